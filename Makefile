@@ -1,0 +1,46 @@
+# Each target works as the first command on a fresh clone: it sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup quickstart format lint type test test-all check perf clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/installed  ## create .venv and install everything into it
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else "automl_kd needs Python 3.11 to 3.14; run make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt --editable '.[dev]'
+	touch $@
+
+quickstart: setup  ## a whole search on handwritten digits, in under five minutes
+	$(BIN)/automl-kd search
+
+format: setup  ## rewrite the code in the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup  ## style and import order
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+type: setup  ## mypy strict
+	$(BIN)/mypy
+
+test: setup  ## the quick tests: no Ray, no downloads
+	$(BIN)/pytest -n 2 -m "not ray and not slow"
+
+test-all: test  ## every test: those with Ray and the slow ones after the quick ones
+	$(BIN)/pytest -m "ray or slow"
+
+check: lint type test-all  ## what continuous integration runs
+
+perf: setup  ## measured ratios; see benchmarks/perf/README.md
+	$(BIN)/python -m benchmarks.perf
+
+clean:  ## remove what make setup and the tools created
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,148 @@
+"""Our proposals behind Ray Tune's `Searcher` interface."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from automl_kd.spec import Outcome, Place, TrialSpec
+
+Metrics = Mapping[str, float]
+Curve = dict[int, Metrics]
+"""What a trial reported, by epoch; an epoch reported again after a restart counts once."""
+
+TUNE_ADDS = frozenset(
+    {"config", "trial_id", "experiment_id", "date", "timestamp", "pid", "hostname", "node_ip", "done"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One trial to carry out. `replay`: what an earlier sitting reported of it, to be reported again instead."""
+
+    spec: TrialSpec
+    place: Place
+    replay: Sequence[Metrics] | None = None
+
+
+@dataclass
+class Live:
+    assignment: Assignment
+    curve: Curve = field(default_factory=dict)
+    error: str = ""
+
+
+class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
+    """Hands out assignments and gathers what is reported of them.
+
+    `ask(index)` gives the next assignment, or None when there is no more. An exception in it or in `on_outcome` ends
+    the run and is kept in `failure`, since Tune would bury it in a traceback of its own. Tune's snapshots hold nothing
+    of this object: resuming means asking again.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[int], Assignment | None],
+        on_epoch: Callable[[TrialSpec, Metrics, int], None],
+        on_outcome: Callable[[TrialSpec, Outcome, Curve], None],
+    ) -> None:
+        super().__init__()
+        self.ask, self.on_epoch, self.on_outcome = ask, on_epoch, on_outcome
+        self.asked = 0
+        self.live: dict[str, Live] = {}
+        self.failure: BaseException | None = None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        if self.failure is not None:
+            return str(Searcher.FINISHED)
+        try:
+            assignment = self.ask(self.asked)
+        except Exception as error:  # kept and raised again by the runner
+            self.failure = error
+            assignment = None
+        if assignment is None:
+            return str(Searcher.FINISHED)
+        self.asked += 1
+        self.live[trial_id] = Live(assignment)
+        return to_config(assignment)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        live = self.live.get(trial_id)
+        if live is None:
+            return
+        if "error" in result:
+            live.error = result["error"]
+        elif "epoch" in result:
+            metrics = own_metrics(result)
+            live.curve[result["epoch"]] = metrics
+            self.on_epoch(live.assignment.spec, metrics, result["epoch"])
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        live = self.live.pop(trial_id, None)
+        if live is None or self.failure is not None:
+            return
+        if result is not None and not error and "epoch" in result:
+            live.curve[result["epoch"]] = own_metrics(result)
+        if error and not live.error:
+            live.error = "its worker process died (killed, crashed or out of memory)"
+        try:
+            self.on_outcome(live.assignment.spec, outcome_of(live), live.curve)
+        except Exception as failure:  # kept and raised again by the runner
+            self.failure = failure
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher into files of its own; nothing of this one could go there, or needs to."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was saved."""
+
+
+def outcome_of(live: Live) -> Outcome:
+    epoch = max(live.curve, default=0)
+    metrics = live.curve.get(epoch, {})
+    if live.error:
+        return Outcome(status="failed", metrics=metrics, epoch=epoch, error=live.error)
+    done = epoch >= live.assignment.spec.recipe.epochs
+    return Outcome(status="complete" if done else "stopped", metrics=metrics, epoch=epoch)
+
+
+def own_metrics(result: Mapping[str, Any]) -> Metrics:
+    """What the trainable reported, without what Tune adds."""
+    return {
+        name: value
+        for name, value in result.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and name not in TUNE_ADDS
+        and not name.startswith(("config/", "time_", "timesteps", "training_iteration", "iterations_", "warmup_time"))
+        and name != "epoch"
+    }
+
+
+def to_config(assignment: Assignment) -> dict[str, Any]:
+    """An assignment as the plain values that Tune carries to a worker."""
+    place = {name: str(value) for name, value in dataclasses.asdict(assignment.place).items()}
+    return {"spec": assignment.spec.to_json(), "place": place, "replay": assignment.replay}
+
+
+def from_config(config: Mapping[str, Any]) -> Assignment:
+    place = config["place"]
+    return Assignment(
+        spec=TrialSpec.from_json(config["spec"]),
+        place=Place(
+            trial=Path(place["trial"]),
+            teachers=Path(place["teachers"]),
+            data=Path(place["data"]),
+            device=place["device"],
+        ),
+        replay=config["replay"],
+    )

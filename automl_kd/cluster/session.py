@@ -1,0 +1,65 @@
+"""Starting Ray on this machine, or joining a cluster that runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from automl_kd.config import Resources
+from automl_kd.errors import ConfigError
+
+
+@contextmanager
+def session(address: str = "") -> Iterator[None]:
+    """A Ray to work in: the cluster at `address` or RAY_ADDRESS, else a private one on this machine, ended afterwards.
+
+    Inside a running Ray it is a no-op, so that several stages share one.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    wanted = address or os.environ.get("RAY_ADDRESS", "")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if wanted:
+        try:
+            ray.init(address=wanted, **quiet)
+        except ConnectionError as error:
+            raise ConfigError(
+                f"no Ray cluster answers at {wanted!r}; start one with 'ray start --head', or give no address"
+            ) from error
+    else:
+        ray.init(address="local", include_dashboard=False, **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def device_of(resources: Resources) -> str:
+    """Where trials run: "cuda" or "cpu"."""
+    if resources.device != "auto":
+        return resources.device
+    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+
+
+def share(resources: Resources) -> dict[str, float]:
+    """What Ray sets aside for one trial."""
+    return {"cpu": resources.cpus, "gpu": resources.gpus if device_of(resources) == "cuda" else 0}
+
+
+def concurrency(resources: Resources) -> int:
+    """How many trials may run at once; `ConfigError` if not even one fits."""
+    have, wanted = ray.cluster_resources(), share(resources)
+    room = int(have.get("CPU", 0) // wanted["cpu"])
+    if wanted["gpu"]:
+        room = min(room, int(have.get("GPU", 0) / wanted["gpu"] + 1e-6))
+    if room < 1:
+        raise ConfigError(
+            f"a trial asks for {wanted['cpu']} CPUs and {wanted['gpu']:g} GPUs, but Ray has {have.get('CPU', 0):g} and "
+            f"{have.get('GPU', 0):g}; lower trial.cpus or trial.gpus, or set trial.device"
+        )
+    return min(room, resources.concurrent) if resources.concurrent else room

@@ -1,0 +1,67 @@
+"""Image sets by name, each divided into training, validation and test images.
+
+A set is an entry of `DATASETS`, a reference `module:function` to a function like theirs, `folder:PATH` (see
+`automl_kd.data.folder`) or `arrays:PATH.npz` (see `automl_kd.data.arrays`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from automl_kd.data.arrays import arrays
+from automl_kd.data.cifar import cifar10, cifar100
+from automl_kd.data.dataset import Augment, Dataset, Split
+from automl_kd.data.digits import digits
+from automl_kd.data.division import divide
+from automl_kd.data.folder import folder
+from automl_kd.data.source import Part, Source, in_memory
+from automl_kd.data.views import order, plain_view, train_view
+from automl_kd.errors import DataError
+from automl_kd.registry import lookup
+from automl_kd.spec import DataSpec
+
+__all__ = [
+    "DATASETS",
+    "FORMATS",
+    "Augment",
+    "Dataset",
+    "Part",
+    "Source",
+    "Split",
+    "in_memory",
+    "load",
+    "order",
+    "plain_view",
+    "resolve",
+    "train_view",
+]
+
+DATASETS: Mapping[str, Callable[[Path], Source]] = {"digits": digits, "cifar10": cifar10, "cifar100": cifar100}
+"""Sets by name; each reads what lies below the folder it is given."""
+
+FORMATS: Mapping[str, Callable[[Path, Path], Source]] = {"folder": folder, "arrays": lambda path, _root: arrays(path)}
+"""Ways to read the user's own images at the first path; the second is where large decoded sets are kept."""
+
+
+def load(spec: DataSpec, root: Path) -> Dataset:
+    """The set that `spec` asks for, on the CPU; named sets are looked for below `root`.
+
+    Equal specs give equal sets. `DataError` if images are missing, damaged or too few, `UnknownNameError` if the name
+    is in no table.
+    """
+    spec = resolve(spec)
+    form, _, path = spec.name.partition(":")
+    source = FORMATS[form](Path(path), root) if form in FORMATS else lookup(DATASETS, spec.name, "dataset")(root)
+    return divide(spec.name, source, spec)
+
+
+def resolve(spec: DataSpec) -> DataSpec:
+    """`spec` with its PATH, if it has one, made absolute, so that it means the same in another working directory."""
+    form, _, path = spec.name.partition(":")
+    if form not in FORMATS:
+        return spec
+    if not path:
+        raise DataError(f"data.name = {spec.name!r} names no path; write {form}:PATH")
+    return replace(spec, name=f"{form}:{Path(path).expanduser().absolute()}")

@@ -1,0 +1,120 @@
+"""A data set ready for use: three splits of images in memory as bytes, and how they are to be seen.
+
+Bytes, because the whole of a small set then lives on the training device, where views are computed batch by batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from automl_kd.errors import DataError
+from automl_kd.space import TaskShape
+
+Augment = Literal["none", "crop", "crop-flip"]
+
+CHUNK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images uint8 (n, channels, height, width), labels int64 (n,), index int64 (n,), all on one device.
+
+    `index` is the position of each image in the set it came from, unique within a split; training and validation images
+    share one numbering. Views and a teacher's stored outputs are known by it, whatever else the split holds.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(
+                f"images must be uint8 (n, channels, height, width), got {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        for name, values in (("labels", self.labels), ("index", self.index)):
+            if values.dtype != torch.int64 or values.shape != self.images.shape[:1]:
+                raise ValueError(
+                    f"{name} must be int64 ({len(self.images)},), got {values.dtype} {tuple(values.shape)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Split:
+        return Split(self.images.to(device), self.labels.to(device), self.index.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three splits of one set.
+
+    `shape`: what a network must accept and return.
+    `mean`, `std`: of the training images' channels, as fractions of white, in [0, 1].
+    `augment`, `pad`: what training should do with these images, "auto" in a recipe: crop after padding by so many
+    pixels, with or without mirroring.
+    `class_names`: one for each label. `note`: what a reader of results should know of the splits, or empty.
+    """
+
+    name: str
+    shape: TaskShape
+    train: Split
+    validation: Split
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augment: Augment
+    pad: int
+    class_names: tuple[str, ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        require_classes(self.name, self.shape.classes)
+        for name, split in (("training", self.train), ("validation", self.validation), ("test", self.test)):
+            require_images(self.name, name, len(split))
+            if tuple(split.images.shape[1:]) != (self.shape.channels, self.shape.height, self.shape.width):
+                raise DataError(
+                    f"{self.name} has {name} images of {as_size(split.images)}, wanted are "
+                    f"{self.shape.channels}x{self.shape.height}x{self.shape.width}; make all images one size"
+                )
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same set with every split on `device`; whether there is room for it is the caller's to know."""
+        return replace(
+            self, train=self.train.to(device), validation=self.validation.to(device), test=self.test.to(device)
+        )
+
+
+def require_classes(name: str, classes: int) -> None:
+    if classes < 2:
+        raise DataError(f"{name} has {classes} class; at least 2 are needed, add another one")
+
+
+def require_images(name: str, part: str, count: int) -> None:
+    if count < 1:
+        raise DataError(f"{name} has no {part} images; at least one is needed, add some")
+
+
+def as_size(images: Tensor) -> str:
+    return "x".join(str(length) for length in images.shape[1:])
+
+
+def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 images (n, channels, height, width), in [0, 1].
+
+    Counts bytes, so the sums are exact and a set larger than memory is read once, piece by piece. A channel without
+    any spread is given the standard deviation 1, so that dividing by it is harmless.
+    """
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    for piece in torch.split(images, CHUNK):
+        for channel in range(images.shape[1]):
+            counts[channel] += torch.bincount(piece[:, channel].flatten(), minlength=256)
+    shades = torch.arange(256, dtype=torch.float64) / 255
+    shares = counts / counts.sum(dim=1, keepdim=True)
+    mean = shares @ shades
+    std = (shares * (shades - mean[:, None]) ** 2).sum(dim=1).sqrt()
+    return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())

@@ -1,0 +1,144 @@
+"""Training, validation and test images that never overlap, drawn class by class.
+
+Which images are drawn depends on the labels and a seed alone, through `counter`, so every process and every version of
+every library divides alike; and for one seed, more training images always include the fewer, but for a rounding of
+the classes' shares.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from automl_kd.data.counter import key, words
+from automl_kd.data.dataset import Dataset, Split, mean_and_std, require_classes, require_images
+from automl_kd.data.source import Part, Source
+from automl_kd.errors import DataError
+from automl_kd.space import TaskShape
+from automl_kd.spec import DataSpec
+
+TEST_FRACTION = 0.2
+TEST, VALIDATION, KEEP = 1, 2, 3  # the first word of each draw's key
+
+
+def divide(name: str, source: Source, spec: DataSpec) -> Dataset:
+    """The dataset that `spec` asks for. `DataError` if the images do not suffice for it.
+
+    A test part that is missing is a fifth of the training images, the same whatever `split_seed`, so that results
+    under different seeds are measured on the same images.
+    """
+    check_classes(name, source)
+    whole, rows = source.train, torch.arange(len(source.train))
+    if source.test is None:
+        rows, held = hold_out(name, source, rows, TEST_FRACTION, key(TEST), "add images")
+        test = take(whole, held, spec.resolution)
+    else:
+        test = take(source.test, torch.arange(len(source.test)), spec.resolution)
+    if source.validation is None:
+        stream, advice = key(VALIDATION, spec.split_seed), "add images or change data.validation"
+        rows, held = hold_out(name, source, rows, spec.validation, stream, advice)
+        validation = take(whole, held, spec.resolution)
+    else:
+        own = torch.arange(len(source.validation))
+        validation = take(source.validation, own, spec.resolution, first=len(whole))
+    train = take(whole, keep(name, source, rows, spec), spec.resolution)
+    return assemble(name, source, train, validation, test)
+
+
+def assemble(name: str, source: Source, train: Split, validation: Split, test: Split) -> Dataset:
+    channels, height, width = train.images.shape[1:]
+    mean, std = mean_and_std(train.images)
+    return Dataset(
+        name=name,
+        shape=TaskShape(channels, height, width, len(source.class_names)),
+        train=train,
+        validation=validation,
+        test=test,
+        mean=mean,
+        std=std,
+        augment=source.augment,
+        pad=max(1, height // 8),
+        class_names=source.class_names,
+        note=source.note,
+    )
+
+
+def check_classes(name: str, source: Source) -> None:
+    classes = len(source.class_names)
+    for part_name, part in (("training", source.train), ("validation", source.validation), ("test", source.test)):
+        if part is None:
+            continue
+        require_images(name, part_name, len(part))
+        if not 0 <= int(part.labels.min()) <= int(part.labels.max()) < classes:
+            raise DataError(
+                f"{name} has {part_name} labels from {int(part.labels.min())} to {int(part.labels.max())}; "
+                f"with {classes} classes in training they must lie in 0 to {classes - 1}, correct the labels"
+            )
+    sizes = torch.bincount(source.train.labels, minlength=classes)
+    require_classes(name, classes)
+    if not sizes.all():
+        empty = source.class_names[int(sizes.argmin())]
+        raise DataError(f"{name} has no training image of class {empty!r}; each class needs one, add some or drop it")
+
+
+def hold_out(
+    name: str, source: Source, rows: Tensor, fraction: float, stream: int, advice: str
+) -> tuple[Tensor, Tensor]:
+    """`rows` as what stays and what is held out, each ascending."""
+    labels = source.train.labels[rows]
+    held = stratified(labels, round(fraction * len(rows)), stream)
+    stays = torch.ones(len(rows), dtype=torch.bool)
+    stays[held] = False
+    left = torch.bincount(labels[stays], minlength=len(source.class_names))
+    if not len(held) or not left.all():
+        raise DataError(
+            f"{name} has {len(rows)} training images, too few to hold out {fraction:g} of them and keep some of every "
+            f"class; {advice}"
+        )
+    return rows[stays], rows[held]
+
+
+def keep(name: str, source: Source, rows: Tensor, spec: DataSpec) -> Tensor:
+    """The `train_images` of `rows` that are trained on, all of them for 0."""
+    classes = len(source.class_names)
+    if not spec.train_images:
+        return rows
+    if not classes <= spec.train_images <= len(rows):
+        raise DataError(
+            f"data.train_images = {spec.train_images}, but {name} has {classes} classes and {len(rows)} images to "
+            f"train on beside those held out; choose {classes} to {len(rows)}, or 0 for all"
+        )
+    return rows[stratified(source.train.labels[rows], spec.train_images, key(KEEP, spec.split_seed), least=1)]
+
+
+def take(part: Part, rows: Tensor, resolution: int, *, first: int = 0) -> Split:
+    return Split(part.pixels(rows, resolution), part.labels[rows], rows + first)
+
+
+def stratified(labels: Tensor, count: int, stream: int, *, least: int = 0) -> Tensor:
+    """Positions of `count` labels, ascending, each class in proportion but with `least` members at least."""
+    sizes = torch.bincount(labels)
+    quotas = torch.tensor(apportion(sizes.tolist(), count, least=least))
+    shuffled = torch.argsort(words(stream, torch.arange(len(labels))))
+    by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
+    of = labels[by_class]
+    rank = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[of]
+    return by_class[rank < quotas[of]].sort().values
+
+
+def apportion(sizes: Sequence[int], count: int, *, least: int = 0) -> list[int]:
+    """`count` seats for classes of these sizes: largest remainders, after `least` seats for each.
+
+    `count` lies between `least * len(sizes)` and `sum(sizes)`, and no size is below `least`.
+    """
+    exact = [count * size / sum(sizes) for size in sizes]
+    seats = [max(math.floor(share), least) for share in exact]
+    while sum(seats) < count:
+        seats[max(range(len(seats)), key=lambda i: exact[i] - seats[i])] += 1
+    while sum(seats) > count:
+        given = [i for i in range(len(seats)) if seats[i] > least]
+        seats[max(given, key=lambda i: seats[i] - exact[i])] -= 1
+    return seats

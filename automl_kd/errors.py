@@ -1,0 +1,51 @@
+"""Errors a caller may want to catch.
+
+AutoMLKDError
+├── ConfigError                  an experiment file, or a choice on the command line, cannot be carried out
+├── UnknownNameError             a name is in no table
+├── InfeasibleArchitectureError  a point lies outside its search space
+├── DataError                    images are missing, damaged, or do not fit the models
+├── CheckpointError              saved weights do not fit the network that is to load them
+├── ResultError                  a results folder or a row does not fit what was expected of it
+└── TrialError                   one trial cannot go on (a loss that is not finite, say); the search can
+
+StopTrial                        not a failure: the scheduler ended this trial early
+
+Each message is one sentence that says what was got, what was wanted and the next step.
+"""
+
+
+class AutoMLKDError(Exception):
+    """Root of what this package raises on purpose; the command line prints it as one sentence and exits with 2."""
+
+
+class ConfigError(AutoMLKDError):
+    """An experiment cannot be carried out as written."""
+
+
+class UnknownNameError(AutoMLKDError):
+    """A name is in no table."""
+
+
+class InfeasibleArchitectureError(AutoMLKDError):
+    """A point lies outside its search space."""
+
+
+class DataError(AutoMLKDError):
+    """Images are missing, damaged, or do not fit the models."""
+
+
+class CheckpointError(AutoMLKDError):
+    """Saved weights do not fit the network that is to load them."""
+
+
+class ResultError(AutoMLKDError):
+    """A results folder or a row does not fit what was expected of it."""
+
+
+class TrialError(AutoMLKDError):
+    """One trial cannot go on; its reason is recorded in its row and the search continues."""
+
+
+class StopTrial(BaseException):
+    """The scheduler ended this trial early. Whoever sees it lets it pass."""

@@ -1,0 +1,32 @@
+"""From an experiment to its results: the stages in order, each continuing where an earlier sitting ended."""
+
+from __future__ import annotations
+
+from automl_kd.cluster.session import session
+from automl_kd.config import Experiment, to_record
+from automl_kd.experiment.finals import compare
+from automl_kd.experiment.lab import Lab, Roots, open_lab
+from automl_kd.experiment.search import search
+from automl_kd.experiment.teacher import train_teacher
+from automl_kd.experiment.watch import Watcher
+from automl_kd.results.folder import lock, open_folder
+
+__all__ = ["Lab", "Roots", "run"]
+
+
+def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "") -> Lab:
+    """Teacher, search, finalists; results in `roots.results / experiment.name`. Called again, it continues.
+
+    `address`: a Ray cluster to join; without it (and without RAY_ADDRESS) a private Ray on this machine.
+    Raises an `AutoMLKDError` for what cannot be carried out, before anything is written, and `KeyboardInterrupt` if
+    the user stops it: what has ended is on record.
+    """
+    lab = open_lab(experiment, roots, watcher)
+    with lock(lab.folder):
+        open_folder(lab.folder, to_record(lab.experiment))
+        with session(address):
+            train_teacher(lab)
+            search(lab)
+            compare(lab)
+        lab.table.fold()
+    return lab

@@ -1,0 +1,155 @@
+"""An experiment made ready: everything that it names is found, built once and checked before the money is spent."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from automl_kd import data, space
+from automl_kd.config import Budget, Experiment
+from automl_kd.data import Dataset
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.watch import Watcher
+from automl_kd.methods import make_method
+from automl_kd.methods.base import Method
+from automl_kd.models import build_model, load_space
+from automl_kd.models.checkpoint import digest, load_weights
+from automl_kd.models.cost import Cost, cost_of, count
+from automl_kd.models.latency import measure_latency
+from automl_kd.registry import suggestion
+from automl_kd.results.table import ResultTable
+from automl_kd.search.base import Objective
+from automl_kd.space import Architecture, SearchSpace
+from automl_kd.spec import Place, TrialSpec, teacher_trial
+
+OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
+"""The metrics that a search may follow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roots:
+    """Where results go and where images lie. Absolute, and valid on every node that carries out trials."""
+
+    results: Path
+    data: Path
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Lab:
+    """A checked experiment with what every stage of it uses. `teacher_macs` is 0 where the method has no teacher."""
+
+    experiment: Experiment
+    roots: Roots
+    watcher: Watcher
+    space: SearchSpace
+    method: Method
+    dataset: Dataset
+    objectives: tuple[Objective, ...]
+    teacher_macs: int
+
+    @property
+    def folder(self) -> Path:
+        return self.roots.results / self.experiment.name
+
+    @property
+    def table(self) -> ResultTable:
+        return ResultTable(self.folder)
+
+    @property
+    def teachers(self) -> Path:
+        """Trained teachers are shared by all experiments under one results root, by the key of their training."""
+        return self.roots.results / "teachers"
+
+    @property
+    def baseline(self) -> Architecture:
+        """The student that one would take without a search."""
+        return Architecture.of(self.experiment.finalists.baseline or self.space.default)
+
+    def cost(self, architecture: Architecture) -> Cost:
+        return cost_of(self.space, architecture, self.dataset.shape)
+
+    def place(self, spec: TrialSpec, device: str) -> Place:
+        """Where a trial works; a teacher's training among the teachers, everything else in this experiment's folder."""
+        experiment = self.experiment
+        teacher_key = teacher_trial(experiment.teacher, experiment.data).key
+        folder = self.teachers / spec.key if spec.key == teacher_key else self.folder / "trials" / spec.key
+        return Place(trial=folder, teachers=self.teachers, data=self.roots.data, device=device)
+
+    def within_budget(self, architecture: Architecture) -> bool:
+        budget, cost = self.experiment.budget, self.cost(architecture)
+        if (budget.params and cost.params > budget.params) or (budget.macs and cost.macs > budget.macs):
+            return False
+        return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
+
+    def latency_ms(self, architecture: Architecture) -> float:
+        """Median forward of one image, on this machine's processor."""
+        student = self.space.build(architecture.as_dict(), self.dataset.shape)
+        return measure_latency(student, self.dataset.shape).ms
+
+
+def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
+    """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done. Writes nothing."""
+    experiment = resolve(experiment)
+    method = make_method(experiment.method, experiment.options)
+    found = load_space(experiment.space)
+    dataset = data.load(experiment.data, roots.data)
+    lab = Lab(
+        experiment=experiment,
+        roots=roots,
+        watcher=watcher,
+        space=found,
+        method=method,
+        dataset=dataset,
+        objectives=tuple(map(parse_objective, experiment.search.objectives)),
+        teacher_macs=check_teacher(experiment, dataset) if method.taught else 0,
+    )
+    space.check(found, lab.baseline)
+    check_budget(lab)
+    return lab
+
+
+def resolve(experiment: Experiment) -> Experiment:
+    """The experiment with absolute paths, its fields' types for options, and the digest of its teacher's checkpoint."""
+    method, teacher = make_method(experiment.method, experiment.options), experiment.teacher
+    # Through the method's own fields, so that `temperature = 4` and `4.0` name the same trial.
+    options = {name: getattr(method, name) for name in experiment.options}
+    if teacher.checkpoint:
+        path = Path(teacher.checkpoint).expanduser().resolve()
+        teacher = dataclasses.replace(teacher, checkpoint=str(path), digest=digest(path))
+    return dataclasses.replace(experiment, teacher=teacher, options=options, data=data.resolve(experiment.data))
+
+
+def parse_objective(text: str) -> Objective:
+    """One of `OBJECTIVES`, nothing else: above all nothing that is measured on test images."""
+    objective = Objective.parse(text)
+    if objective.name not in OBJECTIVES:
+        raise ConfigError(f"search.objectives: {text!r} cannot be followed; {suggestion(objective.name, OBJECTIVES)}")
+    return objective
+
+
+def check_teacher(experiment: Experiment, dataset: Dataset) -> int:
+    """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
+    with torch.random.fork_rng(devices=[]):
+        teacher = build_model(experiment.teacher.model, dataset.shape)
+    if experiment.teacher.checkpoint:
+        load_weights(teacher, Path(experiment.teacher.checkpoint))
+    return count(teacher, dataset.shape).macs
+
+
+def check_budget(lab: Lab) -> None:
+    """Refuse a budget that the baseline breaks: the comparison at the end would be between unequal students."""
+    if not lab.within_budget(lab.baseline):
+        cost = lab.cost(lab.baseline)
+        raise ConfigError(
+            f"the baseline student {lab.space.label(lab.baseline)} has {cost.params:,} parameters and {cost.macs:,} "
+            f"multiply-adds, over the budget ({describe(lab.experiment.budget)}); raise [budget] or name a smaller "
+            "finalists.baseline"
+        )
+
+
+def describe(budget: Budget) -> str:
+    limits = {name: limit for name, limit in dataclasses.asdict(budget).items() if limit}
+    return ", ".join(f"{name} <= {limit:,}" for name, limit in limits.items()) or "none"

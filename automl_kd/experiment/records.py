@@ -1,0 +1,141 @@
+"""Outcomes as rows of the table, and rows as outcomes again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from automl_kd.cluster.searcher import Curve, Metrics
+from automl_kd.experiment.lab import Lab
+from automl_kd.models import load_space
+from automl_kd.results.row import Point, Role, Row, Run
+from automl_kd.spec import Outcome, TrialSpec
+
+MEASURED = [item.name for item in fields(Row) if item.type == "float | None"]
+COUNTED = [
+    item.name for item in fields(Row) if item.type == "int | None" and item.name not in {"proposal", "epochs_done"}
+]
+"""What a trial measures under the name of a column: real numbers and whole ones."""
+
+
+def row_of(
+    lab: Lab,
+    spec: TrialSpec,
+    outcome: Outcome,
+    *,
+    run: Run,
+    role: Role,
+    proposal: int | None = None,
+    started: datetime,
+    device: str,
+) -> Row:
+    space = load_space(spec.space)
+    return Row(
+        run=run,
+        key=spec.key,
+        role=role,
+        proposal=proposal,
+        status=outcome.status,
+        error=outcome.error or None,
+        space=spec.space,
+        architecture=spec.architecture.key,
+        values_json=json.dumps(spec.architecture.as_dict()),
+        label=space.label(spec.architecture),
+        method=spec.method,
+        options_json=json.dumps(dict(spec.options), sort_keys=True),
+        dataset=spec.data.name,
+        teacher=spec.teacher.model if spec.teacher else None,
+        seed=spec.seed,
+        epochs=spec.recipe.epochs,
+        epochs_done=outcome.epoch,
+        **measured(outcome.metrics),
+        device=device_name(device),
+        started=started,
+        git_commit=git_commit(),
+        versions_json=versions(),
+        spec_json=spec.to_json(),
+        experiment=lab.experiment.name,
+    )
+
+
+def measured(metrics: Metrics) -> dict[str, Any]:
+    """The columns that a trial's last report fills."""
+    real = {name: float(metrics[name]) for name in MEASURED if name in metrics}
+    whole = {name: int(metrics[name]) for name in COUNTED if name in metrics}
+    return real | whole
+
+
+def points_of(curve: Curve) -> list[Point]:
+    names = [item.name for item in fields(Point) if item.name != "epoch"]
+    return [
+        Point(epoch=epoch, **{name: metrics.get(name) for name in names}) for epoch, metrics in sorted(curve.items())
+    ]
+
+
+def replays(rows: pd.DataFrame, curves: pd.DataFrame) -> dict[str, list[Metrics]]:
+    """What each trial that is complete or stopped reported, epoch by epoch, by its key. Failed ones are tried again."""
+    ended = rows[rows["status"].isin(["complete", "stopped"])].drop_duplicates("key")
+    by_key = {key: frame.sort_values("epoch") for key, frame in curves.groupby("key", observed=True)}
+    records = [row for row in ended.to_dict("records") if row["key"] in by_key]
+    return {row["key"]: replay(row, by_key[row["key"]]) for row in records}
+
+
+def replay(row: Mapping[Any, Any], curve: pd.DataFrame) -> list[Metrics]:
+    cost = present(row, ("params", "macs"))
+    names = [item.name for item in fields(Point) if item.name != "epoch"]
+    *earlier, last = [{**present(point, names), **cost} for point in curve.to_dict("records")]
+    return [*earlier, {**last, **present(row, [*MEASURED, *COUNTED])}]
+
+
+def present(record: Mapping[Any, Any], names: Iterable[str]) -> dict[str, float]:
+    """Those of `names` that have a value."""
+    return {name: float(record[name]) for name in names if not pd.isna(record[name])}
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit of the source tree, marked if it has changes; None for an installed package."""
+    here = Path(__file__).resolve().parents[2]
+    try:
+        commit = git(here, "rev-parse", "--short=12", "HEAD")
+        changed = git(here, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+changes" if changed else "")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@cache
+def versions() -> str:
+    packages = ("automl-kd", "torch", "torchvision", "ray", "optuna", "numpy")
+    found = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+    return json.dumps(found)
+
+
+@cache
+def device_name(device: str) -> str:
+    """The device in words; trials run on nodes like the one that records them, as far as is known here."""
+    if device == "cuda":
+        import torch  # noqa: PLC0415 - only where there is a device to ask
+
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else "cuda"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"cpu {model or platform.processor() or platform.machine()}".strip()

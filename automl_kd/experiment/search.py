@@ -1,0 +1,195 @@
+"""The search: proposals screened by proxies, trained under a scheduler, recorded; continued after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from automl_kd.cluster.searcher import Assignment, Curve, Metrics
+from automl_kd.cluster.session import device_of
+from automl_kd.cluster.tune_runner import run
+from automl_kd.errors import ConfigError, ResultError
+from automl_kd.experiment.lab import Lab, describe
+from automl_kd.experiment.records import points_of, replays, row_of
+from automl_kd.experiment.screening import make_probes, score_row, screen
+from automl_kd.experiment.trials import note_of
+from automl_kd.proxies.score import Score
+from automl_kd.results.scores import write_scores
+from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
+from automl_kd.space import Architecture
+from automl_kd.spec import Outcome, TrialSpec
+
+
+@dataclass
+class Journal:
+    """The architectures proposed so far, in order, on disk: what a continued search proposes again, to the letter."""
+
+    path: Path
+    proposals: list[Architecture] = field(default_factory=list)
+
+    @staticmethod
+    def open(path: Path) -> Journal:
+        """A last line that a kill cut short was never acted on, and is dropped."""
+        journal = Journal(path)
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            whole = text[: text.rfind("\n") + 1]
+            if whole != text:
+                path.write_text(whole, encoding="utf-8")
+            try:
+                journal.proposals = [Architecture.of(json.loads(line)) for line in whole.splitlines()]
+            except ValueError as error:
+                raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
+        return journal
+
+    def append(self, architecture: Architecture) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(architecture.as_dict()) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.proposals.append(architecture)
+
+
+class Searching:
+    """One sitting of a search, between Tune's questions and the records on disk."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.journal = Journal.open(lab.folder / "proposals.jsonl")
+        rows, curves = lab.table.read(), lab.table.curves()
+        self.replays = replays(rows[rows["run"] == "search"], curves[curves["run"] == "search"])
+        self.proposer = make_search_proposer(lab, self.is_new)
+        self.device = device_of(lab.experiment.trial)
+        self.index: dict[str, int] = {}
+        self.started: dict[str, datetime] = {}
+        self.ended = 0
+        self.best = 0.0
+
+    def is_new(self, candidate: Architecture) -> bool:
+        return candidate not in self.journal.proposals
+
+    def ask(self, index: int) -> Assignment | None:
+        """The trial of proposal `index`: the journal's, or a new one; None when all are made or none is left."""
+        if index >= self.lab.experiment.search.trials:
+            return None
+        if index >= len(self.journal.proposals):
+            try:
+                self.journal.append(self.proposer.ask(index))
+            except Exhausted:
+                self.lab.watcher.note(
+                    f"the space has no further architecture within the budget after {index} proposals"
+                )
+                return None
+        spec = search_spec(self.lab, self.journal.proposals[index])
+        self.index[spec.key], self.started[spec.key] = index, datetime.now(UTC)
+        return Assignment(spec=spec, place=self.lab.place(spec, self.device), replay=self.replays.get(spec.key))
+
+    def on_epoch(self, _spec: TrialSpec, metrics: Metrics, _epoch: int) -> None:
+        self.best = max(self.best, metrics.get("val_accuracy", 0.0))
+        self.lab.watcher.step(self.ended, f"best validation {self.best:.1%}, latest {note_of(metrics)}")
+
+    def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        """Record first, then tell: what the proposer knows is always on disk."""
+        index = self.index[spec.key]
+        if spec.key not in self.replays:
+            row = row_of(
+                self.lab,
+                spec,
+                outcome,
+                run="search",
+                role="search",
+                proposal=index,
+                started=self.started[spec.key],
+                device=self.device,
+            )
+            self.lab.table.append(row, points_of(curve))
+        self.proposer.tell(index, spec.architecture, outcome)
+        self.ended += 1
+        if outcome.status == "failed":
+            self.lab.watcher.note(f"trial {index} failed: {outcome.error}")
+        self.lab.watcher.step(self.ended, f"best validation {self.best:.1%}")
+
+
+def search(lab: Lab) -> None:
+    """Carry out the experiment's search, or what is left of it."""
+    settings = lab.experiment.search
+    lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials)
+    searching = Searching(lab)
+    run(
+        searching.ask,
+        on_epoch=searching.on_epoch,
+        on_outcome=searching.on_outcome,
+        resources=lab.experiment.trial,
+        search=settings,
+        epochs=lab.experiment.recipe.epochs,
+        scratch=lab.folder,
+    )
+
+
+def search_spec(lab: Lab, architecture: Architecture) -> TrialSpec:
+    experiment = lab.experiment
+    return TrialSpec(
+        space=experiment.space,
+        architecture=architecture,
+        method=experiment.method,
+        options=experiment.options,
+        data=experiment.data,
+        teacher=experiment.teacher if lab.method.taught else None,
+        recipe=experiment.recipe,
+        seed=experiment.seed,
+    )
+
+
+def make_search_proposer(lab: Lab, is_new: Callable[[Architecture], bool]) -> Proposer:
+    """The experiment's proposer, kept within the budget, off what was proposed before, and screened if it says so."""
+    settings, seed = lab.experiment.search, lab.experiment.seed
+    inner = make_proposer(settings.proposer, lab.space, objectives=lab.objectives, seed=seed, options=settings.options)
+    require_room(lab, inner)
+    feasible = Feasible(inner, lambda candidate: is_new(candidate) and lab.within_budget(candidate))
+    if not settings.screen:
+        return feasible
+    probes = make_probes(
+        lab.dataset,
+        settings.screen,
+        lab.experiment.teacher.model,
+        images=settings.probe_images,
+        draws=settings.draws,
+        seed=seed,
+    )
+    ranking = screen(lab.space, settings.screen, probes, seed=seed, on_scores=lambda found: keep_scores(lab, found))
+    return Screened(feasible, ranking, settings.pool)
+
+
+def require_room(lab: Lab, proposer: Proposer) -> None:
+    """Refuse a budget that no candidate of many meets, and say how near they came."""
+    candidates = [proposer.ask(0, draw) for draw in range(500)]
+    if not any(map(lab.within_budget, candidates)):
+        smallest = min((lab.cost(one) for one in candidates), key=lambda cost: cost.params)
+        raise ConfigError(
+            f"none of {len(candidates)} architectures of {lab.space.name!r} meets the budget "
+            f"({describe(lab.experiment.budget)}); the smallest has {smallest.params:,} parameters and "
+            f"{smallest.macs:,} multiply-adds: raise [budget] or widen the space"
+        )
+
+
+def keep_scores(lab: Lab, scores: Sequence[Score]) -> None:
+    """Put what proxies said of a pool on record."""
+    experiment = lab.experiment
+    rows = [
+        score_row(
+            one,
+            lab.space,
+            lab.dataset.shape,
+            reference=experiment.space,
+            data=experiment.data.name,
+            teacher=experiment.teacher.model,
+            seed=experiment.seed,
+        )
+        for one in scores
+    ]
+    write_scores(lab.folder, rows)

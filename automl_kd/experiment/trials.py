@@ -1,0 +1,76 @@
+"""Carrying out a fixed list of trials: the teacher, the finalists and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from automl_kd.cluster.searcher import Assignment, Curve, Metrics
+from automl_kd.cluster.session import device_of
+from automl_kd.cluster.tune_runner import run
+from automl_kd.experiment.lab import Lab
+from automl_kd.experiment.records import points_of, row_of
+from automl_kd.results.row import Role, Run
+from automl_kd.spec import Outcome, TrialSpec
+
+
+class Entrant(NamedTuple):
+    """A trial and what it stands for."""
+
+    role: Role
+    spec: TrialSpec
+
+
+def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: str, again: bool = False) -> None:
+    """Run every trial that has no complete row yet, each once even if it stands for several roles; record all.
+
+    `again`: also those that have one, because what they left behind is gone.
+    """
+    missing = [one for one in entrants if again or one.spec.key not in completed(lab, as_run, one.role)]
+    specs = list({one.spec.key: one.spec for one in missing}.values())
+    if not specs:
+        return
+    device = device_of(lab.experiment.trial)
+    epochs = sum(spec.recipe.epochs for spec in specs)
+    lab.watcher.stage(title, epochs)
+    started = {spec.key: datetime.now(UTC) for spec in specs}
+    reached = dict.fromkeys(started, 0)
+
+    def ask(index: int) -> Assignment | None:
+        if index >= len(specs):
+            return None
+        started[specs[index].key] = datetime.now(UTC)
+        return Assignment(spec=specs[index], place=lab.place(specs[index], device))
+
+    def on_epoch(spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
+        reached[spec.key] = epoch
+        lab.watcher.step(sum(reached.values()), note_of(metrics))
+
+    def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        for one in missing:
+            if one.spec.key == spec.key:
+                row = row_of(lab, spec, outcome, run=as_run, role=one.role, started=started[spec.key], device=device)
+                lab.table.append(row, points_of(curve))
+        if outcome.status == "failed":
+            lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
+
+    run(
+        ask,
+        on_epoch=on_epoch,
+        on_outcome=on_outcome,
+        resources=lab.experiment.trial,
+        search=None,
+        epochs=max(spec.recipe.epochs for spec in specs),
+        scratch=lab.folder,
+    )
+
+
+def completed(lab: Lab, run_name: Run, role: Role) -> set[str]:
+    rows = lab.table.read()
+    ours = rows[(rows["run"] == run_name) & (rows["role"] == role) & (rows["status"] == "complete")]
+    return set(ours["key"])
+
+
+def note_of(metrics: Metrics) -> str:
+    return f"validation {metrics['val_accuracy']:.1%}" if "val_accuracy" in metrics else ""

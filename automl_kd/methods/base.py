@@ -1,0 +1,116 @@
+"""What every method is, and the steps that all methods of training one student share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from automl_kd import data
+from automl_kd.data import Dataset
+from automl_kd.errors import TrialError
+from automl_kd.models import build, build_model, load_space
+from automl_kd.models.checkpoint import load_weights
+from automl_kd.models.cost import Cost, count
+from automl_kd.models.latency import measure_latency
+from automl_kd.spec import DataSpec, Place, Report, TrialSpec, teacher_trial
+from automl_kd.training.loop import Objective, fit
+from automl_kd.training.seeding import derive
+
+STEP = 3
+"""Forward passes that a training step costs: one forward, and two in the backward (for inputs and for weights)."""
+
+
+class Method(Protocol):
+    """A `Trainable` whose options are its fields: a frozen dataclass with a default for each.
+
+    `taught`: whether a trial of it needs a teacher in its spec.
+    """
+
+    taught: ClassVar[bool]
+
+    def macs(self, student: int, teacher: int) -> int:
+        """Multiply-adds spent on one image of one epoch, given those of one forward pass of each network."""
+        ...
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One trial, set up: its images and its fresh student on the device."""
+
+    spec: TrialSpec
+    place: Place
+    dataset: Dataset
+    student: nn.Module
+
+    @cached_property
+    def cost(self) -> Cost:
+        return count(self.student, self.dataset.shape)
+
+
+def set_up(spec: TrialSpec, place: Place) -> Setting:
+    dataset = load_dataset(spec.data, place.data, place.device)
+    student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=derive(spec.seed, "student") % 2**32)
+    return Setting(spec, place, dataset, on_device(student, spec, place))
+
+
+@lru_cache(maxsize=2)
+def load_dataset(spec: DataSpec, root: Path, device: str) -> Dataset:
+    """The images on the device; kept, because a worker process carries out many trials on the same ones."""
+    return data.load(spec, root).to(device)
+
+
+def on_device(model: nn.Module, spec: TrialSpec, place: Place) -> nn.Module:
+    layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
+    return model.to(place.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]  # keyword of nn.Module.to
+
+
+def load_teacher(setting: Setting) -> nn.Module:
+    """The trial's teacher with its weights, frozen and in evaluation mode."""
+    spec, place = setting.spec, setting.place
+    if spec.teacher is None:
+        raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
+    teacher = build_model(spec.teacher.model, setting.dataset.shape)
+    trained = place.teachers / teacher_trial(spec.teacher, spec.data).key / "student.pt"
+    load_weights(teacher, Path(spec.teacher.checkpoint) if spec.teacher.checkpoint else trained)
+    return on_device(teacher.requires_grad_(False).eval(), spec, place)
+
+
+def train(setting: Setting, objective: Objective, report: Report, *, macs_per_image: int) -> None:
+    """Train the setting's student under `objective` and measure it.
+
+    `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
+    of one image) and train_macs (all passes so far); the last one also the latency of one image on the trial's device.
+    """
+    spec, dataset = setting.spec, setting.dataset
+
+    def finish() -> Mapping[str, float]:
+        latency = measure_latency(setting.student, dataset.shape, device=setting.place.device)
+        return {
+            "latency_ms": latency.ms,
+            "latency_iqr_ms": latency.iqr_ms,
+            "latency_batch": latency.batch,
+            "latency_threads": latency.threads,
+        }
+
+    def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
+        spent = float(epoch * len(dataset.train) * macs_per_image)
+        report({**metrics, "params": setting.cost.params, "macs": setting.cost.macs, "train_macs": spent}, epoch=epoch)
+
+    fit(
+        setting.student,
+        objective,
+        dataset,
+        spec.recipe,
+        seed=spec.seed,
+        folder=setting.place.trial,
+        report=measured,
+        finish=finish,
+    )

@@ -1,0 +1,51 @@
+"""Plain knowledge distillation: the student matches the softened outputs of a fixed teacher.
+
+Geoffrey Hinton, Oriol Vinyals, Jeff Dean. Distilling the Knowledge in a Neural Network. 2015. arXiv:1503.02531.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from automl_kd.distillers.kd import KD
+from automl_kd.methods.base import STEP, load_teacher, set_up, train
+from automl_kd.models.cost import count
+from automl_kd.models.taps import Outputs
+from automl_kd.spec import Place, Report, TrialSpec, require
+
+
+@dataclass(frozen=True)
+class PlainKD:
+    """Labels and soft targets of a fixed teacher. Hinton et al. 2015, arXiv:1503.02531.
+
+    `temperature` > 0; `weight` in [0, 1] is the teacher's share of the loss, the labels have the rest.
+    """
+
+    taught: ClassVar[bool] = True
+    temperature: float = 4.0
+    weight: float = 0.9
+
+    def __post_init__(self) -> None:
+        require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
+        require(0 <= self.weight <= 1, f"weight must lie in [0, 1], got {self.weight}")
+
+    def macs(self, student: int, teacher: int) -> int:
+        return STEP * student + teacher
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        setting = set_up(spec, place)
+        teacher = load_teacher(setting)
+        distiller = KD(self.temperature, self.weight, spec.recipe.label_smoothing)
+
+        def objective(images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+            with torch.no_grad():
+                taught = teacher(images)
+            return distiller(Outputs(setting.student(images), {}), Outputs(taught, {}), labels)
+
+        guide = count(teacher, setting.dataset.shape).macs
+        train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, guide))

@@ -1,0 +1,32 @@
+"""Ordinary training on the labels: the baseline without a teacher, and how teachers themselves are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from automl_kd.methods.base import STEP, set_up, train
+from automl_kd.spec import Place, Report, TrialSpec
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Cross entropy on the labels; no teacher."""
+
+    taught: ClassVar[bool] = False
+
+    def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - there is no teacher
+        return STEP * student
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        setting = set_up(spec, place)
+
+        def objective(images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+            logits = setting.student(images)
+            return {"ce": F.cross_entropy(logits, labels, label_smoothing=spec.recipe.label_smoothing)}
+
+        train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))

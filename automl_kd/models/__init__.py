@@ -1,0 +1,74 @@
+"""Networks by name, and students from the points of a search space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import nn
+
+from automl_kd import space as spaces
+from automl_kd.errors import ConfigError, UnknownNameError
+from automl_kd.models import resnet, vgg, wide_resnet
+from automl_kd.models.external import referenced_model, torchvision_model
+from automl_kd.registry import load, suggestion
+from automl_kd.space import Architecture, SearchSpace, TaskShape, Values
+
+MODELS: Mapping[str, Callable[[TaskShape], nn.Module]] = {
+    **{name: partial(resnet.zoo_resnet, name) for name in resnet.ZOO},
+    **{name: partial(wide_resnet.zoo_wide_resnet, name) for name in wide_resnet.ZOO},
+    **{name: partial(vgg.zoo_vgg, name) for name in vgg.ZOO},
+}
+
+
+def build_model(name: str, shape: TaskShape) -> nn.Module:
+    """A freshly initialised network: an entry of `MODELS`, `torchvision:NAME`, or `module:function`.
+
+    Draws from torch's global generator, which the caller seeds.
+    """
+    if name in MODELS:
+        return MODELS[name](shape)
+    if name.startswith("torchvision:"):
+        return torchvision_model(name.removeprefix("torchvision:"), shape)
+    if ":" in name:
+        return referenced_model(name, shape)
+    raise UnknownNameError(f"no model is called {name!r}; {suggestion(name, MODELS)}")
+
+
+def load_space(reference: str) -> SearchSpace:
+    """The space at `module:attribute`, or for `model:NAME` the space whose only point is that model."""
+    if reference.startswith("model:"):
+        return one_point(reference.removeprefix("model:"))
+    found = load(reference)
+    if not isinstance(found, SearchSpace):
+        raise ConfigError(f"{reference!r} is a {type(found).__name__}; name a SearchSpace, such as module:SPACE")
+    return found
+
+
+def one_point(model: str) -> SearchSpace:
+    """The space without parameters whose only network is `model`."""
+
+    def build_it(_values: Values, shape: TaskShape) -> nn.Module:
+        return build_model(model, shape)
+
+    return SearchSpace(
+        name=f"model:{model}",
+        source="one model, nothing to search",
+        parameters={},
+        build=build_it,
+        default={},
+        describe=lambda _values: model,
+    )
+
+
+def build(space: SearchSpace, architecture: Architecture, shape: TaskShape, *, seed: int) -> nn.Module:
+    """The network of `architecture`, with weights that depend on `seed` alone, on the processor.
+
+    The caller's random state stays as it is. `InfeasibleArchitectureError` for a point outside the space.
+    """
+    spaces.check(space, architecture)
+    # Not torch.manual_seed, which would also seed the accelerators, whose state is not put back here.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)
+        return space.build(architecture.as_dict(), shape)

@@ -1,0 +1,51 @@
+"""Networks from elsewhere: torchvision's classifiers, and whatever a function of the user's builds."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from torch import Tensor, nn
+
+from automl_kd.errors import ConfigError, DataError, UnknownNameError
+from automl_kd.registry import load, suggestion
+from automl_kd.space import TaskShape
+
+
+def torchvision_model(name: str, shape: TaskShape) -> nn.Module:
+    """`torchvision.models` network `name` without trained weights, with `shape.classes` outputs.
+
+    A grey image is repeated to three channels by a hook, so that the network keeps torchvision's parameter names.
+    These networks expect large images; whether a small one survives their strides is for the caller to see.
+    Raises `UnknownNameError` for a name that torchvision does not have, `DataError` for other numbers of channels.
+    """
+    # Imported here: it costs a second that experiments with the zoo need not pay.
+    models: Any = importlib.import_module("torchvision.models")
+    known = models.list_models(module=models)
+    if name not in known:
+        raise UnknownNameError(f"torchvision has no classifier called {name!r}; {suggestion(name, known)}")
+    if shape.channels not in (1, 3):
+        raise DataError(
+            f"torchvision's networks take images of 1 or 3 channels and these have {shape.channels}; "
+            "take a model of the zoo, or module:function"
+        )
+    model: nn.Module = models.get_model(name, weights=None, num_classes=shape.classes)
+    if shape.channels == 1:
+        model.register_forward_pre_hook(repeat_channel)
+    return model
+
+
+def repeat_channel(_module: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    """(batch, 1, height, width) to (batch, 3, height, width), without copying."""
+    return (given[0].expand(-1, 3, -1, -1),)
+
+
+def referenced_model(reference: str, shape: TaskShape) -> nn.Module:
+    """What the function `module:function` returns for `shape`; `ConfigError` unless that is a network."""
+    function = load(reference)
+    if not callable(function):
+        raise ConfigError(f"{reference!r} is a {type(function).__name__}; name a function of a TaskShape")
+    model = function(shape)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"{reference!r} returned a {type(model).__name__}; let it return a torch.nn.Module")
+    return model

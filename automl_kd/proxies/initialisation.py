@@ -1,0 +1,41 @@
+"""Random weights of unit variance, each tensor from a stream of its own.
+
+Dong, Li, Wei. DisWOT: Student Architecture Search for Distillation WithOut Training. 2023. arXiv:2303.15678; the
+initialisation is that of the ranking scripts released with it. Drawing every tensor from a stream named after it is
+ours: two students then agree in all weights of equal name and shape, and differ only by their architecture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import nn
+
+NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+
+
+def normal_weights(network: nn.Module, *stream: str | int) -> None:
+    """Draw convolutional and linear weights from N(0, 1); set biases to 0 and normalisation weights to 1, in place.
+
+    `stream` and the tensor's name decide the draw, on every device alike. Other parameters keep their values.
+    """
+    generator = torch.Generator()
+    with torch.no_grad():
+        for name, module in network.named_modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                generator.manual_seed(derived_seed(*stream, name))
+                # Drawn in the contiguous layout, whatever that of the weight: the layout orders the values.
+                module.weight.copy_(torch.empty(module.weight.shape).normal_(generator=generator))
+            elif isinstance(module, NORMALISATIONS) and module.weight is not None:
+                module.weight.fill_(1)
+            else:
+                continue
+            if module.bias is not None:
+                module.bias.zero_()
+
+
+def derived_seed(*parts: str | int) -> int:
+    """A seed in [0, 2^63) that depends on all parts; streams of different parts are unrelated."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,54 @@
+"""Names to things: entries of a table, or `module:attribute` for code that is in no table."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from automl_kd.errors import UnknownNameError
+
+T = TypeVar("T")
+
+
+def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
+    """The entry called `name`, or what `module:attribute` refers to.
+
+    `kind` ("proxy", "method") appears in the message of the `UnknownNameError` that a wrong name raises.
+    """
+    if name in table:
+        return table[name]
+    if ":" in name:
+        found: T = load(name)
+        return found
+    raise UnknownNameError(f"no {kind} is called {name!r}; {suggestion(name, table)}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The close of a message about an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+
+
+def load(reference: str) -> Any:
+    """Import `module:attribute`. Workers do the same, so whatever it names must be importable there too."""
+    module_name, _, attribute = reference.partition(":")
+    if not module_name or not attribute:
+        raise UnknownNameError(f"{reference!r} is not a reference; write it as module:attribute")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UnknownNameError(
+            f"no module {error.name!r} could be imported for {reference!r}; install it or put it on the path"
+        ) from error
+    if not hasattr(module, attribute):
+        raise UnknownNameError(
+            f"module {module_name!r} has no {attribute!r}; {suggestion(attribute, public_names(module))}"
+        )
+    return getattr(module, attribute)
+
+
+def public_names(module: object) -> list[str]:
+    return [name for name in vars(module) if not name.startswith("_")]

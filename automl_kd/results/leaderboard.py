@@ -1,0 +1,205 @@
+"""Rankings computed from rows: selected on validation, reported on test, averaged over seeds. Pure functions.
+
+An entry is a student taught in one way; its trials differ in nothing but their seed. Entries are ranked by their mean
+validation accuracy, and only against entries of the same run and dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from automl_kd.results import units
+from automl_kd.results.arms import ARMS
+from automl_kd.results.interval import estimate
+from automl_kd.results.sheet import Column, Sheet
+
+BY = ("run", "dataset", "space", "architecture", "label", "method", "options_json", "teacher", "epochs", "setting")
+"""What trials of one entry have in common; `setting` is computed here from `spec_json`."""
+
+ROLE_NAMES: dict[str, str] = {str(role): name for role, name in ARMS.items()}
+RANKED_WITHIN = ("run", "dataset")
+MEASURES = (
+    *("role", "seeds", "val_mean", "mean", "std", "half_width", "params", "macs", "latency_ms"),
+    *("seconds", "train_macs", "stopped", "failed"),
+)
+
+
+def leaderboard(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test_accuracy") -> pd.DataFrame:
+    """One line per entry with at least one complete trial, best first.
+
+    `metric` (`test_accuracy`, or `test_accuracy_best` of the epoch best on validation) is reported as `mean`, `std` and
+    `half_width` of its 95 % interval over `seeds` trials; the validation accuracy of the same epoch, `val_mean`, ranks.
+    `rank` is 1 for the best of its run and dataset; entries with equal `val_mean` share a rank and have `tie` set.
+    `latency_ms`, `seconds` and `train_macs` are means per trial; `stopped` and `failed` count trials that are left out.
+    A trial that appears twice under one key counts once.
+    """
+    rows = rows if "setting" in rows.columns else rows.assign(setting=settings(rows))
+    groups = rows.groupby(list(by), dropna=False, observed=True)
+    lines = [
+        {**dict(zip(by, name, strict=True)), **measures(group, metric)}
+        for name, group in groups
+        if (group["status"] == "complete").any()
+    ]
+    board = pd.DataFrame(lines, columns=[*by, *MEASURES])
+    within = [name for name in RANKED_WITHIN if name in by]
+    return with_ranks(board, within, list(by))
+
+
+def settings(rows: pd.DataFrame) -> list[str]:
+    """For each row six hex digits of all in its spec that no other column of an entry tells: data, recipe, teacher."""
+    return [setting(text) for text in rows["spec_json"]]
+
+
+def setting(spec_json: Any) -> str:
+    if units.missing(spec_json):
+        return ""
+    spec = json.loads(spec_json)
+    told = ("space", "architecture", "method", "options", "seed")
+    rest = {name: value for name, value in spec.items() if name not in told}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def measures(group: pd.DataFrame, metric: str) -> dict[str, object]:
+    complete = group[group["status"] == "complete"]
+    trials = complete.drop_duplicates("key")
+    reported = estimate(trials[metric])
+    return {
+        "role": ", ".join(sorted(set(complete["role"]))),
+        "seeds": len(trials),
+        "val_mean": trials[metric.replace("test_", "val_")].mean(),
+        "mean": reported.mean,
+        "std": reported.std,
+        "half_width": reported.half_width,
+        "params": first(trials["params"]),
+        "macs": first(trials["macs"]),
+        **{name: trials[name].mean() for name in ("latency_ms", "seconds", "train_macs")},
+        **{status: int((group["status"] == status).sum()) for status in ("stopped", "failed")},
+    }
+
+
+def first(values: pd.Series) -> Any:
+    present = values.dropna()
+    return present.iloc[0] if len(present) else None
+
+
+def with_ranks(board: pd.DataFrame, within: list[str], by: list[str]) -> pd.DataFrame:
+    # Means of the same numbers in another order differ in their last bits.
+    score = board["val_mean"].astype(float).round(12)
+    places = [board[name].astype(str) for name in within] or [pd.Series("", index=board.index)]
+    rank = score.groupby(places).rank(method="min", ascending=False)
+    tie = rank.notna() & rank.groupby([*places, rank]).transform("size").gt(1)
+    ranked = board.assign(rank=rank.astype("Int64"), tie=tie.astype(bool))
+    for name in ("params", "macs", "epochs", "seeds", "stopped", "failed"):
+        if name in ranked.columns:
+            ranked[name] = ranked[name].astype("Int64")
+    ranked = ranked.sort_values([*within, "rank", *(name for name in by if name not in within)], ignore_index=True)
+    return ranked[["rank", "tie", *by, *MEASURES]]
+
+
+def pareto_front(rows: pd.DataFrame, maximise: Sequence[str], minimise: Sequence[str]) -> pd.DataFrame:
+    """The rows that no other row beats: as good in every column and better in one. Their order is kept.
+
+    Rows that lack one of the values are left out; equal rows are kept together.
+    """
+    known = rows.dropna(subset=[*maximise, *minimise])
+    gains = [known[name].to_numpy(dtype=float) for name in maximise]
+    costs = [-known[name].to_numpy(dtype=float) for name in minimise]
+    values = np.stack([*gains, *costs], axis=1)
+    beaten = [bool(((values >= one).all(axis=1) & (values > one).any(axis=1)).any()) for one in values]
+    return known[~np.array(beaten, dtype=bool)]
+
+
+def failures(rows: pd.DataFrame) -> list[str]:
+    """One line for each failed trial: what it was and why it failed."""
+    failed = rows[rows["status"] == "failed"]
+    return [failure(row) for row in failed.to_dict("records")]
+
+
+def failure(row: dict[Any, Any]) -> str:
+    trial = row["run"] if units.missing(row["proposal"]) else f"{row['run']} trial {row['proposal']}"
+    reached = "" if units.missing(row["epochs_done"]) else f" after {units.some(row['epochs_done'], 'epoch')}"
+    reason = "no reason was recorded" if units.missing(row["error"]) else " ".join(row["error"].split())
+    return f"{trial} ({row['label']}, {row['method']}, seed {row['seed']}, key {row['key']}){reached}: {reason}"
+
+
+COLUMNS = {
+    "rank": Column("rank", numeric=True),
+    "dataset": Column("dataset"),
+    "space": Column("space"),
+    "role": Column("role"),
+    "student": Column("student"),
+    "validation": Column("validation, %", numeric=True),
+    "test": Column("test, %", numeric=True),
+    "seeds": Column("seeds", numeric=True),
+    "params": Column("params", numeric=True),
+    "macs": Column("MACs", numeric=True),
+    "latency": Column("latency, ms", numeric=True),
+    "epochs": Column("epochs", numeric=True),
+    "method": Column("method"),
+    "setting": Column("setting"),
+    "seconds": Column("training", numeric=True),
+    "train_macs": Column("training MACs", numeric=True),
+    "lost": Column("stopped or failed", numeric=True),
+}
+
+
+def to_sheet(board: pd.DataFrame) -> Sheet:
+    """A board from the default `by`, for people, without columns that tell them nothing here."""
+    names = [name for name in COLUMNS if name not in silent_columns(board)]
+    lines = [line(entry) for entry in board.to_dict("records")]
+    return Sheet(tuple(COLUMNS[name] for name in names), tuple(tuple(one[name] for name in names) for one in lines))
+
+
+def silent_columns(board: pd.DataFrame) -> set[str]:
+    """Columns with one value throughout, or none, and `setting` unless two lines look the same without it."""
+    same = {name for name in ("dataset", "space", "role") if board[name].nunique() <= 1}
+    looks = board[[name for name in BY if name != "setting"]]
+    empty = {
+        "setting": not looks.duplicated().any(),
+        "latency": board["latency_ms"].isna().all(),
+        "lost": (board["stopped"] + board["failed"]).eq(0).all(),
+    }
+    return same | {name for name, silent in empty.items() if silent}
+
+
+def line(entry: dict[Any, Any]) -> dict[str, str]:
+    chosen = units.options(entry["options_json"])
+    return {
+        "rank": units.MISSING if units.missing(entry["rank"]) else f"{entry['rank']}{' =' if entry['tie'] else ''}",
+        "dataset": entry["dataset"],
+        "space": entry["space"],
+        "role": ", ".join(ROLE_NAMES.get(role, role) for role in entry["role"].split(", ")),
+        "student": entry["label"],
+        "method": f"{entry['method']} ({chosen})" if chosen else entry["method"],
+        "setting": entry["setting"],
+        "seeds": str(entry["seeds"]),
+        "validation": units.percent(entry["val_mean"]),
+        "test": units.percent_interval(entry["mean"], entry["half_width"]),
+        "params": units.count(entry["params"]),
+        "macs": units.count(entry["macs"]),
+        "latency": units.milliseconds(entry["latency_ms"]),
+        "epochs": str(entry["epochs"]),
+        "seconds": units.duration(entry["seconds"]),
+        "train_macs": units.count(entry["train_macs"]),
+        "lost": str(entry["stopped"] + entry["failed"]),
+    }
+
+
+NOTE = (
+    "Ranked by mean validation accuracy; test accuracy is only reported, with its 95 % interval over seeds. "
+    "Entries of equal rank are marked =. Training costs are means per trial."
+)
+
+
+def to_markdown(board: pd.DataFrame, command: str = "") -> str:
+    """The board as Markdown; its first line is the command that made it. One table per run."""
+    parts = [f"<!-- made by: {command.replace('--', '- -')} -->"] if command else []
+    for run, part in board.groupby("run", observed=True):
+        parts.append(f"## Run: {run}\n\n{to_sheet(part).to_markdown()}")
+    return "\n".join([*parts, NOTE, ""])

@@ -1,0 +1,110 @@
+"""One HTML page that shows experiments and needs no network: verdict, leaderboards, plots, failures, costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from automl_kd.results import units
+from automl_kd.results.folder import read_record, write_atomically
+from automl_kd.results.leaderboard import NOTE, failures, leaderboard, to_sheet
+from automl_kd.results.plots import accuracy_against_params, learning_curves
+from automl_kd.results.scores import read_scores
+from automl_kd.results.sheet import Column, Sheet
+from automl_kd.results.table import ResultTable, experiment_folders
+from automl_kd.results.truth_table import cost_table, gain_table, truth_table
+from automl_kd.results.verdict import verdict
+
+RUNS = {"final": "Finals", "search": "Search trials", "teacher": "Teacher"}
+
+
+def write_page(folders: Path | Sequence[Path], out: Path, command: str = "") -> Path:
+    """Write the page about one or several experiments to `out`, whole or not at all.
+
+    Each of `folders` holds one experiment or several. `command` is quoted as what made the page. An experiment
+    without rows or finals is shown as far as it is; a folder without experiments raises `ResultError`.
+    """
+    given = [folders] if isinstance(folders, Path) else folders
+    found = [folder for one in given for folder in experiment_folders(one)]
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    ).get_template("page.html")
+    views = [view(folder) for folder in found]
+    title = views[0]["name"] if len(views) == 1 else units.some(len(views), "experiment")
+    write_atomically(out, template.render(title=title, views=views, note=NOTE, command=command))
+    return out
+
+
+def view(folder: Path) -> dict[str, object]:
+    """What the template shows of one experiment."""
+    table = ResultTable(folder)
+    rows, scores = table.read(), read_scores(folder)
+    record = read_record(folder) if (folder / "experiment.json").exists() else {}
+    judged = verdict(rows)
+    boards = leaderboard(rows)
+    search, teacher = rows[rows["run"] == "search"], rows[rows["run"] == "teacher"]
+    return {
+        "name": record.get("name", folder.resolve().name),
+        "judged": judged,
+        "facts": facts(rows),
+        "truth": truth_table(judged) if judged.arms else None,
+        "gains": gain_table(judged) if judged.arms else None,
+        "costs": cost_table(judged),
+        "boards": {
+            title: to_sheet(boards[boards["run"] == run]) for run, title in RUNS.items() if (boards["run"] == run).any()
+        },
+        "scatter": accuracy_against_params(search, judged.arms, teacher),
+        "curves": learning_curves(rows, table.curves()),
+        "screening": screening(scores),
+        "failures": failures(rows),
+        "provenance": provenance(rows),
+        "record": json.dumps(record, indent=2) if record else "",
+    }
+
+
+def facts(rows: pd.DataFrame) -> str:
+    """How many trials there are and how they ended, in a line."""
+    trials = rows.drop_duplicates(["run", "key"])
+    ends = [f"{int((trials['status'] == status).sum())} {status}" for status in ("complete", "stopped", "failed")]
+    datasets = ", ".join(sorted(rows["dataset"].dropna().unique())) or "no data yet"
+    return f"{datasets} · {units.some(len(trials), 'trial')}: {', '.join(ends)}"
+
+
+def screening(scores: pd.DataFrame) -> Sheet | None:
+    """One line per proxy: how many architectures it scored and failed on, and how long it took."""
+    if scores.empty:
+        return None
+    lines = []
+    for proxy, ours in scores.groupby("proxy", observed=True):
+        failed = int(ours["score"].isna().sum())
+        number = ours[["space", "architecture"]].drop_duplicates().shape[0]
+        lines.append((str(proxy), str(number), str(failed), units.duration(float(ours["seconds"].sum()))))
+    names = ("proxy", "architectures", "failed", "time")
+    return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), tuple(lines))
+
+
+def provenance(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Where the numbers come from: dates, device, commit and versions, all that occur."""
+    started = rows["started"].dropna()
+    dates = [f"{moment:%Y-%m-%d %H:%M}" for moment in (started.min(), started.max())] if len(started) else []
+    packages = [json.loads(text).items() for text in distinct(rows, "versions_json")]
+    versions = [f"{name} {value}" for pairs in packages for name, value in pairs]
+    known = [
+        ("trials started (UTC)", " to ".join(dict.fromkeys(dates))),
+        ("device", ", ".join(distinct(rows, "device"))),
+        ("commit", ", ".join(distinct(rows, "git_commit"))),
+        ("versions", ", ".join(dict.fromkeys(versions))),
+    ]
+    return [(name, text) for name, text in known if text]
+
+
+def distinct(rows: pd.DataFrame, name: str) -> list[str]:
+    return [str(value) for value in rows[name].dropna().unique()]

@@ -1,0 +1,104 @@
+"""Parquet files written whole or not at all, and read with the newest schema whatever wrote them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from automl_kd.errors import ResultError
+from automl_kd.results.row import check
+
+CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
+PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
+
+
+def to_table(records: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
+    """Records, each with exactly the columns of `schema`, as a table."""
+    listed = list(records)
+    for record in listed:
+        check(record, schema)
+    try:
+        return pa.Table.from_pylist(listed, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ResultError(f"a record does not fit the types of the results table: {error}") from error
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Make `path` hold `table`, durably; a file already there is replaced in one step.
+
+    An `OSError` (no space left, say) passes on and leaves neither `path` changed nor anything else behind. Only a
+    killed process can leave its scratch file; its name begins with "_" and readers skip it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"_{uuid.uuid4().hex}-{path.name}")
+    try:
+        with scratch.open("wb") as sink:
+            pq.write_table(table, sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:
+    """The Parquet files in `folder`, sorted by name, without scratch and hidden files. No folder, no files."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(("_", ".")))
+
+
+def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
+    """The file at `path` in the shape of `schema`: columns it lacks are null, columns unknown to us are left out.
+
+    `identity`: columns without which the file is not one of ours. Raises `ResultError` naming the file.
+    """
+    try:
+        # Not pq.read_table, which would take folder names such as "run=search" for columns.
+        with pq.ParquetFile(path) as file:
+            stored = file.read()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        reason = str(error).splitlines()[0]
+        raise ResultError(
+            f"{path} cannot be read as Parquet ({reason}); delete it and run the same command again"
+        ) from error
+    if missing := [name for name in identity if name not in stored.column_names]:
+        raise ResultError(f"{path} has no column {missing[0]!r}, so it is not a file of results; move it elsewhere")
+    try:
+        return conform(stored, schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ResultError(
+            f"{path} has a column of another type than this version expects ({error}); read it with the version that"
+            " wrote it"
+        ) from error
+
+
+def conform(stored: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        stored[field.name].cast(field.type) if field.name in stored.column_names else pa.nulls(len(stored), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """As pandas: integers Int64, text string, names of few kinds category, reals float64 with NaN, times in UTC."""
+    frame: pd.DataFrame = table.to_pandas(types_mapper=PANDAS_TYPES.get)
+    return frame.astype({name: "category" for name in CATEGORIES if name in frame.columns})

@@ -1,0 +1,31 @@
+"""A table of finished strings: what the terminal, Markdown and the page show alike."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """`numeric` columns are aligned to the right."""
+
+    name: str
+    numeric: bool = False
+
+
+class Sheet(NamedTuple):
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def to_markdown(self) -> str:
+        rule = ["---:" if column.numeric else "---" for column in self.columns]
+        lines = [
+            [escape(column.name) for column in self.columns],
+            rule,
+            *([escape(cell) for cell in row] for row in self.rows),
+        ]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def escape(cell: str) -> str:
+    """Text that can neither end a cell nor begin an HTML tag."""
+    return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

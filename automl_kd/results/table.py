@@ -1,0 +1,159 @@
+"""The rows and curves of one experiment on disk, and the reading of one or several.
+
+A trial is a small file of its own, so writing needs no lock; `fold` gathers small files into one, because reading many
+is slow. Loose files are newer than parts, and a part with a higher number newer than one with a lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from automl_kd.errors import ResultError
+from automl_kd.results import parquet
+from automl_kd.results.row import CURVE_SCHEMA, ROW_SCHEMA, Point, Row
+
+Kind = Literal["rows", "curves"]
+SCHEMAS = {"rows": ROW_SCHEMA, "curves": CURVE_SCHEMA}
+IDENTITY = {"rows": ("run", "role", "key"), "curves": ("run", "key")}
+ORDER = {"rows": ["run", "started", "proposal", "role", "key"], "curves": ["run", "key", "epoch"]}
+ATTEMPTS = 10
+
+
+class Results(NamedTuple):
+    """`rows`: one per trial and role; `curves`: one per epoch; joined by experiment, run and key."""
+
+    rows: pd.DataFrame
+    curves: pd.DataFrame
+
+
+class ResultTable:
+    """The results of one experiment in `folder`. One process appends; anyone may read or fold at any time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def append(self, row: Row, curve: Iterable[Point] = ()) -> None:
+        """Record a trial; what was recorded under the same run, role and key is replaced.
+
+        The curve is written first: a row that exists has its curve. An `OSError` passes on; what was recorded before
+        stays as it was.
+        """
+        owner = {"experiment": row.experiment, "run": row.run, "key": row.key}
+        points = parquet.to_table(({**owner, **asdict(point)} for point in curve), CURVE_SCHEMA)
+        record = parquet.to_table([asdict(row)], ROW_SCHEMA)
+        parquet.write(points, self.folder / "curves" / f"run={row.run}" / f"{row.key}.parquet")
+        parquet.write(record, self.folder / "rows" / f"run={row.run}" / f"{stem(row)}.parquet")
+
+    def read(self) -> pd.DataFrame:
+        """All rows, by run and time; dtypes as in `parquet.to_frame`. A table not yet written to is empty."""
+        return to_sorted_frame(self._load("rows"), "rows")
+
+    def curves(self) -> pd.DataFrame:
+        """All learning curves, one row per epoch, by run, key and epoch."""
+        return to_sorted_frame(self._load("curves"), "curves")
+
+    def keys(self, run: str, role: str | None = None) -> set[str]:
+        """Keys of the trials recorded under `run` (and `role`), whatever their status."""
+        rows = self._load("rows").select(["run", "role", "key"]).to_pylist()
+        return {row["key"] for row in rows if row["run"] == run and role in {None, row["role"]}}
+
+    def fold(self) -> None:
+        """Gather all files of rows into one part, and all of curves. What is read does not change.
+
+        The new part is complete before its inputs are deleted, so a kill at any point loses nothing; what it leaves
+        twice, readers count once.
+        """
+        for kind in ("rows", "curves"):
+            paths = self._files(kind)
+            if len(paths) > 1 or any(path.parent.name.startswith("run=") for path in paths):
+                self._fold(kind)
+
+    def _fold(self, kind: Kind) -> None:
+        paths = self._files(kind)
+        stamps = {path: stamp(path) for path in paths}
+        folded = newest([self._load_file(path, kind) for path in paths], kind)
+        number = max([0, *(int(path.name.split("-")[1]) for path in paths if path.name.startswith("part-"))]) + 1
+        # The token keeps two processes that fold at once from replacing each other's part.
+        parquet.write(folded, self.folder / kind / f"part-{number:06d}-{uuid4().hex[:8]}.parquet")
+        for path, seen in stamps.items():
+            if stamp(path) == seen:  # otherwise a newer row took the name while we were folding
+                path.unlink(missing_ok=True)
+
+    def _files(self, kind: Kind) -> list[Path]:
+        """Oldest first: parts by number, then loose files."""
+        # Loose files are listed first: one that is folded meanwhile is then missing when it is opened, which is
+        # noticed, rather than from both lists, which is not.
+        loose = [path for run in sorted((self.folder / kind).glob("run=*")) for path in parquet.files(run)]
+        return parquet.files(self.folder / kind, "part-*.parquet") + loose
+
+    def _load(self, kind: Kind) -> pa.Table:
+        for _ in range(ATTEMPTS):
+            try:
+                return newest([self._load_file(path, kind) for path in self._files(kind)], kind)
+            except FileNotFoundError:
+                continue  # folded under our hands: its rows are in a new part by now
+        raise ResultError(f"{self.folder} changes while it is being read; try again when the other process is done")
+
+    def _load_file(self, path: Path, kind: Kind) -> pa.Table:
+        return parquet.load(path, SCHEMAS[kind], IDENTITY[kind])
+
+
+def stem(row: Row) -> str:
+    """The name of a row's file. In the run "final" the role belongs to it: two roles may share one trial."""
+    return row.key if row.role == row.run else f"{row.key}-{row.role}"
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Changes when another file takes the name `path`; None if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def newest(tables: list[pa.Table], kind: Kind) -> pa.Table:
+    """The tables as one; where several hold the same trial, all that the last of them says of it and nothing else."""
+    if not tables:
+        return SCHEMAS[kind].empty_table()
+    stacked = pa.concat_tables(tables).combine_chunks()
+    names = stacked.select(list(IDENTITY[kind])).to_pandas()
+    source = pd.Series(np.repeat(np.arange(len(tables)), [len(table) for table in tables]))
+    last = source.groupby([names[column] for column in names.columns]).transform("max")
+    return stacked.filter(pa.array((source == last).to_numpy()))
+
+
+def to_sorted_frame(table: pa.Table, kind: Kind) -> pd.DataFrame:
+    ordered = table.sort_by([(name, "ascending") for name in ORDER[kind]])
+    return parquet.to_frame(ordered)
+
+
+def read(path: Path | str) -> Results:
+    """The results in `path`: the folder of one experiment, or one that holds several.
+
+    Raises `ResultError` if there are none, or if a file is damaged.
+    """
+    tables = [ResultTable(folder) for folder in experiment_folders(Path(path))]
+    rows = pa.concat_tables([table._load("rows") for table in tables])
+    curves = pa.concat_tables([table._load("curves") for table in tables])
+    if not len(rows):
+        raise ResultError(f"{path} holds an experiment without any finished trial; wait for the first one")
+    return Results(to_sorted_frame(rows, "rows"), to_sorted_frame(curves, "curves"))
+
+
+def experiment_folders(path: Path) -> list[Path]:
+    """`path` itself if it holds rows, else the folders in it that do, sorted by name."""
+    if not path.is_dir():
+        raise ResultError(f"there is no folder {path}; give the folder of an experiment, or one that holds several")
+    folders = [path] if (path / "rows").is_dir() else sorted(rows.parent for rows in path.glob("*/rows"))
+    if not folders:
+        raise ResultError(f"no results are in {path}; give the folder of an experiment (it holds rows/)")
+    return folders

@@ -1,0 +1,78 @@
+"""How numbers are written for people; missing ones as a dash."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pandas as pd
+
+MISSING = "–"
+PREFIXES = ("", " k", " M", " G", " T", " P", " E")
+
+
+def missing(value: float | None) -> bool:
+    return value is None or bool(pd.isna(value))
+
+
+def percent(fraction: float | None) -> str:
+    """0.9123 is "91.23"; the header says %."""
+    return MISSING if fraction is None or missing(fraction) else f"{100 * fraction:.2f}"
+
+
+def percent_interval(mean: float, half_width: float) -> str:
+    return percent(mean) if missing(half_width) else f"{percent(mean)} ± {percent(half_width)}"
+
+
+def points(difference: float) -> str:
+    """A difference of fractions in percentage points with its sign: 0.018 is "+1.80"."""
+    rounded = round(100 * difference, 2) + 0.0  # adding zero turns -0.0 into 0.0
+    return f"{rounded:+.2f}" if rounded else "0.00"
+
+
+def count(value: float | None) -> str:
+    """Three digits and a prefix: 270896 is "271 k", 4.1e7 "41.0 M"."""
+    if value is None or missing(value):
+        return MISSING
+    number, power = float(value), 0
+    while abs(number) >= 999.5 and power < len(PREFIXES) - 1:
+        number, power = number / 1000, power + 1
+    digits = 0 if power == 0 or abs(number) >= 99.95 else 1 if abs(number) >= 9.995 else 2
+    return f"{number:.{digits}f}{PREFIXES[power]}"
+
+
+def milliseconds(value: float | None) -> str:
+    return MISSING if value is None or missing(value) else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """As "0.8 s", "42 s", "3 min 20 s" or "2 h 5 min"."""
+    if seconds is None or missing(seconds):
+        return MISSING
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def times(ratio: float | None) -> str:
+    """A multiple: 11.23 is "11.2"."""
+    if ratio is None or missing(ratio) or math.isinf(ratio):
+        return MISSING
+    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}" if ratio < 99.95 else f"{ratio:.0f}"
+
+
+def options(text: str | None) -> str:
+    """`{"temperature": 4.0}` as "temperature=4"; empty for no options."""
+    if text is None or pd.isna(text):
+        return ""
+    pairs = json.loads(text).items()
+    return ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in pairs)
+
+
+def some(number: int, noun: str) -> str:
+    """As "1 seed" or "3 seeds"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

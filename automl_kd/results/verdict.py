@@ -1,0 +1,138 @@
+"""The truth table: what the search gained over the student and the teaching that one would take without it.
+
+Four arms are trained with the same seeds and the same compute: the default student and the found student, each from
+scratch and taught. Differences are paired by seed, with a 95 % interval over seeds. The interval says nothing of the
+chance in which images the test set holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from automl_kd.errors import ResultError
+from automl_kd.results import units
+from automl_kd.results.arms import ARMS, COMPARISONS, Arm, Cost, arm, cost, paired
+from automl_kd.results.interval import Estimate, estimate
+from automl_kd.results.row import FINAL_ROLES, FinalRole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`gains` has the keys of `COMPARISONS`; an estimate with n = 0 could not be made."""
+
+    arms: dict[FinalRole, Arm]
+    gains: dict[str, Estimate]
+    costs: tuple[Cost, ...]
+    sentence: str
+    cost_sentence: str
+
+
+def verdict(rows: pd.DataFrame, metric: str = "test_accuracy") -> Verdict:
+    """Judge one experiment by its rows of the run "final"; the others tell what it cost.
+
+    `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
+    """
+    if rows["experiment"].nunique() > 1:
+        raise ResultError(f"a verdict is on one experiment, got rows of {rows['experiment'].nunique()}; choose one")
+    final = rows[rows["run"] == "final"]
+    found = {role: arm(final[final["role"] == role], role, metric) for role in FINAL_ROLES}
+    arms = {role: one for role, one in found.items() if one is not None}
+    gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
+    costs = tuple(cost(rows, run, arms.get("default-kd")) for run in ("teacher", "search", "final"))
+    return Verdict(
+        arms=arms,
+        gains=gains,
+        costs=tuple(one for one in costs if one.trials),
+        sentence=sentence(final, arms, gains["search"]),
+        cost_sentence=cost_sentence(costs, arms),
+    )
+
+
+def sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gain: Estimate) -> str:
+    """One plain sentence: gained, not gained, worse, or why that cannot be said yet."""
+    found, base = arms.get("found-method"), arms.get("default-kd")
+    if found is None or base is None:
+        return missing_sentence(final, "default-kd" if found is not None else "found-method")
+    if gain.n == 0:
+        return "No verdict: no seed was completed by both the found student with its method and plain KD."
+    if taught_alike(found, base):
+        return f"Nothing was gained: the search chose the default student ({found.label}) and teaches it by plain KD."
+    close = ""
+    if found.architecture == base.architecture:
+        close = "; the found student is the default student itself, so its architecture gained nothing"
+    return f"{judgement(gain)}: {comparison(found, base)}{close}."
+
+
+def taught_alike(found: Arm, base: Arm) -> bool:
+    """Whether both arms are the same trials under two names."""
+    names = ("architecture", "method", "options_json", "epochs")
+    return all(getattr(found, name) == getattr(base, name) for name in names)
+
+
+def missing_sentence(final: pd.DataFrame, role: FinalRole) -> str:
+    """Why there is no verdict when no trial of `role` is complete."""
+    ours = final[final["role"] == role]
+    if ours.empty:
+        return f"No verdict yet: the final trials are not done (none of: {ARMS[role]})."
+    return f"No verdict: none of the {units.some(len(ours), 'final trial')} of this kind is complete: {ARMS[role]}."
+
+
+def judgement(gain: Estimate) -> str:
+    """The difference in percentage points and what may be concluded from it."""
+    difference = units.points(gain.mean)
+    if gain.n == 1:
+        return f"One seed cannot tell a gain from chance; here the difference is {difference} points"
+    interval = f"95 % interval {units.points(gain.low)} to {units.points(gain.high)}, {gain.n} seeds"
+    if abs(gain.mean) <= gain.half_width or gain.mean == 0:
+        return f"No gain is shown, as the interval includes zero (difference {difference} points, {interval})"
+    word = "Gained" if gain.mean > 0 else "Worse by"
+    return f"{word} {units.points(abs(gain.mean)).removeprefix('+')} points ({interval})"
+
+
+def comparison(found: Arm, base: Arm) -> str:
+    """Both students with their means over the seeds that both completed."""
+    seeds = found.accuracy.keys() & base.accuracy.keys()
+    ours, theirs = (f"{units.percent(estimate(one.accuracy[seed] for seed in seeds).mean)} %" for one in (found, base))
+    chosen = units.options(found.options_json)
+    how = f"{found.method} ({chosen})" if chosen else found.method
+    return (
+        f"the found student {described(found)} taught by {how} reaches {ours} on test,"
+        f" the default student {described(base)} with plain KD {theirs}"
+    )
+
+
+def described(one: Arm) -> str:
+    return f"({one.label}, {units.count(one.params)} parameters)" if one.params else f"({one.label})"
+
+
+def cost_sentence(costs: tuple[Cost, ...], arms: dict[FinalRole, Arm]) -> str:
+    """What the search and the teacher cost, and whether the comparison was made at equal compute."""
+    teacher, search, _ = costs
+    parts = [f"The search took {spent(search)}" if search.trials else "No search trial is recorded"]
+    parts.append(f"the teacher {spent(teacher)}" if teacher.trials else "no teacher was trained here")
+    text = "; ".join(parts) + "."
+    if (ratio := compute_ratio(arms)) is not None and not 0.95 <= ratio <= 1.05:
+        text += (
+            f" The compute was not equal: one training of the found student took {units.times(ratio)} times the"
+            " multiply-adds of one of the default student."
+        )
+    return text
+
+
+def spent(cost: Cost) -> str:
+    """Time and multiply-adds of a stage, the latter also in trainings of the default student."""
+    text = f"{units.duration(cost.seconds)} and {units.count(cost.train_macs)} multiply-adds"
+    if math.isnan(cost.trainings):
+        return text
+    return f"{text}, as much as {units.times(cost.trainings)} final trainings of the default student"
+
+
+def compute_ratio(arms: dict[FinalRole, Arm]) -> float | None:
+    """Multiply-adds of a training of the found student by those of the default one, both taught."""
+    found, base = arms.get("found-method"), arms.get("default-kd")
+    if found is None or base is None or not base.train_macs > 0 or math.isnan(found.train_macs):
+        return None
+    return found.train_macs / base.train_macs

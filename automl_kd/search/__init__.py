@@ -1,0 +1,69 @@
+"""Proposers by name, and the one function that makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import get_type_hints
+
+from automl_kd.errors import ConfigError
+from automl_kd.registry import lookup, suggestion
+from automl_kd.search.aging_evolution import AgingEvolution
+from automl_kd.search.base import Exhausted, Objective, Proposer
+from automl_kd.search.feasible import Feasible
+from automl_kd.search.local_search import LocalSearch
+from automl_kd.search.nsga2 import NSGA2
+from automl_kd.search.optuna_proposer import TPE
+from automl_kd.search.random_search import RandomSearch
+from automl_kd.search.screened import Screened
+from automl_kd.space import Scalar, SearchSpace
+
+__all__ = ["PROPOSERS", "Exhausted", "Feasible", "Objective", "Proposer", "Screened", "make_proposer", "option_types"]
+
+PROPOSERS: Mapping[str, Callable[..., Proposer]] = {
+    "random": RandomSearch,
+    "local": LocalSearch,
+    "evolution": AgingEvolution,
+    "tpe": TPE,
+    "nsga2": NSGA2,
+}
+"""Each is a dataclass with the fields `space`, `objectives` and `seed`; its other fields are its options."""
+
+
+def make_proposer(
+    name: str,
+    space: SearchSpace,
+    *,
+    objectives: Sequence[Objective],
+    seed: int,
+    options: Mapping[str, Scalar],
+) -> Proposer:
+    """The proposer called `name`, or `module:attribute`, with `options` for those of its fields that it names.
+
+    `UnknownNameError` for the name; `ConfigError` for an option that is unknown, has another type or a value out of its
+    range, and for objectives that the proposer cannot follow.
+    """
+    proposer = lookup(PROPOSERS, name, "proposer")
+    types = option_types(name, proposer)
+    for option, value in options.items():
+        if option not in types:
+            hint = suggestion(option, types) if types else "it has none"
+            raise ConfigError(f"proposer {name!r} has no option {option!r}; {hint}")
+        if not fits(value, types[option]):
+            wanted = types[option].__name__
+            raise ConfigError(f"option {option!r} of proposer {name!r} is {value!r}; write it as {wanted}")
+    return proposer(space=space, objectives=tuple(objectives), seed=seed, **options)
+
+
+def option_types(name: str, proposer: Callable[..., Proposer]) -> dict[str, type[Scalar]]:
+    """The options of a proposer and the type of each."""
+    if not (isinstance(proposer, type) and is_dataclass(proposer)):
+        raise ConfigError(f"{name!r} is not a proposer; name a dataclass with the fields space, objectives and seed")
+    hints = get_type_hints(proposer)
+    given = {"space", "objectives", "seed"}
+    return {item.name: hints[item.name] for item in fields(proposer) if item.init and item.name not in given}
+
+
+def fits(value: Scalar, wanted: type[Scalar]) -> bool:
+    """Whether `value` may stand for an option of type `wanted`; an integer may stand for a real number."""
+    return type(value) is wanted or (wanted is float and type(value) is int)

@@ -1,0 +1,56 @@
+"""Regularised (aging) evolution: mutate the winner of a tournament; the oldest dies, however good it is.
+
+Real, Aggarwal, Huang, Le. Regularized Evolution for Image Classifier Architecture Search. 2018. arXiv:1802.01548,
+algorithm 1. Age is counted by the index of a proposal, not by the moment its trial ended, so that outcomes may be told
+in any order. A mutation changes one parameter of the space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from automl_kd.errors import ConfigError
+from automl_kd.search.base import Objective, generator, require_single
+from automl_kd.search.history import History, Told, judge
+from automl_kd.space import Architecture, SearchSpace, mutate, sample
+from automl_kd.spec import Outcome
+
+
+@dataclass(frozen=True, eq=False)
+class AgingEvolution:
+    """Mutants of tournament winners among the youngest (Real et al. 2018, arXiv:1802.01548).
+
+    `population` (P there), at least 1: so many of the youngest outcomes are alive; proposals are random until there are
+    as many. `tournament` (S), at least 1: so many are drawn from the living, with replacement, and the best is mutated.
+    """
+
+    space: SearchSpace
+    objectives: Sequence[Objective]
+    seed: int
+    population: int = 20
+    tournament: int = 5
+    history: History = field(default_factory=History, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require_single(self.objectives, "evolution")
+        if min(self.population, self.tournament) < 1:
+            raise ConfigError(
+                f"proposer 'evolution' got population {self.population} and tournament {self.tournament}; "
+                "choose at least 1 for both"
+            )
+
+    def ask(self, index: int, draw: int = 0) -> Architecture:
+        rng = generator(self.seed, index, draw)
+        living = self.history.derive(self.living)
+        if len(living) < self.population:
+            return sample(self.space, rng)
+        drawn = rng.integers(len(living), size=self.tournament)
+        return mutate(self.space, min((living[i] for i in drawn), key=lambda one: one.merit).architecture, rng)
+
+    def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
+        self.history.add(index, judge(index, architecture, outcome, self.objectives))
+
+    def living(self, told: Sequence[Told]) -> Sequence[Told]:
+        """The youngest, as many as the population holds."""
+        return told[-self.population :]

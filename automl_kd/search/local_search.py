@@ -1,0 +1,52 @@
+"""Local search: change one thing about the best architecture so far.
+
+White, Nolen, Savani. Exploring the Loss Landscape in Neural Architecture Search. 2020. arXiv:2005.02960. There,
+all neighbours of a point are evaluated before the search moves, and a local optimum ends it. Here each proposal
+is one random neighbour of the best point told so far, so that any number of trials can run at once, and a share of the
+proposals is drawn from the whole space, so that a local optimum does not hold the search forever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from automl_kd.errors import ConfigError
+from automl_kd.search.base import Objective, generator, require_single
+from automl_kd.search.history import History, Told, judge
+from automl_kd.space import Architecture, SearchSpace, mutate, sample
+from automl_kd.spec import Outcome
+
+
+@dataclass(frozen=True, eq=False)
+class LocalSearch:
+    """Random neighbours of the best point so far (White, Nolen, Savani 2020, arXiv:2005.02960).
+
+    `restart` in [0, 1]: the share of proposals drawn from the whole space; all of them until something is told.
+    """
+
+    space: SearchSpace
+    objectives: Sequence[Objective]
+    seed: int
+    restart: float = 0.1
+    history: History = field(default_factory=History, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require_single(self.objectives, "local")
+        if not 0 <= self.restart <= 1:
+            raise ConfigError(f"restart of proposer 'local' is {self.restart}; choose a share between 0 and 1")
+
+    def ask(self, index: int, draw: int = 0) -> Architecture:
+        rng = generator(self.seed, index, draw)
+        best = self.history.derive(best_of)
+        if best is None or rng.random() < self.restart:
+            return sample(self.space, rng)
+        return mutate(self.space, best.architecture, rng)
+
+    def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
+        self.history.add(index, judge(index, architecture, outcome, self.objectives))
+
+
+def best_of(told: Sequence[Told]) -> Told | None:
+    """The best outcome, the earliest of equals, or None if there is none."""
+    return min(told, key=lambda one: one.merit, default=None)

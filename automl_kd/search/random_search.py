@@ -1,0 +1,29 @@
+"""Random search: every proposal drawn anew.
+
+Li, Talwalkar. Random Search and Reproducibility for Neural Architecture Search. 2019. arXiv:1902.07638.
+There it is the baseline that a search has to beat, with and without weight sharing; here it is without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from automl_kd.search.base import Objective, generator
+from automl_kd.space import Architecture, SearchSpace, sample
+from automl_kd.spec import Outcome
+
+
+@dataclass(frozen=True, eq=False)
+class RandomSearch:
+    """Uniform draws that learn nothing: the baseline (Li, Talwalkar 2019, arXiv:1902.07638)."""
+
+    space: SearchSpace
+    objectives: Sequence[Objective]
+    seed: int
+
+    def ask(self, index: int, draw: int = 0) -> Architecture:
+        return sample(self.space, generator(self.seed, index, draw))
+
+    def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
+        """Nothing to learn."""

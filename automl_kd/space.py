@@ -1,0 +1,264 @@
+"""Search spaces as data: parameters with domains, and one function that builds a network from values.
+
+Sampling, mutation, crossover, counting, hashing and checking are written once here, for every space.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from automl_kd.errors import InfeasibleArchitectureError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Scalar = bool | int | float | str
+Values = Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of `options`; no order is implied."""
+
+    options: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        if not self.options or len(set(self.options)) != len(self.options):
+            raise ValueError(f"a choice needs distinct options, got {self.options}")
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == option and type(value) is type(option) for option in self.options)
+
+
+@dataclass(frozen=True)
+class IntRange:
+    """Integers `low, low + step, ...` up to and including `high`."""
+
+    low: int
+    high: int
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.step < 1 or self.high < self.low:
+            raise ValueError(f"an integer range needs low <= high and step >= 1, got {self}")
+
+    @property
+    def options(self) -> tuple[int, ...]:
+        return tuple(range(self.low, self.high + 1, self.step))
+
+    def __contains__(self, value: object) -> bool:
+        return type(value) is int and value in range(self.low, self.high + 1, self.step)
+
+
+@dataclass(frozen=True)
+class FloatRange:
+    """Real numbers in `[low, high]`, drawn uniformly, or uniformly in their logarithm if `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"a real range needs low < high, and 0 < low if it is logarithmic, got {self}")
+
+    def __contains__(self, value: object) -> bool:
+        return type(value) is float and self.low <= value <= self.high
+
+
+Domain = Choice | IntRange | FloatRange
+
+
+@dataclass(frozen=True)
+class When:
+    """The condition under which a parameter exists: `parent` is active and has one of `values`."""
+
+    parent: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    domain: Domain
+    when: When | None = None
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """What a network must accept and return: images `(channels, height, width)` in, `classes` logits out."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One point of a space: the active values, sorted by name. Immutable and hashable."""
+
+    values: tuple[tuple[str, Scalar], ...]
+
+    @staticmethod
+    def of(values: Values) -> Architecture:
+        return Architecture(tuple(sorted(values.items())))
+
+    def as_dict(self) -> dict[str, Scalar]:
+        return dict(self.values)
+
+    @property
+    def key(self) -> str:
+        """Twelve hex digits that depend on the values alone."""
+        return hashlib.sha256(json.dumps(self.values).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A named family of students.
+
+    `build` turns active values into a freshly initialised network for a task; it draws from torch's global generator,
+    which the caller seeds. `source` names the paper, section or table. `default` is the student that a practitioner
+    would take without a search: it stands in the baselines. `describe` prints a point; without it, `name=value` pairs.
+    Parameters are ordered parents before children.
+    """
+
+    name: str
+    source: str
+    parameters: Mapping[str, Parameter]
+    build: Callable[[Values, TaskShape], nn.Module]
+    default: Values
+    describe: Callable[[Values], str] | None = None
+
+    def __post_init__(self) -> None:
+        for position, (name, parameter) in enumerate(self.parameters.items()):
+            earlier = list(self.parameters)[:position]
+            if parameter.when is not None and parameter.when.parent not in earlier:
+                raise ValueError(f"parameter {name!r} must come after its parent {parameter.when.parent!r}")
+        check(self, Architecture.of(self.default))
+
+    def label(self, architecture: Architecture) -> str:
+        values = architecture.as_dict()
+        if self.describe is not None:
+            return self.describe(values)
+        return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def active(parameter: Parameter, values: Values) -> bool:
+    """Whether `parameter` exists beside `values`, which hold all of its ancestors that exist."""
+    return parameter.when is None or values.get(parameter.when.parent) in parameter.when.values
+
+
+def sample(space: SearchSpace, rng: np.random.Generator) -> Architecture:
+    """A point with every active parameter drawn independently and uniformly from its domain."""
+    return complete(space, {}, rng)
+
+
+def complete(space: SearchSpace, given: Values, rng: np.random.Generator) -> Architecture:
+    """The point that keeps what of `given` is active and draws the rest."""
+    values: dict[str, Scalar] = {}
+    for name, parameter in space.parameters.items():
+        if active(parameter, values):
+            values[name] = given[name] if name in given else draw(parameter.domain, rng)
+    return Architecture.of(values)
+
+
+def draw(domain: Domain, rng: np.random.Generator) -> Scalar:
+    if isinstance(domain, FloatRange):
+        if domain.log:
+            low, high = math.log(domain.low), math.log(domain.high)
+            return min(max(math.exp(rng.uniform(low, high)), domain.low), domain.high)
+        return float(rng.uniform(domain.low, domain.high))
+    return domain.options[int(rng.integers(len(domain.options)))]
+
+
+def mutate(space: SearchSpace, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+    """A point that differs in one active parameter, drawn uniformly among those that can change.
+
+    Choices and integers take another option, uniformly; reals a normal step of a tenth of the range (of its logarithm
+    if it is logarithmic), clipped. Parameters that this brings into being are drawn; those that it ends are dropped.
+    """
+    values = architecture.as_dict()
+    movable = [name for name in values if size_of(space.parameters[name].domain) > 1]
+    if not movable:
+        return architecture
+    name = movable[int(rng.integers(len(movable)))]
+    values[name] = step(space.parameters[name].domain, values[name], rng)
+    return complete(space, values, rng)
+
+
+def step(domain: Domain, value: Scalar, rng: np.random.Generator) -> Scalar:
+    """Another value near `value`."""
+    if isinstance(domain, FloatRange):
+        assert isinstance(value, float)
+        if domain.log:
+            spread = 0.1 * math.log(domain.high / domain.low)
+            moved = value * math.exp(rng.normal(0, spread))
+        else:
+            moved = value + rng.normal(0, 0.1 * (domain.high - domain.low))
+        return float(min(max(moved, domain.low), domain.high))
+    others = [option for option in domain.options if option != value]
+    return others[int(rng.integers(len(others)))]
+
+
+def cross(space: SearchSpace, one: Architecture, two: Architecture, rng: np.random.Generator) -> Architecture:
+    """Uniform crossover: each parameter from one parent or the other, as far as they have it."""
+    first, second = one.as_dict(), two.as_dict()
+    if rng.random() < 0.5:
+        first, second = second, first
+    mixed = {
+        name: first[name] if name in first and (name not in second or rng.random() < 0.5) else second[name]
+        for name in space.parameters
+        if name in first or name in second
+    }
+    return complete(space, mixed, rng)
+
+
+def check(space: SearchSpace, architecture: Architecture) -> None:
+    """Raise `InfeasibleArchitectureError` unless the point has exactly the active parameters, each in its domain."""
+    values = architecture.as_dict()
+    expected = [name for name, parameter in space.parameters.items() if active(parameter, values)]
+    if missing := [name for name in expected if name not in values]:
+        raise InfeasibleArchitectureError(
+            f"space {space.name!r} needs a value for {missing[0]!r}; it has {', '.join(space.parameters)}"
+        )
+    if unknown := [name for name in values if name not in expected]:
+        raise InfeasibleArchitectureError(
+            f"space {space.name!r} has no active parameter {unknown[0]!r} here; active are {', '.join(expected)}"
+        )
+    for name in expected:
+        if values[name] not in space.parameters[name].domain:
+            raise InfeasibleArchitectureError(
+                f"{name} = {values[name]!r} lies outside {space.parameters[name].domain} of space {space.name!r}"
+            )
+
+
+def size_of(domain: Domain) -> float:
+    return math.inf if isinstance(domain, FloatRange) else len(domain.options)
+
+
+def enumerate_all(space: SearchSpace) -> Iterator[Architecture]:
+    """Every point once, the last parameter varying fastest. `ValueError` if a parameter is real-valued."""
+    if any(isinstance(parameter.domain, FloatRange) for parameter in space.parameters.values()):
+        raise ValueError(f"space {space.name!r} has a real-valued parameter and cannot be enumerated")
+    names = list(space.parameters)
+
+    def extend(position: int, values: dict[str, Scalar]) -> Iterator[Architecture]:
+        if position == len(names):
+            yield Architecture.of(values)
+            return
+        domain, name = space.parameters[names[position]].domain, names[position]
+        if not active(space.parameters[name], values):
+            yield from extend(position + 1, values)
+            return
+        assert not isinstance(domain, FloatRange)
+        for option in domain.options:
+            yield from extend(position + 1, {**values, name: option})
+
+    yield from extend(0, {})

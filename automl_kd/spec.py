@@ -1,0 +1,229 @@
+"""What one trial is (its spec), what came of it (its outcome), and what carries it out (a trainable).
+
+Everything here is a record that travels between processes: no tensors, no open files, no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from automl_kd.space import Architecture, Scalar
+
+VERSION = 1
+"""Part of every key: raised when the same spec begins to mean another computation."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ValueError(message)` unless `condition` holds: what records check when they are made."""
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """Which images, and how they are divided. Validation is cut from the training images, stratified by class.
+
+    `name`: an entry of the dataset table, `folder:PATH` or `arrays:PATH.npz`.
+    `train_images`: keep so many training images (validation not counted), stratified; 0 keeps all.
+    `validation`: the fraction of the training images held out for every choice, in (0, 1).
+    `split_seed`: draws the division; the same for all trials of an experiment.
+    `resolution`: height and width to which images are resized; 0 keeps the set's own.
+    """
+
+    name: str = "digits"
+    train_images: int = 0
+    validation: float = 0.1
+    split_seed: int = 0
+    resolution: int = 0
+
+    def __post_init__(self) -> None:
+        require(0 < self.validation < 1, f"validation must lie between 0 and 1, got {self.validation}")
+        require(self.train_images >= 0, f"train_images must be 0 (all) or more, got {self.train_images}")
+        require(self.resolution >= 0, f"resolution must be 0 (the set's own) or more, got {self.resolution}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained, whatever its loss.
+
+    `schedule`: "cosine" to zero, or "multistep" by `gamma` at `milestones`, given as fractions of the run, so that a
+    recipe keeps its shape at any length. `warmup_epochs` rise linearly from zero before it.
+    `clip_norm`: largest gradient norm; 0 does not clip. `label_smoothing` in [0, 1).
+    `amp`: bfloat16 autocast, on CUDA only. `augment`: "auto" takes what the dataset recommends.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: Literal["cosine", "multistep"] = "cosine"
+    milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
+    gamma: float = 0.1
+    warmup_epochs: int = 0
+    label_smoothing: float = 0.0
+    clip_norm: float = 0.0
+    amp: bool = True
+    channels_last: bool = True
+    augment: Literal["auto", "none", "crop", "crop-flip"] = "auto"
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
+        require(self.batch_size >= 2, f"batch_size must be 2 or more, got {self.batch_size}")
+        require(self.lr > 0, f"lr must be above 0, got {self.lr}")
+        require(0 <= self.momentum < 1, f"momentum must lie in [0, 1), got {self.momentum}")
+        require(self.momentum > 0 or not self.nesterov, "nesterov needs a momentum above 0; set nesterov = false")
+        require(self.weight_decay >= 0, f"weight_decay must be 0 or more, got {self.weight_decay}")
+        require(all(0 < point < 1 for point in self.milestones), f"milestones are fractions, got {self.milestones}")
+        require(0 <= self.warmup_epochs <= self.epochs, f"warmup_epochs must lie in 0 to {self.epochs}")
+        require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+        require(self.clip_norm >= 0, f"clip_norm must be 0 (off) or more, got {self.clip_norm}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSpec:
+    """A model by name, and either the file that holds its weights or the recipe by which it is trained from scratch.
+
+    `digest`: SHA-256 of the checkpoint file, filled in when the experiment is loaded, so that a trial's key follows
+    the file's content rather than its place.
+    """
+
+    model: str = "resnet56"
+    checkpoint: str = ""
+    digest: str = ""
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """Everything one trial depends on: equal specs give equal results on equal machines.
+
+    `space`: reference to a `SearchSpace`, "search_spaces.resnet:SPACE", or "model:NAME" for the space whose only point
+    is that model. `teacher` is None for methods that have none.
+    """
+
+    space: str
+    architecture: Architecture
+    method: str
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    data: DataSpec
+    teacher: TeacherSpec | None = None
+    recipe: Recipe
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Sixteen hex digits: the name of this trial's checkpoint folder, curve and row.
+
+        Fields that equal their default are left out, so a new field with a default renames no old trial. Where a
+        teacher's weights come from a file, its digest counts, not its path or a recipe that was not followed.
+        """
+        record = distinct(self)
+        if self.teacher is not None and self.teacher.checkpoint:
+            record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest}
+        text = json.dumps([VERSION, record], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """The complete spec; `from_json` reads it back."""
+        return json.dumps({**asdict(self), "architecture": self.architecture.as_dict()}, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> TrialSpec:
+        record = json.loads(text)
+        teacher = record["teacher"]
+        return TrialSpec(
+            **{
+                **record,
+                "architecture": Architecture.of(record["architecture"]),
+                "data": DataSpec(**record["data"]),
+                "teacher": teacher and TeacherSpec(**{**teacher, "recipe": read_recipe(teacher["recipe"])}),
+                "recipe": read_recipe(record["recipe"]),
+            }
+        )
+
+
+def read_recipe(record: Mapping[str, Any]) -> Recipe:
+    return Recipe(**{**record, "milestones": tuple(record["milestones"])})
+
+
+def distinct(record: Any) -> Any:
+    """A dataclass as nested plain values, without the fields that equal their default."""
+    if isinstance(record, Architecture):
+        return record.as_dict()
+    if not is_dataclass(record) or isinstance(record, type):
+        return dict(record) if isinstance(record, Mapping) else record
+    return {
+        item.name: distinct(getattr(record, item.name))
+        for item in fields(record)
+        if getattr(record, item.name) != default_of(item)
+    }
+
+
+def default_of(item: Any) -> Any:
+    return item.default_factory() if item.default_factory is not MISSING else item.default
+
+
+def teacher_trial(teacher: TeacherSpec, data: DataSpec) -> TrialSpec:
+    """The trial that trains this teacher: the method `scratch` on the one-point space of its model."""
+    return TrialSpec(
+        space=f"model:{teacher.model}",
+        architecture=Architecture(()),
+        method="scratch",
+        data=data,
+        recipe=teacher.recipe,
+        seed=teacher.seed,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a trial works: folders and device. Not part of what it is, so not part of its key. Paths are absolute.
+
+    `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
+    the image sets.
+    """
+
+    trial: Path
+    teachers: Path
+    data: Path
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a trial. `metrics` holds the last value reported for each name.
+
+    "stopped": the scheduler ended it early; "failed": `error` says why.
+    """
+
+    status: Literal["complete", "stopped", "failed"]
+    metrics: Mapping[str, float]
+    epoch: int
+    error: str = ""
+
+
+class Report(Protocol):
+    """Called after every epoch, 1, 2, ...; an epoch may be reported again after a restart.
+
+    May raise `StopTrial`; a trial lets it pass.
+    """
+
+    def __call__(self, metrics: Mapping[str, float], *, epoch: int) -> None: ...
+
+
+class Trainable(Protocol):
+    """One trial, start to end; called again with the same spec and place, it continues or reports again.
+
+    Knows nothing of Ray, Optuna or result files, and returns nothing: whatever it measures it reports.
+    """
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None: ...

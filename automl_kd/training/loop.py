@@ -1,0 +1,176 @@
+"""The training loop that all methods share.
+
+Everything random in an epoch follows from (seed, epoch, image), so a run continued from a checkpoint computes the same
+numbers as an unbroken one, whenever it was cut.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd.data import Dataset, order, train_view
+from automl_kd.errors import TrialError
+from automl_kd.models.checkpoint import save_weights
+from automl_kd.spec import Recipe, Report
+from automl_kd.training import checkpoint
+from automl_kd.training.evaluate import autocast, evaluate
+from automl_kd.training.optimisers import learning_rate, make_optimiser
+from automl_kd.training.seeding import derive, seed_everything
+
+Objective = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+"""From images (batch, channels, height, width) and labels (batch,) to weighted loss terms; their sum is minimised."""
+
+CHECK_STEPS = 100
+"""How many steps may pass before a loss that is not finite is noticed: each look waits for the device."""
+
+SAVE_SECONDS = 5.0
+"""The least time between two checkpoints of one trial: what a kill can cost."""
+
+
+class Run:
+    """One trial in training: the network, its optimiser and how far it has come."""
+
+    def __init__(self, student: nn.Module, dataset: Dataset, recipe: Recipe, seed: int) -> None:
+        self.student, self.dataset, self.recipe, self.seed = student, dataset, recipe, seed
+        self.optimiser = make_optimiser(student.parameters(), recipe)
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.device = dataset.train.labels.device
+        self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
+        count = len(dataset.train)
+        # A last batch of one image has no batch statistics; it is left out.
+        self.steps = count // recipe.batch_size + (count % recipe.batch_size > 1)
+
+    @property
+    def seconds(self) -> float:
+        return self.history[-1]["seconds"] if self.history else 0.0
+
+    def state(self) -> checkpoint.State:
+        return {
+            "student": self.student.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best": self.best,
+            "history": self.history,
+        }
+
+    def restore(self, state: checkpoint.State) -> None:
+        self.student.load_state_dict(state["student"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best, self.history = state["best"], state["history"]
+
+    def train_epoch(self, objective: Objective, epoch: int) -> float:
+        """One pass over the training images; the mean loss. `TrialError` if a loss is not finite."""
+        recipe, split = self.recipe, self.dataset.train
+        seed_everything(derive(self.seed, "epoch", epoch))
+        rows = order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
+        total = torch.zeros((), device=self.device)
+        self.student.train()
+        for step in range(self.steps):
+            batch = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            total += self.train_step(objective, batch, epoch, (epoch - 1) * self.steps + step)
+            if step % CHECK_STEPS == CHECK_STEPS - 1:
+                refuse_nonfinite(total, epoch)
+        refuse_nonfinite(total, epoch)
+        return total.item() / self.steps
+
+    def train_step(self, objective: Objective, batch: Tensor, epoch: int, step: int) -> Tensor:
+        recipe, split = self.recipe, self.dataset.train
+        images = train_view(self.dataset, split, batch, seed=self.view_seed, epoch=epoch, augment=recipe.augment)
+        if recipe.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(recipe, step, self.steps)
+        with autocast(self.device, recipe):
+            loss = sum_terms(objective(images, split.labels[batch]))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.student.parameters(), recipe.clip_norm)
+        self.optimiser.step()
+        return loss.detach()
+
+
+def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([term.float() for term in terms.values()]).sum()
+
+
+def refuse_nonfinite(total: Tensor, epoch: int) -> None:
+    if not math.isfinite(total.item()):
+        raise TrialError(f"the training loss became {total.item()} in epoch {epoch}; lower recipe.lr or set clip_norm")
+
+
+def fit(
+    student: nn.Module,
+    objective: Objective,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    folder: Path,
+    report: Report,
+    finish: Callable[[], Mapping[str, float]],
+) -> None:
+    """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
+
+    Each epoch reports train_loss, val_accuracy, val_loss, lr and seconds (training and validation, over all sittings).
+    The last one adds val_accuracy_best, best_epoch, test_accuracy (weights of the last epoch), test_accuracy_best
+    (weights of the epoch best on validation, the earlier of equals) and what `finish` returns: the test images are
+    looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
+    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`.
+    """
+    run = Run(student, dataset, recipe, seed)
+    if (state := checkpoint.load(folder / "checkpoint.pt", run.device)) is not None:
+        run.restore(state)
+    for epoch, metrics in enumerate(run.history, start=1):
+        report(metrics, epoch=epoch)
+    saved = time.monotonic()
+    for epoch in range(len(run.history) + 1, recipe.epochs + 1):
+        metrics = one_epoch(run, objective, epoch)
+        if epoch == recipe.epochs:
+            metrics |= {**last_words(run, folder), **finish()}
+        if epoch == recipe.epochs or time.monotonic() - saved > SAVE_SECONDS:
+            checkpoint.save(run.state(), folder / "checkpoint.pt")
+            saved = time.monotonic()
+        report(metrics, epoch=epoch)
+
+
+def one_epoch(run: Run, objective: Objective, epoch: int) -> dict[str, float]:
+    """Train and validate once; append to the run's history and return what was measured."""
+    begun = time.monotonic()
+    loss = run.train_epoch(objective, epoch)
+    accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
+    if all(accuracy > earlier["val_accuracy"] for earlier in run.history):
+        run.best = deepcopy(run.student.state_dict())
+    metrics = {
+        "train_loss": loss,
+        "val_accuracy": accuracy,
+        "val_loss": val_loss,
+        "lr": run.optimiser.param_groups[0]["lr"],
+        "seconds": run.seconds + time.monotonic() - begun,
+    }
+    run.history.append(metrics)
+    return metrics
+
+
+def last_words(run: Run, folder: Path) -> dict[str, float]:
+    """Test accuracies of the last and of the best weights, which are both saved."""
+    last = deepcopy(run.student.state_dict())
+    measured: dict[str, Any] = {}
+    accuracies = [metrics["val_accuracy"] for metrics in run.history]
+    measured["val_accuracy_best"] = max(accuracies)
+    measured["best_epoch"] = accuracies.index(max(accuracies)) + 1
+    measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
+    save_weights(run.student, folder / "student.pt")
+    run.student.load_state_dict(run.best)
+    measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
+    save_weights(run.student, folder / "student_best.pt")
+    run.student.load_state_dict(last)
+    return measured

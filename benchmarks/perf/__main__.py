@@ -1,0 +1,8 @@
+"""Every measurement in this folder, one after another: `python -m benchmarks.perf` from the project's root."""
+
+from __future__ import annotations
+
+from benchmarks.perf import diswot
+
+if __name__ == "__main__":
+    diswot.main()

@@ -1,0 +1,1 @@
+"""Particular search spaces, one module each, named by reference: "search_spaces.resnet:SPACE"."""

@@ -1,0 +1,52 @@
+"""Residual networks of three stages: depths, widths and the kind of block, around ResNet-20.
+
+The family of He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. 2015. arXiv:1512.03385, section 4.2,
+with bottleneck blocks (figure 5) as the alternative to basic ones. The ranges are ours: half to twice the widths of
+ResNet-20, one to five blocks a stage. The stem is as wide as the first stage.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from automl_kd.models.resnet import ResNet
+from automl_kd.space import Choice, IntRange, Parameter, SearchSpace, TaskShape, Values, When
+
+DEPTHS = ("depth1", "depth2", "depth3")
+WIDTHS = ("width1", "width2", "width3")
+
+
+def network(values: Values, shape: TaskShape) -> nn.Module:
+    depths = [int(values[name]) for name in DEPTHS]
+    widths = [int(values[name]) for name in WIDTHS]
+    if values["block"] == "basic":
+        return ResNet(shape, depths, [widths[0], *widths])
+    return ResNet(shape, depths, [widths[0], *widths], block="bottleneck", reduction=int(values["reduction"]))
+
+
+def describe(values: Values) -> str:
+    """Such as "basic 3-3-3 x 16-32-64"; "bottleneck/4" is a bottleneck a quarter as wide inside."""
+    block = f"{values['block']}/{values['reduction']}" if "reduction" in values else str(values["block"])
+    return f"{block} {join(values, DEPTHS)} x {join(values, WIDTHS)}"
+
+
+def join(values: Values, names: tuple[str, ...]) -> str:
+    return "-".join(str(values[name]) for name in names)
+
+
+SPACE = SearchSpace(
+    name="resnet",
+    source="arXiv:1512.03385, section 4.2; ranges ours",
+    parameters={
+        "block": Parameter(Choice(("basic", "bottleneck"))),
+        "reduction": Parameter(Choice((2, 4)), When("block", ("bottleneck",))),
+        **{name: Parameter(IntRange(1, 5)) for name in DEPTHS},
+        "width1": Parameter(Choice((8, 12, 16, 24, 32))),
+        "width2": Parameter(Choice((16, 24, 32, 48, 64))),
+        "width3": Parameter(Choice((32, 48, 64, 96, 128))),
+    },
+    build=network,
+    # ResNet-20
+    default={"block": "basic", **dict.fromkeys(DEPTHS, 3), "width1": 16, "width2": 32, "width3": 64},
+    describe=describe,
+)

@@ -1,0 +1,37 @@
+"""How deep each stage of a narrow residual network should be: 64 students.
+
+Dong, Li, Wei. DisWOT: Student Architecture Search for Distillation WithOut Training. 2023. arXiv:2303.15678, the
+space called S1 there: CIFAR residual networks of basic blocks, widths 16, 16, 32 and 64, with 1, 3, 5 or 7 blocks in
+each of three stages. Its authors publish the accuracy of all 64 on CIFAR-100, with and without distillation.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from automl_kd.models.resnet import NARROW, ResNet
+from automl_kd.space import Choice, Parameter, SearchSpace, TaskShape, Values
+
+STAGES = ("depth1", "depth2", "depth3")
+
+
+def depths(values: Values) -> list[int]:
+    return [int(values[stage]) for stage in STAGES]
+
+
+def network(values: Values, shape: TaskShape) -> nn.Module:
+    return ResNet(shape, depths(values), NARROW)
+
+
+def describe(values: Values) -> str:
+    return "-".join(str(depth) for depth in depths(values))
+
+
+SPACE = SearchSpace(
+    name="resnet-depth",
+    source="arXiv:2303.15678, space S1",
+    parameters={stage: Parameter(Choice((1, 3, 5, 7))) for stage in STAGES},
+    build=network,
+    default=dict.fromkeys(STAGES, 3),  # ResNet-20
+    describe=describe,
+)

@@ -1,0 +1,86 @@
+"""What every proxy promises, and what `score` promises for it: one suite over the whole table."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from automl_kd.models import build
+from automl_kd.proxies import AGGREGATES, PROXIES
+from automl_kd.proxies.base import Probe, Proxy
+from automl_kd.proxies.score import measure, score
+from automl_kd.space import Architecture, SearchSpace, TaskShape
+from search_spaces import nasbench201, resnet_depth
+from tests.proxies.examples import COLOUR, GREY, example_probe
+
+CELLS = nasbench201.space(16, 1)  # as wide at its end as the teacher, which diswot_semantic needs
+EVERY = [*PROXIES, *AGGREGATES]
+
+
+def two_of(space: SearchSpace) -> list[Architecture]:
+    default = space.default
+    name, other = ("depth1", 1) if "depth1" in default else ("2<-0", "nor_conv_1x1")
+    return [Architecture.of(default), Architecture.of({**default, name: other})]
+
+
+@pytest.fixture(params=[GREY, COLOUR], ids=["8x8 grey", "32x32 colour"], scope="module")
+def probe(request) -> Probe:
+    return example_probe(request.param)
+
+
+def student_for(shape: TaskShape) -> torch.nn.Module:
+    return build(CELLS, Architecture.of(CELLS.default), shape, seed=0)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_table_says_what_must_be_known(name: str):
+    assert isinstance(PROXIES[name].proxy, Proxy)
+    assert PROXIES[name].source
+    assert name not in AGGREGATES
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_student_is_as_it_was_bit_for_bit(name: str, probe: Probe):
+    student = student_for(probe.shape)
+    before = {key: tensor.clone() for key, tensor in student.state_dict().items()}
+    generator = torch.get_rng_state()
+    (reading,) = measure({name: PROXIES[name]}, student, probe, seed=0).values()
+    assert not reading.error
+    after = student.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[key], before[key]) and after[key].dtype == before[key].dtype for key in before)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in student.parameters())
+    assert all(module.training and not module._forward_hooks for module in student.modules())
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_probe_is_not_changed(name: str, probe: Probe):
+    assert probe.teacher is not None
+    held = [probe.images, probe.labels, probe.teacher.logits, *probe.teacher.features.values()]
+    before = [tensor.clone() for tensor in held]
+    measure({name: PROXIES[name]}, student_for(probe.shape), probe, seed=0)
+    assert all(torch.equal(tensor, copy) for tensor, copy in zip(held, before, strict=True))
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_the_same_student_scores_the_same_twice(name: str, probe: Probe):
+    student = student_for(probe.shape)
+    first, second = (measure({name: PROXIES[name]}, student, probe, seed=0)[name] for _ in range(2))
+    assert first.value == second.value
+
+
+@pytest.mark.parametrize("space", [resnet_depth.SPACE, CELLS], ids=lambda space: space.name)
+def test_scores_are_finite_and_do_not_depend_on_order_or_company(space: SearchSpace, probe: Probe):
+    architectures = two_of(space)
+    found = score(space, architectures, EVERY, [probe], seed=0)
+    assert [one.error for one in found] == [""] * len(found)
+    assert all(math.isfinite(one.value) for one in found)
+    turned = score(space, architectures[::-1], EVERY[::-1], [probe], seed=0)
+    assert {(one.architecture, one.proxy): one.value for one in turned} == {
+        (one.architecture, one.proxy): one.value for one in found
+    }
+    (alone,) = score(space, architectures[1:], ["grad_norm"], [probe], seed=0)
+    assert alone.value in [one.value for one in found if one.architecture == architectures[1]]

@@ -1,0 +1,102 @@
+"""What every search space promises. A new space adds its reference here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from automl_kd.models import build, load_space
+from automl_kd.models.cost import cost_of
+from automl_kd.models.taps import Tapped, taps_of
+from automl_kd.space import Architecture, SearchSpace, TaskShape, check, cross, mutate, sample
+
+REFERENCES = [
+    "search_spaces.resnet_depth:SPACE",
+    "search_spaces.resnet:SPACE",
+    "search_spaces.nasbench201:SPACE",
+    "search_spaces.nasbench201:SMALL",
+    "model:resnet8",
+    "model:wrn-16-1",
+    "model:vgg8",
+]
+SHAPES = [TaskShape(1, 8, 8, 10), TaskShape(3, 32, 32, 4)]
+TAPS = {"stem", "stage1", "stage2", "stage3", "pre_pool", "pooled"}
+
+
+@pytest.fixture(params=REFERENCES)
+def space(request) -> SearchSpace:
+    return load_space(request.param)
+
+
+def points(space: SearchSpace, count: int) -> list[Architecture]:
+    """The default, samples, and a mutant and a crossing of each pair of neighbours."""
+    rng = np.random.default_rng(0)
+    found = [Architecture.of(space.default), *(sample(space, rng) for _ in range(count))]
+    mutants = [mutate(space, point, rng) for point in found]
+    crossings = [cross(space, one, two, rng) for one, two in zip(found, mutants[1:], strict=False)]
+    return [*found, *mutants, *crossings]
+
+
+def images(shape: TaskShape) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, shape.channels, shape.height, shape.width, generator=generator)
+
+
+def test_a_space_names_itself_and_its_source(space):
+    assert space.name
+    assert space.source
+
+
+def test_points_are_members(space):
+    for point in points(space, 20):
+        check(space, point)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["grey-8", "colour-32"])
+def test_networks_accept_the_images_and_have_the_taps(space, shape):
+    for point in points(space, 1):
+        model = build(space, point, shape, seed=0)
+        assert set(taps_of(model)) >= TAPS
+        with Tapped(model, sorted(taps_of(model))) as tapped, torch.no_grad():
+            outputs = tapped(images(shape))
+        assert outputs.logits.shape == (2, shape.classes)
+        assert torch.isfinite(outputs.logits).all()
+        assert outputs.features["pooled"].ndim == 2
+        assert all(outputs.features[f"stage{number}"].ndim == 4 for number in (1, 2, 3))
+
+
+def test_a_gradient_reaches_every_parameter(space):
+    # A missing edge of a cell may make it zero; it may not be absent.
+    for point in points(space, 1):
+        model = build(space, point, SHAPES[0], seed=0)
+        model(images(SHAPES[0])).square().sum().backward()
+        assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_the_default_learns_in_every_layer(space):
+    model = build(space, Architecture.of(space.default), SHAPES[0], seed=0)
+    model(images(SHAPES[0])).square().sum().backward()
+    still = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert still == []
+
+
+def test_every_network_costs_something(space):
+    for point in points(space, 1):
+        cost = cost_of(space, point, SHAPES[0])
+        assert cost.params > 0
+        assert cost.macs > 0
+
+
+def test_descriptions_tell_points_apart(space):
+    distinct = set(points(space, 50))
+    assert len({space.label(point) for point in distinct}) == len(distinct)
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not(space):
+    def weights(seed: int) -> torch.Tensor:
+        model = build(space, Architecture.of(space.default), SHAPES[0], seed=seed)
+        return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from automl_kd.errors import ConfigError
+from automl_kd.proxies.naswot import agreement, naswot
+from tests.proxies.examples import linear, vectors
+
+IDENTITY = ([1.0, 0.0], [0.0, 1.0])
+
+
+class ReLUConvBN(nn.Module):
+    """A container that calls itself a ReLU, as the blocks of NAS-Bench-201 do."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.op = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.op(x)
+        return out
+
+
+def test_agreement_counts_units_in_the_same_state():
+    codes = torch.tensor([[1, 1, 0], [1, 0, 1], [0, 0, 1]]) > 0
+    assert agreement(codes).tolist() == [[3, 1, 0], [1, 3, 2], [0, 2, 3]]
+
+
+def test_two_images_and_two_units_by_hand():
+    # Codes (1, 1) and (1, 0): kernel ((2, 1), (1, 2)), determinant 3.
+    network = nn.Sequential(nn.Flatten(), linear(*IDENTITY), nn.ReLU(), linear(*IDENTITY))
+    assert naswot(network, vectors([1, 2], [3, -1], labels=[0, 1])) == pytest.approx(math.log(3))
+
+
+def test_a_container_named_relu_does_not_count_twice():
+    network = nn.Sequential(nn.Flatten(), ReLUConvBN(linear(*IDENTITY), nn.ReLU()), linear(*IDENTITY))
+    assert naswot(network, vectors([1, 2], [3, -1], labels=[0, 1])) == pytest.approx(math.log(3))
+
+
+def test_a_rectifier_that_runs_twice_counts_twice():
+    # Kernel ((4, 2), (2, 4)), determinant 12.
+    relu = nn.ReLU()
+    network = nn.Sequential(nn.Flatten(), linear(*IDENTITY), relu, linear(*IDENTITY), relu)
+    assert naswot(network, vectors([1, 2], [3, -1], labels=[0, 1])) == pytest.approx(math.log(12))
+
+
+def test_writing_in_place_changes_nothing():
+    network = nn.Sequential(nn.Flatten(), linear(*IDENTITY), nn.ReLU(inplace=True), linear(*IDENTITY))
+    assert naswot(network, vectors([1, 2], [3, -1], labels=[0, 1])) == pytest.approx(math.log(3))
+
+
+def test_images_of_equal_codes_give_minus_infinity():
+    network = nn.Sequential(nn.Flatten(), linear(*IDENTITY), nn.ReLU())
+    assert naswot(network, vectors([1, 2], [3, 4], labels=[0, 1])) == -math.inf
+
+
+def test_a_network_without_rectifiers_is_refused():
+    with pytest.raises(ConfigError, match=r"no rectifier module.*leave naswot out"):
+        naswot(nn.Sequential(nn.Flatten(), linear(*IDENTITY)), vectors([1, 2], labels=[0]))

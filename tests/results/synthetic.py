@@ -1,0 +1,158 @@
+"""Rows that look like those of a real search, made from a few arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from automl_kd.results import Point, ResultTable, Row
+from automl_kd.results.row import Score
+
+NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+
+def row(**changes: Any) -> Row:
+    """A complete search trial; `changes` replace its fields, and a changed seed changes the spec with it."""
+    seed = changes.get("seed", 0)
+    plain = Row(
+        run="search",
+        key="a" * 16,
+        role="search",
+        proposal=0,
+        status="complete",
+        space="search_spaces.tiny:SPACE",
+        architecture="0123456789ab",
+        values_json='{"depth": 1}',
+        label="depth=1",
+        method="kd",
+        options_json='{"temperature": 4.0, "weight": 0.9}',
+        dataset="digits",
+        teacher="resnet20",
+        seed=seed,
+        epochs=10,
+        epochs_done=10,
+        val_accuracy=0.9,
+        test_accuracy=0.88,
+        val_accuracy_best=0.91,
+        test_accuracy_best=0.89,
+        best_epoch=8,
+        train_loss=0.3,
+        params=10_000,
+        macs=1_000_000,
+        seconds=20.0,
+        train_macs=1e12,
+        device="cpu",
+        started=NOON,
+        git_commit="0f1e2d3c",
+        versions_json='{"python": "3.11.2", "torch": "2.15.0"}',
+        spec_json=json.dumps({"data": {"name": "digits"}, "seed": seed}),
+        experiment="tiny",
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def finals(role: str, accuracies: dict[int, float], **changes: Any) -> list[Row]:
+    """One final row per seed with these test accuracies; validation is one point higher."""
+    method = "scratch" if role.endswith("scratch") else "kd"
+    return [
+        row(
+            **{
+                "run": "final",
+                "role": role,
+                "key": f"{role.replace('-', '')}{seed}",
+                "seed": seed,
+                "proposal": None,
+                "test_accuracy": test,
+                "val_accuracy": min(1.0, test + 0.01),
+                "method": method,
+                "options_json": "{}",
+                **changes,
+            }
+        )
+        for seed, test in accuracies.items()
+    ]
+
+
+def four_arms(found: dict[int, float], base: dict[int, float], **changes: Any) -> list[Row]:
+    """The truth table's rows: the default student has 20,000 parameters, the found one 10,000."""
+    default = {"architecture": "d" * 12, "label": "default", "params": 20_000}
+    ours = {"architecture": "f" * 12, "label": "found", "params": 10_000, **changes}
+    return [
+        *finals("default-scratch", {seed: value - 0.02 for seed, value in base.items()}, **default),
+        *finals("default-kd", base, **default),
+        *finals("found-scratch", {seed: value - 0.02 for seed, value in found.items()}, **ours),
+        *finals("found-method", found, **ours),
+    ]
+
+
+def curve(last: float, epochs: int) -> list[Point]:
+    return [
+        Point(epoch=epoch, val_accuracy=last * (1 - 0.6 * 0.7**epoch), train_loss=2.0 / epoch, lr=0.1, seconds=epoch)
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def write_experiment(folder: Path, trials: int = 16) -> ResultTable:
+    """A whole experiment: teacher, search with stopped and failed trials, finals, scores, experiment.json."""
+    rng = np.random.default_rng(0)
+    table = ResultTable(folder)
+    teacher = row(run="teacher", role="teacher", key="t0", method="scratch", options_json="{}", teacher=None, epochs=40)
+    teacher = dataclasses.replace(teacher, label="resnet20", params=272_474, proposal=None, test_accuracy=0.962)
+    table.append(teacher, curve(0.97, 40))
+    for number in range(trials):
+        trial, reached = searched(number, rng)
+        table.append(trial, curve(trial.val_accuracy or 0.5, reached))
+    costs: dict[str, Any] = {"seconds": 61.0, "train_macs": 3.1e12, "macs": 2_400_000, "latency_ms": 0.82}
+    for final in four_arms({0: 0.951, 1: 0.956, 2: 0.949}, {0: 0.931, 1: 0.938, 2: 0.929}):
+        whole = dataclasses.replace(final, epochs=40, started=NOON + timedelta(hours=1), **costs)
+        table.append(whole, curve(final.val_accuracy or 0.0, 40))
+    record = {"name": "digits-tiny", "space": "search_spaces.tiny:SPACE", "search": {"trials": trials}}
+    (folder / "experiment.json").write_text(json.dumps(record))
+    return table
+
+
+def searched(number: int, rng: np.random.Generator) -> tuple[Row, int]:
+    """Search trial `number` and how many epochs it reached; every fourth is stopped, every seventh fails."""
+    params = int(10 ** rng.uniform(3.6, 4.6))
+    val = float(0.80 + 0.09 * (np.log10(params) - 3.6) + rng.normal(0, 0.015))
+    name = {"key": f"{number:016x}", "proposal": number, "architecture": f"{number:012x}", "label": f"depth={number}"}
+    trial = row(**name, params=params, macs=90 * params, started=NOON + timedelta(minutes=number))
+    if number % 7 == 6:
+        lost: dict[str, Any] = {
+            "val_accuracy": None,
+            "test_accuracy": None,
+            "val_accuracy_best": None,
+            "test_accuracy_best": None,
+        }
+        reason = "the loss became nan in epoch 3;\nlower lr or set clip_norm"
+        return dataclasses.replace(trial, status="failed", epochs_done=2, error=reason, **lost), 2
+    if number % 4 == 3:
+        return dataclasses.replace(
+            trial, status="stopped", epochs_done=3, val_accuracy=val - 0.1, test_accuracy=None
+        ), 3
+    return dataclasses.replace(trial, val_accuracy=val, test_accuracy=val - 0.01), 10
+
+
+def score(proxy: str, number: int, value: float | None, **changes: Any) -> Score:
+    """Score of architecture `number` by `proxy`."""
+    plain = Score(
+        space="search_spaces.tiny:SPACE",
+        architecture=f"{number:012x}",
+        values_json=f'{{"depth": {number}}}',
+        label=f"depth={number}",
+        proxy=proxy,
+        score=value,
+        spread=0.1,
+        draws=2,
+        seconds=0.5,
+        params=1000 * number,
+        macs=100_000 * number,
+        dataset="digits",
+        seed=0,
+    )
+    return dataclasses.replace(plain, **changes)

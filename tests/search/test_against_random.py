@@ -1,0 +1,35 @@
+"""Every proposer that learns gets nearer to the best point than random search does with as many trials."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from automl_kd.search import PROPOSERS, Objective, make_proposer
+from automl_kd.space import Scalar
+from tests.search.toy import SEPARABLE, complete, distance
+
+SMALL: dict[str, dict[str, Scalar]] = {"evolution": {"population": 10}, "nsga2": {"population": 10}}
+
+
+def nearest(name: str, seed: int, trials: int) -> float:
+    options = SMALL.get(name, {})
+    proposer = make_proposer(name, SEPARABLE, objectives=[Objective.parse("-loss")], seed=seed, options=options)
+    losses = []
+    for index in range(trials):
+        architecture = proposer.ask(index)
+        losses.append(distance(architecture))
+        proposer.tell(index, architecture, complete(loss=losses[-1]))
+    return min(losses)
+
+
+@cache
+def mean_nearest(name: str) -> float:
+    return float(np.mean([nearest(name, seed, trials=45) for seed in range(10)]))
+
+
+@pytest.mark.parametrize("name", [name for name in PROPOSERS if name != "random"])
+def test_nearer_than_random_search(name):
+    assert mean_nearest(name) < 0.75 * mean_nearest("random")

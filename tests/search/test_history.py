@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from automl_kd.search.base import Objective
+from automl_kd.search.history import History, Told, judge
+from automl_kd.spec import Outcome
+from tests.search.toy import bits, complete, stopped
+
+GOALS = [Objective.parse("val_accuracy"), Objective.parse("-params")]
+
+
+def told(index: int, outcome: Outcome, objectives: Sequence[Objective] = GOALS) -> Told:
+    found = judge(index, bits(0, 0, 0), outcome, objectives)
+    assert found is not None
+    return found
+
+
+def test_losses_turn_what_is_to_grow():
+    assert told(4, complete(val_accuracy=0.75, params=10.0, macs=3.0)).losses == (-0.75, 10.0)
+
+
+def test_complete_before_stopped_and_late_before_early():
+    # accuracy falls down the list, except that no stopped trial passes a complete one, nor an early one a late one
+    outcomes = [
+        complete(val_accuracy=0.5),
+        complete(val_accuracy=0.4),
+        stopped(9, val_accuracy=0.6),
+        stopped(3, val_accuracy=0.9),
+        stopped(3, val_accuracy=0.8),
+    ]
+    merits = [told(0, outcome, GOALS[:1]).merit for outcome in outcomes]
+    assert merits == sorted(merits)
+    assert len(set(merits)) == 5
+
+
+def test_a_derived_value_is_computed_once_for_each_outcome():
+    history, calls = History(), []
+
+    def indices(seen):
+        calls.append(len(seen))
+        return [one.index for one in seen]
+
+    assert history.derive(indices) == []
+    for index in (5, 2):
+        history.add(index, told(index, complete(val_accuracy=0.5, params=1.0)))
+    assert history.derive(indices) == history.derive(indices) == [2, 5]
+    history.add(5, None)
+    assert history.derive(indices) == [2]
+    assert calls == [0, 2, 1]

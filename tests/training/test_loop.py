@@ -1,0 +1,192 @@
+"""The loop continues exactly, looks at test images once, keeps the best weights, and refuses losses without value."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from automl_kd.errors import CheckpointError, StopTrial, TrialError
+from automl_kd.spec import Recipe
+from automl_kd.training import loop
+from automl_kd.training.evaluate import evaluate
+from tests import tiny
+
+
+class Recorder:
+    """A report that keeps everything, and stops the trial after epoch `stop` if that is given."""
+
+    def __init__(self, stop: int = 0) -> None:
+        self.stop = stop
+        self.seen: dict[int, dict[str, float]] = {}
+
+    def __call__(self, metrics: Mapping[str, float], *, epoch: int) -> None:
+        self.seen[epoch] = dict(metrics)
+        if epoch == self.stop:
+            raise StopTrial
+
+
+def fresh() -> nn.Module:
+    torch.manual_seed(7)
+    return tiny.Net(tiny.SHAPE, 4)
+
+
+def run(folder: Path, recipe: Recipe, *, stop: int = 0, break_at: int = 0) -> tuple[nn.Module, Recorder]:
+    """Train a fresh network; `break_at`: an error in that step of this sitting, as a kill would be."""
+    student, recorder, step = fresh(), Recorder(stop), 0
+
+    def objective(images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+        nonlocal step
+        step += 1
+        if step == break_at:
+            raise KeyboardInterrupt
+        return {"ce": F.cross_entropy(student(images), labels)}
+
+    loop.fit(
+        student,
+        objective,
+        tiny.dataset(),
+        recipe,
+        seed=3,
+        folder=folder,
+        report=recorder,
+        finish=lambda: {"extra": 1.0},
+    )
+    return student, recorder
+
+
+def equal(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def timeless(recorder: Recorder) -> dict[int, dict[str, float]]:
+    return {epoch: {k: v for k, v in metrics.items() if k != "seconds"} for epoch, metrics in recorder.seen.items()}
+
+
+RECIPES = [
+    Recipe(epochs=4, batch_size=16, lr=0.1, clip_norm=1.0),
+    Recipe(epochs=4, batch_size=20, lr=0.01, optimiser="adamw", warmup_epochs=1, channels_last=False),
+    Recipe(epochs=4, batch_size=40, lr=0.1, schedule="multistep", augment="none", nesterov=False),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_stopped_run_continues_to_the_same_weights_bit_for_bit(tmp_path, monkeypatch, recipe, stop):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    unbroken, whole = run(tmp_path / "unbroken", recipe)
+    with pytest.raises(StopTrial):
+        run(tmp_path / "broken", recipe, stop=stop)
+    continued, rest = run(tmp_path / "broken", recipe)
+    assert equal(unbroken.state_dict(), continued.state_dict())
+    assert timeless(whole) == timeless(rest)
+    for name in ("student.pt", "student_best.pt"):
+        saved = [torch.load(tmp_path / folder / name, weights_only=True) for folder in ("unbroken", "broken")]
+        assert equal(*saved)
+
+
+@pytest.mark.parametrize("break_at", [1, 4, 9, 15])
+def test_a_run_killed_in_mid_epoch_continues_to_the_same_weights(tmp_path, monkeypatch, break_at):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    recipe = RECIPES[0]
+    unbroken, whole = run(tmp_path / "unbroken", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", recipe, break_at=break_at)
+    continued, rest = run(tmp_path / "broken", recipe)
+    assert equal(unbroken.state_dict(), continued.state_dict())
+    assert timeless(whole) == timeless(rest)
+
+
+def test_a_kill_between_two_checkpoints_costs_only_time(tmp_path):
+    recipe = RECIPES[0]
+    unbroken, _ = run(tmp_path / "unbroken", recipe)
+    with pytest.raises(StopTrial):
+        run(tmp_path / "broken", recipe, stop=3)
+    assert not (tmp_path / "broken" / "checkpoint.pt").exists()
+    continued, _ = run(tmp_path / "broken", recipe)
+    assert equal(unbroken.state_dict(), continued.state_dict())
+
+
+def test_a_finished_run_reports_again_without_training(tmp_path):
+    _, first = run(tmp_path, RECIPES[0])
+    _, again = run(tmp_path, RECIPES[0], break_at=1)
+    assert first.seen == again.seen
+
+
+def test_test_images_are_looked_at_once_for_last_and_best_weights(tmp_path, monkeypatch):
+    looks = []
+
+    def watched(model, data, split, recipe):
+        looks.append(split is data.test)
+        return evaluate(model, data, split, recipe)
+
+    monkeypatch.setattr(loop, "evaluate", watched)
+    _, recorder = run(tmp_path, RECIPES[0])
+    assert looks == [False, False, False, False, True, True]
+    assert all("test_accuracy" not in recorder.seen[epoch] for epoch in (1, 2, 3))
+    assert recorder.seen[4]["extra"] == 1.0
+
+
+def test_best_epoch_is_the_first_of_the_best_on_validation(tmp_path, monkeypatch):
+    accuracies = iter([0.2, 0.9, 0.9, 0.5, 0.6, 0.7])  # four validations, then test of last and best
+    snapshots = []
+
+    def scripted(model, data, split, recipe):
+        snapshots.append(copy.deepcopy(model.state_dict()))
+        return next(accuracies), 0.0
+
+    monkeypatch.setattr(loop, "evaluate", scripted)
+    student, recorder = run(tmp_path, RECIPES[0])
+    last = recorder.seen[4]
+    assert (last["best_epoch"], last["val_accuracy_best"], last["val_accuracy"]) == (2, 0.9, 0.5)
+    assert (last["test_accuracy"], last["test_accuracy_best"]) == (0.6, 0.7)
+    assert equal(snapshots[5], snapshots[1])
+    assert equal(snapshots[4], snapshots[3])
+    assert equal(student.state_dict(), snapshots[3])
+
+
+def test_a_loss_without_a_value_ends_the_trial_with_its_reason(tmp_path):
+    with pytest.raises(TrialError, match=r"loss became (nan|inf) in epoch \d; lower recipe.lr or set clip_norm"):
+        run(tmp_path, Recipe(epochs=9, batch_size=16, lr=1e20, channels_last=False))
+
+
+def test_learning_learns_and_seconds_add_up(tmp_path):
+    _, recorder = run(tmp_path, Recipe(epochs=12, batch_size=16, lr=0.1))
+    assert recorder.seen[12]["val_accuracy"] > 0.9
+    seconds = [recorder.seen[epoch]["seconds"] for epoch in range(1, 13)]
+    assert seconds == sorted(seconds)
+
+
+def test_a_last_batch_of_one_image_is_left_out(tmp_path):
+    # 96 images in batches of 19 leave one over: five steps an epoch
+    recipe = Recipe(epochs=1, batch_size=19)
+    assert loop.Run(fresh(), tiny.dataset(), recipe, 0).steps == 5
+    assert loop.Run(fresh(), tiny.dataset(), Recipe(epochs=1, batch_size=18), 0).steps == 6
+    run(tmp_path, recipe)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt cannot be read; delete it to train that trial anew"):
+        run(tmp_path, RECIPES[0])
+
+
+def test_evaluation_counts_by_hand_and_puts_the_mode_back():
+    data = tiny.dataset()
+
+    class Always(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            assert not self.training
+            return torch.tensor([[0.0, 100.0, 0.0]]).expand(len(images), 3)
+
+    model = Always().train()
+    accuracy, loss = evaluate(model, data, data.validation, Recipe(), batch=7)
+    # a third of the labels are 1; the others cost 100 each
+    assert accuracy == pytest.approx(1 / 3)
+    assert loss == pytest.approx(200 / 3)
+    assert model.training

@@ -1,0 +1,47 @@
+"""Learning rates by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from automl_kd.spec import Recipe
+from automl_kd.training.optimisers import learning_rate, make_optimiser
+
+
+def rates(recipe: Recipe, steps: int) -> list[float]:
+    return [learning_rate(recipe, step, steps) for step in range(recipe.epochs * steps)]
+
+
+def test_cosine_by_hand():
+    # four steps in all: (1 + cos(pi k / 4)) / 2 for k = 0, 1, 2, 3
+    expected = [1.0, 0.8535533905932737, 0.5, 0.14644660940672627]
+    assert rates(Recipe(epochs=2, lr=1.0), 2) == pytest.approx(expected)
+
+
+def test_warmup_rises_to_the_rate_and_the_cosine_follows():
+    # two warm-up steps: 1/2, 1; then cosine over the remaining four from its top
+    expected = [0.5, 1.0, 1.0, 0.8535533905932737, 0.5, 0.14644660940672627]
+    assert rates(Recipe(epochs=3, lr=1.0, warmup_epochs=1), 2) == pytest.approx(expected)
+
+
+def test_milestones_are_fractions_of_the_run():
+    recipe = Recipe(epochs=4, lr=1.0, schedule="multistep", milestones=(0.5, 0.75), gamma=0.1)
+    assert rates(recipe, 1) == pytest.approx([1.0, 1.0, 0.1, 0.01])
+    assert rates(recipe, 2) == pytest.approx([1.0] * 4 + [0.1] * 2 + [0.01] * 2)
+
+
+def test_one_sgd_step_by_hand():
+    # Nesterov's first step is (1 + momentum) times the decayed gradient: 1 - 0.1 * 1.9 * (2 + 0.5 * 1)
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    weight.grad = torch.tensor([2.0])
+    make_optimiser([weight], Recipe(lr=0.1, momentum=0.9, weight_decay=0.5)).step()
+    assert weight.item() == pytest.approx(1 - 0.1 * 1.9 * 2.5)
+
+
+def test_adamw_decays_apart_from_the_gradient():
+    # first step: lr * sign of the gradient, and lr * decay of the weight: 1 - 0.1 * 0.5 * 1 - 0.1
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    weight.grad = torch.tensor([3.0])
+    make_optimiser([weight], Recipe(optimiser="adamw", lr=0.1, weight_decay=0.5)).step()
+    assert weight.item() == pytest.approx(1 - 0.05 - 0.1)
