@@ -118,3 +118,17 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean = shares @ shades
     std = (shares * (shades - mean[:, None]) ** 2).sum(dim=1).sqrt()
     return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Training images as a network sees them, on the device: what a loss may look at besides the networks' outputs.
+
+    `images`: float32 (batch, channels, height, width). `labels`: int64 (batch,). `index`: int64 (batch,), the images'
+    positions in their set, the same in every epoch. `epoch`: counted from 1.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    epoch: int

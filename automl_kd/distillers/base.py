@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from automl_kd.data import Batch
 from automl_kd.models.taps import Outputs
 
 
@@ -18,6 +19,4 @@ class Distiller(Protocol):
     is drawn from a global random generator.
     """
 
-    def __call__(
-        self, student: Outputs, teacher: Outputs, targets: Int[Tensor, " batch"]
-    ) -> Mapping[str, Float[Tensor, ""]]: ...
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Mapping[str, Float[Tensor, ""]]: ...

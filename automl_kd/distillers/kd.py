@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from automl_kd.data import Batch
 from automl_kd.models.taps import Outputs
 from automl_kd.spec import require
 
@@ -50,10 +51,9 @@ class KD:
         require(0 <= self.weight <= 1, f"weight must lie in [0, 1], got {self.weight}")
         require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
 
-    def __call__(
-        self, student: Outputs, teacher: Outputs, targets: Int[Tensor, " batch"]
-    ) -> Mapping[str, Float[Tensor, ""]]:
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Mapping[str, Float[Tensor, ""]]:
         return {
-            "ce": (1 - self.weight) * F.cross_entropy(student.logits, targets, label_smoothing=self.label_smoothing),
+            "ce": (1 - self.weight)
+            * F.cross_entropy(student.logits, batch.labels, label_smoothing=self.label_smoothing),
             "kd": self.weight * kd_loss(student.logits, teacher.logits, self.temperature),
         }

@@ -17,8 +17,8 @@ from automl_kd.proxies import entry, expand
 from automl_kd.proxies.base import Probe, make_probe
 from automl_kd.proxies.score import Score, score
 from automl_kd.results.row import Score as ScoreRow
+from automl_kd.seeds import derive
 from automl_kd.space import Architecture, SearchSpace, TaskShape
-from automl_kd.training.seeding import derive
 
 
 def make_probes(

@@ -18,9 +18,9 @@ from automl_kd.models import build, build_model, load_space
 from automl_kd.models.checkpoint import load_weights
 from automl_kd.models.cost import Cost, count
 from automl_kd.models.latency import measure_latency
+from automl_kd.seeds import derive
 from automl_kd.spec import DataSpec, Place, Report, TrialSpec, teacher_trial
 from automl_kd.training.loop import Objective, fit
-from automl_kd.training.seeding import derive
 
 STEP = 3
 """Forward passes that a training step costs: one forward, and two in the backward (for inputs and for weights)."""

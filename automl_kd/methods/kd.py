@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from automl_kd.data import Batch
 from automl_kd.distillers.kd import KD
 from automl_kd.methods.base import STEP, load_teacher, set_up, train
 from automl_kd.models.cost import count
@@ -42,10 +43,10 @@ class PlainKD:
         teacher = load_teacher(setting)
         distiller = KD(self.temperature, self.weight, spec.recipe.label_smoothing)
 
-        def objective(images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+        def objective(batch: Batch) -> Mapping[str, Tensor]:
             with torch.no_grad():
-                taught = teacher(images)
-            return distiller(Outputs(setting.student(images), {}), Outputs(taught, {}), labels)
+                taught = teacher(batch.images)
+            return distiller(Outputs(setting.student(batch.images), {}), Outputs(taught, {}), batch)
 
         guide = count(teacher, setting.dataset.shape).macs
         train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, guide))

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from automl_kd.data import Batch
 from automl_kd.methods.base import STEP, set_up, train
 from automl_kd.spec import Place, Report, TrialSpec
 
@@ -25,8 +26,8 @@ class Scratch:
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         setting = set_up(spec, place)
 
-        def objective(images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
-            logits = setting.student(images)
-            return {"ce": F.cross_entropy(logits, labels, label_smoothing=spec.recipe.label_smoothing)}
+        def objective(batch: Batch) -> Mapping[str, Tensor]:
+            logits = setting.student(batch.images)
+            return {"ce": F.cross_entropy(logits, batch.labels, label_smoothing=spec.recipe.label_smoothing)}
 
         train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))

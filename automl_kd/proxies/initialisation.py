@@ -7,10 +7,10 @@ ours: two students then agree in all weights of equal name and shape, and differ
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from torch import nn
+
+from automl_kd.seeds import derive
 
 NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
@@ -24,7 +24,7 @@ def normal_weights(network: nn.Module, *stream: str | int) -> None:
     with torch.no_grad():
         for name, module in network.named_modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
-                generator.manual_seed(derived_seed(*stream, name))
+                generator.manual_seed(derive(*stream, name))
                 # Drawn in the contiguous layout, whatever that of the weight: the layout orders the values.
                 module.weight.copy_(torch.empty(module.weight.shape).normal_(generator=generator))
             elif isinstance(module, NORMALISATIONS) and module.weight is not None:
@@ -33,9 +33,3 @@ def normal_weights(network: nn.Module, *stream: str | int) -> None:
                 continue
             if module.bias is not None:
                 module.bias.zero_()
-
-
-def derived_seed(*parts: str | int) -> int:
-    """A seed in [0, 2^63) that depends on all parts; streams of different parts are unrelated."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

@@ -25,7 +25,8 @@ from automl_kd.models.taps import Outputs
 from automl_kd.proxies import AGGREGATES, entry, expand
 from automl_kd.proxies.base import Entry, OfOutputs, Probe, forward
 from automl_kd.proxies.guard import untouched
-from automl_kd.proxies.initialisation import derived_seed, normal_weights
+from automl_kd.proxies.initialisation import normal_weights
+from automl_kd.seeds import derive
 from automl_kd.space import Architecture, SearchSpace
 
 
@@ -135,13 +136,13 @@ def read(
     """
     readings: dict[str, Reading] = {}
     for initialisation in dict.fromkeys(member.initialisation for member in entries.values()):
-        student = build(space, architecture, probe.shape, seed=derived_seed("student", *stream))
+        student = build(space, architecture, probe.shape, seed=derive("student", *stream))
         student.to(probe.images.device).to(memory_format=torch.channels_last)
         if initialisation == "normal":
             normal_weights(student, "student", *stream)
         wanted = {name: member for name, member in entries.items() if member.initialisation == initialisation}
         for group in groups(wanted):
-            readings |= measure(group, student.train(), probe, derived_seed("proxy", *stream))
+            readings |= measure(group, student.train(), probe, derive("proxy", *stream))
     return readings
 
 

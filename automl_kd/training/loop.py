@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from automl_kd.data import Dataset, order, train_view
+from automl_kd.data import Batch, Dataset, order, train_view
 from automl_kd.errors import TrialError
 from automl_kd.models.checkpoint import save_weights
+from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, Report
 from automl_kd.training import checkpoint
 from automl_kd.training.evaluate import autocast, evaluate
 from automl_kd.training.optimisers import learning_rate, make_optimiser
-from automl_kd.training.seeding import derive, seed_everything
 
-Objective = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
-"""From images (batch, channels, height, width) and labels (batch,) to weighted loss terms; their sum is minimised."""
+Objective = Callable[[Batch], Mapping[str, Tensor]]
+"""From a batch to weighted loss terms; their sum is minimised."""
 
 CHECK_STEPS = 100
 """How many steps may pass before a loss that is not finite is noticed: each look waits for the device."""
@@ -69,27 +69,31 @@ class Run:
     def train_epoch(self, objective: Objective, epoch: int) -> float:
         """One pass over the training images; the mean loss. `TrialError` if a loss is not finite."""
         recipe, split = self.recipe, self.dataset.train
-        seed_everything(derive(self.seed, "epoch", epoch))
+        torch.manual_seed(derive(self.seed, "epoch", epoch))  # for layers that draw, such as dropout
         rows = order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
         total = torch.zeros((), device=self.device)
         self.student.train()
         for step in range(self.steps):
-            batch = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            total += self.train_step(objective, batch, epoch, (epoch - 1) * self.steps + step)
+            chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            total += self.train_step(objective, self.batch(chosen, epoch), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
                 refuse_nonfinite(total, epoch)
         refuse_nonfinite(total, epoch)
         return total.item() / self.steps
 
-    def train_step(self, objective: Objective, batch: Tensor, epoch: int, step: int) -> Tensor:
+    def batch(self, rows: Tensor, epoch: int) -> Batch:
         recipe, split = self.recipe, self.dataset.train
-        images = train_view(self.dataset, split, batch, seed=self.view_seed, epoch=epoch, augment=recipe.augment)
+        images = train_view(self.dataset, split, rows, seed=self.view_seed, epoch=epoch, augment=recipe.augment)
         if recipe.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
+        return Batch(images, split.labels[rows], split.index[rows], epoch)
+
+    def train_step(self, objective: Objective, batch: Batch, step: int) -> Tensor:
+        recipe = self.recipe
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step, self.steps)
         with autocast(self.device, recipe):
-            loss = sum_terms(objective(images, split.labels[batch]))
+            loss = sum_terms(objective(batch))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         if recipe.clip_norm:

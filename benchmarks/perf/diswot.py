@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from automl_kd.models import build, build_model
 from automl_kd.models.taps import Tapped
 from automl_kd.proxies.base import Probe, make_probe
-from automl_kd.proxies.initialisation import derived_seed, normal_weights
+from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.proxies.score import score
+from automl_kd.seeds import derive
 from automl_kd.space import Architecture, SearchSpace, TaskShape, sample
 from search_spaces import nasbench201
 
@@ -67,7 +68,7 @@ def naive(
     images = probe.images.contiguous(memory_format=layout)
     teacher = build_model(TEACHER, SHAPE)
     normal_weights(teacher, "teacher", SEED)
-    student = build(space, architecture, SHAPE, seed=derived_seed("student", SEED, 0))
+    student = build(space, architecture, SHAPE, seed=derive("student", SEED, 0))
     normal_weights(student, "student", SEED, 0)
     networks = (network.to(memory_format=layout) for network in (student, teacher))
     maps, gradients = zip(*[backward(network, images, probe.labels) for network in networks], strict=True)

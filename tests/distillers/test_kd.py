@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from automl_kd.data import Batch
 from automl_kd.distillers.kd import KD, kd_loss
 from automl_kd.models.taps import Outputs
 
@@ -61,7 +62,8 @@ def test_weights_divide_the_loss_between_labels_and_teacher():
     torch.manual_seed(0)
     student, teacher = Outputs(torch.randn(4, 3), {}), Outputs(torch.randn(4, 3), {})
     targets = torch.tensor([0, 1, 2, 0])
-    terms = KD(temperature=3.0, weight=0.25)(student, teacher, targets)
+    batch = Batch(torch.zeros(4, 1, 8, 8), targets, torch.arange(4), epoch=1)
+    terms = KD(temperature=3.0, weight=0.25)(student, teacher, batch)
     torch.testing.assert_close(terms["ce"], 0.75 * F.cross_entropy(student.logits, targets))
     torch.testing.assert_close(terms["kd"], 0.25 * kd_loss(student.logits, teacher.logits, 3.0))
 

@@ -15,8 +15,9 @@ from automl_kd.models.taps import Outputs, Tapped
 from automl_kd.proxies import diswot
 from automl_kd.proxies.base import Probe, make_probe
 from automl_kd.proxies.diswot import classifier_gradient, relation_similarity, semantic_similarity
-from automl_kd.proxies.initialisation import derived_seed, normal_weights
+from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.proxies.score import score
+from automl_kd.seeds import derive
 from automl_kd.space import Architecture, SearchSpace, TaskShape
 from search_spaces import nasbench201, resnet_depth
 from tests.proxies.examples import example_probe
@@ -115,7 +116,7 @@ def test_scores_equal_the_definition(space: SearchSpace, values: dict[str, str])
     probe = example_probe(TASK, batch=16, seed=seed, teacher=None)
     probe = make_probe(probe.images, probe.labels, TASK, teacher, seed=seed)
     found = score(space, [architecture], ["diswot_relation", "diswot_semantic"], [probe], seed=seed)
-    student = build(space, architecture, TASK, seed=derived_seed("student", seed, 0))
+    student = build(space, architecture, TASK, seed=derive("student", seed, 0))
     normal_weights(student, "student", seed, 0)
     networks = [network.to(memory_format=torch.channels_last) for network in (student, teacher)]
     expected = definition(networks[0], networks[1], probe)

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from automl_kd.models import build_model
-from automl_kd.proxies.initialisation import derived_seed, normal_weights
+from automl_kd.proxies.initialisation import normal_weights
+from automl_kd.seeds import derive
 from tests.proxies.examples import COLOUR
 
 
@@ -57,5 +58,5 @@ def test_the_global_generator_is_not_touched():
 
 
 def test_seeds_depend_on_every_part():
-    assert len({derived_seed(), derived_seed(1), derived_seed(1, 2), derived_seed(12), derived_seed("1", 2)}) == 5
-    assert all(0 <= derived_seed(number) < 2**63 for number in range(50))
+    assert len({derive(), derive(1), derive(1, 2), derive(12), derive("1", 2)}) == 5
+    assert all(0 <= derive(number) < 2**63 for number in range(50))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automl_kd.data import Batch
 from automl_kd.errors import CheckpointError, StopTrial, TrialError
 from automl_kd.spec import Recipe
 from automl_kd.training import loop
@@ -40,12 +41,12 @@ def run(folder: Path, recipe: Recipe, *, stop: int = 0, break_at: int = 0) -> tu
     """Train a fresh network; `break_at`: an error in that step of this sitting, as a kill would be."""
     student, recorder, step = fresh(), Recorder(stop), 0
 
-    def objective(images: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+    def objective(batch: Batch) -> Mapping[str, Tensor]:
         nonlocal step
         step += 1
         if step == break_at:
             raise KeyboardInterrupt
-        return {"ce": F.cross_entropy(student(images), labels)}
+        return {"ce": F.cross_entropy(student(batch.images), batch.labels)}
 
     loop.fit(
         student,
