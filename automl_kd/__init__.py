@@ -1,1 +1,30 @@
-"""For a teacher and a budget, find the student and the way of teaching it, and prove that it was worth it."""
+"""Given a teacher and a budget, find the student and the way of teaching it, and prove that it was worth it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from automl_kd.results.table import Results
+
+__all__ = ["load_student", "read"]
+
+
+def read(path: Path | str) -> Results:
+    """Rows and learning curves as pandas frames: `rows, curves = automl_kd.read("results")`.
+
+    `path`: the folder of one experiment, or a root that holds several. `ResultError` if there are none.
+    """
+    from automl_kd.results import table  # noqa: PLC0415 - importing the package stays quick
+
+    return table.read(path)
+
+
+def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
+    """The trained student in `trials/<key>` of an experiment; see `automl_kd.methods.handover.load_student`."""
+    from automl_kd.methods import handover  # noqa: PLC0415 - importing the package stays quick
+
+    return handover.load_student(folder, best=best)

@@ -26,7 +26,8 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
         open_folder(lab.folder, to_record(lab.experiment))
         with session(address):
             train_teacher(lab)
-            search(lab)
+            if lab.space.parameters:
+                search(lab)
             compare(lab)
         lab.table.fold()
     return lab

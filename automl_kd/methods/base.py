@@ -14,6 +14,7 @@ from torch import nn
 from automl_kd import data
 from automl_kd.data import Dataset
 from automl_kd.errors import TrialError
+from automl_kd.methods.handover import write_card
 from automl_kd.models import build, build_model, load_space
 from automl_kd.models.checkpoint import load_weights
 from automl_kd.models.cost import Cost, count
@@ -92,6 +93,7 @@ def train(setting: Setting, objective: Objective, report: Report, *, macs_per_im
     spec, dataset = setting.spec, setting.dataset
 
     def finish() -> Mapping[str, float]:
+        write_card(setting.place.trial, spec, dataset.shape)
         latency = measure_latency(setting.student, dataset.shape, device=setting.place.device)
         return {
             "latency_ms": latency.ms,

@@ -41,18 +41,20 @@ def verdict(rows: pd.DataFrame, metric: str = "test_accuracy") -> Verdict:
     found = {role: arm(final[final["role"] == role], role, metric) for role in FINAL_ROLES}
     arms = {role: one for role, one in found.items() if one is not None}
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
+    one_point = not final.empty and bool(final["space"].astype(str).str.startswith("model:").all())
     costs = tuple(cost(rows, run, arms.get("default-kd")) for run in ("teacher", "search", "final"))
     return Verdict(
         arms=arms,
         gains=gains,
         costs=tuple(one for one in costs if one.trials),
-        sentence=sentence(final, arms, gains["search"]),
+        sentence=(lesson if one_point else sentence)(final, arms, gains),
         cost_sentence=cost_sentence(costs, arms),
     )
 
 
-def sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gain: Estimate) -> str:
-    """One plain sentence: gained, not gained, worse, or why that cannot be said yet."""
+def sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
+    """One plain sentence on a search: gained, not gained, worse, or why that cannot be said yet."""
+    gain = gains["search"]
     found, base = arms.get("found-method"), arms.get("default-kd")
     if found is None or base is None:
         return missing_sentence(final, "default-kd" if found is not None else "found-method")
@@ -64,6 +66,26 @@ def sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gain: Estimate) ->
     if found.architecture == base.architecture:
         close = "; the found student is the default student itself, so its architecture gained nothing"
     return f"{judgement(gain)}: {comparison(found, base)}{close}."
+
+
+def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
+    """One plain sentence on a student that was not searched for: what teaching it gained over training from scratch."""
+    taught, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
+    if taught is None or scratch is None:
+        return missing_sentence(final, "found-scratch" if taught is not None else "found-method")
+    if gain.n == 0:
+        return "No verdict: no seed was completed both by the taught student and from scratch."
+    ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (taught, scratch))
+    student = f"{taught.label}, {units.count(taught.params)} parameters"
+    return (
+        f"{judgement(gain)}: {student}, taught by {taught_by(taught)} reaches {ours} on test,"
+        f" trained from scratch at equal compute {theirs}."
+    )
+
+
+def taught_by(one: Arm) -> str:
+    chosen = units.options(one.options_json)
+    return f"{one.method} ({chosen})" if chosen else one.method
 
 
 def taught_alike(found: Arm, base: Arm) -> bool:
@@ -96,10 +118,8 @@ def comparison(found: Arm, base: Arm) -> str:
     """Both students with their means over the seeds that both completed."""
     seeds = found.accuracy.keys() & base.accuracy.keys()
     ours, theirs = (f"{units.percent(estimate(one.accuracy[seed] for seed in seeds).mean)} %" for one in (found, base))
-    chosen = units.options(found.options_json)
-    how = f"{found.method} ({chosen})" if chosen else found.method
     return (
-        f"the found student {described(found)} taught by {how} reaches {ours} on test,"
+        f"the found student {described(found)} taught by {taught_by(found)} reaches {ours} on test,"
         f" the default student {described(base)} with plain KD {theirs}"
     )
 
@@ -114,10 +134,16 @@ def cost_sentence(costs: tuple[Cost, ...], arms: dict[FinalRole, Arm]) -> str:
     parts = [f"The search took {spent(search)}" if search.trials else "No search trial is recorded"]
     parts.append(f"the teacher {spent(teacher)}" if teacher.trials else "no teacher was trained here")
     text = "; ".join(parts) + "."
-    if (ratio := compute_ratio(arms)) is not None and not 0.95 <= ratio <= 1.05:
+    ratio = compute_ratio(arms)
+    if ratio is not None and ratio > 1.05:
         text += (
             f" The compute was not equal: one training of the found student took {units.times(ratio)} times the"
             " multiply-adds of one of the default student."
+        )
+    if ratio is not None and ratio < 0.95:
+        text += (
+            f" Epochs are whole, so the default student had more compute: {units.times(1 / ratio)} times the"
+            " multiply-adds of the found one in each training."
         )
     return text
 
