@@ -103,16 +103,20 @@ class Resources:
 class Finalists:
     """The comparison at the end: the found student and the baselines, trained again with every one of `seeds`.
 
+    `count`: so many of the best trials of the search are trained again with as many other seeds, and the best of these
+    by mean validation accuracy is the found student; 1 takes the best trial, which owes more to chance.
     `epochs`: for the found student with its method; 0 keeps the recipe's. Baselines get the epochs that cost the same
     multiply-adds. `baseline`: the student that one would take without a search; empty takes the space's default.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
+    count: int = 3
     epochs: int = 0
     baseline: Mapping[str, Scalar] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(len(set(self.seeds)) == len(self.seeds) >= 1, f"seeds must be distinct and at least one: {self.seeds}")
+        require(self.count >= 1, f"count must be 1 or more, got {self.count}")
         require(self.epochs >= 0, f"epochs must be 0 (the recipe's) or more, got {self.epochs}")
 
 

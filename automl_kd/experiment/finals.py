@@ -16,17 +16,38 @@ from automl_kd.results.row import FinalRole
 from automl_kd.space import Architecture
 from automl_kd.spec import TrialSpec
 
+CHOICE_SEEDS = 1000
+"""Added to a final seed for the choice among finalists: what is reported is not what was chosen by."""
 
-def choose(rows: pd.DataFrame) -> Architecture | None:
-    """The finalist: of the complete search trials the best on validation, then the smaller; None if there is none.
 
-    Looks at the accuracy of the last epoch, as is reported of the finalists.
-    """
+def shortlist(rows: pd.DataFrame, count: int) -> list[Architecture]:
+    """The best `count` complete search trials by the validation accuracy of their last epoch; the smaller of equals."""
     complete = rows[(rows["run"] == "search") & (rows["status"] == "complete")]
-    if complete.empty:
-        return None
-    best = complete.sort_values(["val_accuracy", "params", "key"], ascending=[False, True, True]).iloc[0]
-    return Architecture.of(json.loads(best["values_json"]))
+    best = complete.sort_values(["val_accuracy", "params", "key"], ascending=[False, True, True])
+    return [Architecture.of(json.loads(text)) for text in best["values_json"].head(count)]
+
+
+def choose(lab: Lab) -> Architecture | None:
+    """The found student: of the shortlist, trained again, the best mean on validation. None if the list is empty."""
+    candidates = shortlist(lab.table.read(), lab.experiment.finalists.count)
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    specs = [
+        final_spec(lab, one, one, lab.experiment.method, CHOICE_SEEDS + seed)
+        for one in candidates
+        for seed in lab.experiment.finalists.seeds
+    ]
+    title = f"choice among {len(candidates)} finalists"
+    carry_out_all(lab, [Entrant("choice", spec) for spec in specs], as_run="choice", title=title)
+    rows = lab.table.read()
+    means = mean_validation(rows[rows["key"].isin([spec.key for spec in specs])])
+    return max(candidates, key=lambda one: (means.get(one.key, -1.0), -lab.cost(one).params))
+
+
+def mean_validation(rows: pd.DataFrame) -> dict[str, float]:
+    """Mean validation accuracy of the complete trials of run "choice", by architecture."""
+    ours = rows[(rows["run"] == "choice") & (rows["status"] == "complete")]
+    return {str(key): float(mean) for key, mean in ours.groupby("architecture")["val_accuracy"].mean().items()}
 
 
 def entrants(lab: Lab, found: Architecture) -> list[Entrant]:
@@ -80,7 +101,7 @@ def compare(lab: Lab) -> bool:
 
     Where there is nothing to search, the default student is the found one.
     """
-    found = choose(lab.table.read()) if lab.space.parameters else lab.baseline
+    found = choose(lab) if lab.space.parameters else lab.baseline
     if found is None:
         return False
     carry_out_all(lab, entrants(lab, found), as_run="final", title="finalists and baselines at equal compute")

@@ -19,7 +19,7 @@ from automl_kd.results.table import ResultTable, experiment_folders
 from automl_kd.results.truth_table import cost_table, gain_table, truth_table
 from automl_kd.results.verdict import verdict
 
-RUNS = {"final": "Finals", "search": "Search trials", "teacher": "Teacher"}
+RUNS = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
 
 
 def write_page(folders: Path | Sequence[Path], out: Path, command: str = "") -> Path:

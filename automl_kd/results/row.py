@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from automl_kd.errors import ResultError
 
-Run = Literal["teacher", "search", "final"]
+Run = Literal["teacher", "search", "choice", "final"]
 Status = Literal["complete", "stopped", "failed"]
 FinalRole = Literal["default-scratch", "default-kd", "found-scratch", "found-method"]
-Role = Literal["search", "teacher"] | FinalRole
+Role = Literal["teacher", "search", "choice"] | FinalRole
 
 FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 
@@ -28,7 +28,7 @@ FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 class Row:
     """One trial as recorded. (`run`, `role`, `key`) names it; None means not measured or not applicable.
 
-    `role`: the same as `run` in the runs "teacher" and "search"; in "final" what the trial stands for. When the found
+    `role`: the same as `run`, except in "final": there what the trial stands for. When the found
     student is the default one, one trial stands for two roles and has a row for each.
     `architecture`: twelve hex digits; `values_json`, `label`: the same point for programs and for people.
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.

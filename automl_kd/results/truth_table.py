@@ -57,7 +57,7 @@ def gain_table(judged: Verdict) -> Sheet:
 
 def cost_table(judged: Verdict) -> Sheet:
     """What each stage cost in all; the last column counts final trainings of the default student with plain KD."""
-    stages = {"teacher": "teacher", "search": "search", "final": "final comparison"}
+    stages = {"teacher": "teacher", "search": "search", "choice": "choice of finalist", "final": "final comparison"}
     rows = tuple(
         (
             stages[one.stage],

@@ -18,6 +18,8 @@ from automl_kd.results.arms import ARMS, COMPARISONS, Arm, Cost, arm, cost, pair
 from automl_kd.results.interval import Estimate, estimate
 from automl_kd.results.row import FINAL_ROLES, FinalRole
 
+STAGES = ("teacher", "search", "choice", "final")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -42,7 +44,7 @@ def verdict(rows: pd.DataFrame, metric: str = "test_accuracy") -> Verdict:
     arms = {role: one for role, one in found.items() if one is not None}
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
     one_point = not final.empty and bool(final["space"].astype(str).str.startswith("model:").all())
-    costs = tuple(cost(rows, run, arms.get("default-kd")) for run in ("teacher", "search", "final"))
+    costs = tuple(cost(rows, run, arms.get("default-kd")) for run in STAGES)
     return Verdict(
         arms=arms,
         gains=gains,
@@ -130,8 +132,10 @@ def described(one: Arm) -> str:
 
 def cost_sentence(costs: tuple[Cost, ...], arms: dict[FinalRole, Arm]) -> str:
     """What the search and the teacher cost, and whether the comparison was made at equal compute."""
-    teacher, search, _ = costs
+    teacher, search, choice, _ = costs
     parts = [f"The search took {spent(search)}" if search.trials else "No search trial is recorded"]
+    if choice.trials:
+        parts.append(f"the choice among its best {spent(choice)}")
     parts.append(f"the teacher {spent(teacher)}" if teacher.trials else "no teacher was trained here")
     text = "; ".join(parts) + "."
     ratio = compute_ratio(arms)
