@@ -35,7 +35,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 def load(reference: str) -> Any:
     """Import `module:attribute`. Workers do the same, so whatever it names must be importable there too."""
     module_name, _, attribute = reference.partition(":")
-    if not module_name or not attribute:
+    if not attribute or not all(piece.isidentifier() for piece in module_name.split(".")):
         raise UnknownNameError(f"{reference!r} is not a reference; write it as module:attribute")
     try:
         module = importlib.import_module(module_name)

@@ -34,7 +34,7 @@ def test_a_name_in_the_table_wins_over_a_reference():
     assert lookup({"math:pi": 3}, "math:pi", "number") == 3
 
 
-@pytest.mark.parametrize("reference", ["math", "math:", ":pi", ""])
+@pytest.mark.parametrize("reference", ["math", "math:", ":pi", "", "./mine.py:F", ".mine:F"])
 def test_what_is_no_reference(reference):
     with pytest.raises(UnknownNameError, match="write it as module:attribute"):
         load(reference)

@@ -9,22 +9,30 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from automl_kd import config
 from automl_kd.cli import catalogue
-from automl_kd.cli.report import print_report, print_scores, write_reports
-from automl_kd.cli.screen import Screen
+from automl_kd.cli.screen import Screen, output
 from automl_kd.config import Experiment
-from automl_kd.errors import AutoMLKDError, ResultError
+from automl_kd.errors import AutoMLKDError, ConfigError, UnknownNameError
+from automl_kd.registry import suggestion
 
 QUICKSTART = Path(__file__).parents[1] / "quickstart.toml"
+
+ELSEWHERE = "choose another folder"
+ADVICE = {
+    errno.ENOSPC: "make room or choose another --out",
+    errno.EDQUOT: "make room or choose another --out",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), ELSEWHERE),
+}
+"""What the system may refuse through no fault of ours, and what to do about it."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,7 +76,9 @@ def search(
     [bold]automl-kd search[/bold]
     [bold]automl-kd search benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
     """
-    carry_out(config.load(experiment, overrides), out, data_root, address)
+    described = config.load(experiment, overrides)
+    catalogue.require_space(described.space)
+    carry_out(described, out, data_root, address)
 
 
 @app.command()
@@ -91,8 +101,7 @@ def distill(
     [bold]automl-kd distill --student resnet8 --teacher resnet32 --data digits --epochs 10[/bold]
     """
     record = {
-        "name": name
-        or "-".join(["distill", method, *(Path(part).stem for part in (student, teacher, data))]).replace(":", "-"),
+        "name": name or default_name(method, student, teacher, data),
         "space": f"model:{student}",
         "method": method,
         "data": {"name": data},
@@ -103,6 +112,12 @@ def distill(
     for override in overrides:
         config.merge(record, override)
     carry_out(config.parse(Experiment, record, "distill"), out, data_root, address)
+
+
+def default_name(method: str, *parts: str) -> str:
+    """A name for a folder of results; of a part that is a path, its last piece without suffix."""
+    pieces = ["distill", method, *(Path(part).stem for part in parts)]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pieces))
 
 
 @app.command()
@@ -123,9 +138,13 @@ def score(
 
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies naswot,synflow --sample 20[/bold]
     """
+    from automl_kd.cli.report import print_scores  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.experiment.scoring import score_sample  # noqa: PLC0415 - torch is slow to import
 
-    names = tuple(name.strip() for name in proxies.split(",") if name.strip())
+    catalogue.require_space(space)
+    names = tuple(dict.fromkeys(name.strip() for name in proxies.split(",") if name.strip()))
+    if not names:
+        raise ConfigError(f"--proxies {proxies!r} names none; 'automl-kd show proxies' lists them")
     with Screen() as screen:
         path, frame = score_sample(
             space,
@@ -140,7 +159,7 @@ def score(
             data_root=data_root.absolute(),
             watcher=screen,
         )
-    print_scores(Console(), frame, top)
+    print_scores(output(), frame, top)
     typer.echo(f"written to {path}")
 
 
@@ -149,13 +168,14 @@ def leaderboard(
     paths: Annotated[list[Path], typer.Argument(help="Folders of experiments, or a root that holds several.")],
     out: Annotated[Path | None, typer.Option(help="Where the two files go; by default into the first folder.")] = None,
 ) -> None:
-    """Rank what was trained: on the terminal, as Markdown and as one HTML page that needs no network."""
-    target = (out or paths[0]).absolute()
-    if target.suffix:
-        raise ResultError(f"--out names a folder for leaderboard.md and leaderboard.html, got {target}")
-    print_report(Console(), paths)
-    for path in write_reports(paths, target, shlex.join(["automl-kd", *sys.argv[1:]])):
-        typer.echo(f"written to {path}")
+    """Rank what was trained: on the terminal, as Markdown and as one HTML page that needs no network.
+
+    [bold]automl-kd leaderboard results/quickstart[/bold]
+    [bold]automl-kd leaderboard results --out reports[/bold]
+    """
+    from automl_kd.cli.report import report  # noqa: PLC0415 - pandas is slow to import
+
+    report(output(), paths, (out or paths[0]).absolute(), command_line())
 
 
 @app.command()
@@ -165,25 +185,37 @@ def show(
     ] = "",
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
 ) -> None:
-    """Show a resolved experiment, or what can be named in one, with its source."""
+    """Show a resolved experiment, or what can be named in one, with its source.
+
+    [bold]automl-kd show proxies[/bold]
+    [bold]automl-kd show benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
+    """
     if what in catalogue.TABLES or not what:
-        catalogue.print_tables(Console(), [what] if what else list(catalogue.TABLES))
+        catalogue.print_tables(output(), [what] if what else list(catalogue.TABLES))
         return
+    if not Path(what).exists() and not Path(what).suffix:
+        hint = suggestion(what, catalogue.TABLES)
+        raise UnknownNameError(f"there is neither a table nor a file called {what!r}; {hint}")
     typer.echo(json.dumps(config.to_record(config.load(Path(what), overrides)), indent=2))
 
 
 def carry_out(experiment: Experiment, out: Path, data_root: Path, address: str) -> None:
     """Run an experiment to its report; exit code 1 if it has no verdict in the end."""
     from automl_kd import experiment as stages  # noqa: PLC0415 - torch and ray are slow to import
+    from automl_kd.cli.report import report  # noqa: PLC0415 - pandas is slow to import
 
     roots = stages.Roots(results=out.absolute(), data=data_root.absolute())
-    with Screen() as screen:
-        lab = stages.run(experiment, roots, screen, address=address)
-    complete = print_report(Console(), [lab.folder])
-    for path in write_reports([lab.folder], lab.folder, shlex.join(["automl-kd", *sys.argv[1:]])):
-        typer.echo(f"written to {path}")
-    if not complete:
+    try:
+        with Screen() as screen:
+            lab = stages.run(experiment, roots, screen, address=address)
+    except KeyboardInterrupt:
+        stop("interrupted; what has ended is on record, and the same command continues", 130)
+    if not report(output(), [lab.folder], lab.folder, command_line()):
         raise typer.Exit(1)
+
+
+def command_line() -> str:
+    return shlex.join(["automl-kd", *sys.argv[1:]])
 
 
 def main() -> None:
@@ -193,16 +225,12 @@ def main() -> None:
     except AutoMLKDError as error:
         stop(str(error), 2)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST}:
+        if error.errno not in ADVICE:
             raise
-        where = f" at {error.filename}" if error.filename else ""
-        stop(
-            f"cannot write{where}: {os.strerror(error.errno)}; make room or choose another --out, then run it again", 2
-        )
-    except KeyboardInterrupt:
-        stop("interrupted; what has ended is on record, and the same command continues", 130)
+        where = f"{error.filename}: " if error.filename else ""
+        stop(f"{where}{os.strerror(error.errno)}; {ADVICE[error.errno]}, then run it again", 2)
 
 
-def stop(sentence: str, code: int) -> None:
-    typer.echo(f"automl-kd: {sentence}", err=True)
+def stop(sentence: str, code: int) -> NoReturn:
+    typer.echo(f"automl-kd: {' '.join(sentence.split())}", err=True)
     sys.exit(code)

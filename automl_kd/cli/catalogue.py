@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from automl_kd.errors import UnknownNameError
+from automl_kd.registry import load, suggestion
+
 Lines = Iterable[tuple[str, str]]
 
 
@@ -19,10 +22,22 @@ def first_line(thing: object) -> str:
 
 def spaces() -> Lines:
     """The spaces that ship beside the library; your own are named the same way, module:ATTRIBUTE."""
+    for reference in space_names():
+        yield reference, load(reference).source
+
+
+def space_names() -> list[str]:
     package = importlib.import_module("search_spaces")
-    for module in pkgutil.iter_modules(package.__path__):
-        space = importlib.import_module(f"search_spaces.{module.name}").SPACE
-        yield f"search_spaces.{module.name}:SPACE", space.source
+    return [f"search_spaces.{module.name}:SPACE" for module in pkgutil.iter_modules(package.__path__)]
+
+
+def require_space(reference: str) -> None:
+    """`UnknownNameError`, with what might have been meant, for what cannot be a space; others are found when loaded."""
+    form, colon, rest = reference.partition(":")
+    known = {name.partition(":")[0] for name in space_names()}
+    importable = all(piece.isidentifier() for piece in form.split("."))
+    if not (colon and rest and importable) or (form.startswith("search_spaces.") and form not in known):
+        raise UnknownNameError(f"no space is called {reference!r}; {suggestion(reference, space_names())}")
 
 
 def methods() -> Lines:
@@ -51,14 +66,18 @@ def proposers() -> Lines:
 
 
 def models() -> Lines:
+    import torch  # noqa: PLC0415
+
     from automl_kd.models import MODELS, cost  # noqa: PLC0415
     from automl_kd.results.units import count  # noqa: PLC0415
     from automl_kd.space import TaskShape  # noqa: PLC0415
 
     shape = TaskShape(channels=3, height=32, width=32, classes=10)
     for name, build in MODELS.items():
-        spent = cost.count(build(shape), shape)
-        yield name, f"{count(spent.params)} parameters, {count(spent.macs)} multiply-adds at 3x32x32, 10 classes"
+        with torch.device("meta"):  # shapes without numbers: quick for large networks and when all cores are busy
+            network = build(shape)
+        spent = cost.count(network, shape)
+        yield name, f"{count(spent.params)} parameters, {count(spent.macs)} multiply-adds on CIFAR-10"
     yield "torchvision:NAME", "any classification model of torchvision"
     yield "module:function", "a function of your own from a TaskShape to a network"
 
@@ -66,7 +85,7 @@ def models() -> Lines:
 def datasets() -> Lines:
     from automl_kd.data import DATASETS  # noqa: PLC0415
 
-    yield from [(name, first_line(dataset)) for name, dataset in DATASETS.items()]
+    yield from [(name, first_line(importlib.import_module(read.__module__))) for name, read in DATASETS.items()]
     yield "folder:PATH", "a folder of images, one subfolder for each class"
     yield "arrays:PATH.npz", "x_train, y_train, x_test, y_test in one file, images uint8"
 
@@ -84,7 +103,10 @@ TABLES: Mapping[str, Callable[[], Lines]] = {
 
 def print_tables(console: Console, names: Sequence[str]) -> None:
     for name in names:
-        table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column()
         for member, line in TABLES[name]():
-            table.add_row(member, line, style=None)
+            table.add_row(f"  {member}", line)
+        console.print(name, style="bold", highlight=False, markup=False)
         console.print(table, highlight=False, markup=False)

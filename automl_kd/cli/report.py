@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from automl_kd.errors import ResultError
 from automl_kd.results import truth_table, units
-from automl_kd.results.folder import write_atomically
+from automl_kd.results.folder import require_writable, write_atomically
 from automl_kd.results.leaderboard import failures, leaderboard, to_markdown, to_sheet
-from automl_kd.results.page import write_page
+from automl_kd.results.page import RUNS, write_page
 from automl_kd.results.sheet import Sheet
 from automl_kd.results.table import ResultTable, experiment_folders
 from automl_kd.results.verdict import verdict
@@ -21,48 +23,86 @@ LEADING = ("rank", "student", "method", "validation, %", "test, %", "seeds", "pa
 TRUTH = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
 """Columns that fit a terminal; the files have them all."""
 
-
-def print_report(console: Console, paths: Sequence[Path]) -> bool:
-    """Leaderboard, truth table and failures of each experiment; whether all of them have a verdict."""
-    judged = []
-    for folder in folders(paths):
-        rows = ResultTable(folder).read()
-        judged.append(verdict(rows))
-        print_sheet(console, f"{folder.name}: trained", to_sheet(leaderboard(rows)), LEADING)
-        if judged[-1].arms:
-            print_sheet(console, "at equal compute", truth_table.truth_table(judged[-1]), TRUTH)
-            print_sheet(console, "differences on test, paired by seed", truth_table.gain_table(judged[-1]))
-        for line in failures(rows):
-            console.print(line, highlight=False, markup=False)
-        console.print(judged[-1].sentence, style="bold", highlight=False, markup=False)
-        console.print(judged[-1].cost_sentence, highlight=False, markup=False)
-    return all(one.gains["search"].n > 0 for one in judged)
+ROWS = 20
+"""Entries of a run that are printed; the files have them all."""
 
 
-def write_reports(paths: Sequence[Path], target: Path, command: str) -> list[Path]:
-    """`leaderboard.md` and `leaderboard.html` in `target`."""
-    found = folders(paths)
-    rows = pd.concat([ResultTable(folder).read() for folder in found], ignore_index=True)
-    verdicts = [truth_table.to_markdown(verdict(ResultTable(folder).read())) for folder in found]
-    write_atomically(target / "leaderboard.md", "\n".join([to_markdown(leaderboard(rows), command), *verdicts]))
-    return [target / "leaderboard.md", write_page(found, target / "leaderboard.html", command)]
+def report(console: Console, paths: Sequence[Path], target: Path, command: str) -> bool:
+    """Print what `paths` hold and write it to the folder `target`; whether every experiment has a verdict.
+
+    What cannot be read or written is a `ResultError`, before the first line is printed.
+    """
+    found = {folder.resolve(): folder for path in paths for folder in experiment_folders(path)}
+    rows = {folder: ResultTable(folder).read() for folder in found.values()}
+    if empty := next((folder for folder in rows if rows[folder].empty), None):
+        raise ResultError(f"{empty} holds an experiment without any finished trial; wait for the first one")
+    written = write_reports(rows, target, command)
+    complete = [print_report(console, folder.name, ours) for folder, ours in rows.items()]
+    for path in written:
+        console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)
+    return all(complete)
 
 
-def folders(paths: Sequence[Path]) -> list[Path]:
-    return [folder for path in paths for folder in experiment_folders(path)]
+def print_report(console: Console, name: str, rows: pd.DataFrame) -> bool:
+    """Leaderboard, truth table and failures of one experiment; whether it has a verdict."""
+    judged = verdict(rows)
+    print_boards(console, name, leaderboard(rows))
+    if judged.arms:
+        print_sheet(console, "at equal compute", truth_table.truth_table(judged), TRUTH)
+        print_sheet(console, "differences on test, paired by seed", truth_table.gain_table(judged))
+    for line in failures(rows):
+        console.print(line, highlight=False, markup=False)
+    console.print(judged.sentence, style="bold", highlight=False, markup=False)
+    console.print(judged.cost_sentence, highlight=False, markup=False)
+    return judged.gains["search"].n > 0
+
+
+def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
+    """One table for each run, in the order of time."""
+    if board.groupby("method")["options_json"].nunique().le(1).all():
+        board = board.assign(options_json="{}")  # the same in every line; the verdict says them once
+    for run, title in reversed(RUNS.items()):
+        ours = board[board["run"] == run]
+        shown = f", best {ROWS} of {len(ours)}" if len(ours) > ROWS else ""
+        if not ours.empty:
+            print_sheet(console, f"{name}: {title.lower()}{shown}", to_sheet(ours.head(ROWS)), LEADING)
+
+
+def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str) -> list[Path]:
+    """`leaderboard.html` and `leaderboard.md` in the folder `target`, of the rows in each experiment's folder."""
+    if target.suffix and not target.is_dir():
+        raise ResultError(f"--out got {target}, which looks like a file; name a folder for the two files")
+    require_writable(target)
+    boards = to_markdown(leaderboard(pd.concat(rows.values(), ignore_index=True)), command)
+    text = "\n".join([boards, *(truth_table.to_markdown(verdict(ours)) for ours in rows.values())])
+    page = write_page(list(rows), target / "leaderboard.html", command)
+    write_atomically(target / "leaderboard.md", text)
+    return [page, target / "leaderboard.md"]
 
 
 def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:
     """The best `top` architectures of a ranked frame of scores."""
     proxies = [name.removesuffix("_spread") for name in frame.columns if name.endswith("_spread")]
+    size = [] if "params" in proxies else ["params"]
     table = Table(box=None, pad_edge=False)
-    for column in ("rank", "architecture", "description", "params", *proxies, "seconds"):
-        table.add_column(column, justify="left" if column in {"architecture", "description"} else "right")
+    for column in ("rank", "architecture", "description", *size, *proxies, "seconds"):
+        words = column in {"architecture", "description"}
+        # In a narrow window the description is cut short: the key stands for it, and the file has it.
+        table.add_column(column, justify="left" if words else "right", no_wrap=column != "description")
     for row in frame.head(top).to_dict("records"):
-        scores = [f"{row[name]:.5g} ± {row[f'{name}_spread']:.2g}" for name in proxies]
-        cells = [str(row["rank"]), row["architecture"], row["label"], units.count(row["params"]), *scores]
-        table.add_row(*cells, f"{row['seconds']:.3f}")
+        scores = [score_cell(row[name], row[f"{name}_spread"]) for name in proxies]
+        label = Text(row["label"], no_wrap=True, overflow="ellipsis")
+        cells = (units.count(row[name]) for name in size)
+        table.add_row(str(row["rank"]), row["architecture"], label, *cells, *scores, f"{row['seconds']:.3f}")
     console.print(table, highlight=False, markup=False)
+
+
+def score_cell(score: float, spread: float) -> str:
+    """A score and its spread over draws, if there is one."""
+    if units.missing(score):
+        return units.MISSING
+    value = f"{score:,.0f}" if abs(score) >= 1e5 else f"{score:.5g}"
+    return f"{value} ± {spread:.2g}" if spread else value
 
 
 def print_sheet(console: Console, title: str, sheet: Sheet, only: Collection[str] = ()) -> None:

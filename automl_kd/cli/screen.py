@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from types import TracebackType
 
@@ -10,14 +11,34 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
+
+WIDE = 160
+"""Columns of what is printed to a file or a pipe, where no window sets a limit."""
 
 LINE_SECONDS = 15.0
 """The least time between two plain lines of progress."""
+
+
+def output() -> Console:
+    """Where results are printed."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
+
+
+class Note(ProgressColumn):
+    """The latest of a stage; in a window too narrow for the line, this is what is cut short."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
 
 class Screen:
@@ -27,12 +48,12 @@ class Screen:
         self.console = console or Console(stderr=True)
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            Note(Column(no_wrap=False)),
             console=self.console,
             disable=not self.console.is_terminal,
         )
@@ -54,7 +75,7 @@ class Screen:
         self.end_stage()
         self.title, self.total, self.spoken = title, total, time.monotonic()
         if self.progress.disable:
-            self.console.print(title, highlight=False)
+            self.note(title)
         self.task = self.progress.add_task(title, total=total, note="")
 
     def step(self, done: int, note: str = "") -> None:
@@ -62,10 +83,10 @@ class Screen:
             self.progress.update(self.task, completed=done, note=note)
         if self.progress.disable and time.monotonic() - self.spoken > LINE_SECONDS:
             self.spoken = time.monotonic()
-            self.console.print(f"{self.title}: {done} of {self.total}{', ' * bool(note)}{note}", highlight=False)
+            self.note(f"{self.title}: {done} of {self.total}{', ' * bool(note)}{note}")
 
     def note(self, text: str) -> None:
-        self.progress.console.print(text, highlight=False, markup=False)
+        self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def end_stage(self) -> None:
         """Fill the bar of the stage that ended: a search may end early, when its space is used up."""

@@ -40,9 +40,9 @@ class Live:
 class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
     """Hands out assignments and gathers what is reported of them.
 
-    `ask(index)` gives the next assignment, or None when there is no more. An exception in it or in `on_outcome` ends
-    the run and is kept in `failure`, since Tune would bury it in a traceback of its own. Tune's snapshots hold nothing
-    of this object: resuming means asking again.
+    `ask(index)` gives the next assignment, or None when there is no more. An exception in it, in `on_epoch` or in
+    `on_outcome` ends the run and is kept in `failure`, since Tune would bury it in a traceback of its own. Tune's
+    snapshots hold nothing of this object: resuming means asking again.
     """
 
     def __init__(
@@ -73,14 +73,17 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         live = self.live.get(trial_id)
-        if live is None:
+        if live is None or self.failure is not None:
             return
         if "error" in result:
             live.error = result["error"]
         elif "epoch" in result:
             metrics = own_metrics(result)
             live.curve[result["epoch"]] = metrics
-            self.on_epoch(live.assignment.spec, metrics, result["epoch"])
+            try:
+                self.on_epoch(live.assignment.spec, metrics, result["epoch"])
+            except Exception as failure:  # kept and raised again by the runner
+                self.failure = failure
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         live = self.live.pop(trial_id, None)

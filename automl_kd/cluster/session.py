@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,12 +14,15 @@ import ray
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
 
+ANSWER_SECONDS = 10.0
+"""How long a cluster may take to accept a connection."""
+
 
 @contextmanager
 def session(address: str = "") -> Iterator[None]:
     """A Ray to work in: the cluster at `address` or RAY_ADDRESS, else a private one on this machine, ended afterwards.
 
-    Inside a running Ray it is a no-op, so that several stages share one.
+    Inside a running Ray it is a no-op, so that several stages share one. `ConfigError` if no cluster answers.
     """
     if ray.is_initialized():
         yield
@@ -26,17 +31,30 @@ def session(address: str = "") -> Iterator[None]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if wanted:
         try:
+            knock(wanted)
             ray.init(address=wanted, **quiet)
-        except ConnectionError as error:
+        except (OSError, OverflowError) as error:  # a ConnectionError is an OSError; ports beyond 65535 overflow
             raise ConfigError(
                 f"no Ray cluster answers at {wanted!r}; start one with 'ray start --head', or give no address"
             ) from error
+        except ValueError as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ConfigError(f"{wanted!r} cannot be joined ({reason}); write HOST:PORT, or auto") from error
     else:
         ray.init(address="local", include_dashboard=False, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def knock(address: str) -> None:
+    """Open and close a connection to HOST:PORT, with or without ray:// before it; other forms are left to Ray.
+
+    `OSError` if nobody answers. Ray itself tries for minutes and then ends the process.
+    """
+    if named := re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d{1,5})", address):
+        socket.create_connection((named[1], int(named[2])), timeout=ANSWER_SECONDS).close()
 
 
 def device_of(resources: Resources) -> str:

@@ -52,11 +52,14 @@ def run(
     """Carry out what `ask(0)`, `ask(1)`, ... assign, until it gives None.
 
     `search`: its scheduler ends trials early; None lets each run to its end. `epochs`: the longest trial.
-    `scratch`: a folder for Tune's own files, shared by all nodes; what is put there is removed again.
+    `scratch`: a folder for Tune's own files, shared by all nodes, and for one run at a time; what is put there is
+    removed again, by the next run if this one is killed.
     Calls back in this process only. `KeyboardInterrupt` if the user interrupted it: what has ended is recorded, and the
     same call continues.
     """
     searcher = AssignmentSearcher(ask, on_epoch, on_outcome)
+    for left_behind in scratch.glob("tune-*"):
+        shutil.rmtree(left_behind, ignore_errors=True)
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
     try:
         with quiet():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from automl_kd.cluster.session import session
+from automl_kd.cluster.session import concurrency, session
 from automl_kd.config import Experiment, to_record
 from automl_kd.experiment.finals import compare
 from automl_kd.experiment.lab import Lab, Roots, open_lab
 from automl_kd.experiment.search import search
 from automl_kd.experiment.teacher import train_teacher
 from automl_kd.experiment.watch import Watcher
-from automl_kd.results.folder import lock, open_folder
+from automl_kd.results.folder import check_folder, lock, open_folder
 
 __all__ = ["Lab", "Roots", "run"]
 
@@ -22,12 +22,16 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
     the user stops it: what has ended is on record.
     """
     lab = open_lab(experiment, roots, watcher)
-    with lock(lab.folder):
-        open_folder(lab.folder, to_record(lab.experiment))
-        with session(address):
+    record = to_record(lab.experiment)
+    # All that can be refused is refused before the folder is made.
+    check_folder(lab.folder, record)
+    with session(address):
+        concurrency(lab.experiment.trial)
+        with lock(lab.folder):
+            open_folder(lab.folder, record)
             train_teacher(lab)
             if lab.space.parameters:
                 search(lab)
             compare(lab)
-        lab.table.fold()
+            lab.table.fold()
     return lab

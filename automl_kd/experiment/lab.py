@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from automl_kd import data, space
@@ -19,14 +20,18 @@ from automl_kd.models import build_model, load_space
 from automl_kd.models.checkpoint import digest, load_weights
 from automl_kd.models.cost import Cost, cost_of, count
 from automl_kd.models.latency import measure_latency
+from automl_kd.proxies import entry, expand
 from automl_kd.registry import suggestion
 from automl_kd.results.table import ResultTable
-from automl_kd.search.base import Objective
+from automl_kd.search import Objective, make_proposer
 from automl_kd.space import Architecture, SearchSpace
 from automl_kd.spec import Place, TrialSpec, teacher_trial
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
 """The metrics that a search may follow."""
+
+CANDIDATES = 500
+"""How many architectures are drawn before a budget is said to be met by none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,10 @@ class Roots:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Lab:
-    """A checked experiment with what every stage of it uses. `teacher_macs` is 0 where the method has no teacher."""
+    """A checked experiment with what every stage of it uses.
+
+    There is always a teacher, whatever the method: the baseline by plain KD needs one.
+    """
 
     experiment: Experiment
     roots: Roots
@@ -104,10 +112,11 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
         method=method,
         dataset=dataset,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
-        teacher_macs=check_teacher(experiment, dataset) if method.taught else 0,
+        teacher_macs=check_teacher(experiment, dataset),
     )
-    space.check(found, lab.baseline)
-    check_budget(lab)
+    require_room(lab)
+    check_baseline(lab)
+    check_search(lab)
     return lab
 
 
@@ -139,8 +148,22 @@ def check_teacher(experiment: Experiment, dataset: Dataset) -> int:
     return count(teacher, dataset.shape).macs
 
 
-def check_budget(lab: Lab) -> None:
-    """Refuse a budget that the baseline breaks: the comparison at the end would be between unequal students."""
+def require_room(lab: Lab) -> None:
+    """Refuse a budget that no architecture of many meets, and say how near they came."""
+    rng = np.random.default_rng(lab.experiment.seed)
+    candidates = [space.sample(lab.space, rng) for _ in range(CANDIDATES)]
+    if not any(map(lab.within_budget, candidates)):
+        smallest = min((lab.cost(one) for one in candidates), key=lambda cost: cost.params)
+        raise ConfigError(
+            f"none of {CANDIDATES} architectures of {lab.space.name!r} meets the budget "
+            f"({describe(lab.experiment.budget)}); the smallest has {smallest.params:,} parameters and "
+            f"{smallest.macs:,} multiply-adds: raise [budget] or widen the space"
+        )
+
+
+def check_baseline(lab: Lab) -> None:
+    """Refuse a baseline outside the space or over the budget: the comparison would be between unequal students."""
+    space.check(lab.space, lab.baseline)
     if not lab.within_budget(lab.baseline):
         cost = lab.cost(lab.baseline)
         raise ConfigError(
@@ -148,6 +171,16 @@ def check_budget(lab: Lab) -> None:
             f"multiply-adds, over the budget ({describe(lab.experiment.budget)}); raise [budget] or name a smaller "
             "finalists.baseline"
         )
+
+
+def check_search(lab: Lab) -> None:
+    """Refuse a proposer, or an option or objective of it, that will not do, and unknown proxies."""
+    settings = lab.experiment.search
+    make_proposer(
+        settings.proposer, lab.space, objectives=lab.objectives, seed=lab.experiment.seed, options=settings.options
+    )
+    for name in expand(settings.screen):
+        entry(name)
 
 
 def describe(budget: Budget) -> str:

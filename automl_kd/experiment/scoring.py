@@ -10,10 +10,12 @@ import pandas as pd
 
 from automl_kd import data as sets
 from automl_kd import space as spaces
+from automl_kd.errors import ConfigError
 from automl_kd.experiment.screening import make_probes, score_row
 from automl_kd.experiment.watch import Watcher
 from automl_kd.models import load_space
-from automl_kd.proxies.score import score
+from automl_kd.proxies.score import Score, score
+from automl_kd.results.folder import require_writable
 from automl_kd.results.scores import ranked, write_scores
 from automl_kd.space import Architecture, SearchSpace
 from automl_kd.spec import DataSpec
@@ -34,18 +36,31 @@ def score_sample(
     watcher: Watcher,
 ) -> tuple[Path, pd.DataFrame]:
     """Score `sample` distinct architectures, fewer if the space is smaller; the file written and the ranked frame."""
+    require_writable(out)
     space = load_space(reference)
     dataset = sets.load(sets.resolve(DataSpec(name=data)), data_root)
     probes = make_probes(dataset, proxies, teacher, images=images, draws=draws, seed=seed)
     architectures = distinct(space, sample, seed)
     watcher.stage(f"scoring {len(architectures)} architectures by {', '.join(proxies)}", len(architectures))
     scores = score(space, architectures, proxies, probes, seed=seed, on_score=watcher.step)
+    report_failures(scores, watcher)
     rows = [
         score_row(one, space, dataset.shape, reference=reference, data=data, teacher=teacher, seed=seed)
         for one in scores
     ]
     path = write_scores(out, rows)
     return path, ranked(pd.DataFrame(rows))
+
+
+def report_failures(scores: Sequence[Score], watcher: Watcher) -> None:
+    """Say of each proxy how often it failed; `ConfigError` if always: it does not suit the space."""
+    for proxy in dict.fromkeys(one.proxy for one in scores):
+        ours = [one for one in scores if one.proxy == proxy]
+        reasons = [one.error for one in ours if one.error]
+        if len(reasons) == len(ours):
+            raise ConfigError(f"proxy {proxy!r} fails on all {len(ours)} architectures: {reasons[0]}")
+        if reasons:
+            watcher.note(f"proxy {proxy!r} fails on {len(reasons)} of {len(ours)} architectures: {reasons[0]}")
 
 
 def distinct(space: SearchSpace, count: int, seed: int) -> list[Architecture]:

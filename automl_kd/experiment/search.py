@@ -12,11 +12,10 @@ from pathlib import Path
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
-from automl_kd.errors import ConfigError, ResultError
-from automl_kd.experiment.lab import Lab, describe
+from automl_kd.errors import ResultError
+from automl_kd.experiment.lab import Lab
 from automl_kd.experiment.records import points_of, replays, row_of
 from automl_kd.experiment.screening import make_probes, score_row, screen
-from automl_kd.experiment.trials import note_of
 from automl_kd.proxies.score import Score
 from automl_kd.results.scores import write_scores
 from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
@@ -36,13 +35,13 @@ class Journal:
         """A last line that a kill cut short was never acted on, and is dropped."""
         journal = Journal(path)
         if path.exists():
-            text = path.read_text(encoding="utf-8")
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:
-                path.write_text(whole, encoding="utf-8")
+            content = path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            if whole != content:
+                path.write_bytes(whole)
             try:
                 journal.proposals = [Architecture.of(json.loads(line)) for line in whole.splitlines()]
-            except ValueError as error:
+            except (ValueError, AttributeError) as error:
                 raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
         return journal
 
@@ -91,12 +90,14 @@ class Searching:
 
     def on_epoch(self, _spec: TrialSpec, metrics: Metrics, _epoch: int) -> None:
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
-        self.lab.watcher.step(self.ended, f"best validation {self.best:.1%}, latest {note_of(metrics)}")
+        self.lab.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         """Record first, then tell: what the proposer knows is always on disk."""
         index = self.index[spec.key]
-        if spec.key not in self.replays:
+        if spec.key in self.replays:
+            outcome = on_record(spec, self.replays[spec.key])
+        else:
             row = row_of(
                 self.lab,
                 spec,
@@ -112,7 +113,13 @@ class Searching:
         self.ended += 1
         if outcome.status == "failed":
             self.lab.watcher.note(f"trial {index} failed: {outcome.error}")
-        self.lab.watcher.step(self.ended, f"best validation {self.best:.1%}")
+        self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
+
+
+def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
+    """What came of a trial of an earlier sitting, though the scheduler may have cut its replay short in this one."""
+    done = len(replay) >= spec.recipe.epochs
+    return Outcome(status="complete" if done else "stopped", metrics=replay[-1], epoch=len(replay))
 
 
 def search(lab: Lab) -> None:
@@ -149,7 +156,6 @@ def make_search_proposer(lab: Lab, is_new: Callable[[Architecture], bool]) -> Pr
     """The experiment's proposer, kept within the budget, off what was proposed before, and screened if it says so."""
     settings, seed = lab.experiment.search, lab.experiment.seed
     inner = make_proposer(settings.proposer, lab.space, objectives=lab.objectives, seed=seed, options=settings.options)
-    require_room(lab, inner)
     feasible = Feasible(inner, lambda candidate: is_new(candidate) and lab.within_budget(candidate))
     if not settings.screen:
         return feasible
@@ -163,18 +169,6 @@ def make_search_proposer(lab: Lab, is_new: Callable[[Architecture], bool]) -> Pr
     )
     ranking = screen(lab.space, settings.screen, probes, seed=seed, on_scores=lambda found: keep_scores(lab, found))
     return Screened(feasible, ranking, settings.pool)
-
-
-def require_room(lab: Lab, proposer: Proposer) -> None:
-    """Refuse a budget that no candidate of many meets, and say how near they came."""
-    candidates = [proposer.ask(0, draw) for draw in range(500)]
-    if not any(map(lab.within_budget, candidates)):
-        smallest = min((lab.cost(one) for one in candidates), key=lambda cost: cost.params)
-        raise ConfigError(
-            f"none of {len(candidates)} architectures of {lab.space.name!r} meets the budget "
-            f"({describe(lab.experiment.budget)}); the smallest has {smallest.params:,} parameters and "
-            f"{smallest.macs:,} multiply-adds: raise [budget] or widen the space"
-        )
 
 
 def keep_scores(lab: Lab, scores: Sequence[Score]) -> None:

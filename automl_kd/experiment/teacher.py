@@ -15,12 +15,16 @@ def train_teacher(lab: Lab) -> None:
     Another experiment that is training the same teacher is waited for.
     """
     experiment = lab.experiment
-    if not lab.method.taught or experiment.teacher.checkpoint:
+    if experiment.teacher.checkpoint:
         return
     spec = teacher_trial(experiment.teacher, experiment.data)
     folder = lab.teachers / spec.key
     with lock(folder, wait=True):
         again = not (folder / "student.pt").exists()
+        if again and (folder / "student.json").exists():
+            # The card is the last thing that a training leaves, so this one ended and its weights were deleted since:
+            # continued from its checkpoint, it would have nothing to do and write none.
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
         entrants = [Entrant("teacher", spec)]
         carry_out_all(lab, entrants, as_run="teacher", title=f"teacher {experiment.teacher.model}", again=again)
     rows = lab.table.read()

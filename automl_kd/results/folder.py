@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from automl_kd.errors import ResultError
 
@@ -16,13 +17,45 @@ MAY_CHANGE = {"trial", "finalists"}
 """Sections that a later sitting may change: they say where trials run and what is compared, not what was measured."""
 
 
+ROOM = 32 * 2**20
+"""Free bytes without which a run is not begun: a few checkpoints of the larger students fill as much."""
+
+
+def check_folder(folder: Path, record: Mapping[str, Any]) -> None:
+    """Refuse what could not be written to, is in use or holds something else, without leaving a trace."""
+    ground = require_writable(folder)
+    if (free := shutil.disk_usage(ground).free) < ROOM:
+        raise ResultError(
+            f"{ground} has {free / 2**20:.0f} MiB free, and a run needs {ROOM // 2**20} or more; make room or give "
+            "another --out"
+        )
+    if (folder / "lock").is_file():
+        with (folder / "lock").open(encoding="utf-8") as file:
+            seize(file, folder)
+    require_same(folder, record)
+
+
+def require_writable(folder: Path) -> Path:
+    """`folder`, or the nearest of its parents that is there; `ResultError` unless one may write there."""
+    ground = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
+    if not ground.is_dir():
+        raise ResultError(f"{ground} is not a folder, and results should go to {folder}; give another --out")
+    if not os.access(ground, os.W_OK | os.X_OK):
+        raise ResultError(f"{ground} may not be written to, and results should go to {folder}; give another --out")
+    return ground
+
+
 def open_folder(folder: Path, record: Mapping[str, Any]) -> None:
     """Make the folder of the experiment `record`, or check that it is the one that is there.
 
     More `search.trials` than before is a continuation; any other difference is a `ResultError`, and nothing is changed.
     """
-    path = folder / "experiment.json"
-    if path.exists():
+    require_same(folder, record)
+    write_atomically(folder / "experiment.json", json.dumps(record, indent=1))
+
+
+def require_same(folder: Path, record: Mapping[str, Any]) -> None:
+    if (folder / "experiment.json").exists():
         difference = first_difference(comparable(read_record(folder)), comparable(record))
         if difference:
             raise ResultError(
@@ -30,21 +63,20 @@ def open_folder(folder: Path, record: Mapping[str, Any]) -> None:
             )
     elif folder.exists() and any(child.name != "lock" for child in folder.iterdir()):
         raise ResultError(f"{folder} is not empty and holds no experiment; give another --out")
-    write_atomically(path, json.dumps(record, indent=1))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     path = folder / "experiment.json"
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise ResultError(f"{path} cannot be read ({error}); is {folder} the folder of an experiment?") from error
     return record
 
 
 def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in record.items() if key not in MAY_CHANGE}
-    kept["search"] = {key: value for key, value in record["search"].items() if key != "trials"}
+    kept["search"] = {key: value for key, value in dict(record.get("search", {})).items() if key != "trials"}
     return kept
 
 
@@ -62,16 +94,30 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str
 
 def write_atomically(path: Path, text: str) -> None:
     """Write beside and rename, synced: whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"_{path.name}.{os.getpid()}")
+    with made(path.parent):
+        try:
+            with scratch.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make a folder for what is written inside; if that fails, the folders that were missing are removed again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in missing:
+            with suppress(OSError):  # not made, or in use by others since
+                path.rmdir()
+        raise
 
 
 @contextmanager
@@ -82,15 +128,20 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise ResultError(
-                f"process {owner} is writing to {folder}; wait for it, or give this run another name or --out"
-            ) from error
+        seize(file, folder, wait=wait)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def seize(file: TextIO, folder: Path, *, wait: bool = False) -> None:
+    """Take the lock on a folder's lock file, which holds until the file is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        raise ResultError(
+            f"process {owner} is writing to {folder}; wait for it, or give this run another name or --out"
+        ) from error

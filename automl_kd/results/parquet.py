@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from automl_kd.errors import ResultError
+from automl_kd.results.folder import made
 from automl_kd.results.row import check
 
 CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
@@ -35,17 +36,17 @@ def write(table: pa.Table, path: Path) -> None:
     An `OSError` (no space left, say) passes on and leaves neither `path` changed nor anything else behind. Only a
     killed process can leave its scratch file; its name begins with "_" and readers skip it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"_{uuid.uuid4().hex}-{path.name}")
-    try:
-        with scratch.open("wb") as sink:
-            pq.write_table(table, sink)
-            sink.flush()
-            os.fsync(sink.fileno())
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    with made(path.parent):
+        try:
+            with scratch.open("wb") as sink:
+                pq.write_table(table, sink)
+                sink.flush()
+                os.fsync(sink.fileno())
+            scratch.replace(path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
     sync_folder(path.parent)
 
 

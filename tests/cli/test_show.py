@@ -1,0 +1,125 @@
+"""`automl-kd show`, the help texts, and what typer itself refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from automl_kd.cli import QUICKSTART, default_name
+from automl_kd.cli.catalogue import TABLES
+
+VERBS = ("search", "distill", "score", "leaderboard", "show")
+MEMBERS = {
+    "spaces": "search_spaces.nasbench201:SPACE",
+    "methods": "kd",
+    "distillers": "kd",
+    "proxies": "diswot_relation",
+    "proposers": "nsga2",
+    "datasets": "cifar100",
+}
+
+
+@pytest.mark.parametrize(("table", "member"), MEMBERS.items())
+def test_a_table_lists_its_members_each_with_a_word_on_it(run, table, member):
+    code, out, err = run("show", table)
+    assert (code, err) == (0, "")
+    heading, *lines = out.splitlines()
+    assert heading.rstrip() == table
+    [line] = [line for line in lines if line.split()[0] == member]
+    assert len(line.split()) > 2
+
+
+@pytest.mark.slow
+def test_models_are_listed_with_their_published_costs(run):
+    out = run("show", "models").out
+    [line] = [line for line in out.splitlines() if line.split()[0] == "resnet110"]
+    assert line.split("resnet110")[1].strip() == "1.73 M parameters, 253 M multiply-adds on CIFAR-10"
+
+
+@pytest.mark.slow
+def test_without_a_name_all_tables_are_shown(run):
+    out = run("show").out
+    assert [line.strip() for line in out.splitlines() if not line.startswith(" ")] == list(TABLES)
+
+
+def test_an_experiment_is_shown_as_resolved(run):
+    code, out, _ = run("show", str(QUICKSTART), "--set", "search.trials=77", "--set", "budget.params=5")
+    record = json.loads(out)
+    assert code == 0
+    assert (record["search"]["trials"], record["budget"]["params"], record["name"]) == (77, 5, "quickstart")
+    assert record["recipe"]["label_smoothing"] == 0  # a default that the file does not name
+
+
+def test_a_name_that_is_neither_table_nor_file(refused):
+    assert refused("show", "method") == "there is neither a table nor a file called 'method'; did you mean 'methods'?"
+    assert refused("show", "no.toml").startswith("no experiment could be read from no.toml: No such file or directory")
+    assert "did you mean 'trials'?" in refused("show", str(QUICKSTART), "--set", "search.trails=5")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_an_example(run, verb):
+    code, out, _ = run(verb, "--help")
+    assert code == 0
+    assert f"\n automl-kd {verb} " in out.partition("Options")[0].partition("Usage")[2]
+
+
+def test_help_names_every_option(run):
+    options = {
+        "search": ("--set", "--out", "--data-root", "--address"),
+        "distill": ("--student", "--teacher", "--checkpoint", "--data", "--method", "--epochs", "--seeds", "--name"),
+        "score": ("--proxies", "--sample", "--seed", "--data", "--teacher", "--images", "--draws", "--top", "--out"),
+        "leaderboard": ("--out",),
+        "show": ("--set",),
+    }
+    for verb, names in options.items():
+        out = run(verb, "--help").out
+        assert all(f"{name} " in out for name in names), verb
+    assert all(verb in run("--help").out for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("score", "search_spaces.resnet:SPACE", "--proxies", "params", "--sample", "0"),
+            "Invalid value for '--sample'",
+        ),
+        (("score", "search_spaces.resnet:SPACE"), "Missing option '--proxies'"),
+        (("distill",), "Missing option '--student'"),
+        (("leaderboard",), "Missing argument"),
+        (("serach",), "No such command 'serach'"),
+        (("search", "--trials", "5"), "No such option: --trials"),
+        (("distill", "--student", "resnet8", "--epochs", "ten"), "Invalid value for '--epochs'"),
+    ],
+)
+def test_what_typer_refuses(run, tmp_path, arguments, words):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert words in " ".join(err.replace("│", "").split())
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_results_is_named_after_the_choices():
+    assert default_name("kd", "resnet8", "resnet56", "digits") == "distill-kd-resnet8-resnet56-digits"
+    assert default_name("kd", "torchvision:resnet18", "m.n:f", "arrays:/a b/c d.npz") == (
+        "distill-kd-torchvision-resnet18-m-c-d"
+    )
+
+
+def test_starting_up_needs_neither_torch_nor_ray_nor_pandas():
+    script = "import sys, automl_kd.cli; print({'torch', 'ray', 'pandas', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_module_is_the_command():
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "automl_kd", "show", "no.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("automl-kd: no experiment could be read from no.toml")

@@ -1,0 +1,44 @@
+"""Every experiment that ships can be read, and what it names exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from automl_kd.config import load
+from automl_kd.methods import make_method
+from automl_kd.models import MODELS, load_space
+from automl_kd.proxies import expand
+from automl_kd.search import Objective, make_proposer
+from automl_kd.space import Architecture, check
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").glob("*.toml"))]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_names_what_exists(path):
+    experiment = load(path)
+    assert experiment.name == path.stem
+    space = load_space(experiment.space)
+    make_method(experiment.method, experiment.options)
+    assert experiment.teacher.model in MODELS
+    assert expand(experiment.search.screen)
+    check(space, Architecture.of(experiment.finalists.baseline or space.default))
+    settings = experiment.search
+    objectives = [Objective.parse(text) for text in settings.objectives]
+    proposer = make_proposer(
+        settings.proposer, space, objectives=objectives, seed=experiment.seed, options=settings.options
+    )
+    check(space, proposer.ask(0))
+
+
+def test_the_quickstart_does_what_the_readme_says():
+    experiment = load(EXPERIMENTS[0])
+    assert experiment.data.name == "digits"
+    assert experiment.search.pool * experiment.search.trials >= 200
+    assert experiment.search.trials >= 8
+    assert experiment.search.scheduler == "asha"
+    assert experiment.budget.params > 0
+    assert len(experiment.finalists.seeds) >= 3
