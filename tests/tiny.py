@@ -1,22 +1,27 @@
-"""The smallest things that are real enough: a two-layer network, 8x8 images, six points, pretended training."""
+"""The smallest things that are real enough: a two-layer network, 8x8 images, 14 points, pretended training."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from automl_kd.data import Dataset, Split
+from automl_kd.config import Experiment, Finalists, Resources, Search
+from automl_kd.data import Dataset, Source, Split, in_memory, load
+from automl_kd.errors import StopTrial
+from automl_kd.methods import make_method
+from automl_kd.models.checkpoint import save_weights
 from automl_kd.models.taps import Tap
-from automl_kd.space import Choice, Parameter, SearchSpace, TaskShape, Values
-from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.space import Architecture, IntRange, Parameter, SearchSpace, TaskShape, Values
+from automl_kd.spec import DataSpec, Place, Recipe, Report, TeacherSpec, TrialSpec, teacher_trial
 
 SHAPE = TaskShape(channels=1, height=8, width=8, classes=3)
 
@@ -49,7 +54,7 @@ def teacher(shape: TaskShape) -> nn.Module:
 SPACE = SearchSpace(
     name="tiny",
     source="these tests",
-    parameters={"width": Parameter(Choice((2, 3, 4, 6, 8, 12)))},
+    parameters={"width": Parameter(IntRange(2, 15))},
     build=build,
     default={"width": 4},
     describe=lambda values: f"width {values['width']}",
@@ -78,6 +83,88 @@ def dataset() -> Dataset:
         pad=1,
         class_names=("dark", "middle", "bright"),
     )
+
+
+def source(_root: Path) -> Source:
+    """The same kind of images as a set that an experiment can name: 110 for training and validation, 30 for test."""
+    train, test = stripes(110, seed=0), stripes(30, seed=2)
+    return Source(
+        train=in_memory(train.images, train.labels),
+        test=in_memory(test.images, test.labels),
+        class_names=("dark", "middle", "bright"),
+        augment="crop",
+    )
+
+
+DATA = DataSpec(name="tests.tiny:source", validation=0.2)
+RECIPE = Recipe(epochs=3, batch_size=16)
+TEACHER = TeacherSpec(model="tests.tiny:teacher", recipe=Recipe(epochs=2, batch_size=16))
+SEARCH = Search(proposer="random", trials=4, scheduler="none")
+
+
+def spec(**changes: Any) -> TrialSpec:
+    """A trial that pretends; `changes` replace its fields, `width` its architecture."""
+    plain = TrialSpec(
+        space="tests.tiny:SPACE",
+        architecture=Architecture.of({"width": changes.pop("width", 4)}),
+        method="tests.tiny:Pretend",
+        data=DATA,
+        recipe=RECIPE,
+        seed=0,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def place(root: Path, one: TrialSpec) -> Place:
+    return Place(trial=root / "trials" / one.key, teachers=root / "teachers", data=root / "data")
+
+
+def loaded(root: Path) -> Dataset:
+    return load(DATA, root)
+
+
+def lesson() -> TrialSpec:
+    """The training of the teacher."""
+    return teacher_trial(TEACHER, DATA)
+
+
+def taught(root: Path, method: str, **changes: Any) -> TrialSpec:
+    """A real trial of `method`, whose teacher, if it has one, lies where the trial will look for it."""
+    one = spec(method=method, **changes)
+    if not make_method(method, one.options).taught:
+        return one
+    torch.manual_seed(11)
+    save_weights(teacher(SHAPE), root / "teachers" / lesson().key / "student.pt")
+    return dataclasses.replace(one, teacher=TEACHER)
+
+
+class Recorder:
+    """A report that keeps everything, and stops the trial after epoch `stop` if that is given."""
+
+    def __init__(self, stop: int = 0) -> None:
+        self.stop = stop
+        self.seen: dict[int, dict[str, float]] = {}
+
+    def __call__(self, metrics: Mapping[str, float], *, epoch: int) -> None:
+        self.seen[epoch] = dict(metrics)
+        if epoch == self.stop:
+            raise StopTrial
+
+
+def experiment(**changes: Any) -> Experiment:
+    """A search that pretends, and a truth table of one seed with three real trials; `changes` replace its fields."""
+    plain = Experiment(
+        name="tiny",
+        space="tests.tiny:SPACE",
+        method="tests.tiny:Pretend",
+        data=DATA,
+        teacher=TEACHER,
+        recipe=RECIPE,
+        search=SEARCH,
+        trial=Resources(device="cpu", concurrent=2),
+        finalists=Finalists(seeds=(0,), count=1),
+    )
+    return dataclasses.replace(plain, **changes)
 
 
 @dataclass(frozen=True)

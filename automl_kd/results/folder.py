@@ -61,7 +61,8 @@ def require_same(folder: Path, record: Mapping[str, Any]) -> None:
             raise ResultError(
                 f"{folder} holds another experiment: {difference}; give this one another name or --out, or delete it"
             )
-    elif folder.exists() and any(child.name != "lock" for child in folder.iterdir()):
+    # A run that was killed while it made the folder leaves its lock, and a file that begins with an underscore.
+    elif folder.exists() and any(child.name != "lock" and child.name[0] != "_" for child in folder.iterdir()):
         raise ResultError(f"{folder} is not empty and holds no experiment; give another --out")
 
 

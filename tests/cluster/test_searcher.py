@@ -1,0 +1,193 @@
+"""Our side of Tune's `Searcher` interface, without Ray: what is handed out, gathered, and kept when it goes wrong."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from ray.tune.search import Searcher
+
+from automl_kd.cluster.searcher import (
+    Assignment,
+    AssignmentSearcher,
+    Live,
+    from_config,
+    outcome_of,
+    own_metrics,
+    to_config,
+)
+from automl_kd.errors import ConfigError
+from automl_kd.spec import Outcome
+from tests import tiny
+
+TUNE_RESULT = {
+    "val_accuracy": 0.5,
+    "params": 30,
+    "lr": 0.0,
+    "epoch": 2,
+    "config": {"threads": 1},
+    "config/threads": 1,
+    "trial_id": "a1",
+    "experiment_id": "b2",
+    "date": "2026-01-02_03-04-05",
+    "timestamp": 1767322800,
+    "time_this_iter_s": 0.1,
+    "time_total_s": 0.2,
+    "time_since_restore": 0.2,
+    "timesteps_total": 7,
+    "training_iteration": 2,
+    "iterations_since_restore": 2,
+    "warmup_time": 0.01,
+    "pid": 99,
+    "hostname": "here",
+    "node_ip": "127.0.0.1",
+    "done": False,
+    "should_checkpoint": True,
+}
+"""One epoch as Tune passes it on."""
+
+
+def assignment(root, width=4, replay=None) -> Assignment:
+    spec = tiny.spec(width=width)
+    return Assignment(spec=spec, place=tiny.place(root, spec), replay=replay)
+
+
+class Driver:
+    """Two assignments, and everything that is called back; the callbacks raise what they are told to."""
+
+    def __init__(self, root) -> None:
+        self.assignments = [assignment(root, 4), assignment(root, 5)]
+        self.epochs: list[tuple[str, int]] = []
+        self.outcomes: list[Outcome] = []
+        self.curves: list[dict[int, dict[str, float]]] = []
+        self.ask_error: Exception | None = None
+        self.outcome_error: Exception | None = None
+        self.searcher = AssignmentSearcher(self.ask, self.on_epoch, self.on_outcome)
+
+    def ask(self, index):
+        if self.ask_error:
+            raise self.ask_error
+        return self.assignments[index] if index < 2 else None
+
+    def on_epoch(self, spec, metrics, epoch):
+        self.epochs.append((spec.key, epoch))
+
+    def on_outcome(self, spec, outcome, curve):
+        self.outcomes.append(outcome)
+        self.curves.append(dict(curve))
+        if self.outcome_error:
+            raise self.outcome_error
+
+
+@pytest.fixture
+def driver(tmp_path):
+    return Driver(tmp_path)
+
+
+def epoch(number: int, accuracy: float = 0.5) -> dict[str, object]:
+    return {**TUNE_RESULT, "epoch": number, "val_accuracy": accuracy}
+
+
+def test_metrics_are_ours_alone():
+    assert own_metrics(TUNE_RESULT) == {"val_accuracy": 0.5, "params": 30, "lr": 0.0}
+
+
+@pytest.mark.parametrize("replay", [None, [{"val_accuracy": 0.25}, {"val_accuracy": 0.5, "params": 30.0}]])
+def test_what_a_worker_reads_is_what_was_assigned(tmp_path, replay):
+    given = assignment(tmp_path, replay=replay)
+    assert from_config(pickle.loads(pickle.dumps(to_config(given)))) == given
+
+
+def test_assignments_are_handed_out_in_order_until_there_are_none(driver):
+    handed = [driver.searcher.suggest(trial) for trial in ("t0", "t1")]
+    assert [from_config(config) for config in handed] == driver.assignments
+    assert driver.searcher.suggest("t2") == Searcher.FINISHED
+
+
+def test_a_trial_to_its_end_by_hand(driver):
+    driver.searcher.suggest("t0")
+    # epoch 1 twice, as after a restart: the later report counts, once
+    for result in (epoch(1, 0.1), epoch(1, 0.2), epoch(2, 0.3)):
+        driver.searcher.on_trial_result("t0", result)
+    driver.searcher.on_trial_complete("t0", epoch(3, 0.4))
+    (outcome,), (curve,) = driver.outcomes, driver.curves
+    assert (outcome.status, outcome.epoch, outcome.metrics["val_accuracy"]) == ("complete", 3, 0.4)
+    assert {number: metrics["val_accuracy"] for number, metrics in curve.items()} == {1: 0.2, 2: 0.3, 3: 0.4}
+    key = driver.assignments[0].spec.key
+    assert driver.epochs == [(key, 1), (key, 1), (key, 2)]
+    assert not driver.searcher.live
+
+
+def test_a_trial_that_ends_before_its_last_epoch_was_stopped(driver):
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_complete("t0", epoch(2))
+    assert (driver.outcomes[0].status, driver.outcomes[0].epoch) == ("stopped", 2)
+
+
+def test_a_reported_error_makes_a_failed_trial_with_what_it_had_measured(driver):
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_result("t0", epoch(1))
+    driver.searcher.on_trial_result("t0", {"error": "TrialError: no luck"})
+    driver.searcher.on_trial_complete("t0", {"error": "TrialError: no luck", "done": True})
+    (outcome,) = driver.outcomes
+    assert (outcome.status, outcome.error, outcome.epoch) == ("failed", "TrialError: no luck", 1)
+    assert outcome.metrics["val_accuracy"] == 0.5
+
+
+def test_a_worker_that_died_makes_a_failed_trial_with_a_reason(driver):
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_complete("t0", None, error=True)
+    assert driver.outcomes == [
+        Outcome(
+            status="failed", metrics={}, epoch=0, error="its worker process died (killed, crashed or out of memory)"
+        )
+    ]
+
+
+def test_a_trial_of_which_nothing_was_heard_did_not_complete(tmp_path):
+    assert outcome_of(Live(assignment(tmp_path))) == Outcome(status="stopped", metrics={}, epoch=0)
+
+
+def test_trials_unknown_to_us_are_left_alone(driver):
+    driver.searcher.on_trial_result("other", epoch(1))
+    driver.searcher.on_trial_complete("other", epoch(3))
+    assert not driver.outcomes
+    assert not driver.epochs
+
+
+def test_an_error_in_ask_is_kept_and_ends_the_run(driver):
+    driver.ask_error = ConfigError("no proposals today")
+    assert driver.searcher.suggest("t0") == Searcher.FINISHED
+    assert driver.searcher.failure is driver.ask_error
+    driver.ask_error = None
+    assert driver.searcher.suggest("t1") == Searcher.FINISHED
+
+
+def test_an_error_in_on_outcome_is_kept_ends_the_run_and_records_no_more(driver):
+    driver.outcome_error = OSError("no space left")
+    driver.searcher.suggest("t0")
+    driver.searcher.suggest("t1")
+    driver.searcher.on_trial_complete("t0", epoch(3))
+    assert driver.searcher.failure is driver.outcome_error
+    driver.searcher.on_trial_complete("t1", epoch(3))
+    assert len(driver.outcomes) == 1
+    assert driver.searcher.suggest("t2") == Searcher.FINISHED
+
+
+def test_an_error_in_on_epoch_is_kept_and_ends_the_run(driver, monkeypatch):
+    def fail(spec, metrics, number):
+        raise OSError("the terminal is gone")
+
+    monkeypatch.setattr(driver.searcher, "on_epoch", fail)
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_result("t0", epoch(1))
+    assert isinstance(driver.searcher.failure, OSError)
+
+
+def test_tune_can_save_it_and_finds_nothing_in_it(driver, tmp_path):
+    driver.searcher.suggest("t0")
+    driver.searcher.save(str(tmp_path / "state"))
+    driver.searcher.restore(str(tmp_path / "state"))
+    assert driver.searcher.__getstate__() == {}
+    assert (tmp_path / "state").read_bytes() == b""
+    assert driver.searcher.live

@@ -1,0 +1,223 @@
+"""Whole experiments in one Ray: recorded once, continued, extended, sharing a teacher, and kept apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from automl_kd import experiment as stages
+from automl_kd.errors import ResultError, TrialError
+from automl_kd.experiment import Lab, Roots
+from automl_kd.results.row import FINAL_ROLES
+from automl_kd.spec import Recipe, TeacherSpec
+from tests import tiny
+
+pytestmark = pytest.mark.ray
+
+ROW = ["run", "role", "key", "proposal", "status", "epochs_done", "val_accuracy", "test_accuracy", "started"]
+
+
+class Notes:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+        self.notes: list[str] = []
+        self.steps: list[int] = []
+
+    def stage(self, title: str, total: int) -> None:
+        self.titles.append(title)
+        self.steps.append(0)
+
+    def step(self, done: int, note: str = "") -> None:
+        self.steps[-1] = max(self.steps[-1], done)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def carry_out(root: Path, **changes) -> tuple[Lab, Notes]:
+    notes = Notes()
+    lab = stages.run(tiny.experiment(**changes), Roots(results=root / "results", data=root), notes)
+    return lab, notes
+
+
+def trained(lab: Lab) -> dict[str, int]:
+    """How many epochs workers pretended in each trial, over all sittings."""
+    return {path.parent.name: tiny.lines(path) for path in lab.folder.glob("trials/*/epochs")}
+
+
+def trials(count: int):
+    return dataclasses.replace(tiny.SEARCH, trials=count)
+
+
+FAILING = {"fail": 7}
+"""Of the fourteen points of the space this one never works."""
+
+
+@pytest.fixture(scope="module")
+def first(ray_session, tmp_path_factory) -> tuple[Lab, Notes]:
+    """Four trials, and the truth table."""
+    two = dataclasses.replace(tiny.experiment().finalists, count=2)
+    return carry_out(tmp_path_factory.mktemp("first"), options=FAILING, finalists=two)
+
+
+@dataclass
+class Before:
+    """What there was before the second sitting."""
+
+    rows: pd.DataFrame
+    epochs: dict[str, int]
+    teacher: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def second(first) -> tuple[Lab, Notes, Before]:
+    """The same folder again, after the teacher's weights were deleted, with one trial more than the space has points.
+
+    The best point is the baseline now, so that the found student is the default one.
+    """
+    lab, _ = first
+    file = lab.teachers / tiny.lesson().key / "student.pt"
+    before = Before(lab.table.read(), trained(lab), torch.load(file, weights_only=True))
+    file.unlink()
+    largest = dataclasses.replace(lab.experiment.finalists, baseline={"width": 15})
+    return *carry_out(lab.roots.data, options=FAILING, search=trials(15), finalists=largest), before
+
+
+def test_an_experiment_leaves_a_row_and_a_curve_for_every_trial(first):
+    lab, notes = first
+    rows, curves = lab.table.read(), lab.table.curves()
+    assert set(rows["status"]) == {"complete"}
+    assert list(rows["run"].value_counts()[["teacher", "search", "choice", "final"]]) == [1, 4, 2, 4]
+    assert sorted(rows.loc[rows["run"] == "search", "proposal"]) == [0, 1, 2, 3]
+    assert sorted(rows.loc[rows["run"] == "final", "role"]) == sorted(FINAL_ROLES)
+    counts = curves.groupby(["run", "key"], observed=True)["epoch"].apply(list)
+    for row in rows.to_dict("records"):
+        assert counts[row["run"], row["key"]] == list(range(1, row["epochs_done"] + 1))
+    assert notes.titles == [
+        "teacher tests.tiny:teacher",
+        "search, 4 trials by random",
+        "choice among 2 finalists",
+        "finalists and baselines at equal compute",
+    ]
+    assert notes.notes == []
+    assert notes.steps[:2] == [2, 4]
+
+
+def test_the_found_student_is_the_best_of_the_search(first):
+    rows = first[0].table.read()
+    best = rows[rows["run"] == "search"].sort_values("val_accuracy").iloc[-1]
+    choice = rows[rows["run"] == "choice"]
+    assert list(choice["seed"]) == [1000, 1000]
+    assert best["architecture"] == choice.sort_values("val_accuracy").iloc[-1]["architecture"]
+    final = rows[rows["role"] == "found-method"].iloc[0]
+    assert (final["architecture"], final["key"]) == (best["architecture"], best["key"])
+
+
+def test_results_are_folded_and_nothing_of_tune_is_left(first):
+    lab, _ = first
+    assert len([path for path in lab.folder.rglob("*.parquet") if path.parent.name.startswith("run=")]) == 0
+    assert not list(lab.folder.glob("tune-*"))
+    assert not list(lab.folder.rglob("_*"))
+
+
+def test_more_trials_continue_the_same_folder_and_repeat_none(second):
+    lab, _, before = second
+    rows = lab.table.read()
+    search = rows[rows["run"] == "search"]
+    assert sorted(search["proposal"]) == list(range(14))
+    assert not rows.duplicated(["run", "role", "key"]).any()
+    earlier = before.rows[before.rows["run"] == "search"]
+    kept = search[search["proposal"] < 4]
+    assert kept[ROW].to_dict("records") == earlier[ROW].to_dict("records")
+    finals = set(rows.loc[rows["run"] == "final", "key"]) | set(before.rows.loc[before.rows["run"] == "final", "key"])
+    only_searched = set(earlier["key"]) - finals
+    assert len(only_searched) >= 2
+    now = trained(lab)
+    assert {key: now[key] for key in only_searched} == {key: before.epochs[key] for key in only_searched}
+
+
+def test_a_failed_trial_is_noted_and_the_experiment_goes_on_until_the_space_is_used_up(second):
+    lab, notes, _ = second
+    rows = lab.table.read()
+    failed = rows[rows["status"] == "failed"]
+    assert list(failed["label"]) == ["width 7"]
+    assert list(failed["error"]) == ["RuntimeError: this width never works"]
+    assert notes.notes == [
+        f"trial {failed['proposal'].iloc[0]} failed: RuntimeError: this width never works",
+        "the space has no further architecture within the budget after 14 proposals",
+    ]
+
+
+def test_a_found_default_stands_for_two_roles_with_one_training(second):
+    lab, _, _ = second
+    rows = lab.table.read()
+    final = rows[(rows["run"] == "final") & (rows["label"] == "width 15")].set_index("role")
+    assert sorted(final.index) == sorted(FINAL_ROLES)
+    assert final.loc["default-scratch", "key"] == final.loc["found-scratch", "key"]
+    assert final.loc["default-scratch", "test_accuracy"] == final.loc["found-scratch", "test_accuracy"]
+    assert len(set(final["key"])) == 3
+
+
+def test_deleted_weights_of_a_teacher_are_made_again_bit_for_bit(second):
+    lab, notes, before = second
+    again = torch.load(lab.teachers / tiny.lesson().key / "student.pt", weights_only=True)
+    assert notes.titles[0] == "teacher tests.tiny:teacher"
+    assert all(torch.equal(again[key], before.teacher[key]) for key in before.teacher)
+    rows = lab.table.read()
+    assert list(rows.loc[rows["run"] == "teacher", "status"]) == ["complete"]
+
+
+def test_a_teacher_is_trained_once_for_all_experiments_under_one_root(second):
+    lab = second[0]
+    folder = lab.teachers / tiny.lesson().key
+    stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "lock"}
+    # a space of one point: nothing is searched, teaching alone is judged
+    other, notes = carry_out(lab.roots.data, name="other", space="model:tests.tiny:teacher", method="kd")
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "lock"} == stamps
+    assert [path.name for path in other.teachers.iterdir()] == [folder.name]
+    assert notes.titles == ["teacher tests.tiny:teacher", "finalists and baselines at equal compute"]
+    ours, theirs = (one.table.read().set_index("run").loc["teacher"] for one in (lab, other))
+    for name in ("key", "val_accuracy", "test_accuracy", "seconds"):
+        assert ours[name] == theirs[name]
+
+
+def test_another_experiment_in_the_folder_is_refused_by_what_differs(first):
+    lab, _ = first
+    before = {path: path.stat().st_mtime_ns for path in lab.folder.rglob("*") if path.name != "lock"}
+    with pytest.raises(ResultError, match=r"holds another experiment: its recipe\.lr is 0\.05, here it is 0\.1; give "):
+        carry_out(lab.roots.data, options=FAILING, recipe=dataclasses.replace(tiny.RECIPE, lr=0.1))
+    assert {path: path.stat().st_mtime_ns for path in lab.folder.rglob("*") if path.name != "lock"} == before
+
+
+def test_a_folder_that_another_process_writes_to_is_refused(ray_session, tmp_path):
+    folder = tmp_path / "results" / "tiny"
+    code = "import sys, time; from pathlib import Path; from automl_kd.results.folder import lock\n"
+    code += "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(
+                ResultError, match=f"^process {holder.pid} is writing to {folder}; wait for it, or give"
+            ):
+                carry_out(tmp_path)
+        finally:
+            holder.kill()
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def test_a_teacher_that_cannot_be_trained_ends_the_experiment_with_its_reason(ray_session, tmp_path):
+    hopeless = TeacherSpec(model="tests.tiny:teacher", recipe=Recipe(epochs=1, batch_size=16, lr=1e30))
+    with pytest.raises(
+        TrialError, match=r"^the teacher tests.tiny:teacher could not be trained: TrialError: the train"
+    ):
+        carry_out(tmp_path, teacher=hopeless)
