@@ -1,28 +1,28 @@
 """Soft targets: match the teacher's softened class probabilities.
 
-Geoffrey Hinton, Oriol Vinyals, Jeff Dean. Distilling the Knowledge in a Neural Network. 2015. arXiv:1503.02531,
-section 2. The weights 0.1 for the labels and 0.9 for the teacher at temperature 4 are those of the CIFAR-100 benchmark
-of Tian, Krishnan, Isola. Contrastive Representation Distillation. 2020. arXiv:1910.10699.
+Geoffrey Hinton, Oriol Vinyals, Jeff Dean. Distilling the Knowledge in a Neural Network. 2015. arXiv:1503.02531, section
+2. The weights 0.1 for the labels and 0.9 for the teacher at temperature 4 are those of the CIFAR-100 benchmark of Tian,
+Krishnan, Isola. Contrastive Representation Distillation. 2020. arXiv:1910.10699.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
+from automl_kd.distillers.base import Example, Number, Standard, Taps, Terms, in_float32
 from automl_kd.models.taps import Outputs
 from automl_kd.spec import require
 
 
+@in_float32
 def kd_loss(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
-    temperature: float | Float[Tensor, ""],
+    student: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"], temperature: Number
 ) -> Float[Tensor, ""]:
     """KL(teacher || student) at `temperature` > 0, times its square, averaged over the batch.
 
@@ -36,24 +36,23 @@ def kd_loss(
 
 @dataclass(frozen=True)
 class KD:
-    """(1 - weight) cross entropy + weight soft targets. Hinton et al. 2015, arXiv:1503.02531.
+    """Soft targets at a temperature. Hinton et al. 2015, arXiv:1503.02531.
 
-    `temperature` > 0; 1 compares the plain probabilities. `weight` in [0, 1]; 0 ignores the teacher, 1 the labels.
-    `label_smoothing` in [0, 1) applies to the cross entropy alone.
+    `temperature` > 0; 1 compares the plain probabilities.
     """
 
+    standard: ClassVar[Standard] = Standard(weight=0.9, ce=0.1)
     temperature: float = 4.0
-    weight: float = 0.9
-    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
-        require(0 <= self.weight <= 1, f"weight must lie in [0, 1], got {self.weight}")
-        require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Mapping[str, Float[Tensor, ""]]:
-        return {
-            "ce": (1 - self.weight)
-            * F.cross_entropy(student.logits, batch.labels, label_smoothing=self.label_smoothing),
-            "kd": self.weight * kd_loss(student.logits, teacher.logits, self.temperature),
-        }
+    @property
+    def taps(self) -> Taps:
+        return Taps()
+
+    def make(self, example: Example) -> KD:  # noqa: ARG002 - nothing to build
+        return self
+
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+        return {"kd": kd_loss(student.logits, teacher.logits, self.temperature)}

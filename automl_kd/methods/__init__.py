@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from automl_kd.config import parse
 from automl_kd.methods.base import Method
+from automl_kd.methods.distil import Distil
 from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.scratch import Scratch
 from automl_kd.registry import lookup
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, TrialSpec
 
-METHODS: Mapping[str, type[Method]] = {"scratch": Scratch, "kd": PlainKD}
+METHODS: Mapping[str, type[Method]] = {"scratch": Scratch, "kd": PlainKD, "distil": Distil}
 
 
 def make_method(name: str, options: Mapping[str, Scalar]) -> Method:

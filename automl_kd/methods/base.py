@@ -84,9 +84,17 @@ def load_teacher(setting: Setting) -> nn.Module:
     return on_device(teacher.requires_grad_(False).eval(), spec, place)
 
 
-def train(setting: Setting, objective: Objective, report: Report, *, macs_per_image: int) -> None:
+def train(
+    setting: Setting,
+    objective: Objective,
+    report: Report,
+    *,
+    macs_per_image: int,
+    adapters: nn.Module | None = None,
+) -> None:
     """Train the setting's student under `objective` and measure it.
 
+    `adapters`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
     `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
     of one image) and train_macs (all passes so far); the last one also the latency of one image on the trial's device.
     """
@@ -115,4 +123,5 @@ def train(setting: Setting, objective: Objective, report: Report, *, macs_per_im
         folder=setting.place.trial,
         report=measured,
         finish=finish,
+        adapters=adapters,
     )

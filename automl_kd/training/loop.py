@@ -36,11 +36,18 @@ SAVE_SECONDS = 5.0
 
 
 class Run:
-    """One trial in training: the network, its optimiser and how far it has come."""
+    """One trial in training: the network, its optimiser and how far it has come.
 
-    def __init__(self, student: nn.Module, dataset: Dataset, recipe: Recipe, seed: int) -> None:
+    `adapters`: what is trained with the student and saved in checkpoints, but is no part of it.
+    """
+
+    def __init__(
+        self, student: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, adapters: nn.Module | None = None
+    ) -> None:
         self.student, self.dataset, self.recipe, self.seed = student, dataset, recipe, seed
-        self.optimiser = make_optimiser(student.parameters(), recipe)
+        self.adapters = nn.Module() if adapters is None else adapters
+        self.parameters = [*student.parameters(), *self.adapters.parameters()]
+        self.optimiser = make_optimiser(self.parameters, recipe)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.device = dataset.train.labels.device
@@ -56,6 +63,7 @@ class Run:
     def state(self) -> checkpoint.State:
         return {
             "student": self.student.state_dict(),
+            "adapters": self.adapters.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "best": self.best,
             "history": self.history,
@@ -63,6 +71,7 @@ class Run:
 
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
+        self.adapters.load_state_dict(state["adapters"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best, self.history = state["best"], state["history"]
 
@@ -73,6 +82,7 @@ class Run:
         rows = order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
         total = torch.zeros((), device=self.device)
         self.student.train()
+        self.adapters.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             total += self.train_step(objective, self.batch(chosen, epoch), (epoch - 1) * self.steps + step)
@@ -97,7 +107,7 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(self.student.parameters(), recipe.clip_norm)
+            nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         self.optimiser.step()
         return loss.detach()
 
@@ -121,6 +131,7 @@ def fit(
     folder: Path,
     report: Report,
     finish: Callable[[], Mapping[str, float]],
+    adapters: nn.Module | None = None,
 ) -> None:
     """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
 
@@ -128,9 +139,10 @@ def fit(
     The last one adds val_accuracy_best, best_epoch, test_accuracy (weights of the last epoch), test_accuracy_best
     (weights of the epoch best on validation, the earlier of equals) and what `finish` returns: the test images are
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
-    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`.
+    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `adapters`, layers and
+    memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
     """
-    run = Run(student, dataset, recipe, seed)
+    run = Run(student, dataset, recipe, seed, adapters)
     if (state := checkpoint.load(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
     for epoch, metrics in enumerate(run.history, start=1):

@@ -1,0 +1,92 @@
+"""A network in training as a pure function of its weights: no buffer, gradient or generator is changed by calling it.
+
+Batch normalisation uses the batch's statistics, as in training, but writes its running statistics into copies that
+are thrown away. Layers that draw, such as dropout, draw what they drew in the forward pass that is to be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from automl_kd.bilevel.base import Tensors
+from automl_kd.models.taps import Tapped
+
+LOGITS = "logits"
+"""The name of the logits among a network's outputs; the others are named as their taps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Where torch's generators stood at one moment: the processor's, and the device's if it has one of its own."""
+
+    device: torch.device
+    states: tuple[Tensor, ...]
+
+    @staticmethod
+    def now(device: torch.device) -> Draws:
+        """Taken before a forward pass, it lets that pass be repeated with the same dropout."""
+        states = [torch.get_rng_state()]
+        if device.type != "cpu":
+            states.append(torch.get_device_module(device).get_rng_state(device))
+        return Draws(device, tuple(states))
+
+    @contextmanager
+    def replayed(self) -> Iterator[None]:
+        """Draw from this moment on; on leaving, the generators are as they were on entering."""
+        entered = Draws.now(self.device)
+        self.restore()
+        try:
+            yield
+        finally:
+            entered.restore()
+
+    def restore(self) -> None:
+        torch.set_rng_state(self.states[0])
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).set_rng_state(self.states[1], self.device)
+
+
+def weights_of(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name: the network's own tensors, not copies."""
+    return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def outputs_of(tapped: Tapped, images: Tensor, draws: Draws | None = None) -> Callable[[Tensors], dict[str, Tensor]]:
+    """The function from weights to the network's outputs on `images`: its logits as `LOGITS`, its taps by their names.
+
+    `draws`: the moment from which layers draw at each call; now, if None. The network runs in the mode that its modules
+    are in when the function is called, and in the precision of weights and images even where autocast surrounds the
+    call: tangents and differences of bfloat16 passes are mostly noise. Parameters that a call does not name keep their
+    values.
+    """
+    drawn = Draws.now(images.device) if draws is None else draws
+    seen = Seen(tapped)
+
+    def outputs(weights: Tensors) -> dict[str, Tensor]:
+        # Running statistics are written into copies, which are thrown away with the call.
+        state = {name: buffer.clone() for name, buffer in seen.named_buffers()}
+        state |= {f"network.{name}": value for name, value in weights.items()}
+        with drawn.replayed(), torch.autocast(images.device.type, enabled=False):
+            found: dict[str, Tensor] = functional_call(seen, state, (images,))
+        return found
+
+    return outputs
+
+
+class Seen(nn.Module):
+    """A tapped network as a module, because `functional_call` wants one."""
+
+    def __init__(self, tapped: Tapped) -> None:
+        super().__init__()
+        self.network = tapped.model
+        self._tapped = tapped
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        found = self._tapped(images)
+        return {LOGITS: found.logits, **found.features}

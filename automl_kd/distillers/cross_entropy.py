@@ -1,0 +1,34 @@
+"""Cross entropy on the labels: the part of a weighted sum that needs no teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+
+from automl_kd.data import Batch
+from automl_kd.distillers.base import Example, Standard, Taps, Terms
+from automl_kd.models.taps import Outputs
+from automl_kd.spec import require
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross entropy on the labels. `label_smoothing` in [0, 1); 0 takes the labels as they are."""
+
+    standard: ClassVar[Standard] = Standard(weight=1.0)
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+
+    @property
+    def taps(self) -> Taps:
+        return Taps()
+
+    def make(self, example: Example) -> CrossEntropy:  # noqa: ARG002 - nothing to build
+        return self
+
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no teacher
+        return {"ce": F.cross_entropy(student.logits, batch.labels, label_smoothing=self.label_smoothing)}

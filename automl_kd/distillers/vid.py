@@ -1,0 +1,100 @@
+"""Variational information distillation: predict the teacher's maps, with a variance learnt for each channel.
+
+Sungsoo Ahn, Shell Xu Hu, Andreas Damianou, Neil D. Lawrence, Zhenwen Dai. Variational Information Distillation for
+Knowledge Transfer. 2019. arXiv:1904.05835. One port in wide use keeps the variances in a list that no optimiser sees;
+here they are parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from automl_kd.data import Batch
+from automl_kd.distillers.base import (
+    Example,
+    Standard,
+    Taps,
+    Terms,
+    beside,
+    both,
+    example_maps,
+    in_float32,
+    same_size,
+    total,
+)
+from automl_kd.models.blocks import convolution
+from automl_kd.models.taps import Outputs
+from automl_kd.spec import require
+
+FLOOR = 1e-5
+"""The least variance."""
+
+
+@in_float32
+def vid_loss(
+    mean: Float[Tensor, "batch channels height width"],
+    teacher: Float[Tensor, "batch channels height width"],
+    variance: Float[Tensor, " channels"],
+) -> Float[Tensor, ""]:
+    """Mean of ((mean - teacher)^2 / variance + log variance) / 2: minus a Gaussian log likelihood, less a constant."""
+    v = variance[None, :, None, None]
+    return 0.5 * ((mean - teacher.detach()).square() / v + v.log()).mean()
+
+
+@dataclass(frozen=True)
+class VID:
+    """Gaussian likelihood of the teacher's maps. Ahn et al. 2019, arXiv:1904.05835.
+
+    `stages`: pairs of taps to compare. `variance` > 1e-5 at the start.
+    """
+
+    standard: ClassVar[Standard] = Standard(weight=1.0)
+    stages: str = "stage1+stage2+stage3"
+    variance: float = 5.0
+
+    def __post_init__(self) -> None:
+        require(self.variance > FLOOR, f"variance must be above {FLOOR}, got {self.variance}")
+
+    @property
+    def taps(self) -> Taps:
+        return Taps.of(self.stages)
+
+    def make(self, example: Example) -> Likelihood:
+        return beside(Likelihood(self, example), example)
+
+
+class Likelihood(nn.Module):
+    def __init__(self, options: VID, example: Example) -> None:
+        super().__init__()
+        self.stages = options.stages
+        shapes = [(one.shape[1], two.shape[1]) for one, two in example_maps("vid", options.stages, example)]
+        self.means = nn.ModuleList(regressor(c_s, c_t) for c_s, c_t in shapes)
+        # softplus(start) + FLOOR is the variance asked for.
+        start = math.log(math.expm1(options.variance - FLOOR))
+        self.variances = nn.ParameterList(nn.Parameter(torch.full((c_t,), start)) for _, c_t in shapes)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+        losses = []
+        stages = zip(both(self.stages, student, teacher), self.means, self.variances, strict=True)
+        for maps, mean, raw in stages:
+            one, two = same_size(*maps)
+            losses.append(vid_loss(mean(one), two, F.softplus(raw) + FLOOR))
+        return {"vid": total(losses)}
+
+
+def regressor(inputs: int, outputs: int) -> nn.Sequential:
+    """Three 1x1 convolutions with activations between them."""
+    return nn.Sequential(
+        convolution(inputs, outputs, 1),
+        nn.ReLU(),
+        convolution(outputs, outputs, 1),
+        nn.ReLU(),
+        convolution(outputs, outputs, 1),
+    )
