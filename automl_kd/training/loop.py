@@ -71,7 +71,7 @@ class Run:
 
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
-        self.adapters.load_state_dict(state["adapters"])
+        self.adapters.load_state_dict(state.get("adapters", {}))  # absent before there were any
         self.optimiser.load_state_dict(state["optimiser"])
         self.best, self.history = state["best"], state["history"]
 
