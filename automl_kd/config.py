@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -24,13 +25,16 @@ from automl_kd.spec import DataSpec, Recipe, TeacherSpec, require
 
 T = TypeVar("T")
 
+SEEDS = 1_000_000
+"""Seeds lie below this; search, choice and finals add different multiples of it, so that no trial serves in two."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """What a student may cost; 0 sets no limit. Every proposer, baseline and finalist keeps to it.
 
     `params`: trainable parameters. `macs`: multiply-adds for one image. `latency_ms`: median forward of one image on
-    the machine that proposes, one thread.
+    the processor of the machine that proposes, one thread.
     """
 
     params: int = 0
@@ -96,6 +100,7 @@ class Resources:
     def __post_init__(self) -> None:
         require(self.cpus >= 1, f"cpus must be 1 or more, got {self.cpus}")
         require(self.gpus > 0, f"gpus must be above 0, got {self.gpus}; for the CPU set device = 'cpu'")
+        require(self.gpus <= 1 or self.gpus == int(self.gpus), f"gpus must be whole or at most 1, got {self.gpus}")
         require(min(self.concurrent, self.retries) >= 0, "concurrent and retries must be 0 or more")
 
 
@@ -116,6 +121,7 @@ class Finalists:
 
     def __post_init__(self) -> None:
         require(len(set(self.seeds)) == len(self.seeds) >= 1, f"seeds must be distinct and at least one: {self.seeds}")
+        require(all(0 <= seed < SEEDS for seed in self.seeds), f"seeds must lie in 0 to {SEEDS - 1}, got {self.seeds}")
         require(self.count >= 1, f"count must be 1 or more, got {self.count}")
         require(self.epochs >= 0, f"epochs must be 0 (the recipe's) or more, got {self.epochs}")
 
@@ -139,10 +145,10 @@ class Experiment:
 
     def __post_init__(self) -> None:
         require(
-            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) is not None,
-            f"name must be letters, digits, '.', '_' or '-', as it names a folder; got {self.name!r}",
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name) is not None,
+            f"name must be at most 100 letters, digits, '.', '_' or '-', as it names a folder; got {self.name!r}",
         )
-        require(self.seed >= 0, f"seed must be 0 or more, got {self.seed}")
+        require(0 <= self.seed < SEEDS, f"seed must lie in 0 to {SEEDS - 1}, got {self.seed}")
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -188,6 +194,7 @@ def merge(record: dict[str, Any], override: str) -> None:
 def parse(kind: type[T], record: Mapping[str, Any], where: str) -> T:
     """`record` as the dataclass `kind`: unknown keys, wrong types and values out of range are a `ConfigError`."""
     refuse_unknown(kind, record, where, "")
+    refuse_nonfinite(record, where, "")
     try:
         return pydantic.TypeAdapter(kind).validate_json(json.dumps(record, default=str), strict=True)
     except pydantic.ValidationError as error:
@@ -215,6 +222,14 @@ def refuse_unknown(kind: type[Any], record: Mapping[str, Any], where: str, prefi
             raise ConfigError(f"{where}: unknown key {prefix + key!r}; {wanted}")
         if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
             refuse_unknown(hints[key], value, where, f"{prefix}{key}.")
+
+
+def refuse_nonfinite(record: Mapping[str, Any], where: str, prefix: str) -> None:
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            refuse_nonfinite(value, where, f"{prefix}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{where}: {prefix}{key} is {value}; it should be a finite number")
 
 
 def to_record(experiment: Experiment) -> dict[str, Any]:

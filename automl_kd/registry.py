@@ -43,6 +43,10 @@ def load(reference: str) -> Any:
         raise UnknownNameError(
             f"no module {error.name!r} could be imported for {reference!r}; install it or put it on the path"
         ) from error
+    except Exception as error:
+        raise UnknownNameError(
+            f"importing {module_name!r} for {reference!r} failed ({type(error).__name__}: {error}); mend it"
+        ) from error
     if not hasattr(module, attribute):
         raise UnknownNameError(
             f"module {module_name!r} has no {attribute!r}; {suggestion(attribute, public_names(module))}"

@@ -32,7 +32,9 @@ class DataSpec:
     `train_images`: keep so many training images (validation not counted), stratified; 0 keeps all.
     `validation`: the fraction of the training images held out for every choice, in (0, 1).
     `split_seed`: draws the division; the same for all trials of an experiment.
-    `resolution`: height and width to which images are resized; 0 keeps the set's own.
+    `resolution`: height and width to which images are resized, at most 4096; 0 keeps the set's own.
+    `digest`: of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows
+    what the set holds rather than where it lies.
     """
 
     name: str = "digits"
@@ -40,11 +42,14 @@ class DataSpec:
     validation: float = 0.1
     split_seed: int = 0
     resolution: int = 0
+    digest: str = ""
 
     def __post_init__(self) -> None:
         require(0 < self.validation < 1, f"validation must lie between 0 and 1, got {self.validation}")
         require(self.train_images >= 0, f"train_images must be 0 (all) or more, got {self.train_images}")
-        require(self.resolution >= 0, f"resolution must be 0 (the set's own) or more, got {self.resolution}")
+        require(
+            0 <= self.resolution <= 4096, f"resolution must lie in 0 (the set's own) to 4096, got {self.resolution}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,7 @@ class Recipe:
     """How a network is trained, whatever its loss.
 
     `schedule`: "cosine" to zero, or "multistep" by `gamma` at `milestones`, given as fractions of the run, so that a
-    recipe keeps its shape at any length. `warmup_epochs` rise linearly from zero before it.
+    recipe keeps its shape at any length. Before it the rate rises linearly from zero over the fraction `warmup`.
     `clip_norm`: largest gradient norm; 0 does not clip. `label_smoothing` in [0, 1).
     `amp`: bfloat16 autocast, on CUDA only. `augment`: "auto" takes what the dataset recommends.
     """
@@ -67,7 +72,7 @@ class Recipe:
     schedule: Literal["cosine", "multistep"] = "cosine"
     milestones: tuple[float, ...] = (0.625, 0.75, 0.875)
     gamma: float = 0.1
-    warmup_epochs: int = 0
+    warmup: float = 0.0
     label_smoothing: float = 0.0
     clip_norm: float = 0.0
     amp: bool = True
@@ -82,7 +87,7 @@ class Recipe:
         require(self.momentum > 0 or not self.nesterov, "nesterov needs a momentum above 0; set nesterov = false")
         require(self.weight_decay >= 0, f"weight_decay must be 0 or more, got {self.weight_decay}")
         require(all(0 < point < 1 for point in self.milestones), f"milestones are fractions, got {self.milestones}")
-        require(0 <= self.warmup_epochs <= self.epochs, f"warmup_epochs must lie in 0 to {self.epochs}")
+        require(0 <= self.warmup < 1, f"warmup is a fraction of the run in [0, 1), got {self.warmup}")
         require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         require(self.clip_norm >= 0, f"clip_norm must be 0 (off) or more, got {self.clip_norm}")
 
@@ -124,9 +129,12 @@ class TrialSpec:
         """Sixteen hex digits: the name of this trial's checkpoint folder, curve and row.
 
         Fields that equal their default are left out, so a new field with a default renames no old trial. Where a
-        teacher's weights come from a file, its digest counts, not its path or a recipe that was not followed.
+        teacher's weights come from a file, its digest counts, not its path or a recipe that was not followed; likewise
+        the digest of the data, once it is known.
         """
         record = distinct(self)
+        if self.data.digest:
+            del record["data"]["name"]
         if self.teacher is not None and self.teacher.checkpoint:
             record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest}
         text = json.dumps([VERSION, record], sort_keys=True)

@@ -145,7 +145,7 @@ def test_the_json_is_complete():
         (Recipe, "momentum", 1.0, 0.5),
         (Recipe, "weight_decay", -1e-4, 0.0),
         (Recipe, "milestones", (0.5, 1.0), (0.5,)),
-        (Recipe, "warmup_epochs", 31, 30),
+        (Recipe, "warmup", 1.0, 0.99),
         (Recipe, "label_smoothing", 1.0, 0.0),
         (Recipe, "clip_norm", -1.0, 0.0),
     ],

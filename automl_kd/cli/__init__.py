@@ -30,7 +30,9 @@ ELSEWHERE = "choose another folder"
 ADVICE = {
     errno.ENOSPC: "make room or choose another --out",
     errno.EDQUOT: "make room or choose another --out",
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), ELSEWHERE),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG), ELSEWHERE
+    ),
 }
 """What the system may refuse through no fault of ours, and what to do about it."""
 
@@ -125,13 +127,13 @@ def score(
     space: Annotated[str, typer.Argument(help="A search space as module:ATTRIBUTE.")],
     proxies: Annotated[str, typer.Option(help="Names separated by commas; 'automl-kd show proxies' lists them.")],
     sample: Annotated[int, typer.Option(help="How many architectures are drawn.", min=1)] = 100,
-    seed: Annotated[int, typer.Option(help="Draws architectures, images and weights.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Draws architectures, images and weights.", min=0, max=999_999)] = 0,
     data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",
     teacher: Annotated[str, typer.Option(help="Model of the random teacher, for proxies that compare.")] = "resnet56",
     images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
     draws: Annotated[int, typer.Option(help="Draws of weights and images that are averaged.", min=1)] = 1,
     top: Annotated[int, typer.Option(help="Rows printed; the file has them all.", min=1)] = 20,
-    out: Annotated[Path, typer.Option(help="Folder of the scores; earlier ones in it stay.")] = Path("results/scores"),
+    out: Annotated[Path, typer.Option(help="Folder of the scores; earlier ones in it stay.")] = Path("results"),
     data_root: DataRoot = Path("data"),
 ) -> None:
     """Rank architectures of a space by zero-cost proxies: no training.

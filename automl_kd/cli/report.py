@@ -12,9 +12,10 @@ from rich.text import Text
 
 from automl_kd.errors import ResultError
 from automl_kd.results import truth_table, units
-from automl_kd.results.folder import require_writable, write_atomically
+from automl_kd.results.folder import of_this_comparison, require_writable, write_atomically
 from automl_kd.results.leaderboard import failures, leaderboard, to_markdown, to_sheet
 from automl_kd.results.page import RUNS, write_page
+from automl_kd.results.scores import read_scores
 from automl_kd.results.sheet import Sheet
 from automl_kd.results.table import ResultTable, experiment_folders
 from automl_kd.results.verdict import verdict
@@ -33,19 +34,19 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
     What cannot be read or written is a `ResultError`, before the first line is printed.
     """
     found = {folder.resolve(): folder for path in paths for folder in experiment_folders(path)}
-    rows = {folder: ResultTable(folder).read() for folder in found.values()}
+    rows = {folder: of_this_comparison(folder, ResultTable(folder).read()) for folder in found.values()}
     if empty := next((folder for folder in rows if rows[folder].empty), None):
         raise ResultError(f"{empty} holds an experiment without any finished trial; wait for the first one")
     written = write_reports(rows, target, command)
-    complete = [print_report(console, folder.name, ours) for folder, ours in rows.items()]
+    complete = [print_report(console, folder.name, ours, read_scores(folder)) for folder, ours in rows.items()]
     for path in written:
         console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)
     return all(complete)
 
 
-def print_report(console: Console, name: str, rows: pd.DataFrame) -> bool:
+def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.DataFrame) -> bool:
     """Leaderboard, truth table and failures of one experiment; whether it has a verdict."""
-    judged = verdict(rows)
+    judged = verdict(rows, scores=scores)
     print_boards(console, name, leaderboard(rows))
     if judged.arms:
         print_sheet(console, "at equal compute", truth_table.truth_table(judged), TRUTH)
@@ -74,10 +75,16 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
         raise ResultError(f"--out got {target}, which looks like a file; name a folder for the two files")
     require_writable(target)
     boards = to_markdown(leaderboard(pd.concat(rows.values(), ignore_index=True)), command)
-    text = "\n".join([boards, *(truth_table.to_markdown(verdict(ours)) for ours in rows.values())])
+    text = "\n".join([boards, *(judgement(folder, ours) for folder, ours in rows.items())])
     page = write_page(list(rows), target / "leaderboard.html", command)
     write_atomically(target / "leaderboard.md", text)
     return [page, target / "leaderboard.md"]
+
+
+def judgement(folder: Path, rows: pd.DataFrame) -> str:
+    """The verdict on one experiment and its failed trials, as Markdown."""
+    lost = "".join(f"- {line}\n" for line in failures(rows))
+    return truth_table.to_markdown(verdict(rows, scores=read_scores(folder))) + lost
 
 
 def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:

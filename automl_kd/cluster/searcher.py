@@ -54,6 +54,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         super().__init__()
         self.ask, self.on_epoch, self.on_outcome = ask, on_epoch, on_outcome
         self.asked = 0
+        self.finished = False
         self.live: dict[str, Live] = {}
         self.failure: BaseException | None = None
 
@@ -66,6 +67,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
             self.failure = error
             assignment = None
         if assignment is None:
+            self.finished = True
             return str(Searcher.FINISHED)
         self.asked += 1
         self.live[trial_id] = Live(assignment)

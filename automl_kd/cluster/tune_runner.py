@@ -35,6 +35,8 @@ def work(config: Mapping[str, Any]) -> None:
         return
     try:
         carry_out(assignment.spec, report, assignment.place)
+    except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
+        raise
     except Exception as error:  # the one place that catches everything (errors.py)
         tune.report({"error": f"{type(error).__name__}: {error}"})
 
@@ -85,7 +87,7 @@ def run(
         shutil.rmtree(own, ignore_errors=True)
     if searcher.failure is not None:
         raise searcher.failure
-    if searcher.live:
+    if searcher.live or not searcher.finished:
         raise KeyboardInterrupt
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from automl_kd.data.arrays import arrays
 from automl_kd.data.cifar import cifar10, cifar100
-from automl_kd.data.dataset import Augment, Batch, Dataset, Split
+from automl_kd.data.dataset import Augment, Batch, Dataset, Split, digest
 from automl_kd.data.digits import digits
 from automl_kd.data.division import divide
 from automl_kd.data.folder import folder
@@ -31,6 +31,7 @@ __all__ = [
     "Part",
     "Source",
     "Split",
+    "digest",
     "in_memory",
     "load",
     "order",

@@ -5,6 +5,8 @@ Bytes, because the whole of a small set then lives on the training device, where
 
 from __future__ import annotations
 
+import hashlib
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -118,6 +120,20 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean = shares @ shades
     std = (shares * (shades - mean[:, None]) ** 2).sum(dim=1).sqrt()
     return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())
+
+
+HASHED = 256 * 2**20
+"""Bytes of a split's images that are read for its digest; of more, evenly spaced images are."""
+
+
+def digest(dataset: Dataset) -> str:
+    """Sixteen hex digits of what the splits hold, wherever the set lies: labels and images, of large sets a sample."""
+    whole = hashlib.blake2b(repr((dataset.shape, dataset.class_names)).encode(), digest_size=8)
+    for split in (dataset.train, dataset.validation, dataset.test):
+        whole.update(split.labels.cpu().numpy().tobytes())
+        step = max(1, math.ceil(split.images.numel() / HASHED))
+        whole.update(split.images[::step].cpu().contiguous().numpy().data)
+    return whole.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from automl_kd.cluster.session import concurrency, session
-from automl_kd.config import Experiment, to_record
+from automl_kd.config import Experiment, parse, to_record
 from automl_kd.experiment.finals import compare
 from automl_kd.experiment.lab import Lab, Roots, open_lab
 from automl_kd.experiment.search import search
@@ -24,14 +27,19 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
     lab = open_lab(experiment, roots, watcher)
     record = to_record(lab.experiment)
     # All that can be refused is refused before the folder is made.
-    check_folder(lab.folder, record)
+    check_folder(lab.folder, record, upgrade)
     with session(address):
         concurrency(lab.experiment.trial)
         with lock(lab.folder):
-            open_folder(lab.folder, record)
+            open_folder(lab.folder, record, upgrade)
             train_teacher(lab)
             if lab.space.parameters:
                 search(lab)
             compare(lab)
             lab.table.fold()
     return lab
+
+
+def upgrade(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """A stored experiment with the fields that have come since, at their defaults."""
+    return to_record(parse(Experiment, record, where))

@@ -8,15 +8,17 @@ import math
 
 import pandas as pd
 
+from automl_kd.config import SEEDS
 from automl_kd.experiment.lab import Lab
 from automl_kd.experiment.search import search_spec
 from automl_kd.experiment.trials import Entrant, carry_out_all
 from automl_kd.methods import make_method
+from automl_kd.results.folder import write_finals
 from automl_kd.results.row import FinalRole
 from automl_kd.space import Architecture
 from automl_kd.spec import TrialSpec
 
-CHOICE_SEEDS = 1000
+CHOICE_SEEDS = SEEDS
 """Added to a final seed for the choice among finalists: what is reported is not what was chosen by."""
 
 
@@ -104,5 +106,7 @@ def compare(lab: Lab) -> bool:
     found = choose(lab) if lab.space.parameters else lab.baseline
     if found is None:
         return False
-    carry_out_all(lab, entrants(lab, found), as_run="final", title="finalists and baselines at equal compute")
+    line_up = entrants(lab, found)
+    carry_out_all(lab, line_up, as_run="final", title="finalists and baselines at equal compute")
+    write_finals(lab.folder, [(one.role, one.spec.key) for one in line_up])
     return True

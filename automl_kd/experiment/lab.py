@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +14,11 @@ import torch
 from automl_kd import data, space
 from automl_kd.config import Budget, Experiment
 from automl_kd.data import Dataset
-from automl_kd.errors import ConfigError
+from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.experiment.watch import Watcher
 from automl_kd.methods import make_method
 from automl_kd.methods.base import Method
-from automl_kd.models import build_model, load_space
+from automl_kd.models import build, build_model, load_space
 from automl_kd.models.checkpoint import digest, load_weights
 from automl_kd.models.cost import Cost, cost_of, count
 from automl_kd.models.latency import measure_latency
@@ -24,7 +26,7 @@ from automl_kd.proxies import entry, expand
 from automl_kd.registry import suggestion
 from automl_kd.results.table import ResultTable
 from automl_kd.search import Objective, make_proposer
-from automl_kd.space import Architecture, SearchSpace
+from automl_kd.space import Architecture, SearchSpace, TaskShape
 from automl_kd.spec import Place, TrialSpec, teacher_trial
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
@@ -57,6 +59,8 @@ class Lab:
     dataset: Dataset
     objectives: tuple[Objective, ...]
     teacher_macs: int
+    latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
+    told: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def folder(self) -> Path:
@@ -93,9 +97,14 @@ class Lab:
         return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
 
     def latency_ms(self, architecture: Architecture) -> float:
-        """Median forward of one image, on this machine's processor."""
-        student = self.space.build(architecture.as_dict(), self.dataset.shape)
-        return measure_latency(student, self.dataset.shape).ms
+        """Median forward of one image on this machine's processor, one thread; measured once in a sitting."""
+        if architecture not in self.latencies:
+            student = build(self.space, architecture, self.dataset.shape, seed=0)
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            self.latencies[architecture] = measure_latency(student, self.dataset.shape).ms
+            torch.set_num_threads(threads)
+        return self.latencies[architecture]
 
 
 def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
@@ -104,6 +113,8 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
     method = make_method(experiment.method, experiment.options)
     found = load_space(experiment.space)
     dataset = data.load(experiment.data, roots.data)
+    known = dataclasses.replace(experiment.data, digest=data.digest(dataset))
+    experiment = dataclasses.replace(experiment, data=known)
     lab = Lab(
         experiment=experiment,
         roots=roots,
@@ -114,8 +125,9 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=check_teacher(experiment, dataset),
     )
-    require_room(lab)
-    check_baseline(lab)
+    with in_a_sentence(f"students of {experiment.space}", dataset.shape):
+        require_room(lab)
+        check_baseline(lab)
     check_search(lab)
     return lab
 
@@ -141,11 +153,27 @@ def parse_objective(text: str) -> Objective:
 
 def check_teacher(experiment: Experiment, dataset: Dataset) -> int:
     """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape):
         teacher = build_model(experiment.teacher.model, dataset.shape)
+        cost = count(teacher, dataset.shape)
     if experiment.teacher.checkpoint:
         load_weights(teacher, Path(experiment.teacher.checkpoint))
-    return count(teacher, dataset.shape).macs
+    return cost.macs
+
+
+@contextmanager
+def in_a_sentence(name: str, shape: TaskShape) -> Iterator[None]:
+    """Whatever goes wrong in building or running somebody's network once, as a `ConfigError` that names it."""
+    try:
+        yield
+    except AutoMLKDError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        size = f"{shape.channels}x{shape.height}x{shape.width}"
+        raise ConfigError(
+            f"the {name} cannot be built and run on images of {size} ({reason}); choose another, or other images"
+        ) from error
 
 
 def require_room(lab: Lab) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from automl_kd import data as sets
 from automl_kd import space as spaces
@@ -39,13 +40,14 @@ def score_sample(
     require_writable(out)
     space = load_space(reference)
     dataset = sets.load(sets.resolve(DataSpec(name=data)), data_root)
-    probes = make_probes(dataset, proxies, teacher, images=images, draws=draws, seed=seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    probes = make_probes(dataset, proxies, teacher, images=images, draws=draws, seed=seed, device=device)
     architectures = distinct(space, sample, seed)
     watcher.stage(f"scoring {len(architectures)} architectures by {', '.join(proxies)}", len(architectures))
     scores = score(space, architectures, proxies, probes, seed=seed, on_score=watcher.step)
     report_failures(scores, watcher)
     rows = [
-        score_row(one, space, dataset.shape, reference=reference, data=data, teacher=teacher, seed=seed)
+        score_row(one, space, dataset.shape, reference=reference, data=data, teacher=teacher, images=images, seed=seed)
         for one in scores
     ]
     path = write_scores(out, rows)

@@ -22,13 +22,12 @@ from automl_kd.space import Architecture, SearchSpace, TaskShape
 
 
 def make_probes(
-    dataset: Dataset, proxies: Sequence[str], teacher: str, *, images: int, draws: int, seed: int
+    dataset: Dataset, proxies: Sequence[str], teacher: str, *, images: int, draws: int, seed: int, device: str = "cpu"
 ) -> list[Probe]:
     """One probe for each draw: `images` training images at random, without augmentation.
 
     The teacher is built only if a proxy asks for one, with random weights, as those proxies want it.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     placed = dataset.to(device)
     needy = any(entry(name).needs_teacher for name in expand(proxies))
     probes = []
@@ -85,7 +84,7 @@ def screen(
 
 
 def score_row(
-    one: Score, space: SearchSpace, shape: TaskShape, *, reference: str, data: str, teacher: str, seed: int
+    one: Score, space: SearchSpace, shape: TaskShape, *, reference: str, data: str, teacher: str, images: int, seed: int
 ) -> ScoreRow:
     """A score as it is put on record."""
     cost = cost_of(space, one.architecture, shape)
@@ -98,6 +97,7 @@ def score_row(
         score=None if one.error else one.value,
         spread=None if one.error else one.spread,
         draws=one.draws,
+        images=images,
         seconds=one.seconds,
         params=cost.params,
         macs=cost.macs,

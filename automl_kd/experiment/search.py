@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -9,11 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
+from automl_kd.config import SEEDS
 from automl_kd.errors import ResultError
-from automl_kd.experiment.lab import Lab
+from automl_kd.experiment.lab import OBJECTIVES, Lab
 from automl_kd.experiment.records import points_of, replays, row_of
 from automl_kd.experiment.screening import make_probes, score_row, screen
 from automl_kd.proxies.score import Score
@@ -21,6 +25,9 @@ from automl_kd.results.scores import write_scores
 from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome, TrialSpec
+
+SEARCH_SEEDS = 2 * SEEDS
+"""Added to the experiment's seed: no trial of the search stands among the finals, and favours what it chose."""
 
 
 @dataclass
@@ -80,9 +87,7 @@ class Searching:
             try:
                 self.journal.append(self.proposer.ask(index))
             except Exhausted:
-                self.lab.watcher.note(
-                    f"the space has no further architecture within the budget after {index} proposals"
-                )
+                self.lab.watcher.note(f"no new architecture within the budget was found after {index} proposals")
                 return None
         spec = search_spec(self.lab, self.journal.proposals[index])
         self.index[spec.key], self.started[spec.key] = index, datetime.now(UTC)
@@ -109,7 +114,8 @@ class Searching:
                 device=self.device,
             )
             self.lab.table.append(row, points_of(curve))
-        self.proposer.tell(index, spec.architecture, outcome)
+        followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
+        self.proposer.tell(index, spec.architecture, dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
         if outcome.status == "failed":
             self.lab.watcher.note(f"trial {index} failed: {outcome.error}")
@@ -148,7 +154,7 @@ def search_spec(lab: Lab, architecture: Architecture) -> TrialSpec:
         data=experiment.data,
         teacher=experiment.teacher if lab.method.taught else None,
         recipe=experiment.recipe,
-        seed=experiment.seed,
+        seed=SEARCH_SEEDS + experiment.seed,
     )
 
 
@@ -166,14 +172,19 @@ def make_search_proposer(lab: Lab, is_new: Callable[[Architecture], bool]) -> Pr
         images=settings.probe_images,
         draws=settings.draws,
         seed=seed,
+        device="cuda" if lab.experiment.trial.device != "cpu" and torch.cuda.is_available() else "cpu",
     )
     ranking = screen(lab.space, settings.screen, probes, seed=seed, on_scores=lambda found: keep_scores(lab, found))
     return Screened(feasible, ranking, settings.pool)
 
 
 def keep_scores(lab: Lab, scores: Sequence[Score]) -> None:
-    """Put what proxies said of a pool on record."""
+    """Put what proxies said of a pool on record, and say once of each which architectures it cannot judge."""
     experiment = lab.experiment
+    for one in scores:
+        if one.error and one.proxy not in lab.told:
+            lab.told.add(one.proxy)
+            lab.watcher.note(f"proxy {one.proxy!r} ranks last what it cannot judge: {one.error}")
     rows = [
         score_row(
             one,
@@ -182,6 +193,7 @@ def keep_scores(lab: Lab, scores: Sequence[Score]) -> None:
             reference=experiment.space,
             data=experiment.data.name,
             teacher=experiment.teacher.model,
+            images=experiment.search.probe_images,
             seed=experiment.seed,
         )
         for one in scores

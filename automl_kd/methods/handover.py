@@ -11,6 +11,7 @@ from torch import nn
 from automl_kd.errors import CheckpointError
 from automl_kd.models import build, load_space
 from automl_kd.models.checkpoint import load_weights
+from automl_kd.results.folder import write_atomically
 from automl_kd.space import TaskShape
 from automl_kd.spec import TrialSpec
 
@@ -18,7 +19,7 @@ from automl_kd.spec import TrialSpec
 def write_card(folder: Path, spec: TrialSpec, shape: TaskShape) -> None:
     """Put the spec and the shape of images and classes into `folder/student.json`."""
     card = {"shape": dataclasses.asdict(shape), "spec": json.loads(spec.to_json())}
-    (folder / "student.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+    write_atomically(folder / "student.json", json.dumps(card, indent=1))
 
 
 def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:

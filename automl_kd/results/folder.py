@@ -6,10 +6,12 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+import pandas as pd
 
 from automl_kd.errors import ResultError
 
@@ -21,7 +23,15 @@ ROOM = 32 * 2**20
 """Free bytes without which a run is not begun: a few checkpoints of the larger students fill as much."""
 
 
-def check_folder(folder: Path, record: Mapping[str, Any]) -> None:
+Upgrade = Callable[[Mapping[str, Any], str], Mapping[str, Any]]
+"""From a record of an earlier version, and where it lies, to one with what was added since at its default."""
+
+
+def as_it_is(record: Mapping[str, Any], _where: str) -> Mapping[str, Any]:
+    return record
+
+
+def check_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is) -> None:
     """Refuse what could not be written to, is in use or holds something else, without leaving a trace."""
     ground = require_writable(folder)
     if (free := shutil.disk_usage(ground).free) < ROOM:
@@ -32,7 +42,7 @@ def check_folder(folder: Path, record: Mapping[str, Any]) -> None:
     if (folder / "lock").is_file():
         with (folder / "lock").open(encoding="utf-8") as file:
             seize(file, folder)
-    require_same(folder, record)
+    require_same(folder, record, upgrade)
 
 
 def require_writable(folder: Path) -> Path:
@@ -45,18 +55,20 @@ def require_writable(folder: Path) -> Path:
     return ground
 
 
-def open_folder(folder: Path, record: Mapping[str, Any]) -> None:
+def open_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is) -> None:
     """Make the folder of the experiment `record`, or check that it is the one that is there.
 
     More `search.trials` than before is a continuation; any other difference is a `ResultError`, and nothing is changed.
     """
-    require_same(folder, record)
+    require_same(folder, record, upgrade)
     write_atomically(folder / "experiment.json", json.dumps(record, indent=1))
 
 
-def require_same(folder: Path, record: Mapping[str, Any]) -> None:
+def require_same(folder: Path, record: Mapping[str, Any], upgrade: Upgrade) -> None:
     if (folder / "experiment.json").exists():
-        difference = first_difference(comparable(read_record(folder)), comparable(record))
+        difference = first_difference(
+            comparable(upgrade(read_record(folder), str(folder / "experiment.json"))), comparable(record)
+        )
         if difference:
             raise ResultError(
                 f"{folder} holds another experiment: {difference}; give this one another name or --out, or delete it"
@@ -64,6 +76,21 @@ def require_same(folder: Path, record: Mapping[str, Any]) -> None:
     # A run that was killed while it made the folder leaves its lock, and a file that begins with an underscore.
     elif folder.exists() and any(child.name != "lock" and child.name[0] != "_" for child in folder.iterdir()):
         raise ResultError(f"{folder} is not empty and holds no experiment; give another --out")
+
+
+def write_finals(folder: Path, entrants: Iterable[tuple[str, str]]) -> None:
+    """Note which trials, as (role, key), the comparison at the end is between."""
+    write_atomically(folder / "finals.json", json.dumps([list(one) for one in entrants]))
+
+
+def of_this_comparison(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` without finals of earlier comparisons: other finalists may have been asked for since."""
+    path = folder / "finals.json"
+    if not path.exists():
+        return rows
+    current = {tuple(one) for one in json.loads(path.read_text(encoding="utf-8"))}
+    named = pd.Series([one in current for one in zip(rows["role"], rows["key"], strict=True)], rows.index, dtype=bool)
+    return rows[(rows["run"] != "final") | named]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

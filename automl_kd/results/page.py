@@ -10,7 +10,7 @@ import jinja2
 import pandas as pd
 
 from automl_kd.results import units
-from automl_kd.results.folder import read_record, write_atomically
+from automl_kd.results.folder import of_this_comparison, read_record, write_atomically
 from automl_kd.results.leaderboard import NOTE, failures, leaderboard, to_sheet
 from automl_kd.results.plots import accuracy_against_params, learning_curves
 from automl_kd.results.scores import read_scores
@@ -46,9 +46,9 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "") -> 
 def view(folder: Path) -> dict[str, object]:
     """What the template shows of one experiment."""
     table = ResultTable(folder)
-    rows, scores = table.read(), read_scores(folder)
+    rows, scores = of_this_comparison(folder, table.read()), read_scores(folder)
     record = read_record(folder) if (folder / "experiment.json").exists() else {}
-    judged = verdict(rows)
+    judged = verdict(rows, scores=scores)
     boards = leaderboard(rows)
     search, teacher = rows[rows["run"] == "search"], rows[rows["run"] == "teacher"]
     return {

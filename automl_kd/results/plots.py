@@ -84,17 +84,18 @@ def accuracy_against_params(search: pd.DataFrame, arms: dict[FinalRole, Arm], te
 def located(rows: pd.DataFrame) -> pd.DataFrame:
     """Complete rows with both coordinates, as plain numbers."""
     known = rows[rows["status"] == "complete"].dropna(subset=["params", "test_accuracy"])
-    return known[["params", "test_accuracy"]].astype(float)
+    return known[["params", "test_accuracy", "val_accuracy"]].astype(float)
 
 
 def draw_search(axes: Axes, trials: pd.DataFrame) -> None:
-    front = pareto_front(trials, maximise=["test_accuracy"], minimise=["params"]).sort_values("params")
+    # Who is on the front is chosen on validation, like everything; how high it lies is reported on test.
+    front = pareto_front(trials, maximise=["val_accuracy"], minimise=["params"]).sort_values("params")
     label = "search trial"
     axes.plot(trials["params"], 100 * trials["test_accuracy"], "o", color=QUIET, ms=5, alpha=0.45, label=label)
     if len(trials) > 1:
         heights = 100 * front["test_accuracy"]
-        label = "Pareto front of the search"
-        axes.plot(front["params"], heights, color=QUIET, lw=1.3, drawstyle="steps-post", label=label)
+        label = "Pareto front of the search, on validation"
+        axes.plot(front["params"], heights, color=QUIET, lw=1.3, label=label)
 
 
 def draw_arm(axes: Axes, role: FinalRole, one: Arm) -> None:

@@ -119,6 +119,7 @@ class Score:
     score: float | None
     spread: float | None = None
     draws: int = 1
+    images: int | None = None
     seconds: float | None = None
     params: int | None = None
     macs: int | None = None

@@ -32,8 +32,8 @@ class Verdict:
     cost_sentence: str
 
 
-def verdict(rows: pd.DataFrame, metric: str = "test_accuracy") -> Verdict:
-    """Judge one experiment by its rows of the run "final"; the others tell what it cost.
+def verdict(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFrame | None = None) -> Verdict:
+    """Judge one experiment by its rows of the run "final"; the others, and what proxies took, tell what it cost.
 
     `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
     """
@@ -50,7 +50,7 @@ def verdict(rows: pd.DataFrame, metric: str = "test_accuracy") -> Verdict:
         gains=gains,
         costs=tuple(one for one in costs if one.trials),
         sentence=(lesson if one_point else sentence)(final, arms, gains),
-        cost_sentence=cost_sentence(costs, arms),
+        cost_sentence=cost_sentence(costs, arms, scores),
     )
 
 
@@ -130,10 +130,13 @@ def described(one: Arm) -> str:
     return f"({one.label}, {units.count(one.params)} parameters)" if one.params else f"({one.label})"
 
 
-def cost_sentence(costs: tuple[Cost, ...], arms: dict[FinalRole, Arm]) -> str:
+def cost_sentence(costs: tuple[Cost, ...], arms: dict[FinalRole, Arm], scores: pd.DataFrame | None) -> str:
     """What the search and the teacher cost, and whether the comparison was made at equal compute."""
     teacher, search, choice, _ = costs
     parts = [f"The search took {spent(search)}" if search.trials else "No search trial is recorded"]
+    if scores is not None and len(scores):
+        screened = units.some(int(scores["architecture"].nunique()), "architecture")
+        parts.append(f"screening {screened} by proxies {units.duration(float(scores['seconds'].sum()))}")
     if choice.trials:
         parts.append(f"the choice among its best {spent(choice)}")
     parts.append(f"the teacher {spent(teacher)}" if teacher.trials else "no teacher was trained here")

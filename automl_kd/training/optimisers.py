@@ -28,7 +28,8 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
     Linear warm-up, then a half cosine to zero at the end of the run, or drops by `gamma` at `milestones`.
     """
-    warmup, total = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
+    total = recipe.epochs * steps_per_epoch
+    warmup = round(recipe.warmup * total)
     if step < warmup:
         return recipe.lr * (step + 1) / warmup
     if recipe.schedule == "multistep":

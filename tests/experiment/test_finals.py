@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.config import Finalists
-from automl_kd.experiment.finals import entrants, equal_epochs, mean_validation, shortlist
+from automl_kd.experiment.finals import CHOICE_SEEDS, entrants, equal_epochs, final_spec, mean_validation, shortlist
 from automl_kd.experiment.lab import Lab, Roots, open_lab
 from automl_kd.experiment.search import search_spec
 from automl_kd.experiment.watch import Silent
@@ -144,9 +145,12 @@ def test_plain_kd_keeps_the_options_where_it_is_the_method_and_has_its_own_other
     assert [dict(one.spec.options) for one in entrants(other, SMALL)] == [{}, {}, {}, {"seconds": 0.5}]
 
 
-def test_the_found_student_with_the_seed_of_the_search_is_the_search_trial_itself(taught):
+def test_no_trial_of_the_search_or_of_the_choice_stands_among_the_finals(taught):
     found = [one.spec for one in entrants(taught, SMALL) if one.role == "found-method"]
-    assert found[0] == search_spec(taught, SMALL)
+    chosen = [final_spec(taught, SMALL, SMALL, found[0].method, CHOICE_SEEDS + seed) for seed in (0, 1, 2)]
+    keys = [one.key for one in (*found, *chosen, search_spec(taught, SMALL))]
+    assert len(set(keys)) == len(keys)
+    assert dataclasses.replace(search_spec(taught, SMALL), seed=found[0].seed) == found[0]
     assert found[0].recipe == Recipe(epochs=3, batch_size=16)
 
 

@@ -13,7 +13,7 @@ from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots, open_lab
 from automl_kd.experiment.watch import Silent
 from automl_kd.models.checkpoint import digest, save_weights
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, TeacherSpec
+from automl_kd.spec import DataSpec, TeacherSpec, teacher_trial
 from tests import tiny
 
 
@@ -137,7 +137,7 @@ def test_the_baseline_is_the_spaces_default_or_what_is_named(tmp_path):
 
 def test_teachers_lie_beside_experiments_and_trials_in_theirs(tmp_path):
     lab = opened(tmp_path)
-    lesson, trial = tiny.lesson(), tiny.spec()
+    lesson, trial = teacher_trial(lab.experiment.teacher, lab.experiment.data), tiny.spec()
     assert lab.place(lesson, "cpu").trial == tmp_path / "results" / "teachers" / lesson.key
     assert lab.place(trial, "cpu").trial == tmp_path / "results" / "tiny" / "trials" / trial.key
     assert lab.place(trial, "cpu").teachers == tmp_path / "results" / "teachers"

@@ -16,7 +16,7 @@ from automl_kd import experiment as stages
 from automl_kd.errors import ResultError, TrialError
 from automl_kd.experiment import Lab, Roots
 from automl_kd.results.row import FINAL_ROLES
-from automl_kd.spec import Recipe, TeacherSpec
+from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
 
 pytestmark = pytest.mark.ray
@@ -62,6 +62,11 @@ FAILING = {"fail": 7}
 """Of the fourteen points of the space this one never works."""
 
 
+def lesson(lab: Lab) -> TrialSpec:
+    """The trial that trains the experiment's teacher."""
+    return teacher_trial(lab.experiment.teacher, lab.experiment.data)
+
+
 @pytest.fixture(scope="module")
 def first(ray_session, tmp_path_factory) -> tuple[Lab, Notes]:
     """Four trials, and the truth table."""
@@ -85,7 +90,7 @@ def second(first) -> tuple[Lab, Notes, Before]:
     The best point is the baseline now, so that the found student is the default one.
     """
     lab, _ = first
-    file = lab.teachers / tiny.lesson().key / "student.pt"
+    file = lab.teachers / lesson(lab).key / "student.pt"
     before = Before(lab.table.read(), trained(lab), torch.load(file, weights_only=True))
     file.unlink()
     largest = dataclasses.replace(lab.experiment.finalists, baseline={"width": 15})
@@ -169,7 +174,7 @@ def test_a_found_default_stands_for_two_roles_with_one_training(second):
 
 def test_deleted_weights_of_a_teacher_are_made_again_bit_for_bit(second):
     lab, notes, before = second
-    again = torch.load(lab.teachers / tiny.lesson().key / "student.pt", weights_only=True)
+    again = torch.load(lab.teachers / lesson(lab).key / "student.pt", weights_only=True)
     assert notes.titles[0] == "teacher tests.tiny:teacher"
     assert all(torch.equal(again[key], before.teacher[key]) for key in before.teacher)
     rows = lab.table.read()
@@ -178,7 +183,7 @@ def test_deleted_weights_of_a_teacher_are_made_again_bit_for_bit(second):
 
 def test_a_teacher_is_trained_once_for_all_experiments_under_one_root(second):
     lab = second[0]
-    folder = lab.teachers / tiny.lesson().key
+    folder = lab.teachers / lesson(lab).key
     stamps = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "lock"}
     # a space of one point: nothing is searched, teaching alone is judged
     other, notes = carry_out(lab.roots.data, name="other", space="model:tests.tiny:teacher", method="kd")

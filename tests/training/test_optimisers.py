@@ -22,7 +22,7 @@ def test_cosine_by_hand():
 def test_warmup_rises_to_the_rate_and_the_cosine_follows():
     # two warm-up steps: 1/2, 1; then cosine over the remaining four from its top
     expected = [0.5, 1.0, 1.0, 0.8535533905932737, 0.5, 0.14644660940672627]
-    assert rates(Recipe(epochs=3, lr=1.0, warmup_epochs=1), 2) == pytest.approx(expected)
+    assert rates(Recipe(epochs=3, lr=1.0, warmup=1 / 3), 2) == pytest.approx(expected)
 
 
 def test_milestones_are_fractions_of_the_run():
