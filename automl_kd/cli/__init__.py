@@ -118,7 +118,7 @@ def distill(
 
 def default_name(method: str, *parts: str) -> str:
     """A name for a folder of results; of a part that is a path, its last piece without suffix."""
-    pieces = ["distill", method, *(Path(part).stem for part in parts)]
+    pieces = ["distill", method, *(Path(part).stem if "/" in part else part for part in parts)]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pieces))
 
 

@@ -5,6 +5,7 @@ So a folder of a million images of which five thousand are wanted decodes five t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.data.dataset import Augment
+from automl_kd.errors import DataError
 
 CHUNK = 1024
 
@@ -48,10 +50,21 @@ def in_memory(images: Tensor, labels: Tensor) -> Part:
     return Part(labels, lambda rows, resolution: resized(images[rows], resolution))
 
 
+def refuse_beyond_memory(size: int, resolution: int) -> None:
+    """`DataError` for images of `size` bytes that this machine has no room for."""
+    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > room:
+        raise DataError(
+            f"at data.resolution = {resolution} the images take {size / 2**30:.0f} GiB and this machine has "
+            f"{room / 2**30:.0f} GiB of memory; lower data.resolution or data.train_images"
+        )
+
+
 def resized(images: Tensor, resolution: int) -> Tensor:
     """Square images by bilinear interpolation, antialiased so that shrinking averages over what it drops."""
     if resolution in (0, images.shape[2]) and resolution in (0, images.shape[3]):
         return images.contiguous()
+    refuse_beyond_memory(images.shape[0] * images.shape[1] * resolution**2, resolution)
     size = (resolution, resolution)
     pieces = [F.interpolate(piece, size, mode="bilinear", antialias=True) for piece in torch.split(images, CHUNK)]
     return torch.cat(pieces)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from automl_kd.errors import TrialError
 from automl_kd.experiment.lab import Lab
 from automl_kd.experiment.trials import Entrant, carry_out_all
-from automl_kd.results.folder import lock
+from automl_kd.results.folder import in_use, lock
 from automl_kd.spec import teacher_trial
 
 
@@ -19,6 +19,8 @@ def train_teacher(lab: Lab) -> None:
         return
     spec = teacher_trial(experiment.teacher, experiment.data)
     folder = lab.teachers / spec.key
+    if in_use(folder):
+        lab.watcher.note(f"another run trains the same teacher {experiment.teacher.model}; waiting for it")
     with lock(folder, wait=True):
         again = not (folder / "student.pt").exists()
         if again and (folder / "student.json").exists():

@@ -148,6 +148,18 @@ def made(folder: Path) -> Iterator[None]:
         raise
 
 
+def in_use(folder: Path) -> bool:
+    """Whether another process is writing to a folder just now."""
+    try:
+        with (folder / "lock").open(encoding="utf-8") as file:
+            seize(file, folder)
+    except ResultError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Be the only writer of a folder. The system releases the lock when the process ends, however it ends.

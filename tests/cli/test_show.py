@@ -107,7 +107,7 @@ def test_what_typer_refuses(run, tmp_path, arguments, words):
 def test_a_folder_of_results_is_named_after_the_choices():
     assert default_name("kd", "resnet8", "resnet56", "digits") == "distill-kd-resnet8-resnet56-digits"
     assert default_name("kd", "torchvision:resnet18", "m.n:f", "arrays:/a b/c d.npz") == (
-        "distill-kd-torchvision-resnet18-m-c-d"
+        "distill-kd-torchvision-resnet18-m.n-f-c-d"
     )
 
 

@@ -120,6 +120,17 @@ def test_options_take_the_types_of_their_fields_so_that_4_and_4_0_name_the_same_
     assert [(name, type(value)) for name, value in options.items()] == [("temperature", float)]
 
 
+@pytest.mark.parametrize("model", ["torchvision:alexnet", "math:sqrt", "collections:OrderedDict"])
+def test_a_network_that_cannot_be_built_is_one_sentence(tmp_path, model):
+    with pytest.raises(
+        ConfigError, match=f"^the teacher '{model}' cannot be built and run on images of 1x8x8"
+    ) as caught:
+        opened(tmp_path, teacher=TeacherSpec(model=model))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match=f"^the students of model:{model} {sentence}"):
+        opened(tmp_path, space=f"model:{model}")
+
+
 def test_a_teachers_file_is_known_by_what_it_holds(tmp_path, monkeypatch):
     save_weights(tiny.teacher(tiny.SHAPE), tmp_path / "teacher.pt")
     monkeypatch.chdir(tmp_path)

@@ -5,11 +5,23 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from automl_kd.config import Experiment, to_record
 from automl_kd.errors import ResultError
-from automl_kd.results.folder import check_folder, first_difference, lock, open_folder, read_record, write_atomically
+from automl_kd.experiment import upgrade
+from automl_kd.results.folder import (
+    check_folder,
+    first_difference,
+    in_use,
+    lock,
+    of_this_comparison,
+    open_folder,
+    read_record,
+    write_atomically,
+    write_finals,
+)
 
 EXPERIMENT = Experiment(name="one", space="search_spaces.resnet:SPACE")
 RECORD = to_record(EXPERIMENT)
@@ -59,8 +71,11 @@ def test_a_damaged_record_is_named(tmp_path, text):
 
 
 def test_the_lock_is_free_again_afterwards(tmp_path):
+    assert not in_use(tmp_path)
     with lock(tmp_path), pytest.raises(ResultError, match=r"process \d+ is writing to"), lock(tmp_path):
         pass
+    with lock(tmp_path):
+        assert in_use(tmp_path)
     with lock(tmp_path):
         pass
 
@@ -77,3 +92,18 @@ def test_a_failed_write_leaves_the_old_text_and_nothing_beside_it(tmp_path, monk
         write_atomically(path, json.dumps({}))
     assert path.read_text() == "old"
     assert [child.name for child in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_record_of_an_earlier_version_is_the_same_experiment(tmp_path):
+    older = {key: value for key, value in RECORD.items() if key != "recipe"}
+    older["recipe"] = {key: value for key, value in RECORD["recipe"].items() if key != "clip_norm"}
+    write_atomically(tmp_path / "experiment.json", json.dumps(older))
+    open_folder(tmp_path, RECORD, upgrade)
+    assert read_record(tmp_path) == RECORD
+
+
+def test_finals_of_an_earlier_comparison_are_left_out(tmp_path):
+    rows = pd.DataFrame({"run": ["search", "final", "final"], "role": ["search", "a", "a"], "key": ["1", "2", "3"]})
+    assert len(of_this_comparison(tmp_path, rows)) == 3
+    write_finals(tmp_path, [("a", "3")])
+    assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "3"]
