@@ -7,13 +7,25 @@ from collections.abc import Mapping
 from automl_kd.config import parse
 from automl_kd.methods.base import Method
 from automl_kd.methods.distil import Distil
+from automl_kd.methods.distpro import DistPro
+from automl_kd.methods.distpro_search import DistProSearch
 from automl_kd.methods.kd import PlainKD
+from automl_kd.methods.lkd import LKD
+from automl_kd.methods.prokt import ProKT
 from automl_kd.methods.scratch import Scratch
 from automl_kd.registry import lookup
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, TrialSpec
 
-METHODS: Mapping[str, type[Method]] = {"scratch": Scratch, "kd": PlainKD, "distil": Distil}
+METHODS: Mapping[str, type[Method]] = {
+    "scratch": Scratch,
+    "kd": PlainKD,
+    "distil": Distil,
+    "distpro_search": DistProSearch,
+    "distpro": DistPro,
+    "prokt": ProKT,
+    "lkd": LKD,
+}
 
 
 def make_method(name: str, options: Mapping[str, Scalar]) -> Method:

@@ -21,7 +21,7 @@ from automl_kd.models.cost import Cost, count
 from automl_kd.models.latency import measure_latency
 from automl_kd.seeds import derive
 from automl_kd.spec import DataSpec, Place, Report, TrialSpec, teacher_trial
-from automl_kd.training.loop import Objective, fit
+from automl_kd.training.loop import Objective, OwnStep, fit
 
 STEP = 3
 """Forward passes that a training step costs: one forward, and two in the backward (for inputs and for weights)."""
@@ -86,7 +86,7 @@ def load_teacher(setting: Setting) -> nn.Module:
 
 def train(
     setting: Setting,
-    objective: Objective,
+    objective: Objective | OwnStep,
     report: Report,
     *,
     macs_per_image: int,

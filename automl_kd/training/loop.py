@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ from automl_kd.training.optimisers import learning_rate, make_optimiser
 
 Objective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
+
+
+@dataclass(frozen=True, eq=False)
+class OwnStep:
+    """In place of an objective: a method's own training step, which `take` carries out.
+
+    It gets the run, the batch and the step's number, counted from 0 over the run, leaves the run's weights after that
+    step, and returns the loss, detached. Whatever else it must remember belongs into the run's adapters.
+    """
+
+    take: Callable[[Run, Batch, int], Tensor]
+
 
 CHECK_STEPS = 100
 """How many steps may pass before a loss that is not finite is noticed: each look waits for the device."""
@@ -52,9 +65,7 @@ class Run:
         self.best: dict[str, Tensor] = {}
         self.device = dataset.train.labels.device
         self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
-        count = len(dataset.train)
-        # A last batch of one image has no batch statistics; it is left out.
-        self.steps = count // recipe.batch_size + (count % recipe.batch_size > 1)
+        self.steps = steps_per_epoch(len(dataset.train), recipe.batch_size)
 
     @property
     def seconds(self) -> float:
@@ -75,7 +86,7 @@ class Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.best, self.history = state["best"], state["history"]
 
-    def train_epoch(self, objective: Objective, epoch: int) -> float:
+    def train_epoch(self, objective: Objective | OwnStep, epoch: int) -> float:
         """One pass over the training images; the mean loss. `TrialError` if a loss is not finite."""
         recipe, split = self.recipe, self.dataset.train
         torch.manual_seed(derive(self.seed, "epoch", epoch))  # for layers that draw, such as dropout
@@ -85,7 +96,7 @@ class Run:
         self.adapters.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            total += self.train_step(objective, self.batch(chosen, epoch), (epoch - 1) * self.steps + step)
+            total += self.take(objective, self.batch(chosen, epoch), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
                 refuse_nonfinite(total, epoch)
         refuse_nonfinite(total, epoch)
@@ -98,10 +109,18 @@ class Run:
             images = images.contiguous(memory_format=torch.channels_last)
         return Batch(images, split.labels[rows], split.index[rows], epoch)
 
+    def take(self, objective: Objective | OwnStep, batch: Batch, step: int) -> Tensor:
+        if isinstance(objective, OwnStep):
+            return objective.take(self, batch, step)
+        return self.train_step(objective, batch, step)
+
+    def set_rate(self, step: int) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe, step, self.steps)
+
     def train_step(self, objective: Objective, batch: Batch, step: int) -> Tensor:
         recipe = self.recipe
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, step, self.steps)
+        self.set_rate(step)
         with autocast(self.device, recipe):
             loss = sum_terms(objective(batch))
         self.optimiser.zero_grad(set_to_none=True)
@@ -110,6 +129,11 @@ class Run:
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         self.optimiser.step()
         return loss.detach()
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """A last batch of one image has no batch statistics; it is left out."""
+    return images // batch_size + (images % batch_size > 1)
 
 
 def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
@@ -123,7 +147,7 @@ def refuse_nonfinite(total: Tensor, epoch: int) -> None:
 
 def fit(
     student: nn.Module,
-    objective: Objective,
+    objective: Objective | OwnStep,
     dataset: Dataset,
     recipe: Recipe,
     *,
@@ -158,7 +182,7 @@ def fit(
         report(metrics, epoch=epoch)
 
 
-def one_epoch(run: Run, objective: Objective, epoch: int) -> dict[str, float]:
+def one_epoch(run: Run, objective: Objective | OwnStep, epoch: int) -> dict[str, float]:
     """Train and validate once; append to the run's history and return what was measured."""
     begun = time.monotonic()
     loss = run.train_epoch(objective, epoch)

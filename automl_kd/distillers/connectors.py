@@ -1,0 +1,102 @@
+"""Connectors: the layers by which one pathway brings a student's map to the width and size of a teacher's.
+
+Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
+Optimization. 2022. arXiv:2204.05547. The four kinds and their initial weights are those of the published code; the
+paper's text gives no table of them. The code enlarges maps to sizes written out for 32x32 images, always by repeating
+pixels; here the size is that of the teacher's map. Where the student's map is the larger one, which the code's
+pathways never meet, it is averaged, so that a vector hears of the whole map and not of its corner alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from automl_kd.models.blocks import convolution
+
+WIDEST = 512
+"""The inner width is that of the narrower of the two maps, at most this."""
+
+
+class Resize(nn.Module):
+    """To height and width `size`: pixels are repeated where it is larger, averaged where it is smaller."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Tensor:
+        height, width = x.shape[2:]
+        if (height, width) == self.size:
+            return x
+        if height > self.size[0] or width > self.size[1]:
+            return F.adaptive_avg_pool2d(x, self.size)
+        return F.interpolate(x, self.size, mode="nearest")
+
+
+class Attention(nn.Module):
+    """Each position times a number that a 1x1 convolution makes of it: unbounded and of either sign, as published."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = convolution(width, 1, 1)
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Tensor:
+        score: Tensor = self.score(x)
+        return x * score
+
+
+def block(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
+    """A convolution, drawn from N(0, 2 / (kernel^2 outputs)), and batch normalisation."""
+    layer = convolution(inputs, outputs, kernel)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return [layer, nn.BatchNorm2d(outputs)]
+
+
+def plain(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
+    """One 1x1 convolution."""
+    return [*block(c_s, c_t, 1), Resize(size)]
+
+
+def two(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
+    """1x1, attention, 3x3."""
+    m = min(WIDEST, c_s, c_t)
+    return [*block(c_s, m, 1), Attention(m), Resize(size), *block(m, c_t, 3)]
+
+
+def three(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
+    """1x1, attention, 3x3, 3x3."""
+    m = min(WIDEST, c_s, c_t)
+    return [*block(c_s, m, 1), Attention(m), Resize(size), *block(m, m, 3), *block(m, c_t, 3)]
+
+
+def complex_(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
+    """Three 3x3 convolutions with ReLU and attention; resized late, while the map is still small."""
+    m = min(WIDEST, c_s, c_t)
+    start = [*block(c_s, m, 3), nn.ReLU(), Attention(m)]
+    return [*start, *block(m, m, 3), nn.ReLU(), Resize(size), *block(m, c_t, 3)]
+
+
+CONNECTORS: Mapping[str, Callable[[int, int, tuple[int, int]], list[nn.Module]]] = {
+    "plain": plain,
+    "2conv": two,
+    "3conv": three,
+    "complex": complex_,
+}
+"""From (student channels, teacher channels, teacher height and width) to the layers in order."""
+
+
+def connector(
+    kind: str,
+    student: Float[Tensor, "batch c_s h_s w_s"],
+    teacher: Float[Tensor, "batch c_t h_t w_t"],
+) -> nn.Sequential:
+    """The connector called `kind`, an entry of `CONNECTORS`, from maps shaped like `student` to those of `teacher`.
+
+    Draws initial weights from torch's global generator.
+    """
+    size = (teacher.shape[2], teacher.shape[3])
+    return nn.Sequential(*CONNECTORS[kind](student.shape[1], teacher.shape[1], size))

@@ -1,0 +1,115 @@
+"""A learned loss on disk: phi as it was found, and what it was over the course of that run. Fits any number of classes.
+
+The file holds plain values and tensors; `VERSION` is raised when what they mean changes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from automl_kd.distillers.learned import WIDTH, Layout, Phi
+from automl_kd.errors import CheckpointError
+
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedLoss:
+    """phi, and `course`: what it was at equal steps of the run in which it was learned, first to last, at least one.
+
+    `temperature`: the one at which its inputs were taken.
+    """
+
+    layout: Layout
+    temperature: float
+    phi: Phi
+    course: Sequence[Phi]
+
+    def at(self, progress: float) -> Phi:
+        """What phi was at this part of its run, in [0, 1)."""
+        return self.course[min(int(progress * len(self.course)), len(self.course) - 1)]
+
+
+def save_learned(loss: LearnedLoss, path: Path) -> None:
+    """Write the file whole or not at all."""
+    record = {
+        "version": VERSION,
+        "layout": asdict(loss.layout),
+        "temperature": loss.temperature,
+        "phi": {name: value.cpu() for name, value in loss.phi.items()},
+        "course": {name: torch.stack([phi[name] for phi in loss.course]).cpu() for name in loss.phi},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"_{path.name}.{os.getpid()}")
+    try:
+        torch.save(record, scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def load_learned(path: Path, layout: Layout, like: Tensor) -> LearnedLoss:
+    """The learned loss in `path`, on the device and in the dtype of `like`.
+
+    `CheckpointError` if it is missing, damaged, of another version, or was learned with another layout.
+    """
+    record = read(path)
+    if record["version"] != VERSION:
+        raise CheckpointError(
+            f"{path} is a learned loss of version {record['version']}, wanted is version {VERSION}; learn it again, or "
+            "read it with the release that wrote it"
+        )
+    if record["layout"] != asdict(layout):
+        raise CheckpointError(
+            f"{path} is a learned loss with {described(record['layout'])}, and the options ask for "
+            f"{described(asdict(layout))}; make form, label, weight and stages agree with it"
+        )
+    shapes = phi_shapes(layout)
+    phi, courses = record["phi"], record["course"]
+    fits = phi.keys() == courses.keys() == shapes.keys() and all(
+        tuple(phi[name].shape) == shape == tuple(courses[name].shape[1:]) and len(courses[name])
+        for name, shape in shapes.items()
+    )
+    if not fits:
+        raise CheckpointError(f"{path} lacks weights of its own loss networks; learn it again")
+    phi, courses = ({name: value.to(like) for name, value in part.items()} for part in (phi, courses))
+    course = [
+        dict(zip(courses, values, strict=True)) for values in zip(*(v.unbind() for v in courses.values()), strict=True)
+    ]
+    return LearnedLoss(layout, record["temperature"], phi, course)
+
+
+def phi_shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for name, inputs in layout.networks().items():
+        for layer, (into, out) in {"first": (inputs, WIDTH), "second": (WIDTH, WIDTH), "last": (WIDTH, 1)}.items():
+            found |= {f"{name}.{layer}.weight": (out, into), f"{name}.{layer}.bias": (out,)}
+    return found
+
+
+def described(layout: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in layout.items())
+
+
+def read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"there is no learned loss {path}; give the path of a learned_loss.pt that lkd has written"
+        )
+    try:
+        record: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # What torch raises depends on where the damage lies.
+        raise CheckpointError(
+            f"the learned loss {path} cannot be read ({type(error).__name__}); learn it again"
+        ) from error
+    if not isinstance(record, dict) or not {"version", "layout", "temperature", "phi", "course"} <= record.keys():
+        raise CheckpointError(f"{path} is not a learned loss; give the path of a learned_loss.pt that lkd has written")
+    return record

@@ -1,0 +1,183 @@
+"""DistPro: training under pathway weights that change over the run as a search found, stretched to its length.
+
+Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
+Optimization. 2022. arXiv:2204.05547. The paper's replay is known to us from a summary: linear interpolation over the
+run, and pathways dropped while their weight is below 0.5. The published code holds neither; its commands for retraining
+search anew. The replayed run trains on all images; the search before it sets some aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from automl_kd.data import Batch
+from automl_kd.distillers.base import Example
+from automl_kd.distillers.pathways import LOGITS, PathwayLosses, seen, taps_needed
+from automl_kd.errors import ConfigError
+from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
+from automl_kd.methods.distil import first_look
+from automl_kd.methods.distpro_search import PROCESS, STAGES, DistProSearch, connector_macs, make_losses
+from automl_kd.methods.process import check_style, load_process, require_pathways, weigh, weights_over
+from automl_kd.models.cost import count
+from automl_kd.models.taps import Tapped
+from automl_kd.spec import Place, Recipe, Report, TrialSpec, require
+from automl_kd.training.loop import Objective, steps_per_epoch
+
+REPLAYS = ("process", "final", "equal")
+
+
+@dataclass(frozen=True)
+class DistPro:
+    """Pathway weights that follow a searched process, searched first where none is given. Deng et al. 2022,
+    arXiv:2204.05547.
+
+    `process`: a `process.json`, of this or another pair or data set; empty searches one with `search` in (0, 1] of the
+    recipe's epochs before training, as `distpro_search` with the options of the same names. `replay`: "process" follows
+    it, "final" keeps its last weights throughout, "equal" needs none and gives every pathway the weight `kd`.
+    `style`: replaces the process's own unless empty. `clip` >= 0: pathways of a weight below it, before the factor
+    `kd`, are not evaluated. `by_place`: a process whose taps have other names fits if its pathways correspond.
+    """
+
+    taught: ClassVar[bool] = True
+    process: str = ""
+    search: float = 1 / 6
+    replay: str = "process"
+    style: str = ""
+    kd: float = 1.0
+    clip: float = 0.5
+    by_place: bool = False
+    stages: str = STAGES
+    connect: str = "lower"
+    transforms: str = "complex"
+    temperature: float = 4.0
+    order: str = "lagged"
+    interval: int = 1
+    alpha_lr: float = 0.1
+    held_out: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(self.replay in REPLAYS, f"replay must be process, final or equal, got {self.replay!r}")
+        require(0 < self.search <= 1, f"search must lie above 0 and not above 1, got {self.search}")
+        require(self.clip >= 0, f"clip must be 0 (keep all) or more, got {self.clip}")
+        if self.style:
+            check_style(self.style)
+        options = self.searching  # checks what the two methods share
+        start = float(weigh(options.style, torch.ones(len(options.pathways)), 1.0)[0])
+        require(
+            not self.searches or start >= self.clip,
+            f"clip = {self.clip:g} lies above {start:.3g}, the weight of every pathway at the start in style "
+            f"{options.style!r}; lower clip",
+        )
+
+    @property
+    def searching(self) -> DistProSearch:
+        """The search that these options describe."""
+        shared = {item.name: getattr(self, item.name) for item in fields(DistProSearch)}
+        return DistProSearch(**{**shared, "style": self.style or DistProSearch.style})
+
+    @property
+    def searches(self) -> bool:
+        return self.replay != "equal" and not self.process
+
+    def macs(self, student: int, teacher: int) -> int:
+        """With the search's share, without the connectors, whose cost trials report."""
+        before = self.search * self.searching.macs(student, teacher) if self.searches else 0
+        return round(STEP * student + teacher + before)
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        before = self.search_first(spec, place) if self.searches else {}
+        setting = set_up(spec, place)
+        teacher = load_teacher(setting)
+        pathways = self.searching.pathways
+        taps = taps_needed(pathways)
+        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as guide:
+            weights = self.weights(setting)
+            example, _ = first_look(setting, student, guide)
+            losses = make_losses(pathways, example, self.temperature)
+            objective = replayed(student, guide, losses, weights, spec.recipe)
+            cost = STEP * setting.cost.macs + guiding_macs(
+                weights, count(teacher, setting.dataset.shape).macs, losses, example
+            )
+            cost += before.get("train_macs", 0.0) / (spec.recipe.epochs * len(setting.dataset.train))
+            told = after(report, before.get("seconds", 0.0))
+            train(setting, objective, told, macs_per_image=round(cost), adapters=losses)
+
+    def search_first(self, spec: TrialSpec, place: Place) -> Mapping[str, float]:
+        """Search within this trial's folder, or continue it there; what the search reported last."""
+        epochs = max(1, round(self.search * spec.recipe.epochs))
+        warmup = round(spec.recipe.warmup_epochs * epochs / spec.recipe.epochs)
+        recipe = replace(spec.recipe, epochs=epochs, warmup_epochs=warmup)
+        last: dict[str, float] = {}
+
+        def listen(metrics: Mapping[str, float], *, epoch: int) -> None:  # noqa: ARG001 - the protocol's
+            last.update(metrics)
+
+        self.searching(replace(spec, recipe=recipe), listen, replace(place, trial=place.trial / "search"))
+        return last
+
+    def weights(self, setting: Setting) -> Float[Tensor, "steps pathways"]:
+        """At each step of the run; 0 where a pathway is not evaluated. `ConfigError` if none ever is."""
+        recipe, pathways = setting.spec.recipe, self.searching.pathways
+        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+        if self.replay == "equal":
+            return torch.full((steps, len(pathways)), self.kd, dtype=torch.float64)
+        path = Path(self.process).expanduser() if self.process else setting.place.trial / "search" / PROCESS
+        process = load_process(path)
+        require_pathways(process, pathways, by_place=self.by_place)
+        final = self.replay == "final"
+        weights = weights_over(process, steps, final=final, clip=self.clip, style=self.style, kd=self.kd)
+        if not (weights > 0).any():
+            raise ConfigError(f"no pathway of {path} ever weighs {self.clip:g} or more; lower clip")
+        return weights
+
+
+def replayed(
+    student: Tapped, teacher: Tapped, losses: PathwayLosses, weights: Float[Tensor, "steps pathways"], recipe: Recipe
+) -> Objective:
+    """Cross entropy and the pathways that count at the step, weighted. Steps are counted within each epoch."""
+    counted = [row.nonzero().flatten().tolist() for row in weights]
+    each = len(weights) // recipe.epochs
+    position = {"epoch": 0, "step": 0}
+    shares = weights.to(next(student.model.parameters()))
+
+    def objective(batch: Batch) -> Mapping[str, Tensor]:
+        if batch.epoch != position["epoch"]:
+            position.update(epoch=batch.epoch, step=(batch.epoch - 1) * each)
+        step = position["step"]
+        position["step"] += 1
+        outputs = seen(student(batch.images))
+        terms = {"ce": F.cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
+        if counted[step]:
+            with torch.no_grad():
+                taught = seen(teacher(batch.images))
+            for place in counted[step]:
+                terms[str(losses.pathways[place])] = shares[step, place] * losses(place, outputs, taught)
+        return terms
+
+    return objective
+
+
+def guiding_macs(
+    weights: Float[Tensor, "steps pathways"], teacher: int, losses: PathwayLosses, example: Example
+) -> float:
+    """Of the teacher and the connectors, for one image, averaged over the steps; where nothing counts, nothing runs."""
+    counts = (weights > 0).double()
+    connectors = torch.tensor(connector_macs(losses, example), dtype=torch.float64)
+    return float(counts.amax(dim=1).mean() * teacher + STEP * (counts.mean(dim=0) @ connectors))
+
+
+def after(report: Report, seconds: float) -> Report:
+    """Reports that count the `seconds` of the search before."""
+
+    def told(metrics: Mapping[str, float], *, epoch: int) -> None:
+        report({**metrics, "seconds": metrics["seconds"] + seconds}, epoch=epoch)
+
+    return told
