@@ -13,6 +13,7 @@ from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.lkd import LKD
 from automl_kd.methods.prokt import ProKT
 from automl_kd.methods.scratch import Scratch
+from automl_kd.methods.subgraph import Subgraph
 from automl_kd.registry import lookup
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, TrialSpec
@@ -25,6 +26,7 @@ METHODS: Mapping[str, type[Method]] = {
     "distpro": DistPro,
     "prokt": ProKT,
     "lkd": LKD,
+    "subgraph": Subgraph,
 }
 
 

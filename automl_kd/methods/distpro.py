@@ -113,8 +113,7 @@ class DistPro:
     def search_first(self, spec: TrialSpec, place: Place) -> Mapping[str, float]:
         """Search within this trial's folder, or continue it there; what the search reported last."""
         epochs = max(1, round(self.search * spec.recipe.epochs))
-        warmup = round(spec.recipe.warmup_epochs * epochs / spec.recipe.epochs)
-        recipe = replace(spec.recipe, epochs=epochs, warmup_epochs=warmup)
+        recipe = replace(spec.recipe, epochs=epochs)
         last: dict[str, float] = {}
 
         def listen(metrics: Mapping[str, float], *, epoch: int) -> None:  # noqa: ARG001 - the protocol's

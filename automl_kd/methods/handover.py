@@ -11,6 +11,7 @@ from torch import nn
 from automl_kd.errors import CheckpointError
 from automl_kd.models import build, load_space
 from automl_kd.models.checkpoint import load_weights
+from automl_kd.models.surgery import Description, build_from
 from automl_kd.results.folder import write_atomically
 from automl_kd.space import TaskShape
 from automl_kd.spec import TrialSpec
@@ -36,7 +37,11 @@ def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
         raise CheckpointError(
             f"{folder} holds no finished student ({error}); give the folder trials/<key> of a complete trial"
         ) from error
-    spec = TrialSpec.from_json(json.dumps(card["spec"]))
-    student = build(load_space(spec.space), spec.architecture, TaskShape(**card["shape"]), seed=0)
+    spec, shape = TrialSpec.from_json(json.dumps(card["spec"])), TaskShape(**card["shape"])
+    found = folder / "subgraph.json"  # where a method cut the student out of its teacher
+    if found.exists():
+        student = build_from(Description.from_json(found.read_text(encoding="utf-8")), shape)
+    else:
+        student = build(load_space(spec.space), spec.architecture, shape, seed=0)
     load_weights(student, folder / ("student_best.pt" if best else "student.pt"))
     return student.eval()

@@ -130,7 +130,7 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
     """The network to train: as described in the trial's folder, or found now and described there."""
     spec, shape = setting.spec, setting.dataset.shape
     assert spec.teacher is not None  # the teacher was loaded
-    path = setting.place.trial / "student.json"
+    path = setting.place.trial / "subgraph.json"
     if path.exists() and not options.inherit:
         return rebuilt(Description.from_json(path.read_text(encoding="utf-8")), setting)
     coupling = trace(teacher, shape)
@@ -149,7 +149,7 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
             chosen = choose(coupling, scores, scaled(budget, multiple), least, options.divisor, latency)
             description = describe(spec.teacher.model, coupling, chosen, as_numbers(scores))
             # The one to be trained is written last: where it is, all are.
-            write(description, setting, f"students/{multiple:g}" if position else "student")
+            write(description, setting, f"students/{multiple:g}" if position else "subgraph")
     description = Description.from_json(path.read_text(encoding="utf-8"))
     if not options.inherit:
         return rebuilt(description, setting)

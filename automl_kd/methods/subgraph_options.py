@@ -74,5 +74,5 @@ class SearchOptions:
             lr=self.search_lr,
             weight_decay=self.decay,
             schedule="cosine",
-            warmup_epochs=0,
+            warmup=0.0,
         )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from automl_kd.config import Budget, parse
 from automl_kd.errors import ConfigError, StopTrial, TrialError
 from automl_kd.methods import base, subgraph
+from automl_kd.methods.handover import load_student
 from automl_kd.methods.subgraph import Subgraph
 from automl_kd.methods.subgraph_budget import choose, least_widths
 from automl_kd.methods.subgraph_options import SearchOptions
@@ -179,7 +180,7 @@ def test_a_loss_without_value_ends_the_trial(tmp_path):
     torch.manual_seed(0)
     teacher = settled(residual(tiny.SHAPE), 5)
     with pytest.raises(TrialError, match="loss became nan in epoch 1; lower search_lr or rate"):
-        search(teacher, trace(teacher, tiny.SHAPE), 1, Budget(), rate=float("inf")).finish(tmp_path)
+        search(teacher, trace(teacher, tiny.SHAPE), 1, Budget(), rate=1e30).finish(tmp_path)
 
 
 # Trials.
@@ -235,7 +236,9 @@ def saved(where: Place) -> dict[str, Tensor]:
 def test_a_trial_trains_a_student_of_the_hand_made_ones_cost(tmp_path, choice):
     where = place(tmp_path)
     last = carry_out(where, Recorder(), choose=choice).seen[4]
-    description = Description.from_json((where.trial / "student.json").read_text(encoding="utf-8"))
+    description = Description.from_json((where.trial / "subgraph.json").read_text(encoding="utf-8"))
+    handed = load_student(where.trial).state_dict()
+    assert all(torch.equal(value, handed[name]) for name, value in saved(where).items())
     limit = trace(hand_made(tiny.SHAPE), tiny.SHAPE)
     allowed = limit.cost(limit.whole)
     assert (last["params"], last["macs"]) == (description.cost.params, description.cost.macs)
@@ -253,7 +256,7 @@ def test_a_trial_trains_a_student_of_the_hand_made_ones_cost(tmp_path, choice):
     assert last["train_macs"] == 96 * spent
     method = Subgraph(choose=choice, share=0.75)
     assert 4 * method.macs(int(last["macs"]), teacher) == spent
-    assert (where.trial / "student.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert (where.trial / "subgraph.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
 VARIANTS: list[dict[str, Scalar]] = [
@@ -285,7 +288,7 @@ def test_a_broken_trial_continues_to_the_same_student_bit_for_bit(tmp_path, monk
             carry_out(broken, Recorder(), **options)
         monkeypatch.setattr(Search, "step", real)
     continued = carry_out(broken, Recorder(), **options)
-    one, two = ((where.trial / "student.json").read_text(encoding="utf-8") for where in (whole, broken))
+    one, two = ((where.trial / "subgraph.json").read_text(encoding="utf-8") for where in (whole, broken))
     assert one == two
     assert all(torch.equal(value, saved(broken)[name]) for name, value in saved(whole).items())
     untimed = {"seconds", "latency_ms", "latency_iqr_ms"}
@@ -300,7 +303,7 @@ def test_one_search_leaves_students_for_several_budgets(tmp_path, monkeypatch):
     where = place(tmp_path)
     carry_out(where, Recorder(), multiples="1, 0.6,1.4", macs_limit=20_000)
     costs = []
-    for name in ("students/0.6", "student", "students/1.4"):
+    for name in ("students/0.6", "subgraph", "students/1.4"):
         record = json.loads((where.trial / f"{name}.json").read_text(encoding="utf-8"))
         costs.append(record["cost"]["macs"])
         drawn = (where.trial / f"{name}.svg").read_text(encoding="utf-8")
