@@ -180,7 +180,7 @@ def test_a_loss_without_value_ends_the_trial(tmp_path):
     torch.manual_seed(0)
     teacher = settled(residual(tiny.SHAPE), 5)
     with pytest.raises(TrialError, match="loss became nan in epoch 1; lower search_lr or rate"):
-        search(teacher, trace(teacher, tiny.SHAPE), 1, Budget(), rate=1e30).finish(tmp_path)
+        search(teacher, trace(teacher, tiny.SHAPE), 1, Budget(), search_lr=1e30).finish(tmp_path)
 
 
 # Trials.
