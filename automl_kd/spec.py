@@ -134,7 +134,7 @@ class TrialSpec:
         """
         record = distinct(self)
         if self.data.digest:
-            del record["data"]["name"]
+            record["data"].pop("name", None)
         if self.teacher is not None and self.teacher.checkpoint:
             record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest}
         text = json.dumps([VERSION, record], sort_keys=True)
