@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.perf import diswot
+from benchmarks.perf import diswot, hypergradient
 
 if __name__ == "__main__":
     diswot.main()
+    hypergradient.main()
