@@ -25,8 +25,8 @@ from automl_kd.distillers.base import (
     beside,
     both,
     example_maps,
+    halved_towards_the_first,
     in_float32,
-    total,
 )
 from automl_kd.models.taps import Outputs
 from automl_kd.spec import require
@@ -81,10 +81,9 @@ class Boundaries(nn.Module):
         )
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        last = len(self.connectors) - 1
-        stages = enumerate(zip(self.connectors, both(self.options.stages, student, teacher), strict=True))
+        maps = both(self.options.stages, student, teacher)
         losses = [
-            2.0 ** (place - last) * ab_loss(connector(one), two, self.options.margin)
-            for place, (connector, (one, two)) in stages
+            ab_loss(connector(one), two, self.options.margin)
+            for connector, (one, two) in zip(self.connectors, maps, strict=True)
         ]
-        return {"ab": SCALE * total(losses)}
+        return {"ab": SCALE * halved_towards_the_first(losses)}

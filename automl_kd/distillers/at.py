@@ -3,8 +3,8 @@
 Sergey Zagoruyko, Nikos Komodakis. Paying More Attention to Attention: Improving the Performance of Convolutional Neural
 Networks via Attention Transfer. 2016. arXiv:1612.03928. The paper prints the norm of the difference of two attention
 maps; its published code, which the benchmark's weight of 1000 belongs to, takes the mean of the squared difference over
-images and positions, and so does this. The weight belongs to images of 32x32: unit length spread over fewer positions
-makes the mean larger, so smaller images want less.
+images and positions, and so does this. The weight belongs to images of 32x32: where the same attention is spread
+over a quarter of the positions, the mean is four times as large, so images of 8x8 want a sixteenth of it.
 """
 
 from __future__ import annotations

@@ -143,6 +143,11 @@ def example_maps(loss: str, stages: str, example: Example) -> list[tuple[Tensor,
     return list(both(stages, example.student, example.teacher))
 
 
+def example_widths(loss: str, stages: str, example: Example) -> list[tuple[int, int]]:
+    """The channels of the student's and of the teacher's map at each pair of `stages`; refusals as `example_maps`."""
+    return [(one.shape[1], two.shape[1]) for one, two in example_maps(loss, stages, example)]
+
+
 def in_float32(function: Callable[P, R]) -> Callable[P, R]:
     """`function` with half-precision tensors lifted to float32 and autocast off; float64 stays.
 
@@ -177,8 +182,19 @@ def pooled_to(x: Float[Tensor, "batch channels height width"], size: tuple[int, 
     return x if tuple(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size)
 
 
+def both_same_size(stages: str, student: Outputs, teacher: Outputs) -> Iterator[tuple[Tensor, Tensor]]:
+    """The maps of `both`, the larger of each pair averaged adaptively to the smaller one's height and width."""
+    return (same_size(one, two) for one, two in both(stages, student, teacher))
+
+
 def total(terms: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
     return torch.stack(list(terms)).sum()
+
+
+def halved_towards_the_first(terms: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    """Their sum, the last with weight 1 and each other with half the weight of the next."""
+    last = len(terms) - 1
+    return total([2.0 ** (place - last) * term for place, term in enumerate(terms)])
 
 
 def beside(module: M, example: Example) -> M:

@@ -83,7 +83,7 @@ class Semantic:
     """DisWOT's semantic similarity as a loss. Dong et al. 2023, arXiv:2303.15678.
 
     `stages`: the vectors that the classifiers see. A student of another width than the teacher's has its vector
-    projected by a trained linear layer.
+    projected by a trained linear layer, which is our addition. The standard weight is a guess.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)

@@ -26,7 +26,7 @@ from automl_kd.distillers.base import (
     Terms,
     beside,
     both,
-    example_maps,
+    example_widths,
     in_float32,
     same_size,
     total,
@@ -73,7 +73,7 @@ class Factors(nn.Module):
         super().__init__()
         self.stages, self.alone = options.stages, round(options.pretrain * example.epochs)
         self.frozen_later = options.pretrain > 0
-        widths = [(one.shape[1], two.shape[1]) for one, two in example_maps("ft", options.stages, example)]
+        widths = example_widths("ft", options.stages, example)
         factors = [max(1, round(c_t * options.factor)) for _, c_t in widths]
         self.translators = nn.ModuleList(
             stack(nn.Conv2d, c_s, c_s, width, width) for (c_s, _), width in zip(widths, factors, strict=True)

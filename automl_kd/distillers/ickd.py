@@ -3,7 +3,7 @@
 Li Liu, Qingle Huang, Sihao Lin, Hongwei Xie, Bing Wang, Xiaojun Chang, Xiaodan Liang. Exploring Inter-Channel
 Correlation for Diversity-Preserved Knowledge Distillation. 2021. arXiv:2202.03680. As in ports of its code, rows of the
 correlation matrices have unit length and the sum is divided by images and channels. The CIFAR-100 benchmark gives no
-weight for it; the 2.5 here is a starting point.
+weight for it; the 2.5 here is a guess.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.distillers.adapters import projection
-from automl_kd.distillers.base import Example, Standard, Taps, Terms, beside, both, example_maps, in_float32, total
+from automl_kd.distillers.base import Example, Standard, Taps, Terms, beside, both, example_widths, in_float32, total
 from automl_kd.models.taps import Outputs
 
 
@@ -41,7 +41,8 @@ def correlations(features: Float[Tensor, "batch channels height width"]) -> Floa
 class ICKD:
     """Squared difference of channel correlations. Liu et al. 2021, arXiv:2202.03680.
 
-    `stages`: pairs of taps to compare; the student's map is projected to the teacher's width.
+    `stages`: pairs of taps to compare; the student's map is projected to the teacher's width. The standard weight is a
+    guess.
     """
 
     standard: ClassVar[Standard] = Standard(weight=2.5)
@@ -59,9 +60,7 @@ class Correlation(nn.Module):
     def __init__(self, stages: str, example: Example) -> None:
         super().__init__()
         self.stages = stages
-        self.projections = nn.ModuleList(
-            projection(one.shape[1], two.shape[1]) for one, two in example_maps("ickd", stages, example)
-        )
+        self.projections = nn.ModuleList(projection(*widths) for widths in example_widths("ickd", stages, example))
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
         pairs = zip(both(self.stages, student, teacher), self.projections, strict=True)

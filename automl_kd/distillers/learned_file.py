@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -110,6 +110,21 @@ def read(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"the learned loss {path} cannot be read ({type(error).__name__}); learn it again"
         ) from error
-    if not isinstance(record, dict) or not {"version", "layout", "temperature", "phi", "course"} <= record.keys():
+    if not is_learned(record):
         raise CheckpointError(f"{path} is not a learned loss; give the path of a learned_loss.pt that lkd has written")
     return record
+
+
+def is_learned(record: object) -> TypeGuard[dict[str, Any]]:
+    """Whether this has the parts of a learned loss, each of its kind; another version may have others."""
+    if not isinstance(record, dict) or not {"version", "phi"} <= record.keys():
+        return False
+    if record["version"] != VERSION:
+        return True
+    layout, tables = record.get("layout"), [record.get("phi"), record.get("course")]
+    return (
+        isinstance(record.get("temperature"), int | float)
+        and isinstance(layout, dict)
+        and bool(layout)
+        and all(isinstance(one, dict) and all(isinstance(value, Tensor) for value in one.values()) for one in tables)
+    )

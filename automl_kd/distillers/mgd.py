@@ -22,10 +22,9 @@ from automl_kd.distillers.base import (
     Taps,
     Terms,
     beside,
-    both,
-    example_maps,
+    both_same_size,
+    example_widths,
     in_float32,
-    same_size,
     total,
 )
 from automl_kd.distillers.draws import Draws
@@ -68,15 +67,13 @@ class Generation(nn.Module):
     def __init__(self, options: MGD, example: Example) -> None:
         super().__init__()
         self.options, self.draws = options, Draws(derive(example.seed, "mgd"))
-        widths = [(one.shape[1], two.shape[1]) for one, two in example_maps("mgd", options.stages, example)]
+        widths = example_widths("mgd", options.stages, example)
         self.aligners = nn.ModuleList(nn.Conv2d(c_s, c_t, 1) if c_s != c_t else nn.Identity() for c_s, c_t in widths)
         self.generators = nn.ModuleList(generator(c_t) for _, c_t in widths)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        losses = []
-        stages = zip(both(self.options.stages, student, teacher), self.aligners, self.generators, strict=True)
-        for maps, align, generate in stages:
-            one, two = same_size(*maps)
+        maps, losses = both_same_size(self.options.stages, student, teacher), []
+        for (one, two), align, generate in zip(maps, self.aligners, self.generators, strict=True):
             aligned = align(one)
             losses.append(mgd_loss(generate(aligned * self.mask(aligned)), two))
         return {"mgd": total(losses)}

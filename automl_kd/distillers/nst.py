@@ -2,7 +2,8 @@
 
 Zehao Huang, Naiyan Wang. Like What You Like: Knowledge Distill via Neuron Selectivity Transfer. 2017. arXiv:1707.01219,
 with the polynomial kernel (a.b)^2. Channels are samples, compared within each image, so widths need not agree. The
-teacher's own term is a constant; it is kept so that equal networks have no loss.
+teacher's own term is a constant; it is kept so that equal networks have no loss. The weight of 50
+is the CIFAR-100 benchmark's.
 """
 
 from __future__ import annotations

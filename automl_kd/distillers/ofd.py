@@ -24,11 +24,10 @@ from automl_kd.distillers.base import (
     Taps,
     Terms,
     beside,
-    both,
+    both_same_size,
     example_maps,
+    halved_towards_the_first,
     in_float32,
-    same_size,
-    total,
 )
 from automl_kd.models.taps import Outputs
 
@@ -83,9 +82,8 @@ class PartialDistance(nn.Module):
             self.register_buffer(f"margin{place}", negative_means(two))
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        last, losses = len(self.connectors) - 1, []
-        stages = zip(self.connectors, both(self.stages, student, teacher), strict=True)
-        for place, (connector, maps) in enumerate(stages):
-            one, two = same_size(*maps)
-            losses.append(2.0 ** (place - last) * ofd_loss(connector(one), two, self.get_buffer(f"margin{place}")))
-        return {"ofd": total(losses)}
+        maps = enumerate(zip(self.connectors, both_same_size(self.stages, student, teacher), strict=True))
+        losses = [
+            ofd_loss(connector(one), two, self.get_buffer(f"margin{place}")) for place, (connector, (one, two)) in maps
+        ]
+        return {"ofd": halved_towards_the_first(losses)}

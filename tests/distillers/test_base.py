@@ -7,9 +7,19 @@ import torch
 from torch import nn
 
 from automl_kd.distillers.adapters import projection, resizing
-from automl_kd.distillers.base import Taps, beside, in_float32, read_stages, same_size
+from automl_kd.distillers.base import (
+    Taps,
+    beside,
+    both_same_size,
+    example_widths,
+    halved_towards_the_first,
+    in_float32,
+    read_stages,
+    same_size,
+)
 from automl_kd.distillers.draws import Draws
 from automl_kd.errors import ConfigError
+from automl_kd.models.taps import Outputs
 from tests.distillers.outputs import example, outputs
 
 
@@ -34,6 +44,28 @@ def test_the_larger_map_is_averaged_to_the_smaller_in_each_direction():
     assert small.tolist() == [[[[0.5, 2.5], [4.5, 6.5]]]]
     assert other.shape == (1, 3, 2, 2)
     assert same_size(one, one)[0] is one
+
+
+def test_both_maps_of_a_pair_come_in_the_smaller_ones_size():
+    student, teacher = Outputs(torch.zeros(1, 3), {"a": torch.ones(1, 2, 4, 4)}), outputs(1, count=1)
+    ((one, two),) = both_same_size("a:stage2", student, teacher)
+    assert one.shape == (1, 2, 4, 4)
+    torch.testing.assert_close(two, teacher.features["stage2"])
+    ((one, two),) = both_same_size("a:stage3", student, teacher)
+    assert one.tolist() == torch.ones(1, 2, 2, 2).tolist()
+    assert two.shape == (1, 16, 2, 2)
+
+
+def test_each_stage_weighs_half_of_the_next():
+    # 4 / 4 + 6 / 2 + 5
+    assert halved_towards_the_first([torch.tensor(4.0), torch.tensor(6.0), torch.tensor(5.0)]) == 9.0
+
+
+def test_widths_are_those_of_the_maps_and_vectors_are_refused():
+    found = example(outputs(0), outputs(1, width=8))
+    assert example_widths("some", "stage1+stage2:stage3", found) == [(4, 8), (8, 32)]
+    with pytest.raises(ConfigError, match=r"some compares maps .* tap 'pooled' of the student gives"):
+        example_widths("some", "pooled", found)
 
 
 def test_half_precision_is_lifted_and_double_stays():

@@ -13,6 +13,7 @@ from automl_kd.distillers.reviewkd import Fusion, ReviewKD
 from automl_kd.distillers.semckd import SemCKD, semckd_loss
 from automl_kd.distillers.srrl import SRRL, srrl_losses
 from automl_kd.errors import ConfigError
+from automl_kd.models.taps import Outputs
 from tests.distillers.outputs import IMAGES, batch, example, outputs
 
 
@@ -177,6 +178,41 @@ def test_attention_is_a_distribution_over_the_teachers_stages_also_in_a_smaller_
         attention = made.attention(*maps)
         assert attention.shape == (count, 3, 3)
         torch.testing.assert_close(attention.sum(dim=2), torch.ones(count, 3))
+
+
+@pytest.mark.parametrize(("stages", "expected"), [("stage1+stage2+stage3", 28.3), ("stage1", 254.6)])
+def test_the_curvature_at_the_standard_weight_is_as_told(stages, expected):
+    # 400 x 2 / (pi n^2) for n stages: the largest eigenvalue of the Hessian in a regressor's last layer.
+    generator = torch.Generator().manual_seed(0)
+
+    def seen(width: int) -> Outputs:
+        maps = {f"stage{i}": torch.randn(32, width, 8, 8, generator=generator, dtype=torch.float64) for i in (1, 2, 3)}
+        return Outputs(torch.zeros(32, 3, dtype=torch.float64), maps)
+
+    student, teacher = seen(16), seen(32)
+    torch.manual_seed(0)
+    made = SemCKD(stages=stages).make(example(student, teacher))
+    weight = made.get_submodule("regressors.0.6").get_parameter("weight")
+    loss = SemCKD.standard.weight * made(student, teacher, batch(32))["semckd"]
+    (slope,) = torch.autograd.grad(loss, weight, create_graph=True)
+    direction, curvature = torch.randn(weight.shape, generator=generator, dtype=torch.float64), torch.zeros(())
+    for _ in range(20):  # power iteration
+        direction = direction / direction.norm()
+        (product,) = torch.autograd.grad(slope, weight, direction, retain_graph=True)
+        direction, curvature = product, (product * direction).sum()
+    assert curvature.item() == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize(("nesterov", "limit"), [(True, 27.1), (False, 76.0)])
+def test_momentum_is_stable_up_to_the_curvature_that_is_told(nesterov, limit):
+    # (2 + 2 m) / rate for plain momentum m, that over 1 + 2 m for Nesterov's, at m = 0.9 and a rate of 0.05
+    for share, grows in ((0.97, False), (1.03, True)):
+        x = torch.ones((), dtype=torch.float64, requires_grad=True)
+        optimiser = torch.optim.SGD([x], lr=0.05, momentum=0.9, nesterov=nesterov)
+        for _ in range(1000):
+            x.grad = share * limit * x.detach()  # of share * limit * x^2 / 2
+            optimiser.step()
+        assert (x.abs() > 1).item() == grows
 
 
 def test_a_larger_batch_than_promised_is_refused():

@@ -54,6 +54,15 @@ def test_attention_sees_no_scale():
     torch.testing.assert_close(at_loss(student, teacher, 2.0), at_loss(3 * student, teacher / 7, 2.0))
 
 
+@pytest.mark.parametrize("times", [2, 4])
+def test_the_same_attention_over_more_positions_is_a_smaller_loss(times):
+    # Each pixel repeated n x n times: entries of unit vectors fall to 1/n, the mean of their squared differences to
+    # 1/n^2. So a weight for images of 32x32 (n = 4 beside 8x8) is 16 times too large for images of 8x8.
+    student, teacher = outputs(0).features["stage1"], outputs(1).features["stage1"]
+    one, two = (x.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3) for x in (student, teacher))
+    torch.testing.assert_close(at_loss(one, two, 2.0), at_loss(student, teacher, 2.0) / times**2)
+
+
 def test_stages_are_summed():
     student, teacher = outputs(0), outputs(1)
     both = AT(stages="stage1+stage2:stage3")(student, teacher, batch())["at"]
