@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.perf import diswot, hypergradient
+from benchmarks.perf import distpro, diswot, hypergradient, lkd_prokt, loop
 
 if __name__ == "__main__":
     diswot.main()
     hypergradient.main()
+    distpro.main()
+    lkd_prokt.main()
+    loop.main()

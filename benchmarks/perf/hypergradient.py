@@ -5,15 +5,14 @@ activation (student tap at least as deep as the teacher's), each with three conv
 loss: the setting of DistPro (Deng et al. 2022, arXiv:2204.05547). Every variant trains networks of its own on the
 same batches, in turn, on one thread; ratios are of process time within a round. Before timing, all variants answer once
 from the same weights in float64 and are compared with double backward. Run it from the project's root:
-`python benchmarks/perf/hypergradient.py`.
+`python -m benchmarks.perf.hypergradient`.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +30,7 @@ from automl_kd.distillers.hcl import hcl
 from automl_kd.models import build_model
 from automl_kd.models.taps import Tapped
 from automl_kd.space import TaskShape
+from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 
 SHAPE = TaskShape(channels=3, height=32, width=32, classes=100)
 TAPS = ("stem", "stage1.pre", "stage2.pre", "stage3.pre")
@@ -144,8 +144,9 @@ def ahead(member: HyperGradient) -> Callable[[Training], Tensor]:
     return with_hypergradient
 
 
+PLAIN = "plain step"
 VARIANTS: Mapping[str, Callable[[Training], Tensor]] = {
-    "plain step": plain,
+    PLAIN: plain,
     "backbone JVP, lagged": lagged(forward_mode),
     "one-sided taps, lagged": lagged(OneSidedDifference(1e-2)),
     "backbone JVP, virtual step": ahead(BackboneJVP()),
@@ -178,20 +179,15 @@ def main() -> None:
     torch.set_num_threads(1)
     check()
     trainings = {name: Training(arguments.batch, torch.float32) for name in VARIANTS}
-    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    for number in range(arguments.rounds + 1):
-        for name, variant in VARIANTS.items():
-            begun = time.process_time()
-            variant(trainings[name])
-            if number:  # the first round warms up
-                seconds[name].append(time.process_time() - begun)
+    turns = {name: partial(step_of_variant, variant, trainings[name]) for name, variant in VARIANTS.items()}
+    spent = alternate(turns, rounds=arguments.rounds)
     print(f"process time over that of a plain step in the same round, batch {arguments.batch}:")
-    for name, spent in seconds.items():
-        ratios = sorted(a / b for a, b in zip(spent, seconds["plain step"], strict=True))
-        milliseconds = statistics.median(spent) * 1e3
-        print(
-            f"{name:34} {statistics.median(ratios):5.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), {milliseconds:.0f} ms"
-        )
+    print(markdown(spent, [Comparison(name, PLAIN) for name in VARIANTS if name != PLAIN]))
+    print(milliseconds(spent))
+
+
+def step_of_variant(variant: Callable[[Training], Tensor], training: Training, _number: int) -> Tensor:
+    return variant(training)
 
 
 if __name__ == "__main__":
