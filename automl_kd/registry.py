@@ -11,6 +11,9 @@ from automl_kd.errors import UnknownNameError
 
 T = TypeVar("T")
 
+SLUG = "[a-z0-9][a-z0-9-]{0,49}"
+"""What a name looks like that also names files and stands in tables."""
+
 
 def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     """The entry called `name`, or what `module:attribute` refers to.

@@ -12,6 +12,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from automl_kd.pinned import by_content
 from automl_kd.space import Architecture, Scalar
 
 VERSION = 1
@@ -130,14 +131,14 @@ class TrialSpec:
 
         Fields that equal their default are left out, so a new field with a default renames no old trial. Where a
         teacher's weights come from a file, its digest counts, not its path or a recipe that was not followed; likewise
-        the digest of the data, once it is known.
+        the digest of the data, once it is known, and what any pinned file holds.
         """
         record = distinct(self)
         if self.data.digest:
             record["data"].pop("name", None)
         if self.teacher is not None and self.teacher.checkpoint:
             record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest}
-        text = json.dumps([VERSION, record], sort_keys=True)
+        text = json.dumps([VERSION, placeless(record)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
@@ -174,6 +175,13 @@ def distinct(record: Any) -> Any:
         for item in fields(record)
         if getattr(record, item.name) != default_of(item)
     }
+
+
+def placeless(record: Any) -> Any:
+    """Nested plain values without the paths of the files that they pin."""
+    if isinstance(record, Mapping):
+        return {name: placeless(value) for name, value in record.items()}
+    return by_content(record) if isinstance(record, str) else record
 
 
 def default_of(item: Any) -> Any:

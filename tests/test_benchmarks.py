@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from automl_kd.config import load
-from automl_kd.methods import make_method
+from automl_kd.experiment.proposals import combine
+from automl_kd.methods.knobs import methods_of, settle, settle_contest, settle_options
 from automl_kd.models import MODELS, load_space
 from automl_kd.proxies import expand
 from automl_kd.search import Objective, make_proposer
@@ -22,16 +23,19 @@ def test_an_experiment_names_what_exists(path):
     experiment = load(path)
     assert experiment.name == path.stem
     space = load_space(experiment.space)
-    make_method(experiment.method, experiment.options)
+    methods = methods_of(experiment.vary, experiment.method)
+    settle(experiment.vary, methods, settle_options(methods, experiment.options))
+    searched = combine(space, experiment)
     assert experiment.teacher.model in MODELS
-    assert expand(experiment.search.screen)
+    assert settle_contest(experiment.contest) == experiment.contest
+    assert expand(experiment.search.screen) or experiment.contest.contenders
     check(space, Architecture.of(experiment.finalists.baseline or space.default))
     settings = experiment.search
     objectives = [Objective.parse(text) for text in settings.objectives]
     proposer = make_proposer(
-        settings.proposer, space, objectives=objectives, seed=experiment.seed, options=settings.options
+        settings.proposer, searched, objectives=objectives, seed=experiment.seed, options=settings.options
     )
-    check(space, proposer.ask(0))
+    check(searched, proposer.ask(0))
 
 
 def test_the_quickstart_does_what_the_readme_says():

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from automl_kd.cli import app
 from automl_kd.config import loads
+from automl_kd.distillers.base import Loss, Taps
+from automl_kd.distillers.mix import read_mix
+from automl_kd.errors import StopTrial
+from automl_kd.methods import carry_out
+from automl_kd.methods.knobs import methods_of, settle, settle_contest
 from automl_kd.models import build
+from automl_kd.models.taps import Outputs
 from automl_kd.proxies.base import Entry, make_probe
 from automl_kd.proxies.score import score
 from automl_kd.space import SearchSpace, TaskShape, sample
+from tests import tiny
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -24,8 +35,12 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_experiment_is_read():
-    (text,) = blocks("toml")
+    text, vary, ways = blocks("toml")
     assert loads(text).name == "mine"
+    searched = loads(text + vary).vary
+    settle(searched, methods_of(searched, "kd"), {})
+    contest = loads(ways).contest
+    assert settle_contest(contest) == contest
 
 
 def test_the_space_and_the_proxy_of_the_recipes_work():
@@ -43,6 +58,49 @@ def test_the_space_and_the_proxy_of_the_recipes_work():
     assert entry.proxy(student, probe) == architecture.as_dict()["depth"]
     (scored,) = score(space, [architecture], ["params"], [probe], seed=0)
     assert not scored.error
+
+
+@pytest.fixture
+def recipes(tmp_path, monkeypatch):
+    """The loss and the method of the recipes, in the modules that the README calls them by."""
+    for module, content in (("my_losses", "class MeanMap"), ("my_methods", "class FadingKD")):
+        (block,) = (one for one in blocks("python") if content in one)
+        (tmp_path / f"{module}.py").write_text(block, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_the_loss_of_the_recipe_trains_alone_and_in_the_sum_that_is_shown(tmp_path, recipes):
+    (shown,) = re.findall(r'losses = "([^"]*my_losses[^"]*)"', README)
+    assert isinstance(shown_loss := read_mix(shown).parts[2].loss, Loss)
+    assert shown_loss.taps == Taps(("stage2",), ("stage2",))
+    losses = []
+    for weight in (0.0, 1.0):
+        spec = tiny.taught(tmp_path, "distil", options={"losses": f"my_losses:MeanMap={weight}, ce=1"})
+        recorder = tiny.Recorder()
+        carry_out(spec, recorder, tiny.place(tmp_path, spec))
+        losses.append(recorder.seen[1]["train_loss"])
+    assert losses[0] < losses[1]
+
+
+def test_the_loss_of_the_recipe_by_hand(recipes):
+    # channel means 2 and (5 + 3) / 2 = 4: their difference squared
+    student, teacher = torch.full((1, 1, 2, 2), 2.0), torch.tensor([5.0, 3.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+    outputs = [Outputs(torch.zeros(1, 3), {"pre_pool": maps}) for maps in (student, teacher)]
+    loss = importlib.import_module("my_losses").MeanMap()
+    assert loss(*outputs, None)["mean_map"] == 4.0
+
+
+def test_the_method_of_the_recipe_trains_and_continues(tmp_path, recipes):
+    spec = tiny.taught(tmp_path, "my_methods:FadingKD")
+    whole, broken = tiny.Recorder(), tiny.Recorder(stop=1)
+    carry_out(spec, whole, dataclasses.replace(tiny.place(tmp_path, spec), trial=tmp_path / "whole"))
+    with pytest.raises(StopTrial):
+        carry_out(spec, broken, tiny.place(tmp_path, spec))
+    carry_out(spec, again := tiny.Recorder(), tiny.place(tmp_path, spec))
+    assert [one["train_loss"] for one in again.seen.values()] == [one["train_loss"] for one in whole.seen.values()]
+    # 88 images; width 4: 36 weights at 64 places, 4 x 3 of the classifier; the teacher's width is 16
+    assert whole.seen[3]["train_macs"] == 3 * 88 * (3 * (64 * 36 + 12) + 64 * 144 + 48)
 
 
 def test_every_command_exists():

@@ -85,7 +85,9 @@ def search(
 
 @app.command()
 def distill(
-    student: Annotated[str, typer.Option(help="A model of the zoo, torchvision:NAME or module:function.")],
+    student: Annotated[
+        str, typer.Option(help="A model of the zoo, torchvision:NAME, subgraph:FILE or module:function.")
+    ],
     teacher: Annotated[str, typer.Option(help="Likewise.")] = "resnet56",
     checkpoint: Annotated[str, typer.Option(help="File with the teacher's weights; without one it is trained.")] = "",
     data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",

@@ -79,6 +79,7 @@ def models() -> Lines:
         spent = cost.count(network, shape)
         yield name, f"{count(spent.params)} parameters, {count(spent.macs)} multiply-adds on CIFAR-10"
     yield "torchvision:NAME", "any classification model of torchvision"
+    yield "subgraph:FILE", "a student that method subgraph found, from its subgraph.json, with new weights"
     yield "module:function", "a function of your own from a TaskShape to a network"
 
 

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from automl_kd.errors import ResultError
-from automl_kd.results import truth_table, units
+from automl_kd.results import contest_table, contest_words, truth_table, units
+from automl_kd.results.contest import Contest, contest_of
 from automl_kd.results.folder import of_this_comparison, require_writable, write_atomically
-from automl_kd.results.leaderboard import failures, leaderboard, to_markdown, to_sheet
+from automl_kd.results.leaderboard import failures, leaderboard, made_by, to_markdown, to_sheet
 from automl_kd.results.page import RUNS, write_page
 from automl_kd.results.scores import read_scores
 from automl_kd.results.sheet import Sheet
@@ -22,6 +23,8 @@ from automl_kd.results.verdict import verdict
 
 LEADING = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
 TRUTH = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
+METHODS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
+EFFORT = ("method", "epochs", "tried", "cost of choosing", "failed", "options")
 """Columns that fit a terminal; the files have them all."""
 
 ROWS = 20
@@ -29,8 +32,9 @@ ROWS = 20
 
 
 def report(console: Console, paths: Sequence[Path], target: Path, command: str) -> bool:
-    """Print what `paths` hold and write it to the folder `target`; whether every experiment has a verdict.
+    """Print what `paths` hold and write it to the folder `target`; whether every experiment has come to its end.
 
+    That is a verdict, or for a comparison of methods a complete final of every contender.
     What cannot be read or written is a `ResultError`, before the first line is printed.
     """
     found = {folder.resolve(): folder for path in paths for folder in experiment_folders(path)}
@@ -38,10 +42,31 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
     if empty := next((folder for folder in rows if rows[folder].empty), None):
         raise ResultError(f"{empty} holds an experiment without any finished trial; wait for the first one")
     written = write_reports(rows, target, command)
-    complete = [print_report(console, folder.name, ours, read_scores(folder)) for folder, ours in rows.items()]
+    complete = [print_experiment(console, folder, ours) for folder, ours in rows.items()]
     for path in written:
         console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)
     return all(complete)
+
+
+def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool:
+    """What one experiment came to; whether it has come to its end."""
+    compared = contest_of(folder, rows)
+    if compared is None:
+        return print_report(console, folder.name, rows, read_scores(folder))
+    return print_contest(console, folder.name, rows, compared)
+
+
+def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Contest) -> bool:
+    """The table of a comparison of methods, its failures and what it says; whether every contender took part."""
+    print_sheet(console, f"{name}: methods compared", contest_table.result_sheet(compared), METHODS)
+    print_sheet(console, "what they took", contest_table.effort_sheet(compared), EFFORT)
+    for line in failures(rows):
+        console.print(line, highlight=False, markup=False)
+    for line in contest_words.sentences(compared):
+        console.print(line, style="bold", highlight=False, markup=False)
+    for line in (*contest_words.reading(compared), contest_table.cost_note(compared)):
+        console.print(line, highlight=False, markup=False)
+    return not compared.missing
 
 
 def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.DataFrame) -> bool:
@@ -74,16 +99,21 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
     if target.suffix and not target.is_dir():
         raise ResultError(f"--out got {target}, which looks like a file; name a folder for the two files")
     require_writable(target)
-    boards = to_markdown(leaderboard(pd.concat(rows.values(), ignore_index=True)), command)
-    text = "\n".join([boards, *(judgement(folder, ours) for folder, ours in rows.items())])
+    compared = {folder: contest_of(folder, ours) for folder, ours in rows.items()}
+    searches = [ours for folder, ours in rows.items() if compared[folder] is None]
+    ranked = leaderboard(pd.concat(searches, ignore_index=True)) if searches else None
+    parts = [f"{made_by(command)}\n" if ranked is None else to_markdown(ranked, command)]
+    parts += [judgement(folder, ours, compared[folder]) for folder, ours in rows.items()]
     page = write_page(list(rows), target / "leaderboard.html", command)
-    write_atomically(target / "leaderboard.md", text)
+    write_atomically(target / "leaderboard.md", "\n".join(parts))
     return [page, target / "leaderboard.md"]
 
 
-def judgement(folder: Path, rows: pd.DataFrame) -> str:
-    """The verdict on one experiment and its failed trials, as Markdown."""
+def judgement(folder: Path, rows: pd.DataFrame, compared: Contest | None) -> str:
+    """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
     lost = "".join(f"- {line}\n" for line in failures(rows))
+    if compared is not None:
+        return contest_table.to_markdown(compared) + (f"\n{lost}" if lost else "")
     return truth_table.to_markdown(verdict(rows, scores=read_scores(folder))) + lost
 
 

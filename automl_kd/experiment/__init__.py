@@ -7,6 +7,7 @@ from typing import Any
 
 from automl_kd.cluster.session import concurrency, session
 from automl_kd.config import Experiment, parse, to_record
+from automl_kd.experiment.contest import contend
 from automl_kd.experiment.finals import compare
 from automl_kd.experiment.lab import Lab, Roots, open_lab
 from automl_kd.experiment.search import search
@@ -18,8 +19,9 @@ __all__ = ["Lab", "Roots", "run"]
 
 
 def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "") -> Lab:
-    """Teacher, search, finalists; results in `roots.results / experiment.name`. Called again, it continues.
+    """Teacher, search and finalists, or a comparison of methods; called again, it continues.
 
+    Results go to `roots.results / experiment.name`.
     `address`: a Ray cluster to join; without it (and without RAY_ADDRESS) a private Ray on this machine.
     Raises an `AutoMLKDError` for what cannot be carried out, before anything is written, and `KeyboardInterrupt` if
     the user stops it: what has ended is on record.
@@ -33,9 +35,12 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
         with lock(lab.folder):
             open_folder(lab.folder, record, upgrade)
             train_teacher(lab)
-            if lab.space.parameters:
-                search(lab)
-            compare(lab)
+            if lab.experiment.contest.contenders:
+                contend(lab)
+            else:
+                if lab.searched.parameters:
+                    search(lab)
+                compare(lab)
             lab.table.fold()
     return lab
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from statistics import fmean
+from typing import NamedTuple
 
 import pandas as pd
 
 from automl_kd.config import SEEDS
 from automl_kd.experiment.lab import Lab
+from automl_kd.experiment.proposals import Key, Proposal
+from automl_kd.experiment.quotes import quoted
 from automl_kd.experiment.search import search_spec
 from automl_kd.experiment.trials import Entrant, carry_out_all
-from automl_kd.methods import make_method
+from automl_kd.methods.knobs import methods_of, own
 from automl_kd.results.folder import write_finals
 from automl_kd.results.row import FinalRole
 from automl_kd.space import Architecture
@@ -21,21 +25,40 @@ from automl_kd.spec import TrialSpec
 CHOICE_SEEDS = SEEDS
 """Added to a final seed for the choice among finalists: what is reported is not what was chosen by."""
 
+ROUNDING = 1e-9
+"""Epochs by which a quotient may exceed a whole number for no other reason than that it was computed in floats."""
 
-def shortlist(rows: pd.DataFrame, count: int) -> list[Architecture]:
+
+class Training(NamedTuple):
+    """What stands in one line of the truth table, and for how long it is trained."""
+
+    role: FinalRole
+    proposal: Proposal
+    epochs: int
+
+
+def shortlist(rows: pd.DataFrame, count: int) -> list[Proposal]:
     """The best `count` complete search trials by the validation accuracy of their last epoch; the smaller of equals."""
     complete = rows[(rows["run"] == "search") & (rows["status"] == "complete")]
     best = complete.sort_values(["val_accuracy", "params", "key"], ascending=[False, True, True])
-    return [Architecture.of(json.loads(text)) for text in best["values_json"].head(count)]
+    return [proposal_of(*one) for one in zip(*(best[name].head(count) for name in HELD), strict=True)]
 
 
-def choose(lab: Lab) -> Architecture | None:
-    """The found student: of the shortlist, trained again, the best mean on validation. None if the list is empty."""
+HELD = ("values_json", "method", "options_json")
+"""The columns that say what a row's trial tried."""
+
+
+def proposal_of(values: str, method: str, options: str) -> Proposal:
+    return Proposal(Architecture.of(json.loads(values)), method, json.loads(options))
+
+
+def choose(lab: Lab) -> Proposal | None:
+    """The found one: of the shortlist, trained again, the best mean on validation. None if the list is empty."""
     candidates = shortlist(lab.table.read(), lab.experiment.finalists.count)
     if len(candidates) < 2:
         return candidates[0] if candidates else None
     specs = [
-        final_spec(lab, one, one, lab.experiment.method, CHOICE_SEEDS + seed)
+        final_spec(lab, one, full_length(lab), CHOICE_SEEDS + seed)
         for one in candidates
         for seed in lab.experiment.finalists.seeds
     ]
@@ -43,70 +66,95 @@ def choose(lab: Lab) -> Architecture | None:
     carry_out_all(lab, [Entrant("choice", spec) for spec in specs], as_run="choice", title=title)
     rows = lab.table.read()
     means = mean_validation(rows[rows["key"].isin([spec.key for spec in specs])])
-    return max(candidates, key=lambda one: (means.get(one.key, -1.0), -lab.cost(one).params))
+    return max(candidates, key=lambda one: (means.get(one.key, -1.0), -lab.cost(one.architecture).params))
 
 
-def mean_validation(rows: pd.DataFrame) -> dict[str, float]:
-    """Mean validation accuracy of the complete trials of run "choice", by architecture."""
-    ours = rows[(rows["run"] == "choice") & (rows["status"] == "complete")]
-    return {str(key): float(mean) for key, mean in ours.groupby("architecture")["val_accuracy"].mean().items()}
+def mean_validation(rows: pd.DataFrame) -> dict[Key, float]:
+    """Mean validation accuracy of the complete trials of run "choice", by the keys of proposals."""
+    ours = rows[(rows["run"] == "choice") & (rows["status"] == "complete") & rows["val_accuracy"].notna()]
+    found: dict[Key, list[float]] = {}
+    for key, accuracy in zip(keys_of(ours), ours["val_accuracy"], strict=True):
+        found.setdefault(key, []).append(float(accuracy))
+    return {key: fmean(accuracies) for key, accuracies in found.items()}
 
 
-def entrants(lab: Lab, found: Architecture) -> list[Entrant]:
+def keys_of(rows: pd.DataFrame) -> list[Key]:
+    """The key of the proposal that each row's trial tried."""
+    columns = (rows[name].astype(str) for name in ("architecture", "method", "options_json"))
+    return list(zip(*columns, strict=True))
+
+
+def entrants(lab: Lab, found: Proposal) -> list[Entrant]:
     """Four roles, each with every seed: found and default student, each by its baseline training."""
-    default, method = lab.baseline, lab.experiment.method
-    line_up: list[tuple[FinalRole, Architecture, str]] = [
-        ("default-scratch", default, "scratch"),
-        ("default-kd", default, "kd"),
-        ("found-scratch", found, "scratch"),
-        ("found-method", found, method),
-    ]
     return [
-        Entrant(role, final_spec(lab, found, architecture, name, seed))
-        for role, architecture, name in line_up
+        Entrant(role, final_spec(lab, proposal, epochs, seed))
+        for role, proposal, epochs in line_up(lab, found)
         for seed in lab.experiment.finalists.seeds
     ]
 
 
-def final_spec(lab: Lab, found: Architecture, architecture: Architecture, method: str, seed: int) -> TrialSpec:
-    """A finalist's trial, as long as the compute of the found student's training allows.
-
-    Plain KD keeps the experiment's options if that is its method, and has its defaults otherwise.
-    """
-    experiment = lab.experiment
-    spec = search_spec(lab, architecture)
-    taught = make_method(method, {}).taught
-    recipe = dataclasses.replace(experiment.recipe, epochs=equal_epochs(lab, found, architecture, method))
-    return dataclasses.replace(
-        spec,
-        method=method,
-        options=experiment.options if method == experiment.method else {},
-        teacher=experiment.teacher if taught else None,
-        recipe=recipe,
-        seed=seed,
-    )
+def line_up(lab: Lab, found: Proposal) -> list[Training]:
+    """What is compared. Plain KD keeps the experiment's options if it is a method of it, else it has its defaults."""
+    experiment, default = lab.experiment, lab.baseline
+    plain = own("kd", experiment.options) if "kd" in methods_of(experiment.vary, experiment.method) else {}
+    budget = full_length(lab) * price(lab, found)
+    baselines: list[tuple[FinalRole, Proposal]] = [
+        ("default-scratch", Proposal(default, "scratch")),
+        ("default-kd", Proposal(default, "kd", plain)),
+        ("found-scratch", Proposal(found.architecture, "scratch")),
+    ]
+    trainings = [Training(role, one, equal_epochs(lab, budget, one)) for role, one in baselines]
+    return [*trainings, Training("found-method", found, full_length(lab))]
 
 
-def equal_epochs(lab: Lab, found: Architecture, architecture: Architecture, method: str) -> int:
-    """Epochs of `method` on `architecture` that cost the multiply-adds of the found student's training.
+def final_spec(lab: Lab, proposal: Proposal, epochs: int, seed: int) -> TrialSpec:
+    spec = search_spec(lab, proposal)
+    return dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, epochs=epochs), seed=seed)
+
+
+def full_length(lab: Lab) -> int:
+    """Epochs of the found student's training."""
+    return lab.experiment.finalists.epochs or lab.experiment.recipe.epochs
+
+
+def equal_epochs(lab: Lab, budget: float, proposal: Proposal) -> int:
+    """Epochs that cost `budget` multiply-adds by the method's own account.
 
     Rounded up to whole epochs: a baseline never has less.
     """
-    whole = lab.experiment.finalists.epochs or lab.experiment.recipe.epochs
-    budget = whole * lab.method.macs(lab.cost(found).macs, lab.teacher_macs)
-    each = make_method(method, {}).macs(lab.cost(architecture).macs, lab.teacher_macs)
-    return math.ceil(budget / each)
+    return max(1, math.ceil(budget / price_by_formula(lab, proposal) - ROUNDING))
+
+
+def price(lab: Lab, found: Proposal) -> float:
+    """Multiply-adds of one epoch, as the complete trials of the search and the choice report them, on average.
+
+    They count the losses' own layers and what a method does before it trains, which its formula does not know. Without
+    such trials one is asked what it would cost.
+    """
+    rows = lab.table.read()
+    tried = rows[rows["run"].isin(["search", "choice"]) & (rows["status"] == "complete") & rows["train_macs"].notna()]
+    prices = (tried["train_macs"] / tried["epochs_done"])[[key == found.key for key in keys_of(tried)]]
+    if len(prices):
+        return float(prices.mean())
+    return quoted(lab, final_spec(lab, found, full_length(lab), lab.experiment.finalists.seeds[0]))
+
+
+def price_by_formula(lab: Lab, proposal: Proposal) -> float:
+    each = proposal.made.macs(lab.cost(proposal.architecture).macs, lab.teacher_macs)
+    return float(len(lab.dataset.train) * each)
 
 
 def compare(lab: Lab) -> bool:
     """Train what the truth table needs and is not on record yet; False if the search has no complete trial.
 
-    Where there is nothing to search, the default student is the found one.
+    Where there is nothing to search, the default student taught by the experiment's method is the found one.
     """
-    found = choose(lab) if lab.space.parameters else lab.baseline
+    experiment = lab.experiment
+    given = Proposal(lab.baseline, experiment.method, experiment.options)
+    found = choose(lab) if lab.searched.parameters else given
     if found is None:
         return False
-    line_up = entrants(lab, found)
-    carry_out_all(lab, line_up, as_run="final", title="finalists and baselines at equal compute")
-    write_finals(lab.folder, [(one.role, one.spec.key) for one in line_up])
+    compared = entrants(lab, found)
+    carry_out_all(lab, compared, as_run="final", title="finalists and baselines at equal compute")
+    write_finals(lab.folder, [(one.role, one.spec.key) for one in compared])
     return True

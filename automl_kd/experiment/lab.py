@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from automl_kd import data, space
 from automl_kd.config import Budget, Experiment
 from automl_kd.data import Dataset
 from automl_kd.errors import AutoMLKDError, ConfigError
+from automl_kd.experiment.proposals import Proposal, combine, split
 from automl_kd.experiment.watch import Watcher
-from automl_kd.methods import make_method
-from automl_kd.methods.base import Method
-from automl_kd.models import build, build_model, load_space
+from automl_kd.methods import rehearse
+from automl_kd.methods.knobs import methods_of, occasions, settle, settle_contest, settle_options, teaching
+from automl_kd.models import build, build_model, load_space, pin_reference
 from automl_kd.models.checkpoint import digest, load_weights
 from automl_kd.models.cost import Cost, cost_of, count
 from automl_kd.models.latency import measure_latency
@@ -26,7 +27,7 @@ from automl_kd.proxies import entry, expand
 from automl_kd.registry import suggestion
 from automl_kd.results.table import ResultTable
 from automl_kd.search import Objective, make_proposer
-from automl_kd.space import Architecture, SearchSpace, TaskShape
+from automl_kd.space import Architecture, Scalar, SearchSpace, TaskShape
 from automl_kd.spec import Place, TrialSpec, teacher_trial
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
@@ -48,6 +49,8 @@ class Roots:
 class Lab:
     """A checked experiment with what every stage of it uses.
 
+    `space`: the students. `searched`: what proposers propose from, the students together with what of the teaching
+    varies; the same as `space` if nothing of it does.
     There is always a teacher, whatever the method: the baseline by plain KD needs one.
     """
 
@@ -55,11 +58,12 @@ class Lab:
     roots: Roots
     watcher: Watcher
     space: SearchSpace
-    method: Method
+    searched: SearchSpace
     dataset: Dataset
     objectives: tuple[Objective, ...]
     teacher_macs: int
     latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
+    quotes: dict[str, float] = dataclasses.field(default_factory=dict)
     told: set[str] = dataclasses.field(default_factory=set)
 
     @property
@@ -79,6 +83,18 @@ class Lab:
     def baseline(self) -> Architecture:
         """The student that one would take without a search."""
         return Architecture.of(self.experiment.finalists.baseline or self.space.default)
+
+    def proposal(self, point: Architecture) -> Proposal:
+        """What a point of `searched` stands for; `ConfigError` if no trial can be made of it."""
+        return split(point, self.space, self.experiment)
+
+    def allowed(self, point: Architecture) -> bool:
+        """Whether a point of `searched` can be tried: a student within the budget, a way of teaching that goes."""
+        try:
+            proposal = self.proposal(point)
+        except ConfigError:
+            return False
+        return self.within_budget(proposal.architecture)
 
     def cost(self, architecture: Architecture) -> Cost:
         return cost_of(self.space, architecture, self.dataset.shape)
@@ -110,7 +126,6 @@ class Lab:
 def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
     """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done. Writes nothing."""
     experiment = resolve(experiment)
-    method = make_method(experiment.method, experiment.options)
     found = load_space(experiment.space)
     dataset = data.load(experiment.data, roots.data)
     known = dataclasses.replace(experiment.data, digest=data.digest(dataset))
@@ -120,7 +135,7 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
         roots=roots,
         watcher=watcher,
         space=found,
-        method=method,
+        searched=combine(found, experiment),
         dataset=dataset,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=check_teacher(experiment, dataset),
@@ -128,19 +143,30 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
     with in_a_sentence(f"students of {experiment.space}", dataset.shape):
         require_room(lab)
         check_baseline(lab)
+    check_methods(lab)
     check_search(lab)
     return lab
 
 
 def resolve(experiment: Experiment) -> Experiment:
-    """The experiment with absolute paths, its fields' types for options, and the digest of its teacher's checkpoint."""
-    method, teacher = make_method(experiment.method, experiment.options), experiment.teacher
-    # Through the method's own fields, so that `temperature = 4` and `4.0` name the same trial.
-    options = {name: getattr(method, name) for name in experiment.options}
+    """The experiment with files pinned to what they hold or by digest, and its fields' types for options."""
+    methods = methods_of(experiment.vary, experiment.method)
+    options = settle_options(methods, experiment.options)
+    vary = settle(experiment.vary, methods, options)
+    space, teacher = pin_reference(experiment.space), experiment.teacher
+    teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
     if teacher.checkpoint:
         path = Path(teacher.checkpoint).expanduser().resolve()
         teacher = dataclasses.replace(teacher, checkpoint=str(path), digest=digest(path))
-    return dataclasses.replace(experiment, teacher=teacher, options=options, data=data.resolve(experiment.data))
+    return dataclasses.replace(
+        experiment,
+        space=space,
+        teacher=teacher,
+        options=options,
+        vary=vary,
+        data=data.resolve(experiment.data),
+        contest=settle_contest(experiment.contest),
+    )
 
 
 def parse_objective(text: str) -> Objective:
@@ -187,6 +213,12 @@ def require_room(lab: Lab) -> None:
             f"({describe(lab.experiment.budget)}); the smallest has {smallest.params:,} parameters and "
             f"{smallest.macs:,} multiply-adds: raise [budget] or widen the space"
         )
+    points = (space.sample(lab.searched, rng) for _ in range(CANDIDATES))
+    if lab.experiment.vary and not any(map(lab.allowed, points)):
+        raise ConfigError(
+            f"none of {CANDIDATES} points of [vary] can be tried, since their methods refuse their options together or "
+            "no loss is left in a sum; allow other values"
+        )
 
 
 def check_baseline(lab: Lab) -> None:
@@ -201,11 +233,40 @@ def check_baseline(lab: Lab) -> None:
         )
 
 
+def check_methods(lab: Lab) -> None:
+    """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
+    experiment = lab.experiment
+    for method, options in taught_ways(experiment):
+        spec = TrialSpec(
+            space=experiment.space,
+            architecture=lab.baseline,
+            method=method,
+            options=options,
+            data=experiment.data,
+            teacher=experiment.teacher,
+            recipe=experiment.recipe,
+            seed=experiment.seed,
+        )
+        with in_a_sentence(f"networks of method {method!r}", lab.dataset.shape):
+            rehearse(spec, lab.dataset, lab.place(spec, "cpu"))
+
+
+def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
+    """Methods and options to rehearse: those of the contenders, or else of the search."""
+    for contender in experiment.contest.contenders:
+        yield from ((contender.method, options) for options in contender.combinations)
+    if experiment.contest.contenders:
+        return
+    for values in occasions(experiment.vary, methods_of(experiment.vary, experiment.method)):
+        with suppress(ConfigError):  # goes only together with other values
+            yield teaching(values, experiment.method, experiment.options)
+
+
 def check_search(lab: Lab) -> None:
     """Refuse a proposer, or an option or objective of it, that will not do, and unknown proxies."""
     settings = lab.experiment.search
     make_proposer(
-        settings.proposer, lab.space, objectives=lab.objectives, seed=lab.experiment.seed, options=settings.options
+        settings.proposer, lab.searched, objectives=lab.objectives, seed=lab.experiment.seed, options=settings.options
     )
     for name in expand(settings.screen):
         entry(name)

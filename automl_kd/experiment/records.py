@@ -17,11 +17,11 @@ import pandas as pd
 
 from automl_kd.cluster.searcher import Curve, Metrics
 from automl_kd.experiment.lab import Lab
-from automl_kd.models import load_space
+from automl_kd.methods.handover import label_of
 from automl_kd.results.row import Point, Role, Row, Run
 from automl_kd.spec import Outcome, TrialSpec
 
-MEASURED = [item.name for item in fields(Row) if item.type == "float | None"]
+MEASURED = [item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute"]
 COUNTED = [
     item.name for item in fields(Row) if item.type == "int | None" and item.name not in {"proposal", "epochs_done"}
 ]
@@ -36,10 +36,10 @@ def row_of(
     run: Run,
     role: Role,
     proposal: int | None = None,
+    compute: float | None = None,
     started: datetime,
     device: str,
 ) -> Row:
-    space = load_space(spec.space)
     return Row(
         run=run,
         key=spec.key,
@@ -50,7 +50,7 @@ def row_of(
         space=spec.space,
         architecture=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
-        label=space.label(spec.architecture),
+        label=label_of(spec, lab.place(spec, device).trial),
         method=spec.method,
         options_json=json.dumps(dict(spec.options), sort_keys=True),
         dataset=spec.data.name,
@@ -58,6 +58,7 @@ def row_of(
         seed=spec.seed,
         epochs=spec.recipe.epochs,
         epochs_done=outcome.epoch,
+        compute=compute,
         **measured(outcome.metrics),
         device=device_name(device),
         started=started,

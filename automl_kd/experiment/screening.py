@@ -58,6 +58,25 @@ def rank_sums(scores: Sequence[Score], proxies: Sequence[str], count: int) -> li
     return [float(value) for value in sums]
 
 
+Ranking = Callable[[Sequence[Architecture]], list[float]]
+"""More is better; nan where an architecture cannot be judged."""
+
+
+def by_student(rank: Ranking, student_of: Callable[[Architecture], Architecture]) -> Ranking:
+    """`rank` for points that hold more than a student: each student is judged once, and its points are equal.
+
+    So of several ways of teaching the best student, the one that the proposer named first is taken.
+    """
+
+    def rank_points(points: Sequence[Architecture]) -> list[float]:
+        students = [student_of(point) for point in points]
+        distinct = list(dict.fromkeys(students))
+        found = dict(zip(distinct, rank(distinct), strict=True))
+        return [found[student] for student in students]
+
+    return rank_points
+
+
 def screen(
     space: SearchSpace,
     proxies: Sequence[str],
@@ -65,7 +84,7 @@ def screen(
     *,
     seed: int,
     on_scores: Callable[[Sequence[Score]], None],
-) -> Callable[[Sequence[Architecture]], list[float]]:
+) -> Ranking:
     """The score that ranks a pool: rank sums of the proxies. `on_scores` is given what each said of each.
 
     `ConfigError` if every architecture of a pool fails under some proxy: the proxy does not suit the space.

@@ -18,8 +18,9 @@ from automl_kd.cluster.tune_runner import run
 from automl_kd.config import SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.lab import OBJECTIVES, Lab
+from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.records import points_of, replays, row_of
-from automl_kd.experiment.screening import make_probes, score_row, screen
+from automl_kd.experiment.screening import by_student, make_probes, score_row, screen
 from automl_kd.proxies.score import Score
 from automl_kd.results.scores import write_scores
 from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
@@ -32,7 +33,10 @@ SEARCH_SEEDS = 2 * SEEDS
 
 @dataclass
 class Journal:
-    """The architectures proposed so far, in order, on disk: what a continued search proposes again, to the letter."""
+    """The points proposed so far, in order, on disk: what a continued search proposes again, to the letter.
+
+    A point has the values of the student's parameters and of whatever else is searched.
+    """
 
     path: Path
     proposals: list[Architecture] = field(default_factory=list)
@@ -52,13 +56,13 @@ class Journal:
                 raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
         return journal
 
-    def append(self, architecture: Architecture) -> None:
+    def append(self, point: Architecture) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(architecture.as_dict()) + "\n")
+            file.write(json.dumps(point.as_dict()) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.proposals.append(architecture)
+        self.proposals.append(point)
 
 
 class Searching:
@@ -89,7 +93,7 @@ class Searching:
             except Exhausted:
                 self.lab.watcher.note(f"no new architecture within the budget was found after {index} proposals")
                 return None
-        spec = search_spec(self.lab, self.journal.proposals[index])
+        spec = search_spec(self.lab, self.lab.proposal(self.journal.proposals[index]))
         self.index[spec.key], self.started[spec.key] = index, datetime.now(UTC)
         return Assignment(spec=spec, place=self.lab.place(spec, self.device), replay=self.replays.get(spec.key))
 
@@ -115,7 +119,7 @@ class Searching:
             )
             self.lab.table.append(row, points_of(curve))
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
-        self.proposer.tell(index, spec.architecture, dataclasses.replace(outcome, metrics=followed))
+        self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
         if outcome.status == "failed":
             self.lab.watcher.note(f"trial {index} failed: {outcome.error}")
@@ -144,15 +148,15 @@ def search(lab: Lab) -> None:
     )
 
 
-def search_spec(lab: Lab, architecture: Architecture) -> TrialSpec:
+def search_spec(lab: Lab, proposal: Proposal) -> TrialSpec:
     experiment = lab.experiment
     return TrialSpec(
         space=experiment.space,
-        architecture=architecture,
-        method=experiment.method,
-        options=experiment.options,
+        architecture=proposal.architecture,
+        method=proposal.method,
+        options=proposal.options,
         data=experiment.data,
-        teacher=experiment.teacher if lab.method.taught else None,
+        teacher=experiment.teacher if proposal.made.taught else None,
         recipe=experiment.recipe,
         seed=SEARCH_SEEDS + experiment.seed,
     )
@@ -161,9 +165,12 @@ def search_spec(lab: Lab, architecture: Architecture) -> TrialSpec:
 def make_search_proposer(lab: Lab, is_new: Callable[[Architecture], bool]) -> Proposer:
     """The experiment's proposer, kept within the budget, off what was proposed before, and screened if it says so."""
     settings, seed = lab.experiment.search, lab.experiment.seed
-    inner = make_proposer(settings.proposer, lab.space, objectives=lab.objectives, seed=seed, options=settings.options)
-    feasible = Feasible(inner, lambda candidate: is_new(candidate) and lab.within_budget(candidate))
-    if not settings.screen:
+    inner = make_proposer(
+        settings.proposer, lab.searched, objectives=lab.objectives, seed=seed, options=settings.options
+    )
+    feasible = Feasible(inner, lambda candidate: is_new(candidate) and lab.allowed(candidate))
+    # Proxies judge students, and are not asked where there is only one.
+    if not settings.screen or not lab.space.parameters:
         return feasible
     probes = make_probes(
         lab.dataset,
@@ -175,7 +182,7 @@ def make_search_proposer(lab: Lab, is_new: Callable[[Architecture], bool]) -> Pr
         device="cuda" if lab.experiment.trial.device != "cpu" and torch.cuda.is_available() else "cpu",
     )
     ranking = screen(lab.space, settings.screen, probes, seed=seed, on_scores=lambda found: keep_scores(lab, found))
-    return Screened(feasible, ranking, settings.pool)
+    return Screened(feasible, by_student(ranking, lambda point: lab.proposal(point).architecture), settings.pool)
 
 
 def keep_scores(lab: Lab, scores: Sequence[Score]) -> None:

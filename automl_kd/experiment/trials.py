@@ -16,10 +16,11 @@ from automl_kd.spec import Outcome, TrialSpec
 
 
 class Entrant(NamedTuple):
-    """A trial and what it stands for."""
+    """A trial and what it stands for; in a comparison of methods also the fraction of the full compute it gets."""
 
     role: Role
     spec: TrialSpec
+    compute: float | None = None
 
 
 def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: str, again: bool = False) -> None:
@@ -50,7 +51,16 @@ def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: 
     def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         for one in missing:
             if one.spec.key == spec.key:
-                row = row_of(lab, spec, outcome, run=as_run, role=one.role, started=started[spec.key], device=device)
+                row = row_of(
+                    lab,
+                    spec,
+                    outcome,
+                    run=as_run,
+                    role=one.role,
+                    compute=one.compute,
+                    started=started[spec.key],
+                    device=device,
+                )
                 lab.table.append(row, points_of(curve))
         if outcome.status == "failed":
             lab.watcher.note(f"a trial of {title} failed: {outcome.error}")

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
+
+import torch
 
 from automl_kd.config import parse
-from automl_kd.methods.base import Method
+from automl_kd.data import Dataset
+from automl_kd.errors import ConfigError
+from automl_kd.methods.base import Method, Setting
 from automl_kd.methods.distil import Distil
 from automl_kd.methods.distpro import DistPro
 from automl_kd.methods.distpro_search import DistProSearch
 from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.lkd import LKD
 from automl_kd.methods.prokt import ProKT
+from automl_kd.methods.rehearsal import Rehearsed
 from automl_kd.methods.scratch import Scratch
 from automl_kd.methods.subgraph import Subgraph
+from automl_kd.models import build, build_model, load_space
+from automl_kd.pinned import pin
 from automl_kd.registry import lookup
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, TrialSpec
@@ -33,6 +42,34 @@ METHODS: Mapping[str, type[Method]] = {
 def make_method(name: str, options: Mapping[str, Scalar]) -> Method:
     """The method called `name` with these options; what it does not know or take is a `ConfigError`."""
     return parse(lookup(METHODS, name, "method"), options, f"options of method {name!r}")
+
+
+def pin_files(method: Method) -> Method:
+    """`method` with the files that its options name pinned to what they hold; `ConfigError` if one cannot be read.
+
+    Such an option is a field with `metadata={"file": True}`; empty, it names none.
+    """
+    options: Any = method  # a dataclass, which the protocol cannot say
+    pins: dict[str, str] = {}
+    for item in dataclasses.fields(options):
+        if item.metadata.get("file") and (name := getattr(options, item.name)):
+            try:
+                pins[item.name] = pin(name)
+            except ConfigError as error:
+                raise ConfigError(f"option {item.name}: {error}") from error
+    pinned: Method = dataclasses.replace(options, **pins)
+    return pinned
+
+
+def rehearse(spec: TrialSpec, dataset: Dataset, place: Place) -> None:
+    """Refuse by an `AutoMLKDError`, before its teacher is trained, a trial that is known to fail. Writes nothing."""
+    method = make_method(spec.method, spec.options)
+    if not isinstance(method, Rehearsed) or spec.teacher is None:
+        return
+    student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=0)
+    with torch.random.fork_rng(devices=[]):
+        teacher = build_model(spec.teacher.model, dataset.shape).requires_grad_(False).eval()
+    method.rehearse(Setting(spec, place, dataset, student), teacher)
 
 
 def carry_out(spec: TrialSpec, report: Report, place: Place) -> None:

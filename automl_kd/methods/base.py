@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,7 +14,7 @@ from torch import nn
 
 from automl_kd import data
 from automl_kd.data import Dataset
-from automl_kd.errors import TrialError
+from automl_kd.errors import StopTrial, TrialError
 from automl_kd.methods.handover import write_card
 from automl_kd.models import build, build_model, load_space
 from automl_kd.models.checkpoint import load_weights
@@ -40,6 +41,21 @@ class Method(Protocol):
         ...
 
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None: ...
+
+
+class Quote:
+    """Given to a trial as its report, it asks only what the trial will cost: nothing is trained, searched or written.
+
+    `epoch_macs`: multiply-adds of one epoch, that of a search before it spread over the epochs; an upper bound where
+    they depend on what the search finds. NaN until the trial was called, and if it knows no quotes; it is ended then
+    by its first report.
+    """
+
+    epoch_macs: float = math.nan
+
+    def __call__(self, metrics: Mapping[str, float], *, epoch: int) -> None:
+        self.epoch_macs = metrics.get("train_macs", math.nan) / epoch
+        raise StopTrial
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +115,10 @@ def train(
     of one image) and train_macs (all passes so far); the last one also the latency of one image on the trial's device.
     """
     spec, dataset = setting.spec, setting.dataset
+    epoch_macs = float(len(dataset.train) * macs_per_image)
+    if isinstance(report, Quote):
+        report.epoch_macs = epoch_macs
+        return
 
     def finish() -> Mapping[str, float]:
         write_card(setting.place.trial, spec, dataset.shape)
@@ -111,8 +131,8 @@ def train(
         }
 
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
-        spent = float(epoch * len(dataset.train) * macs_per_image)
-        report({**metrics, "params": setting.cost.params, "macs": setting.cost.macs, "train_macs": spent}, epoch=epoch)
+        spent = {"params": setting.cost.params, "macs": setting.cost.macs, "train_macs": epoch * epoch_macs}
+        report({**metrics, **spent}, epoch=epoch)
 
     fit(
         setting.student,

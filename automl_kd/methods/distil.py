@@ -16,8 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from automl_kd.data import Batch, order, plain_view
 from automl_kd.distillers.base import Example
-from automl_kd.distillers.mix import Mixed, read_mix
+from automl_kd.distillers.mix import Mix, Mixed, read_mix
 from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
+from automl_kd.methods.rehearsal import FEW, tapped
 from automl_kd.models.cost import count, evaluating
 from automl_kd.models.taps import Outputs, Tapped
 from automl_kd.seeds import derive
@@ -45,6 +46,9 @@ class Distil:
         """Without the losses' own layers, whose cost is known only where the networks are; trials report it."""
         return STEP * student + teacher
 
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        rehearse_mix(read_mix(self.losses), setting, teacher)
+
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
@@ -64,11 +68,20 @@ class Distil:
             train(setting, objective, report, macs_per_image=cost, adapters=mixed)
 
 
-def first_look(setting: Setting, student: Tapped, teacher: Tapped) -> tuple[Example, Batch]:
+def rehearse_mix(mix: Mix, setting: Setting, teacher: nn.Module) -> None:
+    """Make the losses, and evaluate each of them once."""
+    with tapped(setting, teacher, mix.taps) as (student, guide):
+        example, batch = first_look(setting, student, guide, examples=FEW)
+        loss_macs(mix.make(example), example, batch)
+
+
+def first_look(
+    setting: Setting, student: Tapped, teacher: Tapped, *, examples: int = EXAMPLES
+) -> tuple[Example, Batch]:
     """Both networks' outputs for a few training images, in evaluation mode, and what else losses are made from."""
     spec, data = setting.spec, setting.dataset
     split, seed = data.train, derive(spec.seed, "losses")
-    rows = order(len(split), seed=seed, epoch=0)[:EXAMPLES].to(split.labels.device)
+    rows = order(len(split), seed=seed, epoch=0)[:examples].to(split.labels.device)
     images = plain_view(data, split, rows)
     with evaluating(setting.student), torch.no_grad():
         one, two = student(images), teacher(images)

@@ -9,25 +9,25 @@ search anew. The replayed run trains on all images; the search before it sets so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.distillers.base import Example
 from automl_kd.distillers.pathways import LOGITS, PathwayLosses, seen, taps_needed
 from automl_kd.errors import ConfigError
-from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
+from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, set_up, train
 from automl_kd.methods.distil import first_look
 from automl_kd.methods.distpro_search import PROCESS, STAGES, DistProSearch, connector_macs, make_losses
 from automl_kd.methods.process import check_style, load_process, require_pathways, weigh, weights_over
 from automl_kd.models.cost import count
 from automl_kd.models.taps import Tapped
+from automl_kd.pinned import located
 from automl_kd.spec import Place, Recipe, Report, TrialSpec, require
 from automl_kd.training.loop import Objective, steps_per_epoch
 
@@ -47,7 +47,7 @@ class DistPro:
     """
 
     taught: ClassVar[bool] = True
-    process: str = ""
+    process: str = field(default="", metadata={"file": True})
     search: float = 1 / 6
     replay: str = "process"
     style: str = ""
@@ -92,14 +92,21 @@ class DistPro:
         before = self.search * self.searching.macs(student, teacher) if self.searches else 0
         return round(STEP * student + teacher + before)
 
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        if self.searches:
+            self.searching.rehearse(setting, teacher)
+        else:
+            self.searching.rehearse_pathways(setting, teacher)
+            self.weights(setting)
+
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
-        before = self.search_first(spec, place) if self.searches else {}
+        before = self.search_first(spec, place, report) if self.searches else {}
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
         pathways = self.searching.pathways
         taps = taps_needed(pathways)
         with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as guide:
-            weights = self.weights(setting)
+            weights = self.everywhere(setting) if isinstance(report, Quote) else self.weights(setting)
             example, _ = first_look(setting, student, guide)
             losses = make_losses(pathways, example, self.temperature)
             objective = replayed(student, guide, losses, weights, spec.recipe)
@@ -107,32 +114,41 @@ class DistPro:
                 weights, count(teacher, setting.dataset.shape).macs, losses, example
             )
             cost += before.get("train_macs", 0.0) / (spec.recipe.epochs * len(setting.dataset.train))
-            told = after(report, before.get("seconds", 0.0))
+            told = report if isinstance(report, Quote) else after(report, before.get("seconds", 0.0))
             train(setting, objective, told, macs_per_image=round(cost), adapters=losses)
 
-    def search_first(self, spec: TrialSpec, place: Place) -> Mapping[str, float]:
-        """Search within this trial's folder, or continue it there; what the search reported last."""
+    def search_first(self, spec: TrialSpec, place: Place, report: Report) -> Mapping[str, float]:
+        """Search within this trial's folder, or continue it there; what the search reported last, or would cost."""
         epochs = max(1, round(self.search * spec.recipe.epochs))
-        recipe = replace(spec.recipe, epochs=epochs)
+        own = replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(place, trial=place.trial / "search")
+        if isinstance(report, Quote):
+            quote = Quote()
+            self.searching(own[0], quote, own[1])
+            return {"train_macs": epochs * quote.epoch_macs}
         last: dict[str, float] = {}
 
         def listen(metrics: Mapping[str, float], *, epoch: int) -> None:  # noqa: ARG001 - the protocol's
             last.update(metrics)
 
-        self.searching(replace(spec, recipe=recipe), listen, replace(place, trial=place.trial / "search"))
+        self.searching(own[0], listen, own[1])
         return last
+
+    def everywhere(self, setting: Setting) -> Float[Tensor, "steps pathways"]:
+        """Every pathway at each step of the run, by the weight `kd`: the most that a replay can cost."""
+        recipe = setting.spec.recipe
+        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+        return torch.full((steps, len(self.searching.pathways)), self.kd, dtype=torch.float64)
 
     def weights(self, setting: Setting) -> Float[Tensor, "steps pathways"]:
         """At each step of the run; 0 where a pathway is not evaluated. `ConfigError` if none ever is."""
-        recipe, pathways = setting.spec.recipe, self.searching.pathways
-        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+        everywhere, pathways = self.everywhere(setting), self.searching.pathways
         if self.replay == "equal":
-            return torch.full((steps, len(pathways)), self.kd, dtype=torch.float64)
-        path = Path(self.process).expanduser() if self.process else setting.place.trial / "search" / PROCESS
+            return everywhere
+        path = located(self.process) if self.process else setting.place.trial / "search" / PROCESS
         process = load_process(path)
         require_pathways(process, pathways, by_place=self.by_place)
         final = self.replay == "final"
-        weights = weights_over(process, steps, final=final, clip=self.clip, style=self.style, kd=self.kd)
+        weights = weights_over(process, len(everywhere), final=final, clip=self.clip, style=self.style, kd=self.kd)
         if not (weights > 0).any():
             raise ConfigError(f"no pathway of {path} ever weighs {self.clip:g} or more; lower clip")
         return weights

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from automl_kd.data import Batch, Dataset, Split, order, train_view
@@ -27,6 +27,7 @@ from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
 from automl_kd.methods.distil import first_look
 from automl_kd.methods.distpro_step import SearchStep, Weighting
 from automl_kd.methods.process import Process, check_style, recorded, save_process, weigh
+from automl_kd.methods.rehearsal import FEW, tapped
 from automl_kd.models.cost import count, evaluating
 from automl_kd.models.taps import Tapped
 from automl_kd.results.processes import weights_over_time
@@ -95,6 +96,16 @@ class DistProSearch:
         each = (STEP + DUAL) * student  # the outer loss and its gradient, and the pass in dual numbers
         each += (STEP - 1) * (student + connectors) if self.order == "sequential" else 0
         return round(STEP * (student + connectors) + teacher + each / self.interval)
+
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        hold_out(setting.dataset, self.held_out, seed=0)
+        self.rehearse_pathways(setting, teacher)
+
+    def rehearse_pathways(self, setting: Setting, teacher: nn.Module) -> None:
+        """Make the pathways' losses, and evaluate each of them once."""
+        with tapped(setting, teacher, taps_needed(self.pathways)) as (student, guide):
+            example, _ = first_look(setting, student, guide, examples=FEW)
+            connector_macs(make_losses(self.pathways, example, self.temperature), example)
 
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""

@@ -9,16 +9,25 @@ from pathlib import Path
 from torch import nn
 
 from automl_kd.errors import CheckpointError
-from automl_kd.models import build, load_space
+from automl_kd.models import SUBGRAPH, build, build_from, load_space
 from automl_kd.models.checkpoint import load_weights
-from automl_kd.models.surgery import Description, build_from
+from automl_kd.models.description import read_description
 from automl_kd.results.folder import write_atomically
 from automl_kd.space import TaskShape
 from automl_kd.spec import TrialSpec
 
+FOUND = "subgraph.json"
+"""In a trial's folder, the description of a student that was cut out of another network."""
+
 
 def write_card(folder: Path, spec: TrialSpec, shape: TaskShape) -> None:
-    """Put the spec and the shape of images and classes into `folder/student.json`."""
+    """Put the spec and the shape of images and classes into `folder/student.json`.
+
+    A student whose space is a description in another folder gets a copy of it, so that this one can be handed over.
+    """
+    file = spec.space.removeprefix("model:").removeprefix(SUBGRAPH)
+    if spec.space == f"model:{SUBGRAPH}{file}" and not (folder / FOUND).exists():
+        write_atomically(folder / FOUND, read_description(file).to_json())
     card = {"shape": dataclasses.asdict(shape), "spec": json.loads(spec.to_json())}
     write_atomically(folder / "student.json", json.dumps(card, indent=1))
 
@@ -38,10 +47,19 @@ def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
             f"{folder} holds no finished student ({error}); give the folder trials/<key> of a complete trial"
         ) from error
     spec, shape = TrialSpec.from_json(json.dumps(card["spec"])), TaskShape(**card["shape"])
-    found = folder / "subgraph.json"  # where a method cut the student out of its teacher
-    if found.exists():
-        student = build_from(Description.from_json(found.read_text(encoding="utf-8")), shape)
+    if (folder / FOUND).exists():
+        student = build_from(read_description(folder / FOUND), shape)
     else:
         student = build(load_space(spec.space), spec.architecture, shape, seed=0)
     load_weights(student, folder / ("student_best.pt" if best else "student.pt"))
     return student.eval()
+
+
+def label_of(spec: TrialSpec, folder: Path) -> str:
+    """What the student of the trial in `folder` is, for people: the point of its space, or where it was cut out.
+
+    Not what was kept there, which differs from seed to seed, while the rows of one entry have one label.
+    """
+    if (folder / FOUND).exists() and SUBGRAPH not in spec.space:
+        return f"{read_description(folder / FOUND).model} subgraph"
+    return load_space(spec.space).label(spec.architecture)

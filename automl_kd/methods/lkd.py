@@ -10,8 +10,7 @@ their defaults a reconstruction. Where we decided: `lkd_tutor.py`, `lkd_pool.py`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -24,13 +23,16 @@ from automl_kd.distillers.learned import Form, Layout, Learned, Phi, Weighing
 from automl_kd.distillers.learned_file import LearnedLoss, load_learned, save_learned
 from automl_kd.distillers.learned_start import initial_phi
 from automl_kd.distillers.learned_surface import probabilities, surface
-from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
+from automl_kd.errors import CheckpointError
+from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, set_up, train
 from automl_kd.methods.distil import first, first_look
 from automl_kd.methods.lkd_classroom import Classroom, hold_out
 from automl_kd.methods.lkd_pool import Keep, Sampling
 from automl_kd.methods.lkd_tutor import Pace, Tutor
+from automl_kd.methods.rehearsal import FEW, tapped
 from automl_kd.models.cost import count
 from automl_kd.models.taps import Tapped
+from automl_kd.pinned import located
 from automl_kd.seeds import derive
 from automl_kd.spec import Place, Report, TrialSpec, require
 from automl_kd.training.loop import fit
@@ -55,7 +57,7 @@ class LKD:
 
     taught: ClassVar[bool] = True
     mode: Mode = "joint"
-    loss: str = ""
+    loss: str = field(default="", metadata={"file": True})
     temperature: float = 4.0
     ce: float = 0.1
     weight: float = 0.9
@@ -119,9 +121,19 @@ class LKD:
         update = (inner + self.ratio * STEP) * student + (teacher if self.batch == "fresh" else 0)
         return STEP * student + teacher + update * (1 - self.warmup) / self.interval
 
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        if self.mode == "joint" or not self.loss:
+            hold_out(setting.dataset, self.held_out, seed=setting.spec.data.split_seed)
+        with tapped(setting, teacher, Taps.of(self.stages) if self.stages else Taps()) as (student, guide):
+            example, batch = first_look(setting, student, guide, examples=FEW)
+            loss_macs(self.made(setting, example), example, batch, self.start(setting))
+
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
+        if isinstance(report, Quote):
+            self.quote(setting, teacher, report)
+            return
         if self.mode == "joint":
             self.leave(setting, self.learn(setting, teacher, report))
             return
@@ -129,8 +141,22 @@ class LKD:
         self.leave(setting, found)
         self.follow(setting, teacher, found, report)
 
+    def quote(self, setting: Setting, teacher: nn.Module, report: Quote) -> None:
+        """What a trial would cost, by the loss that it begins with; what is learned before counts in `macs`."""
+        if self.mode == "joint":
+            self.learn(setting, teacher, report)
+        else:
+            phi = self.start(setting)
+            self.follow(setting, teacher, LearnedLoss(self.layout, self.temperature, phi, [phi]), report)
+
     def given(self, setting: Setting) -> LearnedLoss:
-        return load_learned(Path(self.loss), self.layout, next(setting.student.parameters()))
+        found = load_learned(located(self.loss), self.layout, next(setting.student.parameters()))
+        if found.temperature != self.temperature:
+            raise CheckpointError(
+                f"{located(self.loss)} was learned at the temperature {found.temperature:g}, and the option is "
+                f"{self.temperature:g}; set temperature = {found.temperature:g}"
+            )
+        return found
 
     def start(self, setting: Setting) -> Phi:
         if self.loss:

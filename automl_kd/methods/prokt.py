@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.distillers.kd import KD, kd_loss
 from automl_kd.distillers.mix import Mix, Mixed, entries, read_mix
-from automl_kd.methods.base import STEP, Setting, set_up, train
-from automl_kd.methods.distil import first_look, loss_macs
+from automl_kd.methods.base import STEP, Quote, Setting, set_up, train
+from automl_kd.methods.distil import first_look, loss_macs, rehearse_mix
 from automl_kd.methods.live_teacher import STARTS, detached, probe, starting_teacher, uncached, zero_head
 from automl_kd.models.cost import count
 from automl_kd.models.taps import Outputs, Tapped
@@ -119,6 +119,13 @@ class ProKT:
         moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
         return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
 
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        if self.zero_heads or self.start == "pretrained":
+            zero_head(teacher)
+        if self.zero_heads:
+            zero_head(setting.student)
+        rehearse_mix(self.mix(), setting, teacher)
+
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         setting = set_up(spec, place)
         network = starting_teacher(setting, self.start)
@@ -142,7 +149,8 @@ class ProKT:
 
             cost = self.macs(setting.cost.macs, count(network, setting.dataset.shape).macs)
             cost += STEP * loss_macs(mixed, example, batch)
-            train(setting, objective, measured, macs_per_image=cost, adapters=Carried(mixed, teacher))
+            told = report if isinstance(report, Quote) else measured
+            train(setting, objective, told, macs_per_image=cost, adapters=Carried(mixed, teacher))
 
 
 def one_of(name: str, value: str, *known: str) -> None:

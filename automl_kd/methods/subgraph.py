@@ -26,16 +26,17 @@ from torch import Tensor, nn
 from automl_kd.config import Budget
 from automl_kd.data import Batch
 from automl_kd.distillers.kd import kd_loss
-from automl_kd.methods.base import STEP, Setting, load_teacher, on_device, set_up, train
+from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, on_device, set_up, train
 from automl_kd.methods.subgraph_baselines import baseline_scores
 from automl_kd.methods.subgraph_budget import Scores, choose, least_widths, refuse_below, scaled
 from automl_kd.methods.subgraph_options import SearchOptions
 from automl_kd.methods.subgraph_search import FILE, Search
-from automl_kd.models import build_model
+from automl_kd.models import build_from, build_model
 from automl_kd.models.cost import Cost, count
 from automl_kd.models.coupling import Coupling, Selection
+from automl_kd.models.description import Description, describe, read_description
 from automl_kd.models.latency import measure_latency
-from automl_kd.models.surgery import Description, build_from, describe, thin
+from automl_kd.models.surgery import thin
 from automl_kd.models.tracing import trace
 from automl_kd.results.anatomy import draw
 from automl_kd.seeds import derive
@@ -85,13 +86,31 @@ class Subgraph(SearchOptions):
         searched = self.share * SEARCH_STEP * teacher if self.choose == "search" else 0.0
         return round(searched) + STEP * student + teacher
 
+    def bound(self, setting: Setting, teacher: int) -> float:
+        """At most so many multiply-adds for an image of an epoch: the student is not found yet."""
+        recipe = setting.spec.recipe
+        epochs = self.recipe(recipe).epochs if self.choose == "search" else 0
+        student = self.budget(setting.cost).macs or teacher
+        return epochs / recipe.epochs * SEARCH_STEP * teacher + STEP * student + teacher
+
     def budget(self, student: Cost) -> Budget:
         stated = Budget(params=self.params_limit, macs=self.macs_limit, latency_ms=self.latency_limit_ms)
         return stated if stated != Budget() else Budget(params=student.params, macs=student.macs)
 
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        assert setting.spec.teacher is not None  # a rehearsal has one
+        coupling = trace(teacher, setting.dataset.shape)
+        least = least_widths(coupling, self.floor, self.divisor)
+        budget = scaled(self.budget(setting.cost), min(read_multiples(self.multiples)))
+        refuse_below(coupling, budget, least, setting.spec.teacher.model)
+
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
+        guide = count(teacher, setting.dataset.shape).macs
+        if isinstance(report, Quote):
+            report.epoch_macs = len(setting.dataset.train) * self.bound(setting, guide)
+            return
         student = find_student(self, setting, teacher)
         found = replace(setting, student=on_device(student, spec, place))
         smoothing = spec.recipe.label_smoothing
@@ -105,7 +124,6 @@ class Subgraph(SearchOptions):
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),
             }
 
-        guide = count(teacher, setting.dataset.shape).macs
         epochs, seconds = spent(setting)
         searched = float(epochs * len(setting.dataset.train) * SEARCH_STEP * guide)
 
@@ -132,7 +150,7 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
     assert spec.teacher is not None  # the teacher was loaded
     path = setting.place.trial / "subgraph.json"
     if path.exists() and not options.inherit:
-        return rebuilt(Description.from_json(path.read_text(encoding="utf-8")), setting)
+        return rebuilt(read_description(path), setting)
     coupling = trace(teacher, shape)
     model = supergraph(options, setting, teacher)
     budget, multiples = options.budget(setting.cost), read_multiples(options.multiples)
@@ -150,7 +168,7 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
             description = describe(spec.teacher.model, coupling, chosen, as_numbers(scores))
             # The one to be trained is written last: where it is, all are.
             write(description, setting, f"students/{multiple:g}" if position else "subgraph")
-    description = Description.from_json(path.read_text(encoding="utf-8"))
+    description = read_description(path)
     if not options.inherit:
         return rebuilt(description, setting)
     return thin(model, coupling, description.selection).requires_grad_(True)

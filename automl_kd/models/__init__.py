@@ -11,7 +11,10 @@ from torch import nn
 from automl_kd import space as spaces
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
+from automl_kd.models.description import Description, read_description
 from automl_kd.models.external import referenced_model, torchvision_model
+from automl_kd.models.surgery import carve
+from automl_kd.pinned import pin
 from automl_kd.registry import load, suggestion
 from automl_kd.space import Architecture, SearchSpace, TaskShape, Values
 
@@ -22,18 +25,40 @@ MODELS: Mapping[str, Callable[[TaskShape], nn.Module]] = {
 }
 
 
-def build_model(name: str, shape: TaskShape) -> nn.Module:
-    """A freshly initialised network: an entry of `MODELS`, `torchvision:NAME`, or `module:function`.
+SUBGRAPH = "subgraph:"
 
+
+def build_model(name: str, shape: TaskShape) -> nn.Module:
+    """A freshly initialised network: an entry of `MODELS`, `torchvision:NAME`, `subgraph:FILE`, or `module:function`.
+
+    FILE is a subgraph.json, the description of a student inside another model that the method subgraph leaves.
     Draws from torch's global generator, which the caller seeds.
     """
     if name in MODELS:
         return MODELS[name](shape)
     if name.startswith("torchvision:"):
         return torchvision_model(name.removeprefix("torchvision:"), shape)
+    if name.startswith(SUBGRAPH):
+        return build_from(read_description(name.removeprefix(SUBGRAPH)), shape)
     if ":" in name:
         return referenced_model(name, shape)
     raise UnknownNameError(f"no model is called {name!r}; {suggestion(name, MODELS)}")
+
+
+def build_from(description: Description, shape: TaskShape) -> nn.Module:
+    """The described student, freshly initialised; `ConfigError` if the description does not fit its model."""
+    return carve(description, build_model(description.model, shape), shape)
+
+
+def pin_reference(name: str) -> str:
+    """The name of a model, or reference to a space, with the file that it names pinned to what that holds."""
+    before, subgraph, file = name.partition(SUBGRAPH)
+    return f"{before}{subgraph}{pin(file)}" if subgraph and before in {"", "model:"} else name
+
+
+def label_of(model: str) -> str:
+    """What the model called `model` is, for people."""
+    return read_description(model.removeprefix(SUBGRAPH)).label if model.startswith(SUBGRAPH) else model
 
 
 def load_space(reference: str) -> SearchSpace:
@@ -48,6 +73,7 @@ def load_space(reference: str) -> SearchSpace:
 
 def one_point(model: str) -> SearchSpace:
     """The space without parameters whose only network is `model`."""
+    label = label_of(model)
 
     def build_it(_values: Values, shape: TaskShape) -> nn.Module:
         return build_model(model, shape)
@@ -58,7 +84,7 @@ def one_point(model: str) -> SearchSpace:
         parameters={},
         build=build_it,
         default={},
-        describe=lambda _values: model,
+        describe=lambda _values: label,
     )
 
 

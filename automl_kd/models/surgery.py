@@ -8,25 +8,17 @@ would turn a zero that was written into something else.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from automl_kd.errors import ConfigError
-from automl_kd.models import build_model
 from automl_kd.models.blocks import initialise
-from automl_kd.models.cost import Cost
 from automl_kd.models.coupling import Block, Coupling, Layer, Selection
+from automl_kd.models.description import Description, check
 from automl_kd.models.tracing import trace
 from automl_kd.space import TaskShape
-
-VERSION = 1
-"""Of the description's format."""
 
 Gates = Mapping[str, Tensor]
 """By group (channels,); by block and by stage a number. What is absent is not gated. Looked up at every pass."""
@@ -146,82 +138,12 @@ def restate(module: nn.Module) -> None:
         module.num_features = len(module.running_mean)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """A student inside a model, as a record from which it is rebuilt.
-
-    `model`: the super-graph, as in `build_model`. `channels`: kept indices by group; `removed`: blocks left out.
-    `cost`: for one image of the shape for which it was found. `layers`: for people and drawings, one entry for each
-    convolution and linear layer of the super-graph: name, stage, block, kept and total outputs, params, macs.
-    `scores`: of each group's channels and, under the block's name, of each block, as they were ranked; may be empty.
-    """
-
-    model: str
-    channels: Mapping[str, tuple[int, ...]]
-    removed: tuple[str, ...]
-    cost: Cost
-    layers: tuple[Mapping[str, str | int], ...] = ()
-    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-    @property
-    def selection(self) -> Selection:
-        return Selection(self.channels, frozenset(self.removed))
-
-    def to_json(self) -> str:
-        return json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)
-
-    @staticmethod
-    def from_json(text: str) -> Description:
-        """`ConfigError` for text that is no description, or one of another version."""
-        try:
-            record: dict[str, Any] = json.loads(text)
-            version = record.pop("version")
-            if version != VERSION:
-                raise ConfigError(
-                    f"this description of a student has version {version} and {VERSION} was wanted; search it again"
-                )
-            tuples = {name: tuple(kept) for name, kept in record.pop("channels").items()}
-            scores = {name: tuple(values) for name, values in record.pop("scores").items()}
-            lists = {name: tuple(record.pop(name)) for name in ("removed", "layers")}
-            return Description(**{**record, **lists, "cost": Cost(**record["cost"])}, channels=tuples, scores=scores)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(
-                f"this is no description of a student inside a model ({type(error).__name__}: {error}); "
-                "give a file that the method subgraph wrote"
-            ) from error
-
-
-def describe(
-    model: str, coupling: Coupling, selection: Selection, scores: Mapping[str, tuple[float, ...]] | None = None
-) -> Description:
-    """The record of `selection` in the model called `model`."""
-    widths = coupling.widths(selection)
-    layers: list[dict[str, str | int]] = []
-    for layer in coupling.layers.values():
-        if layer.reads:
-            gone = layer.block in selection.removed
-            cost = Cost(0, 0) if gone else layer.cost(widths[layer.reads], widths[layer.writes])
-            kept, size = 0 if gone else widths[layer.writes], coupling.groups[layer.writes].size
-            stage = layer.name.partition(".")[0]
-            layers.append({"name": layer.name, "stage": stage, "block": layer.block, "kept": kept, "total": size})
-            layers[-1] |= asdict(cost)
-    return Description(
-        model=model,
-        channels=selection.channels,
-        removed=tuple(sorted(selection.removed)),
-        cost=coupling.cost(selection),
-        layers=tuple(layers),
-        scores=scores or {},
-    )
-
-
-def build_from(description: Description, shape: TaskShape) -> nn.Module:
-    """The described student, freshly initialised for `shape`; draws from torch's global generator.
+def carve(description: Description, model: nn.Module, shape: TaskShape) -> nn.Module:
+    """The described student inside `model`, freshly initialised for `shape`; draws from torch's global generator.
 
     Initialised after it was thinned, as the variance of He's initialisation follows the widths. `ConfigError` if the
-    description does not fit its model.
+    description does not fit the model.
     """
-    model = build_model(description.model, shape)
     coupling = trace(model, shape)
     check(description, coupling)
     small = thin(model, coupling, description.selection)
@@ -230,17 +152,3 @@ def build_from(description: Description, shape: TaskShape) -> nn.Module:
         if isinstance(module, nn.Linear):
             module.reset_parameters()
     return small
-
-
-def check(description: Description, coupling: Coupling) -> None:
-    """Raise `ConfigError` unless the description names just the groups and blocks of `coupling`, within their sizes."""
-    sizes = {group.name: group.size for group in coupling.free}
-    wrong = sorted(set(sizes) ^ set(description.channels)) + sorted(set(description.removed) - set(coupling.blocks))
-    for name, kept in description.channels.items():
-        legal = bool(kept) and list(kept) == sorted(set(kept)) and kept[0] >= 0 and kept[-1] < sizes.get(name, 0)
-        wrong += [] if legal else [name]
-    if wrong:
-        raise ConfigError(
-            f"a description of a student does not fit model {description.model!r}: {wrong[0]!r} is missing, unknown "
-            "or out of range; give the file that was written for this model"
-        )

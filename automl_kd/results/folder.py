@@ -15,7 +15,7 @@ import pandas as pd
 
 from automl_kd.errors import ResultError
 
-MAY_CHANGE = {"trial", "finalists"}
+MAY_CHANGE = {"trial", "finalists", "contest"}
 """Sections that a later sitting may change: they say where trials run and what is compared, not what was measured."""
 
 

@@ -199,7 +199,12 @@ NOTE = (
 
 def to_markdown(board: pd.DataFrame, command: str = "") -> str:
     """The board as Markdown; its first line is the command that made it. One table per run."""
-    parts = [f"<!-- made by: {command.replace('--', '- -')} -->"] if command else []
+    parts = [made_by(command)] if command else []
     for run, part in board.groupby("run", observed=True):
         parts.append(f"## Run: {run}\n\n{to_sheet(part).to_markdown()}")
     return "\n".join([*parts, NOTE, ""])
+
+
+def made_by(command: str) -> str:
+    """The command that made a file, as a comment in Markdown."""
+    return f"<!-- made by: {command.replace('--', '- -')} -->"

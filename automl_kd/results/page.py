@@ -1,4 +1,7 @@
-"""One HTML page that shows experiments and needs no network: verdict, leaderboards, plots, failures, costs."""
+"""One HTML page that shows experiments and needs no network: verdict, tables, plots, failures, costs.
+
+A search for a student is shown by its verdict and leaderboards, a comparison of methods by its own table.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from automl_kd.results import units
+from automl_kd.results import contest_plots, contest_table, contest_words, units
+from automl_kd.results.contest import Contest, contest, is_contest
 from automl_kd.results.folder import of_this_comparison, read_record, write_atomically
 from automl_kd.results.leaderboard import NOTE, failures, leaderboard, to_sheet
 from automl_kd.results.plots import accuracy_against_params, learning_curves
@@ -45,16 +49,29 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "") -> 
 
 def view(folder: Path) -> dict[str, object]:
     """What the template shows of one experiment."""
-    table = ResultTable(folder)
-    rows, scores = of_this_comparison(folder, table.read()), read_scores(folder)
+    rows = of_this_comparison(folder, ResultTable(folder).read())
     record = read_record(folder) if (folder / "experiment.json").exists() else {}
+    compared = contest(rows, record) if is_contest(record) else None
+    return {
+        "name": record.get("name", folder.resolve().name),
+        "facts": facts(rows),
+        **(searched(folder, rows) if compared is None else contested(compared)),
+        "failures": failures(rows),
+        "provenance": provenance(rows),
+        "record": json.dumps(record, indent=2) if record else "",
+    }
+
+
+def searched(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
+    """What is shown of a search for a student only."""
+    scores = read_scores(folder)
     judged = verdict(rows, scores=scores)
     boards = leaderboard(rows)
     search, teacher = rows[rows["run"] == "search"], rows[rows["run"] == "teacher"]
     return {
-        "name": record.get("name", folder.resolve().name),
-        "judged": judged,
-        "facts": facts(rows),
+        "compared": None,
+        "sentences": [judged.sentence],
+        "aside": [judged.cost_sentence],
         "truth": truth_table(judged) if judged.arms else None,
         "gains": gain_table(judged) if judged.arms else None,
         "costs": cost_table(judged),
@@ -62,11 +79,23 @@ def view(folder: Path) -> dict[str, object]:
             title: to_sheet(boards[boards["run"] == run]) for run, title in RUNS.items() if (boards["run"] == run).any()
         },
         "scatter": accuracy_against_params(search, judged.arms, teacher),
-        "curves": learning_curves(rows, table.curves()),
+        "curves": learning_curves(rows, ResultTable(folder).curves()),
         "screening": screening(scores),
-        "failures": failures(rows),
-        "provenance": provenance(rows),
-        "record": json.dumps(record, indent=2) if record else "",
+    }
+
+
+def contested(compared: Contest) -> dict[str, object]:
+    """What is shown of a comparison of methods only."""
+    return {
+        "compared": contest_table.result_sheet(compared),
+        "sentences": contest_words.sentences(compared),
+        "aside": contest_words.reading(compared),
+        "dots": contest_plots.dots(compared),
+        "over_cost": contest_plots.accuracy_over_cost(compared),
+        "effort": contest_table.effort_sheet(compared),
+        "attempts": contest_table.attempt_sheet(compared),
+        "costs": contest_table.stage_sheet(compared),
+        "cost_note": contest_table.cost_note(compared),
     }
 
 

@@ -1,4 +1,4 @@
-"""The page's two plots as inline SVG that takes its colours from the page, so that both colour schemes can read it.
+"""The page's plots as inline SVG that takes its colours from the page, so that both colour schemes can read it.
 
 matplotlib draws with placeholder colours, which are then replaced by the page's CSS variables. Text stays text.
 """
@@ -134,7 +134,8 @@ def label_decades(axes: Axes) -> None:
 def learning_curves(rows: pd.DataFrame, curves: pd.DataFrame) -> Markup | None:
     """Validation accuracy over epochs: finals coloured by role, search trials faint. None if there is nothing."""
     joined = curves.merge(rows[["experiment", "run", "key", "role"]], on=["experiment", "run", "key"])
-    joined = joined[joined["run"].isin(["search", "final"])].dropna(subset=["val_accuracy"])
+    # Contenders of a comparison of methods are too many to tell apart by colour: their curves are not drawn.
+    joined = joined[joined["role"].isin(["search", *STYLES])].dropna(subset=["val_accuracy"])
     if joined.empty:
         return None
     with mpl.rc_context(SETTINGS):
@@ -161,8 +162,8 @@ def draw_curves(axes: Axes, curves: pd.DataFrame, label: str, colour: str, alpha
         )
 
 
-def blank(across: str, up: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.2, 4.6), layout="constrained")
+def blank(across: str, up: str, height: float = 4.6) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.2, height), layout="constrained")
     figure.patch.set_alpha(0.0)
     axes = figure.add_subplot()
     axes.set_xlabel(across)
@@ -179,5 +180,5 @@ def finish(figure: Figure, axes: Axes, title: str) -> Markup:
     drawn = drawn[drawn.index("<svg") :]
     for colour, variable in VARIABLES.items():
         drawn = drawn.replace(colour, f"var({variable})")
-    # Our own words and matplotlib's markup: nothing in it comes from a row.
+    # Our own words and matplotlib's markup; it escapes the titles of contenders, the only text that is not ours.
     return Markup(drawn.replace("<svg", f'<svg role="img" aria-label="{title}"', 1))  # noqa: S704

@@ -6,6 +6,7 @@ written before read as null. Accuracies are fractions in [0, 1]; other units sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -15,11 +16,12 @@ from typing import Any, Literal, get_args, get_type_hints
 import pyarrow as pa
 
 from automl_kd.errors import ResultError
+from automl_kd.registry import SLUG
 
 Run = Literal["teacher", "search", "choice", "final"]
 Status = Literal["complete", "stopped", "failed"]
 FinalRole = Literal["default-scratch", "default-kd", "found-scratch", "found-method"]
-Role = Literal["teacher", "search", "choice"] | FinalRole
+Role = str
 
 FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 
@@ -28,8 +30,9 @@ FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 class Row:
     """One trial as recorded. (`run`, `role`, `key`) names it; None means not measured or not applicable.
 
-    `role`: the same as `run`, except in "final": there what the trial stands for. When the found
-    student is the default one, one trial stands for two roles and has a row for each.
+    `role`: the same as `run`, except in "final": there what the trial stands for, one of `FINAL_ROLES`; in a comparison
+    of methods the contender's name, also in "choice". One trial that stands for two roles has a row for each.
+    `compute`: in a comparison of methods, the fraction of its full compute that the trial was given.
     `architecture`: twelve hex digits; `values_json`, `label`: the same point for programs and for people.
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
     `epochs`: asked for; `epochs_done`: reached. `latency_iqr_ms`: spread of `latency_ms`, measured with
@@ -55,6 +58,7 @@ class Row:
     seed: int
     epochs: int
     epochs_done: int | None = None
+    compute: float | None = None
     val_accuracy: float | None = None
     test_accuracy: float | None = None
     best_epoch: int | None = None
@@ -77,9 +81,11 @@ class Row:
     experiment: str
 
     def __post_init__(self) -> None:
-        allowed = FINAL_ROLES if self.run == "final" else (self.run,)
         demand("run", self.run, get_args(Run))
-        demand("role", self.role, allowed)
+        if self.compute is None:
+            demand("role", self.role, FINAL_ROLES if self.run == "final" else (self.run,))
+        elif re.fullmatch(SLUG, self.role) is None:
+            raise ResultError(f"a contender's role is its name, lower-case letters, digits and '-', got {self.role!r}")
         demand("status", self.status, get_args(Status))
         if not (self.key.isascii() and self.key.isalnum()):
             raise ResultError(f"a row's key names its file and must be letters and digits, got {self.key!r}")

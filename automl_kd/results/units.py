@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from typing import Any
 
 import pandas as pd
 
@@ -66,11 +68,21 @@ def times(ratio: float | None) -> str:
 
 
 def options(text: str | None) -> str:
-    """`{"temperature": 4.0}` as "temperature=4"; empty for no options."""
+    """`{"temperature": 4.0}` as "temperature=4"; empty for no options.
+
+    Of a pinned file the name and the first digits are left, of long numbers four.
+    """
     if text is None or pd.isna(text):
         return ""
-    pairs = json.loads(text).items()
-    return ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in pairs)
+    return ", ".join(f"{name}={option(value)}" for name, value in json.loads(text).items())
+
+
+def option(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        value = re.sub(r"\d+\.\d{4,}", lambda found: f"{float(found[0]):.4g}", value)
+    return re.sub(r"^.*/([^/]+)@sha256-([0-9a-f]{8})[0-9a-f]{56}$", r"\1 (\2)", str(value))
 
 
 def some(number: int, noun: str) -> str:

@@ -44,12 +44,13 @@ def verdict(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFr
     arms = {role: one for role, one in found.items() if one is not None}
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
     one_point = not final.empty and bool(final["space"].astype(str).str.startswith("model:").all())
+    searched = bool((rows["run"] == "search").any())
     costs = tuple(cost(rows, run, arms.get("default-kd")) for run in STAGES)
     return Verdict(
         arms=arms,
         gains=gains,
         costs=tuple(one for one in costs if one.trials),
-        sentence=(lesson if one_point else sentence)(final, arms, gains),
+        sentence=(lesson if one_point and not searched else sentence)(final, arms, gains),
         cost_sentence=cost_sentence(costs, arms, scores),
     )
 

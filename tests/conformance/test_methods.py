@@ -6,19 +6,31 @@ import copy
 import dataclasses
 import inspect
 import sys
+from itertools import pairwise
 
 import pytest
+import torch
+from torch import nn
 
-from automl_kd.errors import ConfigError, StopTrial
-from automl_kd.methods import METHODS, carry_out, make_method
+from automl_kd.errors import ConfigError
+from automl_kd.methods import METHODS, base, carry_out, make_method
 from automl_kd.methods.handover import load_student
-from automl_kd.training import loop
+from automl_kd.models import build_model
+from automl_kd.space import TaskShape
 from automl_kd.training.evaluate import evaluate
 from tests import tiny
+from tests.conformance.trials import EPOCHS, difference, one_of_each_method, quick, run, spec_of
+
+__all__ = ["quick"]
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 EVERY = pytest.mark.parametrize("name", METHODS)
 PLAIN = pytest.mark.parametrize("name", ["scratch", "kd", "distil", "prokt"])
-"""Those that train any student as it is, on networks without stages; the others promise the same in their own files."""
+"""Those whose work is the same at every step and has no part that depends on the networks' maps."""
+
+TRAINED_ON = {"distpro_search": 0.8, "lkd": 0.9}
+"""The part of the training images that the student sees where a method holds some out."""
 
 MACS = {"scratch": 3 * 100, "kd": 3 * 100 + 1000, "distil": 3 * 100 + 1000, "prokt": 3 * 100 + 4 * 1000}
 """For a student of 100 multiply-adds and a teacher of 1000: forward and twice as much backward, the teacher forward."""
@@ -60,18 +72,6 @@ def test_an_option_of_the_wrong_type_is_one_sentence_that_names_it(name: str):
 
 
 @PLAIN
-def test_stopping_passes_through_and_a_stopped_trial_goes_on(tmp_path, name: str):
-    spec = tiny.taught(tmp_path, name)
-    recorder = tiny.Recorder(stop=2)
-    with pytest.raises(StopTrial):
-        carry_out(spec, recorder, tiny.place(tmp_path, spec))
-    assert list(recorder.seen) == [1, 2]
-    again = tiny.Recorder()
-    carry_out(spec, again, tiny.place(tmp_path, spec))
-    assert list(again.seen) == [1, 2, 3]
-
-
-@PLAIN
 def test_every_report_carries_costs_and_the_last_one_everything(tmp_path, name: str):
     spec, recorder = tiny.taught(tmp_path, name), tiny.Recorder()
     carry_out(spec, recorder, tiny.place(tmp_path, spec))
@@ -86,33 +86,51 @@ def test_every_report_carries_costs_and_the_last_one_everything(tmp_path, name: 
     assert {"test_accuracy", "test_accuracy_best", "latency_ms", "latency_iqr_ms", "best_epoch"} <= set(last)
 
 
-@PLAIN
-def test_a_finished_trial_reports_again_without_training(tmp_path, monkeypatch, name: str):
-    spec, first, again = tiny.taught(tmp_path, name), tiny.Recorder(), tiny.Recorder()
-    carry_out(spec, first, tiny.place(tmp_path, spec))
-    monkeypatch.setattr(loop.Run, "train_step", None)
-    carry_out(spec, again, tiny.place(tmp_path, spec))
-    assert again.seen == first.seen
+@one_of_each_method
+def test_a_trial_reports_its_costs_and_hands_over_the_student_that_it_measured(tmp_path, name: str):
+    spec = spec_of(name, tmp_path)
+    recorder = run(spec, tmp_path, "trial")
+    assert list(recorder.seen) == list(range(1, EPOCHS + 1))
+    *earlier, last = recorder.seen.values()
+    assert all(not {"test_accuracy", "latency_ms"} & metrics.keys() for metrics in earlier)
+    seconds = [metrics["seconds"] for metrics in recorder.seen.values()]
+    assert seconds == sorted(seconds)
+    # each epoch of training costs at least three passes of the student
+    images = 88 * TRAINED_ON.get(spec.method, 1.0)
+    spent = [0.0, *(metrics["train_macs"] for metrics in recorder.seen.values())]
+    assert all(two - one >= 3 * images * last["macs"] for one, two in pairwise(spent))
 
-
-@PLAIN
-def test_the_student_is_handed_over_as_it_was_trained(tmp_path, name: str):
-    spec, recorder = tiny.taught(tmp_path, name), tiny.Recorder()
-    carry_out(spec, recorder, tiny.place(tmp_path, spec))
     data = tiny.loaded(tmp_path)
-    last = recorder.seen[3]
     for best, reported in ((False, "test_accuracy"), (True, "test_accuracy_best")):
-        student = load_student(tiny.place(tmp_path, spec).trial, best=best)
+        student = load_student(tmp_path / "trial", best=best)
         assert evaluate(student, data, data.test, spec.recipe)[0] == last[reported]
+        assert sum(parameter.numel() for parameter in student.parameters()) == last["params"]
 
 
-@PLAIN
+@one_of_each_method
+def test_a_fixed_teacher_is_left_as_it_was(tmp_path, monkeypatch, name: str):
+    spec, built = spec_of(name, tmp_path), []
+
+    def remembered(model: str, shape: TaskShape) -> nn.Module:
+        built.append(build_model(model, shape))
+        return built[-1]
+
+    monkeypatch.setattr(base, "build_model", remembered)
+    run(spec, tmp_path, "trial")
+    assert bool(built) == make_method(spec.method, spec.options).taught
+    for teacher in built:
+        before = torch.load(tmp_path / "teachers" / tiny.lesson().key / "student.pt", weights_only=True)
+        moved = difference(before, dict(teacher.state_dict()))
+        assert bool(moved) == (spec.method == "prokt"), moved  # the only method that trains its teacher
+        if not moved:
+            assert not teacher.training
+            assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+@one_of_each_method
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others(tmp_path, name: str):
-    spec = tiny.taught(tmp_path, name)
     seen = []
     for folder, seed in (("one", 0), ("two", 0), ("three", 1)):
-        recorder = tiny.Recorder()
-        place = dataclasses.replace(tiny.place(tmp_path, spec), trial=tmp_path / folder)
-        carry_out(dataclasses.replace(spec, seed=seed), recorder, place)
+        recorder = run(spec_of(name, tmp_path, seed=seed), tmp_path, folder)
         seen.append([metrics["train_loss"] for metrics in recorder.seen.values()])
     assert seen[0] == seen[1] != seen[2]

@@ -5,26 +5,53 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd.config import Finalists
-from automl_kd.experiment.finals import CHOICE_SEEDS, entrants, equal_epochs, final_spec, mean_validation, shortlist
+from automl_kd.experiment.finals import (
+    CHOICE_SEEDS,
+    entrants,
+    final_spec,
+    line_up,
+    mean_validation,
+    price,
+    price_by_formula,
+    shortlist,
+)
 from automl_kd.experiment.lab import Lab, Roots, open_lab
+from automl_kd.experiment.proposals import Proposal
+from automl_kd.experiment.records import row_of
 from automl_kd.experiment.search import search_spec
 from automl_kd.experiment.watch import Silent
+from automl_kd.models.checkpoint import save_weights
+from automl_kd.results.row import Run
 from automl_kd.space import Architecture
-from automl_kd.spec import Recipe
+from automl_kd.spec import Outcome, Recipe, teacher_trial
 from tests import tiny
 
 SMALL, DEFAULT = Architecture.of({"width": 2}), Architecture.of({"width": 4})
 
 
+def by_kd(student: Architecture, **options) -> Proposal:
+    return Proposal(student, "kd", options)
+
+
+def epochs_of(lab: Lab, found: Proposal) -> list[int]:
+    """In the order of the truth table: default student from scratch and by plain KD, found one likewise."""
+    return [one.epochs for one in line_up(lab, found)]
+
+
 def lab_of(root, **changes) -> Lab:
-    return open_lab(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
+    """With a teacher that is as good as trained: what a trial costs may be asked of it."""
+    lab = open_lab(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
+    trained = lab.teachers / teacher_trial(lab.experiment.teacher, lab.experiment.data).key / "student.pt"
+    save_weights(tiny.teacher(tiny.SHAPE), trained)
+    return lab
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +64,13 @@ def rows(*entries: tuple[str, str, float | None, int, int]) -> pd.DataFrame:
     frame = pd.DataFrame(entries, columns=["run", "status", "val_accuracy", "params", "width"])
     frame["values_json"] = [f'{{"width": {width}}}' for width in frame["width"]]
     frame["architecture"] = [Architecture.of({"width": width}).key for width in frame["width"]]
+    frame["method"], frame["options_json"] = "kd", "{}"
     frame["key"] = [f"{position:016x}" for position in range(len(frame))]
     return frame
 
 
-def widths(found: Sequence[Architecture]) -> list[int]:
-    return [int(one.as_dict()["width"]) for one in found]
+def widths(found: Sequence[Proposal]) -> list[int]:
+    return [int(one.architecture.as_dict()["width"]) for one in found]
 
 
 def test_the_best_complete_search_trials_on_validation_are_shortlisted():
@@ -84,7 +112,17 @@ def test_candidates_are_compared_by_their_mean_over_complete_trials_of_the_choic
         ("final", "complete", 0.99, 30, 3),
     )
     # width 2: (0.5 + 0.7) / 2; width 3: 0.65 alone
-    assert mean_validation(frame) == pytest.approx({SMALL.key: 0.6, Architecture.of({"width": 3}).key: 0.65})
+    found = {by_kd(SMALL).key: 0.6, by_kd(Architecture.of({"width": 3})).key: 0.65}
+    assert mean_validation(frame) == pytest.approx(found)
+
+
+def test_one_student_taught_in_two_ways_is_two_candidates():
+    frame = rows(
+        ("choice", "complete", 0.5, 20, 2), ("choice", "complete", 0.7, 20, 2), ("search", "complete", 0.7, 20, 2)
+    )
+    frame["options_json"] = ['{"weight": 0.5}', '{"weight": 0.1}', '{"weight": 0.1}']
+    assert mean_validation(frame) == {by_kd(SMALL, weight=0.5).key: 0.5, by_kd(SMALL, weight=0.1).key: 0.7}
+    assert shortlist(frame, 1) == [by_kd(SMALL, weight=0.1)]
 
 
 def test_equal_compute_by_hand(taught):
@@ -92,31 +130,69 @@ def test_equal_compute_by_hand(taught):
     # The found student's training: 3 epochs of 3 x 1158 + 9264 = 12738, together 38214.
     assert taught.teacher_macs == 9264
     assert taught.cost(SMALL).macs == 1158
-    assert equal_epochs(taught, SMALL, SMALL, "kd") == 3
-    assert equal_epochs(taught, SMALL, SMALL, "scratch") == 11  # 38214 / 3474 = 11
-    assert equal_epochs(taught, SMALL, DEFAULT, "kd") == 3  # 38214 / 16212 = 2.4
-    assert equal_epochs(taught, SMALL, DEFAULT, "scratch") == 6  # 38214 / 6948 = 5.5
+    # Default student: from scratch 38214 / 6948 = 5.5, by KD 38214 / 16212 = 2.4. Found one: 38214 / 3474 = 11.
+    assert epochs_of(taught, by_kd(SMALL)) == [6, 3, 11, 3]
+
+
+def record(lab: Lab, proposal: Proposal, run: Run, epochs: int, train_macs: float, status="complete", seed=0) -> None:
+    """A row of a trial of the search or the choice that did `epochs` and says what they cost."""
+    recipe = dataclasses.replace(lab.experiment.recipe, epochs=epochs)
+    spec = dataclasses.replace(search_spec(lab, proposal), recipe=recipe, seed=seed)
+    outcome = Outcome(status=status, metrics={"train_macs": train_macs, "val_accuracy": 0.5}, epoch=epochs)
+    row = row_of(lab, spec, outcome, run=run, role=run, started=datetime.now(UTC), device="cpu")
+    lab.table.append(row, [])
+
+
+def test_the_found_student_costs_what_its_own_trials_report(tmp_path):
+    lab = lab_of(tmp_path, method="kd")
+    found, other = by_kd(SMALL), by_kd(SMALL, weight=0.5)
+    assert price(lab, found) == price_by_formula(lab, found) == 88 * 12738  # 88 training images
+    record(lab, found, "search", 3, 3 * 100 * 16212.0)
+    record(lab, found, "choice", 2, 2 * 76 * 16212.0, seed=1)
+    record(lab, found, "search", 1, 5e9, "stopped", seed=2)
+    record(lab, other, "search", 3, 3e9)
+    # (100 + 76) / 2 x 16212 an epoch, and one image of the default student by KD costs 16212: 88 images, 3 epochs.
+    assert price(lab, found) == 88 * 16212
+    # Default student from scratch 3 x 16212 / 6948 = 7, found one 3 x 16212 / 3474 = 14.
+    assert epochs_of(lab, found) == [7, 3, 14, 3]
+    assert price(lab, other) == 1e9
+
+
+def test_without_such_trials_the_losses_layers_are_counted_all_the_same(tmp_path):
+    lab = lab_of(tmp_path)
+    fitnet = Proposal(DEFAULT, "distil", {"losses": "fitnet, fitnet.stages=pre_pool"})
+    # The regressor is a 1x1 convolution from 4 to 16 channels on maps of 8x8, trained as the student is.
+    assert price(lab, fitnet) == price_by_formula(lab, fitnet) + 88 * 3 * 64 * 4 * 16
+
+
+def test_a_price_that_was_rounded_gives_no_epoch_more(tmp_path):
+    lab = lab_of(tmp_path, method="kd", finalists=Finalists(epochs=30, seeds=(0,)))
+    each = price_by_formula(lab, by_kd(DEFAULT))
+    record(lab, by_kd(DEFAULT), "search", 3, 3 * math.nextafter(each, math.inf))
+    assert epochs_of(lab, by_kd(DEFAULT))[1] == 30
+    keys = [one.spec.key for one in entrants(lab, by_kd(DEFAULT))]
+    assert (keys[0], keys[1]) == (keys[2], keys[3])
 
 
 def test_finalists_may_train_longer_than_the_search(tmp_path):
     longer = lab_of(tmp_path, method="kd", finalists=Finalists(epochs=30))
-    assert equal_epochs(longer, SMALL, SMALL, "kd") == 30
-    assert equal_epochs(longer, SMALL, SMALL, "scratch") == 110
+    assert epochs_of(longer, by_kd(SMALL))[2:] == [110, 30]
 
 
-@given(found=st.integers(2, 15), other=st.integers(2, 15), method=st.sampled_from(["scratch", "kd"]))
-def test_a_baseline_never_has_less_compute_and_less_than_an_epoch_more(taught, found, other, method):
-    one, two = Architecture.of({"width": found}), Architecture.of({"width": other})
-    epochs = equal_epochs(taught, one, two, method)
-    budget = 3 * (3 * taught.cost(one).macs + taught.teacher_macs)
-    each = 3 * taught.cost(two).macs + (taught.teacher_macs if method == "kd" else 0)
-    assert budget <= epochs * each < budget + each
-    assert epochs == math.ceil(budget / each)
+@settings(deadline=None)
+@given(width=st.integers(2, 15), method=st.sampled_from(["scratch", "kd"]))
+def test_a_baseline_never_has_less_compute_and_less_than_an_epoch_more(taught, width, method):
+    found = Proposal(Architecture.of({"width": width}), method)
+    macs = taught.cost(found.architecture).macs
+    budget = 3 * (3 * macs + (taught.teacher_macs if method == "kd" else 0))
+    for one in line_up(taught, found)[:3]:
+        each = 3 * taught.cost(one.proposal.architecture).macs + (taught.teacher_macs if one.role[-2:] == "kd" else 0)
+        assert budget <= one.epochs * each < budget + each
 
 
 def test_four_roles_stand_with_every_seed(taught):
-    line_up = entrants(taught, SMALL)
-    assert [(one.role, one.spec.architecture, one.spec.method, one.spec.seed) for one in line_up] == [
+    ours = entrants(taught, by_kd(SMALL))
+    assert [(one.role, one.spec.architecture, one.spec.method, one.spec.seed) for one in ours] == [
         (role, student, method, seed)
         for role, student, method in [
             ("default-scratch", DEFAULT, "scratch"),
@@ -126,38 +202,42 @@ def test_four_roles_stand_with_every_seed(taught):
         ]
         for seed in (0, 1)
     ]
-    assert [one.spec.recipe.epochs for one in line_up] == [6, 6, 3, 3, 11, 11, 3, 3]
-    assert {one.spec.teacher for one in line_up if one.spec.method == "kd"} == {tiny.TEACHER}
-    assert {one.spec.teacher for one in line_up if one.spec.method == "scratch"} == {None}
-    assert len({one.spec.key for one in line_up}) == 8
+    assert [one.spec.recipe.epochs for one in ours] == [6, 6, 3, 3, 11, 11, 3, 3]
+    assert {one.spec.teacher for one in ours if one.spec.method == "kd"} == {tiny.TEACHER}
+    assert {one.spec.teacher for one in ours if one.spec.method == "scratch"} == {None}
+    assert len({one.spec.key for one in ours}) == 8
 
 
 def test_a_found_default_stands_for_two_roles_with_one_trial(taught):
-    keys = [one.spec.key for one in entrants(taught, DEFAULT)]
+    keys = [one.spec.key for one in entrants(taught, by_kd(DEFAULT))]
     assert keys[:4] == keys[4:]
     assert len(set(keys)) == 4
 
 
 def test_plain_kd_keeps_the_options_where_it_is_the_method_and_has_its_own_otherwise(tmp_path):
     own = lab_of(tmp_path, method="kd", options={"temperature": 2.0})
-    assert [dict(one.spec.options) for one in entrants(own, SMALL)] == [{}, {"temperature": 2.0}] * 2
+    ours = entrants(own, by_kd(SMALL, temperature=2.0))
+    assert [dict(one.spec.options) for one in ours] == [{}, {"temperature": 2.0}] * 2
     other = lab_of(tmp_path, options={"seconds": 0.5})
-    assert [dict(one.spec.options) for one in entrants(other, SMALL)] == [{}, {}, {}, {"seconds": 0.5}]
+    found = Proposal(SMALL, "tests.tiny:Pretend", {"seconds": 0.5})
+    assert [dict(one.spec.options) for one in entrants(other, found)] == [{}, {}, {}, {"seconds": 0.5}]
 
 
 def test_no_trial_of_the_search_or_of_the_choice_stands_among_the_finals(taught):
-    found = [one.spec for one in entrants(taught, SMALL) if one.role == "found-method"]
-    chosen = [final_spec(taught, SMALL, SMALL, found[0].method, CHOICE_SEEDS + seed) for seed in (0, 1, 2)]
-    keys = [one.key for one in (*found, *chosen, search_spec(taught, SMALL))]
+    one = by_kd(SMALL)
+    found = [entrant.spec for entrant in entrants(taught, one) if entrant.role == "found-method"]
+    chosen = [final_spec(taught, one, 3, CHOICE_SEEDS + seed) for seed in (0, 1, 2)]
+    keys = [spec.key for spec in (*found, *chosen, search_spec(taught, one))]
     assert len(set(keys)) == len(keys)
-    assert dataclasses.replace(search_spec(taught, SMALL), seed=found[0].seed) == found[0]
+    assert dataclasses.replace(search_spec(taught, one), seed=found[0].seed) == found[0]
     assert found[0].recipe == Recipe(epochs=3, batch_size=16)
 
 
 def test_a_method_without_a_teacher_stands_beside_plain_kd_with_one(tmp_path):
     lab = lab_of(tmp_path, method="scratch")
-    default_kd = entrants(lab, SMALL)[1].spec
+    found = Proposal(SMALL, "scratch")
+    default_kd = entrants(lab, found)[1].spec
     assert (default_kd.method, default_kd.teacher) == ("kd", tiny.TEACHER)
     # 3 epochs of 3 x 1158 against 3 x 2316 + 9264 = 16212 each: less than one epoch, so one
     assert default_kd.recipe.epochs == 1
-    assert search_spec(lab, SMALL).teacher is None
+    assert search_spec(lab, found).teacher is None

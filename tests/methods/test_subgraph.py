@@ -21,11 +21,13 @@ from automl_kd.methods.subgraph import Subgraph
 from automl_kd.methods.subgraph_budget import choose, least_widths
 from automl_kd.methods.subgraph_options import SearchOptions
 from automl_kd.methods.subgraph_search import Search
+from automl_kd.models import build_from
 from automl_kd.models.checkpoint import save_weights
 from automl_kd.models.coupling import Coupling, Selection
+from automl_kd.models.description import Description
 from automl_kd.models.latency import measure_latency
 from automl_kd.models.resnet import ResNet
-from automl_kd.models.surgery import Description, build_from, fold, mask
+from automl_kd.models.surgery import fold, mask
 from automl_kd.models.tracing import trace
 from automl_kd.results.anatomy import draw
 from automl_kd.space import Architecture, Scalar, TaskShape

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.models import MODELS, build_model
+from automl_kd.models import MODELS, build_from, build_model
 from automl_kd.models.cost import count
 from automl_kd.models.coupling import Coupling, Selection
-from automl_kd.models.surgery import Description, attach, build_from, describe, fold, mask, thin
+from automl_kd.models.description import Description, describe
+from automl_kd.models.surgery import attach, fold, mask, thin
 from automl_kd.models.taps import Tapped, taps_of
 from automl_kd.models.tracing import trace
 from automl_kd.space import TaskShape

@@ -156,3 +156,96 @@ def score(proxy: str, number: int, value: float | None, **changes: Any) -> Score
         seed=0,
     )
     return dataclasses.replace(plain, **changes)
+
+
+CONTEST: dict[str, Any] = {
+    "reference": "kd",
+    "contenders": [
+        {"name": "scratch", "title": "", "method": "scratch"},
+        {"name": "kd", "title": "KD, tuned", "method": "kd", "best": 1},
+        {"name": "dkd", "title": "DKD", "method": "distil", "best": 2},
+    ],
+}
+"""A section of a record; what the table does not read is left out."""
+
+
+def contest_finals(name: str, accuracies: dict[int, float], compute: float = 1.0, **changes: Any) -> list[Row]:
+    """Finals of contender `name`; `mark` tells its keys from those of another set of options."""
+    mark = changes.pop("mark", "")
+    epochs = round(40 * compute)
+    stem = f"{name.replace('-', '')}{mark}{round(1000 * compute)}s"
+    plain: dict[str, Any] = {"epochs": epochs, "epochs_done": epochs, "train_macs": compute * 1e12}
+    entry = {"experiment": "methods", "compute": compute, "method": "kd", **plain, **changes}
+    return [dataclasses.replace(one, key=f"{stem}{one.seed}") for one in finals(name, accuracies, **entry)]
+
+
+def contest_choice(name: str, tried: dict[str, float], **changes: Any) -> list[Row]:
+    """One trial of the choice for each set of options, as JSON, with these validation accuracies."""
+    stem = name.replace("-", "")
+    plain: dict[str, Any] = {"run": "choice", "role": name, "compute": 0.5, "proposal": None, "experiment": "methods"}
+    return [
+        row(
+            **{
+                **plain,
+                "key": f"{stem}c{place}",
+                "options_json": text,
+                "val_accuracy": val,
+                "seed": 1_000_000,
+                **changes,
+            }
+        )
+        for place, (text, val) in enumerate(tried.items())
+    ]
+
+
+FIELD = (
+    ("scratch", "From scratch", "scratch", -0.031, ()),
+    ("kd", "KD, tuned", "kd", 0.0, (0.1, 0.25, 0.5)),
+    ("dkd", "DKD", "distil", 0.006, ()),
+    ("dist", "DIST", "distil", 0.004, ()),
+    ("mlkd", "Logit standardisation with MLKD", "distil", 0.003, ()),
+    ("reviewkd", "ReviewKD, with KD", "distil", 0.002, ()),
+    ("crd", "CRD, with KD", "distil", 0.001, ()),
+    ("rkd", "RKD, with KD", "distil", -0.001, ()),
+    ("distpro", "DistPro, searched and replayed", "distpro", 0.012, (0.1, 0.25, 0.5)),
+    ("distpro-final", "DistPro, final weights only", "distpro", 0.002, ()),
+    ("distpro-equal", "DistPro, equal weights", "distpro", -0.001, ()),
+    ("lkd", "LKD, joint", "lkd", 0.002, ()),
+    ("lkd-retrain", "LKD, learned loss retrained", "lkd", 0.001, ()),
+    ("prokt", "ProKT, teacher from scratch", "prokt", -0.012, ()),
+    ("prokt-pretrained", "ProKT, pre-trained teacher", "prokt", -0.002, ()),
+    ("subgraph", "Student inside the teacher", "subgraph", 0.004, ()),
+)
+"""Sixteen contenders: name, title, method, gain over KD, further shares of the compute."""
+
+
+def write_contest(folder: Path, seeds: int = 3) -> ResultTable:
+    """A whole comparison of methods: teacher, choice, 22 entries, one failed final, experiment.json."""
+    rng = np.random.default_rng(0)
+    table = ResultTable(folder)
+    teacher = row(run="teacher", role="teacher", key="t0", label="resnet56", teacher=None, experiment="methods")
+    table.append(dataclasses.replace(teacher, method="scratch", test_accuracy=0.962))
+    noise = rng.normal(0, 0.004, seeds)  # of the seed itself, which pairing takes out
+    for name, _, method, gain, more in FIELD:
+        texts = [json.dumps({"temperature": t, "weight": w}) for t in (2.0, 4.0) for w in (0.5, 0.9)]
+        if method in {"kd", "distil"}:
+            for one in contest_choice(name, {text: 0.9 + rng.normal(0, 0.004) for text in texts}, method=method):
+                table.append(one)
+        for compute in (1.0, *more):
+            level = 0.93 + gain * 2 * (1.2 - compute) + 0.03 * np.log10(compute) + noise
+            reached = {seed: round(float(level[seed] + rng.normal(0, 0.002)), 4) for seed in range(seeds)}
+            options = (
+                texts[0] if method in {"kd", "distil"} else '{"pathways": "all", "transform": "complex", "every": 4}'
+            )
+            for one in contest_finals(name, reached, compute, method=method, options_json=options):
+                lost = name == "prokt" and one.seed == 2
+                broken: dict[str, Any] = {"status": "failed", "error": "the loss became nan", "test_accuracy": None}
+                table.append(dataclasses.replace(one, **broken) if lost else one, curve(one.val_accuracy or 0.5, 5))
+    line_up = [{"name": name, "title": title, "method": method} for name, title, method, *_ in FIELD]
+    record = {
+        "name": "methods",
+        "data": {"train_images": 5000},
+        "contest": {"reference": "kd", "contenders": line_up},
+    }
+    (folder / "experiment.json").write_text(json.dumps(record))
+    return table

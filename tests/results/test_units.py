@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -45,6 +47,15 @@ def test_options_and_plurals():
     assert units.options('{"temperature": 4.0, "head": "mlp", "deep": true}') == "temperature=4, head=mlp, deep=True"
     assert units.options("{}") == units.options(None) == ""
     assert [units.some(1, "seed"), units.some(3, "seed")] == ["1 seed", "3 seeds"]
+
+
+def test_weights_in_a_sum_have_four_digits():
+    assert units.options('{"losses": "at=100.0, kd=0.6587212130722795"}') == "losses=at=100.0, kd=0.6587"
+
+
+def test_a_pinned_file_is_named_in_short():
+    pin = f"/home/ada/my runs/process.json@sha256-{'0123456789abcdef' * 4}"
+    assert units.options(json.dumps({"process": pin, "clip": 0.5})) == "process=process.json (01234567), clip=0.5"
 
 
 def test_a_sheet_in_markdown():

@@ -1,0 +1,28 @@
+"""An experiment as typed records, and its strict reading from TOML.
+
+Every field has a type, most a default; an unknown key, a wrong type or a value out of range is a `ConfigError` whose
+one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in Python without any file.
+"""
+
+from automl_kd.config.contest import Contender, Contest
+from automl_kd.config.experiment import Experiment, Knob, Range
+from automl_kd.config.reading import load, loads, merge, parse, to_record
+from automl_kd.config.sections import SEEDS, Budget, Finalists, Resources, Search
+
+__all__ = [
+    "SEEDS",
+    "Budget",
+    "Contender",
+    "Contest",
+    "Experiment",
+    "Finalists",
+    "Knob",
+    "Range",
+    "Resources",
+    "Search",
+    "load",
+    "loads",
+    "merge",
+    "parse",
+    "to_record",
+]

@@ -1,0 +1,78 @@
+"""The section of an experiment that compares ways of teaching one student."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from automl_kd.registry import SLUG
+from automl_kd.space import Scalar
+from automl_kd.spec import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A way of teaching that is compared with others.
+
+    `name`: lower-case letters, digits and '-'; `title`: for people, empty takes the name. `tune`: values to try for
+    options; of all combinations the `best` by validation go to the finals, each as an entry of its own. `compute`: of
+    each entry's finals, as fractions of the comparison's.
+    """
+
+    name: str
+    title: str = ""
+    method: str
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    tune: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    best: int = 1
+    compute: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        require(
+            re.fullmatch(SLUG, self.name) is not None,
+            f"a contender's name must be at most 50 lower-case letters, digits or '-', got {self.name!r}",
+        )
+        require(all(self.tune.values()), f"tune of {self.name!r} names an option without values; give some")
+        both = sorted(set(self.tune) & set(self.options))
+        require(not both, f"{self.name!r} has {', '.join(both)} both in options and in tune; keep one")
+        combinations = math.prod(map(len, self.tune.values()))
+        require(1 <= self.best <= combinations, f"best of {self.name!r} must lie in 1 to {combinations}: {self.best}")
+        require(
+            bool(self.compute)
+            and len(set(self.compute)) == len(self.compute)
+            and all(0 < x <= 1 for x in self.compute),
+            f"compute of {self.name!r} must be distinct fractions above 0 and at most 1, got {list(self.compute)}",
+        )
+
+    @property
+    def combinations(self) -> list[dict[str, Scalar]]:
+        """The options of every candidate, the last tuned one varying fastest."""
+        return [
+            {**self.options, **dict(zip(self.tune, values, strict=True))}
+            for values in itertools.product(*self.tune.values())
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """A comparison of ways of teaching one student, the baseline of [finalists], in place of a search for a student.
+
+    The full compute is what `recipe.epochs` of `reference` cost; the others are trained for as many whole epochs as
+    that pays for, at most 5 % more. Candidates are tried at the fraction `tuning` of it, with the first `tuning_seeds`
+    of as many other seeds as there are final ones.
+    """
+
+    reference: str = "kd"
+    contenders: tuple[Contender, ...] = ()
+    tuning: float = 0.5
+    tuning_seeds: int = 1
+
+    def __post_init__(self) -> None:
+        names = [one.name for one in self.contenders]
+        require(len(set(names)) == len(names), f"contenders must have distinct names, got {', '.join(names)}")
+        require(not names or self.reference in names, f"no contender is called {self.reference!r}, the reference")
+        require(0 < self.tuning <= 1, f"tuning must lie above 0 and not above 1, got {self.tuning}")
+        require(self.tuning_seeds >= 1, f"tuning_seeds must be 1 or more, got {self.tuning_seeds}")

@@ -1,0 +1,95 @@
+"""An experiment as one record, with what of its teaching may vary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import pydantic
+
+from automl_kd.config.contest import Contest
+from automl_kd.config.sections import SEEDS, Budget, Finalists, Resources, Search
+from automl_kd.space import Scalar
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Numbers from `low` to `high`, both included, with `low < high`.
+
+    Whole ones, `step` apart, if both ends are written without a point and `log` is not set; else real ones, uniform in
+    their logarithm if `log`.
+    """
+
+    low: int | float
+    high: int | float
+    step: int = 1
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.low < self.high, f"low must lie below high, got {self.low} and {self.high}")
+        require(not self.log or self.low > 0, f"a logarithmic range must begin above 0, got {self.low}")
+        require(self.step >= 1, f"step must be 1 or more, got {self.step}")
+        require(self.whole or self.step == 1, "step is for whole numbers; drop it or log, or write whole ends")
+
+    @property
+    def whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int) and not self.log
+
+
+def tag_of(value: Any) -> str:
+    """In brackets, which no key of ours holds, so that `parse` can leave it out of what it says."""
+    return "[range]" if isinstance(value, Mapping | Range) else "[values]"
+
+
+Knob = Annotated[
+    Annotated[tuple[Scalar, ...], pydantic.Tag("[values]")] | Annotated[Range, pydantic.Tag("[range]")],
+    pydantic.Discriminator(tag_of),
+]
+"""What a parameter of `vary` may be: one of several values, or a number in a range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One search, or one comparison of methods, from its teacher to its leaderboard.
+
+    `name` also names the folder of its results.
+    `vary`: what of the teaching is searched together with the student: "method" among several, "method.OPTION", and
+    "method.losses.NAME" for the weight of one loss in a sum. `options` are of every method that has them.
+    """
+
+    name: str
+    space: str
+    method: str = "kd"
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    vary: Mapping[str, Knob] = field(default_factory=dict)
+    seed: int = 0
+    data: DataSpec = field(default_factory=DataSpec)
+    teacher: TeacherSpec = field(default_factory=TeacherSpec)
+    recipe: Recipe = field(default_factory=Recipe)
+    budget: Budget = field(default_factory=Budget)
+    search: Search = field(default_factory=Search)
+    trial: Resources = field(default_factory=Resources)
+    finalists: Finalists = field(default_factory=Finalists)
+    contest: Contest = field(default_factory=Contest)
+
+    def __post_init__(self) -> None:
+        require(
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name) is not None,
+            f"name must be at most 100 letters, digits, '.', '_' or '-', as it names a folder; got {self.name!r}",
+        )
+        require(
+            not self.contest.contenders or self.contest.tuning_seeds <= len(self.finalists.seeds),
+            f"contest.tuning_seeds is {self.contest.tuning_seeds}, more than the {len(self.finalists.seeds)} of "
+            "finalists.seeds",
+        )
+        require(0 <= self.seed < SEEDS, f"seed must lie in 0 to {SEEDS - 1}, got {self.seed}")
+        for name, knob in self.vary.items():
+            distinct = isinstance(knob, Range) or len(set(knob)) == len(knob) >= 1
+            require(distinct, f"vary.{name} needs one or more distinct values, got {knob}")
+        require(
+            not self.vary or not self.contest.contenders,
+            "vary is for a search and contest.contenders for a comparison without one; keep one of them",
+        )

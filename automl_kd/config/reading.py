@@ -1,0 +1,136 @@
+"""The strict reading of experiments from TOML, and of options: every refusal is one sentence that names the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import pydantic
+
+from automl_kd.config.experiment import Experiment
+from automl_kd.errors import ConfigError
+from automl_kd.registry import suggestion
+
+T = TypeVar("T")
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+    """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5")."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"no experiment could be read from {path}: {error.strerror}; give the path of a TOML file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8; give the path of a TOML file") from error
+    return loads(text, overrides, where=str(path))
+
+
+def loads(text: str, overrides: Iterable[str] = (), *, where: str = "experiment") -> Experiment:
+    try:
+        record = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not valid TOML: {error}") from error
+    for override in overrides:
+        merge(record, override)
+    if isinstance(record.get("vary"), Mapping):
+        record["vary"] = flat(record["vary"])
+    return parse(Experiment, record, where)
+
+
+def flat(vary: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A table whose keys have dots in them, though TOML reads dots without quotes as tables within tables."""
+    found: dict[str, Any] = {}
+    for key, value in vary.items():
+        nested = isinstance(value, Mapping) and not {"low", "high"} & set(value)
+        found |= flat(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+    return found
+
+
+def merge(record: dict[str, Any], override: str) -> None:
+    """Set one dotted key. The value is read as TOML; a bare word is taken as a string."""
+    key, equals, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set needs key=value, got {override!r}; for instance --set search.trials=20")
+    if parts[0] == "vary" and len(parts) > 1:
+        parts = ["vary", ".".join(parts[1:]).replace('"', "")]
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    for part in parts[:-1]:
+        record = record.setdefault(part, {})
+        if not isinstance(record, dict):
+            raise ConfigError(f"--set {override}: {part!r} is a value, not a section that holds {parts[-1]!r}")
+    record[parts[-1]] = parsed
+
+
+def parse(kind: type[T], record: Mapping[str, Any], where: str) -> T:
+    """`record` as the dataclass `kind`: unknown keys, wrong types and values out of range are a `ConfigError`."""
+    refuse_unknown(kind, record, where, "")
+    refuse_nonfinite(record, where, "")
+    try:
+        return pydantic.TypeAdapter(kind).validate_json(json.dumps(record, default=str), strict=True)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        # A tagged union reports the tried type behind the key; keys of our records never hold brackets or spaces.
+        told = (str(part) for part in first["loc"])
+        key = ".".join(part for part in told if part not in {"bool", "int", "float", "str"} and "[" not in part)
+        raise ConfigError(f"{where}: {sentence(key, first)}") from error
+
+
+def sentence(key: str, error: Any) -> str:
+    if error["type"] == "missing":
+        return f"{key} is missing; add it"
+    if error["type"] == "value_error":
+        return f"{key + ': ' if key else ''}{error['ctx']['error']}"
+    wanted = error["msg"].removeprefix("Input should be ")
+    return f"{key} = {json.dumps(error['input'])} does not fit; it should be {wanted}"
+
+
+def refuse_unknown(kind: type[Any], record: Mapping[str, Any], where: str, prefix: str) -> None:
+    hints = get_type_hints(kind)
+    known = [item.name for item in dataclasses.fields(kind)]
+    for key, value in record.items():
+        if key not in known:
+            wanted = suggestion(key, known) if known else "there are none to set"
+            raise ConfigError(f"{where}: unknown key {prefix + key!r}; {wanted}")
+        if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
+            refuse_unknown(hints[key], value, where, f"{prefix}{key}.")
+        elif (held := record_in(hints[key])) is not None:
+            for name, item in members(value):
+                if isinstance(item, Mapping):
+                    refuse_unknown(held, item, where, f"{prefix}{key}.{name}.")
+
+
+def record_in(hint: Any) -> type[Any] | None:
+    """The dataclass that the members of a mapping or tuple of this type may be, if there is one."""
+    held = [option for kind in get_args(hint) for option in (kind, *get_args(kind))]
+    return next((one for one in held if isinstance(one, type) and dataclasses.is_dataclass(one)), None)
+
+
+def members(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Names and values of a table, numbers and values of a list, nothing of anything else."""
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
+
+
+def refuse_nonfinite(record: Any, where: str, prefix: str) -> None:
+    for key, value in members(record):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{where}: {prefix}{key} is {value}; it should be a finite number")
+        refuse_nonfinite(value, where, f"{prefix}{key}.")
+
+
+def to_record(experiment: Experiment) -> dict[str, Any]:
+    """The resolved experiment as plain values: what is stored beside its results and shown by `show`."""
+    record: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(experiment)))
+    return record

@@ -1,0 +1,110 @@
+"""Sections of an experiment: what a student may cost, how the search goes, what a trial is given, who is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from automl_kd.space import Scalar
+from automl_kd.spec import require
+
+SEEDS = 1_000_000
+"""Seeds lie below this; search, choice and finals add different multiples of it, so that no trial serves in two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a student may cost; 0 sets no limit. Every proposer, baseline and finalist keeps to it.
+
+    `params`: trainable parameters. `macs`: multiply-adds for one image. `latency_ms`: median forward of one image on
+    the processor of the machine that proposes, one thread.
+    """
+
+    params: int = 0
+    macs: int = 0
+    latency_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(min(self.params, self.macs, self.latency_ms) >= 0, "limits must be 0 (none) or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How architectures are proposed and which trials may go on.
+
+    `objectives`: what proposers compare; the first one also rules the scheduler and the choice of finalists and is
+    measured on validation. A leading minus minimises: `["val_accuracy", "-params"]`.
+    `screen`: proxies whose rank sum picks the best of `pool` candidates for each trial; empty does not screen.
+    `probe_images`, `draws`: images in a proxy's batch, and how often weights and images are drawn anew.
+    `grace_epochs`, `reduction`: ASHA's first rung and its halving factor.
+    """
+
+    proposer: str = "evolution"
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    trials: int = 12
+    objectives: tuple[str, ...] = ("val_accuracy",)
+    screen: tuple[str, ...] = ()
+    pool: int = 20
+    probe_images: int = 64
+    draws: int = 1
+    scheduler: Literal["none", "asha"] = "asha"
+    grace_epochs: int = 1
+    reduction: float = 3.0
+
+    def __post_init__(self) -> None:
+        require(self.trials >= 1, f"trials must be 1 or more, got {self.trials}")
+        require(self.pool >= 1, f"pool must be 1 or more, got {self.pool}")
+        require(self.draws >= 1, f"draws must be 1 or more, got {self.draws}")
+        require(self.probe_images >= 2, f"probe_images must be 2 or more, got {self.probe_images}")
+        require(self.grace_epochs >= 1, f"grace_epochs must be 1 or more, got {self.grace_epochs}")
+        require(self.reduction > 1, f"reduction must be above 1, got {self.reduction}")
+        require(
+            bool(self.objectives) and self.objectives[0] == "val_accuracy",
+            'objectives must begin with "val_accuracy": trials are compared on validation',
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one trial is given, and how many run at once.
+
+    `device`: "auto" takes GPUs where the machine or cluster has some. `cpus`: cores, and torch threads.
+    `gpus`: for trials on "cuda"; may be a fraction, so that small students share one GPU.
+    `concurrent`: trials at once; 0 means as many as there is room for.
+    `retries`: how often a trial whose process died is started again, from its checkpoint.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpus: int = 1
+    gpus: float = 1.0
+    concurrent: int = 0
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        require(self.cpus >= 1, f"cpus must be 1 or more, got {self.cpus}")
+        require(self.gpus > 0, f"gpus must be above 0, got {self.gpus}; for the CPU set device = 'cpu'")
+        require(self.gpus <= 1 or self.gpus == int(self.gpus), f"gpus must be whole or at most 1, got {self.gpus}")
+        require(min(self.concurrent, self.retries) >= 0, "concurrent and retries must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalists:
+    """The comparison at the end: the found student and the baselines, trained again with every one of `seeds`.
+
+    `count`: so many of the best trials of the search are trained again with as many other seeds, and the best of these
+    by mean validation accuracy is the found student; 1 takes the best trial, which owes more to chance.
+    `epochs`: for the found student with its method; 0 keeps the recipe's. Baselines get the epochs that cost the same
+    multiply-adds. `baseline`: the student that one would take without a search; empty takes the space's default.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    count: int = 3
+    epochs: int = 0
+    baseline: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(len(set(self.seeds)) == len(self.seeds) >= 1, f"seeds must be distinct and at least one: {self.seeds}")
+        require(all(0 <= seed < SEEDS for seed in self.seeds), f"seeds must lie in 0 to {SEEDS - 1}, got {self.seeds}")
+        require(self.count >= 1, f"count must be 1 or more, got {self.count}")
+        require(self.epochs >= 0, f"epochs must be 0 (the recipe's) or more, got {self.epochs}")

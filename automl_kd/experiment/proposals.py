@@ -1,0 +1,77 @@
+"""Points of a search over students and ways of teaching them, and the proposals that they stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from automl_kd.config import Experiment
+from automl_kd.errors import ConfigError
+from automl_kd.methods import make_method
+from automl_kd.methods.base import Method
+from automl_kd.methods.knobs import ends, methods_of, parameters_of, teaching
+from automl_kd.space import Architecture, Scalar, SearchSpace, TaskShape, Values, active
+
+Key = tuple[str, str, str]
+"""What tells one proposal from another: the columns architecture, method and options_json of its rows."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A student and the way of teaching it: what one trial of a search tries. `options`: of the method, those set."""
+
+    architecture: Architecture
+    method: str
+    options: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        return self.architecture.key, self.method, json.dumps(dict(self.options), sort_keys=True)
+
+    @property
+    def made(self) -> Method:
+        return make_method(self.method, self.options)
+
+
+def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
+    """What is searched: the students' space, and behind its parameters those of `vary`; without any, `space` itself."""
+    knobs = parameters_of(experiment.vary, methods_of(experiment.vary, experiment.method))
+    if not knobs:
+        return space
+    if taken := sorted(space.parameters.keys() & knobs.keys()):
+        raise ConfigError(f"space {space.name!r} has a parameter {taken[0]!r} of its own; rename it, or drop [vary]")
+
+    def build(values: Values, shape: TaskShape) -> nn.Module:
+        return space.build(within(space, values), shape)
+
+    default = dict(space.default)
+    for name, parameter in knobs.items():
+        if active(parameter, default):
+            default[name] = ends(parameter.domain)[0]
+    return SearchSpace(
+        name=f"{space.name} and [vary]",
+        source=space.source,
+        parameters={**space.parameters, **knobs},
+        build=build,
+        default=default,
+    )
+
+
+def split(point: Architecture, space: SearchSpace, experiment: Experiment) -> Proposal:
+    """The proposal that a point of `combine(space, experiment)` stands for.
+
+    `ConfigError` if its method refuses its options, each allowed by itself, together.
+    """
+    values = point.as_dict()
+    student = within(space, values)
+    knobs = {name: value for name, value in values.items() if name not in student}
+    return Proposal(Architecture.of(student), *teaching(knobs, experiment.method, experiment.options))
+
+
+def within(space: SearchSpace, values: Values) -> dict[str, Scalar]:
+    """The values of the student's own parameters."""
+    return {name: value for name, value in values.items() if name in space.parameters}

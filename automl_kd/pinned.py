@@ -1,0 +1,51 @@
+"""Files that an experiment names, pinned to what they hold: absolute path and digest of the content in one string.
+
+"/home/ada/process.json@sha256-" and 64 hex digits. A pinned file travels in a spec as it stands, is refused where it no
+longer holds the same, and counts in a trial's key by its content alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from automl_kd.errors import ConfigError
+
+PIN = re.compile(r"@sha256-([0-9a-f]{64})$")
+
+
+def pin(name: str) -> str:
+    """The file at the path `name`, pinned; one that is pinned already is checked. `ConfigError` if there is none."""
+    path = located(name)
+    return f"{path}@sha256-{digest(path)}"
+
+
+def located(name: str) -> Path:
+    """The absolute path of the file that `name`, pinned or not, stands for.
+
+    `ConfigError` if a pinned file is gone or holds something else by now.
+    """
+    pinned = PIN.search(name)
+    path = Path(name[: pinned.start()] if pinned else name).expanduser().resolve()
+    if pinned and digest(path) != pinned[1]:
+        raise ConfigError(
+            f"{path} has changed since it was named in this experiment; put the old content back, or run the "
+            "experiment anew under another name"
+        )
+    return path
+
+
+def by_content(text: str) -> str:
+    """`text` without the path of the file that it pins, which begins at the first slash; other texts as they are."""
+    pinned = PIN.search(text)
+    return text[: text.find("/")] + pinned[0] if pinned and "/" in text else text
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the file's content, as 64 hex digits."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"no file could be read from {path}: {error.strerror}; check the path") from error

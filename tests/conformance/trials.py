@@ -1,0 +1,153 @@
+"""Small trials of every method, and what they leave behind, compared bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from automl_kd.distillers import DISTILLERS
+from automl_kd.methods import base, carry_out, subgraph
+from automl_kd.models.latency import measure_latency
+from automl_kd.space import Scalar
+from automl_kd.spec import Recipe, TrialSpec
+from automl_kd.training import loop
+from tests import tiny
+
+EPOCHS = 3
+STATEFUL = {
+    "crd": "",
+    "vid": "norm+pre_pool",
+    "reviewkd": "norm+pre_pool+pooled",
+    "srrl": "",
+    "semckd": "norm+pre_pool",
+    "mgd": "pre_pool",
+    "ft": "pre_pool",
+    "ofd": "norm",
+    "ab": "norm",
+    "cc": "",
+    "fitnet": "pre_pool",
+    "ickd": "pre_pool",
+    "ofa": "norm+pre_pool",
+    "diswot_semantic": "",
+}
+"""Losses with layers, memories or draws of their own, and stages for them where the usual ones are not there."""
+
+PATHWAYS: dict[str, Scalar] = {"stages": "norm+pre_pool+pooled+logits", "transforms": "plain"}
+LEARNING: dict[str, Scalar] = {"interval": 2, "pool": 2, "snapshots": 6}
+CUTTING: dict[str, Scalar] = {"divisor": 1, "strength": 0.1, "share": 0.67}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A method with options. `given`: an option that names a file, and the trial that leaves this file."""
+
+    method: str
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    given: tuple[str, str, str] | None = None
+
+
+def every_stateful_loss() -> str:
+    """Each with a hundredth of its standard weight, on the maps that the tiny networks have."""
+    parts = [f"{name}={DISTILLERS[name].standard.weight / 100:g}" for name in STATEFUL]
+    parts += [f"{name}.stages={stages}" for name, stages in STATEFUL.items() if stages]
+    return ", ".join([*parts, "crd.width=4", "crd.negatives=20", "ft.pretrain=0.4"])
+
+
+TRIALS: Mapping[str, Trial] = {
+    "scratch": Trial("scratch"),
+    "kd": Trial("kd"),
+    "distil": Trial("distil"),
+    "distil stateful": Trial("distil", {"losses": every_stateful_loss()}),
+    "distpro_search": Trial("distpro_search", {**PATHWAYS, "interval": 2}),
+    "distpro_search sequential": Trial("distpro_search", {**PATHWAYS, "order": "sequential", "style": "softmax"}),
+    "distpro process": Trial("distpro", {**PATHWAYS, "search": 0.7}),
+    "distpro final": Trial("distpro", {**PATHWAYS, "search": 0.7, "replay": "final"}),
+    "distpro equal": Trial("distpro", {**PATHWAYS, "replay": "equal"}),
+    "distpro given": Trial("distpro", PATHWAYS, given=("process", "distpro_search", "process.json")),
+    "lkd joint": Trial("lkd", {**LEARNING, "stages": "pre_pool", "spread": "gaussian"}),
+    "lkd retrain": Trial("lkd", {**LEARNING, "mode": "retrain", "batch": "fresh", "keep": "reservoir"}),
+    "lkd two stages": Trial("lkd", {**LEARNING, "mode": "two_stage_dynamic", "sampling": "by_loss"}),
+    "lkd given": Trial("lkd", {"mode": "retrain"}, given=("loss", "lkd retrain", "learned_loss.pt")),
+    "prokt": Trial("prokt"),
+    "prokt dual": Trial("prokt", {"dual": True, "probe": "eval", "target": "stale", "start": "pretrained"}),
+    "prokt stateful": Trial("prokt", {"losses": "kd=1, ce=0, crd=0.1, crd.width=4, crd.negatives=20", "freeze": 0.4}),
+    "subgraph search": Trial("subgraph", {**CUTTING, "multiples": "1, 0.7"}),
+    "subgraph inherit": Trial("subgraph", {**CUTTING, "inherit": True, "proximal": "apg", "score": "taylor"}),
+    "subgraph uniform": Trial("subgraph", {**CUTTING, "choose": "uniform"}),
+    "subgraph shallow": Trial("subgraph", {**CUTTING, "choose": "shallow"}),
+    "subgraph random": Trial("subgraph", {**CUTTING, "choose": "random"}),
+    "subgraph magnitude": Trial("subgraph", {**CUTTING, "choose": "magnitude"}),
+}
+
+every_trial = pytest.mark.parametrize("name", TRIALS)
+one_of_each_method = pytest.mark.parametrize(
+    "name", {TRIALS[name].method: name for name in reversed([*TRIALS])}.values()
+)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A checkpoint after each epoch, and next to no time spent on latency."""
+    brief = partial(measure_latency, budget_seconds=0.01)
+    monkeypatch.setattr(base, "measure_latency", brief)
+    monkeypatch.setattr(subgraph, "measure_latency", brief)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+
+
+def spec_of(name: str, root: Path, **changes: Any) -> TrialSpec:
+    """The trial's spec; the teacher and the file that it needs lie under `root` afterwards."""
+    trial = TRIALS[name]
+    options = dict(trial.options)
+    if trial.given is not None:
+        option, source, file = trial.given
+        options[option] = str(root / "given" / file)
+        if not (root / "given" / file).exists():
+            run(spec_of(source, root), root, "given")
+    recipe = Recipe(epochs=EPOCHS, batch_size=16, lr=0.02)
+    return tiny.taught(root, trial.method, options=options, recipe=recipe, **changes)
+
+
+def run(spec: TrialSpec, root: Path, folder: str, *, stop: int = 0) -> tiny.Recorder:
+    """Carry out the trial in `root/folder`, or continue it there, from whatever state the generator is in."""
+    recorder = tiny.Recorder(stop)
+    carry_out(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder))
+    return recorder
+
+
+def left_by(folder: Path) -> dict[str, object]:
+    """The content of every file that a trial left, by its path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): content(path) for path in files}
+
+
+def content(path: Path) -> object:
+    return torch.load(path, weights_only=True) if path.suffix == ".pt" else path.read_bytes()
+
+
+def difference(one: object, two: object, at: str = "") -> str:
+    """Where two values first differ in any bit, through dictionaries and lists; "" if nowhere. Times may differ."""
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        if one.keys() != two.keys():
+            return f"{at}: {sorted(map(str, one.keys() ^ two.keys()))} in one alone"
+        found = (difference(one[key], two[key], f"{at}/{key}") for key in one if not timing(key))
+        return next(filter(None, found), "")
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        if len(one) != len(two):
+            return f"{at}: {len(one)} and {len(two)} items"
+        found = (difference(*both, f"{at}/{place}") for place, both in enumerate(zip(one, two, strict=True)))
+        return next(filter(None, found), "")
+    if isinstance(one, Tensor) and isinstance(two, Tensor):
+        return "" if torch.equal(one, two) else f"{at}: tensors differ"
+    return "" if type(one) is type(two) and one == two else f"{at}: {str(one)[:50]} and {str(two)[:50]}"
+
+
+def timing(key: object) -> bool:
+    return key == "seconds" or str(key).startswith("latency")

@@ -1,0 +1,399 @@
+"""A search over students and ways of teaching them: which points there are, what they stand for, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from automl_kd import experiment as stages
+from automl_kd.config import Range, Search, loads
+from automl_kd.distillers.mix import read_mix
+from automl_kd.errors import ConfigError, UnknownNameError
+from automl_kd.experiment import Lab, Roots
+from automl_kd.experiment.finals import line_up
+from automl_kd.experiment.lab import open_lab
+from automl_kd.experiment.proposals import Proposal
+from automl_kd.experiment.search import Searching, make_search_proposer
+from automl_kd.experiment.watch import Silent
+from automl_kd.methods import make_method
+from automl_kd.methods.knobs import written
+from automl_kd.results.folder import of_this_comparison
+from automl_kd.search import PROPOSERS
+from automl_kd.space import Architecture, Choice, FloatRange, IntRange, When, check
+from automl_kd.spec import Outcome
+from tests import tiny
+
+VARY: dict[str, Any] = {
+    "method": ("kd", "distil", "prokt", "scratch"),
+    "method.temperature": Range(low=1.0, high=10.0, log=True),
+    "method.weight": (0.5, 0.7, 0.9),
+    "method.losses.kd": Range(low=0.0, high=1.0),
+    "method.losses.dist": (0, 1.5),
+    "method.freeze": Range(low=0.0, high=0.5),
+}
+
+SEARCH = Search(proposer="random", trials=6, scheduler="none")
+
+
+def lab_of(root, **changes) -> Lab:
+    plain = tiny.experiment(**{"method": "kd", "vary": VARY, "search": SEARCH, **changes})
+    return open_lab(plain, Roots(results=root / "results", data=root), Silent())
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Lab:
+    return lab_of(tmp_path_factory.mktemp("vary"))
+
+
+def point(**knobs) -> Architecture:
+    return Architecture.of({"width": 4, **{name.replace("_", "."): value for name, value in knobs.items()}})
+
+
+def test_knobs_exist_for_the_methods_that_have_the_option(lab):
+    parameters = lab.searched.parameters
+    assert list(parameters) == ["width", *VARY]
+    assert parameters["method"].domain == Choice(("kd", "distil", "prokt", "scratch"))
+    assert parameters["method.temperature"].domain == FloatRange(1.0, 10.0, log=True)
+    assert {name: one.when for name, one in parameters.items()} == {
+        "width": None,
+        "method": None,
+        "method.temperature": When("method", ("kd", "prokt")),
+        "method.weight": When("method", ("kd", "prokt")),
+        "method.losses.kd": When("method", ("distil", "prokt")),
+        "method.losses.dist": When("method", ("distil", "prokt")),
+        "method.freeze": When("method", ("prokt",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("knobs", "method", "options"),
+    [
+        ({"method": "kd", "method_temperature": 2.0, "method_weight": 0.5}, "kd", {"temperature": 2.0, "weight": 0.5}),
+        ({"method": "distil", "method_losses_kd": 0.25, "method_losses_dist": 0}, "distil", {"losses": "kd=0.25"}),
+        (
+            {"method": "distil", "method_losses_kd": 0.25, "method_losses_dist": 1.5},
+            "distil",
+            {"losses": "dist=1.5, kd=0.25"},
+        ),
+        ({"method": "scratch"}, "scratch", {}),
+    ],
+)
+def test_what_a_point_stands_for(lab, knobs, method, options):
+    one = point(**knobs)
+    check(lab.searched, one)
+    assert lab.proposal(one) == Proposal(Architecture.of({"width": 4}), method, options)
+    assert lab.allowed(one)
+
+
+def test_a_sum_in_which_no_loss_is_left_is_not_proposed(lab):
+    empty = point(method="distil", method_losses_kd=0.0, method_losses_dist=0)
+    check(lab.searched, empty)
+    assert not lab.allowed(empty)
+
+
+def test_weights_in_words():
+    assert written({"kd": 0.1, "at": 1e-05, "nst": 0.0}) == "kd=0.1, at=1e-05"
+    assert written({"kd": 1, "ce": 0.0}) == "kd=1, ce=0.0"
+    with pytest.raises(ConfigError, match=r"^every loss but that on the labels has the weight 0 \(kd, ce\)"):
+        written({"kd": 0.0, "ce": 1.0})
+
+
+@given(weight=st.floats(min_value=0, max_value=1e30, allow_subnormal=True))
+def test_a_weight_is_read_back_to_the_last_bit(weight):
+    weights = {part.name: part.weight for part in read_mix(written({"kd": 1.0, "dist": weight})).parts}
+    assert weights.get("dist", 0.0) == weight
+
+
+def test_without_vary_the_space_is_the_students_own(tmp_path):
+    plain = lab_of(tmp_path, vary={})
+    assert plain.searched is plain.space
+    assert plain.proposal(point()) == Proposal(Architecture.of({"width": 4}), "kd", {})
+
+
+def test_options_hold_for_every_method_that_has_them_and_numbers_take_their_types(tmp_path):
+    vary = {"method": ("kd", "distil", "prokt"), "method.weight": (0, 1)}
+    lab = lab_of(tmp_path, vary=vary, options={"temperature": 2})
+    assert dict(lab.experiment.options) == {"temperature": 2.0}
+    assert lab.experiment.vary["method.weight"] == (0.0, 1.0)
+    told = [lab.proposal(point(method=name, method_weight=1.0)).options for name in ("kd", "prokt")]
+    assert told == [{"temperature": 2.0, "weight": 1.0}] * 2
+    assert [type(value) for value in told[0].values()] == [float, float]
+    assert lab.proposal(point(method="distil")).options == {}
+
+
+@pytest.mark.parametrize(("methods", "kept"), [(("kd", "prokt"), {"temperature": 2.0}), (("distil", "prokt"), {})])
+def test_plain_kd_keeps_the_options_only_where_it_is_among_the_methods(tmp_path, methods, kept):
+    lab = lab_of(tmp_path, vary={"method": methods}, options={"temperature": 2.0})
+    (baseline,) = (
+        one.proposal for one in line_up(lab, lab.proposal(point(method="prokt"))) if one.role == "default-kd"
+    )
+    assert baseline.options == kept
+
+
+def test_whole_ends_make_a_range_of_whole_numbers(tmp_path):
+    vary = {"method.interval": Range(low=2, high=9, step=3), "method.look_ahead": (1, 2)}
+    lab = lab_of(tmp_path, method="lkd", vary=vary)
+    assert lab.searched.parameters["method.interval"].domain == IntRange(2, 9, 3)
+    assert lab.searched.parameters["method.interval"].when is None
+    assert lab.proposal(point(method_interval=5)).options == {"interval": 5}
+
+
+def test_values_that_go_only_apart_are_not_proposed_together(tmp_path):
+    # The free form has no weights to hold to 1, so that it refuses an anchor.
+    lab = lab_of(tmp_path, method="lkd", vary={"method.form": ("weighted", "free"), "method.anchor": (0.0, 0.5)})
+    allowed = [
+        (form, anchor)
+        for form in ("weighted", "free")
+        for anchor in (0.0, 0.5)
+        if lab.allowed(point(method_form=form, method_anchor=anchor))
+    ]
+    assert allowed == [("weighted", 0.0), ("weighted", 0.5), ("free", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        ({"vary": {"method": ("kd", "distill")}}, UnknownNameError, "no method is called 'distill'; did you mean"),
+        ({"vary": {"method": (1, 2)}}, ConfigError, "vary.method should list names of methods"),
+        ({"vary": {"method": Range(low=1, high=2)}}, ConfigError, "vary.method should list names of methods"),
+        ({"vary": {"temperature": (1.0,)}}, ConfigError, "vary knows no 'temperature'; write method, method.OPTION or"),
+        (
+            {"vary": {"method.tempreture": (1.0,)}},
+            ConfigError,
+            "vary.method.tempreture: no method of kd has an option 'tempreture'; did you mean 'temperature'",
+        ),
+        (
+            {"vary": {"method": ("kd", "distil"), "method.freeze": (0.5,)}},
+            ConfigError,
+            "vary.method.freeze: no method of kd, distil has an option 'freeze'; known are losses, temperature, weight",
+        ),
+        ({"vary": {"method.losses.kd": (0.5,)}}, ConfigError, "vary.method.losses.kd: no method of kd has an option"),
+        (
+            {"vary": {"method.weight": Range(low=0.5, high=1.5)}},
+            ConfigError,
+            r"vary.method.weight cannot be 1.5: options of method 'kd': weight must lie in \[0, 1\], got 1.5",
+        ),
+        (
+            {"vary": {"method.temperature": (1.0, "hot")}},
+            ConfigError,
+            "vary.method.temperature cannot be 'hot': options of method 'kd': temperature = \"hot\" does not fit",
+        ),
+        (
+            {"method": "lkd", "vary": {"method.interval": Range(low=1.5, high=9)}},
+            ConfigError,
+            "vary.method.interval cannot be 1.5: options of method 'lkd': interval = 1.5 does not fit",
+        ),
+        (
+            {"method": "distil", "vary": {"method.losses.kdd": (0.5,)}},
+            UnknownNameError,
+            "no distiller is called 'kdd'; did you mean",
+        ),
+        (
+            {"method": "distil", "vary": {"method.losses.kd": (0.5, -1.0)}},
+            ConfigError,
+            "vary.method.losses.kd cannot be -1.0: .*kd must be a weight >= 0",
+        ),
+        (
+            {"method": "distil", "vary": {"method.losses.kd": (True, 0.5)}},
+            ConfigError,
+            "vary.method.losses.kd cannot be True; give weights as numbers",
+        ),
+        (
+            {"method": "distil", "vary": {"method.losses.ce": (0.0, 0.5)}},
+            ConfigError,
+            "vary has no weight but that of the labels; add one of a loss",
+        ),
+        (
+            {"method": "distil", "vary": {"method.losses.kd": (0.0,)}},
+            ConfigError,
+            r"none of 500 points of \[vary\] can be tried",
+        ),
+        (
+            {"method": "distil", "vary": {"method.losses.kd": (0.5,), "method.losses": ("kd",)}},
+            ConfigError,
+            "vary has 'method.losses', the whole sum, and 'method.losses.kd', a part of it; keep one",
+        ),
+        (
+            {"method": "distil", "options": {"losses": "kd"}, "vary": {"method.losses.kd": (0.5,)}},
+            ConfigError,
+            "'losses' is set in options and 'method.losses.kd' in vary; keep one of the two",
+        ),
+        (
+            {"options": {"warmth": 1.0}, "vary": {"method": ("kd", "distil")}},
+            ConfigError,
+            "options: no method of kd, distil has an option 'warmth'; known are losses, temperature, weight",
+        ),
+        (
+            {"method": "distil", "vary": {"method.losses.at": (0, 10)}},
+            UnknownNameError,
+            "the student: ",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_one_sentence_and_leaves_nothing(tmp_path, changes, error, sentence):
+    with pytest.raises(error, match=f"^{sentence}") as caught:
+        lab_of(tmp_path, **changes)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_parameter_of_the_student_that_is_called_like_a_knob_is_refused(tmp_path, monkeypatch):
+    parameters = {**tiny.SPACE.parameters, "method": tiny.SPACE.parameters["width"]}
+    awkward = dataclasses.replace(tiny.SPACE, parameters=parameters, default={"width": 4, "method": 2})
+    monkeypatch.setattr(tiny, "SPACE", awkward)
+    with pytest.raises(ConfigError, match=r"^space 'tiny' has a parameter 'method' of its own; rename it, or drop"):
+        lab_of(tmp_path)
+
+
+def accuracy(one: Proposal) -> float:
+    """What a trial is pretended to reach: wide students do best, and kd better than the others."""
+    return 0.5 + float(one.architecture.as_dict()["width"]) / 50 + 0.1 * (one.method == "kd")
+
+
+def ended(assignment) -> Outcome:
+    spec = assignment.spec
+    metrics = {"val_accuracy": accuracy(Proposal(spec.architecture, spec.method, spec.options)), "params": 10.0}
+    return Outcome(status="complete", metrics=metrics, epoch=spec.recipe.epochs)
+
+
+def sitting(lab: Lab, trials: range) -> list[tuple[str, str]]:
+    """So many trials of a search, asked and told one after the other; the key and the method of each."""
+    searching, seen = Searching(lab), []
+    for index in trials:
+        assignment = searching.ask(index)
+        assert assignment is not None
+        outcome = ended(assignment)
+        curve = dict.fromkeys(range(1, outcome.epoch + 1), outcome.metrics)
+        searching.on_outcome(assignment.spec, outcome, curve)
+        seen.append((assignment.spec.key, assignment.spec.method))
+    return seen
+
+
+SMALL = {"evolution": {"population": 4, "tournament": 2}, "nsga2": {"population": 4}, "tpe": {"startup": 3}}
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_a_search_that_was_killed_proposes_the_same_again_and_goes_on_alike(tmp_path, name):
+    search = dataclasses.replace(SEARCH, proposer=name, options=SMALL.get(name, {}), trials=14)
+    whole = sitting(lab_of(tmp_path / "whole", search=search), range(14))
+    assert len(set(whole)) == 14
+    sitting(lab_of(tmp_path / "cut", search=search), range(9))
+    assert sitting(lab_of(tmp_path / "cut", search=search), range(14)) == whole
+    lines = (tmp_path / "cut" / "results" / "tiny" / "proposals.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 14
+    assert all({"width", "method"} <= set(json.loads(line)) for line in lines)
+    assert len({method for _, method in whole}) > 1
+
+
+def test_a_journal_of_students_alone_is_still_read(tmp_path):
+    plain = {"vary": {}, "method": "kd", "options": {"temperature": 2.0}}
+    folder = lab_of(tmp_path, **plain).folder
+    folder.mkdir(parents=True)
+    (folder / "proposals.jsonl").write_text('{"width": 3}\n{"width": 9}\n', encoding="utf-8")
+    searching = Searching(lab_of(tmp_path, **plain))
+    specs = [assignment.spec for index in range(3) if (assignment := searching.ask(index))]
+    assert [spec.architecture.as_dict()["width"] for spec in specs[:2]] == [3, 9]
+    assert [(spec.method, dict(spec.options)) for spec in specs] == [("kd", {"temperature": 2.0})] * 3
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 999))
+def test_every_proposer_names_points_that_a_trial_can_be_made_of(lab, name, seed):
+    search = dataclasses.replace(SEARCH, proposer=name, options=SMALL.get(name, {}))
+    one = dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, search=search, seed=seed))
+    seen: list[Architecture] = []
+    proposer = make_search_proposer(one, lambda candidate: candidate not in seen)
+    for index in range(12):
+        candidate = proposer.ask(index)
+        check(one.searched, candidate)
+        proposal = one.proposal(candidate)
+        make_method(proposal.method, proposal.options)
+        proposer.tell(
+            index, candidate, Outcome(status="complete", metrics={"val_accuracy": accuracy(proposal)}, epoch=3)
+        )
+        seen.append(candidate)
+    keys = {one.proposal(candidate).key for candidate in seen}
+    assert len(keys) == len(seen)
+
+
+def test_a_screened_search_judges_a_student_once_and_keeps_the_proposers_order(tmp_path):
+    vary = {"method.weight": Range(low=0.1, high=0.9)}
+    plain = dataclasses.replace(SEARCH, pool=30)
+    lab = lab_of(tmp_path, vary=vary, search=dataclasses.replace(plain, screen=("params",)))
+    chosen = make_search_proposer(lab, lambda _: True).ask(0)
+    bare = dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, search=plain))
+    pool = [make_search_proposer(bare, lambda _: True).ask(0, draw) for draw in range(30)]
+    widest = max(one.as_dict()["width"] for one in pool)
+    best = [one for one in pool if one.as_dict()["width"] == widest]
+    assert len(best) > 1
+    assert chosen == best[0]
+
+
+def test_a_table_in_a_file_and_on_the_command_line():
+    text = 'name = "x"\nspace = "tests.tiny:SPACE"\n[vary]\nmethod = ["kd", "distil"]\n'
+    quoted = loads(text + '"method.temperature" = { low = 1, high = 4.5 }\n"method.losses.kd" = [0.0, 1.0]\n')
+    by_hand = loads(text, ["vary.method.temperature={ low = 1, high = 4.5 }", 'vary."method.losses.kd"=[0.0, 1.0]'])
+    bare = loads('name = "x"\nspace = "tests.tiny:SPACE"\n[vary.method]\nlosses.kd = [0.0, 1.0]\n')
+    assert quoted == by_hand
+    assert quoted.vary["method.temperature"] == Range(low=1, high=4.5)
+    assert bare.vary == {"method.losses.kd": (0.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ("method = 5", "experiment: vary.method = 5 does not fit; it should be a valid array"),
+        ('"method.a" = { low = 1, hgh = 3 }', "experiment: unknown key 'vary.method.a.hgh'; did you mean 'high'?"),
+        ('"method.a" = { low = 1 }', "experiment: vary.method.a.high is missing; add it"),
+        ('"method.a" = { low = 2, high = 1 }', "experiment: vary.method.a: low must lie below high, got 2 and 1"),
+        ('"method.a" = { low = 0, high = 1, log = true }', "experiment: vary.method.a: a logarithmic range must begin"),
+        (
+            '"method.a" = { low = 0.5, high = 1, step = 2 }',
+            "experiment: vary.method.a: step is for whole numbers; drop",
+        ),
+        ('"method.a" = { low = 1, high = inf }', "experiment: vary.method.a.high is inf; it should be a finite number"),
+        ('"method.a" = [1, 1]', "experiment: vary.method.a needs one or more distinct values, got (1, 1)"),
+        ('"method.a" = []', "experiment: vary.method.a needs one or more distinct values, got ()"),
+    ],
+)
+def test_a_table_that_says_no_domain_is_one_sentence(table, sentence):
+    with pytest.raises(ConfigError) as caught:
+        loads(f'name = "x"\nspace = "tests.tiny:SPACE"\n[vary]\n{table}\n')
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.ray
+def test_a_search_over_methods_alone_ends_in_a_truth_table_and_continues(ray_session, tmp_path):
+    vary = {"method": ("kd", "distil"), "method.temperature": (1.0, 8.0), "method.losses.dist": (0.0, 2.0)}
+    roots = Roots(results=tmp_path / "results", data=tmp_path)
+
+    def carry_out(trials: int) -> Lab:
+        search = dataclasses.replace(SEARCH, trials=trials, screen=("params",))
+        one = tiny.experiment(space="model:tests.tiny:teacher", method="kd", vary=vary, search=search)
+        return stages.run(one, roots, Silent())
+
+    before = carry_out(1).table.read()
+    lab = carry_out(5)
+    rows = of_this_comparison(lab.folder, lab.table.read())
+    search = rows[rows["run"] == "search"]
+    # three points make a trial: two temperatures, and the one sum that is not empty
+    assert sorted(zip(search["method"], search["options_json"], strict=True)) == [
+        ("distil", '{"losses": "dist=2.0"}'),
+        ("kd", '{"temperature": 1.0}'),
+        ("kd", '{"temperature": 8.0}'),
+    ]
+    assert set(search["status"]) == {"complete"}
+    first = search.set_index("proposal").loc[0]
+    assert first["started"] == before[before["run"] == "search"]["started"].iloc[0]
+    best = search.sort_values("val_accuracy").iloc[-1]
+    final = rows[rows["run"] == "final"].set_index("role")
+    tied = search[search["val_accuracy"] == best["val_accuracy"]]
+    assert final.loc["found-method", "options_json"] in set(tied["options_json"])
+    assert final.loc["default-kd", "options_json"] == "{}"
+    assert (final["train_macs"] >= final.loc["found-method", "train_macs"]).all()
