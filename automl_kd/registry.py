@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from automl_kd.errors import UnknownNameError
+from automl_kd.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
 
@@ -26,6 +27,34 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
         found: T = load(name)
         return found
     raise UnknownNameError(f"no {kind} is called {name!r}; {suggestion(name, table)}")
+
+
+def lookup_options(table: Mapping[str, T], name: str, kind: str, members: Iterable[str]) -> T:
+    """As `lookup`, where entries are options: frozen dataclasses with `members` and a default for every field.
+
+    `ConfigError` if a reference leads to something else.
+    """
+    found, wanted = lookup(table, name, kind), tuple(members)
+    if name not in table and (fault := no_options(found, wanted)):
+        raise ConfigError(
+            f"{name!r} is no {kind}, since it {fault}; name a frozen dataclass with {', '.join(wanted)} "
+            "and a default for every field"
+        )
+    return found
+
+
+def no_options(found: Any, members: Iterable[str]) -> str:
+    """What keeps `found` from being options with these members; empty if nothing does."""
+    if not isinstance(found, type):
+        return f"is a {type(found).__name__}"
+    if not dataclasses.is_dataclass(found) or not getattr(found, "__dataclass_params__").frozen:  # noqa: B009 - has no type
+        return "is not a frozen dataclass"
+    # Not `hasattr`: every class can be called, and only some have instances that can.
+    if missing := [name for name in members if not any(name in vars(base) for base in found.__mro__)]:
+        return f"lacks {missing[0]}"
+    none = dataclasses.MISSING
+    bare = [one.name for one in dataclasses.fields(found) if one.default is none and one.default_factory is none]
+    return f"has no default for {bare[0]}" if bare else ""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

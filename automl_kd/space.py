@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,11 +50,12 @@ class IntRange:
             raise ValueError(f"an integer range needs low <= high and step >= 1, got {self}")
 
     @property
-    def options(self) -> tuple[int, ...]:
-        return tuple(range(self.low, self.high + 1, self.step))
+    def options(self) -> range:
+        """The integers, none of which is stored, so that a wide range costs no memory."""
+        return range(self.low, self.high + 1, self.step)
 
     def __contains__(self, value: object) -> bool:
-        return type(value) is int and value in range(self.low, self.high + 1, self.step)
+        return type(value) is int and value in self.options
 
 
 @dataclass(frozen=True)
@@ -203,8 +204,9 @@ def step(domain: Domain, value: Scalar, rng: np.random.Generator) -> Scalar:
         else:
             moved = value + rng.normal(0, 0.1 * (domain.high - domain.low))
         return float(min(max(moved, domain.low), domain.high))
-    others = [option for option in domain.options if option != value]
-    return others[int(rng.integers(len(others)))]
+    options: Sequence[Scalar] = domain.options
+    index = int(rng.integers(len(options) - 1))
+    return options[index + (index >= options.index(value))]
 
 
 def cross(space: SearchSpace, one: Architecture, two: Architecture, rng: np.random.Generator) -> Architecture:

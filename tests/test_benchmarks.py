@@ -46,3 +46,9 @@ def test_the_quickstart_does_what_the_readme_says():
     assert experiment.search.scheduler == "asha"
     assert experiment.budget.params > 0
     assert len(experiment.finalists.seeds) >= 3
+
+
+def test_the_large_comparison_of_methods_asks_what_the_small_one_asks():
+    small, large = (load(ROOT / "benchmarks" / name) for name in ("kd_methods_small.toml", "kd_methods.toml"))
+    assert [one.name for one in small.contest.contenders] == [one.name for one in large.contest.contenders]
+    assert small.contest.reference == large.contest.reference == "kd"

@@ -55,6 +55,7 @@ def test_a_record_reads_back_as_the_same_experiment():
         ("trial.gpus=1.5", "gpus must be whole or at most 1, got 1.5"),
         ("recipe.lr=inf", "recipe.lr is inf; it should be a finite number"),
         ("options.temperature=nan", "options.temperature is nan; it should be a finite number"),
+        ("seed=9223372036854775808", "seed does not fit into 64 bits; give a number nearer to 0"),
         ("name=" + "n" * 300, "name must be at most 100 letters"),
         ("search.objectives=['test_accuracy']", "objectives must begin with"),
         ("name=../elsewhere", "name must be at most 100 letters"),

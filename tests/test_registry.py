@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from fractions import Fraction
 
 import pytest
 
-from automl_kd.errors import UnknownNameError
-from automl_kd.registry import load, lookup, suggestion
+from automl_kd.errors import ConfigError, UnknownNameError
+from automl_kd.registry import load, lookup, lookup_options, suggestion
 
 TABLE = {"synflow": 1, "naswot": 2}
 
@@ -55,6 +57,52 @@ def test_an_error_inside_the_module_is_not_hidden(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UnknownNameError, match=r"failed \(ZeroDivisionError: division by zero\)"):
         load("broken_on_purpose:anything")
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    width: int = 1
+
+    def __call__(self) -> int:
+        return self.width
+
+
+@dataclasses.dataclass
+class Loose:
+    def __call__(self) -> int:
+        return 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent:
+    width: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Bare(Whole):
+    depth: int = dataclasses.field(kw_only=True)
+
+
+@pytest.mark.parametrize(
+    ("reference", "fault"),
+    [
+        ("os:path", "is a module"),
+        ("json:dumps", "is a function"),
+        ("builtins:dict", "is not a frozen dataclass"),
+        ("tests.test_registry:Loose", "is not a frozen dataclass"),
+        ("tests.test_registry:Silent", "lacks __call__"),
+        ("tests.test_registry:Bare", "has no default for depth"),
+    ],
+)
+def test_a_reference_to_something_else_than_options(reference, fault):
+    sentence = f"'{reference}' is no method, since it {fault}; name a frozen dataclass with __call__ and a default for"
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}"):
+        lookup_options({}, reference, "method", ["__call__"])
+
+
+def test_options_are_found_by_a_reference_and_those_of_the_table_are_trusted():
+    assert lookup_options({}, "tests.test_registry:Whole", "method", ["__call__"]).__name__ == "Whole"
+    assert lookup_options({"mine": Silent}, "mine", "method", ["__call__"]) is Silent
 
 
 def test_suggestions_do_not_depend_on_the_order_of_the_table():

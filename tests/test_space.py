@@ -171,7 +171,9 @@ def test_a_space_without_choice_mutates_to_itself():
     assert mutate(space, point, np.random.default_rng(0)) == point
 
 
-@pytest.mark.parametrize("domain", [FloatRange(1e-4, 1e-1, log=True), FloatRange(-1.0, 2.0), IntRange(0, 9, 3)])
+@pytest.mark.parametrize(
+    "domain", [FloatRange(1e-4, 1e-1, log=True), FloatRange(-1.0, 2.0), IntRange(0, 9, 3), IntRange(0, 2**62)]
+)
 def test_draws_and_steps_stay_inside(domain: Domain):
     rng = np.random.default_rng(0)
     value = draw(domain, rng)
@@ -190,6 +192,7 @@ def test_a_logarithmic_range_is_drawn_evenly_in_its_logarithm():
 def test_sizes():
     assert size_of(Choice((1, 2))) == 2
     assert size_of(IntRange(1, 10, 4)) == 3
+    assert size_of(IntRange(1, 2**62)) == 2**62  # counted, not listed
     assert math.isinf(size_of(FloatRange(0.0, 1.0)))
 
 

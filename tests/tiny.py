@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from automl_kd.models.checkpoint import save_weights
 from automl_kd.models.taps import Tap
 from automl_kd.space import Architecture, IntRange, Parameter, SearchSpace, TaskShape, Values
 from automl_kd.spec import DataSpec, Place, Recipe, Report, TeacherSpec, TrialSpec, teacher_trial
+
+if TYPE_CHECKING:
+    from automl_kd.experiment.lab import Lab  # with Ray behind it, which most tests do without
 
 SHAPE = TaskShape(channels=1, height=8, width=8, classes=3)
 
@@ -136,6 +139,12 @@ def taught(root: Path, method: str, **changes: Any) -> TrialSpec:
     torch.manual_seed(11)
     save_weights(teacher(SHAPE), root / "teachers" / lesson().key / "student.pt")
     return dataclasses.replace(one, teacher=TEACHER)
+
+
+def leave_teacher(lab: Lab) -> None:
+    """Weights where the trials of an experiment look for those of its teacher."""
+    trained = lab.teachers / teacher_trial(lab.experiment.teacher, lab.experiment.data).key / "student.pt"
+    save_weights(teacher(SHAPE), trained)
 
 
 class Recorder:

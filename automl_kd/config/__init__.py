@@ -7,9 +7,11 @@ one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in 
 from automl_kd.config.contest import Contender, Contest
 from automl_kd.config.experiment import Experiment, Knob, Range
 from automl_kd.config.reading import load, loads, merge, parse, to_record
-from automl_kd.config.sections import SEEDS, Budget, Finalists, Resources, Search
+from automl_kd.config.sections import CHOICE_SEEDS, SEARCH_SEEDS, SEEDS, Budget, Finalists, Resources, Search
 
 __all__ = [
+    "CHOICE_SEEDS",
+    "SEARCH_SEEDS",
     "SEEDS",
     "Budget",
     "Contender",

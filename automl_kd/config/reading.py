@@ -127,6 +127,8 @@ def refuse_nonfinite(record: Any, where: str, prefix: str) -> None:
     for key, value in members(record):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{where}: {prefix}{key} is {value}; it should be a finite number")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ConfigError(f"{where}: {prefix}{key} does not fit into 64 bits; give a number nearer to 0")
         refuse_nonfinite(value, where, f"{prefix}{key}.")
 
 

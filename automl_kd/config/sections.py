@@ -10,7 +10,13 @@ from automl_kd.space import Scalar
 from automl_kd.spec import require
 
 SEEDS = 1_000_000
-"""Seeds lie below this; search, choice and finals add different multiples of it, so that no trial serves in two."""
+"""Seeds lie below this; search and choice add different multiples of it, so that no trial serves in two stages."""
+
+CHOICE_SEEDS = SEEDS
+"""Added to a final seed for the choice among finalists: what is reported is not what was chosen by."""
+
+SEARCH_SEEDS = 2 * SEEDS
+"""Added to the experiment's seed: no trial of the search stands among the finals, and favours what it chose."""
 
 
 @dataclass(frozen=True, kw_only=True)

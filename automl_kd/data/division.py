@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -99,6 +100,30 @@ def hold_out(
             f"class; {advice}"
         )
     return rows[stays], rows[held]
+
+
+def set_apart(dataset: Dataset, fraction: float, stream: int) -> tuple[Dataset, Split]:
+    """`dataset` without `fraction` of its training images, for a method that learns from others too; and these.
+
+    Drawn class by class under the key `stream`. `DataError` unless 2 images are left on both sides, because a batch of
+    one has no batch statistics.
+    """
+    whole = dataset.train
+    labels = whole.labels.cpu()
+    held = stratified(labels, round(fraction * len(labels)), stream)
+    if not 2 <= len(held) <= len(labels) - 2:
+        raise DataError(
+            f"{dataset.name} has {len(labels)} training images, too few to hold out {fraction:g} of them and keep 2 on "
+            "both sides; add images or change method.held_out"
+        )
+    stays = torch.ones(len(labels), dtype=torch.bool)
+    stays[held] = False
+    return replace(dataset, train=rows_of(whole, stays.nonzero().flatten())), rows_of(whole, held)
+
+
+def rows_of(split: Split, rows: Tensor) -> Split:
+    rows = rows.to(split.labels.device)
+    return Split(split.images[rows], split.labels[rows], split.index[rows])
 
 
 def keep(name: str, source: Source, rows: Tensor, spec: DataSpec) -> Tensor:

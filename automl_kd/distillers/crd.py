@@ -6,6 +6,10 @@ published code: linear heads to 128 numbers of unit length, two memories with a 
 constants fixed by the first batch. Memories, constants and draws belong to the state that is saved. Where there are
 fewer images than negatives, there are as many negatives as images.
 
+One thing differs: memories begin as unit vectors in the directions of points drawn from a cube. The code leaves the
+points there, each number within sqrt(3 / 128) of 0, so that a row's squared length is 1 on average only. Either way a
+row has length 1 from the first visit of its image, within an epoch.
+
 Scores are taken from the product with the whole memory, of which the drawn columns are kept. For sets of CIFAR's size
 fewer bytes move so than by collecting the negatives' rows for each image.
 """

@@ -59,9 +59,10 @@ def decouple(
 class DKD:
     """Soft targets, the target class and the others weighted apart. Zhao et al. 2022, arXiv:2203.08679.
 
-    `alpha`, `beta` >= 0 for the target class and the others; the benchmark takes beta 2 for resnet56 to resnet20, 6
-    for wrn-40-2 and vgg13 students, 8 elsewhere. `temperature` > 0. `standardise`: standardise the logits first
-    (Sun et al. 2024), for which that paper takes temperature 2 and both weights times 9.
+    `alpha`, `beta` >= 0 for the target class and the others; the benchmark takes beta 2 for resnet56 to resnet20 and
+    resnet110 to resnet32, 6 for wrn-40-2 to wrn-16-2 and wrn-40-1 and for vgg13 to vgg8 and MobileNetV2, 8 for all
+    other pairs. `temperature` > 0. `standardise`: standardise the logits first (Sun et al. 2024), for which that paper
+    takes temperature 2 and both weights times 9.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0, warmup=20 / 240)

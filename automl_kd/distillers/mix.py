@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, TypeVar
 
 import torch
@@ -25,7 +26,7 @@ from automl_kd.distillers.base import Distiller, Example, Loss, Number, Standard
 from automl_kd.distillers.cross_entropy import CrossEntropy
 from automl_kd.errors import ConfigError
 from automl_kd.models.taps import Outputs
-from automl_kd.registry import lookup
+from automl_kd.registry import lookup_options
 from automl_kd.seeds import derive
 from automl_kd.space import Scalar
 from automl_kd.spec import require
@@ -34,7 +35,13 @@ V = TypeVar("V")
 
 LOSSES: Mapping[str, type[Loss]] = {"ce": CrossEntropy, **DISTILLERS}
 
+loss_type = partial(lookup_options, LOSSES, kind="distiller", members=("standard", "taps", "make"))
+"""From a name to the table's entry, or to what `module:attribute` refers to; `ConfigError` if that is no loss."""
+
 SCHEDULE = ("start", "until", "warmup")
+
+LARGEST = torch.finfo(torch.float32).max
+"""Of weights and options: losses are evaluated in float32, where more than this is infinite."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Part:
         require(
             self.weight >= 0 and math.isfinite(self.weight), f"{self.name} must be a weight >= 0, got {self.weight}"
         )
+        require(self.weight <= LARGEST, f"{self.name}={self.weight} is more than float32 holds; give at most 1e38")
         require(
             0 <= self.start < self.until <= 1,
             f"{self.name} needs 0 <= start < until <= 1, got {self.start} and {self.until}",
@@ -135,7 +143,7 @@ def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
     """
     weights, options = entries(text)
     if len(weights) == 1 and (alone := next(iter(weights))) != "ce" and weights[alone] is None:
-        weights["ce"] = lookup(LOSSES, alone, "distiller").standard.ce
+        weights["ce"] = loss_type(alone).standard.ce
     weights.setdefault("ce", None)
     options["ce"] = {"label_smoothing": label_smoothing, **options.get("ce", {})}
     if stray := [name for name in options if name not in weights]:
@@ -188,7 +196,10 @@ def scalar(text: str) -> Scalar:
 
 
 def make_loss(name: str, weight: float | None, options: Mapping[str, Scalar]) -> Part:
-    kind = lookup(LOSSES, name, "distiller")
+    kind = loss_type(name)
+    for key, value in options.items():
+        if not isinstance(value, str) and abs(value) > LARGEST:
+            raise ConfigError(f"losses: {name}.{key}={value} is more than float32 holds; give at most 1e38")
     schedule = {key: options[key] for key in SCHEDULE if key in options}
     own = {key: value for key, value in options.items() if key not in SCHEDULE}
     loss = parse(kind, own, f"options of loss {name!r}")

@@ -3,8 +3,10 @@
 Byeongho Heo, Jeesoo Kim, Sangdoo Yun, Hyojin Park, Nojun Kwak, Jin Young Choi. A Comprehensive Overhaul of Feature
 Distillation. 2019. arXiv:1904.01866. The margin is each channel's mean negative response, which the paper measures or
 derives from the preceding batch normalisation; the published code derives it. That ignores what a residual network's
-shortcut adds, so here it is measured on the example that the loss is made with. Weights of the stages and 1e-3 for the
-whole are the benchmark's; 1e-4 is published for ImageNet.
+shortcut adds, so here it is measured on the example that the loss is made with: in a trial 64 training images as they
+are measured, without augmentation. The example's maps have the teacher's own size; where the student's are smaller, the
+loss averages the teacher's to that size and keeps the margin. Weights of the stages and 1e-3 for the whole are the
+benchmark's; 1e-4 is published for ImageNet.
 """
 
 from __future__ import annotations

@@ -4,6 +4,10 @@ Pengguang Chen, Shu Liu, Hengshuang Zhao, Jiaya Jia. Distilling Knowledge via Kn
 attention-based fusion (ABF) and the hierarchical context loss. The pooled vector takes part as a map of one pixel.
 Weight 5 is that of most CIFAR-100 pairs; published are 8 for resnet32x4 to ShuffleNetV2, 0.6 for resnet56 to resnet20,
 1 for resnet110 to resnet32 and for ImageNet's ResNet-18.
+
+The benchmark's code takes the teacher's maps before the stage's last ReLU, and the student's after it or, as an option,
+before. Here both are taken after it by default; the code's choice is written
+"stage1:stage1.pre+stage2:stage2.pre+stage3:stage3.pre+pooled".
 """
 
 from __future__ import annotations

@@ -75,8 +75,9 @@ class Likelihood(nn.Module):
         self.stages = options.stages
         widths = example_widths("vid", options.stages, example)
         self.means = nn.ModuleList(regressor(c_s, c_t) for c_s, c_t in widths)
-        # softplus(start) + FLOOR is the variance asked for.
-        start = math.log(math.expm1(options.variance - FLOOR))
+        # softplus(start) + FLOOR is the variance asked for; log(exp(x) - 1) in a form that no large x overflows.
+        above = options.variance - FLOOR
+        start = above + math.log(-math.expm1(-above))
         self.variances = nn.ParameterList(nn.Parameter(torch.full((c_t,), start)) for _, c_t in widths)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels

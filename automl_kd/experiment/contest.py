@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from automl_kd.config import Contender
-from automl_kd.experiment.finals import CHOICE_SEEDS
+from automl_kd.config import CHOICE_SEEDS, Contender
 from automl_kd.experiment.lab import Lab
 from automl_kd.experiment.quotes import quoted
 from automl_kd.experiment.trials import Entrant, carry_out_all
@@ -35,14 +34,18 @@ def contend(lab: Lab) -> None:
     lab.watcher.stage("what each candidate costs", sum(map(len, tried.values())))
     reference = tried[lab.experiment.contest.reference][0]
     unit = quoted(lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]))
-    chosen = choose(lab, tried, unit)
-    line_up = {(one.role, one.spec.key): one for one in finals(lab, chosen, unit)}
-    carry_out_all(lab, list(line_up.values()), as_run="final", title="finals at equal compute")
-    write_finals(lab.folder, line_up)
+    chosen, attempts = choose(lab, tried, unit)
+    line_up = [one for candidate in chosen for one in finals(lab, candidate, unit)]
+    carry_out_all(lab, line_up, as_run="final", title="finals at equal compute")
+    write_finals(lab.folder, keys_of(line_up), choice=keys_of(attempts))
 
 
-def choose(lab: Lab, tried: Mapping[str, list[Candidate]], unit: float) -> list[Candidate]:
-    """Of each contender the best candidates by mean validation accuracy of the run "choice"."""
+def keys_of(entrants: list[Entrant]) -> list[tuple[str, str]]:
+    return [(one.role, one.spec.key) for one in entrants]
+
+
+def choose(lab: Lab, tried: Mapping[str, list[Candidate]], unit: float) -> tuple[list[Candidate], list[Entrant]]:
+    """Of each contender the best candidates by mean validation accuracy of the run "choice", and that run's trials."""
     contest, seeds = lab.experiment.contest, lab.experiment.finalists.seeds
     specs: dict[tuple[str, int], list[TrialSpec]] = {}
     for name, candidates in tried.items():
@@ -55,7 +58,8 @@ def choose(lab: Lab, tried: Mapping[str, list[Candidate]], unit: float) -> list[
     entrants = [Entrant(name, spec, contest.tuning) for (name, _), own in specs.items() for spec in own]
     carry_out_all(lab, entrants, as_run="choice", title=f"choice among {len(specs)} candidates")
     means = {place: validation(lab, place[0], own) for place, own in specs.items()}
-    return [one for name, candidates in tried.items() for one in best_of(lab, name, candidates, means)]
+    chosen = [one for name, candidates in tried.items() for one in best_of(lab, name, candidates, means)]
+    return chosen, entrants
 
 
 def one_of(candidates: list[Candidate]) -> Contender:
@@ -83,21 +87,27 @@ def best_of(
     return [candidates[place] for place in sorted(able, key=lambda place: -means[name, place])[:count]]
 
 
-def finals(lab: Lab, chosen: list[Candidate], unit: float) -> Iterator[Entrant]:
-    for one in chosen:
-        for fraction in one.contender.compute:
-            epochs = affordable(lab, one, fraction, unit)
-            for seed in lab.experiment.finalists.seeds:
-                yield Entrant(one.contender.name, trial(lab, one, epochs, seed), fraction)
+def finals(lab: Lab, candidate: Candidate, unit: float) -> Iterator[Entrant]:
+    """The candidate with every seed at every share; of shares that come to the same epochs only the largest."""
+    name = candidate.contender.name
+    shares = {affordable(lab, candidate, share, unit): share for share in sorted(candidate.contender.compute)}
+    for left_out in sorted(set(candidate.contender.compute) - set(shares.values())):
+        lab.watcher.note(f"{name}: {left_out:g} of the compute comes to the epochs of a larger share; left out")
+    for epochs, share in shares.items():
+        for seed in lab.experiment.finalists.seeds:
+            yield Entrant(name, trial(lab, candidate, epochs, seed), share)
 
 
 def affordable(lab: Lab, candidate: Candidate, fraction: float, unit: float) -> int:
-    """The most whole epochs that cost no more than the reference's at this fraction, within `SLACK`; at least one.
+    """Whole epochs that cost no more than the reference's at this fraction, within `SLACK`; at least one, at any cost.
 
     `unit`: multiply-adds of one epoch of the reference. A price may depend on the length.
     """
     whole, seed = lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]
-    budget = max(1, round(fraction * whole)) * unit * (1 + SLACK)
+    given = max(1, round(fraction * whole))
+    if candidate.contender.name == lab.experiment.contest.reference:
+        return given
+    budget = given * unit * (1 + SLACK)
 
     def fits(epochs: int) -> bool:
         return epochs * quoted(lab, trial(lab, candidate, epochs, seed)) <= budget

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from automl_kd.config import SEEDS
+from automl_kd.config import CHOICE_SEEDS
 from automl_kd.experiment.lab import Lab
 from automl_kd.experiment.proposals import Key, Proposal
 from automl_kd.experiment.quotes import quoted
@@ -21,9 +21,6 @@ from automl_kd.results.folder import write_finals
 from automl_kd.results.row import FinalRole
 from automl_kd.space import Architecture
 from automl_kd.spec import TrialSpec
-
-CHOICE_SEEDS = SEEDS
-"""Added to a final seed for the choice among finalists: what is reported is not what was chosen by."""
 
 ROUNDING = 1e-9
 """Epochs by which a quotient may exceed a whole number for no other reason than that it was computed in floats."""
@@ -97,7 +94,7 @@ def line_up(lab: Lab, found: Proposal) -> list[Training]:
     """What is compared. Plain KD keeps the experiment's options if it is a method of it, else it has its defaults."""
     experiment, default = lab.experiment, lab.baseline
     plain = own("kd", experiment.options) if "kd" in methods_of(experiment.vary, experiment.method) else {}
-    budget = full_length(lab) * price(lab, found)
+    budget = full_length(lab) * quoted(lab, final_spec(lab, found, full_length(lab), lab.experiment.finalists.seeds[0]))
     baselines: list[tuple[FinalRole, Proposal]] = [
         ("default-scratch", Proposal(default, "scratch")),
         ("default-kd", Proposal(default, "kd", plain)),
@@ -123,20 +120,6 @@ def equal_epochs(lab: Lab, budget: float, proposal: Proposal) -> int:
     Rounded up to whole epochs: a baseline never has less.
     """
     return max(1, math.ceil(budget / price_by_formula(lab, proposal) - ROUNDING))
-
-
-def price(lab: Lab, found: Proposal) -> float:
-    """Multiply-adds of one epoch, as the complete trials of the search and the choice report them, on average.
-
-    They count the losses' own layers and what a method does before it trains, which its formula does not know. Without
-    such trials one is asked what it would cost.
-    """
-    rows = lab.table.read()
-    tried = rows[rows["run"].isin(["search", "choice"]) & (rows["status"] == "complete") & rows["train_macs"].notna()]
-    prices = (tried["train_macs"] / tried["epochs_done"])[[key == found.key for key in keys_of(tried)]]
-    if len(prices):
-        return float(prices.mean())
-    return quoted(lab, final_spec(lab, found, full_length(lab), lab.experiment.finalists.seeds[0]))
 
 
 def price_by_formula(lab: Lab, proposal: Proposal) -> float:

@@ -248,7 +248,7 @@ def check_methods(lab: Lab) -> None:
             seed=experiment.seed,
         )
         with in_a_sentence(f"networks of method {method!r}", lab.dataset.shape):
-            rehearse(spec, lab.dataset, lab.place(spec, "cpu"))
+            rehearse(spec, lab.dataset, lab.place(spec, "cuda" if experiment.trial.device == "cuda" else "cpu"))
 
 
 def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:

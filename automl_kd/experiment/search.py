@@ -15,7 +15,7 @@ import torch
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
-from automl_kd.config import SEEDS
+from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.lab import OBJECTIVES, Lab
 from automl_kd.experiment.proposals import Proposal
@@ -26,9 +26,6 @@ from automl_kd.results.scores import write_scores
 from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome, TrialSpec
-
-SEARCH_SEEDS = 2 * SEEDS
-"""Added to the experiment's seed: no trial of the search stands among the finals, and favours what it chose."""
 
 
 @dataclass

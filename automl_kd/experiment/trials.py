@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import pandas as pd
+
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
@@ -28,7 +30,9 @@ def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: 
 
     `again`: also those that have one, because what they left behind is gone.
     """
-    missing = [one for one in entrants if again or one.spec.key not in completed(lab, as_run, one.role)]
+    rows = lab.table.read()
+    done = rows[rows["run"] == as_run]
+    missing = [one for one in entrants if again or not is_complete(done, one)]
     specs = list({one.spec.key: one.spec for one in missing}.values())
     if not specs:
         return
@@ -76,10 +80,10 @@ def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: 
     )
 
 
-def completed(lab: Lab, run_name: Run, role: Role) -> set[str]:
-    rows = lab.table.read()
-    ours = rows[(rows["run"] == run_name) & (rows["role"] == role) & (rows["status"] == "complete")]
-    return set(ours["key"])
+def is_complete(rows: pd.DataFrame, one: Entrant) -> bool:
+    """Whether `rows` hold it, at the same share of the compute: the same trial may stand for another one by now."""
+    ours = rows[(rows["role"] == one.role) & (rows["key"] == one.spec.key) & (rows["status"] == "complete")]
+    return len(ours) > 0 if one.compute is None else bool((ours["compute"] == one.compute).any())
 
 
 def note_of(metrics: Metrics) -> str:

@@ -23,7 +23,7 @@ from automl_kd.methods.scratch import Scratch
 from automl_kd.methods.subgraph import Subgraph
 from automl_kd.models import build, build_model, load_space
 from automl_kd.pinned import pin
-from automl_kd.registry import lookup
+from automl_kd.registry import lookup_options
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, TrialSpec
 
@@ -39,9 +39,14 @@ METHODS: Mapping[str, type[Method]] = {
 }
 
 
+def method_type(name: str) -> type[Method]:
+    """The table's entry, or the one that `module:attribute` refers to; `ConfigError` if that is no method."""
+    return lookup_options(METHODS, name, "method", ("taught", "macs", "__call__"))
+
+
 def make_method(name: str, options: Mapping[str, Scalar]) -> Method:
     """The method called `name` with these options; what it does not know or take is a `ConfigError`."""
-    return parse(lookup(METHODS, name, "method"), options, f"options of method {name!r}")
+    return parse(method_type(name), options, f"options of method {name!r}")
 
 
 def pin_files(method: Method) -> Method:

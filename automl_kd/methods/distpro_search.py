@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from automl_kd.data import Batch, Dataset, Split, order, train_view
-from automl_kd.data.division import stratified
+from automl_kd.data import Batch, Split, order, train_view
+from automl_kd.data.division import set_apart
 from automl_kd.distillers.base import Example
 from automl_kd.distillers.pathways import Pathway, PathwayLosses, list_pathways, seen, taps_needed
-from automl_kd.errors import DataError, TrialError
+from automl_kd.errors import TrialError
 from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
 from automl_kd.methods.distil import first_look
 from automl_kd.methods.distpro_step import SearchStep, Weighting
@@ -98,7 +98,7 @@ class DistProSearch:
         return round(STEP * (student + connectors) + teacher + each / self.interval)
 
     def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
-        hold_out(setting.dataset, self.held_out, seed=0)
+        set_apart(setting.dataset, self.held_out, 0)
         self.rehearse_pathways(setting, teacher)
 
     def rehearse_pathways(self, setting: Setting, teacher: nn.Module) -> None:
@@ -111,7 +111,7 @@ class DistProSearch:
         """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
-        dataset, outer = hold_out(setting.dataset, self.held_out, seed=derive(spec.seed, "held out"))
+        dataset, outer = set_apart(setting.dataset, self.held_out, derive(spec.seed, "held out"))
         setting = replace(setting, dataset=dataset)
         taps = taps_needed(self.pathways)
         with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as guide:
@@ -153,26 +153,6 @@ class DistProSearch:
             )
         except ValueError as error:
             raise TrialError(f"the search found no process: {error}; lower alpha_lr") from error
-
-
-def hold_out(dataset: Dataset, fraction: float, *, seed: int) -> tuple[Dataset, Split]:
-    """The dataset with fewer training images, and those it gave away, drawn class by class."""
-    whole = dataset.train
-    labels = whole.labels.cpu()
-    held = stratified(labels, round(fraction * len(labels)), seed)
-    if not 2 <= len(held) <= len(labels) - 2:
-        raise DataError(
-            f"{dataset.name} has {len(labels)} training images, too few to hold out {fraction:g} of them and keep 2 on "
-            "both sides; add images or change held_out"
-        )
-    stays = torch.ones(len(labels), dtype=torch.bool)
-    stays[held] = False
-    return replace(dataset, train=rows_of(whole, stays.nonzero().flatten())), rows_of(whole, held)
-
-
-def rows_of(split: Split, rows: Tensor) -> Split:
-    rows = rows.to(split.labels.device)
-    return Split(split.images[rows], split.labels[rows], split.index[rows])
 
 
 def outer_batches(setting: Setting, outer: Split) -> Callable[[int], Batch]:

@@ -14,20 +14,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from automl_kd.config import Contender, Contest, Knob, Range
-from automl_kd.distillers.mix import LOSSES
+from automl_kd.distillers.mix import loss_type
 from automl_kd.errors import AutoMLKDError, ConfigError
-from automl_kd.methods import METHODS, make_method, pin_files
-from automl_kd.registry import lookup, suggestion
+from automl_kd.methods import make_method, method_type, pin_files
+from automl_kd.registry import suggestion
 from automl_kd.space import Choice, Domain, FloatRange, IntRange, Parameter, Scalar, Values, When
 
 METHOD, OPTION, WEIGHT = "method", "method.", "method.losses."
 SUM = "losses"
 """The option that is a weighted sum of losses."""
 
+MOST = 1_000_000
+"""Whole numbers in a range: with more of them, real ones are meant."""
+
 
 def methods_of(vary: Mapping[str, Knob], method: str) -> tuple[str, ...]:
     """The methods that are searched: those that `vary` lists, or `method` alone."""
-    lookup(METHODS, method, "method")
+    method_type(method)
     named = vary.get(METHOD, (method,))
     if isinstance(named, Range) or not all(isinstance(one, str) for one in named):
         raise ConfigError('vary.method should list names of methods, as in method = ["kd", "distil"]')
@@ -49,8 +52,8 @@ def settle_options(methods: Sequence[str], options: Mapping[str, Scalar]) -> dic
 def settle(vary: Mapping[str, Knob], methods: Sequence[str], options: Mapping[str, Scalar]) -> dict[str, Knob]:
     """`vary` with the values of its choices as methods hold them: whole numbers as real ones, files pinned.
 
-    A knob that no method has, or an end of a range or a value of a choice that one of them refuses by itself, is a
-    `ConfigError`.
+    A knob that no method has or that changes nothing, or an end of a range or a value of a choice that one of them
+    refuses by itself, is a `ConfigError`.
     """
     refuse_twice(vary, options)
     found = dict(vary)
@@ -58,8 +61,9 @@ def settle(vary: Mapping[str, Knob], methods: Sequence[str], options: Mapping[st
         having = [method for method in methods if knows(method, name)]
         if not having:
             raise ConfigError(stray(name, methods))
+        refuse_idle(name, vary[name])
         held = [try_out(name, value, having, options) for value in ends(domain_of(vary[name]))]
-        found[name] = vary[name] if isinstance(vary[name], Range) else tuple(held)
+        found[name] = vary[name] if isinstance(vary[name], Range) else distinct(f"vary.{name}", held)
     if any(name.startswith(WEIGHT) for name in vary) and set(weights_in(vary)) <= {"ce"}:
         raise ConfigError("vary has no weight but that of the labels; add one of a loss, such as method.losses.kd")
     return found
@@ -88,15 +92,18 @@ def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tupl
 
 
 def occasions(vary: Mapping[str, Knob], methods: Sequence[str]) -> list[Values]:
-    """Values under which to rehearse: every method with all losses of the sum, and with each text that is a choice."""
+    """Values under which to rehearse every method, with all losses of the sum.
+
+    Every value of a choice and both ends of a range occur once, beside the first of the others.
+    """
     chosen = {METHOD} if METHOD in vary else set()
     found: list[Values] = []
     for method in methods:
-        base: Values = dict.fromkeys(chosen, method)
         ours = {name: ends(domain_of(vary[name])) for name in options_in(vary) if knows(method, name)}
-        found.append({**base, **{name: max(values) for name, values in ours.items() if name.startswith(WEIGHT)}})
-        texts = [(name, value) for name, values in ours.items() for value in values if isinstance(value, str)]
-        found += [{**base, name: value} for name, value in texts]
+        weights = {name: max(values) for name, values in ours.items() if name.startswith(WEIGHT)}
+        first = {**dict.fromkeys(chosen, method), **{name: values[0] for name, values in ours.items()}, **weights}
+        others = [(name, value) for name, values in ours.items() if name not in weights for value in values[1:]]
+        found += [first, *({**first, name: value} for name, value in others)]
     return found
 
 
@@ -111,10 +118,20 @@ def settle_contender(one: Contender) -> Contender:
         typed(one.method, options)
     first = one.combinations[0]
     tune = {
-        name: tuple(typed(one.method, {**first, name: value})[name] for value in values)
+        name: distinct(
+            f"tune.{name} of {one.name!r}", [typed(one.method, {**first, name: value})[name] for value in values]
+        )
         for name, values in one.tune.items()
     }
     return dataclasses.replace(one, options=own_values(one.method, one.options, first), tune=tune)
+
+
+def distinct(where: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    """`values`, as a method holds them, unless two are the same one: 4 and 4.0, or a file by two paths."""
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ConfigError(f"{where} has the value {value!r} twice; keep one")
+    return tuple(values)
 
 
 def own_values(method: str, options: Mapping[str, Scalar], beside: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -151,7 +168,7 @@ def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[s
     option, tried = option_of(name), value
     if name.startswith(WEIGHT):
         loss = name.removeprefix(WEIGHT)
-        lookup(LOSSES, loss, "distiller")
+        loss_type(loss)
         if isinstance(value, bool | str):
             raise ConfigError(f"vary.{name} cannot be {value!r}; give weights as numbers, 0 to leave the loss out")
         tried = f"{loss}={value!r}" + ", kd=1" * (loss == "ce")
@@ -160,6 +177,19 @@ def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[s
     except AutoMLKDError as error:
         raise ConfigError(f"vary.{name} cannot be {value!r}: {error}") from error
     return value if name.startswith(WEIGHT) else held[0]
+
+
+def refuse_idle(name: str, knob: Knob) -> None:
+    """Refuse a loss that is left out throughout, and a range of more whole numbers than a search could tell apart."""
+    if isinstance(knob, Range):
+        if knob.whole and (count := (int(knob.high) - int(knob.low)) // knob.step + 1) > MOST:
+            raise ConfigError(
+                f"vary.{name} has {count:,} whole numbers, more than {MOST:,}; "
+                "give a larger step, or ends with a point for real ones"
+            )
+    # The labels have the weight 1 unless it is said that they have none.
+    elif name.startswith(WEIGHT) and name != f"{WEIGHT}ce" and not any(knob):
+        raise ConfigError(f"vary.{name} leaves the loss out throughout; drop it, or give a weight above 0 too")
 
 
 def refuse_twice(vary: Mapping[str, Knob], options: Mapping[str, Scalar]) -> None:
@@ -216,5 +246,5 @@ def no_method_has(option: str, methods: Iterable[str]) -> str:
 
 
 def option_names(method: str) -> list[str]:
-    kind: Any = lookup(METHODS, method, "method")
+    kind: Any = method_type(method)
     return [item.name for item in dataclasses.fields(kind)]

@@ -15,7 +15,6 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from automl_kd.data import Batch
 from automl_kd.distillers.base import Example, Taps, read_stages
@@ -25,8 +24,9 @@ from automl_kd.distillers.learned_start import initial_phi
 from automl_kd.distillers.learned_surface import probabilities, surface
 from automl_kd.errors import CheckpointError
 from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, set_up, train
-from automl_kd.methods.distil import first, first_look
+from automl_kd.methods.distil import first_look
 from automl_kd.methods.lkd_classroom import Classroom, hold_out
+from automl_kd.methods.lkd_cost import loss_macs, update_macs
 from automl_kd.methods.lkd_pool import Keep, Sampling
 from automl_kd.methods.lkd_tutor import Pace, Tutor
 from automl_kd.methods.rehearsal import FEW, tapped
@@ -107,19 +107,21 @@ class LKD:
     def pace(self) -> Pace:
         return Pace(**{item.name: getattr(self, item.name) for item in fields(Pace)})
 
-    def macs(self, student: int, teacher: int) -> int:
-        """Averaged over the training images, held-out ones included; without the loss networks' own, as in `distil`."""
-        learning = round((1 - self.held_out) * self.learning_macs(student, teacher))
+    def macs(self, student: int, teacher: int, loss: int = 0) -> int:
+        """Averaged over the training images, held-out ones included, those of a learning before counted in.
+
+        `loss`: of the learned loss with its gradient; known only where the networks are, so trials report it.
+        """
+        learning = round((1 - self.held_out) * self.learning_macs(student, teacher, loss))
         if self.mode == "joint":
             return learning
-        return STEP * student + teacher + (0 if self.loss else learning)
+        return STEP * student + loss + teacher + (0 if self.loss else learning)
 
-    def learning_macs(self, student: int, teacher: int) -> float:
-        """Of one image that the student is trained on while the loss is learned."""
-        # The step's gradient and a pass in dual numbers; or, unrolled, steps whose gradient is differentiated.
-        inner = 2 * STEP if self.look_ahead == 1 else 3 * STEP * self.look_ahead
-        update = (inner + self.ratio * STEP) * student + (teacher if self.batch == "fresh" else 0)
-        return STEP * student + teacher + update * (1 - self.warmup) / self.interval
+    def learning_macs(self, student: int, teacher: int, loss: int) -> float:
+        """Of one image that the student is trained on while the loss is learned: a step, and a part of an update."""
+        fresh = teacher if self.batch == "fresh" else 0
+        update = update_macs(student, loss, look_ahead=self.look_ahead, ratio=self.ratio, anchored=self.anchor > 0)
+        return STEP * student + loss + teacher + (update + fresh) * (1 - self.warmup) / self.interval
 
     def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
         if self.mode == "joint" or not self.loss:
@@ -186,9 +188,9 @@ class LKD:
                 run = (setting.student, tutor, dataset, spec.recipe)
                 fit(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, adapters=tutor)
             else:
-                macs = self.learning_macs(setting.cost.macs, count(teacher, dataset.shape).macs)
-                cost = round(macs) + STEP * loss_macs(learned, example, batch, phi)
-                train(setting, tutor, report, macs_per_image=cost, adapters=tutor)
+                own = loss_macs(learned, example, batch, phi)
+                cost = self.learning_macs(setting.cost.macs, count(teacher, dataset.shape).macs, own)
+                train(setting, tutor, report, macs_per_image=round(cost), adapters=tutor)
         return LearnedLoss(self.layout, self.temperature, tutor.phi, [*tutor.course])
 
     def follow(self, setting: Setting, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
@@ -205,8 +207,8 @@ class LKD:
                 terms: Mapping[str, Tensor] = learned(student(batch.images), taught, batch.labels, phi)
                 return terms
 
-            cost = self.macs(setting.cost.macs, count(teacher, setting.dataset.shape).macs)
-            cost += STEP * loss_macs(learned, example, first_batch, found.phi)
+            own = loss_macs(learned, example, first_batch, found.phi)
+            cost = self.macs(setting.cost.macs, count(teacher, setting.dataset.shape).macs, own)
             train(setting, objective, report, macs_per_image=cost, adapters=learned)
 
     def tapped(self, model: nn.Module, side: Literal["student", "teacher"]) -> Tapped:
@@ -242,13 +244,3 @@ class LKD:
 
 def silent(metrics: Mapping[str, float], *, epoch: int) -> None:
     """Report nothing: what is measured of a student that is thrown away is no part of the trial."""
-
-
-def loss_macs(learned: Learned, example: Example, batch: Batch, phi: Phi) -> int:
-    """Multiply-adds of the loss networks and projections in a forward pass, per image."""
-    size = min(len(batch.labels), example.batch)
-    one, two = first(example.student, size), first(example.teacher, size)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        learned(one, two, batch.labels[:size], phi)
-    flops: int = counter.get_total_flops()
-    return round(flops / 2 / size)

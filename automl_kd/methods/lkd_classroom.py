@@ -6,7 +6,7 @@ was learned there could not be judged there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,34 +14,18 @@ from torch import Tensor
 
 from automl_kd.data import Batch, Dataset, Split, plain_view, train_view
 from automl_kd.data.counter import key
-from automl_kd.data.division import stratified
-from automl_kd.errors import DataError
+from automl_kd.data.division import set_apart
 from automl_kd.models.taps import Outputs, Tapped
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe
+from automl_kd.training.loop import steps_per_epoch
 
 HELD = 21  # the first word of the draw's key, apart from those of the division and of the views
 
 
 def hold_out(dataset: Dataset, fraction: float, *, seed: int) -> tuple[Dataset, Split]:
-    """The set without `fraction` of its training images, and these, drawn class by class.
-
-    `DataError` if that holds nothing out.
-    """
-    split, device = dataset.train, dataset.train.labels.device
-    held = stratified(split.labels.cpu(), round(fraction * len(split)), key(HELD, seed))
-    if not 0 < len(held) < len(split):
-        raise DataError(
-            f"{dataset.name} has {len(split)} training images, too few to hold out {fraction:g} of them for lkd; add "
-            "images or change method.held_out"
-        )
-    stays = torch.ones(len(split), dtype=torch.bool)
-    stays[held] = False
-    return replace(dataset, train=rows_of(split, stays.nonzero()[:, 0].to(device))), rows_of(split, held.to(device))
-
-
-def rows_of(split: Split, rows: Tensor) -> Split:
-    return Split(split.images[rows], split.labels[rows], split.index[rows])
+    """The set without `fraction` of its training images, and these; refusals as `set_apart`."""
+    return set_apart(dataset, fraction, key(HELD, seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +42,7 @@ class Classroom:
     @property
     def steps(self) -> int:
         """Of one epoch, as the training loop counts them."""
-        count = len(self.dataset.train)
-        return count // self.recipe.batch_size + (count % self.recipe.batch_size > 1)
+        return steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
 
     def view(self, index: Tensor, epoch: int) -> Batch:
         """The training images with these indices as `epoch` sees them."""

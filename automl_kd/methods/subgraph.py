@@ -28,7 +28,16 @@ from automl_kd.data import Batch
 from automl_kd.distillers.kd import kd_loss
 from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, on_device, set_up, train
 from automl_kd.methods.subgraph_baselines import baseline_scores
-from automl_kd.methods.subgraph_budget import Scores, choose, least_widths, refuse_below, scaled
+from automl_kd.methods.subgraph_budget import (
+    Latency,
+    Scores,
+    choose,
+    devices_here,
+    least_widths,
+    read_multiples,
+    refuse_below,
+    scaled,
+)
 from automl_kd.methods.subgraph_options import SearchOptions
 from automl_kd.methods.subgraph_search import FILE, Search
 from automl_kd.models import build_from, build_model
@@ -102,7 +111,8 @@ class Subgraph(SearchOptions):
         coupling = trace(teacher, setting.dataset.shape)
         least = least_widths(coupling, self.floor, self.divisor)
         budget = scaled(self.budget(setting.cost), min(read_multiples(self.multiples)))
-        refuse_below(coupling, budget, least, setting.spec.teacher.model)
+        latencies = [timed(teacher, coupling, setting, device) for device in devices_here(setting.place.device)]
+        refuse_below(coupling, budget, least, setting.spec.teacher.model, latencies)
 
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         setting = set_up(spec, place)
@@ -134,16 +144,6 @@ class Subgraph(SearchOptions):
         train(found, objective, with_search, macs_per_image=STEP * found.cost.macs + guide)
 
 
-def read_multiples(text: str) -> list[float]:
-    """Positive numbers, separated by commas."""
-    try:
-        multiples = [float(part) for part in text.split(",")]
-    except ValueError:
-        multiples = []
-    require(bool(multiples) and min(multiples, default=0) > 0, f"multiples are numbers such as '1, 0.5', got {text!r}")
-    return multiples
-
-
 def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.Module:
     """The network to train: as described in the trial's folder, or found now and described there."""
     spec, shape = setting.spec, setting.dataset.shape
@@ -158,11 +158,7 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
     refuse_below(coupling, scaled(budget, min(multiples)), least, spec.teacher.model)
     scores = part_scores(options, setting, teacher, model, coupling, scaled(budget, min(multiples)))
     if not path.exists():
-
-        def latency(selection: Selection) -> float:
-            small = thin(teacher, coupling, selection)
-            return measure_latency(small, shape, device=setting.place.device).ms
-
+        latency = timed(teacher, coupling, setting, setting.place.device)
         for position, multiple in reversed(list(enumerate(multiples))):
             chosen = choose(coupling, scores, scaled(budget, multiple), least, options.divisor, latency)
             description = describe(spec.teacher.model, coupling, chosen, as_numbers(scores))
@@ -172,6 +168,13 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
     if not options.inherit:
         return rebuilt(description, setting)
     return thin(model, coupling, description.selection).requires_grad_(True)
+
+
+def timed(teacher: nn.Module, coupling: Coupling, setting: Setting, device: str) -> Latency:
+    def latency(selection: Selection) -> float:
+        return measure_latency(thin(teacher, coupling, selection), setting.dataset.shape, device=device).ms
+
+    return latency
 
 
 def part_scores(

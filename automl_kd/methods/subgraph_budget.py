@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,10 @@ from automl_kd.config import Budget
 from automl_kd.errors import ConfigError
 from automl_kd.models.cost import Cost
 from automl_kd.models.coupling import Coupling, Selection, add, difference, total
+from automl_kd.spec import require
+
+LARGEST_MULTIPLE = 1000
+"""Of a budget."""
 
 Latency = Callable[[Selection], float]
 """Milliseconds of the network of a selection, measured."""
@@ -39,10 +43,24 @@ def least_widths(coupling: Coupling, floor: float, divisor: int) -> dict[str, in
     }
 
 
+def read_multiples(text: str) -> list[float]:
+    """Positive numbers, separated by commas."""
+    try:
+        multiples = [float(part) for part in text.split(",")]
+    except ValueError:
+        multiples = []
+    require(
+        bool(multiples) and all(0 < multiple <= LARGEST_MULTIPLE for multiple in multiples),
+        f"multiples are numbers such as '1, 0.5', got {text!r}; give each above 0 and at most {LARGEST_MULTIPLE}",
+    )
+    return multiples
+
+
 def scaled(budget: Budget, multiple: float) -> Budget:
+    """A limit stays one: it does not fall to the 0 that means none."""
     return Budget(
-        params=math.floor(budget.params * multiple),
-        macs=math.floor(budget.macs * multiple),
+        params=max(math.floor(budget.params * multiple), min(budget.params, 1)),
+        macs=max(math.floor(budget.macs * multiple), min(budget.macs, 1)),
         latency_ms=budget.latency_ms * multiple,
     )
 
@@ -52,16 +70,49 @@ def within(cost: Cost, budget: Budget) -> bool:
     return not (budget.params and cost.params > budget.params) and not (budget.macs and cost.macs > budget.macs)
 
 
-def refuse_below(coupling: Coupling, budget: Budget, least: Mapping[str, int], model: str) -> None:
-    """`ConfigError` if even the smallest subgraph costs more than the budget allows."""
-    smallest = Filling(coupling, least).cost
+def refuse_below(
+    coupling: Coupling, budget: Budget, least: Mapping[str, int], model: str, latencies: Sequence[Latency] = ()
+) -> None:
+    """`ConfigError` if even the smallest subgraph costs more than the budget allows.
+
+    A latency is compared if it can be measured, and then the best of `latencies`.
+    """
+    lowest = Filling(coupling, least).cost
     for name in ("params", "macs"):
-        wanted, cost = getattr(budget, name), getattr(smallest, name)
+        wanted, cost = getattr(budget, name), getattr(lowest, name)
         if wanted and cost > wanted:
             raise ConfigError(
                 f"a budget of {wanted} {name} lies below the {cost} of the smallest subgraph of {model!r}; "
                 "raise the budget, or lower the minimum width with floor and divisor"
             )
+    if budget.latency_ms and latencies:
+        refuse_slow(budget, min(latency(smallest(coupling, least)) for latency in latencies))
+
+
+def refuse_slow(budget: Budget, fastest: float) -> None:
+    """`ConfigError` if the smallest subgraph, which takes `fastest` milliseconds, is too slow for the budget."""
+    if budget.latency_ms and fastest > budget.latency_ms:
+        raise ConfigError(
+            f"a budget of {budget.latency_ms:.3g} ms lies below the {fastest:.3g} ms of the smallest subgraph; "
+            "raise the budget, or lower the minimum width with floor and divisor"
+        )
+
+
+def smallest(coupling: Coupling, least: Mapping[str, int]) -> Selection:
+    """The subgraph of the minimum widths, without the blocks that can be left out."""
+    return Selection(
+        {group.name: tuple(range(least[group.name])) for group in coupling.free}, frozenset(coupling.blocks)
+    )
+
+
+def devices_here(device: str) -> list[str]:
+    """Devices of this machine on which a trial for `device` may run, as far as is known before; none if it has none.
+
+    A trial that is rehearsed on the processor may be carried out on the GPU.
+    """
+    if torch.cuda.is_available():
+        return list(dict.fromkeys((device, "cuda")))
+    return [device] if device == "cpu" else []
 
 
 class Filling:
@@ -150,11 +201,7 @@ def choose(
 
     if not budget.latency_ms or latency(cut_at(len(path))) <= budget.latency_ms:
         return cut_at(len(path))
-    if (fastest := latency(cut_at(0))) > budget.latency_ms:
-        raise ConfigError(
-            f"a budget of {budget.latency_ms:.3g} ms lies below the {fastest:.3g} ms of the smallest subgraph; "
-            "raise the budget, or lower the minimum width with floor and divisor"
-        )
+    refuse_slow(budget, latency(cut_at(0)))
     fits, fails = 0, len(path)
     while fails - fits > 1:
         middle = (fits + fails) // 2

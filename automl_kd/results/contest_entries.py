@@ -18,8 +18,8 @@ from automl_kd.results.interval import Estimate, estimate
 
 Finding = Literal["reference", "helped", "worse", "no difference shown", "not known"]
 
-MARGIN = 1.05
-"""More than so many times the reference's cost is more compute; epochs are whole, so less may be rounding."""
+MARGIN = 0.05
+"""A cost that differs from the reference's by a larger part than this is not the same compute."""
 
 
 class Unit(NamedTuple):
@@ -74,9 +74,9 @@ class Entry:
     extra: float = math.nan
 
     @property
-    def had_more(self) -> bool:
-        """Whether it had more compute than the reference it is compared with."""
-        return self.extra > MARGIN
+    def unequal(self) -> bool:
+        """Whether it had more or less compute than the reference it is compared with."""
+        return abs(self.extra - 1) > MARGIN
 
 
 def contender(section: Mapping[str, Any]) -> Contender:

@@ -110,7 +110,8 @@ def stage_sheet(judged: Contest) -> Sheet:
 def cost_note(judged: Contest) -> str:
     return (
         f"Cost is in {judged.unit.name}, with all forward and backward passes of a training, the teacher's included;"
-        " cost and training time are means per training."
+        " cost and training time are means per training. Epochs are whole, at least one, and set before it is known"
+        f" what a search inside a method finds, so costs differ; by more than {MARGIN:.0%} is marked."
     )
 
 
@@ -130,9 +131,9 @@ def probability(p: float) -> str:
 
 
 def conclusion(one: Entry) -> str:
-    """The finding or why there is none, and whether the entry had more compute."""
-    more = f"; had {units.times(one.extra)} times the compute" if one.had_more else ""
-    return f"{one.finding}{f': {one.reason}' if one.reason else ''}{more}"
+    """The finding or why there is none, and whether the entry had more or less compute."""
+    unequal = f"; had {units.times(one.extra)} times the compute" if one.unequal else ""
+    return f"{one.finding}{f': {one.reason}' if one.reason else ''}{unequal}"
 
 
 def to_markdown(judged: Contest) -> str:
@@ -141,7 +142,7 @@ def to_markdown(judged: Contest) -> str:
         *(f"{text}\n" for text in sentences(judged)),
         *(f"{text}\n" for text in reading(judged)),
         result_sheet(judged).to_markdown(),
-        f"{cost_note(judged)} More than {MARGIN:g} times the reference's cost is marked.\n",
+        f"{cost_note(judged)}\n",
         effort_sheet(judged).to_markdown(),
     ]
     if judged.attempts:

@@ -57,7 +57,7 @@ def mention(one: Entry) -> str:
     """The entry with its difference in points and what else must be known of it."""
     notes = [units.points(one.difference.mean)] if one.difference.n else []
     notes += [f"{units.some(one.failed, 'training')} failed"] if one.failed else []
-    notes += [f"with {units.times(one.extra)} times the compute"] if one.had_more else []
+    notes += [f"with {units.times(one.extra)} times the compute"] if one.unequal else []
     return f"{one.title} ({', '.join(notes)})" if notes else one.title
 
 

@@ -78,19 +78,23 @@ def require_same(folder: Path, record: Mapping[str, Any], upgrade: Upgrade) -> N
         raise ResultError(f"{folder} is not empty and holds no experiment; give another --out")
 
 
-def write_finals(folder: Path, entrants: Iterable[tuple[str, str]]) -> None:
-    """Note which trials, as (role, key), the comparison at the end is between."""
-    write_atomically(folder / "finals.json", json.dumps([list(one) for one in entrants]))
+def write_finals(folder: Path, final: Iterable[tuple[str, str]], choice: Iterable[tuple[str, str]] = ()) -> None:
+    """Note which trials, as (role, key), the comparison at the end is between, and by which its methods were tuned."""
+    runs = {"final": [list(one) for one in final], "choice": [list(one) for one in choice]}
+    write_atomically(folder / "finals.json", json.dumps({run: keys for run, keys in runs.items() if keys}))
 
 
 def of_this_comparison(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` without finals of earlier comparisons: other finalists may have been asked for since."""
+    """`rows` without finals, or trials of a choice, of earlier comparisons: others may have been asked for since."""
     path = folder / "finals.json"
     if not path.exists():
         return rows
-    current = {tuple(one) for one in json.loads(path.read_text(encoding="utf-8"))}
-    named = pd.Series([one in current for one in zip(rows["role"], rows["key"], strict=True)], rows.index, dtype=bool)
-    return rows[(rows["run"] != "final") | named]
+    record = json.loads(path.read_text(encoding="utf-8"))
+    runs = record if isinstance(record, dict) else {"final": record}  # a list in the first release
+    current = {(run, *one) for run, keys in runs.items() for one in keys}
+    rows_named = zip(rows["run"], rows["role"], rows["key"], strict=True)
+    kept = [run not in runs or (run, role, key) in current for run, role, key in rows_named]
+    return rows[pd.Series(kept, rows.index, dtype=bool)]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

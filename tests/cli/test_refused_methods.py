@@ -235,6 +235,21 @@ def test_a_budget_below_the_minimum_width(distill):
     assert "a budget of 10 macs lies below the" in distill("subgraph", "macs_limit=10")
 
 
+def test_a_latency_that_no_subgraph_reaches(distill):
+    said = distill("subgraph", "latency_limit_ms=0.0001")
+    assert said.startswith("a budget of 0.0001 ms lies below the ")
+    assert said.endswith(
+        "of the smallest subgraph; raise the budget, or lower the minimum width with floor and divisor"
+    )
+
+
+@pytest.mark.parametrize("reference", ["os:path", "builtins:dict", "json:dumps", "automl_kd.spec:Recipe"])
+def test_a_reference_to_what_is_no_method_or_no_loss(distill, reference):
+    assert distill(reference).startswith(f"'{reference}' is no method, since it ")
+    for method in ("distil", "prokt"):
+        assert f"'{reference}' is no distiller, since it " in distill(method, f"losses='{reference}'")
+
+
 def test_a_teacher_in_which_nothing_can_be_searched(distill):
     assert "cannot be traced" in distill("subgraph", teacher="tests.cli.test_refused_methods:moody")
 

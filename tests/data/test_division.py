@@ -8,7 +8,7 @@ from torch import Tensor
 
 from automl_kd.data.counter import key
 from automl_kd.data.dataset import Dataset, Split
-from automl_kd.data.division import apportion, divide, stratified
+from automl_kd.data.division import apportion, divide, set_apart, stratified
 from automl_kd.data.source import Part, Source, in_memory
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
@@ -162,3 +162,22 @@ def test_records_do_not_hold_what_they_should_not():
     large = Split(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), TWO, index)
     with pytest.raises(DataError, match="validation images of 1x8x8, wanted are 1x4x4"):
         Dataset("set", found.shape, found.train, large, found.test, (0.5,), (0.5,), "none", 1, found.class_names)
+
+
+def test_images_set_apart_are_gone_from_training_and_drawn_class_by_class():
+    data = divide("four", source_of(), DataSpec(name="four", validation=0.25))
+    kept, held = set_apart(data, 0.25, key(1))
+    # 120 images remain for training after a fifth for test and a quarter of the rest: 24, 24, 24 and 48 of a class.
+    assert held.labels.bincount().tolist() == [6, 6, 6, 12]
+    assert sorted([*kept.train.index.tolist(), *held.index.tolist()]) == sorted(data.train.index.tolist())
+    assert torch.equal(held.images[:, 0, 0, 0].long(), held.index)
+    assert kept.validation is data.validation
+    assert set_apart(data, 0.25, key(1))[1].index.tolist() == held.index.tolist()
+    assert set_apart(data, 0.25, key(2))[1].index.tolist() != held.index.tolist()
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
+def test_less_than_two_images_on_a_side_are_refused(fraction):
+    data = divide("four", source_of(), DataSpec(name="four", validation=0.25))
+    with pytest.raises(DataError, match=rf"four has 120 training images, too few to hold out {fraction} .* keep 2"):
+        set_apart(data, fraction, key(1))

@@ -97,6 +97,14 @@ def test_correlation_matrices_by_hand():
     torch.testing.assert_close(batch_correlation_loss(student, teacher, 1.0), torch.tensor(1 / 64))
 
 
+@pytest.mark.parametrize(("classes", "expected"), [(2, 50.0), (10, 3.6), (20, 0.95)])
+def test_few_classes_make_their_correlation_large(classes, expected):
+    # 20 images, evenly of all classes: Q'Q = (20 / C) I and P'P = 20 / C^2 everywhere, so the squares sum to
+    # C (20 / C)^2 ((1 - 1/C)^2 + (C - 1) / C^2) = C (20 / C)^2 (1 - 1/C), over C classes.
+    sure, even = 1000 * torch.eye(classes)[torch.arange(20) % classes], torch.zeros(20, classes)
+    torch.testing.assert_close(class_correlation_loss(even, sure, 4.0), torch.tensor(expected))
+
+
 def test_levels_are_summed():
     student, teacher = outputs(0), outputs(1)
     both = MLKD(temperatures="2+4", instance=1.0, classes=0.5, images=3.0)(student, teacher, batch())["mlkd"]

@@ -91,10 +91,12 @@ def test_the_best_variance_is_the_squared_error():
     assert variance.grad.abs() < 1e-7
 
 
-def test_variances_begin_as_asked_and_are_trained():
+@pytest.mark.parametrize("variance", [2e-5, 3.0, 800.0, 1e30])
+def test_variances_begin_as_asked_and_are_trained(variance):
     student, teacher = outputs(0), outputs(1)
-    made = VID(variance=3.0, stages="stage2").make(example(student, teacher))
-    torch.testing.assert_close(torch.nn.functional.softplus(made.variances[0]) + 1e-5, torch.full((8,), 3.0))
+    made = VID(variance=variance, stages="stage2").make(example(student, teacher))
+    begun = torch.nn.functional.softplus(made.variances[0]) + 1e-5
+    torch.testing.assert_close(begun, torch.full((8,), variance))
     assert any(parameter is made.variances[0] for parameter in made.parameters())
 
 

@@ -143,6 +143,16 @@ def test_values_are_read_back(value):
         ("kd, kd.warmup=2", "kd.warmup must lie in"),
         ("kd, kd.until=late", "kd.until = 'late' does not fit"),
         ("kd=0, ce=0", "every weight in 'kd=0, ce=0' is 0"),
+        (
+            "os:path",
+            "'os:path' is no distiller, since it is a module; name a frozen dataclass with standard, taps, make",
+        ),
+        ("kd, json:dumps=1", "'json:dumps' is no distiller, since it is a function"),
+        ("automl_kd.spec:Recipe=1", "'automl_kd.spec:Recipe' is no distiller, since it lacks standard"),
+        ("automl_kd.distillers.mix:Mix", "is no distiller, since it has no default for parts"),
+        ("kd=1e39", "kd=1e+39 is more than float32 holds; give at most 1e38"),
+        ("vid, vid.variance=1e300", "vid.variance=1e+300 is more than float32 holds; give at most 1e38"),
+        ("kd, kd.temperature=1" + "0" * 400, "is more than float32 holds; give at most 1e38"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(text, told):

@@ -7,11 +7,10 @@ import dataclasses
 import pytest
 
 from automl_kd import experiment as stages
-from automl_kd.config import Contender, Contest, Finalists, loads
+from automl_kd.config import CHOICE_SEEDS, Contender, Contest, Finalists, loads
 from automl_kd.errors import ConfigError
 from automl_kd.experiment import Roots, contest
 from automl_kd.experiment.contest import Candidate
-from automl_kd.experiment.finals import CHOICE_SEEDS
 from automl_kd.experiment.lab import open_lab
 from automl_kd.experiment.quotes import quoted
 from automl_kd.experiment.watch import Silent
@@ -49,7 +48,7 @@ def test_combinations_are_all_of_them_the_last_option_fastest():
 @pytest.mark.parametrize(
     ("epoch", "fraction", "epochs"),
     [
-        (lambda _: 10.0, 1.0, 4),  # the reference itself
+        (lambda _: 10.0, 1.0, 4),  # as dear as the reference
         (lambda _: 4.0, 1.0, 10),  # 40 / 4
         (lambda _: 4.0, 0.5, 5),  # 20 / 4
         (lambda _: 10.4, 1.0, 4),  # 41.6 are within 5 % of 40
@@ -62,7 +61,24 @@ def test_combinations_are_all_of_them_the_last_option_fastest():
 def test_epochs_are_what_the_compute_pays_for(tmp_path, monkeypatch, epoch, fraction, epochs):
     lab = open_lab(described(), roots(tmp_path), Silent())
     monkeypatch.setattr(contest, "quoted", lambda _lab, spec: epoch(spec.recipe.epochs))
-    assert contest.affordable(lab, Candidate(KD, KD.combinations[0]), fraction, unit=10.0) == epochs
+    assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
+
+
+def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypatch):
+    longer = Recipe(epochs=40, batch_size=16)
+    lab = open_lab(described(recipe=longer), roots(tmp_path), Silent())
+    monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 10.0)
+    assert contest.affordable(lab, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
+    # At the same price another one may have the 5 % that a surcharge could have taken.
+    assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), 1.0, unit=10.0) == 42
+
+
+def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path, monkeypatch):
+    lab = open_lab(described(), roots(tmp_path), Silent())
+    monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 25.0)
+    dear = Contender(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
+    # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
+    assert {one.compute for one in contest.finals(lab, Candidate(dear, {}), unit=10.0)} == {1.0}
 
 
 def test_a_quote_is_the_trials_own_and_asked_once(tmp_path):
@@ -126,6 +142,12 @@ def test_bad_contests_are_refused_by_name(change, message):
         (Contender(name="kd", method="kdd"), "no method is called 'kdd'"),
         (Contender(name="kd", method="kd", tune={"temperature": (4.0, -1.0)}), "temperature must be above 0"),
         (Contender(name="kd", method="kd", options={"heat": 4.0}), "unknown key 'heat'"),
+        (Contender(name="kd", method="os:path"), "'os:path' is no method, since it is a module"),
+        (Contender(name="kd", method="distil", tune={"losses": ("kd", "os:path")}), "'os:path' is no distiller"),
+        (
+            Contender(name="kd", method="kd", tune={"weight": (0.5,), "temperature": (4, 4.0)}),
+            r"^tune.temperature of 'kd' has the value 4.0 twice; keep one$",
+        ),
     ],
 )
 def test_what_no_method_would_do_is_refused_before_the_teacher_is_trained(tmp_path, contender, message):
@@ -155,9 +177,15 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
         assert (ours["train_macs"] <= limit).all()
         assert (ours["train_macs"] * (ours["epochs"] + 1) / ours["epochs"] > limit).all()
 
+    changed = dataclasses.replace(SCRATCH, compute=(0.45, 1.0))  # of four epochs, as many as before
+    stages.run(described(contest=Contest(contenders=(changed, KD, SUMS))), roots(tmp_path), Silent())
+    renamed = lab.table.read()
+    assert set(renamed.loc[renamed["role"] == "scratch", "compute"]) == {0.45, 1.0}
+    assert len(renamed) == len(rows)
+
     wider = Contest(contenders=(*CONTEST.contenders, Contender(name="plain-kd", method="kd")))
     lab = stages.run(described(contest=wider), roots(tmp_path), Silent())
     again = lab.table.read()
-    kept = again[again["role"] != "plain-kd"]
-    assert list(kept["started"]) == list(rows["started"])
+    kept = again[~again["role"].isin(["plain-kd", "scratch"])]
+    assert list(kept["started"]) == list(rows.loc[rows["role"] != "scratch", "started"])
     assert len(again[again["role"] == "plain-kd"]) == 2

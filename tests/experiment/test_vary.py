@@ -21,7 +21,7 @@ from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.search import Searching, make_search_proposer
 from automl_kd.experiment.watch import Silent
 from automl_kd.methods import make_method
-from automl_kd.methods.knobs import written
+from automl_kd.methods.knobs import occasions, settle, written
 from automl_kd.results.folder import of_this_comparison
 from automl_kd.search import PROPOSERS
 from automl_kd.space import Architecture, Choice, FloatRange, IntRange, When, check
@@ -129,6 +129,7 @@ def test_options_hold_for_every_method_that_has_them_and_numbers_take_their_type
 @pytest.mark.parametrize(("methods", "kept"), [(("kd", "prokt"), {"temperature": 2.0}), (("distil", "prokt"), {})])
 def test_plain_kd_keeps_the_options_only_where_it_is_among_the_methods(tmp_path, methods, kept):
     lab = lab_of(tmp_path, vary={"method": methods}, options={"temperature": 2.0})
+    tiny.leave_teacher(lab)
     (baseline,) = (
         one.proposal for one in line_up(lab, lab.proposal(point(method="prokt"))) if one.role == "default-kd"
     )
@@ -153,6 +154,34 @@ def test_values_that_go_only_apart_are_not_proposed_together(tmp_path):
         if lab.allowed(point(method_form=form, method_anchor=anchor))
     ]
     assert allowed == [("weighted", 0.0), ("weighted", 0.5), ("free", 0.0)]
+
+
+def test_the_labels_alone_may_be_left_out_throughout(tmp_path):
+    vary = {"method.losses.kd": (0.5, 1.0), "method.losses.ce": (0.0,)}
+    lab = lab_of(tmp_path, method="distil", vary=vary)
+    assert lab.proposal(point(method_losses_kd=0.5, method_losses_ce=0.0)).options == {"losses": "ce=0.0, kd=0.5"}
+
+
+def test_a_file_by_two_paths_is_one_value(tmp_path, monkeypatch):
+    (tmp_path / "one.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"^vary.method.process has the value '.*one.json@sha256-.*' twice; keep one$"
+    ):
+        settle({"method.process": ("one.json", "./one.json")}, ("distpro",), {})
+
+
+def test_each_value_is_rehearsed_once_beside_the_first_of_the_others_and_with_all_losses():
+    vary: dict[str, Any] = {
+        "method": ("kd", "prokt"),
+        "method.temperature": Range(low=1, high=9, step=3),
+        "method.start": ("finetuned", "scratch"),
+        "method.losses.kd": (0.0, 1.0),
+    }
+    kd = [{"method": "kd", "method.temperature": value} for value in (1, 7)]
+    first = {"method": "prokt", "method.temperature": 1, "method.start": "finetuned", "method.losses.kd": 1.0}
+    prokt = [first, {**first, "method.temperature": 7}, {**first, "method.start": "scratch"}]
+    assert occasions(vary, ("kd", "prokt")) == kd + prokt
 
 
 @pytest.mark.parametrize(
@@ -209,9 +238,33 @@ def test_values_that_go_only_apart_are_not_proposed_together(tmp_path):
             "vary has no weight but that of the labels; add one of a loss",
         ),
         (
-            {"method": "distil", "vary": {"method.losses.kd": (0.0,)}},
+            {"method": "distil", "vary": {"method.losses.kd": (0.5,), "method.losses.dist": (0.0,)}},
+            ConfigError,
+            r"vary.method.losses.dist leaves the loss out throughout; drop it, or give a weight above 0 too$",
+        ),
+        (
+            {"method": "lkd", "vary": {"method.form": ("free",), "method.anchor": (1.0,)}},
             ConfigError,
             r"none of 500 points of \[vary\] can be tried",
+        ),
+        ({"vary": {"method": ("kd", "os:path")}}, ConfigError, "'os:path' is no method, since it is a module; name a"),
+        ({"vary": {"method": ("automl_kd.spec:Recipe",)}}, ConfigError, ".* is no method, since it lacks taught; name"),
+        ({"vary": {}, "method": "builtins:dict"}, ConfigError, ".* is no method, since it is not a frozen dataclass;"),
+        ({"method": "distil", "vary": {"method.losses.os:path": (1,)}}, ConfigError, "'os:path' is no distiller, "),
+        (
+            {"vary": {"method.temperature": Range(low=1, high=2**63 - 1)}},
+            ConfigError,
+            "vary.method.temperature has 9,223,372,036,854,775,807 whole numbers, more than 1,000,000; give a larger",
+        ),
+        (
+            {"method": "subgraph", "vary": {"method.params_limit": (300, 10)}},
+            ConfigError,
+            "a budget of 10 params lies below the",
+        ),
+        (
+            {"method": "subgraph", "vary": {"method.macs_limit": Range(low=10, high=10**6)}},
+            ConfigError,
+            "a budget of 10 macs lies below the",
         ),
         (
             {"method": "distil", "vary": {"method.losses.kd": (0.5,), "method.losses": ("kd",)}},

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from automl_kd.errors import DataError, StopTrial
+from automl_kd.data.division import set_apart
+from automl_kd.errors import StopTrial
 from automl_kd.methods import base, distpro_search
-from automl_kd.methods.distpro_search import hold_out, outer_batches
+from automl_kd.methods.distpro_search import outer_batches
 from automl_kd.methods.distpro_step import SearchStep
 from automl_kd.methods.process import load_process
 from tests import tiny
@@ -93,7 +94,7 @@ def test_the_teacher_is_left_as_it_was(tmp_path, monkeypatch):
 
 def test_images_are_held_out_by_class_and_seen_in_whole_passes(tmp_path):
     data = tiny.dataset()
-    kept, held = hold_out(data, 0.25, seed=3)
+    kept, held = set_apart(data, 0.25, 3)
     assert sorted([*kept.train.index.tolist(), *held.index.tolist()]) == list(range(96))
     assert held.labels.bincount().tolist() == [8, 8, 8]
     setting = base.Setting(spec("distpro_search", {}), place(tmp_path, "one"), kept, tiny.Net(tiny.SHAPE, 4))
@@ -102,8 +103,6 @@ def test_images_are_held_out_by_class_and_seen_in_whole_passes(tmp_path):
     assert sorted([*first.index.tolist(), *second.index.tolist()]) == sorted(held.index.tolist())
     assert third.index.tolist() != first.index.tolist()
     assert torch.equal(batches(0).images, first.images)
-    with pytest.raises(DataError, match="too few to hold out"):
-        hold_out(data, 0.01, seed=3)
 
 
 def test_the_file_is_small_and_plain(tmp_path):

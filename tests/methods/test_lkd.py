@@ -226,6 +226,40 @@ def test_a_retrained_student_sees_all_images_and_the_cost_of_the_search_is_told(
     assert seen[3]["train_macs"] > 3 * 96 * LKD(**{**OFTEN, "mode": "retrain"}).macs(int(seen[3]["macs"]), 0)  # type: ignore[arg-type]
 
 
+def test_loss_networks_count_wherever_they_are_evaluated_by_hand(tmp_path):
+    # Student (4 channels) and teacher (16): 9 weights at 64 places for each channel, and the classifier's 3.
+    student, teacher = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48
+    # Layers of 16, 16 and 1: 5 inputs for 3 classes, 4 for 16 maps of 64 elements; weights are constants for the
+    # student, so these go forward only. The projection from 4 to 16 channels goes forward and twice back.
+    loss = 3 * (5 * 16 + 16 * 16 + 16) + 16 * 64 * (4 * 16 + 16 * 16 + 16) + 3 * 4 * 16 * 64
+    # An update every second step: the inner gradient (3, and the loss), dual numbers (3), the loss's gradient
+    # differentiated (3 of the loss), the outer loss on twice as many images (2 * 3).
+    learning = 3 * student + loss + teacher + (12 * student + 4 * loss) / 2
+    # 19 of 96 images are held out. Retraining adds a plain step on all of them, and is told a fraction of 0.2.
+    assert quoted(tmp_path, {}) == 77 * round(learning)
+    retrain = 3 * student + loss + teacher
+    assert quoted(tmp_path, {"mode": "retrain"}) == 96 * (retrain + round(0.8 * learning))
+    # Unrolled, each of two steps is a gradient that is differentiated.
+    unrolled = 3 * student + loss + teacher + (2 * 3 * (3 * student + loss) + 6 * student) / 2
+    assert quoted(tmp_path, {"look_ahead": 2}) == 77 * round(unrolled)
+    # The anchor looks at the past student once more, and differentiates the weights by phi.
+    assert quoted(tmp_path, {"anchor": 0.1}) == 77 * round(learning + (student + 3 * loss) / 2)
+
+
+def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
+    student, teacher, network = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48, 3 * (5 * 16 + 16 * 16 + 16)
+    # Forward and back to the inputs; phi stands still. Four times that in an update, as above.
+    learning = 3 * student + 2 * network + teacher + (12 * student + 4 * 2 * network) / 2
+    assert quoted(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning)
+
+
+def quoted(root: Path, options: Mapping[str, Scalar]) -> float:
+    """What an epoch is said to cost."""
+    quote = base.Quote()
+    carry_out(spec("lkd", {**OFTEN, "stages": "pre_pool", **options}), quote, place(root))
+    return quote.epoch_macs
+
+
 def test_what_it_learned_is_drawn(tmp_path):
     trained(tmp_path, "one", {"weight": 0.5})
     drawn = (tmp_path / "one" / PICTURE).read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ EXACT = [
     ("prokt", {}),
     ("lkd", {"interval": 2, "warmup": 0.0}),
     ("lkd", {"interval": 2, "mode": "retrain"}),
+    ("lkd", {"interval": 4, "mode": "retrain", "stages": "pre_pool"}),
     ("distpro_search", PATHS),
     ("distpro", {**PATHS, "replay": "equal"}),
     ("subgraph", {"choose": "uniform"}),

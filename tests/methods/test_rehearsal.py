@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from automl_kd.errors import DataError, UnknownNameError
+from automl_kd.errors import ConfigError, DataError, UnknownNameError
 from automl_kd.methods import METHODS, rehearse
 from automl_kd.space import Scalar
 from automl_kd.spec import TrialSpec
@@ -59,6 +59,16 @@ def test_too_few_images_to_hold_some_out(tmp_path, method):
     spec = spec_of(method, held_out=0.001)
     with pytest.raises(DataError, match=r"has 96 training images, too few to hold out 0.001 of them"):
         rehearse(spec, tiny.dataset(), tiny.place(tmp_path, spec))
+
+
+def test_a_latency_that_no_subgraph_reaches(tmp_path):
+    spec = spec_of("subgraph", latency_limit_ms=0.0001)
+    before = torch.get_rng_state()
+    with pytest.raises(
+        ConfigError, match=r"^a budget of 0.0001 ms lies below the [\d.]+ ms of the smallest subgraph; "
+    ):
+        rehearse(spec, tiny.dataset(), tiny.place(tmp_path, spec))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_without_a_teacher_there_is_nothing_to_rehearse(tmp_path):

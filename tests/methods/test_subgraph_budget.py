@@ -14,12 +14,14 @@ from automl_kd.methods.subgraph_baselines import baseline_scores, magnitude
 from automl_kd.methods.subgraph_budget import (
     Scores,
     choose,
+    devices_here,
     even,
     fill,
     least_widths,
     refuse_below,
     scaled,
     selected,
+    smallest,
 )
 from automl_kd.models import build_model
 from automl_kd.models.cost import count
@@ -168,6 +170,35 @@ def test_budgets_below_the_smallest_are_refused():
             refuse_below(COUPLING, Budget(**{name: smallest - 1}), LEAST, "resnet14")
     with pytest.raises(ConfigError, match=r"^a budget of 0.5 ms lies below the 1 ms of the smallest subgraph; raise"):
         choose(COUPLING, baseline("uniform"), Budget(latency_ms=0.5), LEAST, 4, lambda _: 1.0)
+
+
+def test_a_latency_below_that_of_the_smallest_is_refused_before_anything_is_chosen():
+    asked = []
+
+    def latency(selection: Selection) -> float:
+        asked.append(selection)
+        return 2.0
+
+    refuse_below(COUPLING, Budget(latency_ms=2.0), LEAST, "resnet14", [latency])
+    assert asked == [smallest(COUPLING, LEAST)]
+    assert COUPLING.cost(asked[0]) == COUPLING.cost(selected(COUPLING, baseline("random"), LEAST, []))
+    with pytest.raises(ConfigError, match=r"^a budget of 1.9 ms lies below the 2 ms of the smallest subgraph; raise"):
+        refuse_below(COUPLING, Budget(latency_ms=1.9), LEAST, "resnet14", [latency])
+    # on a faster device of this machine it would do
+    refuse_below(COUPLING, Budget(latency_ms=1.9), LEAST, "resnet14", [latency, lambda _: 1.0])
+    refuse_below(COUPLING, Budget(latency_ms=1e-9), LEAST, "resnet14")
+
+
+def test_which_devices_are_timed_beforehand(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [devices_here("cpu"), devices_here("cuda")] == [["cpu"], []]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [devices_here("cpu"), devices_here("cuda")] == [["cpu", "cuda"], ["cuda"]]
+
+
+def test_a_limit_that_is_scaled_stays_one():
+    assert scaled(Budget(params=1000, macs=0), 1e-9) == Budget(params=1, macs=0)
+    assert scaled(Budget(params=1001, macs=3), 0.5) == Budget(params=500, macs=1)
 
 
 def test_even_scores_by_hand():

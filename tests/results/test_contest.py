@@ -123,7 +123,7 @@ def test_costs_in_passes_over_the_training_set(judge):
     dkd, kd = by_title(judged)["DKD"], by_title(judged)["KD, tuned"]
     assert judged.unit.name == "forward passes of the student over the training set"
     assert (kd.cost, dkd.cost, dkd.extra) == pytest.approx((20, 21.2, 1.06))
-    assert (dkd.had_more, kd.had_more) == (True, False)
+    assert (dkd.unequal, kd.unequal) == (True, False)
     assert (dkd.tried, dkd.choice_cost, dkd.seconds) == (4, pytest.approx(4.0), 30.0)
     assert (kd.tried, kd.choice_cost) == (0, 0.0)
     assert [(one.options_json, one.chosen, one.lost) for one in judged.attempts] == [

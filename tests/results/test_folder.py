@@ -107,3 +107,13 @@ def test_finals_of_an_earlier_comparison_are_left_out(tmp_path):
     assert len(of_this_comparison(tmp_path, rows)) == 3
     write_finals(tmp_path, [("a", "3")])
     assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "3"]
+    (tmp_path / "finals.json").write_text('[["a", "2"]]')  # as the first release wrote it
+    assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "2"]
+
+
+def test_trials_by_which_nothing_is_chosen_any_more_are_left_out(tmp_path):
+    rows = pd.DataFrame({"run": ["choice", "choice", "final"], "role": ["a", "a", "a"], "key": ["1", "2", "3"]})
+    write_finals(tmp_path, [("a", "3")])
+    assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "2", "3"]  # a search keeps all of its choice
+    write_finals(tmp_path, [("a", "3")], choice=[("a", "2")])
+    assert list(of_this_comparison(tmp_path, rows)["key"]) == ["2", "3"]
