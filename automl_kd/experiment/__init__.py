@@ -9,7 +9,8 @@ from automl_kd.cluster.session import concurrency, session
 from automl_kd.config import Experiment, parse, to_record
 from automl_kd.experiment.contest import contend
 from automl_kd.experiment.finals import compare
-from automl_kd.experiment.lab import Lab, Roots, open_lab
+from automl_kd.experiment.lab import Lab, Roots
+from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.search import search
 from automl_kd.experiment.teacher import train_teacher
 from automl_kd.experiment.watch import Watcher

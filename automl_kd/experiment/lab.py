@@ -1,40 +1,28 @@
-"""An experiment made ready: everything that it names is found, built once and checked before the money is spent."""
+"""An experiment made ready, with what every stage of it uses."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from automl_kd import data, space
-from automl_kd.config import Budget, Experiment
+from automl_kd.config import Experiment
 from automl_kd.data import Dataset
-from automl_kd.errors import AutoMLKDError, ConfigError
-from automl_kd.experiment.proposals import Proposal, combine, split
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.proposals import Proposal, split
 from automl_kd.experiment.watch import Watcher
-from automl_kd.methods import rehearse
-from automl_kd.methods.knobs import methods_of, occasions, settle, settle_contest, settle_options, teaching
-from automl_kd.models import build, build_model, load_space, pin_reference
-from automl_kd.models.checkpoint import digest, load_weights
-from automl_kd.models.cost import Cost, cost_of, count
+from automl_kd.models import build
+from automl_kd.models.cost import Cost, cost_of
 from automl_kd.models.latency import measure_latency
-from automl_kd.proxies import entry, expand
-from automl_kd.registry import suggestion
 from automl_kd.results.table import ResultTable
-from automl_kd.search import Objective, make_proposer
-from automl_kd.space import Architecture, Scalar, SearchSpace, TaskShape
+from automl_kd.search import Objective
+from automl_kd.space import Architecture, SearchSpace
 from automl_kd.spec import Place, TrialSpec, teacher_trial
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
 """The metrics that a search may follow."""
-
-CANDIDATES = 500
-"""How many architectures are drawn before a budget is said to be met by none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,157 +109,3 @@ class Lab:
             self.latencies[architecture] = measure_latency(student, self.dataset.shape).ms
             torch.set_num_threads(threads)
         return self.latencies[architecture]
-
-
-def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
-    """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done. Writes nothing."""
-    experiment = resolve(experiment)
-    found = load_space(experiment.space)
-    dataset = data.load(experiment.data, roots.data)
-    known = dataclasses.replace(experiment.data, digest=data.digest(dataset))
-    experiment = dataclasses.replace(experiment, data=known)
-    lab = Lab(
-        experiment=experiment,
-        roots=roots,
-        watcher=watcher,
-        space=found,
-        searched=combine(found, experiment),
-        dataset=dataset,
-        objectives=tuple(map(parse_objective, experiment.search.objectives)),
-        teacher_macs=check_teacher(experiment, dataset),
-    )
-    with in_a_sentence(f"students of {experiment.space}", dataset.shape):
-        require_room(lab)
-        check_baseline(lab)
-    check_methods(lab)
-    check_search(lab)
-    return lab
-
-
-def resolve(experiment: Experiment) -> Experiment:
-    """The experiment with files pinned to what they hold or by digest, and its fields' types for options."""
-    methods = methods_of(experiment.vary, experiment.method)
-    options = settle_options(methods, experiment.options)
-    vary = settle(experiment.vary, methods, options)
-    space, teacher = pin_reference(experiment.space), experiment.teacher
-    teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
-    if teacher.checkpoint:
-        path = Path(teacher.checkpoint).expanduser().resolve()
-        teacher = dataclasses.replace(teacher, checkpoint=str(path), digest=digest(path))
-    return dataclasses.replace(
-        experiment,
-        space=space,
-        teacher=teacher,
-        options=options,
-        vary=vary,
-        data=data.resolve(experiment.data),
-        contest=settle_contest(experiment.contest),
-    )
-
-
-def parse_objective(text: str) -> Objective:
-    """One of `OBJECTIVES`, nothing else: above all nothing that is measured on test images."""
-    objective = Objective.parse(text)
-    if objective.name not in OBJECTIVES:
-        raise ConfigError(f"search.objectives: {text!r} cannot be followed; {suggestion(objective.name, OBJECTIVES)}")
-    return objective
-
-
-def check_teacher(experiment: Experiment, dataset: Dataset) -> int:
-    """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
-    with torch.random.fork_rng(devices=[]), in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape):
-        teacher = build_model(experiment.teacher.model, dataset.shape)
-        cost = count(teacher, dataset.shape)
-    if experiment.teacher.checkpoint:
-        load_weights(teacher, Path(experiment.teacher.checkpoint))
-    return cost.macs
-
-
-@contextmanager
-def in_a_sentence(name: str, shape: TaskShape) -> Iterator[None]:
-    """Whatever goes wrong in building or running somebody's network once, as a `ConfigError` that names it."""
-    try:
-        yield
-    except AutoMLKDError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        size = f"{shape.channels}x{shape.height}x{shape.width}"
-        raise ConfigError(
-            f"the {name} cannot be built and run on images of {size} ({reason}); choose another, or other images"
-        ) from error
-
-
-def require_room(lab: Lab) -> None:
-    """Refuse a budget that no architecture of many meets, and say how near they came."""
-    rng = np.random.default_rng(lab.experiment.seed)
-    candidates = [space.sample(lab.space, rng) for _ in range(CANDIDATES)]
-    if not any(map(lab.within_budget, candidates)):
-        smallest = min((lab.cost(one) for one in candidates), key=lambda cost: cost.params)
-        raise ConfigError(
-            f"none of {CANDIDATES} architectures of {lab.space.name!r} meets the budget "
-            f"({describe(lab.experiment.budget)}); the smallest has {smallest.params:,} parameters and "
-            f"{smallest.macs:,} multiply-adds: raise [budget] or widen the space"
-        )
-    points = (space.sample(lab.searched, rng) for _ in range(CANDIDATES))
-    if lab.experiment.vary and not any(map(lab.allowed, points)):
-        raise ConfigError(
-            f"none of {CANDIDATES} points of [vary] can be tried, since their methods refuse their options together or "
-            "no loss is left in a sum; allow other values"
-        )
-
-
-def check_baseline(lab: Lab) -> None:
-    """Refuse a baseline outside the space or over the budget: the comparison would be between unequal students."""
-    space.check(lab.space, lab.baseline)
-    if not lab.within_budget(lab.baseline):
-        cost = lab.cost(lab.baseline)
-        raise ConfigError(
-            f"the baseline student {lab.space.label(lab.baseline)} has {cost.params:,} parameters and {cost.macs:,} "
-            f"multiply-adds, over the budget ({describe(lab.experiment.budget)}); raise [budget] or name a smaller "
-            "finalists.baseline"
-        )
-
-
-def check_methods(lab: Lab) -> None:
-    """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
-    experiment = lab.experiment
-    for method, options in taught_ways(experiment):
-        spec = TrialSpec(
-            space=experiment.space,
-            architecture=lab.baseline,
-            method=method,
-            options=options,
-            data=experiment.data,
-            teacher=experiment.teacher,
-            recipe=experiment.recipe,
-            seed=experiment.seed,
-        )
-        with in_a_sentence(f"networks of method {method!r}", lab.dataset.shape):
-            rehearse(spec, lab.dataset, lab.place(spec, "cuda" if experiment.trial.device == "cuda" else "cpu"))
-
-
-def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
-    """Methods and options to rehearse: those of the contenders, or else of the search."""
-    for contender in experiment.contest.contenders:
-        yield from ((contender.method, options) for options in contender.combinations)
-    if experiment.contest.contenders:
-        return
-    for values in occasions(experiment.vary, methods_of(experiment.vary, experiment.method)):
-        with suppress(ConfigError):  # goes only together with other values
-            yield teaching(values, experiment.method, experiment.options)
-
-
-def check_search(lab: Lab) -> None:
-    """Refuse a proposer, or an option or objective of it, that will not do, and unknown proxies."""
-    settings = lab.experiment.search
-    make_proposer(
-        settings.proposer, lab.searched, objectives=lab.objectives, seed=lab.experiment.seed, options=settings.options
-    )
-    for name in expand(settings.screen):
-        entry(name)
-
-
-def describe(budget: Budget) -> str:
-    limits = {name: limit for name, limit in dataclasses.asdict(budget).items() if limit}
-    return ", ".join(f"{name} <= {limit:,}" for name, limit in limits.items()) or "none"

@@ -11,7 +11,7 @@ from automl_kd.config import CHOICE_SEEDS, Contender, Contest, Finalists, loads
 from automl_kd.errors import ConfigError
 from automl_kd.experiment import Roots, contest
 from automl_kd.experiment.contest import Candidate
-from automl_kd.experiment.lab import open_lab
+from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.quotes import quoted
 from automl_kd.experiment.watch import Silent
 from automl_kd.spec import Recipe

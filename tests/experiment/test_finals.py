@@ -18,7 +18,8 @@ from automl_kd.experiment.finals import (
     mean_validation,
     shortlist,
 )
-from automl_kd.experiment.lab import Lab, Roots, open_lab
+from automl_kd.experiment.lab import Lab, Roots
+from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.search import search_spec
 from automl_kd.experiment.watch import Silent

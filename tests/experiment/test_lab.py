@@ -9,7 +9,8 @@ import pytest
 
 from automl_kd.config import Budget, Finalists, Search
 from automl_kd.errors import CheckpointError, ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
-from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots, open_lab
+from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots
+from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.watch import Silent
 from automl_kd.models.checkpoint import digest, save_weights
 from automl_kd.space import Architecture

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from automl_kd.cluster.searcher import Curve
-from automl_kd.experiment.lab import Lab, Roots, open_lab
+from automl_kd.experiment.lab import Lab, Roots
+from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.records import COUNTED, MEASURED, points_of, replays, row_of
 from automl_kd.experiment.search import on_record
 from automl_kd.experiment.watch import Silent

@@ -16,7 +16,7 @@ from automl_kd.distillers.mix import read_mix
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.experiment import Lab, Roots
 from automl_kd.experiment.finals import line_up
-from automl_kd.experiment.lab import open_lab
+from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.search import Searching, make_search_proposer
 from automl_kd.experiment.watch import Silent

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.lab import Lab, Roots, open_lab
+from automl_kd.experiment.lab import Lab, Roots
+from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.watch import Silent
 from automl_kd.methods import METHODS, carry_out, make_method, pin_files
 from automl_kd.methods.distpro import DistPro
