@@ -20,7 +20,7 @@ The fourth part is the number of multiply-adds; the four ranks are combined as l
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import torch
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import LAYERS, Passes, listening
+from automl_kd.proxies.passes import LAYERS, Passes, listening, proxy_generator
 
 FLOOR = 1e-6
 """Added to a singular value that is divided by."""
@@ -106,8 +106,9 @@ def progressivity(passes: Passes) -> Tensor:
 def trainability(passes: Passes) -> Tensor:
     """At most 0. Minus infinity if a block is the identity. Raises `ConfigError` for fewer than 2 blocks."""
     maps = blocks(passes)
-    signs = {one.shape: random_signs(one, passes.generator("az_trainability", *one.shape)) for one in maps[1:]}
-    return torch.stack([block_trainability(*pair, signs[pair[1].shape]) for pair in pairwise(maps)]).mean()
+    return torch.stack(
+        [block_trainability(*pair, random_signs(passes.seed, pair[1])) for pair in pairwise(maps)]
+    ).mean()
 
 
 def block_trainability(entering: Tensor, leaving: Tensor, signs: Tensor) -> Float[Tensor, ""]:
@@ -124,11 +125,19 @@ def block_trainability(entering: Tensor, leaving: Tensor, signs: Tensor) -> Floa
     return torch.where(same, -torch.inf, 2 - greatest - 1 / (greatest + FLOOR))
 
 
-def random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
-    """1 or -1 for each element, laid out in memory as `like` is."""
-    raw = torch.randint(2, (like.numel(),), generator=generator, dtype=torch.int8).to(like.device)
-    batch, channels, height, width = like.shape
-    return raw.to(like.dtype).mul_(2).sub_(1).view(batch, height, width, channels).movedim(-1, 1)
+def random_signs(seed: int, like: Tensor) -> Tensor:
+    """1 or -1 for each element of a map: the same for all students of a draw, and drawn for the first of them."""
+    return drawn_signs(seed, like.shape, like.dtype, like.device)
+
+
+@lru_cache(maxsize=8)
+def drawn_signs(seed: int, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Channels last in memory."""
+    batch, channels, height, width = shape
+    generator = proxy_generator(seed, "az_trainability", *shape)
+    with torch.inference_mode(False):
+        raw = torch.randint(2, (shape.numel(),), generator=generator, dtype=torch.int8).to(device)
+        return raw.to(dtype).mul_(2).sub_(1).view(batch, height, width, channels).movedim(-1, 1)
 
 
 def folded(back: Tensor, signs: Tensor) -> Tensor:

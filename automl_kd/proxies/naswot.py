@@ -24,7 +24,7 @@ from automl_kd.proxies.rectified import active
 
 def both_on(units: Int8[Tensor, "batch units"]) -> Num[Tensor, "batch batch"]:
     """How many units are on for image i and for image j as well: c c^T of the 0-1 codes c. Exact below 2^24 units."""
-    if units.device.type == "cpu":
+    if units.device.type == "cpu" and units.shape[1] > 1:  # of a single column torch leaves the product unwritten
         # Bytes counted in int32: a quarter of the memory of floats, and no rounding. A product of bfloat16 would be
         # as quick, but returns the counts in bfloat16, which has none of the odd numbers above 256.
         return torch._int_mm(units, units.T)

@@ -139,7 +139,7 @@ class Passes:
 
     def generator(self, *names: str | int) -> torch.Generator:
         """Random numbers of the proxy that calls itself `names`: the same for all students of a draw. On the CPU."""
-        return torch.Generator().manual_seed(derive("proxy", self.seed, *names))
+        return proxy_generator(self.seed, *names)
 
     def run_forward(self) -> Seen:
         with torch.set_grad_enabled(bool(self.sees & NEED_GRAPH)), listening(self.student, self.sees) as (maps, kept):
@@ -169,6 +169,10 @@ class Passes:
             total = torch.func.functional_call(student, absolute, (ones,)).sum()
             found = torch.autograd.grad(total, weights, allow_unused=True)
         return present([(one.detach(), gradient) for one, gradient in zip(weights, found, strict=True)])
+
+
+def proxy_generator(seed: int, *names: str | int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive("proxy", seed, *names))
 
 
 @contextmanager

@@ -97,8 +97,12 @@ def by_own_statistics(module: Norm, x: Tensor) -> Tensor:
             f"gradients of single images need maps of two positions or more before batch normalisation, and got "
             f"{tuple(x.shape)}; take larger images or leave this proxy out"
         )
-    # Groups of one channel: the instance normalisation of torch would lose the channels-last layout.
-    return F.group_norm(x, x.shape[1], module.weight, module.bias, module.eps)
+    over = tuple(range(2, x.ndim))
+    # In plain arithmetic: torch's kernel for groups of one channel takes three times as long with channels last.
+    centred = x - x.mean(over, keepdim=True)
+    deviation = (centred.square().mean(over, keepdim=True) + module.eps).sqrt()
+    shape = (1, -1, *[1] * len(over))
+    return centred * (module.weight.view(shape) / deviation) + module.bias.view(shape)
 
 
 def by_fresh_statistics(module: Norm, x: Tensor) -> Tensor:
@@ -112,17 +116,30 @@ def weight_gradients(run: Ran, gradient: Tensor) -> Float[Tensor, "images groups
 
     `gradient`: with respect to the layer's outputs. Linear layers act on the last axis.
     """
-    layer, given = run.layer, run.given
+    layer, given, count = run.layer, run.given, len(run.given)
     if isinstance(layer, nn.Linear):
-        count, groups = len(given), 1
-        inputs = given.reshape(count, -1, layer.in_features).transpose(1, 2)
-        errors = gradient.reshape(count, -1, layer.out_features).transpose(1, 2)
-    else:
-        assert isinstance(layer, nn.Conv2d)
-        assert not isinstance(layer.padding, str)
-        inputs = F.unfold(given, layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-        errors, groups = gradient.flatten(2), layer.groups
+        inputs = given.reshape(count, -1, layer.in_features)
+        errors = gradient.reshape(count, -1, layer.out_features)
+        return torch.einsum("npo,npi->noi", errors, inputs)[:, None]
+    assert isinstance(layer, nn.Conv2d)
     # Position by position, a weight's gradient is error times input: a product of matrices, in every group.
-    count = len(given)
-    by_group = errors.reshape(count, groups, -1, errors.shape[2]), inputs.reshape(count, groups, -1, inputs.shape[2])
-    return torch.einsum("ngop,ngip->ngoi", *by_group)
+    inputs = windows(layer, given, gradient.shape[2:])
+    errors = gradient.permute(0, 2, 3, 1).reshape(count, -1, layer.groups, layer.out_channels // layer.groups)
+    return torch.einsum("npgo,npkgi->ngoki", errors, inputs).transpose(3, 4).flatten(3)
+
+
+def windows(
+    layer: nn.Conv2d, given: Tensor, made: torch.Size
+) -> Float[Tensor, "images positions places groups inputs"]:
+    """What the convolution sees at each position of the map that it makes, whose height and width are `made`.
+
+    With channels last whole rows of a window lie together, so this copies several times faster than `F.unfold`.
+    """
+    assert not isinstance(layer.padding, str)
+    (high, wide), (down, right) = layer.kernel_size, layer.stride
+    (top, left), (dilated, apart) = layer.padding, layer.dilation
+    padded = F.pad(given, (left, left, top, top)).permute(0, 2, 3, 1).contiguous()
+    images, row, pixel, _ = padded.stride()
+    size = (len(given), *made, high, wide, given.shape[1])
+    seen = padded.as_strided(size, (images, down * row, right * pixel, dilated * row, apart * pixel, 1))
+    return seen.reshape(len(given), made.numel(), high * wide, layer.groups, -1)

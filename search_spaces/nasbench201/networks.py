@@ -67,6 +67,11 @@ class Reduction(nn.Module):
         return out
 
 
+def run(part: nn.Module, x: Tensor) -> Tensor:
+    made: Tensor = part(x)
+    return made
+
+
 def fresh(_name: str, make: Callable[[], nn.Module]) -> nn.Module:
     return make()
 
@@ -83,7 +88,7 @@ class CellNetwork(nn.Module):
     """Stem, three stages of N cells at C, 2C and 4C channels, classifier.
 
     `cell`: makes the cell at a module path with so many channels. `part`: makes or finds everything else, by path.
-    A stage ends in a sum, not an activation, so there are no taps "stage1.pre".
+    A stage ends in a sum, not an activation, so there are no taps "stage1.pre". `begin`: runs the stem.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class CellNetwork(nn.Module):
             first = part(f"{stage}.0", partial(Reduction, channels // 2, channels))
             return nn.Sequential(first, *[cell(f"{stage}.{number}", channels) for number in range(1, N + 1)])
 
+        self.begin: Callable[[nn.Module, Tensor], Tensor] = run
         self.stem = part("stem", partial(stem, shape.channels, C))
         self.stage1 = nn.Sequential(*[cell(f"stage1.{number}", C) for number in range(N)])
         self.stage2 = wider("stage2", 2 * C)
@@ -106,7 +112,7 @@ class CellNetwork(nn.Module):
         self.taps |= {"pre_pool": Tap("pool", "input"), "pooled": Tap("pool")}
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = self.stage3(self.stage2(self.stage1(self.stem(x))))
+        maps = self.stage3(self.stage2(self.stage1(self.begin(self.stem, x))))
         logits: Tensor = self.fc(self.pool(self.head(maps)))
         return logits
 

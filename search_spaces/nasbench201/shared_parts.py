@@ -11,7 +11,7 @@ leave each as it was, before the next is assembled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -47,21 +47,74 @@ def plan(cell: Operations) -> Plan:
 
 
 class LiveCell(nn.Module):
-    """A cell that holds convolutions and pools on live edges only. A shortcut is the map itself, not a copy."""
+    """A cell that holds convolutions and pools on live edges only. A shortcut is the map itself, not a copy.
 
-    def __init__(self, steps: Plan, edges: Mapping[str, nn.Module]) -> None:
+    A node is pooled once and rectified once, however many edges leave it. `memory`: of what edges made of the cell's
+    input in other networks.
+    """
+
+    def __init__(self, steps: Plan, edges: Mapping[str, nn.Module], memory: Memory | None) -> None:
         super().__init__()
-        self.steps = steps
+        self.steps, self.memory = steps, memory
         self.edges = nn.ModuleDict(edges)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.steps:
             # No path from input to output. Multiplied, so that what comes before keeps a gradient, of zero.
             return x * 0.0
-        nodes, edges = [x, x, x, x], self.edges
+        nodes, begun = [x, x, x, x], dict[tuple[int, type], Tensor]()
         for target, terms in self.steps:
-            nodes[target] = added(edges[edge](nodes[source]) if edge else nodes[source] for source, edge in terms)
+            nodes[target] = added(self.arriving(edge, source, nodes[source], begun) for source, edge in terms)
         return nodes[3]
+
+    def arriving(self, edge: str, source: int, node: Tensor, begun: dict[tuple[int, type], Tensor]) -> Tensor:
+        """What comes from the node over an edge. `begun`: what first modules made of nodes, for the edges after."""
+        if not edge:
+            return node
+        part = self.edges[edge]
+        if source == 0 and self.memory is not None:
+            return self.memory(part, node)
+        first, *others = part if isinstance(part, nn.Sequential) else [part]
+        if watched(part) or watched(first):
+            made: Tensor = part(node)
+            return made
+        if (source, type(first)) not in begun:
+            begun[source, type(first)] = first(node)
+        made = begun[source, type(first)]
+        for module in others:
+            made = module(made)
+        return made
+
+
+class Memory:
+    """What parts made before of the same map with the same weights, where no gradient is wanted and nobody listens.
+
+    The images of a probe are the same for all networks of a bank, hence also what the stem makes of them, and the edges
+    that leave the first cell's input. One map for each of these parts is kept.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[nn.Module, tuple[Sequence[Tensor], Sequence[tuple[int, int]], Tensor]] = {}
+
+    def __call__(self, part: nn.Module, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or x.is_inference() or any(map(watched, part.modules())):
+            fresh: Tensor = part(x)
+            return fresh
+        given = (x, *part.parameters())
+        states = [(one.data_ptr(), one._version) for one in given]
+        if part in self.known:
+            before, then, made = self.known[part]
+            if then == states and len(before) == len(given) and all(a is b for a, b in zip(before, given, strict=True)):
+                return made
+        made = part(x)
+        self.known[part] = given, states, made
+        return made
+
+
+def watched(module: nn.Module) -> bool:
+    """Whether a run of it is more than its result: hooks, another forward function, statistics that it keeps."""
+    hooked = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    return bool(hooked) or any(one is not None for one in module._buffers.values())
 
 
 class FastPool(nn.Module):
@@ -74,7 +127,7 @@ class FastPool(nn.Module):
         if x.dtype == torch.float64 or x.is_cuda:  # there the library's own pooling is the faster one
             return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
         sums = F.conv2d(x, x.new_ones((x.shape[1], 1, 3, 3)), padding=1, groups=x.shape[1])
-        return sums * quotients(x.shape[2], x.shape[3], x.dtype, x.device)
+        return sums.mul_(quotients(x.shape[2], x.shape[3], x.dtype, x.device))  # ours alone, and no gradient needs it
 
 
 @cache
@@ -108,6 +161,7 @@ class Bank:
     C: int
     N: int
     parts: dict[tuple[str, str], nn.Module] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
 
     def __call__(self, values: Values) -> CellNetwork:
         """The network of `values`, any of the space; it has the weights of its parts, and draws none itself."""
@@ -117,9 +171,11 @@ class Bank:
 
         def live_cell(path: str, channels: int) -> LiveCell:
             found = {edge: self.part(f"{path}.edges.{edge}", maker(kind, channels), kind) for edge, kind in held}
-            return LiveCell(steps, found)
+            return LiveCell(steps, found, self.memory if path == "stage1.0" else None)
 
-        return CellNetwork(live_cell, self.shape, C=self.C, N=self.N, part=self.part)
+        network = CellNetwork(live_cell, self.shape, C=self.C, N=self.N, part=self.part)
+        network.begin = self.memory
+        return network
 
     def part(self, path: str, make: Callable[[], nn.Module], kind: str = "") -> nn.Module:
         if (path, kind) not in self.parts:

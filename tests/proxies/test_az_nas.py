@@ -105,9 +105,10 @@ def test_a_block_that_passes_nothing_is_worse_than_any_other():
 
 
 def test_signs_are_signs():
-    signs = random_signs(torch.zeros(2, 3, 4, 4), torch.Generator().manual_seed(0))
+    signs = random_signs(0, torch.zeros(2, 3, 4, 4))
     assert sorted(signs.unique().tolist()) == [-1, 1]
     assert signs.shape == (2, 3, 4, 4)
+    assert not torch.equal(signs, random_signs(1, signs))
 
 
 def test_windows_become_channels_and_an_odd_edge_is_padded():
