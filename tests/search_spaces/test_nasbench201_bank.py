@@ -189,3 +189,53 @@ def test_assembling_draws_nothing():
     state = torch.get_rng_state()
     assert isinstance(assemble(nasbench201.DEFAULT), CellNetwork)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def silent_bank() -> Bank:
+    """Without running statistics, as a scorer makes it: then what was seen before is remembered."""
+
+    def part(path: str, make: Callable[[], nn.Module]) -> nn.Module:
+        made = prepared(path, make)
+        for module in made.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.track_running_stats = False
+                module.running_mean = module.running_var = module.num_batches_tracked = None
+        return made
+
+    assert SMALL.bank is not None
+    made = SMALL.bank(SHAPE, part)
+    assert isinstance(made, Bank)
+    return made
+
+
+@torch.no_grad()
+def test_what_is_remembered_changes_no_bit():
+    remembering, x = silent_bank(), images()
+    for values in [nasbench201.DEFAULT, *map(canonical, some_cells())]:
+        assert torch.equal(remembering(values)(x), silent_bank()(values)(x))
+    assert remembering.memory.known
+
+
+@torch.no_grad()
+def test_other_images_and_weights_are_noticed():
+    bank, x = silent_bank(), images()
+    network = bank(nasbench201.DEFAULT)
+    before = network(x)
+    assert torch.equal(network(x), before)
+    x.mul_(2).add_(1)
+    shifted = network(x)
+    assert not torch.equal(shifted, before)
+    network.get_parameter("stem.0.weight").neg_()
+    assert not torch.equal(network(x), shifted)
+
+
+@torch.no_grad()
+def test_whoever_listens_hears_every_module():
+    network, x = silent_bank()(nasbench201.DEFAULT), images()
+    network(x)
+    heard: list[str] = []
+    names = [name for name, module in network.named_modules() if isinstance(module, (nn.ReLU, nn.Conv2d))]
+    for name in names:
+        network.get_submodule(name).register_forward_hook(lambda *_, name=name: heard.append(name))
+    network(x)
+    assert sorted(heard) == sorted(names)

@@ -1,0 +1,105 @@
+"""Batch normalisation folded into convolutions."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from automl_kd.models import build_model
+from automl_kd.models.folding import fold_norms
+from automl_kd.models.taps import Tapped, find
+from automl_kd.space import TaskShape
+
+SHAPE = TaskShape(3, 16, 16, 7)
+
+
+def settled(model: nn.Module) -> nn.Module:
+    """With statistics of its own, in evaluation mode."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value in (module.running_mean, module.weight.data, module.bias.data):
+                assert value is not None
+                value.normal_(generator=generator)
+            assert module.running_var is not None
+            module.running_var.uniform_(0.5, 2, generator=generator)
+    return model.requires_grad_(False).eval()
+
+
+def pair(channels: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels, eps=0.0))
+
+
+def test_one_channel_by_hand():
+    # 3 x, then (3 x - 1) / 2 * 5 + 7 = 7.5 x + 4.5
+    model = pair().eval()
+    nn.init.constant_(model[0].weight, 3.0)
+    model[1].running_mean.fill_(1.0)
+    model[1].running_var.fill_(4.0)
+    nn.init.constant_(model[1].weight, 5.0)
+    nn.init.constant_(model[1].bias, 7.0)
+    assert fold_norms(model) == 1
+    assert isinstance(model[1], nn.Identity)
+    assert (model[0].weight.item(), model[0].bias.item()) == (7.5, 4.5)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "wrn-16-2", "vgg8", "torchvision:resnet18"])
+def test_models_say_the_same_with_their_taps(name: str):
+    whole = settled(build_model(name, SHAPE)).double()
+    folded = deepcopy(whole)
+    assert fold_norms(folded) > 4
+    x = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    taps = ("pooled", "pre_pool")
+    with Tapped(whole, taps) as one, Tapped(folded, taps) as other:
+        expected, found = one(x), other(x)
+    torch.testing.assert_close(found.logits, expected.logits)
+    for tap in taps:
+        torch.testing.assert_close(found.features[tap], expected.features[tap])
+
+
+def test_what_somebody_listens_to_stays():
+    model = settled(build_model("resnet20", SHAPE))
+    number = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    name = next(name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d))
+    assert fold_norms(model, keep=[find(model, name).module]) == number - 1
+    assert isinstance(model.get_submodule(name), nn.BatchNorm2d)
+
+
+class Shared(nn.Module):
+    """The convolution is read twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = pair()
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.convolution(x)
+        return self.norm(made) + made
+
+
+class Twice(Shared):
+    """It runs twice, once without the normalisation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.convolution(self.convolution(x)))
+
+
+class Untraceable(Shared):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.convolution(x)) if x.sum() > 0 else x
+
+
+def hooked() -> nn.Sequential:
+    model = pair()
+    model[0].register_forward_hook(lambda *_: None)
+    return model
+
+
+@pytest.mark.parametrize("model", [Shared(), Twice(), Untraceable(), hooked()])
+def test_where_it_would_change_the_function_nothing_is_folded(model: nn.Module):
+    before = deepcopy(settled(model).state_dict())
+    assert fold_norms(model) == 0
+    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
