@@ -106,8 +106,8 @@ class Lab:
             self.told.add("bank")
             limit = f"{self.experiment.bank.limit_gb:g}"
             self.watcher.note(
-                f"the teacher bank is full (bank.limit_gb = {limit}, or the disk): each trial computes for itself what was "
-                f"not kept; raise the limit, or remove {self.teachers}/*/bank"
+                f"the teacher bank is full (bank.limit_gb = {limit}, or the disk): what it has no room for, each trial "
+                f"computes for itself; raise the limit, or remove {self.teachers}/*/bank"
             )
 
     def within_budget(self, architecture: Architecture) -> bool:
