@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from automl_kd.data import Batch, order
@@ -77,23 +78,28 @@ class Guide:
         self.place: tuple[int, ...] = ()
         self.reach = 0
         self.rows: Tensor | None = None
-        self.proven = False
+        self.proven, self.lost = False, False
 
     def __call__(self, batch: Batch) -> Outputs:
         return unpack(self.kept_of(batch), self.precision, self.dataset.shape.classes)
 
     def kept_of(self, batch: Batch) -> Kept:
-        if not self.kept or batch.part[:1] != (self.number,):
+        if not self.kept or not self.known(batch):
             return self.ask(batch)
         self.tally.asked += 1
-        try:
-            self.turn(batch)
-            return self.found(batch) or self.compute(batch)
-        except OSError:  # the disk is full or gone: from here on the teacher is asked
-            self.kept = False
-            self.tally.computed += 1
-            self.tally.unkept += 1
-            return self.ask(batch)
+        if not self.lost:
+            try:
+                self.turn(batch)
+                return self.found(batch) or self.compute(batch)
+            except OSError:  # the disk is full or gone: from here on the teacher is asked
+                self.lost = True
+        self.tally.computed += 1
+        self.tally.unkept += 1
+        return self.ask(batch)
+
+    def known(self, batch: Batch) -> bool:
+        """Whether a batch is one of the run's, or a piece of one where several processes share each."""
+        return batch.part[:1] == (self.number,) and len(batch.part) > (2 if shared() else 1)
 
     def ask(self, batch: Batch) -> Kept:
         return pack(self.teach(batch), self.precision)
@@ -175,12 +181,19 @@ class Guide:
             return kept
         self.proven = True
         self.count(self.transfer.send(batch.part[1], kept, begun, self.device, ahead=ahead))
+        if batch.part[1] == self.steps - 1:
+            self.count(self.transfer.land())
         return kept
 
     def count(self, landed: list[Landed]) -> None:
         for one in landed:
             self.tally.unkept += not one.written
             self.tally.seconds -= one.seconds if one.ahead else 0.0
+
+
+def shared() -> bool:
+    """Whether the batches of this trial are split among several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def generators(device: torch.device) -> list[Tensor]:

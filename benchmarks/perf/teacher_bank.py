@@ -5,6 +5,7 @@
 - search: eight students between ResNet-8 and ResNet-20 taught by ResNet-32, one after the other in this process, each
   for a few epochs from set-up to its last report, with a bank that is empty at first and without one. Both searches
   must come to the same weights.
+- rounding: what `teacher.outputs` other than "exact" changes in what a trained teacher says of digits.
 
 Run it from the project's root: `python -m benchmarks.perf.teacher_bank`.
 """
@@ -23,12 +24,17 @@ from pathlib import Path
 
 import torch
 
+from automl_kd.data import order
+from automl_kd.distillers.kd import kd_loss
 from automl_kd.methods import carry_out
-from automl_kd.methods.base import Method
+from automl_kd.methods.base import Method, load_teacher, set_up
 from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.scratch import Scratch
+from automl_kd.models.taps import Tapped
 from automl_kd.space import Architecture
-from automl_kd.spec import Banking, Place, Recipe, TrialSpec
+from automl_kd.spec import Banking, DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.training.loop import Run
+from automl_kd.training.precision import pack, unpack
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds, uncollected
 from benchmarks.perf.standing import Scene, Standing, silent, together
 
@@ -95,6 +101,32 @@ def one_search(spec: TrialSpec, place: Place) -> dict[bool, float]:
     return spent
 
 
+def measure_rounding() -> None:
+    """What rounded outputs of a trained teacher differ by, on the views of an epoch of digits."""
+    data = DataSpec(name="digits")
+    teacher = TeacherSpec(model="resnet20", recipe=Recipe(epochs=6, lr=0.1))
+    with tempfile.TemporaryDirectory() as folder:
+        root, lesson = Path(folder), teacher_trial(teacher, data)
+        place = Place(trial=root / "teachers" / lesson.key, teachers=root / "teachers", data=root)
+        carry_out(lesson, silent, place)
+        spec = replace(lesson, teacher=teacher)
+        setting = set_up(spec, place)
+        taught = Tapped(load_teacher(setting))
+    run = Run(setting.student, setting.dataset, spec.recipe, spec.seed)
+    rows = order(len(run.dataset.train), seed=run.order_seed, epoch=1)
+    with torch.no_grad():
+        exact = taught(run.batch(rows, 1).images)
+    print("| outputs | bytes of an image | logits differ by at most | KL at temperature 1 | at 4 |")
+    print("|---|---|---|---|---|")
+    for precision in ("exact", "float16", "top5", "top3"):
+        kept = pack(exact, precision)
+        heard = unpack(kept, precision, exact.logits.shape[1]).logits
+        size = sum(value.nbytes for value in kept.values()) / len(rows)
+        divergences = (float(kd_loss(heard, exact.logits, one)) / one**2 for one in (1.0, 4.0))
+        far = float((heard - exact.logits).abs().max())
+        print(f"| {precision} | {size:.0f} | {far:.1e} | {' | '.join(f'{one:.1e}' for one in divergences)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--student", default="resnet20", help="of the steps (default: resnet20)")
@@ -110,6 +142,7 @@ def main() -> None:
     scene = Scene(student=arguments.student, teacher=arguments.teacher, recipe=recipe)
     if arguments.rounds:
         together(scene, METHODS, partial(measure_steps, arguments.rounds), banks={BANKED: KEPT, FILLING: KEPT})
+    measure_rounding()
     if arguments.searches:
         measure_search(replace(scene, recipe=replace(recipe, epochs=arguments.epochs)), arguments.searches)
 

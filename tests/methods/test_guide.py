@@ -107,7 +107,7 @@ def test_students_methods_and_lengths_share_what_seeds_and_batches_do_not(tmp_pa
 def test_auto_and_logits_keep_no_maps(tmp_path):
     mapped = tiny.taught(tmp_path, "distil", recipe=spec_of("kd", tmp_path).recipe, options={"losses": MAPS})
     for keep in ("auto", "logits"):
-        assert not set(base.PASSES) & set(trained(tmp_path, mapped, keep, Banking(keep=keep)).seen[EPOCHS])  # type: ignore[arg-type]  # a literal
+        assert not set(base.PASSES) & set(trained(tmp_path, mapped, keep, Banking(keep=keep)).seen[EPOCHS])
     assert "teacher_passes" in trained(tmp_path, mapped, "taps", TAPS).seen[EPOCHS]
 
 
@@ -146,14 +146,22 @@ class Scene:
         return self.setting.tally.asked, self.setting.tally.computed
 
 
-def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path):
+def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path, monkeypatch):
     scene = Scene(tmp_path)
     one = scene.batch(0)
     rows = torch.arange(16)
-    for other in (scene.run.batch(rows, 1), dataclasses.replace(one, part=(scene.run.number + 1, 0))):
+    others = [scene.run.batch(rows, 1), dataclasses.replace(one, part=(scene.run.number + 1, 0))]
+    for other in others:
         assert scene.right(scene.guide(other), other)
+    monkeypatch.setattr("automl_kd.methods.guide.shared", lambda: True)  # several processes split each batch
+    assert scene.right(scene.guide(one), one)
     assert scene.counts() == (0, 0)
     assert not (tmp_path / "teachers" / tiny.lesson().key / "bank").exists()
+    for piece in (0, 1):
+        half = scene.run.batch(rows[piece * 8 : (piece + 1) * 8], 1, 0, piece, 2)
+        for counts in ((2 * piece + 1, piece + 1), (2 * piece + 2, piece + 1)):
+            assert scene.right(scene.guide(half), half)
+            assert scene.counts() == counts
 
 
 def test_what_another_process_computes_is_not_waited_for(tmp_path):
@@ -200,7 +208,7 @@ def test_a_disk_that_fails_costs_passes_and_nothing_else(tmp_path, monkeypatch):
     last = trained(tmp_path, spec, "full", TAPS).seen[EPOCHS]
     assert len(calls) == 1
     assert not difference(left(tmp_path / "whole"), left(tmp_path / "full"))
-    assert last["teacher_passes_saved"] <= 0
+    assert (last["teacher_passes_saved"], last["teacher_passes_unkept"]) == (-1, EPOCHS * STEPS)  # one was tried twice
 
 
 class Drawing(nn.Module):
