@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -99,6 +100,8 @@ class TeacherSpec:
 
     `digest`: SHA-256 of the checkpoint file, filled in when the experiment is loaded, so that a trial's key follows
     the file's content rather than its place.
+    `outputs`: what students hear of a fixed teacher in training: "exact", all of it rounded to "float16", or of each
+    image's logits the largest, "top8", the others sharing what probability remains.
     """
 
     model: str = "resnet56"
@@ -106,6 +109,13 @@ class TeacherSpec:
     digest: str = ""
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
+    outputs: str = "exact"
+
+    def __post_init__(self) -> None:
+        require(
+            re.fullmatch(r"exact|float16|top[1-9][0-9]{0,5}", self.outputs) is not None,
+            f"teacher.outputs must be exact, float16 or a number of logits as in top8, got {self.outputs!r}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +147,8 @@ class TrialSpec:
         if self.data.digest:
             record["data"].pop("name", None)
         if self.teacher is not None and self.teacher.checkpoint:
-            record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest}
+            heard = {"outputs": self.teacher.outputs} if self.teacher.outputs != TeacherSpec.outputs else {}
+            record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest, **heard}
         text = json.dumps([VERSION, placeless(record)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -201,17 +212,35 @@ def teacher_trial(teacher: TeacherSpec, data: DataSpec) -> TrialSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Banking:
+    """Whether what a fixed teacher says of training batches is kept on disk, where other trials read it.
+
+    It decides where outputs come from and not what they are, so it is no part of what a trial is.
+    `keep`: "logits", "taps" for the maps that losses read as well, "off", or "auto": logits, unless the search follows
+    seconds, of which the first trial pays more. Where "logits" or "taps" is asked for, methods whose teacher moves are
+    refused. `limit_gb`: of all that is kept under one root of results, in 10^9 bytes; beyond it the teacher is asked.
+    """
+
+    keep: Literal["auto", "logits", "taps", "off"] = "auto"
+    limit_gb: float = 10.0
+
+    def __post_init__(self) -> None:
+        require(self.limit_gb > 0, f"limit_gb must be above 0, got {self.limit_gb}; to keep nothing set keep = 'off'")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a trial works: folders and device. Not part of what it is, so not part of its key. Paths are absolute.
 
     `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
-    the image sets.
+    the image sets. `bank`: how far teachers' outputs are kept, below `teachers`.
     """
 
     trial: Path
     teachers: Path
     data: Path
     device: str = "cpu"
+    bank: Banking = field(default_factory=lambda: Banking(keep="off"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from automl_kd.results.contest import Contest, contest_of
 from automl_kd.results.folder import of_this_comparison, require_writable, write_atomically
 from automl_kd.results.leaderboard import failures, leaderboard, made_by, to_markdown, to_sheet
 from automl_kd.results.page import RUNS, write_page
+from automl_kd.results.saving import saving
 from automl_kd.results.scores import read_scores
 from automl_kd.results.sheet import Sheet
 from automl_kd.results.table import ResultTable, experiment_folders
@@ -64,7 +65,7 @@ def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Con
         console.print(line, highlight=False, markup=False)
     for line in contest_words.sentences(compared):
         console.print(line, style="bold", highlight=False, markup=False)
-    for line in (*contest_words.reading(compared), contest_table.cost_note(compared)):
+    for line in (*contest_words.reading(compared), contest_table.cost_note(compared), *saved_passes(rows)):
         console.print(line, highlight=False, markup=False)
     return not compared.missing
 
@@ -79,7 +80,8 @@ def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.Dat
     for line in failures(rows):
         console.print(line, highlight=False, markup=False)
     console.print(judged.sentence, style="bold", highlight=False, markup=False)
-    console.print(judged.cost_sentence, highlight=False, markup=False)
+    for line in (judged.cost_sentence, *saved_passes(rows)):
+        console.print(line, highlight=False, markup=False)
     return judged.gains["search"].n > 0
 
 
@@ -111,10 +113,15 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
 
 def judgement(folder: Path, rows: pd.DataFrame, compared: Contest | None) -> str:
     """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
-    lost = "".join(f"- {line}\n" for line in failures(rows))
+    lost = "".join(f"- {line}\n" for line in failures(rows)) + "".join(f"\n{line}\n" for line in saved_passes(rows))
     if compared is not None:
         return contest_table.to_markdown(compared) + (f"\n{lost}" if lost else "")
     return truth_table.to_markdown(verdict(rows, scores=read_scores(folder))) + lost
+
+
+def saved_passes(rows: pd.DataFrame) -> list[str]:
+    """What the teacher bank saved, in a line, if there was one."""
+    return [line] if (line := saving(rows)) else []
 
 
 def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:

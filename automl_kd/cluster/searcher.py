@@ -10,7 +10,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from automl_kd.spec import Outcome, Place, TrialSpec
+from automl_kd.spec import Banking, Outcome, Place, TrialSpec
 
 Metrics = Mapping[str, float]
 Curve = dict[int, Metrics]
@@ -136,7 +136,8 @@ def own_metrics(result: Mapping[str, Any]) -> Metrics:
 def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
     place = {name: str(value) for name, value in dataclasses.asdict(assignment.place).items()}
-    return {"spec": assignment.spec.to_json(), "place": place, "replay": assignment.replay}
+    bank = dataclasses.asdict(assignment.place.bank)
+    return {"spec": assignment.spec.to_json(), "place": {**place, "bank": bank}, "replay": assignment.replay}
 
 
 def from_config(config: Mapping[str, Any]) -> Assignment:
@@ -148,6 +149,7 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             teachers=Path(place["teachers"]),
             data=Path(place["data"]),
             device=place["device"],
+            bank=Banking(**place["bank"]),
         ),
         replay=config["replay"],
     )

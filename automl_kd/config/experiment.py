@@ -14,7 +14,7 @@ from automl_kd.config.proxy import ProxySearch
 from automl_kd.config.sections import SEEDS, Budget, Finalists, Resources, Search
 from automl_kd.config.tabular import TableSearch
 from automl_kd.space import Scalar
-from automl_kd.spec import DataSpec, Recipe, TeacherSpec, require
+from automl_kd.spec import Banking, DataSpec, Recipe, TeacherSpec, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,7 @@ class Experiment:
     budget: Budget = field(default_factory=Budget)
     search: Search = field(default_factory=Search)
     trial: Resources = field(default_factory=Resources)
+    bank: Banking = field(default_factory=Banking)
     finalists: Finalists = field(default_factory=Finalists)
     contest: Contest = field(default_factory=Contest)
     table: TableSearch = field(default_factory=TableSearch)

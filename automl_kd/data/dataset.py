@@ -141,10 +141,13 @@ class Batch:
     """Training images as a network sees them, on the device: what a loss may look at besides the networks' outputs.
 
     `images`: float32 (batch, channels, height, width). `labels`: int64 (batch,). `index`: int64 (batch,), the images'
-    positions in their set, the same in every epoch. `epoch`: counted from 1.
+    positions in their set, the same in every epoch. `epoch`: counted from 1. `part`: the run's number
+    (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds numbers that say which.
+    With the epoch they decide which images there are and in what order. Empty for a batch of another kind.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor
     epoch: int
+    part: tuple[int, ...] = ()

@@ -19,7 +19,7 @@ from automl_kd.models.latency import measure_latency
 from automl_kd.results.table import ResultTable
 from automl_kd.search import Objective
 from automl_kd.space import Architecture, SearchSpace
-from automl_kd.spec import Place, TrialSpec, teacher_trial
+from automl_kd.spec import Banking, Outcome, Place, TrialSpec, teacher_trial
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
 """The metrics that a search may follow."""
@@ -92,7 +92,23 @@ class Lab:
         experiment = self.experiment
         teacher_key = teacher_trial(experiment.teacher, experiment.data).key
         folder = self.teachers / spec.key if spec.key == teacher_key else self.folder / "trials" / spec.key
-        return Place(trial=folder, teachers=self.teachers, data=self.roots.data, device=device)
+        return Place(trial=folder, teachers=self.teachers, data=self.roots.data, device=device, bank=self.banking)
+
+    @property
+    def banking(self) -> Banking:
+        """How far teachers' outputs are kept, "auto" decided: whoever follows seconds wants trials that pay alike."""
+        asked, timed = self.experiment.bank, any(one.name == "seconds" for one in self.objectives)
+        return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
+
+    def note_bank(self, outcome: Outcome) -> None:
+        """Say once if a trial's teacher was asked for want of room in the bank."""
+        if outcome.metrics.get("teacher_passes_unkept") and "bank" not in self.told:
+            self.told.add("bank")
+            limit = f"{self.experiment.bank.limit_gb:g}"
+            self.watcher.note(
+                f"the teacher bank is full (bank.limit_gb = {limit}, or the disk): what it has no room for, each trial "
+                f"computes for itself; raise the limit, or remove {self.teachers}/*/bank"
+            )
 
     def within_budget(self, architecture: Architecture) -> bool:
         budget, cost = self.experiment.budget, self.cost(architecture)

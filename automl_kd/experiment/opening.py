@@ -17,7 +17,7 @@ from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.watch import Watcher
-from automl_kd.methods import rehearse
+from automl_kd.methods import method_type, rehearse
 from automl_kd.methods.knobs import methods_of, occasions, settle, settle_contest, settle_options, teaching
 from automl_kd.models import build_model, load_space, pin_reference
 from automl_kd.models.checkpoint import digest, load_weights
@@ -52,6 +52,7 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
     with in_a_sentence(f"students of {experiment.space}", dataset.shape):
         require_room(lab)
         check_baseline(lab)
+    check_bank(experiment)
     check_methods(lab)
     check_search(lab)
     return lab
@@ -140,6 +141,20 @@ def check_baseline(lab: Lab) -> None:
             f"multiply-adds, over the budget ({describe(lab.experiment.budget)}); raise [budget] or name a smaller "
             "finalists.baseline"
         )
+
+
+def check_bank(experiment: Experiment) -> None:
+    """Refuse what was asked for a fixed teacher's outputs where a method has none."""
+    contenders = experiment.contest.contenders
+    methods = [one.method for one in contenders] or methods_of(experiment.vary, experiment.method)
+    moving = [name for name in methods if getattr(method_type(name), "moves_teacher", False)]
+    asked = {"bank.keep": (experiment.bank.keep, "auto"), "teacher.outputs": (experiment.teacher.outputs, "exact")}
+    for option, (value, usual) in asked.items():
+        if moving and value not in {usual, "off"}:
+            raise ConfigError(
+                f"{option} = {value!r} is about what a fixed teacher says, and method {moving[0]!r} trains its teacher;"
+                f" set {option} = {usual!r} or choose other methods"
+            )
 
 
 def check_methods(lab: Lab) -> None:

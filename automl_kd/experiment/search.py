@@ -118,6 +118,7 @@ class Searching:
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
+        self.lab.note_bank(outcome)
         if outcome.status == "failed":
             self.lab.watcher.note(f"trial {index} failed: {outcome.error}")
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}")

@@ -66,6 +66,7 @@ def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: 
                     device=device,
                 )
                 lab.table.append(row, points_of(curve))
+        lab.note_bank(outcome)
         if outcome.status == "failed":
             lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
 

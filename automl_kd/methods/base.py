@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -21,7 +21,7 @@ from automl_kd.models.checkpoint import load_weights
 from automl_kd.models.cost import Cost, count
 from automl_kd.models.latency import measure_latency
 from automl_kd.seeds import derive
-from automl_kd.spec import DataSpec, Place, Report, TrialSpec, teacher_trial
+from automl_kd.spec import DataSpec, Place, Report, TeacherSpec, TrialSpec, teacher_trial
 from automl_kd.training.loop import Objective, OwnStep, fit
 
 STEP = 3
@@ -31,7 +31,8 @@ STEP = 3
 class Method(Protocol):
     """A `Trainable` whose options are its fields: a frozen dataclass with a default for each.
 
-    `taught`: whether a trial of it needs a teacher in its spec.
+    `taught`: whether a trial of it needs a teacher in its spec. One that changes its teacher says so by a class
+    variable `moves_teacher = True`: what such a teacher said is of no use to another trial.
     """
 
     taught: ClassVar[bool]
@@ -58,14 +59,41 @@ class Quote:
         raise StopTrial
 
 
+@dataclass
+class Tally:
+    """The teacher's passes on training batches that go through a bank, since the last `take`.
+
+    `asked`: passes that a trial without a bank would have made; `computed`: those that were made, for others included;
+    `unkept`: those of them that found no room in the bank. `seconds`: what the passes that were not made would have
+    taken, by the time that they took in the trial that made them.
+    """
+
+    asked: int = 0
+    computed: int = 0
+    unkept: int = 0
+    seconds: float = 0.0
+
+    def take(self) -> dict[str, float]:
+        """As metrics, for the results table; empty without a bank."""
+        asked, computed, unkept, seconds = self.asked, self.computed, self.unkept, self.seconds
+        self.asked, self.computed, self.unkept, self.seconds = 0, 0, 0, 0.0
+        if not asked:
+            return {}
+        return dict(zip(PASSES, (computed, asked - computed, unkept, seconds), strict=True))
+
+
+PASSES = ("teacher_passes", "teacher_passes_saved", "teacher_passes_unkept", "teacher_seconds_saved")
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One trial, set up: its images and its fresh student on the device."""
+    """One trial, set up: its images and its fresh student on the device. `tally`: of all its teacher's passes."""
 
     spec: TrialSpec
     place: Place
     dataset: Dataset
     student: nn.Module
+    tally: Tally = field(default_factory=Tally)
 
     @cached_property
     def cost(self) -> Cost:
@@ -95,9 +123,14 @@ def load_teacher(setting: Setting) -> nn.Module:
     if spec.teacher is None:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
     teacher = build_model(spec.teacher.model, setting.dataset.shape)
-    trained = place.teachers / teacher_trial(spec.teacher, spec.data).key / "student.pt"
-    load_weights(teacher, Path(spec.teacher.checkpoint) if spec.teacher.checkpoint else trained)
+    load_weights(teacher, teacher_file(spec.teacher, spec.data, place))
     return on_device(teacher.requires_grad_(False).eval(), spec, place)
+
+
+def teacher_file(teacher: TeacherSpec, data: DataSpec, place: Place) -> Path:
+    """Where its weights lie: in the file that is named, or where its training left them."""
+    trained = place.teachers / teacher_trial(teacher, data).key / "student.pt"
+    return Path(teacher.checkpoint) if teacher.checkpoint else trained
 
 
 def train(
@@ -112,7 +145,8 @@ def train(
 
     `adapters`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
     `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
-    of one image) and train_macs (all passes so far); the last one also the latency of one image on the trial's device.
+    of one image) and train_macs (all passes so far, as if none had been read from the bank), with a bank also `PASSES`
+    so far; the last one also the latency of one image on the trial's device.
     """
     spec, dataset = setting.spec, setting.dataset
     epoch_macs = float(len(dataset.train) * macs_per_image)
@@ -130,9 +164,12 @@ def train(
             "latency_threads": latency.threads,
         }
 
+    passes: dict[str, float] = {}
+
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
         spent = {"params": setting.cost.params, "macs": setting.cost.macs, "train_macs": epoch * epoch_macs}
-        report({**metrics, **spent}, epoch=epoch)
+        passes.update({name: passes.get(name, 0) + metrics[name] for name in PASSES if name in metrics})
+        report({**metrics, **spent, **passes}, epoch=epoch)
 
     fit(
         setting.student,
@@ -144,4 +181,5 @@ def train(
         report=measured,
         finish=finish,
         adapters=adapters,
+        tally=setting.tally.take,
     )

@@ -18,6 +18,7 @@ from automl_kd.data import Batch, order, plain_view
 from automl_kd.distillers.base import Example
 from automl_kd.distillers.mix import Mix, Mixed, read_mix
 from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
+from automl_kd.methods.guide import guide
 from automl_kd.methods.rehearsal import FEW, tapped
 from automl_kd.models.cost import count, evaluating
 from automl_kd.models.taps import Outputs, Tapped
@@ -53,13 +54,12 @@ class Distil:
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
-        with Tapped(setting.student, mix.taps.student) as student, Tapped(teacher, mix.taps.teacher) as guide:
-            example, batch = first_look(setting, student, guide)
-            mixed = mix.make(example)
+        with Tapped(setting.student, mix.taps.student) as student, Tapped(teacher, mix.taps.teacher) as tapped:
+            example, batch = first_look(setting, student, tapped)
+            mixed, teach = mix.make(example), guide(setting, tapped)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
-                with torch.no_grad():
-                    taught = guide(batch.images)
+                taught = teach(batch)
                 terms: Mapping[str, Tensor] = mixed(student(batch.images), taught, batch)
                 return terms
 

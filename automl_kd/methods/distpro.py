@@ -21,9 +21,10 @@ from automl_kd.data import Batch
 from automl_kd.distillers.base import Example
 from automl_kd.distillers.pathways import LOGITS, PathwayLosses, seen, taps_needed
 from automl_kd.errors import ConfigError
-from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, set_up, train
+from automl_kd.methods.base import PASSES, STEP, Quote, Setting, load_teacher, set_up, train
 from automl_kd.methods.distil import first_look
 from automl_kd.methods.distpro_search import PROCESS, STAGES, DistProSearch, connector_macs, make_losses
+from automl_kd.methods.guide import Teach, guide
 from automl_kd.methods.process import check_style, load_process, require_pathways, weigh, weights_over
 from automl_kd.models.cost import count
 from automl_kd.models.taps import Tapped
@@ -105,16 +106,16 @@ class DistPro:
         teacher = load_teacher(setting)
         pathways = self.searching.pathways
         taps = taps_needed(pathways)
-        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as guide:
+        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as tapped:
             weights = self.everywhere(setting) if isinstance(report, Quote) else self.weights(setting)
-            example, _ = first_look(setting, student, guide)
+            example, _ = first_look(setting, student, tapped)
             losses = make_losses(pathways, example, self.temperature)
-            objective = replayed(student, guide, losses, weights, spec.recipe)
+            objective = replayed(student, guide(setting, tapped), losses, weights, spec.recipe)
             cost = STEP * setting.cost.macs + guiding_macs(
                 weights, count(teacher, setting.dataset.shape).macs, losses, example
             )
             cost += before.get("train_macs", 0.0) / (spec.recipe.epochs * len(setting.dataset.train))
-            told = report if isinstance(report, Quote) else after(report, before.get("seconds", 0.0))
+            told = report if isinstance(report, Quote) else after(report, before)
             train(setting, objective, told, macs_per_image=round(cost), adapters=losses)
 
     def search_first(self, spec: TrialSpec, place: Place, report: Report) -> Mapping[str, float]:
@@ -155,7 +156,7 @@ class DistPro:
 
 
 def replayed(
-    student: Tapped, teacher: Tapped, losses: PathwayLosses, weights: Float[Tensor, "steps pathways"], recipe: Recipe
+    student: Tapped, teach: Teach, losses: PathwayLosses, weights: Float[Tensor, "steps pathways"], recipe: Recipe
 ) -> Objective:
     """Cross entropy and the pathways that count at the step, weighted. Steps are counted within each epoch."""
     counted = [row.nonzero().flatten().tolist() for row in weights]
@@ -171,8 +172,7 @@ def replayed(
         outputs = seen(student(batch.images))
         terms = {"ce": F.cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
         if counted[step]:
-            with torch.no_grad():
-                taught = seen(teacher(batch.images))
+            taught = seen(teach(batch))
             for place in counted[step]:
                 terms[str(losses.pathways[place])] = shares[step, place] * losses(place, outputs, taught)
         return terms
@@ -189,10 +189,12 @@ def guiding_macs(
     return float(counts.amax(dim=1).mean() * teacher + STEP * (counts.mean(dim=0) @ connectors))
 
 
-def after(report: Report, seconds: float) -> Report:
-    """Reports that count the `seconds` of the search before."""
+def after(report: Report, search: Mapping[str, float]) -> Report:
+    """Reports that count the seconds of the search before, by its last report, and its passes of the teacher."""
+    counted = {name: search[name] for name in ("seconds", *PASSES) if name in search}
 
     def told(metrics: Mapping[str, float], *, epoch: int) -> None:
-        report({**metrics, "seconds": metrics["seconds"] + seconds}, epoch=epoch)
+        total = {name: metrics.get(name, 0.0) + value for name, value in counted.items()}
+        report({**metrics, **total}, epoch=epoch)
 
     return told

@@ -26,6 +26,7 @@ from automl_kd.errors import TrialError
 from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
 from automl_kd.methods.distil import first_look
 from automl_kd.methods.distpro_step import SearchStep, Weighting
+from automl_kd.methods.guide import guide
 from automl_kd.methods.process import Process, check_style, recorded, save_process, weigh
 from automl_kd.methods.rehearsal import FEW, tapped
 from automl_kd.models.cost import count, evaluating
@@ -114,14 +115,14 @@ class DistProSearch:
         dataset, outer = set_apart(setting.dataset, self.held_out, derive(spec.seed, "held out"))
         setting = replace(setting, dataset=dataset)
         taps = taps_needed(self.pathways)
-        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as guide:
-            example, _ = first_look(setting, student, guide)
+        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as tapped:
+            example, _ = first_look(setting, student, tapped)
             losses = make_losses(self.pathways, example, self.temperature)
             weighting = self.weighting(losses, setting)
             step = SearchStep(
                 weighting=weighting,
                 student=student,
-                teacher=guide,
+                teach=guide(setting, tapped),
                 outer=outer_batches(setting, outer),
                 order=self.order,
                 interval=self.interval,

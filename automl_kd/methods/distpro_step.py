@@ -28,6 +28,7 @@ from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.tangents import forward_mode
 from automl_kd.data import Batch
 from automl_kd.distillers.pathways import PathwayLosses, seen
+from automl_kd.methods.guide import Teach
 from automl_kd.methods.process import weigh
 from automl_kd.models.taps import Tapped
 from automl_kd.training.evaluate import autocast
@@ -110,7 +111,7 @@ class SearchStep:
 
     weighting: Weighting
     student: Tapped
-    teacher: Tapped
+    teach: Teach
     outer: Callable[[int], Batch]
     order: str = "lagged"
     interval: int = 1
@@ -177,8 +178,7 @@ class SearchStep:
         """Cross entropy, and the pathways' losses, whose slopes at the student's outputs go to `captured`."""
         losses = self.weighting.losses
         with autocast(run.device, run.recipe):
-            with torch.no_grad():
-                taught = seen(self.teacher(batch.images))
+            taught = seen(self.teach(batch))
             outputs = seen(self.student(batch.images))
             base = F.cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=self.smoothing)
             found = []

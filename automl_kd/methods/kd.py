@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.data import Batch
 from automl_kd.distillers.kd import kd_loss
 from automl_kd.methods.base import STEP, load_teacher, set_up, train
+from automl_kd.methods.guide import guide
 from automl_kd.models.cost import count
 from automl_kd.spec import Place, Report, TrialSpec, require
 
@@ -41,16 +41,16 @@ class PlainKD:
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
+        teach = guide(setting, teacher)
         smoothing = spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            with torch.no_grad():
-                taught = teacher(batch.images)
+            taught = teach(batch).logits
             logits = setting.student(batch.images)
             return {
                 "ce": (1 - self.weight) * F.cross_entropy(logits, batch.labels, label_smoothing=smoothing),
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),
             }
 
-        guide = count(teacher, setting.dataset.shape).macs
-        train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, guide))
+        cost = self.macs(setting.cost.macs, count(teacher, setting.dataset.shape).macs)
+        train(setting, objective, report, macs_per_image=cost)

@@ -25,6 +25,7 @@ from automl_kd.distillers.learned_surface import probabilities, surface
 from automl_kd.errors import CheckpointError
 from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, set_up, train
 from automl_kd.methods.distil import first_look
+from automl_kd.methods.guide import guide
 from automl_kd.methods.lkd_classroom import Classroom, hold_out
 from automl_kd.methods.lkd_cost import loss_macs, update_macs
 from automl_kd.methods.lkd_pool import Keep, Sampling
@@ -170,18 +171,18 @@ class LKD:
     def search(self, setting: Setting, teacher: nn.Module) -> LearnedLoss:
         """Learn the loss with a student that is thrown away, in a folder of its own; nothing is reported."""
         spec, place = setting.spec, setting.place
-        own = replace(spec, seed=derive(spec.seed, "search"))
-        return self.learn(set_up(own, replace(place, trial=place.trial / "search")), teacher, None)
+        own = set_up(replace(spec, seed=derive(spec.seed, "search")), replace(place, trial=place.trial / "search"))
+        return self.learn(replace(own, tally=setting.tally), teacher, None)
 
     def learn(self, setting: Setting, teacher: nn.Module, report: Report | None) -> LearnedLoss:
         """Train the setting's student and the loss together; `report` is None where the student does not count."""
         spec = setting.spec
         dataset, held = hold_out(setting.dataset, self.held_out, seed=spec.data.split_seed)
         setting = replace(setting, dataset=dataset)
-        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as guide:
-            example, batch = first_look(setting, student, guide)
+        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
+            example, batch = first_look(setting, student, tapped)
             learned, phi = self.made(setting, example), self.start(setting)
-            room = Classroom(student, guide, dataset, held, spec.recipe, spec.seed)
+            room = Classroom(student, guide(setting, tapped), dataset, held, spec.recipe, spec.seed)
             tutor = Tutor(room, learned, phi, self.pace)
             if report is None:
                 folder = setting.place.trial
@@ -196,13 +197,12 @@ class LKD:
     def follow(self, setting: Setting, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
         """Train the setting's student on all training images under a loss that is learned no further."""
         epochs, dynamic = setting.spec.recipe.epochs, self.mode == "two_stage_dynamic"
-        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as guide:
-            example, first_batch = first_look(setting, student, guide)
-            learned = self.made(setting, example)
+        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
+            example, first_batch = first_look(setting, student, tapped)
+            learned, teach = self.made(setting, example), guide(setting, tapped)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
-                with torch.no_grad():
-                    taught = guide(batch.images)
+                taught = teach(batch)
                 phi = found.at((batch.epoch - 1) / epochs) if dynamic else found.phi
                 terms: Mapping[str, Tensor] = learned(student(batch.images), taught, batch.labels, phi)
                 return terms

@@ -15,6 +15,7 @@ from torch import Tensor
 from automl_kd.data import Batch, Dataset, Split, plain_view, train_view
 from automl_kd.data.counter import key
 from automl_kd.data.division import set_apart
+from automl_kd.methods.guide import Teach
 from automl_kd.models.taps import Outputs, Tapped
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe
@@ -33,7 +34,7 @@ class Classroom:
     """What the outer loop looks at: both networks, what the student trains on, and the images held out from it."""
 
     student: Tapped
-    teacher: Tapped
+    teach: Teach
     dataset: Dataset
     held: Split
     recipe: Recipe
@@ -62,8 +63,7 @@ class Classroom:
         split = self.dataset.train
         rows = drawn(len(split), self.recipe.batch_size, rng).to(split.labels.device)
         batch = self.view(split.index[rows], epoch)
-        with torch.no_grad():
-            return batch, self.teacher(batch.images)
+        return batch, self.teach(batch)
 
     def laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images

@@ -97,8 +97,7 @@ class Tutor(nn.Module):
         if snapshot:
             self.course.append(self.phi)
         draws = Draws.now(batch.images.device) if snapshot else None
-        with torch.no_grad():
-            taught = self.room.teacher(batch.images)
+        taught = self.room.teach(batch)
         seen = self.room.student(batch.images)
         if draws is not None:
             self.record(batch, taught, seen, draws)

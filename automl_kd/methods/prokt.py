@@ -77,6 +77,7 @@ class ProKT:
     """
 
     taught: ClassVar[bool] = True
+    moves_teacher: ClassVar[bool] = True
     weight: float = 0.3
     temperature: float = 1.0
     losses: str = "kd=1, ce=0"

@@ -27,6 +27,7 @@ from automl_kd.config import Budget
 from automl_kd.data import Batch
 from automl_kd.distillers.kd import kd_loss
 from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, on_device, set_up, train
+from automl_kd.methods.guide import guide
 from automl_kd.methods.subgraph_baselines import baseline_scores
 from automl_kd.methods.subgraph_budget import (
     Latency,
@@ -117,17 +118,16 @@ class Subgraph(SearchOptions):
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
-        guide = count(teacher, setting.dataset.shape).macs
+        teacher_macs = count(teacher, setting.dataset.shape).macs
         if isinstance(report, Quote):
-            report.epoch_macs = len(setting.dataset.train) * self.bound(setting, guide)
+            report.epoch_macs = len(setting.dataset.train) * self.bound(setting, teacher_macs)
             return
         student = find_student(self, setting, teacher)
         found = replace(setting, student=on_device(student, spec, place))
-        smoothing = spec.recipe.label_smoothing
+        teach, smoothing = guide(setting, teacher), spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            with torch.no_grad():
-                taught = teacher(batch.images)
+            taught = teach(batch).logits
             logits = found.student(batch.images)
             return {
                 "ce": (1 - self.weight) * F.cross_entropy(logits, batch.labels, label_smoothing=smoothing),
@@ -135,13 +135,13 @@ class Subgraph(SearchOptions):
             }
 
         epochs, seconds = spent(setting)
-        searched = float(epochs * len(setting.dataset.train) * SEARCH_STEP * guide)
+        searched = float(epochs * len(setting.dataset.train) * SEARCH_STEP * teacher_macs)
 
         def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
             total = {"seconds": metrics["seconds"] + seconds, "train_macs": metrics["train_macs"] + searched}
             report({**metrics, **total}, epoch=epoch)
 
-        train(found, objective, with_search, macs_per_image=STEP * found.cost.macs + guide)
+        train(found, objective, with_search, macs_per_image=STEP * found.cost.macs + teacher_macs)
 
 
 def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.Module:
@@ -184,12 +184,14 @@ def part_scores(
     if options.choose != "search":
         rng = np.random.default_rng(derive(spec.seed, "subgraph"))
         return baseline_scores(options.choose, teacher, coupling, rng)
+    # The search sees batches of its own, and all searches under one seed the same ones.
+    seed, recipe = derive(spec.seed, "subgraph"), options.recipe(spec.recipe)
     search = Search(
         model,
-        teacher,
+        guide(replace(setting, spec=replace(spec, seed=seed, recipe=recipe)), teacher),
         setting.dataset,
-        spec.recipe,
-        spec.seed,
+        recipe,
+        seed,
         coupling=coupling,
         options=options,
         budget=budget,

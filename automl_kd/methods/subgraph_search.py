@@ -29,6 +29,7 @@ from automl_kd.config import Budget
 from automl_kd.data import Batch, Dataset, order
 from automl_kd.distillers.kd import kd_loss
 from automl_kd.errors import TrialError
+from automl_kd.methods.guide import Teach
 from automl_kd.methods.subgraph_budget import Scores, within
 from automl_kd.methods.subgraph_factors import Factors, Measure, alphas, costs
 from automl_kd.methods.subgraph_options import SearchOptions
@@ -53,7 +54,7 @@ class Search:
     def __init__(
         self,
         model: nn.Module,
-        teacher: nn.Module,
+        teach: Teach,
         dataset: Dataset,
         recipe: Recipe,
         seed: int,
@@ -64,8 +65,8 @@ class Search:
         least: Mapping[str, int],
     ) -> None:
         prepare(model, options)
-        self.teacher, self.coupling, self.options, self.budget = teacher, coupling, options, budget
-        self.run = loop.Run(model, dataset, options.recipe(recipe), derive(seed, "subgraph"))
+        self.teach, self.coupling, self.options, self.budget = teach, coupling, options, budget
+        self.run = loop.Run(model, dataset, recipe, seed)
         self.factors = Factors(coupling, options.kinds, least, self.run.device)
         self.gates: dict[str, Tensor] = {}
         self.multiplier = 1.0
@@ -119,7 +120,7 @@ class Search:
         loss = torch.zeros((), device=run.device)
         for step in range(run.steps):
             chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-            loss += self.step(run.batch(chosen, epoch), (epoch - 1) * run.steps + step, weights)
+            loss += self.step(run.batch(chosen, epoch, step), (epoch - 1) * run.steps + step, weights)
         refuse_nonfinite(loss, epoch)
         strength, cost = self.options.strength * self.multiplier, self.coupling.cost(self.factors.alive())
         if self.countable and not within(cost, self.budget):
@@ -158,8 +159,7 @@ class Search:
         return loss.detach()
 
     def objective(self, batch: Batch) -> Tensor:
-        with torch.no_grad():
-            taught = self.teacher(batch.images)
+        taught = self.teach(batch).logits
         logits = self.run.student(batch.images)
         loss = kd_loss(logits.float(), taught.float(), self.options.search_temperature)
         if self.options.search_ce:

@@ -15,8 +15,9 @@ import pandas as pd
 
 from automl_kd.errors import ResultError
 
-MAY_CHANGE = {"trial", "finalists", "contest"}
-"""Sections that a later sitting may change: they say where trials run and what is compared, not what was measured."""
+MAY_CHANGE = {"trial", "bank", "finalists", "contest"}
+"""Sections that a later sitting may change: they say where trials run, what is kept and what is compared, not what was
+measured."""
 
 
 ROOM = 32 * 2**20

@@ -37,7 +37,9 @@ class Row:
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
     `epochs`: asked for; `epochs_done`: reached. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
-    `train_macs`: multiply-adds of all forward and backward passes, the teacher's included.
+    `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
+    `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
+    there instead, less those made ahead for others, and the seconds that these had taken when they were made.
     `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again.
     """
 
@@ -73,6 +75,9 @@ class Row:
     latency_threads: int | None = None
     seconds: float | None = None
     train_macs: float | None = None
+    teacher_passes: int | None = None
+    teacher_passes_saved: int | None = None
+    teacher_seconds_saved: float | None = None
     device: str | None = None
     started: datetime | None = None
     git_commit: str | None = None

@@ -68,6 +68,7 @@ class Run:
         self.device = dataset.train.labels.device
         self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
         self.steps = steps_per_epoch(len(dataset.train), recipe.batch_size)
+        self.number = run_number(dataset, recipe, seed)
 
     @property
     def seconds(self) -> float:
@@ -98,18 +99,16 @@ class Run:
         self.adapters.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            total += self.take(objective, self.batch(chosen, epoch), (epoch - 1) * self.steps + step)
+            total += self.take(objective, self.batch(chosen, epoch, step), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
                 refuse_nonfinite(total, epoch)
         refuse_nonfinite(total, epoch)
         return total.item() / self.steps
 
-    def batch(self, rows: Tensor, epoch: int) -> Batch:
-        recipe, split = self.recipe, self.dataset.train
-        images = train_view(self.dataset, split, rows, seed=self.view_seed, epoch=epoch, augment=recipe.augment)
-        if recipe.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return Batch(images, split.labels[rows], split.index[rows], epoch)
+    def batch(self, rows: Tensor, epoch: int, *number: int) -> Batch:
+        """The images at `rows`; `number`: which batch of the epoch they are, where they are a whole one."""
+        part = (self.number, *number) if number else ()
+        return training_batch(self.dataset, self.recipe, rows, epoch, part, seed=self.view_seed)
 
     def take(self, objective: Objective | OwnStep, batch: Batch, step: int) -> Tensor:
         if isinstance(objective, OwnStep):
@@ -131,6 +130,22 @@ class Run:
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         self.optimiser.step()
         return loss.detach()
+
+
+def run_number(dataset: Dataset, recipe: Recipe, seed: int) -> int:
+    """Another one for runs on one set that see other batches."""
+    return derive(seed, "run", len(dataset.train), recipe.batch_size, recipe.augment)
+
+
+def training_batch(
+    dataset: Dataset, recipe: Recipe, rows: Tensor, epoch: int, part: tuple[int, ...], *, seed: int
+) -> Batch:
+    """The training images at `rows`, on their device, as `epoch` sees them; `seed`: of the run's views."""
+    split = dataset.train
+    images = train_view(dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment)
+    if recipe.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    return Batch(images, split.labels[rows], split.index[rows], epoch, part)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -158,6 +173,7 @@ def fit(
     report: Report,
     finish: Callable[[], Mapping[str, float]],
     adapters: nn.Module | None = None,
+    tally: Callable[[], Mapping[str, float]] = dict,
 ) -> None:
     """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
 
@@ -167,6 +183,7 @@ def fit(
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
     The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `adapters`, layers and
     memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
+    `tally`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
     """
     run = Run(student, dataset, recipe, seed, adapters)
     if (state := checkpoint.load(folder / "checkpoint.pt", run.device)) is not None:
@@ -176,6 +193,7 @@ def fit(
     saved = time.monotonic()
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         metrics = one_epoch(run, objective, epoch)
+        metrics |= tally()
         if epoch == recipe.epochs:
             metrics |= {**last_words(run, folder), **finish()}
         if epoch == recipe.epochs or time.monotonic() - saved > SAVE_SECONDS:

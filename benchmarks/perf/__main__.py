@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.perf import bank, distpro, diswot, hypergradient, lkd_prokt, loop, table, tabular
+from benchmarks.perf import bank, distpro, diswot, hypergradient, lkd_prokt, loop, table, tabular, teacher_bank
 
 if __name__ == "__main__":
     diswot.main()
@@ -13,3 +13,4 @@ if __name__ == "__main__":
     distpro.main()
     lkd_prokt.main()
     loop.main()
+    teacher_bank.main()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from unittest.mock import patch
@@ -24,7 +24,7 @@ from automl_kd.methods.base import Method, Setting
 from automl_kd.models import build_model
 from automl_kd.models.checkpoint import save_weights
 from automl_kd.space import Architecture, TaskShape
-from automl_kd.spec import DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.spec import Banking, DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
 from automl_kd.training.loop import Objective, OwnStep, Run
 
 CLASSES, SIDE = 100, 32
@@ -50,7 +50,7 @@ class Standing:
         if epoch not in self.rows:
             self.rows[epoch] = order(len(run.dataset.train), seed=run.order_seed, epoch=epoch)
         size = run.recipe.batch_size
-        return run.batch(self.rows[epoch][step * size : (step + 1) * size], epoch)
+        return run.batch(self.rows[epoch][step * size : (step + 1) * size], epoch, step)
 
     def step(self, number: int) -> Tensor:
         """The loop's work of one step: the batch, and what is done with it."""
@@ -103,17 +103,23 @@ class Scene:
         return Place(trial=root / "trial", teachers=root / "teachers", data=root)
 
 
-def together(scene: Scene, methods: Mapping[str, Method], then: Callable[[dict[str, Standing]], None]) -> None:
-    """Set up one trial of each method and call `then` once, while all of them stand."""
+def together(
+    scene: Scene,
+    methods: Mapping[str, Method],
+    then: Callable[[dict[str, Standing]], None],
+    banks: Mapping[str, Banking] = {},
+) -> None:
+    """Set up one trial of each method and call `then` once, while all of them stand; `banks`: of those with one."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         place = scene.prepare(root)
-        stand(scene.spec(root), place, list(methods.items()), {}, then)
+        places = {name: replace(place, bank=banks.get(name, place.bank)) for name in methods}
+        stand(scene.spec(root), places, list(methods.items()), {}, then)
 
 
 def stand(
     spec: TrialSpec,
-    place: Place,
+    places: Mapping[str, Place],
     methods: list[tuple[str, Method]],
     standing: dict[str, Standing],
     then: Callable[[dict[str, Standing]], None],
@@ -135,10 +141,10 @@ def stand(
         run.student.train()
         run.adapters.train()
         one = Standing(run, objective, macs_per_image)
-        stand(spec, place, others, {**standing, name: one}, then)
+        stand(spec, places, others, {**standing, name: one}, then)
 
     with patch.object(sys.modules[type(method).__module__], "train", train):
-        method(spec, silent, place)
+        method(spec, silent, places[name])
 
 
 def silent(metrics: Mapping[str, float], *, epoch: int) -> None:

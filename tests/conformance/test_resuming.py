@@ -38,11 +38,11 @@ def counted(monkeypatch: pytest.MonkeyPatch, *, last: int = 0) -> Iterator[list[
     """Counts the batches that are trained on, in searches and in training; raises `Killed` at number `last`."""
     real, calls = Run.batch, [0]
 
-    def batch(self: Run, rows: Tensor, epoch: int) -> Batch:
+    def batch(self: Run, rows: Tensor, epoch: int, *number: int) -> Batch:
         calls[0] += 1
         if calls[0] == last:
             raise Killed
-        return real(self, rows, epoch)
+        return real(self, rows, epoch, *number)
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "batch", batch)

@@ -21,6 +21,7 @@ from automl_kd.data import Batch
 from automl_kd.distillers.base import Example
 from automl_kd.distillers.pathways import PathwayLosses, list_pathways, seen, taps_needed
 from automl_kd.methods.distpro_step import CONNECTOR, SearchStep, Weighting
+from automl_kd.methods.guide import Asked
 from automl_kd.models import build_model
 from automl_kd.models.taps import Tapped
 from automl_kd.spec import Recipe
@@ -92,7 +93,7 @@ def case(
     step = SearchStep(
         weighting=weighting,
         student=one,
-        teacher=two,
+        teach=Asked(two),
         outer=lambda number: batch(8, 200 + number, dtype),
         order=order,
         interval=interval,
@@ -119,7 +120,7 @@ def by_double_backward(made: Case, seen_batch: Batch, held_out: Batch) -> Tensor
     tapped = Tapped(student, made.step.student.names)
     view = outputs_of(tapped, seen_batch.images, Draws.now(torch.device("cpu")))
     validate = outputs_of(Tapped(student), held_out.images)
-    taught = seen(made.step.teacher(seen_batch.images))
+    taught = seen(made.step.teach(seen_batch))
 
     def split(weights: Tensors) -> dict[str, Tensor]:
         return {name: value for name, value in weights.items() if not name.startswith(CONNECTOR)}
@@ -166,7 +167,7 @@ def test_with_frozen_weights_a_step_is_a_plain_distillation_step(order, clip_nor
     before = deepcopy(searched.teacher.state_dict())
 
     def objective(given: Batch) -> dict[str, Tensor]:
-        outputs, taught = seen(plain.step.student(given.images)), seen(plain.step.teacher(given.images))
+        outputs, taught = seen(plain.step.student(given.images)), seen(plain.step.teach(given))
         terms = torch.stack([losses(place, outputs, taught) for place in range(len(weights))])
         return {"all": F.cross_entropy(outputs[LOGITS], given.labels) + (weights * terms).sum()}
 

@@ -17,6 +17,7 @@ from automl_kd.distillers.learned_start import initial_phi
 from automl_kd.errors import CheckpointError, ConfigError, DataError, StopTrial, TrialError
 from automl_kd.methods import base, carry_out, lkd_tutor, make_method
 from automl_kd.methods.distil import first_look
+from automl_kd.methods.guide import Asked
 from automl_kd.methods.lkd import FILE, LKD, PICTURE
 from automl_kd.methods.lkd_classroom import Classroom, hold_out
 from automl_kd.methods.lkd_pool import Past, Pool
@@ -64,7 +65,7 @@ def tutor(root: Path, dtype: torch.dtype = torch.float64, **options: object) -> 
     double(student)
     double(guide)
     example, _ = first_look(setting, student, guide)
-    room = Classroom(student, guide, dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1)
+    room = Classroom(student, Asked(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1)
     made = Tutor(room, method.made(setting, example), method.start(setting), method.pace)
     setting.student.train()
     return made
@@ -112,7 +113,8 @@ def test_the_slope_is_that_of_unrolling(tmp_path, options):
 def test_an_update_moves_phi_and_nothing_else(tmp_path):
     one = tutor(tmp_path, dtype=torch.float32)
     step(one, 2)
-    model, teacher = one.room.student.model, one.room.teacher.model
+    assert isinstance(one.room.teach, Asked)
+    model, teacher = one.room.student.model, one.room.teach.teacher.model
     before = [{name: v.clone() for name, v in net.state_dict().items()} for net in (model, teacher)]
     phi, state = dict(one.phi), torch.get_rng_state()
     one.update(1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from automl_kd.config import Budget, parse
 from automl_kd.errors import ConfigError, StopTrial, TrialError
 from automl_kd.methods import base, subgraph
+from automl_kd.methods.guide import Asked
 from automl_kd.methods.handover import load_student
 from automl_kd.methods.subgraph import Subgraph
 from automl_kd.methods.subgraph_budget import choose, least_widths
@@ -28,8 +29,10 @@ from automl_kd.models.description import Description
 from automl_kd.models.latency import measure_latency
 from automl_kd.models.resnet import ResNet
 from automl_kd.models.surgery import fold, mask
+from automl_kd.models.taps import Tapped
 from automl_kd.models.tracing import trace
 from automl_kd.results.anatomy import draw
+from automl_kd.seeds import derive
 from automl_kd.space import Architecture, Scalar, TaskShape
 from automl_kd.spec import DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
 from automl_kd.training import loop
@@ -82,14 +85,15 @@ def planted(teacher: nn.Module, blocks: frozenset[str]) -> tuple[Coupling, Selec
 
 
 def search(teacher: nn.Module, coupling: Coupling, epochs: int, budget: Budget, **options: Scalar) -> Search:
+    read = parse(SearchOptions, {"share": 1.0, "growth": 1.0, **options}, "options")
     return Search(
         copy.deepcopy(teacher),
-        teacher,
+        Asked(Tapped(teacher)),
         tiny.dataset(),
-        Recipe(epochs=epochs, batch_size=48),
-        3,
+        read.recipe(Recipe(epochs=epochs, batch_size=48)),
+        derive(3, "subgraph"),
         coupling=coupling,
-        options=parse(SearchOptions, {"share": 1.0, "growth": 1.0, **options}, "options"),
+        options=read,
         budget=budget,
         least=least_widths(coupling, 0.01, 1),
     )

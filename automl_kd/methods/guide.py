@@ -1,0 +1,202 @@
+"""The one door to a fixed teacher in training: asked for each batch, or read from the bank where a trial asked before.
+
+All trials of a search have one seed, so they train on the same views in the same batches, and what the teacher says is
+the same to the last bit. Whoever comes first writes it down. Trials side by side share the work: who finds a batch in
+another's hands computes a later one in the meantime, which that other one will then find. Nobody waits: what is still
+not there after that is computed once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from automl_kd.data import Batch, order
+from automl_kd.methods.base import Setting
+from automl_kd.methods.guide_identity import identity, shelf
+from automl_kd.models.taps import Outputs, Tapped
+from automl_kd.seeds import derive
+from automl_kd.training.bank import Bank, Kept
+from automl_kd.training.bank_transfer import Landed, Moment, Transfer
+from automl_kd.training.loop import run_number, steps_per_epoch, training_batch
+from automl_kd.training.precision import pack, unpack
+
+PATIENCE = 3
+"""How many later batches are computed in the hope that somebody else's will be there afterwards."""
+
+
+class Teach(Protocol):
+    """What a fixed teacher says of a batch. Its logits and maps carry no gradient and belong to the caller."""
+
+    def __call__(self, batch: Batch) -> Outputs: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The teacher itself, asked each time."""
+
+    teacher: Tapped
+
+    def __call__(self, batch: Batch) -> Outputs:
+        with torch.no_grad():
+            return self.teacher(batch.images)
+
+
+def guide(setting: Setting, teacher: nn.Module | Tapped) -> Teach:
+    """What the setting's teacher, as it was loaded, says of batches of the setting's run.
+
+    By `place.bank` from the bank, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
+    method that changes its teacher, or wants gradients through it, asks it itself.
+    """
+    tapped = teacher if isinstance(teacher, Tapped) else Tapped(teacher)
+    keep = setting.place.bank.keep
+    kept = keep == "taps" or (keep != "off" and not tapped.names)
+    assert setting.spec.teacher is not None  # it was loaded
+    if not kept and setting.spec.teacher.outputs == "exact":
+        return Asked(tapped)
+    return Guide(setting, tapped, setting.spec.teacher.outputs, kept=kept)
+
+
+class Guide:
+    """A `Teach` of some precision, with a bank if outputs are `kept`. Nothing is opened before the first batch."""
+
+    def __init__(self, setting: Setting, teacher: Tapped, precision: str, *, kept: bool) -> None:
+        self.setting, self.precision, self.kept = setting, precision, kept
+        self.teach, self.tally = Asked(teacher), setting.tally
+        self.dataset, self.recipe, self.seed = setting.dataset, setting.spec.recipe, setting.spec.seed
+        self.about = identity(setting, teacher.names, precision) if kept else {}
+        self.number = run_number(self.dataset, self.recipe, self.seed)
+        self.steps = steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
+        self.device = self.dataset.train.labels.device
+        self.place: tuple[int, ...] = ()
+        self.reach = 0
+        self.rows: Tensor | None = None
+        self.proven, self.lost = False, False
+
+    def __call__(self, batch: Batch) -> Outputs:
+        return unpack(self.kept_of(batch), self.precision, self.dataset.shape.classes)
+
+    def kept_of(self, batch: Batch) -> Kept:
+        if not self.kept or not self.known(batch):
+            return self.ask(batch)
+        self.tally.asked += 1
+        if not self.lost:
+            try:
+                self.turn(batch)
+                return self.found(batch) or self.compute(batch)
+            except OSError:  # the disk is full or gone: from here on the teacher is asked
+                self.lost = True
+        self.tally.computed += 1
+        self.tally.unkept += 1
+        return self.ask(batch)
+
+    def known(self, batch: Batch) -> bool:
+        """Whether a batch is one of the run's, or a piece of one where several processes share each."""
+        return batch.part[:1] == (self.number,) and len(batch.part) > (2 if shared() else 1)
+
+    def ask(self, batch: Batch) -> Kept:
+        return pack(self.teach(batch), self.precision)
+
+    @cached_property
+    def bank(self) -> Bank:
+        name = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:16]
+        return Bank(
+            shelf(self.setting) / name,
+            self.setting.place.teachers,
+            self.about,
+            images=min(self.recipe.batch_size, len(self.dataset.train)),
+            steps=self.steps,
+            limit=self.setting.place.bank.limit_gb * 1e9,
+        )
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        return Transfer(self.bank)
+
+    def turn(self, batch: Batch) -> None:
+        """Go to the epoch of a batch and, of a piece, to those of its kind."""
+        place = (batch.epoch, *batch.part[2:])
+        if place != self.place:
+            self.count(self.transfer.land())
+            self.bank.turn(place[0], place[1:])
+            self.place, self.reach, self.rows = place, 0, None
+
+    def found(self, batch: Batch) -> Kept | None:
+        """What the bank has of a batch, with a little patience while another process is computing it."""
+        number, count = batch.part[1], len(batch.labels)
+        for _ in range(PATIENCE):
+            if (kept := self.read(number, count)) is not None:
+                return kept
+            if self.bank.claim(number):
+                return self.read(number, count)  # it may have been written just before
+            if len(batch.part) > 2 or self.bank.full or not self.work_ahead(number):
+                return None
+        return self.read(number, count)
+
+    def read(self, number: int, count: int) -> Kept | None:
+        found = self.bank.read(number, count, pinned=self.device.type == "cuda")
+        if found is None:
+            return None
+        self.tally.seconds += found[1]
+        return {name: value.to(self.device, non_blocking=True) for name, value in found[0].items()}
+
+    def work_ahead(self, number: int) -> bool:
+        """Compute the next batch of the epoch that nobody has or is computing; False if there is none."""
+        for ahead in range(max(self.reach, number + 1), self.steps):
+            self.reach = ahead + 1
+            if not self.bank.claim(ahead):
+                continue
+            batch = self.batch(ahead)
+            if self.bank.read(ahead, len(batch.labels)) is None:
+                self.compute(batch, ahead=True)
+                return True
+            self.bank.release(ahead)
+        return False
+
+    def batch(self, number: int) -> Batch:
+        """A batch of this epoch, as the loop makes it."""
+        if self.rows is None:
+            rows = order(len(self.dataset.train), seed=derive(self.seed, "order"), epoch=self.place[0])
+            self.rows = rows.to(self.device)
+        size, part, seed = self.recipe.batch_size, (self.number, number), derive(self.seed, "view")
+        rows = self.rows[number * size : (number + 1) * size]
+        return training_batch(self.dataset, self.recipe, rows, self.place[0], part, seed=seed)
+
+    def compute(self, batch: Batch, *, ahead: bool = False) -> Kept:
+        """Ask the teacher, and put what it says into the bank. `ahead`: before the trial itself needs it."""
+        begun, before = Moment(self.device), None if self.proven else generators(self.device)
+        kept = self.ask(batch)
+        self.tally.computed += 1
+        if before is not None and not all(map(torch.equal, before, generators(self.device))):
+            # A teacher that draws, in evaluation mode: whoever did not ask it would go on with other draws.
+            self.kept = False
+            self.bank.close()
+            return kept
+        self.proven = True
+        self.count(self.transfer.send(batch.part[1], kept, begun, self.device, ahead=ahead))
+        if batch.part[1] == self.steps - 1:
+            self.count(self.transfer.land())
+        return kept
+
+    def count(self, landed: list[Landed]) -> None:
+        for one in landed:
+            self.tally.unkept += not one.written
+            self.tally.seconds -= one.seconds if one.ahead else 0.0
+
+
+def shared() -> bool:
+    """Whether the batches of this trial are split among several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def generators(device: torch.device) -> list[Tensor]:
+    """The states of the generators from which a network on the device may draw."""
+    own = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *own]

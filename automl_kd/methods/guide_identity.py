@@ -1,0 +1,86 @@
+"""What a teacher's outputs on a run's batches depend on: as long as none of it differs, they are the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_kd import data
+from automl_kd.methods.base import Setting, teacher_file
+from automl_kd.models import checkpoint
+from automl_kd.pinned import by_content
+from automl_kd.spec import TeacherSpec, teacher_trial
+
+VERSION = 1
+"""Part of every identity: raised when the same words begin to mean other numbers."""
+
+
+def shelf(setting: Setting) -> Path:
+    """The folder for all that is kept of the setting's teacher."""
+    teacher, place = teacher_of(setting), setting.place
+    own = teacher_trial(teacher, setting.spec.data).key
+    return place.teachers / (weights_digest(setting)[:16] if teacher.checkpoint else own) / "bank"
+
+
+def identity(setting: Setting, taps: tuple[str, ...], precision: str) -> dict[str, Any]:
+    """Plain values, in words that a reader of the bank understands."""
+    dataset, spec = setting.dataset, setting.spec
+    recipe, split = spec.recipe, dataset.train
+    return {
+        "version": VERSION,
+        "teacher": by_content(teacher_of(setting).model),
+        "weights": weights_digest(setting),
+        "outputs": precision,
+        "taps": list(taps),
+        "data": spec.data.digest or data.digest(dataset),
+        "images": hashlib.sha256(split.index.cpu().numpy().tobytes()).hexdigest()[:16],
+        "normalised": [dataset.mean, dataset.std],
+        "views": [dataset.augment if recipe.augment == "auto" else recipe.augment, dataset.pad],
+        "seed": spec.seed,
+        "batch": recipe.batch_size,
+        "channels_last": recipe.channels_last,
+        "computed by": computed_by(split.labels.device, setting),
+    }
+
+
+def teacher_of(setting: Setting) -> TeacherSpec:
+    assert setting.spec.teacher is not None  # it was loaded
+    return setting.spec.teacher
+
+
+def weights_digest(setting: Setting) -> str:
+    path = teacher_file(teacher_of(setting), setting.spec.data, setting.place)
+    state = path.stat()
+    return digest_of(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def digest_of(path: Path, _modified: int, _size: int) -> str:
+    """SHA-256 of a file, which a process reads once as long as it is the same."""
+    return checkpoint.digest(path)
+
+
+def computed_by(device: torch.device, setting: Setting) -> dict[str, Any]:
+    """The kind of machine and the settings under which it rounds as it does."""
+    backends = torch.backends
+    found: dict[str, Any] = {"torch": torch.__version__, "precision": torch.get_float32_matmul_precision()}
+    if device.type == "cuda":
+        found |= {
+            "device": torch.cuda.get_device_name(device),
+            "cudnn": [
+                backends.cudnn.version(),  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+                backends.cudnn.allow_tf32,
+                backends.cudnn.benchmark,
+            ],
+            "bfloat16": setting.spec.recipe.amp,
+        }
+        return found
+    if device.type == "cpu":
+        capability, threads = backends.cpu.get_cpu_capability(), torch.get_num_threads()
+        return found | {"device": [platform.machine(), capability], "threads": threads}
+    return found | {"device": device.type}

@@ -1,0 +1,80 @@
+"""How much room the teacher bank takes: below a limit, and what nobody uses gives way to what somebody needs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import weakref
+from contextlib import suppress
+from pathlib import Path
+
+IN_USE = "in-use"
+"""A file in each folder of the bank: locked as long as somebody works there, touched when somebody begins."""
+
+SPARE = 2**30
+"""Free bytes that the bank leaves on the disk, for checkpoints and tables."""
+
+
+class Seat:
+    """A share in a folder: while it exists, and its process, nobody removes the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
+        weakref.finalize(self, os.close, file)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_SH)
+        os.utime(file)
+
+
+def folders(root: Path) -> list[Path]:
+    """All folders of the bank below `root`, the folder of the teachers; the longest unused first."""
+    found = [path.parent for path in root.glob(f"*/bank/*/{IN_USE}")]
+    return sorted(found, key=last_used)
+
+
+def last_used(folder: Path) -> float:
+    try:
+        return (folder / IN_USE).stat().st_mtime
+    except FileNotFoundError:  # removed by somebody else just now
+        return 0.0
+
+
+def bytes_in(folder: Path) -> int:
+    """On the disk: a file's gaps take none."""
+    total = 0
+    for path in folder.glob("*"):
+        try:
+            total += path.stat().st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def make_room(root: Path, own: Path, wanted: int, limit: float) -> bool:
+    """Whether `wanted` more bytes may be written to the folder `own`, once unused others have gone if that helps."""
+    sizes = {folder: bytes_in(folder) for folder in folders(root)}
+    room = min(limit - sum(sizes.values()), shutil.disk_usage(own).free - SPARE)
+    for folder, size in sizes.items():
+        if room >= wanted:
+            break
+        if folder != own and remove_unused(folder):
+            room += size
+    return room >= wanted
+
+
+def remove_unused(folder: Path) -> bool:
+    """Remove a folder unless somebody works there; those who begin just now find it gone and ask the teacher."""
+    try:
+        file = os.open(folder / IN_USE, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True

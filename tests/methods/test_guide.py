@@ -1,0 +1,252 @@
+"""The door to the teacher: with a bank every method comes to the same bits, asks less, and shares with whoever asks."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from automl_kd.data import Batch, order
+from automl_kd.errors import StopTrial
+from automl_kd.methods import base, carry_out
+from automl_kd.methods.guide import PATIENCE, Guide, guide
+from automl_kd.models.checkpoint import save_weights
+from automl_kd.models.taps import Outputs
+from automl_kd.space import TaskShape
+from automl_kd.spec import Banking, TrialSpec
+from automl_kd.training.loop import Run
+from tests import tiny
+from tests.conformance.trials import EPOCHS, difference, left_by, quick, spec_of
+from tests.training.test_bank import claimed_elsewhere
+
+__all__ = ["quick"]
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+TAPS = Banking(keep="taps")
+STEPS = 6
+"""Of an epoch: 88 images, 16 to a batch."""
+
+MAPS = "kd, fitnet, fitnet.stages=pre_pool"
+"""Losses that read a map."""
+
+THOROUGH = (
+    "distil stateful",
+    "lkd joint",
+    "distpro process",
+    "distpro_search sequential",
+    "lkd retrain",
+    "subgraph search",
+)
+
+
+def trained(root: Path, spec: TrialSpec, folder: str, bank: Banking, *, stop: int = 0) -> tiny.Recorder:
+    recorder = tiny.Recorder(stop)
+    place = dataclasses.replace(tiny.place(root, spec), trial=root / folder, bank=bank)
+    carry_out(spec, recorder, place)
+    return recorder
+
+
+def uncounted(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name not in base.PASSES}
+
+
+def left(folder: Path) -> dict[str, object]:
+    """All that a trial left but its checkpoints, which count passes."""
+    return {
+        name: found for name, found in left_by(folder).items() if Path(name).name not in {"checkpoint.pt", "search.pt"}
+    }
+
+
+@pytest.mark.parametrize("name", ["kd", *(pytest.param(name, marks=pytest.mark.slow) for name in THOROUGH)])
+def test_with_a_bank_every_method_comes_to_the_same_bits(tmp_path, name):
+    spec = spec_of(name, tmp_path)
+    alone = trained(tmp_path, spec, "alone", Banking(keep="off"))
+    first, second = (trained(tmp_path, spec, folder, TAPS) for folder in ("first", "second"))
+    for folder, banked in (("first", first), ("second", second)):
+        assert not difference(left(tmp_path / "alone"), left(tmp_path / folder))
+        assert not difference(alone.seen, {epoch: uncounted(one) for epoch, one in banked.seen.items()})
+    one, two = first.seen[EPOCHS], second.seen[EPOCHS]
+    assert one["teacher_passes"] > 0 == two["teacher_passes"]
+    assert one["teacher_passes"] + one["teacher_passes_saved"] == two["teacher_passes_saved"]
+    assert two["teacher_seconds_saved"] > 0
+    assert not set(base.PASSES) & set(alone.seen[EPOCHS])
+
+
+def test_students_methods_and_lengths_share_what_seeds_and_batches_do_not(tmp_path):
+    def computed(spec: TrialSpec) -> float:
+        return list(trained(tmp_path, spec, "again" + str(os.urandom(4).hex()), TAPS).seen.values())[-1][
+            "teacher_passes"
+        ]
+
+    plain = spec_of("kd", tmp_path)
+    assert computed(plain) == EPOCHS * STEPS
+    recipe = plain.recipe
+    longer = dataclasses.replace(recipe, epochs=EPOCHS + 1, lr=0.5, label_smoothing=0.1)
+    assert computed(dataclasses.replace(plain, recipe=longer, options={"weight": 0.3})) == STEPS
+    assert computed(tiny.taught(tmp_path, "kd", width=9, recipe=recipe)) == 0
+    assert computed(tiny.taught(tmp_path, "distil", recipe=recipe)) == 0  # the same outputs: logits alone
+    for changed in (
+        dataclasses.replace(plain, seed=1),
+        dataclasses.replace(plain, recipe=dataclasses.replace(recipe, batch_size=17)),
+        dataclasses.replace(plain, recipe=dataclasses.replace(recipe, augment="none")),
+        dataclasses.replace(plain, recipe=dataclasses.replace(recipe, channels_last=False)),
+        tiny.taught(tmp_path, "distil", recipe=recipe, options={"losses": MAPS}),
+    ):
+        assert computed(changed) == EPOCHS * STEPS
+    torch.manual_seed(12)
+    save_weights(tiny.teacher(tiny.SHAPE), tmp_path / "teachers" / tiny.lesson().key / "student.pt")
+    assert computed(plain) == EPOCHS * STEPS  # another teacher in the same place
+
+
+def test_auto_and_logits_keep_no_maps(tmp_path):
+    mapped = tiny.taught(tmp_path, "distil", recipe=spec_of("kd", tmp_path).recipe, options={"losses": MAPS})
+    for keep in ("auto", "logits"):
+        assert not set(base.PASSES) & set(trained(tmp_path, mapped, keep, Banking(keep=keep)).seen[EPOCHS])
+    assert "teacher_passes" in trained(tmp_path, mapped, "taps", TAPS).seen[EPOCHS]
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_broken_trial_continues_to_the_same_bits_and_counts_all_its_passes(tmp_path, stop):
+    spec = spec_of("kd", tmp_path)
+    whole = trained(tmp_path, spec, "whole", Banking(keep="off"))
+    with pytest.raises(StopTrial):
+        trained(tmp_path, spec, "broken", TAPS, stop=stop)
+    broken = trained(tmp_path, spec, "broken", TAPS)
+    assert not difference(left(tmp_path / "whole"), left(tmp_path / "broken"))
+    assert not difference(whole.seen, {epoch: uncounted(one) for epoch, one in broken.seen.items()})
+    assert [one["teacher_passes"] for one in broken.seen.values()] == [STEPS, 2 * STEPS, 3 * STEPS]
+
+
+class Scene:
+    """A run of plain KD and its guide, with the batches that the loop would make."""
+
+    def __init__(self, root: Path, bank: Banking = TAPS, spec: TrialSpec | None = None) -> None:
+        self.spec = spec or spec_of("kd", root)
+        self.setting = base.set_up(self.spec, dataclasses.replace(tiny.place(root, self.spec), bank=bank))
+        self.run = Run(self.setting.student, self.setting.dataset, self.spec.recipe, self.spec.seed)
+        self.teacher = base.load_teacher(self.setting)
+        self.guide = guide(self.setting, self.teacher)
+
+    def batch(self, number: int, epoch: int = 1) -> Batch:
+        rows = order(len(self.run.dataset.train), seed=self.run.order_seed, epoch=epoch)
+        size = self.spec.recipe.batch_size
+        return self.run.batch(rows[number * size : (number + 1) * size], epoch, number)
+
+    def right(self, outputs: Outputs, batch: Batch) -> bool:
+        with torch.no_grad():
+            return torch.equal(outputs.logits, self.teacher(batch.images))
+
+    def counts(self) -> tuple[int, int]:
+        return self.setting.tally.asked, self.setting.tally.computed
+
+
+def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path, monkeypatch):
+    scene = Scene(tmp_path)
+    one = scene.batch(0)
+    rows = torch.arange(16)
+    others = [scene.run.batch(rows, 1), dataclasses.replace(one, part=(scene.run.number + 1, 0))]
+    for other in others:
+        assert scene.right(scene.guide(other), other)
+    monkeypatch.setattr("automl_kd.methods.guide.shared", lambda: True)  # several processes split each batch
+    assert scene.right(scene.guide(one), one)
+    assert scene.counts() == (0, 0)
+    assert not (tmp_path / "teachers" / tiny.lesson().key / "bank").exists()
+    for piece in (0, 1):
+        half = scene.run.batch(rows[piece * 8 : (piece + 1) * 8], 1, 0, piece, 2)
+        for counts in ((2 * piece + 1, piece + 1), (2 * piece + 2, piece + 1)):
+            assert scene.right(scene.guide(half), half)
+            assert scene.counts() == counts
+
+
+def test_what_another_process_computes_is_not_waited_for(tmp_path):
+    scene = Scene(tmp_path)
+    scene.guide(scene.batch(0, epoch=2))
+    assert isinstance(scene.guide, Guide)
+    folder = scene.guide.bank.folder
+    with claimed_elsewhere(folder / "epoch-0001.bin", 0, 2):
+        found = scene.guide(scene.batch(0))
+        assert scene.right(found, scene.batch(0))
+        # batch 0 is in another's hands and so is 2: 1, 3 and 4 are computed ahead, then 0 after all
+        assert PATIENCE == 3
+        assert scene.counts() == (2, 2 + PATIENCE)
+        other = Scene(tmp_path)
+        for number in (0, 1, 3, 4):
+            assert scene.right(other.guide(scene.batch(number)), scene.batch(number))
+        assert other.counts() == (4, 0)
+        assert scene.right(other.guide(scene.batch(2)), scene.batch(2))
+        assert other.counts() == (5, 2)  # 5, the last of the epoch, and 2
+        assert scene.right(scene.guide(scene.batch(5)), scene.batch(5))
+        assert scene.counts() == (3, 2 + PATIENCE)
+
+
+def test_beyond_the_limit_the_teacher_is_asked_and_the_trial_says_so(tmp_path):
+    spec = spec_of("kd", tmp_path)
+    whole = trained(tmp_path, spec, "whole", Banking(keep="off"))
+    small = trained(tmp_path, spec, "small", Banking(keep="logits", limit_gb=1e-9))
+    assert not difference(left(tmp_path / "whole"), left(tmp_path / "small"))
+    last = small.seen[EPOCHS]
+    assert last["teacher_passes"] == last["teacher_passes_unkept"] == EPOCHS * STEPS
+    assert last["train_macs"] == whole.seen[EPOCHS]["train_macs"]
+
+
+def test_a_disk_that_fails_costs_passes_and_nothing_else(tmp_path, monkeypatch):
+    spec = spec_of("kd", tmp_path)
+    trained(tmp_path, spec, "whole", Banking(keep="off"))
+    calls = []
+
+    def full(*given: object) -> int:
+        calls.append(given)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwritev", full)
+    last = trained(tmp_path, spec, "full", TAPS).seen[EPOCHS]
+    assert len(calls) == 1
+    assert not difference(left(tmp_path / "whole"), left(tmp_path / "full"))
+    assert (last["teacher_passes_saved"], last["teacher_passes_unkept"]) == (-1, EPOCHS * STEPS)  # one was tried twice
+
+
+class Drawing(nn.Module):
+    """A network that draws in evaluation mode."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.inner(nn.functional.dropout(images, 0.1))
+        return out
+
+
+def drawing(shape: TaskShape) -> nn.Module:
+    return Drawing(tiny.teacher(shape))
+
+
+def test_a_teacher_that_draws_is_asked_each_time(tmp_path):
+    teacher = dataclasses.replace(
+        tiny.TEACHER, model="tests.methods.test_guide:drawing", checkpoint=str(tmp_path / "drawing.pt")
+    )
+    save_weights(drawing(tiny.SHAPE), tmp_path / "drawing.pt")
+    spec = dataclasses.replace(spec_of("kd", tmp_path), teacher=teacher)
+    seen = []
+    for folder, bank in (("alone", Banking(keep="off")), ("first", TAPS), ("second", TAPS)):
+        seen.append({epoch: uncounted(one) for epoch, one in trained(tmp_path, spec, folder, bank).seen.items()})
+    assert not difference(seen[0], seen[1])
+    assert not difference(seen[0], seen[2])
+
+
+@pytest.mark.parametrize("outputs", ["float16", "top1"])
+def test_a_rounded_teacher_is_another_teacher_with_or_without_a_bank(tmp_path, outputs):
+    exact = spec_of("kd", tmp_path)
+    spec = dataclasses.replace(exact, teacher=dataclasses.replace(tiny.TEACHER, outputs=outputs))
+    assert spec.key != exact.key
+    for folder, bank in (("alone", Banking(keep="off")), ("first", TAPS), ("second", TAPS)):
+        trained(tmp_path, spec, folder, bank)
+        assert not difference(left(tmp_path / "alone"), left(tmp_path / folder))
+    trained(tmp_path, exact, "exact", TAPS)
+    assert difference(left(tmp_path / "alone")["student.pt"], left(tmp_path / "exact")["student.pt"])
