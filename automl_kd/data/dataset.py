@@ -141,10 +141,23 @@ class Batch:
     """Training images as a network sees them, on the device: what a loss may look at besides the networks' outputs.
 
     `images`: float32 (batch, channels, height, width). `labels`: int64 (batch,). `index`: int64 (batch,), the images'
-    positions in their set, the same in every epoch. `epoch`: counted from 1.
+    positions in their set, the same in every epoch. `epoch`: counted from 1. `parts`: into how many parts of equal size
+    a team of processes has divided the batch, of which this is one. `opens`: whether the batch begins a training step;
+    where gradients are accumulated, only the first of a step does.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor
     epoch: int
+    parts: int = 1
+    opens: bool = True
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def cut(self, pieces: int) -> list[Batch]:
+        """In at most so many pieces, about equal in size and none of a single image."""
+        pieces = max(1, min(pieces, len(self) // 2))
+        tensors = (value.tensor_split(pieces) for value in (self.images, self.labels, self.index))
+        return [Batch(*one, self.epoch, self.parts, place == 0) for place, one in enumerate(zip(*tensors, strict=True))]
