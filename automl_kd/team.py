@@ -75,6 +75,11 @@ def dealt(rows: Tensor, micro: int = 1) -> Iterator[Tensor]:
         yield rows.view(micro, size(), -1)[:, rank()].reshape(-1) if divided else rows
 
 
+def own(value: Tensor) -> Tensor:
+    """The part of `value`, in which there is all of the batch at hand, that this process has."""
+    return value.chunk(parts())[part()]
+
+
 def device() -> torch.device:
     """Where the process group's own messages must lie."""
     return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
@@ -84,10 +89,10 @@ def total(value: Tensor) -> Tensor:
     """The sum over the team, without gradient."""
     if size() == 1:
         return value
-    # A copy in plain order: the team's tensors must lie in memory alike.
-    value = value.detach().clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(value)
-    return value
+    # A copy in plain order: the team's messages must lie in memory alike.
+    message = value.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(message)
+    return message if value.is_contiguous() else torch.empty_like(value).copy_(message)
 
 
 def mean(value: Tensor) -> Tensor:
@@ -187,7 +192,10 @@ def gathered(value: Tensor) -> Tensor:
 
 def each(value: Tensor) -> list[Tensor]:
     """What every process has, in their order, on the processor; equal in shape."""
-    return list(gathered(value[None].to(device())).cpu()) if size() > 1 else [value]
+    if size() == 1:
+        return [value]
+    # Copies: torch's generators take no state that lies within a larger tensor.
+    return [one.clone() for one in gathered(value[None].to(device())).cpu()]
 
 
 def told_by_leader(report: Callable[..., None]) -> Callable[..., None]:

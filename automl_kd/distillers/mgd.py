@@ -84,7 +84,7 @@ class Generation(nn.Module):
         device, (count, width) = maps.device, maps.shape[:2]
         # Drawn for a team's whole batch, so that each image's mask is the same for any number of processes.
         chance = torch.rand((team.parts() * count, width, 1, 1), generator=self.draws(device), device=device)
-        return (chance.chunk(team.parts())[team.part()] >= self.options.ratio).to(maps.dtype)
+        return (team.own(chance) >= self.options.ratio).to(maps.dtype)
 
 
 def generator(width: int) -> nn.Sequential:

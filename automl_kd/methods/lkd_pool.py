@@ -67,7 +67,7 @@ class Past:
         """`view`: from indices of images and an epoch to a batch."""
         with team.dealt(torch.arange(len(state["index"]), device=state["index"].device)) as rows:
             batch = view(state["index"][rows], state["epoch"])
-            features = {name: value[rows] for name, value in state["features"].items()}
+            features = {name: team.own(value) for name, value in state["features"].items()}
             # A checkpoint is read onto the device, and generators want their states on the processor.
             kinds, draws = len(Draws.now(batch.images.device).states), [one.cpu() for one in state["draws"]]
             mine = kinds * team.rank() % len(draws)
@@ -77,7 +77,7 @@ class Past:
                 batch=batch,
                 weights=state["weights"],
                 projections=state["projections"],
-                taught=Outputs(state["logits"][rows], features),
+                taught=Outputs(team.own(state["logits"]), features),
                 draws=Draws(batch.images.device, tuple(draws[mine : mine + kinds])),
                 loss=state["loss"],
             )

@@ -225,7 +225,7 @@ class MovingTeacher:
         """Cross entropy and KL(student || teacher), both of the teacher's `logits`, and noted."""
         ce = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
         kl = kd_loss(logits, said, self.options.temperature)
-        self.sums[batch.epoch - 1] += torch.stack([ce.detach(), kl.detach(), self.beta])
+        self.sums[batch.epoch - 1] += team.mean(torch.stack([ce.detach(), kl.detach(), self.beta]))
         return ce, kl
 
     def descend(self, loss: Tensor) -> None:
@@ -241,13 +241,13 @@ class MovingTeacher:
 
     def measured(self, epoch: int) -> dict[str, float]:
         """Means over the steps of `epoch`: the teacher's cross entropy, KL(student || teacher), the dual multiplier."""
-        ce, kl, beta = team.mean(self.sums[epoch - 1] / self.steps).tolist()
+        ce, kl, beta = (self.sums[epoch - 1] / self.steps).tolist()
         return {"teacher_ce": ce, "student_teacher_kl": kl, **({"teacher_beta": beta} if self.options.dual else {})}
 
     def state(self) -> dict[str, Any]:
         """All that a continued trial needs to compute the same numbers."""
         saved = {"network": self.guide.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-        return {**saved, "beta": self.beta, "sums": team.mean(self.sums), "step": self.step}
+        return {**saved, "beta": self.beta, "sums": self.sums, "step": self.step}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.guide.model.load_state_dict(state["network"])
