@@ -154,7 +154,7 @@ def summed(value: Tensor) -> Tensor:
     """
     if size() == 1:
         return value
-    found: Tensor = Summed.apply(value)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    found: Tensor = Summed.apply(value)
     return found
 
 
@@ -186,8 +186,8 @@ def gathered(value: Tensor) -> Tensor:
     """All parts along the first dimension, in the order of the processes; equal in size, and differentiable."""
     if size() == 1:
         return value
-    before, after = (value.new_zeros(count * len(value), *value.shape[1:]) for count in (rank(), size() - 1 - rank()))
-    return summed(torch.cat([before, value, after]))
+    others = torch.zeros_like(value)  # in the same order in memory
+    return summed(torch.cat([value if place == rank() else others for place in range(size())]))
 
 
 def each(value: Tensor) -> list[Tensor]:

@@ -159,5 +159,8 @@ class Batch:
     def cut(self, pieces: int) -> list[Batch]:
         """In at most so many pieces, about equal in size and none of a single image."""
         pieces = max(1, min(pieces, len(self) // 2))
-        tensors = (value.tensor_split(pieces) for value in (self.images, self.labels, self.index))
-        return [Batch(*one, self.epoch, self.parts, place == 0) for place, one in enumerate(zip(*tensors, strict=True))]
+        cut = zip(*(value.tensor_split(pieces) for value in (self.images, self.labels, self.index)), strict=True)
+        return [
+            replace(self, images=images, labels=labels, index=index, opens=place == 0)
+            for place, (images, labels, index) in enumerate(cut)
+        ]

@@ -158,8 +158,8 @@ def of_team(student: Outputs, teacher: Outputs, batch: Batch, parts: Sequence[Pa
         Outputs(team.gathered(seen.logits), {name: team.gathered(seen.features[name]) for name in sorted(wanted)})
         for seen, wanted in zip((student, teacher), names, strict=True)
     )
-    known = (team.gathered(value) for value in (batch.images[:, :0], batch.labels, batch.index))
-    return one, two, Batch(*known, batch.epoch, opens=batch.opens)
+    images, labels, index = (team.gathered(value) for value in (batch.images[:, :0], batch.labels, batch.index))
+    return one, two, Batch(images, labels, index, batch.epoch, opens=batch.opens)
 
 
 def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:

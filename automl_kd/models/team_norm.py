@@ -27,7 +27,7 @@ class TeamNorm(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        self._check_input_dim(x)
+        self._check_input_dim(x)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         exact = x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
         # A process's part is one piece already. What cannot be cut evenly is normalised whole.
         evenly = team.divides(len(x) * team.parts(), self.pieces)

@@ -8,7 +8,7 @@ steps of their own go around.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ class Bucket:
         if self.message is None:
             return
         self.work.wait()
-        pieces = (self.message / team.size()).split([slope.numel() for slope in self.gradients])
+        pieces = torch.split(self.message / team.size(), [slope.numel() for slope in self.gradients])
         for slope, piece in zip(self.gradients, pieces, strict=True):
             slope.copy_(piece.view(slope.shape))
         self.message, self.work, self.gradients = None, None, []
@@ -61,7 +61,7 @@ class Gradients:
         for bucket in fill(trained):
             self.buckets.append(bucket)
             for parameter in bucket.parameters:
-                parameter.register_post_accumulate_grad_hook(lambda _, bucket=bucket: self.arrived(bucket))
+                self.listen(parameter, bucket)
 
     def backward(self, loss: Tensor, *, last: bool = True, retain_graph: bool = False) -> None:
         """Add the loss's gradients to those that there are; the `last` of a step averages the sums."""
@@ -76,6 +76,10 @@ class Gradients:
             self.send(len(self.buckets))
             for bucket in self.buckets:
                 bucket.receive()
+
+    def listen(self, parameter: nn.Parameter, bucket: Bucket) -> None:
+        hook: Callable[[Tensor], None] = lambda _: self.arrived(bucket)  # noqa: E731
+        parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
     def arrived(self, bucket: Bucket) -> None:
         """One of the bucket's gradients is there. Buckets are sent in their order, the same on each process."""
