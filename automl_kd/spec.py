@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
@@ -62,6 +63,10 @@ class Recipe:
     recipe keeps its shape at any length. Before it the rate rises linearly from zero over the fraction `warmup`.
     `clip_norm`: largest gradient norm; 0 does not clip. `label_smoothing` in [0, 1).
     `amp`: bfloat16 autocast, on CUDA only. `augment`: "auto" takes what the dataset recommends.
+    `accumulate`: a step's gradients are gathered from so many pieces of its batch, one after the other, which need less
+    memory; batch normalisation and losses that compare images see a piece each.
+    `norm_shards`: batch normalisation looks at each of so many equal parts of a batch by itself; 1 for the whole batch.
+    It must be 1 or trial.workers where these are several.
     """
 
     epochs: int = 30
@@ -80,6 +85,8 @@ class Recipe:
     amp: bool = True
     channels_last: bool = True
     augment: Literal["auto", "none", "crop", "crop-flip"] = "auto"
+    accumulate: int = 1
+    norm_shards: int = 1
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
@@ -92,6 +99,9 @@ class Recipe:
         require(0 <= self.warmup < 1, f"warmup is a fraction of the run in [0, 1), got {self.warmup}")
         require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         require(self.clip_norm >= 0, f"clip_norm must be 0 (off) or more, got {self.clip_norm}")
+        for name in ("accumulate", "norm_shards"):
+            require(getattr(self, name) >= 1, f"{name} must be 1 or more, got {getattr(self, name)}")
+        require_shares(self, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +179,26 @@ class TrialSpec:
                 "recipe": read_recipe(record["recipe"]),
             }
         )
+
+
+def require_shares(recipe: Recipe, workers: int, where: str = "") -> None:
+    """`ValueError` unless its batches can be divided among so many workers, and cut as it says.
+
+    `where`: before the names of its fields.
+    """
+    norms = recipe.norm_shards
+    require(
+        workers == 1 or norms in {1, workers},
+        f"{where}norm_shards must be 1 or trial.workers, which is {workers}, got {norms}; set it to 1",
+    )
+    shares = {"trial.workers": workers, f"{where}accumulate": recipe.accumulate}
+    shares |= {f"{where}norm_shards": norms} if workers == 1 else {}
+    least, words = math.prod(shares.values()), ", ".join(f"{name} = {n}" for name, n in shares.items() if n > 1)
+    require(
+        least == 1 or (recipe.batch_size % least == 0 and recipe.batch_size >= 2 * least),
+        f"{where}batch_size must be a multiple of {least} ({words}) and at least {2 * least}, so that every share has "
+        f"two images or more, got {recipe.batch_size}; choose another",
+    )
 
 
 def read_recipe(record: Mapping[str, Any]) -> Recipe:

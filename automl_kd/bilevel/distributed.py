@@ -1,7 +1,8 @@
 """Averages over the processes of a data-parallel run, plain and differentiable.
 
 Everything in this room is linear in the batch, so a run on shards of a batch gives the hypergradient of the whole if
-each process averages the inner gradient, `v` and `h`. Batch normalisation keeps to each process's own shard.
+each process averages the inner gradient, `v` and `h`. Batch normalisation keeps to each process's own shard, unless its
+layers are those of `automl_kd.models.team_norm`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from automl_kd import team
 from automl_kd.bilevel.base import Reduce, Tensors, alone
 
 
@@ -29,6 +31,11 @@ def all_reduce_mean(tensors: Tensors) -> dict[str, Tensor]:
         pieces = torch.split(flat / dist.get_world_size(), [value.numel() for value in same.values()])
         mean |= {name: piece.view_as(value) for (name, value), piece in zip(same.items(), pieces, strict=True)}
     return mean
+
+
+def over_team() -> Reduce:
+    """The mean over the processes that train together; `alone` where there is one."""
+    return all_reduce_mean if team.size() > 1 else alone
 
 
 def averaged(tensors: Tensors, reduce: Reduce) -> Tensors:

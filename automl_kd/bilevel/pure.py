@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from automl_kd import team
 from automl_kd.bilevel.base import Tensors
 from automl_kd.models.taps import Tapped
 
@@ -57,22 +58,27 @@ def weights_of(network: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
-def outputs_of(tapped: Tapped, images: Tensor, draws: Draws | None = None) -> Callable[[Tensors], dict[str, Tensor]]:
+def outputs_of(
+    tapped: Tapped, images: Tensor, draws: Draws | None = None, *, parts: int = 0
+) -> Callable[[Tensors], dict[str, Tensor]]:
     """The function from weights to the network's outputs on `images`: its logits as `LOGITS`, its taps by their names.
 
-    `draws`: the moment from which layers draw at each call; now, if None. The network runs in the mode that its modules
-    are in when the function is called, and in the precision of weights and images even where autocast surrounds the
-    call: tangents and differences of bfloat16 passes are mostly noise. Parameters that a call does not name keep their
-    values.
+    `draws`: the moment from which layers draw at each call; now, if None. `parts`: into how many parts a team of
+    processes has divided the images, of which these are one; 0 for those of the batch at hand.
+
+    The network runs in the mode that its modules are in when the function is called, and in the precision of weights
+    and images even where autocast surrounds the call: tangents and differences of bfloat16 passes are mostly noise.
+    Parameters that a call does not name keep their values.
     """
     drawn = Draws.now(images.device) if draws is None else draws
+    whole = (parts or team.parts()) == 1
     seen = Seen(tapped)
 
     def outputs(weights: Tensors) -> dict[str, Tensor]:
         # Running statistics are written into copies, which are thrown away with the call.
         state = {name: buffer.clone() for name, buffer in seen.named_buffers()}
         state |= {f"network.{name}": value for name, value in weights.items()}
-        with drawn.replayed(), torch.autocast(images.device.type, enabled=False):
+        with drawn.replayed(), team.whole(whole), torch.autocast(images.device.type, enabled=False):
             found: dict[str, Tensor] = functional_call(seen, state, (images,))
         return found
 

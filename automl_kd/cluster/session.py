@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import ray
@@ -64,20 +64,42 @@ def device_of(resources: Resources) -> str:
     return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
 
 
+LAUNCHER_BYTES = 2**20
+"""Of memory, for a trial that only launches its workers: Ray refuses a trial of no resources at all, and the smallest
+part of a processor would keep a worker out."""
+
+
+def each_worker(resources: Resources) -> dict[str, float]:
+    """What one worker of a trial is given, under Ray's own names."""
+    gpus = {"GPU": resources.gpus} if device_of(resources) == "cuda" else {}
+    return {"CPU": resources.cpus, **gpus}
+
+
 def share(resources: Resources) -> dict[str, float]:
-    """What Ray sets aside for one trial."""
-    return {"cpu": resources.cpus, "gpu": resources.gpus if device_of(resources) == "cuda" else 0}
+    """What Ray sets aside for one trial; several workers ask for theirs themselves."""
+    if resources.workers > 1:
+        return {"cpu": 0, "memory": LAUNCHER_BYTES}
+    each = each_worker(resources)
+    return {"cpu": each["CPU"], "gpu": each.get("GPU", 0)}
+
+
+def room_for(each: Mapping[str, float], have: Mapping[str, float]) -> int:
+    """How many workers fit: as many as the scarcest resource allows."""
+    return min(int(have.get(name, 0) / amount + 1e-6) for name, amount in each.items())
 
 
 def concurrency(resources: Resources) -> int:
     """How many trials may run at once; `ConfigError` if not even one fits."""
-    have, wanted = ray.cluster_resources(), share(resources)
-    room = int(have.get("CPU", 0) // wanted["cpu"])
-    if wanted["gpu"]:
-        room = min(room, int(have.get("GPU", 0) / wanted["gpu"] + 1e-6))
+    have, each = ray.cluster_resources(), each_worker(resources)
+    # The workers of one trial may lie on several machines, but a worker lies on one.
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]] if resources.workers > 1 else [have]
+    room = sum(room_for(each, machine) for machine in machines) // resources.workers
     if room < 1:
+        several = resources.workers > 1
         raise ConfigError(
-            f"a trial asks for {wanted['cpu']} CPUs and {wanted['gpu']:g} GPUs, but Ray has {have.get('CPU', 0):g} and "
-            f"{have.get('GPU', 0):g}; lower trial.cpus or trial.gpus, or set trial.device"
+            f"{f'each of the {resources.workers} workers of a trial' if several else 'a trial'} asks for "
+            f"{each['CPU']:g} CPUs and {each.get('GPU', 0):g} GPUs, but Ray has {have.get('CPU', 0):g} and "
+            f"{have.get('GPU', 0):g}; lower {'trial.workers, ' if several else ''}trial.cpus or trial.gpus, or set "
+            "trial.device"
         )
     return min(room, resources.concurrent) if resources.concurrent else room

@@ -15,16 +15,16 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from automl_kd.cluster.searcher import Assignment, AssignmentSearcher, Curve, Metrics, from_config
-from automl_kd.cluster.session import concurrency, share
+from automl_kd.cluster.session import concurrency, each_worker, share
+from automl_kd.cluster.team_trial import launch
 from automl_kd.config import Resources, Search
 from automl_kd.methods import carry_out
 from automl_kd.spec import Outcome, TrialSpec
 
 
 def work(config: Mapping[str, Any]) -> None:
-    """One trial in a worker process. Whatever goes wrong in it is reported, so that the search goes on."""
+    """One trial, in this process or in workers that it launches. What goes wrong is reported, so the search goes on."""
     assignment = from_config(config)
-    torch.set_num_threads(int(config["threads"]))
 
     def report(metrics: Metrics, *, epoch: int) -> None:
         tune.report({**metrics, "epoch": epoch})
@@ -33,6 +33,10 @@ def work(config: Mapping[str, Any]) -> None:
         for epoch, metrics in enumerate(assignment.replay, start=1):
             report(metrics, epoch=epoch)
         return
+    if config["workers"] > 1:
+        launch(config)
+        return
+    torch.set_num_threads(int(config["threads"]))
     try:
         carry_out(assignment.spec, report, assignment.place)
     except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
@@ -67,13 +71,13 @@ def run(
         with quiet():
             tuner = tune.Tuner(
                 tune.with_resources(work, share(resources)),
-                param_space={"threads": resources.cpus},
+                param_space=to_worker(resources, own),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
                     scheduler=make_scheduler(search, epochs),
                     num_samples=-1,
                     max_concurrent_trials=concurrency(resources),
-                    reuse_actors=True,
+                    reuse_actors=resources.workers == 1,  # a launcher leaves its workers to their own end
                 ),
                 run_config=tune.RunConfig(
                     name=own.name,
@@ -89,6 +93,18 @@ def run(
         raise searcher.failure
     if searcher.live or not searcher.finished:
         raise KeyboardInterrupt
+
+
+def to_worker(resources: Resources, storage: Path) -> dict[str, Any]:
+    """What each trial must know besides its assignment."""
+    return {
+        "threads": resources.cpus,
+        "workers": resources.workers,
+        "each": each_worker(resources),
+        "placement": resources.placement.upper(),
+        "retries": resources.retries,
+        "storage": str(storage),
+    }
 
 
 def make_scheduler(search: Search | None, epochs: int) -> ASHAScheduler | None:

@@ -14,7 +14,7 @@ from automl_kd.config.proxy import ProxySearch
 from automl_kd.config.sections import SEEDS, Budget, Finalists, Resources, Search
 from automl_kd.config.tabular import TableSearch
 from automl_kd.space import Scalar
-from automl_kd.spec import Banking, DataSpec, Recipe, TeacherSpec, require
+from automl_kd.spec import Banking, DataSpec, Recipe, TeacherSpec, require, require_shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,9 @@ class Experiment:
             f"contest.tuning_seeds is {self.contest.tuning_seeds}, more than the {len(self.finalists.seeds)} of "
             "finalists.seeds",
         )
+        require_shares(self.recipe, self.trial.workers, "recipe.")
+        if not self.teacher.checkpoint:
+            require_shares(self.teacher.recipe, self.trial.workers, "teacher.recipe.")
         require(0 <= self.seed < SEEDS, f"seed must lie in 0 to {SEEDS - 1}, got {self.seed}")
         for name, knob in self.vary.items():
             distinct = isinstance(knob, Range) or len(set(knob)) == len(knob) >= 1

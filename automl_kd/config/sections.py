@@ -75,10 +75,12 @@ class Search:
 class Resources:
     """What one trial is given, and how many run at once.
 
-    `device`: "auto" takes GPUs where the machine or cluster has some. `cpus`: cores, and torch threads.
-    `gpus`: for trials on "cuda"; may be a fraction, so that small students share one GPU.
+    `device`: "auto" takes GPUs where the machine or cluster has some. `workers`: processes that train one student
+    together, each on its part of every batch. `cpus`: cores, and torch threads, of each worker. `gpus`: of each worker,
+    for trials on "cuda"; may be a fraction, so that small students share one GPU, where a trial has one worker.
+    `placement`: whether a trial's workers are packed on few machines or spread over many, as far as there is room.
     `concurrent`: trials at once; 0 means as many as there is room for.
-    `retries`: how often a trial whose process died is started again, from its checkpoint.
+    `retries`: how often a trial of which a process died is started again, from its checkpoint.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -86,8 +88,15 @@ class Resources:
     gpus: float = 1.0
     concurrent: int = 0
     retries: int = 2
+    workers: int = 1
+    placement: Literal["pack", "spread"] = "pack"
 
     def __post_init__(self) -> None:
+        require(self.workers >= 1, f"workers must be 1 or more, got {self.workers}")
+        require(
+            self.workers == 1 or self.gpus >= 1 or self.device == "cpu",
+            f"{self.workers} workers cannot share a GPU (gpus is {self.gpus:g} for each); set gpus = 1 or workers = 1",
+        )
         require(self.cpus >= 1, f"cpus must be 1 or more, got {self.cpus}")
         require(self.gpus > 0, f"gpus must be above 0, got {self.gpus}; for the CPU set device = 'cpu'")
         require(self.gpus <= 1 or self.gpus == int(self.gpus), f"gpus must be whole or at most 1, got {self.gpus}")

@@ -38,6 +38,7 @@ class CC:
     """
 
     standard: ClassVar[Standard] = Standard(weight=0.02)
+    whole_batch: ClassVar[bool] = True
     stages: str = "pooled"
     width: int = 128
 

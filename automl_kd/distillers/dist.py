@@ -53,6 +53,7 @@ class DIST:
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)
+    whole_batch: ClassVar[bool] = True
     beta: float = 2.0
     gamma: float = 2.0
     temperature: float = 4.0

@@ -65,6 +65,7 @@ class Relation:
     """
 
     standard: ClassVar[Standard] = Standard(weight=3000.0)
+    whole_batch: ClassVar[bool] = True
     stages: str = "pre_pool"
 
     @property
@@ -87,6 +88,7 @@ class Semantic:
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)
+    whole_batch: ClassVar[bool] = True
     stages: str = "pooled"
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.distillers.base import Example, Terms, beside, both, example_maps, in_float32, same_size, total
 from automl_kd.models.blocks import convolution
 from automl_kd.models.taps import Outputs
@@ -69,8 +70,12 @@ def gate(x: Float[Tensor, "*items inputs"], weights: Phi) -> Float[Tensor, "*ite
 
 
 def standardised(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    centred = x - x.mean(dims, keepdim=True)
-    return centred * torch.rsqrt(centred.square().mean(dims, keepdim=True) + MARGIN)
+    def mean(values: Tensor) -> Tensor:
+        found = values.mean(dims, keepdim=True)
+        return team.averaged(found) if 0 in dims else found  # over a team's whole batch
+
+    centred = x - mean(x)
+    return centred * torch.rsqrt(mean(centred.square()) + MARGIN)
 
 
 def class_inputs(
@@ -158,8 +163,9 @@ def rescaled(
         (slope,) = torch.autograd.grad(loss(at), at, create_graph=learning)
     with torch.no_grad():
         apart = F.softmax(at / temperature, dim=1) - F.softmax(teacher.to(at.dtype) / temperature, dim=1)
-        wanted = torch.linalg.vector_norm(apart) * temperature / len(at)
-    factor: Tensor = wanted / torch.linalg.vector_norm(slope).clamp_min(torch.finfo(at.dtype).tiny)
+        wanted = team.joined(torch.linalg.vector_norm(apart)) * temperature / len(at)
+    length = team.joined(torch.linalg.vector_norm(slope))
+    factor: Tensor = wanted / length.clamp_min(torch.finfo(at.dtype).tiny)
     return loss(student) * factor
 
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.data import Batch
 from automl_kd.distillers.base import (
     Example,
@@ -80,9 +81,10 @@ class Generation(nn.Module):
 
     def mask(self, maps: Tensor) -> Tensor:
         """Zero for a masked channel of an image, else one: (batch, channels, 1, 1)."""
-        device = maps.device
-        chance = torch.rand((*maps.shape[:2], 1, 1), generator=self.draws(device), device=device)
-        return (chance >= self.options.ratio).to(maps.dtype)
+        device, (count, width) = maps.device, maps.shape[:2]
+        # Drawn for a team's whole batch, so that each image's mask is the same for any number of processes.
+        chance = torch.rand((team.parts() * count, width, 1, 1), generator=self.draws(device), device=device)
+        return (team.own(chance) >= self.options.ratio).to(maps.dtype)
 
 
 def generator(width: int) -> nn.Sequential:

@@ -11,7 +11,8 @@ is named by its name alone, with the weight that goes with that loss. Every loss
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, TypeVar
@@ -19,6 +20,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.config import parse
 from automl_kd.data import Batch
 from automl_kd.distillers import DISTILLERS
@@ -65,6 +67,10 @@ class Part:
             f"{self.name} needs 0 <= start < until <= 1, got {self.start} and {self.until}",
         )
         require(0 <= self.warmup <= 1, f"{self.name}.warmup must lie in [0, 1], got {self.warmup}")
+
+    @property
+    def whole_batch(self) -> bool:
+        return getattr(self.loss, "whole_batch", False)
 
     def share(self, epoch: int, epochs: int) -> float:
         """The factor of the weight in `epoch`, counted from 1, of `epochs`: from 0 (not evaluated) to 1."""
@@ -120,11 +126,17 @@ class Mixed(nn.Module):
         self, student: Outputs, teacher: Outputs, batch: Batch, weights: Mapping[str, Number] | None = None
     ) -> Terms:
         terms: dict[str, Tensor] = {}
-        for part, distiller in zip(self.parts, self.distillers, strict=True):
-            if share := part.share(batch.epoch, self.epochs):
-                weight = share * (weights or {}).get(part.name, part.weight)
-                for name, term in distiller(student, teacher, batch).items():
-                    terms[name] = term if name.endswith(".own") else weight * term
+        counted = [
+            one for one in zip(self.parts, self.distillers, strict=True) if one[0].share(batch.epoch, self.epochs)
+        ]
+        given = (student, teacher, batch)
+        everything = of_team(*given, [part for part, _ in counted if part.whole_batch])
+        for part, distiller in counted:
+            weight = part.share(batch.epoch, self.epochs) * (weights or {}).get(part.name, part.weight)
+            with team.whole() if part.whole_batch else nullcontext():
+                found = distiller(*(everything if part.whole_batch else given))
+            for name, term in found.items():
+                terms[name] = term if name.endswith(".own") else weight * term
         return terms
 
     def phases(self) -> dict[tuple[str, ...], list[int]]:
@@ -134,6 +146,20 @@ class Mixed(nn.Module):
             counted = tuple(part.name for part in self.parts if part.share(epoch, self.epochs))
             found.setdefault(counted, []).append(epoch)
         return found
+
+
+def of_team(student: Outputs, teacher: Outputs, batch: Batch, parts: Sequence[Part]) -> tuple[Outputs, Outputs, Batch]:
+    """What all processes of a team have of the batch, as far as `parts` look at it; every process then has it all."""
+    if batch.parts == 1 or not parts:
+        return student, teacher, batch
+    taps = [part.loss.taps for part in parts]
+    names = ({name for one in taps for name in one.student}, {name for one in taps for name in one.teacher})
+    one, two = (
+        Outputs(team.gathered(seen.logits), {name: team.gathered(seen.features[name]) for name in sorted(wanted)})
+        for seen, wanted in zip((student, teacher), names, strict=True)
+    )
+    images, labels, index = (team.gathered(value) for value in (batch.images[:, :0], batch.labels, batch.index))
+    return one, two, Batch(images, labels, index, batch.epoch, opens=batch.opens)
 
 
 def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:

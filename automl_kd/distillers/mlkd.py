@@ -56,6 +56,7 @@ class MLKD:
     """
 
     standard: ClassVar[Standard] = Standard(weight=0.9, ce=0.1)
+    whole_batch: ClassVar[bool] = True
     temperatures: str = "2+3+4+5+6"
     instance: float = 1.0
     classes: float = 1.0

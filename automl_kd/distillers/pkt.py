@@ -44,6 +44,7 @@ class PKT:
     """
 
     standard: ClassVar[Standard] = Standard(weight=30000.0)
+    whole_batch: ClassVar[bool] = True
     stages: str = "pooled"
 
     @property

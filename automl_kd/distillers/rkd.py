@@ -61,6 +61,7 @@ class RKD:
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)
+    whole_batch: ClassVar[bool] = True
     stages: str = "pooled"
     distance: float = 25.0
     angle: float = 50.0

@@ -70,6 +70,7 @@ class SemCKD:
     """
 
     standard: ClassVar[Standard] = Standard(weight=400.0)
+    whole_batch: ClassVar[bool] = True
     stages: str = "stage1+stage2+stage3"
 
     @property

@@ -40,6 +40,7 @@ class SP:
     """
 
     standard: ClassVar[Standard] = Standard(weight=3000.0)
+    whole_batch: ClassVar[bool] = True
     stages: str = "pre_pool"
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from automl_kd import team
 from automl_kd.config import parse
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
@@ -25,7 +26,7 @@ from automl_kd.models import build, build_model, load_space
 from automl_kd.pinned import pin
 from automl_kd.registry import lookup_options
 from automl_kd.space import Scalar
-from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.spec import Place, Report, TrialSpec, require_shares
 
 METHODS: Mapping[str, type[Method]] = {
     "scratch": Scratch,
@@ -78,5 +79,6 @@ def rehearse(spec: TrialSpec, dataset: Dataset, place: Place) -> None:
 
 
 def carry_out(spec: TrialSpec, report: Report, place: Place) -> None:
-    """The trainable for every spec: look up its method and run it."""
-    make_method(spec.method, spec.options)(spec, report, place)
+    """The trainable for every spec: look up its method and run it. In a team all call it, and the leader reports."""
+    require_shares(spec.recipe, team.size(), "recipe.")
+    make_method(spec.method, spec.options)(spec, team.told_by_leader(report), place)

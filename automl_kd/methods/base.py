@@ -12,9 +12,9 @@ from typing import ClassVar, Protocol
 import torch
 from torch import nn
 
-from automl_kd import data
+from automl_kd import data, team
 from automl_kd.data import Dataset
-from automl_kd.errors import StopTrial, TrialError
+from automl_kd.errors import ConfigError, StopTrial, TrialError
 from automl_kd.methods.handover import write_card
 from automl_kd.models import build, build_model, load_space
 from automl_kd.models.checkpoint import load_weights
@@ -133,6 +133,15 @@ def teacher_file(teacher: TeacherSpec, data: DataSpec, place: Place) -> Path:
     return Path(teacher.checkpoint) if teacher.checkpoint else trained
 
 
+def require_whole_steps(spec: TrialSpec) -> None:
+    """`ConfigError` if the recipe accumulates gradients: for methods that take a step of their own on each batch."""
+    if spec.recipe.accumulate > 1:
+        raise ConfigError(
+            f"method {spec.method!r} takes steps of its own on whole batches and cannot accumulate gradients "
+            f"(recipe.accumulate is {spec.recipe.accumulate}); set recipe.accumulate = 1"
+        )
+
+
 def train(
     setting: Setting,
     objective: Objective | OwnStep,
@@ -155,6 +164,8 @@ def train(
         return
 
     def finish() -> Mapping[str, float]:
+        if not team.leads():
+            return {}
         write_card(setting.place.trial, spec, dataset.shape)
         latency = measure_latency(setting.student, dataset.shape, device=setting.place.device)
         return {

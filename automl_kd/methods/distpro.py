@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.data import Batch
 from automl_kd.distillers.base import Example
 from automl_kd.distillers.pathways import LOGITS, PathwayLosses, seen, taps_needed
@@ -132,6 +133,7 @@ class DistPro:
             last.update(metrics)
 
         self.searching(own[0], listen, own[1])
+        team.wait_for_leader()  # the process is in a file, which the leader wrote
         return last
 
     def everywhere(self, setting: Setting) -> Float[Tensor, "steps pathways"]:
@@ -166,9 +168,9 @@ def replayed(
 
     def objective(batch: Batch) -> Mapping[str, Tensor]:
         if batch.epoch != position["epoch"]:
-            position.update(epoch=batch.epoch, step=(batch.epoch - 1) * each)
+            position.update(epoch=batch.epoch, step=(batch.epoch - 1) * each - 1)
+        position["step"] += batch.opens
         step = position["step"]
-        position["step"] += 1
         outputs = seen(student(batch.images))
         terms = {"ce": F.cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
         if counted[step]:

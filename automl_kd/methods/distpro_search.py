@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from automl_kd import team
 from automl_kd.data import Batch, Split, order, train_view
 from automl_kd.data.division import set_apart
 from automl_kd.distillers.base import Example
 from automl_kd.distillers.pathways import Pathway, PathwayLosses, list_pathways, seen, taps_needed
 from automl_kd.errors import TrialError
-from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
+from automl_kd.methods.base import STEP, Setting, load_teacher, require_whole_steps, set_up, train
 from automl_kd.methods.distil import first_look
 from automl_kd.methods.distpro_step import SearchStep, Weighting
 from automl_kd.methods.guide import guide
@@ -99,6 +100,7 @@ class DistProSearch:
         return round(STEP * (student + connectors) + teacher + each / self.interval)
 
     def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        require_whole_steps(setting.spec)
         set_apart(setting.dataset, self.held_out, 0)
         self.rehearse_pathways(setting, teacher)
 
@@ -110,6 +112,7 @@ class DistProSearch:
 
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
         """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
+        require_whole_steps(spec)
         setting = set_up(spec, place)
         teacher = load_teacher(setting)
         dataset, outer = set_apart(setting.dataset, self.held_out, derive(spec.seed, "held out"))
@@ -135,7 +138,7 @@ class DistProSearch:
                 train(setting, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
             finally:
                 # Also where the last report ends the trial.
-                if weighting.complete:
+                if weighting.complete and team.leads():
                     leave(self.process(weighting), place.trial)
 
     def weighting(self, losses: PathwayLosses, setting: Setting) -> Weighting:
@@ -157,7 +160,10 @@ class DistProSearch:
 
 
 def outer_batches(setting: Setting, outer: Split) -> Callable[[int], Batch]:
-    """Number to batch: whole passes over the held-out images, each in an order and with views of its own."""
+    """Number to batch: whole passes over the held-out images, each in an order and with views of its own.
+
+    In a team, to this process's part of the batch.
+    """
     spec, dataset = setting.spec, setting.dataset
     size = min(spec.recipe.batch_size, len(outer))
     each = len(outer) // size
@@ -169,11 +175,11 @@ def outer_batches(setting: Setting, outer: Split) -> Callable[[int], Batch]:
 
     def batch(number: int) -> Batch:
         turn, place = number // each + 1, number % each
-        rows = rows_in(turn)[place * size : (place + 1) * size]
-        images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=spec.recipe.augment)
-        if spec.recipe.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return Batch(images, outer.labels[rows], outer.index[rows], turn)
+        with team.dealt(rows_in(turn)[place * size : (place + 1) * size]) as rows:
+            images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=spec.recipe.augment)
+            if spec.recipe.channels_last:
+                images = images.contiguous(memory_format=torch.channels_last)
+            return Batch(images, outer.labels[rows], outer.index[rows], turn, parts=team.parts())
 
     return batch
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from automl_kd.bilevel.backbone_jvp import Captured, pathway_gradient
 from automl_kd.bilevel.base import Tensors, copies, gradient, leaves
+from automl_kd.bilevel.distributed import over_team
 from automl_kd.bilevel.inner_step import InnerStep
 from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
 from automl_kd.bilevel.real_optimiser import step_of
@@ -131,7 +132,7 @@ class SearchStep:
     def __call__(self, run: Run, batch: Batch, number: int) -> Tensor:
         run.set_rate(number)
         if number % self.interval:
-            loss = descend(run, weighted(*self.terms(run, batch), self.weighting.strengths()))
+            loss = run.descend(weighted(*self.terms(run, batch), self.weighting.strengths()))
         else:
             take = self.lagged if self.order == "lagged" else self.sequential
             loss = take(run, batch, self.outer(number // self.interval))
@@ -143,11 +144,11 @@ class SearchStep:
         look = self.look(run)
         loss = weighted(*self.terms(run, batch, look.captured), look.strengths)
         run.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        run.gradients.backward(loss)
         slopes = {name: value.grad for name, value in self.trained.items() if value.grad is not None}
         # Clipping changes gradients in place.
         slopes = copies(slopes) if run.recipe.clip_norm else slopes
-        advance(run)
+        run.advance()
         self.weighting.turn(self.hypergradient(look, slopes, self.weights, batch, held_out))
         return loss.detach()
 
@@ -157,10 +158,12 @@ class SearchStep:
         base, losses = self.terms(run, batch, look.captured)
         loss = weighted(base, losses, look.strengths)
         found = torch.autograd.grad(loss, list(self.trained.values()), retain_graph=True, allow_unused=True)
-        slopes = {name: slope for name, slope in zip(self.trained, found, strict=True) if slope is not None}
+        slopes = over_team()(
+            {name: slope for name, slope in zip(self.trained, found, strict=True) if slope is not None}
+        )
         ahead, _ = look.step.take(look.weights, {name: slopes[name] for name in slopes if name in look.weights})
         self.weighting.turn(self.hypergradient(look, slopes, ahead, batch, held_out))
-        return descend(run, weighted(base, losses, self.weighting.strengths()))
+        return run.descend(weighted(base, losses, self.weighting.strengths()))
 
     def look(self, run: Run) -> Look:
         clip = run.recipe.clip_norm
@@ -201,13 +204,14 @@ class SearchStep:
         for place, captured in look.captured.gradients.items():
             prefix = f"{CONNECTOR}connectors.{place}."
             captured |= {name: value for name, value in inner.items() if name.startswith(prefix)}
-        return pathway_gradient(look.captured, tangents, look.strengths)
+        return over_team()({"h": pathway_gradient(look.captured, tangents, look.strengths)})["h"]
 
     def outer_gradient(self, after: Tensors, held_out: Batch) -> dict[str, Tensor]:
         """v: the gradient of the cross entropy on the held-out batch, which leaves no trace in buffers."""
         weights = leaves({name: after[name] for name in self.weights})
-        outputs = outputs_of(Tapped(self.student.model), held_out.images)
-        return gradient(F.cross_entropy(outputs(weights)[LOGITS], held_out.labels), weights)
+        outputs = outputs_of(Tapped(self.student.model), held_out.images, parts=held_out.parts)
+        slopes = gradient(F.cross_entropy(outputs(weights)[LOGITS], held_out.labels), weights)
+        return dict(over_team()(slopes))
 
 
 def full(value: Tensor) -> Tensor:
@@ -216,16 +220,3 @@ def full(value: Tensor) -> Tensor:
 
 def weighted(base: Float[Tensor, ""], losses: Float[Tensor, " pathways"], strengths: Tensor) -> Float[Tensor, ""]:
     return full(base) + (strengths * losses).sum()
-
-
-def descend(run: Run, loss: Float[Tensor, ""]) -> Tensor:
-    run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    advance(run)
-    return loss.detach()
-
-
-def advance(run: Run) -> None:
-    if run.recipe.clip_norm:
-        nn.utils.clip_grad_norm_(run.parameters, run.recipe.clip_norm)
-    run.optimiser.step()

@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Protocol
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.data import Batch, order
 from automl_kd.methods.base import Setting
 from automl_kd.methods.guide_identity import identity, shelf
@@ -99,7 +99,7 @@ class Guide:
 
     def known(self, batch: Batch) -> bool:
         """Whether a batch is one of the run's, or a piece of one where several processes share each."""
-        return batch.part[:1] == (self.number,) and len(batch.part) > (2 if shared() else 1)
+        return batch.part[:1] == (self.number,) and len(batch.part) > (2 if team.size() > 1 else 1)
 
     def ask(self, batch: Batch) -> Kept:
         return pack(self.teach(batch), self.precision)
@@ -189,11 +189,6 @@ class Guide:
         for one in landed:
             self.tally.unkept += not one.written
             self.tally.seconds -= one.seconds if one.ahead else 0.0
-
-
-def shared() -> bool:
-    """Whether the batches of this trial are split among several processes."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def generators(device: torch.device) -> list[Tensor]:

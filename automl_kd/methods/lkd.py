@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.data import Batch
 from automl_kd.distillers.base import Example, Taps, read_stages
 from automl_kd.distillers.learned import Form, Layout, Learned, Phi, Weighing
@@ -23,7 +24,7 @@ from automl_kd.distillers.learned_file import LearnedLoss, load_learned, save_le
 from automl_kd.distillers.learned_start import initial_phi
 from automl_kd.distillers.learned_surface import probabilities, surface
 from automl_kd.errors import CheckpointError
-from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, set_up, train
+from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, require_whole_steps, set_up, train
 from automl_kd.methods.distil import first_look
 from automl_kd.methods.guide import guide
 from automl_kd.methods.lkd_classroom import Classroom, hold_out
@@ -126,6 +127,7 @@ class LKD:
 
     def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
         if self.mode == "joint" or not self.loss:
+            require_whole_steps(setting.spec)
             hold_out(setting.dataset, self.held_out, seed=setting.spec.data.split_seed)
         with tapped(setting, teacher, Taps.of(self.stages) if self.stages else Taps()) as (student, guide):
             example, batch = first_look(setting, student, guide, examples=FEW)
@@ -177,6 +179,7 @@ class LKD:
     def learn(self, setting: Setting, teacher: nn.Module, report: Report | None) -> LearnedLoss:
         """Train the setting's student and the loss together; `report` is None where the student does not count."""
         spec = setting.spec
+        require_whole_steps(spec)
         dataset, held = hold_out(setting.dataset, self.held_out, seed=spec.data.split_seed)
         setting = replace(setting, dataset=dataset)
         with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
@@ -232,6 +235,8 @@ class LKD:
 
     def leave(self, setting: Setting, found: LearnedLoss) -> None:
         """Put the learned loss and its picture into the trial's folder."""
+        if not team.leads():
+            return
         folder = setting.place.trial
         save_learned(found, folder / FILE)
         surfaces = surface(found.phi, found.layout, found.temperature, setting.dataset.shape.classes)

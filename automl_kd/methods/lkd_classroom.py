@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from automl_kd import team
 from automl_kd.data import Batch, Dataset, Split, plain_view, train_view
 from automl_kd.data.counter import key
 from automl_kd.data.division import set_apart
@@ -52,17 +53,18 @@ class Classroom:
         rows = places[torch.searchsorted(sorted_index, index)]
         seed = derive(self.seed, "view")
         images = train_view(self.dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment)
-        return Batch(self.laid_out(images), split.labels[rows], index, epoch)
+        return Batch(self.laid_out(images), split.labels[rows], index, epoch, parts=team.parts())
 
-    def held_batch(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """`count` held-out images as they are measured, or all where there are fewer, and their labels."""
-        rows = drawn(len(self.held), count, rng).to(self.held.labels.device)
-        return self.laid_out(plain_view(self.dataset, self.held, rows)), self.held.labels[rows]
+    def held_batch(self, count: int, rng: np.random.Generator) -> Batch:
+        """`count` held-out images as they are measured, or all where there are fewer; in a team, a part of them."""
+        with team.dealt(drawn(len(self.held), count, rng).to(self.held.labels.device)) as rows:
+            images = self.laid_out(plain_view(self.dataset, self.held, rows))
+            return Batch(images, self.held.labels[rows], self.held.index[rows], 0, parts=team.parts())
 
     def fresh_batch(self, epoch: int, rng: np.random.Generator) -> tuple[Batch, Outputs]:
         split = self.dataset.train
-        rows = drawn(len(split), self.recipe.batch_size, rng).to(split.labels.device)
-        batch = self.view(split.index[rows], epoch)
+        with team.dealt(drawn(len(split), self.recipe.batch_size, rng).to(split.labels.device)) as rows:
+            batch = self.view(split.index[rows], epoch)
         return batch, self.teach(batch)
 
     def laid_out(self, images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ long a student is kept, is a reconstruction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from automl_kd import team
 from automl_kd.bilevel.pure import Draws
 from automl_kd.data import Batch
 from automl_kd.models.taps import Outputs
@@ -25,7 +26,7 @@ Keep = Literal["window", "reservoir"]
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """One student before one of its steps, and that step's batch.
+    """One student before one of its steps, and that step's batch, of which a process in a team has its part.
 
     `weights` and `projections` (of the learned loss) are copies. `taught`: what the teacher said of the batch. `draws`:
     from where the step drew its dropout. `rate`: its learning rate. `loss`: its training cross entropy. The buffers are
@@ -42,34 +43,48 @@ class Past:
     loss: Tensor
 
     def state(self) -> dict[str, Any]:
-        """Plain values and tensors; the images are left out, as they can be made again from their index and epoch."""
+        """Plain values and tensors, of a team's whole batch. The images are left out: index and epoch make them again.
+
+        `draws`: the states of the first process's generators, then of the second one's.
+        """
+        every = team.gathered if self.batch.parts > 1 else alone
         return {
             "step": self.step,
             "rate": self.rate,
-            "labels": self.batch.labels,
-            "index": self.batch.index,
+            "labels": every(self.batch.labels),
+            "index": every(self.batch.index),
             "epoch": self.batch.epoch,
             "weights": dict(self.weights),
             "projections": dict(self.projections),
-            "logits": self.taught.logits,
-            "features": dict(self.taught.features),
-            "draws": list(self.draws.states),
+            "logits": every(self.taught.logits),
+            "features": {name: every(value) for name, value in self.taught.features.items()},
+            "draws": [one for states in zip(*map(team.each, self.draws.states), strict=True) for one in states],
             "loss": self.loss,
         }
 
     @staticmethod
-    def of(state: Mapping[str, Any], images: Tensor) -> Past:
-        return Past(
-            step=state["step"],
-            rate=state["rate"],
-            batch=Batch(images, state["labels"], state["index"], state["epoch"]),
-            weights=state["weights"],
-            projections=state["projections"],
-            taught=Outputs(state["logits"], state["features"]),
+    def of(state: Mapping[str, Any], view: Callable[[Tensor, int], Batch]) -> Past:
+        """`view`: from indices of images and an epoch to a batch."""
+        with team.dealt(torch.arange(len(state["index"]), device=state["index"].device)) as rows:
+            batch = view(state["index"][rows], state["epoch"])
+            features = {name: team.own(value) for name, value in state["features"].items()}
             # A checkpoint is read onto the device, and generators want their states on the processor.
-            draws=Draws(images.device, tuple(drawn.cpu() for drawn in state["draws"])),
-            loss=state["loss"],
-        )
+            kinds, draws = len(Draws.now(batch.images.device).states), [one.cpu() for one in state["draws"]]
+            mine = kinds * team.rank() % len(draws)
+            return Past(
+                step=state["step"],
+                rate=state["rate"],
+                batch=batch,
+                weights=state["weights"],
+                projections=state["projections"],
+                taught=Outputs(team.own(state["logits"]), features),
+                draws=Draws(batch.images.device, tuple(draws[mine : mine + kinds])),
+                loss=state["loss"],
+            )
+
+
+def alone(value: Tensor) -> Tensor:
+    return value
 
 
 @dataclass

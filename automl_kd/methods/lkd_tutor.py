@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from automl_kd import team
 from automl_kd.bilevel.base import HyperGradient, Problem, Tensors
+from automl_kd.bilevel.distributed import over_team
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, Memory
 from automl_kd.bilevel.output_backward import OutputBackward
 from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
@@ -124,7 +126,7 @@ class Tutor(nn.Module):
             projections=copied(dict(self.learned.named_parameters())),
             taught=taught,
             draws=draws,
-            loss=F.cross_entropy(seen.logits.detach().float(), batch.labels),
+            loss=team.mean(F.cross_entropy(seen.logits.detach().float(), batch.labels)),
         )
         self.pool.add(one, self.rng("reservoir"))
 
@@ -135,19 +137,19 @@ class Tutor(nn.Module):
         batch, taught = past.batch, past.taught
         if self.pace.batch == "fresh":
             batch, taught = self.room.fresh_batch(epoch, rng)
-        images, labels = self.room.held_batch(self.pace.ratio * self.room.recipe.batch_size, rng)
-        with torch.autocast(images.device.type, enabled=False):
-            found = self.slope(past, batch, taught, images, labels)
+        held = self.room.held_batch(self.pace.ratio * self.room.recipe.batch_size, rng)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            found = self.slope(past, batch, taught, held)
         self.move(found)
 
-    def slope(self, past: Past, batch: Batch, taught: Outputs, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def slope(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> dict[str, Tensor]:
         """The hypergradient: how the held-out cross entropy after the step changes with phi."""
-        problem = self.problem(past, batch, taught, images, labels)
+        problem = self.problem(past, batch, taught, held)
         ahead = self.pace.look_ahead
         gradient: HyperGradient = OutputBackward() if ahead == 1 else Unroll(ahead)
-        return gradient(problem, past.weights, self.phi)
+        return gradient(problem, past.weights, self.phi, over_team())
 
-    def problem(self, past: Past, batch: Batch, taught: Outputs, images: Tensor, labels: Tensor) -> Problem:
+    def problem(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> Problem:
         room, recipe = self.room, self.room.recipe
         taught = as_float(taught)
 
@@ -156,23 +158,24 @@ class Tutor(nn.Module):
             terms: Terms = functional_call(self.learned, dict(past.projections), given)
             return torch.stack(list(terms.values())).sum()
 
-        held = outputs_of(room.student, images, past.draws)
+        validate = outputs_of(room.student, held.images, past.draws, parts=held.parts)
+        outputs = outputs_of(room.student, batch.images, past.draws, parts=batch.parts)
         departure = self.departure(past, batch, taught)
 
         def outer(weights: Tensors, phi: Tensors) -> Tensor:
-            return F.cross_entropy(held(weights)[LOGITS], labels) + departure(phi)
+            return F.cross_entropy(validate(weights)[LOGITS], held.labels) + departure(phi)
 
         momentum, decay = (recipe.momentum, recipe.weight_decay) if recipe.optimiser == "sgd" else (0.0, 0.0)
         rule = SGD(lr=past.rate / (1 - momentum), weight_decay=decay)
         step = InnerStep.same(rule, past.weights, recipe.clip_norm)
-        return Problem(loss=loss, outer=outer, step=step, outputs=outputs_of(room.student, batch.images, past.draws))
+        return Problem(loss=loss, outer=outer, step=step, outputs=outputs)
 
     def departure(self, past: Past, batch: Batch, taught: Outputs) -> Callable[[Tensors], Tensor]:
         """The anchor's part of the outer loss, which looks at the past student as it was before the step."""
         if not self.pace.anchor:
             return lambda _phi: batch.images.new_zeros(())
         with torch.no_grad():
-            seen = named(outputs_of(self.room.student, batch.images, past.draws)(past.weights))
+            seen = named(outputs_of(self.room.student, batch.images, past.draws, parts=batch.parts)(past.weights))
         return lambda phi: self.pace.anchor * self.learned.departure(seen, taught, batch.labels, phi)
 
     def move(self, slope: Tensors) -> None:
@@ -210,8 +213,7 @@ class Tutor(nn.Module):
         self.step, self.updates, self.due = state["step"], state["updates"], state["due"]
         self.skipped, self.phi, self.memories = state["skipped"], state["phi"], state["memories"]
         self.course, self.pool.recorded = state["course"], state["recorded"]
-        views = [self.room.view(past["index"], past["epoch"]).images for past in state["past"]]
-        self.pool.past = [Past.of(past, images) for past, images in zip(state["past"], views, strict=True)]
+        self.pool.past = [Past.of(past, self.room.view) for past in state["past"]]
 
 
 def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -26,15 +26,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.data import Batch
 from automl_kd.distillers.kd import KD, kd_loss
 from automl_kd.distillers.mix import Mix, Mixed, entries, read_mix
-from automl_kd.methods.base import STEP, Quote, Setting, set_up, train
+from automl_kd.errors import ConfigError
+from automl_kd.methods.base import STEP, Quote, Setting, require_whole_steps, set_up, train
 from automl_kd.methods.distil import first_look, loss_macs, rehearse_mix
 from automl_kd.methods.live_teacher import STARTS, detached, probe, starting_teacher, uncached, zero_head
 from automl_kd.models.cost import count
 from automl_kd.models.taps import Outputs, Tapped
-from automl_kd.spec import Place, Report, TrialSpec, require
+from automl_kd.models.team_norm import share_norms
+from automl_kd.spec import Place, Recipe, Report, TrialSpec, require
+from automl_kd.training.gradients import Gradients
 from automl_kd.training.loop import steps_per_epoch
 from automl_kd.training.optimisers import learning_rate, make_optimiser
 
@@ -121,6 +125,8 @@ class ProKT:
         return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
 
     def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        require_whole_norms(setting.spec.recipe)
+        require_whole_steps(setting.spec)
         if self.zero_heads or self.start == "pretrained":
             zero_head(teacher)
         if self.zero_heads:
@@ -128,6 +134,8 @@ class ProKT:
         rehearse_mix(self.mix(), setting, teacher)
 
     def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        require_whole_norms(spec.recipe)
+        require_whole_steps(spec)
         setting = set_up(spec, place)
         network = starting_teacher(setting, self.start)
         if self.zero_heads:
@@ -154,6 +162,14 @@ class ProKT:
             train(setting, objective, told, macs_per_image=cost, adapters=Carried(mixed, teacher))
 
 
+def require_whole_norms(recipe: Recipe) -> None:
+    if recipe.norm_shards > 1:
+        raise ConfigError(
+            "prokt asks its teacher between steps in evaluation mode, so normalisation must look at whole batches, and "
+            f"recipe.norm_shards is {recipe.norm_shards}; set recipe.norm_shards = 1"
+        )
+
+
 def one_of(name: str, value: str, *known: str) -> None:
     require(value in known, f"{name} must be {' or '.join(map(repr, known))}, got {value!r}")
 
@@ -167,7 +183,10 @@ class MovingTeacher:
 
     def __init__(self, options: ProKT, guide: Tapped, setting: Setting) -> None:
         self.options, self.guide, self.recipe = options, guide, setting.spec.recipe
+        share_norms(guide.model, 1)
+        team.make_alike(guide.model.state_dict().values())
         self.parameters = list(guide.model.parameters())
+        self.gradients = Gradients(self.parameters)
         self.optimiser = make_optimiser(self.parameters, self.recipe)
         self.steps = steps_per_epoch(len(setting.dataset.train), self.recipe.batch_size)
         self.moving = round((1 - options.freeze) * self.steps * self.recipe.epochs)
@@ -192,7 +211,7 @@ class MovingTeacher:
         ce, kl = self.losses(outputs.logits, said, batch)
         if self.options.dual:
             loss = dual_loss(ce, kl, self.beta, self.options.epsilon)
-            self.beta = ascended(self.beta, kl, self.options.epsilon, self.options.beta_lr)
+            self.beta = ascended(self.beta, team.mean(kl.detach()), self.options.epsilon, self.options.beta_lr)
         else:
             loss = fixed_loss(ce, kl, self.options.weight)
         self.descend(loss)
@@ -207,7 +226,7 @@ class MovingTeacher:
         """Cross entropy and KL(student || teacher), both of the teacher's `logits`, and noted."""
         ce = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
         kl = kd_loss(logits, said, self.options.temperature)
-        self.sums[batch.epoch - 1] += torch.stack([ce.detach(), kl.detach(), self.beta])
+        self.sums[batch.epoch - 1] += team.mean(torch.stack([ce.detach(), kl.detach(), self.beta]))
         return ce, kl
 
     def descend(self, loss: Tensor) -> None:
@@ -216,7 +235,7 @@ class MovingTeacher:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(loss.device.type, enabled=False):
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            self.gradients.backward(loss)
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimiser.step()

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.config import Budget
 from automl_kd.data import Batch
 from automl_kd.distillers.kd import kd_loss
@@ -149,7 +150,8 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
     spec, shape = setting.spec, setting.dataset.shape
     assert spec.teacher is not None  # the teacher was loaded
     path = setting.place.trial / "subgraph.json"
-    if path.exists() and not options.inherit:
+    known = bool(team.from_leader(path.exists()))
+    if known and not options.inherit:
         return rebuilt(read_description(path), setting)
     coupling = trace(teacher, shape)
     model = supergraph(options, setting, teacher)
@@ -157,13 +159,14 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
     least = least_widths(coupling, options.floor, options.divisor)
     refuse_below(coupling, scaled(budget, min(multiples)), least, spec.teacher.model)
     scores = part_scores(options, setting, teacher, model, coupling, scaled(budget, min(multiples)))
-    if not path.exists():
+    if not known and team.leads():
         latency = timed(teacher, coupling, setting, setting.place.device)
         for position, multiple in reversed(list(enumerate(multiples))):
             chosen = choose(coupling, scores, scaled(budget, multiple), least, options.divisor, latency)
             description = describe(spec.teacher.model, coupling, chosen, as_numbers(scores))
             # The one to be trained is written last: where it is, all are.
             write(description, setting, f"students/{multiple:g}" if position else "subgraph")
+    team.wait_for_leader()
     description = read_description(path)
     if not options.inherit:
         return rebuilt(description, setting)

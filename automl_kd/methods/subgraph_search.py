@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.config import Budget
 from automl_kd.data import Batch, Dataset, order
 from automl_kd.distillers.kd import kd_loss
@@ -35,10 +36,8 @@ from automl_kd.methods.subgraph_factors import Factors, Measure, alphas, costs
 from automl_kd.methods.subgraph_options import SearchOptions
 from automl_kd.models.coupling import Coupling
 from automl_kd.models.surgery import attach, fold
-from automl_kd.seeds import derive
 from automl_kd.spec import Recipe
 from automl_kd.training import checkpoint, loop
-from automl_kd.training.evaluate import autocast
 from automl_kd.training.optimisers import learning_rate
 
 FILE = "search.pt"
@@ -94,7 +93,7 @@ class Search:
         with self.gated():
             for epoch in range(len(self.run.history) + 1, epochs + 1):
                 self.epoch(epoch)
-                if epoch == epochs or time.monotonic() - saved > loop.SAVE_SECONDS:
+                if epoch == epochs or team.from_leader(time.monotonic() - saved) > loop.SAVE_SECONDS:
                     checkpoint.save(self.state(), folder / FILE)
                     saved = time.monotonic()
         found = scores(self.factors, self.run.student, self.options, self.measure)
@@ -113,15 +112,18 @@ class Search:
     def epoch(self, epoch: int) -> None:
         """One pass over the training images, with relative costs at the widths that it begins with."""
         begun, run = time.monotonic(), self.run
-        torch.manual_seed(derive(run.seed, "epoch", epoch))  # for layers that draw, such as dropout
+        loop.seed_layers(run.seed, epoch)
         weights = self.weights()
         rows = order(len(run.dataset.train), seed=run.order_seed, epoch=epoch).to(run.device)
         set_mode(run.student, self.options)
         loss = torch.zeros((), device=run.device)
         for step in range(run.steps):
             chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-            loss += self.step(run.batch(chosen, epoch, step), (epoch - 1) * run.steps + step, weights)
+            with team.dealt(chosen, run.recipe.accumulate) as own:
+                loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
+        loss = team.mean(loss)
         refuse_nonfinite(loss, epoch)
+        team.average(run.student.buffers())
         strength, cost = self.options.strength * self.multiplier, self.coupling.cost(self.factors.alive())
         if self.countable and not within(cost, self.budget):
             self.multiplier *= self.options.growth
@@ -144,21 +146,18 @@ class Search:
         rate = learning_rate(run.recipe, step, run.steps)
         for group in run.optimiser.param_groups:
             group["lr"] = rate
-        self.gates.update(self.factors.gates())
-        with autocast(run.device, run.recipe):
-            loss = self.objective(batch)
-        run.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        if run.recipe.clip_norm:  # of the weights alone: the factors are not among them
-            nn.utils.clip_grad_norm_(run.parameters, run.recipe.clip_norm)
-        run.optimiser.step()
+        loss = run.differentiate(self.objective, batch)
+        run.advance()  # clips the weights' gradients alone: the factors are not among them
+        assert self.factors.values.grad is not None
+        self.factors.values.grad = team.mean(self.factors.values.grad)
         penalty = self.strength_at(step) * weights
         # The factors' step falls with the weights' schedule.
         size = options.rate * rate / options.search_lr
         self.factors.step(size, penalty, options.remedy, accelerate=options.proximal == "apg")
-        return loss.detach()
+        return loss
 
     def objective(self, batch: Batch) -> Tensor:
+        self.gates.update(self.factors.gates())
         taught = self.teach(batch).logits
         logits = self.run.student(batch.images)
         loss = kd_loss(logits.float(), taught.float(), self.options.search_temperature)

@@ -9,12 +9,16 @@ from typing import Any
 
 import torch
 
+from automl_kd import team
 from automl_kd.errors import CheckpointError
 
 State = dict[str, Any]
 
 
 def save(state: State, path: Path) -> None:
+    """Put `state` into the file at `path`; in a team the leader does."""
+    if not team.leads():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"_{path.name}.{os.getpid()}")
     try:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from automl_kd import team
 from automl_kd.data import Dataset, Split, plain_view
 from automl_kd.spec import Recipe
 
@@ -16,14 +17,17 @@ def autocast(device: torch.device, recipe: Recipe) -> torch.autocast:
 
 
 def evaluate(model: nn.Module, dataset: Dataset, split: Split, recipe: Recipe, batch: int = 512) -> tuple[float, float]:
-    """Fraction of images classified right, and mean cross entropy, in evaluation mode; the mode is put back."""
+    """Fraction of images classified right, and mean cross entropy, in evaluation mode; the mode is put back.
+
+    In a team each process takes some of the batches, and all get the same answer.
+    """
     device = split.labels.device
     right = torch.zeros((), device=device, dtype=torch.int64)
     loss = torch.zeros((), device=device, dtype=torch.float64)
     training = model.training
     model.eval()
     with torch.inference_mode(), autocast(device, recipe):
-        for rows in torch.split(torch.arange(len(split), device=device), batch):
+        for rows in torch.split(torch.arange(len(split), device=device), batch)[team.rank() :: team.size()]:
             images = plain_view(dataset, split, rows)
             if recipe.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
@@ -31,4 +35,5 @@ def evaluate(model: nn.Module, dataset: Dataset, split: Split, recipe: Recipe, b
             right += (logits.argmax(1) == labels).sum()
             loss += F.cross_entropy(logits, labels, reduction="sum").double()
     model.train(training)
-    return right.item() / len(split), loss.item() / len(split)
+    right, loss = team.total(torch.stack([right.double(), loss])).tolist()
+    return right / len(split), loss / len(split)

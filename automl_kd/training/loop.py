@@ -1,7 +1,8 @@
 """The training loop that all methods share.
 
 Everything random in an epoch follows from (seed, epoch, image), so a run continued from a checkpoint computes the same
-numbers as an unbroken one, whenever it was cut.
+numbers as an unbroken one, whenever it was cut. In a team of processes each has its part of every batch, and all come
+to the same weights; what layers draw, such as dropout, is each process's own.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from automl_kd import team
 from automl_kd.data import Batch, Dataset, order, train_view
 from automl_kd.errors import TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.checkpoint import save_weights
+from automl_kd.models.team_norm import share_norms
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, Report
 from automl_kd.training import checkpoint
 from automl_kd.training.evaluate import autocast, evaluate
+from automl_kd.training.gradients import Gradients
 from automl_kd.training.optimisers import learning_rate, make_optimiser
 
 Objective = Callable[[Batch], Mapping[str, Tensor]]
@@ -36,7 +40,8 @@ class OwnStep:
     """In place of an objective: a method's own training step, which `take` carries out.
 
     It gets the run, the batch and the step's number, counted from 0 over the run, leaves the run's weights after that
-    step, and returns the loss, detached. Whatever else it must remember belongs into the run's adapters.
+    step, and returns the loss, detached. Whatever else it must remember belongs into the run's adapters. In a team it
+    averages what it computes from its part of the batch: the weights that it leaves must be the same everywhere.
     """
 
     take: Callable[[Run, Batch, int], Tensor]
@@ -62,7 +67,11 @@ class Run:
         self.student, self.dataset, self.recipe, self.seed = student, dataset, recipe, seed
         self.adapters = nn.Module() if adapters is None else adapters
         self.parameters = [*student.parameters(), *self.adapters.parameters()]
+        for network in (student, self.adapters):
+            share_norms(network, recipe.norm_shards)
+            team.make_alike([*network.parameters(), *network.buffers()])
         self.optimiser = make_optimiser(self.parameters, recipe)
+        self.gradients = Gradients(self.parameters)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.device = dataset.train.labels.device
@@ -75,6 +84,7 @@ class Run:
         return self.history[-1]["seconds"] if self.history else 0.0
 
     def state(self) -> checkpoint.State:
+        """In a team, to be asked for by all: what each knows of its part is put together."""
         return {
             "student": self.student.state_dict(),
             "adapters": self.adapters.state_dict(),
@@ -92,23 +102,27 @@ class Run:
     def train_epoch(self, objective: Objective | OwnStep, epoch: int) -> float:
         """One pass over the training images; the mean loss. `TrialError` if a loss is not finite."""
         recipe, split = self.recipe, self.dataset.train
-        torch.manual_seed(derive(self.seed, "epoch", epoch))  # for layers that draw, such as dropout
+        seed_layers(self.seed, epoch)
         rows = order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
         total = torch.zeros((), device=self.device)
         self.student.train()
         self.adapters.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            total += self.take(objective, self.batch(chosen, epoch, step), (epoch - 1) * self.steps + step)
+            with team.dealt(chosen, recipe.accumulate) as own:
+                total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
-                refuse_nonfinite(total, epoch)
+                refuse_nonfinite(team.mean(total), epoch)
+        total = team.mean(total)
         refuse_nonfinite(total, epoch)
         return total.item() / self.steps
 
     def batch(self, rows: Tensor, epoch: int, *number: int) -> Batch:
-        """The images at `rows`; `number`: which batch of the epoch they are, where they are a whole one."""
-        part = (self.number, *number) if number else ()
-        return training_batch(self.dataset, self.recipe, rows, epoch, part, seed=self.view_seed)
+        """The images at `rows`; `number`: which batch of the epoch they are, or are this process's part of."""
+        own = (team.size(), team.part()) if team.parts() > 1 else ()
+        part = (self.number, *number, *own) if number else ()
+        batch = training_batch(self.dataset, self.recipe, rows, epoch, part, seed=self.view_seed)
+        return replace(batch, parts=team.parts())
 
     def take(self, objective: Objective | OwnStep, batch: Batch, step: int) -> Tensor:
         if isinstance(objective, OwnStep):
@@ -120,16 +134,35 @@ class Run:
             group["lr"] = learning_rate(self.recipe, step, self.steps)
 
     def train_step(self, objective: Objective, batch: Batch, step: int) -> Tensor:
-        recipe = self.recipe
         self.set_rate(step)
-        with autocast(self.device, recipe):
-            loss = sum_terms(objective(batch))
+        loss = self.differentiate(lambda piece: sum_terms(objective(piece)), batch)
+        self.advance()
+        return loss
+
+    def differentiate(self, loss_of: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+        """Leave the gradients of the batch's loss, averaged over the team, and return this process's loss, detached."""
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
-        self.optimiser.step()
+        pieces, total = batch.cut(self.recipe.accumulate), torch.zeros((), device=self.device)
+        for place, piece in enumerate(pieces, start=1):
+            with autocast(self.device, self.recipe):
+                loss = loss_of(piece)
+            loss = loss * (len(piece) / len(batch)) if len(pieces) > 1 else loss
+            self.gradients.backward(loss, last=place == len(pieces))
+            total = total + loss.detach()
+        return total
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """One step down the gradients of `loss`, averaged over the team; the loss, detached."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.gradients.backward(loss)
+        self.advance()
         return loss.detach()
+
+    def advance(self) -> None:
+        """The optimiser's step along the gradients that there are, which are clipped before."""
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
+        self.optimiser.step()
 
 
 def run_number(dataset: Dataset, recipe: Recipe, seed: int) -> int:
@@ -155,6 +188,12 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([term.float() for term in terms.values()]).sum()
+
+
+def seed_layers(seed: int, epoch: int) -> None:
+    """Seed what layers draw in `epoch`, such as dropout; each process of a team draws its own."""
+    own = ("rank", team.rank()) if team.rank() else ()
+    torch.manual_seed(derive(seed, "epoch", epoch, *own))
 
 
 def refuse_nonfinite(total: Tensor, epoch: int) -> None:
@@ -184,10 +223,14 @@ def fit(
     The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `adapters`, layers and
     memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
     `tally`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
+
+    In a team all call it, the leader writes, and all report the same metrics, of which the seconds are each one's own.
     """
     run = Run(student, dataset, recipe, seed, adapters)
     if (state := checkpoint.load(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
+    if not team.alike(len(run.history)):
+        raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
     for epoch, metrics in enumerate(run.history, start=1):
         report(metrics, epoch=epoch)
     saved = time.monotonic()
@@ -196,7 +239,7 @@ def fit(
         metrics |= tally()
         if epoch == recipe.epochs:
             metrics |= {**last_words(run, folder), **finish()}
-        if epoch == recipe.epochs or time.monotonic() - saved > SAVE_SECONDS:
+        if epoch == recipe.epochs or team.from_leader(time.monotonic() - saved) > SAVE_SECONDS:
             checkpoint.save(run.state(), folder / "checkpoint.pt")
             saved = time.monotonic()
         report(metrics, epoch=epoch)
@@ -206,6 +249,8 @@ def one_epoch(run: Run, objective: Objective | OwnStep, epoch: int) -> dict[str,
     """Train and validate once; append to the run's history and return what was measured."""
     begun = time.monotonic()
     loss = run.train_epoch(objective, epoch)
+    # Of parts that were normalised each by itself, every process knows its own running statistics.
+    team.average([*run.student.buffers(), *run.adapters.buffers()])
     accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
     if all(accuracy > earlier["val_accuracy"] for earlier in run.history):
         run.best = deepcopy(run.student.state_dict())
@@ -228,9 +273,11 @@ def last_words(run: Run, folder: Path) -> dict[str, float]:
     measured["val_accuracy_best"] = max(accuracies)
     measured["best_epoch"] = accuracies.index(max(accuracies)) + 1
     measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    save_weights(run.student, folder / "student.pt")
+    if team.leads():
+        save_weights(run.student, folder / "student.pt")
     run.student.load_state_dict(run.best)
     measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    save_weights(run.student, folder / "student_best.pt")
+    if team.leads():
+        save_weights(run.student, folder / "student_best.pt")
     run.student.load_state_dict(last)
     return measured

@@ -85,8 +85,7 @@ def step(one: Tutor, count: int = 1) -> None:
 def slope(one: Tutor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The method's own hypergradient and that of unrolling, from the last recorded student."""
     past = one.pool.past[-1]
-    images, labels = one.room.held_batch(40, np.random.default_rng(0))
-    given = (past, past.batch, past.taught, images, labels)
+    given = (past, past.batch, past.taught, one.room.held_batch(40, np.random.default_rng(0)))
     return one.slope(*given), Unroll(1)(one.problem(*given), past.weights, one.phi)
 
 

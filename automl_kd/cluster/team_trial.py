@@ -1,0 +1,143 @@
+"""A trial of several workers: a Ray Train run inside its Tune trial.
+
+The Tune trial launches the workers and passes on what they report. It asks for next to no resources itself: Tune does
+not set any aside for the workers, so trials that held more would wait for each other. Workers and launcher meet at a
+desk, an actor that keeps the leader waiting until Tune has decided about its report: so a scheduler ends a trial of
+many workers exactly where it would end one of a single process. Ray Train keeps no checkpoints of ours: the leader
+writes them under the trial's key, and all read them there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+import torch
+from ray import train, tune
+from ray.train.torch import TorchTrainer, get_device
+
+from automl_kd.cluster.searcher import Metrics, from_config
+from automl_kd.errors import StopTrial
+from automl_kd.methods import carry_out
+
+LISTEN_SECONDS = 0.5
+"""How often the launcher looks whether its workers are still there."""
+
+GRACE_SECONDS = 3.0
+"""How long a worker that failed stays: if it failed because another one died, the death is noticed before."""
+
+DEATH = "a worker process died (killed, crashed or out of memory)"
+
+
+class Desk:
+    """Where the leader leaves a report and waits for the decision, and any worker the reason why it failed."""
+
+    def __init__(self) -> None:
+        self.reports: asyncio.Queue[dict[str, float]] = asyncio.Queue()
+        self.decisions: asyncio.Queue[bool] = asyncio.Queue()
+        self.errors: dict[int, str] = {}
+
+    async def report(self, metrics: dict[str, float]) -> bool:
+        """Whether the trial goes on."""
+        await self.reports.put(metrics)
+        return await self.decisions.get()
+
+    async def next(self) -> dict[str, float]:
+        return await self.reports.get()
+
+    async def decide(self, goes_on: bool) -> None:
+        await self.decisions.put(goes_on)
+
+    async def fail(self, rank: int, error: str) -> None:
+        self.errors[rank] = error
+
+    async def failures(self) -> dict[int, str]:
+        """Why workers failed, by their number, in the order in which they said so."""
+        return self.errors
+
+
+def work_together(config: Mapping[str, Any]) -> None:
+    """One worker of a trial. What goes wrong in it is told to the desk, and ends the other workers as well."""
+    assignment, desk = from_config(config), config["desk"]
+    torch.set_num_threads(int(config["threads"]))
+    if (device := get_device()).type == "cuda":
+        torch.cuda.set_device(device)
+
+    def report(metrics: Metrics, *, epoch: int) -> None:
+        if not ray.get(desk.report.remote({**metrics, "epoch": epoch})):
+            raise StopTrial
+
+    try:
+        carry_out(assignment.spec, report, assignment.place)
+    except StopTrial:
+        return
+    except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
+        raise
+    except Exception as error:
+        rank = train.get_context().get_world_rank()
+        ray.get(desk.fail.remote(rank, f"{type(error).__name__}: {error}"))
+        time.sleep(GRACE_SECONDS)
+        raise
+
+
+def launch(config: Mapping[str, Any]) -> None:
+    """The Tune trial: carry it out by workers, again from its checkpoint when one died, and report for them."""
+    for _ in range(1 + config["retries"]):
+        desk = ray.remote(num_cpus=0)(Desk).remote()
+        run = Workers(config, desk)
+        pass_on(desk, run)
+        if run.error is None:
+            return
+        told: dict[int, str] = ray.get(desk.failures.remote())
+        # A worker that failed and did not say why was killed; others then fail because it is gone.
+        if told and set(getattr(run.error, "worker_failures", told)) <= set(told):
+            tune.report({"error": next(iter(told.values()))})
+            return
+    tune.report({"error": DEATH})
+
+
+class Workers(threading.Thread):
+    """The Ray Train run; `error` is what ended it, or None."""
+
+    def __init__(self, config: Mapping[str, Any], desk: Any) -> None:
+        super().__init__(daemon=True)
+        self.error: Exception | None = None
+        self.trainer = TorchTrainer(
+            work_together,
+            train_loop_config={**config, "desk": desk},
+            scaling_config=train.ScalingConfig(
+                num_workers=config["workers"],
+                use_gpu=config["each"].get("GPU", 0) > 0,
+                resources_per_worker=config["each"],
+                placement_strategy=config["placement"],
+            ),
+            run_config=train.RunConfig(name=f"train-{uuid.uuid4().hex[:8]}", storage_path=config["storage"]),
+        )
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.trainer.fit()
+        except Exception as error:  # whatever it is, the launcher decides what to make of it
+            self.error = error
+
+
+def pass_on(desk: Any, run: Workers) -> None:
+    """Hand the leader's reports to Tune until the run has ended. If Tune ends the trial, the workers are told."""
+    report = desk.next.remote()
+    while run.is_alive():
+        ready, _ = ray.wait([report], timeout=LISTEN_SECONDS)
+        if not ready:
+            continue
+        goes_on = False
+        try:
+            tune.report(ray.get(report))
+            goes_on = True
+        finally:  # Tune ends a trial by an exit out of its report
+            desk.decide.remote(goes_on)
+        report = desk.next.remote()

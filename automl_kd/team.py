@@ -1,0 +1,216 @@
+"""The processes that train one student together, each on its part of every batch. In a process alone nothing happens.
+
+The team is torch's default process group, if there is one. What all of them minimise is the mean, over the processes,
+of the loss that each computes on its part; as the parts are equal in size, that is the loss of the whole batch. A batch
+that cannot be divided evenly is given to every process whole, which comes to the same mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from automl_kd.errors import StopTrial
+
+LEAST = 2
+"""Images in a part: one alone has no batch statistics, and no other image to be compared with."""
+
+_whole = False
+
+
+def size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if size() > 1 else 0
+
+
+def leads() -> bool:
+    """Whether this process writes and reports for the team."""
+    return rank() == 0
+
+
+def parts() -> int:
+    """Into how many parts the batch at hand is divided, of which this process has one."""
+    return 1 if _whole else size()
+
+
+def part() -> int:
+    """The number of the part that this process has; 0 where all work on the same images."""
+    return 0 if _whole else rank()
+
+
+def divides(count: int, pieces: int) -> bool:
+    """Whether so many images make so many parts of equal size, none too small."""
+    return count % pieces == 0 and count >= LEAST * pieces
+
+
+@contextmanager
+def whole(is_whole: bool = True) -> Iterator[None]:
+    """Inside, all processes work on the same images, or, if not, each on its part."""
+    global _whole  # noqa: PLW0603 - a state of the process, as the process group is
+    before, _whole = _whole, is_whole
+    try:
+        yield
+    finally:
+        _whole = before
+
+
+@contextmanager
+def dealt(rows: Tensor, micro: int = 1) -> Iterator[Tensor]:
+    """The part of `rows` (n,) that this process has; all of them, as in `whole`, if they cannot be divided.
+
+    `micro`: each of so many consecutive pieces is divided by itself, so that what is accumulated in pieces is the same
+    for any number of processes.
+    """
+    divided = size() > 1 and divides(len(rows), size() * micro)
+    with whole(not divided):
+        yield rows.view(micro, size(), -1)[:, rank()].reshape(-1) if divided else rows
+
+
+def own(value: Tensor) -> Tensor:
+    """The part of `value`, in which there is all of the batch at hand, that this process has."""
+    return value.chunk(parts())[part()]
+
+
+def device() -> torch.device:
+    """Where the process group's own messages must lie."""
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum over the team, without gradient."""
+    if size() == 1:
+        return value
+    # A copy in plain order: the team's messages must lie in memory alike.
+    message = value.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(message)
+    return message if value.is_contiguous() else torch.empty_like(value).copy_(message)
+
+
+def mean(value: Tensor) -> Tensor:
+    """The mean over the team, without gradient."""
+    return value if size() == 1 else total(value) / size()
+
+
+def from_leader(value: float) -> float:
+    """The leader's value; the others wait for it."""
+    if size() == 1:
+        return value
+    message = torch.tensor(value, dtype=torch.float64, device=device())
+    dist.broadcast(message, src=0)
+    return message.item()
+
+
+def wait_for_leader() -> None:
+    """Go on once the leader has come here: what it wrote before can be read afterwards."""
+    from_leader(0.0)
+
+
+def alike(value: float) -> bool:
+    """Whether all have the same value."""
+    return size() == 1 or torch.equal(ends := spread(value), ends.flip(0))
+
+
+def spread(value: float) -> Tensor:
+    """The least and the largest value in the team."""
+    ends = torch.tensor([-value, value], dtype=torch.float64, device=device())
+    dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+    return ends * torch.tensor([-1.0, 1.0], dtype=torch.float64, device=ends.device)
+
+
+def make_alike(tensors: Iterable[Tensor]) -> None:
+    """Put the leader's values into everyone's tensors."""
+    if size() == 1:
+        return
+    with torch.no_grad():
+        for value in tensors:
+            message = value.detach().clone(memory_format=torch.contiguous_format)
+            dist.broadcast(message, src=0)
+            value.copy_(message)
+
+
+def average(tensors: Iterable[Tensor]) -> None:
+    """Put the team's mean into everyone's tensors, those of whole numbers left out."""
+    if size() == 1:
+        return
+    with torch.no_grad():
+        for value in tensors:
+            if value.is_floating_point():
+                value.copy_(mean(value))
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum over the team, differentiable any number of times, forwards and backwards.
+
+    A sum is symmetric, so each process gets back the sum of what all send back.
+    """
+    if size() == 1:
+        return value
+    found: Tensor = Summed.apply(value)
+    return found
+
+
+def averaged(value: Tensor) -> Tensor:
+    """The mean over the team, differentiable as `summed`."""
+    return value if size() == 1 else summed(value) / size()
+
+
+def joined(norm: Tensor) -> Tensor:
+    """The length of the vector of which each process has a part of length `norm`, differentiable as `summed`."""
+    return norm if size() == 1 else summed(norm.square()).clamp_min(torch.finfo(norm.dtype).tiny).sqrt()
+
+
+class Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ARG004 - nothing to remember
+        return total(value)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:  # noqa: ARG004
+        return summed(slopes[0])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:  # noqa: ARG004
+        return total(tangents[0])
+
+
+def gathered(value: Tensor) -> Tensor:
+    """All parts along the first dimension, in the order of the processes; equal in size, and differentiable."""
+    if size() == 1:
+        return value
+    others = torch.zeros_like(value)  # in the same order in memory
+    return summed(torch.cat([value if place == rank() else others for place in range(size())]))
+
+
+def each(value: Tensor) -> list[Tensor]:
+    """What every process has, in their order, on the processor; equal in shape."""
+    if size() == 1:
+        return [value]
+    # Copies: torch's generators take no state that lies within a larger tensor.
+    return [one.clone() for one in gathered(value[None].to(device())).cpu()]
+
+
+def told_by_leader(report: Callable[..., None]) -> Callable[..., None]:
+    """`report` by the leader alone. If it raises `StopTrial` there, it does so for all."""
+    if size() == 1:
+        return report
+
+    def told(metrics: Mapping[str, float], *, epoch: int) -> None:
+        stopped = False
+        if leads():
+            try:
+                report(metrics, epoch=epoch)
+            except StopTrial:
+                stopped = True
+        if from_leader(stopped):
+            raise StopTrial
+
+    return told
