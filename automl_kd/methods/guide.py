@@ -148,8 +148,12 @@ class Guide:
         return index, rows
 
     def known(self, batch: Batch) -> bool:
-        """Whether a batch is one of the run's, or a piece of one where several processes share each."""
-        return batch.part[:1] == (self.number,) and len(batch.part) > (2 if shared() else 1)
+        """Whether a batch is one of the run's, whole, or a piece of one that says which."""
+        if batch.part[:1] != (self.number,) or len(batch.part) > 2:
+            return batch.part[:1] == (self.number,)
+        size = self.recipe.batch_size
+        whole = min(size, len(self.dataset.train) - batch.part[1] * size)
+        return len(batch.labels) == whole and not shared()
 
     def ask(self, batch: Batch) -> Kept:
         return pack(self.teach(batch), self.precision)

@@ -174,6 +174,7 @@ def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path, monkeypatch):
     one = scene.batch(0)
     rows = torch.arange(16)
     others = [scene.run.batch(rows, 1), dataclasses.replace(one, part=(scene.run.number + 1, 0))]
+    others.append(scene.run.batch(rows[:8], 1, 0))  # a piece that does not say so
     for other in others:
         assert scene.right(scene.guide(other), other)
     monkeypatch.setattr("automl_kd.methods.guide.shared", lambda: True)  # several processes split each batch
