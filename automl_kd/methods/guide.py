@@ -26,10 +26,14 @@ from automl_kd.seeds import derive
 from automl_kd.training.bank import Bank, Kept
 from automl_kd.training.bank_transfer import Landed, Moment, Transfer
 from automl_kd.training.loop import run_number, steps_per_epoch, training_batch
-from automl_kd.training.precision import pack, unpack
+from automl_kd.training.precision import LOGITS, pack, unpack
 
 PATIENCE = 3
 """How many later batches are computed in the hope that somebody else's will be there afterwards."""
+
+
+MOST_BYTES = 2**30
+"""Of a table of all training images, which a trial holds in memory."""
 
 
 class Teach(Protocol):
@@ -71,7 +75,8 @@ class Guide:
         self.setting, self.precision, self.kept = setting, precision, kept
         self.teach, self.tally = Asked(teacher), setting.tally
         self.dataset, self.recipe, self.seed = setting.dataset, setting.spec.recipe, setting.spec.seed
-        self.about = identity(setting, teacher.names, precision) if kept else {}
+        self.still = kept and not teacher.names and stand_still(setting)
+        self.about = identity(setting, teacher.names, precision, still=self.still) if kept else {}
         self.number = run_number(self.dataset, self.recipe, self.seed)
         self.steps = steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
         self.device = self.dataset.train.labels.device
@@ -79,6 +84,8 @@ class Guide:
         self.reach = 0
         self.rows: Tensor | None = None
         self.proven, self.lost = False, False
+        self.read_seconds = 0.0
+        self.trusted: dict[int, bool] = {}
 
     def __call__(self, batch: Batch) -> Outputs:
         return unpack(self.kept_of(batch), self.precision, self.dataset.shape.classes)
@@ -89,17 +96,69 @@ class Guide:
         self.tally.asked += 1
         if not self.lost:
             try:
-                self.turn(batch)
-                return self.found(batch) or self.compute(batch)
+                return self.gather(batch) if self.still else self.take(batch)
             except OSError:  # the disk is full or gone: from here on the teacher is asked
                 self.lost = True
         self.tally.computed += 1
         self.tally.unkept += 1
         return self.ask(batch)
 
+    def take(self, batch: Batch) -> Kept:
+        self.turn(batch.epoch, *batch.part[2:])
+        if (kept := self.found(batch)) is None:
+            return self.compute(batch)
+        self.tally.seconds += self.read_seconds
+        return kept
+
+    def gather(self, batch: Batch) -> Kept:
+        """Where images look alike in every epoch: from the table of what the teacher said of each.
+
+        That an image's outputs do not depend on its neighbours is tried once with each size of batch.
+        """
+        count, said = len(batch.labels), None
+        if self.table and self.trusted.get(count, True):
+            index, rows = self.by_index
+            at = rows[torch.searchsorted(index, batch.index)]
+            said = {name: value[at] for name, value in self.table.items()}
+            if count in self.trusted:
+                self.tally.seconds += self.read_seconds
+                return said
+        self.tally.computed += 1
+        kept = self.ask(batch)
+        if said is not None:
+            self.trusted[count] = all(torch.equal(said[name], value) for name, value in kept.items())
+        return kept
+
+    @cached_property
+    def table(self) -> Kept:
+        """What the teacher says of all training images, in their order; empty if it draws."""
+        self.turn(0)
+        batches = map(self.batch, range(self.steps))
+        said = [self.found(one) or self.compute(one, ahead=True) for one in batches if self.kept]
+        if not self.kept:
+            return {}
+        self.count(self.transfer.land())
+        self.read(0, len(said[0][LOGITS]))  # for the seconds of a pass
+        return {name: torch.cat([one[name] for one in said]) for name in said[0]}
+
+    @cached_property
+    def by_index(self) -> tuple[Tensor, Tensor]:
+        """The training images' numbers in their set, sorted, and the row of each."""
+        index, rows = self.dataset.train.index.sort()
+        return index, rows
+
     def known(self, batch: Batch) -> bool:
+<<<<<<< HEAD
         """Whether a batch is one of the run's, or a piece of one where several processes share each."""
         return batch.part[:1] == (self.number,) and len(batch.part) > (2 if team.size() > 1 else 1)
+=======
+        """Whether a batch is one of the run's, whole, or a piece of one that says which."""
+        if batch.part[:1] != (self.number,) or len(batch.part) > 2:
+            return batch.part[:1] == (self.number,)
+        size = self.recipe.batch_size
+        whole = min(size, len(self.dataset.train) - batch.part[1] * size)
+        return len(batch.labels) == whole and not shared()
+>>>>>>> h-bank
 
     def ask(self, batch: Batch) -> Kept:
         return pack(self.teach(batch), self.precision)
@@ -120,9 +179,8 @@ class Guide:
     def transfer(self) -> Transfer:
         return Transfer(self.bank)
 
-    def turn(self, batch: Batch) -> None:
-        """Go to the epoch of a batch and, of a piece, to those of its kind."""
-        place = (batch.epoch, *batch.part[2:])
+    def turn(self, *place: int) -> None:
+        """Go to an epoch and, among pieces of batches, to those with these numbers."""
         if place != self.place:
             self.count(self.transfer.land())
             self.bank.turn(place[0], place[1:])
@@ -144,7 +202,7 @@ class Guide:
         found = self.bank.read(number, count, pinned=self.device.type == "cuda")
         if found is None:
             return None
-        self.tally.seconds += found[1]
+        self.read_seconds = found[1]
         return {name: value.to(self.device, non_blocking=True) for name, value in found[0].items()}
 
     def work_ahead(self, number: int) -> bool:
@@ -161,9 +219,10 @@ class Guide:
         return False
 
     def batch(self, number: int) -> Batch:
-        """A batch of this epoch, as the loop makes it."""
+        """A batch of this epoch, as the loop makes it; epoch 0 has the images in their order."""
         if self.rows is None:
-            rows = order(len(self.dataset.train), seed=derive(self.seed, "order"), epoch=self.place[0])
+            epoch, count = self.place[0], len(self.dataset.train)
+            rows = order(count, seed=derive(self.seed, "order"), epoch=epoch) if epoch else torch.arange(count)
             self.rows = rows.to(self.device)
         size, part, seed = self.recipe.batch_size, (self.number, number), derive(self.seed, "view")
         rows = self.rows[number * size : (number + 1) * size]
@@ -178,6 +237,8 @@ class Guide:
             # A teacher that draws, in evaluation mode: whoever did not ask it would go on with other draws.
             self.kept = False
             self.bank.close()
+            if ahead:
+                put_back(before, self.device)
             return kept
         self.proven = True
         self.count(self.transfer.send(batch.part[1], kept, begun, self.device, ahead=ahead))
@@ -191,6 +252,29 @@ class Guide:
             self.tally.seconds -= one.seconds if one.ahead else 0.0
 
 
+<<<<<<< HEAD
+=======
+def put_back(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def stand_still(setting: Setting) -> bool:
+    """Whether images look alike in every epoch, and what is said of all of them fits into memory."""
+    dataset, recipe = setting.dataset, setting.spec.recipe
+    augment = dataset.augment if recipe.augment == "auto" else recipe.augment
+    count = len(dataset.train)
+    fits = 4 * count * dataset.shape.classes <= MOST_BYTES and count % recipe.batch_size != 1
+    return augment == "none" and fits
+
+
+def shared() -> bool:
+    """Whether the batches of this trial are split among several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+>>>>>>> h-bank
 def generators(device: torch.device) -> list[Tensor]:
     """The states of the generators from which a network on the device may draw."""
     own = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []

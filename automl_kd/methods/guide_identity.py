@@ -27,8 +27,8 @@ def shelf(setting: Setting) -> Path:
     return place.teachers / (weights_digest(setting)[:16] if teacher.checkpoint else own) / "bank"
 
 
-def identity(setting: Setting, taps: tuple[str, ...], precision: str) -> dict[str, Any]:
-    """Plain values, in words that a reader of the bank understands."""
+def identity(setting: Setting, taps: tuple[str, ...], precision: str, *, still: bool) -> dict[str, Any]:
+    """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed."""
     dataset, spec = setting.dataset, setting.spec
     recipe, split = spec.recipe, dataset.train
     return {
@@ -41,7 +41,7 @@ def identity(setting: Setting, taps: tuple[str, ...], precision: str) -> dict[st
         "images": hashlib.sha256(split.index.cpu().numpy().tobytes()).hexdigest()[:16],
         "normalised": [dataset.mean, dataset.std],
         "views": [dataset.augment if recipe.augment == "auto" else recipe.augment, dataset.pad],
-        "seed": spec.seed,
+        "seed": None if still else spec.seed,
         "batch": recipe.batch_size,
         "channels_last": recipe.channels_last,
         "computed by": computed_by(split.labels.device, setting),

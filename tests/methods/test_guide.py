@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -95,7 +95,6 @@ def test_students_methods_and_lengths_share_what_seeds_and_batches_do_not(tmp_pa
     for changed in (
         dataclasses.replace(plain, seed=1),
         dataclasses.replace(plain, recipe=dataclasses.replace(recipe, batch_size=17)),
-        dataclasses.replace(plain, recipe=dataclasses.replace(recipe, augment="none")),
         dataclasses.replace(plain, recipe=dataclasses.replace(recipe, channels_last=False)),
         tiny.taught(tmp_path, "distil", recipe=recipe, options={"losses": MAPS}),
     ):
@@ -103,6 +102,30 @@ def test_students_methods_and_lengths_share_what_seeds_and_batches_do_not(tmp_pa
     torch.manual_seed(12)
     save_weights(tiny.teacher(tiny.SHAPE), tmp_path / "teachers" / tiny.lesson().key / "student.pt")
     assert computed(plain) == EPOCHS * STEPS  # another teacher in the same place
+
+
+@pytest.mark.parametrize("outputs", ["exact", "top1"])
+def test_where_images_stand_still_one_epoch_serves_all_epochs_and_seeds(tmp_path, outputs):
+    plain = spec_of("kd", tmp_path)
+    recipe = dataclasses.replace(plain.recipe, augment="none")
+    plain = dataclasses.replace(plain, recipe=recipe, teacher=dataclasses.replace(tiny.TEACHER, outputs=outputs))
+    # a pass for each batch of the images, and one for each size of batch to see whether neighbours matter
+    for seed, computed in ((0, STEPS + 2), (1, 2)):
+        spec = dataclasses.replace(plain, seed=seed)
+        trained(tmp_path, spec, f"alone {seed}", Banking(keep="off"))
+        last = trained(tmp_path, spec, f"banked {seed}", TAPS).seen[EPOCHS]
+        assert not difference(left(tmp_path / f"alone {seed}"), left(tmp_path / f"banked {seed}"))
+        assert (last["teacher_passes"], last["teacher_passes_saved"]) == (computed, EPOCHS * STEPS - computed)
+
+
+def test_a_teacher_that_looks_at_neighbours_is_asked_about_images_that_stand_still(tmp_path):
+    spec = spec_of("kd", tmp_path)
+    teacher = dataclasses.replace(tiny.TEACHER, model=f"{__name__}:comparing", checkpoint=str(tmp_path / "it.pt"))
+    save_weights(comparing(tiny.SHAPE), tmp_path / "it.pt")
+    spec = dataclasses.replace(spec, teacher=teacher, recipe=dataclasses.replace(spec.recipe, augment="none"))
+    for folder, bank in (("alone", Banking(keep="off")), ("banked", TAPS)):
+        trained(tmp_path, spec, folder, bank)
+    assert not difference(left(tmp_path / "alone"), left(tmp_path / "banked"))
 
 
 def test_auto_and_logits_keep_no_maps(tmp_path):
@@ -152,6 +175,7 @@ def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path, monkeypatch):
     one = scene.batch(0)
     rows = torch.arange(16)
     others = [scene.run.batch(rows, 1), dataclasses.replace(one, part=(scene.run.number + 1, 0))]
+    others.append(scene.run.batch(rows[:8], 1, 0))  # a piece that does not say so
     for other in others:
         assert scene.right(scene.guide(other), other)
     monkeypatch.setattr("automl_kd.team.size", lambda: 2)  # several processes split each batch
@@ -213,28 +237,32 @@ def test_a_disk_that_fails_costs_passes_and_nothing_else(tmp_path, monkeypatch):
     assert (last["teacher_passes_saved"], last["teacher_passes_unkept"]) == (-1, EPOCHS * STEPS)  # one was tried twice
 
 
-class Drawing(nn.Module):
-    """A network that draws in evaluation mode."""
+class Changed(nn.Module):
+    """A network that sees its images changed."""
 
-    def __init__(self, inner: nn.Module) -> None:
+    def __init__(self, change: Callable[[Tensor], Tensor], inner: nn.Module) -> None:
         super().__init__()
-        self.inner = inner
+        self.change, self.inner = change, inner
 
     def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.inner(nn.functional.dropout(images, 0.1))
+        out: Tensor = self.inner(self.change(images))
         return out
 
 
 def drawing(shape: TaskShape) -> nn.Module:
-    return Drawing(tiny.teacher(shape))
+    return Changed(nn.functional.dropout, tiny.teacher(shape))
 
 
-def test_a_teacher_that_draws_is_asked_each_time(tmp_path):
-    teacher = dataclasses.replace(
-        tiny.TEACHER, model="tests.methods.test_guide:drawing", checkpoint=str(tmp_path / "drawing.pt")
-    )
-    save_weights(drawing(tiny.SHAPE), tmp_path / "drawing.pt")
-    spec = dataclasses.replace(spec_of("kd", tmp_path), teacher=teacher)
+def comparing(shape: TaskShape) -> nn.Module:
+    return Changed(lambda images: images - images.mean(dim=0), tiny.teacher(shape))
+
+
+@pytest.mark.parametrize("augment", ["auto", "none"])
+def test_a_teacher_that_draws_is_asked_each_time(tmp_path, augment):
+    plain = spec_of("kd", tmp_path)
+    teacher = dataclasses.replace(tiny.TEACHER, model=f"{__name__}:drawing", checkpoint=str(tmp_path / "it.pt"))
+    save_weights(drawing(tiny.SHAPE), tmp_path / "it.pt")
+    spec = dataclasses.replace(plain, teacher=teacher, recipe=dataclasses.replace(plain.recipe, augment=augment))
     seen = []
     for folder, bank in (("alone", Banking(keep="off")), ("first", TAPS), ("second", TAPS)):
         seen.append({epoch: uncounted(one) for epoch, one in trained(tmp_path, spec, folder, bank).seen.items()})
