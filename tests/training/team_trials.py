@@ -157,6 +157,7 @@ def worker(rank: int, root: Path) -> None:
         keep(train(spec, root, f"broken/{name}", stop=1), root, f"stopped {name} {rank}")
         torch.manual_seed(2)  # another process would not go on with the generator where this one stopped
         keep(train(spec, root, f"broken/{name}"), root, f"broken {name} {rank}")
+    train(spec_of(root, TRIALS["lkd"]), root, "handed over", stop=1)
     dist.destroy_process_group()
 
 
