@@ -36,8 +36,9 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_experiment_is_read():
-    text, vary, ways = blocks("toml")
+    text, vary, ways, workers, *_ = blocks("toml")
     assert loads(text).name == "mine"
+    assert loads(f'name = "many"\nspace = "my:SPACE"\n[teacher.recipe]\nbatch_size = 512\n{workers}').trial.workers == 4
     searched = loads(text + vary).vary
     settle(searched, methods_of(searched, "kd"), {})
     contest = loads(ways).contest

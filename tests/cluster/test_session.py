@@ -14,9 +14,14 @@ from automl_kd.errors import ConfigError
 def cluster(monkeypatch):
     """Sets what Ray says that it has."""
 
-    def has(cpus: float, gpus: float = 0) -> None:
-        found = {"CPU": cpus, "memory": 1e9, **({"GPU": gpus} if gpus else {})}
-        monkeypatch.setattr(ray, "cluster_resources", lambda: found)
+    def has(cpus: float, gpus: float = 0, *, machines: int = 1) -> None:
+        def found(share: int) -> dict[str, float]:
+            return {"CPU": cpus / share, "memory": 1e9, **({"GPU": gpus / share} if gpus else {})}
+
+        node = {"Alive": True, "Resources": found(machines)}
+        gone = {"Alive": False, "Resources": found(1)}
+        monkeypatch.setattr(ray, "cluster_resources", lambda: found(1))
+        monkeypatch.setattr(ray, "nodes", lambda: [node] * machines + [gone])
 
     return has
 
@@ -40,6 +45,32 @@ def cluster(monkeypatch):
 def test_room_by_hand(cluster, cpus, gpus, resources, room):
     cluster(cpus, gpus)
     assert concurrency(resources) == room
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "machines", "resources", "room"),
+    [
+        (4, 0, 1, Resources(workers=2), 2),
+        (4, 0, 1, Resources(workers=2, concurrent=1), 1),
+        (8, 4, 1, Resources(workers=2), 2),
+        (8, 4, 1, Resources(workers=2, cpus=4), 1),
+        (8, 4, 4, Resources(workers=4, cpus=2), 1),  # a worker on each machine
+        (6, 0, 2, Resources(workers=2, cpus=2), 1),  # a third worker would have one processor of each machine
+    ],
+)
+def test_room_for_trials_of_several_workers_by_hand(cluster, cpus, gpus, machines, resources, room):
+    cluster(cpus, gpus, machines=machines)
+    assert concurrency(resources) == room
+
+
+def test_several_workers_need_room_for_all_of_them(cluster):
+    cluster(4, 2)
+    with pytest.raises(
+        ConfigError,
+        match=r"^each of the 3 workers of a trial asks for 1 CPUs and 1 GPUs, but Ray has 4 and 2; lower "
+        r"trial.workers, trial.cpus or trial.gpus, or set trial.device$",
+    ):
+        concurrency(Resources(workers=3))
 
 
 def test_the_device_is_the_best_there_is_unless_it_is_named(cluster):

@@ -104,7 +104,7 @@ RESUMED = ("distil stateful", "prokt", "lkd", "distpro_search", "subgraph")
 
 def spec_of(root: Path, trial: Trial, space: str = "tests.training.team_trials:SPACE") -> TrialSpec:
     """Its spec; the teacher lies under `root` afterwards."""
-    recipe = Recipe(epochs=3, batch_size=16, lr=0.02)
+    recipe = Recipe(epochs=2, batch_size=16, lr=0.02)
     spec = tiny.spec(
         space=space,
         architecture=Architecture.of({"width": 6}),
@@ -154,9 +154,10 @@ def worker(rank: int, root: Path) -> None:
     for name in RESUMED:
         spec = spec_of(root, TRIALS[name], "tests.training.team_trials:DROPPING")
         keep(train(spec, root, f"whole/{name}"), root, f"whole {name} {rank}")
-        keep(train(spec, root, f"broken/{name}", stop=2), root, f"stopped {name} {rank}")
+        keep(train(spec, root, f"broken/{name}", stop=1), root, f"stopped {name} {rank}")
         torch.manual_seed(2)  # another process would not go on with the generator where this one stopped
         keep(train(spec, root, f"broken/{name}"), root, f"broken {name} {rank}")
+    train(spec_of(root, TRIALS["lkd"]), root, "handed over", stop=1)
     dist.destroy_process_group()
 
 
