@@ -148,17 +148,12 @@ class Guide:
         return index, rows
 
     def known(self, batch: Batch) -> bool:
-<<<<<<< HEAD
-        """Whether a batch is one of the run's, or a piece of one where several processes share each."""
-        return batch.part[:1] == (self.number,) and len(batch.part) > (2 if team.size() > 1 else 1)
-=======
         """Whether a batch is one of the run's, whole, or a piece of one that says which."""
         if batch.part[:1] != (self.number,) or len(batch.part) > 2:
             return batch.part[:1] == (self.number,)
         size = self.recipe.batch_size
         whole = min(size, len(self.dataset.train) - batch.part[1] * size)
-        return len(batch.labels) == whole and not shared()
->>>>>>> h-bank
+        return len(batch.labels) == whole and team.size() == 1
 
     def ask(self, batch: Batch) -> Kept:
         return pack(self.teach(batch), self.precision)
@@ -252,8 +247,6 @@ class Guide:
             self.tally.seconds -= one.seconds if one.ahead else 0.0
 
 
-<<<<<<< HEAD
-=======
 def put_back(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
     if len(states) > 1:
@@ -269,12 +262,6 @@ def stand_still(setting: Setting) -> bool:
     return augment == "none" and fits
 
 
-def shared() -> bool:
-    """Whether the batches of this trial are split among several processes."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
->>>>>>> h-bank
 def generators(device: torch.device) -> list[Tensor]:
     """The states of the generators from which a network on the device may draw."""
     own = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
