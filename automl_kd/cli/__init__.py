@@ -35,6 +35,10 @@ ADVICE = {
     errno.ENOSPC: "make room or choose another --out",
     errno.EDQUOT: "make room or choose another --out",
     **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN),
+        "bring the file system back",
+    ),
+    **dict.fromkeys(
         (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG), ELSEWHERE
     ),
 }

@@ -13,6 +13,7 @@ from automl_kd.cluster.watchdog import knock, watched
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
 
+
 @contextmanager
 def session(address: str = "") -> Iterator[None]:
     """A Ray to work in: the cluster at `address` or RAY_ADDRESS, else a private one on this machine, ended afterwards.

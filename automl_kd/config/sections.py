@@ -78,7 +78,10 @@ class Resources:
     `device`: "auto" takes GPUs where the machine or cluster has some. `cpus`: cores, and torch threads.
     `gpus`: for trials on "cuda"; may be a fraction, so that small students share one GPU.
     `concurrent`: trials at once; 0 means as many as there is room for.
-    `retries`: how often a trial whose process died is started again, from its checkpoint.
+    `retries`: how often a trial is started again, from its checkpoint, whose process died or which failed in a way that
+    may pass (out of memory, a file system that failed). `timeout_minutes`: a trial that takes longer in one sitting is
+    ended and has failed; 0 sets no limit. `retry_failed`: a later sitting repeats also those failed trials that are
+    known to fail again (a loss that is not finite, too long); others it repeats anyway.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -86,12 +89,15 @@ class Resources:
     gpus: float = 1.0
     concurrent: int = 0
     retries: int = 2
+    timeout_minutes: float = 0.0
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
         require(self.cpus >= 1, f"cpus must be 1 or more, got {self.cpus}")
         require(self.gpus > 0, f"gpus must be above 0, got {self.gpus}; for the CPU set device = 'cpu'")
         require(self.gpus <= 1 or self.gpus == int(self.gpus), f"gpus must be whole or at most 1, got {self.gpus}")
         require(min(self.concurrent, self.retries) >= 0, "concurrent and retries must be 0 or more")
+        require(self.timeout_minutes >= 0, f"timeout_minutes must be 0 (none) or more, got {self.timeout_minutes}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,16 +34,32 @@ def as_it_is(record: Mapping[str, Any], _where: str) -> Mapping[str, Any]:
 
 def check_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is) -> None:
     """Refuse what could not be written to, is in use or holds something else, without leaving a trace."""
-    ground = require_writable(folder)
+    require_room(require_writable(folder))
+    if (folder / "lock").is_file():
+        with (folder / "lock").open(encoding="utf-8") as file:
+            seize(file, folder)
+    require_same(folder, record, upgrade)
+
+
+def require_storage(folder: Path, *, failed: bool) -> None:
+    """Refuse to record a trial where the experiment's folder is gone, as when a file system is no longer mounted.
+
+    `failed`: the trial failed on a file system; if ours is full or read-only, it is not the trial's fault, and ends
+    the run before all others fail alike.
+    """
+    if not (folder / "experiment.json").exists():
+        raise ResultError(f"{folder} is not there any more; bring its file system back, and run the same command again")
+    if failed:
+        require_room(require_writable(folder))
+
+
+def require_room(ground: Path) -> None:
+    """Refuse a nearly full file system."""
     if (free := shutil.disk_usage(ground).free) < ROOM:
         raise ResultError(
             f"{ground} has {free / 2**20:.0f} MiB free, and a run needs {ROOM // 2**20} or more; make room or give "
             "another --out"
         )
-    if (folder / "lock").is_file():
-        with (folder / "lock").open(encoding="utf-8") as file:
-            seize(file, folder)
-    require_same(folder, record, upgrade)
 
 
 def require_writable(folder: Path) -> Path:

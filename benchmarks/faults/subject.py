@@ -1,4 +1,4 @@
-"""What is searched while it is killed: students of one convolution on small striped images, taught in under a second."""
+"""What is searched while it is killed: students of one convolution on small striped images, taught in a second."""
 
 from __future__ import annotations
 

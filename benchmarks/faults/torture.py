@@ -145,6 +145,8 @@ def tortured(root: Path, rng: np.random.Generator, targets: list[str], kills: in
                 report.blame(where, [f"ended with 2: {sitting.stderr()[-400:]}"])
             if over:
                 search.after(sitting, where)
+            else:
+                search.check(where)
             print(f"{where}: {len(search.seen.rows)} rows, {len(search.seen.proposals)} proposals", flush=True)
         if not over:
             if not sitting.wait(LONGEST_SECONDS):
