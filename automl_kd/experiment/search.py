@@ -51,7 +51,9 @@ class Journal:
             try:
                 journal.proposals = [Architecture.of(json.loads(line)) for line in whole.splitlines()]
             except (ValueError, AttributeError) as error:
-                raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
+                raise ResultError(
+                    f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
+                ) from error
         return journal
 
     def append(self, point: Architecture) -> None:

@@ -91,7 +91,12 @@ def require_same(folder: Path, record: Mapping[str, Any], upgrade: Upgrade) -> N
                 f"{folder} holds another experiment: {difference}; give this one another name or --out, or delete it"
             )
     # A run that was killed while it made the folder leaves its lock, and a file that begins with an underscore.
-    elif folder.exists() and any(child.name != "lock" and child.name[0] != "_" for child in folder.iterdir()):
+    # `automl-kd doctor` moves a record aside that cannot be read; what it left of the experiment goes on as this one.
+    elif (
+        folder.exists()
+        and not (folder / "damaged" / "experiment.json").exists()
+        and any(child.name != "lock" and child.name[0] != "_" for child in folder.iterdir())
+    ):
         raise ResultError(f"{folder} is not empty and holds no experiment; give another --out")
 
 

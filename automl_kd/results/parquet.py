@@ -87,7 +87,7 @@ def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
             raise
         reason = str(error).splitlines()[0]
         raise ResultError(
-            f"{path} cannot be read as Parquet ({reason}); delete it and run the same command again"
+            f"{path} cannot be read as Parquet ({reason}); 'automl-kd doctor FOLDER --repair' moves it aside"
         ) from error
     if missing := [name for name in identity if name not in stored.column_names]:
         raise ResultError(f"{path} has no column {missing[0]!r}, so it is not a file of results; move it elsewhere")
