@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-GONE_SECONDS = 60.0
+GONE_SECONDS = 180.0
 """How long what a killed process leaves running may take to notice and end."""
 
 MARKS = {"worker": "ray::ImplicitFunc", "raylet": "/raylet/raylet "}
@@ -63,6 +63,10 @@ class Sitting:
     def gone(self) -> bool:
         """Whether all that this sitting started ends by itself."""
         return until(lambda: not members(self.process.pid), GONE_SECONDS)
+
+    def left(self) -> list[str]:
+        """What of it still runs."""
+        return [name[:80].strip() for _, name in members(self.process.pid)]
 
     def end(self) -> None:
         """End whatever is left of it."""

@@ -108,7 +108,7 @@ class Search:
         self.report.blame(where, [f"{path.name} was left behind" for path in self.folder.glob("tune-*")])
 
     def after(self, sitting: Sitting, where: str) -> None:
-        complaints = [] if sitting.gone() else ["processes were left behind"]
+        complaints = [] if sitting.gone() else [f"left behind: {', '.join(sitting.left())}"]
         sitting.end()
         if "Traceback" in sitting.stderr():
             complaints.append(f"a traceback: {sitting.stderr()[-400:]}")
