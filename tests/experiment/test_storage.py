@@ -1,0 +1,80 @@
+"""The whole command on a file system that fills up, and then becomes read-only: it says so, and goes on afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults.checks import Seen, look
+from benchmarks.faults.sitting import Sitting, until
+from benchmarks.faults.torture import EXPERIMENT, NAME
+
+FEW = ["--set", "trial.retries=1"]
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A file system of 48 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if mount("-t", "tmpfs", "-o", "size=48m", "tmpfs", str(place)) != 0:
+        pytest.skip("nobody may mount a file system here")
+    yield place
+    mount("-o", "remount,rw", str(place))
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def mount(*arguments: str) -> int:
+    return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (2**20, 2**10, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+
+
+def test_a_full_and_a_read_only_disk_end_it_in_a_sentence_and_the_same_command_goes_on(disk, tmp_path):
+    (tmp_path / "experiment.toml").write_text(EXPERIMENT, encoding="utf-8")
+    folder, seen = disk / NAME, Seen()
+
+    def sit() -> Sitting:
+        return Sitting(["search", str(tmp_path / "experiment.toml"), "--out", str(disk), *FEW], tmp_path)
+
+    def rows() -> int:
+        return len(list(folder.glob("rows/*/[!_]*")))
+
+    def ends(sitting: Sitting, code: int, *sentences: str) -> None:
+        nonlocal seen
+        assert sitting.wait(300)
+        said = sitting.stderr()
+        sitting.end()
+        assert sitting.code == code, said
+        assert "Traceback" not in said
+        assert not sentences or any(sentence in said.splitlines()[-1] for sentence in sentences)
+        seen, wrong = look(folder, seen)
+        assert wrong == []
+
+    sitting = sit()
+    assert until(lambda: rows() >= 2 or sitting.code is not None, 300)
+    fill(disk / "filler")
+    ends(sitting, 2, "make room")
+    ends(sit(), 2, "make room")
+    (disk / "filler").unlink()
+    before, sitting = rows(), sit()
+    assert until(lambda: rows() > before or sitting.code is not None, 300)
+    # A read-only file system that is written to cannot be had while files are open for writing; so it is forced.
+    assert mount("-o", "remount,ro,size=48m", str(disk)) == 0 or mount("--force", "-o", "remount,ro", str(disk)) == 0
+    ends(sitting, 2, "may not be written to", "Read-only file system")
+    assert mount("-o", "remount,rw", str(disk)) == 0
+    ends(sit(), 0)
+    assert len(seen.proposals) == 6
+    assert {row["status"] for row in seen.rows.values()} <= {"complete", "stopped"}
