@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -38,12 +39,24 @@ def session(address: str = "") -> Iterator[None]:
             reason = str(error).splitlines()[0].rstrip(".")
             raise ConfigError(f"{wanted!r} cannot be joined ({reason}); write HOST:PORT, or auto") from error
     else:
-        ray.init(address="local", include_dashboard=False, **quiet)
+        start(**quiet)
     try:
         with watched():
             yield
     finally:
         ray.shutdown()
+
+
+def start(**options: Any) -> None:
+    """A private Ray on this machine; `SystemExit` with a sentence if it does not come up, or dies while it does."""
+    try:
+        ray.init(address="local", include_dashboard=False, **options)
+    except Exception as error:  # Ray raises bare exceptions here; whatever it is, nothing of ours has begun
+        reason = next(iter(str(error).splitlines()), "").strip().rstrip(".")
+        reason = reason or type(error).__name__
+        raise SystemExit(
+            f"automl-kd: Ray did not start on this machine ({reason}); run the same command again"
+        ) from error
 
 
 def device_of(resources: Resources) -> str:

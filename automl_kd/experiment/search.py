@@ -22,7 +22,7 @@ from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.records import failures, points_of, replays, row_of
 from automl_kd.experiment.screening import by_student, make_probes, score_row, screen
 from automl_kd.proxies.score import Score
-from automl_kd.results.folder import require_storage
+from automl_kd.results.folder import require_storage, sync_folder
 from automl_kd.results.scores import write_scores
 from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
 from automl_kd.space import Architecture
@@ -57,11 +57,14 @@ class Journal:
         return journal
 
     def append(self, point: Architecture) -> None:
+        new = not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point.as_dict()) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            sync_folder(self.path.parent)
         self.proposals.append(point)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from automl_kd.errors import ResultError
-from automl_kd.results.folder import made
+from automl_kd.results.folder import made, sync_folder
 from automl_kd.results.row import check
 
 CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
@@ -48,15 +48,6 @@ def write(table: pa.Table, path: Path) -> None:
             scratch.unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:

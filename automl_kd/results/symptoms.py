@@ -169,12 +169,17 @@ def fault_of_archive(path: Path) -> str | None:
 
 def lost_teacher(folder: Path) -> Iterator[Finding]:
     """A teacher whose card says that it was trained to its end, and whose weights are gone."""
+
+    def mend() -> None:
+        for path in leavings(folder):
+            move_aside(folder, path, "the weights of this teacher are gone")
+
     if (folder / "student.json").exists() and not (folder / "student.pt").exists():
         yield Finding(
             what=f"{folder} is a trained teacher without its weights",
             remedy="--repair prepares it to be trained again by the next search that needs it",
             done=f"the rest moved to {DAMAGED}/; the next search that needs it trains it again",
-            mend=lambda: [move_aside(folder, path, "its weights are gone") for path in leavings(folder)] and None,
+            mend=mend,
         )
 
 

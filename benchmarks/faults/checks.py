@@ -62,7 +62,7 @@ def torn(folder: Path) -> list[tuple[Path, str]]:
     """Files under a final name that cannot be read whole. Scratch files, whose names begin with "_", are no matter."""
     found = []
     for path in sorted(folder.parent.rglob("*")):
-        if path.name.startswith("_") or any(part.startswith("tune-") for part in path.parts):
+        if path.name.startswith("_") or any(part.startswith("tune-") or part == "damaged" for part in path.parts):
             continue
         try:
             if path.suffix == ".json":
@@ -120,7 +120,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def weights(folder: Path) -> dict[str, str]:
     """Digests of the weights that every trial left, the teacher's included, by path."""
-    paths = sorted(folder.parent.rglob("student*.pt"))
+    paths = [path for path in sorted(folder.parent.rglob("student*.pt")) if "damaged" not in path.parts]
     return {str(path.relative_to(folder.parent)): digest(path) for path in paths}
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ray.cluster_utils import Cluster
@@ -27,26 +24,30 @@ from automl_kd.spec import DataSpec, Outcome, Place, Recipe, TrialSpec
 EPOCHS = 3
 
 
-@dataclasses.dataclass
 class Losses:
-    """Nodes that are killed at random, and replaced a little later, until `over` is set."""
+    """Nodes that are killed at random epochs of random trials, and replaced a few epochs later.
 
-    cluster: Cluster
-    nodes: list[Any]
-    rng: np.random.Generator
-    most: int
-    pause: float
-    lost: int = 0
-    over: threading.Event = dataclasses.field(default_factory=threading.Event)
+    From the thread that Tune calls back in, the only one in which Ray starts nodes; workers are wherever they are.
+    """
 
-    def __call__(self) -> None:
-        while self.lost < self.most and not self.over.wait(self.rng.uniform(0.5, 1.5) * self.pause):
+    def __init__(self, cluster: Cluster, nodes: int, losses: int, epochs: int, rng: np.random.Generator) -> None:
+        self.cluster, self.rng = cluster, rng
+        self.nodes = [cluster.add_node(num_cpus=1) for _ in range(nodes)]
+        chosen = rng.choice(np.arange(nodes, epochs - 2 * nodes), size=losses, replace=False)
+        self.kills = {int(one) for one in chosen}
+        self.births = Counter(int(one + rng.integers(1, 2 * nodes)) for one in chosen)
+        self.seen = self.lost = 0
+
+    def __call__(self, *_: object) -> None:
+        """An epoch was reported."""
+        self.seen += 1
+        if self.seen in self.kills and self.nodes:
             node = self.nodes.pop(int(self.rng.integers(len(self.nodes))))
             self.cluster.remove_node(node, allow_graceful=False)
             self.lost += 1
-            print(f"node {self.lost} of {self.most} lost", flush=True)
-            if not self.over.wait(self.rng.uniform(0, self.pause)):
-                self.nodes.append(self.cluster.add_node(num_cpus=1))
+            print(f"node {self.lost} of {len(self.kills)} lost, {len(self.nodes)} left", flush=True)
+        for _birth in range(self.births[self.seen]):
+            self.nodes.append(self.cluster.add_node(num_cpus=1))
 
 
 def spec(seed: int) -> TrialSpec:
@@ -85,7 +86,7 @@ def row(one: TrialSpec, outcome: Outcome) -> Row:
     )
 
 
-def scale(trials: int, nodes: int, losses: int, pause: float, seed: int, root: Path) -> list[str]:
+def scale(trials: int, nodes: int, losses: int, seed: int, root: Path) -> list[str]:
     """Carry out `trials` on `nodes` nodes of one CPU of which `losses` are lost; what went wrong."""
     specs = {one.key: one for one in map(spec, range(trials))}
     order = list(specs.values())
@@ -106,28 +107,18 @@ def scale(trials: int, nodes: int, losses: int, pause: float, seed: int, root: P
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        hit = Losses(
-            cluster=cluster,
-            nodes=[cluster.add_node(num_cpus=1) for _ in range(nodes)],
-            rng=np.random.default_rng(seed),
-            most=losses,
-            pause=pause,
-        )
+        hit = Losses(cluster, nodes, losses, EPOCHS * trials, np.random.default_rng(seed))
         cluster.wait_for_nodes()
         with session(cluster.address):
-            enemy = threading.Thread(target=hit, daemon=True)
-            enemy.start()
             run(
                 ask,
-                on_epoch=lambda *_: None,
+                on_epoch=hit,
                 on_outcome=on_outcome,
                 resources=Resources(device="cpu", retries=50),
                 search=None,
                 epochs=EPOCHS,
                 scratch=root,
             )
-            hit.over.set()
-            enemy.join()
     finally:
         cluster.shutdown()
     attempts = [len((root / "trials" / key / "attempts").read_text(encoding="utf-8").splitlines()) for key in specs]
@@ -161,13 +152,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--losses", type=int, default=10)
-    parser.add_argument("--pause", type=float, default=3.0, help="mean seconds between a loss and the next event")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scale-") as root:
-        found = scale(
-            arguments.trials, arguments.nodes, arguments.losses, arguments.pause, arguments.seed, Path(root) / "scale"
-        )
+        chosen = (arguments.trials, arguments.nodes, arguments.losses, arguments.seed)
+        found = scale(*chosen, Path(root) / "scale")
     for line in found:
         print(f"VIOLATION {line}")
     print(f"{len(found)} violations")
