@@ -85,7 +85,10 @@ def journal(folder: Path) -> tuple[str, ...]:
 
 def by_identity(rows: pd.DataFrame) -> dict[Identity, dict[str, Any]]:
     kept = rows.drop(columns=TIMES).astype(object)
-    return {(row["run"], row["role"], row["key"]): row for row in kept.to_dict("records")}
+    records: list[dict[str, Any]] = [
+        {str(name): value for name, value in row.items()} for row in kept.to_dict("records")
+    ]
+    return {(row["run"], row["role"], row["key"]): row for row in records}
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -107,7 +110,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     """All that must not depend on how often a search was killed, by name."""
     table = ResultTable(folder)
     rows, curves = table.read(), table.curves().drop(columns="seconds")
-    timeless = rows.assign(**dict.fromkeys(("seconds", "latency_ms", "latency_iqr_ms"), 1.0), started=pd.NaT)
+    timeless = rows.assign(seconds=1.0, latency_ms=1.0, latency_iqr_ms=1.0)
     return {
         "proposals": journal(folder),
         "rows": {one: {**row, "proposal": str(row["proposal"])} for one, row in by_identity(rows).items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -31,11 +32,12 @@ def test_rows_curves_and_scores_of_an_earlier_version_are_read(folder):
     for trial in TRIALS:
         for name, value in trial.items():
             if name != "key":
-                found = by_key.loc[trial["key"], name]
+                found: Any = by_key.loc[trial["key"], name]
                 assert found == value if value is not None else pd.isna(found)
     for key, later in LATER.items():
         for name, value in later.items():
-            assert pd.isna(by_key.loc[key, name]) or by_key.loc[key, name] == value
+            found = by_key.loc[key, name]
+            assert pd.isna(found) or found == value
     assert str(by_key.loc["bb", "started"]) == "2026-01-02 03:05:05+00:00"
     assert curves[["key", "epoch", "val_accuracy"]].to_dict("list") == {
         "key": ["ee", "ee", "bb", "bb", "cc", "aa", "aa"],

@@ -23,7 +23,7 @@ KEYS = [f"{number:016d}" for number in range(4)]
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """Three complete trials of a search, a fourth that is unfinished, and a trained teacher beside them."""
     folder = tmp_path / "results" / "tiny"
     table = ResultTable(folder)
@@ -49,6 +49,11 @@ def leave(trial: Path, *names: str) -> None:
 
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
+
+
+def cut_part(folder: Path) -> None:
+    ResultTable(folder).fold()
+    cut(next((folder / "rows").glob("part*")))
 
 
 def flip(path: Path) -> None:
@@ -82,7 +87,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         ["cannot be read as Parquet", "and no curve"],
     ),
     "torn scores": (lambda f: cut(next((f / "scores").glob("*"))), ["cannot be read as Parquet"]),
-    "torn part": (lambda f: (ResultTable(f).fold(), cut(next((f / "rows").glob("part*")))), ["as Parquet"]),
+    "torn part": (lambda f: cut_part(f), ["as Parquet"]),
     "not ours": (lambda f: (f / "rows/part-000001-x.parquet").write_bytes(b"PAR1"), ["as Parquet"]),
     "no curve": (lambda f: (f / f"curves/run=search/{KEYS[1]}.parquet").unlink(), ["has a row and no curve"]),
     "no row": (lambda f: (f / f"rows/run=search/{KEYS[1]}.parquet").unlink(), ["has a curve and no row"]),
