@@ -19,7 +19,7 @@ def test_a_damaged_experiment_is_mended_and_made_whole_again(ray_session, tmp_pa
     lab = stages.run(tiny.experiment(), roots, Silent())
     whole, folder = outcome(lab.folder), lab.folder
     trained = lab.table.read().set_index("role")
-    lost = folder / "trials" / trained.loc["default-kd", "key"] / "student.pt"
+    lost = folder / "trials" / str(trained.loc["default-kd", "key"]) / "student.pt"
     (teacher,) = lab.teachers.glob("*/student.pt")
     (part,) = (folder / "curves").glob("part-*.parquet")
     for path in (lost, teacher, part, folder / "finals.json", folder / "experiment.json"):

@@ -19,7 +19,7 @@ ASSETS = sorted(path for path in (Path(__file__).parent / "assets").iterdir() if
 
 
 def test_there_are_assets():
-    assert {path.name for path in ASSETS} >= {"341e75e", "a5deff7", "ddb13d1", "c8beac1", "aa07757"}
+    assert {path.name for path in ASSETS} >= {"341e75e", "a5deff7", "ddb13d1", "c8beac1", "with_reason"}
 
 
 @pytest.mark.parametrize("folder", ASSETS, ids=lambda path: path.name)
@@ -58,5 +58,5 @@ def test_they_are_ranked_and_their_failures_said_and_the_doctor_finds_them_sound
 
 
 def test_the_last_asset_has_all_that_is_known_by_now():
-    rows = automl_kd.read(ASSETS[0].parent / "aa07757").rows.set_index("key")
+    rows = automl_kd.read(ASSETS[0].parent / "with_reason").rows.set_index("key")
     assert (rows.loc["dd", "reason"], rows.loc["ee", "train_macs"]) == ("diverged", 2.5e9)

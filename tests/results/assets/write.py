@@ -1,4 +1,4 @@
-"""Write a few results as the version of the library that is imported does, into a folder named by its commit.
+"""Write a few results as the imported version of the library does, into a folder named by its commit or its news.
 
 To add the assets of a commit, with another checkout of it in CHECKOUT:
 PYTHONPATH=CHECKOUT python tests/results/assets/write.py tests/results/assets/COMMIT
