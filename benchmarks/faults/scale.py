@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ray.cluster_utils import Cluster
@@ -23,6 +24,8 @@ from automl_kd.spec import DataSpec, Outcome, Place, Recipe, TrialSpec
 
 EPOCHS = 3
 
+ATTEMPTS = 10
+
 
 class Losses:
     """Nodes that are killed at random epochs of random trials, and replaced a few epochs later.
@@ -32,7 +35,9 @@ class Losses:
 
     def __init__(self, cluster: Cluster, nodes: int, losses: int, epochs: int, rng: np.random.Generator) -> None:
         self.cluster, self.rng = cluster, rng
-        self.nodes = [cluster.add_node(num_cpus=1) for _ in range(nodes)]
+        self.nodes: list[Any] = []
+        for _ in range(nodes):
+            self.add()
         chosen = rng.choice(np.arange(nodes, epochs - 2 * nodes), size=losses, replace=False)
         self.kills = {int(one) for one in chosen}
         self.births = Counter(int(one + rng.integers(1, 2 * nodes)) for one in chosen)
@@ -47,7 +52,17 @@ class Losses:
             self.lost += 1
             print(f"node {self.lost} of {len(self.kills)} lost, {len(self.nodes)} left", flush=True)
         for _birth in range(self.births[self.seen]):
-            self.nodes.append(self.cluster.add_node(num_cpus=1))
+            self.add()
+
+    def add(self) -> None:
+        """One more node; Ray gives a node 30 seconds to come up, which a busy machine does not always make."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self.nodes.append(self.cluster.add_node(num_cpus=1))
+            except Exception as error:  # Ray raises bare exceptions here
+                print(f"a node did not come up, attempt {attempt + 1}: {str(error).splitlines()[0][:80]}", flush=True)
+            else:
+                return
 
 
 def spec(seed: int) -> TrialSpec:
