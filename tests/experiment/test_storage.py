@@ -15,6 +15,9 @@ from benchmarks.faults.torture import EXPERIMENT, NAME
 
 FEW = ["--set", "trial.retries=1"]
 
+WAIT = 900.0
+"""Seconds after which a sitting hangs."""
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
@@ -54,7 +57,7 @@ def test_a_full_and_a_read_only_disk_end_it_in_a_sentence_and_the_same_command_g
 
     def ends(sitting: Sitting, code: int, *sentences: str) -> None:
         nonlocal seen
-        assert sitting.wait(300)
+        assert sitting.wait(WAIT)
         said = sitting.stderr()
         sitting.end()
         assert sitting.code == code, said
@@ -64,13 +67,13 @@ def test_a_full_and_a_read_only_disk_end_it_in_a_sentence_and_the_same_command_g
         assert wrong == []
 
     sitting = sit()
-    assert until(lambda: rows() >= 2 or sitting.code is not None, 300)
+    assert until(lambda: rows() >= 2 or sitting.code is not None, WAIT)
     fill(disk / "filler")
     ends(sitting, 2, "make room")
     ends(sit(), 2, "make room")
     (disk / "filler").unlink()
     before, sitting = rows(), sit()
-    assert until(lambda: rows() > before or sitting.code is not None, 300)
+    assert until(lambda: rows() > before or sitting.code is not None, WAIT)
     # A read-only file system that is written to cannot be had while files are open for writing; so it is forced.
     assert mount("-o", "remount,ro,size=48m", str(disk)) == 0 or mount("--force", "-o", "remount,ro", str(disk)) == 0
     ends(sitting, 2, "may not be written to", "Read-only file system")
