@@ -1,4 +1,4 @@
-"""The whole command on a file system that fills up, and then becomes read-only: it says so, and goes on afterwards."""
+"""The whole command on a file system that fills up, and then is gone for a while: it says so, and goes on afterwards."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Path]:
-    """A file system of 48 MiB."""
-    place = tmp_path / "disk"
+    """A file system of 48 MiB, mounted twice: once to be used, and once to be kept while that is not there."""
+    store, place = tmp_path / "store", tmp_path / "disk"
+    store.mkdir()
     place.mkdir()
-    if mount("-t", "tmpfs", "-o", "size=48m", "tmpfs", str(place)) != 0:
+    if not done("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(store)):
         pytest.skip("nobody may mount a file system here")
+    assert done("mount", "--bind", str(store), str(place))
     yield place
-    mount("-o", "remount,rw", str(place))
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    assert done("umount", "--lazy", str(place))
+    assert done("umount", "--lazy", str(store))
 
 
-def mount(*arguments: str) -> int:
-    return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode
+def done(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def fill(path: Path) -> None:
@@ -45,7 +47,7 @@ def fill(path: Path) -> None:
                     file.write(b"x" * size)
 
 
-def test_a_full_and_a_read_only_disk_end_it_in_a_sentence_and_the_same_command_goes_on(disk, tmp_path):
+def test_a_full_and_a_lost_disk_end_it_in_a_sentence_and_the_same_command_goes_on(disk, tmp_path):
     (tmp_path / "experiment.toml").write_text(EXPERIMENT, encoding="utf-8")
     folder, seen = disk / NAME, Seen()
 
@@ -74,10 +76,13 @@ def test_a_full_and_a_read_only_disk_end_it_in_a_sentence_and_the_same_command_g
     (disk / "filler").unlink()
     before, sitting = rows(), sit()
     assert until(lambda: rows() > before or sitting.code is not None, WAIT)
-    # A read-only file system that is written to cannot be had while files are open for writing; so it is forced.
-    assert mount("-o", "remount,ro,size=48m", str(disk)) == 0 or mount("--force", "-o", "remount,ro", str(disk)) == 0
-    ends(sitting, 2, "may not be written to", "Read-only file system")
-    assert mount("-o", "remount,rw", str(disk)) == 0
+    assert done("umount", "--lazy", str(disk))
+    kept = seen
+    assert sitting.wait(WAIT)
+    assert (sitting.code, "bring its file system back" in sitting.stderr().splitlines()[-1]) == (2, True)
+    assert done("mount", "--bind", str(disk.with_name("store")), str(disk))
+    ends(sitting, 2)
+    assert kept.rows.keys() < seen.rows.keys()
     ends(sit(), 0)
     assert len(seen.proposals) == 6
     assert {row["status"] for row in seen.rows.values()} <= {"complete", "stopped"}
