@@ -40,7 +40,7 @@ def diagnose(path: Path, *, repair: bool = False) -> Diagnosis:
             lines.append(f"{folder}: in use by process {owner}" + ("; not mended, come back later" if repair else ""))
             lines += [f"{one.what}" for one in found]
             faults += sum(one.fault for one in found)
-        elif repair and any(True for _ in symptoms.examine(folder)):
+        elif repair and any(one.mend for one in symptoms.examine(folder)):
             with lock(folder):
                 lines += mended(folder)
             faults += sum(one.fault for one in symptoms.examine(folder))
@@ -58,7 +58,8 @@ def mended(folder: Path) -> list[str]:
     while new := [one for one in symptoms.examine(folder) if one.what not in seen]:
         for one in new:
             seen.add(one.what)
-            one.mend()
+            if one.mend is not None:
+                one.mend()
             lines.append(f"{one.what}; {one.done}")
     return lines
 

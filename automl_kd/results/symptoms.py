@@ -35,14 +35,14 @@ LOOSE = 100
 class Finding:
     """`what` was found, `remedy`: what is to be done about it, `done`: what `mend` has done.
 
-    `fault`: readers or the search trip over it; other findings are only untidy. `scratch`: it may belong to a process
-    that is at work.
+    `mend` is None where nothing need be done. `fault`: readers or the search trip over it; other findings are only
+    untidy. `scratch`: it may belong to a process that is at work.
     """
 
     what: str
     remedy: str
     done: str
-    mend: Callable[[], None]
+    mend: Callable[[], None] | None
     fault: bool = True
     scratch: bool = False
 
@@ -59,6 +59,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield from lost_teacher(folder)
     elif not any(True for _ in damaged_tables(folder)):
         yield from incomplete_trials(folder)
+        yield from unfinished_trials(folder)
         yield from loose_files(folder)
 
 
@@ -196,6 +197,20 @@ def incomplete_trials(folder: Path) -> Iterator[Finding]:
         yield lost_trial(folder, run, key, f"trial {key} of run {run!r} has a curve and no row", files=False)
     for run, key in without_student(folder, ended):
         yield lost_trial(folder, run, key, f"trial {key} of run {run!r} has lost its weights", files=True)
+
+
+def unfinished_trials(folder: Path) -> Iterator[Finding]:
+    """Folders of trials without a row: nothing is wrong with them, if their search is to go on."""
+    recorded = set(ResultTable(folder).read()["key"])
+    begun = [path.parent.name for path in inside(folder, "trials/*/checkpoint.pt")]
+    if unfinished := [key for key in begun if key not in recorded]:
+        yield Finding(
+            what=f"{folder}: no row is there of {', '.join(unfinished)}, which were begun",
+            remedy="the same search command continues them",
+            done="left alone: the same search command continues them",
+            mend=None,
+            fault=False,
+        )
 
 
 def without_student(folder: Path, ended: pd.DataFrame) -> list[tuple[str, str]]:

@@ -40,6 +40,8 @@ grace_epochs = 2
 reduction = 1.5
 """
 
+UNBORN = "automl-kd: Ray did not start on this machine"
+
 LONGEST_SECONDS = 900.0
 """A sitting that takes longer hangs."""
 
@@ -53,6 +55,8 @@ class Report:
 
     kills: Counter[str] = field(default_factory=Counter)
     sittings: int = 0
+    unborn: int = 0
+    """Sittings in which Ray did not come up by itself, as happens on a machine that has too much to do."""
     searches: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -69,6 +73,7 @@ class Report:
         kills = ", ".join(f"{self.kills[target]} {target}" for target in TARGETS if self.kills[target])
         return (
             f"{self.total} kills ({kills}) in {self.sittings} sittings of {self.searches} searches, "
+            f"{self.unborn} in which Ray did not start, "
             f"{len(self.wrong)} violations"
         )
 
@@ -124,35 +129,43 @@ class Search:
 def tortured(root: Path, rng: np.random.Generator, targets: list[str], kills: int, report: Report, span: float) -> None:
     """Carry a search out under at most `kills` kills; its folder ends up in `root`."""
     search = Search(root, report)
-    left = kills
+    last = report.total + kills
     while True:
-        sitting = search.sit()
-        over = False
-        while not over and left > 0 and await_instant(search, sitting, rng, span):
-            target = str(rng.choice(targets))
-            if not until(lambda: bool(sitting.processes(target)) or sitting.code is not None, END_SECONDS):  # noqa: B023
-                continue
-            if not sitting.kill(target):
-                break
-            left -= 1
-            report.kills[target] += 1
-            where = f"kill {report.total} ({target}, {time.monotonic() - sitting.begun:.1f} s)"
-            over = target != "worker"
-            if target == "raylet" and not sitting.wait(END_SECONDS):
-                report.blame(where, ["the driver hangs"])
-                sitting.end()
-            if over and sitting.wait(END_SECONDS) and sitting.code == 2:
-                report.blame(where, [f"ended with 2: {sitting.stderr()[-400:]}"])
-            if over:
-                search.after(sitting, where)
-            else:
-                search.check(where)
-            print(f"{where}: {len(search.seen.rows)} rows, {len(search.seen.proposals)} proposals", flush=True)
-        if not over:
-            if not sitting.wait(LONGEST_SECONDS):
-                report.blame(f"sitting {report.sittings}", ["hangs"])
-            search.close(sitting, f"sitting {report.sittings}, after {report.total} kills")
+        sitting, over = search.sit(), False
+        while not over and report.total < last and await_instant(search, sitting, rng, span):
+            over = kill(search, sitting, str(rng.choice(targets)))
+        if over:
+            continue
+        where = f"sitting {report.sittings}, after {report.total} kills"
+        if not sitting.wait(LONGEST_SECONDS):
+            report.blame(where, ["hangs"])
+        if UNBORN not in sitting.stderr():
+            search.close(sitting, where)
             return
+        report.unborn += 1
+        search.after(sitting, where)
+
+
+def kill(search: Search, sitting: Sitting, target: str) -> bool:
+    """Kill `target` as soon as it is there, and look at what is left; whether the sitting has ended by that."""
+    report = search.report
+    until(lambda: bool(sitting.processes(target)) or sitting.code is not None, END_SECONDS)
+    if not sitting.kill(target):
+        return False
+    report.kills[target] += 1
+    where = f"kill {report.total} ({target}, {time.monotonic() - sitting.begun:.1f} s)"
+    over = target != "worker"
+    if not over:
+        search.check(where)
+    elif not sitting.wait(END_SECONDS):
+        report.blame(where, ["the driver hangs"])
+        sitting.end()
+    elif sitting.code == 2:
+        report.blame(where, [f"ended with 2: {sitting.stderr()[-400:]}"])
+    if over:
+        search.after(sitting, where)
+    print(f"{where}: {len(search.seen.rows)} rows, {len(search.seen.proposals)} proposals", flush=True)
+    return over
 
 
 def await_instant(search: Search, sitting: Sitting, rng: np.random.Generator, span: float) -> bool:

@@ -1,4 +1,4 @@
-"""The whole command on a file system that fills up, and then is gone for a while: it says so, and goes on afterwards."""
+"""The whole command on a file system that fills up, and then is gone: it says so, and goes on afterwards."""
 
 from __future__ import annotations
 
