@@ -83,5 +83,5 @@ def overdue(folder: Path) -> str:
         return ""
     ours = next((thread for thread in text.split("\n\n") if re.search(r" in work$", thread, re.MULTILINE)), text)
     where = re.search(r'^  File "(.*)", line (\d+) in (.*)$', ours, re.MULTILINE)
-    found = f"; it was in {where[3]} ({Path(where[1]).name}, line {where[2]})" if where else ""
-    return f"took longer than trial.timeout_minutes and was ended{found}"
+    found = f" in {where[3]} ({Path(where[1]).name}, line {where[2]})" if where else ""
+    return f"took longer than trial.timeout_minutes and was ended{found}; raise it and set trial.retry_failed"

@@ -69,7 +69,8 @@ def test_a_process_that_hangs_is_ended_and_leaves_where_it_was(tmp_path):
     ended = subprocess.run([sys.executable, "-c", hanging, tmp_path], check=False)
     assert ended.returncode == 1
     assert overdue(tmp_path) == (
-        "took longer than trial.timeout_minutes and was ended; it was in work (<string>, line 5)"
+        "took longer than trial.timeout_minutes and was ended in work (<string>, line 5); "
+        "raise it and set trial.retry_failed"
     )
     assert overdue(tmp_path) == ""  # said once
 
@@ -139,6 +140,6 @@ def test_a_hanging_trial_is_ended_not_repeated_and_the_rest_goes_on(ray_session,
     assert time.monotonic() - begun < 600  # the sleep that it was in
     outcome, curve, attempts = found[hanging.key]
     assert (outcome.status, outcome.reason, list(curve), attempts) == ("failed", "timeout", [1], 1)
-    assert outcome.error.startswith("took longer than trial.timeout_minutes and was ended; it was in go_wrong (faulty.")
+    assert outcome.error.startswith("took longer than trial.timeout_minutes and was ended in go_wrong (faulty.")
     assert found[sound.key][0].status == "complete"
     assert not list(tmp_path.glob("trials/*/overdue.txt"))

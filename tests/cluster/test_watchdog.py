@@ -42,6 +42,6 @@ def test_a_ray_that_does_not_come_up_is_one_sentence(monkeypatch):
     def fail(**_options: object) -> None:
         raise RuntimeError("The current node timed out during startup.\nand more")
 
-    monkeypatch.setattr(session.ray, "init", fail)
+    monkeypatch.setattr("ray.init", fail)
     with pytest.raises(SystemExit, match=r"^automl-kd: Ray did not start on this machine \(The current node timed out"):
         session.start()
