@@ -158,8 +158,8 @@ def test_failures_are_one_line_each(tmp_path):
     ]
     assert failures(frame(tmp_path, rows)) == [
         "search trial 4 (depth=1, kd, seed 0, key 1) after 1 epoch: the loss is nan; lower lr",
-        "search (depth=1, kd, seed 0, key 2): no reason was recorded",
         "search trial 5 (depth=1, kd, seed 0, key 4) after 1 epoch: out of memory, CUDA out of memory",
+        "search (depth=1, kd, seed 0, key 2): no reason was recorded",
     ]
 
 
