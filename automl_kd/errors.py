@@ -7,7 +7,8 @@ AutoMLKDError
 ├── DataError                    images are missing, damaged, or do not fit the models
 ├── CheckpointError              saved weights do not fit the network that is to load them
 ├── ResultError                  a results folder or a row does not fit what was expected of it
-└── TrialError                   one trial cannot go on (a loss that is not finite, say); the search can
+└── TrialError                   one trial cannot go on; the search can
+    └── DivergedError            its numbers are no longer finite, and would not be another time
 
 StopTrial                        not a failure: the scheduler ended this trial early
 
@@ -45,6 +46,10 @@ class ResultError(AutoMLKDError):
 
 class TrialError(AutoMLKDError):
     """One trial cannot go on; its reason is recorded in its row and the search continues."""
+
+
+class DivergedError(TrialError):
+    """A loss or a gradient that is not finite: tried again, the same numbers come out."""
 
 
 class StopTrial(BaseException):

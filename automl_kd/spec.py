@@ -273,17 +273,26 @@ class Place:
     bank: Banking = field(default_factory=lambda: Banking(keep="off"))
 
 
+Reason = Literal["diverged", "memory", "data", "timeout", "storage", "died", "other"]
+"""Of what kind a failure is: numbers not finite, out of memory, damaged or missing images, took too long, a file system
+or network that failed, its process died."""
+
+SETTLED: tuple[Reason, ...] = ("diverged", "timeout")
+"""Failures that are known to come again: a later sitting does not repeat them unless it is asked to."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What came of a trial. `metrics` holds the last value reported for each name.
 
-    "stopped": the scheduler ended it early; "failed": `error` says why.
+    "stopped": the scheduler ended it early; "failed": `error` says why, `reason` of what kind that is.
     """
 
     status: Literal["complete", "stopped", "failed"]
     metrics: Mapping[str, float]
     epoch: int
     error: str = ""
+    reason: Reason | None = None
 
 
 class Report(Protocol):

@@ -1,4 +1,4 @@
-"""The command line: search, score, distill, leaderboard, show, import-nasbench201, panel.
+"""The command line: search, score, distill, leaderboard, show, doctor, import-nasbench201, panel.
 
 Mistakes of the user end in one sentence on stderr and exit code 2, without a traceback; an interrupted run ends with
 130 and is continued by the same command; 1 means that the work was done in part only.
@@ -19,6 +19,7 @@ import typer
 
 from automl_kd import config
 from automl_kd.cli import catalogue
+from automl_kd.cli.doctor import doctor
 from automl_kd.cli.nasbench201 import import_nasbench201
 from automl_kd.cli.panel import panel
 from automl_kd.cli.proxy_search import search_formulas
@@ -34,6 +35,10 @@ ELSEWHERE = "choose another folder"
 ADVICE = {
     errno.ENOSPC: "make room or choose another --out",
     errno.EDQUOT: "make room or choose another --out",
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN),
+        "bring the file system back",
+    ),
     **dict.fromkeys(
         (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG), ELSEWHERE
     ),
@@ -244,6 +249,7 @@ def show(
 
 app.command("import-nasbench201")(import_nasbench201)
 app.command()(panel)
+app.command()(doctor)
 
 
 def carry_out(experiment: Experiment, out: Path, data_root: Path, address: str) -> None:

@@ -6,11 +6,12 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune.search import Searcher
 
-from automl_kd.spec import Banking, Outcome, Place, TrialSpec
+from automl_kd.cluster.failures import overdue
+from automl_kd.spec import Banking, Outcome, Place, Reason, TrialSpec
 
 Metrics = Mapping[str, float]
 Curve = dict[int, Metrics]
@@ -21,20 +22,34 @@ TUNE_ADDS = frozenset(
 )
 
 
+class Failure(NamedTuple):
+    """An error in words, and of what kind it is."""
+
+    error: str
+    reason: Reason
+
+
+DIED = Failure("its worker process died (killed, crashed or out of memory)", "died")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """One trial to carry out. `replay`: what an earlier sitting reported of it, to be reported again instead."""
+    """One trial to carry out. `replay`: what an earlier sitting reported of it, to be reported again instead.
+
+    `failure`: how it ended then, if it failed in a way that it would fail in again.
+    """
 
     spec: TrialSpec
     place: Place
     replay: Sequence[Metrics] | None = None
+    failure: Failure | None = None
 
 
 @dataclass
 class Live:
     assignment: Assignment
     curve: Curve = field(default_factory=dict)
-    error: str = ""
+    failure: Failure | None = None
 
 
 class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
@@ -78,8 +93,9 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         if live is None or self.failure is not None:
             return
         if "error" in result:
-            live.error = result["error"]
+            live.failure = Failure(result["error"], result.get("reason", "other"))
         elif "epoch" in result:
+            live.failure = None  # what had failed was tried again, and goes on
             metrics = own_metrics(result)
             live.curve[result["epoch"]] = metrics
             try:
@@ -93,8 +109,9 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
             return
         if result is not None and not error and "epoch" in result:
             live.curve[result["epoch"]] = own_metrics(result)
-        if error and not live.error:
-            live.error = "its worker process died (killed, crashed or out of memory)"
+        if error and live.failure is None:
+            late = overdue(live.assignment.place.trial)
+            live.failure = Failure(late, "timeout") if late else DIED
         try:
             self.on_outcome(live.assignment.spec, outcome_of(live), live.curve)
         except Exception as failure:  # kept and raised again by the runner
@@ -114,8 +131,8 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
 def outcome_of(live: Live) -> Outcome:
     epoch = max(live.curve, default=0)
     metrics = live.curve.get(epoch, {})
-    if live.error:
-        return Outcome(status="failed", metrics=metrics, epoch=epoch, error=live.error)
+    if live.failure is not None:
+        return Outcome(status="failed", metrics=metrics, epoch=epoch, **live.failure._asdict())
     done = epoch >= live.assignment.spec.recipe.epochs
     return Outcome(status="complete" if done else "stopped", metrics=metrics, epoch=epoch)
 
@@ -135,9 +152,10 @@ def own_metrics(result: Mapping[str, Any]) -> Metrics:
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
-    place = {name: str(value) for name, value in dataclasses.asdict(assignment.place).items()}
-    bank = dataclasses.asdict(assignment.place.bank)
-    return {"spec": assignment.spec.to_json(), "place": {**place, "bank": bank}, "replay": assignment.replay}
+    place: dict[str, Any] = {name: str(value) for name, value in dataclasses.asdict(assignment.place).items()}
+    place["bank"] = dataclasses.asdict(assignment.place.bank)
+    spec = assignment.spec.to_json()
+    return {"spec": spec, "place": place, "replay": assignment.replay, "failure": assignment.failure}
 
 
 def from_config(config: Mapping[str, Any]) -> Assignment:
@@ -152,4 +170,5 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             bank=Banking(**place["bank"]),
         ),
         replay=config["replay"],
+        failure=Failure(*config["failure"]) if config["failure"] else None,
     )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
+from automl_kd.cluster.watchdog import knock, watched
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
-
-ANSWER_SECONDS = 10.0
-"""How long a cluster may take to accept a connection."""
 
 
 @contextmanager
@@ -23,6 +20,7 @@ def session(address: str = "") -> Iterator[None]:
     """A Ray to work in: the cluster at `address` or RAY_ADDRESS, else a private one on this machine, ended afterwards.
 
     Inside a running Ray it is a no-op, so that several stages share one. `ConfigError` if no cluster answers.
+    The process ends if this node's part of it dies (see `watched`).
     """
     if ray.is_initialized():
         yield
@@ -41,20 +39,24 @@ def session(address: str = "") -> Iterator[None]:
             reason = str(error).splitlines()[0].rstrip(".")
             raise ConfigError(f"{wanted!r} cannot be joined ({reason}); write HOST:PORT, or auto") from error
     else:
-        ray.init(address="local", include_dashboard=False, **quiet)
+        start(**quiet)
     try:
-        yield
+        with watched():
+            yield
     finally:
         ray.shutdown()
 
 
-def knock(address: str) -> None:
-    """Open and close a connection to HOST:PORT, with or without ray:// before it; other forms are left to Ray.
-
-    `OSError` if nobody answers. Ray itself tries for minutes and then ends the process.
-    """
-    if named := re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d{1,5})", address):
-        socket.create_connection((named[1], int(named[2])), timeout=ANSWER_SECONDS).close()
+def start(**options: Any) -> None:
+    """A private Ray on this machine; `SystemExit` with a sentence if it does not come up, or dies while it does."""
+    try:
+        ray.init(address="local", include_dashboard=False, **options)
+    except Exception as error:  # Ray raises bare exceptions here; whatever it is, nothing of ours has begun
+        reason = next(iter(str(error).splitlines()), "").strip().rstrip(".")
+        reason = reason or type(error).__name__
+        raise SystemExit(
+            f"automl-kd: Ray did not start on this machine ({reason}); run the same command again"
+        ) from error
 
 
 def device_of(resources: Resources) -> str:

@@ -21,7 +21,8 @@ import torch
 from ray import train, tune
 from ray.train.torch import TorchTrainer, get_device
 
-from automl_kd.cluster.searcher import Metrics, from_config
+from automl_kd.cluster.failures import PASSING, limited, overdue, reason_of
+from automl_kd.cluster.searcher import Failure, Metrics, from_config
 from automl_kd.errors import StopTrial
 from automl_kd.methods import carry_out
 
@@ -31,7 +32,7 @@ LISTEN_SECONDS = 0.5
 GRACE_SECONDS = 3.0
 """How long a worker that failed stays: if it failed because another one died, the death is noticed before."""
 
-DEATH = "a worker process died (killed, crashed or out of memory)"
+DEATH = Failure("a worker process died (killed, crashed or out of memory)", "died")
 
 
 class Desk:
@@ -40,7 +41,7 @@ class Desk:
     def __init__(self) -> None:
         self.reports: asyncio.Queue[dict[str, float]] = asyncio.Queue()
         self.decisions: asyncio.Queue[bool] = asyncio.Queue()
-        self.errors: dict[int, str] = {}
+        self.errors: dict[int, Failure] = {}
 
     async def report(self, metrics: dict[str, float]) -> bool:
         """Whether the trial goes on."""
@@ -53,10 +54,10 @@ class Desk:
     async def decide(self, goes_on: bool) -> None:
         await self.decisions.put(goes_on)
 
-    async def fail(self, rank: int, error: str) -> None:
-        self.errors[rank] = error
+    async def fail(self, rank: int, failure: Failure) -> None:
+        self.errors[rank] = failure
 
-    async def failures(self) -> dict[int, str]:
+    async def failures(self) -> dict[int, Failure]:
         """Why workers failed, by their number, in the order in which they said so."""
         return self.errors
 
@@ -72,33 +73,39 @@ def work_together(config: Mapping[str, Any]) -> None:
         if not ray.get(desk.report.remote({**metrics, "epoch": epoch})):
             raise StopTrial
 
+    rank = train.get_context().get_world_rank()
     try:
-        carry_out(assignment.spec, report, assignment.place)
+        with limited(assignment.place.trial, config["timeout"] if rank == 0 else 0.0):
+            carry_out(assignment.spec, report, assignment.place)
     except StopTrial:
         return
     except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
         raise
     except Exception as error:
-        rank = train.get_context().get_world_rank()
-        ray.get(desk.fail.remote(rank, f"{type(error).__name__}: {error}"))
+        ray.get(desk.fail.remote(rank, Failure(f"{type(error).__name__}: {error}", reason_of(error))))
         time.sleep(GRACE_SECONDS)
         raise
 
 
 def launch(config: Mapping[str, Any]) -> None:
     """The Tune trial: carry it out by workers, again from its checkpoint when one died, and report for them."""
+    failure = DEATH
     for _ in range(1 + config["retries"]):
         desk = ray.remote(num_cpus=0)(Desk).remote()
         run = Workers(config, desk)
         pass_on(desk, run)
         if run.error is None:
             return
-        told: dict[int, str] = ray.get(desk.failures.remote())
+        if late := overdue(from_config(config).place.trial):
+            failure = Failure(late, "timeout")
+            break
+        told: dict[int, Failure] = ray.get(desk.failures.remote())
         # A worker that failed and did not say why was killed; others then fail because it is gone.
-        if told and set(getattr(run.error, "worker_failures", told)) <= set(told):
-            tune.report({"error": next(iter(told.values()))})
-            return
-    tune.report({"error": DEATH})
+        explained = told and set(getattr(run.error, "worker_failures", told)) <= set(told)
+        failure = next(iter(told.values())) if explained else DEATH
+        if explained and failure.reason not in PASSING:
+            break
+    tune.report(failure._asdict())
 
 
 class Workers(threading.Thread):

@@ -14,7 +14,8 @@ import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from automl_kd.cluster.searcher import Assignment, AssignmentSearcher, Curve, Metrics, from_config
+from automl_kd.cluster.failures import PASSING, limited, overdue, reason_of
+from automl_kd.cluster.searcher import Assignment, AssignmentSearcher, Curve, Failure, Metrics, from_config
 from automl_kd.cluster.session import concurrency, each_worker, share
 from automl_kd.cluster.team_trial import launch
 from automl_kd.config import Resources, Search
@@ -23,7 +24,10 @@ from automl_kd.spec import Outcome, TrialSpec
 
 
 def work(config: Mapping[str, Any]) -> None:
-    """One trial, in this process or in workers that it launches. What goes wrong is reported, so the search goes on."""
+    """One trial, in this process or in workers that it launches. What goes wrong is reported, so the search goes on.
+
+    What may pass is raised as well, so that Tune starts the trial again, from its checkpoint and in another process.
+    """
     assignment = from_config(config)
 
     def report(metrics: Metrics, *, epoch: int) -> None:
@@ -32,17 +36,26 @@ def work(config: Mapping[str, Any]) -> None:
     if assignment.replay is not None:
         for epoch, metrics in enumerate(assignment.replay, start=1):
             report(metrics, epoch=epoch)
+        if assignment.failure is not None:
+            tune.report(assignment.failure._asdict())
+        return
+    if late := overdue(assignment.place.trial):  # its last attempt, which is why it has this one
+        tune.report(Failure(late, "timeout")._asdict())
         return
     if config["workers"] > 1:
         launch(config)
         return
     torch.set_num_threads(int(config["threads"]))
     try:
-        carry_out(assignment.spec, report, assignment.place)
+        with limited(assignment.place.trial, config["timeout"]):
+            carry_out(assignment.spec, report, assignment.place)
     except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
         raise
     except Exception as error:  # the one place that catches everything (errors.py)
-        tune.report({"error": f"{type(error).__name__}: {error}"})
+        reason = reason_of(error)
+        tune.report(Failure(f"{type(error).__name__}: {error}", reason)._asdict())
+        if reason in PASSING:
+            raise
 
 
 def run(
@@ -103,6 +116,7 @@ def to_worker(resources: Resources, storage: Path) -> dict[str, Any]:
         "each": each_worker(resources),
         "placement": resources.placement.upper(),
         "retries": resources.retries,
+        "timeout": 60 * resources.timeout_minutes,
         "storage": str(storage),
     }
 

@@ -80,7 +80,10 @@ class Resources:
     for trials on "cuda"; may be a fraction, so that small students share one GPU, where a trial has one worker.
     `placement`: whether a trial's workers are packed on few machines or spread over many, as far as there is room.
     `concurrent`: trials at once; 0 means as many as there is room for.
-    `retries`: how often a trial of which a process died is started again, from its checkpoint.
+    `retries`: how often a trial of which a process died, or which failed in a way that may pass (out of memory, a file
+    system that failed), is started again, from its checkpoint. `timeout_minutes`: a trial that takes longer in one
+    sitting is ended and has failed; 0 sets no limit. `retry_failed`: a later sitting repeats also those failed trials
+    that are known to fail again (a loss that is not finite, too long); others it repeats anyway.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -90,6 +93,8 @@ class Resources:
     retries: int = 2
     workers: int = 1
     placement: Literal["pack", "spread"] = "pack"
+    timeout_minutes: float = 0.0
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, f"workers must be 1 or more, got {self.workers}")
@@ -101,6 +106,7 @@ class Resources:
         require(self.gpus > 0, f"gpus must be above 0, got {self.gpus}; for the CPU set device = 'cpu'")
         require(self.gpus <= 1 or self.gpus == int(self.gpus), f"gpus must be whole or at most 1, got {self.gpus}")
         require(min(self.concurrent, self.retries) >= 0, "concurrent and retries must be 0 or more")
+        require(self.timeout_minutes >= 0, f"timeout_minutes must be 0 (none) or more, got {self.timeout_minutes}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from automl_kd.cluster.searcher import Curve, Metrics
+from automl_kd.cluster.searcher import Curve, Failure, Metrics
 from automl_kd.experiment.lab import Lab
 from automl_kd.methods.handover import label_of
 from automl_kd.results.row import Point, Role, Row, Run
-from automl_kd.spec import Outcome, TrialSpec
+from automl_kd.spec import SETTLED, Outcome, TrialSpec
 
 MEASURED = [item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute"]
 COUNTED = [
@@ -47,6 +47,7 @@ def row_of(
         proposal=proposal,
         status=outcome.status,
         error=outcome.error or None,
+        reason=outcome.reason,
         space=spec.space,
         architecture=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
@@ -84,11 +85,29 @@ def points_of(curve: Curve) -> list[Point]:
 
 
 def replays(rows: pd.DataFrame, curves: pd.DataFrame) -> dict[str, list[Metrics]]:
-    """What each trial that is complete or stopped reported, epoch by epoch, by its key. Failed ones are tried again."""
+    """What each trial that is complete or stopped reported, epoch by epoch, by its key."""
     ended = rows[rows["status"].isin(["complete", "stopped"])].drop_duplicates("key")
     by_key = {key: frame.sort_values("epoch") for key, frame in curves.groupby("key", observed=True)}
     records = [row for row in ended.to_dict("records") if row["key"] in by_key]
     return {row["key"]: replay(row, by_key[row["key"]]) for row in records}
+
+
+def failures(rows: pd.DataFrame, curves: pd.DataFrame) -> dict[str, tuple[list[Metrics], Failure]]:
+    """What each trial reported that failed in a way that it would fail in again, and its failure, by its key."""
+    settled = rows[is_settled(rows)].drop_duplicates("key")
+    by_key = {key: frame.sort_values("epoch") for key, frame in curves.groupby("key", observed=True)}
+    return {
+        row["key"]: (
+            replay(row, by_key[row["key"]]) if row["key"] in by_key else [],
+            Failure(row["error"], row["reason"]),
+        )
+        for row in settled.to_dict("records")
+    }
+
+
+def is_settled(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which of `rows` are failures that are known to come again."""
+    return (rows["status"] == "failed") & rows["reason"].isin(SETTLED)
 
 
 def replay(row: Mapping[Any, Any], curve: pd.DataFrame) -> list[Metrics]:

@@ -19,9 +19,10 @@ from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.lab import OBJECTIVES, Lab
 from automl_kd.experiment.proposals import Proposal
-from automl_kd.experiment.records import points_of, replays, row_of
+from automl_kd.experiment.records import failures, points_of, replays, row_of
 from automl_kd.experiment.screening import by_student, make_probes, score_row, screen
 from automl_kd.proxies.score import Score
+from automl_kd.results.folder import require_storage, sync_folder
 from automl_kd.results.scores import write_scores
 from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
 from automl_kd.space import Architecture
@@ -50,15 +51,20 @@ class Journal:
             try:
                 journal.proposals = [Architecture.of(json.loads(line)) for line in whole.splitlines()]
             except (ValueError, AttributeError) as error:
-                raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
+                raise ResultError(
+                    f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
+                ) from error
         return journal
 
     def append(self, point: Architecture) -> None:
+        new = not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point.as_dict()) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        if new:
+            sync_folder(self.path.parent)
         self.proposals.append(point)
 
 
@@ -69,7 +75,9 @@ class Searching:
         self.lab = lab
         self.journal = Journal.open(lab.folder / "proposals.jsonl")
         rows, curves = lab.table.read(), lab.table.curves()
-        self.replays = replays(rows[rows["run"] == "search"], curves[curves["run"] == "search"])
+        rows, curves = rows[rows["run"] == "search"], curves[curves["run"] == "search"]
+        self.replays = replays(rows, curves)
+        self.failures = {} if lab.experiment.trial.retry_failed else failures(rows, curves)
         self.proposer = make_search_proposer(lab, self.is_new)
         self.device = device_of(lab.experiment.trial)
         self.index: dict[str, int] = {}
@@ -92,7 +100,11 @@ class Searching:
                 return None
         spec = search_spec(self.lab, self.lab.proposal(self.journal.proposals[index]))
         self.index[spec.key], self.started[spec.key] = index, datetime.now(UTC)
-        return Assignment(spec=spec, place=self.lab.place(spec, self.device), replay=self.replays.get(spec.key))
+        place = self.lab.place(spec, self.device)
+        if spec.key in self.failures:
+            curve, failure = self.failures[spec.key]
+            return Assignment(spec=spec, place=place, replay=curve, failure=failure)
+        return Assignment(spec=spec, place=place, replay=self.replays.get(spec.key))
 
     def on_epoch(self, _spec: TrialSpec, metrics: Metrics, _epoch: int) -> None:
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
@@ -103,7 +115,8 @@ class Searching:
         index = self.index[spec.key]
         if spec.key in self.replays:
             outcome = on_record(spec, self.replays[spec.key])
-        else:
+        elif spec.key not in self.failures:
+            require_storage(self.lab.folder, failed=outcome.reason == "storage")
             row = row_of(
                 self.lab,
                 spec,

@@ -12,7 +12,8 @@ from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
 from automl_kd.experiment.lab import Lab
-from automl_kd.experiment.records import points_of, row_of
+from automl_kd.experiment.records import is_settled, points_of, row_of
+from automl_kd.results.folder import require_storage
 from automl_kd.results.row import Role, Run
 from automl_kd.spec import Outcome, TrialSpec
 
@@ -28,11 +29,16 @@ class Entrant(NamedTuple):
 def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: str, again: bool = False) -> None:
     """Run every trial that has no complete row yet, each once even if it stands for several roles; record all.
 
+    Those that failed and would fail again are left alone, unless `trial.retry_failed` asks for them.
+
     `again`: also those that have one, because what they left behind is gone.
     """
     rows = lab.table.read()
     done = rows[rows["run"] == as_run]
-    missing = [one for one in entrants if again or not is_complete(done, one)]
+    over = done["status"] == "complete"
+    if not lab.experiment.trial.retry_failed:
+        over |= is_settled(done)
+    missing = [one for one in entrants if again or not is_recorded(done[over], one)]
     specs = list({one.spec.key: one.spec for one in missing}.values())
     if not specs:
         return
@@ -53,6 +59,7 @@ def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: 
         lab.watcher.step(sum(reached.values()), note_of(metrics))
 
     def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        require_storage(lab.folder, failed=outcome.reason == "storage")
         for one in missing:
             if one.spec.key == spec.key:
                 row = row_of(
@@ -81,9 +88,9 @@ def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: 
     )
 
 
-def is_complete(rows: pd.DataFrame, one: Entrant) -> bool:
+def is_recorded(rows: pd.DataFrame, one: Entrant) -> bool:
     """Whether `rows` hold it, at the same share of the compute: the same trial may stand for another one by now."""
-    ours = rows[(rows["role"] == one.role) & (rows["key"] == one.spec.key) & (rows["status"] == "complete")]
+    ours = rows[(rows["role"] == one.role) & (rows["key"] == one.spec.key)]
     return len(ours) > 0 if one.compute is None else bool((ours["compute"] == one.compute).any())
 
 

@@ -30,7 +30,7 @@ from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch
 from automl_kd.distillers.base import Terms
 from automl_kd.distillers.learned import Learned, Phi
-from automl_kd.errors import TrialError
+from automl_kd.errors import DivergedError
 from automl_kd.methods.lkd_classroom import Classroom
 from automl_kd.methods.lkd_pool import Keep, Past, Pool, Sampling
 from automl_kd.models.taps import Outputs
@@ -192,7 +192,7 @@ class Tutor(nn.Module):
 
     def refuse_skipped(self) -> None:
         if self.updates and (lost := int(self.skipped.item())) > MOST_SKIPPED * self.updates:
-            raise TrialError(
+            raise DivergedError(
                 f"{lost} of {self.updates} updates of the learned loss were not finite; lower recipe.lr or method.lr"
             )
 

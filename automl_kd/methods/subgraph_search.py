@@ -29,7 +29,7 @@ from automl_kd import team
 from automl_kd.config import Budget
 from automl_kd.data import Batch, Dataset, order
 from automl_kd.distillers.kd import kd_loss
-from automl_kd.errors import TrialError
+from automl_kd.errors import DivergedError
 from automl_kd.methods.guide import Teach
 from automl_kd.methods.subgraph_budget import Scores, within
 from automl_kd.methods.subgraph_factors import Factors, Measure, alphas, costs
@@ -192,7 +192,7 @@ def norms(model: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
 
 def refuse_nonfinite(loss: Tensor, epoch: int) -> None:
     if not math.isfinite(loss.item()):
-        raise TrialError(f"the search's loss became {loss.item()} in epoch {epoch}; lower search_lr or rate")
+        raise DivergedError(f"the search's loss became {loss.item()} in epoch {epoch}; lower search_lr or rate")
 
 
 def scores(factors: Factors, model: nn.Module, options: SearchOptions, measure: Measure) -> Scores:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import CheckpointError
+from automl_kd.results.folder import sync_folder
 
 WRAPPERS = ("model", "state_dict", "model_state")
 """Keys under which training scripts keep a network's weights beside other things."""
@@ -38,6 +39,7 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         if scratch.is_file():
             scratch.unlink()

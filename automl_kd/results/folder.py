@@ -34,16 +34,32 @@ def as_it_is(record: Mapping[str, Any], _where: str) -> Mapping[str, Any]:
 
 def check_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is) -> None:
     """Refuse what could not be written to, is in use or holds something else, without leaving a trace."""
-    ground = require_writable(folder)
+    require_room(require_writable(folder))
+    if (folder / "lock").is_file():
+        with (folder / "lock").open(encoding="utf-8") as file:
+            seize(file, folder)
+    require_same(folder, record, upgrade)
+
+
+def require_storage(folder: Path, *, failed: bool) -> None:
+    """Refuse to record a trial where the experiment's folder is gone, as when a file system is no longer mounted.
+
+    `failed`: the trial failed on a file system; if ours is full or read-only, it is not the trial's fault, and ends
+    the run before all others fail alike.
+    """
+    if not (folder / "experiment.json").exists():
+        raise ResultError(f"{folder} is not there any more; bring its file system back, and run the same command again")
+    if failed:
+        require_room(require_writable(folder))
+
+
+def require_room(ground: Path) -> None:
+    """Refuse a nearly full file system."""
     if (free := shutil.disk_usage(ground).free) < ROOM:
         raise ResultError(
             f"{ground} has {free / 2**20:.0f} MiB free, and a run needs {ROOM // 2**20} or more; make room or give "
             "another --out"
         )
-    if (folder / "lock").is_file():
-        with (folder / "lock").open(encoding="utf-8") as file:
-            seize(file, folder)
-    require_same(folder, record, upgrade)
 
 
 def require_writable(folder: Path) -> Path:
@@ -75,7 +91,12 @@ def require_same(folder: Path, record: Mapping[str, Any], upgrade: Upgrade) -> N
                 f"{folder} holds another experiment: {difference}; give this one another name or --out, or delete it"
             )
     # A run that was killed while it made the folder leaves its lock, and a file that begins with an underscore.
-    elif folder.exists() and any(child.name != "lock" and child.name[0] != "_" for child in folder.iterdir()):
+    # `automl-kd doctor` moves a record aside that cannot be read; what it left of the experiment goes on as this one.
+    elif (
+        folder.exists()
+        and not (folder / "damaged" / "experiment.json").exists()
+        and any(child.name != "lock" and child.name[0] != "_" for child in folder.iterdir())
+    ):
         raise ResultError(f"{folder} is not empty and holds no experiment; give another --out")
 
 
@@ -137,6 +158,16 @@ def write_atomically(path: Path, text: str) -> None:
             scratch.replace(path)
         finally:
             scratch.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

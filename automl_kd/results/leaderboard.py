@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,11 +121,24 @@ def failures(rows: pd.DataFrame) -> list[str]:
     return [failure(row) for row in failed.to_dict("records")]
 
 
+KINDS: Mapping[str, str] = {
+    "diverged": "diverged, ",
+    "memory": "out of memory, ",
+    "data": "images or labels, ",
+    "timeout": "too long, ",
+    "storage": "storage or network, ",
+    "died": "died, ",
+    "other": "",
+}
+"""How a failure's reason is said before its error."""
+
+
 def failure(row: dict[Any, Any]) -> str:
     trial = row["run"] if units.missing(row["proposal"]) else f"{row['run']} trial {row['proposal']}"
     reached = "" if units.missing(row["epochs_done"]) else f" after {units.some(row['epochs_done'], 'epoch')}"
     reason = "no reason was recorded" if units.missing(row["error"]) else " ".join(row["error"].split())
-    return f"{trial} ({row['label']}, {row['method']}, seed {row['seed']}, key {row['key']}){reached}: {reason}"
+    kind = "" if units.missing(row["reason"]) else KINDS[row["reason"]]
+    return f"{trial} ({row['label']}, {row['method']}, seed {row['seed']}, key {row['key']}){reached}: {kind}{reason}"
 
 
 COLUMNS = {

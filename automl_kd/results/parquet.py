@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from automl_kd.errors import ResultError
-from automl_kd.results.folder import made
+from automl_kd.results.folder import made, sync_folder
 from automl_kd.results.row import check
 
 CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
@@ -50,15 +50,6 @@ def write(table: pa.Table, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:
     """The Parquet files in `folder`, sorted by name, without scratch and hidden files. No folder, no files."""
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith(("_", ".")))
@@ -87,7 +78,7 @@ def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
             raise
         reason = str(error).splitlines()[0]
         raise ResultError(
-            f"{path} cannot be read as Parquet ({reason}); delete it and run the same command again"
+            f"{path} cannot be read as Parquet ({reason}); 'automl-kd doctor FOLDER --repair' moves it aside"
         ) from error
     if missing := [name for name in identity if name not in stored.column_names]:
         raise ResultError(f"{path} has no column {missing[0]!r}, so it is not a file of results; move it elsewhere")

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from automl_kd.errors import ResultError
 from automl_kd.registry import SLUG
+from automl_kd.spec import Reason
 
 Run = Literal["teacher", "search", "choice", "final"]
 Status = Literal["complete", "stopped", "failed"]
@@ -32,6 +33,7 @@ class Row:
 
     `role`: the same as `run`, except in "final": there what the trial stands for, one of `FINAL_ROLES`; in a comparison
     of methods the contender's name, also in "choice". One trial that stands for two roles has a row for each.
+    `reason`: of what kind the `error` of a failed trial is.
     `compute`: in a comparison of methods, the fraction of its full compute that the trial was given.
     `architecture`: twelve hex digits; `values_json`, `label`: the same point for programs and for people.
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
@@ -49,6 +51,7 @@ class Row:
     proposal: int | None = None
     status: Status
     error: str | None = None
+    reason: Reason | None = None
     space: str
     architecture: str
     values_json: str
@@ -92,6 +95,8 @@ class Row:
         elif re.fullmatch(SLUG, self.role) is None:
             raise ResultError(f"a contender's role is its name, lower-case letters, digits and '-', got {self.role!r}")
         demand("status", self.status, get_args(Status))
+        if self.reason is not None:
+            demand("reason", self.reason, get_args(Reason))
         if not (self.key.isascii() and self.key.isalnum()):
             raise ResultError(f"a row's key names its file and must be letters and digits, got {self.key!r}")
         if self.started is not None and self.started.tzinfo is None:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from automl_kd.errors import ResultError
 from automl_kd.results import parquet
@@ -75,6 +76,22 @@ class ResultTable:
             paths = self._files(kind)
             if len(paths) > 1 or any(path.parent.name.startswith("run=") for path in paths):
                 self._fold(kind)
+
+    def set_aside(self, run: str, key: str, target: Path) -> None:
+        """Take all that is recorded of a trial out of the table, into files of the same names below `target`."""
+        for kind in ("rows", "curves"):
+            for path in self._files(kind):
+                table = self._load_file(path, kind)
+                ours = pc.and_(pc.equal(table["run"], run), pc.equal(table["key"], key))
+                if not pc.any(ours).as_py():
+                    continue
+                aside = target / path.relative_to(self.folder)
+                parquet.write(table.filter(ours), aside.with_name(f"{aside.stem}-{uuid4().hex[:8]}.parquet"))
+                rest = table.filter(pc.invert(ours))
+                if len(rest):
+                    parquet.write(rest, path)
+                else:
+                    path.unlink()
 
     def _fold(self, kind: Kind) -> None:
         paths = self._files(kind)

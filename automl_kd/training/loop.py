@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from automl_kd import team
 from automl_kd.data import Batch, Dataset, order, train_view
-from automl_kd.errors import TrialError
+from automl_kd.errors import DivergedError, TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.checkpoint import save_weights
 from automl_kd.models.team_norm import share_norms
@@ -100,7 +100,7 @@ class Run:
         self.best, self.history = state["best"], state["history"]
 
     def train_epoch(self, objective: Objective | OwnStep, epoch: int) -> float:
-        """One pass over the training images; the mean loss. `TrialError` if a loss is not finite."""
+        """One pass over the training images; the mean loss. `DivergedError` if a loss is not finite."""
         recipe, split = self.recipe, self.dataset.train
         seed_layers(self.seed, epoch)
         rows = order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
@@ -198,7 +198,9 @@ def seed_layers(seed: int, epoch: int) -> None:
 
 def refuse_nonfinite(total: Tensor, epoch: int) -> None:
     if not math.isfinite(total.item()):
-        raise TrialError(f"the training loss became {total.item()} in epoch {epoch}; lower recipe.lr or set clip_norm")
+        raise DivergedError(
+            f"the training loss became {total.item()} in epoch {epoch}; lower recipe.lr or set clip_norm"
+        )
 
 
 def fit(

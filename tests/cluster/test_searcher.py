@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import pytest
@@ -10,6 +11,7 @@ from ray.tune.search import Searcher
 from automl_kd.cluster.searcher import (
     Assignment,
     AssignmentSearcher,
+    Failure,
     Live,
     from_config,
     outcome_of,
@@ -92,9 +94,10 @@ def test_metrics_are_ours_alone():
     assert own_metrics(TUNE_RESULT) == {"val_accuracy": 0.5, "params": 30, "lr": 0.0}
 
 
+@pytest.mark.parametrize("failure", [None, Failure("it was nan", "diverged")])
 @pytest.mark.parametrize("replay", [None, [{"val_accuracy": 0.25}, {"val_accuracy": 0.5, "params": 30.0}]])
-def test_what_a_worker_reads_is_what_was_assigned(tmp_path, replay):
-    given = assignment(tmp_path, replay=replay)
+def test_what_a_worker_reads_is_what_was_assigned(tmp_path, replay, failure):
+    given = dataclasses.replace(assignment(tmp_path, replay=replay), failure=failure)
     assert from_config(pickle.loads(pickle.dumps(to_config(given)))) == given
 
 
@@ -134,12 +137,43 @@ def test_a_reported_error_makes_a_failed_trial_with_what_it_had_measured(driver)
     assert outcome.metrics["val_accuracy"] == 0.5
 
 
+def test_what_failed_and_goes_on_after_all_did_not_fail(driver):
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_result("t0", epoch(1))
+    driver.searcher.on_trial_result("t0", {"error": "OSError: gone", "reason": "storage"})
+    for number in (1, 2, 3):
+        driver.searcher.on_trial_result("t0", epoch(number))
+    driver.searcher.on_trial_complete("t0", epoch(3))
+    assert (driver.outcomes[0].status, driver.outcomes[0].reason) == ("complete", None)
+
+
+def test_a_reported_reason_is_the_outcomes_also_where_the_process_died_of_it(driver):
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_result("t0", {"error": "MemoryError: ", "reason": "memory"})
+    driver.searcher.on_trial_complete("t0", None, error=True)
+    assert (driver.outcomes[0].error, driver.outcomes[0].reason) == ("MemoryError: ", "memory")
+
+
+def test_a_process_that_was_ended_for_taking_too_long_says_so(driver):
+    trial = driver.assignments[0].place.trial
+    trial.mkdir(parents=True)
+    (trial / "overdue.txt").write_text('Thread 0x1 (most recent call first):\n  File "/a/b.py", line 7 in fit\n')
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_complete("t0", None, error=True)
+    assert driver.outcomes[0].reason == "timeout"
+    assert driver.outcomes[0].error.partition(";")[0].endswith("was ended in fit (b.py, line 7)")
+
+
 def test_a_worker_that_died_makes_a_failed_trial_with_a_reason(driver):
     driver.searcher.suggest("t0")
     driver.searcher.on_trial_complete("t0", None, error=True)
     assert driver.outcomes == [
         Outcome(
-            status="failed", metrics={}, epoch=0, error="its worker process died (killed, crashed or out of memory)"
+            status="failed",
+            metrics={},
+            epoch=0,
+            error="its worker process died (killed, crashed or out of memory)",
+            reason="died",
         )
     ]
 

@@ -1,4 +1,7 @@
-"""The whole command in a process of its own: interrupted and killed at any moment, the same command completes it."""
+"""The whole command in a process of its own: interrupted and killed, several trials at once, the same command goes on.
+
+One at a time, and killed in every way: `test_torture.py`.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,6 @@ import pytest
 import torch
 
 import automl_kd
-from automl_kd import config
-from automl_kd import experiment as stages
-from automl_kd.experiment import Roots
-from automl_kd.experiment.watch import Silent
 from automl_kd.models.checkpoint import save_weights
 from automl_kd.results.row import FINAL_ROLES
 from tests import tiny
@@ -170,30 +169,10 @@ def instants(seed: int) -> list[tuple[int, float]]:
     return [(first, float(rng.uniform(0, 0.5))), (first + int(rng.integers(1, 4)), float(rng.uniform(0, 0.5)))]
 
 
-def table(rows: pd.DataFrame) -> list[tuple[object, ...]]:
-    """What must not depend on interruptions."""
-    ordered = rows.sort_values(["run", "proposal", "role"])
-    names = ["run", "role", "key", "label", "status", "epochs_done", "val_accuracy"]
-    return [tuple(row) for row in ordered[names].itertuples(index=False)]
-
-
 def heard(one: Command) -> list[str]:
     """Lines on stderr that are not ours."""
     lines = one.stderr.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if not any(re.fullmatch(pattern, line) for pattern in SPOKEN)]
-
-
-def test_one_at_a_time_a_killed_search_ends_like_an_unbroken_one(ray_session, tmp_path, command):
-    for rows, seconds in instants(1):
-        one = command(tmp_path, 1)
-        one.wait_for_rows(rows)
-        time.sleep(seconds)
-        kill(one)
-        assert heard(one) == []
-    continued = finish(command(tmp_path, 1))
-    experiment = config.loads(describe(tmp_path, 1))
-    lab = stages.run(experiment, Roots(results=tmp_path / "unbroken", data=tmp_path), Silent())
-    assert table(continued) == table(lab.table.read())
 
 
 def test_several_at_a_time_nothing_is_lost_and_nothing_doubled(tmp_path, command):

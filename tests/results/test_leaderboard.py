@@ -154,9 +154,11 @@ def test_failures_are_one_line_each(tmp_path):
         row(key="1", status="failed", proposal=4, epochs_done=1, error="the loss is nan;\n  lower lr"),
         row(key="2", status="failed", proposal=None, epochs_done=None),
         row(key="3", status="stopped"),
+        row(key="4", status="failed", proposal=5, epochs_done=1, error="CUDA out of memory", reason="memory"),
     ]
     assert failures(frame(tmp_path, rows)) == [
         "search trial 4 (depth=1, kd, seed 0, key 1) after 1 epoch: the loss is nan; lower lr",
+        "search trial 5 (depth=1, kd, seed 0, key 4) after 1 epoch: out of memory, CUDA out of memory",
         "search (depth=1, kd, seed 0, key 2): no reason was recorded",
     ]
 

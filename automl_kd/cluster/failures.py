@@ -1,0 +1,87 @@
+"""Why a trial failed: errors told apart by kind, which of them may pass, and trials that take too long."""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from automl_kd.errors import DataError, DivergedError
+from automl_kd.spec import Reason
+
+PASSING: frozenset[Reason] = frozenset({"memory", "storage"})
+"""What another attempt may not meet again: another trial took the memory, a file system was away for a moment."""
+
+NO_MEMORY = "can't allocate memory"
+"""How torch's allocator for the processor says so: in a plain RuntimeError, there is nothing else to tell it by."""
+
+MARK = "overdue.txt"
+"""A file in a trial's folder: where it was when its time was over."""
+
+
+def reason_of(error: BaseException) -> Reason:
+    """The kind of an error that ended a trial, also by what caused it."""
+    chain = list(causes(error))
+    if any(isinstance(one, DivergedError) for one in chain):
+        return "diverged"
+    if any(map(out_of_memory, chain)):
+        return "memory"
+    # Damaged images come as an OSError of the decoder, too, but without a number of the system.
+    if any(isinstance(one, OSError) and one.errno is not None for one in chain):
+        return "storage"
+    if any(isinstance(one, DataError) for one in chain):
+        return "data"
+    return "other"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and NO_MEMORY in str(error)
+    )
+
+
+@contextmanager
+def limited(folder: Path, seconds: float) -> Iterator[None]:
+    """While inside, this process is ended after so many seconds, 0 for never; `folder` then says where it was.
+
+    By a thread that needs nothing of Python: what hangs in a library, holding its lock, is ended all the same.
+    """
+    if not seconds:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / MARK).open("w", encoding="utf-8") as file:
+        faulthandler.dump_traceback_later(seconds, file=file, exit=True)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            (folder / MARK).unlink(missing_ok=True)
+
+
+def overdue(folder: Path) -> str:
+    """Where the trial in `folder` was when its time was over, which is then forgotten; empty if it was not."""
+    try:
+        text = (folder / MARK).read_text(encoding="utf-8", errors="replace")
+        (folder / MARK).unlink()
+    except OSError:
+        return ""
+    if not text:  # killed by somebody else, before its time
+        return ""
+    ours = next((thread for thread in text.split("\n\n") if re.search(r" in work(_together)?$", thread, re.MULTILINE)), text)
+    where = re.search(r'^  File "(.*)", line (\d+) in (.*)$', ours, re.MULTILINE)
+    found = f" in {where[3]} ({Path(where[1]).name}, line {where[2]})" if where else ""
+    return f"took longer than trial.timeout_minutes and was ended{found}; raise it and set trial.retry_failed"

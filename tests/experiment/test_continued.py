@@ -1,0 +1,156 @@
+"""Without Ray: a search that is broken off at every instant proposes and records what an unbroken one does."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from automl_kd.cluster.searcher import Curve, Failure
+from automl_kd.config import Search, to_record
+from automl_kd.errors import ResultError
+from automl_kd.experiment.lab import Lab, Roots
+from automl_kd.experiment.opening import open_lab
+from automl_kd.experiment.search import Searching
+from automl_kd.experiment.watch import Silent
+from automl_kd.results.folder import open_folder
+from automl_kd.spec import Outcome, TrialSpec
+from tests import tiny
+
+TRIALS = 8
+
+SEARCHES: dict[str, dict[str, Any]] = {
+    "random": {},
+    "local": {},
+    "evolution": {"options": {"population": 3, "tournament": 2}},
+    "tpe": {"options": {"startup": 3}},
+    "nsga2": {"options": {"population": 3}, "objectives": ("val_accuracy", "-params")},
+    "screened evolution": {"options": {"population": 3}, "screen": ("naswot",), "pool": 2, "probe_images": 4},
+}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def opened(root: Path, name: str, **trial: Any) -> Lab:
+    search = Search(proposer=name.split()[-1], trials=TRIALS, scheduler="none", **SEARCHES[name])
+    experiment = tiny.experiment(search=search)
+    experiment = dataclasses.replace(experiment, trial=dataclasses.replace(experiment.trial, **trial))
+    lab = open_lab(experiment, Roots(results=root / "results", data=root), Silent())
+    open_folder(lab.folder, to_record(lab.experiment))
+    return lab
+
+
+def trained(spec: TrialSpec) -> tuple[Outcome, Curve]:
+    """What a trial comes to: width 7 diverges, width 9 dies, those above 12 are stopped, the others are complete."""
+    width = int(spec.architecture.as_dict()["width"])
+    epochs = {7: 1, 9: 0}.get(width, 2 if width > 12 else 3)
+    curve: Curve = {epoch: tiny.pretended(width, epoch, 3) for epoch in range(1, epochs + 1)}
+    last = curve.get(epochs, {})
+    if width in {7, 9}:
+        failure = Failure("the loss became nan", "diverged") if width == 7 else Failure("it died", "died")
+        return Outcome(status="failed", metrics=last, epoch=epochs, **failure._asdict()), curve
+    return Outcome(status="complete" if epochs == 3 else "stopped", metrics=last, epoch=epochs), curve
+
+
+def sit(lab: Lab, until: int) -> list[int]:
+    """One sitting, killed at instant `until`, four of them in each trial; the trials that were really trained."""
+    searching = Searching(lab)
+    really, instant = [], 0
+
+    def pass_instant() -> None:
+        nonlocal instant
+        if instant == until:
+            raise Killed
+        instant += 1
+
+    for index in range(TRIALS + 1):
+        pass_instant()  # before anything is proposed
+        given = searching.ask(index)
+        if given is None:
+            break
+        pass_instant()  # proposed, not trained
+        outcome, curve = trained(given.spec)
+        if given.failure is not None:
+            assert given.failure == Failure(outcome.error, "diverged")
+            assert given.replay is not None
+            curve = dict(enumerate(given.replay, start=1))
+        elif given.replay is not None:
+            curve = dict(enumerate(given.replay, start=1))
+        else:
+            really.append(index)
+        pass_instant()  # trained, not recorded
+        searching.on_outcome(given.spec, outcome, curve)
+        pass_instant()  # recorded
+    return really
+
+
+def recorded(lab: Lab) -> tuple[list[str], list[tuple[Any, ...]], str]:
+    rows = lab.table.read().sort_values("proposal")
+    names = ["proposal", "key", "label", "status", "error", "reason", "epochs_done", "val_accuracy", "test_accuracy"]
+    lines = (lab.folder / "proposals.jsonl").read_text(encoding="utf-8").splitlines()
+    return lines, [tuple(map(str, one)) for one in rows[names].itertuples(index=False)], lab.table.curves().to_csv()
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_wherever_it_is_broken_off_it_ends_as_if_it_had_not_been(tmp_path, name):
+    unbroken = opened(tmp_path / "unbroken", name)
+    assert sit(unbroken, -1) == list(range(TRIALS))
+    wanted = recorded(unbroken)
+    assert len(set(wanted[0])) == len(wanted[1]) == TRIALS
+    lab = opened(tmp_path / "broken", name)
+    for until in range(1, 4 * TRIALS, 5):  # each sitting comes a little further than the one before, and is killed
+        with pytest.raises(Killed):
+            sit(lab, until)
+    again = sit(lab, -1)
+    assert recorded(lab) == wanted
+    # what was left to do, and the trial that died, if there was one: it is always tried again
+    died = [int(row[0]) for row in wanted[1] if row[5] == "died"]
+    assert set(again) - set(died) <= {TRIALS - 1}
+
+
+def test_a_failure_that_is_known_to_come_again_is_repeated_only_if_asked_for(tmp_path):
+    lab = opened(tmp_path, "random")
+    sit(lab, -1)
+    rows = lab.table.read()
+    assert {"diverged", "died"} <= set(rows["reason"].dropna())
+    assert sit(lab, -1) == [int(one) for one in rows[rows["reason"] == "died"]["proposal"]]
+    willing = opened(tmp_path, "random", retry_failed=True)
+    assert sit(willing, -1) == [
+        int(one) for one in rows[rows["status"] == "failed"].sort_values("proposal")["proposal"]
+    ]
+
+
+@pytest.mark.parametrize("stage", ["gone", "full"])
+def test_storage_that_failed_under_a_trial_ends_the_sitting_and_the_next_one_goes_on(tmp_path, monkeypatch, stage):
+    lab = opened(tmp_path, "evolution")
+    searching = Searching(lab)
+    given = searching.ask(0)
+    assert given is not None
+    lost = Outcome(status="failed", metrics={}, epoch=0, error="OSError: No space left", reason="storage")
+    if stage == "gone":
+        lab.folder.rename(tmp_path / "unmounted")
+    else:
+        monkeypatch.setattr("automl_kd.results.folder.ROOM", 2**60)
+    message = {"gone": "is not there any more; bring its file system back", "full": "MiB free"}[stage]
+    with pytest.raises(ResultError, match=message):
+        searching.on_outcome(given.spec, lost, {})
+    if stage == "gone":
+        assert not lab.folder.exists()
+        (tmp_path / "unmounted").rename(lab.folder)
+    monkeypatch.undo()
+    assert lab.table.read().empty
+    assert sit(lab, -1) == list(range(TRIALS))
+
+
+def test_storage_that_failed_where_ours_is_sound_is_the_trials_own_failure(tmp_path):
+    lab = opened(tmp_path, "random")
+    searching = Searching(lab)
+    given = searching.ask(0)
+    assert given is not None
+    lost = Outcome(status="failed", metrics={}, epoch=0, error="OSError: Input/output error", reason="storage")
+    searching.on_outcome(given.spec, lost, {})
+    assert lab.table.read()["reason"].tolist() == ["storage"]

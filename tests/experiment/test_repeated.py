@@ -1,0 +1,71 @@
+"""Which trials of a fixed list a later sitting carries out again, without Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from automl_kd.config import to_record
+from automl_kd.experiment import trials
+from automl_kd.experiment.lab import Lab, Roots
+from automl_kd.experiment.opening import open_lab
+from automl_kd.experiment.records import row_of
+from automl_kd.experiment.trials import Entrant, carry_out_all
+from automl_kd.experiment.watch import Silent
+from automl_kd.results.folder import open_folder
+from automl_kd.spec import Outcome, Reason
+from tests import tiny
+
+REASONS: dict[int, Reason | None] = {3: "diverged", 4: "timeout", 5: "memory", 6: "died", 7: "other", 8: None}
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[int]:
+    """Widths of the trials that a runner would be given, which here does nothing."""
+    widths: list[int] = []
+
+    def run(ask: Any, **_rest: Any) -> None:
+        index = 0
+        while (given := ask(index)) is not None:
+            widths.append(int(given.spec.architecture.as_dict()["width"]))
+            index += 1
+
+    monkeypatch.setattr(trials, "run", run)
+    return widths
+
+
+def opened(tmp_path, **trial: Any) -> Lab:
+    plain = tiny.experiment()
+    experiment = dataclasses.replace(plain, trial=dataclasses.replace(plain.trial, **trial))
+    lab = open_lab(experiment, Roots(results=tmp_path / "results", data=tmp_path), Silent())
+    open_folder(lab.folder, to_record(lab.experiment))
+    return lab
+
+
+def carried_out(lab: Lab) -> None:
+    entrants = [Entrant("found-method", tiny.spec(width=width)) for width in (2, *REASONS)]
+    carry_out_all(lab, entrants, as_run="final", title="finals")
+
+
+@pytest.mark.parametrize(("retry_failed", "again"), [(False, [5, 6, 7, 8]), (True, [3, 4, 5, 6, 7, 8])])
+def test_what_would_fail_again_is_repeated_only_if_asked_for(tmp_path, asked, retry_failed, again):
+    lab = opened(tmp_path, retry_failed=retry_failed)
+    for width in (2, *REASONS):
+        reason = REASONS.get(width)
+        error = f"failed: {reason}" if width in REASONS else ""
+        outcome = Outcome(status="failed" if error else "complete", metrics={}, epoch=3, error=error, reason=reason)
+        row = row_of(
+            lab,
+            tiny.spec(width=width),
+            outcome,
+            run="final",
+            role="found-method",
+            started=datetime.now(UTC),
+            device="cpu",
+        )
+        lab.table.append(row)
+    carried_out(lab)
+    assert asked == again
