@@ -23,11 +23,24 @@ TUNE_ADDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """One trial to carry out. `replay`: what an earlier sitting reported of it, to be reported again instead."""
+    """One trial to carry out.
+
+    `replay`: what an earlier sitting reported of it, to be reported again instead. `until`: the epoch after which it
+    ends for now, to be assigned again later.
+    """
 
     spec: TrialSpec
     place: Place
     replay: Sequence[Metrics] | None = None
+    until: int | None = None
+
+
+class Later:
+    """There will be more trials to assign, when some of those that run have ended."""
+
+
+Ask = Callable[[int], Assignment | Later | None]
+"""The next assignment, given how many there were before; None when there is no more."""
 
 
 @dataclass
@@ -40,14 +53,14 @@ class Live:
 class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
     """Hands out assignments and gathers what is reported of them.
 
-    `ask(index)` gives the next assignment, or None when there is no more. An exception in it, in `on_epoch` or in
+    An exception in it, in `on_epoch` or in
     `on_outcome` ends the run and is kept in `failure`, since Tune would bury it in a traceback of its own. Tune's
     snapshots hold nothing of this object: resuming means asking again.
     """
 
     def __init__(
         self,
-        ask: Callable[[int], Assignment | None],
+        ask: Ask,
         on_epoch: Callable[[TrialSpec, Metrics, int], None],
         on_outcome: Callable[[TrialSpec, Outcome, Curve], None],
     ) -> None:
@@ -58,7 +71,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         self.live: dict[str, Live] = {}
         self.failure: BaseException | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.failure is not None:
             return str(Searcher.FINISHED)
         try:
@@ -69,6 +82,8 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         if assignment is None:
             self.finished = True
             return str(Searcher.FINISHED)
+        if isinstance(assignment, Later):
+            return None
         self.asked += 1
         self.live[trial_id] = Live(assignment)
         return to_config(assignment)
@@ -137,7 +152,8 @@ def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
     place = {name: str(value) for name, value in dataclasses.asdict(assignment.place).items()}
     bank = dataclasses.asdict(assignment.place.bank)
-    return {"spec": assignment.spec.to_json(), "place": {**place, "bank": bank}, "replay": assignment.replay}
+    record = {"spec": assignment.spec.to_json(), "place": {**place, "bank": bank}}
+    return {**record, "replay": assignment.replay, "until": assignment.until}
 
 
 def from_config(config: Mapping[str, Any]) -> Assignment:
@@ -150,6 +166,8 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             data=Path(place["data"]),
             device=place["device"],
             bank=Banking(**place["bank"]),
+            pausable=place["pausable"] == "True",
         ),
         replay=config["replay"],
+        until=config["until"],
     )

@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
 
-from automl_kd.cluster.searcher import Assignment, AssignmentSearcher, Curve, Metrics, from_config
-from automl_kd.cluster.session import concurrency, share
+from automl_kd.cluster.loggers import make_loggers
+from automl_kd.cluster.schedulers import at_once, make_scheduler
+from automl_kd.cluster.searcher import Ask, AssignmentSearcher, Curve, Metrics, from_config
+from automl_kd.cluster.session import share
 from automl_kd.config import Resources, Search
+from automl_kd.errors import StopTrial
 from automl_kd.methods import carry_out
 from automl_kd.spec import Outcome, TrialSpec
 
@@ -28,13 +30,16 @@ def work(config: Mapping[str, Any]) -> None:
 
     def report(metrics: Metrics, *, epoch: int) -> None:
         tune.report({**metrics, "epoch": epoch})
+        if epoch == assignment.until:
+            raise StopTrial
 
     if assignment.replay is not None:
         for epoch, metrics in enumerate(assignment.replay, start=1):
             report(metrics, epoch=epoch)
         return
     try:
-        carry_out(assignment.spec, report, assignment.place)
+        with contextlib.suppress(StopTrial):
+            carry_out(assignment.spec, report, assignment.place)
     except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
         raise
     except Exception as error:  # the one place that catches everything (errors.py)
@@ -42,7 +47,7 @@ def work(config: Mapping[str, Any]) -> None:
 
 
 def run(
-    ask: Callable[[int], Assignment | None],
+    ask: Ask,
     *,
     on_epoch: Callable[[TrialSpec, Metrics, int], None],
     on_outcome: Callable[[TrialSpec, Outcome, Curve], None],
@@ -72,13 +77,14 @@ def run(
                     search_alg=searcher,
                     scheduler=make_scheduler(search, epochs),
                     num_samples=-1,
-                    max_concurrent_trials=concurrency(resources),
+                    max_concurrent_trials=at_once(search, resources),
                     reuse_actors=True,
                 ),
                 run_config=tune.RunConfig(
                     name=own.name,
                     storage_path=str(scratch),
                     verbose=0,
+                    callbacks=make_loggers(resources.loggers, scratch),
                     failure_config=tune.FailureConfig(max_failures=resources.retries),
                 ),
             )
@@ -89,20 +95,6 @@ def run(
         raise searcher.failure
     if searcher.live or not searcher.finished:
         raise KeyboardInterrupt
-
-
-def make_scheduler(search: Search | None, epochs: int) -> ASHAScheduler | None:
-    """ASHA (Li et al. A System for Massively Parallel Hyperparameter Tuning. 2020. arXiv:1810.05934), or none."""
-    if search is None or search.scheduler == "none" or search.grace_epochs >= epochs:
-        return None
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric=search.objectives[0],
-        mode="max",
-        max_t=epochs,
-        grace_period=search.grace_epochs,
-        reduction_factor=search.reduction,
-    )
 
 
 @contextlib.contextmanager

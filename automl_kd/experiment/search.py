@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
-from automl_kd.cluster.searcher import Assignment, Curve, Metrics
+from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
 from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.lab import OBJECTIVES, Lab
+from automl_kd.experiment.lines import append_line, whole_lines
+from automl_kd.experiment.mirror import Mirror
 from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.records import points_of, replays, row_of
 from automl_kd.experiment.screening import by_student, make_probes, score_row, screen
@@ -41,24 +43,13 @@ class Journal:
     @staticmethod
     def open(path: Path) -> Journal:
         """A last line that a kill cut short was never acted on, and is dropped."""
-        journal = Journal(path)
-        if path.exists():
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if whole != content:
-                path.write_bytes(whole)
-            try:
-                journal.proposals = [Architecture.of(json.loads(line)) for line in whole.splitlines()]
-            except (ValueError, AttributeError) as error:
-                raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
-        return journal
+        try:
+            return Journal(path, [Architecture.of(json.loads(line)) for line in whole_lines(path)])
+        except (ValueError, AttributeError) as error:
+            raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
 
     def append(self, point: Architecture) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(point.as_dict()) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, json.dumps(point.as_dict()))
         self.proposals.append(point)
 
 
@@ -72,6 +63,7 @@ class Searching:
         self.replays = replays(rows[rows["run"] == "search"], curves[curves["run"] == "search"])
         self.proposer = make_search_proposer(lab, self.is_new)
         self.device = device_of(lab.experiment.trial)
+        self.mirror = Mirror.of(lab, self.journal.proposals)
         self.index: dict[str, int] = {}
         self.started: dict[str, datetime] = {}
         self.ended = 0
@@ -92,7 +84,9 @@ class Searching:
                 return None
         spec = search_spec(self.lab, self.lab.proposal(self.journal.proposals[index]))
         self.index[spec.key], self.started[spec.key] = index, datetime.now(UTC)
-        return Assignment(spec=spec, place=self.lab.place(spec, self.device), replay=self.replays.get(spec.key))
+        pausable = self.lab.experiment.search.scheduler == "hyperband"
+        place = dataclasses.replace(self.lab.place(spec, self.device), pausable=pausable)
+        return Assignment(spec=spec, place=place, replay=self.replays.get(spec.key))
 
     def on_epoch(self, _spec: TrialSpec, metrics: Metrics, _epoch: int) -> None:
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
@@ -115,6 +109,7 @@ class Searching:
                 device=self.device,
             )
             self.lab.table.append(row, points_of(curve))
+            self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, curve)
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
@@ -134,13 +129,26 @@ def search(lab: Lab) -> None:
     """Carry out the experiment's search, or what is left of it."""
     settings = lab.experiment.search
     lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials)
-    searching = Searching(lab)
+    carry_through(lab, Searching(lab))
+
+
+class Sitting(Protocol):
+    """What a search does between Tune's questions and the records on disk."""
+
+    def ask(self, index: int, /) -> Assignment | Later | None: ...
+
+    def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int, /) -> None: ...
+
+    def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve, /) -> None: ...
+
+
+def carry_through(lab: Lab, sitting: Sitting) -> None:
     run(
-        searching.ask,
-        on_epoch=searching.on_epoch,
-        on_outcome=searching.on_outcome,
+        sitting.ask,
+        on_epoch=sitting.on_epoch,
+        on_outcome=sitting.on_outcome,
         resources=lab.experiment.trial,
-        search=settings,
+        search=lab.experiment.search,
         epochs=lab.experiment.recipe.epochs,
         scratch=lab.folder,
     )
@@ -157,6 +165,7 @@ def search_spec(lab: Lab, proposal: Proposal) -> TrialSpec:
         teacher=experiment.teacher if proposal.made.taught else None,
         recipe=experiment.recipe,
         seed=SEARCH_SEEDS + experiment.seed,
+        schedule=proposal.schedule,
     )
 
 

@@ -182,4 +182,5 @@ def train(
         finish=finish,
         adapters=adapters,
         tally=setting.tally.take,
+        pausable=setting.place.pausable,
     )
