@@ -111,7 +111,6 @@ def logged(ray_session, tmp_path_factory) -> tuple[Path, list[TrialSpec]]:
 @pytest.mark.skipif("tensorboardX" not in INSTALLED, reason="tensorboardX is not installed")
 def test_tensorboard_has_each_epoch_of_a_trial_once_under_its_name(logged):
     from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.record_writer import RecordWriter  # noqa: F401 - the format read below is the one it writes
 
     folder, specs = logged
     for spec, epochs in zip(specs, ([1, 2, 3], [], [1, 2, 3]), strict=True):

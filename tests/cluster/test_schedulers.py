@@ -15,7 +15,7 @@ from automl_kd.config import Range, Resources, Search
 PERTURB = {"recipe.lr": Range(low=0.1, high=0.2)}
 
 
-class Noting(TrialScheduler):
+class Noting(TrialScheduler):  # type: ignore[misc]  # ray is untyped here
     """Notes what reaches it, and stops every trial."""
 
     def __init__(self) -> None:

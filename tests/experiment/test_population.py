@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -58,7 +59,7 @@ def weights(lab: Lab) -> dict[str, object]:
     return {key: content(lab.folder / "trials" / key / "student.pt") for key in table(lab)["key"]}
 
 
-def settings(scheduler: str, **changes) -> Search:
+def settings(scheduler: Any, **changes) -> Search:
     return dataclasses.replace(SEARCH, scheduler=scheduler, **changes)
 
 
@@ -101,8 +102,8 @@ def test_a_row_says_whose_weights_were_taken_over_and_what_changed_when(done):
         schedule, lineage = read_schedule(row["schedule_json"]), json.loads(row["lineage_json"])
         assert [round(stage.start * 5) for stage in schedule] == [0, *(epochs for epochs, _, _ in lineage)]
         for stage in schedule:
-            assert 0.001 <= stage.changes["recipe.lr"] <= 0.5
-            assert 1 <= stage.changes["method.temperature"] <= 10
+            assert 0.001 <= float(stage.changes["recipe.lr"]) <= 0.5
+            assert 1 <= float(stage.changes["method.temperature"]) <= 10
         epochs, _, key = lineage[-1]
         assert (done.folder / "trials" / key).is_dir()
         assert 1 <= epochs < 5
