@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from automl_kd.pinned import by_content
 from automl_kd.space import Architecture, Scalar
@@ -128,12 +128,33 @@ class TeacherSpec:
         )
 
 
+class Stage(NamedTuple):
+    """From the fraction `start` of a run on, in [0, 1), "recipe.FIELD" and "method.OPTION" as in `changes`."""
+
+    start: float
+    changes: Mapping[str, Scalar]
+
+
+Schedule = tuple[Stage, ...]
+"""What changes while a trial trains, in order of `start`: fractions, so that it keeps its shape at any length."""
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """A schedule as JSON, [[start, {name: value}], ...]; empty if nothing changes."""
+    return json.dumps(schedule, sort_keys=True) if schedule else ""
+
+
+def read_schedule(text: str) -> Schedule:
+    return tuple(Stage(start, changes) for start, changes in json.loads(text or "[]"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
     """Everything one trial depends on: equal specs give equal results on equal machines.
 
     `space`: reference to a `SearchSpace`, "search_spaces.resnet:SPACE", or "model:NAME" for the space whose only point
-    is that model. `teacher` is None for methods that have none.
+    is that model. `teacher` is None for methods that have none. `schedule`: what of recipe and options changes while it
+    trains; see `automl_kd.methods.schedule`.
     """
 
     space: str
@@ -144,6 +165,14 @@ class TrialSpec:
     teacher: TeacherSpec | None = None
     recipe: Recipe
     seed: int
+    schedule: Schedule = ()
+
+    def __post_init__(self) -> None:
+        starts = [stage.start for stage in self.schedule]
+        require(
+            starts == sorted(set(starts)) and all(0 <= start < 1 for start in starts),
+            f"stages of a schedule start at rising fractions of the run in [0, 1), got {starts}",
+        )
 
     @property
     def key(self) -> str:
@@ -163,8 +192,11 @@ class TrialSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """The complete spec; `from_json` reads it back."""
-        return json.dumps({**asdict(self), "architecture": self.architecture.as_dict()}, sort_keys=True)
+        """The complete spec; `from_json` reads it back. Without a schedule the word is not in it, as in old ones."""
+        record = {**asdict(self), "architecture": self.architecture.as_dict()}
+        if not self.schedule:
+            del record["schedule"]
+        return json.dumps(record, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> TrialSpec:
@@ -177,6 +209,7 @@ class TrialSpec:
                 "data": DataSpec(**record["data"]),
                 "teacher": teacher and TeacherSpec(**{**teacher, "recipe": read_recipe(teacher["recipe"])}),
                 "recipe": read_recipe(record["recipe"]),
+                "schedule": tuple(Stage(*stage) for stage in record.get("schedule", ())),
             }
         )
 
@@ -263,7 +296,8 @@ class Place:
     """Where a trial works: folders and device. Not part of what it is, so not part of its key. Paths are absolute.
 
     `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
-    the image sets. `bank`: how far teachers' outputs are kept, below `teachers`.
+    the image sets. `bank`: how far teachers' outputs are kept, below `teachers`. `pausable`: save a checkpoint after
+    every epoch, because the trial may be paused after any.
     """
 
     trial: Path
@@ -271,6 +305,7 @@ class Place:
     data: Path
     device: str = "cpu"
     bank: Banking = field(default_factory=lambda: Banking(keep="off"))
+    pausable: bool = False
 
 
 Reason = Literal["diverged", "memory", "data", "timeout", "storage", "died", "other"]

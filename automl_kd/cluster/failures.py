@@ -81,7 +81,8 @@ def overdue(folder: Path) -> str:
         return ""
     if not text:  # killed by somebody else, before its time
         return ""
-    ours = next((thread for thread in text.split("\n\n") if re.search(r" in work(_together)?$", thread, re.MULTILINE)), text)
+    threads = text.split("\n\n")
+    ours = next((one for one in threads if re.search(r" in work(_together)?$", one, re.MULTILINE)), text)
     where = re.search(r'^  File "(.*)", line (\d+) in (.*)$', ours, re.MULTILINE)
     found = f" in {where[3]} ({Path(where[1]).name}, line {where[2]})" if where else ""
     return f"took longer than trial.timeout_minutes and was ended{found}; raise it and set trial.retry_failed"

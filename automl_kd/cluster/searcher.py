@@ -34,15 +34,26 @@ DIED = Failure("its worker process died (killed, crashed or out of memory)", "di
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """One trial to carry out. `replay`: what an earlier sitting reported of it, to be reported again instead.
+    """One trial to carry out.
 
-    `failure`: how it ended then, if it failed in a way that it would fail in again.
+    `replay`: what an earlier sitting reported of it, to be reported again instead. `failure`: how it ended then, if it
+    failed in a way that it would fail in again. `until`: the epoch after which it ends for now, to be assigned again
+    later.
     """
 
     spec: TrialSpec
     place: Place
     replay: Sequence[Metrics] | None = None
     failure: Failure | None = None
+    until: int | None = None
+
+
+class Later:
+    """There will be more trials to assign, when some of those that run have ended."""
+
+
+Ask = Callable[[int], Assignment | Later | None]
+"""The next assignment, given how many there were before; None when there is no more."""
 
 
 @dataclass
@@ -55,14 +66,14 @@ class Live:
 class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
     """Hands out assignments and gathers what is reported of them.
 
-    `ask(index)` gives the next assignment, or None when there is no more. An exception in it, in `on_epoch` or in
+    An exception in it, in `on_epoch` or in
     `on_outcome` ends the run and is kept in `failure`, since Tune would bury it in a traceback of its own. Tune's
     snapshots hold nothing of this object: resuming means asking again.
     """
 
     def __init__(
         self,
-        ask: Callable[[int], Assignment | None],
+        ask: Ask,
         on_epoch: Callable[[TrialSpec, Metrics, int], None],
         on_outcome: Callable[[TrialSpec, Outcome, Curve], None],
     ) -> None:
@@ -73,7 +84,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         self.live: dict[str, Live] = {}
         self.failure: BaseException | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self.failure is not None:
             return str(Searcher.FINISHED)
         try:
@@ -84,6 +95,8 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         if assignment is None:
             self.finished = True
             return str(Searcher.FINISHED)
+        if isinstance(assignment, Later):
+            return None
         self.asked += 1
         self.live[trial_id] = Live(assignment)
         return to_config(assignment)
@@ -154,8 +167,8 @@ def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
     place: dict[str, Any] = {name: str(value) for name, value in dataclasses.asdict(assignment.place).items()}
     place["bank"] = dataclasses.asdict(assignment.place.bank)
-    spec = assignment.spec.to_json()
-    return {"spec": spec, "place": place, "replay": assignment.replay, "failure": assignment.failure}
+    record = {"spec": assignment.spec.to_json(), "place": place}
+    return {**record, "replay": assignment.replay, "failure": assignment.failure, "until": assignment.until}
 
 
 def from_config(config: Mapping[str, Any]) -> Assignment:
@@ -168,7 +181,9 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             data=Path(place["data"]),
             device=place["device"],
             bank=Banking(**place["bank"]),
+            pausable=place["pausable"] == "True",
         ),
         replay=config["replay"],
         failure=Failure(*config["failure"]) if config["failure"] else None,
+        until=config["until"],
     )

@@ -70,7 +70,7 @@ def work_together(config: Mapping[str, Any]) -> None:
         torch.cuda.set_device(device)
 
     def report(metrics: Metrics, *, epoch: int) -> None:
-        if not ray.get(desk.report.remote({**metrics, "epoch": epoch})):
+        if not ray.get(desk.report.remote({**metrics, "epoch": epoch})) or epoch == assignment.until:
             raise StopTrial
 
     rank = train.get_context().get_world_rank()

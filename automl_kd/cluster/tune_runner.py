@@ -12,15 +12,17 @@ from typing import Any
 
 import torch
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
 
 from automl_kd.cluster.failures import PASSING, limited, overdue, reason_of
-from automl_kd.cluster.searcher import Assignment, AssignmentSearcher, Curve, Failure, Metrics, from_config
-from automl_kd.cluster.session import concurrency, each_worker, share
+from automl_kd.cluster.loggers import make_loggers
+from automl_kd.cluster.schedulers import at_once, make_scheduler
+from automl_kd.cluster.searcher import Ask, Assignment, AssignmentSearcher, Curve, Failure, Metrics, from_config
+from automl_kd.cluster.session import each_worker, share
 from automl_kd.cluster.team_trial import launch
 from automl_kd.config import Resources, Search
+from automl_kd.errors import StopTrial
 from automl_kd.methods import carry_out
-from automl_kd.spec import Outcome, TrialSpec
+from automl_kd.spec import Outcome, Report, TrialSpec
 
 
 def work(config: Mapping[str, Any]) -> None:
@@ -32,12 +34,11 @@ def work(config: Mapping[str, Any]) -> None:
 
     def report(metrics: Metrics, *, epoch: int) -> None:
         tune.report({**metrics, "epoch": epoch})
+        if epoch == assignment.until:
+            raise StopTrial
 
     if assignment.replay is not None:
-        for epoch, metrics in enumerate(assignment.replay, start=1):
-            report(metrics, epoch=epoch)
-        if assignment.failure is not None:
-            tune.report(assignment.failure._asdict())
+        repeat(assignment, report)
         return
     if late := overdue(assignment.place.trial):  # its last attempt, which is why it has this one
         tune.report(Failure(late, "timeout")._asdict())
@@ -47,7 +48,7 @@ def work(config: Mapping[str, Any]) -> None:
         return
     torch.set_num_threads(int(config["threads"]))
     try:
-        with limited(assignment.place.trial, config["timeout"]):
+        with contextlib.suppress(StopTrial), limited(assignment.place.trial, config["timeout"]):
             carry_out(assignment.spec, report, assignment.place)
     except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
         raise
@@ -58,8 +59,16 @@ def work(config: Mapping[str, Any]) -> None:
             raise
 
 
+def repeat(assignment: Assignment, report: Report) -> None:
+    """Report what an earlier sitting did, and how it failed, if it did."""
+    for epoch, metrics in enumerate(assignment.replay or (), start=1):
+        report(metrics, epoch=epoch)
+    if assignment.failure is not None:
+        tune.report(assignment.failure._asdict())
+
+
 def run(
-    ask: Callable[[int], Assignment | None],
+    ask: Ask,
     *,
     on_epoch: Callable[[TrialSpec, Metrics, int], None],
     on_outcome: Callable[[TrialSpec, Outcome, Curve], None],
@@ -89,13 +98,14 @@ def run(
                     search_alg=searcher,
                     scheduler=make_scheduler(search, epochs),
                     num_samples=-1,
-                    max_concurrent_trials=concurrency(resources),
+                    max_concurrent_trials=at_once(search, resources),
                     reuse_actors=resources.workers == 1,  # a launcher leaves its workers to their own end
                 ),
                 run_config=tune.RunConfig(
                     name=own.name,
                     storage_path=str(scratch),
                     verbose=0,
+                    callbacks=make_loggers(resources.loggers, scratch),
                     failure_config=tune.FailureConfig(max_failures=resources.retries),
                 ),
             )
@@ -119,20 +129,6 @@ def to_worker(resources: Resources, storage: Path) -> dict[str, Any]:
         "timeout": 60 * resources.timeout_minutes,
         "storage": str(storage),
     }
-
-
-def make_scheduler(search: Search | None, epochs: int) -> ASHAScheduler | None:
-    """ASHA (Li et al. A System for Massively Parallel Hyperparameter Tuning. 2020. arXiv:1810.05934), or none."""
-    if search is None or search.scheduler == "none" or search.grace_epochs >= epochs:
-        return None
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric=search.objectives[0],
-        mode="max",
-        max_t=epochs,
-        grace_period=search.grace_epochs,
-        reduction_factor=search.reduction,
-    )
 
 
 @contextlib.contextmanager

@@ -5,14 +5,25 @@ one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in 
 """
 
 from automl_kd.config.contest import Contender, Contest
-from automl_kd.config.experiment import Experiment, Knob, Range
+from automl_kd.config.experiment import Experiment, Knob
 from automl_kd.config.proxy import FormulaSearch, ProxySearch
+from automl_kd.config.range import Range
 from automl_kd.config.reading import load, loads, merge, parse, to_record
-from automl_kd.config.sections import CHOICE_SEEDS, SEARCH_SEEDS, SEEDS, Budget, Finalists, Resources, Search
+from automl_kd.config.sections import (
+    CHOICE_SEEDS,
+    POPULATIONS,
+    SEARCH_SEEDS,
+    SEEDS,
+    Budget,
+    Finalists,
+    Resources,
+    Search,
+)
 from automl_kd.config.tabular import SIZES, Run, Scores, TableSearch, Task, Tradeoff, Untrained
 
 __all__ = [
     "CHOICE_SEEDS",
+    "POPULATIONS",
     "SEARCH_SEEDS",
     "SEEDS",
     "SIZES",

@@ -11,34 +11,11 @@ import pydantic
 
 from automl_kd.config.contest import Contest
 from automl_kd.config.proxy import ProxySearch
-from automl_kd.config.sections import SEEDS, Budget, Finalists, Resources, Search
+from automl_kd.config.range import Range
+from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, Search
 from automl_kd.config.tabular import TableSearch
 from automl_kd.space import Scalar
 from automl_kd.spec import Banking, DataSpec, Recipe, TeacherSpec, require, require_shares
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """Numbers from `low` to `high`, both included, with `low < high`.
-
-    Whole ones, `step` apart, if both ends are written without a point and `log` is not set; else real ones, uniform in
-    their logarithm if `log`.
-    """
-
-    low: int | float
-    high: int | float
-    step: int = 1
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        require(self.low < self.high, f"low must lie below high, got {self.low} and {self.high}")
-        require(not self.log or self.low > 0, f"a logarithmic range must begin above 0, got {self.low}")
-        require(self.step >= 1, f"step must be 1 or more, got {self.step}")
-        require(self.whole or self.step == 1, "step is for whole numbers; drop it or log, or write whole ends")
-
-    @property
-    def whole(self) -> bool:
-        return isinstance(self.low, int) and isinstance(self.high, int) and not self.log
 
 
 def tag_of(value: Any) -> str:
@@ -100,6 +77,22 @@ class Experiment:
         require(
             not self.vary or not self.contest.contenders,
             "vary is for a search and contest.contenders for a comparison without one; keep one of them",
+        )
+        population = self.search.scheduler in POPULATIONS and not self.contest.contenders
+        require(
+            not (population and self.vary),
+            f"vary is for proposals, and search.scheduler = '{self.search.scheduler}' changes what search.perturb "
+            "names; keep one of them",
+        )
+        require(
+            not population or self.search.interval < self.recipe.epochs,
+            f"search.interval is {self.search.interval}, so that nothing changes within the {self.recipe.epochs} of "
+            "recipe.epochs; make it smaller",
+        )
+        require(
+            self.search.scheduler != "hyperband" or not self.trial.concurrent,
+            "search.scheduler = 'hyperband' needs room for trials that wait beside those that run; leave "
+            "trial.concurrent at 0, and raise trial.cpus to run fewer at once",
         )
         require(
             not self.table.tasks or not (self.contest.contenders or self.vary),

@@ -39,15 +39,16 @@ def loads(text: str, overrides: Iterable[str] = (), *, where: str = "experiment"
         raise ConfigError(f"{where} is not valid TOML: {error}") from error
     for override in overrides:
         merge(record, override)
-    if isinstance(record.get("vary"), Mapping):
-        record["vary"] = flat(record["vary"])
+    for holder, name in ((record, "vary"), (record.get("search"), "perturb")):
+        if isinstance(holder, dict) and isinstance(holder.get(name), Mapping):
+            holder[name] = flat(holder[name])
     return parse(Experiment, record, where)
 
 
-def flat(vary: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A table whose keys have dots in them, though TOML reads dots without quotes as tables within tables."""
     found: dict[str, Any] = {}
-    for key, value in vary.items():
+    for key, value in table.items():
         nested = isinstance(value, Mapping) and not {"low", "high"} & set(value)
         found |= flat(value, f"{prefix}{key}.") if nested else {prefix + key: value}
     return found
@@ -59,8 +60,9 @@ def merge(record: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"--set needs key=value, got {override!r}; for instance --set search.trials=20")
-    if parts[0] == "vary" and len(parts) > 1:
-        parts = ["vary", ".".join(parts[1:]).replace('"', "")]
+    for table in (["vary"], ["search", "perturb"]):
+        if parts[: len(table)] == table and len(parts) > len(table):
+            parts = [*table, ".".join(parts[len(table) :]).replace('"', "")]
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from automl_kd.config.range import Range
 from automl_kd.space import Scalar
 from automl_kd.spec import require
 
@@ -17,6 +18,9 @@ CHOICE_SEEDS = SEEDS
 
 SEARCH_SEEDS = 2 * SEEDS
 """Added to the experiment's seed: no trial of the search stands among the finals, and favours what it chose."""
+
+POPULATIONS = ("pbt", "pb2")
+"""Schedulers that change trials while they train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,14 @@ class Search:
     measured on validation. A leading minus minimises: `["val_accuracy", "-params"]`.
     `screen`: proxies whose rank sum picks the best of `pool` candidates for each trial; empty does not screen.
     `probe_images`, `draws`: images in a proxy's batch, and how often weights and images are drawn anew.
-    `grace_epochs`, `reduction`: ASHA's first rung and its halving factor.
+    `scheduler`: which trials end early, by validation accuracy: "asha" and "hyperband" those below the best share of
+    their rung, "median" those below the median of the others, "none" none. Or "pbt" and "pb2": a population of `trials`
+    copies of one student, in which every `interval` epochs the worst take over the weights of the best, and other
+    values of what `perturb` names ("recipe.lr", "recipe.weight_decay", "method.OPTION", "method.losses.NAME").
+    `grace_epochs`: ASHA's first rung, and the epochs before the median rule. `reduction`: the factor between rungs of
+    ASHA and HyperBand. `median_trials`: others that must have come as far before the median rule stops a trial.
+    `quantile`: the share of a population that gives, and that takes. `resample`: how often "pbt" draws a value anew
+    instead of multiplying it by 0.8 or 1.2.
     """
 
     proposer: str = "evolution"
@@ -54,9 +65,14 @@ class Search:
     pool: int = 20
     probe_images: int = 64
     draws: int = 1
-    scheduler: Literal["none", "asha"] = "asha"
+    scheduler: Literal["none", "asha", "hyperband", "median", "pbt", "pb2"] = "asha"
     grace_epochs: int = 1
     reduction: float = 3.0
+    median_trials: int = 3
+    interval: int = 5
+    quantile: float = 0.25
+    resample: float = 0.25
+    perturb: Mapping[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(self.trials >= 1, f"trials must be 1 or more, got {self.trials}")
@@ -65,6 +81,19 @@ class Search:
         require(self.probe_images >= 2, f"probe_images must be 2 or more, got {self.probe_images}")
         require(self.grace_epochs >= 1, f"grace_epochs must be 1 or more, got {self.grace_epochs}")
         require(self.reduction > 1, f"reduction must be above 1, got {self.reduction}")
+        require(self.median_trials >= 1, f"median_trials must be 1 or more, got {self.median_trials}")
+        require(self.interval >= 1, f"interval must be 1 or more epochs, got {self.interval}")
+        require(0 < self.quantile <= 0.5, f"quantile must lie above 0 and at most at 0.5, got {self.quantile}")
+        require(0 <= self.resample <= 1, f"resample must lie in 0 to 1, got {self.resample}")
+        population = self.scheduler in POPULATIONS
+        require(
+            population == bool(self.perturb),
+            f"scheduler = '{self.scheduler}' needs a table [search.perturb] of what it changes, such as "
+            '"recipe.lr" = { low = 0.01, high = 0.1, log = true }'
+            if population
+            else f"perturb is for the schedulers 'pbt' and 'pb2', got '{self.scheduler}'; drop one of the two",
+        )
+        require(not population or self.trials >= 2, f"a population needs trials of 2 or more, got {self.trials}")
         require(
             bool(self.objectives) and self.objectives[0] == "val_accuracy",
             'objectives must begin with "val_accuracy": trials are compared on validation',
@@ -84,6 +113,7 @@ class Resources:
     system that failed), is started again, from its checkpoint. `timeout_minutes`: a trial that takes longer in one
     sitting is ended and has failed; 0 sets no limit. `retry_failed`: a later sitting repeats also those failed trials
     that are known to fail again (a loss that is not finite, too long); others it repeats anyway.
+    `loggers`: who else is told of every trial, epoch by epoch; files go to the experiment's folder `loggers`.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -95,6 +125,7 @@ class Resources:
     placement: Literal["pack", "spread"] = "pack"
     timeout_minutes: float = 0.0
     retry_failed: bool = False
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
         require(self.workers >= 1, f"workers must be 1 or more, got {self.workers}")

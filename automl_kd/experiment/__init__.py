@@ -11,6 +11,7 @@ from automl_kd.experiment.contest import contend
 from automl_kd.experiment.finals import compare
 from automl_kd.experiment.lab import Lab, Roots
 from automl_kd.experiment.opening import open_lab
+from automl_kd.experiment.population import search_by_population
 from automl_kd.experiment.search import search
 from automl_kd.experiment.teacher import train_teacher
 from automl_kd.experiment.watch import Watcher
@@ -39,7 +40,9 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
             if lab.experiment.contest.contenders:
                 contend(lab)
             else:
-                if lab.searched.parameters:
+                if lab.experiment.search.perturb:
+                    search_by_population(lab)
+                elif lab.searched.parameters:
                     search(lab)
                 compare(lab)
             lab.table.fold()

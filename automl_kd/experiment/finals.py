@@ -20,7 +20,7 @@ from automl_kd.methods.knobs import methods_of, own
 from automl_kd.results.folder import write_finals
 from automl_kd.results.row import FinalRole
 from automl_kd.space import Architecture
-from automl_kd.spec import TrialSpec
+from automl_kd.spec import TrialSpec, read_schedule
 
 ROUNDING = 1e-9
 """Epochs by which a quotient may exceed a whole number for no other reason than that it was computed in floats."""
@@ -41,12 +41,13 @@ def shortlist(rows: pd.DataFrame, count: int) -> list[Proposal]:
     return [proposal_of(*one) for one in zip(*(best[name].head(count) for name in HELD), strict=True)]
 
 
-HELD = ("values_json", "method", "options_json")
+HELD = ("values_json", "method", "options_json", "schedule_json")
 """The columns that say what a row's trial tried."""
 
 
-def proposal_of(values: str, method: str, options: str) -> Proposal:
-    return Proposal(Architecture.of(json.loads(values)), method, json.loads(options))
+def proposal_of(values: str, method: str, options: str, schedule: str | None) -> Proposal:
+    changes = read_schedule("" if pd.isna(schedule) else str(schedule))
+    return Proposal(Architecture.of(json.loads(values)), method, json.loads(options), changes)
 
 
 def choose(lab: Lab) -> Proposal | None:
@@ -77,8 +78,9 @@ def mean_validation(rows: pd.DataFrame) -> dict[Key, float]:
 
 def keys_of(rows: pd.DataFrame) -> list[Key]:
     """The key of the proposal that each row's trial tried."""
-    columns = (rows[name].astype(str) for name in ("architecture", "method", "options_json"))
-    return list(zip(*columns, strict=True))
+    columns = [rows[name].astype(str) for name in ("architecture", "method", "options_json")]
+    schedules = ["" if pd.isna(one) else str(one) for one in rows["schedule_json"]]
+    return list(zip(*columns, schedules, strict=True))
 
 
 def entrants(lab: Lab, found: Proposal) -> list[Entrant]:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from automl_kd import data, space
-from automl_kd.config import Budget, Experiment
+from automl_kd.cluster.loggers import require_loggers
+from automl_kd.config import POPULATIONS, Budget, Experiment
 from automl_kd.data import Dataset
 from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots
@@ -19,13 +20,15 @@ from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.watch import Watcher
 from automl_kd.methods import method_type, rehearse
 from automl_kd.methods.knobs import methods_of, occasions, settle, settle_contest, settle_options, teaching
+from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
+from automl_kd.methods.schedule import options_with
 from automl_kd.models import build_model, load_space, pin_reference
 from automl_kd.models.checkpoint import digest, load_weights
 from automl_kd.models.cost import count
 from automl_kd.proxies import entry, expand
 from automl_kd.registry import suggestion
 from automl_kd.search import Objective, make_proposer
-from automl_kd.space import Scalar, TaskShape
+from automl_kd.space import Scalar, SearchSpace, TaskShape
 from automl_kd.spec import TrialSpec
 
 CANDIDATES = 500
@@ -36,6 +39,8 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
     """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done. Writes nothing."""
     experiment = resolve(experiment)
     found = load_space(experiment.space)
+    require_one_student(experiment, found)
+    require_loggers(experiment.trial.loggers)
     dataset = data.load(experiment.data, roots.data)
     known = dataclasses.replace(experiment.data, digest=data.digest(dataset))
     experiment = dataclasses.replace(experiment, data=known)
@@ -58,11 +63,22 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
     return lab
 
 
+def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
+    """Refuse a population of different students: none could take over the weights of another."""
+    if experiment.search.scheduler in POPULATIONS and space.parameters and not experiment.contest.contenders:
+        raise ConfigError(
+            f"search.scheduler = '{experiment.search.scheduler}' needs one student, whose weights its trials take over "
+            f"from each other, and {experiment.space} has {len(space.parameters)} parameters; name a model as in "
+            "space = 'model:resnet20', or take another scheduler"
+        )
+
+
 def resolve(experiment: Experiment) -> Experiment:
     """The experiment with files pinned to what they hold or by digest, and its fields' types for options."""
     methods = methods_of(experiment.vary, experiment.method)
     options = settle_options(methods, experiment.options)
     vary = settle(experiment.vary, methods, options)
+    check_perturb(experiment.search.perturb, experiment.method, options)
     space, teacher = pin_reference(experiment.space), experiment.teacher
     teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
     if teacher.checkpoint:
@@ -180,6 +196,12 @@ def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scal
     for contender in experiment.contest.contenders:
         yield from ((contender.method, options) for options in contender.combinations)
     if experiment.contest.contenders:
+        return
+    if perturb := experiment.search.perturb:
+        lowest = changes_of(
+            {name: one.low for name, one in ranges_of(perturb).items()}, experiment.method, experiment.options
+        )
+        yield experiment.method, options_with(lowest, experiment.options)
         return
     for values in occasions(experiment.vary, methods_of(experiment.vary, experiment.method)):
         with suppress(ConfigError):  # goes only together with other values

@@ -14,23 +14,30 @@ from automl_kd.errors import ConfigError
 from automl_kd.methods import make_method
 from automl_kd.methods.base import Method
 from automl_kd.methods.knobs import ends, methods_of, parameters_of, teaching
-from automl_kd.space import Architecture, Scalar, SearchSpace, TaskShape, Values, active
+from automl_kd.methods.perturbed import changes_of, ranges_of
+from automl_kd.space import Architecture, Parameter, Scalar, SearchSpace, TaskShape, Values, active
+from automl_kd.spec import Schedule, Stage, schedule_text
 
-Key = tuple[str, str, str]
-"""What tells one proposal from another: the columns architecture, method and options_json of its rows."""
+Key = tuple[str, str, str, str]
+"""What tells proposals apart: the columns architecture, method, options_json and schedule_json of their rows."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A student and the way of teaching it: what one trial of a search tries. `options`: of the method, those set."""
+    """A student and the way of teaching it: what one trial of a search tries.
+
+    `options`: of the method, those set. `schedule`: what changes on the way.
+    """
 
     architecture: Architecture
     method: str
     options: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
+    schedule: Schedule = ()
 
     @property
     def key(self) -> Key:
-        return self.architecture.key, self.method, json.dumps(dict(self.options), sort_keys=True)
+        options = json.dumps(dict(self.options), sort_keys=True)
+        return self.architecture.key, self.method, options, schedule_text(self.schedule)
 
     @property
     def made(self) -> Method:
@@ -38,8 +45,12 @@ class Proposal:
 
 
 def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
-    """What is searched: the students' space, and behind its parameters those of `vary`; without any, `space` itself."""
+    """What is searched: the students' space, and behind its parameters those of `vary`; without any, `space` itself.
+
+    Of a population it is what its members begin with.
+    """
     knobs = parameters_of(experiment.vary, methods_of(experiment.vary, experiment.method))
+    knobs |= {name: Parameter(domain) for name, domain in ranges_of(experiment.search.perturb).items()}
     if not knobs:
         return space
     if taken := sorted(space.parameters.keys() & knobs.keys()):
@@ -53,7 +64,7 @@ def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
         if active(parameter, default):
             default[name] = ends(parameter.domain)[0]
     return SearchSpace(
-        name=f"{space.name} and [vary]",
+        name=f"{space.name} and {'[vary]' if experiment.vary else '[search.perturb]'}",
         source=space.source,
         parameters={**space.parameters, **knobs},
         build=build,
@@ -69,7 +80,14 @@ def split(point: Architecture, space: SearchSpace, experiment: Experiment) -> Pr
     values = point.as_dict()
     student = within(space, values)
     knobs = {name: value for name, value in values.items() if name not in student}
-    return Proposal(Architecture.of(student), *teaching(knobs, experiment.method, experiment.options))
+    if experiment.search.perturb:
+        start = Stage(0.0, changes_of({name: float(value) for name, value in knobs.items()}, *taught_by(experiment)))
+        return Proposal(Architecture.of(student), *taught_by(experiment), schedule=(start,))
+    return Proposal(Architecture.of(student), *teaching(knobs, *taught_by(experiment)))
+
+
+def taught_by(experiment: Experiment) -> tuple[str, Mapping[str, Scalar]]:
+    return experiment.method, experiment.options
 
 
 def within(space: SearchSpace, values: Values) -> dict[str, Scalar]:

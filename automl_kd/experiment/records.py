@@ -19,7 +19,8 @@ from automl_kd.cluster.searcher import Curve, Failure, Metrics
 from automl_kd.experiment.lab import Lab
 from automl_kd.methods.handover import label_of
 from automl_kd.results.row import Point, Role, Row, Run
-from automl_kd.spec import SETTLED, Outcome, TrialSpec
+from automl_kd.search.population import Lineage
+from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
 
 MEASURED = [item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute"]
 COUNTED = [
@@ -37,6 +38,7 @@ def row_of(
     role: Role,
     proposal: int | None = None,
     compute: float | None = None,
+    lineage: Lineage = (),
     started: datetime,
     device: str,
 ) -> Row:
@@ -54,6 +56,8 @@ def row_of(
         label=label_of(spec, lab.place(spec, device).trial),
         method=spec.method,
         options_json=json.dumps(dict(spec.options), sort_keys=True),
+        schedule_json=schedule_text(spec.schedule) or None,
+        lineage_json=json.dumps(lineage) if lineage else None,
         dataset=spec.data.name,
         teacher=spec.teacher.model if spec.teacher else None,
         seed=spec.seed,

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
-from automl_kd.cluster.searcher import Assignment, Curve, Metrics
+from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
 from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.lab import OBJECTIVES, Lab
+from automl_kd.experiment.lines import append_line, whole_lines
+from automl_kd.experiment.mirror import Mirror
 from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.records import failures, points_of, replays, row_of
 from automl_kd.experiment.screening import by_student, make_probes, score_row, screen
 from automl_kd.proxies.score import Score
-from automl_kd.results.folder import require_storage, sync_folder
+from automl_kd.results.folder import require_storage
 from automl_kd.results.scores import write_scores
 from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
 from automl_kd.space import Architecture
@@ -42,29 +44,15 @@ class Journal:
     @staticmethod
     def open(path: Path) -> Journal:
         """A last line that a kill cut short was never acted on, and is dropped."""
-        journal = Journal(path)
-        if path.exists():
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if whole != content:
-                path.write_bytes(whole)
-            try:
-                journal.proposals = [Architecture.of(json.loads(line)) for line in whole.splitlines()]
-            except (ValueError, AttributeError) as error:
-                raise ResultError(
-                    f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
-                ) from error
-        return journal
+        try:
+            return Journal(path, [Architecture.of(json.loads(line)) for line in whole_lines(path)])
+        except (ValueError, AttributeError) as error:
+            raise ResultError(
+                f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
+            ) from error
 
     def append(self, point: Architecture) -> None:
-        new = not self.path.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(point.as_dict()) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if new:
-            sync_folder(self.path.parent)
+        append_line(self.path, json.dumps(point.as_dict()))
         self.proposals.append(point)
 
 
@@ -80,6 +68,7 @@ class Searching:
         self.failures = {} if lab.experiment.trial.retry_failed else failures(rows, curves)
         self.proposer = make_search_proposer(lab, self.is_new)
         self.device = device_of(lab.experiment.trial)
+        self.mirror = Mirror.of(lab, self.journal.proposals)
         self.index: dict[str, int] = {}
         self.started: dict[str, datetime] = {}
         self.ended = 0
@@ -100,7 +89,8 @@ class Searching:
                 return None
         spec = search_spec(self.lab, self.lab.proposal(self.journal.proposals[index]))
         self.index[spec.key], self.started[spec.key] = index, datetime.now(UTC)
-        place = self.lab.place(spec, self.device)
+        pausable = self.lab.experiment.search.scheduler == "hyperband"
+        place = dataclasses.replace(self.lab.place(spec, self.device), pausable=pausable)
         if spec.key in self.failures:
             curve, failure = self.failures[spec.key]
             return Assignment(spec=spec, place=place, replay=curve, failure=failure)
@@ -128,6 +118,7 @@ class Searching:
                 device=self.device,
             )
             self.lab.table.append(row, points_of(curve))
+            self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, curve)
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
@@ -147,13 +138,26 @@ def search(lab: Lab) -> None:
     """Carry out the experiment's search, or what is left of it."""
     settings = lab.experiment.search
     lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials)
-    searching = Searching(lab)
+    carry_through(lab, Searching(lab))
+
+
+class Sitting(Protocol):
+    """What a search does between Tune's questions and the records on disk."""
+
+    def ask(self, index: int, /) -> Assignment | Later | None: ...
+
+    def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int, /) -> None: ...
+
+    def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve, /) -> None: ...
+
+
+def carry_through(lab: Lab, sitting: Sitting) -> None:
     run(
-        searching.ask,
-        on_epoch=searching.on_epoch,
-        on_outcome=searching.on_outcome,
+        sitting.ask,
+        on_epoch=sitting.on_epoch,
+        on_outcome=sitting.on_outcome,
         resources=lab.experiment.trial,
-        search=settings,
+        search=lab.experiment.search,
         epochs=lab.experiment.recipe.epochs,
         scratch=lab.folder,
     )
@@ -170,6 +174,7 @@ def search_spec(lab: Lab, proposal: Proposal) -> TrialSpec:
         teacher=experiment.teacher if proposal.made.taught else None,
         recipe=experiment.recipe,
         seed=SEARCH_SEEDS + experiment.seed,
+        schedule=proposal.schedule,
     )
 
 

@@ -12,7 +12,7 @@ from automl_kd import team
 from automl_kd.config import parse
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
-from automl_kd.methods.base import Method, Setting
+from automl_kd.methods.base import Method, Quote, Setting
 from automl_kd.methods.distil import Distil
 from automl_kd.methods.distpro import DistPro
 from automl_kd.methods.distpro_search import DistProSearch
@@ -20,6 +20,7 @@ from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.lkd import LKD
 from automl_kd.methods.prokt import ProKT
 from automl_kd.methods.rehearsal import Rehearsed
+from automl_kd.methods.schedule import follow
 from automl_kd.methods.scratch import Scratch
 from automl_kd.methods.subgraph import Subgraph
 from automl_kd.models import build, build_model, load_space
@@ -79,6 +80,17 @@ def rehearse(spec: TrialSpec, dataset: Dataset, place: Place) -> None:
 
 
 def carry_out(spec: TrialSpec, report: Report, place: Place) -> None:
-    """The trainable for every spec: look up its method and run it. In a team all call it, and the leader reports."""
+    """The trainable for every spec: look up its method and run it, stage after stage if it has a schedule.
+
+    In a team all call it, and the leader reports.
+    """
     require_shares(spec.recipe, team.size(), "recipe.")
-    make_method(spec.method, spec.options)(spec, team.told_by_leader(report), place)
+    told = team.told_by_leader(report)
+    if spec.schedule and not isinstance(report, Quote):  # no schedule changes what an epoch costs
+        follow(spec, told, place, by_method)
+    else:
+        by_method(spec, told, place)
+
+
+def by_method(spec: TrialSpec, report: Report, place: Place) -> None:
+    make_method(spec.method, spec.options)(spec, report, place)

@@ -193,4 +193,5 @@ def train(
         finish=finish,
         adapters=adapters,
         tally=setting.tally.take,
+        pausable=setting.place.pausable,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -38,7 +38,7 @@ class Distil:
     """
 
     taught: ClassVar[bool] = True
-    losses: str = "kd"
+    losses: str = field(default="kd", metadata={"live": True})
 
     def __post_init__(self) -> None:
         read_mix(self.losses)

@@ -16,12 +16,14 @@ from automl_kd.results.folder import write_atomically
 from automl_kd.space import TaskShape
 from automl_kd.spec import TrialSpec
 
+CARD = "student.json"
+
 FOUND = "subgraph.json"
 """In a trial's folder, the description of a student that was cut out of another network."""
 
 
 def write_card(folder: Path, spec: TrialSpec, shape: TaskShape) -> None:
-    """Put the spec and the shape of images and classes into `folder/student.json`.
+    """Put the spec and the shape of images and classes into `folder`.
 
     A student whose space is a description in another folder gets a copy of it, so that this one can be handed over.
     """
@@ -29,7 +31,13 @@ def write_card(folder: Path, spec: TrialSpec, shape: TaskShape) -> None:
     if spec.space == f"model:{SUBGRAPH}{file}" and not (folder / FOUND).exists():
         write_atomically(folder / FOUND, read_description(file).to_json())
     card = {"shape": dataclasses.asdict(shape), "spec": json.loads(spec.to_json())}
-    write_atomically(folder / "student.json", json.dumps(card, indent=1))
+    write_atomically(folder / CARD, json.dumps(card, indent=1))
+
+
+def name_card(folder: Path, spec: TrialSpec) -> None:
+    """Let the card in `folder` name `spec` where it names one of its stages."""
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    write_atomically(folder / CARD, json.dumps({**card, "spec": json.loads(spec.to_json())}, indent=1))
 
 
 def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
@@ -41,7 +49,7 @@ def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
     """
     folder = Path(folder)
     try:
-        card = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{folder} holds no finished student ({error}); give the folder trials/<key> of a complete trial"

@@ -6,7 +6,7 @@ Geoffrey Hinton, Oriol Vinyals, Jeff Dean. Distilling the Knowledge in a Neural 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -28,8 +28,8 @@ class PlainKD:
     """
 
     taught: ClassVar[bool] = True
-    temperature: float = 4.0
-    weight: float = 0.9
+    temperature: float = field(default=4.0, metadata={"live": True})
+    weight: float = field(default=0.9, metadata={"live": True})
 
     def __post_init__(self) -> None:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -82,19 +82,19 @@ class ProKT:
 
     taught: ClassVar[bool] = True
     moves_teacher: ClassVar[bool] = True
-    weight: float = 0.3
-    temperature: float = 1.0
-    losses: str = "kd=1, ce=0"
+    weight: float = field(default=0.3, metadata={"live": True})
+    temperature: float = field(default=1.0, metadata={"live": True})
+    losses: str = field(default="kd=1, ce=0", metadata={"live": True})
     start: str = "finetuned"
     zero_heads: bool = False
-    teacher_lr: float = 0.1
+    teacher_lr: float = field(default=0.1, metadata={"live": True})
     probe: str = "shared"
     target: str = "updated"
     freeze: float = 0.0
     dual: bool = False
-    epsilon: float = 1.0
+    epsilon: float = field(default=1.0, metadata={"live": True})
     beta: float = 1.0
-    beta_lr: float = 1e-3
+    beta_lr: float = field(default=1e-3, metadata={"live": True})
 
     def __post_init__(self) -> None:
         require(0 <= self.weight <= 1, f"weight must lie in [0, 1], got {self.weight}")

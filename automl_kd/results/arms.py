@@ -37,6 +37,7 @@ class Arm:
     architecture: str
     method: str
     options_json: str
+    schedule_json: str
     epochs: int
     params: float | None
     accuracy: dict[int, float]
@@ -60,17 +61,18 @@ class Cost:
 
 def arm(rows: pd.DataFrame, role: FinalRole, metric: str) -> Arm | None:
     """The complete trials of one role; None without any. If the role changed hands, its latest holder."""
+    rows = rows.assign(schedule_json=["" if pd.isna(one) else str(one) for one in rows["schedule_json"]])
     complete = rows[(rows["status"] == "complete") & rows[metric].notna()]
     if complete.empty:
         return None
-    holder = ["architecture", "method", "options_json", "epochs"]
+    holder = ["architecture", "method", "options_json", "schedule_json", "epochs"]
     latest = complete.sort_values(["started", "key"], na_position="first").iloc[-1]
     ours = pd.Series([all(row[name] == latest[name] for name in holder) for row in rows.to_dict("records")], rows.index)
     trials = complete[ours[complete.index]].sort_values("seed")
     known = trials["params"].dropna()
     return Arm(
         role=role,
-        **{name: str(latest[name]) for name in ("label", "architecture", "method", "options_json")},
+        **{name: str(latest[name]) for name in ("label", *holder[:4])},
         epochs=int(latest["epochs"]),
         params=float(known.iloc[0]) if len(known) else None,
         accuracy={int(seed): float(value) for seed, value in zip(trials["seed"], trials[metric], strict=True)},

@@ -42,6 +42,8 @@ class Row:
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
     `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
+    `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
+    member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
     `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again.
     """
 
@@ -58,6 +60,8 @@ class Row:
     label: str
     method: str
     options_json: str
+    schedule_json: str | None = None
+    lineage_json: str | None = None
     dataset: str
     teacher: str | None = None
     seed: int

@@ -85,6 +85,13 @@ def option(value: Any) -> str:
     return re.sub(r"^.*/([^/]+)@sha256-([0-9a-f]{8})[0-9a-f]{56}$", r"\1 (\2)", str(value))
 
 
+def schedule(text: str) -> str:
+    """`[[0.0, {"recipe.lr": 0.1}], ...]` as "recipe.lr on a schedule of 2 stages"; empty for none."""
+    stages = json.loads(text or "[]")
+    names = sorted({name.removeprefix("method.") for _, changes in stages for name in changes})
+    return f"{' and '.join(names)} on a schedule of {some(len(stages), 'stage')}" if stages else ""
+
+
 def some(number: int, noun: str) -> str:
     """As "1 seed" or "3 seeds"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -87,13 +87,13 @@ def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Est
 
 
 def taught_by(one: Arm) -> str:
-    chosen = units.options(one.options_json)
+    chosen = "; ".join(filter(None, (units.options(one.options_json), units.schedule(one.schedule_json))))
     return f"{one.method} ({chosen})" if chosen else one.method
 
 
 def taught_alike(found: Arm, base: Arm) -> bool:
     """Whether both arms are the same trials under two names."""
-    names = ("architecture", "method", "options_json", "epochs")
+    names = ("architecture", "method", "options_json", "schedule_json", "epochs")
     return all(getattr(found, name) == getattr(base, name) for name in names)
 
 

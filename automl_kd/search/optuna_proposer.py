@@ -1,4 +1,4 @@
-"""TPE: the tree-structured Parzen estimator, as Optuna implements it. The only door to Optuna.
+"""TPE: the tree-structured Parzen estimator, as Optuna implements it.
 
 Bergstra, Bardenet, Bengio, Kégl. Algorithms for Hyper-Parameter Optimization. Advances in Neural Information
 Processing Systems 24, 2011, section 4.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,30 @@ def load(path: Path, device: torch.device) -> State | None:
     except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read; delete it to train that trial anew") from error
     return state
+
+
+def epochs_saved(path: Path) -> int:
+    """How many epochs the saved state has behind it; 0 where there is none."""
+    state = load(path, torch.device("cpu"))
+    return len(state["history"]) if state else 0
+
+
+def branch(source: Path, target: Path) -> None:
+    """Let the trial in the folder `target` stand where the unfinished one in `source` stands; whole or not at all.
+
+    Nothing happens if `target` is there already, or if there is nothing in `source`.
+    """
+    if target.exists() or not source.exists():
+        return
+    for left_behind in target.parent.glob(f"_{target.name}.*"):
+        shutil.rmtree(left_behind)
+    scratch = target.with_name(f"_{target.name}.{os.getpid()}")
+    shutil.copytree(source, scratch, ignore=shutil.ignore_patterns("_*"), copy_function=copy_synced)
+    scratch.rename(target)
+
+
+def copy_synced(source: str, target: str) -> None:
+    with Path(source).open("rb") as reader, Path(target).open("wb") as writer:
+        shutil.copyfileobj(reader, writer)
+        writer.flush()
+        os.fsync(writer.fileno())

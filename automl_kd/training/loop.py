@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from automl_kd import team
 from automl_kd.data import Batch, Dataset, order, train_view
-from automl_kd.errors import DivergedError, TrialError
+from automl_kd.errors import DivergedError, StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.checkpoint import save_weights
 from automl_kd.models.team_norm import share_norms
@@ -51,7 +51,7 @@ CHECK_STEPS = 100
 """How many steps may pass before a loss that is not finite is noticed: each look waits for the device."""
 
 SAVE_SECONDS = 5.0
-"""The least time between two checkpoints of one trial: what a kill can cost."""
+"""The least time between two checkpoints of one trial that is not paused: what a kill can cost."""
 
 
 class Run:
@@ -97,6 +97,8 @@ class Run:
         self.student.load_state_dict(state["student"])
         self.adapters.load_state_dict(state.get("adapters", {}))  # absent before there were any
         self.optimiser.load_state_dict(state["optimiser"])
+        for group in self.optimiser.param_groups:
+            group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
         self.best, self.history = state["best"], state["history"]
 
     def train_epoch(self, objective: Objective | OwnStep, epoch: int) -> float:
@@ -215,6 +217,7 @@ def fit(
     finish: Callable[[], Mapping[str, float]],
     adapters: nn.Module | None = None,
     tally: Callable[[], Mapping[str, float]] = dict,
+    pausable: bool = False,
 ) -> None:
     """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
 
@@ -225,6 +228,8 @@ def fit(
     The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `adapters`, layers and
     memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
     `tally`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
+    A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
+    `report` stops the trial, so that it can be continued from where it was stopped.
 
     In a team all call it, the leader writes, and all report the same metrics, of which the seconds are each one's own.
     """
@@ -241,10 +246,16 @@ def fit(
         metrics |= tally()
         if epoch == recipe.epochs:
             metrics |= {**last_words(run, folder), **finish()}
-        if epoch == recipe.epochs or team.from_leader(time.monotonic() - saved) > SAVE_SECONDS:
+        due = pausable or epoch == recipe.epochs or team.from_leader(time.monotonic() - saved) > SAVE_SECONDS
+        if due:
             checkpoint.save(run.state(), folder / "checkpoint.pt")
             saved = time.monotonic()
-        report(metrics, epoch=epoch)
+        try:
+            report(metrics, epoch=epoch)
+        except StopTrial:
+            if not due:
+                checkpoint.save(run.state(), folder / "checkpoint.pt")
+            raise
 
 
 def one_epoch(run: Run, objective: Objective | OwnStep, epoch: int) -> dict[str, float]:

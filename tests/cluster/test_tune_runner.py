@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import ray
 
+from automl_kd.cluster.schedulers import make_scheduler
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
-from automl_kd.cluster.tune_runner import make_scheduler, run
+from automl_kd.cluster.tune_runner import run
 from automl_kd.config import Resources, Search
 from automl_kd.errors import ConfigError
 from automl_kd.spec import Outcome, Recipe, TrialSpec

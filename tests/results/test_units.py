@@ -61,3 +61,12 @@ def test_a_pinned_file_is_named_in_short():
 def test_a_sheet_in_markdown():
     sheet = Sheet((Column("name"), Column("size", numeric=True)), (("a\nb", "1"),))
     assert sheet.to_markdown() == "| name | size |\n| --- | ---: |\n| a b | 1 |\n"
+
+
+def test_a_schedule_in_words():
+    text = (
+        '[[0.0, {"recipe.lr": 0.1, "method.temperature": 4.0}], [0.5, {"recipe.lr": 0.2, "method.temperature": 2.0}]]'
+    )
+    assert units.schedule(text) == "recipe.lr and temperature on a schedule of 2 stages"
+    assert units.schedule('[[0.0, {"recipe.lr": 0.1}]]') == "recipe.lr on a schedule of 1 stage"
+    assert units.schedule("") == ""

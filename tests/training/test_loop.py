@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.errors import CheckpointError, StopTrial, TrialError
 from automl_kd.spec import Recipe
-from automl_kd.training import loop
+from automl_kd.training import checkpoint, loop
 from automl_kd.training.evaluate import evaluate
 from tests import tiny
 
@@ -37,7 +37,9 @@ def fresh() -> nn.Module:
     return tiny.Net(tiny.SHAPE, 4)
 
 
-def run(folder: Path, recipe: Recipe, *, stop: int = 0, break_at: int = 0) -> tuple[nn.Module, Recorder]:
+def run(
+    folder: Path, recipe: Recipe, *, stop: int = 0, break_at: int = 0, pausable: bool = False
+) -> tuple[nn.Module, Recorder]:
     """Train a fresh network; `break_at`: an error in that step of this sitting, as a kill would be."""
     student, recorder, step = fresh(), Recorder(stop), 0
 
@@ -57,6 +59,7 @@ def run(folder: Path, recipe: Recipe, *, stop: int = 0, break_at: int = 0) -> tu
         folder=folder,
         report=recorder,
         finish=lambda: {"extra": 1.0},
+        pausable=pausable,
     )
     return student, recorder
 
@@ -106,11 +109,19 @@ def test_a_run_killed_in_mid_epoch_continues_to_the_same_weights(tmp_path, monke
 def test_a_kill_between_two_checkpoints_costs_only_time(tmp_path):
     recipe = RECIPES[0]
     unbroken, _ = run(tmp_path / "unbroken", recipe)
-    with pytest.raises(StopTrial):
-        run(tmp_path / "broken", recipe, stop=3)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", recipe, break_at=20)
     assert not (tmp_path / "broken" / "checkpoint.pt").exists()
     continued, _ = run(tmp_path / "broken", recipe)
     assert equal(unbroken.state_dict(), continued.state_dict())
+
+
+@pytest.mark.parametrize(("pausable", "stop", "saved"), [(False, 3, 3), (True, 2, 2), (True, 0, 3)])
+def test_a_run_that_is_stopped_or_may_be_paused_is_saved_as_it_stands(tmp_path, pausable, stop, saved):
+    # without a stop it is killed in the first step of the fourth epoch of six steps
+    with pytest.raises(StopTrial if stop else KeyboardInterrupt):
+        run(tmp_path, RECIPES[0], stop=stop, break_at=19, pausable=pausable)
+    assert checkpoint.epochs_saved(tmp_path / "checkpoint.pt") == saved
 
 
 def test_a_finished_run_reports_again_without_training(tmp_path):

@@ -1,0 +1,91 @@
+"""A trial whose recipe and options change while it trains: its method is called stage after stage.
+
+Each call has the values of one stage and continues from the checkpoint that the one before left at its last epoch, so
+any method that trains by `automl_kd.methods.base.train` can follow a schedule, and a broken trial continues within its
+stage. The learning rate keeps the shape that the recipe gives it over the whole run; a stage sets its peak.
+
+What may change, `STEADY` of a recipe and options whose field says `metadata={"live": True}`, is read anew in every
+step; nothing that a checkpoint holds is shaped by it. A population (`automl_kd.search.population`) finds a schedule,
+which then belongs to the method found: a trial with it, from scratch and with any seed, trains as the found one did.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from automl_kd.errors import StopTrial
+from automl_kd.methods.handover import CARD, name_card
+from automl_kd.space import Scalar
+from automl_kd.spec import Place, Report, Trainable, TrialSpec
+from automl_kd.training.checkpoint import epochs_saved
+
+RECIPE, METHOD = "recipe.", "method."
+
+STEADY = ("lr", "weight_decay")
+"""Fields of a recipe that may change while it is followed."""
+
+
+class Part(NamedTuple):
+    """Epochs up to `last` with the values of `spec`."""
+
+    spec: TrialSpec
+    last: int
+
+
+class Turn(StopTrial):
+    """A stage has come to its last epoch."""
+
+
+class Onward:
+    """Passes on each epoch once, though every stage reports again what came before it; ends a stage after `last`."""
+
+    def __init__(self, report: Report, epochs: int) -> None:
+        self.report, self.epochs, self.last, self.seen = report, epochs, epochs, 0
+
+    def __call__(self, metrics: Mapping[str, float], *, epoch: int) -> None:
+        if epoch > self.seen:
+            self.seen = epoch
+            self.report(metrics, epoch=epoch)
+        if self.last <= epoch < self.epochs:
+            raise Turn
+
+
+def follow(spec: TrialSpec, report: Report, place: Place, trainable: Trainable) -> None:
+    """Carry out `spec` by `trainable`, called with the values of each stage that is not behind the checkpoint."""
+    epochs = spec.recipe.epochs
+    onward = Onward(report, epochs)
+    ahead = min(epochs_saved(place.trial / "checkpoint.pt") + 1, epochs)
+    for part in parts(spec):
+        if part.last >= ahead:
+            onward.last = part.last
+            with suppress(Turn):
+                trainable(part.spec, onward, place)
+    if (place.trial / CARD).exists():
+        name_card(place.trial, spec)
+
+
+def parts(spec: TrialSpec) -> Iterator[Part]:
+    """The stages as epochs; of two that begin with the same one, in a shorter run than theirs, the later counts."""
+    epochs = spec.recipe.epochs
+    starts = {round(stage.start * epochs): stage.changes for stage in spec.schedule}
+    ends = [*(start for start in starts if 0 < start < epochs), epochs]
+    held: dict[str, Scalar] = dict(starts.get(0, {}))
+    for last in ends:
+        yield Part(turned(spec, held), last)
+        held |= starts.get(last, {})
+
+
+def turned(spec: TrialSpec, changes: Mapping[str, Scalar]) -> TrialSpec:
+    """`spec` with the recipe and options of one stage."""
+    recipe: Any = {name.removeprefix(RECIPE): value for name, value in changes.items() if name.startswith(RECIPE)}
+    options = options_with(changes, spec.options)
+    return dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, **recipe), options=options)
+
+
+def options_with(changes: Mapping[str, Scalar], options: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """`options` with those that `changes` sets."""
+    changed = {name.removeprefix(METHOD): value for name, value in changes.items() if name.startswith(METHOD)}
+    return {**options, **changed}

@@ -1,0 +1,73 @@
+"""Which scheduler an experiment gets, and that it sees every epoch of a trial once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
+
+from automl_kd.cluster.schedulers import Forward, at_once, make_scheduler
+from automl_kd.config import Range, Resources, Search
+
+PERTURB = {"recipe.lr": Range(low=0.1, high=0.2)}
+
+
+class Noting(TrialScheduler):  # type: ignore[misc]  # ray is untyped here
+    """Notes what reaches it, and stops every trial."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, int]] = []
+
+    def on_trial_result(self, controller, trial, result):
+        self.told.append(("result", result["epoch"]))
+        return TrialScheduler.STOP
+
+    def on_trial_complete(self, controller, trial, result):
+        self.told.append(("complete", result["epoch"]))
+
+    def on_trial_remove(self, controller, trial):
+        self.told.append(("remove", 0))
+
+
+def trial(name: str) -> Any:
+    return SimpleNamespace(trial_id=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("asha", ASHAScheduler), ("hyperband", HyperBandScheduler), ("median", MedianStoppingRule)]
+)
+def test_the_scheduler_is_the_one_that_was_named(name, kind):
+    made = make_scheduler(Search(scheduler=name), 9)
+    assert isinstance(made, Forward)
+    assert type(made.inner) is kind
+
+
+@pytest.mark.parametrize("search", [Search(scheduler="none"), Search(scheduler="pbt", perturb=PERTURB), None])
+def test_a_search_without_early_ends_has_no_scheduler(search):
+    assert make_scheduler(search, 9) is None
+
+
+def test_epochs_that_were_seen_and_reports_without_one_do_not_reach_the_scheduler():
+    inner = Noting()
+    forward = Forward(inner)
+    stop, go_on = TrialScheduler.STOP, TrialScheduler.CONTINUE
+    answers = [forward.on_trial_result(None, trial("a"), {"epoch": epoch}) for epoch in (1, 2, 1, 2, 3)]
+    assert answers == [stop, stop, go_on, go_on, stop]
+    assert forward.on_trial_result(None, trial("b"), {"epoch": 1}) == stop
+    assert forward.on_trial_result(None, trial("b"), {"error": "TrialError: no luck"}) == go_on
+    forward.on_trial_complete(None, trial("a"), {"epoch": 3})
+    forward.on_trial_complete(None, trial("b"), {"error": "TrialError: no luck"})
+    forward.on_trial_complete(None, trial("c"), {"epoch": 1})
+    results = [("result", 1), ("result", 2), ("result", 3), ("result", 1)]
+    assert inner.told == [*results, ("remove", 0), ("remove", 0), ("complete", 1)]
+
+
+def test_hyperband_alone_is_not_limited_by_trials_that_wait(monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})
+    assert at_once(Search(scheduler="hyperband"), Resources()) is None
+    assert at_once(Search(scheduler="asha"), Resources(concurrent=3)) == 3
+    assert at_once(None, Resources()) == 4
