@@ -10,6 +10,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from automl_kd import storage
 from automl_kd.spec import Banking, Outcome, Place, TrialSpec
 
 Metrics = Mapping[str, float]
@@ -135,9 +136,9 @@ def own_metrics(result: Mapping[str, Any]) -> Metrics:
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
-    place = {name: str(value) for name, value in dataclasses.asdict(assignment.place).items()}
-    bank = dataclasses.asdict(assignment.place.bank)
-    return {"spec": assignment.spec.to_json(), "place": {**place, "bank": bank}, "replay": assignment.replay}
+    parts = dataclasses.asdict(assignment.place)  # with the bank's settings as a mapping
+    place = {name: storage.address(value) if isinstance(value, Path) else value for name, value in parts.items()}
+    return {"spec": assignment.spec.to_json(), "place": place, "replay": assignment.replay}
 
 
 def from_config(config: Mapping[str, Any]) -> Assignment:
@@ -145,9 +146,9 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
     return Assignment(
         spec=TrialSpec.from_json(config["spec"]),
         place=Place(
-            trial=Path(place["trial"]),
-            teachers=Path(place["teachers"]),
-            data=Path(place["data"]),
+            trial=storage.local(place["trial"]),
+            teachers=storage.local(place["teachers"]),
+            data=storage.local(place["data"]),
             device=place["device"],
             bank=Banking(**place["bank"]),
         ),

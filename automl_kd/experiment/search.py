@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from automl_kd import storage
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
@@ -59,6 +60,7 @@ class Journal:
             file.write(json.dumps(point.as_dict()) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        storage.push(self.path)
         self.proposals.append(point)
 
 

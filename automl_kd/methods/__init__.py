@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from automl_kd import storage
 from automl_kd.config import parse
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
@@ -79,4 +80,5 @@ def rehearse(spec: TrialSpec, dataset: Dataset, place: Place) -> None:
 
 def carry_out(spec: TrialSpec, report: Report, place: Place) -> None:
     """The trainable for every spec: look up its method and run it."""
+    storage.pull(place.trial, weights=True)
     make_method(spec.method, spec.options)(spec, report, place)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from automl_kd import storage
 from automl_kd.errors import CheckpointError
 
 WRAPPERS = ("model", "state_dict", "model_state")
@@ -44,6 +45,7 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
         raise CheckpointError(
             f"weights could not be written to {path} ({error.strerror}); free or choose a folder"
         ) from error
+    storage.push(path)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:

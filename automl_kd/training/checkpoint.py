@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from automl_kd import storage
 from automl_kd.errors import CheckpointError
 
 State = dict[str, Any]
@@ -25,6 +26,7 @@ def save(state: State, path: Path) -> None:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+    storage.push(path)
 
 
 def load(path: Path, device: torch.device) -> State | None:
