@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -15,7 +16,9 @@ from automl_kd import storage
 from automl_kd.cluster.searcher import Assignment, from_config, to_config
 from automl_kd.data import load
 from automl_kd.errors import StopTrial, StorageError
+from automl_kd.experiment.scoring import Labour, Scoring, score_space
 from automl_kd.experiment.search import Journal
+from automl_kd.experiment.watch import Silent
 from automl_kd.methods import carry_out
 from automl_kd.models.checkpoint import save_weights
 from automl_kd.results import Point, ResultTable
@@ -94,6 +97,27 @@ def test_images_and_weights_of_a_teacher_are_fetched_from_where_an_experiment_na
     assert len(found.test) == 40
     with pytest.raises(StorageError, match=r"there is no bucket 'nobody'"):
         load(DataSpec(name="arrays:s3://nobody/set.npz"), tmp_path)
+
+
+def test_scores_of_two_machines_become_one_table(on_machine, bucket, tmp_path):
+    scoring = Scoring(space="tests.tiny:SPACE", proxies=("naswot",), sample=12, images=8, data="tests.tiny:source")
+
+    def score(machine: str, shard: tuple[int, int]):
+        labour = Labour(workers=1, shard=shard)
+        return score_space(scoring, labour, out=on_machine(machine), data_root=tmp_path, watcher=Silent())
+
+    path, nothing = score("first", (1, 2))
+    assert nothing is None
+    assert path.name.startswith("parts-")
+    file, frame = score("second", (2, 2))
+    assert frame is not None
+    assert len(frame) == 12
+    again, same = score("third", (1, 2))
+    assert again != file  # another machine's copy
+    pd.testing.assert_frame_equal(frame, same)
+    assert list(storage.mirror_of(on_machine("fourth")).store.find("bucket/runs")) == [
+        f"bucket/runs/scores/{file.name}"
+    ]
 
 
 EXPERIMENT = """
