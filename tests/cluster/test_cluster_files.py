@@ -30,7 +30,7 @@ def described(name: str) -> dict[str, Any]:
 
 def require_command(words: list[str]) -> None:
     """Fails unless `automl-kd WORDS` is a command with such options."""
-    group = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
     group.commands[words[0]].make_context(words[0], words[1:]).close()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from automl_kd import storage
 from automl_kd.storage import lease
+from automl_kd.storage.mirror import Mirror
 
 ROOT = "s3://bucket/runs"
 
@@ -38,6 +39,13 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     return ROOT
+
+
+def mirrored(path: Path) -> Mirror:
+    """The mirror that holds a path."""
+    found = storage.mirror_of(path)
+    assert found is not None
+    return found
 
 
 @pytest.fixture

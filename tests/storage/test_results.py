@@ -27,6 +27,7 @@ from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec
 from tests import tiny
 from tests.results.synthetic import row
+from tests.storage.conftest import mirrored
 
 REPOSITORY = Path(__file__).parents[2]
 KEYS = [letter * 16 for letter in "abc"]
@@ -115,9 +116,7 @@ def test_scores_of_two_machines_become_one_table(on_machine, bucket, tmp_path):
     again, same = score("third", (1, 2))
     assert again != file  # another machine's copy
     pd.testing.assert_frame_equal(frame, same)
-    assert list(storage.mirror_of(on_machine("fourth")).store.find("bucket/runs")) == [
-        f"bucket/runs/scores/{file.name}"
-    ]
+    assert list(mirrored(on_machine("fourth")).store.find("bucket/runs")) == [f"bucket/runs/scores/{file.name}"]
 
 
 EXPERIMENT = """

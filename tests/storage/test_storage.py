@@ -13,11 +13,12 @@ from automl_kd import storage
 from automl_kd.errors import StorageError
 from automl_kd.results.folder import in_use, lock, write_atomically
 from automl_kd.storage import lease, mirror
+from tests.storage.conftest import mirrored
 
 
 def objects(folder) -> set[str]:
     """Names below the folder, as they are in the bucket."""
-    one = storage.mirror_of(folder)
+    one = mirrored(folder)
     return {key.removeprefix(f"{one.key(folder)}/") for key in one.store.find(one.key(folder))}
 
 
@@ -75,7 +76,7 @@ def test_nothing_is_fetched_twice(on_machine, bucket, monkeypatch):
     put(storage.local(bucket), a="1")
     folder = on_machine("second")
     storage.pull(folder)
-    monkeypatch.setattr(storage.mirror_of(folder).store, "chunks", None)  # which would raise a TypeError
+    monkeypatch.setattr(mirrored(folder).store, "chunks", None)  # which would raise a TypeError
     storage.pull(folder)
 
 
@@ -158,7 +159,7 @@ def test_one_who_waits_gets_it_when_the_other_is_done(on_machine, bucket, monkey
 
 def left_behind(folder) -> None:
     """As a run that was killed leaves its lease."""
-    one = storage.mirror_of(folder)
+    one = mirrored(folder)
     lease.write(one, folder, lease.Lease("token", lease.machine(one), "process 1 on gone"))
 
 
@@ -183,7 +184,7 @@ def test_who_has_lost_the_lease_writes_nothing_more(on_machine, bucket, monkeypa
     first = storage.local(bucket)
     with lock(first):
         put(first, a="1")
-        one = storage.mirror_of(first)
+        one = mirrored(first)
         lease.write(one, first, lease.Lease("other", "other", "process 2 on elsewhere"))
         monkeypatch.setattr(lease, "STALE_SECONDS", 0.0)  # it looks again before it writes
         with pytest.raises(
@@ -197,7 +198,7 @@ def test_who_has_lost_the_lease_writes_nothing_more(on_machine, bucket, monkeypa
 
 def test_a_store_that_is_gone_for_a_moment_is_waited_for(on_machine, bucket, monkeypatch):
     folder = storage.local(bucket)
-    store = storage.mirror_of(folder).store
+    store = mirrored(folder).store
     real, failures = store.put, iter([OSError("gone"), OSError("gone")])
 
     def put_later(key, content):
@@ -206,7 +207,7 @@ def test_a_store_that_is_gone_for_a_moment_is_waited_for(on_machine, bucket, mon
         return real(key, content)
 
     monkeypatch.setattr(store, "put", put_later)
-    monkeypatch.setattr(mirror.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
     put(folder, a="1")
     assert objects(folder) == {"a.json"}
 
