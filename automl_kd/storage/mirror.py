@@ -237,8 +237,9 @@ def local_stamp(path: Path) -> Stamp | None:
 
 
 def is_kept(name: Path) -> bool:
-    """Whether a file is sent at all: not a lock, nothing unfinished, nothing of Ray Tune's own."""
-    return name.name not in LOCAL_ONLY and not any(part.startswith(("_", ".", "tune-")) for part in name.parts)
+    """Whether a file is sent at all: not a lock, nothing unfinished, nothing that each machine has of its own."""
+    own = (part == "bank" or part.startswith(("_", ".", "tune-")) for part in name.parts)
+    return name.name not in LOCAL_ONLY and not any(own)
 
 
 def each(act: Callable[[Path], None], paths: list[Path]) -> None:
