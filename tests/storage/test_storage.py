@@ -246,3 +246,14 @@ def test_a_bucket_that_is_not_there_is_named(on_machine):
 
 def test_a_name_in_googles_storage_is_understood(on_machine, monkeypatch):
     assert storage.address(storage.local("gs://bucket/runs")) == "gs://bucket/runs"
+
+
+def test_credentials_that_the_store_does_not_accept_are_named(on_machine, bucket, monkeypatch):
+    monkeypatch.setattr(mirror, "PATIENCE_SECONDS", 0.0)
+    folder = storage.local(bucket)
+    monkeypatch.setattr("moto.core.authorization.ActionAuthenticatorMixin.request_count", 0)
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0.0)  # from now on only users that it knows
+    with pytest.raises(StorageError, match=r"^s3://bucket/runs cannot be read \(.*\); check the name, .* credentials"):
+        storage.pull(folder)
+    with pytest.raises(StorageError, match=r"^s3://bucket/runs/a\.json could not be written \(.*\); when the storage"):
+        put(folder, a="1")
