@@ -16,7 +16,8 @@ __all__ = ["load_student", "read"]
 def read(path: Path | str) -> Results:
     """Rows and learning curves as pandas frames: `rows, curves = automl_kd.read("results")`.
 
-    `path`: the folder of one experiment, or a root that holds several. `ResultError` if there are none.
+    `path`: the folder of one experiment, or a root that holds several; also "s3://bucket/prefix" or "gs://bucket/prefix".
+    `ResultError` if there are none.
     """
     from automl_kd.results import table  # noqa: PLC0415 - importing the package stays quick
 

@@ -7,6 +7,7 @@ AutoMLKDError
 ├── DataError                    images are missing, damaged, or do not fit the models
 ├── CheckpointError              saved weights do not fit the network that is to load them
 ├── ResultError                  a results folder or a row does not fit what was expected of it
+├── StorageError                 a bucket cannot be reached, read or written, or another machine writes to it
 └── TrialError                   one trial cannot go on; the search can
     └── DivergedError            its numbers are no longer finite, and would not be another time
 
@@ -42,6 +43,10 @@ class CheckpointError(AutoMLKDError):
 
 class ResultError(AutoMLKDError):
     """A results folder or a row does not fit what was expected of it."""
+
+
+class StorageError(AutoMLKDError):
+    """A bucket cannot be reached, read or written, or another machine is writing to the same place."""
 
 
 class TrialError(AutoMLKDError):

@@ -13,11 +13,11 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from automl_kd import config
+from automl_kd import config, storage
 from automl_kd.cli import catalogue
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.nasbench201 import import_nasbench201
@@ -29,7 +29,13 @@ from automl_kd.config import Experiment
 from automl_kd.errors import AutoMLKDError, ConfigError, UnknownNameError
 from automl_kd.registry import suggestion
 
+if TYPE_CHECKING:
+    from automl_kd.experiment.lab import Roots
+
 QUICKSTART = Path(__file__).parents[1] / "quickstart.toml"
+
+OF_A_JOB = "working_dir_files"
+"""In Ray's temporary folders, where it unpacks the working directory of a job."""
 
 ELSEWHERE = "choose another folder"
 ADVICE = {
@@ -55,11 +61,20 @@ app = typer.Typer(
 )
 
 Out = Annotated[
-    Path,
-    typer.Option("--out", envvar="AUTOML_KD_RESULTS", help="Root of all results; each experiment has a folder in it."),
+    str,
+    typer.Option(
+        "--out",
+        envvar="AUTOML_KD_RESULTS",
+        help="Root of all results, a folder or s3://BUCKET/PREFIX or gs://...; each experiment has a folder in it.",
+    ),
 ]
 DataRoot = Annotated[
-    Path, typer.Option("--data-root", envvar="AUTOML_KD_DATA", help="Where CIFAR and other stored image sets lie.")
+    str,
+    typer.Option(
+        "--data-root",
+        envvar="AUTOML_KD_DATA",
+        help="Where CIFAR and other stored image sets lie, a folder or s3://BUCKET/PREFIX or gs://...",
+    ),
 ]
 Address = Annotated[
     str,
@@ -76,8 +91,8 @@ Overrides = Annotated[
 def search(
     experiment: Annotated[Path, typer.Argument(help="A TOML file; without one, the embedded quickstart.")] = QUICKSTART,
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
-    out: Out = Path("results"),
-    data_root: DataRoot = Path("data"),
+    out: Out = "results",
+    data_root: DataRoot = "data",
     address: Address = "",
     nasbench201: Annotated[
         Path | None,
@@ -96,9 +111,9 @@ def search(
     described = config.load(experiment, overrides)
     catalogue.require_space(described.space)
     if described.table.tasks:
-        search_table(described, out, data_root, nasbench201, command_line())
+        search_table(described, roots(out, data_root), nasbench201, command_line())
     elif described.proxy.scores:
-        search_formulas(described, out, data_root, nasbench201, command_line())
+        search_formulas(described, roots(out, data_root), nasbench201, command_line())
     else:
         carry_out(described, out, data_root, address)
 
@@ -116,8 +131,8 @@ def distill(
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     name: Annotated[str, typer.Option(help="Name of the results folder; by default made of the choices.")] = "",
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
-    out: Out = Path("results"),
-    data_root: DataRoot = Path("data"),
+    out: Out = "results",
+    data_root: DataRoot = "data",
     address: Address = "",
 ) -> None:
     """Teach one student by one method, beside plain KD and training from scratch at equal compute.
@@ -161,8 +176,8 @@ def score(
     workers: Annotated[int, typer.Option(help="Processes; 0 for one on each processor.", min=0)] = 0,
     gpus: Annotated[float, typer.Option(help="GPUs for each worker, such as 0.25; 0 for none.", min=0)] = 0.0,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N parts, for several machines.")] = "1/1",
-    out: Annotated[Path, typer.Option(help="Folder of the scores; earlier ones in it stay.")] = Path("results"),
-    data_root: DataRoot = Path("data"),
+    out: Annotated[str, typer.Option(help="Folder of the scores, here or in a bucket; earlier ones stay.")] = "results",
+    data_root: DataRoot = "data",
     address: Address = "",
 ) -> None:
     """Rank architectures of a space by zero-cost proxies: no training.
@@ -193,13 +208,14 @@ def score(
         draws=draws,
     )
     labour = Labour(workers=workers, gpus=gpus, address=address, shard=parse_shard(shard))
+    place = roots(out, data_root)
     with Screen() as screen:
-        path, frame = score_space(scoring, labour, out=out.absolute(), data_root=data_root.absolute(), watcher=screen)
+        path, frame = score_space(scoring, labour, out=place.results, data_root=place.data, watcher=screen)
     if frame is None:
-        typer.echo(f"shard {shard} is done, others are not; its scores wait in {path}")
+        typer.echo(f"shard {shard} is done, others are not; its scores wait in {storage.named(str(path))}")
         return
     print_scores(output(), frame, top)
-    typer.echo(f"written to {path}")
+    typer.echo(f"written to {storage.named(str(path))}")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -213,8 +229,8 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 @app.command()
 def leaderboard(
-    paths: Annotated[list[Path], typer.Argument(help="Folders of experiments, or a root that holds several.")],
-    out: Annotated[Path | None, typer.Option(help="Where the two files go; by default into the first folder.")] = None,
+    paths: Annotated[list[str], typer.Argument(help="Folders of experiments, or a root that holds several.")],
+    out: Annotated[str | None, typer.Option(help="Where the two files go; by default into the first folder.")] = None,
 ) -> None:
     """Rank what was trained: on the terminal, as Markdown and as one HTML page that needs no network.
 
@@ -223,7 +239,8 @@ def leaderboard(
     """
     from automl_kd.cli.report import report  # noqa: PLC0415 - pandas is slow to import
 
-    report(output(), paths, (out or paths[0]).absolute(), command_line())
+    folders = [storage.local(path) for path in paths]
+    report(output(), folders, storage.local(out or paths[0]).absolute(), command_line())
 
 
 @app.command()
@@ -252,15 +269,28 @@ app.command()(panel)
 app.command()(doctor)
 
 
-def carry_out(experiment: Experiment, out: Path, data_root: Path, address: str) -> None:
+def roots(out: str, data_root: str) -> Roots:
+    """Where results go and where images lie; `ConfigError` for results that would be lost with a job's folder."""
+    from automl_kd.experiment.lab import Roots  # noqa: PLC0415 - torch is slow to import
+
+    results = storage.local(out).absolute()
+    if OF_A_JOB in results.parts:
+        raise ConfigError(
+            f"--out is {out!r}, and Ray deletes the folder of a job that it would lie in; give a folder that all nodes "
+            "see by its absolute path, or s3://BUCKET/PREFIX"
+        )
+    return Roots(results=results, data=storage.local(data_root).absolute())
+
+
+def carry_out(experiment: Experiment, out: str, data_root: str, address: str) -> None:
     """Run an experiment to its report; exit code 1 if it has no verdict in the end."""
     from automl_kd import experiment as stages  # noqa: PLC0415 - torch and ray are slow to import
     from automl_kd.cli.report import report  # noqa: PLC0415 - pandas is slow to import
 
-    roots = stages.Roots(results=out.absolute(), data=data_root.absolute())
+    place = roots(out, data_root)
     try:
         with Screen() as screen:
-            lab = stages.run(experiment, roots, screen, address=address)
+            lab = stages.run(experiment, place, screen, address=address)
     except KeyboardInterrupt:
         stop("interrupted; what has ended is on record, and the same command continues", 130)
     if not report(output(), [lab.folder], lab.folder, command_line()):
@@ -285,5 +315,5 @@ def main() -> None:
 
 
 def stop(sentence: str, code: int) -> NoReturn:
-    typer.echo(f"automl-kd: {' '.join(sentence.split())}", err=True)
+    typer.echo(f"automl-kd: {' '.join(storage.named(sentence).split())}", err=True)
     sys.exit(code)

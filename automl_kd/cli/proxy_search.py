@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from automl_kd import storage
 from automl_kd.cli.screen import Screen, output
 from automl_kd.config import Experiment
 
+if TYPE_CHECKING:
+    from automl_kd.experiment.lab import Roots
 
-def search_formulas(experiment: Experiment, out: Path, data_root: Path, nasbench201: Path | None, command: str) -> None:
+
+def search_formulas(experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str) -> None:
     """Carry out the searches that are not on disk yet, write the report beside them, print it."""
     from automl_kd.cli.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
-    from automl_kd.experiment.lab import Roots  # noqa: PLC0415 - torch is slow to import
-    from automl_kd.experiment.proxy_search import run_proxy_search  # noqa: PLC0415
+    from automl_kd.experiment.proxy_search import run_proxy_search  # noqa: PLC0415 - torch is slow to import
     from automl_kd.results.proxy_words import ranking, searches, sentences  # noqa: PLC0415
 
-    roots = Roots(results=out.absolute(), data=data_root.absolute())
     with Screen() as screen:
         found, written = run_proxy_search(experiment, roots, screen, path=nasbench201, command=command)
     console = output()
@@ -27,4 +30,4 @@ def search_formulas(experiment: Experiment, out: Path, data_root: Path, nasbench
     for line in sentences(found):
         console.print(line, highlight=False, markup=False)
     for path in written:
-        console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"written to {storage.named(str(path))}", highlight=False, markup=False, soft_wrap=True)

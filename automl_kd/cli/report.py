@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import contest_table, contest_words, truth_table, units
 from automl_kd.results.contest import Contest, contest_of
@@ -45,7 +46,7 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
     written = write_reports(rows, target, command)
     complete = [print_experiment(console, folder, ours) for folder, ours in rows.items()]
     for path in written:
-        console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"written to {storage.named(str(path))}", highlight=False, markup=False, soft_wrap=True)
     return all(complete)
 
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from automl_kd import storage
 from automl_kd.cli.screen import Screen, output
 from automl_kd.config import Experiment
+
+if TYPE_CHECKING:
+    from automl_kd.experiment.lab import Roots
 
 LEADING = 2
 """Numbers of trainings, the largest ones, whose regrets fit a terminal; the files have them all."""
 
 
-def search_table(experiment: Experiment, out: Path, data_root: Path, nasbench201: Path | None, command: str) -> None:
+def search_table(experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str) -> None:
     """Carry out the searches that are not on disk yet, write the report beside them, print it."""
     from automl_kd.cli.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
-    from automl_kd.experiment.lab import Roots  # noqa: PLC0415 - torch is slow to import
-    from automl_kd.experiment.tabular import run_table  # noqa: PLC0415
+    from automl_kd.experiment.tabular import run_table  # noqa: PLC0415 - torch is slow to import
     from automl_kd.results.tabular_page import write_report  # noqa: PLC0415
     from automl_kd.results.tabular_record import read_record  # noqa: PLC0415
     from automl_kd.results.tabular_table import regret_sheet, untrained_sheet  # noqa: PLC0415
     from automl_kd.results.tabular_words import sentences  # noqa: PLC0415
 
-    roots = Roots(results=out.absolute(), data=data_root.absolute())
     with Screen() as screen:
         record = read_record(run_table(experiment, roots, screen, path=nasbench201))
         written = write_report(record, record.folder, command)
@@ -39,4 +42,4 @@ def search_table(experiment: Experiment, out: Path, data_root: Path, nasbench201
     for line in sentences(record):
         console.print(line, highlight=False, markup=False)
     for path in written:
-        console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"written to {storage.named(str(path))}", highlight=False, markup=False, soft_wrap=True)

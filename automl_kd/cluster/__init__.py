@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 # Read by Ray when it is imported: no tables, boxes and tracebacks of its own, no result files beside ours, no snapshots
-# of an experiment that our own records resume, no question about usage; and the end of a trial's workers noticed at once.
+# of an experiment that our own records resume, no question about usage; the end of a trial's workers noticed at once.
 os.environ.update(
     {
         "RAY_AIR_NEW_OUTPUT": "0",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from automl_kd.errors import DataError, DivergedError
+from automl_kd.errors import DataError, DivergedError, StorageError
 from automl_kd.spec import Reason
 
 PASSING: frozenset[Reason] = frozenset({"memory", "storage"})
@@ -32,7 +32,7 @@ def reason_of(error: BaseException) -> Reason:
     if any(map(out_of_memory, chain)):
         return "memory"
     # Damaged images come as an OSError of the decoder, too, but without a number of the system.
-    if any(isinstance(one, OSError) and one.errno is not None for one in chain):
+    if any(isinstance(one, StorageError) or (isinstance(one, OSError) and one.errno is not None) for one in chain):
         return "storage"
     if any(isinstance(one, DataError) for one in chain):
         return "data"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ray.tune.search import Searcher
 
+from automl_kd import storage
 from automl_kd.cluster.failures import overdue
 from automl_kd.spec import Banking, Outcome, Place, Reason, TrialSpec
 
@@ -165,8 +166,8 @@ def own_metrics(result: Mapping[str, Any]) -> Metrics:
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
-    place: dict[str, Any] = {name: str(value) for name, value in dataclasses.asdict(assignment.place).items()}
-    place["bank"] = dataclasses.asdict(assignment.place.bank)
+    parts = dataclasses.asdict(assignment.place)  # with the bank's settings as a mapping
+    place = {name: storage.address(value) if isinstance(value, Path) else value for name, value in parts.items()}
     record = {"spec": assignment.spec.to_json(), "place": place}
     return {**record, "replay": assignment.replay, "failure": assignment.failure, "until": assignment.until}
 
@@ -176,12 +177,12 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
     return Assignment(
         spec=TrialSpec.from_json(config["spec"]),
         place=Place(
-            trial=Path(place["trial"]),
-            teachers=Path(place["teachers"]),
-            data=Path(place["data"]),
+            trial=storage.local(place["trial"]),
+            teachers=storage.local(place["teachers"]),
+            data=storage.local(place["data"]),
             device=place["device"],
             bank=Banking(**place["bank"]),
-            pausable=place["pausable"] == "True",
+            pausable=place["pausable"],
         ),
         replay=config["replay"],
         failure=Failure(*config["failure"]) if config["failure"] else None,

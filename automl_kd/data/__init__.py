@@ -1,7 +1,8 @@
 """Image sets by name, each divided into training, validation and test images.
 
 A set is an entry of `DATASETS`, a reference `module:function` to a function like theirs, `folder:PATH` (see
-`automl_kd.data.folder`) or `arrays:PATH.npz` (see `automl_kd.data.arrays`).
+`automl_kd.data.folder`) or `arrays:PATH.npz` (see `automl_kd.data.arrays`). A root or a path may
+be an address in a bucket; what lies there is fetched once for each machine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from automl_kd import storage
 from automl_kd.data.arrays import arrays
 from automl_kd.data.cifar import cifar10, cifar100
 from automl_kd.data.dataset import Augment, Batch, Dataset, Split, digest
@@ -55,8 +57,18 @@ def load(spec: DataSpec, root: Path) -> Dataset:
     """
     spec = resolve(spec)
     form, _, path = spec.name.partition(":")
-    source = FORMATS[form](Path(path), root) if form in FORMATS else lookup(DATASETS, spec.name, "dataset")(root)
+    if form in FORMATS:
+        source = FORMATS[form](fetched(storage.local(path)), root)
+    else:
+        source = lookup(DATASETS, spec.name, "dataset")(root)
     return divide(spec.name, source, spec)
+
+
+def fetched(path: Path) -> Path:
+    """`path`, a file or a folder, after it was fetched if it is in a bucket."""
+    storage.pull_file(path)
+    storage.pull(path, weights=True)
+    return path
 
 
 def resolve(spec: DataSpec) -> DataSpec:
@@ -66,4 +78,6 @@ def resolve(spec: DataSpec) -> DataSpec:
         return spec
     if not path:
         raise DataError(f"data.name = {spec.name!r} names no path; write {form}:PATH")
+    if "://" in path:
+        return spec
     return replace(spec, name=f"{form}:{Path(path).expanduser().absolute()}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from automl_kd import storage
 from automl_kd.data.source import Part, Source, in_memory
 from automl_kd.errors import DataError
 
@@ -30,6 +31,7 @@ def read(kind: str, root: Path) -> Source:
 
     reader = getattr(datasets, kind)
     folder, get = root / reader.base_folder, fetch(kind, root)
+    storage.pull(folder, weights=True)
     if not folder.is_dir():
         raise DataError(f"no {kind} was found, looked for {folder}; get it with {get}")
     try:

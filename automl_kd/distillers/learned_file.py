@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
+from automl_kd import storage
 from automl_kd.distillers.learned import WIDTH, Layout, Phi
 from automl_kd.errors import CheckpointError
 
@@ -53,6 +54,7 @@ def save_learned(loss: LearnedLoss, path: Path) -> None:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+    storage.push(path)
 
 
 def load_learned(path: Path, layout: Layout, like: Tensor) -> LearnedLoss:

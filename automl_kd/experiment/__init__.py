@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from automl_kd.cluster.session import concurrency, session
+from automl_kd.cluster.sharing import require_shared
 from automl_kd.config import Experiment, parse, to_record
 from automl_kd.experiment.contest import contend
 from automl_kd.experiment.finals import compare
@@ -36,6 +37,7 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
         concurrency(lab.experiment.trial)
         with lock(lab.folder):
             open_folder(lab.folder, record, upgrade)
+            require_shared(lab.folder)
             train_teacher(lab)
             if lab.experiment.contest.contenders:
                 contend(lab)

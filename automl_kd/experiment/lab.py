@@ -27,7 +27,10 @@ OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "secon
 
 @dataclass(frozen=True, kw_only=True)
 class Roots:
-    """Where results go and where images lie. Absolute, and valid on every node that carries out trials."""
+    """Where results go and where images lie. Absolute, and valid on every node that carries out trials.
+
+    What is in a bucket is named by the local path that stands for it (`storage.local`).
+    """
 
     results: Path
     data: Path

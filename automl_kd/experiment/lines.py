@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from automl_kd import storage
 from automl_kd.results.folder import sync_folder
 
 
@@ -29,3 +30,4 @@ def append_line(path: Path, line: str) -> None:
         os.fsync(file.fileno())
     if new:
         sync_folder(path.parent)
+    storage.push(path)

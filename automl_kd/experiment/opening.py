@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from automl_kd import data, space
+from automl_kd import data, space, storage
 from automl_kd.cluster.loggers import require_loggers
 from automl_kd.config import POPULATIONS, Budget, Experiment
 from automl_kd.data import Dataset
@@ -82,8 +82,12 @@ def resolve(experiment: Experiment) -> Experiment:
     space, teacher = pin_reference(experiment.space), experiment.teacher
     teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
     if teacher.checkpoint:
-        path = Path(teacher.checkpoint).expanduser().resolve()
-        teacher = dataclasses.replace(teacher, checkpoint=str(path), digest=digest(path))
+        given = (
+            Path(teacher.checkpoint).expanduser().resolve() if "://" not in teacher.checkpoint else teacher.checkpoint
+        )
+        path = storage.local(given)
+        storage.pull_file(path)
+        teacher = dataclasses.replace(teacher, checkpoint=str(given), digest=digest(path))
     return dataclasses.replace(
         experiment,
         space=space,
@@ -109,7 +113,7 @@ def check_teacher(experiment: Experiment, dataset: Dataset) -> int:
         teacher = build_model(experiment.teacher.model, dataset.shape)
         cost = count(teacher, dataset.shape)
     if experiment.teacher.checkpoint:
-        load_weights(teacher, Path(experiment.teacher.checkpoint))
+        load_weights(teacher, storage.local(experiment.teacher.checkpoint))
     return cost.macs
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from automl_kd import storage
 from automl_kd.cluster.searcher import Curve, Failure, Metrics
 from automl_kd.experiment.lab import Lab
 from automl_kd.methods.handover import label_of
@@ -42,6 +43,8 @@ def row_of(
     started: datetime,
     device: str,
 ) -> Row:
+    folder = lab.place(spec, device).trial
+    storage.pull(folder)  # what a worker on another machine left
     return Row(
         run=run,
         key=spec.key,
@@ -53,7 +56,7 @@ def row_of(
         space=spec.space,
         architecture=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
-        label=label_of(spec, lab.place(spec, device).trial),
+        label=label_of(spec, folder),
         method=spec.method,
         options_json=json.dumps(dict(spec.options), sort_keys=True),
         schedule_json=schedule_text(spec.schedule) or None,

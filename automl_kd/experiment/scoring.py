@@ -15,6 +15,7 @@ import pandas as pd
 
 from automl_kd import data as sets
 from automl_kd import space as spaces
+from automl_kd import storage
 from automl_kd.cluster.scoring_pool import Task, readings
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
@@ -26,7 +27,7 @@ from automl_kd.models.cost import cost_of
 from automl_kd.proxies import aggregate_of, entry, expand
 from automl_kd.proxies.base import OfCost
 from automl_kd.results import parts
-from automl_kd.results.folder import lock, require_writable
+from automl_kd.results.folder import fetch, lock, require_writable
 from automl_kd.results.scores import ranked, read_file, write_columns
 from automl_kd.space import Architecture, SearchSpace, TaskShape
 from automl_kd.spec import DataSpec
@@ -86,12 +87,13 @@ def score_space(
     What was scored before, by the same command however it ended, is not scored again.
     """
     require_writable(out)
+    fetch(out / "scores")
     new = [one for one in (out / "scores", out) if not one.exists()]
     dataset = sets.load(sets.resolve(DataSpec(name=scoring.data)), data_root)
     name = scoring.digest(sets.digest(dataset))
     file, folder = out / "scores" / f"{name}.parquet", out / "scores" / f"parts-{name}"
     if file.exists():
-        watcher.note(f"scored before, read from {file}")
+        watcher.note(f"scored before, read from {storage.named(str(file))}")
     else:
         space = load_space(scoring.space)
         if scoring.images > (most := len(dataset.train)):
@@ -188,6 +190,7 @@ def read_functions(
         parts.write(folder, todo[position], flattened(todo[position] * BATCH, read))
         done += len(read)
         watcher.step(done)
+    fetch(folder)  # what other machines read meanwhile
     return len(parts.numbers(folder)) == len(batches)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from automl_kd import storage
 from automl_kd.errors import TrialError
 from automl_kd.experiment.lab import Lab
 from automl_kd.experiment.trials import Entrant, carry_out_all
@@ -22,11 +23,13 @@ def train_teacher(lab: Lab) -> None:
     if in_use(folder):
         lab.watcher.note(f"another run trains the same teacher {experiment.teacher.model}; waiting for it")
     with lock(folder, wait=True):
+        storage.pull_file(folder / "student.pt")
         again = not (folder / "student.pt").exists()
         if again and (folder / "student.json").exists():
             # The card is the last thing that a training leaves, so this one ended and its weights were deleted since:
             # continued from its checkpoint, it would have nothing to do and write none.
             (folder / "checkpoint.pt").unlink(missing_ok=True)
+            storage.remove([folder / "checkpoint.pt"])
         entrants = [Entrant("teacher", spec)]
         carry_out_all(lab, entrants, as_run="teacher", title=f"teacher {experiment.teacher.model}", again=again)
     rows = lab.table.read()

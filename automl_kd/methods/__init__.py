@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from automl_kd import team
+from automl_kd import storage, team
 from automl_kd.config import parse
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
@@ -85,6 +85,7 @@ def carry_out(spec: TrialSpec, report: Report, place: Place) -> None:
     In a team all call it, and the leader reports.
     """
     require_shares(spec.recipe, team.size(), "recipe.")
+    storage.pull(place.trial, weights=True)
     told = team.told_by_leader(report)
     if spec.schedule and not isinstance(report, Quote):  # no schedule changes what an epoch costs
         follow(spec, told, place, by_method)

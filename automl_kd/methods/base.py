@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import nn
 
-from automl_kd import data, team
+from automl_kd import data, storage, team
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError, StopTrial, TrialError
 from automl_kd.methods.handover import write_card
@@ -128,9 +128,11 @@ def load_teacher(setting: Setting) -> nn.Module:
 
 
 def teacher_file(teacher: TeacherSpec, data: DataSpec, place: Place) -> Path:
-    """Where its weights lie: in the file that is named, or where its training left them."""
+    """Where its weights lie: in the file that is named, or where its training left them. Fetched, if in a bucket."""
     trained = place.teachers / teacher_trial(teacher, data).key / "student.pt"
-    return Path(teacher.checkpoint) if teacher.checkpoint else trained
+    file = storage.local(teacher.checkpoint) if teacher.checkpoint else trained
+    storage.pull_file(file)
+    return file
 
 
 def require_whole_steps(spec: TrialSpec) -> None:

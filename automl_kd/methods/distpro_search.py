@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from automl_kd import team
+from automl_kd import storage, team
 from automl_kd.data import Batch, Split, order, train_view
 from automl_kd.data.division import set_apart
 from automl_kd.distillers.base import Example
@@ -209,3 +209,4 @@ def leave(process: Process, folder: Path) -> None:
     save_process(process, folder / PROCESS)
     drawn = weights_over_time(process.axis, weights.tolist(), process.pathways)
     (folder / PLOT).write_text(drawn, encoding="utf-8")
+    storage.push(folder / PLOT)

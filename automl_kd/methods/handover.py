@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from automl_kd import storage
 from automl_kd.errors import CheckpointError
 from automl_kd.models import SUBGRAPH, build, build_from, load_space
 from automl_kd.models.checkpoint import load_weights
@@ -43,11 +44,13 @@ def name_card(folder: Path, spec: TrialSpec) -> None:
 def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
     """The student of a finished trial, on the processor and in evaluation mode.
 
-    `folder`: `trials/<key>` of an experiment. `best`: with the weights of the epoch best on validation instead of the
-    last. Images are float32 (batch, channels, height, width), normalised by the mean and deviation of the training set.
+    `folder`: `trials/<key>` of an experiment, here or in a bucket. `best`: with the weights of the epoch best on
+    validation instead of the last. Images are float32 (batch, channels, height, width), normalised by the mean and
+    deviation of the training set.
     `CheckpointError` if the trial did not finish or its files are damaged.
     """
-    folder = Path(folder)
+    folder = storage.local(folder)
+    storage.pull(folder, weights=True)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from automl_kd import team
+from automl_kd import storage, team
 from automl_kd.data import Batch
 from automl_kd.distillers.base import Example, Taps, read_stages
 from automl_kd.distillers.learned import Form, Layout, Learned, Phi, Weighing
@@ -245,6 +245,7 @@ class LKD:
 
             what = "weight" if self.form == "weighted" else "cost"
             (folder / PICTURE).write_text(learned_loss_svg(surfaces, probabilities(), what), encoding="utf-8")
+            storage.push(folder / PICTURE)
 
 
 def silent(metrics: Mapping[str, float], *, epoch: int) -> None:

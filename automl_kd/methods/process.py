@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from automl_kd import storage
 from automl_kd.config import parse
 from automl_kd.distillers.pathways import Pathway
 from automl_kd.errors import ConfigError
@@ -127,6 +128,7 @@ def save_process(process: Process, path: Path) -> None:
     scratch = path.with_name(f"_{path.name}.{os.getpid()}")
     scratch.write_text(json.dumps(asdict(process)), encoding="utf-8")
     scratch.replace(path)
+    storage.push(path)
 
 
 def load_process(path: Path) -> Process:

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd import team
+from automl_kd import storage, team
 from automl_kd.config import Budget
 from automl_kd.data import Batch
 from automl_kd.distillers.kd import kd_loss
@@ -240,6 +240,8 @@ def write(description: Description, setting: Setting, name: str) -> None:
     scratch = path.with_name(f"_{path.name}")
     scratch.write_text(description.to_json(), encoding="utf-8")
     scratch.replace(path)
+    storage.push(path)
+    storage.push(path.with_suffix(".svg"))
 
 
 def title_of(description: Description) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from automl_kd import storage
 from automl_kd.errors import CheckpointError
 from automl_kd.results.folder import sync_folder
 
@@ -46,6 +47,7 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
         raise CheckpointError(
             f"weights could not be written to {path} ({error.strerror}); free or choose a folder"
         ) from error
+    storage.push(path)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import pandas as pd
 
+from automl_kd import storage
 from automl_kd.errors import ResultError
 
 MAY_CHANGE = {"trial", "bank", "finalists", "contest"}
@@ -34,6 +35,9 @@ def as_it_is(record: Mapping[str, Any], _where: str) -> Mapping[str, Any]:
 
 def check_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is) -> None:
     """Refuse what could not be written to, is in use or holds something else, without leaving a trace."""
+    if who := storage.holder(folder):
+        raise ResultError(in_use_by(who, folder))
+    fetch(folder)
     require_room(require_writable(folder))
     if (folder / "lock").is_file():
         with (folder / "lock").open(encoding="utf-8") as file:
@@ -159,6 +163,7 @@ def write_atomically(path: Path, text: str) -> None:
         finally:
             scratch.unlink(missing_ok=True)
     sync_folder(path.parent)
+    storage.push(path)
 
 
 def sync_folder(folder: Path) -> None:
@@ -185,7 +190,12 @@ def made(folder: Path) -> Iterator[None]:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether another process is writing to a folder just now."""
+    """Whether another process is writing to a folder just now, here or on another machine."""
+    return written_here(folder) or bool(storage.holder(folder))
+
+
+def written_here(folder: Path) -> bool:
+    """Whether another process on this machine is."""
     try:
         with (folder / "lock").open(encoding="utf-8") as file:
             seize(file, folder)
@@ -208,7 +218,8 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        with storage.leased(folder, wait=wait):
+            yield
 
 
 def seize(file: TextIO, folder: Path, *, wait: bool = False) -> None:
@@ -218,6 +229,14 @@ def seize(file: TextIO, folder: Path, *, wait: bool = False) -> None:
     except BlockingIOError as error:
         file.seek(0)
         owner = file.read().strip() or "unknown"
-        raise ResultError(
-            f"process {owner} is writing to {folder}; wait for it, or give this run another name or --out"
-        ) from error
+        raise ResultError(in_use_by(f"process {owner}", folder)) from error
+
+
+def in_use_by(who: str, folder: Path) -> str:
+    return f"{who} is writing to {folder}; wait for it, or give this run another name or --out"
+
+
+def fetch(folder: Path) -> None:
+    """Bring a folder that stands for one in a bucket up to date, except where a run on this machine keeps it so."""
+    busy = [one for one in (folder, *folder.glob("*/")) if written_here(one)]
+    storage.pull(folder, wanted=lambda path: not any(path.is_relative_to(one) for one in busy))

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results.folder import made, sync_folder
 from automl_kd.results.row import check
@@ -48,6 +49,7 @@ def write(table: pa.Table, path: Path) -> None:
             scratch.unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
+    storage.push(path)
 
 
 def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import parquet
 
@@ -51,7 +52,9 @@ def read(folder: Path) -> pd.DataFrame:
 def remove(folder: Path, new: Sequence[Path] = ()) -> None:
     """They are in the table now, or worth nothing; then the folders that are `new`, inner ones first, go as well."""
     if folder.exists():
+        files = [*batches(folder), folder / storage.LEASE]
         shutil.rmtree(folder)
+        storage.remove(files)
     for empty in new:
         if empty.exists() and not any(empty.iterdir()):
             empty.rmdir()

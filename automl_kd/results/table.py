@@ -17,8 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import parquet
+from automl_kd.results.folder import fetch
 from automl_kd.results.row import CURVE_SCHEMA, ROW_SCHEMA, Point, Row
 
 Kind = Literal["rows", "curves"]
@@ -100,9 +102,11 @@ class ResultTable:
         number = max([0, *(int(path.name.split("-")[1]) for path in paths if path.name.startswith("part-"))]) + 1
         # The token keeps two processes that fold at once from replacing each other's part.
         parquet.write(folded, self.folder / kind / f"part-{number:06d}-{uuid4().hex[:8]}.parquet")
-        for path, seen in stamps.items():
-            if stamp(path) == seen:  # otherwise a newer row took the name while we were folding
-                path.unlink(missing_ok=True)
+        # One that is not as it was took the name of a newer row while we were folding.
+        inputs = [path for path, seen in stamps.items() if stamp(path) == seen]
+        for path in inputs:
+            path.unlink(missing_ok=True)
+        storage.remove(inputs)
 
     def _files(self, kind: Kind) -> list[Path]:
         """Oldest first: parts by number, then loose files."""
@@ -154,11 +158,11 @@ def to_sorted_frame(table: pa.Table, kind: Kind) -> pd.DataFrame:
 
 
 def read(path: Path | str) -> Results:
-    """The results in `path`: the folder of one experiment, or one that holds several.
+    """The results in `path`: the folder of one experiment, or one that holds several, here or in a bucket.
 
     Raises `ResultError` if there are none, or if a file is damaged.
     """
-    tables = [ResultTable(folder) for folder in experiment_folders(Path(path))]
+    tables = [ResultTable(folder) for folder in experiment_folders(path)]
     rows = pa.concat_tables([table._load("rows") for table in tables])
     curves = pa.concat_tables([table._load("curves") for table in tables])
     if not len(rows):
@@ -166,8 +170,10 @@ def read(path: Path | str) -> Results:
     return Results(to_sorted_frame(rows, "rows"), to_sorted_frame(curves, "curves"))
 
 
-def experiment_folders(path: Path) -> list[Path]:
-    """`path` itself if it holds rows, else the folders in it that do, sorted by name."""
+def experiment_folders(place: Path | str) -> list[Path]:
+    """`place` itself if it holds rows, else the folders in it that do, sorted by name; fetched from a bucket."""
+    path = storage.local(place)
+    fetch(path)
     if not path.is_dir():
         raise ResultError(f"there is no folder {path}; give the folder of an experiment, or one that holds several")
     folders = [path] if (path / "rows").is_dir() else sorted(rows.parent for rows in path.glob("*/rows"))

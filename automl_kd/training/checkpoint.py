@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from automl_kd import team
+from automl_kd import storage, team
 from automl_kd.errors import CheckpointError
 
 State = dict[str, Any]
@@ -30,6 +30,7 @@ def save(state: State, path: Path) -> None:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+    storage.push(path)
 
 
 def load(path: Path, device: torch.device) -> State | None:
@@ -54,6 +55,7 @@ def branch(source: Path, target: Path) -> None:
 
     Nothing happens if `target` is there already, or if there is nothing in `source`.
     """
+    storage.pull(source, weights=True)
     if target.exists() or not source.exists():
         return
     for left_behind in target.parent.glob(f"_{target.name}.*"):
@@ -61,6 +63,9 @@ def branch(source: Path, target: Path) -> None:
     scratch = target.with_name(f"_{target.name}.{os.getpid()}")
     shutil.copytree(source, scratch, ignore=shutil.ignore_patterns("_*"), copy_function=copy_synced)
     scratch.rename(target)
+    for path in sorted(target.rglob("*")):
+        if path.is_file():
+            storage.push(path)
 
 
 def copy_synced(source: str, target: str) -> None:

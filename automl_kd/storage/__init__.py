@@ -1,0 +1,101 @@
+"""Results, checkpoints and images that lie in a bucket: `s3://bucket/prefix` or `gs://bucket/prefix`.
+
+Everything works on local folders. An address in a bucket is stood for by a folder below the user's cache, which `pull`
+brings up to date and from which `push` sends each file, when it is whole and durable, as one object. For paths outside
+that folder all of this does nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from automl_kd.storage.lease import LEASE, held, holder_of
+from automl_kd.storage.mirror import Mirror, everything, mount, no_weights
+
+__all__ = ["LEASE", "address", "holder", "leased", "local", "named", "pull", "pull_file", "push", "remove"]
+
+MIRRORS: dict[tuple[str, str, str], Mirror] = {}
+"""Those of this process, by scheme, bucket and query of the addresses that they stand for."""
+
+
+def local(place: Path | str) -> Path:
+    """The local path that stands for `place`: itself, or for an address in a bucket its mirror, which is absolute.
+
+    `StorageError` if the address has another form or names no store that there is. Nothing is transferred.
+    """
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+)://([^?]*)(?:\?(.*))?", str(place))
+    if found is None:
+        return Path(place)
+    key, query = found[2].rstrip("/"), found[3] or ""
+    known = (found[1], key.partition("/")[0], query)
+    if known not in MIRRORS:
+        MIRRORS[known] = mount(*known)
+    return MIRRORS[known].base / key
+
+
+def address(path: Path) -> str:
+    """The inverse of `local`: what a process on another machine must be told."""
+    mirror = mirror_of(path)
+    return str(path) if mirror is None else mirror.address(path)
+
+
+def named(text: str) -> str:
+    """`text` with local paths of mirrors replaced by the addresses for which they stand."""
+    for mirror in MIRRORS.values():
+        text = text.replace(f"{mirror.base / mirror.bucket}", f"{mirror.scheme}://{mirror.bucket}")
+    return text
+
+
+def mirror_of(path: Path) -> Mirror | None:
+    return next((mirror for mirror in MIRRORS.values() if mirror.holds(path)), None)
+
+
+def push(path: Path) -> None:
+    """Send a file that was just written, whole and durable. `StorageError` if that fails for minutes."""
+    if (mirror := mirror_of(path)) is not None:
+        mirror.push([path])
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Delete the objects of files that were just deleted."""
+    for mirror in MIRRORS.values():
+        mirror.remove([path for path in paths if mirror.holds(path)])
+
+
+def pull(folder: Path, *, weights: bool = False, wanted: Callable[[Path], bool] = everything) -> None:
+    """Make the local files below `folder` those of the store; what was changed here and not there is left alone.
+
+    `weights`: also files of tensors, which only those need who build networks. `wanted`: of files, by local path.
+    """
+    if (mirror := mirror_of(folder)) is not None:
+        mirror.pull(folder, wanted if weights else lambda path: no_weights(path) and wanted(path))
+
+
+def pull_file(path: Path) -> None:
+    """Fetch one object, unless it is here as it is there. Where there is none, nothing happens."""
+    if (mirror := mirror_of(path)) is not None:
+        mirror.pull_file(path)
+
+
+def holder(folder: Path) -> str:
+    """Who is writing to a folder from another machine just now; empty for nobody."""
+    mirror = mirror_of(folder)
+    return "" if mirror is None else holder_of(mirror, folder)
+
+
+@contextmanager
+def leased(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Be the only writer of a folder among machines, and bring it up to date in both directions.
+
+    What an earlier sitting on this machine could not send is sent; if another machine has written since, it is given
+    up instead. `wait`: queue up behind another holder instead of raising `StorageError`.
+    """
+    if (mirror := mirror_of(folder)) is None:
+        yield
+        return
+    with held(mirror, folder, wait=wait) as was_ours:
+        mirror.settle(folder, keep=was_ours)
+        yield

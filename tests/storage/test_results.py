@@ -1,0 +1,167 @@
+"""Results in a bucket: tables, journals, students as on a disk, and a search that another machine continues."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import automl_kd
+from automl_kd import storage
+from automl_kd.cluster.searcher import Assignment, from_config, to_config
+from automl_kd.data import load
+from automl_kd.errors import StopTrial, StorageError
+from automl_kd.experiment.scoring import Labour, Scoring, score_space
+from automl_kd.experiment.search import Journal
+from automl_kd.experiment.watch import Silent
+from automl_kd.methods import carry_out
+from automl_kd.models.checkpoint import save_weights
+from automl_kd.results import Point, ResultTable
+from automl_kd.results.row import FINAL_ROLES
+from automl_kd.space import Architecture
+from automl_kd.spec import DataSpec
+from tests import tiny
+from tests.results.synthetic import row
+from tests.storage.conftest import mirrored
+
+REPOSITORY = Path(__file__).parents[2]
+KEYS = [letter * 16 for letter in "abc"]
+
+
+def test_a_table_is_read_on_another_machine_before_and_after_it_is_folded(on_machine, bucket):
+    table = ResultTable(on_machine("first") / "one")
+    for key in KEYS[:2]:
+        table.append(row(key=key, experiment="one"), [Point(epoch=1, val_accuracy=0.5)])
+    other = on_machine("second")
+    read = automl_kd.read(bucket)
+    assert list(read.rows["key"]) == KEYS[:2]
+    assert list(read.curves["val_accuracy"]) == [0.5, 0.5]
+    on_machine("first")
+    table.fold()
+    table.append(row(key=KEYS[2], experiment="one"))
+    on_machine("second")
+    assert list(automl_kd.read(f"{bucket}/one").rows["key"]) == KEYS
+    assert sorted(path.name[:4] for path in (other / "one" / "rows").rglob("*.parquet")) == ["cccc", "part"]
+
+
+def test_a_journal_is_continued_on_another_machine(on_machine, bucket):
+    points = [Architecture.of({"width": width}) for width in (3, 4)]
+    for point in points:
+        Journal.open(on_machine("first") / "one" / "proposals.jsonl").append(point)
+    folder = on_machine("second") / "one"
+    storage.pull(folder)
+    assert Journal.open(folder / "proposals.jsonl").proposals == points
+
+
+def test_a_trial_that_moves_to_another_machine_continues_and_is_handed_over_from_a_third(
+    on_machine, bucket, tmp_path, monkeypatch
+):
+    whole, broken, rest = tiny.Recorder(), tiny.Recorder(stop=2), tiny.Recorder()
+    spec = tiny.taught(tmp_path, "kd", options={"weight": 0.5})
+    carry_out(spec, whole, tiny.place(tmp_path, spec))
+    root = on_machine("first")
+    spec = tiny.taught(root, "kd", options={"weight": 0.5})
+    config = to_config(Assignment(spec=spec, place=tiny.place(root, spec)))
+    monkeypatch.setattr("automl_kd.training.loop.SAVE_SECONDS", -1)
+    with pytest.raises(StopTrial):
+        carry_out(spec, broken, tiny.place(root, spec))
+    on_machine("second")
+    moved = from_config(config)
+    assert moved.place != tiny.place(root, spec)
+    carry_out(moved.spec, rest, moved.place)
+    losses = [{epoch: seen["train_loss"] for epoch, seen in one.seen.items()} for one in (whole, rest)]
+    assert losses[0] == losses[1]
+    assert tiny.lines(moved.place.trial / "student.json") > 1
+    on_machine("third")
+    students = [
+        automl_kd.load_student(folder) for folder in (f"{bucket}/trials/{spec.key}", tmp_path / "trials" / spec.key)
+    ]
+    images = torch.rand(2, 1, 8, 8)
+    assert torch.equal(students[0](images), students[1](images))
+
+
+def test_images_and_weights_of_a_teacher_are_fetched_from_where_an_experiment_names_them(on_machine, bucket, tmp_path):
+    import numpy as np
+
+    root = on_machine("first")
+    root.mkdir(parents=True)
+    images, labels = np.zeros((40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    np.savez(root / "set.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    storage.push(root / "set.npz")
+    on_machine("second")
+    found = load(DataSpec(name=f"arrays:{bucket}/set.npz"), tmp_path)
+    assert len(found.test) == 40
+    with pytest.raises(StorageError, match=r"there is no bucket 'nobody'"):
+        load(DataSpec(name="arrays:s3://nobody/set.npz"), tmp_path)
+
+
+def test_scores_of_two_machines_become_one_table(on_machine, bucket, tmp_path):
+    scoring = Scoring(space="tests.tiny:SPACE", proxies=("naswot",), sample=12, images=8, data="tests.tiny:source")
+
+    def score(machine: str, shard: tuple[int, int]):
+        labour = Labour(workers=1, shard=shard)
+        return score_space(scoring, labour, out=on_machine(machine), data_root=tmp_path, watcher=Silent())
+
+    path, nothing = score("first", (1, 2))
+    assert nothing is None
+    assert path.name.startswith("parts-")
+    file, frame = score("second", (2, 2))
+    assert frame is not None
+    assert len(frame) == 12
+    again, same = score("third", (1, 2))
+    assert again != file  # another machine's copy
+    pd.testing.assert_frame_equal(frame, same)
+    assert list(mirrored(on_machine("fourth")).store.find("bucket/runs")) == [f"bucket/runs/scores/{file.name}"]
+
+
+EXPERIMENT = """
+name = "moved"
+space = "tests.tiny:SPACE"
+method = "tests.tiny:Pretend"
+data = {{ name = "tests.tiny:source", validation = 0.2 }}
+teacher = {{ model = "tests.tiny:teacher", checkpoint = "{bucket}/teacher.pt" }}
+recipe = {{ epochs = 3, batch_size = 16 }}
+finalists = {{ seeds = [0], count = 1 }}
+trial = {{ device = "cpu", concurrent = 2 }}
+search = {{ proposer = "random", trials = 2 }}
+"""
+
+
+def search(root: Path, machine: str, *arguments: str, out: str) -> str:
+    """`automl-kd search` on the machine of that name; what it said on both streams."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "automl_kd", "search", root / "moved.toml", "--out", out, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "XDG_CACHE_HOME": str(root / machine), "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout + ran.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_search_goes_on_where_another_machine_ended_it(on_machine, bucket, tmp_path):
+    root = on_machine("first")
+    torch.manual_seed(0)
+    save_weights(tiny.teacher(tiny.SHAPE), root / "teacher.pt")
+    (tmp_path / "moved.toml").write_text(EXPERIMENT.format(bucket=bucket), encoding="utf-8")
+    said = search(tmp_path, "second", out=bucket)
+    assert f"written to {bucket}/moved/leaderboard.html" in said
+    assert str(tmp_path / "second") not in said
+    before = automl_kd.read(f"{bucket}/moved").rows
+    assert sorted(before["role"]) == sorted(["search", "search", *FINAL_ROLES])
+    search(tmp_path, "third", "--set", "search.trials=4", out=bucket)
+    after = automl_kd.read(bucket).rows
+    assert sorted(after[after["run"] == "search"]["proposal"]) == [0, 1, 2, 3]
+    assert set(after["status"]) == {"complete"}
+    kept = after.merge(before[["run", "role", "key", "started"]])  # what was recorded is not carried out again
+    assert len(kept) >= len(before) - 2  # the found student may be another one by now
+    assert (tmp_path / "third" / "automl_kd").exists()
