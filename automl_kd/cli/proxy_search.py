@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from automl_kd.cli.screen import Screen, output
+from automl_kd.cli.screen import Mode, output, watching
 from automl_kd.config import Experiment
 
 
-def search_formulas(experiment: Experiment, out: Path, data_root: Path, nasbench201: Path | None, command: str) -> None:
+def search_formulas(
+    experiment: Experiment, out: Path, data_root: Path, nasbench201: Path | None, command: str, progress: Mode
+) -> None:
     """Carry out the searches that are not on disk yet, write the report beside them, print it."""
     from automl_kd.cli.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.experiment.lab import Roots  # noqa: PLC0415 - torch is slow to import
@@ -16,7 +18,7 @@ def search_formulas(experiment: Experiment, out: Path, data_root: Path, nasbench
     from automl_kd.results.proxy_words import ranking, searches, sentences  # noqa: PLC0415
 
     roots = Roots(results=out.absolute(), data=data_root.absolute())
-    with Screen() as screen:
+    with watching(progress) as screen:
         found, written = run_proxy_search(experiment, roots, screen, path=nasbench201, command=command)
     console = output()
     for family, rows in found.tables.items():

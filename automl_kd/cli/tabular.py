@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from automl_kd.cli.screen import Screen, output
+from automl_kd.cli.screen import Mode, output, watching
 from automl_kd.config import Experiment
 
 LEADING = 2
 """Numbers of trainings, the largest ones, whose regrets fit a terminal; the files have them all."""
 
 
-def search_table(experiment: Experiment, out: Path, data_root: Path, nasbench201: Path | None, command: str) -> None:
+def search_table(
+    experiment: Experiment, out: Path, data_root: Path, nasbench201: Path | None, command: str, progress: Mode
+) -> None:
     """Carry out the searches that are not on disk yet, write the report beside them, print it."""
     from automl_kd.cli.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.experiment.lab import Roots  # noqa: PLC0415 - torch is slow to import
@@ -22,7 +24,7 @@ def search_table(experiment: Experiment, out: Path, data_root: Path, nasbench201
     from automl_kd.results.tabular_words import sentences  # noqa: PLC0415
 
     roots = Roots(results=out.absolute(), data=data_root.absolute())
-    with Screen() as screen:
+    with watching(progress) as screen:
         record = read_record(run_table(experiment, roots, screen, path=nasbench201))
         written = write_report(record, record.folder, command)
     console = output()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -26,17 +27,31 @@ from automl_kd.results.verdict import verdict
 RUNS = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
 
 
-def write_page(folders: Path | Sequence[Path], out: Path, command: str = "") -> Path:
+class Standing(NamedTuple):
+    """How a run stands that has not come to its end. `facts`: names and what there is to say of each.
+
+    `reload`: seconds after which the page loads itself again; 0 if the run does not go on.
+    """
+
+    headline: str
+    facts: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    reload: int = 0
+
+
+def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", standing: Standing | None = None) -> Path:
     """Write the page about one or several experiments to `out`, whole or not at all.
 
     Each of `folders` holds one experiment or several. `command` is quoted as what made the page. An experiment
     without rows or finals is shown as far as it is; a folder without experiments raises `ResultError`.
+    `standing`: of a run that has not come to its end.
     """
     given = [folders] if isinstance(folders, Path) else folders
     found = [folder for one in given for folder in experiment_folders(one)]
     views = [view(folder) for folder in found]
     title = views[0]["name"] if len(views) == 1 else units.some(len(views), "experiment")
-    write_atomically(out, template("page.html").render(title=title, views=views, note=NOTE, command=command))
+    text = template("page.html").render(title=title, views=views, note=NOTE, command=command, standing=standing)
+    write_atomically(out, text)
     return out
 
 

@@ -76,6 +76,10 @@ class ResultTable:
             if len(paths) > 1 or any(path.parent.name.startswith("run=") for path in paths):
                 self._fold(kind)
 
+    def loose(self) -> int:
+        """How many rows lie in files of their own, which `fold` would gather."""
+        return sum(path.parent.name.startswith("run=") for path in self._files("rows"))
+
     def _fold(self, kind: Kind) -> None:
         paths = self._files(kind)
         stamps = {path: stamp(path) for path in paths}
