@@ -53,7 +53,7 @@ def time_left(tally: Tally, elapsed: float) -> str:
         return f"{said}; what is left can be told after the first epochs"
     said = f"{said}, about {units.duration(left.seconds)} left"
     if left.ahead_seconds:
-        said = f"{said}, then about {units.duration(left.ahead_seconds)} for the stages after this one"
+        said = f"{said}, then about {units.duration(left.ahead_seconds)} for later stages"
     return said
 
 
