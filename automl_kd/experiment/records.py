@@ -19,6 +19,7 @@ from automl_kd.cluster.searcher import Curve, Metrics
 from automl_kd.experiment.lab import Lab
 from automl_kd.methods.handover import label_of
 from automl_kd.results.row import Point, Role, Row, Run
+from automl_kd.results.setting import setting
 from automl_kd.spec import Outcome, TrialSpec
 
 MEASURED = [item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute"]
@@ -65,6 +66,7 @@ def row_of(
         git_commit=git_commit(),
         versions_json=versions(),
         spec_json=spec.to_json(),
+        setting=setting(spec.to_json()),
         experiment=lab.experiment.name,
     )
 

@@ -55,7 +55,7 @@ class Teller:
         news = TrialNews(key=spec.key, number=index, epochs=epochs, **vars(self.bill(spec)))
         if replay is not None:
             # It ended in an earlier sitting: what this one makes of its replay is of no interest.
-            last = with_metrics(news, replay[-1], len(replay))
+            last = with_metrics(news, replay[-1] if replay else {}, len(replay))
             done = len(replay) >= epochs
             news = dataclasses.replace(last, status="complete" if done else "stopped", recorded=True)
         self.tell(news)
@@ -68,7 +68,7 @@ class Teller:
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         self.own_on_outcome(spec, outcome, curve)
-        if not (news := self.news[spec.key]).recorded:
+        if not (news := self.news[spec.key]).recorded or outcome.status == "failed":
             last = with_metrics(news, outcome.metrics, max(outcome.epoch, news.epoch))
             self.tell(dataclasses.replace(last, status=outcome.status, error=outcome.error))
 

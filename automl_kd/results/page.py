@@ -19,7 +19,7 @@ from automl_kd.results.leaderboard import NOTE, failures, leaderboard, to_sheet
 from automl_kd.results.plots import accuracy_against_params, learning_curves
 from automl_kd.results.scores import read_scores
 from automl_kd.results.sheet import Column, Sheet
-from automl_kd.results.table import ResultTable, experiment_folders
+from automl_kd.results.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.templates import template
 from automl_kd.results.truth_table import cost_table, gain_table, truth_table
 from automl_kd.results.verdict import verdict
@@ -57,7 +57,7 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", sta
 
 def view(folder: Path) -> dict[str, object]:
     """What the template shows of one experiment."""
-    rows = of_this_comparison(folder, ResultTable(folder).read())
+    rows = of_this_comparison(folder, ResultTable(folder).read(REPORTED))
     record = read_record(folder) if (folder / "experiment.json").exists() else {}
     compared = contest(rows, record) if is_contest(record) else None
     return {

@@ -81,7 +81,8 @@ def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
     try:
         # Not pq.read_table, which would take folder names such as "run=search" for columns.
         with pq.ParquetFile(path) as file:
-            stored = file.read()
+            here = file.schema_arrow.names
+            stored = file.read([name for name in schema.names if name in here])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise

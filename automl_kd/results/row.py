@@ -38,7 +38,8 @@ class Row:
     `epochs`: asked for; `epochs_done`: reached. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included.
-    `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again.
+    `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `setting`: six
+    hex digits of its data, recipe and teacher (see setting.py), which rows of earlier versions get when they are read.
     """
 
     run: Run
@@ -78,6 +79,7 @@ class Row:
     git_commit: str | None = None
     versions_json: str | None = None
     spec_json: str | None = None
+    setting: str | None = None
     experiment: str
 
     def __post_init__(self) -> None:
