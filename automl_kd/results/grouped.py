@@ -52,7 +52,7 @@ def estimates(values: Numbers, owner: Places, count: int) -> dict[str, Numbers]:
 
 
 def joined(words: pd.Series, owner: Places) -> list[str]:
-    """For each group its distinct words in alphabetical order, with commas; each has some, and `owner` needs no order."""
+    """For each group its distinct words in alphabetical order, with commas; each has some. `owner` in any order."""
     distinct = pd.Categorical(words.astype(str) if words.dtype == object else words)
     names = sorted(map(str, distinct.categories))
     codes = distinct.rename_categories(str).set_categories(names).codes.astype(np.int64)

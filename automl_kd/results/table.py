@@ -7,7 +7,6 @@ is slow. Loose files are newer than parts, and a part with a higher number newer
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, NamedTuple
 from uuid import uuid4
@@ -53,8 +52,8 @@ class ResultTable:
         stays as it was.
         """
         owner = {"experiment": row.experiment, "run": row.run, "key": row.key}
-        points = parquet.to_table(({**owner, **asdict(point)} for point in curve), CURVE_SCHEMA)
-        record = parquet.to_table([asdict(row)], ROW_SCHEMA)
+        points = parquet.to_table(({**owner, **vars(point)} for point in curve), CURVE_SCHEMA)
+        record = parquet.to_table([vars(row)], ROW_SCHEMA)
         parquet.write(points, self.folder / "curves" / f"run={row.run}" / f"{row.key}.parquet")
         parquet.write(record, self.folder / "rows" / f"run={row.run}" / f"{stem(row)}.parquet")
 

@@ -1,4 +1,4 @@
-"""Rows and curves by the thousand, as searches leave them: made from one real spec, whose architecture and seed vary."""
+"""Rows and curves by the thousand, as searches leave them: of real specs, whose architectures and seeds vary."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ def rows(count: int, *, seeds: int, experiment: str, first: int = 0) -> pa.Table
     seed = np.arange(count) % seeds
     accuracy = rng.uniform(0.5, 0.95, count)
     names = [f"{number:012x}" for number in numbers]
+    trials = list(zip(numbers.tolist(), seed.tolist(), strict=True))
     known: dict[str, object] = {
-        "key": [hashlib.sha256(f"{number} {one}".encode()).hexdigest()[:16] for number, one in zip(numbers, seed)],
+        "key": [hashlib.sha256(f"{number} {one}".encode()).hexdigest()[:16] for number, one in trials],
         "proposal": np.arange(count),
         "architecture": names,
-        "values_json": [json.dumps({**points[number % 50].as_dict(), "number": int(number)}) for number in numbers],
+        "values_json": [json.dumps({**points[number % 50].as_dict(), "number": number}) for number in numbers.tolist()],
         "label": [f"basic {number}" for number in numbers],
         "seed": seed,
         "val_accuracy": accuracy,
@@ -61,8 +62,7 @@ def rows(count: int, *, seeds: int, experiment: str, first: int = 0) -> pa.Table
         "seconds": rng.uniform(10, 20, count),
         "train_macs": rng.uniform(1e12, 2e12, count),
         "spec_json": [
-            texts[number % 50].replace('"seed": 0, "space"', f'"seed": {one}, "space"')
-            for number, one in zip(numbers, seed)
+            texts[number % 50].replace('"seed": 0, "space"', f'"seed": {one}, "space"') for number, one in trials
         ],
     }
     constant: dict[str, object] = {
