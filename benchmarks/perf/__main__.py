@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from benchmarks.perf import bank, distpro, diswot, hypergradient, lkd_prokt, loop, table, tabular
+from benchmarks.perf import (
+    bank,
+    distpro,
+    diswot,
+    hypergradient,
+    lkd_prokt,
+    loop,
+    runner,
+    scoring_pool,
+    table,
+    tables,
+    tabular,
+)
 
 if __name__ == "__main__":
     diswot.main()
@@ -13,3 +25,6 @@ if __name__ == "__main__":
     distpro.main()
     lkd_prokt.main()
     loop.main()
+    tables.main()
+    runner.main()
+    scoring_pool.main()
