@@ -3,8 +3,8 @@
 Run it from the project's root: `python -m benchmarks.perf.scoring_pool [--cells 240] [--rounds 3]`.
 
 Batches of eight random cells, 64 noise images of CIFAR's size, proxies that run forward and backward. By the clock,
-from the beginning of the first batch to the end of the last, as the workers see it: without their start. *Idle tail*: how
-long before that end the worker ran out of work that did so first. Needs two processors that do nothing else.
+from the beginning of the first batch to the end of the last, as the workers see it: without their start. *Idle tail*:
+how long before that end the worker ran out of work that did so first. Needs two processors that do nothing else.
 """
 
 from __future__ import annotations
