@@ -77,7 +77,7 @@ def measures(rows: pd.DataFrame, places: Places, count: int, metric: str) -> dic
         "seeds": np.bincount(owner, minlength=count),
         **{name: grouped.means(reals[column], owner, count) for name, column in means.items()},
         **grouped.estimates(reals[metric], owner, count),
-        **{name: first[name].to_numpy() for name in first},
+        **{name: first[name].to_numpy() for name in ("params", "macs")},
         **{name: np.bincount(those, minlength=count) for name, those in ended.items()},
     }
 

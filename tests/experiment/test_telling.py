@@ -27,7 +27,7 @@ class Stage:
             Assignment(spec=self.specs[0], place=tiny.place(root, self.specs[0])),
             Assignment(spec=self.specs[1], place=tiny.place(root, self.specs[1]), replay=replay),
         ]
-        self.calls: list[tuple] = []
+        self.calls: list[tuple[object, ...]] = []
         self.ears = Ears()
         self.teller = Teller(
             self.ears,
