@@ -23,7 +23,7 @@ from automl_kd.cli.doctor import doctor
 from automl_kd.cli.nasbench201 import import_nasbench201
 from automl_kd.cli.panel import panel
 from automl_kd.cli.proxy_search import search_formulas
-from automl_kd.cli.screen import Screen, output
+from automl_kd.cli.screen import Mode, Shown, output, watching
 from automl_kd.cli.tabular import search_table
 from automl_kd.config import Experiment
 from automl_kd.errors import AutoMLKDError, ConfigError, UnknownNameError
@@ -98,6 +98,7 @@ def search(
         Path | None,
         typer.Option("--nasbench201", help="The table to search, or its folder; or AUTOML_KD_NASBENCH201."),
     ] = None,
+    progress: Shown = Mode.AUTO,
 ) -> None:
     """Find a student for a teacher: screen, train under a scheduler, compare with baselines at equal compute.
 
@@ -111,11 +112,11 @@ def search(
     described = config.load(experiment, overrides)
     catalogue.require_space(described.space)
     if described.table.tasks:
-        search_table(described, roots(out, data_root), nasbench201, command_line())
+        search_table(described, roots(out, data_root), nasbench201, command_line(), progress)
     elif described.proxy.scores:
-        search_formulas(described, roots(out, data_root), nasbench201, command_line())
+        search_formulas(described, roots(out, data_root), nasbench201, command_line(), progress)
     else:
-        carry_out(described, out, data_root, address)
+        carry_out(described, out, data_root, address, progress)
 
 
 @app.command()
@@ -134,6 +135,7 @@ def distill(
     out: Out = "results",
     data_root: DataRoot = "data",
     address: Address = "",
+    progress: Shown = Mode.AUTO,
 ) -> None:
     """Teach one student by one method, beside plain KD and training from scratch at equal compute.
 
@@ -150,7 +152,7 @@ def distill(
     }
     for override in overrides:
         config.merge(record, override)
-    carry_out(config.parse(Experiment, record, "distill"), out, data_root, address)
+    carry_out(config.parse(Experiment, record, "distill"), out, data_root, address, progress)
 
 
 def default_name(method: str, *parts: str) -> str:
@@ -179,6 +181,7 @@ def score(
     out: Annotated[str, typer.Option(help="Folder of the scores, here or in a bucket; earlier ones stay.")] = "results",
     data_root: DataRoot = "data",
     address: Address = "",
+    progress: Shown = Mode.AUTO,
 ) -> None:
     """Rank architectures of a space by zero-cost proxies: no training.
 
@@ -209,7 +212,7 @@ def score(
     )
     labour = Labour(workers=workers, gpus=gpus, address=address, shard=parse_shard(shard))
     place = roots(out, data_root)
-    with Screen() as screen:
+    with watching(progress) as screen:
         path, frame = score_space(scoring, labour, out=place.results, data_root=place.data, watcher=screen)
     if frame is None:
         typer.echo(f"shard {shard} is done, others are not; its scores wait in {storage.named(str(path))}")
@@ -282,17 +285,20 @@ def roots(out: str, data_root: str) -> Roots:
     return Roots(results=results, data=storage.local(data_root).absolute())
 
 
-def carry_out(experiment: Experiment, out: str, data_root: str, address: str) -> None:
+def carry_out(experiment: Experiment, out: str, data_root: str, address: str, progress: Mode) -> None:
     """Run an experiment to its report; exit code 1 if it has no verdict in the end."""
-    from automl_kd import experiment as stages  # noqa: PLC0415 - torch and ray are slow to import
-    from automl_kd.cli.report import report  # noqa: PLC0415 - pandas is slow to import
-
-    place = roots(out, data_root)
     try:
-        with Screen() as screen:
-            lab = stages.run(experiment, place, screen, address=address)
+        with watching(progress) as shown:
+            from automl_kd import experiment as stages  # noqa: PLC0415 - torch and ray are slow to import
+            from automl_kd.cli.live_page import LivePage  # noqa: PLC0415 - pandas is slow to import
+
+            place = roots(out, data_root)
+            with LivePage(shown, place.results / experiment.name, command_line()) as watcher:
+                lab = stages.run(experiment, place, watcher, address=address)
     except KeyboardInterrupt:
         stop("interrupted; what has ended is on record, and the same command continues", 130)
+    from automl_kd.cli.report import report  # noqa: PLC0415 - pandas is slow to import
+
     if not report(output(), [lab.folder], lab.folder, command_line()):
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from automl_kd.cli.screen import Screen
+from automl_kd.cli.screen import watching
 
 
 def import_nasbench201(
@@ -26,7 +26,7 @@ def import_nasbench201(
     from automl_kd.results import nats_bench  # noqa: PLC0415 - pyarrow is slow to import
     from automl_kd.results.nasbench201 import Table  # noqa: PLC0415
 
-    with Screen() as screen:
+    with watching() as screen:
 
         def progress(done: int, total: int) -> None:
             if not done:

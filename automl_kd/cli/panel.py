@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from automl_kd.cli.screen import Screen, output
+from automl_kd.cli.screen import output, watching
 
 LEADING = ("proxy", "Kendall", "finding", "given size", "at equal size", "failed")
 """Columns that fit a terminal; the files have them all."""
@@ -42,7 +42,7 @@ def panel(
     from automl_kd.results.panel_report import make_panel  # noqa: PLC0415
     from automl_kd.results.panel_table import panel_sheet, sentence, titled  # noqa: PLC0415
 
-    with Screen() as screen:
+    with watching() as screen:
         judged, written = make_panel(
             scores,
             out.absolute(),

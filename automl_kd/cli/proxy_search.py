@@ -6,20 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from automl_kd import storage
-from automl_kd.cli.screen import Screen, output
+from automl_kd.cli.screen import Mode, output, watching
 from automl_kd.config import Experiment
 
 if TYPE_CHECKING:
     from automl_kd.experiment.lab import Roots
 
 
-def search_formulas(experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str) -> None:
+def search_formulas(
+    experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str, progress: Mode
+) -> None:
     """Carry out the searches that are not on disk yet, write the report beside them, print it."""
     from automl_kd.cli.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.experiment.proxy_search import run_proxy_search  # noqa: PLC0415 - torch is slow to import
     from automl_kd.results.proxy_words import ranking, searches, sentences  # noqa: PLC0415
 
-    with Screen() as screen:
+    with watching(progress) as screen:
         found, written = run_proxy_search(experiment, roots, screen, path=nasbench201, command=command)
     console = output()
     for family, rows in found.tables.items():

@@ -20,7 +20,7 @@ from automl_kd.results.page import RUNS, write_page
 from automl_kd.results.saving import saving
 from automl_kd.results.scores import read_scores
 from automl_kd.results.sheet import Sheet
-from automl_kd.results.table import ResultTable, experiment_folders
+from automl_kd.results.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.verdict import verdict
 
 LEADING = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
@@ -40,7 +40,7 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
     What cannot be read or written is a `ResultError`, before the first line is printed.
     """
     found = {folder.resolve(): folder for path in paths for folder in experiment_folders(path)}
-    rows = {folder: of_this_comparison(folder, ResultTable(folder).read()) for folder in found.values()}
+    rows = {folder: of_this_comparison(folder, ResultTable(folder).read(REPORTED)) for folder in found.values()}
     if empty := next((folder for folder in rows if rows[folder].empty), None):
         raise ResultError(f"{empty} holds an experiment without any finished trial; wait for the first one")
     written = write_reports(rows, target, command)

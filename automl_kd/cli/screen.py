@@ -1,12 +1,16 @@
-"""Live progress on the terminal: a bar where someone watches, plain lines where the output goes to a file."""
+"""The live screen of a terminal, and the choice between it and what is written where nobody watches."""
 
 from __future__ import annotations
 
 import os
-import time
+from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
 from types import TracebackType
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,20 +22,58 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.spinner import Spinner
 from rich.table import Column
 from rich.text import Text
+
+from automl_kd.cli.lines import JsonLines, Lines
+
+if TYPE_CHECKING:
+    from automl_kd.experiment.tally import Tally
+    from automl_kd.experiment.watch import Plan, TrialNews, Watcher
 
 WIDE = 160
 """Columns of what is printed to a file or a pipe, where no window sets a limit."""
 
-LINE_SECONDS = 15.0
-"""The least time between two plain lines of progress."""
+FRAMES = 2
+"""How often in a second the screen is drawn: drawing takes time of the process that gives out trials."""
+
+
+class Mode(StrEnum):
+    """What a run says of its progress, on stderr."""
+
+    AUTO = "auto"
+    LINES = "lines"
+    JSONL = "jsonl"
+    NONE = "none"
+
+
+Shown = Annotated[
+    Mode,
+    typer.Option(
+        "--progress",
+        help="On stderr: 'auto' is a live screen on a terminal and a plain line now and then elsewhere, 'lines' plain "
+        "lines anywhere, 'jsonl' one JSON object a line, 'none' nothing.",
+    ),
+]
 
 
 def output() -> Console:
     """Where results are printed."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
+
+
+def watching(mode: Mode = Mode.AUTO) -> AbstractContextManager[Watcher]:
+    """A `Watcher` on stderr."""
+    if mode is Mode.NONE:
+        from automl_kd.experiment.watch import Silent  # noqa: PLC0415 - the room brings torch along
+
+        return nullcontext(Silent())
+    if mode is Mode.JSONL:
+        return JsonLines()
+    console = Console(stderr=True)
+    return Screen(console) if mode is Mode.AUTO and console.is_terminal else Lines()
 
 
 class Note(ProgressColumn):
@@ -41,27 +83,34 @@ class Note(ProgressColumn):
         return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
 
-class Screen:
-    """A `Watcher` on stderr. Use it as a context manager."""
+class Remaining(TimeRemainingColumn):
+    """Time left by the pace of steps; of a stage of trials the board says it, which knows more."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
+    def render(self, task: Task) -> Text:
+        return Text() if task.fields["planned"] else Text("left ") + super().render(task)
+
+
+class Screen:
+    """A `Watcher` that draws: a bar for each stage, and below them the trials of the current one."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description}", table_column=Column(overflow="ellipsis", no_wrap=True, min_width=8)),
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            Remaining(),
             Note(Column(no_wrap=False)),
-            console=self.console,
-            disable=not self.console.is_terminal,
+            console=console,
         )
         self.task: TaskID | None = None
-        self.title, self.total, self.spoken = "", 0, 0.0
+        self.total = 0
+        self.tally: Tally | None = None
+        self.live = Live(console=console, get_renderable=self.draw, refresh_per_second=FRAMES)
 
     def __enter__(self) -> Screen:
-        self.progress.start()
+        self.live.start()
         return self
 
     def __exit__(
@@ -69,26 +118,44 @@ class Screen:
     ) -> None:
         if error is None:
             self.end_stage()
-        self.progress.stop()
+        self.live.stop()
+
+    def draw(self) -> RenderableType:
+        tally, task = self.tally, self.task
+        if task is None:
+            return Spinner("dots", "getting ready")
+        if tally is None:
+            return self.bars
+        from automl_kd.cli.board import board  # noqa: PLC0415 - pandas is slow to import, and loaded by now
+
+        return Group(self.bars, board(tally, self.bars.tasks[task].elapsed or 0.0, self.console.height))
 
     def stage(self, title: str, total: int) -> None:
         self.end_stage()
-        self.title, self.total, self.spoken = title, total, time.monotonic()
-        if self.progress.disable:
-            self.note(title)
-        self.task = self.progress.add_task(title, total=total, note="")
+        self.total = total
+        self.task = self.bars.add_task(title, total=total, note="", planned=False)
 
     def step(self, done: int, note: str = "") -> None:
         if self.task is not None:
-            self.progress.update(self.task, completed=done, note=note)
-        if self.progress.disable and time.monotonic() - self.spoken > LINE_SECONDS:
-            self.spoken = time.monotonic()
-            self.note(f"{self.title}: {done} of {self.total}{', ' * bool(note)}{note}")
+            planned = self.tally is not None
+            self.bars.update(self.task, completed=done, note="" if planned else note, planned=planned)
 
     def note(self, text: str) -> None:
-        self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def plan(self, plan: Plan) -> None:
+        from automl_kd.experiment.tally import Tally  # noqa: PLC0415 - the room brings torch along
+
+        self.tally = Tally(plan)
+        self.step(0)
+
+    def trial(self, news: TrialNews) -> None:
+        if self.tally is not None:
+            self.tally.hear(news)
 
     def end_stage(self) -> None:
         """Fill the bar of the stage that ended: a search may end early, when its space is used up."""
+        self.tally = None
         if self.task is not None:
-            self.progress.update(self.task, completed=self.total)
+            self.bars.update(self.task, completed=self.total, note="", planned=True)
+            self.bars.stop_task(self.task)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from automl_kd import storage
-from automl_kd.cli.screen import Screen, output
+from automl_kd.cli.screen import Mode, output, watching
 from automl_kd.config import Experiment
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ LEADING = 2
 """Numbers of trainings, the largest ones, whose regrets fit a terminal; the files have them all."""
 
 
-def search_table(experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str) -> None:
+def search_table(experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str, progress: Mode) -> None:
     """Carry out the searches that are not on disk yet, write the report beside them, print it."""
     from automl_kd.cli.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.experiment.tabular import run_table  # noqa: PLC0415 - torch is slow to import
@@ -25,7 +25,7 @@ def search_table(experiment: Experiment, roots: Roots, nasbench201: Path | None,
     from automl_kd.results.tabular_table import regret_sheet, untrained_sheet  # noqa: PLC0415
     from automl_kd.results.tabular_words import sentences  # noqa: PLC0415
 
-    with Screen() as screen:
+    with watching(progress) as screen:
         record = read_record(run_table(experiment, roots, screen, path=nasbench201))
         written = write_report(record, record.folder, command)
     console = output()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import ray
 import torch
@@ -16,6 +17,9 @@ from automl_kd.proxies.scorer import Readings, Scorer
 from automl_kd.space import Architecture
 
 Batch = Sequence[Architecture]
+TAIL = 2
+"""So many of the last batches for each worker are read one architecture at a time."""
+
 RESTARTS = 3
 """How often a worker that died is started again."""
 
@@ -94,23 +98,44 @@ def room(gpus: float) -> int:
     return places
 
 
+class Piece(NamedTuple):
+    """What a worker reads at a time: a batch, or one architecture of it at `place`."""
+
+    number: int
+    place: int
+    architectures: Batch
+
+
+def cut(batches: Sequence[Batch], workers: int) -> list[Piece]:
+    """The batches in order, the last of them one architecture at a time.
+
+    Architectures cost unlike times: so when the last one is given out, no worker has much left to do.
+    """
+    whole = max(0, len(batches) - TAIL * workers)
+    pieces = [Piece(number, 0, batch) for number, batch in enumerate(batches[:whole])]
+    last = enumerate(batches[whole:], start=whole)
+    return pieces + [Piece(number, place, [one]) for number, batch in last for place, one in enumerate(batch)]
+
+
 def spread(task: Task, batches: Sequence[Batch], workers: int, gpus: float) -> Iterator[tuple[int, list[Readings]]]:
-    """Each worker has one batch in hand and one waiting, so that none is idle while the driver writes."""
+    """Each worker has one piece in hand and one waiting, so that none is idle while the driver writes."""
     kind = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=RESTARTS, max_task_retries=RESTARTS)(Worker)
     common = ray.put(task)
-    pool = [kind.remote() for _ in range(min(workers, len(batches)))]
-    left = iter(range(len(batches)))
-    running: dict[ray.ObjectRef[list[Readings]], tuple[int, int]] = {}
+    pieces = cut(batches, workers)
+    pool = [kind.remote() for _ in range(min(workers, len(pieces)))]
+    left = iter(pieces)
+    running: dict[ray.ObjectRef[list[Readings]], tuple[Piece, int]] = {}
+    gathered: dict[int, dict[int, Readings]] = {}
 
     def give(worker: int) -> None:
-        if (number := next(left, None)) is not None:
-            running[pool[worker].read.remote([common], batches[number])] = (number, worker)
+        if (piece := next(left, None)) is not None:
+            running[pool[worker].read.remote([common], piece.architectures)] = (piece, worker)
 
     for worker in [*range(len(pool)), *range(len(pool))]:
         give(worker)
     while running:
         (done, *_), _ = ray.wait(list(running), num_returns=1)
-        number, worker = running.pop(done)
+        piece, worker = running.pop(done)
         give(worker)
         try:
             found = ray.get(done)
@@ -119,4 +144,8 @@ def spread(task: Task, batches: Sequence[Batch], workers: int, gpus: float) -> I
                 f"a worker died {RESTARTS + 1} times, perhaps for want of memory; what is done is on disk, so run the "
                 "same command again with fewer --workers"
             ) from error
-        yield number, found
+        batch = gathered.setdefault(piece.number, {})
+        batch |= dict(enumerate(found, start=piece.place))
+        if len(batch) == len(batches[piece.number]):
+            yield piece.number, [batch[place] for place in range(len(batch))]
+            del gathered[piece.number]

@@ -36,7 +36,7 @@ def contend(lab: Lab) -> None:
     unit = quoted(lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]))
     chosen, attempts = choose(lab, tried, unit)
     line_up = [one for candidate in chosen for one in finals(lab, candidate, unit)]
-    carry_out_all(lab, line_up, as_run="final", title="finals at equal compute")
+    carry_out_all(lab, line_up, as_run="final", title="finals at equal compute", ahead=0.0)
     write_finals(lab.folder, keys_of(line_up), choice=keys_of(attempts))
 
 
@@ -56,7 +56,9 @@ def choose(lab: Lab, tried: Mapping[str, list[Candidate]], unit: float) -> tuple
                 trial(lab, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: contest.tuning_seeds]
             ]
     entrants = [Entrant(name, spec, contest.tuning) for (name, _), own in specs.items() for spec in own]
-    carry_out_all(lab, entrants, as_run="choice", title=f"choice among {len(specs)} candidates")
+    finalists = [(one_of(candidates), len(candidates)) for candidates in tried.values()]
+    ahead = len(seeds) * sum(min(one.best, among) * sum(one.compute) for one, among in finalists)
+    carry_out_all(lab, entrants, as_run="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
     means = {place: validation(lab, place[0], own) for place, own in specs.items()}
     chosen = [one for name, candidates in tried.items() for one in best_of(lab, name, candidates, means)]
     return chosen, entrants

@@ -12,11 +12,11 @@ import pandas as pd
 
 from automl_kd.config import CHOICE_SEEDS
 from automl_kd.experiment.lab import Lab
-from automl_kd.experiment.proposals import Key, Proposal
+from automl_kd.experiment.proposals import Key, Proposal, plain_kd
 from automl_kd.experiment.quotes import quoted
 from automl_kd.experiment.search import search_spec
+from automl_kd.experiment.telling import work_of_finals
 from automl_kd.experiment.trials import Entrant, carry_out_all
-from automl_kd.methods.knobs import methods_of, own
 from automl_kd.results.folder import write_finals
 from automl_kd.results.row import FinalRole
 from automl_kd.space import Architecture
@@ -61,7 +61,8 @@ def choose(lab: Lab) -> Proposal | None:
         for seed in lab.experiment.finalists.seeds
     ]
     title = f"choice among {len(candidates)} finalists"
-    carry_out_all(lab, [Entrant("choice", spec) for spec in specs], as_run="choice", title=title)
+    entered = [Entrant("choice", spec) for spec in specs]
+    carry_out_all(lab, entered, as_run="choice", title=title, ahead=work_of_finals(lab, chosen=True))
     rows = lab.table.read()
     means = mean_validation(rows[rows["key"].isin([spec.key for spec in specs])])
     return max(candidates, key=lambda one: (means.get(one.key, -1.0), -lab.cost(one.architecture).params))
@@ -93,13 +94,12 @@ def entrants(lab: Lab, found: Proposal) -> list[Entrant]:
 
 
 def line_up(lab: Lab, found: Proposal) -> list[Training]:
-    """What is compared. Plain KD keeps the experiment's options if it is a method of it, else it has its defaults."""
-    experiment, default = lab.experiment, lab.baseline
-    plain = own("kd", experiment.options) if "kd" in methods_of(experiment.vary, experiment.method) else {}
+    """What is compared."""
+    default = lab.baseline
     budget = full_length(lab) * quoted(lab, final_spec(lab, found, full_length(lab), lab.experiment.finalists.seeds[0]))
     baselines: list[tuple[FinalRole, Proposal]] = [
         ("default-scratch", Proposal(default, "scratch")),
-        ("default-kd", Proposal(default, "kd", plain)),
+        ("default-kd", plain_kd(lab.experiment, default)),
         ("found-scratch", Proposal(found.architecture, "scratch")),
     ]
     trainings = [Training(role, one, equal_epochs(lab, budget, one)) for role, one in baselines]
@@ -140,6 +140,6 @@ def compare(lab: Lab) -> bool:
     if found is None:
         return False
     compared = entrants(lab, found)
-    carry_out_all(lab, compared, as_run="final", title="finalists and baselines at equal compute")
+    carry_out_all(lab, compared, as_run="final", title="finalists and baselines at equal compute", ahead=0.0)
     write_finals(lab.folder, [(one.role, one.spec.key) for one in compared])
     return True

@@ -13,7 +13,7 @@ from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.methods import make_method
 from automl_kd.methods.base import Method
-from automl_kd.methods.knobs import ends, methods_of, parameters_of, teaching
+from automl_kd.methods.knobs import ends, methods_of, own, parameters_of, teaching
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.space import Architecture, Parameter, Scalar, SearchSpace, TaskShape, Values, active
 from automl_kd.spec import Schedule, Stage, schedule_text
@@ -42,6 +42,12 @@ class Proposal:
     @property
     def made(self) -> Method:
         return make_method(self.method, self.options)
+
+
+def plain_kd(experiment: Experiment, student: Architecture) -> Proposal:
+    """The baseline's teaching: plain KD with the experiment's options if it is a method of it, else its defaults."""
+    kept = "kd" in methods_of(experiment.vary, experiment.method)
+    return Proposal(student, "kd", own("kd", experiment.options) if kept else {})
 
 
 def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:

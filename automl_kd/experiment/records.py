@@ -20,6 +20,7 @@ from automl_kd.cluster.searcher import Curve, Failure, Metrics
 from automl_kd.experiment.lab import Lab
 from automl_kd.methods.handover import label_of
 from automl_kd.results.row import Point, Role, Row, Run
+from automl_kd.results.setting import setting
 from automl_kd.search.population import Lineage
 from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
 
@@ -73,6 +74,7 @@ def row_of(
         git_commit=git_commit(),
         versions_json=versions(),
         spec_json=spec.to_json(),
+        setting=setting(spec.to_json()),
         experiment=lab.experiment.name,
     )
 

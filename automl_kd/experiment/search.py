@@ -20,9 +20,10 @@ from automl_kd.errors import ResultError
 from automl_kd.experiment.lab import OBJECTIVES, Lab
 from automl_kd.experiment.lines import append_line, whole_lines
 from automl_kd.experiment.mirror import Mirror
-from automl_kd.experiment.proposals import Proposal
+from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.records import failures, points_of, replays, row_of
 from automl_kd.experiment.screening import by_student, make_probes, score_row, screen
+from automl_kd.experiment.telling import Billing, Teller, plan_of, work_of_finals
 from automl_kd.proxies.score import Score
 from automl_kd.results.folder import require_storage
 from automl_kd.results.scores import write_scores
@@ -138,7 +139,16 @@ def search(lab: Lab) -> None:
     """Carry out the experiment's search, or what is left of it."""
     settings = lab.experiment.search
     lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials)
-    carry_through(lab, Searching(lab))
+    lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
+    searching = Searching(lab)
+    told = Teller(
+        lab.watcher,
+        lambda spec: billing(lab, spec),
+        ask=searching.ask,
+        on_epoch=searching.on_epoch,
+        on_outcome=searching.on_outcome,
+    )
+    carry_through(lab, told)
 
 
 class Sitting(Protocol):
@@ -161,6 +171,16 @@ def carry_through(lab: Lab, sitting: Sitting) -> None:
         epochs=lab.experiment.recipe.epochs,
         scratch=lab.folder,
     )
+
+
+def billing(lab: Lab, spec: TrialSpec) -> Billing:
+    """What the watcher is told of a trial; one that happens to be the baseline counts as it."""
+    tried = Proposal(spec.architecture, spec.method, spec.options)
+    label = lab.space.label(spec.architecture)
+    if lab.experiment.vary:
+        label = ", ".join([label, spec.method, *(f"{name}={value}" for name, value in spec.options.items())])
+    baseline = tried.key == plain_kd(lab.experiment, lab.baseline).key
+    return Billing(label=label, roles=("default-kd",) if baseline else ("search",))
 
 
 def search_spec(lab: Lab, proposal: Proposal) -> TrialSpec:

@@ -11,8 +11,11 @@ import pandas as pd
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
+from automl_kd.config import SEEDS
 from automl_kd.experiment.lab import Lab
 from automl_kd.experiment.records import is_settled, points_of, row_of
+from automl_kd.experiment.telling import Billing, Teller, plan_of
+from automl_kd.methods.handover import label_of
 from automl_kd.results.folder import require_storage
 from automl_kd.results.row import Role, Run
 from automl_kd.spec import Outcome, TrialSpec
@@ -26,12 +29,20 @@ class Entrant(NamedTuple):
     compute: float | None = None
 
 
-def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: str, again: bool = False) -> None:
+def carry_out_all(
+    lab: Lab,
+    entrants: Sequence[Entrant],
+    *,
+    as_run: Run,
+    title: str,
+    again: bool = False,
+    ahead: float | None = None,
+) -> None:
     """Run every trial that has no complete row yet, each once even if it stands for several roles; record all.
 
     Those that failed and would fail again are left alone, unless `trial.retry_failed` asks for them.
 
-    `again`: also those that have one, because what they left behind is gone.
+    `again`: also those that have one, because what they left behind is gone. `ahead`: what follows, as in `Plan`.
     """
     rows = lab.table.read()
     done = rows[rows["run"] == as_run]
@@ -45,6 +56,9 @@ def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: 
     device = device_of(lab.experiment.trial)
     epochs = sum(spec.recipe.epochs for spec in specs)
     lab.watcher.stage(title, epochs)
+    billings = bill(lab, missing)
+    work = sum(one.work for one in billings.values())
+    lab.watcher.plan(plan_of(lab, trials=len(specs), work=work, ahead=ahead, compared=as_run != "teacher"))
     started = {spec.key: datetime.now(UTC) for spec in specs}
     reached = dict.fromkeys(started, 0)
 
@@ -77,15 +91,26 @@ def carry_out_all(lab: Lab, entrants: Sequence[Entrant], *, as_run: Run, title: 
         if outcome.status == "failed":
             lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
 
+    told = Teller(lab.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome)
     run(
-        ask,
-        on_epoch=on_epoch,
-        on_outcome=on_outcome,
+        told.ask,
+        on_epoch=told.on_epoch,
+        on_outcome=told.on_outcome,
         resources=lab.experiment.trial,
         search=None,
         epochs=max(spec.recipe.epochs for spec in specs),
         scratch=lab.folder,
     )
+
+
+def bill(lab: Lab, entrants: Sequence[Entrant]) -> dict[str, Billing]:
+    """What the watcher is told of each trial, by its key."""
+    found: dict[str, Billing] = {}
+    for role, spec, compute in entrants:
+        label = f"{label_of(spec, lab.place(spec, 'cpu').trial)}, {spec.method}, seed {spec.seed % SEEDS}"
+        roles = found[spec.key].roles if spec.key in found else ()
+        found[spec.key] = Billing(label=label, roles=(*roles, role), work=1.0 if compute is None else compute)
+    return found
 
 
 def is_recorded(rows: pd.DataFrame, one: Entrant) -> bool:

@@ -2,7 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from automl_kd.spec import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a stage of trials is to do. Work is counted in trainings of full length.
+
+    `trials`, `work`: of all its trials together, at most. `workers`: trials that may run at once.
+    `ahead`: work of the stages that follow; None where that cannot be said yet.
+    `reference`: the role whose trials are the baseline, `baseline` what it is for people. `known`: validation
+    accuracies that are on record when the stage begins, by what they are of; the baseline's under `baseline`.
+    """
+
+    trials: int
+    work: float
+    workers: int
+    ahead: float | None = None
+    reference: str = ""
+    baseline: str = ""
+    known: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(min(self.trials, self.workers) >= 1, f"a stage needs trials and workers, got {self}")
+        require(self.work > 0, f"work must be above 0, got {self.work}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialNews:
+    """How a trial of the current stage stands; each news of it replaces the one before.
+
+    A trial is "running" from when it is given to a worker, which may have to start first; `epoch` is the last one that
+    it reported. `number`: its place in the stage, from 0. `roles`: what it stands for. `work`: of the whole trial.
+    `val_accuracy`, `train_macs`, `seconds`: as last reported, of the training so far. `recorded`: it was carried out in
+    an earlier sitting.
+    """
+
+    key: str
+    number: int
+    label: str
+    roles: tuple[str, ...] = ()
+    status: Literal["running", "complete", "stopped", "failed"] = "running"
+    epoch: int = 0
+    epochs: int
+    work: float = 1.0
+    val_accuracy: float | None = None
+    train_macs: float = 0.0
+    seconds: float = 0.0
+    recorded: bool = False
+    error: str = ""
 
 
 class Watcher(Protocol):
@@ -17,6 +69,12 @@ class Watcher(Protocol):
     def note(self, text: str) -> None:
         """A line worth keeping on the screen."""
 
+    def plan(self, plan: Plan) -> None:
+        """The stage that has just begun consists of trials."""
+
+    def trial(self, news: TrialNews) -> None:
+        """A trial of the planned stage began, went through an epoch, or ended. Called often: must return at once."""
+
 
 class Silent:
     """Watches nothing."""
@@ -26,3 +84,7 @@ class Silent:
     def step(self, done: int, note: str = "") -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def plan(self, plan: Plan) -> None: ...
+
+    def trial(self, news: TrialNews) -> None: ...

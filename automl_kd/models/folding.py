@@ -59,7 +59,8 @@ def fold(model: nn.Module, convolution: str, norm: str) -> None:
         weight, bias = fuse_conv_bn_weights(
             layer.weight, layer.bias, mean, variance, after.eps, after.weight, after.bias
         )
-    layer.weight, layer.bias = as_is(weight, layer.weight), as_is(bias, layer.weight)
+    was = layer.get_parameter("weight")
+    layer.weight, layer.bias = as_is(weight, was), as_is(bias, was)
     model.set_submodule(norm, nn.Identity())
 
 

@@ -6,28 +6,35 @@ validation accuracy, and only against entries of the same run and dataset.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from automl_kd.results import units
+from automl_kd.results import grouped, units
 from automl_kd.results.arms import ARMS
-from automl_kd.results.interval import estimate
+from automl_kd.results.grouped import Places, joined
 from automl_kd.results.sheet import Column, Sheet
 
 BY = ("run", "dataset", "space", "architecture", "label", "method", "options_json", "teacher", "epochs", "setting")
-"""What trials of one entry have in common; `setting` is computed here from `spec_json`."""
+"""What trials of one entry have in common."""
 
 ROLE_NAMES: dict[str, str] = {str(role): name for role, name in ARMS.items()}
 RANKED_WITHIN = ("run", "dataset")
+AVERAGED = ("latency_ms", "seconds", "train_macs")
+LEFT_OUT = ("stopped", "failed")
 MEASURES = (
-    *("role", "seeds", "val_mean", "mean", "std", "half_width", "params", "macs", "latency_ms"),
-    *("seconds", "train_macs", "stopped", "failed"),
+    *("role", "seeds", "val_mean", "mean", "std", "half_width", "params", "macs"),
+    *AVERAGED,
+    *LEFT_OUT,
 )
+NEEDED = (
+    *BY,
+    *("role", "key", "status", "params", "macs", *AVERAGED),
+    *("val_accuracy", "test_accuracy", "val_accuracy_best", "test_accuracy_best"),
+)
+"""The columns of rows from which a leaderboard is computed."""
 
 
 def leaderboard(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test_accuracy") -> pd.DataFrame:
@@ -39,53 +46,40 @@ def leaderboard(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test_
     `latency_ms`, `seconds` and `train_macs` are means per trial; `stopped` and `failed` count trials that are left out.
     A trial that appears twice under one key counts once.
     """
-    rows = rows if "setting" in rows.columns else rows.assign(setting=settings(rows))
-    groups = rows.groupby(list(by), dropna=False, observed=True)
-    lines = [
-        {**dict(zip(by, name, strict=True)), **measures(group, metric)}
-        for name, group in groups
-        if (group["status"] == "complete").any()
-    ]
-    board = pd.DataFrame(lines, columns=[*by, *MEASURES])
+    if rows["setting"].isna().any():
+        rows = rows.assign(setting=rows["setting"].fillna(""))  # without a spec
+    number = rows.groupby(list(by), dropna=False, observed=True, sort=False).ngroup().to_numpy()
+    entries = np.unique(number[(rows["status"] == "complete").to_numpy()])
+    places = np.full(len(rows) + 1, -1)
+    places[entries] = np.arange(len(entries))
+    places = places[number]
+    first = np.unique(number, return_index=True)[1][entries]
+    names = {name: rows[name].iloc[first].tolist() for name in by}
+    found = {**names, **measures(rows, places, len(entries), metric)} if len(entries) else {}
+    board = pd.DataFrame(found, columns=[*by, *MEASURES])
     within = [name for name in RANKED_WITHIN if name in by]
     return with_ranks(board, within, list(by))
 
 
-def settings(rows: pd.DataFrame) -> list[str]:
-    """For each row six hex digits of all in its spec that no other column of an entry tells: data, recipe, teacher."""
-    return [setting(text) for text in rows["spec_json"]]
-
-
-def setting(spec_json: Any) -> str:
-    if units.missing(spec_json):
-        return ""
-    spec = json.loads(spec_json)
-    told = ("space", "architecture", "method", "options", "seed")
-    rest = {name: value for name, value in spec.items() if name not in told}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
-
-
-def measures(group: pd.DataFrame, metric: str) -> dict[str, object]:
-    complete = group[group["status"] == "complete"]
-    trials = complete.drop_duplicates("key")
-    reported = estimate(trials[metric])
+def measures(rows: pd.DataFrame, places: Places, count: int, metric: str) -> dict[str, object]:
+    """The columns `MEASURES` of `count` entries; `places`: which of them each row belongs to, -1 for none."""
+    complete = (rows["status"] == "complete").to_numpy()
+    means = {"val_mean": metric.replace("test_", "val_"), **{name: name for name in AVERAGED}}
+    trials = rows.loc[complete, list(dict.fromkeys(["key", "role", "params", "macs", metric, *means.values()]))]
+    roles = joined(trials["role"], places[complete])
+    trials = trials.assign(place=places[complete]).drop_duplicates(["place", "key"]).sort_values("place", kind="stable")
+    owner = trials["place"].to_numpy()
+    first = trials.groupby(owner)[["params", "macs"]].first()
+    reals = {name: trials[name].to_numpy(dtype=float) for name in {metric, *means.values()}}
+    ended = {name: places[(rows["status"] == name).to_numpy() & (places >= 0)] for name in LEFT_OUT}
     return {
-        "role": ", ".join(sorted(set(complete["role"]))),
-        "seeds": len(trials),
-        "val_mean": trials[metric.replace("test_", "val_")].mean(),
-        "mean": reported.mean,
-        "std": reported.std,
-        "half_width": reported.half_width,
-        "params": first(trials["params"]),
-        "macs": first(trials["macs"]),
-        **{name: trials[name].mean() for name in ("latency_ms", "seconds", "train_macs")},
-        **{status: int((group["status"] == status).sum()) for status in ("stopped", "failed")},
+        "role": roles,
+        "seeds": np.bincount(owner, minlength=count),
+        **{name: grouped.means(reals[column], owner, count) for name, column in means.items()},
+        **grouped.estimates(reals[metric], owner, count),
+        **{name: first[name].to_numpy() for name in ("params", "macs")},
+        **{name: np.bincount(those, minlength=count) for name, those in ended.items()},
     }
-
-
-def first(values: pd.Series) -> Any:
-    present = values.dropna()
-    return present.iloc[0] if len(present) else None
 
 
 def with_ranks(board: pd.DataFrame, within: list[str], by: list[str]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ from automl_kd.results.leaderboard import NOTE, failures, leaderboard, to_sheet
 from automl_kd.results.plots import accuracy_against_params, learning_curves
 from automl_kd.results.scores import read_scores
 from automl_kd.results.sheet import Column, Sheet
-from automl_kd.results.table import ResultTable, experiment_folders
+from automl_kd.results.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.templates import template
 from automl_kd.results.truth_table import cost_table, gain_table, truth_table
 from automl_kd.results.verdict import verdict
@@ -26,23 +27,37 @@ from automl_kd.results.verdict import verdict
 RUNS = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
 
 
-def write_page(folders: Path | Sequence[Path], out: Path, command: str = "") -> Path:
+class Standing(NamedTuple):
+    """How a run stands that has not come to its end. `facts`: names and what there is to say of each.
+
+    `reload`: seconds after which the page loads itself again; 0 if the run does not go on.
+    """
+
+    headline: str
+    facts: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    reload: int = 0
+
+
+def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", standing: Standing | None = None) -> Path:
     """Write the page about one or several experiments to `out`, whole or not at all.
 
     Each of `folders` holds one experiment or several. `command` is quoted as what made the page. An experiment
     without rows or finals is shown as far as it is; a folder without experiments raises `ResultError`.
+    `standing`: of a run that has not come to its end.
     """
     given = [folders] if isinstance(folders, Path) else folders
     found = [folder for one in given for folder in experiment_folders(one)]
     views = [view(folder) for folder in found]
     title = views[0]["name"] if len(views) == 1 else units.some(len(views), "experiment")
-    write_atomically(out, template("page.html").render(title=title, views=views, note=NOTE, command=command))
+    text = template("page.html").render(title=title, views=views, note=NOTE, command=command, standing=standing)
+    write_atomically(out, text)
     return out
 
 
 def view(folder: Path) -> dict[str, object]:
     """What the template shows of one experiment."""
-    rows = of_this_comparison(folder, ResultTable(folder).read())
+    rows = of_this_comparison(folder, ResultTable(folder).read(REPORTED))
     record = read_record(folder) if (folder / "experiment.json").exists() else {}
     compared = contest(rows, record) if is_contest(record) else None
     return {

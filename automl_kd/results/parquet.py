@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +18,11 @@ from automl_kd.results.folder import made, sync_folder
 from automl_kd.results.row import check
 
 CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
+SMALL = 1000
+PLAIN: Mapping[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+PACKED: Mapping[str, Any] = {"compression": "zstd"}
+"""How fewer and more rows than `SMALL` are written: packing a single row takes longer and makes it larger."""
+
 PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
 
 
@@ -41,7 +47,7 @@ def write(table: pa.Table, path: Path) -> None:
     with made(path.parent):
         try:
             with scratch.open("wb") as sink:
-                pq.write_table(table, sink, compression="zstd")
+                pq.write_table(table, sink, **(PLAIN if len(table) < SMALL else PACKED))
                 sink.flush()
                 os.fsync(sink.fileno())
             scratch.replace(path)
@@ -74,7 +80,8 @@ def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
     try:
         # Not pq.read_table, which would take folder names such as "run=search" for columns.
         with pq.ParquetFile(path) as file:
-            stored = file.read()
+            here = file.schema_arrow.names
+            stored = file.read([name for name in schema.names if name in here])
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise

@@ -44,7 +44,8 @@ class Row:
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
     `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
     member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
-    `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again.
+    `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `setting`: six
+    hex digits of its data, recipe and teacher (see setting.py), which rows of earlier versions get when they are read.
     """
 
     run: Run
@@ -90,6 +91,7 @@ class Row:
     git_commit: str | None = None
     versions_json: str | None = None
     spec_json: str | None = None
+    setting: str | None = None
     experiment: str
 
     def __post_init__(self) -> None:

@@ -6,8 +6,7 @@ is slow. Loose files are newer than parts, and a part with a higher number newer
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 from uuid import uuid4
@@ -19,14 +18,19 @@ import pyarrow.compute as pc
 
 from automl_kd import storage
 from automl_kd.errors import ResultError
+from automl_kd.registry import suggestion
 from automl_kd.results import parquet
 from automl_kd.results.folder import fetch
 from automl_kd.results.row import CURVE_SCHEMA, ROW_SCHEMA, Point, Row
+from automl_kd.results.setting import settings
 
 Kind = Literal["rows", "curves"]
 SCHEMAS = {"rows": ROW_SCHEMA, "curves": CURVE_SCHEMA}
 IDENTITY = {"rows": ("run", "role", "key"), "curves": ("run", "key")}
 ORDER = {"rows": ["run", "started", "proposal", "role", "key"], "curves": ["run", "key", "epoch"]}
+REPORTED = tuple(name for name in ROW_SCHEMA.names if name not in {"spec_json", "values_json"})
+"""The columns of rows that reports use: all but the two that make up most of a row."""
+
 ATTEMPTS = 10
 
 
@@ -50,14 +54,17 @@ class ResultTable:
         stays as it was.
         """
         owner = {"experiment": row.experiment, "run": row.run, "key": row.key}
-        points = parquet.to_table(({**owner, **asdict(point)} for point in curve), CURVE_SCHEMA)
-        record = parquet.to_table([asdict(row)], ROW_SCHEMA)
+        points = parquet.to_table(({**owner, **vars(point)} for point in curve), CURVE_SCHEMA)
+        record = parquet.to_table([vars(row)], ROW_SCHEMA)
         parquet.write(points, self.folder / "curves" / f"run={row.run}" / f"{row.key}.parquet")
         parquet.write(record, self.folder / "rows" / f"run={row.run}" / f"{stem(row)}.parquet")
 
-    def read(self) -> pd.DataFrame:
-        """All rows, by run and time; dtypes as in `parquet.to_frame`. A table not yet written to is empty."""
-        return to_sorted_frame(self._load("rows"), "rows")
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """All rows, by run and time; dtypes as in `parquet.to_frame`. A table not yet written to is empty.
+
+        `columns`: only these, which spares reading the others.
+        """
+        return to_sorted_frame(self._load("rows", columns), "rows", columns)
 
     def curves(self) -> pd.DataFrame:
         """All learning curves, one row per epoch, by run, key and epoch."""
@@ -95,6 +102,10 @@ class ResultTable:
                 else:
                     path.unlink()
 
+    def loose(self) -> int:
+        """How many rows lie in files of their own, which `fold` would gather."""
+        return sum(path.parent.name.startswith("run=") for path in self._files("rows"))
+
     def _fold(self, kind: Kind) -> None:
         paths = self._files(kind)
         stamps = {path: stamp(path) for path in paths}
@@ -115,16 +126,45 @@ class ResultTable:
         loose = [path for run in sorted((self.folder / kind).glob("run=*")) for path in parquet.files(run)]
         return parquet.files(self.folder / kind, "part-*.parquet") + loose
 
-    def _load(self, kind: Kind) -> pa.Table:
+    def _load(self, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
         for _ in range(ATTEMPTS):
             try:
-                return newest([self._load_file(path, kind) for path in self._files(kind)], kind)
+                return newest([self._load_file(path, kind, columns) for path in self._files(kind)], kind)
             except FileNotFoundError:
                 continue  # folded under our hands: its rows are in a new part by now
         raise ResultError(f"{self.folder} changes while it is being read; try again when the other process is done")
 
-    def _load_file(self, path: Path, kind: Kind) -> pa.Table:
-        return parquet.load(path, SCHEMAS[kind], IDENTITY[kind])
+    def _load_file(self, path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
+        """`columns`: these and those by which rows are told apart and ordered; None for all."""
+        schema = narrowed(kind, columns)
+        table = parquet.load(path, schema, IDENTITY[kind])
+        if "setting" in schema.names and table["setting"].null_count:
+            specs = table if "spec_json" in schema.names else parquet.load(path, SETTING, ("spec_json",))
+            table = with_settings(table, specs["spec_json"])
+        return table
+
+
+SETTING = pa.schema([ROW_SCHEMA.field("spec_json")])
+
+
+def narrowed(kind: Kind, columns: Sequence[str] | None) -> pa.Schema:
+    """The schema of what is loaded, in its usual order."""
+    if columns is None:
+        return SCHEMAS[kind]
+    if unknown := sorted(set(columns) - set(SCHEMAS[kind].names)):
+        raise ResultError(f"{kind} have no column {unknown[0]!r}; {suggestion(unknown[0], SCHEMAS[kind].names)}")
+    wanted = {*columns, *IDENTITY[kind], *ORDER[kind]}
+    return pa.schema([field for field in SCHEMAS[kind] if field.name in wanted])
+
+
+def with_settings(table: pa.Table, specs: pa.ChunkedArray) -> pa.Table:
+    """`table` with the settings that are missing in it, as far as there are specs."""
+    pairs = zip(table["setting"].to_pylist(), specs.to_pylist(), strict=True)
+    lacking = [setting is None and spec is not None for setting, spec in pairs]
+    found = settings(specs.filter(pa.array(lacking)).to_pylist())
+    place = table.schema.get_field_index("setting")
+    filled = pc.replace_with_mask(table["setting"].combine_chunks(), pa.array(lacking), pa.array(found, pa.string()))
+    return table.set_column(place, table.schema.field(place), filled)
 
 
 def stem(row: Row) -> str:
@@ -145,29 +185,38 @@ def newest(tables: list[pa.Table], kind: Kind) -> pa.Table:
     """The tables as one; where several hold the same trial, all that the last of them says of it and nothing else."""
     if not tables:
         return SCHEMAS[kind].empty_table()
-    stacked = pa.concat_tables(tables).combine_chunks()
+    if len(tables) == 1:
+        return tables[0]
+    stacked = pa.concat_tables(tables)
+    source = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     names = stacked.select(list(IDENTITY[kind])).to_pandas()
-    source = pd.Series(np.repeat(np.arange(len(tables)), [len(table) for table in tables]))
-    last = source.groupby([names[column] for column in names.columns]).transform("max")
-    return stacked.filter(pa.array((source == last).to_numpy()))
+    trial = names.groupby(list(names.columns), sort=False, observed=True).ngroup().to_numpy()
+    last = np.full(len(stacked), -1)
+    np.maximum.at(last, trial, source)
+    kept = last[trial] == source
+    # Copying is what takes time, so nothing is where nothing was replaced.
+    return stacked if kept.all() else stacked.filter(pa.array(kept))
 
 
-def to_sorted_frame(table: pa.Table, kind: Kind) -> pd.DataFrame:
-    ordered = table.sort_by([(name, "ascending") for name in ORDER[kind]])
-    return parquet.to_frame(ordered)
+def to_sorted_frame(table: pa.Table, kind: Kind, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    order = pc.sort_indices(table.select(ORDER[kind]), [(name, "ascending") for name in ORDER[kind]])
+    wanted = table if columns is None else table.select(list(columns))
+    moved = not np.array_equal(order.to_numpy(), np.arange(len(table)))
+    return parquet.to_frame(wanted.take(order) if moved else wanted)
 
 
-def read(path: Path | str) -> Results:
+def read(path: Path | str, columns: Sequence[str] | None = None) -> Results:
     """The results in `path`: the folder of one experiment, or one that holds several, here or in a bucket.
 
+    `columns`: only these of the rows, which spares reading the others.
     Raises `ResultError` if there are none, or if a file is damaged.
     """
     tables = [ResultTable(folder) for folder in experiment_folders(path)]
-    rows = pa.concat_tables([table._load("rows") for table in tables])
+    rows = pa.concat_tables([table._load("rows", columns) for table in tables])
     curves = pa.concat_tables([table._load("curves") for table in tables])
     if not len(rows):
         raise ResultError(f"{path} holds an experiment without any finished trial; wait for the first one")
-    return Results(to_sorted_frame(rows, "rows"), to_sorted_frame(curves, "curves"))
+    return Results(to_sorted_frame(rows, "rows", columns), to_sorted_frame(curves, "curves"))
 
 
 def experiment_folders(place: Path | str) -> list[Path]:

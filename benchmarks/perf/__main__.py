@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from benchmarks.perf import bank, distpro, diswot, hypergradient, lkd_prokt, loop, table, tabular, teacher_bank
+from benchmarks.perf import (
+    bank,
+    distpro,
+    diswot,
+    hypergradient,
+    lkd_prokt,
+    loop,
+    runner,
+    scoring_pool,
+    table,
+    tables,
+    tabular,
+    teacher_bank,
+)
 
 if __name__ == "__main__":
     diswot.main()
@@ -14,3 +27,6 @@ if __name__ == "__main__":
     lkd_prokt.main()
     loop.main()
     teacher_bank.main()
+    tables.main()
+    runner.main()
+    scoring_pool.main()

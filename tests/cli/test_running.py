@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import json
+import re
 import time
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 import automl_kd.experiment
-from automl_kd.cli import screen
-from automl_kd.cli.screen import Screen
 from automl_kd.errors import TrialError
 from automl_kd.results import ResultTable
 from tests.results.synthetic import row, write_experiment
@@ -81,46 +79,37 @@ def test_a_fault_of_ours_is_not_dressed_up(run, stages):
         run("search")
 
 
-def watched(monkeypatch, *, terminal: bool) -> str:
-    """What is printed of two stages and a note, one step of which comes late."""
-    seconds = iter([0.0, 1.0, 16.0, 17.0, 20.0, 20.0, 20.0])
-    monkeypatch.setattr(screen, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
-    text = io.StringIO()
-    with Screen(Console(file=text, force_terminal=terminal, width=100, color_system=None)) as shown:
-        shown.stage("search, 4 trials", 4)  # at second 0
-        shown.step(1, "early")  # at 1: too soon for a line
-        shown.step(2, "best validation 90.0%")  # at 16
-        shown.note("trial 3 failed: the loss became nan")
-        shown.stage("finalists", 2)
-    return text.getvalue()
+def test_the_page_of_a_run_that_broke_off_says_so(run, stages, tmp_path):
+    def pretend(experiment, roots, watcher, *, address):
+        write_experiment(roots.results / experiment.name)
+        watcher.stage("finalists", 3)
+        raise KeyboardInterrupt
+
+    stages(pretend)
+    assert run("search").code == 130
+    page = (tmp_path / "results" / "quickstart" / "leaderboard.html").read_text()
+    assert re.search(r"Broken off at 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d UTC, in this stage: finalists", page)
+    assert "The same command continues it." in page
+    assert "http-equiv" not in page
 
 
-def test_plain_lines_where_nobody_watches(monkeypatch):
-    assert watched(monkeypatch, terminal=False).splitlines() == [
-        "search, 4 trials",
-        "search, 4 trials: 2 of 4, best validation 90.0%",
-        "trial 3 failed: the loss became nan",
-        "finalists",
-    ]
+@pytest.mark.parametrize(("mode", "events"), [("jsonl", ["note", "end"]), ("none", [])])
+def test_progress_for_programs_and_none_at_all(run, stages, mode, events):
+    def pretend(experiment, roots, watcher, *, address):
+        watcher.note("so it goes")
+        raise TrialError("no luck")
+
+    stages(pretend)
+    code, out, err = run("search", "--progress", mode)
+    *said, reason = err.splitlines()
+    assert (code, out, reason) == (2, "", "automl-kd: no luck")
+    assert [json.loads(line)["event"] for line in said] == events
 
 
-def test_a_bar_where_someone_does(monkeypatch):
-    drawn = watched(monkeypatch, terminal=True)
-    last = next(line for line in reversed(drawn.splitlines()) if "finalists" in line)
-    assert "2/2" in last
-    assert "left" in last
-    assert drawn.count("trial 3 failed: the loss became nan") == 1
-
-
-def test_a_long_note_gives_way_to_the_numbers():
-    text = io.StringIO()
-    with Screen(Console(file=text, force_terminal=True, width=100, color_system=None)) as shown:
-        shown.stage("finalists and baselines at equal compute", 180)
-        shown.step(11, "validation 87.2%" + " and so on" * 20)
-    last = next(line for line in reversed(text.getvalue().splitlines()) if "finalists" in line)
-    assert "180/180 0:00:00 left 0:00:00 validation" in last
-    assert last.rstrip().endswith("…")
-    assert len(last.rpartition("finalists")[1] + last.rpartition("finalists")[2]) <= 100
+def test_other_progress_is_refused(run):
+    code, out, err = run("search", "--progress", "loud")
+    assert (code, out) == (2, "")
+    assert "'loud' is not one of 'auto', 'lines', 'jsonl', 'none'" in " ".join(err.replace("│", " ").split())
 
 
 @pytest.mark.ray

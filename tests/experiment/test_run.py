@@ -15,6 +15,7 @@ import torch
 from automl_kd import experiment as stages
 from automl_kd.errors import ResultError, TrialError
 from automl_kd.experiment import Lab, Roots
+from automl_kd.experiment.watch import Plan, TrialNews
 from automl_kd.results.row import FINAL_ROLES
 from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
@@ -31,6 +32,8 @@ class Notes:
         self.titles: list[str] = []
         self.notes: list[str] = []
         self.steps: list[int] = []
+        self.plans: list[Plan] = []
+        self.news: list[TrialNews] = []
 
     def stage(self, title: str, total: int) -> None:
         self.titles.append(title)
@@ -41,6 +44,12 @@ class Notes:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def plan(self, plan: Plan) -> None:
+        self.plans.append(plan)
+
+    def trial(self, news: TrialNews) -> None:
+        self.news.append(news)
 
 
 def carry_out(root: Path, **changes) -> tuple[Lab, Notes]:

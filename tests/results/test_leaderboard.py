@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_kd.results import ResultTable, Row
+from automl_kd.results import ResultTable, Row, parquet
+from automl_kd.results.interval import estimate
 from automl_kd.results.leaderboard import BY, failures, leaderboard, pareto_front, to_markdown, to_sheet
+from automl_kd.results.row import ROW_SCHEMA
 from tests.results.synthetic import row
 
 # Validation ranks A, B, C; test would rank C, B, A.
@@ -122,6 +125,64 @@ def test_by_and_metric_can_be_chosen(tmp_path):
     board = leaderboard(rows, by=("method",), metric="test_accuracy_best")
     assert board["seeds"].tolist() == [9]
     assert board[["mean", "val_mean"]].to_numpy().tolist() == [pytest.approx([0.89, 0.91])]
+
+
+def plainly(rows: pd.DataFrame) -> dict[tuple[Any, ...], list[Any]]:
+    """Each entry's numbers, taken of its rows alone."""
+    found = {}
+    for name, group in rows.groupby(list(BY), dropna=False, observed=True):
+        complete = group[group["status"] == "complete"]
+        trials = complete.drop_duplicates("key")
+        reported = estimate(trials["test_accuracy"])
+        if len(trials):
+            found[named(name)] = [
+                *(", ".join(sorted(set(complete["role"]))), len(trials), trials["val_accuracy"].mean()),
+                *(reported.mean, reported.std, reported.half_width, trials["seconds"].mean()),
+                *(next(iter(trials["params"].dropna()), None),),
+                *(int((group["status"] == status).sum()) for status in ("stopped", "failed")),
+            ]
+    return found
+
+
+def named(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(None if pd.isna(value) else value for value in values)
+
+
+def drawn(rng: np.random.Generator, number: int) -> Row:
+    """A trial of one of a dozen entries, with whatever may be missing."""
+
+    def perhaps(value: Any) -> Any:
+        return None if rng.random() < 0.2 else value
+
+    final = bool(rng.random() < 0.5)
+    name = f"{rng.integers(3):012x}"
+    return row(
+        key=f"k{rng.integers(number, number + 3)}",
+        run="final" if final else "search",
+        role=str(rng.choice(["default-kd", "found-method"])) if final else "search",
+        status=str(rng.choice(["complete", "complete", "complete", "stopped", "failed"])),
+        architecture=name,
+        label=name,
+        teacher=perhaps("resnet20"),
+        val_accuracy=perhaps(float(rng.random())),
+        test_accuracy=perhaps(float(rng.random())),
+        params=perhaps(int(rng.integers(9))),
+        seconds=perhaps(float(rng.random())),
+    )
+
+
+def test_entries_measured_together_are_those_measured_alone_bit_for_bit():
+    rng = np.random.default_rng(0)
+    records = [vars(drawn(rng, number)) | {"setting": "abc"} for number in range(300)]
+    rows = parquet.to_frame(parquet.to_table(records, ROW_SCHEMA))
+    wanted = plainly(rows)
+    board = leaderboard(rows)
+    assert len(board) == len(wanted) > 8
+    columns = ["role", "seeds", "val_mean", "mean", "std", "half_width", "seconds", "params", "stopped", "failed"]
+    for entry in board.to_dict("records"):
+        ours = [entry[name] for name in columns]
+        theirs = wanted[named(entry[name] for name in BY)]
+        assert all(a == b or (pd.isna(a) and pd.isna(b)) for a, b in zip(ours, theirs, strict=True)), (ours, theirs)
 
 
 def test_no_rows_make_an_empty_board(tmp_path):

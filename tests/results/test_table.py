@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import automl_kd
 from automl_kd.errors import ResultError
 from automl_kd.results import Point, ResultTable, parquet, read
 from automl_kd.results.row import ROW_SCHEMA
+from automl_kd.results.setting import setting
+from automl_kd.spec import Recipe
+from tests import tiny
 from tests.results.synthetic import NOON, curve, finals, row
 
 KEYS = ["a1", "b2", "c3"]
@@ -265,6 +270,31 @@ def test_read_takes_one_experiment_or_several(tmp_path):
     joined = rows.merge(curves, on=["experiment", "run", "key"])
     assert len(joined) == 4
     assert len(read(str(tmp_path / "two")).rows) == 1
+
+
+def test_only_some_columns_can_be_read(tmp_path):
+    table = ResultTable(tmp_path / "x")
+    for place, key in enumerate(["b", "a", "c"]):
+        table.append(row(key=key, started=NOON - timedelta(minutes=place), val_accuracy=place / 10))
+    whole = table.read()
+    pd.testing.assert_frame_equal(table.read(["val_accuracy", "key"]), whole[["val_accuracy", "key"]])
+    assert list(automl_kd.read(tmp_path, ["key"]).rows["key"]) == ["c", "a", "b"]
+    with pytest.raises(ResultError, match="rows have no column 'acuracy'"):
+        table.read(["acuracy"])
+
+
+def test_settings_of_earlier_versions_are_made_from_their_specs(tmp_path):
+    table = ResultTable(tmp_path)
+    specs = {"a": tiny.spec().to_json(), "b": tiny.spec(recipe=Recipe(epochs=9)).to_json(), "c": None}
+    for key, spec in specs.items():
+        table.append(row(key=key, spec_json=spec))
+    table.append(row(key="d", spec_json=specs["a"], setting="kept"))
+    wanted = {key: None if spec is None else setting(spec) for key, spec in specs.items()} | {"d": "kept"}
+    for _ in range(2):
+        for rows in (table.read(), table.read(["key", "setting"])):
+            found = dict(zip(rows["key"], rows["setting"].tolist(), strict=True))
+            assert {key: None if pd.isna(value) else value for key, value in found.items()} == wanted
+        table.fold()
 
 
 def test_read_says_what_is_missing(tmp_path):

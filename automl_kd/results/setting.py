@@ -1,0 +1,67 @@
+"""What a trial was carried out in: all in its spec that tells it from others but student, method, options and seed.
+
+Data, recipe and teacher, that is, as six hex digits: trials of one entry of a leaderboard agree in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from automl_kd.spec import TrialSpec, distinct
+
+TOLD = ("space", "architecture", "method", "options", "seed")
+"""What other columns of an entry tell of a spec, or what its trials differ in."""
+
+
+def settings(specs: Iterable[str]) -> list[str]:
+    """The setting of each spec, given as JSON. Specs that differ in nothing else are read once."""
+    known: dict[str, str] = {}
+    found = []
+    for text in specs:
+        rest = untold(text)
+        if rest not in known:
+            known[rest] = setting(text)
+        found.append(known[rest])
+    return found
+
+
+def setting(spec_json: str) -> str:
+    rest = {name: value for name, value in record_of(spec_json).items() if name not in TOLD}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def record_of(spec_json: str) -> dict[str, Any]:
+    """Without the fields that equal their default: specs written before there was such a field agree with later ones."""
+    try:
+        found: dict[str, Any] = distinct(TrialSpec.from_json(spec_json))
+    except (KeyError, TypeError, ValueError):  # of another version
+        found = json.loads(spec_json)
+    return found
+
+
+def untold(spec_json: str) -> str:
+    """`spec_json` without most of what other columns tell: where two specs agree in this, their settings agree.
+
+    Only what is certain to be told is cut out; a spec in another form than ours stays longer than it need be.
+    """
+    start = spec_json.find("}") if spec_json.startswith('{"architecture": {') else 0
+    taught, recipe = spec_json.find('"method": ', start), spec_json.find(', "recipe": ', start)
+    seed, teacher = spec_json.find(', "seed": ', recipe), spec_json.find(', "teacher": ', recipe)
+    if not -1 < taught < recipe < seed < teacher:
+        return spec_json
+    if not (told(spec_json[taught:recipe]) and told(spec_json[seed + 2 : teacher])):
+        return spec_json
+    return spec_json[start:taught] + spec_json[recipe:seed] + spec_json[teacher:]
+
+
+@lru_cache(maxsize=10_000)
+def told(piece: str) -> bool:
+    """Whether a piece of a spec holds nothing but what other columns tell."""
+    try:
+        return set(json.loads("{" + piece + "}")) <= set(TOLD)
+    except ValueError:
+        return False
