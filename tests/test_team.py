@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,12 +84,13 @@ def test_what_cannot_be_divided_is_refused_in_one_sentence(text: str, said: str)
 
 def test_workers_are_no_part_of_a_trial_and_pieces_are():
     assert loads(EXPERIMENT + "trial.workers = 4").trial == dataclasses.replace(Resources(), workers=4)
-    keys = {tiny.spec(recipe=Recipe(**changes)).key for changes in ({}, {"accumulate": 2}, {"norm_shards": 2})}
+    recipes = (Recipe(), Recipe(accumulate=2), Recipe(norm_shards=2))
+    keys = {tiny.spec(recipe=recipe).key for recipe in recipes}
     assert len(keys) == 3
     assert tiny.spec(recipe=Recipe()).key == tiny.spec(recipe=Recipe(accumulate=1, norm_shards=1)).key
 
 
-def taught(root, method: str, **recipe: int) -> TrialSpec:
+def taught(root: Path, method: str, **recipe: Any) -> TrialSpec:
     options = {"stages": "norm+pre_pool"} if method == "distpro_search" else {}
     return tiny.taught(root, method, options=options, recipe=Recipe(epochs=1, batch_size=16, **recipe))
 
