@@ -35,7 +35,7 @@ def setting(spec_json: str) -> str:
 
 
 def record_of(spec_json: str) -> dict[str, Any]:
-    """Without the fields that equal their default: specs written before there was such a field agree with later ones."""
+    """Without fields that equal their default: specs from before there was such a field agree with later ones."""
     try:
         found: dict[str, Any] = distinct(TrialSpec.from_json(spec_json))
     except (KeyError, TypeError, ValueError):  # of another version
