@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from automl_kd.cluster.searcher import Assignment, Curve, Later, Live, outcome_of
+from automl_kd.cluster.failures import reason_of
+from automl_kd.cluster.searcher import Assignment, Curve, Failure, Later, Live, outcome_of
 from automl_kd.errors import StopTrial
 from automl_kd.methods import carry_out
 
@@ -35,14 +36,14 @@ def carry_through(sitting: Any, *, at_once: int = 1, last_first: bool = False, b
             assert not isinstance(given, Later), "everything has ended and more is to come later"
             return asked
         one = held.pop(-1 if last_first else 0)
-        curve, error = train(one, sitting.on_epoch)
-        sitting.on_outcome(one.spec, outcome_of(Live(one, curve, error)), curve)
+        curve, failure = train(one, sitting.on_epoch)
+        sitting.on_outcome(one.spec, outcome_of(Live(one, curve, failure)), curve)
         trained += 1
         if trained == break_at:
             raise Broken
 
 
-def train(one: Assignment, on_epoch: Callable[..., None]) -> tuple[Curve, str]:
+def train(one: Assignment, on_epoch: Callable[..., None]) -> tuple[Curve, Failure | None]:
     curve: Curve = {}
 
     def report(metrics: Mapping[str, float], *, epoch: int) -> None:
@@ -59,5 +60,5 @@ def train(one: Assignment, on_epoch: Callable[..., None]) -> tuple[Curve, str]:
     except StopTrial:
         pass
     except Exception as error:  # as the runner does
-        return curve, f"{type(error).__name__}: {error}"
-    return curve, ""
+        return curve, Failure(f"{type(error).__name__}: {error}", reason_of(error))
+    return curve, one.failure
