@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from automl_kd.cluster.searcher import Ask, Assignment, AssignmentSearcher, Curv
 from automl_kd.cluster.session import each_worker, share
 from automl_kd.cluster.team_trial import launch
 from automl_kd.config import Resources, Search
-from automl_kd.errors import StopTrial
+from automl_kd.errors import AutoMLKDError, StopTrial
 from automl_kd.methods import carry_out
+from automl_kd.results.folder import require_room, require_there, require_writable
 from automl_kd.spec import Outcome, Report, TrialSpec
 
 
@@ -90,7 +91,7 @@ def run(
         shutil.rmtree(left_behind, ignore_errors=True)
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
     try:
-        with quiet():
+        with quiet(), blamed(searcher, own):
             tuner = tune.Tuner(
                 tune.with_resources(work, share(resources)),
                 param_space=to_worker(resources, own),
@@ -132,12 +133,27 @@ def to_worker(resources: Resources, storage: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def quiet() -> Any:
-    """Ray's own log lines below errors are not for our users."""
+def blamed(searcher: AssignmentSearcher, own: Path) -> Iterator[None]:
+    """What Tune stumbles over behind a failure of ours, or on a file system that is full or gone, is said as that."""
+    try:
+        yield
+    except AutoMLKDError:
+        raise
+    except Exception as error:
+        if searcher.failure is not None:
+            raise searcher.failure from error
+        require_there(own)
+        require_room(require_writable(own))
+        raise
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Ray's own log lines are not for our users: what went wrong is said by us, or raised."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data", "ray.train")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

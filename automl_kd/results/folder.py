@@ -51,10 +51,15 @@ def require_storage(folder: Path, *, failed: bool) -> None:
     `failed`: the trial failed on a file system; if ours is full or read-only, it is not the trial's fault, and ends
     the run before all others fail alike.
     """
-    if not (folder / "experiment.json").exists():
-        raise ResultError(f"{folder} is not there any more; bring its file system back, and run the same command again")
+    require_there(folder / "experiment.json")
     if failed:
         require_room(require_writable(folder))
+
+
+def require_there(path: Path) -> None:
+    """Refuse to go on without something that was there when the run began."""
+    if not path.exists():
+        raise ResultError(f"{path} is not there any more; bring its file system back, and run the same command again")
 
 
 def require_room(ground: Path) -> None:

@@ -136,12 +136,17 @@ def scale(trials: int, nodes: int, losses: int, seed: int, root: Path) -> list[s
             )
     finally:
         cluster.shutdown()
-    attempts = [len((root / "trials" / key / "attempts").read_text(encoding="utf-8").splitlines()) for key in specs]
+    attempts = sum(attempts_of(root / "trials" / key) for key in specs)
     print(
-        f"{trials} trials on {nodes} nodes, {hit.lost} nodes lost, {sum(attempts) - trials} trials begun again, "
+        f"{trials} trials on {nodes} nodes, {hit.lost} nodes lost, {attempts - trials} more attempts than trials, "
         f"{time.monotonic() - begun:.0f} s"
     )
     return faults(table, specs, told)
+
+
+def attempts_of(trial: Path) -> int:
+    path = trial / "attempts"
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
 def faults(table: ResultTable, specs: dict[str, TrialSpec], told: Counter[str]) -> list[str]:

@@ -61,4 +61,4 @@ def train(one: Assignment, on_epoch: Callable[..., None]) -> tuple[Curve, Failur
         pass
     except Exception as error:  # as the runner does
         return curve, Failure(f"{type(error).__name__}: {error}", reason_of(error))
-    return curve, None
+    return curve, one.failure
