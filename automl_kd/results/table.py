@@ -94,6 +94,7 @@ class ResultTable:
                     parquet.write(rest, path)
                 else:
                     path.unlink()
+                    storage.remove([path])
 
     def _fold(self, kind: Kind) -> None:
         paths = self._files(kind)
