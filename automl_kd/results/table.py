@@ -101,6 +101,7 @@ class ResultTable:
                     parquet.write(rest, path)
                 else:
                     path.unlink()
+                    storage.remove([path])
 
     def loose(self) -> int:
         """How many rows lie in files of their own, which `fold` would gather."""

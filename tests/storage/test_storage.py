@@ -180,7 +180,6 @@ def test_a_killed_run_of_this_machine_is_followed_at_once_and_one_of_another_whe
 
 
 def test_who_has_lost_the_lease_writes_nothing_more(on_machine, bucket, monkeypatch):
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.02)
     first = storage.local(bucket)
     with lock(first):
         put(first, a="1")
