@@ -29,13 +29,15 @@ def board(tally: Tally, elapsed: float, height: int) -> RenderableType:
 def trials(running: list[TrialNews], most: int) -> RenderableType:
     """One line for each, the longest-running first; labels give way where the window is narrow."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("trial", justify="right", min_width=5)
-    table.add_column("student", no_wrap=True, overflow="ellipsis")
-    table.add_column("epoch", justify="right", min_width=5)
-    table.add_column("val, %", justify="right", min_width=6)
+    table.add_column("trial", justify="right", min_width=5, no_wrap=True)
+    table.add_column("student")
+    table.add_column("epoch", justify="right", min_width=5, no_wrap=True)
+    table.add_column("val, %", justify="right", min_width=6, no_wrap=True)
     for one in running[:most]:
         epoch = f"{one.epoch}/{one.epochs}"
-        table.add_row(str(one.number), Text(one.label), epoch, units.percent(one.val_accuracy))
+        table.add_row(
+            str(one.number), Text(one.label, no_wrap=True, overflow="ellipsis"), epoch, units.percent(one.val_accuracy)
+        )
     if len(running) > most:
         table.add_row("", Text(f"and {len(running) - most} more"), "", "")
     return table

@@ -96,7 +96,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bars = Progress(
-            TextColumn("{task.description}", table_column=Column(overflow="ellipsis", no_wrap=True, min_width=8)),
+            TextColumn("{task.description}", table_column=Column(min_width=8)),
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
