@@ -56,7 +56,7 @@ def rows(*entries: tuple[str, str, float | None, int, int]) -> pd.DataFrame:
     frame = pd.DataFrame(entries, columns=["run", "status", "val_accuracy", "params", "width"])
     frame["values_json"] = [f'{{"width": {width}}}' for width in frame["width"]]
     frame["architecture"] = [Architecture.of({"width": width}).key for width in frame["width"]]
-    frame["method"], frame["options_json"] = "kd", "{}"
+    frame["method"], frame["options_json"], frame["schedule_json"] = "kd", "{}", None
     frame["key"] = [f"{position:016x}" for position in range(len(frame))]
     return frame
 
