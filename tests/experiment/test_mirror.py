@@ -7,11 +7,13 @@ import dataclasses
 import optuna
 import pytest
 
+from automl_kd.config import to_record
 from automl_kd.experiment import Lab, Roots
 from automl_kd.experiment.mirror import STUDY
 from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.search import Searching
 from automl_kd.experiment.watch import Silent
+from automl_kd.results.folder import open_folder
 from automl_kd.search.study import StudyFile, storage
 from tests import tiny
 from tests.experiment.sitting import Broken, carry_through
@@ -30,7 +32,9 @@ class Notes(Silent):
 def open_search(root, watcher: Silent | None = None, **changes) -> Lab:
     search = dataclasses.replace(tiny.SEARCH, trials=14, **changes)
     experiment = tiny.experiment(options={"fail": 7}, search=search)
-    return open_lab(experiment, Roots(results=root / "results", data=root), watcher or Silent())
+    lab = open_lab(experiment, Roots(results=root / "results", data=root), watcher or Silent())
+    open_folder(lab.folder, to_record(lab.experiment))
+    return lab
 
 
 def assert_mirrored(lab: Lab, trials: int) -> None:
