@@ -89,7 +89,7 @@ def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
         raise ResultError(
             f"{path} cannot be read as Parquet ({reason}); 'automl-kd doctor FOLDER --repair' moves it aside"
         ) from error
-    if missing := [name for name in identity if name not in stored.column_names]:
+    if missing := [name for name in identity if name not in here]:
         raise ResultError(f"{path} has no column {missing[0]!r}, so it is not a file of results; move it elsewhere")
     try:
         return conform(stored, schema)

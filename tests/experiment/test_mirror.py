@@ -7,12 +7,13 @@ import dataclasses
 import optuna
 import pytest
 
+from automl_kd.config import to_record
 from automl_kd.experiment import Lab, Roots
 from automl_kd.experiment.mirror import STUDY
 from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.search import Searching
 from automl_kd.experiment.watch import Silent
-from automl_kd.results.folder import write_atomically
+from automl_kd.results.folder import open_folder
 from automl_kd.search.study import StudyFile, storage
 from tests import tiny
 from tests.experiment.sitting import Broken, carry_through
@@ -32,7 +33,7 @@ def open_search(root, watcher: Silent | None = None, **changes) -> Lab:
     search = dataclasses.replace(tiny.SEARCH, trials=14, **changes)
     experiment = tiny.experiment(options={"fail": 7}, search=search)
     lab = open_lab(experiment, Roots(results=root / "results", data=root), watcher or Silent())
-    write_atomically(lab.folder / "experiment.json", "{}")  # a folder without it is taken for one that went away
+    open_folder(lab.folder, to_record(lab.experiment))
     return lab
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd import experiment as stages
-from automl_kd.config import Range, Search, loads
+from automl_kd.config import Range, Search, loads, to_record
 from automl_kd.distillers.mix import read_mix
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.experiment import Lab, Roots
@@ -22,7 +22,7 @@ from automl_kd.experiment.search import Searching, make_search_proposer
 from automl_kd.experiment.watch import Silent
 from automl_kd.methods import make_method
 from automl_kd.methods.knobs import occasions, settle, written
-from automl_kd.results.folder import of_this_comparison
+from automl_kd.results.folder import of_this_comparison, open_folder
 from automl_kd.search import PROPOSERS
 from automl_kd.space import Architecture, Choice, FloatRange, IntRange, When, check
 from automl_kd.spec import Outcome
@@ -316,6 +316,7 @@ def ended(assignment) -> Outcome:
 
 def sitting(lab: Lab, trials: range) -> list[tuple[str, str]]:
     """So many trials of a search, asked and told one after the other; the key and the method of each."""
+    open_folder(lab.folder, to_record(lab.experiment))
     searching, seen = Searching(lab), []
     for index in trials:
         assignment = searching.ask(index)
