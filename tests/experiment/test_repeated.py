@@ -34,6 +34,7 @@ def asked(monkeypatch) -> list[int]:
             index += 1
 
     monkeypatch.setattr(trials, "run", run)
+    monkeypatch.setattr("automl_kd.experiment.telling.concurrency", lambda _resources: 1)  # there is no Ray to ask
     return widths
 
 
