@@ -90,6 +90,11 @@ class Experiment:
             "recipe.epochs; make it smaller",
         )
         require(
+            self.search.scheduler != "hyperband" or self.trial.workers == 1,
+            "search.scheduler = 'hyperband' pauses trials of one process, and trial.workers is "
+            f"{self.trial.workers}; set it to 1 or take another scheduler",
+        )
+        require(
             self.search.scheduler != "hyperband" or not self.trial.concurrent,
             "search.scheduler = 'hyperband' needs room for trials that wait beside those that run; leave "
             "trial.concurrent at 0, and raise trial.cpus to run fewer at once",

@@ -32,6 +32,7 @@ from automl_kd.experiment.proposals import Proposal, taught_by
 from automl_kd.experiment.records import points_of, replays, row_of
 from automl_kd.experiment.search import Journal, carry_through, make_search_proposer, search_spec
 from automl_kd.methods.perturbed import changes_of, ranges_of
+from automl_kd.results.folder import require_storage
 from automl_kd.search.population import Knobs, Member, evolve, perturb
 from automl_kd.search.population_bandit import Gain, choose
 from automl_kd.space import Architecture
@@ -190,6 +191,7 @@ class Population:
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
 
     def record(self, index: int, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        require_storage(self.lab.folder, failed=outcome.reason == "storage")
         row = row_of(
             self.lab,
             spec,

@@ -175,7 +175,7 @@ def carry_through(lab: Lab, sitting: Sitting) -> None:
 
 def billing(lab: Lab, spec: TrialSpec) -> Billing:
     """What the watcher is told of a trial; one that happens to be the baseline counts as it."""
-    tried = Proposal(spec.architecture, spec.method, spec.options)
+    tried = Proposal(spec.architecture, spec.method, spec.options, spec.schedule)
     label = lab.space.label(spec.architecture)
     if lab.experiment.vary:
         label = ", ".join([label, spec.method, *(f"{name}={value}" for name, value in spec.options.items())])

@@ -2,8 +2,8 @@
 
 Everyone trains a student from the same weights on the same batches in the same order, by SGD with Nesterov's momentum
 under the same cosine schedule, on 0.1 CE + 0.9 KD at temperature 4, in turn on one thread. The making of the batch is
-part of everyone's step and the same for all, so what differs is the rest of the loop. The loop written by hand must end
-with our weights bit for bit; the libraries, which sum in other orders, with nearly the same after a few steps.
+part of everyone's step and the same for all, so what differs is the rest of the loop, and that ours folds the fixed
+teacher's batch normalisation into its convolutions. All must have nearly the same weights after a few steps.
 
 - torchdistill: `DistillationBox` with `KDLoss`, `forward_process` and `post_forward_process` for each batch.
 - timm: `LogitDistillationTask` with `create_optimizer_v2` and `CosineLRScheduler`, as its training script uses them.
@@ -174,8 +174,6 @@ def measure(scene: Scene, rounds: int, standing: dict[str, Standing]) -> None:
         return one.step(STEPS_CHECKED + number)
 
     spent = alternate({name: partial(go_on, one) for name, one in found.items()}, rounds=rounds, warm=2)
-    assert largest_difference(found[OURS].student, found[BARE].student) == 0, "the loop written by hand went elsewhere"
-    print(f"ours and the loop written by hand: bit-equal weights and buffers after {STEPS_CHECKED + 2 + rounds} steps")
     limits = {BARE: 1.03, "torchdistill": 1.0, "timm": 1.0}
     print(markdown(spent, [Comparison(OURS, name, limits[name]) for name in found if name != OURS]))
     print(milliseconds(spent))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from automl_kd import experiment as stages
-from automl_kd.config import Finalists, Range, Search, loads
+from automl_kd.config import Finalists, Range, Search, loads, to_record
 from automl_kd.errors import ConfigError, ResultError
 from automl_kd.experiment import Lab, Roots
 from automl_kd.experiment.finals import final_spec, shortlist
@@ -20,6 +20,7 @@ from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.population import Population
 from automl_kd.experiment.watch import Silent
 from automl_kd.methods import carry_out
+from automl_kd.results.folder import open_folder
 from automl_kd.space import Architecture
 from automl_kd.spec import Recipe, TrialSpec, read_schedule
 from tests import tiny
@@ -45,6 +46,7 @@ def open_population(root: Path, **changes) -> Lab:
         **changes,
     }
     lab = open_lab(tiny.experiment(**fields), Roots(results=root / "results", data=root), Silent())
+    open_folder(lab.folder, to_record(lab.experiment))
     torch.manual_seed(11)
     tiny.leave_teacher(lab)
     return lab
@@ -210,6 +212,10 @@ recipe = { epochs = 6 }
         ("PBT search.resample=-1", "resample must lie in 0 to 1, got -1"),
         ("PBT vary.method=['kd','scratch']", "vary is for proposals, and search.scheduler = 'pbt' changes what"),
         ("PBT space='tests.tiny:SPACE'", "needs one student, whose weights its trials take over from each other"),
+        (
+            "search.scheduler='hyperband' trial.workers=2",
+            "pauses trials of one process, and trial.workers is 2",
+        ),
         ("search.scheduler='hyperband' trial.concurrent=2", "needs room for trials that wait beside those that run"),
         ("search.median_trials=0", "median_trials must be 1 or more, got 0"),
         ("search.interval=0", "interval must be 1 or more epochs, got 0"),

@@ -17,6 +17,7 @@ from automl_kd.errors import StopTrial
 from automl_kd.methods import base, carry_out
 from automl_kd.methods.guide import PATIENCE, Guide, guide
 from automl_kd.models.checkpoint import save_weights
+from automl_kd.models.folding import fold_norms
 from automl_kd.models.taps import Outputs
 from automl_kd.space import TaskShape
 from automl_kd.spec import Banking, TrialSpec
@@ -156,6 +157,7 @@ class Scene:
         self.run = Run(self.setting.student, self.setting.dataset, self.spec.recipe, self.spec.seed)
         self.teacher = base.load_teacher(self.setting)
         self.guide = guide(self.setting, self.teacher)
+        fold_norms(self.teacher)  # as the guide does
 
     def batch(self, number: int, epoch: int = 1) -> Batch:
         rows = order(len(self.run.dataset.train), seed=self.run.order_seed, epoch=epoch)
