@@ -35,7 +35,7 @@ test: setup  ## the quick tests: no Ray, no downloads
 	$(BIN)/pytest -n 2 -m "not ray and not slow"
 
 test-all: test  ## every test: those with Ray and the slow ones after the quick ones
-	$(BIN)/pytest -m "ray or slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "ray or slow"
 
 check: lint type test-all  ## what continuous integration runs
 
