@@ -235,6 +235,6 @@ def test_a_folder_that_another_process_writes_to_is_refused(ray_session, tmp_pat
 def test_a_teacher_that_cannot_be_trained_ends_the_experiment_with_its_reason(ray_session, tmp_path):
     hopeless = TeacherSpec(model="tests.tiny:teacher", recipe=Recipe(epochs=1, batch_size=16, lr=1e30))
     with pytest.raises(
-        TrialError, match=r"^the teacher tests.tiny:teacher could not be trained: TrialError: the train"
+        TrialError, match=r"^the teacher tests.tiny:teacher could not be trained: DivergedError: the train"
     ):
         carry_out(tmp_path, teacher=hopeless)
