@@ -32,12 +32,13 @@ type: setup  ## mypy strict
 	$(BIN)/mypy
 
 test: setup  ## the quick tests: no Ray, no downloads
-	$(BIN)/pytest -n 2 -m "not ray and not slow"
+	$(BIN)/pytest -n 2 -m "not ray and not slow and not long"
 
-test-all: test  ## every test: those with Ray and the slow ones after the quick ones
-	$(BIN)/pytest -n 2 --dist loadfile -m "ray or slow"
+test-all: test  ## every test: those with Ray, the slow and the long ones after the quick ones
+	$(BIN)/pytest -m "ray or slow or long"
 
-check: lint type test-all  ## what continuous integration runs
+check: lint type test  ## what continuous integration runs: all but the long tests
+	$(BIN)/pytest -m "(ray or slow) and not long"
 
 perf: setup  ## measured ratios; see benchmarks/perf/README.md
 	$(BIN)/python -m benchmarks.perf

@@ -14,7 +14,7 @@ from automl_kd.spec import Outcome, Recipe, TrialSpec
 from tests import tiny
 from tests.cluster.test_tune_runner import Sitting, width_of
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 TWO = Resources(device="cpu", workers=2)
 

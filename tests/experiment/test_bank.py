@@ -76,6 +76,7 @@ def test_a_full_bank_is_said_once(tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_search_pays_once_for_its_teacher_and_comes_to_the_same_results(ray_session, tmp_path):
     with_bank, without = carried_out(tmp_path, "with", Banking()), carried_out(tmp_path, "without", Banking(keep="off"))
     rows, others = (lab.table.read().set_index(["run", "role", "key"]) for lab in (with_bank, without))

@@ -11,7 +11,7 @@ from automl_kd.results.doctor import diagnose
 from benchmarks.faults.checks import outcome
 from tests import tiny
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 
 def test_a_damaged_experiment_is_mended_and_made_whole_again(ray_session, tmp_path):

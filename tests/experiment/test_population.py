@@ -167,6 +167,7 @@ def test_a_damaged_record_of_changes_is_refused_and_a_line_cut_short_is_dropped(
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_an_experiment_with_a_population_from_its_teacher_to_its_finals(ray_session, tmp_path):
     lab = open_population(tmp_path, search=settings("pb2", trials=3))
     stages.run(lab.experiment, lab.roots, Silent())

@@ -18,7 +18,7 @@ FEW = ["--set", "trial.retries=1"]
 WAIT = 900.0
 """Seconds after which a sitting hangs."""
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.faults.torture import TARGETS, torture
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 
 def test_killed_five_times_a_search_ends_like_an_unbroken_one(tmp_path, capsys):

@@ -147,7 +147,7 @@ def search(root: Path, machine: str, *arguments: str, out: str) -> str:
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_goes_on_where_another_machine_ended_it(on_machine, bucket, tmp_path):
     root = on_machine("first")
     torch.manual_seed(0)
