@@ -181,6 +181,7 @@ def test_an_experiment_with_a_population_from_its_teacher_to_its_finals(ray_sess
     assert rows.loc[rows["role"] == "default-kd", "schedule_json"].isna().all()
     # Tune's workers came to the same population as one process that takes its members one by one
     alone = dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, name="alone"))
+    open_folder(alone.folder, to_record(alone.experiment))
     carry_through(Population(alone))
     pd.testing.assert_frame_equal(table(lab), table(alone))
 
