@@ -30,12 +30,16 @@ def relation_similarity(student: Float[Tensor, "batch ..."], teacher: Float[Tens
 
     The maps' channels and sizes need not agree. In [-4 / batch, 0]; above -2 / batch for maps without negative values.
     """
-    difference = relations(student) - relations(teacher)
-    return -difference.square().sum() / len(difference) ** 2
+    return distance(relations(student), relations(teacher))
+
+
+def distance(student: Float[Tensor, "batch batch"], teacher: Float[Tensor, "batch batch"]) -> Float[Tensor, ""]:
+    return -(student - teacher).square().sum() / len(student) ** 2
 
 
 def relations(feature_map: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch batch"]:
-    flat = feature_map.flatten(1)
+    # Channels last, as maps lie in memory; the order of a sample's numbers makes no difference.
+    flat = feature_map.movedim(1, -1).flatten(1)
     return F.normalize(flat @ flat.T, dim=1, eps=FLOOR)
 
 
@@ -77,7 +81,9 @@ def semantic_similarity(
 
 def relation(passes: Passes) -> Tensor:
     """Relation similarity of the last maps before pooling."""
-    return relation_similarity(passes.tap("pre_pool"), teacher_of(passes.probe).features["pre_pool"])
+    teacher = teacher_of(passes.probe)
+    theirs = passes.probe.once("relations", lambda: relations(teacher.features["pre_pool"]))
+    return distance(relations(passes.tap("pre_pool")), theirs)
 
 
 def semantic(passes: Passes) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import DataError
+from automl_kd.models.quick_norm import quicken
 from automl_kd.models.taps import Outputs, Tapped, taps_of
 from automl_kd.proxies.guard import untouched
 from automl_kd.proxies.initialisation import normal_weights
@@ -31,6 +33,7 @@ class Probe:
     labels: Tensor
     shape: TaskShape
     teacher: Outputs | None = None
+    known: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         wanted = (len(self.labels), self.shape.channels, self.shape.height, self.shape.width)
@@ -44,6 +47,12 @@ class Probe:
                 f"a probe got labels from {int(self.labels.min())} to {int(self.labels.max())}, but the task has "
                 f"{self.shape.classes} classes; number them 0 to {self.shape.classes - 1}"
             )
+
+    def once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """What follows from the probe alone, computed when the first student asks for it."""
+        if name not in self.known:
+            self.known[name] = compute()
+        return self.known[name]
 
     def to(self, device: str | torch.device) -> Probe:
         """The same probe on another device."""
@@ -81,6 +90,7 @@ def make_probe(
         teacher.to(images.device).to(memory_format=torch.channels_last).train()
         if seed is not None:
             normal_weights(teacher, "teacher", seed)
+        quicken(teacher)
         outputs = forward(teacher, images)
     if outputs.logits.shape[1] != shape.classes:
         raise DataError(

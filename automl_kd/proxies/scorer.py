@@ -14,6 +14,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models import build
 from automl_kd.models.cost import cost_of
+from automl_kd.models.quick_norm import quicken
 from automl_kd.proxies import entry, expand
 from automl_kd.proxies.base import Entry, OfCost
 from automl_kd.proxies.initialisation import normal_weights
@@ -106,7 +107,7 @@ def maker(
     if space.bank is None:
         return partial(built, space, probe, initialisation, stream)
     assemble = space.bank(probe.shape, partial(part, probe.images.device, initialisation, stream))
-    return lambda architecture: assemble(architecture.as_dict()).train()
+    return lambda architecture: assemble(architecture.as_dict())
 
 
 def built(
@@ -132,6 +133,7 @@ def part(
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             module.track_running_stats = False
             module.running_mean = module.running_var = module.num_batches_tracked = None
+    quicken(made)
     return made.to(device).to(memory_format=torch.channels_last).train()
 
 

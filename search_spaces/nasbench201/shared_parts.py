@@ -11,7 +11,7 @@ leave each as it was, before the next is assembled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
@@ -19,12 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automl_kd.models.quick_norm import QuickNorm, normalised_sum, suits
 from automl_kd.space import Prepare, TaskShape, Values
 from search_spaces.nasbench201.classes import ARRIVING, Operations, live, operations
 from search_spaces.nasbench201.networks import MAKE, CellNetwork
 from search_spaces.nasbench201.notation import EDGES
 
-Plan = tuple[tuple[int, tuple[tuple[int, str], ...]], ...]
+Terms = tuple[tuple[int, str], ...]
+Plan = tuple[tuple[int, Terms], ...]
 """The live nodes after the input in order, each with what it adds up: a source, and the edge's name, or "" if it is a
 shortcut."""
 
@@ -49,14 +51,15 @@ def plan(cell: Operations) -> Plan:
 class LiveCell(nn.Module):
     """A cell that holds convolutions and pools on live edges only. A shortcut is the map itself, not a copy.
 
-    A node is pooled once and rectified once, however many edges leave it. `memory`: of what edges made of the cell's
-    input in other networks.
+    A node is pooled once and rectified once, however many edges leave it. `memory`: of what edges made of the first
+    nodes in other networks.
     """
 
     def __init__(self, steps: Plan, edges: Mapping[str, nn.Module], memory: Memory | None) -> None:
         super().__init__()
         self.steps, self.memory = steps, memory
         self.edges = nn.ModuleDict(edges)
+        self.rectified = rectified(steps, edges)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.steps:
@@ -64,37 +67,80 @@ class LiveCell(nn.Module):
             return x * 0.0
         nodes, begun = [x, x, x, x], dict[tuple[int, type], Tensor]()
         for target, terms in self.steps:
-            nodes[target] = added(self.arriving(edge, source, nodes[source], begun) for source, edge in terms)
+            nodes[target], ours = self.summed(terms, nodes, begun)
+            if ours and target in self.rectified and not torch.is_grad_enabled():
+                begun[target, nn.ReLU] = nodes[target].relu_()
         return nodes[3]
 
-    def arriving(self, edge: str, source: int, node: Tensor, begun: dict[tuple[int, type], Tensor]) -> Tensor:
-        """What comes from the node over an edge. `begun`: what first modules made of nodes, for the edges after."""
+    def summed(
+        self, terms: Terms, nodes: Sequence[Tensor], begun: dict[tuple[int, type], Tensor]
+    ) -> tuple[Tensor, bool]:
+        """A node: what arrives over its edges, added up; and whether nobody else has this map."""
+        made: list[Tensor] = []
+        maps: list[Tensor] = []
+        norms: list[QuickNorm] = []
+        for source, edge in terms:
+            value, norm = self.arriving(edge, source, nodes[source], begun)
+            if norm is None:
+                made.append(value)
+            else:
+                maps.append(value)
+                norms.append(norm)
+        return added(made, normalised_sum(maps, norms) if norms else None), bool(norms) or len(made) > 1
+
+    def arriving(
+        self, edge: str, source: int, node: Tensor, begun: dict[tuple[int, type], Tensor]
+    ) -> tuple[Tensor, QuickNorm | None]:
+        """What comes from the node over an edge, and the normalisation of it that is still to be done, if any.
+
+        `begun`: what first modules made of nodes, for the edges after.
+        """
         if not edge:
-            return node
+            return node, None
         part = self.edges[edge]
-        if source == 0 and self.memory is not None:
-            return self.memory(part, node)
+        if self.memory is not None and self.memory.has(node):
+            return self.memory(part, node), None
         first, *others = part if isinstance(part, nn.Sequential) else [part]
         if watched(part) or watched(first):
             made: Tensor = part(node)
-            return made
+            return made, None
         if (source, type(first)) not in begun:
             begun[source, type(first)] = first(node)
         made = begun[source, type(first)]
+        last = others[-1] if others else None
+        if isinstance(last, QuickNorm) and not torch.is_grad_enabled() and not any(map(watched, others)):
+            for module in others[:-1]:
+                made = module(made)
+            if suits(made):
+                return made, last
+            others = [last]
         for module in others:
             made = module(made)
-        return made
+        return made, None
+
+
+def rectified(steps: Plan, edges: Mapping[str, nn.Module]) -> frozenset[int]:
+    """Nodes that are only looked at through rectifiers."""
+    leaving = [(source, edges.get(edge)) for _, terms in steps for source, edge in terms]
+    seen = {source for source, part in leaving if not isinstance(part, nn.Sequential)}
+    return frozenset(source for source, _ in leaving) - seen
 
 
 class Memory:
     """What parts made before of the same map with the same weights, where no gradient is wanted and nobody listens.
 
     The images of a probe are the same for all networks of a bank, hence also what the stem makes of them, and the edges
-    that leave the first cell's input. One map for each of these parts is kept.
+    that leave the first cell's input, and those that leave its next node, which is one of the latter's four maps. All
+    of them are kept: some thirty maps as large as the first stage's.
     """
 
     def __init__(self) -> None:
-        self.known: dict[nn.Module, tuple[Sequence[Tensor], Sequence[tuple[int, int]], Tensor]] = {}
+        self.known: dict[tuple[nn.Module, int], tuple[Sequence[Tensor], Sequence[tuple[int, int]], Tensor]] = {}
+        self.ours: dict[int, Tensor] = {}
+
+    def has(self, x: Tensor) -> bool:
+        """Whether `x` itself is a map that is kept."""
+        return self.ours.get(id(x)) is x
 
     def __call__(self, part: nn.Module, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() or x.is_inference() or any(map(watched, part.modules())):
@@ -102,12 +148,15 @@ class Memory:
             return fresh
         given = (x, *part.parameters())
         states = [(one.data_ptr(), one._version) for one in given]
-        if part in self.known:
-            before, then, made = self.known[part]
+        if (part, id(x)) in self.known:
+            before, then, made = self.known[part, id(x)]
             if then == states and len(before) == len(given) and all(a is b for a, b in zip(before, given, strict=True)):
                 return made
+            self.known.clear()
+            self.ours.clear()
         now: Tensor = part(x)
-        self.known[part] = given, states, now
+        self.known[part, id(x)] = given, states, now
+        self.ours[id(now)] = now
         return now
 
 
@@ -126,8 +175,15 @@ class FastPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == torch.float64 or x.is_cuda:  # there the library's own pooling is the faster one
             return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-        sums = F.conv2d(x, x.new_ones((x.shape[1], 1, 3, 3)), padding=1, groups=x.shape[1])
+        sums = F.conv2d(x, window(x.shape[1], x.dtype, x.device), padding=1, groups=x.shape[1])
         return sums.mul_(quotients(x.shape[2], x.shape[3], x.dtype, x.device))  # ours alone, and no gradient needs it
+
+
+@cache
+def window(channels: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The depthwise convolution that sums up 3x3 pixels."""
+    with torch.inference_mode(False):
+        return torch.ones(channels, 1, 3, 3, dtype=dtype, device=device)
 
 
 @cache
@@ -138,12 +194,16 @@ def quotients(height: int, width: int, dtype: torch.dtype, device: torch.device)
         return 1 / F.avg_pool2d(ones, 3, stride=1, padding=1, divisor_override=1)
 
 
-def added(terms: Iterator[Tensor]) -> Tensor:
-    """The sum of one or more; a single one is returned itself."""
-    total = next(terms)
-    for number, term in enumerate(terms):
-        # From the third on in place: the sum is ours, nobody has seen it, and no gradient needs its value.
-        total = total.add_(term) if number else total + term
+def added(terms: Sequence[Tensor], total: Tensor | None = None) -> Tensor:
+    """The sum of one or more, on top of `total`, which is written over; a single one is returned itself."""
+    if total is None:
+        total, *terms = terms
+        if terms:
+            total = total + terms[0]
+            terms = terms[1:]
+    for term in terms:
+        # In place: the sum is ours, nobody has seen it, and no gradient needs its value.
+        total = total.add_(term)
     return total
 
 

@@ -1,0 +1,93 @@
+"""The quick batch normalisation is batch normalisation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from automl_kd.models.quick_norm import WIDTH, QuickNorm, normalised_sum, quicken, suits
+
+
+def channels_last(*shape: int) -> Tensor:
+    return (torch.randn(shape) * 3 + 1).contiguous(memory_format=torch.channels_last)
+
+
+def drawn(channels: int) -> QuickNorm:
+    norm = QuickNorm(channels, eps=1e-5)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    return norm
+
+
+def exact(norm: QuickNorm, x: Tensor) -> Tensor:
+    return nn.functional.batch_norm(
+        x.double(), None, None, norm.weight.double(), norm.bias.double(), training=True, eps=norm.eps
+    )
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 8, 16), (8, 16, 8, 8), (3, 32, 4, 4), (5, 64, 2, 3), (2, 128, 3, 3)])
+def test_values_and_gradients_are_those_in_double_precision(shape: tuple[int, ...]) -> None:
+    x, norm, slope = channels_last(*shape).requires_grad_(), drawn(shape[1]), channels_last(*shape)
+    assert suits(x)
+    made = norm(x)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    expected = exact(norm, x)
+    torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-5)
+    inputs = [x, norm.weight, norm.bias]
+    found = torch.autograd.grad(made, inputs, slope)
+    wanted = torch.autograd.grad(expected, inputs, slope.double())
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_nearer_to_the_exact_values_than_the_library() -> None:
+    x, norm = channels_last(64, 16, 32, 32), QuickNorm(16, eps=1e-5)
+    expected = exact(norm, x)
+    theirs = nn.functional.batch_norm(x, None, None, training=True)
+    assert (norm(x) - expected).abs().max() < (theirs - expected).abs().max()
+
+
+def test_only_what_is_asked_for_has_a_gradient() -> None:
+    x, norm = channels_last(8, 16, 4, 4).requires_grad_(), drawn(16).requires_grad_(False)
+    norm(x).sum().backward()
+    assert x.grad is not None
+    assert norm.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        pytest.param(torch.randn(4, 16, 8, 8), id="channels first"),
+        pytest.param(channels_last(4, 24, 8, 8), id="channels that do not divide the width"),
+        pytest.param(channels_last(1, 16, 3, 3), id="no whole number of rows"),
+        pytest.param(channels_last(4, 16, 8, 8).double(), id="double precision"),
+    ],
+)
+def test_other_maps_are_left_to_the_library(x: Tensor) -> None:
+    norm = drawn(x.shape[1]).to(x.dtype)
+    assert not suits(x)
+    expected = nn.functional.batch_norm(x, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+    assert torch.equal(norm(x), expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@torch.no_grad()
+def test_a_sum_of_several_is_the_sum_of_each(count: int) -> None:
+    maps, norms = [channels_last(8, 16, 4, 4) for _ in range(count)], [drawn(16) for _ in range(count)]
+    expected = torch.stack([exact(norm, x) for norm, x in zip(norms, maps, strict=True)]).sum(0)
+    made = normalised_sum(maps, norms)
+    torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-5)
+    assert made.data_ptr() == maps[0].data_ptr()
+
+
+def test_quickened_modules_keep_their_parameters() -> None:
+    module = nn.Sequential(nn.Conv2d(3, WIDTH // 8, 3), nn.Sequential(nn.BatchNorm2d(WIDTH // 8, eps=1e-3)))
+    before = dict(module.named_parameters())
+    quicken(module)
+    after = dict(module.named_parameters())
+    assert [id(one) for one in after.values()] == [id(one) for one in before.values()]
+    norm = module.get_submodule("1.0")
+    assert isinstance(norm, QuickNorm)
+    assert norm.eps == 1e-3
