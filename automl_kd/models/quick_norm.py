@@ -73,38 +73,60 @@ def spreading(channels: int, eps: float) -> tuple[Tensor, Tensor]:
 
 def coefficients(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """For a row: factor and shift, and the channels' means and inverse deviations that they come from."""
-    spread, epsilon = spreading(x.shape[1], eps)
-    means, variances = native.batch_norm_update_stats(rows(x), None, None, 0.0)
-    mean = torch.mv(spread, means)
-    apart = means.sub_(mean)
-    inverse = torch.addmv(epsilon, spread, variances.addcmul_(apart, apart)).rsqrt_()
+    mean, variance = moments(x, eps)
+    inverse = variance.rsqrt_()
     factor = inverse.view(-1, x.shape[1]) * weight
     shift = torch.addcmul(bias, mean.view_as(factor), factor, value=-1)
     return factor.view(WIDTH), shift.view(WIDTH), mean, inverse
 
 
+def moments(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """For a row: the channels' means, and variances plus `eps`."""
+    spread, epsilon = spreading(x.shape[1], eps)
+    means, variances = native.batch_norm_update_stats(rows(x), None, None, 0.0)
+    mean = torch.mv(spread, means)
+    apart = means.sub_(mean)
+    return mean, torch.addmv(epsilon, spread, variances.addcmul_(apart, apart))
+
+
+def variance(x: Tensor) -> Tensor:
+    """Of each channel of maps (batch, channels, ...), estimated from a sample, without a graph."""
+    with torch.no_grad():
+        biased = moments(x, 0.0)[1][: x.shape[1]] if suits(x) else native.batch_norm_update_stats(x, None, None, 0.0)[1]
+    count = x.numel() // x.shape[1]
+    return biased * (count / (count - 1))
+
+
 class Normalised(torch.autograd.Function):
+    """With x^ = (x - m) r, w x^ + b; of a gradient g: w r (g - mean(g) - x^ mean(g x^))."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         factor, shift, mean, inverse = coefficients(x, weight, bias, eps)
-        channels = x.shape[1]
-        ctx.save_for_backward(x, weight, mean[:channels], inverse[:channels])
-        ctx.eps = eps
-        return shaped(torch.addcmul(shift, rows(x), factor), x)
+        ctx.save_for_backward(x, factor, mean, inverse)
+        made = torch.empty_like(x)  # filled through a view: the result itself must be none, to be written over
+        torch.addcmul(shift, rows(x), factor, out=rows(made))
+        return made
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, mean, inverse = ctx.saved_tensors
-        wanted = list(ctx.needs_input_grad[:3])
-        found = native.native_batch_norm_backward(gradient, x, weight, None, None, mean, inverse, True, ctx.eps, wanted)
-        return *(one if asked else None for one, asked in zip(found, wanted, strict=True)), None
-
-
-def shaped(numbers: Tensor, like: Tensor) -> Tensor:
-    """Rows as a map again."""
-    images, channels, height, width = like.shape
-    return numbers.view(images, height, width, channels).permute(0, 3, 1, 2)
+        x, factor, mean, inverse = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        channels, numbers, slopes = x.shape[1], rows(x), rows(gradient)
+        # Asked for the gradients of factor and shift alone, the kernel goes over the maps once, for the two sums.
+        _, agreement, total = native.native_batch_norm_backward(
+            slopes, numbers, None, None, None, mean, inverse, True, 0.0, [False, True, True]
+        )
+        by_weight, by_bias = (one.view(-1, channels).sum(0) for one in (agreement, total))
+        if not ctx.needs_input_grad[0]:
+            return None, by_weight, by_bias, None
+        spread, _ = spreading(channels, 0.0)
+        of_numbers = torch.mv(spread, agreement).mul_(factor).mul_(inverse).div_(-len(slopes))
+        constant = torch.mv(spread, total).mul_(factor).div_(-len(slopes)).addcmul_(of_numbers, mean, value=-1)
+        back = torch.empty_like(x)
+        torch.addcmul(constant, slopes, factor, out=rows(back)).addcmul_(numbers, of_numbers)
+        return back, by_weight, by_bias, None
 
 
 def normalised_sum(maps: Sequence[Tensor], norms: Sequence[QuickNorm]) -> Tensor:

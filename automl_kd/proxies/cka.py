@@ -7,7 +7,7 @@ and the code released with DisWOT (arXiv:2303.15678) calls 3 minus that sum a lo
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 FLOOR = 1e-30
@@ -19,12 +19,15 @@ def linear_cka(one: Float[Tensor, "images ..."], two: Float[Tensor, "images ..."
 
     In [0, 1]; 1 for features that differ by a rotation and a scale, 0 if those of one are the same for all images.
     """
-    k, l = inner_products(one), inner_products(two)  # noqa: E741 - letters as in section 3
+    return alignment(inner_products(one), inner_products(two))
+
+
+def alignment(k: Float64[Tensor, "images images"], l: Float64[Tensor, "images images"]) -> Float64[Tensor, ""]:  # noqa: E741 - letters as in section 3
     norms: Tensor = k.norm() * l.norm()
     return (k * l).sum() / norms.clamp_min(FLOOR)
 
 
-def inner_products(features: Float[Tensor, "images ..."]) -> Float[Tensor, "images images"]:
-    flat = features.flatten(1)
+def inner_products(features: Float[Tensor, "images ..."]) -> Float64[Tensor, "images images"]:
+    flat = features.movedim(1, -1).flatten(1)  # as maps lie in memory; the order makes no difference
     centred = flat - flat.mean(0)
     return (centred @ centred.T).double()

@@ -17,12 +17,14 @@ from torch import Tensor
 
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
+from automl_kd.proxies.separate import lines
 
 
 def saliency(output: Float[Tensor, "batch ..."], gradient: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
     """1/2 of the mean over images of (sum over places of a dL/da)^2, summed over channels, which are axis 1."""
-    products = output * gradient
-    return products.reshape(*products.shape[:2], -1).sum(2).square().mean(0).sum() / 2
+    channels = output.shape[1]
+    by_place = lines(output * gradient).sum(1).view(len(output), -1, channels)
+    return by_place.sum(1).square().mean(0).sum() / 2
 
 
 def fisher(passes: Passes) -> Tensor:

@@ -15,6 +15,7 @@ the logarithm of the product, which ranks alike and does not underflow where sig
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -39,8 +40,13 @@ def swap(passes: Passes) -> Tensor:
 
     Raises `ConfigError` if no rectifier module runs.
     """
-    maps = [one[:SAMPLES] for one in passes.forward.relus]
-    seen = torch.zeros(2**SAMPLES, device=passes.probe.images.device)
+    relus = passes.forward.relus
+    return passes.once("distinct patterns", lambda: distinct(relus, passes.probe.images.device))
+
+
+def distinct(relus: Sequence[Tensor], device: torch.device) -> Tensor:
+    maps = [one[:SAMPLES] for one in relus]
+    seen = torch.zeros(2**SAMPLES, device=device)
     for units in active(maps, "swap"):
         seen.index_fill_(0, patterns(units).long(), 1)
     return seen.sum()

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automl_kd.models.quick_norm import variance
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import NORMS, Passes, listening
 
@@ -43,11 +43,7 @@ def zen(passes: Passes) -> Tensor:
 
 def note(spreads: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     def hook(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        channels = given[0].shape[1]
-        mean, variance = given[0].new_zeros(2, channels)
-        # The batch's statistics as the layer itself works them out, which is several times quicker than `var`.
-        F.batch_norm(given[0], mean, variance, training=True, momentum=1)
-        spreads.append(variance.mean().sqrt())
+        spreads.append(variance(given[0]).mean().sqrt())
 
     return hook
 
