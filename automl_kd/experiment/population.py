@@ -13,6 +13,7 @@ at once. The schedule of the best is then the method found: the finals train it 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import deque
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from automl_kd.experiment.mirror import Mirror
 from automl_kd.experiment.proposals import Proposal, taught_by
 from automl_kd.experiment.records import points_of, replays, row_of
 from automl_kd.experiment.search import Journal, carry_through, make_search_proposer, search_spec
+from automl_kd.experiment.telling import plan_of, with_metrics, work_of_finals
+from automl_kd.experiment.watch import TrialNews
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.results.folder import require_storage
 from automl_kd.search.population import Knobs, Member, evolve, perturb
@@ -89,6 +92,7 @@ class Population:
         self.mirror = Mirror.of(lab, self.journal.proposals)
         self.device = device_of(lab.experiment.trial)
         self.started: dict[int, datetime] = {}
+        self.news: dict[int, TrialNews] = {}
         self.ended, self.best = len(self.changes.epochs) * len(self.first), 0.0
         self.begin()
 
@@ -127,6 +131,7 @@ class Population:
         self.started.setdefault(index, datetime.now(UTC))
         until = self.until if self.until < self.epochs else None
         place, replay = self.lab.place(spec, self.device), self.replays.get(spec.key)
+        self.told(index, replay)
         return Assignment(spec=spec, place=place, replay=replay, until=until)
 
     def spec(self, member: Member) -> TrialSpec:
@@ -175,7 +180,26 @@ class Population:
                     found.append(Gain(number, before, member.knobs, (after - before) / length))
         return found
 
-    def on_epoch(self, _spec: TrialSpec, metrics: Metrics, _epoch: int) -> None:
+    def told(self, index: int, replay: Sequence[Metrics] | None) -> None:
+        """Tell the watcher that a member goes on. Between two rounds it counts as running, as it has not ended."""
+        label = ", ".join(f"{name}={value:.4g}" for name, value in self.members[index].knobs.items())
+        news = self.news.get(index) or TrialNews(
+            key=f"member {index}", number=index, label="", roles=("search",), epochs=self.epochs
+        )
+        news = dataclasses.replace(news, label=label)
+        if replay:
+            last = with_metrics(news, replay[-1], len(replay))
+            news = dataclasses.replace(last, status="complete", recorded=True)
+        self.tell(news)
+
+    def tell(self, news: TrialNews) -> None:
+        self.news[news.number] = news
+        self.lab.watcher.trial(news)
+
+    def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
+        news = self.news[self.running[spec.key]]
+        if epoch > news.epoch:  # a continued trial reports again what is known of it
+            self.tell(with_metrics(news, metrics, epoch))
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 
@@ -187,6 +211,8 @@ class Population:
             self.scores[index] = outcome.metrics["val_accuracy"]
         if (not reached or self.until == self.epochs) and spec.key not in self.replays:
             self.record(index, spec, outcome, curve)
+            last = with_metrics(self.news[index], outcome.metrics, max(outcome.epoch, self.news[index].epoch))
+            self.tell(dataclasses.replace(last, status=outcome.status, error=outcome.error))
         self.ended += 1
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
 
@@ -215,6 +241,7 @@ def search_by_population(lab: Lab) -> None:
     rounds = -(-lab.experiment.recipe.epochs // settings.interval)
     title = f"population of {settings.trials} by {settings.scheduler}, {rounds} rounds"
     lab.watcher.stage(title, settings.trials * rounds)
+    lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
     carry_through(lab, Population(lab))
 
 

@@ -18,7 +18,7 @@ from automl_kd.experiment import Lab, Roots
 from automl_kd.experiment.finals import final_spec, shortlist
 from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.population import Population
-from automl_kd.experiment.watch import Silent
+from automl_kd.experiment.watch import Silent, TrialNews
 from automl_kd.methods import carry_out
 from automl_kd.results.folder import open_folder
 from automl_kd.space import Architecture
@@ -26,6 +26,7 @@ from automl_kd.spec import Recipe, TrialSpec, read_schedule
 from tests import tiny
 from tests.conformance.trials import content, difference, quick
 from tests.experiment.sitting import Broken, carry_through
+from tests.experiment.test_telling import Ears
 
 __all__ = ["quick"]
 
@@ -82,6 +83,23 @@ def test_broken_off_anywhere_and_in_any_order_it_becomes_the_same(tmp_path, sche
         assert carry_through(Population(other)) == 4
         pd.testing.assert_frame_equal(table(other), table(whole))
     assert not difference(weights(whole), weights(other))
+
+
+def test_the_watcher_hears_of_every_member_from_its_beginning_to_its_end(tmp_path):
+    ears, again = Ears(), Ears()
+    lab = dataclasses.replace(open_population(tmp_path), watcher=ears)
+    carry_through(Population(lab), at_once=4)
+    members: dict[int, list[TrialNews]] = {one.number: [] for one in ears.heard}
+    for one in ears.heard:
+        members[one.number].append(one)
+    assert sorted(members) == [0, 1, 2, 3]
+    for number, heard in members.items():
+        assert {one.key for one in heard} == {f"member {number}"}
+        epochs = [one.epoch for one in heard]
+        assert (epochs[0], epochs[-1], epochs) == (0, 5, sorted(epochs))
+        assert [one.status for one in heard] == ["running"] * (len(heard) - 1) + ["complete"]
+    carry_through(Population(dataclasses.replace(lab, watcher=again)), at_once=4)
+    assert [(one.status, one.epoch, one.recorded) for one in again.heard] == [("complete", 5, True)] * 4
 
 
 @pytest.fixture(scope="module")
