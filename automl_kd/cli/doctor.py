@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def doctor(
-    path: Annotated[Path, typer.Argument(help="The folder of an experiment, or a root that holds several.")],
+    path: Annotated[str, typer.Argument(help="The folder of an experiment, or a root that holds several.")],
     repair: Annotated[bool, typer.Option("--repair", help="Mend what was found; nothing measured is deleted.")] = False,
 ) -> None:
     """Say what is wrong with a folder of results; with --repair, mend it.
@@ -19,12 +18,14 @@ def doctor(
 
     [bold]automl-kd doctor results/quickstart[/bold]
     [bold]automl-kd doctor results --repair[/bold]
+    [bold]automl-kd doctor s3://BUCKET/runs --repair[/bold]
     """
+    from automl_kd import storage  # noqa: PLC0415 - pyarrow is slow to import
     from automl_kd.results.doctor import diagnose  # noqa: PLC0415 - pandas is slow to import
 
-    found = diagnose(path, repair=repair)
+    found = diagnose(storage.local(path), repair=repair)
     for line in found.lines:
-        typer.echo(line)
+        typer.echo(storage.named(line))
     if not found.lines:
         typer.echo(f"{path} is sound")
     if found.faults:

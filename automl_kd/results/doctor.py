@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import symptoms
 from automl_kd.results.folder import in_use, lock
@@ -31,6 +32,7 @@ def diagnose(path: Path, *, repair: bool = False) -> Diagnosis:
 
     A folder that another process is writing to is looked at only. `ResultError` if `path` is neither.
     """
+    storage.pull(path, weights=True)
     lines: list[str] = []
     faults = 0
     for folder in folders_in(path):
@@ -43,6 +45,7 @@ def diagnose(path: Path, *, repair: bool = False) -> Diagnosis:
         elif repair and any(one.mend for one in symptoms.examine(folder)):
             with lock(folder):
                 lines += mended(folder)
+                storage.reflect(folder)
             faults += sum(one.fault for one in symptoms.examine(folder))
         else:
             found = list(symptoms.examine(folder))

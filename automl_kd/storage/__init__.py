@@ -15,7 +15,7 @@ from pathlib import Path
 from automl_kd.storage.lease import LEASE, held, holder_of
 from automl_kd.storage.mirror import Mirror, everything, mount, no_weights
 
-__all__ = ["LEASE", "address", "holder", "leased", "local", "named", "pull", "pull_file", "push", "remove"]
+__all__ = ["LEASE", "address", "holder", "leased", "local", "named", "pull", "pull_file", "push", "reflect", "remove"]
 
 MIRRORS: dict[tuple[str, str, str], Mirror] = {}
 """Those of this process, by scheme, bucket and query of the addresses that they stand for."""
@@ -78,6 +78,12 @@ def pull_file(path: Path) -> None:
     """Fetch one object, unless it is here as it is there. Where there is none, nothing happens."""
     if (mirror := mirror_of(path)) is not None:
         mirror.pull_file(path)
+
+
+def reflect(folder: Path) -> None:
+    """Make the objects below `folder` its local files, of which all were fetched before; its one writer may do so."""
+    if (mirror := mirror_of(folder)) is not None:
+        mirror.reflect(folder)
 
 
 def holder(folder: Path) -> str:

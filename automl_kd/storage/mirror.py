@@ -165,6 +165,13 @@ class Mirror:
                 path.unlink(missing_ok=True)
         self.pull(folder, no_weights)
 
+    def reflect(self, folder: Path) -> None:
+        """Make the objects those files that are here: send what was changed, delete what was here and is gone."""
+        remote = self.listed(folder, everything)
+        self.remove([path for path in remote if not path.exists() and self.marked(path) is not None])
+        kept = [path for path in self.present(folder) if is_kept(path.relative_to(folder))]
+        self.push([path for path in kept if not self.is_unchanged(path)])
+
     def listed(self, folder: Path, wanted: Callable[[Path], bool]) -> Mapping[Path, Stamp]:
         found = self.asked(folder, lambda: self.store.find(self.key(folder)))
         paths = {self.base / key: stamp for key, stamp in found.items()}

@@ -22,6 +22,7 @@ from automl_kd.experiment.watch import Silent
 from automl_kd.methods import carry_out
 from automl_kd.models.checkpoint import save_weights
 from automl_kd.results import Point, ResultTable
+from automl_kd.results.doctor import diagnose
 from automl_kd.results.row import FINAL_ROLES
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec
@@ -47,6 +48,20 @@ def test_a_table_is_read_on_another_machine_before_and_after_it_is_folded(on_mac
     on_machine("second")
     assert list(automl_kd.read(f"{bucket}/one").rows["key"]) == KEYS
     assert sorted(path.name[:4] for path in (other / "one" / "rows").rglob("*.parquet")) == ["cccc", "part"]
+
+
+def test_what_is_damaged_in_the_bucket_is_mended_there(on_machine, bucket):
+    table = ResultTable(on_machine("first") / "one")
+    for key in KEYS[:2]:
+        table.append(row(key=key, experiment="one"), [Point(epoch=1, val_accuracy=0.5)])
+    broken = next((table.folder / "rows").rglob(f"{KEYS[0]}*"))
+    broken.write_bytes(broken.read_bytes()[:-20])
+    storage.push(broken)
+    for name, faults in (("second", 0), ("third", 0)):
+        folder = on_machine(name) / "one"
+        assert diagnose(folder, repair=name == "second").faults == faults
+        assert list(automl_kd.read(f"{bucket}/one").rows["key"]) == KEYS[1:2]
+        assert [path.name for path in (folder / "damaged").rglob(f"{KEYS[0]}*.parquet")]
 
 
 def test_a_journal_is_continued_on_another_machine(on_machine, bucket):
