@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd.models.quick_norm import QuickNorm, normalised_sum, suits
+from automl_kd.models.quick_norm import QuickNorm
 from automl_kd.space import Prepare, TaskShape, Values
 from search_spaces.nasbench201.classes import ARRIVING, Operations, live, operations
 from search_spaces.nasbench201.networks import MAKE, CellNetwork
@@ -51,7 +52,8 @@ def plan(cell: Operations) -> Plan:
 class LiveCell(nn.Module):
     """A cell that holds convolutions and pools on live edges only. A shortcut is the map itself, not a copy.
 
-    A node is pooled once and rectified once, however many edges leave it. `memory`: of what edges made of the first
+    A node is pooled once and, without a graph, rectified once, however many edges leave it; and then maps that nobody
+    else has are written over. What comes out is the same to the last bit. `memory`: of what edges made of the first
     nodes in other networks.
     """
 
@@ -75,48 +77,39 @@ class LiveCell(nn.Module):
     def summed(
         self, terms: Terms, nodes: Sequence[Tensor], begun: dict[tuple[int, type], Tensor]
     ) -> tuple[Tensor, bool]:
-        """A node: what arrives over its edges, added up; and whether nobody else has this map."""
-        made: list[Tensor] = []
-        maps: list[Tensor] = []
-        norms: list[QuickNorm] = []
-        for source, edge in terms:
-            value, norm = self.arriving(edge, source, nodes[source], begun)
-            if norm is None:
-                made.append(value)
-            else:
-                maps.append(value)
-                norms.append(norm)
-        return added(made, normalised_sum(maps, norms) if norms else None), bool(norms) or len(made) > 1
+        """A node: what arrives over its edges, added up in their order; and whether nobody else has this map."""
+        arriving = (self.arriving(edge, source, nodes[source], begun) for source, edge in terms)
+        total, ours = next(arriving)
+        for term, _ in arriving:
+            # No gradient needs a sum's value.
+            total, ours = total.add_(term) if ours else total + term, True
+        return total, ours
 
     def arriving(
         self, edge: str, source: int, node: Tensor, begun: dict[tuple[int, type], Tensor]
-    ) -> tuple[Tensor, QuickNorm | None]:
-        """What comes from the node over an edge, and the normalisation of it that is still to be done, if any.
+    ) -> tuple[Tensor, bool]:
+        """What comes from the node over an edge, and whether it may be written over.
 
         `begun`: what first modules made of nodes, for the edges after.
         """
         if not edge:
-            return node, None
+            return node, False
         part = self.edges[edge]
         if self.memory is not None and self.memory.has(node):
-            return self.memory(part, node), None
+            return self.memory(part, node), False
         first, *others = part if isinstance(part, nn.Sequential) else [part]
-        if watched(part) or watched(first):
+        graph = torch.is_grad_enabled()
+        # With a graph, the order in which gradients are added up must not depend on whether somebody listens.
+        if watched(part) or watched(first) or (graph and isinstance(first, nn.ReLU)):
             made: Tensor = part(node)
-            return made, None
+            return made, False
         if (source, type(first)) not in begun:
             begun[source, type(first)] = first(node)
         made = begun[source, type(first)]
-        last = others[-1] if others else None
-        if isinstance(last, QuickNorm) and not torch.is_grad_enabled() and not any(map(watched, others)):
-            for module in others[:-1]:
-                made = module(made)
-            if suits(made):
-                return made, last
-            others = [last]
-        for module in others:
-            made = module(made)
-        return made, None
+        for before, module in pairwise([first, *others]):
+            unseen = not graph and not watched(before) and not watched(module)
+            made = module.over(made) if unseen and isinstance(module, QuickNorm) else module(made)
+        return made, bool(others) and not graph and not watched(others[-1])
 
 
 def rectified(steps: Plan, edges: Mapping[str, nn.Module]) -> frozenset[int]:
@@ -192,19 +185,6 @@ def quotients(height: int, width: int, dtype: torch.dtype, device: torch.device)
     with torch.inference_mode(False):
         ones = torch.ones(1, 1, height, width, dtype=dtype, device=device)
         return 1 / F.avg_pool2d(ones, 3, stride=1, padding=1, divisor_override=1)
-
-
-def added(terms: Sequence[Tensor], total: Tensor | None = None) -> Tensor:
-    """The sum of one or more, on top of `total`, which is written over; a single one is returned itself."""
-    if total is None:
-        total, *terms = terms
-        if terms:
-            total = total + terms[0]
-            terms = terms[1:]
-    for term in terms:
-        # In place: the sum is ours, nobody has seen it, and no gradient needs its value.
-        total = total.add_(term)
-    return total
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from automl_kd.models.quick_norm import WIDTH, QuickNorm, normalised_sum, quicken, suits
+from automl_kd.models.quick_norm import WIDTH, QuickNorm, quicken, suits
 
 
 def channels_last(*shape: int) -> Tensor:
@@ -72,14 +72,21 @@ def test_other_maps_are_left_to_the_library(x: Tensor) -> None:
     assert torch.equal(norm(x), expected)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
 @torch.no_grad()
-def test_a_sum_of_several_is_the_sum_of_each(count: int) -> None:
-    maps, norms = [channels_last(8, 16, 4, 4) for _ in range(count)], [drawn(16) for _ in range(count)]
-    expected = torch.stack([exact(norm, x) for norm, x in zip(norms, maps, strict=True)]).sum(0)
-    made = normalised_sum(maps, norms)
-    torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-5)
-    assert made.data_ptr() == maps[0].data_ptr()
+def test_written_over_the_values_are_the_same_to_the_last_bit() -> None:
+    x, norm = channels_last(8, 16, 4, 4), drawn(16)
+    expected = norm(x)
+    made = norm.over(x)
+    assert torch.equal(made, expected)
+    assert made.data_ptr() == x.data_ptr()
+
+
+def test_an_activation_may_be_written_over_it() -> None:
+    x, norm = channels_last(8, 16, 4, 4).requires_grad_(), drawn(16)
+    one, two = (nn.functional.relu(norm(x), inplace=inplace) for inplace in (False, True))
+    slopes = [torch.autograd.grad(made.square().sum(), x)[0] for made in (one, two)]
+    assert torch.equal(one, two)
+    assert torch.equal(*slopes)
 
 
 def test_quickened_modules_keep_their_parameters() -> None:
