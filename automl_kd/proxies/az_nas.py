@@ -61,7 +61,8 @@ def entropies(passes: Passes) -> Float[Tensor, " blocks"]:
 
 
 def blocks(passes: Passes) -> list[Tensor]:
-    """The maps of stem and blocks for a batch of noise, as many and as large as the probe's images, with their graph.
+    """The maps of stem and blocks for a batch of noise, as many and as large as the probe's images;
+    with their graph if somebody sees it.
 
     Raises `ConfigError` for fewer than 2.
     """
@@ -78,7 +79,8 @@ def run(passes: Passes) -> list[Tensor]:
     like = passes.probe.images
     noise = torch.randn(like.shape, generator=passes.generator("az_nas")).to(like.device, like.dtype)
     noise = noise.contiguous(memory_format=torch.channels_last).requires_grad_()
-    with torch.enable_grad(), listening(passes.student, frozenset({"blocks"})) as (_, kept):
+    graph = "noise_graph" in passes.sees
+    with torch.set_grad_enabled(graph), listening(passes.student, frozenset({"blocks"})) as (_, kept):
         # Only the images have a gradient, so backward works out none by weights.
         torch.func.functional_call(passes.student, kaiming(passes.student), (noise,))
     return [one for one in kept["blocks"] if one.ndim == 4]
@@ -154,4 +156,4 @@ def or_least(score: Tensor) -> Tensor:
 
 AZ_EXPRESSIVITY = Shared(expressivity)
 AZ_PROGRESSIVITY = Shared(progressivity)
-AZ_TRAINABILITY = Shared(trainability)
+AZ_TRAINABILITY = Shared(trainability, sees=("noise_graph",))

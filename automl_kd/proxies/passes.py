@@ -22,7 +22,17 @@ from automl_kd.proxies.probe import TAPS, Probe, is_stage
 from automl_kd.seeds import derive
 
 T = TypeVar("T")
-Sight = Literal["relus", "layers", "blocks", "stages", "graph", "weight_gradients", "layer_gradients", "input_gradient"]
+Sight = Literal[
+    "relus",
+    "layers",
+    "blocks",
+    "stages",
+    "graph",
+    "noise_graph",
+    "weight_gradients",
+    "layer_gradients",
+    "input_gradient",
+]
 """What a proxy may ask to see beside the logits and the maps of `TAPS`:
 
     relus             outputs of all rectifiers, in the order in which they run
@@ -30,6 +40,7 @@ Sight = Literal["relus", "layers", "blocks", "stages", "graph", "weight_gradient
     blocks            outputs of the stem and of each block of each stage, likewise
     stages            the taps "stage1", "stage2", ..., in `outputs.features`
     graph             the autograd graph of the forward pass, for a backward pass of the proxy's own
+    noise_graph       likewise, of a pass on noise that az_nas shares
     weight_gradients  of the mean cross entropy, by convolutional and linear weights
     layer_gradients   of the mean cross entropy, by the outputs of convolutions and linear layers
     input_gradient    of the sum of all logits, by the images
