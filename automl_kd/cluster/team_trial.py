@@ -20,6 +20,7 @@ import ray
 import torch
 from ray import train, tune
 from ray.train.torch import TorchTrainer, get_device
+from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
 from automl_kd.cluster.failures import PASSING, limited, overdue, reason_of
 from automl_kd.cluster.searcher import Failure, Metrics, from_config
@@ -62,6 +63,30 @@ class Desk:
         return self.errors
 
 
+class Rooms:
+    """The placement groups that workers were given, by trial, to be given back when it has ended.
+
+    Ray Train does so itself unless its launcher is killed, as happens when a scheduler ends the trial or a machine is
+    lost. Then it relies on an actor for each trial that asks the dashboard; a private Ray has none, and neither the
+    places nor these actors would ever be free again.
+    """
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[PlacementGroup]] = {}
+
+    def take(self, trial: str, room: PlacementGroup) -> None:
+        self.taken.setdefault(trial, []).append(room)
+
+    def free(self, trial: str) -> None:
+        for room in self.taken.pop(trial, []):
+            remove_placement_group(room)
+
+
+def make_rooms() -> Any:
+    """Kept by an actor that belongs to the driver."""
+    return ray.remote(num_cpus=0)(Rooms).remote()
+
+
 def work_together(config: Mapping[str, Any]) -> None:
     """One worker of a trial. What goes wrong in it is told to the desk, and ends the other workers as well."""
     assignment, desk = from_config(config), config["desk"]
@@ -74,6 +99,8 @@ def work_together(config: Mapping[str, Any]) -> None:
             raise StopTrial
 
     rank = train.get_context().get_world_rank()
+    if rank == 0:
+        ray.get(config["rooms"].take.remote(assignment.spec.key, get_current_placement_group()))
     try:
         with limited(assignment.place.trial, config["timeout"] if rank == 0 else 0.0):
             carry_out(assignment.spec, report, assignment.place)
@@ -90,6 +117,7 @@ def work_together(config: Mapping[str, Any]) -> None:
 def launch(config: Mapping[str, Any]) -> None:
     """The Tune trial: carry it out by workers, again from its checkpoint when one died, and report for them."""
     failure = DEATH
+    ray.get(config["rooms"].free.remote(from_config(config).spec.key))  # of a launcher that was killed
     for _ in range(1 + config["retries"]):
         desk = ray.remote(num_cpus=0)(Desk).remote()
         run = Workers(config, desk)
@@ -108,13 +136,21 @@ def launch(config: Mapping[str, Any]) -> None:
     tune.report(failure._asdict())
 
 
+class Trainer(TorchTrainer):  # type: ignore[misc]  # ray is untyped here
+    """Without the actor that `Rooms` replaces."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        found = super()._create_default_callbacks()
+        return [one for one in found if type(one).__name__ != "PlacementGroupCleanerCallback"]
+
+
 class Workers(threading.Thread):
     """The Ray Train run; `error` is what ended it, or None."""
 
     def __init__(self, config: Mapping[str, Any], desk: Any) -> None:
         super().__init__(daemon=True)
         self.error: Exception | None = None
-        self.trainer = TorchTrainer(
+        self.trainer = Trainer(
             work_together,
             train_loop_config={**config, "desk": desk},
             scaling_config=train.ScalingConfig(

@@ -18,7 +18,7 @@ from automl_kd.cluster.loggers import make_loggers
 from automl_kd.cluster.schedulers import at_once, make_scheduler
 from automl_kd.cluster.searcher import Ask, Assignment, AssignmentSearcher, Curve, Failure, Metrics, from_config
 from automl_kd.cluster.session import each_worker, share
-from automl_kd.cluster.team_trial import launch
+from automl_kd.cluster.team_trial import launch, make_rooms
 from automl_kd.config import Resources, Search
 from automl_kd.errors import AutoMLKDError, StopTrial
 from automl_kd.methods import carry_out
@@ -86,7 +86,14 @@ def run(
     Calls back in this process only. `KeyboardInterrupt` if the user interrupted it: what has ended is recorded, and the
     same call continues.
     """
-    searcher = AssignmentSearcher(ask, on_epoch, on_outcome)
+    rooms = make_rooms() if resources.workers > 1 else None
+
+    def ended(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        if rooms is not None:
+            rooms.free.remote(spec.key)
+        on_outcome(spec, outcome, curve)
+
+    searcher = AssignmentSearcher(ask, on_epoch, ended)
     for left_behind in scratch.glob("tune-*"):
         shutil.rmtree(left_behind, ignore_errors=True)
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
@@ -94,7 +101,7 @@ def run(
         with quiet(), blamed(searcher, own):
             tuner = tune.Tuner(
                 tune.with_resources(work, share(resources)),
-                param_space=to_worker(resources, own),
+                param_space=to_worker(resources, own) | {"rooms": rooms},
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
                     scheduler=make_scheduler(search, epochs),

@@ -61,6 +61,7 @@ def head(tmp_path) -> Iterator[Head]:
         **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
         "HOME": str(tmp_path),
         "OMP_NUM_THREADS": "1",
+        "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",  # the job's "python" is this one
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",

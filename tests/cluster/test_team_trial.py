@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 from automl_kd.config import Resources, Search
@@ -52,6 +54,18 @@ def test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_one_process(si
     torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-9)
 
 
+def test_what_workers_had_is_free_when_their_trials_have_ended(sitting):
+    assert all_free()
+
+
+def all_free() -> bool:
+    """Whether nothing of the session's four processors is set aside, after some seconds."""
+    end = time.monotonic() + 30
+    while (free := ray.available_resources().get("CPU")) != 4 and time.monotonic() < end:
+        time.sleep(0.2)
+    return bool(free == 4)
+
+
 def place_of(sitting: Sitting, spec: TrialSpec) -> Path:
     return tiny.place(sitting.root, spec).trial
 
@@ -74,3 +88,4 @@ def test_a_scheduler_stops_all_workers_of_a_trial(ray_session, tmp_path):
     assert sitting.outcomes[3] == Outcome(status="stopped", metrics=tiny.pretended(3, 1, 9), epoch=1)
     assert set(sitting.trained(specs[1])) == {"1"}
     assert [width_of(spec) for spec in specs] == sitting.order
+    assert all_free()  # also what the stopped one had, whose launcher was killed
