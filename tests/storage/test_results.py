@@ -143,7 +143,7 @@ teacher = {{ model = "tests.tiny:teacher", checkpoint = "{bucket}/teacher.pt" }}
 recipe = {{ epochs = 3, batch_size = 16 }}
 finalists = {{ seeds = [0], count = 1 }}
 trial = {{ device = "cpu", concurrent = 2 }}
-search = {{ proposer = "random", trials = 2 }}
+search = {{ proposer = "random", trials = 2, scheduler = "none" }}
 """
 
 
