@@ -23,6 +23,7 @@ def fold_norms(model: nn.Module, keep: Collection[str] = ()) -> int:
     """
     try:
         graph = fx.Tracer().trace(model)
+    # What a forward function of anybody's may raise when it meets a stand-in for a tensor: then nothing is folded.
     except (fx.proxy.TraceError, TypeError, RuntimeError, NotImplementedError):
         return 0
     pairs = [pair for pair in foldable(model, graph) if not set(pair) & set(keep)]

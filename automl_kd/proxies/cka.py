@@ -19,10 +19,7 @@ def linear_cka(one: Float[Tensor, "images ..."], two: Float[Tensor, "images ..."
 
     In [0, 1]; 1 for features that differ by a rotation and a scale, 0 if those of one are the same for all images.
     """
-    return alignment(inner_products(one), inner_products(two))
-
-
-def alignment(k: Float64[Tensor, "images images"], l: Float64[Tensor, "images images"]) -> Float64[Tensor, ""]:  # noqa: E741 - letters as in section 3
+    k, l = inner_products(one), inner_products(two)  # noqa: E741 - letters as in section 3
     norms: Tensor = k.norm() * l.norm()
     return (k * l).sum() / norms.clamp_min(FLOOR)
 
