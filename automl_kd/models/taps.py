@@ -71,6 +71,19 @@ def find(model: nn.Module, name: str) -> Tap:
     raise UnknownNameError(f"no tap or module is called {name!r} in this network; {suggestion(name, taps or modules)}")
 
 
+@dataclass(frozen=True, eq=False)
+class Keep:
+    """A forward hook that keeps what its module makes, and looks at nothing else.
+
+    So whoever has that map already may hand it over in place of another run of the module.
+    """
+
+    where: list[Tensor]
+
+    def __call__(self, _module: nn.Module, _given: tuple[Any, ...], made: Tensor) -> None:
+        self.where.append(made)
+
+
 class Tapped:
     """A network that also returns the feature maps called `names`.
 

@@ -19,9 +19,13 @@ def linear_cka(one: Float[Tensor, "images ..."], two: Float[Tensor, "images ..."
 
     In [0, 1]; 1 for features that differ by a rotation and a scale, 0 if those of one are the same for all images.
     """
-    k, l = inner_products(one), inner_products(two)  # noqa: E741 - letters as in section 3
-    norms: Tensor = k.norm() * l.norm()
-    return (k * l).sum() / norms.clamp_min(FLOOR)
+    return alignment(inner_products(one), inner_products(two))
+
+
+def alignment(one: Float64[Tensor, "images images"], two: Float64[Tensor, "images images"]) -> Float[Tensor, ""]:
+    """Of centred inner products, K and L."""
+    norms: Tensor = one.norm() * two.norm()
+    return (one * two).sum() / norms.clamp_min(FLOOR)
 
 
 def inner_products(features: Float[Tensor, "images ..."]) -> Float64[Tensor, "images images"]:

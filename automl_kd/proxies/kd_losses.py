@@ -30,16 +30,19 @@ from automl_kd.distillers.sp import sp_loss
 from automl_kd.errors import ConfigError
 from automl_kd.models.taps import Outputs
 from automl_kd.proxies.base import Entry, Shared
-from automl_kd.proxies.cka import linear_cka
+from automl_kd.proxies.cka import alignment, inner_products
 from automl_kd.proxies.passes import Passes, Sight
+from automl_kd.proxies.probe import Probe
 from automl_kd.registry import suggestion
 
 Compare = Callable[[Tensor, Tensor], Tensor]
+Prepare = Callable[[Tensor], Tensor]
+"""What of a teacher's map is the same for all students."""
 LOGITS = "logits"
 
 
-def minus_loss(name: str, compare: Compare, places: tuple[str, ...], passes: Passes) -> Tensor:
-    """-sum of compare(student, teacher) at `places`: taps of both networks, or the logits.
+def minus_loss(name: str, compare: Compare, places: tuple[str, ...], prepare: Prepare, passes: Passes) -> Tensor:
+    """-sum of compare(student, prepare(teacher)) at `places`: taps of both networks, or the logits.
 
     Raises `ConfigError` if the teacher lacks a place or the loss wants equal widths, `UnknownNameError` if the student
     lacks one.
@@ -49,8 +52,13 @@ def minus_loss(name: str, compare: Compare, places: tuple[str, ...], passes: Pas
         raise ConfigError(
             f"{name} compares a student with a teacher, but the probe has none; give make_probe a teacher"
         )
-    pairs = [(passes.outputs.logits if at == LOGITS else passes.tap(at), teachers(name, at, teacher)) for at in places]
+    prepared = partial(prepared_once, name, prepare, passes.probe, teacher)
+    pairs = [(passes.outputs.logits if at == LOGITS else passes.tap(at), prepared(at)) for at in places]
     return -torch.stack([compare(one.detach(), two) for one, two in pairs]).sum()
+
+
+def prepared_once(name: str, prepare: Prepare, probe: Probe, teacher: Outputs, place: str) -> Tensor:
+    return probe.once(f"{name} at {place}", lambda: prepare(teachers(name, place, teacher)))
 
 
 def teachers(name: str, place: str, teacher: Outputs) -> Tensor:
@@ -76,13 +84,20 @@ def equally_wide(name: str, compare: Compare) -> Compare:
     return compared
 
 
-def unlike(student: Tensor, teacher: Tensor) -> Tensor:
-    return 1 - linear_cka(student, teacher)
+def as_it_is(teacher: Tensor) -> Tensor:
+    return teacher
+
+
+def unlike(student: Tensor, inner_products_of_teacher: Tensor) -> Tensor:
+    return 1 - alignment(inner_products(student), inner_products_of_teacher)
 
 
 def member(name: str, compare: Compare, places: tuple[str, ...], source: str) -> Entry:
+    prepare = inner_products if compare is unlike else as_it_is
     sees: tuple[Sight, ...] = ("stages",) if any(place.startswith("stage") for place in places) else ()
-    return Entry(proxy=Shared(partial(minus_loss, name, compare, places), sees), source=source, needs_teacher=True)
+    return Entry(
+        proxy=Shared(partial(minus_loss, name, compare, places, prepare), sees), source=source, needs_teacher=True
+    )
 
 
 KD_LOSSES: Mapping[str, Entry] = {

@@ -2,7 +2,7 @@
 
 A baseline like the counts in `live_convolutions`, not from a paper on proxies. The path is found in the autograd graph,
 so nothing need be known of how the student is built, and what the logits do not depend on is no part of it. Where no
-other proxy has asked for a graph, two images are run to get one.
+other proxy has asked for a graph, one image is run to get one, and batch normalisation, which has no convolution, not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import NEED_GRAPH, Passes
+from automl_kd.proxies.passes import NEED_GRAPH, Passes, bypassed
 
 CONVOLUTION = "ConvolutionBackward"
 """How the names of a convolution's nodes begin."""
@@ -41,12 +41,11 @@ def graph_of(passes: Passes) -> Tensor:
         return passes.outputs.logits
 
     def run() -> Tensor:
-        with torch.enable_grad():
-            # Two, since batch normalisation refuses single values.
-            logits: Tensor = passes.student(passes.probe.images[:2])
+        with torch.enable_grad(), bypassed(passes.student):
+            logits: Tensor = passes.student(passes.probe.images[:1])
         return logits
 
-    return passes.once("graph of two images", run)
+    return passes.once("graph of one image", run)
 
 
 def from_the_leaves(root: Node) -> list[Node]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from automl_kd.errors import ConfigError
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes, listening
+from automl_kd.proxies.rectified import once_each
 
 CHANNELS = 8
 """As many as "opt" looks at."""
@@ -38,13 +39,16 @@ def smallest_eigenvalues(
     return eigenvalues[:, 0]
 
 
-def layers(passes: Passes) -> list[Float[Tensor, "layers channels pixels"]]:
+Group = tuple[Float[Tensor, "layers channels pixels"], Float[Tensor, " layers"]]
+"""Maps of equal shape, and how often each is to be counted."""
+
+
+def layers(passes: Passes) -> list[Group]:
     """The maps of one image of noise behind convolutions and rectifiers, those of equal shape together."""
-    shape = passes.probe.shape
-    noise = torch.randn(1, shape.channels, 2 * shape.height, 2 * shape.width, generator=passes.generator("meco"))
+    noise = passes.probe.once(f"meco {passes.seed}", lambda: image_of_noise(passes))
     with torch.no_grad(), listening(passes.student, frozenset({"layers", "relus"})) as (_, kept):
-        passes.student(noise.to(passes.probe.images))
-    maps = [one[0].flatten(1) for one in (*kept["layers"], *kept["relus"]) if one.ndim == 4]
+        passes.student(noise)
+    maps = [one for one in (*kept["layers"], *kept["relus"]) if one.ndim == 4]
     if not maps:
         raise ConfigError(
             "meco found no map of a convolution or rectifier in the student, and needs at least one; "
@@ -53,28 +57,37 @@ def layers(passes: Passes) -> list[Float[Tensor, "layers channels pixels"]]:
     return by_shape(maps)
 
 
-def by_shape(maps: Sequence[Tensor]) -> list[Tensor]:
-    groups: dict[torch.Size, list[Tensor]] = {}
-    for one in maps:
-        groups.setdefault(one.shape, []).append(one)
-    return [torch.stack(group) for group in groups.values()]
+def image_of_noise(passes: Passes) -> Tensor:
+    shape = passes.probe.shape
+    noise = torch.randn(1, shape.channels, 2 * shape.height, 2 * shape.width, generator=passes.generator("meco"))
+    return noise.to(passes.probe.images)
+
+
+def by_shape(maps: Sequence[Tensor]) -> list[Group]:
+    groups: dict[torch.Size, list[tuple[Tensor, int]]] = {}
+    for one, times in zip(*once_each(maps), strict=True):
+        groups.setdefault(one.shape, []).append((one[0].flatten(1), times))
+    return [
+        (torch.stack([one for one, _ in group]), torch.tensor([float(times) for _, times in group]).to(group[0][0]))
+        for group in groups.values()
+    ]
 
 
 def meco(passes: Passes) -> Tensor:
     """The sum of the smallest eigenvalues, each in [0, 1] but for rounding. `ConfigError` if there are no maps."""
     groups = passes.once("image of noise", partial(layers, passes))
-    return torch.stack([smallest_eigenvalues(group).sum() for group in groups]).sum()
+    return torch.stack([smallest_eigenvalues(group) @ times for group, times in groups]).sum()
 
 
 def meco_opt(passes: Passes) -> Tensor:
     """The same of 8 random channels of each layer, times channels / 8; of all where there are no more than 8."""
     groups = passes.once("image of noise", partial(layers, passes))
     found = []
-    for group in groups:
+    for group, times in groups:
         channels = group.shape[1]
         order = torch.randperm(channels, generator=passes.generator("meco_opt", channels))
         few = group[:, order[:CHANNELS].to(group.device)]
-        found.append(smallest_eigenvalues(few).sum() * channels / few.shape[1])
+        found.append(smallest_eigenvalues(few) @ times * channels / few.shape[1])
     return torch.stack(found).sum()
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
-from automl_kd.proxies.rectified import active
+from automl_kd.proxies.rectified import active, once_each
 
 
 def both_on(units: Int8[Tensor, "batch units"]) -> Num[Tensor, "batch batch"]:
@@ -32,9 +32,14 @@ def both_on(units: Int8[Tensor, "batch units"]) -> Num[Tensor, "batch batch"]:
     return codes @ codes.T
 
 
-def total(counts: Sequence[Num[Tensor, "batch batch"]]) -> Float64[Tensor, "batch batch"]:
-    """Over all rectifiers, exact below 2^53 units: floats of single precision would lose units from 2^24 on."""
-    return torch.stack([*counts]).sum(0, dtype=torch.float64)
+def total(counts: Sequence[Num[Tensor, "batch batch"]], times: Sequence[int]) -> Float64[Tensor, "batch batch"]:
+    """Over all rectifiers, each counted so often.
+
+    Exact below 2^53 units; floats of single precision would lose units from 2^24 on.
+    """
+    weights = torch.tensor(times, dtype=torch.float64).to(counts[0].device)
+    found: Tensor = torch.tensordot(weights, torch.stack([*counts]).double(), 1)
+    return found
 
 
 def agreement(on: Num[Tensor, "batch batch"], units: int) -> Num[Tensor, "batch batch"]:
@@ -52,7 +57,8 @@ def naswot(passes: Passes) -> Tensor:
     Raises `ConfigError` if no rectifier module runs.
     """
     relus = passes.forward.relus
-    on = total([both_on(units) for units in active(relus, "naswot")])
+    maps, times = once_each(relus)
+    on = total([both_on(units) for units in active(maps, "naswot")], times)
     units = sum(one[0].numel() for one in relus)
     sign, log_determinant = torch.linalg.slogdet(agreement(on, units))
     return torch.where(sign > 0, log_determinant, -torch.inf)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd.models.taps import Outputs, find, taps_of
+from automl_kd.models.taps import Keep, Outputs, find, taps_of
 from automl_kd.proxies.clock import Instant, instant
 from automl_kd.proxies.probe import TAPS, Probe, is_stage
 from automl_kd.seeds import derive
@@ -208,19 +208,15 @@ def hooks(
     modules = dict(student.named_modules())
     for module in modules.values():
         if "relus" in sees and isinstance(module, RECTIFIERS):
-            yield module, partial(keep, kept["relus"])
+            yield module, Keep(kept["relus"])
         if sees & {"layers", "layer_gradients"} and isinstance(module, LAYERS):
-            yield module, partial(keep, kept["layers"])
+            yield module, Keep(kept["layers"])
             yield module, partial(keep_weight, kept["layer_weights"])
     for name in blocks_of(student) if "blocks" in sees else ():
-        yield modules[name], partial(keep, kept["blocks"])
+        yield modules[name], Keep(kept["blocks"])
     for name, tap in taps_of(student).items():
         if name in TAPS or ("stages" in sees and is_stage(name)):
             yield modules[tap.module], partial(catch, maps, name, tap.side)
-
-
-def keep(where: list[Tensor], _module: nn.Module, _given: tuple[Tensor, ...], made: Tensor) -> None:
-    where.append(made)
 
 
 def keep_weight(where: list[Tensor], layer: nn.Module, _given: tuple[Tensor, ...], _made: Tensor) -> None:

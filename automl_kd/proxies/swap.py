@@ -24,7 +24,7 @@ from torch import Tensor
 
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
-from automl_kd.proxies.rectified import active
+from automl_kd.proxies.rectified import active, once_each
 
 SAMPLES = 16
 
@@ -45,7 +45,7 @@ def swap(passes: Passes) -> Tensor:
 
 
 def distinct(relus: Sequence[Tensor], device: torch.device) -> Tensor:
-    maps = [one[:SAMPLES] for one in relus]
+    maps = [one[:SAMPLES] for one in once_each(relus)[0]]
     seen = torch.zeros(2**SAMPLES, device=device)
     for units in active(maps, "swap"):
         seen.index_fill_(0, patterns(units).long(), 1)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.models.quick_norm import variance
@@ -27,9 +28,9 @@ BATCH, STEP = 16, 0.01
 
 def zen(passes: Passes) -> Tensor:
     """The score for weights as they are; they should be of unit variance. Minus infinity if nothing passes through."""
-    shape, generator = passes.probe.shape, passes.generator("zen")
-    size = (BATCH, shape.channels, shape.height, shape.width)
-    x, e = (torch.randn(size, generator=generator).to(passes.probe.images) for _ in range(2))
+    # Both the same tensors for all students of a draw: a bank remembers what first layers make of them.
+    x = passes.probe.once(f"zen {passes.seed}", lambda: drawn(passes)[0])
+    close = passes.probe.once(f"zen {passes.seed}, changed", lambda: x + STEP * drawn(passes)[1])
     spreads: list[Tensor] = []
     hooks = [one.register_forward_pre_hook(note(spreads)) for one in passes.student.modules() if isinstance(one, NORMS)]
     try:
@@ -37,8 +38,15 @@ def zen(passes: Passes) -> Tensor:
     finally:
         for hook in hooks:
             hook.remove()
-    change = (last_map(passes.student, x + STEP * e) - before).abs().flatten(1).sum(1).mean()
+    change = (last_map(passes.student, close) - before).abs().sum() / BATCH
     return torch.stack([change, *spreads]).log().sum()
+
+
+def drawn(passes: Passes) -> Float[Tensor, "two batch channels height width"]:
+    shape = passes.probe.shape
+    noise = torch.randn(2, BATCH, shape.channels, shape.height, shape.width, generator=passes.generator("zen"))
+    # Channels last: a view would keep the other order.
+    return noise.to(passes.probe.images).movedim(2, -1).contiguous().movedim(-1, 2)
 
 
 def note(spreads: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

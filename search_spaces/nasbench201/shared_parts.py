@@ -11,7 +11,7 @@ leave each as it was, before the next is assembled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import pairwise
@@ -19,8 +19,10 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from automl_kd.models.quick_norm import QuickNorm
+from automl_kd.models.taps import Keep
 from automl_kd.space import Prepare, TaskShape, Values
 from search_spaces.nasbench201.classes import ARRIVING, Operations, live, operations
 from search_spaces.nasbench201.networks import MAKE, CellNetwork
@@ -53,8 +55,9 @@ class LiveCell(nn.Module):
     """A cell that holds convolutions and pools on live edges only. A shortcut is the map itself, not a copy.
 
     A node is pooled once and, without a graph, rectified once, however many edges leave it; and then maps that nobody
-    else has are written over. What comes out is the same to the last bit. `memory`: of what edges made of the first
-    nodes in other networks.
+    else has are written over. What comes out is the same to the last bit, and so is what hooks of the class `Keep` are
+    given, though edges from one node give them the same map. `memory`: of what edges made of the first nodes in other
+    networks.
     """
 
     def __init__(self, steps: Plan, edges: Mapping[str, nn.Module], memory: Memory | None) -> None:
@@ -80,9 +83,10 @@ class LiveCell(nn.Module):
         """A node: what arrives over its edges, added up in their order; and whether nobody else has this map."""
         arriving = (self.arriving(edge, source, nodes[source], begun) for source, edge in terms)
         total, ours = next(arriving)
-        for term, _ in arriving:
-            # No gradient needs a sum's value.
-            total, ours = total.add_(term) if ours else total + term, True
+        for term, free in arriving:
+            # No gradient needs a sum's value; and a + b is b + a to the last bit.
+            total = total.add_(term) if ours else term.add_(total) if free else total + term
+            ours = True
         return total, ours
 
     def arriving(
@@ -100,12 +104,14 @@ class LiveCell(nn.Module):
         first, *others = part if isinstance(part, nn.Sequential) else [part]
         graph = torch.is_grad_enabled()
         # With a graph, the order in which gradients are added up must not depend on whether somebody listens.
-        if watched(part) or watched(first) or (graph and isinstance(first, nn.ReLU)):
+        if watched(part) or obliged(first) or (graph and isinstance(first, nn.ReLU)):
             made: Tensor = part(node)
             return made, False
-        if (source, type(first)) not in begun:
-            begun[source, type(first)] = first(node)
-        made = begun[source, type(first)]
+        if (source, type(first)) in begun:
+            made = begun[source, type(first)]
+            tell(first, made)
+        else:
+            made = begun[source, type(first)] = first(node)
         for before, module in pairwise([first, *others]):
             unseen = not graph and not watched(before) and not watched(module)
             made = module.over(made) if unseen and isinstance(module, QuickNorm) else module(made)
@@ -120,54 +126,82 @@ def rectified(steps: Plan, edges: Mapping[str, nn.Module]) -> frozenset[int]:
 
 
 class Memory:
-    """What parts made before of the same map with the same weights, where no gradient is wanted and nobody listens.
+    """What parts made before of the same map with the same weights, where no gradient is wanted.
 
     The images of a probe are the same for all networks of a bank, hence also what the stem makes of them, and the edges
-    that leave the first cell's input, and those that leave its next node, which is one of the latter's four maps. All
-    of them are kept: some thirty maps as large as the first stage's.
+    that leave the first cell's input, and those that leave a node which is one of the latter's maps. All of them are
+    kept as long as the images live: about a hundred maps as large as the first stage's.
     """
 
     def __init__(self) -> None:
-        self.known: dict[tuple[nn.Module, int], tuple[Sequence[Tensor], Sequence[tuple[int, int]], Tensor]] = {}
-        self.ours: dict[int, Tensor] = {}
+        self.known: MutableMapping[Tensor, dict[nn.Module, Made]] = WeakTensorKeyDictionary()
+        """By images, or by a map that was made of them, what parts made of it."""
 
     def has(self, x: Tensor) -> bool:
         """Whether `x` itself is a map that is kept."""
-        return self.ours.get(id(x)) is x
+        return x in self.known
 
     def __call__(self, part: nn.Module, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or x.is_inference() or any(map(watched, part.modules())):
+        first, *others = part if isinstance(part, nn.Sequential) else [part]
+        heard = first._forward_hooks and first is not part
+        if torch.is_grad_enabled() or x.is_inference() or any(map(obliged, (part, first))) or any(map(watched, others)):
             fresh: Tensor = part(x)
             return fresh
-        given = (x, *part.parameters())
-        states = [(one.data_ptr(), one._version) for one in given]
-        if (part, id(x)) in self.known:
-            before, then, made = self.known[part, id(x)]
-            if then == states and len(before) == len(given) and all(a is b for a, b in zip(before, given, strict=True)):
-                return made
-            self.known.clear()
-            self.ours.clear()
+        parameters = tuple(part.parameters())
+        state = tuple((id(one), one.data_ptr(), one._version) for one in (x, *parameters))
+        made_of_x = self.known.setdefault(x, {})
+        if part in made_of_x and made_of_x[part].state == state:
+            made = made_of_x[part].made
+            if heard:
+                first(x)
+            tell(part, made)
+            return made
         now: Tensor = part(x)
-        self.known[part, id(x)] = given, states, now
-        self.ours[id(now)] = now
+        made_of_x[part] = Made(parameters, state, now)
+        self.known.setdefault(now, {})
         return now
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A map, the parameters that it was made with (held, so that none takes another's place), and their state then."""
+
+    parameters: Sequence[Tensor]
+    state: tuple[tuple[int, int, int], ...]
+    made: Tensor
+
+
 def watched(module: nn.Module) -> bool:
-    """Whether a run of it is more than its result: hooks, another forward function, statistics that it keeps."""
-    hooked = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
-    return bool(hooked) or any(one is not None for one in module._buffers.values())
+    """Whether a run of it is more than its result."""
+    return bool(module._forward_hooks) or obliged(module)
 
 
-class FastPool(nn.Module):
+def obliged(module: nn.Module) -> bool:
+    """Whether it must run for that: it keeps statistics, has another forward function, or hooks that do not only keep
+    what it makes.
+    """
+    hooked = module._forward_pre_hooks or not all(isinstance(one, Keep) for one in module._forward_hooks.values())
+    return bool(hooked) or "forward" in vars(module) or any(one is not None for one in module._buffers.values())
+
+
+def tell(module: nn.Module, made: Tensor) -> None:
+    """Let the hooks of a module that need not run have what it would make."""
+    for hook in module._forward_hooks.values():
+        hook(module, (), made)
+
+
+class FastPool(nn.AvgPool2d):
     """The cell's average pooling, several times faster on processors: sums by a depthwise convolution, then quotients.
 
-    Equal to `AvgPool2d(3, stride=1, padding=1, count_include_pad=False)` but for the order of sums.
+    Equal to torch's but for the order of sums.
     """
+
+    def __init__(self) -> None:
+        super().__init__(3, stride=1, padding=1, count_include_pad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype == torch.float64 or x.is_cuda:  # there the library's own pooling is the faster one
-            return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+            return super().forward(x)
         sums = F.conv2d(x, window(x.shape[1], x.dtype, x.device), padding=1, groups=x.shape[1])
         return sums.mul_(quotients(x.shape[2], x.shape[3], x.dtype, x.device))  # ours alone, and no gradient needs it
 

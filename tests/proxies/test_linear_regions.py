@@ -8,7 +8,7 @@ from torch import nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.models import build
-from automl_kd.proxies.linear_regions import LINEAR_REGIONS, SAMPLES, distinct, local, thinned
+from automl_kd.proxies.linear_regions import LINEAR_REGIONS, SAMPLES, distinct, local, small_maps, thinned
 from automl_kd.proxies.probe import Probe
 from automl_kd.space import Architecture
 from search_spaces import nasbench201
@@ -21,12 +21,9 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def test_rows_that_differ_are_counted_over_all_codes():
-    # Rows 101, 011, 101, 100: the first and third are one.
-    codes = [
-        torch.tensor([[1, 0], [0, 1], [1, 0], [1, 0]], dtype=torch.int8),
-        torch.tensor([[1], [1], [1], [0]], dtype=torch.int8),
-    ]
+def test_samples_that_differ_are_counted_over_all_codes():
+    # Columns 101, 011, 101, 100: the first and third are one.
+    codes = [torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0]]) > 0, torch.tensor([[1, 1, 1, 0]]) > 0]
     assert distinct(codes, generator()).item() == 3
 
 
@@ -73,6 +70,20 @@ def test_the_student_runs_thin_and_is_as_it_was():
     probe = Probe(images, torch.zeros(4, dtype=torch.int64), COLOUR)
     assert 1 < LINEAR_REGIONS(network, probe) <= SAMPLES
     assert all(torch.equal(one, before[name]) for name, one in network.state_dict().items())
+
+
+@pytest.mark.parametrize("side", [3, 1, 12])
+def test_small_maps_are_those_of_the_layers_themselves(side):
+    # Strides, paddings and biases; three maps of 12x12 are too large for products.
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+        nn.Conv2d(3, 2, 3, stride=2, padding=1), nn.BatchNorm2d(2, affine=False), nn.ReLU(),
+    )  # fmt: skip
+    x = torch.randn(50, 1, side, side, generator=generator())
+    expected = network(x)
+    with small_maps(network):
+        torch.testing.assert_close(network(x), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(network(x), expected)
 
 
 def test_groups_are_refused():

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.models import build
-from automl_kd.models.taps import Tapped
+from automl_kd.models.taps import Keep, Tapped
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.space import Architecture, TaskShape, Values
 from search_spaces import nasbench201
@@ -227,6 +227,36 @@ def test_other_images_and_weights_are_noticed():
     assert not torch.equal(shifted, before)
     network.get_parameter("stem.0.weight").neg_()
     assert not torch.equal(network(x), shifted)
+
+
+@torch.no_grad()
+def test_what_is_remembered_of_images_is_forgotten_with_them():
+    bank, x = silent_bank(), images()
+    network = bank(nasbench201.DEFAULT)
+    network(x)
+    assert x in bank.memory.known
+    assert len(bank.memory.known) > 2
+    del x
+    assert not bank.memory.known
+
+
+@torch.no_grad()
+def test_those_who_keep_maps_get_what_every_rectifier_makes():
+    bank, x = silent_bank(), images()
+    for values in [nasbench201.DEFAULT, *map(canonical, some_cells()), nasbench201.DEFAULT]:
+        ours, theirs = rectified_by(bank(values), x), rectified_by(built(values), x)
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)  # pools sum in another order
+
+
+def rectified_by(network: nn.Module, x: Tensor) -> list[Tensor]:
+    kept: list[Tensor] = []
+    hooks = [one.register_forward_hook(Keep(kept)) for one in network.modules() if isinstance(one, nn.ReLU)]
+    network(x)
+    for hook in hooks:
+        hook.remove()
+    return kept
 
 
 @torch.no_grad()
