@@ -54,10 +54,9 @@ def plan(cell: Operations) -> Plan:
 class LiveCell(nn.Module):
     """A cell that holds convolutions and pools on live edges only. A shortcut is the map itself, not a copy.
 
-    A node is pooled once and, without a graph, rectified once, however many edges leave it; and then maps that nobody
-    else has are written over. What comes out is the same to the last bit, and so is what hooks of the class `Keep` are
-    given, though edges from one node give them the same map. `memory`: of what edges made of the first nodes in other
-    networks.
+    A node is pooled once and rectified once, however many edges leave it; and, without a graph, maps that nobody else
+    has are written over. What comes out is the same to the last bit, and so is what hooks of the class `Keep` get, though
+    edges from one node give them the same map. `memory`: of what edges made of the first nodes in other networks.
     """
 
     def __init__(self, steps: Plan, edges: Mapping[str, nn.Module], memory: Memory | None) -> None:
@@ -103,8 +102,7 @@ class LiveCell(nn.Module):
             return self.memory(part, node), False
         first, *others = part if isinstance(part, nn.Sequential) else [part]
         graph = torch.is_grad_enabled()
-        # With a graph, the order in which gradients are added up must not depend on whether somebody listens.
-        if watched(part) or obliged(first) or (graph and isinstance(first, nn.ReLU)):
+        if watched(part) or obliged(first):
             made: Tensor = part(node)
             return made, False
         if (source, type(first)) in begun:

@@ -8,7 +8,7 @@ from torch import nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.models import build
-from automl_kd.proxies.linear_regions import LINEAR_REGIONS, SAMPLES, distinct, local, small_maps, thinned
+from automl_kd.proxies.linear_regions import LINEAR_REGIONS, SAMPLES, distinct, local, thin_and_small, thinned
 from automl_kd.proxies.probe import Probe
 from automl_kd.space import Architecture
 from search_spaces import nasbench201
@@ -51,7 +51,7 @@ def test_the_narrowest_layer_gets_one_channel():
     thin = thinned(network)
     assert thin["stem.0.weight"].shape == (1, 1, 3, 3)
     assert thin["stage3.0.body.0.1.weight"].shape == (4, 2, 3, 3)
-    assert thin["stage3.0.body.0.2.running_var"].shape == (4,)
+    assert thin["stage3.0.body.0.2.weight"].shape == (4,)
     assert thin["fc.weight"].shape == (10, 4)
     assert thin["fc.bias"].shape == (10,)
 
@@ -81,7 +81,7 @@ def test_small_maps_are_those_of_the_layers_themselves(side):
     )  # fmt: skip
     x = torch.randn(50, 1, side, side, generator=generator())
     expected = network(x)
-    with small_maps(network):
+    with torch.no_grad(), thin_and_small(network, dict(network.named_parameters())):
         torch.testing.assert_close(network(x), expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(network(x), expected)
 
