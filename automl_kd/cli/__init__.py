@@ -10,10 +10,9 @@ import errno
 import json
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,21 +20,17 @@ from automl_kd import config, storage
 from automl_kd.cli import catalogue
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.nasbench201 import import_nasbench201
+from automl_kd.cli.options import Address, DataRoot, Out, Overrides, command_line, roots
 from automl_kd.cli.panel import panel
 from automl_kd.cli.proxy_search import search_formulas
+from automl_kd.cli.score import score
 from automl_kd.cli.screen import Mode, Shown, output, watching
 from automl_kd.cli.tabular import search_table
 from automl_kd.config import Experiment
-from automl_kd.errors import AutoMLKDError, ConfigError, UnknownNameError
+from automl_kd.errors import AutoMLKDError, UnknownNameError
 from automl_kd.registry import suggestion
 
-if TYPE_CHECKING:
-    from automl_kd.experiment.lab import Roots
-
 QUICKSTART = Path(__file__).parents[1] / "quickstart.toml"
-
-OF_A_JOB = "working_dir_files"
-"""In Ray's temporary folders, where it unpacks the working directory of a job."""
 
 ELSEWHERE = "choose another folder"
 ADVICE = {
@@ -59,32 +54,6 @@ app = typer.Typer(
     help="Given a teacher and a budget, find the student network and the way of teaching it, "
     "and prove that it was worth it.",
 )
-
-Out = Annotated[
-    str,
-    typer.Option(
-        "--out",
-        envvar="AUTOML_KD_RESULTS",
-        help="Root of all results, a folder or s3://BUCKET/PREFIX or gs://...; each experiment has a folder in it.",
-    ),
-]
-DataRoot = Annotated[
-    str,
-    typer.Option(
-        "--data-root",
-        envvar="AUTOML_KD_DATA",
-        help="Where CIFAR and other stored image sets lie, a folder or s3://BUCKET/PREFIX or gs://...",
-    ),
-]
-Address = Annotated[
-    str,
-    typer.Option(
-        "--address", help="A Ray cluster to join ('auto' on one of its nodes); else RAY_ADDRESS; else this machine."
-    ),
-]
-Overrides = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set one field of the experiment; may be repeated.")
-]
 
 
 @app.command()
@@ -161,73 +130,7 @@ def default_name(method: str, *parts: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pieces))
 
 
-@app.command()
-def score(
-    space: Annotated[str, typer.Argument(help="A search space as module:ATTRIBUTE.")],
-    proxies: Annotated[
-        str, typer.Option(help="Names separated by commas, or 'all'; 'automl-kd show proxies' lists them.")
-    ],
-    sample: Annotated[int, typer.Option(help="How many architectures are drawn; 0 for all of the space.", min=0)] = 100,
-    sample_seed: Annotated[int, typer.Option(help="Draws the architectures.", min=0, max=999_999)] = 0,
-    seed: Annotated[int, typer.Option(help="Draws images and weights.", min=0, max=999_999)] = 0,
-    data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",
-    teacher: Annotated[str, typer.Option(help="Model of the random teacher, for proxies that compare.")] = "resnet56",
-    images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
-    draws: Annotated[int, typer.Option(help="Draws of weights and images that are averaged.", min=1)] = 1,
-    top: Annotated[int, typer.Option(help="Rows printed; the file has them all.", min=1)] = 20,
-    workers: Annotated[int, typer.Option(help="Processes; 0 for one on each processor.", min=0)] = 0,
-    gpus: Annotated[float, typer.Option(help="GPUs for each worker, such as 0.25; 0 for none.", min=0)] = 0.0,
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N parts, for several machines.")] = "1/1",
-    out: Annotated[str, typer.Option(help="Folder of the scores, here or in a bucket; earlier ones stay.")] = "results",
-    data_root: DataRoot = "data",
-    address: Address = "",
-    progress: Shown = Mode.AUTO,
-) -> None:
-    """Rank architectures of a space by zero-cost proxies: no training.
-
-    Run again, it continues where it ended. Shards of one folder become a table when the last of them is done.
-
-    [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies naswot,synflow --sample 20[/bold]
-    [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies diswot --sample 0 --data cifar10[/bold]
-    """
-    from automl_kd.cli.report import print_scores  # noqa: PLC0415 - pandas is slow to import
-    from automl_kd.experiment.scoring import Labour, Scoring, score_space  # noqa: PLC0415 - torch is slow to import
-    from automl_kd.proxies import PROXIES  # noqa: PLC0415 - likewise
-
-    catalogue.require_space(space)
-    names = tuple(dict.fromkeys(name.strip() for name in proxies.split(",") if name.strip()))
-    names = tuple(PROXIES) if names == ("all",) else names
-    if not names:
-        raise ConfigError(f"--proxies {proxies!r} names none; 'automl-kd show proxies' lists them")
-    scoring = Scoring(
-        space=space,
-        proxies=names,
-        sample=sample or None,
-        sample_seed=sample_seed,
-        seed=seed,
-        data=data,
-        teacher=teacher,
-        images=images,
-        draws=draws,
-    )
-    labour = Labour(workers=workers, gpus=gpus, address=address, shard=parse_shard(shard))
-    place = roots(out, data_root)
-    with watching(progress) as screen:
-        path, frame = score_space(scoring, labour, out=place.results, data_root=place.data, watcher=screen)
-    if frame is None:
-        typer.echo(f"shard {shard} is done, others are not; its scores wait in {storage.named(str(path))}")
-        return
-    print_scores(output(), frame, top)
-    typer.echo(f"written to {storage.named(str(path))}")
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise ConfigError(
-            f"--shard is {text!r}, and I/N was wanted with I from 1 to N; write 1/4 for the first of four"
-        )
-    return int(found[1]), int(found[2])
+app.command()(score)
 
 
 @app.command()
@@ -272,19 +175,6 @@ app.command()(panel)
 app.command()(doctor)
 
 
-def roots(out: str, data_root: str) -> Roots:
-    """Where results go and where images lie; `ConfigError` for results that would be lost with a job's folder."""
-    from automl_kd.experiment.lab import Roots  # noqa: PLC0415 - torch is slow to import
-
-    results = storage.local(out).absolute()
-    if OF_A_JOB in results.parts:
-        raise ConfigError(
-            f"--out is {out!r}, and Ray deletes the folder of a job that it would lie in; give a folder that all nodes "
-            "see by its absolute path, or s3://BUCKET/PREFIX"
-        )
-    return Roots(results=results, data=storage.local(data_root).absolute())
-
-
 def carry_out(experiment: Experiment, out: str, data_root: str, address: str, progress: Mode) -> None:
     """Run an experiment to its report; exit code 1 if it has no verdict in the end."""
     try:
@@ -301,10 +191,6 @@ def carry_out(experiment: Experiment, out: str, data_root: str, address: str, pr
 
     if not report(output(), [lab.folder], lab.folder, command_line()):
         raise typer.Exit(1)
-
-
-def command_line() -> str:
-    return shlex.join(["automl-kd", *sys.argv[1:]])
 
 
 def main() -> None:

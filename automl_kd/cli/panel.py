@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from automl_kd.cli.options import command_line
 from automl_kd.cli.screen import output, watching
 
 LEADING = ("proxy", "Kendall", "finding", "given size", "at equal size", "failed")
@@ -49,7 +48,7 @@ def panel(
             nasbench201=nasbench201,
             s1=s1,
             devices=device,
-            command=shlex.join(["automl-kd", *sys.argv[1:]]),
+            command=command_line(),
             on_target=lambda title, number: screen.stage(f"judging {number} scores on {title}", number),
         )
     console = output()

@@ -23,13 +23,19 @@ WIDTH = 128
 class QuickNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d` in training mode, without running statistics, with a factor and a shift for each channel.
 
-    Gradients are torch's, and can be asked for once.
+    Gradients are torch's, and can be asked for once. `noted`: where each run puts the `variance` of what it is given.
     """
+
+    noted: list[Tensor] | None = None
 
     def __init__(self, channels: int, eps: float) -> None:
         super().__init__(channels, eps, track_running_stats=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if suits(x) and not torch.is_grad_enabled():
+            return self.into(torch.empty_like(x), x)
+        if self.noted is not None:
+            self.noted.append(variance(x))
         if not suits(x):
             return super().forward(x)
         made: Tensor = Normalised.apply(x, self.weight, self.bias, self.eps)
@@ -37,11 +43,13 @@ class QuickNorm(nn.BatchNorm2d):
 
     def over(self, x: Tensor) -> Tensor:
         """The same, to the last bit, without a graph; `x` may be written over."""
-        if not suits(x):
-            return super().forward(x)
-        factor, shift, *_ = coefficients(x, self.weight, self.bias, self.eps)
-        torch.addcmul(shift, rows(x), factor, out=rows(x))
-        return x
+        return self.into(x, x) if suits(x) else self(x)
+
+    def into(self, made: Tensor, x: Tensor) -> Tensor:
+        """Put what is made of `x` into `made`, without a graph."""
+        factor, shift, *_ = coefficients(x, self.weight, self.bias, self.eps, self.noted)
+        torch.addcmul(shift, rows(x), factor, out=rows(made))
+        return made
 
 
 def quicken(module: nn.Module) -> None:
@@ -78,10 +86,17 @@ def spreading(channels: int, eps: float) -> tuple[Tensor, Tensor]:
         return (torch.eye(channels) / times).repeat(times, times), torch.full((WIDTH,), eps)
 
 
-def coefficients(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For a row: factor and shift, and the channels' means and inverse deviations that they come from."""
-    mean, variance = moments(x, eps)
-    inverse = variance.rsqrt_()
+def coefficients(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, noted: list[Tensor] | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For a row: factor and shift, and the channels' means and inverse deviations that they come from.
+
+    The variances of channels are added to `noted`.
+    """
+    mean, shifted = moments(x, eps)
+    if noted is not None:
+        noted.append(of_sample(shifted[: x.shape[1]] - eps, x))
+    inverse = shifted.rsqrt_()
     factor = inverse.view(-1, x.shape[1]) * weight
     shift = torch.addcmul(bias, mean.view_as(factor), factor, value=-1)
     return factor.view(WIDTH), shift.view(WIDTH), mean, inverse
@@ -100,6 +115,11 @@ def variance(x: Tensor) -> Tensor:
     """Of each channel of maps (batch, channels, ...), estimated from a sample, without a graph."""
     with torch.no_grad():
         biased = moments(x, 0.0)[1][: x.shape[1]] if suits(x) else native.batch_norm_update_stats(x, None, None, 0.0)[1]
+    return of_sample(biased, x)
+
+
+def of_sample(biased: Tensor, x: Tensor) -> Tensor:
+    """What the variance of the numbers in `x` says of where they come from."""
     count = x.numel() // x.shape[1]
     return biased * (count / (count - 1))
 

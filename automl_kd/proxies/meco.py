@@ -66,9 +66,10 @@ def image_of_noise(passes: Passes) -> Tensor:
 def by_shape(maps: Sequence[Tensor]) -> list[Group]:
     groups: dict[torch.Size, list[tuple[Tensor, int]]] = {}
     for one, times in zip(*once_each(maps), strict=True):
-        groups.setdefault(one.shape, []).append((one[0].flatten(1), times))
+        # In the order of memory, channels last; in another, every map would be copied twice.
+        groups.setdefault(one.shape, []).append((one[0].movedim(0, -1).flatten(0, 1), times))
     return [
-        (torch.stack([one for one, _ in group]), torch.tensor([float(times) for _, times in group]).to(group[0][0]))
+        (torch.stack([one for one, _ in group]).mT, torch.tensor([float(times) for _, times in group]).to(group[0][0]))
         for group in groups.values()
     ]
 

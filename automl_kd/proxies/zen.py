@@ -13,13 +13,14 @@ shortcuts are part of what is searched, so here every student is scored as it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from automl_kd.models.quick_norm import variance
+from automl_kd.models.quick_norm import QuickNorm, variance
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import NORMS, Passes, listening
 
@@ -31,13 +32,9 @@ def zen(passes: Passes) -> Tensor:
     # Both the same tensors for all students of a draw: a bank remembers what first layers make of them.
     x = passes.probe.once(f"zen {passes.seed}", lambda: drawn(passes)[0])
     close = passes.probe.once(f"zen {passes.seed}, changed", lambda: x + STEP * drawn(passes)[1])
-    spreads: list[Tensor] = []
-    hooks = [one.register_forward_pre_hook(note(spreads)) for one in passes.student.modules() if isinstance(one, NORMS)]
-    try:
+    with noting_variances(passes.student) as variances:
         before = last_map(passes.student, x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    spreads = [one.mean().sqrt() for one in variances]
     change = (last_map(passes.student, close) - before).abs().sum() / BATCH
     return torch.stack([change, *spreads]).log().sum()
 
@@ -49,11 +46,26 @@ def drawn(passes: Passes) -> Float[Tensor, "two batch channels height width"]:
     return noise.to(passes.probe.images).movedim(2, -1).contiguous().movedim(-1, 2)
 
 
-def note(spreads: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def hook(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        spreads.append(variance(given[0]).mean().sqrt())
+@contextmanager
+def noting_variances(student: nn.Module) -> Iterator[list[Tensor]]:
+    """Those of all channels that a batch normalisation divides by, a tensor for each of its runs."""
+    found: list[Tensor] = []
 
-    return hook
+    def note(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        found.append(variance(given[0]))
+
+    norms = [one for one in student.modules() if isinstance(one, NORMS)]
+    hooks = [one.register_forward_pre_hook(note) for one in norms if not isinstance(one, QuickNorm)]
+    quick = [one for one in norms if isinstance(one, QuickNorm)]
+    for one in quick:
+        one.noted = found
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for one in quick:
+            one.noted = None
 
 
 def last_map(student: nn.Module, images: Tensor) -> Tensor:

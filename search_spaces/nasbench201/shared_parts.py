@@ -142,7 +142,8 @@ class Memory:
     def __call__(self, part: nn.Module, x: Tensor) -> Tensor:
         first, *others = part if isinstance(part, nn.Sequential) else [part]
         heard = first._forward_hooks and first is not part
-        if torch.is_grad_enabled() or x.is_inference() or any(map(obliged, (part, first))) or any(map(watched, others)):
+        asked = any(map(obliged, (part, first))) or any(watched(one) or noting(one) for one in others)
+        if torch.is_grad_enabled() or x.is_inference() or asked:
             fresh: Tensor = part(x)
             return fresh
         parameters = tuple(part.parameters())
@@ -151,7 +152,7 @@ class Memory:
         if part in made_of_x and made_of_x[part].state == state:
             made = made_of_x[part].made
             if heard:
-                first(x)
+                first(x)  # for its hooks
             tell(part, made)
             return made
         now: Tensor = part(x)
@@ -180,6 +181,11 @@ def obliged(module: nn.Module) -> bool:
     """
     hooked = module._forward_pre_hooks or not all(isinstance(one, Keep) for one in module._forward_hooks.values())
     return bool(hooked) or "forward" in vars(module) or any(one is not None for one in module._buffers.values())
+
+
+def noting(module: nn.Module) -> bool:
+    """Whether somebody reads the variances of what it is given, which it notes as it runs, in whatever way."""
+    return isinstance(module, QuickNorm) and module.noted is not None
 
 
 def tell(module: nn.Module, made: Tensor) -> None:

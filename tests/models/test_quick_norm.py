@@ -89,6 +89,25 @@ def test_an_activation_may_be_written_over_it() -> None:
     assert torch.equal(*slopes)
 
 
+@pytest.mark.parametrize("x", [channels_last(8, 16, 4, 4), torch.randn(4, 16, 8, 8)], ids=["quick", "library"])
+def test_variances_are_noted_whichever_way_it_runs(x: Tensor) -> None:
+    norm, noted = drawn(16), list[Tensor]()
+    norm(x)
+    norm.noted = noted
+    norm(x)
+    with torch.no_grad():
+        norm(x)
+        norm.over(x.clone(memory_format=torch.preserve_format))
+        assert norm(torch.zeros_like(x)).shape == x.shape
+    norm.noted = None
+    norm(x)
+    *same, nothing = noted
+    assert len(same) == 3
+    for one in same:
+        torch.testing.assert_close(one, x.var((0, 2, 3)))
+    assert not nothing.any()
+
+
 def test_quickened_modules_keep_their_parameters() -> None:
     module = nn.Sequential(nn.Conv2d(3, WIDTH // 8, 3), nn.Sequential(nn.BatchNorm2d(WIDTH // 8, eps=1e-3)))
     before = dict(module.named_parameters())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from automl_kd.models.quick_norm import QuickNorm, quicken
 from automl_kd.models.taps import Tap
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.zen import BATCH, ZEN
@@ -65,6 +66,14 @@ def test_the_spread_is_the_root_of_the_mean_variance_over_channels():
     one = ZEN(Body(times(1), nn.BatchNorm2d(1)), PROBE) - x.std().log().item()
     two = ZEN(Body(times(3, 4), nn.BatchNorm2d(2)), PROBE) - (math.sqrt(12.5) * x.std()).log().item()
     assert two - one == pytest.approx(math.log(2), rel=1e-3)
+
+
+def test_the_quick_normalisation_gives_back_as_much():
+    body = Body(times(3, 4), nn.BatchNorm2d(2), nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4)))
+    expected = ZEN(body, PROBE)
+    quicken(body)
+    assert ZEN(body, PROBE) == pytest.approx(expected, rel=1e-5)
+    assert all(one.noted is None for one in body.modules() if isinstance(one, QuickNorm))
 
 
 def test_where_nothing_passes_through():

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.models import build
+from automl_kd.models.quick_norm import QuickNorm, quicken
 from automl_kd.models.taps import Keep, Tapped
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.space import Architecture, TaskShape, Values
@@ -248,6 +249,19 @@ def test_those_who_keep_maps_get_what_every_rectifier_makes():
         assert len(ours) == len(theirs)
         for one, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)  # pools sum in another order
+
+
+@torch.no_grad()
+def test_every_normalisation_notes_its_variances_though_its_map_be_remembered():
+    network, x = silent_bank()(nasbench201.DEFAULT), images()
+    quicken(network)
+    network(x)
+    noted: list[Tensor] = []
+    norms = [one for one in network.modules() if isinstance(one, QuickNorm)]
+    for one in norms:
+        one.noted = noted
+    network(x)
+    assert len(noted) == len(norms) > 10
 
 
 def rectified_by(network: nn.Module, x: Tensor) -> list[Tensor]:
