@@ -8,13 +8,14 @@
 set -eu
 
 counts=params,macs,live_conv_weights,live_conv_count,longest_path,l2_norm
-looks=naswot,swap,swap_regularised,linear_regions,meco,meco_opt,zen,synflow,logsynflow
+looks=naswot,swap,swap_regularised,linear_regions,meco,meco_opt,zen,az_expressivity,az_progressivity
 diswot=diswot_relation,diswot_semantic,diswot
-gradients=jacob_cov,epe_nas,az_expressivity,az_progressivity,az_trainability,az_nas
 teacher=kd_kd,kd_at,kd_sp,kd_rkd,kd_nst,kd_pkt,kd_cc,kd_fitnet,kd_cka
+gradients=jacob_cov,epe_nas,synflow,logsynflow,az_trainability,az_nas
 dear=grad_norm,plain,snip,fisher,zico,gradsign
 dearest=grasp,vkdnw,ntk_condition
-most=$looks,$diswot,$gradients,$teacher,found_nb201
+forward=$looks,$diswot,$teacher,found_nb201
+most=$forward,$gradients
 
 score() {  # space, folder, proxies, how many architectures (0: all; a smaller sample is part of a larger one), and more
     space=$1 folder=$2 proxies=$3 sample=$4
@@ -24,7 +25,8 @@ score() {  # space, folder, proxies, how many architectures (0: all; a smaller s
 
 cells=search_spaces.nasbench201:SPACE
 cifar10="--data arrays:data/cifar10.npz"
-score $cells results/nasbench201 "$counts,$most" 0 $cifar10
+score $cells results/nasbench201 "$counts,$forward" 0 $cifar10
+score $cells results/nasbench201 "$gradients" 0 $cifar10
 score $cells results/nasbench201 "$dear" 850 $cifar10
 score $cells results/nasbench201 "$dearest" 200 $cifar10
 for seed in 1 2; do
