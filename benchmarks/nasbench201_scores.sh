@@ -3,7 +3,7 @@
 #
 #   sh benchmarks/nasbench201_scores.sh
 #
-# Some two hours on two cores; run again, it continues. Wants data/cifar10.npz and
+# Some 80 minutes on two cores; run again, it continues. Wants data/cifar10.npz and
 # data/tiny_imagenet_100.npz, 100 classes of Tiny-ImageNet at 32x32 (see benchmarks/README.md).
 set -eu
 
