@@ -57,7 +57,10 @@ Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One forward pass: the outputs, and the maps that were to be seen, each list in the order of computation."""
+    """One forward pass: the outputs, and the maps that were to be seen, each list in the order of computation.
+
+    Rectifiers that run on one map may share what they make: it is then listed once for each of them.
+    """
 
     outputs: Outputs
     relus: list[Tensor]
