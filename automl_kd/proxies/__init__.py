@@ -96,7 +96,7 @@ times smaller, so that sum ranks almost as the semantic similarity does alone; w
 "found_nb201" is ours: what `benchmarks/nasbench201_proxy.toml` found with 1,000 labels of CIFAR-10 on NAS-Bench-201.
 Kendall there is 0.826 on CIFAR-10, 0.814 on CIFAR-100 and 0.767 on ImageNet16-120, which had no part in the choice;
 most of it is meco, which alone and without labels has 0.798, 0.765 and 0.742. It was not tried on other cells. The same
-search over scores made anew, some of which differ in last digits, found another formula, of 0.835, 0.815 and 0.772. That
+search over scores made anew, some of which differ in last digits, found another formula, of 0.835, 0.815 and 0.772. It
 does worse on DisWOT's ResNets (0.534 against 0.609); the page in `benchmarks/leaderboards/` has both.
 """
 
