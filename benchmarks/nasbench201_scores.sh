@@ -3,7 +3,7 @@
 #
 #   sh benchmarks/nasbench201_scores.sh
 #
-# Some 80 minutes on two cores; run again, it continues. Wants data/cifar10.npz and
+# Over an hour on two cores, 52 minutes of it the whole space; run again, it continues. Wants data/cifar10.npz and
 # data/tiny_imagenet_100.npz, 100 classes of Tiny-ImageNet at 32x32 (see benchmarks/README.md).
 set -eu
 

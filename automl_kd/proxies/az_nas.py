@@ -37,6 +37,7 @@ from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import LAYERS, Passes, listening, proxy_generator
 
 IMAGES = 32
+"""Of noise, at most; no more than the probe has, whose number is the user's to choose."""
 FLOOR = 1e-6
 """Added to a singular value that is divided by."""
 
@@ -66,7 +67,7 @@ def entropies(passes: Passes) -> Float[Tensor, " blocks"]:
 
 
 def blocks(passes: Passes) -> list[Tensor]:
-    """The maps of stem and blocks for `IMAGES` of noise, as large as the probe's; with their graph if somebody sees it.
+    """The maps of stem and blocks for images of noise, as large as the probe's; with their graph if somebody sees it.
 
     Raises `ConfigError` for fewer than 2.
     """
@@ -90,7 +91,7 @@ def run(passes: Passes) -> list[Tensor]:
 
 def drawn(passes: Passes) -> Float[Tensor, "images channels height width"]:
     like = passes.probe.images
-    noise = torch.randn((IMAGES, *like.shape[1:]), generator=passes.generator("az_nas"))
+    noise = torch.randn((min(IMAGES, len(like)), *like.shape[1:]), generator=passes.generator("az_nas"))
     return noise.to(like.device, like.dtype).contiguous(memory_format=torch.channels_last)
 
 

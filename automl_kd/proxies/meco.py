@@ -29,6 +29,9 @@ from automl_kd.proxies.rectified import once_each
 CHANNELS = 8
 """As many as "opt" looks at."""
 
+Group = tuple[Float[Tensor, "layers channels pixels"], Float[Tensor, " layers"]]
+"""Maps of equal shape, and how often each is to be counted."""
+
 
 def smallest_eigenvalues(
     maps: Float[Tensor, "layers channels pixels"],
@@ -37,10 +40,6 @@ def smallest_eigenvalues(
     centred = F.normalize(maps - maps.mean(2, keepdim=True), dim=2)
     eigenvalues: Tensor = torch.linalg.eigvalsh(centred @ centred.mT)
     return eigenvalues[:, 0]
-
-
-Group = tuple[Float[Tensor, "layers channels pixels"], Float[Tensor, " layers"]]
-"""Maps of equal shape, and how often each is to be counted."""
 
 
 def layers(passes: Passes) -> list[Group]:

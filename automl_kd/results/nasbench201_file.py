@@ -66,6 +66,7 @@ def read(path: Path, required: tuple[str, ...]) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             stored = file.read()
+    # What pyarrow raises for a file that is cut off, damaged or of a kind that it does not read.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         if getattr(error, "errno", None):  # the system's refusal; pyarrow's own complaints carry no number
             raise

@@ -82,6 +82,7 @@ def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
         with pq.ParquetFile(path) as file:
             here = file.schema_arrow.names
             stored = file.read([name for name in schema.names if name in here])
+    # What pyarrow raises for a file that is cut off, damaged or of a kind that it does not read.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
@@ -93,6 +94,7 @@ def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
         raise ResultError(f"{path} has no column {missing[0]!r}, so it is not a file of results; move it elsewhere")
     try:
         return conform(stored, schema)
+    # What a cast raises for values that do not fit, and for types between which there is none.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ResultError(
             f"{path} has a column of another type than this version expects ({error}); read it with the version that"

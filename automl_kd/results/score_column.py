@@ -83,6 +83,7 @@ def read(path: Path, names: tuple[str, ...]) -> pa.Table:
         raise ConfigError(f"no scores are in {path}; make some with 'automl-kd score', or name a Parquet file")
     try:
         return pa.concat_tables([read_one(file, names) for file in files], promote_options="default")
+    # What pyarrow raises for damaged files, and for files whose columns have types that do not go together.
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ResultError(f"{path} cannot be read as scores ({reason}); copy it or score again") from error

@@ -11,11 +11,14 @@ from automl_kd.proxies.az_nas import (
     AZ_EXPRESSIVITY,
     AZ_PROGRESSIVITY,
     AZ_TRAINABILITY,
+    IMAGES,
+    blocks,
     folded,
     kaiming,
     random_signs,
     spectrum_entropy,
 )
+from automl_kd.proxies.passes import Passes
 from tests.proxies.examples import GREY, example_probe
 
 PROBE = example_probe(GREY, teacher=None, batch=8)
@@ -44,6 +47,12 @@ def convolution(weight: Tensor, stride: int = 1) -> nn.Conv2d:
 
 def times(*factors: float) -> nn.Conv2d:
     return convolution(torch.tensor(factors)[:, None, None, None])
+
+
+@pytest.mark.parametrize(("probe", "images"), [(PROBE, 8), (NORMAL, IMAGES)])
+def test_no_more_noise_than_the_probe_has_images(probe, images):
+    stem, block = blocks(Passes(Stages(times(1)), probe))
+    assert len(stem) == len(block) == images
 
 
 def test_entropy_of_two_channels_by_hand():
