@@ -14,7 +14,7 @@ from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import contest_table, contest_words, truth_table, units
 from automl_kd.results.contest import Contest, contest_of
-from automl_kd.results.folder import of_this_comparison, require_writable, write_atomically
+from automl_kd.results.folder import of_this_comparison, require_writable
 from automl_kd.results.leaderboard import failures, leaderboard, made_by, to_markdown, to_sheet
 from automl_kd.results.page import RUNS, write_page
 from automl_kd.results.saving import saving
@@ -108,7 +108,7 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
     parts = [f"{made_by(command)}\n" if ranked is None else to_markdown(ranked, command)]
     parts += [judgement(folder, ours, compared[folder]) for folder, ours in rows.items()]
     page = write_page(list(rows), target / "leaderboard.html", command)
-    write_atomically(target / "leaderboard.md", "\n".join(parts))
+    storage.write(target / "leaderboard.md", "\n".join(parts))
     return [page, target / "leaderboard.md"]
 
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from automl_kd.errors import DataError
+from automl_kd.files import replacing
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Size = tuple[int, int]  # height, width
@@ -56,14 +57,10 @@ def write(kept: Path, shape: tuple[int, ...], files: Sequence[Path], *, fit: boo
             f"decoding {len(files)} images needs {needed / 1e9:.1f} GB in {kept.parent}, which has {free / 1e9:.1f} GB "
             f"free; make room or lower data.resolution or data.train_images"
         )
-    scratch = kept.with_name(f"_{kept.stem}.{os.getpid()}.npy")
-    try:
+    with replacing(kept) as scratch:
         array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
         fill(array, files, fit=fit)
         array.flush()
-        scratch.replace(kept)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def fingerprint(files: Sequence[Path], size: Size) -> str:

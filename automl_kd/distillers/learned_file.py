@@ -5,7 +5,6 @@ The file holds plain values and tensors; `VERSION` is raised when what they mean
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,14 +46,8 @@ def save_learned(loss: LearnedLoss, path: Path) -> None:
         "phi": {name: value.cpu() for name, value in loss.phi.items()},
         "course": {name: torch.stack([phi[name] for phi in loss.course]).cpu() for name in loss.phi},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"_{path.name}.{os.getpid()}")
-    try:
+    with storage.replacing(path) as scratch:
         torch.save(record, scratch)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-    storage.push(path)
 
 
 def load_learned(path: Path, layout: Layout, like: Tensor) -> LearnedLoss:

@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
+from automl_kd import files, storage
 from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.errors import ResultError
 from automl_kd.experiment.lab import Lab
-from automl_kd.experiment.lines import append_line, whole_lines
 from automl_kd.experiment.mirror import Mirror
 from automl_kd.experiment.proposals import Proposal, taught_by
 from automl_kd.experiment.records import points_of, replays, row_of
@@ -56,7 +56,7 @@ class Changes:
     def open(path: Path) -> Changes:
         found = Changes(path)
         try:
-            for line in map(json.loads, whole_lines(path)):
+            for line in map(json.loads, files.whole_lines(path)):
                 found.keep(line["epochs"], line["scores"], [read_member(one) for one in line["members"]])
         except (ValueError, KeyError, TypeError) as error:
             raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
@@ -64,7 +64,7 @@ class Changes:
 
     def append(self, epochs: int, scores: list[float | None], members: list[Member]) -> None:
         described = [[one.course, one.lineage, one.alive] for one in members]
-        append_line(self.path, json.dumps({"epochs": epochs, "scores": scores, "members": described}))
+        storage.append_line(self.path, json.dumps({"epochs": epochs, "scores": scores, "members": described}))
         self.keep(epochs, scores, members)
 
     def keep(self, epochs: int, scores: list[float | None], members: list[Member]) -> None:

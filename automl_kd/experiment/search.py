@@ -12,13 +12,13 @@ from typing import Protocol
 
 import torch
 
+from automl_kd import files, storage
 from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
 from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.lab import OBJECTIVES, Lab
-from automl_kd.experiment.lines import append_line, whole_lines
 from automl_kd.experiment.mirror import Mirror
 from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.records import failures, points_of, replays, row_of
@@ -46,14 +46,14 @@ class Journal:
     def open(path: Path) -> Journal:
         """A last line that a kill cut short was never acted on, and is dropped."""
         try:
-            return Journal(path, [Architecture.of(json.loads(line)) for line in whole_lines(path)])
+            return Journal(path, [Architecture.of(json.loads(line)) for line in files.whole_lines(path)])
         except (ValueError, AttributeError) as error:
             raise ResultError(
                 f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
             ) from error
 
     def append(self, point: Architecture) -> None:
-        append_line(self.path, json.dumps(point.as_dict()))
+        storage.append_line(self.path, json.dumps(point.as_dict()))
         self.proposals.append(point)
 
 

@@ -208,5 +208,4 @@ def leave(process: Process, folder: Path) -> None:
     weights = weigh(process.style, torch.tensor(process.alpha), process.kd)
     save_process(process, folder / PROCESS)
     drawn = weights_over_time(process.axis, weights.tolist(), process.pathways)
-    (folder / PLOT).write_text(drawn, encoding="utf-8")
-    storage.push(folder / PLOT)
+    storage.write(folder / PLOT, drawn)

@@ -13,7 +13,6 @@ from automl_kd.errors import CheckpointError
 from automl_kd.models import SUBGRAPH, build, build_from, load_space
 from automl_kd.models.checkpoint import load_weights
 from automl_kd.models.description import read_description
-from automl_kd.results.folder import write_atomically
 from automl_kd.space import TaskShape
 from automl_kd.spec import TrialSpec
 
@@ -30,15 +29,15 @@ def write_card(folder: Path, spec: TrialSpec, shape: TaskShape) -> None:
     """
     file = spec.space.removeprefix("model:").removeprefix(SUBGRAPH)
     if spec.space == f"model:{SUBGRAPH}{file}" and not (folder / FOUND).exists():
-        write_atomically(folder / FOUND, read_description(file).to_json())
+        storage.write(folder / FOUND, read_description(file).to_json())
     card = {"shape": dataclasses.asdict(shape), "spec": json.loads(spec.to_json())}
-    write_atomically(folder / CARD, json.dumps(card, indent=1))
+    storage.write(folder / CARD, json.dumps(card, indent=1))
 
 
 def name_card(folder: Path, spec: TrialSpec) -> None:
     """Let the card in `folder` name `spec` where it names one of its stages."""
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    write_atomically(folder / CARD, json.dumps({**card, "spec": json.loads(spec.to_json())}, indent=1))
+    storage.write(folder / CARD, json.dumps({**card, "spec": json.loads(spec.to_json())}, indent=1))
 
 
 def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:

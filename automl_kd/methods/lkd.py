@@ -244,8 +244,7 @@ class LKD:
             from automl_kd.results.learned_loss import learned_loss_svg  # noqa: PLC0415  a second to import
 
             what = "weight" if self.form == "weighted" else "cost"
-            (folder / PICTURE).write_text(learned_loss_svg(surfaces, probabilities(), what), encoding="utf-8")
-            storage.push(folder / PICTURE)
+            storage.write(folder / PICTURE, learned_loss_svg(surfaces, probabilities(), what))
 
 
 def silent(metrics: Mapping[str, float], *, epoch: int) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -23,10 +22,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from automl_kd import storage
+from automl_kd import files, storage
 from automl_kd.config import parse
 from automl_kd.distillers.pathways import Pathway
-from automl_kd.errors import ConfigError
+from automl_kd.errors import ConfigError, FileError
 from automl_kd.registry import suggestion
 from automl_kd.spec import require
 
@@ -123,24 +122,17 @@ def weights_over(
 
 
 def save_process(process: Process, path: Path) -> None:
-    """Written beside and renamed, so that it is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"_{path.name}.{os.getpid()}")
-    scratch.write_text(json.dumps(asdict(process)), encoding="utf-8")
-    scratch.replace(path)
-    storage.push(path)
+    storage.write(path, json.dumps(asdict(process)))
 
 
 def load_process(path: Path) -> Process:
     """The process in the file at `path`; `ConfigError` if there is none."""
     try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        record = files.read_json(path)
+    except FileError as error:
         raise ConfigError(
             f"no process could be read from {path}: {error.strerror}; give the process.json that a search left"
         ) from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON; give the process.json that a search left") from error
     if not isinstance(record, dict):
         raise ConfigError(f"{path} holds a {type(record).__name__}, not a process; give what a search left")
     return parse(Process, record, f"process file {path}")

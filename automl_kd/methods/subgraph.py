@@ -233,15 +233,10 @@ def as_numbers(scores: Scores) -> dict[str, tuple[float, ...]]:
 
 
 def write(description: Description, setting: Setting, name: str) -> None:
-    """`name`.json and its drawing, `name`.svg, in the trial's folder; the first is whole or absent."""
+    """`name`.json and its drawing, `name`.svg, in the trial's folder; each is whole or absent."""
     path = setting.place.trial / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".svg").write_text(draw(description.layers, title_of(description)), encoding="utf-8")
-    scratch = path.with_name(f"_{path.name}")
-    scratch.write_text(description.to_json(), encoding="utf-8")
-    scratch.replace(path)
-    storage.push(path)
-    storage.push(path.with_suffix(".svg"))
+    storage.write(path.with_suffix(".svg"), draw(description.layers, title_of(description)))
+    storage.write(path, description.to_json())
 
 
 def title_of(description: Description) -> str:

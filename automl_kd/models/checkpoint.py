@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 
 from automl_kd import storage
 from automl_kd.errors import CheckpointError
-from automl_kd.results.folder import sync_folder
 
 WRAPPERS = ("model", "state_dict", "model_state")
 """Keys under which training scripts keep a network's weights beside other things."""
@@ -32,22 +30,12 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     path = Path(path)
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
-    scratch = path.with_name(f"_{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-        sync_folder(path.parent)
+        storage.write(path, buffer.getbuffer())
     except OSError as error:
-        if scratch.is_file():
-            scratch.unlink()
         raise CheckpointError(
             f"weights could not be written to {path} ({error.strerror}); free or choose a folder"
         ) from error
-    storage.push(path)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 import pandas as pd
 
-from automl_kd import storage
+from automl_kd import files, storage
 from automl_kd.errors import ResultError
 
 MAY_CHANGE = {"trial", "bank", "finalists", "contest"}
@@ -87,7 +86,7 @@ def open_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_i
     More `search.trials` than before is a continuation; any other difference is a `ResultError`, and nothing is changed.
     """
     require_same(folder, record, upgrade)
-    write_atomically(folder / "experiment.json", json.dumps(record, indent=1))
+    storage.write(folder / "experiment.json", json.dumps(record, indent=1))
 
 
 def require_same(folder: Path, record: Mapping[str, Any], upgrade: Upgrade) -> None:
@@ -112,7 +111,7 @@ def require_same(folder: Path, record: Mapping[str, Any], upgrade: Upgrade) -> N
 def write_finals(folder: Path, final: Iterable[tuple[str, str]], choice: Iterable[tuple[str, str]] = ()) -> None:
     """Note which trials, as (role, key), the comparison at the end is between, and by which its methods were tuned."""
     runs = {"final": [list(one) for one in final], "choice": [list(one) for one in choice]}
-    write_atomically(folder / "finals.json", json.dumps({run: keys for run, keys in runs.items() if keys}))
+    storage.write(folder / "finals.json", json.dumps({run: keys for run, keys in runs.items() if keys}))
 
 
 def of_this_comparison(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
@@ -155,45 +154,6 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str
     return ""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside and rename, synced: whole or absent."""
-    scratch = path.with_name(f"_{path.name}.{os.getpid()}")
-    with made(path.parent):
-        try:
-            with scratch.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    storage.push(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def made(folder: Path) -> Iterator[None]:
-    """Make a folder for what is written inside; if that fails, the folders that were missing are removed again."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for path in missing:
-            with suppress(OSError):  # not made, or in use by others since
-                path.rmdir()
-        raise
-
-
 def in_use(folder: Path) -> bool:
     """Whether another process is writing to a folder just now, here or on another machine."""
     return written_here(folder) or bool(storage.holder(folder))
@@ -229,12 +189,12 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 def seize(file: TextIO, folder: Path, *, wait: bool = False) -> None:
     """Take the lock on a folder's lock file, which holds until the file is closed."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if wait:
+        files.wait_lock(file)
+    elif not files.try_lock(file):
         file.seek(0)
         owner = file.read().strip() or "unknown"
-        raise ResultError(in_use_by(f"process {owner}", folder)) from error
+        raise ResultError(in_use_by(f"process {owner}", folder))
 
 
 def in_use_by(who: str, folder: Path) -> str:

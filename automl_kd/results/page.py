@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from automl_kd import storage
 from automl_kd.results import contest_plots, contest_table, contest_words, units
 from automl_kd.results.contest import Contest, contest, is_contest
-from automl_kd.results.folder import of_this_comparison, read_record, write_atomically
+from automl_kd.results.folder import of_this_comparison, read_record
 from automl_kd.results.leaderboard import NOTE, failures, leaderboard, to_sheet
 from automl_kd.results.plots import accuracy_against_params, learning_curves
 from automl_kd.results.scores import read_scores
@@ -51,7 +52,7 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", sta
     views = [view(folder) for folder in found]
     title = views[0]["name"] if len(views) == 1 else units.some(len(views), "experiment")
     text = template("page.html").render(title=title, views=views, note=NOTE, command=command, standing=standing)
-    write_atomically(out, text)
+    storage.write(out, text)
     return out
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 from markupsafe import Markup
 
+from automl_kd import storage
 from automl_kd.results import panel_plots, parquet
-from automl_kd.results.folder import write_atomically
 from automl_kd.results.panel import YARDSTICK, Panel, Target, for_target
 from automl_kd.results.panel_published import published_sheet, source
 from automl_kd.results.panel_scores import WAY, Entry
@@ -39,7 +39,7 @@ def write_panel(panel: Panel, groups: Groups, out: Path, command: str) -> list[P
         parquet.write(pa.Table.from_pandas(frame, preserve_index=False), out / name)
     texts = {"panel.md": to_markdown(panel, command), "panel.html": page(panel, groups, command)}
     for name, text in texts.items():
-        write_atomically(out / name, text)
+        storage.write(out / name, text)
     return [out / name for name in (*tables, *texts)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import pyarrow.parquet as pq
 
 from automl_kd import storage
 from automl_kd.errors import ResultError
-from automl_kd.results.folder import made, sync_folder
 from automl_kd.results.row import check
 
 CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
@@ -43,19 +40,8 @@ def write(table: pa.Table, path: Path) -> None:
     An `OSError` (no space left, say) passes on and leaves neither `path` changed nor anything else behind. Only a
     killed process can leave its scratch file; its name begins with "_" and readers skip it.
     """
-    scratch = path.with_name(f"_{uuid.uuid4().hex}-{path.name}")
-    with made(path.parent):
-        try:
-            with scratch.open("wb") as sink:
-                pq.write_table(table, sink, **(PLAIN if len(table) < SMALL else PACKED))
-                sink.flush()
-                os.fsync(sink.fileno())
-            scratch.replace(path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
-    sync_folder(path.parent)
-    storage.push(path)
+    with storage.replacing(path) as scratch, scratch.open("wb") as sink:
+        pq.write_table(table, sink, **(PLAIN if len(table) < SMALL else PACKED))
 
 
 def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from automl_kd import storage
 from automl_kd.results import proxy_plots, proxy_words
-from automl_kd.results.folder import write_atomically
 from automl_kd.results.leaderboard import made_by
 from automl_kd.results.panel_published import source
 from automl_kd.results.proxy_findings import Findings
@@ -29,7 +29,7 @@ def write_report(found: Findings, tried: pd.DataFrame, folder: Path, command: st
         write_frame(folder / name, frame)
     texts = {"leaderboard.md": markdown(found, command), "leaderboard.html": page(found, tried, command)}
     for name, text in texts.items():
-        write_atomically(folder / name, text)
+        storage.write(folder / name, text)
     return [folder / name for name in (*frames, *texts)]
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from automl_kd import files, storage
 from automl_kd.errors import ResultError
 from automl_kd.results import parquet
-from automl_kd.results.folder import write_atomically
 from automl_kd.results.row import CURVE_SCHEMA, ROW_SCHEMA, SCORE_SCHEMA
 from automl_kd.results.table import IDENTITY, ResultTable
 
@@ -119,7 +119,7 @@ def damaged_journal(folder: Path) -> Iterator[Finding]:
             what=f"{path} ends with a torn line",
             remedy="--repair cuts it off, and so does the next run",
             done="cut off: nothing had been done about that proposal yet",
-            mend=lambda: write_atomically(path, content[: len(content) - len(torn)].decode()),
+            mend=lambda: storage.write(path, content[: len(content) - len(torn)].decode()),
             fault=False,
             scratch=True,
         )
@@ -136,7 +136,7 @@ def cut_journal(folder: Path, sound: int) -> None:
     path = folder / "proposals.jsonl"
     kept = path.read_bytes().splitlines(keepends=True)[:sound]
     move_aside(folder, path, f"line {sound + 1} cannot be read")
-    write_atomically(path, b"".join(kept).decode())
+    storage.write(path, b"".join(kept).decode())
 
 
 def damaged_tables(folder: Path) -> Iterator[Finding]:
@@ -295,6 +295,5 @@ def move_aside(folder: Path, path: Path, reason: str) -> None:
 
 
 def note(folder: Path, what: str, reason: str) -> None:
-    (folder / DAMAGED).mkdir(exist_ok=True)
-    with (folder / DAMAGED / "notes.txt").open("a", encoding="utf-8") as file:
-        file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {what}: {reason}\n")
+    line = " ".join(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {what}: {reason}".split())
+    files.append_line(folder / DAMAGED / "notes.txt", line)

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 
+from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import parquet
-from automl_kd.results.folder import write_atomically
 
 Kind = Literal["searches", "fronts", "untrained"]
 
@@ -71,7 +71,7 @@ def write_part(folder: Path, kind: Kind, key: str, frame: pd.DataFrame) -> None:
 
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Written last: a folder with facts is complete."""
-    write_atomically(folder / "facts.json", json.dumps(facts, indent=1))
+    storage.write(folder / "facts.json", json.dumps(facts, indent=1))
 
 
 def is_tabular(folder: Path) -> bool:

@@ -7,7 +7,6 @@ It holds what the rows hold: when a sitting begins it is compared with them, and
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from automl_kd import files
 from automl_kd.search.base import Objective
 from automl_kd.search.optuna_proposer import distribution_of, quiet
 from automl_kd.space import Architecture, SearchSpace
@@ -79,14 +79,11 @@ class StudyFile:
             self.write_anew()
 
     def write_anew(self) -> None:
-        scratch = self.path.with_name(f"_{self.path.name}.{os.getpid()}")
-        scratch.unlink(missing_ok=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         directions = [StudyDirection.MAXIMIZE if one.maximise else StudyDirection.MINIMIZE for one in self.objectives]
-        with quiet():
-            study = optuna.create_study(study_name=self.name, storage=storage(scratch), directions=directions)
-        study.add_trials([self.trial(key, one) for key, one in self.held.items()])
-        scratch.replace(self.path)
+        with files.replacing(self.path) as scratch:
+            with quiet():
+                study = optuna.create_study(study_name=self.name, storage=storage(scratch), directions=directions)
+            study.add_trials([self.trial(key, one) for key, one in self.held.items()])
 
     @property
     def lock(self) -> Path:

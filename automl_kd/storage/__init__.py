@@ -1,8 +1,8 @@
 """Results, checkpoints and images that lie in a bucket: `s3://bucket/prefix` or `gs://bucket/prefix`.
 
-Everything works on local folders. An address in a bucket is stood for by a folder below the user's cache, which `pull`
-brings up to date and from which `push` sends each file, when it is whole and durable, as one object. For paths outside
-that folder all of this does nothing.
+Everything works on local folders, by the room `files`, and what is written through here is sent. An address in a bucket
+is stood for by a folder below the user's cache, which `pull` brings up to date and from which `push` sends each file,
+when it is whole and durable, as one object. For paths outside that folder nothing is sent or fetched.
 """
 
 from __future__ import annotations
@@ -12,10 +12,27 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from automl_kd import files
+from automl_kd.files.atomic import Content
 from automl_kd.storage.lease import LEASE, held, holder_of
 from automl_kd.storage.mirror import Mirror, everything, mount, no_weights
 
-__all__ = ["LEASE", "address", "holder", "leased", "local", "named", "pull", "pull_file", "push", "reflect", "remove"]
+__all__ = [
+    "LEASE",
+    "address",
+    "append_line",
+    "holder",
+    "leased",
+    "local",
+    "named",
+    "pull",
+    "pull_file",
+    "push",
+    "reflect",
+    "remove",
+    "replacing",
+    "write",
+]
 
 MIRRORS: dict[tuple[str, str, str], Mirror] = {}
 """Those of this process, by scheme, bucket and query of the addresses that they stand for."""
@@ -51,6 +68,29 @@ def named(text: str) -> str:
 
 def mirror_of(path: Path) -> Mirror | None:
     return next((mirror for mirror in MIRRORS.values() if mirror.holds(path)), None)
+
+
+def write(path: Path, content: Content) -> None:
+    """Make a file hold `content`, text in UTF-8: whole or not at all, on the disk, and sent. `OSError`, `StorageError`.
+
+    If it cannot be written here, nothing has changed and nothing is left behind.
+    """
+    files.write(path, content)
+    push(path)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """As `write`, for content that the caller puts into a scratch file of the name given."""
+    with files.replacing(path) as scratch:
+        yield scratch
+    push(path)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file of whole lines; it is on the disk, and sent, when this returns."""
+    files.append_line(path, line)
+    push(path)
 
 
 def push(path: Path) -> None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from automl_kd import files
 from automl_kd.errors import StorageError
 from automl_kd.storage.mirror import ADVICE, Mirror
 from automl_kd.storage.store import reason
@@ -70,12 +71,7 @@ def machine(mirror: Mirror) -> str:
     """The name of this machine's mirror, drawn once. Whoever shares it is told apart by local locks."""
     path = mirror.base / ".owner"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".owner-{uuid.uuid4().hex}")
-        scratch.write_text(uuid.uuid4().hex, encoding="utf-8")
-        with suppress(FileExistsError):
-            os.link(scratch, path)
-        scratch.unlink()
+        files.create(path, uuid.uuid4().hex)
     return path.read_text(encoding="utf-8")
 
 

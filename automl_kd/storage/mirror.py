@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from automl_kd import files
 from automl_kd.errors import StorageError
 from automl_kd.storage.store import Stamp, Store, make_store, reason, settings_of
 
@@ -187,17 +187,12 @@ class Mirror:
             raise StorageError(f"{self.name(path)} cannot be read ({reason(error)}); {ADVICE}") from error
 
     def _get(self, path: Path, there: Stamp) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f"_{uuid.uuid4().hex}-{path.name}")
         try:
-            with scratch.open("wb") as sink:
+            with files.replacing(path) as scratch, scratch.open("wb") as sink:
                 for chunk in self.content(path):
                     sink.write(chunk)
-            scratch.replace(path)
         except FileNotFoundError:
             return  # deleted since it was listed
-        finally:
-            scratch.unlink(missing_ok=True)
         self.mark(path, local_stamp(path), there)
 
     def content(self, path: Path) -> Iterator[bytes]:
@@ -213,10 +208,8 @@ class Mirror:
 
     def mark(self, path: Path, here: Stamp | None, there: Stamp) -> None:
         mark = self.mark_of(path)
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        scratch = mark.with_name(f"_{uuid.uuid4().hex}")
-        scratch.write_text(" ".join(map(str, (*(here or ()), *there))), encoding="utf-8")
-        scratch.replace(mark)
+        # A mark that is lost, or empty, is as good as none: the file is then compared or sent once more.
+        files.write(mark, " ".join(map(str, (*(here or ()), *there))), durable=False)
 
     def marked(self, path: Path) -> tuple[Stamp, Stamp] | None:
         """The stamps here and there of the last time that both were the same; None if never."""

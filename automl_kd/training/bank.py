@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from automl_kd import files
 from automl_kd.training.bank_room import Seat, make_room
 
 Kept = Mapping[str, Tensor]
@@ -190,14 +191,8 @@ class Bank:
 
 def publish(path: Path, text: str) -> None:
     """Write a file that all writers would write alike, unless it is there: whole or absent, on the disk."""
-    if path.exists():
-        return
-    scratch = path.with_name(f"_{path.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    if not path.exists():
+        files.write(path, text)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import weakref
 from contextlib import suppress
 from pathlib import Path
+
+from automl_kd import files
 
 IN_USE = "in-use"
 """A file in each folder of the bank: locked as long as somebody works there, touched when somebody begins."""
@@ -24,7 +25,7 @@ class Seat:
         file = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o666)
         weakref.finalize(self, os.close, file)
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_SH)
+            files.wait_lock(file, shared=True)
         os.utime(file)
 
 
@@ -71,7 +72,8 @@ def remove_unused(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not files.try_lock(file):
+            return False
         shutil.rmtree(folder)
     except OSError:
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from automl_kd import storage, team
+from automl_kd import files, storage, team
 from automl_kd.errors import CheckpointError
 
 State = dict[str, Any]
@@ -20,17 +19,8 @@ def save(state: State, path: Path) -> None:
     """Put `state` into the file at `path`; in a team the leader does."""
     if not team.leads():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"_{path.name}.{os.getpid()}")
-    try:
-        with scratch.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-    storage.push(path)
+    with storage.replacing(path) as scratch, scratch.open("wb") as file:
+        torch.save(state, file)
 
 
 def load(path: Path, device: torch.device) -> State | None:
@@ -60,16 +50,7 @@ def branch(source: Path, target: Path) -> None:
         return
     for left_behind in target.parent.glob(f"_{target.name}.*"):
         shutil.rmtree(left_behind)
-    scratch = target.with_name(f"_{target.name}.{os.getpid()}")
-    shutil.copytree(source, scratch, ignore=shutil.ignore_patterns("_*"), copy_function=copy_synced)
-    scratch.rename(target)
+    files.copy_folder(source, target, ignore=shutil.ignore_patterns("_*"))
     for path in sorted(target.rglob("*")):
         if path.is_file():
             storage.push(path)
-
-
-def copy_synced(source: str, target: str) -> None:
-    with Path(source).open("rb") as reader, Path(target).open("wb") as writer:
-        shutil.copyfileobj(reader, writer)
-        writer.flush()
-        os.fsync(writer.fileno())

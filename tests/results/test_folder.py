@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from automl_kd import storage
 from automl_kd.config import Experiment, to_record
 from automl_kd.errors import ResultError
 from automl_kd.experiment import upgrade
@@ -19,7 +20,6 @@ from automl_kd.results.folder import (
     of_this_comparison,
     open_folder,
     read_record,
-    write_atomically,
     write_finals,
 )
 
@@ -82,14 +82,14 @@ def test_the_lock_is_free_again_afterwards(tmp_path):
 
 def test_a_failed_write_leaves_the_old_text_and_nothing_beside_it(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    write_atomically(path, "old")
+    storage.write(path, "old")
 
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, json.dumps({}))
+        storage.write(path, json.dumps({}))
     assert path.read_text() == "old"
     assert [child.name for child in tmp_path.iterdir()] == ["a.json"]
 
@@ -97,7 +97,7 @@ def test_a_failed_write_leaves_the_old_text_and_nothing_beside_it(tmp_path, monk
 def test_a_record_of_an_earlier_version_is_the_same_experiment(tmp_path):
     older = {key: value for key, value in RECORD.items() if key != "recipe"}
     older["recipe"] = {key: value for key, value in RECORD["recipe"].items() if key != "clip_norm"}
-    write_atomically(tmp_path / "experiment.json", json.dumps(older))
+    storage.write(tmp_path / "experiment.json", json.dumps(older))
     open_folder(tmp_path, RECORD, upgrade)
     assert read_record(tmp_path) == RECORD
 

@@ -11,7 +11,7 @@ import pytest
 
 from automl_kd import storage
 from automl_kd.errors import StorageError
-from automl_kd.results.folder import in_use, lock, write_atomically
+from automl_kd.results.folder import in_use, lock
 from automl_kd.storage import lease, mirror
 from tests.storage.conftest import mirrored
 
@@ -24,7 +24,7 @@ def objects(folder) -> set[str]:
 
 def put(folder, **texts: str) -> None:
     for name, text in texts.items():
-        write_atomically(folder / f"{name}.json", text)
+        storage.write(folder / f"{name}.json", text)
 
 
 def test_a_local_path_is_itself_and_nothing_is_done_for_it(tmp_path):
