@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from automl_kd.errors import ConfigError, UnknownNameError
 
@@ -62,6 +64,37 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+
+
+def check_fields(record: Any) -> None:
+    """What every record of options checks when it is made, whether from a file or in Python.
+
+    `ValueError` for a field annotated with a `Literal`, or as a tuple of one, that holds something else, and for a real
+    number that is not finite: either would be taken for a default, or end in NaN, in silence.
+    """
+    for name, options in choices_of(type(record)).items():
+        value = getattr(record, name)
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if one not in options:
+                raise ValueError(f"{name} = {one!r} is no choice; take one of {', '.join(map(repr, options))}")
+    for item in dataclasses.fields(record):
+        value = getattr(record, item.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(one, float) and not math.isfinite(one) for one in numbers):
+            raise ValueError(f"{item.name} must be finite, got {value}")
+
+
+@cache
+def choices_of(kind: type[Any]) -> Mapping[str, tuple[Any, ...]]:
+    """The values that are allowed to fields of a dataclass that may have only some."""
+    found = {name: literal_in(hint) for name, hint in get_type_hints(kind).items()}
+    return {name: get_args(hint) for name, hint in found.items() if hint is not None}
+
+
+def literal_in(hint: Any) -> Any | None:
+    """The `Literal` that a type is, or that its members are."""
+    held = [hint, *get_args(hint)] if get_origin(hint) is tuple else [hint]
+    return next((one for one in held if get_origin(one) is Literal), None)
 
 
 def load(reference: str) -> Any:

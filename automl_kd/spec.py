@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from automl_kd.pinned import by_content
+from automl_kd.registry import check_fields
 from automl_kd.space import Architecture, Scalar
 
 VERSION = 1
@@ -89,6 +90,7 @@ class Recipe:
     norm_shards: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.epochs >= 1, f"epochs must be 1 or more, got {self.epochs}")
         require(self.batch_size >= 2, f"batch_size must be 2 or more, got {self.batch_size}")
         require(self.lr > 0, f"lr must be above 0, got {self.lr}")
@@ -288,6 +290,7 @@ class Banking:
     limit_gb: float = 10.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.limit_gb > 0, f"limit_gb must be above 0, got {self.limit_gb}; to keep nothing set keep = 'off'")
 
 

@@ -23,21 +23,21 @@ class Lines:
     """A `Watcher` that writes plain lines: each stage, each note, and how far the stage has come now and then."""
 
     def __init__(self) -> None:
-        self.title, self.total, self.spoken = "", 0, 0.0
+        self.title, self.total, self.unit, self.spoken = "", 0, "", 0.0
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
-    def stage(self, title: str, total: int) -> None:
-        self.title, self.total, self.spoken = title, total, time.monotonic()
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
+        self.title, self.total, self.unit, self.spoken = title, total, unit, time.monotonic()
         self.note(title)
 
     def step(self, done: int, note: str = "") -> None:
         if time.monotonic() - self.spoken > LINE_SECONDS:
             self.spoken = time.monotonic()
-            self.note(f"{self.title}: {done} of {self.total}{', ' * bool(note)}{note}")
+            self.note(f"{self.title}: {done} of {self.total} {self.unit}{', ' * bool(note)}{note}")
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -50,7 +50,7 @@ class Lines:
 class JsonLines:
     """A `Watcher` that writes an object for everything it is told, with the UTC time and the name of the event.
 
-    stage (title, total), step (done, note), note (text), plan and trial (the fields of `Plan` and `TrialNews`),
+    stage (title, total, unit), step (done, note), note (text), plan and trial (the fields of `Plan` and `TrialNews`),
     progress (what a stage of trials comes to, now and then) and end (outcome: done, interrupted or failed).
     """
 
@@ -72,10 +72,10 @@ class JsonLines:
         record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **finite(fields)}
         print(json.dumps(record), file=sys.stderr, flush=True)
 
-    def stage(self, title: str, total: int) -> None:
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.summarise()
         self.tally, self.stepped = None, time.monotonic()
-        self.say("stage", title=title, total=total)
+        self.say("stage", title=title, total=total, unit=unit)
 
     def step(self, done: int, note: str = "") -> None:
         # What a stage of trials comes to is said trial by trial.

@@ -82,9 +82,9 @@ class LivePage:
         except (AutoMLKDError, OSError):
             return
 
-    def stage(self, title: str, total: int) -> None:
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.title, self.begun, self.tally = title, time.monotonic(), None
-        self.inner.stage(title, total)
+        self.inner.stage(title, total, unit)
         if self.thread.ident is None:
             self.thread.start()
 

@@ -30,7 +30,7 @@ def import_nasbench201(
 
         def progress(done: int, total: int) -> None:
             if not done:
-                screen.stage(f"importing {total} architectures", total)
+                screen.stage(f"importing {total} architectures", total, "architectures")
             screen.step(done)
 
         path, _ = nats_bench.import_archive(official.absolute(), out.absolute(), hardware, progress)

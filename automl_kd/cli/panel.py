@@ -49,7 +49,7 @@ def panel(
             s1=s1,
             devices=device,
             command=command_line(),
-            on_target=lambda title, number: screen.stage(f"judging {number} scores on {title}", number),
+            on_target=lambda title, number: screen.stage(f"judging {number} scores on {title}", number, "scores"),
         )
     console = output()
     for name, rows in titled(judged.proxies).groupby("target", sort=False):

@@ -130,7 +130,7 @@ class Screen:
 
         return Group(self.bars, board(tally, self.bars.tasks[task].elapsed or 0.0, self.console.height))
 
-    def stage(self, title: str, total: int) -> None:
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:  # noqa: ARG002 - the bar has no room
         self.end_stage()
         self.total = total
         self.task = self.bars.add_task(title, total=total, note="", planned=False)

@@ -110,19 +110,25 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
             live.failure = Failure(result["error"], result.get("reason", "other"))
         elif "epoch" in result:
             live.failure = None  # what had failed was tried again, and goes on
-            metrics = own_metrics(result)
-            live.curve[result["epoch"]] = metrics
-            try:
-                self.on_epoch(live.assignment.spec, metrics, result["epoch"])
-            except Exception as failure:  # kept and raised again by the runner
-                self.failure = failure
+            self.hear(live, result)
+
+    def hear(self, live: Live, result: Mapping[str, Any]) -> None:
+        """Put an epoch on its trial's curve, and pass it on."""
+        metrics = own_metrics(result)
+        live.curve[result["epoch"]] = metrics
+        try:
+            self.on_epoch(live.assignment.spec, metrics, result["epoch"])
+        except Exception as failure:  # kept and raised again by the runner
+            self.failure = failure
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         live = self.live.pop(trial_id, None)
         if live is None or self.failure is not None:
             return
         if result is not None and not error and "epoch" in result:
-            live.curve[result["epoch"]] = own_metrics(result)
+            self.hear(live, result)  # Tune passes the report with which a trial ends here alone
+        if self.failure is not None:
+            return
         if error and live.failure is None:
             late = overdue(live.assignment.place.trial)
             live.failure = Failure(late, "timeout") if late else DIED

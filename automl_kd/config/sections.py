@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from automl_kd.config.range import Range
+from automl_kd.registry import check_fields
 from automl_kd.space import Scalar
 from automl_kd.spec import require
 
@@ -36,6 +37,7 @@ class Budget:
     latency_ms: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(min(self.params, self.macs, self.latency_ms) >= 0, "limits must be 0 (none) or more")
 
 
@@ -75,6 +77,7 @@ class Search:
     perturb: Mapping[str, Range] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.trials >= 1, f"trials must be 1 or more, got {self.trials}")
         require(self.pool >= 1, f"pool must be 1 or more, got {self.pool}")
         require(self.draws >= 1, f"draws must be 1 or more, got {self.draws}")
@@ -128,6 +131,7 @@ class Resources:
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.workers >= 1, f"workers must be 1 or more, got {self.workers}")
         require(
             self.workers == 1 or self.gpus >= 1 or self.device == "cpu",

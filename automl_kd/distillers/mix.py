@@ -168,6 +168,11 @@ def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
     What it names wrongly is an `UnknownNameError`, any other mistake a `ConfigError`.
     """
     weights, options = entries(text)
+    if not weights:
+        raise ConfigError(
+            f"losses = {text!r} names no loss, so that nothing would be distilled; name one, such as kd, or ce for the "
+            "labels alone"
+        )
     if len(weights) == 1 and (alone := next(iter(weights))) != "ce" and weights[alone] is None:
         weights["ce"] = loss_type(alone).standard.ce
     weights.setdefault("ce", None)

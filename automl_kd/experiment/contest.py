@@ -31,7 +31,7 @@ def contend(lab: Lab) -> None:
     tried = {
         one.name: [Candidate(one, options) for options in one.combinations] for one in lab.experiment.contest.contenders
     }
-    lab.watcher.stage("what each candidate costs", sum(map(len, tried.values())))
+    lab.watcher.stage("what each candidate costs", sum(map(len, tried.values())), "candidates")
     reference = tried[lab.experiment.contest.reference][0]
     unit = quoted(lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]))
     chosen, attempts = choose(lab, tried, unit)

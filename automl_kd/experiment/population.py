@@ -214,6 +214,7 @@ class Population:
             last = with_metrics(self.news[index], outcome.metrics, max(outcome.epoch, self.news[index].epoch))
             self.tell(dataclasses.replace(last, status=outcome.status, error=outcome.error))
         self.ended += 1
+        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
 
     def record(self, index: int, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
@@ -240,7 +241,7 @@ def search_by_population(lab: Lab) -> None:
     settings = lab.experiment.search
     rounds = -(-lab.experiment.recipe.epochs // settings.interval)
     title = f"population of {settings.trials} by {settings.scheduler}, {rounds} rounds"
-    lab.watcher.stage(title, settings.trials * rounds)
+    lab.watcher.stage(title, settings.trials * rounds, "rounds of a member")
     lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
     carry_through(lab, Population(lab))
 

@@ -88,7 +88,7 @@ def run_proxy_search(
     pieces = {piece.key(lab): piece for piece in pieces_of(experiment)}
     with lock(lab.folder):
         open_folder(lab.folder, record, upgrade)
-        watcher.stage("searches over formulas", len(pieces))
+        watcher.stage("searches over formulas", len(pieces), "searches")
         for done, (key, piece) in enumerate(pieces.items()):
             watcher.step(done, f"{piece.search.title}, seed {piece.seed}, {piece.labels} labels")
             if not part(lab.folder, key).exists():

@@ -123,7 +123,7 @@ def read_everything(
     names = ", ".join(scoring.proxies) if len(scoring.proxies) <= MANY else f"{len(scoring.proxies)} proxies"
     title = f"scoring {len(points.architectures)} architectures by {names}"
     if not looks:
-        watcher.stage(title, len(points.architectures))
+        watcher.stage(title, len(points.architectures), "architectures")
         return True
     images, draws, seed = scoring.images, scoring.draws, scoring.seed
     probes = make_probes(dataset, looks, scoring.teacher, images=images, draws=draws, seed=seed)
@@ -181,7 +181,7 @@ def read_functions(
     todo = [number for number in ours if number not in present]
     total = sum(len(batches[number]) for number in ours)
     done = total - sum(len(batches[number]) for number in todo)
-    watcher.stage(title, total)
+    watcher.stage(title, total, "architectures")
     watcher.step(done)
     workers = labour.workers or (places(labour.address) if len(todo) >= WORTH_RAY else 1)
     chosen = [batches[number] for number in todo]

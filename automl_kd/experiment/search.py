@@ -123,6 +123,7 @@ class Searching:
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
+        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier sitting did
         self.lab.note_bank(outcome)
         if outcome.status == "failed":
             self.lab.watcher.note(f"trial {index} failed: {outcome.error}")
@@ -138,7 +139,7 @@ def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
 def search(lab: Lab) -> None:
     """Carry out the experiment's search, or what is left of it."""
     settings = lab.experiment.search
-    lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials)
+    lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials, "trials")
     lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
     searching = Searching(lab)
     told = Teller(

@@ -58,7 +58,7 @@ def run_table(experiment: Experiment, roots: Roots, watcher: Watcher, *, path: P
     pieces = list(pieces_of(lab))
     with lock(lab.folder):
         open_folder(lab.folder, record, upgrade)
-        watcher.stage("searches of the table", len(pieces))
+        watcher.stage("searches of the table", len(pieces), "searches")
         for done, piece in enumerate(pieces):
             watcher.step(done, piece.title)
             if not part(lab.folder, piece.kind, piece.key).exists():

@@ -55,7 +55,7 @@ def carry_out_all(
         return
     device = device_of(lab.experiment.trial)
     epochs = sum(spec.recipe.epochs for spec in specs)
-    lab.watcher.stage(title, epochs)
+    lab.watcher.stage(title, epochs, "epochs")
     billings = bill(lab, missing)
     work = sum(one.work for one in billings.values())
     lab.watcher.plan(plan_of(lab, trials=len(specs), work=work, ahead=ahead, compared=as_run != "teacher"))

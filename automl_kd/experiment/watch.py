@@ -60,8 +60,8 @@ class TrialNews:
 class Watcher(Protocol):
     """Told of progress while it happens, in the process that was started by the user. Must not raise."""
 
-    def stage(self, title: str, total: int) -> None:
-        """A part of the work begins, of `total` steps; the one before it has ended."""
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
+        """A part of the work begins, of `total` steps, each a `unit` (in the plural); the one before it has ended."""
 
     def step(self, done: int, note: str = "") -> None:
         """So many steps of the current stage are done."""
@@ -79,7 +79,7 @@ class Watcher(Protocol):
 class Silent:
     """Watches nothing."""
 
-    def stage(self, title: str, total: int) -> None: ...
+    def stage(self, title: str, total: int, unit: str = "steps") -> None: ...
 
     def step(self, done: int, note: str = "") -> None: ...
 

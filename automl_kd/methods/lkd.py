@@ -35,6 +35,7 @@ from automl_kd.methods.rehearsal import FEW, tapped
 from automl_kd.models.cost import count
 from automl_kd.models.taps import Tapped
 from automl_kd.pinned import located
+from automl_kd.registry import check_fields
 from automl_kd.seeds import derive
 from automl_kd.spec import Place, Report, TrialSpec, require
 from automl_kd.training.loop import fit
@@ -85,6 +86,7 @@ class LKD:
     sampling: Sampling = "uniform"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
         for name in ("ce", "weight", "map_weight", "weight_decay", "clip", "anchor"):
             require(getattr(self, name) >= 0, f"{name} must be 0 or more, got {getattr(self, name)}")

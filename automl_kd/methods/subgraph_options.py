@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from automl_kd.methods.subgraph_factors import Kind, Remedy
+from automl_kd.registry import check_fields
 from automl_kd.spec import Recipe, require
 
 KINDS: tuple[Kind, ...] = ("channel", "block", "stage")
@@ -44,6 +45,7 @@ class SearchOptions:
     score: Literal["factor", "norm", "taylor"] = "factor"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(self.share > 0, f"share must be above 0, got {self.share}")
         kinds = self.granularity.split("+")
         require(

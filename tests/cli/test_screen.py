@@ -122,19 +122,22 @@ def clock(monkeypatch):
 
 def test_plain_lines_now_and_then(clock, capsys):
     with Lines() as shown:
-        shown.stage("search, 4 trials", 4)
+        shown.stage("search, 4 trials", 4, "trials")
         clock.now = 1.0
         shown.step(1, "early")
         clock.now = 16.0
         shown.step(2, "best 90.0%")
         search(shown)
-        shown.stage("finalists", 2)
+        shown.stage("finalists", 180, "epochs")
+        clock.now = 40.0
+        shown.step(11)
     assert capsys.readouterr().err.splitlines() == [
         "search, 4 trials",
-        "search, 4 trials: 2 of 4, best 90.0%",
+        "search, 4 trials: 2 of 4 trials, best 90.0%",
         "search, 4 trials by random",
         "trial 1 failed: the loss became nan",
         "finalists",
+        "finalists: 11 of 180 epochs",
     ]
 
 

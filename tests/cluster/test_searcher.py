@@ -117,7 +117,7 @@ def test_a_trial_to_its_end_by_hand(driver):
     assert (outcome.status, outcome.epoch, outcome.metrics["val_accuracy"]) == ("complete", 3, 0.4)
     assert {number: metrics["val_accuracy"] for number, metrics in curve.items()} == {1: 0.2, 2: 0.3, 3: 0.4}
     key = driver.assignments[0].spec.key
-    assert driver.epochs == [(key, 1), (key, 1), (key, 2)]
+    assert driver.epochs == [(key, 1), (key, 1), (key, 2), (key, 3)], "the last epoch too, which comes with the end"
     assert not driver.searcher.live
 
 

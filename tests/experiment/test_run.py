@@ -35,7 +35,7 @@ class Notes:
         self.plans: list[Plan] = []
         self.news: list[TrialNews] = []
 
-    def stage(self, title: str, total: int) -> None:
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.titles.append(title)
         self.steps.append(0)
 

@@ -43,6 +43,7 @@ REFUSED: dict[str, tuple[Mapping[str, Sequence[object]], str]] = {
     "other numbering": ({"arch_str": SWAPPED}, "gives number 0 to"),
     "above 100 percent": ({"cifar10_valid_acc_12": [50, 60, 70, 101]}, "goes from 50 to 101"),
     "below nothing": ({"cifar10_test_acc_200": [-1, 60, 70, 80]}, "goes from -1 to 80"),
+    "fractions": ({"cifar10_test_acc_200": [0.5, 0.6, 0.7, 0.9373]}, "percent there; multiply fractions by 100"),
     "words for numbers": ({"cifar10_params_m": list("abcd")}, "in place of numbers"),
 }
 

@@ -1,0 +1,56 @@
+"""A record of options made in Python is checked as strictly as a file: no misspelt choice is taken for a default."""
+
+from dataclasses import replace
+
+import pytest
+
+from automl_kd.config import Budget, Resources, Search
+from automl_kd.errors import ConfigError
+from automl_kd.methods.distil import Distil
+from automl_kd.methods.lkd import LKD
+from automl_kd.methods.prokt import ProKT
+from automl_kd.methods.subgraph import Subgraph
+from automl_kd.spec import Banking, Recipe, TeacherSpec
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "wrong", "sentence"),
+    [
+        (Recipe, "optimiser", "sdg", r"optimiser = 'sdg' is no choice; take one of .*'sgd'"),
+        (Recipe, "schedule", "cosin", r"schedule = 'cosin' is no choice; take one of .*'cosine'"),
+        (Recipe, "augment", "flip", "augment = 'flip' is no choice; "),
+        (Search, "scheduler", "ashe", r"scheduler = 'ashe' is no choice; take one of .*'asha'"),
+        (Resources, "device", "gpu", "device = 'gpu' is no choice; take one of 'auto', 'cpu', 'cuda'"),
+        (Resources, "loggers", ("mlflow", "wandbb"), r"loggers = 'wandbb' is no choice; take one of .*'wandb'"),
+        (Banking, "keep", "logit", r"keep = 'logit' is no choice; take one of .*'logits'"),
+        (LKD, "mode", "join", r"mode = 'join' is no choice; take one of .*'joint'"),
+        (Subgraph, "choose", "serch", r"choose = 'serch' is no choice; take one of .*'search'"),
+        (Subgraph, "proximal", "istaa", r"proximal = 'istaa' is no choice; take one of .*'ista'"),
+        (Recipe, "lr", float("inf"), "lr must be finite, got inf"),
+        (Recipe, "gamma", float("nan"), "gamma must be finite, got nan"),
+        (Recipe, "milestones", (0.5, float("nan")), "milestones must be finite"),
+        (Budget, "latency_ms", float("nan"), "latency_ms must be finite, got nan"),
+    ],
+)
+def test_a_choice_that_there_is_not_and_a_number_that_is_none(kind, field, wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        kind(**{field: wrong})
+    with pytest.raises(ValueError, match=sentence):
+        replace(kind(), **{field: wrong})
+
+
+def test_what_is_in_its_place_passes():
+    recipe = Recipe(optimiser="adamw", schedule="multistep", augment="crop-flip")
+    assert TeacherSpec(recipe=recipe).recipe.optimiser == "adamw"
+    assert Resources(loggers=("mlflow", "wandb")).loggers == ("mlflow", "wandb")
+
+
+@pytest.mark.parametrize("method", [Distil, ProKT])
+@pytest.mark.parametrize("losses", ["", ",", " , "])
+def test_no_loss_at_all_is_refused(method, losses):
+    with pytest.raises(ConfigError, match="names no loss, so that nothing would be distilled; name one"):
+        method(losses=losses)
+
+
+def test_labels_alone_are_asked_for_by_name():
+    assert Distil(losses="ce").losses == "ce"
