@@ -47,7 +47,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             scratch.replace(path)
         except BaseException:
             with suppress(OSError):
-                scratch.unlink()
+                scratch.unlink(missing_ok=True)
             raise
     if durable:
         sync_folder(path.parent)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import symptoms
-from automl_kd.results.folder import in_use, lock
+from automl_kd.results.aside import DAMAGED
+from automl_kd.results.folder import in_use, lock, owner_of
 
 OURS = ("experiment.json", "proposals.jsonl", "rows", "curves", "scores", "trials", "lock")
 """What the folder of an experiment, or of scores, holds at least one of."""
@@ -37,9 +38,10 @@ def diagnose(path: Path, *, repair: bool = False) -> Diagnosis:
     faults = 0
     for folder in folders_in(path):
         if in_use(folder):
-            owner = (folder / "lock").read_text(encoding="utf-8").strip() or "unknown"
             found = [one for one in symptoms.examine(folder) if not one.scratch]
-            lines.append(f"{folder}: in use by process {owner}" + ("; not mended, come back later" if repair else ""))
+            lines.append(
+                f"{folder}: in use by process {owner_of(folder)}" + ("; not mended, come back later" if repair else "")
+            )
             lines += [f"{one.what}" for one in found]
             faults += sum(one.fault for one in found)
         elif repair and any(one.mend for one in symptoms.examine(folder)):
@@ -91,4 +93,4 @@ def is_teacher(folder: Path) -> bool:
 def teachers_in(folder: Path) -> Iterator[Path]:
     """Folders of teachers, which are named by the keys of their trainings."""
     if folder.name == "teachers":
-        yield from sorted(one for one in folder.iterdir() if one.is_dir() and one.name != symptoms.DAMAGED)
+        yield from sorted(one for one in folder.iterdir() if one.is_dir() and one.name != DAMAGED)

@@ -8,17 +8,19 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pandas as pd
 
 from automl_kd import files, storage
-from automl_kd.errors import ResultError
+from automl_kd.errors import FileError, ResultError
 
 MAY_CHANGE = {"trial", "bank", "finalists", "contest"}
 """Sections that a later sitting may change: they say where trials run, what is kept and what is compared, not what was
 measured."""
 
+
+SECTIONS = ("search", "finalists", "contest", "recipe", "teacher", "data")
 
 ROOM = 32 * 2**20
 """Free bytes without which a run is not begun: a few checkpoints of the larger students fill as much."""
@@ -38,9 +40,8 @@ def check_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_
         raise ResultError(in_use_by(who, folder))
     fetch(folder)
     require_room(require_writable(folder))
-    if (folder / "lock").is_file():
-        with (folder / "lock").open(encoding="utf-8") as file:
-            seize(file, folder)
+    if written_here(folder):
+        raise ResultError(in_use_by(f"process {owner_of(folder)}", folder))
     require_same(folder, record, upgrade)
 
 
@@ -116,24 +117,57 @@ def write_finals(folder: Path, final: Iterable[tuple[str, str]], choice: Iterabl
 
 def of_this_comparison(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """`rows` without finals, or trials of a choice, of earlier comparisons: others may have been asked for since."""
-    path = folder / "finals.json"
-    if not path.exists():
+    if not (folder / "finals.json").exists():
         return rows
-    record = json.loads(path.read_text(encoding="utf-8"))
-    runs = record if isinstance(record, dict) else {"final": record}  # a list in the first release
+    runs = read_finals(folder)
     current = {(run, *one) for run, keys in runs.items() for one in keys}
     rows_named = zip(rows["run"], rows["role"], rows["key"], strict=True)
     kept = [run not in runs or (run, role, key) in current for run, role, key in rows_named]
     return rows[pd.Series(kept, rows.index, dtype=bool)]
 
 
+def read_finals(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """The trials of `finals.json` by run; `ResultError` if it is damaged."""
+    path = folder / "finals.json"
+    try:
+        record = files.read_json(path)
+        runs = record if isinstance(record, dict) else {"final": record}  # a list in the first release
+        return {run: [(str(role), str(key)) for role, key in keys] for run, keys in runs.items()}
+    except (FileError, ValueError, TypeError) as error:
+        reason = error.strerror if isinstance(error, FileError) else "it does not list roles and keys"
+        raise ResultError(
+            f"{path} cannot be read ({reason}); 'automl-kd doctor {folder} --repair' moves it aside"
+        ) from error
+
+
 def read_record(folder: Path) -> dict[str, Any]:
+    """The experiment of a folder; `ResultError` if it is damaged, or does not look like one."""
     path = folder / "experiment.json"
     try:
-        record: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ResultError(f"{path} cannot be read ({error}); is {folder} the folder of an experiment?") from error
-    return record
+        record: Any = files.read_json(path)
+        reason = fault_of(record)
+    except FileError as error:
+        reason = str(error.strerror)
+    if reason:
+        raise ResultError(f"{path} cannot be read ({reason}); is {folder} the folder of an experiment?")
+    return dict(record)
+
+
+def fault_of(record: Any) -> str:
+    """What keeps a record from being an experiment's, as far as readers take it apart; empty if nothing does."""
+    if not isinstance(record, Mapping):
+        return "it holds no object"
+    if not isinstance(record.get("name", ""), str):
+        return "its name is no text"
+    for section in SECTIONS:
+        if not isinstance(record.get(section) or {}, Mapping):
+            return f"its {section} is no section"
+    contest = record.get("contest") or {}
+    contenders = contest.get("contenders") or []
+    named = isinstance(contenders, list) and all(isinstance(one, Mapping) and "name" in one for one in contenders)
+    if not named or (contenders and contest.get("reference") not in [one["name"] for one in contenders]):
+        return "its contenders and their reference do not fit together"
+    return ""
 
 
 def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,13 +196,18 @@ def in_use(folder: Path) -> bool:
 def written_here(folder: Path) -> bool:
     """Whether another process on this machine is."""
     try:
-        with (folder / "lock").open(encoding="utf-8") as file:
-            seize(file, folder)
-    except ResultError:
-        return True
+        with files.open_file(folder / "lock") as file:
+            return not files.try_lock(file)
     except OSError:
         return False
-    return False
+
+
+def owner_of(folder: Path) -> str:
+    """The number of the process that holds the lock, as it says itself."""
+    try:
+        return files.read_text(folder / "lock", limit=1000).strip() or "unknown"
+    except FileError:
+        return "unknown"
 
 
 @contextmanager
@@ -178,23 +217,18 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     `wait`: queue up behind another holder instead of raising `ResultError`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "lock").exists():
+        files.require_file(folder / "lock")
     with (folder / "lock").open("a+", encoding="utf-8") as file:
-        seize(file, folder, wait=wait)
+        if wait:
+            files.wait_lock(file)
+        elif not files.try_lock(file):
+            raise ResultError(in_use_by(f"process {owner_of(folder)}", folder))
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         with storage.leased(folder, wait=wait):
             yield
-
-
-def seize(file: TextIO, folder: Path, *, wait: bool = False) -> None:
-    """Take the lock on a folder's lock file, which holds until the file is closed."""
-    if wait:
-        files.wait_lock(file)
-    elif not files.try_lock(file):
-        file.seek(0)
-        owner = file.read().strip() or "unknown"
-        raise ResultError(in_use_by(f"process {owner}", folder))
 
 
 def in_use_by(who: str, folder: Path) -> str:

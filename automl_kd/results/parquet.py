@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from automl_kd import storage
-from automl_kd.errors import ResultError
+from automl_kd.errors import FileError, ResultError
+from automl_kd.files import require_file
 from automl_kd.results.row import check
 
 CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
@@ -61,18 +64,20 @@ def whole(path: Path) -> bool:
 def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
     """The file at `path` in the shape of `schema`: columns it lacks are null, columns unknown to us are left out.
 
-    `identity`: columns without which the file is not one of ours. Raises `ResultError` naming the file.
+    `identity`: columns without which the file is not one of ours. Raises `ResultError` naming the file, or
+    `FileNotFoundError` if there is none.
     """
     try:
+        require_file(path)
         # Not pq.read_table, which would take folder names such as "run=search" for columns.
         with pq.ParquetFile(path) as file:
             here = file.schema_arrow.names
             stored = file.read([name for name in schema.names if name in here])
     # What pyarrow raises for a file that is cut off, damaged or of a kind that it does not read.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        reason = str(error).splitlines()[0]
+        if isinstance(error, OSError) and error.errno == errno.ENOENT:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+        reason = error.strerror if isinstance(error, FileError) else str(error).splitlines()[0]
         raise ResultError(
             f"{path} cannot be read as Parquet ({reason}); 'automl-kd doctor FOLDER --repair' moves it aside"
         ) from error

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from automl_kd.results import parquet
 from automl_kd.results.row import SCORE_SCHEMA, Score
+from automl_kd.results.soundness import require_sound
 
 IDENTITY = ["space", "dataset", "architecture", "proxy", "teacher", "seed", "draws", "images", "among"]
 ENTRY = ["space", "dataset", "architecture"]
@@ -43,12 +44,16 @@ def write_columns(path: Path, columns: Mapping[str, object]) -> None:
 
 def read_file(path: Path) -> pd.DataFrame:
     """One file of scores; `ResultError` if it cannot be read or is none."""
-    return parquet.to_frame(parquet.load(path, SCORE_SCHEMA, ("architecture", "proxy")))
+    return parquet.to_frame(load_scores(path))
+
+
+def load_scores(path: Path) -> pa.Table:
+    return require_sound(parquet.load(path, SCORE_SCHEMA, ("architecture", "proxy")), "scores", path)
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
     """All scores under `folder/scores`, none twice, a score before an error. Empty if there are none."""
-    tables = [parquet.load(path, SCORE_SCHEMA, ("architecture", "proxy")) for path in parquet.files(folder / "scores")]
+    tables = [load_scores(path) for path in parquet.files(folder / "scores")]
     frame = parquet.to_frame(pa.concat_tables(tables) if tables else SCORE_SCHEMA.empty_table())
     ordered = frame.sort_values([*IDENTITY, "score", "seconds"], na_position="last", kind="stable")
     return ordered.drop_duplicates(IDENTITY).reset_index(drop=True)

@@ -38,9 +38,18 @@ def record_of(spec_json: str) -> dict[str, Any]:
     """Without fields that equal their default: specs from before there was such a field agree with later ones."""
     try:
         found: dict[str, Any] = distinct(TrialSpec.from_json(spec_json))
-    except (KeyError, TypeError, ValueError):  # of another version
-        found = json.loads(spec_json)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):  # of another version, or damaged
+        found = read_object(spec_json)
     return found
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """The JSON object in `text`; what is none is told from others by its text."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {"unreadable": text}
 
 
 def untold(spec_json: str) -> str:

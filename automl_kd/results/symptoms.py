@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from automl_kd import files, storage
-from automl_kd.errors import ResultError
-from automl_kd.results import parquet
+from automl_kd.errors import FileError, ResultError
+from automl_kd.results import parquet, soundness
+from automl_kd.results.aside import DAMAGED, Finding, inside, leavings, move_aside, note, reason_of, set_aside
+from automl_kd.results.folder import read_finals, read_record
 from automl_kd.results.row import CURVE_SCHEMA, ROW_SCHEMA, SCORE_SCHEMA
 from automl_kd.results.table import IDENTITY, ResultTable
 
-DAMAGED = "damaged"
 TABLES = {
     "rows": (ROW_SCHEMA, IDENTITY["rows"]),
     "curves": (CURVE_SCHEMA, IDENTITY["curves"]),
     "scores": (SCORE_SCHEMA, ("architecture", "proxy")),
 }
+RECORDS = {"experiment.json": read_record, "finals.json": read_finals}
+MOST = 2**30
+"""Bytes of a journal: some millions of proposals."""
+
 STUDENT = ("student.pt", "student_best.pt", "student.json")
 """What a complete trial hands over."""
 
+SHOWN = 3
+
 LOOSE = 100
 """So many small files, and reading becomes slow."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`what` was found, `remedy`: what is to be done about it, `done`: what `mend` has done.
-
-    `mend` is None where nothing need be done. `fault`: readers or the search trip over it; other findings are only
-    untidy. `scratch`: it may belong to a process that is at work.
-    """
-
-    what: str
-    remedy: str
-    done: str
-    mend: Callable[[], None] | None
-    fault: bool = True
-    scratch: bool = False
 
 
 def examine(folder: Path) -> Iterator[Finding]:
@@ -60,6 +52,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     elif not any(True for _ in damaged_tables(folder)):
         yield from incomplete_trials(folder)
         yield from unfinished_trials(folder)
+        yield from trials_without_files(folder)
         yield from loose_files(folder)
 
 
@@ -90,20 +83,28 @@ def tune_folders(folder: Path) -> Iterator[Finding]:
 
 
 def damaged_records(folder: Path) -> Iterator[Finding]:
-    """JSON that cannot be read: the experiment, its finals, the cards of students."""
+    """JSON that cannot be read, or holds something else: the experiment, its finals, the cards of students."""
     for path in inside(folder, "**/*.json"):
         try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            files.read_json(path)
+            if path.parent == folder and path.name in RECORDS:
+                RECORDS[path.name](folder)
+        except FileError as error:
             # A card without its student is written again with it; so its trial is set aside as a whole.
-            yield set_aside(folder, path, f"cannot be read as JSON ({error})")
+            yield set_aside(folder, path, f"cannot be read as JSON ({error.strerror})")
+        except ResultError as error:
+            yield set_aside(folder, path, reason_of(error, path))
 
 
 def damaged_journal(folder: Path) -> Iterator[Finding]:
     path = folder / "proposals.jsonl"
     if not path.exists():
         return
-    content = path.read_bytes()
+    try:
+        content = files.read_bytes(path, limit=MOST)
+    except FileError as error:
+        yield set_aside(folder, path, f"cannot be read ({error.strerror})")
+        return
     torn = content[content.rfind(b"\n") + 1 :]
     lines = content.splitlines()[: -1 if torn else None]
     sound = next((place for place, line in enumerate(lines) if not is_point(line)), len(lines))
@@ -140,14 +141,36 @@ def cut_journal(folder: Path, sound: int) -> None:
 
 
 def damaged_tables(folder: Path) -> Iterator[Finding]:
+    """Files of rows, curves and scores that cannot be read, and rows in others that cannot be ours."""
     for kind, (schema, identity) in TABLES.items():
         for path in [one for one in inside(folder, f"{kind}/**/*.parquet") if one.name[0] not in "_."]:
             try:
-                parquet.load(path, schema, identity)
+                table = parquet.load(path, schema, identity)
             except FileNotFoundError:
                 continue  # folded meanwhile
             except ResultError as error:
-                yield set_aside(folder, path, str(error).partition(";")[0].removeprefix(str(path)).strip())
+                yield set_aside(folder, path, reason_of(error, path))
+                continue
+            if wrong := list(soundness.faults(table, kind)):
+                yield unsound_rows(folder, path, table, wrong)
+
+
+def unsound_rows(folder: Path, path: Path, table: pa.Table, wrong: list[soundness.Fault]) -> Finding:
+    """Some rows of a file: they are set aside, and the others stay."""
+    masks = [mask for mask, _ in wrong]
+    bad = np.logical_or.reduce(masks)
+    what = f"{path} has {bad.sum()} of {len(table)} rows {' or '.join(said for _, said in wrong)}"
+
+    def mend() -> None:
+        note(folder, str(path.relative_to(folder)), what)
+        ResultTable(folder).part(path, table, bad, folder / DAMAGED)
+
+    return Finding(
+        what=what,
+        remedy=f"--repair moves them to {DAMAGED}/, and the same search command makes them again",
+        done=f"moved to {DAMAGED}/; the same search command makes them again",
+        mend=mend,
+    )
 
 
 def damaged_weights(folder: Path) -> Iterator[Finding]:
@@ -159,12 +182,12 @@ def damaged_weights(folder: Path) -> Iterator[Finding]:
 
 def fault_of_archive(path: Path) -> str | None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with files.open_file(path) as file, zipfile.ZipFile(file) as archive:
             broken = archive.testzip()
-    except FileNotFoundError:
-        return None
     except (zipfile.BadZipFile, OSError, EOFError) as error:
-        return f"cannot be read ({error})"
+        if isinstance(error, OSError) and error.errno == errno.ENOENT:
+            return None  # removed meanwhile
+        return f"cannot be read ({error.strerror if isinstance(error, FileError) else error})"
     return None if broken is None else f"is damaged in {broken}"
 
 
@@ -213,6 +236,23 @@ def unfinished_trials(folder: Path) -> Iterator[Finding]:
         )
 
 
+def trials_without_files(folder: Path) -> Iterator[Finding]:
+    """Complete trials of which nothing is left but rows and curves: somebody has deleted their folders."""
+    rows = ResultTable(folder).read()
+    complete = rows[(rows["status"] == "complete") & (rows["run"] != "teacher")]
+    keys = list(dict.fromkeys(complete["key"]))
+    gone = [key for key in keys if not leavings(folder / "trials" / key) and not lacks_student(folder, key)]
+    if gone:
+        shown = ", ".join(gone[:SHOWN]) + (", ..." if len(gone) > SHOWN else "")
+        yield Finding(
+            what=f"{folder}: {len(gone)} of {len(keys)} complete trials have lost their folders in trials/ ({shown})",
+            remedy="their rows and curves count as before, and their weights are gone for good",
+            done="left alone: their rows and curves count as before, and their weights are gone for good",
+            mend=None,
+            fault=False,
+        )
+
+
 def without_student(folder: Path, ended: pd.DataFrame) -> list[tuple[str, str]]:
     """Complete trials of which files are left, or were set aside, but no student."""
     complete = ended[ended["status"] == "complete"]
@@ -256,44 +296,3 @@ def loose_files(folder: Path) -> Iterator[Finding]:
             mend=table.fold,
             fault=False,
         )
-
-
-def inside(folder: Path, pattern: str) -> list[Path]:
-    """Paths in a folder, without those that were moved aside and those of Ray Tune."""
-    found = (path for path in folder.glob(pattern) if not leads_aside(path.relative_to(folder)))
-    return sorted(found)
-
-
-def leads_aside(path: Path) -> bool:
-    return path.parts[0] == DAMAGED or path.parts[0].startswith("tune-")
-
-
-def leavings(folder: Path) -> list[Path]:
-    """What a training leaves in its folder."""
-    return [path for path in sorted(folder.glob("*")) if path.is_file() and path.name != "lock"]
-
-
-def set_aside(folder: Path, path: Path, reason: str) -> Finding:
-    return Finding(
-        what=f"{path} {reason}",
-        remedy=f"--repair moves it to {DAMAGED}/, and the same search command makes it again",
-        done=f"moved to {DAMAGED}/; the same search command makes it again",
-        mend=lambda: move_aside(folder, path, reason),
-    )
-
-
-def move_aside(folder: Path, path: Path, reason: str) -> None:
-    """Move a file to the same place below `damaged/`, beside what is there already, and note why."""
-    target = folder / DAMAGED / path.relative_to(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while target.exists():
-        number += 1
-        target = target.with_name(f"{path.name}.{number}")
-    path.rename(target)
-    note(folder, str(target.relative_to(folder / DAMAGED)), reason)
-
-
-def note(folder: Path, what: str, reason: str) -> None:
-    line = " ".join(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {what}: {reason}".split())
-    files.append_line(folder / DAMAGED / "notes.txt", line)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -23,6 +23,7 @@ from automl_kd.results import parquet
 from automl_kd.results.folder import fetch
 from automl_kd.results.row import CURVE_SCHEMA, ROW_SCHEMA, Point, Row
 from automl_kd.results.setting import settings
+from automl_kd.results.soundness import require_sound
 
 Kind = Literal["rows", "curves"]
 SCHEMAS = {"rows": ROW_SCHEMA, "curves": CURVE_SCHEMA}
@@ -94,14 +95,22 @@ class ResultTable:
                 ours = pc.and_(pc.equal(table["run"], run), pc.equal(table["key"], key))
                 if not pc.any(ours).as_py():
                     continue
-                aside = target / path.relative_to(self.folder)
-                parquet.write(table.filter(ours), aside.with_name(f"{aside.stem}-{uuid4().hex[:8]}.parquet"))
-                rest = table.filter(pc.invert(ours))
-                if len(rest):
-                    parquet.write(rest, path)
-                else:
-                    path.unlink()
-                    storage.remove([path])
+                self.part(path, table, ours, target)
+
+    def part(self, path: Path, table: pa.Table, chosen: Any, target: Path) -> None:
+        """Move some rows of `table`, which the file at `path` holds, into one of the same name below `target`.
+
+        `chosen`: which, as true or false for each.
+        """
+        chosen = pa.array(np.asarray(chosen, dtype=bool))
+        aside = target / path.relative_to(self.folder)
+        parquet.write(table.filter(chosen), aside.with_name(f"{aside.stem}-{uuid4().hex[:8]}.parquet"))
+        rest = table.filter(pc.invert(chosen))
+        if len(rest):
+            parquet.write(rest, path)
+        else:
+            path.unlink()
+            storage.remove([path])
 
     def loose(self) -> int:
         """How many rows lie in files of their own, which `fold` would gather."""
@@ -138,7 +147,7 @@ class ResultTable:
     def _load_file(self, path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
         """`columns`: these and those by which rows are told apart and ordered; None for all."""
         schema = narrowed(kind, columns)
-        table = parquet.load(path, schema, IDENTITY[kind])
+        table = require_sound(parquet.load(path, schema, IDENTITY[kind]), kind, path)
         if "setting" in schema.names and table["setting"].null_count:
             specs = table if "spec_json" in schema.names else parquet.load(path, SETTING, ("spec_json",))
             table = with_settings(table, specs["spec_json"])

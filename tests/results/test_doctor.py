@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -56,6 +59,22 @@ def cut_part(folder: Path) -> None:
     cut(next((folder / "rows").glob("part*")))
 
 
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def change(folder: Path, kind: str, **values: object) -> None:
+    """Other values in the file of the second trial."""
+    path = folder / kind / "run=search" / f"{KEYS[1]}.parquet"
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    for name, value in values.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(name), pa.array([value], table.schema.field(name).type))
+    pq.write_table(table, path)
+
+
 def flip(path: Path) -> None:
     """One bit in the middle, which only a check sum notices."""
     content = bytearray(path.read_bytes())
@@ -69,7 +88,8 @@ def files(root: Path) -> set[str]:
 
 def contents(root: Path) -> set[bytes]:
     """Of all files that are moved and not written again."""
-    return {path.read_bytes() for path in root.rglob("*") if path.suffix in {".pt", ".json", ".jsonl"}}
+    kept = [path for path in root.rglob("*") if path.suffix in {".pt", ".json", ".jsonl"} and path.is_file()]
+    return {path.read_bytes() for path in kept}
 
 
 def sound(folder: Path) -> bool:
@@ -100,6 +120,21 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no row": (lambda f: (f / f"rows/run=search/{KEYS[1]}.parquet").unlink(), ["has a curve and no row"]),
     "experiment": (lambda f: (f / "experiment.json").write_text('{"na'), ["cannot be read as JSON"]),
     "finals": (lambda f: (f / "finals.json").write_bytes(b"\xff\xfe"), ["cannot be read as JSON"]),
+    "nested finals": (lambda f: (f / "finals.json").write_text("[" * 9999), ["nested too deeply"]),
+    "finals of another kind": (lambda f: (f / "finals.json").write_text('{"final": 3}'), ["does not list roles"]),
+    "experiment of another kind": (
+        lambda f: (f / "experiment.json").write_text('{"contest": "no"}'),
+        ["its contest is no section"],
+    ),
+    "a pipe": (lambda f: pipe(f / "finals.json"), ["it is a pipe, not a file"]),
+    "a pipe for rows": (lambda f: pipe(f / f"rows/run=search/{KEYS[1]}.parquet"), ["it is a pipe", "and no row"]),
+    "percent": (lambda f: change(f, "rows", val_accuracy=93.0), ["whose val_accuracy is no fraction", "and no row"]),
+    "infinite": (lambda f: change(f, "rows", test_accuracy=float("inf")), ["whose test_accuracy is no", "and no row"]),
+    "no key": (lambda f: change(f, "rows", key=None), ["without key", "and no row"]),
+    "no key of a curve": (lambda f: change(f, "curves", key=None), ["without key", "and no curve"]),
+    "no status": (lambda f: change(f, "rows", status="done"), ["whose status is none of complete, stopped", "no row"]),
+    "versions": (lambda f: change(f, "rows", versions_json="{"), ["whose versions_json cannot be read", "no row"]),
+    "options": (lambda f: change(f, "rows", options_json="[1]"), ["whose options_json cannot be read", "no row"]),
     "journal": (
         lambda f: (f / "proposals.jsonl").write_text('{"depth": 1}\n{"de\n{"depth": 3}\n'),
         ["is damaged in line 2 of 3"],
@@ -147,10 +182,30 @@ def test_what_is_set_aside_of_a_part_leaves_the_others_in_it(folder):
     assert files(folder / "damaged") >= {f"trials/{KEYS[0]}/checkpoint.pt", f"trials/{KEYS[0]}/student_best.pt"}
 
 
-def test_trials_whose_folders_were_deleted_to_save_space_are_no_fault(folder):
+def test_trials_whose_folders_were_deleted_are_told_and_no_fault(folder):
     for name in ("checkpoint.pt", "student.pt", "student_best.pt", "student.json"):
         (folder / "trials" / KEYS[0] / name).unlink()
-    assert sound(folder)
+    shutil.rmtree(folder / "trials" / KEYS[1])
+    found = diagnose(folder, repair=True)
+    told = f"2 of 3 complete trials have lost their folders in trials/ ({KEYS[0]}, {KEYS[1]})"
+    assert any(told in line and "their weights are gone for good" in line for line in found.lines)
+    assert found.faults == 0
+
+
+def test_of_a_part_with_one_wrong_row_the_others_stay(folder):
+    change(folder, "rows", val_accuracy=93.0)
+    for kind in ("rows", "curves"):
+        paths = sorted((folder / kind).rglob("*.parquet"))
+        tables = [pq.ParquetFile(path).read() for path in paths]
+        pq.write_table(pa.concat_tables(tables), folder / kind / "part-000001-a.parquet")
+        for path in paths:
+            path.unlink()
+    with pytest.raises(
+        ResultError, match=r"has 1 of 3 rows whose val_accuracy is no fraction in 0 to 1"
+    ):
+        ResultTable(folder).read()
+    assert diagnose(folder, repair=True).faults == 0
+    assert list(ResultTable(folder).read()["key"]) == [KEYS[0], KEYS[2]]
 
 
 def test_the_journal_keeps_what_stands_before_the_damage(folder):

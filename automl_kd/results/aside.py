@@ -1,0 +1,75 @@
+"""One finding of the doctor, and the moving aside of what is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from automl_kd import files
+from automl_kd.errors import ResultError
+
+DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`what` was found, `remedy`: what is to be done about it, `done`: what `mend` has done.
+
+    `mend` is None where nothing need be done. `fault`: readers or the search trip over it; other findings are only
+    untidy. `scratch`: it may belong to a process that is at work.
+    """
+
+    what: str
+    remedy: str
+    done: str
+    mend: Callable[[], None] | None
+    fault: bool = True
+    scratch: bool = False
+
+
+def inside(folder: Path, pattern: str) -> list[Path]:
+    """Paths in a folder, without those that were moved aside and those of Ray Tune."""
+    found = (path for path in folder.glob(pattern) if not leads_aside(path.relative_to(folder)))
+    return sorted(found)
+
+
+def leads_aside(path: Path) -> bool:
+    return path.parts[0] == DAMAGED or path.parts[0].startswith("tune-")
+
+
+def leavings(folder: Path) -> list[Path]:
+    """What a training leaves in its folder."""
+    return [path for path in sorted(folder.glob("*")) if path.is_file() and path.name != "lock"]
+
+
+def set_aside(folder: Path, path: Path, reason: str) -> Finding:
+    return Finding(
+        what=f"{path} {reason}",
+        remedy=f"--repair moves it to {DAMAGED}/, and the same search command makes it again",
+        done=f"moved to {DAMAGED}/; the same search command makes it again",
+        mend=lambda: move_aside(folder, path, reason),
+    )
+
+
+def move_aside(folder: Path, path: Path, reason: str) -> None:
+    """Move a file to the same place below `damaged/`, beside what is there already, and note why."""
+    target = folder / DAMAGED / path.relative_to(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while target.exists():
+        number += 1
+        target = target.with_name(f"{path.name}.{number}")
+    path.rename(target)
+    note(folder, str(target.relative_to(folder / DAMAGED)), reason)
+
+
+def note(folder: Path, what: str, reason: str) -> None:
+    line = " ".join(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {what}: {reason}".split())
+    files.append_line(folder / DAMAGED / "notes.txt", line)
+
+
+def reason_of(error: ResultError, path: Path) -> str:
+    """What an error says of a file, without its name and without advice."""
+    return str(error).partition(";")[0].removeprefix(str(path)).strip()
