@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from automl_kd.errors import ConfigError
+from automl_kd.files import expand, open_file
 
 PIN = re.compile(r"@sha256-([0-9a-f]{64})$")
 
@@ -27,7 +28,7 @@ def located(name: str) -> Path:
     `ConfigError` if a pinned file is gone or holds something else by now.
     """
     pinned = PIN.search(name)
-    path = Path(name[: pinned.start()] if pinned else name).expanduser().resolve()
+    path = expand(name[: pinned.start()] if pinned else name).resolve()
     if pinned and digest(path) != pinned[1]:
         raise ConfigError(
             f"{path} has changed since it was named in this experiment; put the old content back, or run the "
@@ -45,7 +46,7 @@ def by_content(text: str) -> str:
 def digest(path: Path) -> str:
     """SHA-256 of the file's content, as 64 hex digits."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError(f"no file could be read from {path}: {error.strerror}; check the path") from error

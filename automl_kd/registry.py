@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 import math
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from automl_kd.errors import ConfigError, UnknownNameError
 
 T = TypeVar("T")
+
+BESIDE = "AUTOML_KD_BESIDE"
+"""Variable of the environment, through which worker processes learn it: folders in which references are looked for
+last, those of the experiment's file and of the command."""
 
 SLUG = "[a-z0-9][a-z0-9-]{0,49}"
 """What a name looks like that also names files and stands in tables."""
@@ -102,11 +110,13 @@ def load(reference: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     if not attribute or not all(piece.isidentifier() for piece in module_name.split(".")):
         raise UnknownNameError(f"{reference!r} is not a reference; write it as module:attribute")
+    look_beside(module_name.partition(".")[0])
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        beside = " or ".join(folders_beside()) or "a folder of PYTHONPATH"
         raise UnknownNameError(
-            f"no module {error.name!r} could be imported for {reference!r}; install it or put it on the path"
+            f"no module {error.name!r} could be imported for {reference!r}; install it, or put it into {beside}"
         ) from error
     except Exception as error:
         raise UnknownNameError(
@@ -117,6 +127,29 @@ def load(reference: str) -> Any:
             f"module {module_name!r} has no {attribute!r}; {suggestion(attribute, public_names(module))}"
         )
     return getattr(module, attribute)
+
+
+def search_beside(*folders: Path) -> None:
+    """Let references be looked for in these folders too, by this process and by those that it starts."""
+    os.environ[BESIDE] = os.pathsep.join(dict.fromkeys(str(folder.resolve()) for folder in folders))
+
+
+def folders_beside() -> list[str]:
+    return [folder for folder in os.environ.get(BESIDE, "").split(os.pathsep) if folder]
+
+
+def look_beside(name: str) -> None:
+    """Put the folder that has the module or package `name` on the path, if nothing else has one of this name.
+
+    It comes last, and only where it is asked for by name, so that no file in it takes the place of another module.
+    """
+    if name in sys.modules or not folders_beside() or importlib.util.find_spec(name) is not None:
+        return
+    for folder in folders_beside():
+        if (Path(folder) / f"{name}.py").is_file() or (Path(folder) / name / "__init__.py").is_file():
+            sys.path.append(folder)
+            importlib.invalidate_caches()
+            return
 
 
 def public_names(module: object) -> list[str]:

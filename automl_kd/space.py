@@ -23,6 +23,15 @@ Scalar = bool | int | float | str
 Values = Mapping[str, Scalar]
 
 
+def require_scalar(value: object, what: str) -> None:
+    """`ValueError` unless it is plain: a point is stored as JSON, where a tuple would come back as a list."""
+    if type(value) not in (bool, int, float, str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(
+            f"{value!r} is {what}, and must be true or false, a finite number or a text; name what it stands for, as "
+            "'3-1-3', and take that apart in build"
+        )
+
+
 @dataclass(frozen=True)
 class Choice:
     """One of `options`; no order is implied."""
@@ -30,6 +39,8 @@ class Choice:
     options: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
+        for option in self.options:
+            require_scalar(option, f"an option of a choice, in {self.options}")
         if not self.options or len(set(self.options)) != len(self.options):
             raise ValueError(f"a choice needs distinct options, got {self.options}")
 
@@ -67,8 +78,9 @@ class FloatRange:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"a real range needs low < high, and 0 < low if it is logarithmic, got {self}")
+        finite = math.isfinite(self.low) and math.isfinite(self.high)
+        if not finite or not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"a real range needs finite low < high, and 0 < low if it is logarithmic, got {self}")
 
     def __contains__(self, value: object) -> bool:
         return type(value) is float and self.low <= value <= self.high
@@ -83,6 +95,10 @@ class When:
 
     parent: str
     values: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        for value in self.values:
+            require_scalar(value, f"a value of the parent {self.parent!r}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ Mistakes of the user end in one sentence on stderr and exit code 2, without a tr
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import typer
 from automl_kd import config, storage
 from automl_kd.cli import catalogue
 from automl_kd.cli.doctor import doctor
+from automl_kd.cli.mistakes import sentence_of
 from automl_kd.cli.nasbench201 import import_nasbench201
 from automl_kd.cli.options import Address, DataRoot, Out, Overrides, command_line, roots
 from automl_kd.cli.panel import panel
@@ -27,24 +27,10 @@ from automl_kd.cli.score import score
 from automl_kd.cli.screen import Mode, Shown, output, watching
 from automl_kd.cli.tabular import search_table
 from automl_kd.config import Experiment
-from automl_kd.errors import AutoMLKDError, UnknownNameError
-from automl_kd.registry import suggestion
+from automl_kd.errors import UnknownNameError
+from automl_kd.registry import search_beside, suggestion
 
 QUICKSTART = Path(__file__).parents[1] / "quickstart.toml"
-
-ELSEWHERE = "choose another folder"
-ADVICE = {
-    errno.ENOSPC: "make room or choose another --out",
-    errno.EDQUOT: "make room or choose another --out",
-    **dict.fromkeys(
-        (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN),
-        "bring the file system back",
-    ),
-    **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG), ELSEWHERE
-    ),
-}
-"""What the system may refuse through no fault of ours, and what to do about it."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,15 +55,16 @@ def search(
     ] = None,
     progress: Shown = Mode.AUTO,
 ) -> None:
-    """Find a student for a teacher: screen, train under a scheduler, compare with baselines at equal compute.
+    r"""Find a student for a teacher: screen, train under a scheduler, compare with baselines at equal compute.
 
-    Run again, it continues where it ended, however it ended. A file with a [[table.tasks]] section searches a table of
-    measured architectures, without training; one with a [[proxy.searches]] section searches for a proxy.
+    Run again, it continues where it ended, however it ended. A file with a [\[table.tasks]] section searches a table
+    of measured architectures, without training; one with a [\[proxy.searches]] section searches for a proxy.
 
     [bold]automl-kd search[/bold]
     [bold]automl-kd search benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
     [bold]automl-kd search benchmarks/nasbench201_search.toml --nasbench201 nasbench201[/bold]
     """
+    search_beside(experiment.parent, Path())
     described = config.load(experiment, overrides)
     catalogue.require_space(described.space)
     if described.table.tasks:
@@ -110,6 +97,7 @@ def distill(
 
     [bold]automl-kd distill --student resnet8 --teacher resnet32 --data digits --epochs 10[/bold]
     """
+    search_beside(Path())
     record = {
         "name": name or default_name(method, student, teacher, data),
         "space": f"model:{student}",
@@ -164,7 +152,7 @@ def show(
     if what in catalogue.TABLES or not what:
         catalogue.print_tables(output(), [what] if what else list(catalogue.TABLES))
         return
-    if not Path(what).exists() and not Path(what).suffix:
+    if not os.path.lexists(what) and not Path(what).suffix:
         hint = suggestion(what, catalogue.TABLES)
         raise UnknownNameError(f"there is neither a table nor a file called {what!r}; {hint}")
     typer.echo(json.dumps(config.to_record(config.load(Path(what), overrides)), indent=2))
@@ -196,14 +184,15 @@ def carry_out(experiment: Experiment, out: str, data_root: str, address: str, pr
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app()
-    except AutoMLKDError as error:
-        stop(str(error), 2)
-    except OSError as error:
-        if error.errno not in ADVICE:
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        stop("interrupted", 130)
+    except Exception as error:
+        if (sentence := sentence_of(error)) is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        stop(f"{where}{os.strerror(error.errno)}; {ADVICE[error.errno]}, then run it again", 2)
+        stop(sentence, 2)
+    if code:
+        sys.exit(code)
 
 
 def stop(sentence: str, code: int) -> NoReturn:

@@ -19,7 +19,7 @@ from automl_kd.results.leaderboard import failures, leaderboard, made_by, to_mar
 from automl_kd.results.page import RUNS, write_page
 from automl_kd.results.saving import saving
 from automl_kd.results.scores import read_scores
-from automl_kd.results.sheet import Sheet
+from automl_kd.results.sheet import Sheet, without_html
 from automl_kd.results.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.verdict import verdict
 
@@ -108,7 +108,7 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
     parts = [f"{made_by(command)}\n" if ranked is None else to_markdown(ranked, command)]
     parts += [judgement(folder, ours, compared[folder]) for folder, ours in rows.items()]
     page = write_page(list(rows), target / "leaderboard.html", command)
-    storage.write(target / "leaderboard.md", "\n".join(parts))
+    storage.write(target / "leaderboard.md", without_html("\n".join(parts)))
     return [page, target / "leaderboard.md"]
 
 

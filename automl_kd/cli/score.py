@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from automl_kd.cli import catalogue
 from automl_kd.cli.options import Address, DataRoot, roots
 from automl_kd.cli.screen import Mode, Shown, output, watching
 from automl_kd.errors import ConfigError
+from automl_kd.registry import search_beside
 
 
 def score(
@@ -46,6 +48,7 @@ def score(
     from automl_kd.experiment.scoring import Labour, Scoring, score_space  # noqa: PLC0415 - torch is slow to import
     from automl_kd.proxies import PROXIES  # noqa: PLC0415 - likewise
 
+    search_beside(Path())
     catalogue.require_space(space)
     names = tuple(dict.fromkeys(name.strip() for name in proxies.split(",") if name.strip()))
     names = tuple(PROXIES) if names == ("all",) else names

@@ -17,6 +17,9 @@ from automl_kd.config.tabular import TableSearch
 from automl_kd.space import Scalar
 from automl_kd.spec import Banking, DataSpec, Recipe, TeacherSpec, require, require_shares
 
+SHARED = ("teachers", "scores", "damaged")
+"""Folders beside those of experiments, in any case of letters, as some file systems know one alone."""
+
 
 def tag_of(value: Any) -> str:
     """In brackets, which no key of ours holds, so that `parse` can leave it out of what it says."""
@@ -61,6 +64,10 @@ class Experiment:
         require(
             re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name) is not None,
             f"name must be at most 100 letters, digits, '.', '_' or '-', as it names a folder; got {self.name!r}",
+        )
+        require(
+            self.name.lower() not in SHARED,
+            f"name is {self.name!r}, and the folder of that name is shared by all experiments; take another",
         )
         require(
             not self.contest.contenders or self.contest.tuning_seeds <= len(self.finalists.seeds),

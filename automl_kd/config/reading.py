@@ -13,36 +13,51 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import pydantic
 
 from automl_kd.config.experiment import Experiment
-from automl_kd.errors import ConfigError
+from automl_kd.errors import ConfigError, FileError
+from automl_kd.files import read_text
 from automl_kd.registry import suggestion
 
 T = TypeVar("T")
+
+DEEPEST = 20
+"""How deep tables and lists of an experiment may be nested; ours are four deep."""
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5")."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
+        text = read_text(path)
+    except FileError as error:
         raise ConfigError(
             f"no experiment could be read from {path}: {error.strerror}; give the path of a TOML file"
         ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not text in UTF-8; give the path of a TOML file") from error
     return loads(text, overrides, where=str(path))
 
 
 def loads(text: str, overrides: Iterable[str] = (), *, where: str = "experiment") -> Experiment:
     try:
-        record = tomllib.loads(text)
+        record = read_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}") from error
+    refuse_strange(record, where)
     for override in overrides:
         merge(record, override)
     for holder, name in ((record, "vary"), (record.get("search"), "perturb")):
         if isinstance(holder, dict) and isinstance(holder.get(name), Mapping):
             holder[name] = flat(holder[name])
     return parse(Experiment, record, where)
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """Tables of values; `TOMLDecodeError` also for what the reader itself cannot take."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError as error:
+        raise tomllib.TOMLDecodeError(f"a value is nested more than {DEEPEST} deep") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise tomllib.TOMLDecodeError(f"a value cannot be read ({str(error).partition(';')[0]})") from error
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -63,10 +78,8 @@ def merge(record: dict[str, Any], override: str) -> None:
     for table in (["vary"], ["search", "perturb"]):
         if parts[: len(table)] == table and len(parts) > len(table):
             parts = [*table, ".".join(parts[len(table) :]).replace('"', "")]
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
+    parsed = as_value(value)
+    refuse_strange({key.strip(): parsed}, "--set")
     for part in parts[:-1]:
         record = record.setdefault(part, {})
         if not isinstance(record, dict):
@@ -74,10 +87,20 @@ def merge(record: dict[str, Any], override: str) -> None:
     record[parts[-1]] = parsed
 
 
+def as_value(text: str) -> Any:
+    """A value as TOML writes it, else the text itself; `ConfigError` for a value that its reader cannot take."""
+    try:
+        return read_toml(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        if isinstance(error.__cause__, RecursionError | ValueError):
+            raise ConfigError(f"--set: {error}; give another value") from error
+        return text.strip()
+
+
 def parse(kind: type[T], record: Mapping[str, Any], where: str) -> T:
     """`record` as the dataclass `kind`: unknown keys, wrong types and values out of range are a `ConfigError`."""
+    refuse_strange(record, where)
     refuse_unknown(kind, record, where, "")
-    refuse_nonfinite(record, where, "")
     try:
         return pydantic.TypeAdapter(kind).validate_json(json.dumps(record, default=str), strict=True)
     except pydantic.ValidationError as error:
@@ -125,13 +148,30 @@ def members(value: Any) -> Iterable[tuple[Any, Any]]:
     return enumerate(value) if isinstance(value, list) else ()
 
 
-def refuse_nonfinite(record: Any, where: str, prefix: str) -> None:
-    for key, value in members(record):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{where}: {prefix}{key} is {value}; it should be a finite number")
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ConfigError(f"{where}: {prefix}{key} does not fit into 64 bits; give a number nearer to 0")
-        refuse_nonfinite(value, where, f"{prefix}{key}.")
+def refuse_strange(record: Any, where: str) -> None:
+    """`ConfigError` for what no field could take, wherever it stands: it is looked for before anything else is done."""
+    waiting: list[tuple[str, Any, int]] = [("", record, 0)]
+    while waiting:
+        prefix, held, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise ConfigError(
+                f"{where}: {prefix.partition('.')[0]} is nested more than {DEEPEST} deep; make it flatter"
+            )
+        for key, value in members(held):
+            if fault := fault_of(value) or ("has a name with the character NUL" if "\0" in str(key) else ""):
+                raise ConfigError(f"{where}: {prefix}{key} {fault}".replace("\0", "\\0"))
+            waiting.append((f"{prefix}{key}.", value, depth + 1))
+
+
+def fault_of(value: Any) -> str:
+    """What is wrong with a value, whatever it is of; empty if nothing is."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"is {value}; it should be a finite number"
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "does not fit into 64 bits; give a number nearer to 0"
+    if isinstance(value, str) and "\0" in value:
+        return "holds the character NUL; take it out"
+    return ""
 
 
 def to_record(experiment: Experiment) -> dict[str, Any]:

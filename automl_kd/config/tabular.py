@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,5 +194,5 @@ def require_distinct(key: str, names: Sequence[str]) -> None:
 
 
 def require_ascending(key: str, numbers: Sequence[float]) -> None:
-    rising = all(0 < one < other for one, other in zip(numbers, [*numbers[1:], float("inf")], strict=True))
-    require(bool(numbers) and rising, f"{key} must be one or more numbers above 0, ascending, got {list(numbers)}")
+    rising = bool(numbers) and numbers[0] > 0 and all(one < other for one, other in itertools.pairwise(numbers))
+    require(rising, f"{key} must be one or more numbers above 0, ascending, got {list(numbers)}")

@@ -13,7 +13,7 @@ from automl_kd.experiment.finals import compare
 from automl_kd.experiment.lab import Lab, Roots
 from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.population import search_by_population
-from automl_kd.experiment.search import search
+from automl_kd.experiment.search import require_trials, search
 from automl_kd.experiment.teacher import train_teacher
 from automl_kd.experiment.watch import Watcher
 from automl_kd.results.folder import check_folder, lock, open_folder
@@ -33,6 +33,7 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
     record = to_record(lab.experiment)
     # All that can be refused is refused before the folder is made.
     check_folder(lab.folder, record, upgrade)
+    require_trials(lab)
     with session(address):
         concurrency(lab.experiment.trial)
         with lock(lab.folder):

@@ -12,6 +12,7 @@ from automl_kd.config import Experiment
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.proposals import Proposal, split
+from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.watch import Watcher
 from automl_kd.models import build
 from automl_kd.models.cost import Cost, cost_of
@@ -88,7 +89,8 @@ class Lab:
         return self.within_budget(proposal.architecture)
 
     def cost(self, architecture: Architecture) -> Cost:
-        return cost_of(self.space, architecture, self.dataset.shape)
+        with in_a_sentence(f"student {self.space.label(architecture)} of {self.space.name}", self.dataset.shape):
+            return cost_of(self.space, architecture, self.dataset.shape)
 
     def place(self, spec: TrialSpec, device: str) -> Place:
         """Where a trial works; a teacher's training among the teachers, everything else in this experiment's folder."""

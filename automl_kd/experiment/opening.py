@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
-import numpy as np
 import torch
 
-from automl_kd import data, space, storage
+from automl_kd import data, files, storage
 from automl_kd.cluster.loggers import require_loggers
-from automl_kd.config import POPULATIONS, Budget, Experiment
+from automl_kd.config import POPULATIONS, Experiment
 from automl_kd.data import Dataset
-from automl_kd.errors import AutoMLKDError, ConfigError
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.budget import check_baseline, require_room
 from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots
 from automl_kd.experiment.proposals import combine
+from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.watch import Watcher
 from automl_kd.methods import method_type, rehearse
 from automl_kd.methods.knobs import methods_of, occasions, settle, settle_contest, settle_options, teaching
@@ -28,11 +28,8 @@ from automl_kd.models.cost import count
 from automl_kd.proxies import entry, expand
 from automl_kd.registry import suggestion
 from automl_kd.search import Objective, make_proposer
-from automl_kd.space import Scalar, SearchSpace, TaskShape
+from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import TrialSpec
-
-CANDIDATES = 500
-"""How many architectures are drawn before a budget is said to be met by none."""
 
 
 def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
@@ -82,9 +79,7 @@ def resolve(experiment: Experiment) -> Experiment:
     space, teacher = pin_reference(experiment.space), experiment.teacher
     teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
     if teacher.checkpoint:
-        given = (
-            Path(teacher.checkpoint).expanduser().resolve() if "://" not in teacher.checkpoint else teacher.checkpoint
-        )
+        given = files.expand(teacher.checkpoint).resolve() if "://" not in teacher.checkpoint else teacher.checkpoint
         path = storage.local(given)
         storage.pull_file(path)
         teacher = dataclasses.replace(teacher, checkpoint=str(given), digest=digest(path))
@@ -115,52 +110,6 @@ def check_teacher(experiment: Experiment, dataset: Dataset) -> int:
     if experiment.teacher.checkpoint:
         load_weights(teacher, storage.local(experiment.teacher.checkpoint))
     return cost.macs
-
-
-@contextmanager
-def in_a_sentence(name: str, shape: TaskShape) -> Iterator[None]:
-    """Whatever goes wrong in building or running somebody's network once, as a `ConfigError` that names it."""
-    try:
-        yield
-    except AutoMLKDError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        size = f"{shape.channels}x{shape.height}x{shape.width}"
-        raise ConfigError(
-            f"the {name} cannot be built and run on images of {size} ({reason}); choose another, or other images"
-        ) from error
-
-
-def require_room(lab: Lab) -> None:
-    """Refuse a budget that no architecture of many meets, and say how near they came."""
-    rng = np.random.default_rng(lab.experiment.seed)
-    candidates = [space.sample(lab.space, rng) for _ in range(CANDIDATES)]
-    if not any(map(lab.within_budget, candidates)):
-        smallest = min((lab.cost(one) for one in candidates), key=lambda cost: cost.params)
-        raise ConfigError(
-            f"none of {CANDIDATES} architectures of {lab.space.name!r} meets the budget "
-            f"({describe(lab.experiment.budget)}); the smallest has {smallest.params:,} parameters and "
-            f"{smallest.macs:,} multiply-adds: raise [budget] or widen the space"
-        )
-    points = (space.sample(lab.searched, rng) for _ in range(CANDIDATES))
-    if lab.experiment.vary and not any(map(lab.allowed, points)):
-        raise ConfigError(
-            f"none of {CANDIDATES} points of [vary] can be tried, since their methods refuse their options together or "
-            "no loss is left in a sum; allow other values"
-        )
-
-
-def check_baseline(lab: Lab) -> None:
-    """Refuse a baseline outside the space or over the budget: the comparison would be between unequal students."""
-    space.check(lab.space, lab.baseline)
-    if not lab.within_budget(lab.baseline):
-        cost = lab.cost(lab.baseline)
-        raise ConfigError(
-            f"the baseline student {lab.space.label(lab.baseline)} has {cost.params:,} parameters and {cost.macs:,} "
-            f"multiply-adds, over the budget ({describe(lab.experiment.budget)}); raise [budget] or name a smaller "
-            "finalists.baseline"
-        )
 
 
 def check_bank(experiment: Experiment) -> None:
@@ -220,8 +169,3 @@ def check_search(lab: Lab) -> None:
     )
     for name in expand(settings.screen):
         entry(name)
-
-
-def describe(budget: Budget) -> str:
-    limits = {name: limit for name, limit in dataclasses.asdict(budget).items() if limit}
-    return ", ".join(f"{name} <= {limit:,}" for name, limit in limits.items()) or "none"

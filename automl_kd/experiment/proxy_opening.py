@@ -10,6 +10,7 @@ import numpy as np
 
 from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError, UnknownNameError
+from automl_kd.files import expand
 from automl_kd.proxies import aggregate_of
 from automl_kd.registry import suggestion
 from automl_kd.results.nasbench201 import Choosing, Table, find
@@ -104,7 +105,7 @@ def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) 
 
 def locate(file: str, table: Table, key: str) -> Path:
     """In the working folder, or beside the table."""
-    given = Path(file).expanduser()
+    given = expand(file)
     for path in (given, table.path.parent / given):
         if path.exists():
             return path

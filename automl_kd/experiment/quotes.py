@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from automl_kd.errors import ConfigError, StopTrial
 from automl_kd.experiment.lab import Lab
+from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods import carry_out
 from automl_kd.methods.base import Quote
 from automl_kd.spec import TrialSpec
@@ -20,7 +21,7 @@ def quoted(lab: Lab, spec: TrialSpec) -> float:
     same = dataclasses.replace(spec, seed=0)
     if same.key not in lab.quotes:
         quote = Quote()
-        with suppress(StopTrial):
+        with suppress(StopTrial), in_a_sentence(f"networks of method {spec.method!r}", lab.dataset.shape):
             carry_out(same, quote, lab.place(same, "cpu"))
         if not quote.epoch_macs > 0:
             raise ConfigError(

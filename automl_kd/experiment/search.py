@@ -57,6 +57,20 @@ class Journal:
         self.proposals.append(point)
 
 
+def require_trials(lab: Lab) -> None:
+    """Refuse fewer trials than a search has begun: they are on record, and would count in what is chosen and shown."""
+    path, settings = lab.folder / "proposals.jsonl", lab.experiment.search
+    if lab.experiment.contest.contenders or not path.exists():
+        return
+    with files.open_file(path) as file:
+        begun = file.read().count(b"\n")
+    if begun > settings.trials:
+        raise ResultError(
+            f"the search in {lab.folder} has begun {begun} trials, and search.trials is {settings.trials}: what was "
+            f"tried cannot be taken back; set it to {begun} or more, or give this search another name"
+        )
+
+
 class Searching:
     """One sitting of a search, between Tune's questions and the records on disk."""
 

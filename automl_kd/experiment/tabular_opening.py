@@ -10,6 +10,7 @@ import numpy as np
 
 from automl_kd.config import Experiment, Run, Task
 from automl_kd.errors import ConfigError
+from automl_kd.files import expand
 from automl_kd.registry import suggestion
 from automl_kd.results.nasbench201 import Choosing, Table, Yardsticks, find
 from automl_kd.results.nasbench201_columns import Reals
@@ -166,7 +167,7 @@ def find_score(experiment: Experiment, table: Table, task: Ready, name: str) -> 
 
 def locate(file: str, table: Table, name: str) -> Path:
     """In the working folder, or beside the table."""
-    given = Path(file).expanduser()
+    given = expand(file)
     for path in (given, table.path.parent / given):
         if path.exists():
             return path

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_kd.errors import ConfigError, ResultError, UnknownNameError
+from automl_kd.files import expand
 from automl_kd.registry import suggestion
 from automl_kd.results import nasbench201_cells as cells
 from automl_kd.results.nasbench201_columns import (
@@ -53,7 +54,7 @@ def find(path: Path | None = None) -> Path:
     `ConfigError` if neither leads to one.
     """
     named = path or Path(os.environ.get(ENVIRONMENT) or FILE)
-    found = (named / FILE if named.is_dir() else named).expanduser().absolute()
+    found = expand(named / FILE if named.is_dir() else named).absolute()
     if not found.is_file():
         raise ConfigError(
             f"there is no NAS-Bench-201 table at {found}; make one from the official files with 'automl-kd "

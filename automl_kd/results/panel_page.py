@@ -24,6 +24,7 @@ from automl_kd.results.panel_table import (
     titled,
     to_markdown,
 )
+from automl_kd.results.sheet import without_html
 from automl_kd.results.templates import template
 
 SHOWN = 11
@@ -37,7 +38,7 @@ def write_panel(panel: Panel, groups: Groups, out: Path, command: str) -> list[P
     tables = {"panel.parquet": panel.proxies, "panel_regret.parquet": panel.regrets}
     for name, frame in tables.items():
         parquet.write(pa.Table.from_pandas(frame, preserve_index=False), out / name)
-    texts = {"panel.md": to_markdown(panel, command), "panel.html": page(panel, groups, command)}
+    texts = {"panel.md": without_html(to_markdown(panel, command)), "panel.html": page(panel, groups, command)}
     for name, text in texts.items():
         storage.write(out / name, text)
     return [out / name for name in (*tables, *texts)]

@@ -12,7 +12,7 @@ from automl_kd.results.leaderboard import made_by
 from automl_kd.results.panel_published import source
 from automl_kd.results.proxy_findings import Findings
 from automl_kd.results.proxy_record import write_frame
-from automl_kd.results.sheet import Sheet
+from automl_kd.results.sheet import Sheet, without_html
 from automl_kd.results.templates import template
 
 Part = tuple[str, str, Sheet]
@@ -27,7 +27,7 @@ def write_report(found: Findings, tried: pd.DataFrame, folder: Path, command: st
     frames = {"proxy.parquet": found.judged, "formulas.parquet": tried}
     for name, frame in frames.items():
         write_frame(folder / name, frame)
-    texts = {"leaderboard.md": markdown(found, command), "leaderboard.html": page(found, tried, command)}
+    texts = {"leaderboard.md": without_html(markdown(found, command)), "leaderboard.html": page(found, tried, command)}
     for name, text in texts.items():
         storage.write(folder / name, text)
     return [folder / name for name in (*frames, *texts)]

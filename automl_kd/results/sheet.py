@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -29,3 +30,13 @@ class Sheet(NamedTuple):
 def escape(cell: str) -> str:
     """Text that can neither end a cell nor begin an HTML tag."""
     return " ".join(cell.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def without_html(text: str) -> str:
+    """A Markdown document in which nothing is a tag of HTML but the comment in its first line that says what made it.
+
+    Labels, options and errors of rows come from spaces and methods of other people.
+    """
+    made = re.match(r"<!-- made by: [^\n]*? -->\n", text)
+    head = made[0] if made else ""
+    return head + text[len(head) :].replace("<", "&lt;")

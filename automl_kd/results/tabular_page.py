@@ -11,6 +11,7 @@ from automl_kd import storage
 from automl_kd.results import tabular_plots as plots
 from automl_kd.results import tabular_table as tables
 from automl_kd.results.folder import read_record as read_experiment
+from automl_kd.results.sheet import without_html
 from automl_kd.results.tabular_record import Record
 from automl_kd.results.tabular_words import sentences
 from automl_kd.results.templates import template
@@ -20,7 +21,7 @@ def write_report(record: Record, out: Path, command: str = "") -> list[Path]:
     """Write `leaderboard.html` and `leaderboard.md` to the folder `out`, whole or not at all; their paths."""
     said = sentences(record)
     storage.write(out / "leaderboard.html", page(record, said, command))
-    storage.write(out / "leaderboard.md", tables.to_markdown(record, said, command))
+    storage.write(out / "leaderboard.md", without_html(tables.to_markdown(record, said, command)))
     return [out / "leaderboard.html", out / "leaderboard.md"]
 
 

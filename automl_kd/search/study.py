@@ -58,7 +58,7 @@ class StudyFile:
         """Make the file hold exactly these trials; one that does already, or lacks the last ones, is kept."""
         self.held = {}
         self.lock.unlink(missing_ok=True)  # left behind by a kill: nobody else writes to this folder
-        there = self.read() if self.path.exists() else None
+        there = self.read()
         if there is None or not all(
             key in tried and same(trial, self.trial(key, tried[key])) for key, trial in there.items()
         ):
@@ -93,11 +93,17 @@ class StudyFile:
         return optuna.load_study(study_name=self.name, storage=storage(self.path))
 
     def read(self) -> dict[str, FrozenTrial] | None:
-        """The trials in the file by key; None if it is damaged or holds one twice."""
+        """The trials in the file by key; None if there is no file, or it is damaged or holds one twice.
+
+        A last line that a kill or a full disk cut short is removed: Optuna would add the next one to it.
+        """
+        if not self.path.exists():
+            return None
         try:
+            files.whole_lines(self.path)
             trials = self.study().get_trials(deepcopy=False)
             found = {str(trial.user_attrs["key"]): trial for trial in trials}
-        except (ValueError, KeyError, TypeError):
+        except Exception:  # whatever Optuna stumbles over: the file is a copy, and is written anew
             return None
         return found if len(found) == len(trials) else None
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from automl_kd import files
+from automl_kd.errors import StorageError
 from automl_kd.files.atomic import Content
 from automl_kd.storage.lease import LEASE, held, holder_of
 from automl_kd.storage.mirror import Mirror, everything, mount, no_weights
@@ -43,6 +44,8 @@ def local(place: Path | str) -> Path:
 
     `StorageError` if the address has another form or names no store that there is. Nothing is transferred.
     """
+    if "\0" in str(place):
+        raise StorageError("a path cannot hold the character NUL; give another one")
     found = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]+)://([^?]*)(?:\?(.*))?", str(place))
     if found is None:
         return Path(place)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from automl_kd.cli import main
+from automl_kd.registry import BESIDE
 
 
 class Ran(NamedTuple):
@@ -30,6 +31,8 @@ def run(tmp_path, monkeypatch, capsys) -> Callable[..., Ran]:
     """Runs `automl-kd ARGUMENTS` in an empty working directory; results go below it unless told otherwise."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv(BESIDE, "")  # the command sets it, for processes that it starts
+    monkeypatch.setattr(sys, "path", [*sys.path])
     for name in ("AUTOML_KD_RESULTS", "AUTOML_KD_DATA", "RAY_ADDRESS", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,28 @@ def test_where_the_files_cannot_go(refused, tmp_path, folder):
 
 def test_no_space_leaves_nothing(refused, folder, no_space):
     assert "No space left on device" in refused("leaderboard", "tiny", "--out", "reports/new")
+
+
+def test_texts_of_rows_are_no_html_in_markdown(run, tmp_path):
+    tag = "<img src=x onerror=alert(1)>"
+    table = ResultTable(tmp_path / "results" / "mine")
+    table.append(row(key="a1", label=tag, options_json=json.dumps({"text": tag})))
+    table.append(row(key="b2", status="failed", label=tag, error=f"RuntimeError: {tag}"))
+    assert run("leaderboard", "results/mine").code == 0
+    made, *rest = (tmp_path / "results" / "mine" / "leaderboard.md").read_text().splitlines()
+    assert made == "<!-- made by: automl-kd leaderboard results/mine -->"
+    assert not [line for line in rest if "<" in line]
+    assert sum("&lt;img src=x" in line for line in rest) >= 2, "in the table, and among the failures"
+    assert tag not in (tmp_path / "results" / "mine" / "leaderboard.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("finals.json", "[" * 9999), ("finals.json", '{"final": 3}'), ("experiment.json", '{"contest": []}3')],
+)
+def test_damaged_records_are_one_sentence(run, tmp_path, name, text):
+    ResultTable(tmp_path / "results" / "mine").append(row(key="a1"))
+    (tmp_path / "results" / "mine" / name).write_text(text)
+    code, out, err = run("leaderboard", "results/mine")
+    assert (code, out) == (2, "")
+    assert f"{name} cannot be read (" in err

@@ -15,6 +15,7 @@ import torch
 
 import automl_kd.experiment
 from automl_kd import config
+from automl_kd.experiment.lab import Lab
 from automl_kd.models import build_model
 from automl_kd.space import TaskShape
 
@@ -85,8 +86,22 @@ def test_a_budget_that_nobody_meets(refused):
     # Two channels need 2 * 9 weights, 2 * 2 of the norm and 3 * 2 + 3 of the classifier: 31.
     plain = ("space=tests.tiny:SPACE", "data.name=tests.tiny:source", "finalists.baseline={}", "budget.params=30")
     said = refused("search", *(word for setting in plain for word in ("--set", setting)))
-    assert said.startswith("none of 500 architectures of 'tiny' meets the budget (params <= 30, macs <= 800,000); ")
-    assert "the smallest has 31 parameters" in said
+    assert said == (
+        "none of 500 architectures of 'tiny' meets the budget: params <= 30, where the least is 31 parameters; raise "
+        "[budget] or widen the space"
+    )
+
+
+def test_a_budget_says_which_of_its_limits_it_is(refused, monkeypatch):
+    plain = ("space=tests.tiny:SPACE", "data.name=tests.tiny:source", "finalists.baseline={}", "budget.latency_ms=1.0")
+    words = [word for setting in plain for word in ("--set", setting)]
+    monkeypatch.setattr(Lab, "latency_ms", lambda lab, one: lab.latencies.setdefault(one, 2.5))
+    said = refused("search", *words)
+    assert "meets the budget: latency_ms <= 1.0, where the least is a latency of 2.5 ms; raise [budget]" in said
+    assert "params" not in said
+    said = refused("search", *words, "--set", "budget.latency_ms=3.0", "--set", "budget.macs=1")
+    assert "meets the budget: macs <= 1, where the least is " in said
+    assert "latency" not in said
 
 
 @pytest.mark.parametrize(
@@ -103,7 +118,9 @@ def test_a_file_that_is_no_experiment(refused, tmp_path, content, sentence):
     assert sentence in refused("search", "x.toml")
 
 
-@pytest.mark.parametrize(("path", "reason"), [("nowhere.toml", "No such file or directory"), (".", "Is a directory")])
+@pytest.mark.parametrize(
+    ("path", "reason"), [("nowhere.toml", "No such file or directory"), (".", "it is a folder, not a file")]
+)
 def test_no_file_at_all(refused, path, reason):
     assert refused("search", path) == f"no experiment could be read from {path}: {reason}; give the path of a TOML file"
 

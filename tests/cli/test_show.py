@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from automl_kd.cli import QUICKSTART, default_name
+from automl_kd.cli import QUICKSTART, app, default_name
 from automl_kd.cli.catalogue import TABLES
 
 VERBS = ("search", "distill", "score", "leaderboard", "show")
@@ -65,6 +68,18 @@ def test_help_shows_an_example(run, verb):
     code, out, _ = run(verb, "--help")
     assert code == 0
     assert f"\n automl-kd {verb} " in out.partition("Options")[0].partition("Usage")[2]
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda one: one.callback.__name__)
+def test_help_says_all_that_is_written(run, command):
+    """Rich takes what stands in brackets for its own marks."""
+    name = command.name or command.callback.__name__
+    written = re.sub(r"\[/?bold\]", "", inspect.getdoc(command.callback)).replace("\\[", "[")
+    shown = " ".join(run(name, "--help").out.split())
+    assert " ".join(written.split()) in shown
+    for option in inspect.signature(command.callback, eval_str=True).parameters.values():
+        help_of = getattr(get_args(option.annotation)[1], "help", "") or ""
+        assert all(word in shown for word in re.findall(r"\S*\[\S*", help_of))
 
 
 def test_help_names_every_option(run):

@@ -200,9 +200,7 @@ def test_of_a_part_with_one_wrong_row_the_others_stay(folder):
         pq.write_table(pa.concat_tables(tables), folder / kind / "part-000001-a.parquet")
         for path in paths:
             path.unlink()
-    with pytest.raises(
-        ResultError, match=r"has 1 of 3 rows whose val_accuracy is no fraction in 0 to 1"
-    ):
+    with pytest.raises(ResultError, match=r"has 1 of 3 rows whose val_accuracy is no fraction in 0 to 1"):
         ResultTable(folder).read()
     assert diagnose(folder, repair=True).faults == 0
     assert list(ResultTable(folder).read()["key"]) == [KEYS[0], KEYS[2]]

@@ -54,6 +54,27 @@ def test_optuna_reads_what_was_put_in(tmp_path, at_once):
     assert [path.name for path in tmp_path.iterdir()] == ["study.journal"]
 
 
+@pytest.mark.parametrize("keep", ["all but one byte", "half of the last line", "a byte of the last line"])
+def test_a_last_line_that_was_cut_short_is_dropped_and_nothing_is_lost(tmp_path, keep):
+    study_file(tmp_path).begin({"a": DONE, "b": STOPPED})
+    content = (tmp_path / "study.journal").read_bytes()
+    last = content.rstrip(b"\n").rfind(b"\n") + 1
+    ends = {"all but one byte": len(content) - 1, "half of the last line": (last + len(content)) // 2}
+    (tmp_path / "study.journal").write_bytes(content[: ends.get(keep, last + 1)])
+    file = study_file(tmp_path)
+    file.begin({"a": DONE, "b": STOPPED})
+    file.add("c", FAILED)
+    assert keys(tmp_path) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"[]\n", b"null\n", b'{"op_code": 99}\n', b"\xff\n", b"7" * 5000 + b"\n"])
+def test_a_line_of_another_kind_has_the_file_written_anew(tmp_path, line):
+    study_file(tmp_path).begin({"a": DONE})
+    (tmp_path / "study.journal").write_bytes((tmp_path / "study.journal").read_bytes() + line)
+    study_file(tmp_path).begin(TRIED)
+    assert keys(tmp_path) == ["a", "b", "c"]
+
+
 def test_several_objectives_have_their_directions(tmp_path):
     file = study_file(tmp_path, BOTH)
     file.begin({"a": Tried(point(0), "complete", (0.75, 100.0), {1: 0.5}, {})})

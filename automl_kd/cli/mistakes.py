@@ -1,0 +1,35 @@
+"""Errors as the sentences that a user reads: the one place that turns them."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from automl_kd.errors import AutoMLKDError
+
+ELSEWHERE = "choose another folder"
+ADVICE = {
+    errno.ENOSPC: "make room or choose another --out",
+    errno.EDQUOT: "make room or choose another --out",
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN),
+        "bring the file system back",
+    ),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), ELSEWHERE),
+    **dict.fromkeys((errno.ENAMETOOLONG, errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.EINVAL), "check the path"),
+}
+"""What the system may refuse through no fault of ours, and what to do about it."""
+
+
+def sentence_of(error: Exception) -> str | None:
+    """What to tell whoever typed the command; None for what is no mistake of theirs, but a fault of ours."""
+    if isinstance(error, AutoMLKDError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in ADVICE:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{os.strerror(error.errno)}; {ADVICE[error.errno]}, then run it again"
+    # Of the parser, which typer brings along in one version and shares with click in another.
+    if (say := getattr(error, "format_message", None)) is not None:
+        given = "no command was given" if type(error).__name__ == "NoArgsIsHelpError" else str(say()).rstrip(".")
+        return f"{given}; --help says what there is"
+    return None

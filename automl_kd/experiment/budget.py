@@ -1,0 +1,78 @@
+"""Whether the budget leaves room: for some student of the space, and for the baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from automl_kd import space
+from automl_kd.config import Budget
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.lab import Lab
+from automl_kd.space import Architecture
+
+CANDIDATES = 500
+"""How many architectures are drawn before a budget is said to be met by none."""
+
+WORDS = {"params": "{:,} parameters", "macs": "{:,} multiply-adds", "latency_ms": "a latency of {:.3g} ms"}
+
+
+def require_room(lab: Lab) -> None:
+    """Refuse a budget that no architecture of many meets, and say which limit it is, and how near they came."""
+    rng = np.random.default_rng(lab.experiment.seed)
+    candidates = [space.sample(lab.space, rng) for _ in range(CANDIDATES)]
+    if not any(map(lab.within_budget, candidates)):
+        raise ConfigError(
+            f"none of {CANDIDATES} architectures of {lab.space.name!r} meets the budget: "
+            f"{shortfall(lab, candidates)}; raise [budget] or widen the space"
+        )
+    points = (space.sample(lab.searched, rng) for _ in range(CANDIDATES))
+    if lab.experiment.vary and not any(map(lab.allowed, points)):
+        raise ConfigError(
+            f"none of {CANDIDATES} points of [vary] can be tried, since their methods refuse their options together or "
+            "no loss is left in a sum; allow other values"
+        )
+
+
+def shortfall(lab: Lab, candidates: Sequence[Architecture]) -> str:
+    """Which limits none of `candidates` keeps, with the least that there is; if each is kept by some, that."""
+    limits = limits_of(lab.experiment.budget)
+    costs = [costs_of(lab, one) for one in candidates]
+    least = {name: min((cost[name] for cost in costs if name in cost), default=0.0) for name in limits}
+    broken = [name for name, limit in limits.items() if least[name] > limit]
+    if not broken:
+        return f"each of {describe(limits)} is kept by some, all together by none"
+    told = [
+        f"{describe({name: limits[name]})}, where the least is {WORDS[name].format(least[name])}" for name in broken
+    ]
+    return " and ".join(told)
+
+
+def check_baseline(lab: Lab) -> None:
+    """Refuse a baseline outside the space or over the budget: the comparison would be between unequal students."""
+    space.check(lab.space, lab.baseline)
+    if not lab.within_budget(lab.baseline):
+        limits, costs = limits_of(lab.experiment.budget), costs_of(lab, lab.baseline)
+        over = {name: limit for name, limit in limits.items() if costs.get(name, 0.0) > limit}
+        told = " and ".join(WORDS[name].format(costs[name]) for name in over)
+        raise ConfigError(
+            f"the baseline student {lab.space.label(lab.baseline)} has {told}, over the budget ({describe(over)}); "
+            "raise [budget] or name a smaller finalists.baseline"
+        )
+
+
+def costs_of(lab: Lab, architecture: Architecture) -> Mapping[str, float]:
+    """By the names of limits; the latency where it was measured, as it is for those that keep the other limits."""
+    cost = lab.cost(architecture)
+    measured = {"latency_ms": lab.latencies[architecture]} if architecture in lab.latencies else {}
+    return {"params": cost.params, "macs": cost.macs, **measured}
+
+
+def limits_of(budget: Budget) -> Mapping[str, float]:
+    return {name: limit for name, limit in dataclasses.asdict(budget).items() if limit}
+
+
+def describe(limits: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} <= {limit:,}" for name, limit in limits.items())

@@ -1,0 +1,70 @@
+"""A space in a file beside the experiment is found, whatever the folder in which the command is typed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import automl_kd
+
+SPACE = """
+from my_blocks_beside import WIDTHS
+from automl_kd.space import Choice, Parameter, SearchSpace
+from automl_kd.models import build_model
+
+SPACE = SearchSpace(
+    name="mine", source="here", parameters={"width": Parameter(Choice(WIDTHS))}, default={"width": 4},
+    build=lambda values, shape: build_model("resnet8", shape),
+)
+"""
+TOML = 'name = "mine"\nspace = "{space}"\n[data]\nname = "digit"\n'
+
+
+@pytest.fixture
+def beside(tmp_path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "my_spaces_beside.py").write_text(SPACE)
+    (folder / "my_blocks_beside.py").write_text("WIDTHS = (4, 8)\n")
+    (folder / "mine.toml").write_text(TOML.format(space="my_spaces_beside:SPACE"))
+    yield folder
+    for name in ("my_spaces_beside", "my_blocks_beside"):
+        sys.modules.pop(name, None)
+
+
+def test_a_module_beside_the_experiment_is_found(refused, beside):
+    before = list(sys.path)
+    # The misspelt data set is what is refused next.
+    assert "no dataset is called 'digit'" in refused("search", "project/mine.toml")
+    assert sys.path == [*before, str(beside.resolve())], "last, so that nothing is put in its place"
+
+
+def test_a_module_in_the_current_folder_is_found(refused, beside, monkeypatch):
+    monkeypatch.chdir(beside)
+    assert "no dataset is called 'digit'" in refused(
+        "score", "my_spaces_beside:SPACE", "--proxies", "params", "--data", "digit"
+    )
+
+
+def test_what_is_installed_comes_first(refused, beside):
+    (beside / "colorsys.py").write_text("raise SystemExit('the wrong one')")
+    (beside / "mine.toml").write_text(TOML.format(space="colorsys:ONE_THIRD"))
+    assert "'colorsys:ONE_THIRD' is a float; name a SearchSpace" in refused("search", "project/mine.toml")
+    assert str(beside.resolve()) not in sys.path
+
+
+def test_a_module_that_is_nowhere_names_the_folders(refused, beside):
+    (beside / "mine.toml").write_text(TOML.format(space="my_spaces_nowhere:SPACE"))
+    said = refused("search", "project/mine.toml")
+    assert "no module 'my_spaces_nowhere' could be imported for 'my_spaces_nowhere:SPACE'; install it" in said
+    assert f"or put it into {beside.resolve()} or {beside.parent.resolve()}" in said
+
+
+def test_a_process_that_is_started_finds_it_too(beside):
+    code = "import sys; from automl_kd.registry import load; print(load('my_spaces_beside:SPACE').name, sys.path[-1])"
+    root = str(Path(automl_kd.__file__).parents[1])
+    environment = {**os.environ, "AUTOML_KD_BESIDE": str(beside), "PYTHONPATH": root}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["mine", str(beside)]
