@@ -58,8 +58,8 @@ def load_learned(path: Path, layout: Layout, like: Tensor) -> LearnedLoss:
     record = read(path)
     if record["version"] != VERSION:
         raise CheckpointError(
-            f"{path} is a learned loss of version {record['version']}, wanted is version {VERSION}; learn it again, or "
-            "read it with the release that wrote it"
+            f"{path} is a learned loss of version {record['version']!r}, wanted is version {VERSION}; learn it again, "
+            "or read it with the release that wrote it"
         )
     if record["layout"] != asdict(layout):
         raise CheckpointError(

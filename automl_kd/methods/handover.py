@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import nn
 
-from automl_kd import storage
-from automl_kd.errors import CheckpointError
+from automl_kd import files, storage
+from automl_kd.errors import CheckpointError, FileError
 from automl_kd.models import SUBGRAPH, build, build_from, load_space
 from automl_kd.models.checkpoint import load_weights
 from automl_kd.models.description import read_description
@@ -51,12 +51,12 @@ def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
     folder = storage.local(folder)
     storage.pull(folder, weights=True)
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        card = files.read_json(folder / CARD)
+        spec, shape = TrialSpec.from_json(json.dumps(card["spec"])), TaskShape(**card["shape"])
+    except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder} holds no finished student ({error}); give the folder trials/<key> of a complete trial"
         ) from error
-    spec, shape = TrialSpec.from_json(json.dumps(card["spec"])), TaskShape(**card["shape"])
     if (folder / FOUND).exists():
         student = build_from(read_description(folder / FOUND), shape)
     else:

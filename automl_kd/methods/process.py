@@ -85,7 +85,7 @@ class Process:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        require(self.version == VERSION, f"version {self.version} is not {VERSION}; search again with this release")
+        require(self.version == VERSION, f"version {self.version!r} is not {VERSION}; search again with this release")
         check_style(self.style)
         require(self.kd >= 0 and math.isfinite(self.kd), f"kd must be 0 or more, got {self.kd}")
         require(

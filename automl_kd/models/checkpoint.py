@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from automl_kd import storage
 from automl_kd.errors import CheckpointError
+from automl_kd.files import open_file
 
 WRAPPERS = ("model", "state_dict", "model_state")
 """Keys under which training scripts keep a network's weights beside other things."""
@@ -131,7 +132,7 @@ def class_counts(
 def digest(path: str | Path) -> str:
     """SHA-256 of the file's content, as 64 hex digits; `CheckpointError` if there is no such file."""
     try:
-        with Path(path).open("rb") as file:
+        with open_file(Path(path)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"checkpoint file {path} cannot be read ({error.strerror}); check the path") from error

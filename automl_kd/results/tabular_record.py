@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 
-from automl_kd import storage
+from automl_kd import files, storage
 from automl_kd.errors import ResultError
 from automl_kd.results import parquet
 
@@ -83,7 +83,7 @@ def read_record(folder: Path) -> Record:
     """`ResultError` for what is missing or damaged."""
     path = folder / "facts.json"
     try:
-        facts = dict(json.loads(path.read_text(encoding="utf-8")))
+        facts = dict(files.read_json(path))
         keys = {kind: list(facts["parts"][kind]) for kind in SCHEMAS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultError(f"{path} cannot be read ({error}); run the search again") from error

@@ -21,7 +21,6 @@ def test_fewer_trials_than_were_begun_are_refused(tmp_path):
     (tmp_path / "proposals.jsonl").write_text('{"width": 4}\n' * 7 + '{"wid')
     for enough in (7, 8):
         require_trials(lab(tmp_path, enough))
-    with pytest.raises(
-        ResultError, match="has begun 7 trials, and search.trials is 6: .*; set it to 7 or more, or give"
-    ):
+    said = r"has begun 7 trials, and search.trials is 6: .*; set it to 7 or more, or give this search another name"
+    with pytest.raises(ResultError, match=said):
         require_trials(lab(tmp_path, 6))

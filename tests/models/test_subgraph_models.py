@@ -112,6 +112,7 @@ def test_taps_are_those_of_the_whole_network(file):
     ("text", "said"),
     [
         ("{}", "this is no description of a student inside a model"),
+        ('{"version": "1"}', "this description of a student has version '1' and 1 was wanted; search it again"),
         ('{"version": 9}', "this description of a student has version 9 and 1 was wanted; search it again"),
     ],
 )
