@@ -89,7 +89,9 @@ class Lab:
         return self.within_budget(proposal.architecture)
 
     def cost(self, architecture: Architecture) -> Cost:
-        with in_a_sentence(f"student {self.space.label(architecture)} of {self.space.name}", self.dataset.shape):
+        values = ", ".join(f"{name}={value}" for name, value in architecture.values)  # a label is somebody's code too
+        name = f"student {values} of {self.experiment.space}" if values else f"students of {self.experiment.space}"
+        with in_a_sentence(name, self.dataset.shape):
             return cost_of(self.space, architecture, self.dataset.shape)
 
     def place(self, spec: TrialSpec, device: str) -> Place:

@@ -68,3 +68,21 @@ def test_a_process_that_is_started_finds_it_too(beside):
     environment = {**os.environ, "AUTOML_KD_BESIDE": str(beside), "PYTHONPATH": root}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["mine", str(beside)]
+
+
+@pytest.mark.ray
+def test_workers_of_a_private_ray_find_it(beside):
+    """In a process of its own: Ray starts its workers in the environment that it was started in."""
+    code = (
+        "import ray, pathlib, sys\n"
+        "from automl_kd.cluster.session import session\n"
+        "from automl_kd.registry import load, search_beside\n"
+        "search_beside(pathlib.Path(sys.argv[1]))\n"
+        "with session():\n"
+        "    print(ray.get(ray.remote(lambda: load('my_spaces_beside:SPACE').name).remote()))\n"
+    )
+    root = str(Path(automl_kd.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root, "AUTOML_KD_BESIDE": ""}
+    command = [sys.executable, "-c", code, str(beside)]
+    ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    assert ran.stdout.split()[-1] == "mine"

@@ -11,6 +11,7 @@ from automl_kd.config import Budget, Finalists, Search
 from automl_kd.errors import CheckpointError, ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
 from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots
 from automl_kd.experiment.opening import open_lab
+from automl_kd.experiment.quotes import quoted
 from automl_kd.experiment.watch import Silent
 from automl_kd.models.checkpoint import digest, save_weights
 from automl_kd.space import Architecture
@@ -33,8 +34,8 @@ def searching(**changes) -> Search:
         (
             {"budget": Budget(params=30)},
             ConfigError,
-            r"none of 500 architectures of 'tiny' meets the budget \(params <= 30\); the smallest has 31 parameters "
-            r"and 1,158 multiply-adds: raise \[budget\] or widen the space",
+            "none of 500 architectures of 'tiny' meets the budget: params <= 30, where the least is 31 parameters; "
+            r"raise \[budget\] or widen the space",
         ),
         (
             {"budget": Budget(params=58, macs=2000)},
@@ -152,3 +153,24 @@ def test_teachers_lie_beside_experiments_and_trials_in_theirs(tmp_path):
     assert lab.place(lesson, "cpu").trial == tmp_path / "results" / "teachers" / lesson.key
     assert lab.place(trial, "cpu").trial == tmp_path / "results" / "tiny" / "trials" / trial.key
     assert lab.place(trial, "cpu").teachers == tmp_path / "results" / "teachers"
+
+
+def test_a_student_that_cannot_be_built_is_named_when_its_cost_is_asked_for(tmp_path):
+    lab = opened(tmp_path)
+
+    def cost(values, _shape):
+        raise LookupError(f"no cost of {values['width']}\nbut this")
+
+    broken = dataclasses.replace(lab, space=dataclasses.replace(lab.space, cost=cost))
+    said = r"the student width=4 of tests.tiny:SPACE cannot be built and run .* \(LookupError: no cost of 4\); choose"
+    with pytest.raises(ConfigError, match=said):
+        broken.cost(lab.baseline)
+
+
+def test_a_method_that_fails_while_its_cost_is_asked_for_is_named(tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise OSError("the network reads a file that is gone")
+
+    monkeypatch.setattr("automl_kd.experiment.quotes.carry_out", fail)
+    with pytest.raises(ConfigError, match=r"the networks of method 'scratch' cannot be built .* a file that is gone\)"):
+        quoted(opened(tmp_path), tiny.spec(method="scratch"))
