@@ -6,6 +6,7 @@ It holds what the rows hold: when a sitting begins it is compared with them, and
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,7 +101,8 @@ class StudyFile:
         if not self.path.exists():
             return None
         try:
-            files.whole_lines(self.path)
+            for line in files.whole_lines(self.path):
+                json.loads(line)  # Optuna passes over a last line that is none, and writes the next behind it
             trials = self.study().get_trials(deepcopy=False)
             found = {str(trial.user_attrs["key"]): trial for trial in trials}
         except Exception:  # whatever Optuna stumbles over: the file is a copy, and is written anew
