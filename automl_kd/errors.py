@@ -4,6 +4,7 @@ AutoMLKDError
 ├── ConfigError                  an experiment file, or a choice on the command line, cannot be carried out
 ├── UnknownNameError             a name is in no table
 ├── InfeasibleArchitectureError  a point lies outside its search space
+├── FileError                    a file cannot be read: it is not there, no file at all, too large, or not text
 ├── DataError                    images are missing, damaged, or do not fit the models
 ├── CheckpointError              saved weights do not fit the network that is to load them
 ├── ResultError                  a results folder or a row does not fit what was expected of it
@@ -31,6 +32,13 @@ class UnknownNameError(AutoMLKDError):
 
 class InfeasibleArchitectureError(AutoMLKDError):
     """A point lies outside its search space."""
+
+
+class FileError(AutoMLKDError, OSError):
+    """A file that somebody names cannot be read. As an `OSError` it has `errno`, `strerror` (why) and `filename`."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be read: {self.strerror}; check the path"
 
 
 class DataError(AutoMLKDError):

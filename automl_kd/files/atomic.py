@@ -1,0 +1,144 @@
+"""Whole-file writes: beside the file, synced, then renamed over it, so that a reader sees the old file or the new.
+
+A scratch file's name begins with "_", which all readers skip, and holds the machine, the process and a number: two
+machines may write to one shared folder, and two threads to one file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from automl_kd.files.reading import open_file
+
+Content: TypeAlias = str | bytes | memoryview
+
+NUMBERS = itertools.count()
+"""Of this process's scratch files."""
+
+
+def scratch_of(path: Path) -> Path:
+    """A name beside `path` that nobody else uses."""
+    host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:40]
+    return path.with_name(f"_{path.name}.{host}.{os.getpid()}.{next(NUMBERS)}")
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """The name of a scratch file, for the caller to make; if the block ends well it takes the place of `path`.
+
+    It is then on the disk, and so is its name, unless it need not be `durable`: then a power cut may leave an empty
+    file. If the block or the disk fails, the error passes on, `path` is as it was, and neither the scratch file nor a
+    folder that had to be made for it is left.
+    """
+    scratch = scratch_of(path)
+    with created(path.parent):
+        try:
+            yield scratch
+            if durable:
+                sync(scratch)
+            scratch.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                scratch.unlink()
+            raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def write(path: Path, content: Content, *, durable: bool = True) -> None:
+    """Make `path` hold `content`, text in UTF-8, whole or not at all. `OSError` if the disk refuses."""
+    with replacing(path, durable=durable) as scratch:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def create(path: Path, content: Content) -> None:
+    """Make the file unless there is one; of several that try at once, one makes it and all find the same."""
+    with created(path.parent):
+        scratch = scratch_of(path)
+        try:
+            scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+            sync(scratch)
+            with suppress(FileExistsError):
+                path.hardlink_to(scratch)
+        finally:
+            scratch.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file of whole lines; it is on the disk when this returns."""
+    with created(path.parent):
+        new = not path.exists()
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    if new:
+        sync_folder(path.parent)
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of the file, none if there is no file; a last one that a kill cut short is removed from it."""
+    if not path.exists():
+        return []
+    with open_file(path) as file:
+        content = file.read()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        write(path, whole)
+    return whole.splitlines()
+
+
+def copy_folder(source: Path, target: Path, *, ignore: Callable[[str, list[str]], set[str]]) -> None:
+    """Make the folder `target`, which must not exist, a copy of `source`: whole or not at all.
+
+    `ignore`: as of `shutil.copytree`.
+    """
+    scratch = scratch_of(target)
+    try:
+        shutil.copytree(source, scratch, ignore=ignore)
+        for path in (*scratch.rglob("*"), scratch):
+            sync_folder(path) if path.is_dir() else sync(path)
+        scratch.rename(target)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    sync_folder(target.parent)
+
+
+@contextmanager
+def created(folder: Path) -> Iterator[None]:
+    """Make a folder for what is written inside; if that fails, the folders that were missing are removed again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in missing:
+            with suppress(OSError):  # not made, or in use by others since
+                path.rmdir()
+        raise
+    for path in missing:
+        sync_folder(path.parent)
+
+
+def sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names that were given in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
