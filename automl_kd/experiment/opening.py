@@ -42,7 +42,8 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
     dataset = data.load(experiment.data, roots.data)
-    known = dataclasses.replace(experiment.data, digest=data.digest(dataset))
+    account = data.account_of(dataset, roots.data)
+    known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
     lab = Lab(
         experiment=experiment,
@@ -51,6 +52,7 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
         space=found,
         searched=combine(found, experiment),
         dataset=dataset,
+        account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=check_teacher(experiment, dataset),
     )
