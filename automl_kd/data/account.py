@@ -100,7 +100,7 @@ def line(dataset: Dataset, account: Account) -> str:
     least = min(training)
     told = [
         f"{len(classes)} classes, {', '.join(parts)} images of {account['size']}",
-        f"smallest class {classes[training.index(least)]!r} with {least:,} training images",
+        f"smallest class '{classes[training.index(least)]}' with {least:,} training images",
         *[lacking(name, one["images"], classes) for name, one in account["splits"].items() if not all(one["images"])],
         *[in_two(*one, counts[one[0]]) for one in account["shared"] if one[2]],
         *([f"passed over: {counted(dataset.passed_over)}"] if dataset.passed_over else []),
@@ -110,7 +110,7 @@ def line(dataset: Dataset, account: Account) -> str:
 
 
 def lacking(split: str, images: list[int], classes: list[str]) -> str:
-    names = [repr(name) for name, count in zip(classes, images, strict=True) if not count]
+    names = [f"'{name}'" for name, count in zip(classes, images, strict=True) if not count]
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"no {split} image of {'class' if len(names) == 1 else 'the classes'} {some}"
 

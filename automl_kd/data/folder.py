@@ -17,7 +17,7 @@ import torch
 from automl_kd.data.decode import decoded, size_of
 from automl_kd.data.depth import require_depth
 from automl_kd.data.layout import Kind, Layout, layout_of
-from automl_kd.data.listing import Listing, images_below, loose, subfolders
+from automl_kd.data.listing import Listing, images_below, listed, loose, subfolders
 from automl_kd.data.source import Part, Source, counted
 from automl_kd.errors import DataError
 
@@ -30,7 +30,9 @@ def folder(path: Path, root: Path, max_value: float = 0.0) -> Source:
     `max_value`: what is white in images of more than 8 bits; 0 for what they state. `DataError` if the folder is
     missing, or its subfolders are not as described above.
     """
-    if not path.is_dir():
+    with listed(path):
+        there = path.is_dir()
+    if not there:
         raise DataError(f"no folder {path}; give the path of a folder with one subfolder of images for each class")
     layout = layout_of(path)
     found = {kind: {name: images_below(top / name) for name in subfolders(top)} for kind, top in layout.tops.items()}
