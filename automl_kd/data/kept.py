@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,10 @@ def hashed(version: object, paths: Iterable[Path]) -> str:
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Be the only process that makes `path`; where the file system has no locks, two may, and one's is kept."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("ab") as file:
+    with ExitStack() as held:
         with suppress(OSError):
-            files.wait_lock(file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.wait_lock(held.enter_context(path.with_name(f"{path.name}.lock").open("ab")))
         yield
 
 
@@ -65,14 +65,12 @@ def recall(root: Path | None, stamp: str, what: str, make: Callable[[], dict[str
     path = ground(root) / ".measured" / f"{stamp}.{what}.json"
     if (known := look_up(path)) is not None:
         return known
-    try:
-        with alone(path):
-            if (known := look_up(path)) is None:
-                known = make()
+    with alone(path):
+        if (known := look_up(path)) is None:
+            known = make()
+            with suppress(OSError):  # the next process measures again
                 files.write(path, json.dumps(known), durable=False)
-            return known
-    except OSError:  # nothing can be kept there
-        return make()
+        return known
 
 
 def look_up(path: Path) -> dict[str, Any] | None:
