@@ -23,6 +23,9 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Size = tuple[int, int]  # height, width
 
 IN_MEMORY = 2 * 2**30  # bytes; larger arrays live in a file, or nowhere
+MANY = 1000
+"""So many images take seconds to decode, however small they become."""
+
 THREADS = min(4, os.cpu_count() or 1)
 VERSION = 2  # raised when the same files begin to give other bytes
 
@@ -31,23 +34,30 @@ def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_val
     """uint8 (len(paths), 3, height, width), in colour.
 
     `fit`: the shorter side is scaled to `size`, which is square then, and the middle is cut out; otherwise every image
-    must have that size. An array of more than `KEPT_FROM` bytes is mapped from a file below `root`, which is made once
-    for these files, as they are now; up to `IN_MEMORY` bytes it is decoded into memory where there is no room for one.
-    `max_value`: as of `pixels.read`. `DataError` names a file that cannot be decoded or does not have the size.
+    must have that size. An array of more than `KEPT_FROM` bytes or `MANY` images is mapped from a file below `root`,
+    made once for these files, as they are now; one of up to `IN_MEMORY` bytes is decoded into memory where there is
+    little room for a file. `max_value`: as of `pixels.read`. `DataError` names a file that cannot be decoded or does
+    not have the size.
     """
     shape = (len(paths), 3, *size)
-    if (needed := math.prod(shape)) > min(KEPT_FROM, IN_MEMORY):
-        name = f"{hashed((VERSION, size, fit, *([max_value] * (max_value > 0))), paths)}.npy"
-        kept = ground(root) / ".decoded" / name
+    needed = math.prod(shape)
+    if needed > min(KEPT_FROM, IN_MEMORY) or len(paths) > MANY:
+        kept = ground(root) / ".decoded" / f"{hashed((VERSION, size, fit, max_value), paths)}.npy"
         if kept.is_file() or needed > IN_MEMORY or has_room(kept, needed):
-            with alone(kept):
-                if not kept.is_file():
-                    write(kept, shape, paths, fit=fit, max_value=max_value)
+            make_once(kept, shape, paths, fit=fit, max_value=max_value)
             # Copy on write: torch warns about arrays that are read-only, and nothing ever writes to this one.
             return torch.from_numpy(np.load(kept, mmap_mode="c"))
     array: Bytes = np.empty(shape, dtype=np.uint8)
     fill(array, paths, fit=fit, max_value=max_value)
     return torch.from_numpy(array)
+
+
+def make_once(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+    if kept.is_file():
+        return
+    with alone(kept):
+        if not kept.is_file():
+            write(kept, shape, paths, fit=fit, max_value=max_value)
 
 
 def has_room(kept: Path, needed: int) -> bool:

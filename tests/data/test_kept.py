@@ -77,6 +77,14 @@ def test_another_set_is_measured_anew(tmp_path, large, work, change):
     assert work.count("digest") == work.count("mean_and_std") == 1
 
 
+def test_many_images_are_decoded_once_however_small(tmp_path, monkeypatch, work):
+    fill(tmp_path / "set")
+    monkeypatch.setattr(decode, "MANY", 10)
+    for _ in range(2):
+        load(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path / "root")
+    assert work.count("decode") == 20 + 2 + 4
+
+
 def test_a_small_set_leaves_nothing(tmp_path):
     fill(tmp_path / "set")
     measured(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path / "root")
