@@ -36,7 +36,10 @@ CANDIDATES = 500
 
 
 def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
-    """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done. Writes nothing."""
+    """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done.
+
+    Writes nothing but what `data.kept` keeps of large sets.
+    """
     experiment = resolve(experiment)
     found = load_space(experiment.space)
     require_one_student(experiment, found)
