@@ -1,4 +1,4 @@
-"""Keep freed memory in the process: a training step asks for the same blocks again and again.
+"""How much memory there is; and to keep what is freed in the process: a step asks for the same blocks again and again.
 
 By default glibc returns large blocks to the system, which hands them out again page by page, each zeroed. On two
 virtual CPUs a forward pass of WRN-40-2 without gradients took 130 ms of process time with that and 90 ms without.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from functools import cache
+from pathlib import Path
 
 # From glibc's malloc.h.
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
@@ -31,3 +32,20 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return all(mallopt(parameter, value) == 1 for parameter, value in SETTINGS.items())
+
+
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux says how much a container may have, in its second and first version."""
+
+
+def machine_bytes() -> int:
+    """Memory of this machine, or of the container in which this process runs if that may have less."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in LIMITS:
+        try:
+            text = path.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if text.isdecimal():  # "max" is no limit
+            found.append(int(text))
+    return min(found)

@@ -37,6 +37,8 @@ class DataSpec:
     `validation`: the fraction of the training images held out for every choice, in (0, 1).
     `split_seed`: draws the division; the same for all trials of an experiment.
     `resolution`: height and width to which images are resized, at most 4096; 0 keeps the set's own.
+    `max_value`: what is white in images of more than 8 bits, such as 4095 for 12 bits in files of 16; 0 for the range
+    that each file states.
     `digest`: of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows
     what the set holds rather than where it lies.
     """
@@ -46,9 +48,11 @@ class DataSpec:
     validation: float = 0.1
     split_seed: int = 0
     resolution: int = 0
+    max_value: float = 0.0
     digest: str = ""
 
     def __post_init__(self) -> None:
+        require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
         require(0 < self.validation < 1, f"validation must lie between 0 and 1, got {self.validation}")
         require(self.train_images >= 0, f"train_images must be 0 (all) or more, got {self.train_images}")
         require(

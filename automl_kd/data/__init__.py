@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from automl_kd import storage
+from automl_kd import files, storage
+from automl_kd.data.account import Account, account_of
 from automl_kd.data.arrays import arrays
 from automl_kd.data.cifar import cifar10, cifar100
 from automl_kd.data.dataset import Augment, Batch, Dataset, Split, digest
@@ -20,19 +21,21 @@ from automl_kd.data.division import divide
 from automl_kd.data.folder import folder
 from automl_kd.data.source import Part, Source, in_memory
 from automl_kd.data.views import order, plain_view, train_view
-from automl_kd.errors import DataError
+from automl_kd.errors import DataError, FileError
 from automl_kd.registry import lookup
 from automl_kd.spec import DataSpec
 
 __all__ = [
     "DATASETS",
     "FORMATS",
+    "Account",
     "Augment",
     "Batch",
     "Dataset",
     "Part",
     "Source",
     "Split",
+    "account_of",
     "digest",
     "in_memory",
     "load",
@@ -45,8 +48,12 @@ __all__ = [
 DATASETS: Mapping[str, Callable[[Path], Source]] = {"digits": digits, "cifar10": cifar10, "cifar100": cifar100}
 """Sets by name; each reads what lies below the folder it is given."""
 
-FORMATS: Mapping[str, Callable[[Path, Path], Source]] = {"folder": folder, "arrays": lambda path, _root: arrays(path)}
-"""Ways to read the user's own images at the first path; the second is where large decoded sets are kept."""
+FORMATS: Mapping[str, Callable[[Path, Path, float], Source]] = {
+    "folder": folder,
+    "arrays": lambda path, _root, _max_value: arrays(path),
+}
+"""Ways to read the user's own images at the first path; the second is where large decoded sets are kept, and the third
+what is white in images of more than 8 bits."""
 
 
 def load(spec: DataSpec, root: Path) -> Dataset:
@@ -57,11 +64,16 @@ def load(spec: DataSpec, root: Path) -> Dataset:
     """
     spec = resolve(spec)
     form, _, path = spec.name.partition(":")
+    if spec.max_value and form != "folder":
+        raise DataError(
+            f"data.max_value = {spec.max_value:g} is for folders of images of more than 8 bits, and data.name is "
+            f"{spec.name!r}; drop it"
+        )
     if form in FORMATS:
-        source = FORMATS[form](fetched(storage.local(path)), root)
+        source = FORMATS[form](fetched(storage.local(path)), root, spec.max_value)
     else:
         source = lookup(DATASETS, spec.name, "dataset")(root)
-    return divide(spec.name, source, spec)
+    return divide(spec.name, source, spec, root)
 
 
 def fetched(path: Path) -> Path:
@@ -80,4 +92,7 @@ def resolve(spec: DataSpec) -> DataSpec:
         raise DataError(f"data.name = {spec.name!r} names no path; write {form}:PATH")
     if "://" in path:
         return spec
-    return replace(spec, name=f"{form}:{Path(path).expanduser().absolute()}")
+    try:
+        return replace(spec, name=f"{form}:{files.expand(path).absolute()}")
+    except FileError as error:
+        raise DataError(f"data.name = {spec.name!r} cannot be read: {error.strerror}; check the path") from error

@@ -1,78 +1,131 @@
-"""`arrays:PATH.npz`: a numpy archive with `x_train`, `y_train`, `x_test`, `y_test`.
+"""`arrays:PATH.npz`: a numpy archive with `x_train`, `y_train`, `x_test`, `y_test`, and `x_val`, `y_val` if there are.
 
+Splits may be spelt as in folders (`layout.SPELLINGS`), in any case. Without `x_val`, validation is cut from training.
 Images are uint8, (n, height, width, channels) with 1 or 3 channels or grey (n, height, width); labels are integers
 (n,) from 0. Colour images are recommended to be cropped and mirrored, grey ones only cropped, as they are mostly signs.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import errno
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from automl_kd.data.source import Part, Source, in_memory
-from automl_kd.errors import DataError
+from automl_kd import files
+from automl_kd.data.layout import SPELLINGS, Kind
+from automl_kd.data.source import Part, Source, in_memory, refuse_beyond_memory
+from automl_kd.errors import DataError, FileError
 
-KEYS = ("x_train", "y_train", "x_test", "y_test")
+Array = np.ndarray[Any, Any]
+Pair = tuple[str, str]  # the names of a split's images and labels
+
+WANTED: dict[Kind, Pair] = {"training": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
 def arrays(path: Path) -> Source:
-    """`DataError` if the file is missing or damaged, or its arrays are not as described above."""
-    found = read(path)
-    for split in ("train", "test"):
-        check(path, split, found[f"x_{split}"], found[f"y_{split}"])
-    classes = int(found["y_train"].max(initial=0)) + 1
-    if classes > max(len(found["y_train"]), 1):
+    """`DataError` if the file is missing, damaged or too large, or its arrays are not as described above."""
+    found, names, others = read(path)
+    for kind, pair in names.items():
+        check(path, pair, *found[kind])
+    images, labels = found["training"]
+    classes = int(labels.max(initial=0)) + 1
+    if classes > max(len(labels), 1):
         raise DataError(
-            f"y_train in {path} has the label {classes - 1} but only {len(found['y_train'])} images; number the "
+            f"{names['training'][1]} in {path} has the label {classes - 1} but only {len(labels)} images; number the "
             f"classes from 0 without gaps"
         )
-    colour = found["x_train"].ndim == 4 and found["x_train"].shape[3] == 3
     return Source(
-        train=part(found["x_train"], found["y_train"]),
-        test=part(found["x_test"], found["y_test"]),
+        train=part(images, labels),
+        validation=part(*found["validation"]) if "validation" in found else None,
+        test=part(*found["test"]),
         class_names=tuple(str(label) for label in range(classes)),
-        augment="crop-flip" if colour else "crop",
+        augment="crop-flip" if images.ndim == 4 and images.shape[3] == 3 else "crop",
+        made={kind: pair[0] for kind, pair in names.items()},
+        passed_over={f"array {name!r}": 1 for name in others},
+        files=(path,),
     )
 
 
-def read(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    if not path.is_file():
-        raise DataError(f"no file {path}; give the path of an .npz file that holds {', '.join(KEYS)}")
+def read(path: Path) -> tuple[dict[Kind, tuple[Array, Array]], dict[Kind, Pair], list[str]]:
+    """Images and labels of each split, what they are called, and the names of other arrays."""
     try:
         # Opened here, because numpy leaves a file that it opened itself to the garbage when it is damaged.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} holds one array, not an archive; write it with numpy.savez")
-            missing = [key for key in KEYS if key not in archive]
-            if missing:
-                known = ", ".join(archive)
-                raise DataError(f"{path} has no {missing[0]!r}, only {known}; name its arrays {', '.join(KEYS)}")
-            return {key: archive[key] for key in KEYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        with files.open_file(path) as file:
+            return taken_from(path, np.load(file, allow_pickle=False))
+    except FileError as error:
+        if error.errno == errno.ENOENT:
+            raise DataError(
+                f"no file {path}; give the path of an .npz file of x_train, y_train, x_test, y_test"
+            ) from error
+        raise DataError(f"{path} cannot be read: {error.strerror}; give the path of an .npz file") from error
+    except DataError:
+        raise
+    except Exception as error:  # zip, zlib and numpy raise whatever damaged bytes lead them to
         raise DataError(f"{path} could not be read as an .npz file of plain arrays; write it again") from error
 
 
-def check(path: Path, split: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> None:
+def taken_from(path: Path, archive: Any) -> tuple[dict[Kind, tuple[Array, Array]], dict[Kind, Pair], list[str]]:
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise DataError(f"{path} holds one array, not an archive; write it with numpy.savez")
+    names = names_in(path, list(archive))
+    taken = [name for pair in names.values() for name in pair]
+    needed = sum(stated_bytes(archive, name) for name in taken)
+    refuse_beyond_memory(needed, f"the arrays in {path}", "keep fewer images in it")
+    found = {kind: (archive[pair[0]], archive[pair[1]]) for kind, pair in names.items()}
+    return found, names, [name for name in archive if name not in taken]
+
+
+def names_in(path: Path, given: list[str]) -> dict[Kind, Pair]:
+    """The names of the arrays of each split that is there."""
+    found: dict[tuple[str, Kind], str] = {}
+    for name in given:
+        axis, _, split = name.casefold().partition("_")
+        if axis not in {"x", "y"} or split not in SPELLINGS:
+            continue
+        if (known := (axis, SPELLINGS[split])) in found:
+            raise DataError(f"{path} has both {found[known]!r} and {name!r}; keep one of them")
+        found[known] = name
+    wanted = dict(WANTED)
+    if {("x", "validation"), ("y", "validation")} & found.keys():
+        wanted["validation"] = ("x_val", "y_val")
+    for kind, pair in wanted.items():
+        for axis, name in zip("xy", pair, strict=True):
+            if (axis, kind) not in found:
+                raise DataError(
+                    f"{path} has no {name!r}, only {', '.join(given)}; name its arrays x_train, y_train, x_test, "
+                    "y_test, and x_val, y_val if there are"
+                )
+    return {kind: (found["x", kind], found["y", kind]) for kind in wanted}
+
+
+def stated_bytes(archive: np.lib.npyio.NpzFile, name: str) -> int:
+    """The size of an array as its header says, which is all that is read of it."""
+    with archive.zip.open(f"{name}.npy") as member:  # type: ignore[union-attr]  # open while we are here
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(member)
+    return math.prod(shape) * dtype.itemsize
+
+
+def check(path: Path, names: Pair, images: Array, labels: Array) -> None:
     shaped = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
     if images.dtype != np.uint8 or not shaped:
         raise DataError(
-            f"x_{split} in {path} is {images.dtype} {images.shape}; it should be uint8 (n, height, width, 1 or 3) or "
+            f"{names[0]} in {path} is {images.dtype} {images.shape}; it should be uint8 (n, height, width, 1 or 3) or "
             f"(n, height, width), convert it"
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
         raise DataError(
-            f"y_{split} in {path} is {labels.dtype} {labels.shape}; it should be integers ({len(images)},), one for "
+            f"{names[1]} in {path} is {labels.dtype} {labels.shape}; it should be integers ({len(images)},), one for "
             f"each image, convert it"
         )
 
 
-def part(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> Part:
+def part(images: Array, labels: Array) -> Part:
     pixels = torch.from_numpy(images)
     channels_first = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     return in_memory(channels_first, torch.from_numpy(labels.astype(np.int64)))

@@ -41,7 +41,14 @@ def read(kind: str, root: Path) -> Source:
             train, test = (reader(root, train=train, download=False) for train in (True, False))
     except (RuntimeError, OSError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise DataError(f"the {kind} files in {folder} are incomplete or damaged; remove it and run {get}") from error
-    return Source(train=part(train), test=part(test), class_names=tuple(train.classes), augment="crop-flip")
+    return Source(
+        train=part(train),
+        test=part(test),
+        class_names=tuple(train.classes),
+        augment="crop-flip",
+        made={"training": "its training files", "test": "its test file"},
+        files=tuple(sorted(path for path in folder.iterdir() if path.is_file())),
+    )
 
 
 def fetch(kind: str, root: Path) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -60,6 +61,8 @@ class Dataset:
     `augment`, `pad`: what training should do with these images, "auto" in a recipe: crop after padding by so many
     pixels, with or without mirroring.
     `class_names`: one for each label. `note`: what a reader of results should know of the splits, or empty.
+    `made`: what "training", "validation" and "test" were made from. `passed_over`: files that were not read, by suffix
+    or in words. `stamp`: names what is kept of the measures of this set; empty where they are taken anew.
     """
 
     name: str
@@ -73,10 +76,17 @@ class Dataset:
     pad: int
     class_names: tuple[str, ...]
     note: str = ""
+    made: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    stamp: str = ""
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"training": self.train, "validation": self.validation, "test": self.test}
 
     def __post_init__(self) -> None:
         require_classes(self.name, self.shape.classes)
-        for name, split in (("training", self.train), ("validation", self.validation), ("test", self.test)):
+        for name, split in self.splits.items():
             require_images(self.name, name, len(split))
             if tuple(split.images.shape[1:]) != (self.shape.channels, self.shape.height, self.shape.width):
                 raise DataError(

@@ -1,8 +1,7 @@
-"""Image files to one array of bytes: decoded by a few threads, kept on disk where memory is too small for it."""
+"""Image files to one array of bytes: decoded by a few threads, once for all processes where that takes long."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import shutil
@@ -15,80 +14,87 @@ import numpy as np
 import torch
 from PIL import Image
 
+from automl_kd import files
+from automl_kd.data import pixels
+from automl_kd.data.kept import KEPT_FROM, alone, ground, hashed
 from automl_kd.errors import DataError
-from automl_kd.files import replacing
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Size = tuple[int, int]  # height, width
 
-IN_MEMORY = 2 * 2**30  # bytes; larger arrays live in a file
+IN_MEMORY = 2 * 2**30  # bytes; larger arrays live in a file, or nowhere
+MANY = 1000
+"""So many images take seconds to decode, however small they become."""
+
 THREADS = min(4, os.cpu_count() or 1)
-VERSION = 1  # raised when the same files begin to give other bytes
-# What Pillow raises on damaged files, by format.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+VERSION = 2  # raised when the same files begin to give other bytes
 
 
-def decoded(files: Sequence[Path], size: Size, *, fit: bool, root: Path) -> torch.Tensor:
-    """uint8 (len(files), 3, height, width), in colour.
+def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_value: float = 0.0) -> torch.Tensor:
+    """uint8 (len(paths), 3, height, width), in colour.
 
     `fit`: the shorter side is scaled to `size`, which is square then, and the middle is cut out; otherwise every image
-    must have that size. An array of more than `IN_MEMORY` bytes is mapped from a file below `root`, which is made once
-    for these files, as they are now. `DataError` names a file that cannot be decoded or does not have the size.
+    must have that size. An array of more than `KEPT_FROM` bytes or `MANY` images is mapped from a file below `root`,
+    made once for these files, as they are now; one of up to `IN_MEMORY` bytes is decoded into memory where there is
+    little room for a file. `max_value`: as of `pixels.read`. `DataError` names a file that cannot be decoded or does
+    not have the size.
     """
-    shape = (len(files), 3, *size)
-    if math.prod(shape) <= IN_MEMORY:
-        array: Bytes = np.empty(shape, dtype=np.uint8)
-        fill(array, files, fit=fit)
-        return torch.from_numpy(array)
-    kept = root / ".decoded" / f"{fingerprint(files, size)}.npy"
-    if not kept.is_file():
-        write(kept, shape, files, fit=fit)
-    # Copy on write: torch warns about arrays that are read-only, and nothing ever writes to this one.
-    return torch.from_numpy(np.load(kept, mmap_mode="c"))
+    shape = (len(paths), 3, *size)
+    needed = math.prod(shape)
+    if needed > min(KEPT_FROM, IN_MEMORY) or len(paths) > MANY:
+        kept = ground(root) / ".decoded" / f"{hashed((VERSION, size, fit, max_value), paths)}.npy"
+        if kept.is_file() or needed > IN_MEMORY or has_room(kept, needed):
+            make_once(kept, shape, paths, fit=fit, max_value=max_value)
+            # Copy on write: torch warns about arrays that are read-only, and nothing ever writes to this one.
+            return torch.from_numpy(np.load(kept, mmap_mode="c"))
+    array: Bytes = np.empty(shape, dtype=np.uint8)
+    fill(array, paths, fit=fit, max_value=max_value)
+    return torch.from_numpy(array)
 
 
-def write(kept: Path, shape: tuple[int, ...], files: Sequence[Path], *, fit: bool) -> None:
+def make_once(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+    if kept.is_file():
+        return
+    with alone(kept):
+        if not kept.is_file():
+            write(kept, shape, paths, fit=fit, max_value=max_value)
+
+
+def has_room(kept: Path, needed: int) -> bool:
+    """Whether a file of the user's disk that saves time only, and no memory, leaves most of the room free."""
+    there = next(path for path in kept.parents if path.exists())
+    return 4 * needed < shutil.disk_usage(there).free
+
+
+def write(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
     """Fill a file under a temporary name, then rename it, so that no reader ever sees half of it."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
     needed, free = math.prod(shape), shutil.disk_usage(kept.parent).free
     # A full disk under a mapped file is not an exception but the end of the process.
     if needed > free:
         raise DataError(
-            f"decoding {len(files)} images needs {needed / 1e9:.1f} GB in {kept.parent}, which has {free / 1e9:.1f} GB "
+            f"decoding {len(paths)} images needs {needed / 1e9:.1f} GB in {kept.parent}, which has {free / 1e9:.1f} GB "
             f"free; make room or lower data.resolution or data.train_images"
         )
-    with replacing(kept) as scratch:
+    with files.replacing(kept) as scratch:
         array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
-        fill(array, files, fit=fit)
+        fill(array, paths, fit=fit, max_value=max_value)
         array.flush()
 
 
-def fingerprint(files: Sequence[Path], size: Size) -> str:
-    digest = hashlib.sha256(repr((VERSION, size)).encode())
-    for file in files:
-        status = file.stat()
-        digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:16]
-
-
-def fill(array: Bytes, files: Sequence[Path], *, fit: bool) -> None:
+def fill(array: Bytes, paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
     size = (array.shape[2], array.shape[3])
 
     def one(row: int) -> None:
-        array[row] = decode(files[row], size, fit=fit)
+        array[row] = decode(paths[row], size, fit=fit, max_value=max_value)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(one, range(len(files))):
+        for _ in pool.map(one, range(len(paths))):
             pass
 
 
-def decode(file: Path, size: Size, *, fit: bool) -> Bytes:
+def decode(file: Path, size: Size, *, fit: bool, max_value: float = 0.0) -> Bytes:
     """One image as uint8 (3, height, width)."""
-    try:
-        with Image.open(file) as image:
-            picture = image.convert("RGB")
-    except DAMAGED as error:
-        raise DataError(f"{file} could not be decoded as an image; replace or remove it") from error
+    picture = pixels.read(file, max_value)
     if fit:
         picture = middle(picture, size[0])
     if (picture.height, picture.width) != size:
@@ -108,10 +114,7 @@ def middle(picture: Image.Image, resolution: int) -> Image.Image:
     return scaled.crop((left, top, left + resolution, top + resolution))
 
 
-def size_of(file: Path) -> Size:
-    """Height and width as the file's header has them."""
-    try:
-        with Image.open(file) as image:
-            return image.height, image.width
-    except DAMAGED as error:
-        raise DataError(f"{file} could not be decoded as an image; replace or remove it") from error
+def size_of(file: Path, max_value: float = 0.0) -> Size:
+    """Height and width of the image as it is read, upright."""
+    picture = pixels.read(file, max_value)
+    return picture.height, picture.width

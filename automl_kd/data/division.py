@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from automl_kd.data.counter import key, words
 from automl_kd.data.dataset import Dataset, Split, mean_and_std, require_classes, require_images
-from automl_kd.data.source import Part, Source
+from automl_kd.data.kept import KEPT_FROM, hashed, recall
+from automl_kd.data.source import Part, Source, refuse_beyond_memory
 from automl_kd.errors import DataError
 from automl_kd.space import TaskShape
 from automl_kd.spec import DataSpec
@@ -25,13 +27,15 @@ TEST_FRACTION = 0.2
 TEST, VALIDATION, KEEP = 1, 2, 3  # the first word of each draw's key
 
 
-def divide(name: str, source: Source, spec: DataSpec) -> Dataset:
+def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) -> Dataset:
     """The dataset that `spec` asks for. `DataError` if the images do not suffice for it.
 
+    `root`: where measures of a large set of files are kept for other processes; without it they are taken anew.
     A test part that is missing is a fifth of the training images, the same whatever `split_seed`, so that results
     under different seeds are measured on the same images.
     """
     check_classes(name, source)
+    require_room(name, source, spec)
     whole, rows = source.train, torch.arange(len(source.train))
     if source.test is None:
         rows, held = hold_out(name, source, rows, TEST_FRACTION, key(TEST), "add images")
@@ -46,12 +50,41 @@ def divide(name: str, source: Source, spec: DataSpec) -> Dataset:
         own = torch.arange(len(source.validation))
         validation = take(source.validation, own, spec.resolution, first=len(whole))
     train = take(whole, keep(name, source, rows, spec), spec.resolution)
-    return assemble(name, source, train, validation, test)
+    if source.judge is not None:
+        source.judge(train)
+    return assemble(name, source, spec, (train, validation, test), root)
 
 
-def assemble(name: str, source: Source, train: Split, validation: Split, test: Split) -> Dataset:
+def require_room(name: str, source: Source, spec: DataSpec) -> None:
+    """Refuse a resolution at which the images that are used fill the memory, before any is resized."""
+    if not spec.resolution or not source.train.channels:
+        return
+    parts = [part for part in (source.train, source.validation, source.test) if part is not None]
+    count = sum(map(len, parts))
+    if spec.train_images:
+        # Held out of the rest are at most a fifth and `validation`; of those to train on, so many are kept.
+        cut = len(source.train) * (
+            spec.validation * (source.validation is None) + TEST_FRACTION * (source.test is None)
+        )
+        count += min(spec.train_images + round(cut), len(source.train)) - len(source.train)
+    refuse_beyond_memory(
+        count * source.train.channels * spec.resolution**2,
+        f"{count:,} images of {name} at data.resolution = {spec.resolution}",
+        "lower data.resolution" + " or set data.train_images" * (not spec.train_images),
+    )
+
+
+def assemble(
+    name: str, source: Source, spec: DataSpec, splits: tuple[Split, Split, Split], root: Path | None
+) -> Dataset:
+    train, validation, test = splits
     channels, height, width = train.images.shape[1:]
-    mean, std = mean_and_std(train.images)
+    stamp = stamp_of(source, spec, splits) if root else ""
+    measured = recall(
+        root, stamp, "statistics", lambda: dict(zip(("mean", "std"), mean_and_std(train.images), strict=True))
+    )
+    mean, std = tuple(measured["mean"]), tuple(measured["std"])
+    require_spread(name, mean, std)
     return Dataset(
         name=name,
         shape=TaskShape(channels, height, width, len(source.class_names)),
@@ -64,7 +97,32 @@ def assemble(name: str, source: Source, train: Split, validation: Split, test: S
         pad=max(1, height // 8),
         class_names=source.class_names,
         note=source.note,
+        made=made_from(source),
+        passed_over=source.passed_over,
+        stamp=stamp,
     )
+
+
+def stamp_of(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:
+    """What names the measures of these splits; empty for a small set, or one that is no matter of files."""
+    if not source.files or sum(one.images.numel() for one in splits) < KEPT_FROM:
+        return ""
+    return hashed(replace(spec, digest=""), source.files)
+
+
+def made_from(source: Source) -> dict[str, str]:
+    parts = {"training": source.train, "validation": source.validation, "test": source.test}
+    return {name: "cut from training" if part is None else source.made.get(name, "") for name, part in parts.items()}
+
+
+def require_spread(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuse images without contents. Of fractions a real standard deviation is at most 0.5; 1 stands for none."""
+    if all(value == 1 for value in std):
+        colour = ", ".join(f"{255 * value:.0f}" for value in mean)
+        raise DataError(
+            f"all pixels of the training images of {name} are the same ({colour} of 255), and nothing is to be learnt; "
+            "look at how the images were saved, at what is transparent in them and at their depth (data.max_value)"
+        )
 
 
 def check_classes(name: str, source: Source) -> None:

@@ -5,29 +5,34 @@ So a folder of a million images of which five thousand are wanted decodes five t
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from automl_kd.data.dataset import Augment
+from automl_kd import memory
+from automl_kd.data.dataset import Augment, Split
 from automl_kd.errors import DataError
 
 CHUNK = 1024
+HOLDERS = 2
+"""Processes that hold a set at the same time, at least: the one that was started, and one that trains."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """Labels int64 (n,) and `pixels(rows, resolution)`, which gives uint8 (len(rows), channels, height, width).
 
-    `resolution` is the height and width wanted, 0 for the images' own.
+    `resolution` is the height and width wanted, 0 for the images' own. `channels`: of images that are held in memory, 0
+    for those that are not.
     """
 
     labels: Tensor
     pixels: Callable[[Tensor, int], Tensor]
+    channels: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,7 +40,13 @@ class Part:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
-    """What a reader returns. A part that the set does not have is None, and is then cut from `train`."""
+    """What a reader returns. A part that the set does not have is None, and is then cut from `train`.
+
+    `note`: what a reader of results should know of the parts. `made`: what they were made from, "training",
+    "validation" and "test", as far as that has a name. `passed_over`: how many files were not read, by suffix or in
+    words. `files`: all that decide what the set is; empty where it is no matter of files.
+    `judge`: called with the images to train on, raises `DataError` if they cannot be what was meant.
+    """
 
     train: Part
     validation: Part | None = None
@@ -43,20 +54,24 @@ class Source:
     class_names: tuple[str, ...]
     augment: Augment
     note: str = ""
+    made: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    judge: Callable[[Split], None] | None = None
 
 
 def in_memory(images: Tensor, labels: Tensor) -> Part:
     """A part whose pixels, uint8 (n, channels, height, width), are all there already."""
-    return Part(labels, lambda rows, resolution: resized(images[rows], resolution))
+    return Part(labels, lambda rows, resolution: resized(images[rows], resolution), channels=images.shape[1])
 
 
-def refuse_beyond_memory(size: int, resolution: int) -> None:
-    """`DataError` for images of `size` bytes that this machine has no room for."""
-    room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > room:
+def refuse_beyond_memory(size: int, what: str, advice: str) -> None:
+    """`DataError` for images of `size` bytes for which this machine has no room in all processes that hold them."""
+    room = memory.machine_bytes()
+    if HOLDERS * size > room:
         raise DataError(
-            f"at data.resolution = {resolution} the images take {size / 2**30:.0f} GiB and this machine has "
-            f"{room / 2**30:.0f} GiB of memory; lower data.resolution or data.train_images"
+            f"{what} take {size / 2**30:,.1f} GiB, and twice that is needed, for the process that was started and one "
+            f"that trains, where this machine has {room / 2**30:,.1f} GiB of memory; {advice}"
         )
 
 
@@ -64,7 +79,16 @@ def resized(images: Tensor, resolution: int) -> Tensor:
     """Square images by bilinear interpolation, antialiased so that shrinking averages over what it drops."""
     if resolution in (0, images.shape[2]) and resolution in (0, images.shape[3]):
         return images.contiguous()
-    refuse_beyond_memory(images.shape[0] * images.shape[1] * resolution**2, resolution)
     size = (resolution, resolution)
-    pieces = [F.interpolate(piece, size, mode="bilinear", antialias=True) for piece in torch.split(images, CHUNK)]
-    return torch.cat(pieces)
+    found = torch.empty(*images.shape[:2], *size, dtype=images.dtype)
+    for piece, place in zip(torch.split(images, CHUNK), torch.split(found, CHUNK), strict=True):
+        place.copy_(F.interpolate(piece, size, mode="bilinear", antialias=True))
+    return found
+
+
+def counted(numbers: Mapping[str, int], most: int = 6) -> str:
+    """Numbers of several things in words, such as "3 .gif and 1 .txt"; of many kinds, the first ones."""
+    named = [f"{number:,} {what}" for what, number in numbers.items()]
+    if len(named) > most:
+        named[most - 1 :] = [f"{sum(list(numbers.values())[most - 1 :]):,} others"]
+    return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)

@@ -32,12 +32,13 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
     lab = open_lab(experiment, roots, watcher)
     record = to_record(lab.experiment)
     # All that can be refused is refused before the folder is made.
-    check_folder(lab.folder, record, upgrade)
+    check_folder(lab.folder, record, upgrade, lab.account)
     require_trials(lab)
+    watcher.note(lab.account["line"])
     with session(address):
         concurrency(lab.experiment.trial)
         with lock(lab.folder):
-            open_folder(lab.folder, record, upgrade)
+            open_folder(lab.folder, record, upgrade, lab.account)
             require_shared(lab.folder)
             train_teacher(lab)
             if lab.experiment.contest.contenders:

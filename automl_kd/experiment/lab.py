@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from automl_kd.config import Experiment
-from automl_kd.data import Dataset
+from automl_kd.data import Account, Dataset
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.proposals import Proposal, split
 from automl_kd.experiment.sentences import in_a_sentence
@@ -52,6 +52,7 @@ class Lab:
     space: SearchSpace
     searched: SearchSpace
     dataset: Dataset
+    account: Account
     objectives: tuple[Objective, ...]
     teacher_macs: int
     latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)

@@ -33,13 +33,17 @@ from automl_kd.spec import TrialSpec
 
 
 def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
-    """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done. Writes nothing."""
+    """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done.
+
+    Writes nothing but what `data.kept` keeps of large sets.
+    """
     experiment = resolve(experiment)
     found = load_space(experiment.space)
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
     dataset = data.load(experiment.data, roots.data)
-    known = dataclasses.replace(experiment.data, digest=data.digest(dataset))
+    account = data.account_of(dataset, roots.data)
+    known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
     lab = Lab(
         experiment=experiment,
@@ -48,6 +52,7 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
         space=found,
         searched=combine(found, experiment),
         dataset=dataset,
+        account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=check_teacher(experiment, dataset),
     )

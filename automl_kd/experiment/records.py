@@ -7,7 +7,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from automl_kd import storage
 from automl_kd.cluster.searcher import Curve, Failure, Metrics
 from automl_kd.experiment.lab import Lab
 from automl_kd.methods.handover import label_of
+from automl_kd.results.folder import data_name
 from automl_kd.results.row import Point, Role, Row, Run
 from automl_kd.results.setting import setting
 from automl_kd.search.population import Lineage
@@ -46,6 +47,8 @@ def row_of(
 ) -> Row:
     folder = lab.place(spec, device).trial
     storage.pull(folder)  # what a worker on another machine left
+    # Images that were moved keep their first name here: an entry of a leaderboard is one trial's settings.
+    known = replace(spec, data=replace(spec.data, name=data_name(lab.folder, spec.data.name)))
     return Row(
         run=run,
         key=spec.key,
@@ -62,7 +65,7 @@ def row_of(
         options_json=json.dumps(dict(spec.options), sort_keys=True),
         schedule_json=schedule_text(spec.schedule) or None,
         lineage_json=json.dumps(lineage) if lineage else None,
-        dataset=spec.data.name,
+        dataset=known.data.name,
         teacher=spec.teacher.model if spec.teacher else None,
         seed=spec.seed,
         epochs=spec.recipe.epochs,
@@ -74,7 +77,7 @@ def row_of(
         git_commit=git_commit(),
         versions_json=versions(),
         spec_json=spec.to_json(),
-        setting=setting(spec.to_json()),
+        setting=setting(known.to_json()),
         experiment=lab.experiment.name,
     )
 

@@ -90,7 +90,9 @@ def score_space(
     fetch(out / "scores")
     new = [one for one in (out / "scores", out) if not one.exists()]
     dataset = sets.load(sets.resolve(DataSpec(name=scoring.data)), data_root)
-    name = scoring.digest(sets.digest(dataset))
+    account = sets.account_of(dataset, data_root)
+    watcher.note(account["line"])
+    name = scoring.digest(account["digest"])
     file, folder = out / "scores" / f"{name}.parquet", out / "scores" / f"parts-{name}"
     if file.exists():
         watcher.note(f"scored before, read from {storage.named(str(file))}")

@@ -25,7 +25,7 @@ from automl_kd.experiment.records import failures, points_of, replays, row_of
 from automl_kd.experiment.screening import by_student, make_probes, score_row, screen
 from automl_kd.experiment.telling import Billing, Teller, plan_of, work_of_finals
 from automl_kd.proxies.score import Score
-from automl_kd.results.folder import require_storage
+from automl_kd.results.folder import data_name, require_storage
 from automl_kd.results.scores import write_scores
 from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
 from automl_kd.space import Architecture
@@ -249,7 +249,7 @@ def keep_scores(lab: Lab, scores: Sequence[Score]) -> None:
             lab.space,
             lab.dataset.shape,
             reference=experiment.space,
-            data=experiment.data.name,
+            data=data_name(lab.folder, experiment.data.name),
             teacher=experiment.teacher.model,
             images=experiment.search.probe_images,
             seed=experiment.seed,

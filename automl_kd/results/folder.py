@@ -14,6 +14,7 @@ import pandas as pd
 
 from automl_kd import files, storage
 from automl_kd.errors import FileError, ResultError
+from automl_kd.results.account import changes, read_account, write_account
 
 MAY_CHANGE = {"trial", "bank", "finalists", "contest"}
 """Sections that a later sitting may change: they say where trials run, what is kept and what is compared, not what was
@@ -34,15 +35,20 @@ def as_it_is(record: Mapping[str, Any], _where: str) -> Mapping[str, Any]:
     return record
 
 
-def check_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is) -> None:
-    """Refuse what could not be written to, is in use or holds something else, without leaving a trace."""
+def check_folder(
+    folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is, account: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse what could not be written to, is in use or holds something else, without leaving a trace.
+
+    `account`: of the experiment's images, see `results.account`.
+    """
     if who := storage.holder(folder):
         raise ResultError(in_use_by(who, folder))
     fetch(folder)
     require_room(require_writable(folder))
     if written_here(folder):
         raise ResultError(in_use_by(f"process {owner_of(folder)}", folder))
-    require_same(folder, record, upgrade)
+    require_same(folder, record, upgrade, account)
 
 
 def require_storage(folder: Path, *, failed: bool) -> None:
@@ -81,20 +87,40 @@ def require_writable(folder: Path) -> Path:
     return ground
 
 
-def open_folder(folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is) -> None:
+def open_folder(
+    folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is, account: Mapping[str, Any] | None = None
+) -> None:
     """Make the folder of the experiment `record`, or check that it is the one that is there.
 
-    More `search.trials` than before is a continuation; any other difference is a `ResultError`, and nothing is changed.
+    More `search.trials` than before is a continuation, as are the same images at another place; any other difference is
+    a `ResultError`, and nothing is changed. `account`: of its images, kept beside the record.
     """
-    require_same(folder, record, upgrade)
+    require_same(folder, record, upgrade, account)
+    name = data_name(folder, str(record.get("data", {}).get("name", "")))
     storage.write(folder / "experiment.json", json.dumps(record, indent=1))
+    if account is not None:
+        write_account(folder, account, name)
 
 
-def require_same(folder: Path, record: Mapping[str, Any], upgrade: Upgrade) -> None:
+def data_name(folder: Path, name: str) -> str:
+    """What the rows in `folder` call its images, which are called `name` now and may have been moved."""
+    if known := read_account(folder).get("known_as"):
+        return str(known)
+    recorded = read_record(folder) if (folder / "experiment.json").exists() else {}
+    return str(recorded.get("data", {}).get("name", name))
+
+
+def require_same(
+    folder: Path, record: Mapping[str, Any], upgrade: Upgrade, account: Mapping[str, Any] | None = None
+) -> None:
     if (folder / "experiment.json").exists():
-        difference = first_difference(
-            comparable(upgrade(read_record(folder), str(folder / "experiment.json"))), comparable(record)
-        )
+        old = comparable(upgrade(read_record(folder), str(folder / "experiment.json")))
+        difference = first_difference(old, comparable(record))
+        if difference.startswith("its data.digest") and account is not None:
+            raise ResultError(
+                f"the images of the experiment in {folder} have changed: {changes(read_account(folder), account)}; "
+                "bring them back, or give this experiment another name or --out"
+            )
         if difference:
             raise ResultError(
                 f"{folder} holds another experiment: {difference}; give this one another name or --out, or delete it"
@@ -173,6 +199,8 @@ def fault_of(record: Any) -> str:
 def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in record.items() if key not in MAY_CHANGE}
     kept["search"] = {key: value for key, value in dict(record.get("search", {})).items() if key != "trials"}
+    if (data := dict(record.get("data", {}))).get("digest"):  # which says what they are, wherever they lie
+        kept["data"] = {key: value for key, value in data.items() if key != "name"}
     return kept
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from automl_kd import storage
 from automl_kd.results import contest_plots, contest_table, contest_words, units
+from automl_kd.results.account import line_of
 from automl_kd.results.contest import Contest, contest, is_contest
 from automl_kd.results.folder import of_this_comparison, read_record
 from automl_kd.results.leaderboard import NOTE, failures, leaderboard, to_sheet
@@ -64,6 +65,7 @@ def view(folder: Path) -> dict[str, object]:
     return {
         "name": record.get("name", folder.resolve().name),
         "facts": facts(rows),
+        "data": line_of(folder),
         **(searched(folder, rows) if compared is None else contested(compared)),
         "failures": failures(rows),
         "provenance": provenance(rows),

@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100 from files laid out as the published ones, but with a few images each."""
 
 import hashlib
+import os
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -80,6 +81,15 @@ def test_missing_files_say_where_and_how(tmp_path, name):
     command = f"""python -c "import torchvision; torchvision.datasets.{name.upper()}('{tmp_path}', download=True)\""""
     assert str(caught.value) == f"no {name.upper()} was found, looked for {tmp_path / folder}; get it with {command}"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["data_batch_3", "batches.meta"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch, name):
+    folder = publish(monkeypatch, tmp_path, "CIFAR10", "labels", classes=4)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(DataError, match=r"the CIFAR10 files in .* are incomplete or damaged"):
+        load(DataSpec(name="cifar10"), tmp_path)
 
 
 def test_damaged_and_incomplete_files_are_one_sentence(tmp_path, monkeypatch):

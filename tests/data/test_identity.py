@@ -49,6 +49,6 @@ def test_a_teacher_is_another_one_when_its_images_are():
 
 
 def test_images_beyond_the_memory_are_refused_in_one_sentence():
-    refuse_beyond_memory(2**20, 64)
-    with pytest.raises(DataError, match=r"at data\.resolution = 4096 the images take 1048576 GiB and this machine has"):
-        refuse_beyond_memory(2**50, 4096)
+    refuse_beyond_memory(2**20, "images", "keep fewer")
+    with pytest.raises(DataError, match=r"images take 1,048,576\.0 GiB, and twice that .* of memory; keep fewer"):
+        refuse_beyond_memory(2**50, "images", "keep fewer")

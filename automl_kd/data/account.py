@@ -1,0 +1,125 @@
+"""What a set holds, as far as a reader of results wants to know: images of each class and split, what each split was
+made from, images that are in two splits, what was passed over. And by what it is known: its digest, and marks of the
+images of each class, which tell later what of it has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_kd.data.dataset import CHUNK, Dataset, Split, as_size, digest
+from automl_kd.data.kept import recall
+from automl_kd.data.source import counted
+
+LOOK = 16384
+"""Bytes from the middle of an image by which it is compared with others."""
+
+Account = Mapping[str, Any]
+"""Plain values. `digest`; `line`, a sentence for people; `size` of an image; `classes`, their names; `splits`, for
+each "images" and "marks" of each class; `shared`, [split, earlier split, images, of these under another label]."""
+
+
+def account_of(dataset: Dataset, root: Path) -> Account:
+    """Of the set on the CPU. What takes long is kept below `root` with the measures of the set."""
+    measured = recall(root, dataset.stamp, "account", lambda: measures(dataset))
+    classes = len(dataset.class_names)
+    splits = {
+        name: {"images": torch.bincount(split.labels, minlength=classes).tolist(), "marks": measured["marks"][name]}
+        for name, split in dataset.splits.items()
+    }
+    account = {
+        "name": dataset.name,
+        "digest": measured["digest"],
+        "size": as_size(dataset.train.images),
+        "classes": [printable(name) for name in dataset.class_names],
+        "splits": splits,
+        "shared": measured["shared"],
+    }
+    return {**account, "line": line(dataset, account)}
+
+
+def measures(dataset: Dataset) -> dict[str, Any]:
+    marks = {name: marks_of(split) for name, split in dataset.splits.items()}
+    classes = len(dataset.class_names)
+    return {
+        "digest": digest(dataset),
+        "marks": {name: class_marks(marks[name], split, classes) for name, split in dataset.splits.items()},
+        "shared": [
+            [later, earlier, *shared(dataset.splits[earlier], marks[earlier], dataset.splits[later], marks[later])]
+            for earlier, later in combinations(dataset.splits, 2)
+        ],
+    }
+
+
+def marks_of(split: Split) -> list[bytes]:
+    """Eight bytes for each image, by its middle `LOOK` bytes: in many thousand images two are alike if these are."""
+    flat = split.images.flatten(1)
+    begin = max(0, (flat.shape[1] - LOOK) // 2)
+    return [
+        hashlib.blake2b(row.tobytes(), digest_size=8).digest()
+        for piece in torch.split(flat, CHUNK)
+        for row in piece[:, begin : begin + LOOK].cpu().numpy()
+    ]
+
+
+def class_marks(marks: list[bytes], split: Split, classes: int) -> list[str]:
+    """Of the images of each class, in any order."""
+    of: list[list[bytes]] = [[] for _ in range(classes)]
+    for label, mark in zip(split.labels.tolist(), marks, strict=True):
+        of[label].append(mark)
+    return [hashlib.blake2b(b"".join(sorted(one)), digest_size=4).hexdigest() for one in of]
+
+
+def shared(earlier: Split, marks: list[bytes], later: Split, others: list[bytes]) -> tuple[int, int]:
+    """How many images of `later` are in `earlier` too, and how many of these under other labels only."""
+    places: dict[bytes, list[int]] = {}
+    for row, mark in enumerate(marks):
+        places.setdefault(mark, []).append(row)
+    found = differ = 0
+    for row, mark in enumerate(others):
+        twins = [one for one in places.get(mark, ()) if torch.equal(earlier.images[one], later.images[row])]
+        found += bool(twins)
+        differ += bool(twins) and all(earlier.labels[one] != later.labels[row] for one in twins)
+    return found, differ
+
+
+def line(dataset: Dataset, account: Account) -> str:
+    """The account in one sentence."""
+    counts = {name: sum(one["images"]) for name, one in account["splits"].items()}
+    parts = [
+        f"{count:,} {name}" + (f" ({made})" if (made := dataset.made.get(name)) else "")
+        for name, count in counts.items()
+    ]
+    classes, training = account["classes"], account["splits"]["training"]["images"]
+    least = min(training)
+    told = [
+        f"{len(classes)} classes, {', '.join(parts)} images of {account['size']}",
+        f"smallest class '{classes[training.index(least)]}' with {least:,} training images",
+        *[lacking(name, one["images"], classes) for name, one in account["splits"].items() if not all(one["images"])],
+        *[in_two(*one, counts[one[0]]) for one in account["shared"] if one[2]],
+        *([f"passed over: {counted(dataset.passed_over)}"] if dataset.passed_over else []),
+        *([dataset.note] if dataset.note else []),
+    ]
+    return printable(f"data {dataset.name}: {'; '.join(told)}")
+
+
+def lacking(split: str, images: list[int], classes: list[str]) -> str:
+    names = [f"'{name}'" for name, count in zip(classes, images, strict=True) if not count]
+    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"no {split} image of {'class' if len(names) == 1 else 'the classes'} {some}"
+
+
+def in_two(later: str, earlier: str, found: int, differ: int, count: int) -> str:
+    other = f", {differ:,} of them of another class" if differ else ""
+    return f"{found:,} of {count:,} {later} images are {earlier} images too{other}"
+
+
+def printable(text: str) -> str:
+    """Names of files need not be text in any encoding."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,157 @@
+"""One image file as eight-bit colour, whatever its depth, transparency, orientation and colour space.
+
+Values are scaled by the range that the file states: 16 and 12 bits to all of 0 to 255, floats from 0 to 1. Where
+`data.max_value` is set, it is the end of that range for all images of more than 8 bits. What is transparent shows
+white. EXIF's orientation is followed. Of an animation the first picture is read; a TIFF of several pages is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from automl_kd import files
+from automl_kd.errors import DataError, FileError
+
+ORIENTATION, PAGE_KIND, BITS, PHOTOMETRIC = 274, 254, 258, 262
+"""Tags of EXIF and TIFF."""
+
+REDUCED = 1 | 4
+"""Kinds of TIFF pages that are no pages of their own: smaller copies and masks."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation."""
+
+
+def read(file: Path, max_value: float = 0.0) -> Image.Image:
+    """The image in mode RGB. `DataError` names a file that is none, is damaged or states no range of its values."""
+    try:
+        with files.open_file(file) as handle, Image.open(handle) as image:
+            require_one_page(file, image)
+            limit = range_of(file, image, max_value)
+            image.load()
+            picture = image if limit is None else scaled(file, image, limit)
+            return opaque(upright(picture, image))
+    except FileError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}; bring it back or remove it") from error
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
+        raise DataError(f"{file} could not be decoded as an image; replace or remove it") from error
+
+
+def is_deep(file: Path) -> bool:
+    """Whether an image has more than 8 bits for a value, as its header says."""
+    try:
+        with files.open_file(file) as handle, Image.open(handle) as image:
+            return deep_grey(image) or deep_colour(image)
+    except Exception:  # as above; who reads its pixels says what is wrong
+        return False
+
+
+def brightest(file: Path) -> float:
+    """The largest value of a deep image as a part of its range, in [0, 1]."""
+    with files.open_file(file) as handle, Image.open(handle) as image:
+        limit = range_of(file, image, 0.0)
+        image.load()
+        values = np.asarray(image)
+        return float(values.max()) / (limit or 255.0)
+
+
+def require_one_page(file: Path, image: Image.Image) -> None:
+    if image.format != "TIFF" or getattr(image, "n_frames", 1) == 1:
+        return
+    pages = 0
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        pages += not tags_of(image).get(PAGE_KIND, 0) & REDUCED
+    image.seek(0)
+    if pages > 1:
+        raise DataError(f"{file} has {pages} pages, and which of them is meant is not known; make a file of each")
+
+
+def tags_of(image: Image.Image) -> Any:
+    return getattr(image, "tag_v2", {})
+
+
+def deep_grey(image: Image.Image) -> bool:
+    return image.mode[0] in "IF"
+
+
+def deep_colour(image: Image.Image) -> bool:
+    """Whether Pillow will drop the lower half of each value, as it does for 16-bit colour."""
+    return not deep_grey(image) and any("16" in raw_mode(one) for one in image.tile)
+
+
+def raw_mode(tile: Any) -> str:
+    first = tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
+    return first if isinstance(first, str) else ""
+
+
+def range_of(file: Path, image: Image.Image, max_value: float) -> float | None:
+    """The value that is white, for an image of more than 8 bits that Pillow does not scale; None for others."""
+    if deep_colour(image) and max_value not in {0.0, 65535.0}:
+        raise DataError(
+            f"{file} has 16 bits for each colour, of which the upper 8 are read, so data.max_value = {max_value:g} "
+            "cannot be followed; save such images with 8 bits for each colour"
+        )
+    if not deep_grey(image):
+        return None
+    if max_value:
+        return max_value
+    if image.mode == "F":
+        return 1.0
+    bits = tags_of(image).get(BITS, (16,))[0]
+    signed = any(raw_mode(one).endswith("S") for one in image.tile)
+    if bits > 16 or signed:
+        raise DataError(
+            f"{file} holds {'signed ' * signed}integers of {bits} bits, which state no white; set data.max_value to "
+            "the largest value that there can be"
+        )
+    return float(2**bits - 1)
+
+
+def scaled(file: Path, image: Image.Image, limit: float) -> Image.Image:
+    """A deep grey image with values 0 to `limit` spread over 0 to 255."""
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(f"{file} has values that are not finite; replace or remove it")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > limit:
+        advice = "shift them to begin at 0" if low < 0 else "set data.max_value to the largest that there can be"
+        raise DataError(
+            f"{file} has values from {low:g} to {high:g}, and 0 to {limit:g} are read as black to white; {advice}"
+        )
+    if tags_of(image).get(PHOTOMETRIC) == 0:  # white is zero
+        values = limit - values
+    return Image.fromarray(np.rint(values * (255 / limit)).astype(np.uint8))
+
+
+def upright(picture: Image.Image, source: Image.Image) -> Image.Image:
+    """`picture` turned as the EXIF data of `source` say, which Pillow has done itself for TIFF."""
+    try:
+        turn = TURNS.get(source.getexif().get(ORIENTATION, 1))
+    except Exception:  # as above; damaged remarks do not make a damaged image
+        turn = None
+    return picture if turn is None else picture.transpose(turn)
+
+
+def opaque(picture: Image.Image) -> Image.Image:
+    """In colour, with white behind what is transparent."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layer = picture.convert("RGBA")
+    ground = Image.new("RGB", layer.size, (255, 255, 255))
+    ground.paste(layer, mask=layer.getchannel("A"))
+    return ground
