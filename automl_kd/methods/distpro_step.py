@@ -34,6 +34,7 @@ from automl_kd.methods.process import weigh
 from automl_kd.models.taps import Tapped
 from automl_kd.training.evaluate import autocast
 from automl_kd.training.loop import Run
+from automl_kd.training.optimisers import resume
 
 BETAS = (0.5, 0.999)
 """Of alpha's Adam, as published."""
@@ -88,7 +89,7 @@ class Weighting(nn.Module):
         return {"optimiser": self.optimiser.state_dict(), "moments": list(self.moments), "rows": list(self.rows)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state["optimiser"])
+        resume(self.optimiser, state["optimiser"])
         self.moments, self.rows = list(state["moments"]), list(state["rows"])
 
 

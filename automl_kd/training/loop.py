@@ -29,7 +29,7 @@ from automl_kd.spec import Recipe, Report
 from automl_kd.training import checkpoint
 from automl_kd.training.evaluate import autocast, evaluate
 from automl_kd.training.gradients import Gradients
-from automl_kd.training.optimisers import learning_rate, make_optimiser
+from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
 
 Objective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
@@ -96,7 +96,7 @@ class Run:
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
         self.adapters.load_state_dict(state.get("adapters", {}))  # absent before there were any
-        self.optimiser.load_state_dict(state["optimiser"])
+        resume(self.optimiser, state["optimiser"])
         for group in self.optimiser.param_groups:
             group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
         self.best, self.history = state["best"], state["history"]
