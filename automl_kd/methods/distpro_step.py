@@ -28,6 +28,7 @@ from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.tangents import forward_mode
 from automl_kd.data import Batch
+from automl_kd.distillers.cross_entropy import cross_entropy
 from automl_kd.distillers.pathways import PathwayLosses, seen
 from automl_kd.methods.guide import Teach
 from automl_kd.methods.process import weigh
@@ -184,7 +185,7 @@ class SearchStep:
         with autocast(run.device, run.recipe):
             taught = seen(self.teach(batch))
             outputs = seen(self.student(batch.images))
-            base = F.cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=self.smoothing)
+            base = cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=self.smoothing)
             found = []
             for place, pathway in enumerate(losses.pathways):
                 used = {pathway.student: outputs[pathway.student]}
