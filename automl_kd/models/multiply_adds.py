@@ -64,7 +64,7 @@ def added_matrices(_bias: Shape, one: Shape, other: Shape, **_: Any) -> int:
 def trilinear(one: Shape, two: Shape, three: Shape, *where: Shape, **_: Any) -> int:
     """The sum over products of three, which a bilinear layer is; `where` each of the three is spread along new axes."""
     spread = [widened(shape, axes) for shape, axes in zip((one, two, three), where, strict=False)]
-    return 2 * prod(torch.broadcast_shapes(*spread))
+    return 2 * prod(torch.broadcast_shapes(*spread))  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
 
 def widened(shape: Shape, axes: Shape) -> list[int]:
@@ -92,8 +92,8 @@ def encoder_layer(
     tokens: Shape, size: int, heads: int, into: Shape, bias: Shape, out: Shape, *rest: Any, **_: Any
 ) -> int:
     """Attention and the two matrices after it, of (batch, tokens, size): likewise."""
-    first, second = rest[8], rest[10]
-    fed = 2 * prod(tokens[:-1]) * (prod(first) + prod(second))
+    matrices: tuple[Shape, Shape] = (rest[8], rest[10])
+    fed = 2 * prod(tokens[:-1]) * sum(map(prod, matrices))
     return multihead(tokens, tokens, tokens, size, heads, into, bias, out) + fed
 
 

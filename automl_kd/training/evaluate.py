@@ -34,7 +34,7 @@ def in_bfloat16(device: torch.device, recipe: Recipe) -> bool:
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the card has bfloat16 in hardware; older ones emulate it, more slowly than they compute in float32."""
     with torch.cuda.device(device):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def precision_of(model: nn.Module, device: torch.device, recipe: Recipe) -> Precision:

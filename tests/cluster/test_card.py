@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ray import tune
 
 from automl_kd.cluster.card import give_back, keep_to
 from automl_kd.cluster.searcher import Assignment
-from automl_kd.cluster.tune_runner import tune, work
+from automl_kd.cluster.tune_runner import work
 from tests import tiny
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -117,7 +118,7 @@ def test_by_hand_of_cudnn(name: str):
     make, _, macs = LAYERS[name]
     kind = {"lstm": 2, "gru": 3, "rnn": 1}.get(name, 2)
     with FakeTensorMode(), torch.device("cuda"), torch.no_grad(), counting() as counter:
-        layer = make()
+        layer: Any = make()
         directions = 2 if layer.bidirectional else 1
         state = torch.zeros(layer.num_layers * directions, 1, layer.proj_size or layer.hidden_size)
         memory = torch.zeros(layer.num_layers * directions, 1, layer.hidden_size) if kind == 2 else None
@@ -225,7 +226,9 @@ def check_published(name: str) -> None:
 def on_meta(name: str) -> nn.Module:
     """A network without numbers, which takes no time to make; regnet's widths are computed with real tensors."""
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
-        return models.get_model(name, weights=None, **{"init_weights": False} if "inception" in name else {}).to("meta")
+        options = {"init_weights": False} if "inception" in name else {}
+        network: nn.Module = models.get_model(name, weights=None, **options)
+    return network.to("meta")
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -14,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from automl_kd import team
 from automl_kd.distillers.cross_entropy import cross_entropy
 from automl_kd.spec import Recipe
-from automl_kd.training import evaluate as module
 from automl_kd.training.evaluate import at_once, autocast, computes_bfloat16, evaluate, in_bfloat16, precision_of
 from tests import tiny
 
@@ -56,7 +55,7 @@ def card(monkeypatch, request):
 )
 def test_bfloat16_only_where_the_card_has_it(card, native, monkeypatch):
     asked = []
-    monkeypatch.setattr(module.torch, "autocast", lambda *given, enabled: asked.append((given, enabled)))
+    monkeypatch.setattr(torch, "autocast", lambda *given, enabled: asked.append((given, enabled)))
     autocast(CARD, Recipe())
     assert asked == [(("cuda", torch.bfloat16), native)]
     assert in_bfloat16(CARD, Recipe()) == native

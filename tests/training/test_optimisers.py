@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -52,7 +54,9 @@ def test_adamw_decays_apart_from_the_gradient():
     ("optimiser", "devices"),
     [("sgd", {"momentum_buffer": "cuda"}), ("adamw", {"step": "cpu", "exp_avg": "cuda", "exp_avg_sq": "cuda"})],
 )
-def test_a_state_read_to_a_card_keeps_its_counts_on_the_processor(optimiser: str, devices: dict[str, str]):
+def test_a_state_read_to_a_card_keeps_its_counts_on_the_processor(
+    optimiser: Literal["sgd", "adamw"], devices: dict[str, str]
+):
     recipe = Recipe(optimiser=optimiser, lr=0.1)
     with FakeTensorMode():
         weight = torch.nn.Parameter(torch.zeros(2, device="cuda"))
