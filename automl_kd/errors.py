@@ -62,7 +62,7 @@ class TrialError(AutoMLKDError):
 
 
 class DivergedError(TrialError):
-    """A loss or a gradient that is not finite: tried again, the same numbers come out."""
+    """A loss, a weight or a measure that is not finite: tried again, the same numbers come out."""
 
 
 class StopTrial(BaseException):

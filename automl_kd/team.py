@@ -119,6 +119,11 @@ def alike(value: float) -> bool:
     return size() == 1 or torch.equal(ends := spread(value), ends.flip(0))
 
 
+def any_of(flag: bool) -> bool:
+    """Whether it is true of any process; all must ask."""
+    return flag if size() == 1 else bool(spread(flag)[1])
+
+
 def spread(value: float) -> Tensor:
     """The least and the largest value in the team."""
     ends = torch.tensor([-value, value], dtype=torch.float64, device=device())

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from automl_kd.bilevel.base import Problem, Reduce, Tensors, difference, leaves, outer_gradients, pullback
 from automl_kd.bilevel.look_ahead import inner_gradient
+from automl_kd.models.composed import composed
 
 Curvature = Callable[[Tensors], Tensors]
 """The product of the inner Hessian, averaged over the processes, with a vector."""
@@ -32,7 +33,8 @@ def implicit(
     """The hypergradient with u = solve(curvature, v). The inner gradient is computed once and kept differentiable."""
     v, direct = outer_gradients(problem, weights, hypers)
     weights, hypers = leaves(weights), leaves(hypers)
-    slopes = inner_gradient(problem.inner(weights, hypers), weights, create_graph=True)
+    with composed():  # fused attention has no second derivative
+        slopes = inner_gradient(problem.inner(weights, hypers), weights, create_graph=True)
 
     def curvature(x: Tensors) -> Tensors:
         product = pullback(slopes, weights, x, retain_graph=True)

@@ -1,8 +1,8 @@
 """How a network's outputs move when its weights move: exactly by forward-mode differentiation, or by differences.
 
 The exact one runs one pass in dual numbers, at the cost of two to three forward passes and no stored graph. It needs a
-forward rule of every operation: where one has none (a custom autograd function, fused attention on the processor),
-torch says so and a difference serves instead, with the error that its file states.
+forward rule of every operation, so attention is taken apart. Where an operation has none all the same (a custom
+autograd function, a recurrent layer's kernel), torch says so and a central difference serves instead, with its error.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch.autograd.forward_ad as fwAD
 from torch import Tensor
 
 from automl_kd.bilevel.base import Tensors, detached, dot, moved
+from automl_kd.models.composed import composed
 from automl_kd.spec import require
 
 Tangents = Callable[[Callable[[Tensors], Tensors], Tensors, Tensors], tuple[dict[str, Tensor], dict[str, Tensor]]]
@@ -29,9 +30,22 @@ Both without a graph. An output that does not depend on what moves may be missin
 def forward_mode(
     outputs: Callable[[Tensors], Tensors], weights: Tensors, direction: Tensors
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The exact `Tangents`. `direction` may name some of the weights only; the others stay in place."""
+    """The exact `Tangents`, or those of `CentralDifference` where an operation has no forward rule.
+
+    `direction` may name some of the weights only; the others stay in place.
+    """
+    try:
+        return in_dual_numbers(outputs, weights, direction)
+    except NotImplementedError:
+        return CentralDifference()(outputs, weights, direction)
+
+
+def in_dual_numbers(
+    outputs: Callable[[Tensors], Tensors], weights: Tensors, direction: Tensors
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The exact `Tangents`; `NotImplementedError` where an operation has no forward rule."""
     load_forward_rules()
-    with torch.no_grad(), fwAD.dual_level():
+    with torch.no_grad(), composed(), fwAD.dual_level():
         duals = {
             name: dual(value, direction[name]) if name in direction else value
             for name, value in detached(weights).items()

@@ -19,6 +19,7 @@ from torch import Tensor
 from automl_kd.bilevel.base import Problem, Reduce, Tensors, alone, difference, gradient, leaves
 from automl_kd.bilevel.distributed import averaged
 from automl_kd.bilevel.look_ahead import inner_gradient
+from automl_kd.models.composed import composed
 from automl_kd.spec import require
 
 
@@ -31,10 +32,11 @@ def unrolled(
     inner gradient is averaged, and so is what flows back through it.
     """
     weights, hypers, step = leaves(weights), leaves(hypers), problems[0].step
-    for problem in problems:
-        slopes = inner_gradient(problem.inner(weights, hypers), weights, create_graph=True)
-        weights, step = step.take(weights, averaged(slopes, reduce))
-    slopes = gradient(problems[-1].outer(weights, hypers), hypers)
+    with composed():  # fused attention has no second derivative
+        for problem in problems:
+            slopes = inner_gradient(problem.inner(weights, hypers), weights, create_graph=True)
+            weights, step = step.take(weights, averaged(slopes, reduce))
+        slopes = gradient(problems[-1].outer(weights, hypers), hypers)
     return dict(reduce(difference(hypers, slopes, {})))
 
 

@@ -17,8 +17,13 @@ from automl_kd.spec import Reason
 PASSING: frozenset[Reason] = frozenset({"memory", "storage"})
 """What another attempt may not meet again: another trial took the memory, a file system was away for a moment."""
 
-NO_MEMORY = "can't allocate memory"
-"""How torch's allocator for the processor says so: in a plain RuntimeError, there is nothing else to tell it by."""
+NO_MEMORY = re.compile(
+    r"can't allocate memory"  # torch's allocator for the processor
+    r"|(CUDA|HIP) error: out of memory"  # the driver, where torch's own allocator was not asked
+    # A library that finds no memory for itself; on a shared card that is why its first use fails.
+    r"|CU(BLAS|DNN|SOLVER|SPARSE)_STATUS_(NOT_INITIALIZED|\w*ALLOC(ATION)?_FAILED)|CUFFT_ALLOC_FAILED"
+)
+"""How those say so whose errors have no class of their own: there is nothing else to tell it by."""
 
 MARK = "overdue.txt"
 """A file in a trial's folder: where it was when its time was over."""
@@ -49,8 +54,13 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and NO_MEMORY in str(error)
+        isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
     )
+
+
+def lost_device(error: BaseException) -> bool:
+    """Whether the device is lost to this process, so that it must die and a new one try again."""
+    return isinstance(error, torch.AcceleratorError) and not out_of_memory(error)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import ray
 import torch
 
+from automl_kd.cluster.card import keep_to
 from automl_kd.cluster.session import session
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.models import load_space
@@ -47,6 +48,7 @@ class Worker:
         """`held`: the task, which is fetched once; as an argument of its own it would be copied for each batch."""
         if self.scorer is None:
             torch.set_num_threads(1)
+            keep_to(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
             task: Task = ray.get(held[0])
             self.scorer = task.scorer("cuda" if ray.get_gpu_ids() else "cpu")
         found = self.scorer(batch)

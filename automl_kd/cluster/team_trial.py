@@ -22,7 +22,7 @@ from ray import train, tune
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
-from automl_kd.cluster.failures import PASSING, limited, overdue, reason_of
+from automl_kd.cluster.failures import PASSING, limited, lost_device, overdue, reason_of
 from automl_kd.cluster.searcher import Failure, Metrics, from_config
 from automl_kd.errors import StopTrial
 from automl_kd.methods import carry_out
@@ -106,9 +106,9 @@ def work_together(config: Mapping[str, Any]) -> None:
             carry_out(assignment.spec, report, assignment.place)
     except StopTrial:
         return
-    except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
-        raise
     except Exception as error:
+        if lost_device(error):
+            raise
         ray.get(desk.fail.remote(rank, Failure(f"{type(error).__name__}: {error}", reason_of(error))))
         time.sleep(GRACE_SECONDS)
         raise

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from ray import tune
 
-from automl_kd.cluster.failures import PASSING, limited, overdue, reason_of
+from automl_kd.cluster.card import give_back, keep_to
+from automl_kd.cluster.failures import PASSING, limited, lost_device, overdue, reason_of
 from automl_kd.cluster.loggers import make_loggers
 from automl_kd.cluster.schedulers import at_once, make_scheduler
 from automl_kd.cluster.searcher import Ask, Assignment, AssignmentSearcher, Curve, Failure, Metrics, from_config
@@ -48,16 +49,19 @@ def work(config: Mapping[str, Any]) -> None:
         launch(config)
         return
     torch.set_num_threads(int(config["threads"]))
+    keep_to(config["each"].get("GPU", 0.0))
     try:
         with contextlib.suppress(StopTrial), limited(assignment.place.trial, config["timeout"]):
             carry_out(assignment.spec, report, assignment.place)
-    except torch.AcceleratorError:  # the device is lost to this process: let it die, and a new one try again
-        raise
     except Exception as error:  # the one place that catches everything (errors.py)
+        if lost_device(error):
+            raise
         reason = reason_of(error)
         tune.report(Failure(f"{type(error).__name__}: {error}", reason)._asdict())
         if reason in PASSING:
             raise
+    finally:
+        give_back()
 
 
 def repeat(assignment: Assignment, report: Report) -> None:

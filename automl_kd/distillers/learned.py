@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from automl_kd import team
 from automl_kd.distillers.base import Example, Terms, beside, both, example_maps, in_float32, same_size, total
+from automl_kd.distillers.cross_entropy import cross_entropy
 from automl_kd.models.blocks import convolution
 from automl_kd.models.taps import Outputs
 
@@ -201,7 +202,7 @@ class Learned(nn.Module):
         """The weighted terms ce, lkd and lkd_maps, as far as they count. Gradients reach the student and phi."""
         how = self.weighing
         smoothing = how.label_smoothing
-        terms = {"ce": how.ce * F.cross_entropy(student.logits, labels, label_smoothing=smoothing)}
+        terms = {"ce": how.ce * cross_entropy(student.logits, labels, label_smoothing=smoothing)}
         if how.layout.logits:
             terms["lkd"] = how.logits * self.of_logits(student.logits, teacher.logits.detach(), labels, phi)
         if how.layout.pairs:

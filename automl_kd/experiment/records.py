@@ -20,7 +20,7 @@ from automl_kd.cluster.searcher import Curve, Failure, Metrics
 from automl_kd.experiment.lab import Lab
 from automl_kd.methods.handover import label_of
 from automl_kd.results.folder import data_name
-from automl_kd.results.row import Point, Role, Row, Run
+from automl_kd.results.row import PRECISIONS, Point, Precision, Role, Row, Run
 from automl_kd.results.setting import setting
 from automl_kd.search.population import Lineage
 from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
@@ -73,6 +73,7 @@ def row_of(
         compute=compute,
         **measured(outcome.metrics),
         device=device_name(device),
+        precision=precision(outcome.metrics),
         started=started,
         git_commit=git_commit(),
         versions_json=versions(),
@@ -87,6 +88,11 @@ def measured(metrics: Metrics) -> dict[str, Any]:
     real = {name: float(metrics[name]) for name in MEASURED if name in metrics}
     whole = {name: int(metrics[name]) for name in COUNTED if name in metrics}
     return real | whole
+
+
+def precision(metrics: Metrics) -> Precision | None:
+    """As the column has it; a trial reports numbers only."""
+    return PRECISIONS[int(metrics["precision"])] if "precision" in metrics else None
 
 
 def points_of(curve: Curve) -> list[Point]:
@@ -124,6 +130,8 @@ def is_settled(rows: pd.DataFrame) -> pd.Series[bool]:
 
 def replay(row: Mapping[Any, Any], curve: pd.DataFrame) -> list[Metrics]:
     cost = present(row, ("params", "macs"))
+    if row.get("precision") in PRECISIONS:
+        cost["precision"] = PRECISIONS.index(row["precision"])
     names = [item.name for item in fields(Point) if item.name != "epoch"]
     *earlier, last = [{**present(point, names), **cost} for point in curve.to_dict("records")]
     return [*earlier, {**last, **present(row, [*MEASURED, *COUNTED])}]

@@ -28,6 +28,7 @@ from automl_kd.pinned import pin
 from automl_kd.registry import lookup_options
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, TrialSpec, require_shares
+from automl_kd.training.divergence import refuse_metrics
 
 METHODS: Mapping[str, type[Method]] = {
     "scratch": Scratch,
@@ -82,15 +83,28 @@ def rehearse(spec: TrialSpec, dataset: Dataset, place: Place) -> None:
 def carry_out(spec: TrialSpec, report: Report, place: Place) -> None:
     """The trainable for every spec: look up its method and run it, stage after stage if it has a schedule.
 
-    In a team all call it, and the leader reports.
+    In a team all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not finite.
     """
     require_shares(spec.recipe, team.size(), "recipe.")
     storage.pull(place.trial, weights=True)
-    told = team.told_by_leader(report)
-    if spec.schedule and not isinstance(report, Quote):  # no schedule changes what an epoch costs
+    if isinstance(report, Quote):  # no schedule changes what an epoch costs
+        by_method(spec, report, place)
+        return
+    told = finite(team.told_by_leader(report))
+    if spec.schedule:
         follow(spec, told, place, by_method)
     else:
         by_method(spec, told, place)
+
+
+def finite(report: Report) -> Report:
+    """`report`, after a look at the numbers: whatever the method, a trial that reports NaN is not complete."""
+
+    def looked_at(metrics: Mapping[str, float], *, epoch: int) -> None:
+        refuse_metrics(metrics, epoch)
+        report(metrics, epoch=epoch)
+
+    return looked_at
 
 
 def by_method(spec: TrialSpec, report: Report, place: Place) -> None:

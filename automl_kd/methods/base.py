@@ -20,8 +20,10 @@ from automl_kd.models import build, build_model, load_space
 from automl_kd.models.checkpoint import load_weights
 from automl_kd.models.cost import Cost, count
 from automl_kd.models.latency import measure_latency
+from automl_kd.results.row import PRECISIONS
 from automl_kd.seeds import derive
 from automl_kd.spec import DataSpec, Place, Report, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.training.evaluate import precision_of
 from automl_kd.training.loop import Objective, OwnStep, fit
 
 STEP = 3
@@ -157,7 +159,8 @@ def train(
     `adapters`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
     `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
     of one image) and train_macs (all passes so far, as if none had been read from the bank), with a bank also `PASSES`
-    so far; the last one also the latency of one image on the trial's device.
+    so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the trial's
+    device, measured beside whatever else runs there.
     """
     spec, dataset = setting.spec, setting.dataset
     epoch_macs = float(len(dataset.train) * macs_per_image)
@@ -178,11 +181,12 @@ def train(
         }
 
     passes: dict[str, float] = {}
+    precision = PRECISIONS.index(precision_of(setting.student, dataset.train.labels.device, spec.recipe))
 
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
         spent = {"params": setting.cost.params, "macs": setting.cost.macs, "train_macs": epoch * epoch_macs}
         passes.update({name: passes.get(name, 0) + metrics[name] for name in PASSES if name in metrics})
-        report({**metrics, **spent, **passes}, epoch=epoch)
+        report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
 
     fit(
         setting.student,

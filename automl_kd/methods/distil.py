@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from automl_kd.data import Batch, order, plain_view
 from automl_kd.distillers.base import Example
@@ -21,6 +20,7 @@ from automl_kd.methods.base import STEP, Setting, load_teacher, set_up, train
 from automl_kd.methods.guide import guide
 from automl_kd.methods.rehearsal import FEW, tapped
 from automl_kd.models.cost import count, evaluating
+from automl_kd.models.multiply_adds import counting
 from automl_kd.models.taps import Outputs, Tapped
 from automl_kd.seeds import derive
 from automl_kd.spec import Place, Report, TrialSpec
@@ -113,9 +113,9 @@ def loss_macs(mixed: Mixed, example: Example, batch: Batch) -> int:
     # One count for all epochs in which the same losses are evaluated.
     for epochs in mixed.phases().values():
         part = Batch(batch.images[:size], batch.labels[:size], batch.index[:size], epoch=epochs[-1])
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), counting() as counter:
             mixed(one, two, part)
-        spent += counter.get_total_flops() / 2 * len(epochs)
+        spent += counter.macs * len(epochs)
     return round(spent / example.epochs / size)
 
 

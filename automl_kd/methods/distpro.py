@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd import team
 from automl_kd.data import Batch
 from automl_kd.distillers.base import Example
+from automl_kd.distillers.cross_entropy import cross_entropy
 from automl_kd.distillers.pathways import LOGITS, PathwayLosses, seen, taps_needed
 from automl_kd.errors import ConfigError
 from automl_kd.methods.base import PASSES, STEP, Quote, Setting, load_teacher, set_up, train
@@ -172,7 +172,7 @@ def replayed(
         position["step"] += batch.opens
         step = position["step"]
         outputs = seen(student(batch.images))
-        terms = {"ce": F.cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
+        terms = {"ce": cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
         if counted[step]:
             taught = seen(teach(batch))
             for place in counted[step]:

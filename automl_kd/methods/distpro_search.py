@@ -16,7 +16,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from automl_kd import storage, team
 from automl_kd.data import Batch, Split, order, train_view
@@ -31,6 +30,7 @@ from automl_kd.methods.guide import guide
 from automl_kd.methods.process import Process, check_style, recorded, save_process, weigh
 from automl_kd.methods.rehearsal import FEW, tapped
 from automl_kd.models.cost import count, evaluating
+from automl_kd.models.multiply_adds import counting
 from automl_kd.models.taps import Tapped
 from automl_kd.results.processes import weights_over_time
 from automl_kd.seeds import derive
@@ -198,9 +198,9 @@ def connector_macs(losses: PathwayLosses, example: Example) -> list[int]:
     )
     spent = []
     for place in range(len(losses.pathways)):
-        with evaluating(losses), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with evaluating(losses), torch.no_grad(), counting() as counter:
             losses(place, student, teacher)
-        spent.append(counter.get_total_flops() // 2)
+        spent.append(counter.macs)
     return spent
 
 

@@ -28,12 +28,14 @@ from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.tangents import forward_mode
 from automl_kd.data import Batch
+from automl_kd.distillers.cross_entropy import cross_entropy
 from automl_kd.distillers.pathways import PathwayLosses, seen
 from automl_kd.methods.guide import Teach
 from automl_kd.methods.process import weigh
 from automl_kd.models.taps import Tapped
 from automl_kd.training.evaluate import autocast
 from automl_kd.training.loop import Run
+from automl_kd.training.optimisers import resume
 
 BETAS = (0.5, 0.999)
 """Of alpha's Adam, as published."""
@@ -88,7 +90,7 @@ class Weighting(nn.Module):
         return {"optimiser": self.optimiser.state_dict(), "moments": list(self.moments), "rows": list(self.rows)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state["optimiser"])
+        resume(self.optimiser, state["optimiser"])
         self.moments, self.rows = list(state["moments"]), list(state["rows"])
 
 
@@ -183,7 +185,7 @@ class SearchStep:
         with autocast(run.device, run.recipe):
             taught = seen(self.teach(batch))
             outputs = seen(self.student(batch.images))
-            base = F.cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=self.smoothing)
+            base = cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=self.smoothing)
             found = []
             for place, pathway in enumerate(losses.pathways):
                 used = {pathway.student: outputs[pathway.student]}

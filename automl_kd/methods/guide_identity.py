@@ -15,6 +15,7 @@ from automl_kd.methods.base import Setting, teacher_file
 from automl_kd.models import checkpoint
 from automl_kd.pinned import by_content
 from automl_kd.spec import TeacherSpec, teacher_trial
+from automl_kd.training.evaluate import in_bfloat16
 
 VERSION = 2  # with batch normalisation folded into convolutions
 """Part of every identity: raised when the same words begin to mean other numbers."""
@@ -77,7 +78,7 @@ def computed_by(device: torch.device, setting: Setting) -> dict[str, Any]:
                 backends.cudnn.allow_tf32,
                 backends.cudnn.benchmark,
             ],
-            "bfloat16": setting.spec.recipe.amp,
+            "bfloat16": in_bfloat16(device, setting.spec.recipe),
         }
         return found
     if device.type == "cpu":

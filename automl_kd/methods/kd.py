@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.data import Batch
+from automl_kd.distillers.cross_entropy import cross_entropy
 from automl_kd.distillers.kd import kd_loss
 from automl_kd.methods.base import STEP, load_teacher, set_up, train
 from automl_kd.methods.guide import guide
@@ -48,7 +48,7 @@ class PlainKD:
             taught = teach(batch).logits
             logits = setting.student(batch.images)
             return {
-                "ce": (1 - self.weight) * F.cross_entropy(logits, batch.labels, label_smoothing=smoothing),
+                "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),
             }
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from torch.utils.flop_counter import FlopCounterMode
-
 from automl_kd.bilevel.base import leaves
 from automl_kd.data import Batch
 from automl_kd.distillers.base import Example, total
 from automl_kd.distillers.learned import Learned, Phi
 from automl_kd.methods.base import STEP
 from automl_kd.methods.distil import first
+from automl_kd.models.multiply_adds import counting
 from automl_kd.models.taps import Outputs
 
 
@@ -44,8 +43,7 @@ def loss_macs(learned: Learned, example: Example, batch: Batch, phi: Phi) -> int
     size = min(len(batch.labels), example.batch)
     one, two = first(example.student, size), first(example.teacher, size)
     seen = Outputs(one.logits.detach().requires_grad_(), leaves(one.features))
-    with FlopCounterMode(display=False) as counter:
+    with counting() as counter:
         terms = learned(seen, two, batch.labels[:size], phi)
         total(list(terms.values())).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    flops: int = counter.get_total_flops()
-    return round(flops / 2 / size)
+    return round(counter.macs / size)

@@ -40,7 +40,7 @@ from automl_kd.models.team_norm import share_norms
 from automl_kd.spec import Place, Recipe, Report, TrialSpec, require
 from automl_kd.training.gradients import Gradients
 from automl_kd.training.loop import steps_per_epoch
-from automl_kd.training.optimisers import learning_rate, make_optimiser
+from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
 
 
 def fixed_loss(ce: Tensor, kl: Tensor, weight: float) -> Tensor:
@@ -252,7 +252,7 @@ class MovingTeacher:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.guide.model.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        resume(self.optimiser, state["optimiser"])
         self.beta, self.sums, self.step = state["beta"], state["sums"], state["step"]
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.data import Batch
+from automl_kd.distillers.cross_entropy import cross_entropy
 from automl_kd.methods.base import STEP, set_up, train
 from automl_kd.spec import Place, Report, TrialSpec
 
@@ -28,6 +28,6 @@ class Scratch:
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             logits = setting.student(batch.images)
-            return {"ce": F.cross_entropy(logits, batch.labels, label_smoothing=spec.recipe.label_smoothing)}
+            return {"ce": cross_entropy(logits, batch.labels, label_smoothing=spec.recipe.label_smoothing)}
 
         train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))

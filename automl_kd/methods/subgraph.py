@@ -20,12 +20,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd import storage, team
 from automl_kd.config import Budget
 from automl_kd.data import Batch
+from automl_kd.distillers.cross_entropy import cross_entropy
 from automl_kd.distillers.kd import kd_loss
 from automl_kd.methods.base import STEP, Quote, Setting, load_teacher, on_device, set_up, train
 from automl_kd.methods.guide import guide
@@ -131,7 +131,7 @@ class Subgraph(SearchOptions):
             taught = teach(batch).logits
             logits = found.student(batch.images)
             return {
-                "ce": (1 - self.weight) * F.cross_entropy(logits, batch.labels, label_smoothing=smoothing),
+                "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),
             }
 

@@ -122,8 +122,10 @@ class Search:
             with team.dealt(chosen, run.recipe.accumulate) as own:
                 loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
         loss = team.mean(loss)
-        refuse_nonfinite(loss, epoch)
+        refuse_nonfinite("loss", loss, epoch)
+        refuse_nonfinite("sum of factors", self.factors.values.detach().sum(), epoch)  # after the last step
         team.average(run.student.buffers())
+        run.sound.refuse(epoch)
         strength, cost = self.options.strength * self.multiplier, self.coupling.cost(self.factors.alive())
         if self.countable and not within(cost, self.budget):
             self.multiplier *= self.options.growth
@@ -190,9 +192,9 @@ def norms(model: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
 
 
-def refuse_nonfinite(loss: Tensor, epoch: int) -> None:
-    if not math.isfinite(loss.item()):
-        raise DivergedError(f"the search's loss became {loss.item()} in epoch {epoch}; lower search_lr or rate")
+def refuse_nonfinite(name: str, value: Tensor, epoch: int) -> None:
+    if not math.isfinite(value.item()):
+        raise DivergedError(f"the search's {name} became {value.item()} in epoch {epoch}; lower search_lr or rate")
 
 
 def scores(factors: Factors, model: nn.Module, options: SearchOptions, measure: Measure) -> Scores:

@@ -9,9 +9,9 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from automl_kd import space as spaces
+from automl_kd.models.multiply_adds import counting
 from automl_kd.space import Architecture, SearchSpace, TaskShape, Values
 
 
@@ -26,12 +26,11 @@ class Cost:
 def count(model: nn.Module, shape: TaskShape) -> Cost:
     """The cost of `model` for one image of `shape`, by running it once in evaluation mode; it is left as it was.
 
-    The network must be on one device and of one floating type.
+    The network must be on one device, which may be "meta", and of one floating type. The count is the same on each.
     """
-    with evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(model), torch.no_grad(), counting() as counter:
         model(blank(model, shape))
-    # The counter's operations are multiplications and additions; batch normalisation and pooling count nothing.
-    return Cost(params=sum(parameter.numel() for parameter in model.parameters()), macs=counter.get_total_flops() // 2)
+    return Cost(params=sum(parameter.numel() for parameter in model.parameters()), macs=counter.macs)
 
 
 def blank(model: nn.Module, shape: TaskShape, batch: int = 1) -> Tensor:

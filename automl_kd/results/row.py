@@ -21,9 +21,11 @@ from automl_kd.spec import Reason
 
 Run = Literal["teacher", "search", "choice", "final"]
 Status = Literal["complete", "stopped", "failed"]
+Precision = Literal["float32", "bfloat16", "float64", "float16"]
 FinalRole = Literal["default-scratch", "default-kd", "found-scratch", "found-method"]
 Role = str
 
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 
 
@@ -39,6 +41,9 @@ class Row:
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
     `epochs`: asked for; `epochs_done`: reached. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
+    `latency_ms` is measured on the trial's device at its end, while other trials may run beside it.
+    `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
+    did not note whether autocast was on.
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
     `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
@@ -87,6 +92,7 @@ class Row:
     teacher_passes_saved: int | None = None
     teacher_seconds_saved: float | None = None
     device: str | None = None
+    precision: Precision | None = None
     started: datetime | None = None
     git_commit: str | None = None
     versions_json: str | None = None
@@ -103,6 +109,8 @@ class Row:
         demand("status", self.status, get_args(Status))
         if self.reason is not None:
             demand("reason", self.reason, get_args(Reason))
+        if self.precision is not None:
+            demand("precision", self.precision, PRECISIONS)
         if not (self.key.isascii() and self.key.isalnum()):
             raise ResultError(f"a row's key names its file and must be letters and digits, got {self.key!r}")
         if self.started is not None and self.started.tzinfo is None:

@@ -2,26 +2,71 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from automl_kd import team
 from automl_kd.data import Dataset, Split, plain_view
+from automl_kd.results.row import Precision
 from automl_kd.spec import Recipe
+
+AT_ONCE = 512
+"""Images that are evaluated together, where memory allows."""
 
 
 def autocast(device: torch.device, recipe: Recipe) -> torch.autocast:
-    """bfloat16 on CUDA if the recipe wants it; elsewhere float32, in which the CPU is exact and no slower here."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.amp and device.type == "cuda")
+    """bfloat16 on CUDA if the recipe wants it and the card computes in it; elsewhere float32, in which the CPU is exact
+    and no slower here.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(device, recipe))
 
 
-def evaluate(model: nn.Module, dataset: Dataset, split: Split, recipe: Recipe, batch: int = 512) -> tuple[float, float]:
+def in_bfloat16(device: torch.device, recipe: Recipe) -> bool:
+    """Whether passes of this recipe run in bfloat16 on this device."""
+    return recipe.amp and device.type == "cuda" and computes_bfloat16(device)
+
+
+@cache
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the card has bfloat16 in hardware; older ones emulate it, more slowly than they compute in float32."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def precision_of(model: nn.Module, device: torch.device, recipe: Recipe) -> Precision:
+    """In which numbers the network's products are computed; its weights may be kept in others."""
+    if in_bfloat16(device, recipe):
+        return "bfloat16"
+    example = next((value for value in model.parameters() if value.is_floating_point()), torch.empty(0))
+    names: dict[torch.dtype, Precision] = {torch.float64: "float64", torch.float16: "float16"}
+    return names.get(example.dtype, "bfloat16" if example.dtype == torch.bfloat16 else "float32")
+
+
+def at_once(device: torch.device, recipe: Recipe) -> int:
+    """How many images to evaluate together.
+
+    On a device with a memory of its own at most twice those of which a training step holds every layer's outputs:
+    without gradients only two layers' are held. On the processor always the same, as sums there end in other bits.
+    """
+    if device.type == "cpu":
+        return AT_ONCE
+    return min(AT_ONCE, 2 * math.ceil(recipe.batch_size / (recipe.accumulate * team.size())))
+
+
+def evaluate(
+    model: nn.Module, dataset: Dataset, split: Split, recipe: Recipe, batch: int | None = None
+) -> tuple[float, float]:
     """Fraction of images classified right, and mean cross entropy, in evaluation mode; the mode is put back.
 
-    In a team each process takes some of the batches, and all get the same answer.
+    `batch`: images at once; None for `at_once`. In a team each process takes some of the batches, and all get the same
+    answer.
     """
     device = split.labels.device
+    batch = at_once(device, recipe) if batch is None else batch
     right = torch.zeros((), device=device, dtype=torch.int64)
     loss = torch.zeros((), device=device, dtype=torch.float64)
     training = model.training

@@ -7,7 +7,6 @@ to the same weights; what layers draw, such as dropout, is each process's own.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -20,16 +19,17 @@ from torch import Tensor, nn
 
 from automl_kd import team
 from automl_kd.data import Batch, Dataset, order, train_view
-from automl_kd.errors import DivergedError, StopTrial, TrialError
+from automl_kd.errors import StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.checkpoint import save_weights
 from automl_kd.models.team_norm import share_norms
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, Report
 from automl_kd.training import checkpoint
+from automl_kd.training.divergence import Sound, refuse_loss, refuse_metrics
 from automl_kd.training.evaluate import autocast, evaluate
 from automl_kd.training.gradients import Gradients
-from automl_kd.training.optimisers import learning_rate, make_optimiser
+from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
 
 Objective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
@@ -72,6 +72,7 @@ class Run:
             team.make_alike([*network.parameters(), *network.buffers()])
         self.optimiser = make_optimiser(self.parameters, recipe)
         self.gradients = Gradients(self.parameters)
+        self.sound = Sound(student=student, adapters=self.adapters)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.device = dataset.train.labels.device
@@ -96,7 +97,7 @@ class Run:
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
         self.adapters.load_state_dict(state.get("adapters", {}))  # absent before there were any
-        self.optimiser.load_state_dict(state["optimiser"])
+        resume(self.optimiser, state["optimiser"])
         for group in self.optimiser.param_groups:
             group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
         self.best, self.history = state["best"], state["history"]
@@ -114,9 +115,9 @@ class Run:
             with team.dealt(chosen, recipe.accumulate) as own:
                 total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
-                refuse_nonfinite(team.mean(total), epoch)
+                refuse_loss(team.mean(total), epoch)
         total = team.mean(total)
-        refuse_nonfinite(total, epoch)
+        refuse_loss(total, epoch)
         return total.item() / self.steps
 
     def batch(self, rows: Tensor, epoch: int, *number: int) -> Batch:
@@ -198,13 +199,6 @@ def seed_layers(seed: int, epoch: int) -> None:
     torch.manual_seed(derive(seed, "epoch", epoch, *own))
 
 
-def refuse_nonfinite(total: Tensor, epoch: int) -> None:
-    if not math.isfinite(total.item()):
-        raise DivergedError(
-            f"the training loss became {total.item()} in epoch {epoch}; lower recipe.lr or set clip_norm"
-        )
-
-
 def fit(
     student: nn.Module,
     objective: Objective | OwnStep,
@@ -259,12 +253,17 @@ def fit(
 
 
 def one_epoch(run: Run, objective: Objective | OwnStep, epoch: int) -> dict[str, float]:
-    """Train and validate once; append to the run's history and return what was measured."""
+    """Train and validate once; append to the run's history and return what was measured.
+
+    `DivergedError` if what was trained, or a number that was measured, is not finite.
+    """
     begun = time.monotonic()
     loss = run.train_epoch(objective, epoch)
     # Of parts that were normalised each by itself, every process knows its own running statistics.
     team.average([*run.student.buffers(), *run.adapters.buffers()])
+    run.sound.refuse(epoch)
     accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
+    refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)
     if all(accuracy > earlier["val_accuracy"] for earlier in run.history):
         run.best = deepcopy(run.student.state_dict())
     metrics = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +22,17 @@ def make_optimiser(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
+
+
+def resume(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Put a saved state back, wherever it was read to: moments beside their weights, counts of steps on the processor.
+
+    There torch's Adam puts a count itself; one that lies on the device it waits for, for each weight and step.
+    """
+    optimiser.load_state_dict(dict(state))
+    for held in optimiser.state.values():
+        if isinstance(held.get("step"), torch.Tensor):
+            held["step"] = held["step"].cpu()
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

@@ -14,7 +14,7 @@ from automl_kd.bilevel.base import Problem, Tensors, detached
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, Rule
 from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
 from automl_kd.models import build_model
-from automl_kd.models.taps import Tapped
+from automl_kd.models.taps import Tap, Tapped
 from tests.tiny import SHAPE, Net
 
 RULES: Mapping[str, Rule] = {
@@ -37,6 +37,26 @@ def dropout_net() -> nn.Module:
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         return Net(SHAPE, 4).double().train()
+
+
+class AttentionNet(nn.Module):
+    """Eight rows as tokens, which attend to each other by a kernel that has neither kind of second derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.classifier = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, SHAPE.classes)
+        self.taps = {"pooled": Tap("classifier", "input")}
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = images.squeeze(1)
+        out: Tensor = self.classifier(self.attention(rows, rows, rows, need_weights=False)[0].mean(1))
+        return out
+
+
+def attention_net() -> nn.Module:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return AttentionNet().double().train()
 
 
 def batch(size: int, seed: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:

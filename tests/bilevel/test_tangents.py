@@ -43,6 +43,35 @@ def test_forward_mode_is_the_transpose_of_backward():
     assert all(not value.requires_grad for value in moved.values())
 
 
+class Cube(torch.autograd.Function):
+    """A function of somebody's own, that says nothing of forward derivatives."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, slope):
+        return 3 * ctx.saved_tensors[0] ** 2 * slope
+
+
+def test_a_difference_serves_where_an_operation_has_no_forward_rule():
+    # d x^3 along 2 at 1 is 6; a central difference at distance 1e-3 is off by d^3 R^2 = 8 (1e-3 / 2)^2.
+    weights, direction = ({"x": torch.tensor([value], dtype=torch.float64)} for value in (1.0, 2.0))
+    values, slopes = forward_mode(lambda at: {"y": Cube.apply(at["x"])}, weights, direction)
+    assert values["y"].item() == 1.0
+    assert slopes["y"].item() == pytest.approx(6 + 2e-6, abs=1e-9)
+
+
+def test_other_errors_of_a_network_are_its_own():
+    def failing(weights):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        forward_mode(failing, {"x": torch.ones(1)}, {"x": torch.ones(1)})
+
+
 @pytest.mark.parametrize(("kind", "order"), [(CentralDifference, 2), (OneSidedDifference, 1)])
 def test_differences_have_their_order(kind, order: int):
     # exp has all its derivatives; a tenth of the radius divides the error by 10^order.

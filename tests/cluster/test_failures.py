@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from automl_kd.cluster.failures import MARK, limited, overdue, reason_of
+from automl_kd.cluster.failures import MARK, limited, lost_device, overdue, reason_of
 from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.tune_runner import run
 from automl_kd.config import Resources
@@ -35,6 +35,17 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (torch.OutOfMemoryError("CUDA out of memory"), "memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
+        (torch.AcceleratorError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`", 2), "memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), "memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), "memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), "memory"),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED"), "memory"),
+        (RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"), "memory"),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered", 700), "other"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_BAD_PARAM"), "other"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_INVALID_VALUE"), "other"),
         (caused(CheckpointError("could not be written"), OSError(errno.ENOSPC, "No space left")), "storage"),
         (ConnectionResetError(errno.ECONNRESET, "reset"), "storage"),
         (caused(DataError("not an image"), OSError("image file is truncated (3 bytes not processed)")), "data"),
@@ -45,6 +56,14 @@ def caused(error: Exception, cause: Exception) -> Exception:
 )
 def test_errors_are_told_apart(error, reason):
     assert reason_of(error) == reason
+
+
+def test_a_device_is_lost_by_what_is_no_want_of_memory():
+    # After an illegal address or a failed assertion nothing works any more in that process.
+    assert lost_device(torch.AcceleratorError("CUDA error: device-side assert triggered", 710))
+    assert not lost_device(torch.AcceleratorError("CUDA error: out of memory", 2))
+    assert not lost_device(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert not lost_device(RuntimeError("shapes do not fit"))
 
 
 def test_what_torch_says_without_memory_is_known():

@@ -14,7 +14,7 @@ from automl_kd.bilevel.conjugate_gradient import ConjugateGradient
 from automl_kd.bilevel.neumann import Neumann
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.errors import ConfigError
-from tests.bilevel.problems import RULES, TAPS, Case, Ridge, case, dropout_net, relative_error, resnet
+from tests.bilevel.problems import RULES, TAPS, Case, Ridge, attention_net, case, dropout_net, relative_error, resnet
 
 EXACT_STEPS = ["backbone_jvp", "output_backward"]
 RATE = 0.3
@@ -27,6 +27,7 @@ ON_RIDGE: dict[str, dict[str, Any]] = {
     "conjugate_gradient": {"iterations": 4},
     "neumann": {"terms": 400, "rate": 0.5},
 }
+TAPPED = {resnet: TAPS, dropout_net: ("pre_pool", "pooled"), attention_net: ("pooled",)}
 IMPLICIT = ["conjugate_gradient", "neumann"]
 
 
@@ -63,9 +64,17 @@ def test_exact_members_equal_double_backward(name: str, rule: str, clip_norm: fl
     assert relative_error(answer(HYPERGRADIENTS[name](), given), wanted) < 1e-10
 
 
-@pytest.mark.parametrize("network", [resnet, dropout_net])
+@pytest.mark.parametrize("name", EXACT_STEPS)
+def test_exact_members_equal_double_backward_through_attention(name: str):
+    given = case(RULES["nesterov"], attention_net(), ("pooled",))
+    wanted = answer(Unroll(), given)
+    assert wanted["alpha"].abs().min() > 0
+    assert relative_error(answer(HYPERGRADIENTS[name](), given), wanted) < 1e-10
+
+
+@pytest.mark.parametrize("network", [resnet, dropout_net, attention_net])
 def test_answers_have_the_names_and_shapes_of_the_hypers(member: HyperGradient, network):
-    given = case(RULES["nesterov"], network(), TAPS if network is resnet else ("pre_pool", "pooled"))
+    given = case(RULES["nesterov"], network(), TAPPED[network])
     found = answer(member, given)
     assert {name: (h.shape, h.dtype, h.requires_grad) for name, h in found.items()} == {
         name: (value.shape, value.dtype, False) for name, value in given.hypers.items()

@@ -13,6 +13,7 @@ from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.records import COUNTED, MEASURED, points_of, replays, row_of
 from automl_kd.experiment.search import on_record
 from automl_kd.experiment.watch import Silent
+from automl_kd.results.row import PRECISIONS
 from automl_kd.spec import Outcome, TrialSpec
 from tests import tiny
 
@@ -67,6 +68,20 @@ def test_a_complete_trial_reports_the_same_again(lab, fold):
     again = replayed(lab)[spec.key]
     assert again == [CURVE[1], CURVE[2], LAST]
     assert on_record(spec, again) == outcome
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_precision_is_a_word_on_record_and_a_number_in_reports(lab, precision):
+    told = {"precision": float(PRECISIONS.index(precision))}
+    spec, curve = tiny.spec(), {epoch: {**metrics, **told} for epoch, metrics in CURVE.items()}
+    record(lab, spec, Outcome(status="complete", metrics=curve[3], epoch=3), curve)
+    assert list(lab.table.read()["precision"]) == [precision]
+    assert replayed(lab)[spec.key] == list(curve.values())
+
+
+def test_of_a_trial_that_did_not_say_the_precision_is_not_known(lab):
+    record(lab, tiny.spec(), Outcome(status="complete", metrics=LAST, epoch=3))
+    assert lab.table.read()["precision"].isna().all()
 
 
 def test_a_stopped_trial_reports_as_far_as_it_came(lab):

@@ -37,6 +37,7 @@ def test_types_follow_from_annotations(name, kind):
     ("changes", "words"),
     [
         ({"run": "finals"}, "run is 'finals'"),
+        ({"precision": "half"}, "precision is 'half' here; it must be one of float32"),
         ({"role": "found-method"}, "must be one of search"),
         ({"run": "final", "role": "search"}, "default-scratch"),
         ({"status": "done"}, "complete, stopped, failed"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from automl_kd.spec import Recipe
-from automl_kd.training.optimisers import learning_rate, make_optimiser
+from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
 
 
 def rates(recipe: Recipe, steps: int) -> list[float]:
@@ -45,3 +48,23 @@ def test_adamw_decays_apart_from_the_gradient():
     weight.grad = torch.tensor([3.0])
     make_optimiser([weight], Recipe(optimiser="adamw", lr=0.1, weight_decay=0.5)).step()
     assert weight.item() == pytest.approx(1 - 0.05 - 0.1)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "devices"),
+    [("sgd", {"momentum_buffer": "cuda"}), ("adamw", {"step": "cpu", "exp_avg": "cuda", "exp_avg_sq": "cuda"})],
+)
+def test_a_state_read_to_a_card_keeps_its_counts_on_the_processor(
+    optimiser: Literal["sgd", "adamw"], devices: dict[str, str]
+):
+    recipe = Recipe(optimiser=optimiser, lr=0.1)
+    with FakeTensorMode():
+        weight = torch.nn.Parameter(torch.zeros(2, device="cuda"))
+        weight.grad = torch.zeros(2, device="cuda")
+        made = make_optimiser([weight], recipe)
+        made.step()
+        state = made.state_dict()
+        state["state"][0] = {name: value.to("cuda") for name, value in state["state"][0].items()}  # as a file is read
+        continued = make_optimiser([weight], recipe)
+        resume(continued, state)
+    assert {name: value.device.type for name, value in continued.state[weight].items()} == devices
