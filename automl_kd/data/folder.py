@@ -83,7 +83,7 @@ def passed_over_in(layout: Layout, found: Mapping[Kind, Classes]) -> dict[str, i
         whole.update({f"{what} beside the class folders": n for what, n in loose(layout.tops[kind]).items()})
         for one in classes.values():
             whole.update(one.passed_over)
-    return dict(whole.most_common())
+    return {what: count for what, count in whole.most_common() if count}
 
 
 def files_of(classes: Classes) -> list[Path]:
@@ -93,7 +93,7 @@ def files_of(classes: Classes) -> list[Path]:
 def part(classes: Classes, names: tuple[str, ...], first: Path, root: Path, max_value: float) -> Part:
     """The images of a split. At their own resolution all must be as large as the file `first`."""
     files = files_of(classes)
-    labels = [names.index(name) for name, one in classes.items() for _ in one.files]
+    labels = [label for label, name in enumerate(names) if name in classes for _ in classes[name].files]
 
     def pixels(rows: torch.Tensor, resolution: int) -> torch.Tensor:
         size = (resolution, resolution) if resolution else size_of(first, max_value)

@@ -110,6 +110,7 @@ def test_what_is_passed_over_is_counted(tmp_path):
     for aside in (".ipynb_checkpoints", "@eaDir", "Thumbnails"):
         shutil.copytree(top / "train" / "bee", top / "train" / "ant" / aside)
     shutil.copytree(top / "train" / "bee", top / "train" / "__MACOSX")
+    (top / "annotations").mkdir()
     (top / "train" / "ant" / "labels.TXT").touch()
     (top / "train" / "ant" / "noname").touch()
     (top / "train" / "readme.md").touch()
