@@ -20,8 +20,7 @@ MOST = 3
 
 
 def write_account(folder: Path, account: Mapping[str, Any], known_as: str) -> None:
-    files.write(folder / FILE, json.dumps({**account, "known_as": known_as}))
-    storage.push(folder / FILE)
+    storage.write(folder / FILE, json.dumps({**account, "known_as": known_as}))
 
 
 def read_account(folder: Path) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     except (KeyError, TypeError, ValueError, IndexError):  # no account, or a damaged one
         found = []
     if not found:
-        return "images or labels are others, which of them is not on record"
+        return "images or labels are others, or this version reads them otherwise, which of them is not on record"
     more = f" and {len(found) - MOST} more changes" if len(found) > MOST else ""
     return "; ".join(found[:MOST]) + more
 
