@@ -1,9 +1,9 @@
 """The one door to a fixed teacher in training: asked for each batch, or read from the bank where a trial asked before.
 
-All trials of a search have one seed, so they train on the same views in the same batches, and what the teacher says is
-the same to the last bit. Whoever comes first writes it down. Trials side by side share the work: who finds a batch in
-another's hands computes a later one in the meantime, which that other one will then find. Nobody waits: what is still
-not there after that is computed once more.
+All trials of a search have one seed, so they train on the same views in the same batches, and on machines of one kind
+(`guide_identity.computed_by`) what the teacher says is the same to the last bit. Whoever comes first writes it down.
+Trials side by side share the work: who finds a batch in another's hands computes a later one in the meantime, which
+that other one will then find. Nobody waits: what is still not there after that is computed once more.
 """
 
 from __future__ import annotations
