@@ -1,4 +1,4 @@
-"""Shared by all tests: one torch thread per process, warnings as errors, real data where it is to be had."""
+"""Shared by all tests: one torch thread unless OMP_NUM_THREADS says otherwise, real data where it is to be had."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("untimed")

@@ -52,7 +52,7 @@ def panel(
             on_target=lambda title, number: screen.stage(f"judging {number} scores on {title}", number, "scores"),
         )
     console = output()
-    for name, rows in titled(judged.proxies).groupby("target", sort=False):
+    for name, rows in titled(judged.proxies).groupby("target", sort=False, observed=True):
         shown = f", best {ROWS} of {len(rows)}" if len(rows) > ROWS else ""
         print_sheet(console, f"{name}{shown}", panel_sheet(rows.head(ROWS)), LEADING)
         console.print(sentence(rows), style="bold", highlight=False, markup=False)

@@ -88,7 +88,7 @@ def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.Dat
 
 def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
     """One table for each run, in the order of time."""
-    if board.groupby("method")["options_json"].nunique().le(1).all():
+    if board.groupby("method", observed=True)["options_json"].nunique().le(1).all():
         board = board.assign(options_json="{}")  # the same in every line; the verdict says them once
     for run, title in reversed(RUNS.items()):
         ours = board[board["run"] == run]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -118,18 +118,24 @@ def as_size(images: Tensor) -> str:
 def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 images (n, channels, height, width), in [0, 1].
 
-    Counts bytes, so the sums are exact and a set larger than memory is read once, piece by piece. A channel without
-    any spread is given the standard deviation 1, so that dividing by it is harmless.
+    Counts bytes and adds in whole numbers, so every processor comes to the same, and a set larger than memory is read
+    once, piece by piece. A channel without any spread is given the standard deviation 1, so that dividing by it is
+    harmless.
     """
-    counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
     for piece in torch.split(images, CHUNK):
         for channel in range(images.shape[1]):
             counts[channel] += torch.bincount(piece[:, channel].flatten(), minlength=256)
-    shades = torch.arange(256, dtype=torch.float64) / 255
-    shares = counts / counts.sum(dim=1, keepdim=True)
-    mean = shares @ shades
-    std = (shares * (shades - mean[:, None]) ** 2).sum(dim=1).sqrt()
-    return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())
+    moments = [mean_and_std_of(one) for one in counts.tolist()]
+    return tuple(mean for mean, _ in moments), tuple(std or 1.0 for _, std in moments)
+
+
+def mean_and_std_of(counts: Sequence[int]) -> tuple[float, float]:
+    """Of the shades 0, 1/255, ..., 1, each so often."""
+    number = sum(counts)
+    first = sum(shade * count for shade, count in enumerate(counts))
+    second = sum(shade * shade * count for shade, count in enumerate(counts))
+    return first / (255 * number), math.sqrt(number * second - first * first) / (255 * number)
 
 
 HASHED = 256 * 2**20

@@ -43,7 +43,7 @@ class Cube:
     def of(frame: pd.DataFrame, functions: int, draws: int, place: np.ndarray) -> Cube:
         """What was read of each function, given to all architectures that compute it."""
         cube = Cube({}, {}, {})
-        for name, ours in frame.groupby("proxy"):
+        for name, ours in frame.groupby("proxy", observed=True):
             where = ours["draw"].to_numpy(), ours["function"].to_numpy()
             values, seconds = np.full((draws, functions), np.nan), np.zeros((draws, functions))
             errors = np.full((draws, functions), None, dtype=object)

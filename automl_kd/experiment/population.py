@@ -5,10 +5,11 @@ have come as far, the worst take over the weights of the best and other values (
 `population_bandit` for their choice), the change is recorded, and they go on. A member that failed is out.
 
 All members train with the same seed, so a member is a function of its schedule alone: the trial of its row, schedule
-and all, comes to the same weights when it is trained from scratch. Checkpoints that are copied only spare that. So
-nothing can be lost by a kill but time: a continued population reads its last change from `population.jsonl` and is
-trained from whatever checkpoints there are, and it becomes what the unbroken one would have, however many trials run
-at once. The schedule of the best is then the method found: the finals train it from scratch with their own seeds.
+and all, comes to the same weights when it is trained from scratch (`training.loop` says on which grounds). Checkpoints
+that are copied only spare that. So nothing can be lost by a kill but time: a continued population reads its last change
+from `population.jsonl` and is trained from whatever checkpoints there are, and it becomes what the unbroken one would
+have, however many trials run at once. The schedule of the best is then the method found: the finals train it from
+scratch with their own seeds.
 """
 
 from __future__ import annotations

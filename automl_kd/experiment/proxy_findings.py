@@ -30,7 +30,7 @@ def findings(lab: FormulaLab, tried: pd.DataFrame) -> Findings:
     asked = lab.experiment.proxy
     ours = tried[(tried["labels"] == asked.labels) & (tried["sample"] == lab.experiment.seed)]
     best = best_of(ours, ["search", "seed"])
-    effort = ours.groupby(["search", "seed"])["seconds"].agg(search_seconds="max", formulas="size")
+    effort = ours.groupby(["search", "seed"], observed=True)["seconds"].agg(search_seconds="max", formulas="size")
     found = read(str(best.iloc[int(best["objective"].argmax())]["formula"]))
     numbers = best_of(tried[tried["search"] == asked.searches[0].title], ["labels", "seed", "sample"])
     numbers = numbers[numbers["sample"] == numbers["seed"]]
@@ -66,7 +66,7 @@ def read(text: str) -> Aggregate:
 def best_of(tried: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Of each search the formula that it would hand over; of equal ones the shorter, then the earlier."""
     order = tried.sort_values(["objective", "members", "index"], ascending=[False, True, True], kind="stable")
-    return order.dropna(subset=["objective"]).groupby(keys, sort=True).head(1).sort_values(keys)
+    return order.dropna(subset=["objective"]).groupby(keys, sort=True, observed=True).head(1).sort_values(keys)
 
 
 def rankings_of(lab: FormulaLab, found: Aggregate) -> dict[str, Aggregate]:

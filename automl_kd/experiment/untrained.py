@@ -92,7 +92,7 @@ def reached(task: Ready, settings: Untrained, seeds: Sequence[int], found: pd.Da
     held = regret.incumbents(history.rows, history.rungs, [task.by.choosing])
     losses = task.by.reporting.regret(held)
     times = {}
-    for name, ours in found[found["search"] != ""].groupby("search"):
+    for name, ours in found[found["search"] != ""].groupby("search", observed=True):
         enough = losses <= float(ours["regret"].median()) + 1e-12
         first = np.where(enough.any(axis=1), history.seconds[np.arange(len(held)), enough.argmax(axis=1)], np.inf)
         median = float(np.quantile(first, 0.5, method="higher"))

@@ -1,10 +1,16 @@
-"""What a teacher's outputs on a run's batches depend on: as long as none of it differs, they are the same numbers."""
+"""What a teacher's outputs on a run's batches depend on: as long as none of it differs, they are the same numbers.
+
+The processor is part of it, as libraries choose their kernels by its kind, and kernels round differently. So a folder
+of results that moves to another kind of machine keeps its teachers and trials, and asks its teachers once more.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
-from functools import lru_cache
+from collections.abc import Iterable
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +25,24 @@ from automl_kd.training.evaluate import in_bfloat16
 
 VERSION = 2  # with batch normalisation folded into convolutions
 """Part of every identity: raised when the same words begin to mean other numbers."""
+
+TOLD_APART_BY = (
+    "vendor_id",
+    "cpu family",
+    "model",
+    "model name",
+    "cpu cores",
+    "cache size",
+    "CPU implementer",
+    "CPU part",
+)
+"""Lines of /proc/cpuinfo by which kernels, or how they cut up their work, are chosen."""
+
+INSTRUCTIONS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "asimd", "sve", "bf16", "i8mm")
+"""How the names of instruction sets begin; a virtual machine may not have all that its processor has."""
+
+CHOOSING = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+"""Environment variables that say which kernels to use; torch's own shows in its capability."""
 
 
 def shelf(setting: Setting) -> Path:
@@ -82,6 +106,27 @@ def computed_by(device: torch.device, setting: Setting) -> dict[str, Any]:
         }
         return found
     if device.type == "cpu":
-        capability, threads = backends.cpu.get_cpu_capability(), torch.get_num_threads()
-        return found | {"device": [platform.machine(), capability], "threads": threads}
+        chosen = {name: os.environ[name] for name in CHOOSING if name in os.environ}
+        return found | {
+            "device": [*processor(), backends.cpu.get_cpu_capability(), chosen],
+            "threads": torch.get_num_threads(),
+        }
     return found | {"device": device.type}
+
+
+@cache
+def processor() -> tuple[str, ...]:
+    """The kind of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine(), platform.processor()
+    return platform.machine(), *kind_of(lines)
+
+
+def kind_of(lines: Iterable[str]) -> list[str]:
+    """What /proc/cpuinfo says of the kind of a processor: the same for all of its cores and at any time."""
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    sets = (said.get("flags") or said.get("Features") or "").split()
+    known = sorted(name for name in sets if name.startswith(INSTRUCTIONS))
+    return [*(said[name] for name in TOLD_APART_BY if name in said), " ".join(known)]

@@ -42,7 +42,7 @@ class QuickNorm(nn.BatchNorm2d):
         return made
 
     def over(self, x: Tensor) -> Tensor:
-        """The same, to the last bit, without a graph; `x` may be written over."""
+        """The same, to the last bit, by the same kernels, without a graph; `x` may be written over."""
         return self.into(x, x) if suits(x) else self(x)
 
     def into(self, made: Tensor, x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def measures(rows: pd.DataFrame, places: Places, count: int, metric: str) -> dic
     roles = joined(trials["role"], places[complete])
     trials = trials.assign(place=places[complete]).drop_duplicates(["place", "key"]).sort_values("place", kind="stable")
     owner = trials["place"].to_numpy()
-    first = trials.groupby(owner)[["params", "macs"]].first()
+    first = trials.groupby(owner, observed=True)[["params", "macs"]].first()
     reals = {name: trials[name].to_numpy(dtype=float) for name in {metric, *means.values()}}
     ended = {name: places[(rows["status"] == name).to_numpy() & (places >= 0)] for name in LEFT_OUT}
     return {
@@ -86,8 +86,8 @@ def with_ranks(board: pd.DataFrame, within: list[str], by: list[str]) -> pd.Data
     # Means of the same numbers in another order differ in their last bits.
     score = board["val_mean"].astype(float).round(12)
     places = [board[name].astype(str) for name in within] or [pd.Series("", index=board.index)]
-    rank = score.groupby(places).rank(method="min", ascending=False)
-    tie = rank.notna() & rank.groupby([*places, rank]).transform("size").gt(1)
+    rank = score.groupby(places, observed=True).rank(method="min", ascending=False)
+    tie = rank.notna() & rank.groupby([*places, rank], observed=True).transform("size").gt(1)
     ranked = board.assign(rank=rank.astype("Int64"), tie=tie.astype(bool))
     for name in ("params", "macs", "epochs", "seeds", "stopped", "failed"):
         if name in ranked.columns:

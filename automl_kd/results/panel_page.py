@@ -50,7 +50,7 @@ def page(panel: Panel, groups: Groups, command: str) -> str:
     targets = [(entries, target) for entries, targets in groups for target in targets]
     named = set(shown.proxies["target"])
     return template("panel.html").render(
-        sentences=[sentence(rows) for _, rows in shown.proxies.groupby("target", sort=False)],
+        sentences=[sentence(rows) for _, rows in shown.proxies.groupby("target", sort=False, observed=True)],
         overviews=[panel_plots.dots(rows) for rows in by_group(shown.proxies, groups)],
         views=[view(shown, entries, target) for entries, target in targets if target.title in named],
         left_out=panel.notes,

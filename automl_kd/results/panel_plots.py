@@ -40,7 +40,7 @@ def dots(rows: pd.DataFrame) -> Markup:
 
     `rows`: of the panel, with titles. A vertical line goes through counting parameters.
     """
-    order = list(rows.groupby("title")["kendall"].mean().sort_values(na_position="first").index)
+    order = list(rows.groupby("title", observed=True)["kendall"].mean().sort_values(na_position="first").index)
     targets = list(rows["target"].unique())
     with mpl.rc_context(SETTINGS | PLAIN):
         figure = Figure(figsize=(12.4, 1.5 + 0.27 * len(order)), layout="constrained")

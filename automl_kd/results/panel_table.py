@@ -49,9 +49,11 @@ REGRET_NOTE = (
 def titled(frame: pd.DataFrame) -> pd.DataFrame:
     """With a column `title`: the proxy, and where a target has it several times, what tells them apart."""
     names = [name for name in WAY if name != "proxy"]
-    groups = frame.groupby(["target", "proxy"], sort=False)
+    groups = frame.groupby(["target", "proxy"], sort=False, observed=True)
     several = groups[names].transform("nunique") > 1
-    several = several.groupby(frame["proxy"]).transform("any")  # so that a proxy has one title for all targets
+    several = several.groupby(frame["proxy"], observed=True).transform(
+        "any"
+    )  # so that a proxy has one title for all targets
     pairs = zip(records(frame), records(several), strict=True)
     return frame.assign(title=[title(row, apart) for row, apart in pairs])
 
@@ -173,7 +175,7 @@ def to_markdown(panel: Panel, command: str) -> str:
     """All tables, what they say and how to read them."""
     panel = Panel(titled(panel.proxies), titled(panel.regrets), panel.notes)
     parts = [f"{made_by(command)}\n", *(f"{note}\n" for note in panel.notes)]
-    for name, rows in panel.proxies.groupby("target", sort=False):
+    for name, rows in panel.proxies.groupby("target", sort=False, observed=True):
         lost = panel.regrets[panel.regrets["target"] == name]
         parts += [f"## {name}\n", f"{sentence(rows)} Accuracies: {rows['accuracy'].iloc[0]}.\n"]
         parts += [panel_sheet(rows).to_markdown(), effort_sheet(rows).to_markdown()]

@@ -148,7 +148,7 @@ def learning_curves(rows: pd.DataFrame, curves: pd.DataFrame) -> Markup | None:
 
 
 def draw_curves(axes: Axes, curves: pd.DataFrame, label: str, colour: str, alpha: float) -> None:
-    for place, (_, trial) in enumerate(curves.groupby("key", sort=True)):
+    for place, (_, trial) in enumerate(curves.groupby("key", sort=True, observed=True)):
         # A trial stopped after one epoch is a point, which a line alone does not show.
         marker = "." if len(trial) == 1 else None
         axes.plot(

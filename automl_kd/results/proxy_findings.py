@@ -39,4 +39,4 @@ class Findings:
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """The rows of `judged` by family of targets: NAS-Bench-201, and S1 if it was asked for."""
         family = self.judged["target"].str.partition(" ")[0].str.rstrip(",")
-        return {str(name): rows for name, rows in self.judged.groupby(family, sort=False)}
+        return {str(name): rows for name, rows in self.judged.groupby(family, sort=False, observed=True)}

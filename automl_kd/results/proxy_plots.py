@@ -22,7 +22,7 @@ LOOKS = list(STYLES.values())
 
 def dots(rows: pd.DataFrame) -> Markup:
     """Kendall with its interval, a panel for each target and a line for each ranking, the best mean on top."""
-    order = list(rows.groupby("title")["kendall"].mean().sort_values().index)
+    order = list(rows.groupby("title", observed=True)["kendall"].mean().sort_values().index)
     targets = list(dict.fromkeys(rows["target"]))
     with mpl.rc_context(SETTINGS | PLAIN):
         figure = Figure(figsize=(12.4, 1.2 + 0.32 * len(order)), layout="constrained")
@@ -38,7 +38,7 @@ def dots(rows: pd.DataFrame) -> Markup:
 
 def draw_target(axes: Axes, rows: pd.DataFrame, order: list[str]) -> None:
     colour, marker = STYLES["found-method"]
-    for name, ours in rows.groupby("title", sort=False):
+    for name, ours in rows.groupby("title", sort=False, observed=True):
         mine = name == FOUND
         paint, place = (colour if mine else QUIET), order.index(str(name))
         axes.hlines([place], ours["kendall_low"], ours["kendall_high"], color=paint, lw=1.6)
@@ -55,7 +55,9 @@ def progress(tried: pd.DataFrame) -> Markup:
     with mpl.rc_context(SETTINGS | PLAIN):
         figure, axes = blank("formulas tried", "Kendall's tau-b on the labels")
         axes.set_xscale("log")
-        for (name, ours), (colour, _) in zip(tried.groupby("search", sort=False), LOOKS * 9, strict=False):
+        for (name, ours), (colour, _) in zip(
+            tried.groupby("search", sort=False, observed=True), LOOKS * 9, strict=False
+        ):
             # One row for each seed; all seeds of a search try equally many.
             values = ours.pivot(index="seed", columns="index", values="kendall")
             # A formula under which all are alike counts as the worst.

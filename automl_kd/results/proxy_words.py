@@ -89,7 +89,7 @@ def ranking(rows: pd.DataFrame, measure: str) -> Sheet:
     texts = ("ranking", "formula") if measure == "kendall" else ("ranking",)
     columns = (*map(Column, texts), *(Column(one, numeric=True) for one in heads))
     lines = []
-    for title, ours in rows.groupby("title", sort=False):
+    for title, ours in rows.groupby("title", sort=False, observed=True):
         cells = {row["target"]: row for row in records(ours)}
         own = [within(cells[one], measure) if one in cells else units.MISSING for one in targets]
         known = list(ours[f"published_{measure}"])
@@ -159,7 +159,7 @@ def searches(found: Findings) -> Sheet:
             *(extent(rows[target]) for target in targets),
             units.duration(float(rows["search_seconds"].mean())),
         )
-        for name, rows in found.searches.groupby("search", sort=False)
+        for name, rows in found.searches.groupby("search", sort=False, observed=True)
     )
     names = ("search seeds", "formulas each", "on the labels", *map(short, targets), "time of a search")
     return Sheet((Column("search"), *(Column(name, numeric=True) for name in names)), lines)
@@ -176,7 +176,7 @@ def numbers(found: Findings) -> Sheet:
             spread(rows["kendall"]),
             *(extent(rows[target]) for target in targets),
         )
-        for labels, rows in found.numbers.groupby("labels", sort=True)
+        for labels, rows in found.numbers.groupby("labels", sort=True, observed=True)
     )
     names = ("labels", "their training", "seeds", "on the labels", *map(short, targets))
     return Sheet(tuple(Column(name, numeric=True) for name in names), lines)

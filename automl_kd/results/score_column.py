@@ -67,7 +67,7 @@ def read_column(
         about += within
     frame = stored.select([key, score, *filter(None, [timer])]).to_pandas()
     keys = table.arch_str if key == "label" else table.arch_index
-    means = frame.groupby(key)[score].mean().reindex(pd.Index(keys))
+    means = frame.groupby(key, observed=True)[score].mean().reindex(pd.Index(keys))
     values = means.to_numpy(dtype=np.float64)
     values = np.where(np.isfinite(values), values, np.nan)
     if np.isnan(values).all():

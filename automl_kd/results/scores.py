@@ -75,9 +75,9 @@ def ranked(scores: pd.DataFrame) -> pd.DataFrame:
         ours = scores[scores["proxy"] == proxy].groupby(ENTRY, observed=True)
         frame[proxy] = ours["score"].mean().reindex(frame.index)
         frame[f"{proxy}_spread"] = ours["spread"].mean().reindex(frame.index)
-        rank_sum += frame.groupby(ENTRY[:2])[proxy].rank(ascending=False, na_option="bottom")
+        rank_sum += frame.groupby(ENTRY[:2], observed=True)[proxy].rank(ascending=False, na_option="bottom")
     frame["rank_sum"] = rank_sum
     frame["seconds"] = entries["seconds"].sum()
-    rank = frame.groupby(ENTRY[:2])["rank_sum"].rank(method="min").astype("Int64")
+    rank = frame.groupby(ENTRY[:2], observed=True)["rank_sum"].rank(method="min").astype("Int64")
     frame.insert(0, "rank", rank)
     return frame.reset_index().sort_values([*ENTRY[:2], "rank", "architecture"], ignore_index=True)

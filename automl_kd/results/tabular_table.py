@@ -49,7 +49,7 @@ def common_mark(record: Record, task: Mapping[str, Any]) -> float:
     """The largest number of trainings at which all searches are compared; the smallest if there is none."""
     rows = task_rows(record, task)
     at = rows[(rows["axis"] == "queries") & rows["at"].isin(record.facts["compare"])]
-    shared = at.groupby("at")["search"].nunique()
+    shared = at.groupby("at", observed=True)["search"].nunique()
     full = shared[shared == rows["search"].nunique()]
     return float(full.index.max() if len(full) else min(record.facts["compare"]))
 
@@ -58,7 +58,10 @@ def regrets_at(record: Record, task: Mapping[str, Any], axis: str, at: float) ->
     """By search, each seed's regret at a mark, by seed."""
     rows = task_rows(record, task)
     ours = rows[(rows["axis"] == axis) & np.isclose(rows["at"], at)]
-    return {str(name): group.set_index("seed")["regret"] for name, group in ours.groupby("search", sort=False)}
+    return {
+        str(name): group.set_index("seed")["regret"]
+        for name, group in ours.groupby("search", sort=False, observed=True)
+    }
 
 
 def regret_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
@@ -87,7 +90,7 @@ def regret_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
 
 def note(record: Record, task: Mapping[str, Any]) -> str:
     """How to read the sheet of a task."""
-    counts = task_rows(record, task).groupby("search")["seed"].nunique()
+    counts = task_rows(record, task).groupby("search", observed=True)["seed"].nunique()
     seeds = units.some(int(counts.max()), "seed") + (
         f" ({counts.min()} of some)" if counts.min() < counts.max() else ""
     )
@@ -112,7 +115,7 @@ def untrained_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
     ratios = ("ratio, scoring", "ratio, all", "as good after")
     reference = float(ours.loc[ours["search"] == "", "train_seconds"].median())
     lines = []
-    for name, group in ours.groupby("search", sort=False):
+    for name, group in ours.groupby("search", sort=False, observed=True):
         accuracy, lost = middle(group, "test_accuracy"), middle(group, "regret")
         scoring, training = float(group["score_seconds"].median()), float(group["train_seconds"].median())
         lines.append(
@@ -162,7 +165,7 @@ def front_sheet(record: Record) -> Sheet:
     found = bands(record.fronts, "hypervolume", by=("device", "search", "at"))
     places = {(one["device"], one["search"], one["at"]): one for one in found.to_dict("records")}
     lines = []
-    for (device, name), _ in record.fronts.groupby(["device", "search"], sort=False):
+    for (device, name), _ in record.fronts.groupby(["device", "search"], sort=False, observed=True):
         at = [places[device, name, mark] for mark in marks]
         lines.append((str(device), str(name), *(f"{x['middle']:.3f} ({x['low']:.3f}–{x['high']:.3f})" for x in at)))
     heads = (Column(f"after {mark:g}", numeric=True) for mark in marks)

@@ -69,7 +69,9 @@ def of_aid(record: Record, task: Mapping[str, Any], aid: str, mark: float) -> It
 def of_scores(record: Record, task: Mapping[str, Any]) -> str:
     """The acceleration by each score whose time is known, held against the paper's claim; empty if there is none."""
     ours = record.untrained[record.untrained["task"] == task["name"]]
-    medians = ours.groupby("search", sort=False)[["test_accuracy", "score_seconds", "train_seconds"]].median()
+    medians = ours.groupby("search", sort=False, observed=True)[
+        ["test_accuracy", "score_seconds", "train_seconds"]
+    ].median()
     told: list[str] = []
     words: dict[str, list[str]] = {"whole": [], "scoring": [], "no": []}
     for name, one in medians.iterrows():
@@ -105,7 +107,12 @@ def of_fronts(record: Record) -> Iterator[str]:
     if record.fronts.empty:
         return
     last = record.fronts["at"].max()
-    medians = record.fronts[record.fronts["at"] == last].groupby(["device", "search"])["hypervolume"].median().unstack()
+    medians = (
+        record.fronts[record.fronts["at"] == last]
+        .groupby(["device", "search"], observed=True)["hypervolume"]
+        .median()
+        .unstack()
+    )
     wins = medians.idxmax(axis=1).value_counts(sort=True)
     told = ", ".join(f"{name} on {count}" for name, count in wins.items())
     yield f"Of {len(medians)} devices, the largest hypervolume after {last:g} trainings has {told}."

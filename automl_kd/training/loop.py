@@ -1,8 +1,9 @@
 """The training loop that all methods share.
 
 Everything random in an epoch follows from (seed, epoch, image), so a run continued from a checkpoint computes the same
-numbers as an unbroken one, whenever it was cut. In a team of processes each has its part of every batch, and all come
-to the same weights; what layers draw, such as dropout, is each process's own.
+numbers as an unbroken one, whenever it was cut: to the last bit where it goes on with the same build of torch, as many
+threads and a processor or GPU of the same kind, and up to rounding elsewhere. In a team of processes each has its part
+of every batch, and all come to the same weights; what layers draw, such as dropout, is each process's own.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def write_tune_run(root: Path, rows: pd.DataFrame, curves: pd.DataFrame) -> list
     (root / "run").mkdir(parents=True)
     (root / "run" / "experiment_state-2026-01-02_12-00-00.json").write_text("{}")
     storage = StorageContext(storage_path=str(root), experiment_dir_name="run")
-    points = {key: frame.to_dict("records") for key, frame in curves.groupby("key", sort=False)}
+    points = {key: frame.to_dict("records") for key, frame in curves.groupby("key", sort=False, observed=True)}
     trials = []
     for row in rows.to_dict("records"):
         config = {"spec": row["spec_json"], "place": {"trial": f"/results/{row['key']}"}, "threads": 1}

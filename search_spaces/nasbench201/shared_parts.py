@@ -55,8 +55,9 @@ class LiveCell(nn.Module):
     """A cell that holds convolutions and pools on live edges only. A shortcut is the map itself, not a copy.
 
     A node is pooled once and rectified once, however many edges leave it; and, without a graph, maps that nobody else
-    has are written over. What comes out is the same to the last bit, and so is what hooks of the class `Keep` get, but
-    that edges from one node give them the same map. `memory`: of what edges made of the first nodes in other networks.
+    has are written over. What comes out is the same to the last bit, as the same kernels run on maps of the same
+    shapes, and so is what hooks of the class `Keep` get, but that edges from one node give them the same map.
+    `memory`: of what edges made of the first nodes in other networks.
     """
 
     def __init__(self, steps: Plan, edges: Mapping[str, nn.Module], memory: Memory | None) -> None:

@@ -109,7 +109,7 @@ def test_equal_functions_are_read_once_and_score_the_same(monkeypatch, tmp_path)
     table = run(tmp_path, settings=settings)
     assert len(seen) == len(set(seen)) < 400 * 0.9
     stand_ins = [function_of(Architecture.of(nasbench201.from_string(one))) for one in table["label"]]
-    assert table.groupby([one.key for one in stand_ins])["score"].nunique(dropna=False).eq(1).all()
+    assert table.groupby([one.key for one in stand_ins], observed=True)["score"].nunique(dropna=False).eq(1).all()
 
 
 def architectures() -> list[Architecture]:
@@ -129,7 +129,7 @@ def test_a_worker_that_is_not_there_is_not_asked(monkeypatch, tmp_path):
 
 
 def test_an_aggregate_says_among_how_many_it_ranked(whole):
-    among = whole.groupby("proxy")["among"].unique().map(list).to_dict()
+    among = whole.groupby("proxy", observed=True)["among"].unique().map(list).to_dict()
     assert among["rank_sum(grad_norm+params)"] == [40]
     assert among["params"] != [40]
 

@@ -42,11 +42,11 @@ def test_values_and_gradients_are_those_in_double_precision(shape: tuple[int, ..
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_nearer_to_the_exact_values_than_the_library() -> None:
+def test_as_near_to_the_exact_values_as_short_sums_are() -> None:
+    # Sums of 65,536 numbers are made of short ones: values up to 5 were 4e-6 off, some 14 roundings of 2**-24, and
+    # torch's own 3e-5, with kernels of AVX-512, of AVX2 and without any.
     x, norm = channels_last(64, 16, 32, 32), QuickNorm(16, eps=1e-5)
-    expected = exact(norm, x)
-    theirs = nn.functional.batch_norm(x, None, None, training=True)
-    assert (norm(x) - expected).abs().max() < (theirs - expected).abs().max()
+    assert (norm(x) - exact(norm, x)).abs().max() < 1e-5
 
 
 def test_only_what_is_asked_for_has_a_gradient() -> None:
