@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,9 +85,7 @@ def resolve(experiment: Experiment) -> Experiment:
     space, teacher = pin_reference(experiment.space), experiment.teacher
     teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
     if teacher.checkpoint:
-        given = (
-            Path(teacher.checkpoint).expanduser().resolve() if "://" not in teacher.checkpoint else teacher.checkpoint
-        )
+        given = teacher.checkpoint if "://" in teacher.checkpoint else absolute(teacher.checkpoint)
         path = storage.local(given)
         storage.pull_file(path)
         teacher = dataclasses.replace(teacher, checkpoint=str(given), digest=digest(path))
@@ -99,6 +98,12 @@ def resolve(experiment: Experiment) -> Experiment:
         data=data.resolve(experiment.data),
         contest=settle_contest(experiment.contest),
     )
+
+
+def absolute(checkpoint: str) -> Path:
+    if "\0" in checkpoint:
+        raise ConfigError("teacher.checkpoint holds a character that no path can have; check the path")
+    return Path(os.path.expanduser(checkpoint)).resolve()  # noqa: PTH111 - Path raises for a user whom nobody knows
 
 
 def parse_objective(text: str) -> Objective:
