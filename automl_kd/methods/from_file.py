@@ -61,12 +61,13 @@ class FromFile:
             report.epoch_macs = 0.0
             return
         kept = place.trial / MEASURED
-        if team.from_leader(not kept.exists()):
-            metrics = measure(spec, place)
-            if team.leads():
-                write_atomically(kept, json.dumps(metrics))
-            team.wait_for_leader()
-        report(json.loads(kept.read_text(encoding="utf-8")), epoch=1)
+        if team.from_leader(kept.exists()):
+            report(json.loads(kept.read_text(encoding="utf-8")), epoch=1)
+            return
+        metrics = measure(spec, place)
+        if team.leads():
+            write_atomically(kept, json.dumps(metrics))
+        report(metrics, epoch=1)
 
 
 def measure(spec: TrialSpec, place: Place) -> Mapping[str, float]:
