@@ -114,6 +114,8 @@ class Recipe:
 class TeacherSpec:
     """A model by name, and either the file that holds its weights or the recipe by which it is trained from scratch.
 
+    `weights`: which of several sets of weights in the checkpoint, by its key or a word of it, as in "ema"; empty takes
+    the first that fits and is no average over training.
     `digest`: SHA-256 of the checkpoint file, filled in when the experiment is loaded, so that a trial's key follows
     the file's content rather than its place.
     `outputs`: what students hear of a fixed teacher in training: "exact", all of it rounded to "float16", or of each
@@ -126,8 +128,13 @@ class TeacherSpec:
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     outputs: str = "exact"
+    weights: str = ""
 
     def __post_init__(self) -> None:
+        require(
+            not self.weights or bool(self.checkpoint),
+            f"teacher.weights = {self.weights!r} is about what a file holds; name that as teacher.checkpoint",
+        )
         require(
             re.fullmatch(r"exact|float16|top[1-9][0-9]{0,5}", self.outputs) is not None,
             f"teacher.outputs must be exact, float16 or a number of logits as in top8, got {self.outputs!r}",
@@ -192,8 +199,8 @@ class TrialSpec:
         if self.data.digest:
             record["data"].pop("name", None)
         if self.teacher is not None and self.teacher.checkpoint:
-            heard = {"outputs": self.teacher.outputs} if self.teacher.outputs != TeacherSpec.outputs else {}
-            record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest, **heard}
+            chosen = {name: record["teacher"][name] for name in ("outputs", "weights") if name in record["teacher"]}
+            record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest, **chosen}
         text = json.dumps([VERSION, placeless(record)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -123,6 +123,14 @@ def test_a_teacher_from_a_file_counts_by_its_content():
     assert replace(SPEC, teacher=one).key != replace(SPEC, teacher=other).key
     assert replace(SPEC, teacher=one).key != replace(SPEC, teacher=replace(one, model="resnet110")).key
     assert replace(SPEC, teacher=one).key != SPEC.key
+    assert replace(SPEC, teacher=one).key != replace(SPEC, teacher=replace(one, weights="ema")).key
+
+
+def test_keys_of_teachers_from_files_are_those_of_earlier_versions():
+    # As computed before there were sets of weights to choose from.
+    one = TeacherSpec(model="resnet20", checkpoint="/here/weights.pt", digest="ab" * 32)
+    assert replace(SPEC, teacher=one).key == "8e1356c60c5499e0"
+    assert replace(SPEC, teacher=replace(one, outputs="top8")).key == "207b4b30cf859070"
 
 
 def test_the_json_is_complete():

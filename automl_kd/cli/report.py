@@ -81,7 +81,7 @@ def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.Dat
     for line in failures(rows):
         console.print(line, highlight=False, markup=False)
     console.print(judged.sentence, style="bold", highlight=False, markup=False)
-    for line in (judged.cost_sentence, *saved_passes(rows)):
+    for line in filter(None, (judged.teacher_sentence, judged.cost_sentence, *saved_passes(rows))):
         console.print(line, highlight=False, markup=False)
     return judged.gains["search"].n > 0
 

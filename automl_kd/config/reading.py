@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import pydantic
 
+from automl_kd.config.beside import locate
 from automl_kd.config.experiment import Experiment
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
@@ -24,14 +25,21 @@ DEEPEST = 20
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
-    """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5")."""
+    """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5").
+
+    A relative `teacher.checkpoint` is looked for beside the file, and then where the command was typed.
+    """
     try:
         text = read_text(path)
     except FileError as error:
         raise ConfigError(
             f"no experiment could be read from {path}: {error.strerror}; give the path of a TOML file"
         ) from error
-    return loads(text, overrides, where=str(path))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8; give the path of a TOML file") from error
+    found = loads(text, overrides, where=str(path))
+    checkpoint = locate(found.teacher.checkpoint, path.parent, f"{path}: teacher.checkpoint")
+    return dataclasses.replace(found, teacher=dataclasses.replace(found.teacher, checkpoint=checkpoint))
 
 
 def loads(text: str, overrides: Iterable[str] = (), *, where: str = "experiment") -> Experiment:

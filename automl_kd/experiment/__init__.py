@@ -14,7 +14,7 @@ from automl_kd.experiment.lab import Lab, Roots
 from automl_kd.experiment.opening import open_lab
 from automl_kd.experiment.population import search_by_population
 from automl_kd.experiment.search import require_trials, search
-from automl_kd.experiment.teacher import train_teacher
+from automl_kd.experiment.teacher import prepare_teacher
 from automl_kd.experiment.watch import Watcher
 from automl_kd.results.folder import check_folder, lock, open_folder
 
@@ -40,7 +40,7 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
         with lock(lab.folder):
             open_folder(lab.folder, record, upgrade, lab.account)
             require_shared(lab.folder)
-            train_teacher(lab)
+            prepare_teacher(lab)
             if lab.experiment.contest.contenders:
                 contend(lab)
             else:

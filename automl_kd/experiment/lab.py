@@ -14,6 +14,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.proposals import Proposal, split
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.watch import Watcher
+from automl_kd.methods.from_file import measuring_trial
 from automl_kd.models import build
 from automl_kd.models.cost import Cost, cost_of
 from automl_kd.models.latency import measure_latency
@@ -73,6 +74,14 @@ class Lab:
         return self.roots.results / "teachers"
 
     @property
+    def lesson(self) -> TrialSpec:
+        """The trial to which the teacher is owed: its training, or the measuring of what its file holds."""
+        teacher, data = self.experiment.teacher, self.experiment.data
+        if not teacher.checkpoint:
+            return teacher_trial(teacher, data)
+        return measuring_trial(teacher, data, self.experiment.recipe, self.experiment.trial.workers)
+
+    @property
     def baseline(self) -> Architecture:
         """The student that one would take without a search."""
         return Architecture.of(self.experiment.finalists.baseline or self.space.default)
@@ -96,10 +105,8 @@ class Lab:
             return cost_of(self.space, architecture, self.dataset.shape)
 
     def place(self, spec: TrialSpec, device: str) -> Place:
-        """Where a trial works; a teacher's training among the teachers, everything else in this experiment's folder."""
-        experiment = self.experiment
-        teacher_key = teacher_trial(experiment.teacher, experiment.data).key
-        folder = self.teachers / spec.key if spec.key == teacher_key else self.folder / "trials" / spec.key
+        """Where a trial works; that of the teacher among the teachers, everything else in this experiment's folder."""
+        folder = self.teachers / spec.key if spec.key == self.lesson.key else self.folder / "trials" / spec.key
         return Place(trial=folder, teachers=self.teachers, data=self.roots.data, device=device, bank=self.banking)
 
     @property

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 import torch
+from torch import Tensor, nn
 
 from automl_kd import data, files, storage
 from automl_kd.cluster.loggers import require_loggers
 from automl_kd.config import POPULATIONS, Experiment
-from automl_kd.data import Dataset
-from automl_kd.errors import ConfigError
+from automl_kd.data import Dataset, plain_view
+from automl_kd.errors import CheckpointError, ConfigError
 from automl_kd.experiment.budget import check_baseline, require_room
 from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots
 from automl_kd.experiment.proposals import combine
@@ -21,10 +22,11 @@ from automl_kd.experiment.watch import Watcher
 from automl_kd.methods import method_type, rehearse
 from automl_kd.methods.knobs import methods_of, occasions, settle, settle_contest, settle_options, teaching
 from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
+from automl_kd.methods.rehearsal import FEW
 from automl_kd.methods.schedule import options_with
 from automl_kd.models import build_model, load_space, pin_reference
 from automl_kd.models.checkpoint import digest, load_weights
-from automl_kd.models.cost import count
+from automl_kd.models.cost import count, evaluating
 from automl_kd.proxies import entry, expand
 from automl_kd.registry import suggestion
 from automl_kd.search import Objective, make_proposer
@@ -54,7 +56,7 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
         dataset=dataset,
         account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
-        teacher_macs=check_teacher(experiment, dataset),
+        teacher_macs=check_teacher(experiment, dataset, watcher),
     )
     with in_a_sentence(f"students of {experiment.space}", dataset.shape):
         require_room(lab)
@@ -107,14 +109,29 @@ def parse_objective(text: str) -> Objective:
     return objective
 
 
-def check_teacher(experiment: Experiment, dataset: Dataset) -> int:
+def check_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) -> int:
     """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
     with torch.random.fork_rng(devices=[]), in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape):
         teacher = build_model(experiment.teacher.model, dataset.shape)
         cost = count(teacher, dataset.shape)
     if experiment.teacher.checkpoint:
-        load_weights(teacher, storage.local(experiment.teacher.checkpoint))
+        check_weights(experiment, teacher, dataset, watcher)
     return cost.macs
+
+
+def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, watcher: Watcher) -> None:
+    """Load what the teacher's file holds, say what was unwrapped, and refuse outputs that are not finite."""
+    file = storage.local(experiment.teacher.checkpoint)
+    if unwrapped := load_weights(teacher, file, experiment.teacher.weights):
+        watcher.note(unwrapped)
+    few = plain_view(dataset, dataset.validation, torch.arange(min(FEW, len(dataset.validation))))
+    with in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape), evaluating(teacher), torch.no_grad():
+        said = teacher(few)
+    if isinstance(said, Tensor) and not torch.isfinite(said).all():
+        raise CheckpointError(
+            f"checkpoint {file} has finite weights, and what the teacher says of validation images is not (NaN or "
+            "infinite): variances of batch normalisation below 0 or weights too large do so; take another checkpoint"
+        )
 
 
 def check_bank(experiment: Experiment) -> None:

@@ -72,6 +72,7 @@ def row_of(
         epochs_done=outcome.epoch,
         compute=compute,
         **measured(outcome.metrics),
+        **(validation_of(lab) if run == "teacher" else {}),
         device=device_name(device),
         precision=precision(outcome.metrics),
         started=started,
@@ -81,6 +82,12 @@ def row_of(
         setting=setting(known.to_json()),
         experiment=lab.experiment.name,
     )
+
+
+def validation_of(lab: Lab) -> dict[str, Any]:
+    """What a teacher's validation accuracy is to be held against."""
+    labels = lab.dataset.validation.labels
+    return {"val_images": len(labels), "val_largest": int(labels.bincount().max()) / len(labels)}
 
 
 def measured(metrics: Metrics) -> dict[str, Any]:

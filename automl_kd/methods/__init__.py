@@ -16,6 +16,7 @@ from automl_kd.methods.base import Method, Quote, Setting
 from automl_kd.methods.distil import Distil
 from automl_kd.methods.distpro import DistPro
 from automl_kd.methods.distpro_search import DistProSearch
+from automl_kd.methods.from_file import FromFile
 from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.lkd import LKD
 from automl_kd.methods.prokt import ProKT
@@ -26,6 +27,7 @@ from automl_kd.methods.subgraph import Subgraph
 from automl_kd.models import build, build_model, load_space
 from automl_kd.pinned import pin
 from automl_kd.registry import lookup_options
+from automl_kd.results.row import FROM_FILE
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, TrialSpec, require_shares
 from automl_kd.training.divergence import refuse_metrics
@@ -44,6 +46,8 @@ METHODS: Mapping[str, type[Method]] = {
 
 def method_type(name: str) -> type[Method]:
     """The table's entry, or the one that `module:attribute` refers to; `ConfigError` if that is no method."""
+    if name == FROM_FILE:  # of teachers alone, so not in the table
+        return FromFile
     return lookup_options(METHODS, name, "method", ("taught", "macs", "__call__"))
 
 

@@ -125,7 +125,7 @@ def load_teacher(setting: Setting) -> nn.Module:
     if spec.teacher is None:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
     teacher = build_model(spec.teacher.model, setting.dataset.shape)
-    load_weights(teacher, teacher_file(spec.teacher, spec.data, place))
+    load_weights(teacher, teacher_file(spec.teacher, spec.data, place), spec.teacher.weights)
     return on_device(teacher.requires_grad_(False).eval(), spec, place)
 
 

@@ -59,7 +59,7 @@ def identity(setting: Setting, taps: tuple[str, ...], precision: str, *, still: 
     return {
         "version": VERSION,
         "teacher": by_content(teacher_of(setting).model),
-        "weights": weights_digest(setting),
+        "weights": ":".join(filter(None, [weights_digest(setting), teacher_of(setting).weights])),
         "outputs": precision,
         "taps": list(taps),
         "data": spec.data.digest or data.digest(dataset),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from functools import partial
 
 import torch
@@ -12,7 +13,7 @@ from automl_kd import space as spaces
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
 from automl_kd.models.description import Description, read_description
-from automl_kd.models.external import referenced_model, torchvision_model
+from automl_kd.models.external import referenced_model, torchvision_model, torchvision_names
 from automl_kd.models.surgery import carve
 from automl_kd.pinned import pin
 from automl_kd.registry import load, suggestion
@@ -42,7 +43,16 @@ def build_model(name: str, shape: TaskShape) -> nn.Module:
         return build_from(read_description(name.removeprefix(SUBGRAPH)), shape)
     if ":" in name:
         return referenced_model(name, shape)
-    raise UnknownNameError(f"no model is called {name!r}; {suggestion(name, MODELS)}")
+    raise UnknownNameError(f"no model is called {name!r}; {nearest(name)}")
+
+
+def nearest(name: str) -> str:
+    """The close of a message about an unknown model: torchvision's, too, whose names people know without the prefix."""
+    theirs = get_close_matches(name, torchvision_names(), n=1, cutoff=0.8)
+    ours = get_close_matches(name, MODELS, n=1, cutoff=0.5)
+    if theirs and (theirs[0] == name or not ours):
+        return f"did you mean 'torchvision:{theirs[0]}'?"
+    return suggestion(name, MODELS)
 
 
 def build_from(description: Description, shape: TaskShape) -> nn.Module:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
-from collections.abc import Iterable, Mapping
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from automl_kd import storage
 from automl_kd.errors import CheckpointError
 from automl_kd.files import open_file
-
-WRAPPERS = ("model", "state_dict", "model_state")
-"""Keys under which training scripts keep a network's weights beside other things."""
-
-SHOWN = 3
-"""How many of the keys that do not fit a message names."""
+from automl_kd.models.weight_fit import check_values, fits, refuse_misfit, telling
+from automl_kd.models.weight_sets import Match, matches, sets_in
+from automl_kd.models.weights_file import StandIn, read_file
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
@@ -39,100 +38,98 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
         ) from error
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Copy the weights in `path` into `model`, all of them or none.
+def load_weights(model: nn.Module, path: str | Path, weights: str = "") -> str:
+    """Copy the weights in `path` into `model`, all of them or none; return what was unwrapped, in words.
 
-    Reads a bare `state_dict` or one kept under a key of `WRAPPERS`; the prefix "module." that data-parallel training
-    leaves is dropped. `CheckpointError` if the file is missing, damaged, or of another network.
+    Reads what `torch.save` and safetensors write: a `state_dict`, bare or within other things, under any prefix that
+    wrappers of networks leave. Where several sets of weights fit, `weights` names the one to take; without it the
+    first is taken that is no average over training. Nothing is to be said of a bare `state_dict`.
+    `CheckpointError` if the file is missing, damaged, of another network, or holds values that are not finite.
     """
-    saved = read(Path(path))
-    own = model.state_dict()
-    if all(key.startswith("module.") for key in saved) and not any(key.startswith("module.") for key in own):
-        saved = {key.removeprefix("module."): value for key, value in saved.items()}
-    check_fit(own, saved, path)
-    model.load_state_dict(saved)
+    path, own = Path(path), model.state_dict()
+    found = matches_in(path, own)
+    able = [one for one in found if fits(own, one)]
+    if able:
+        chosen = choose(able, weights, path)
+        check_values(own, chosen.found, path)
+        versions = {**versions_of(own), **chosen.versions} if chosen.versioned else versions_of(own)
+        put(model, {**own, **chosen.found}, versions)
+        return telling(path, chosen, able)
+    nearest = min(called(found, weights) or found, key=lambda one: len(one.missing) + len(one.surplus))
+    if not converts(model, nearest):
+        refuse_misfit(own, nearest, path)
+    check_values(own, nearest.found, path)
+    put(model, {**nearest.found, **nearest.surplus}, nearest.versions)
+    return telling(path, nearest, []) or f"{path}: of an earlier version of the network, which converts it"
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The `state_dict` in a file, on the processor. Only tensors and plain values are unpickled: no code runs."""
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint file {path}; check the path")
+def matches_in(path: Path, own: Mapping[str, Any]) -> list[Match]:
+    """Every set of weights in a file, as those of a network with the state `own`; `CheckpointError` without any."""
+    saved = read_file(path)
+    found = [one for each in sets_in(saved) for one in matches(each, own, versions_of(own))]
+    if found:
+        return found
+    model = saved if isinstance(saved, StandIn) else whole_model(saved)
+    if model is not None:
+        raise CheckpointError(
+            f"checkpoint {path} holds a whole object, {model.origin}, which only its own code could build; where you "
+            "trust the file, load it there and save its weights by torch.save(model.state_dict(), 'weights.pt')"
+        )
+    raise CheckpointError(f"checkpoint {path} holds no state_dict; save model.state_dict(), bare or under any key")
+
+
+def whole_model(saved: object) -> StandIn | None:
+    """The first thing beside plain values that was saved under a key, where there are no weights."""
+    values = saved.values() if isinstance(saved, Mapping) else ()
+    return next((one for one in values if isinstance(one, StandIn)), None)
+
+
+def choose(able: Sequence[Match], asked: str, path: Path) -> Match:
+    """Of sets that fit, the one that is asked for; the first that is no average, where none is."""
+    if not (named := called(able, asked)):
+        there = ", ".join(repr(one.name or "bare") for one in able)
+        raise CheckpointError(
+            f"checkpoint {path} holds no weights {asked!r} for this network, only {there}; set teacher.weights to what "
+            "is there or leave it out"
+        )
+    exact = [one for one in named if one.name == asked]
+    return min(exact or named, key=lambda one: one.is_average and not asked)
+
+
+def called(found: Sequence[Match], asked: str) -> list[Match]:
+    return [one for one in found if not asked or one.is_called(asked)]
+
+
+def versions_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The version of each module by its path, of which some convert what an earlier one saved."""
+    return dict(getattr(state, "_metadata", {}))
+
+
+def converts(model: nn.Module, found: Match) -> bool:
+    """Whether the network itself knows how to load this: weights that an earlier version of its code saved."""
+    if not found.versions:
+        return False
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"checkpoint {path} is damaged or holds more than tensors and plain values; save its state_dict alone"
-        ) from error
-    except Exception as error:
-        # What torch raises depends on where the damage lies (struct.error and AssertionError among others).
-        raise CheckpointError(f"checkpoint {path} cannot be read ({type(error).__name__}); save it again") from error
-    for wrapper in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
-            found = found[wrapper]
-    if not is_state(found):
-        raise CheckpointError(
-            f"checkpoint {path} holds no state_dict; save model.state_dict(), bare or under {', '.join(WRAPPERS)}"
-        )
-    return dict(found)
+        put(deepcopy(model), {**found.found, **found.surplus}, found.versions)
+    except Exception:  # whatever a network's own code may raise on what is not meant for it
+        return False
+    return True
 
 
-def is_state(found: object) -> bool:
-    """Whether this is a mapping from names to tensors, with at least one."""
-    return (
-        isinstance(found, Mapping)
-        and len(found) > 0
-        and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items())
-    )
-
-
-def check_fit(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raise `CheckpointError`, which says how they differ, unless names and shapes are the same."""
-    missing = [key for key in own if key not in saved]
-    unexpected = [key for key in saved if key not in own]
-    if missing or unexpected:
-        raise CheckpointError(
-            f"checkpoint {path} is of another network: {listed(missing, 'missing')}, "
-            f"{listed(unexpected, 'unexpected')}; name the model that it was saved from"
-        )
-    different = [key for key in own if own[key].shape != saved[key].shape]
-    if not different:
-        return
-    if (classes := class_counts(own, saved, different)) is not None:
-        raise CheckpointError(
-            f"checkpoint {path} has {classes[0]} classes, the data has {classes[1]}; "
-            "take a checkpoint trained on this data"
-        )
-    shapes = (f"{key} is {list(saved[key].shape)}, wanted {list(own[key].shape)}" for key in different[:SHOWN])
-    raise CheckpointError(
-        f"checkpoint {path} has {len(different)} tensors of another shape ({'; '.join(shapes)}); "
-        "name the model that it was saved from"
-    )
-
-
-def listed(keys: Iterable[str], kind: str) -> str:
-    names = list(keys)
-    if not names:
-        return f"0 keys {kind}"
-    return f"{len(names)} keys {kind} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
-
-
-def class_counts(
-    own: Mapping[str, Tensor], saved: Mapping[str, Tensor], different: Iterable[str]
-) -> tuple[int, int] | None:
-    """Classes (saved, wanted), if the last layer's number of outputs is all that differs."""
-    classifier = list(own)[-1].rpartition(".")[0]
-    for key in different:
-        same_inside = own[key].shape[1:] == saved[key].shape[1:]
-        if key.rpartition(".")[0] != classifier or not own[key].ndim or not saved[key].ndim or not same_inside:
-            return None
-    last = next(iter(different))
-    return saved[last].shape[0], own[last].shape[0]
+def put(model: nn.Module, state: Mapping[str, Any], versions: Mapping[str, Any]) -> None:
+    ordered: OrderedDict[str, Any] = OrderedDict(state)
+    ordered._metadata = OrderedDict(versions)  # type: ignore[attr-defined]  # where torch looks for it
+    with warnings.catch_warnings(action="ignore"):  # that an earlier version is converted, which is told in our words
+        model.load_state_dict(ordered)
 
 
 def digest(path: str | Path) -> str:
     """SHA-256 of the file's content, as 64 hex digits; `CheckpointError` if there is no such file."""
+    if not (path := Path(path)).is_file():
+        reason = "it is no regular file" if path.exists() else "No such file or directory"
+        raise CheckpointError(f"checkpoint file {path} cannot be read ({reason}); check the path")
     try:
-        with open_file(Path(path)) as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"checkpoint file {path} cannot be read ({error.strerror}); check the path") from error

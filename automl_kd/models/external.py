@@ -19,9 +19,7 @@ def torchvision_model(name: str, shape: TaskShape) -> nn.Module:
     These networks expect large images; whether a small one survives their strides is for the caller to see.
     Raises `UnknownNameError` for a name that torchvision does not have, `DataError` for other numbers of channels.
     """
-    # Imported here: it costs a second that experiments with the zoo need not pay.
-    models: Any = importlib.import_module("torchvision.models")
-    known = models.list_models(module=models)
+    known = torchvision_names()
     if name not in known:
         raise UnknownNameError(f"torchvision has no classifier called {name!r}; {suggestion(name, known)}")
     if shape.channels not in (1, 3):
@@ -29,10 +27,19 @@ def torchvision_model(name: str, shape: TaskShape) -> nn.Module:
             f"torchvision's networks take images of 1 or 3 channels and these have {shape.channels}; "
             "take a model of the zoo, or module:function"
         )
+    models: Any = importlib.import_module("torchvision.models")
     model: nn.Module = models.get_model(name, weights=None, num_classes=shape.classes)
     if shape.channels == 1:
         model.register_forward_pre_hook(repeat_channel)
     return model
+
+
+def torchvision_names() -> list[str]:
+    """All networks of torchvision that classify."""
+    # Imported here: it costs a second that experiments with the zoo need not pay.
+    models: Any = importlib.import_module("torchvision.models")
+    names: list[str] = models.list_models(module=models)
+    return names
 
 
 def repeat_channel(_module: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:

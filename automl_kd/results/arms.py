@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from automl_kd.results.interval import Estimate, estimate
-from automl_kd.results.row import FinalRole
+from automl_kd.results.row import FROM_FILE, FinalRole
 
 ARMS: dict[FinalRole, str] = {
     "default-scratch": "default student, scratch",
@@ -94,8 +94,8 @@ def paired(arms: dict[FinalRole, Arm], better: FinalRole, base: FinalRole) -> Es
 
 
 def cost(rows: pd.DataFrame, run: str, unit: Arm | None) -> Cost:
-    """All trials of a run, whatever came of them; a trial with two roles counts once."""
-    ours = rows[rows["run"] == run].drop_duplicates("key")
+    """All trainings of a run, whatever came of them; a trial with two roles counts once."""
+    ours = rows[(rows["run"] == run) & (rows["method"] != FROM_FILE)].drop_duplicates("key")
     train_macs = float(ours["train_macs"].sum())
     return Cost(
         stage=run,

@@ -22,6 +22,7 @@ from automl_kd.results.contest_entries import Contender, Entry, Finding, Unit, c
 from automl_kd.results.folder import read_record
 from automl_kd.results.interval import Estimate, estimate
 from automl_kd.results.significance import has_spread, holm, t_test
+from automl_kd.results.teacher import teacher_of, warning
 
 LEVEL = 0.05
 """Of the adjusted p-value, below which a difference is called one."""
@@ -42,7 +43,7 @@ class Attempt(NamedTuple):
 class Contest:
     """`entries`: by compute, most first, then by mean validation accuracy. `missing`: without a complete final.
 
-    `teachers`: what they are and their accuracy, those trained for this comparison.
+    `teachers`: what they are and their accuracy on test. `warning`: what speaks against the teacher, if anything does.
     """
 
     reference: Contender
@@ -52,6 +53,7 @@ class Contest:
     costs: tuple[Cost, ...]
     attempts: tuple[Attempt, ...]
     teachers: tuple[tuple[str, float], ...]
+    warning: str = ""
 
     @property
     def fractions(self) -> list[float]:
@@ -97,6 +99,7 @@ def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_a
         costs=tuple(one for one in costs if one.trials),
         attempts=tuple(attempts(rows, line_up)),
         teachers=tuple(teachers(rows, metric)),
+        warning=warning(teacher_of(rows)),
     )
 
 

@@ -13,8 +13,12 @@ from automl_kd.results.significance import detectable
 
 
 def sentences(judged: Contest) -> list[str]:
-    """For each share of the compute, most first: which methods helped, which were worse, which showed no difference."""
-    found = [of_fraction(judged, compute) for compute in judged.fractions]
+    """For each share of the compute, most first: which methods helped, which were worse, which showed no difference.
+
+    Before them, a warning where the teacher gives reason to one.
+    """
+    found = [judged.warning] if judged.warning else []
+    found += [of_fraction(judged, compute) for compute in judged.fractions]
     if judged.missing:
         names = "; ".join(one.title for one in judged.missing)
         found.append(f"Without a complete final training so far: {names}.")

@@ -82,7 +82,7 @@ def searched(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
     return {
         "compared": None,
         "sentences": [judged.sentence],
-        "aside": [judged.cost_sentence],
+        "aside": [text for text in (judged.teacher_sentence, judged.cost_sentence) if text],
         "truth": truth_table(judged) if judged.arms else None,
         "gains": gain_table(judged) if judged.arms else None,
         "costs": cost_table(judged),

@@ -26,6 +26,9 @@ FinalRole = Literal["default-scratch", "default-kd", "found-scratch", "found-met
 Role = str
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FROM_FILE = "from-file"
+"""The method of a teacher that was not trained here: what came of it was measured."""
+
 FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 
 
@@ -47,6 +50,8 @@ class Row:
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
     `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
+    `val_images`, `val_largest`: of a teacher, the number of images that its validation accuracy is of, and the fraction
+    of them that are of the largest class, which one reaches who always names that class.
     `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
     member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
     `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `setting`: six
@@ -91,6 +96,8 @@ class Row:
     teacher_passes: int | None = None
     teacher_passes_saved: int | None = None
     teacher_seconds_saved: float | None = None
+    val_images: int | None = None
+    val_largest: float | None = None
     device: str | None = None
     precision: Precision | None = None
     started: datetime | None = None

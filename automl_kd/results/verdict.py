@@ -17,19 +17,25 @@ from automl_kd.results import units
 from automl_kd.results.arms import ARMS, COMPARISONS, Arm, Cost, arm, cost, paired
 from automl_kd.results.interval import Estimate, estimate
 from automl_kd.results.row import FINAL_ROLES, FinalRole
+from automl_kd.results.teacher import accuracy_of, teacher_of, warning
 
 STAGES = ("teacher", "search", "choice", "final")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`gains` has the keys of `COMPARISONS`; an estimate with n = 0 could not be made."""
+    """`gains` has the keys of `COMPARISONS`; an estimate with n = 0 could not be made.
+
+    `sentence` begins with a warning where the teacher gives reason to one; otherwise `teacher_sentence` says how good
+    it is, if that is known.
+    """
 
     arms: dict[FinalRole, Arm]
     gains: dict[str, Estimate]
     costs: tuple[Cost, ...]
     sentence: str
     cost_sentence: str
+    teacher_sentence: str = ""
 
 
 def verdict(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFrame | None = None) -> Verdict:
@@ -46,13 +52,23 @@ def verdict(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFr
     one_point = not final.empty and bool(final["space"].astype(str).str.startswith("model:").all())
     searched = bool((rows["run"] == "search").any())
     costs = tuple(cost(rows, run, arms.get("default-kd")) for run in STAGES)
+    teacher = teacher_of(rows)
+    warned = warning(teacher, untaught(arms))
+    judged = (lesson if one_point and not searched else sentence)(final, arms, gains)
     return Verdict(
         arms=arms,
         gains=gains,
         costs=tuple(one for one in costs if one.trials),
-        sentence=(lesson if one_point and not searched else sentence)(final, arms, gains),
+        sentence=f"{warned} {judged}" if warned else judged,
         cost_sentence=cost_sentence(costs, arms, scores),
+        teacher_sentence="" if warned else accuracy_of(teacher),
     )
+
+
+def untaught(arms: dict[FinalRole, Arm]) -> float | None:
+    """Mean validation accuracy of a student from scratch, the default one if it is there."""
+    one = arms.get("default-scratch") or arms.get("found-scratch")
+    return one.val.mean if one is not None and one.val.n else None
 
 
 def sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from automl_kd.config import Budget, Finalists, Search
 from automl_kd.errors import CheckpointError, ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
@@ -97,6 +98,47 @@ def test_a_teacher_of_another_shape_is_refused_by_the_keys_that_differ(tmp_path)
     save_weights(tiny.teacher(tiny.SHAPE), file)
     with pytest.raises(CheckpointError, match=r"is of another network: \d+ keys missing \("):
         opened(tmp_path, teacher=TeacherSpec(model="resnet8", checkpoint=str(file)))
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def filed(root: Path, **content) -> TeacherSpec:
+    """A teacher in a file, under the key `model`, beside whatever else is given."""
+    torch.save({"model": tiny.teacher(tiny.SHAPE).state_dict(), **content}, root / "teacher.pt")
+    return TeacherSpec(model="tests.tiny:teacher", checkpoint=str(root / "teacher.pt"))
+
+
+def test_what_was_unwrapped_of_a_teachers_file_is_told(tmp_path):
+    watcher = Notes()
+    experiment = tiny.experiment(teacher=filed(tmp_path, epoch=3))
+    open_lab(experiment, Roots(results=tmp_path / "results", data=tmp_path), watcher)
+    assert watcher.notes == [f"{tmp_path / 'teacher.pt'}: the weights are 'model'"]
+
+
+def test_weights_that_are_not_there_are_refused(tmp_path):
+    teacher = dataclasses.replace(filed(tmp_path), weights="ema")
+    with pytest.raises(CheckpointError, match="holds no weights 'ema' for this network, only 'model'; set teacher"):
+        opened(tmp_path, teacher=teacher)
+
+
+def test_a_teacher_with_finite_weights_and_outputs_that_are_not_is_refused(tmp_path):
+    state = tiny.teacher(tiny.SHAPE).state_dict()
+    state["norm.running_var"].fill_(-1.0)
+    torch.save(state, tmp_path / "teacher.pt")
+    teacher = TeacherSpec(model="tests.tiny:teacher", checkpoint=str(tmp_path / "teacher.pt"))
+    with pytest.raises(CheckpointError, match="has finite weights, and what the teacher says of validation images is"):
+        opened(tmp_path, teacher=teacher)
+
+
+def test_a_method_that_only_measures_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="'from-file' trains no student"):
+        opened(tmp_path, method="from-file")
 
 
 def test_a_budget_is_met_up_to_its_limit(tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 
 from automl_kd.errors import CheckpointError
 from automl_kd.models import build_model
-from automl_kd.models.checkpoint import WRAPPERS, digest, load_weights, save_weights
+from automl_kd.models.checkpoint import digest, load_weights, save_weights
 from automl_kd.space import TaskShape
 
 TEN, HUNDRED = TaskShape(1, 8, 8, 10), TaskShape(1, 8, 8, 100)
@@ -32,16 +32,6 @@ def test_round_trip(tmp_path):
     load_weights(loaded, tmp_path / "new" / "folder" / "weights.pt")
     assert same(saved, loaded)
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["weights.pt"]
-
-
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_what_training_scripts_write(tmp_path, wrapper, prefix):
-    saved, loaded = network(), network()
-    state = {prefix + key: value for key, value in saved.state_dict().items()}
-    torch.save({wrapper: state, "epoch": 240, "optimizer": {"lr": 0.1}}, tmp_path / "weights.pt")
-    load_weights(loaded, tmp_path / "weights.pt")
-    assert same(saved, loaded)
 
 
 def test_a_network_with_a_part_called_module_keeps_its_prefix(tmp_path):
@@ -102,7 +92,7 @@ class Trap:
 
 def test_no_code_in_a_file_is_run(tmp_path):
     torch.save({"model": Trap(tmp_path / "sprung")}, tmp_path / "weights.pt")
-    with pytest.raises(CheckpointError, match="more than tensors and plain values"):
+    with pytest.raises(CheckpointError, match="is damaged or holds more than tensors"):
         load_weights(network(), tmp_path / "weights.pt")
     assert not (tmp_path / "sprung").exists()
 

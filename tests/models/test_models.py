@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -115,3 +117,17 @@ def test_the_table_builds_what_its_names_say():
     assert "resnet110" in MODELS
     model = MODELS["resnet14"](SHAPE)
     assert [len(list(model.get_submodule(f"stage{stage}").children())) for stage in (1, 2, 3)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("mobilenet_v3_small", "did you mean 'torchvision:mobilenet_v3_small'?"),
+        ("mobilenet_v3_smal", "did you mean 'torchvision:mobilenet_v3_small'?"),
+        ("resnet55", "did you mean 'resnet56'?"),
+        ("nosuch", "known are resnet110, "),
+    ],
+)
+def test_an_unknown_name_gets_a_hint_at_the_prefix_of_torchvision(name, hint):
+    with pytest.raises(UnknownNameError, match=f"^no model is called '{name}'; {re.escape(hint)}"):
+        build_model(name, TaskShape(3, 32, 32, 10))

@@ -1,0 +1,87 @@
+"""A teacher from a file: nothing is trained; it is measured as students are, once, and what was found is kept.
+
+Only what lies in a file can be of another order of classes, normalised otherwise, or not trained at all, and every
+student would be taught by it all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import nn
+
+from automl_kd import storage, team
+from automl_kd.errors import ConfigError, TrialError
+from automl_kd.methods.base import Quote, Setting, set_up, teacher_file
+from automl_kd.models.checkpoint import load_weights
+from automl_kd.results.row import FROM_FILE
+from automl_kd.space import Architecture
+from automl_kd.spec import DataSpec, Place, Recipe, Report, TeacherSpec, TrialSpec
+from automl_kd.training.evaluate import evaluate
+
+MEASURED = "measured.json"
+"""In the folder of such a trial, its metrics."""
+
+
+def measuring_trial(teacher: TeacherSpec, data: DataSpec, recipe: Recipe, workers: int = 1) -> TrialSpec:
+    """The trial that measures a teacher from a file as students of `recipe` are measured, by so many workers."""
+    return TrialSpec(
+        space=f"model:{teacher.model}",
+        architecture=Architecture(()),
+        method=FROM_FILE,
+        data=data,
+        teacher=replace(teacher, outputs=TeacherSpec.outputs),
+        recipe=Recipe(epochs=1, batch_size=64 * workers, amp=recipe.amp, channels_last=recipe.channels_last),
+        seed=0,
+    )
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Measures the teacher that is in a file, on validation and test images; for teachers only."""
+
+    taught: ClassVar[bool] = True
+
+    def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - nothing is trained
+        return 0
+
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:  # noqa: ARG002 - it is refused whatever it is
+        raise ConfigError(
+            f"method {setting.spec.method!r} trains no student: it is how a teacher from a file is measured; choose "
+            "another method"
+        )
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        if isinstance(report, Quote):
+            report.epoch_macs = 0.0
+            return
+        kept = place.trial / MEASURED
+        if team.from_leader(kept.exists()):
+            report(json.loads(kept.read_text(encoding="utf-8")), epoch=1)
+            return
+        metrics = measure(spec, place)
+        if team.leads():
+            storage.write(kept, json.dumps(metrics))
+        report(metrics, epoch=1)
+
+
+def measure(spec: TrialSpec, place: Place) -> Mapping[str, float]:
+    """Accuracies and loss of the teacher in its file; a `TrialError` if what it says is not finite."""
+    assert spec.teacher is not None  # its file is what the trial is about
+    setting = set_up(spec, place)
+    file = teacher_file(spec.teacher, spec.data, place)
+    load_weights(setting.student, file, spec.teacher.weights)
+    teacher, dataset = setting.student.requires_grad_(False).eval(), setting.dataset
+    accuracy, loss = evaluate(teacher, dataset, dataset.validation, spec.recipe)
+    if not math.isfinite(loss):
+        raise TrialError(
+            f"what the teacher of {file} says of validation images is not finite (its loss is {loss}), though its "
+            "weights are; look for what overflows in it, as half precision may (recipe.amp = false switches that off)"
+        )
+    test_accuracy, _ = evaluate(teacher, dataset, dataset.test, spec.recipe)
+    cost = {"params": setting.cost.params, "macs": setting.cost.macs, "train_macs": 0.0, "seconds": 0.0}
+    return {"val_accuracy": accuracy, "val_loss": loss, "test_accuracy": test_accuracy, **cost}

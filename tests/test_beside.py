@@ -1,0 +1,60 @@
+"""A relative checkpoint lies beside the experiment's file, wherever the command is typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from automl_kd import config
+from automl_kd.errors import ConfigError
+
+TOML = 'name = "x"\nspace = "search_spaces.resnet:SPACE"\nteacher.checkpoint = "weights/teacher.pt"\n'
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """That of the experiment's file, and the current one."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        (folder / "weights").mkdir(parents=True)
+    (there / "x.toml").write_text(TOML)
+    monkeypatch.chdir(here)
+    return there, here
+
+
+def checkpoint(folder: Path, *overrides: str) -> str:
+    return config.load(folder / "x.toml", overrides).teacher.checkpoint
+
+
+def test_it_follows_the_file(folders):
+    (folders[0] / "weights" / "teacher.pt").touch()
+    assert checkpoint(folders[0]) == str(folders[0] / "weights" / "teacher.pt")
+    assert checkpoint(Path("../there")) == str(folders[0] / "weights" / "teacher.pt")
+
+
+def test_one_that_is_only_here_is_taken(folders):
+    (folders[1] / "weights" / "teacher.pt").touch()
+    assert checkpoint(folders[0]) == str(folders[1] / "weights" / "teacher.pt")
+
+
+def test_two_are_refused_unless_they_are_one(folders):
+    for folder in folders:
+        (folder / "weights" / "teacher.pt").touch()
+    named = [folder / "weights" / "teacher.pt" for folder in folders]
+    with pytest.raises(ConfigError, match=f"may be {named[0]} or {named[1]}; give the absolute path of one"):
+        checkpoint(folders[0])
+    named[1].unlink()
+    named[1].symlink_to(named[0])
+    assert checkpoint(folders[0]) == str(named[0])
+
+
+def test_where_it_was_looked_for_is_said(folders):
+    looked = " nor ".join(str(folder / "weights" / "teacher.pt") for folder in folders)
+    with pytest.raises(ConfigError, match=f"checkpoint = 'weights/teacher.pt' names no file, neither {looked}; give"):
+        checkpoint(folders[0])
+
+
+@pytest.mark.parametrize("name", ["", "/weights/teacher.pt", "s3://bucket/teacher.pt", "~/teacher.pt"])
+def test_what_is_not_relative_stays_as_it_is(folders, name):
+    assert checkpoint(folders[0], f"teacher.checkpoint='{name}'") == name
