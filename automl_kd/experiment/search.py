@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from automl_kd.cluster.schedulers import unhalved
 from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
@@ -140,6 +141,8 @@ def search(lab: Lab) -> None:
     settings = lab.experiment.search
     lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials)
     lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
+    if told_of_scheduler := unhalved(settings, lab.experiment.recipe.epochs):
+        lab.watcher.note(told_of_scheduler)
     searching = Searching(lab)
     told = Teller(
         lab.watcher,
@@ -170,6 +173,8 @@ def carry_through(lab: Lab, sitting: Sitting) -> None:
         search=lab.experiment.search,
         epochs=lab.experiment.recipe.epochs,
         scratch=lab.folder,
+        trials=lab.experiment.search.trials,
+        say=lab.watcher.note,
     )
 
 
