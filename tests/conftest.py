@@ -29,10 +29,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """A Ray of four CPUs on this machine, one for all tests; what asks for a session of its own works in it."""
-    import ray
+    from automl_kd.cluster.private import private_ray
 
-    import automl_kd.cluster  # noqa: F401 - settings that Ray reads when it is imported
-
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
+    with private_ray(num_cpus=4, log_to_driver=False, logging_level=logging.ERROR):
+        yield

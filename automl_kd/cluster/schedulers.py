@@ -12,21 +12,26 @@ generators, so that no killed search could continue as the unbroken one would ha
 from __future__ import annotations
 
 import math
+import sys
+from collections import Counter
 from typing import Any
 
-from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 
+from automl_kd.cluster.hyperband import Ghost, HyperBand, brackets
+from automl_kd.cluster.searcher import Assignment
 from automl_kd.cluster.session import concurrency
 from automl_kd.config import Resources, Search
 
 
-def make_scheduler(search: Search | None, epochs: int) -> TrialScheduler | None:
+def make_scheduler(search: Search | None, epochs: int) -> Forward | None:
     """The scheduler that `search` names for trials of `epochs`; None if each is to run to its end."""
     if search is None:
         return None
     common = {"time_attr": "epoch", "metric": search.objectives[0], "mode": "max"}
     if search.scheduler == "hyperband":
-        return Forward(HyperBandScheduler(**common, max_t=epochs, reduction_factor=search.reduction))
+        plan = brackets(search.trials, epochs, search.reduction)
+        return Forward(HyperBand(plan, time_attr="epoch", metric=search.objectives[0]))
     if search.grace_epochs >= epochs:
         return None
     if search.scheduler == "asha":
@@ -39,13 +44,24 @@ def make_scheduler(search: Search | None, epochs: int) -> TrialScheduler | None:
     return None
 
 
-def at_once(search: Search | None, resources: Resources) -> int | None:
-    """How many trials Tune may have begun and not ended.
+def at_once(search: Search | None, resources: Resources) -> int:
+    """How many trials Tune may have begun and not ended by now, of which there may be more when machines join.
 
     HyperBand pauses trials, which count, until its bracket is full; there what fits runs, and one more waits.
     """
-    room = concurrency(resources)
-    return None if search is not None and search.scheduler == "hyperband" else room
+    return sys.maxsize if search is not None and search.scheduler == "hyperband" else concurrency(resources)
+
+
+def unhalved(search: Search, epochs: int) -> str:
+    """A sentence about trials that HyperBand compares with no other before their end; empty for other schedulers."""
+    if search.scheduler != "hyperband":
+        return ""
+    never, sizes = 0, Counter[int]()
+    for one in brackets(search.trials, epochs, search.reduction):
+        never += one.unhalved
+        sizes[one.rungs[0]] += one.size - one.unhalved
+    said = ", ".join(f"{size} from epoch {first} on" for first, size in sorted(sizes.items()) if size)
+    return f"hyperband compares {said or 'none'}; {never} of {search.trials} never"
 
 
 class Forward(TrialScheduler):  # type: ignore[misc]  # ray is untyped here
@@ -60,6 +76,12 @@ class Forward(TrialScheduler):  # type: ignore[misc]  # ray is untyped here
         super().__init__()
         self.inner = inner
         self.seen: dict[str, int] = {}
+        self.repeated = 0
+
+    @property
+    def pauses(self) -> bool:
+        """Whether trials may be begun that wait for others."""
+        return isinstance(self.inner, HyperBand)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return bool(self.inner.set_search_properties(metric, mode, **spec))
@@ -78,6 +100,27 @@ class Forward(TrialScheduler):  # type: ignore[misc]  # ray is untyped here
             self.inner.on_trial_complete(controller, trial, result)
         else:
             self.inner.on_trial_remove(controller, trial)
+
+    def repeat(self, assignment: Assignment) -> int:
+        """Show it, outside of Tune, what a trial of an earlier sitting reported; the epoch at which it ends that now.
+
+        Its decisions about other trials are then those of a sitting in which this one was trained.
+        """
+        ghost = Ghost(f"repeated-{self.repeated}")
+        self.repeated += 1
+        self.on_trial_add(None, ghost)
+        result: dict[str, Any] = {}
+        for epoch, metrics in enumerate(assignment.replay or (), start=1):
+            result = {**metrics, "epoch": epoch}
+            if self.on_trial_result(None, ghost, result) == TrialScheduler.STOP:
+                break
+        self.on_trial_complete(None, ghost, result)
+        return int(result.get("epoch", 0))
+
+    def close(self) -> None:
+        """There will be no more trials."""
+        if isinstance(self.inner, HyperBand):
+            self.inner.close()
 
     def is_new(self, trial: Any, result: dict[str, Any]) -> bool:
         return bool(result.get("epoch", 0) > self.seen.get(trial.trial_id, 0))

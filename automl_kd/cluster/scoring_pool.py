@@ -10,7 +10,8 @@ import ray
 import torch
 
 from automl_kd.cluster.card import keep_to
-from automl_kd.cluster.session import session
+from automl_kd.cluster.machines import amounts, described, fit
+from automl_kd.cluster.session import machines, session
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.models import load_space
 from automl_kd.proxies.probe import Probe
@@ -88,16 +89,13 @@ def alone(task: Task, batches: Sequence[Batch], gpus: float) -> Iterator[tuple[i
 
 def room(gpus: float) -> int:
     """How many workers the Ray has place for; `ConfigError` if for none."""
-    have = ray.cluster_resources()
-    places = int(have.get("CPU", 0))
-    if gpus:
-        places = min(places, int(have.get("GPU", 0) / gpus + 1e-6))
-    if places < 1:
+    each, there = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}, machines()
+    if not (found := fit(each, there)):
         raise ConfigError(
-            f"a worker asks for 1 CPU and {gpus:g} GPUs, but Ray has {have.get('CPU', 0):g} and "
-            f"{have.get('GPU', 0):g}; lower --gpus or leave it out"
+            f"a worker asks for {amounts(each)}, but Ray has no machine with as many: {described(there)}; lower --gpus "
+            "or leave it out"
         )
-    return places
+    return found
 
 
 class Piece(NamedTuple):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ray.tune.search import Searcher
 
@@ -57,6 +58,16 @@ Ask = Callable[[int], Assignment | Later | None]
 """The next assignment, given how many there were before; None when there is no more."""
 
 
+class Repeating(Protocol):
+    """A scheduler that is told of trials which nobody trains again."""
+
+    def repeat(self, assignment: Assignment, /) -> int:
+        """Take notice of its reports; the epoch up to which it lets them come."""
+
+    def close(self) -> None:
+        """There will be no more trials."""
+
+
 @dataclass
 class Live:
     assignment: Assignment
@@ -77,30 +88,47 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         ask: Ask,
         on_epoch: Callable[[TrialSpec, Metrics, int], None],
         on_outcome: Callable[[TrialSpec, Outcome, Curve], None],
+        room: Callable[[], int] = lambda: sys.maxsize,
+        scheduler: Repeating | None = None,
     ) -> None:
         super().__init__()
         self.ask, self.on_epoch, self.on_outcome = ask, on_epoch, on_outcome
+        self.room, self.scheduler = room, scheduler
         self.asked = 0
         self.finished = False
         self.live: dict[str, Live] = {}
         self.failure: BaseException | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.failure is not None:
-            return str(Searcher.FINISHED)
+        """A trial to carry out; those of earlier sittings are repeated on the way, here and at once."""
+        if self.failure is None and len(self.live) >= self.room():
+            return None
+        assignment = None
         try:
-            assignment = self.ask(self.asked)
+            while self.failure is None and (assignment := self.ask(self.asked)) is not None:
+                if isinstance(assignment, Later):
+                    return None
+                self.asked += 1
+                if assignment.replay is None:
+                    self.live[trial_id] = Live(assignment)
+                    return to_config(assignment)
+                self.repeat(assignment)
+            self.finished = True
+            if self.scheduler is not None:
+                self.scheduler.close()
         except Exception as error:  # kept and raised again by the runner
             self.failure = error
-            assignment = None
-        if assignment is None:
-            self.finished = True
-            return str(Searcher.FINISHED)
-        if isinstance(assignment, Later):
-            return None
-        self.asked += 1
-        self.live[trial_id] = Live(assignment)
-        return to_config(assignment)
+        return str(Searcher.FINISHED)
+
+    def repeat(self, assignment: Assignment) -> None:
+        """Tell all of a trial what an earlier sitting reported, as far as the scheduler lets it come this time."""
+        replay = assignment.replay or ()
+        reached = len(replay) if self.scheduler is None else self.scheduler.repeat(assignment)
+        live = Live(assignment, failure=assignment.failure)
+        for epoch, metrics in enumerate(replay[: min(reached, assignment.until or reached)], start=1):
+            live.curve[epoch] = metrics
+            self.on_epoch(assignment.spec, metrics, epoch)
+        self.on_outcome(assignment.spec, outcome_of(live), live.curve)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         live = self.live.get(trial_id)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Literal
 
 import ray
 
-from automl_kd.cluster.watchdog import knock, watched
+from automl_kd.cluster.joining import joined
+from automl_kd.cluster.machines import Machine, fit
+from automl_kd.cluster.private import private_ray
+from automl_kd.cluster.watchdog import watched
 from automl_kd.config import Resources
-from automl_kd.errors import ConfigError
+
+QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
@@ -26,44 +31,20 @@ def session(address: str = "") -> Iterator[None]:
         yield
         return
     wanted = address or os.environ.get("RAY_ADDRESS", "")
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if wanted:
-        try:
-            knock(wanted)
-            ray.init(address=wanted, **quiet)
-        except (OSError, OverflowError) as error:  # a ConnectionError is an OSError; ports beyond 65535 overflow
-            raise ConfigError(
-                f"no Ray cluster answers at {wanted!r}; start one with 'ray start --head', or give no address"
-            ) from error
-        except ValueError as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise ConfigError(f"{wanted!r} cannot be joined ({reason}); write HOST:PORT, or auto") from error
-    else:
-        start(**quiet)
-    try:
-        with watched():
-            yield
-    finally:
-        ray.shutdown()
+    with joined(wanted, **QUIET) if wanted else private_ray(**QUIET), watched():
+        yield
 
 
-def start(**options: Any) -> None:
-    """A private Ray on this machine; `SystemExit` with a sentence if it does not come up, or dies while it does."""
-    try:
-        ray.init(address="local", include_dashboard=False, **options)
-    except Exception as error:  # Ray raises bare exceptions here; whatever it is, nothing of ours has begun
-        reason = next(iter(str(error).splitlines()), "").strip().rstrip(".")
-        reason = reason or type(error).__name__
-        raise SystemExit(
-            f"automl-kd: Ray did not start on this machine ({reason}); run the same command again"
-        ) from error
+def machines() -> list[Machine]:
+    """What each machine of the running Ray has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def device_of(resources: Resources) -> str:
+def device_of(resources: Resources) -> Literal["cpu", "cuda"]:
     """Where trials run: "cuda" or "cpu"."""
     if resources.device != "auto":
         return resources.device
-    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+    return "cuda" if any(machine.get("GPU", 0) for machine in machines()) else "cpu"
 
 
 LAUNCHER_BYTES = 2**20
@@ -85,23 +66,12 @@ def share(resources: Resources) -> dict[str, float]:
     return {"cpu": each["CPU"], "gpu": each.get("GPU", 0)}
 
 
-def room_for(each: Mapping[str, float], have: Mapping[str, float]) -> int:
-    """How many workers fit: as many as the scarcest resource allows."""
-    return min(int(have.get(name, 0) / amount + 1e-6) for name, amount in each.items())
+def room(resources: Resources) -> int:
+    """How many trials have room on the machines that are there, busy or not."""
+    return fit(each_worker(resources), machines(), resources.workers)
 
 
 def concurrency(resources: Resources) -> int:
-    """How many trials may run at once; `ConfigError` if not even one fits."""
-    have, each = ray.cluster_resources(), each_worker(resources)
-    # The workers of one trial may lie on several machines, but a worker lies on one.
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]] if resources.workers > 1 else [have]
-    room = sum(room_for(each, machine) for machine in machines) // resources.workers
-    if room < 1:
-        several = resources.workers > 1
-        raise ConfigError(
-            f"{f'each of the {resources.workers} workers of a trial' if several else 'a trial'} asks for "
-            f"{each['CPU']:g} CPUs and {each.get('GPU', 0):g} GPUs, but Ray has {have.get('CPU', 0):g} and "
-            f"{have.get('GPU', 0):g}; lower {'trial.workers, ' if several else ''}trial.cpus or trial.gpus, or set "
-            "trial.device"
-        )
-    return min(room, resources.concurrent) if resources.concurrent else room
+    """How many trials may run at once by now; where there is no room at all, one waits for it."""
+    most = resources.concurrent or sys.maxsize
+    return max(1, min(room(resources), most))

@@ -15,16 +15,21 @@ from ray import tune
 
 from automl_kd.cluster.card import give_back, keep_to
 from automl_kd.cluster.failures import PASSING, limited, lost_device, overdue, reason_of
+from automl_kd.cluster.growing import Say, gathered, remembered
 from automl_kd.cluster.loggers import make_loggers
-from automl_kd.cluster.schedulers import at_once, make_scheduler
-from automl_kd.cluster.searcher import Ask, Assignment, AssignmentSearcher, Curve, Failure, Metrics, from_config
+from automl_kd.cluster.private import full, is_full, own_folder
+from automl_kd.cluster.schedulers import Forward, at_once, make_scheduler
+from automl_kd.cluster.searcher import Ask, AssignmentSearcher, Curve, Failure, Metrics, from_config
 from automl_kd.cluster.session import each_worker, share
 from automl_kd.cluster.team_trial import launch, make_rooms
 from automl_kd.config import Resources, Search
-from automl_kd.errors import AutoMLKDError, StopTrial
+from automl_kd.errors import AutoMLKDError, ResultError, StopTrial
 from automl_kd.methods import carry_out
 from automl_kd.results.folder import require_room, require_there, require_writable
-from automl_kd.spec import Outcome, Report, TrialSpec
+from automl_kd.spec import Outcome, TrialSpec
+
+BEGUN_AT_ONCE = 10_000
+"""Trials of which Tune starts workers at the same time; how many begin, our searcher says. Without a number: one."""
 
 
 def work(config: Mapping[str, Any]) -> None:
@@ -39,9 +44,6 @@ def work(config: Mapping[str, Any]) -> None:
         if epoch == assignment.until:
             raise StopTrial
 
-    if assignment.replay is not None:
-        repeat(assignment, report)
-        return
     if late := overdue(assignment.place.trial):  # its last attempt, which is why it has this one
         tune.report(Failure(late, "timeout")._asdict())
         return
@@ -64,14 +66,6 @@ def work(config: Mapping[str, Any]) -> None:
         give_back()
 
 
-def repeat(assignment: Assignment, report: Report) -> None:
-    """Report what an earlier sitting did, and how it failed, if it did."""
-    for epoch, metrics in enumerate(assignment.replay or (), start=1):
-        report(metrics, epoch=epoch)
-    if assignment.failure is not None:
-        tune.report(assignment.failure._asdict())
-
-
 def run(
     ask: Ask,
     *,
@@ -81,36 +75,58 @@ def run(
     search: Search | None,
     epochs: int,
     scratch: Path,
+    trials: int = 1,
+    say: Say = lambda _: None,
 ) -> None:
     """Carry out what `ask(0)`, `ask(1)`, ... assign, until it gives None.
 
     `search`: its scheduler ends trials early; None lets each run to its end. `epochs`: the longest trial.
     `scratch`: a folder for Tune's own files, shared by all nodes, and for one run at a time; what is put there is
-    removed again, by the next run if this one is killed.
+    removed again, by the next run if this one is killed. `trials`: at most so many, for which a cluster that can starts
+    machines; `say` is told if they must be waited for.
     Calls back in this process only. `KeyboardInterrupt` if the user interrupted it: what has ended is recorded, and the
     same call continues.
     """
-    rooms = make_rooms() if resources.workers > 1 else None
+    with gathered(resources, trials, say) as found:
+        rooms = make_rooms() if found.workers > 1 else None
+        scheduler = make_scheduler(search, epochs)
 
-    def ended(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        if rooms is not None:
-            rooms.free.remote(spec.key)
-        on_outcome(spec, outcome, curve)
+        def ended(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+            if rooms is not None:
+                rooms.free.remote(spec.key)
+            on_outcome(spec, outcome, curve)
 
-    searcher = AssignmentSearcher(ask, on_epoch, ended)
+        room = remembered(lambda: at_once(search, found))
+        searcher = AssignmentSearcher(ask, on_epoch, ended, room, scheduler)
+        tune_trials(searcher, scheduler, found, scratch, {"rooms": rooms})
+    if searcher.failure is not None:
+        raise searcher.failure
+    if searcher.live or not searcher.finished:
+        raise KeyboardInterrupt
+
+
+def tune_trials(
+    searcher: AssignmentSearcher,
+    scheduler: Forward | None,
+    resources: Resources,
+    scratch: Path,
+    told: Mapping[str, Any],
+) -> None:
+    """Let Tune carry out what the searcher hands out; `told`: to each trial."""
     for left_behind in scratch.glob("tune-*"):
         shutil.rmtree(left_behind, ignore_errors=True)
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
+    limit = None if scheduler is not None and scheduler.pauses else BEGUN_AT_ONCE
     try:
         with quiet(), blamed(searcher, own):
             tuner = tune.Tuner(
                 tune.with_resources(work, share(resources)),
-                param_space=to_worker(resources, own) | {"rooms": rooms},
+                param_space={**to_worker(resources, own), **told},
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=make_scheduler(search, epochs),
+                    scheduler=scheduler,
                     num_samples=-1,
-                    max_concurrent_trials=at_once(search, resources),
+                    max_concurrent_trials=limit,
                     reuse_actors=resources.workers == 1,  # a launcher leaves its workers to their own end
                 ),
                 run_config=tune.RunConfig(
@@ -124,10 +140,6 @@ def run(
             tuner.fit()
     finally:
         shutil.rmtree(own, ignore_errors=True)
-    if searcher.failure is not None:
-        raise searcher.failure
-    if searcher.live or not searcher.finished:
-        raise KeyboardInterrupt
 
 
 def to_worker(resources: Resources, storage: Path) -> dict[str, Any]:
@@ -155,6 +167,8 @@ def blamed(searcher: AssignmentSearcher, own: Path) -> Iterator[None]:
             raise searcher.failure from error
         require_there(own)
         require_room(require_writable(own))
+        if is_full(folder := own_folder()):
+            raise ResultError(full(folder)) from error
         raise
 
 

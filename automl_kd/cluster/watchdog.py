@@ -1,22 +1,30 @@
-"""Noticing that Ray itself has died on this machine: without its own processes a driver would wait for ever."""
+"""Noticing that Ray itself has died on this machine, or cannot work: without it a driver would wait for ever."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ray
+
+from automl_kd.cluster.private import full, is_full, own_folder
 
 ANSWER_SECONDS = 10.0
 """How long a cluster may take to accept a connection."""
 
 LOOK_SECONDS = 0.5
 """How often is looked whether Ray is still there."""
+
+FULL_SECONDS = 20.0
+"""How long Ray's own folder may be full: somebody may make room."""
 
 LOST = (
     "automl-kd: Ray's own process on this machine has ended (killed, or out of memory); what has ended is on record, "
@@ -33,10 +41,11 @@ def watched() -> Iterator[None]:
 
     Nothing can be cleaned up through a Ray that is gone, and Ray's own calls then block: so the process ends on the
     spot, as a kill would end it, which every file on disk is made for. Ray does the same where its head is gone.
+    Likewise where a full disk keeps Ray from starting workers.
     """
     doors = own_doors()
     over = threading.Event()
-    guard = threading.Thread(target=watch, args=(doors, over), name="ray-watchdog", daemon=True)
+    guard = threading.Thread(target=watch, args=(doors, over, own_folder()), name="ray-watchdog", daemon=True)
     if doors:
         guard.start()
     try:
@@ -45,14 +54,18 @@ def watched() -> Iterator[None]:
         over.set()
 
 
-def watch(doors: list[str], over: threading.Event) -> None:
+def watch(doors: list[str], over: threading.Event, folder: Path) -> None:
+    full_since = math.inf
     while not over.wait(LOOK_SECONDS):
         if any(map(refused, doors)) and not over.is_set():
-            end()
+            end(LOST)
+        full_since = min(full_since, time.monotonic()) if is_full(folder) else math.inf
+        if time.monotonic() - full_since > FULL_SECONDS and not over.is_set():
+            end(f"automl-kd: {full(folder)}")
 
 
-def end() -> None:
-    sys.stderr.write(f"{LOST}\n")
+def end(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
     sys.stderr.flush()
     os._exit(EXIT_CODE)
 

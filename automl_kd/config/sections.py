@@ -111,7 +111,8 @@ class Resources:
     together, each on its part of every batch. `cpus`: cores, and torch threads, of each worker. `gpus`: of each worker,
     for trials on "cuda"; may be a fraction, so that small students share one GPU, where a trial has one worker.
     `placement`: whether a trial's workers are packed on few machines or spread over many, as far as there is room.
-    `concurrent`: trials at once; 0 means as many as there is room for.
+    `concurrent`: trials at once; 0 means as many as there is room for. `wait_minutes`: how long a cluster that starts
+    its machines when they are asked for is waited for until a trial has room.
     `retries`: how often a trial of which a process died, or which failed in a way that may pass (out of memory, a file
     system that failed), is started again, from its checkpoint. `timeout_minutes`: a trial that takes longer in one
     sitting is ended and has failed; 0 sets no limit. `retry_failed`: a later sitting repeats also those failed trials
@@ -123,6 +124,7 @@ class Resources:
     cpus: int = 1
     gpus: float = 1.0
     concurrent: int = 0
+    wait_minutes: float = 20.0
     retries: int = 2
     workers: int = 1
     placement: Literal["pack", "spread"] = "pack"
@@ -141,6 +143,7 @@ class Resources:
         require(self.gpus > 0, f"gpus must be above 0, got {self.gpus}; for the CPU set device = 'cpu'")
         require(self.gpus <= 1 or self.gpus == int(self.gpus), f"gpus must be whole or at most 1, got {self.gpus}")
         require(min(self.concurrent, self.retries) >= 0, "concurrent and retries must be 0 or more")
+        require(self.wait_minutes >= 0, f"wait_minutes must be 0 or more, got {self.wait_minutes}")
         require(self.timeout_minutes >= 0, f"timeout_minutes must be 0 (none) or more, got {self.timeout_minutes}")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from automl_kd.cluster.session import concurrency, session
+from automl_kd.cluster.growing import gathered
+from automl_kd.cluster.session import session
 from automl_kd.cluster.sharing import require_shared
 from automl_kd.config import Experiment, parse, to_record
 from automl_kd.experiment.contest import contend
@@ -36,7 +38,8 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
     require_trials(lab)
     watcher.note(lab.account["line"])
     with session(address):
-        concurrency(lab.experiment.trial)
+        with gathered(lab.experiment.trial, 1, watcher.note) as found:
+            lab = on_device(lab, found.device)
         with lock(lab.folder):
             open_folder(lab.folder, record, upgrade, lab.account)
             require_shared(lab.folder)
@@ -51,6 +54,12 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
                 compare(lab)
             lab.table.fold()
     return lab
+
+
+def on_device(lab: Lab, device: Literal["auto", "cpu", "cuda"]) -> Lab:
+    """The device is chosen once: machines of a cluster come and go, and trials of one search run on one kind."""
+    trial = dataclasses.replace(lab.experiment.trial, device=device)
+    return dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, trial=trial))
 
 
 def upgrade(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:

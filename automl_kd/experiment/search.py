@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 
 from automl_kd import files, storage
+from automl_kd.cluster.schedulers import unhalved
 from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.session import device_of
 from automl_kd.cluster.tune_runner import run
@@ -155,6 +156,8 @@ def search(lab: Lab) -> None:
     settings = lab.experiment.search
     lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials, "trials")
     lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
+    if told_of_scheduler := unhalved(settings, lab.experiment.recipe.epochs):
+        lab.watcher.note(told_of_scheduler)
     searching = Searching(lab)
     told = Teller(
         lab.watcher,
@@ -185,6 +188,8 @@ def carry_through(lab: Lab, sitting: Sitting) -> None:
         search=lab.experiment.search,
         epochs=lab.experiment.recipe.epochs,
         scratch=lab.folder,
+        trials=lab.experiment.search.trials,
+        say=lab.watcher.note,
     )
 
 

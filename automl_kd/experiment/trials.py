@@ -100,6 +100,8 @@ def carry_out_all(
         search=None,
         epochs=max(spec.recipe.epochs for spec in specs),
         scratch=lab.folder,
+        trials=len(specs),
+        say=lab.watcher.note,
     )
 
 

@@ -13,6 +13,7 @@ no use where the first candidate was ruled out. So the number of those draws fal
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +55,10 @@ class TPE:
             )
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
+        with quiet():
+            return self.propose(index, draw)
+
+    def propose(self, index: int, draw: int) -> Architecture:
         study = self.history.derive(self.study)
         sampler = self.sampler(index, draw)
         question = create_trial(state=TrialState.RUNNING)
@@ -76,12 +81,18 @@ class TPE:
         self.history.add(index, judge(index, architecture, outcome, self.objectives))
 
     def sampler(self, index: int, draw: int) -> optuna.samplers.TPESampler:
-        """`constant_liar` off: it is about running trials, of which the study has none."""
+        """Of all parameters jointly. Each choice is named, since versions of Optuna have other defaults.
+
+        `constant_liar` off: it is about running trials, of which the study has none. `group` off: parameters that some
+        points lack are drawn each by itself.
+        """
         state = np.random.SeedSequence([self.seed, index, draw]).generate_state(1)
         return optuna.samplers.TPESampler(
             seed=int(state[0]),
             n_startup_trials=self.startup,
             n_ei_candidates=max(1, self.candidates // (draw + 1)),
+            multivariate=True,
+            group=False,
             constant_liar=False,
         )
 
@@ -129,10 +140,12 @@ def within(domain: Domain, value: Scalar) -> Scalar:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the line that Optuna logs for each new study; its verbosity is put back."""
+    """Without the line that Optuna logs for each new study, and what version 4 says of joint sampling each time."""
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
     finally:
         optuna.logging.set_verbosity(before)

@@ -19,7 +19,6 @@ beginning of the first trial and the end of the last that trials were carried ou
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import statistics
 import tempfile
@@ -31,10 +30,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
-import ray
 from ray import tune
 
+from automl_kd.cluster.private import private_ray
 from automl_kd.cluster.searcher import Assignment, Curve
+from automl_kd.cluster.session import QUIET
 from automl_kd.cluster.tune_runner import run
 from automl_kd.config import Resources
 from automl_kd.results import Point, ResultTable
@@ -193,13 +193,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="runs of each kind (default: 5)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of a trial that waits (default: 20)")
     options = parser.parse_known_args()[0]
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-    ray.init(address="local", num_cpus=WORKERS, **quiet)
-    try:
+    with private_ray(num_cpus=WORKERS, **QUIET):
         overhead(options.trials, options.rounds)
         busy(8, options.seconds)
-    finally:
-        ray.shutdown()
 
 
 if __name__ == "__main__":

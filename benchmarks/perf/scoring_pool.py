@@ -10,7 +10,6 @@ how long before that end the worker ran out of work that did so first. Needs two
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import statistics
 import tempfile
@@ -24,7 +23,9 @@ import ray
 import torch
 
 from automl_kd.cluster import scoring_pool
+from automl_kd.cluster.private import private_ray
 from automl_kd.cluster.scoring_pool import Batch, Task, Worker, spread
+from automl_kd.cluster.session import QUIET
 from automl_kd.experiment.scoring import BATCH
 from automl_kd.proxies.probe import make_probe
 from automl_kd.proxies.scorer import Readings
@@ -88,21 +89,18 @@ def main() -> None:
     cells = draw(nasbench201.SPACE, options.cells)
     batches = [cells[start : start + BATCH] for start in range(0, len(cells), BATCH)]
     ratios, tails = [], []
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {FOLDER: folder}):
-        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-        ray.init(address="local", num_cpus=2, **quiet)
-        try:
-            for number in range(options.rounds):
-                order = (1, 2) if number % 2 else (2, 1)
-                ran = {workers: measured(task, batches, workers, Path(folder)) for workers in order}
-                assert values(ran[1][1]) == values(ran[2][1])
-                ratios.append(ran[1][0].seconds / ran[2][0].seconds)
-                tails.append(ran[2][0].tail / ran[2][0].seconds)
-                print(
-                    f"one worker {ran[1][0].seconds:.2f} s, two {ran[2][0].seconds:.2f} s, tail {ran[2][0].tail:.2f} s"
-                )
-        finally:
-            ray.shutdown()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {FOLDER: folder}),
+        private_ray(num_cpus=2, **QUIET),
+    ):
+        for number in range(options.rounds):
+            order = (1, 2) if number % 2 else (2, 1)
+            ran = {workers: measured(task, batches, workers, Path(folder)) for workers in order}
+            assert values(ran[1][1]) == values(ran[2][1])
+            ratios.append(ran[1][0].seconds / ran[2][0].seconds)
+            tails.append(ran[2][0].tail / ran[2][0].seconds)
+            print(f"one worker {ran[1][0].seconds:.2f} s, two {ran[2][0].seconds:.2f} s, tail {ran[2][0].tail:.2f} s")
     spread_of = f"{min(ratios):.2f} to {max(ratios):.2f}"
     print(f"{len(cells)} cells: two workers are {statistics.median(ratios):.2f} times one ({spread_of}, limit {LIMIT})")
     print(f"idle tail: {statistics.median(tails):.1%} of the time (largest {max(tails):.1%})")

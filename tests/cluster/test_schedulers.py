@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
-from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, MedianStoppingRule, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 
+from automl_kd.cluster.hyperband import Ghost, HyperBand
 from automl_kd.cluster.schedulers import Forward, at_once, make_scheduler
+from automl_kd.cluster.searcher import Assignment
 from automl_kd.config import Range, Resources, Search
+from tests import tiny
 
 PERTURB = {"recipe.lr": Range(low=0.1, high=0.2)}
 
@@ -38,7 +43,7 @@ def trial(name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("asha", ASHAScheduler), ("hyperband", HyperBandScheduler), ("median", MedianStoppingRule)]
+    ("name", "kind"), [("asha", ASHAScheduler), ("hyperband", HyperBand), ("median", MedianStoppingRule)]
 )
 def test_the_scheduler_is_the_one_that_was_named(name, kind):
     made = make_scheduler(Search(scheduler=name), 9)
@@ -66,8 +71,37 @@ def test_epochs_that_were_seen_and_reports_without_one_do_not_reach_the_schedule
     assert inner.told == [*results, ("remove", 0), ("remove", 0), ("complete", 1)]
 
 
+def decide(forward: Forward, name: str, replay: list[dict[str, float]]) -> int:
+    """How far a trial comes that runs alone and would report all this."""
+    one = Ghost(name)
+    forward.on_trial_add(None, one)
+    for epoch, metrics in enumerate(replay, start=1):
+        result = {**metrics, "epoch": epoch}
+        if forward.on_trial_result(None, one, result) == TrialScheduler.STOP:
+            break
+    forward.on_trial_complete(None, one, result)
+    return epoch
+
+
+@pytest.mark.parametrize("killed", [1, 4, 9])
+@pytest.mark.parametrize("search", [Search(grace_epochs=1), Search(scheduler="median", grace_epochs=2)])
+def test_after_trials_that_are_only_repeated_the_others_are_decided_as_after_real_ones(tmp_path, search, killed):
+    rng = np.random.default_rng(0)
+    curves = [[{"val_accuracy": float(value)} for value in rng.random(9)] for _ in range(10)]
+    whole, broken = (make_scheduler(search, 9) for _ in range(2))
+    assert whole is not None
+    assert broken is not None
+    came = [decide(whole, f"t{number}", curve) for number, curve in enumerate(curves)]
+    assert len(set(came)) > 1  # some were stopped
+    spec = tiny.spec()
+    for curve, epoch in zip(curves[:killed], came[:killed], strict=True):
+        recorded = Assignment(spec=spec, place=tiny.place(tmp_path, spec), replay=curve[:epoch])
+        assert broken.repeat(recorded) == epoch
+    assert [decide(broken, f"t{number}", curves[number]) for number in range(killed, 10)] == came[killed:]
+
+
 def test_hyperband_alone_is_not_limited_by_trials_that_wait(monkeypatch):
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})
-    assert at_once(Search(scheduler="hyperband"), Resources()) is None
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
+    assert at_once(Search(scheduler="hyperband"), Resources()) == sys.maxsize
     assert at_once(Search(scheduler="asha"), Resources(concurrent=3)) == 3
     assert at_once(None, Resources()) == 4

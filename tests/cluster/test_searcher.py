@@ -189,6 +189,47 @@ def test_trials_unknown_to_us_are_left_alone(driver):
     assert not driver.epochs
 
 
+def test_no_more_are_handed_out_than_there_is_room_for_by_now(driver):
+    room = 0
+    driver.searcher.room = lambda: room
+    assert driver.searcher.suggest("t0") is None
+    room = 1
+    assert driver.searcher.suggest("t0") is not None
+    assert driver.searcher.suggest("t1") is None
+    room = 2  # a machine has joined
+    assert driver.searcher.suggest("t1") is not None
+
+
+REPLAY = [{"val_accuracy": 0.1 * number} for number in (1, 2, 3)]
+
+
+def test_trials_of_earlier_sittings_are_repeated_here_without_one_of_tune(driver, tmp_path):
+    settled = Failure("the loss is not finite", "diverged")
+    driver.assignments = [
+        assignment(tmp_path, 4, REPLAY),
+        assignment(tmp_path, 5, REPLAY[:1]),
+        dataclasses.replace(assignment(tmp_path, 6, []), failure=settled),
+        assignment(tmp_path, 7),
+    ]
+    driver.ask = driver.searcher.ask = lambda index: driver.assignments[index] if index < 4 else None
+    assert from_config(driver.searcher.suggest("t0")) == driver.assignments[3]
+    assert list(driver.searcher.live) == ["t0"]
+    assert [(one.status, one.epoch, one.reason) for one in driver.outcomes] == [
+        ("complete", 3, None),
+        ("stopped", 1, None),
+        ("failed", 0, "diverged"),
+    ]
+    assert driver.curves[0] == dict(enumerate(REPLAY, start=1))
+    assert [epoch for _, epoch in driver.epochs] == [1, 2, 3, 1]
+
+
+def test_an_error_while_repeating_is_kept_and_ends_the_run(driver, tmp_path):
+    driver.assignments, driver.outcome_error = [assignment(tmp_path, 4, REPLAY)] * 2, OSError("no space left")
+    assert driver.searcher.suggest("t0") == Searcher.FINISHED
+    assert driver.searcher.failure is driver.outcome_error
+    assert len(driver.outcomes) == 1
+
+
 def test_an_error_in_ask_is_kept_and_ends_the_run(driver):
     driver.ask_error = ConfigError("no proposals today")
     assert driver.searcher.suggest("t0") == Searcher.FINISHED

@@ -61,6 +61,23 @@ def test_verbosity_is_put_back(level):
         optuna.logging.set_verbosity(before)
 
 
+def test_it_is_the_joint_sampler_whatever_the_version_of_optuna_takes_for_granted(monkeypatch):
+    # version 4 draws each parameter by itself unless it is told otherwise, and supposes that no trial is running
+    given = {}
+    plain = optuna.samplers.TPESampler
+
+    def sampler(**named):
+        given.update(named)
+        return plain(**named)
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", sampler)
+    proposer = TPE(BITS, [ACCURACY], seed=0, startup=1)
+    for index in range(4):
+        proposer.tell(index, bits(index % 2, 0, 1), complete(val_accuracy=0.5))
+    proposer.ask(4)
+    assert (given["multivariate"], given["group"], given["constant_liar"]) == (True, False, False)
+
+
 @pytest.mark.parametrize("options", [{"startup": 0}, {"candidates": 0}])
 def test_empty_groups_are_refused(options):
     with pytest.raises(ConfigError, match="choose at least 1 for both"):
