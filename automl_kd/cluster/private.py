@@ -46,6 +46,7 @@ def private_ray(**options: Any) -> Iterator[None]:
     with token_of_its_own():
         start(**options)
         try:
+            require_loopback()
             yield
         finally:
             ray.shutdown()
@@ -74,16 +75,14 @@ def at_loopback() -> Iterator[None]:
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield
-        require_loopback()
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def require_loopback() -> None:
-    """End the Ray that has just begun if others can reach it, as one of another version might be."""
+    """`ConfigError` if others can reach the Ray that has just begun, as one of another version might be."""
     for node in ray.nodes():
         if not ipaddress.ip_address(node["NodeManagerAddress"]).is_loopback:
-            ray.shutdown()
             raise ConfigError(
                 f"Ray {ray.__version__} opens its ports at {node['NodeManagerAddress']}, which others can reach; "
                 "install a version that requirements.txt names"

@@ -15,7 +15,7 @@ import ray
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
 from automl_kd.cluster.joining import is_own
-from automl_kd.cluster.private import SOCKET_BYTES, require_place, token_of_its_own
+from automl_kd.cluster.private import SOCKET_BYTES, require_loopback, require_place, token_of_its_own
 from automl_kd.errors import ConfigError
 
 
@@ -34,6 +34,12 @@ def test_a_token_is_asked_for_whatever_the_environment_says_of_clusters(monkeypa
     assert os.environ.get("RAY_AUTH_MODE") == mode
     assert os.environ["RAY_AUTH_TOKEN"] == "the token of a cluster"
     assert is_token_auth_enabled() == (mode == "token")
+
+
+def test_a_ray_that_others_can_reach_is_not_worked_in(monkeypatch):
+    monkeypatch.setattr("ray.nodes", lambda: [{"NodeManagerAddress": "192.0.2.77"}])
+    with pytest.raises(ConfigError, match=r"opens its ports at 192\.0\.2\.77, which others can reach"):
+        require_loopback()
 
 
 def test_only_addresses_of_this_machine_are_its_own():
