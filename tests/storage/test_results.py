@@ -105,7 +105,8 @@ def test_images_and_weights_of_a_teacher_are_fetched_from_where_an_experiment_na
 
     root = on_machine("first")
     root.mkdir(parents=True)
-    images, labels = np.zeros((40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    labels = np.arange(40) % 2
     np.savez(root / "set.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     storage.push(root / "set.npz")
     on_machine("second")
