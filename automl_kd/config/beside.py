@@ -13,8 +13,8 @@ def locate(name: str, folder: Path, key: str) -> str:
     Where it is not there, the current folder is looked into. `ConfigError`, which says where was looked, if it is in
     neither, or another file in each. An absolute path, an address in a bucket and an empty name come back as they are.
     """
-    if not name or "://" in name or name.startswith("~") or Path(name).is_absolute():
-        return name
+    if not name or "://" in name or name.startswith("~") or "\0" in name or Path(name).is_absolute():
+        return name  # whether it is a path at all, its reader says
     places = list(dict.fromkeys(path.resolve() / name for path in (folder, Path())))
     found = [path for path in places if path.exists()]
     if not found:

@@ -35,8 +35,6 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         raise ConfigError(
             f"no experiment could be read from {path}: {error.strerror}; give the path of a TOML file"
         ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not text in UTF-8; give the path of a TOML file") from error
     found = loads(text, overrides, where=str(path))
     checkpoint = locate(found.teacher.checkpoint, path.parent, f"{path}: teacher.checkpoint")
     return dataclasses.replace(found, teacher=dataclasses.replace(found.teacher, checkpoint=checkpoint))

@@ -16,6 +16,7 @@ from torch import nn
 
 from automl_kd import storage, team
 from automl_kd.errors import ConfigError, TrialError
+from automl_kd.files import read_json
 from automl_kd.methods.base import Quote, Setting, set_up, teacher_file
 from automl_kd.models.checkpoint import load_weights
 from automl_kd.results.row import FROM_FILE
@@ -61,7 +62,7 @@ class FromFile:
             return
         kept = place.trial / MEASURED
         if team.from_leader(kept.exists()):
-            report(json.loads(kept.read_text(encoding="utf-8")), epoch=1)
+            report(read_json(kept), epoch=1)
             return
         metrics = measure(spec, place)
         if team.leads():

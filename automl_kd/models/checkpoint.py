@@ -125,11 +125,8 @@ def put(model: nn.Module, state: Mapping[str, Any], versions: Mapping[str, Any])
 
 def digest(path: str | Path) -> str:
     """SHA-256 of the file's content, as 64 hex digits; `CheckpointError` if there is no such file."""
-    if not (path := Path(path)).is_file():
-        reason = "it is no regular file" if path.exists() else "No such file or directory"
-        raise CheckpointError(f"checkpoint file {path} cannot be read ({reason}); check the path")
     try:
-        with open_file(path) as file:
+        with open_file(Path(path)) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(f"checkpoint file {path} cannot be read ({error.strerror}); check the path") from error
