@@ -80,7 +80,7 @@ def check_fields(record: Any) -> None:
     `ValueError` for a field annotated with a `Literal`, or as a tuple of one, that holds something else, and for a real
     number that is not finite: either would be taken for a default, or end in NaN, in silence.
     """
-    for name, options in choices_of(type(record)).items():
+    for name, options in choices_of(type(record)).items():  # type: ignore[arg-type]  # mypy doubts that classes are hashable
         value = getattr(record, name)
         for one in value if isinstance(value, tuple | list) else (value,):
             if one not in options:

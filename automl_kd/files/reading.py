@@ -7,11 +7,12 @@ A pipe would be waited for without end, and a device read without end. What cann
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from automl_kd.errors import FileError
 
@@ -59,7 +60,7 @@ def check(path: Path, status: os.stat_result, limit: int | None) -> None:
         raise FileError(errno.EFBIG, told, str(path))
 
 
-def open_file(path: Path, *, limit: int | None = None) -> BinaryIO:
+def open_file(path: Path, *, limit: int | None = None) -> io.BufferedReader:
     """The regular file at `path`, open for reading; never waits for the other end of a pipe. Errors: `require_file`."""
     require_file(path, limit=limit)
     try:

@@ -39,7 +39,7 @@ def faults(table: pa.Table, kind: str) -> Iterator[Fault]:
         column = table[name]
         outside = pc.or_(pc.less(column, 0.0), pc.greater(column, 1.0))
         yield from found(outside, f"whose {name} is no fraction in 0 to 1")
-    for name, allowed in choices_of(record).items():
+    for name, allowed in choices_of(record).items():  # type: ignore[arg-type]  # mypy doubts that classes are hashable
         if name in table.column_names:
             known = pc.is_in(table[name], value_set=pa.array([*allowed, None], pa.string()))
             yield from found(pc.invert(known), f"whose {name} is none of {', '.join(allowed)}")

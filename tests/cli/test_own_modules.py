@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ TOML = 'name = "mine"\nspace = "{space}"\n[data]\nname = "digit"\n'
 
 
 @pytest.fixture
-def beside(tmp_path) -> Path:
+def beside(tmp_path) -> Iterator[Path]:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "my_spaces_beside.py").write_text(SPACE)

@@ -74,7 +74,7 @@ def test_help_shows_an_example(run, verb):
 def test_help_says_all_that_is_written(run, command):
     """Rich takes what stands in brackets for its own marks."""
     name = command.name or command.callback.__name__
-    written = re.sub(r"\[/?bold\]", "", inspect.getdoc(command.callback)).replace("\\[", "[")
+    written = re.sub(r"\[/?bold\]", "", inspect.getdoc(command.callback) or "").replace("\\[", "[")
     shown = " ".join(run(name, "--help").out.split())
     assert " ".join(written.split()) in shown
     for option in inspect.signature(command.callback, eval_str=True).parameters.values():

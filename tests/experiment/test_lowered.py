@@ -2,6 +2,7 @@
 
 import dataclasses
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from automl_kd.experiment.search import require_trials
 from tests import tiny
 
 
-def lab(folder, trials: int) -> SimpleNamespace:
+def lab(folder, trials: int) -> Any:
     plain = tiny.experiment()
     search = dataclasses.replace(plain.search, trials=trials)
     return SimpleNamespace(folder=folder, experiment=dataclasses.replace(plain, search=search))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.ray
 
 def ignorant(root: Path) -> TeacherSpec:
     """A teacher that names the same class whatever it sees."""
-    network = tiny.teacher(tiny.SHAPE)
+    network: Any = tiny.teacher(tiny.SHAPE)
     with torch.no_grad():
         network.classifier.weight.zero_()
         network.classifier.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))

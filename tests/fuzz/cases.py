@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ def dataset(folder: Path, random: Random) -> list[str]:
     elif made == "pipe":
         os.mkfifo(folder / "set" / "x.npz")
     elif made == "npz":
-        np.savez(folder / "set" / "x.npz", **arrays(random))  # type: ignore[arg-type]  # mypy takes them for a flag
+        np.savez(folder / "set" / "x.npz", **arrays(random))
     elif made == "images":
         for split in random.choice([("a", "b"), ("train/a", "train/b", "test/a"), ("a",)]):
             (folder / "set" / split).mkdir(parents=True)
@@ -137,7 +137,7 @@ def checkpoint(folder: Path, random: Random) -> list[str]:
     file = folder / "teacher.pt"
     made = random.choice(["garbage", "damaged", "other", "other"])
     tensor = torch.zeros(2)
-    plain = [{}, [], None, 3, "x", {"a": 1}, {"model": {}}, {"state_dict": None}, {"model": {"a": 2}}]
+    plain: list[object] = [{}, [], None, 3, "x", {"a": 1}, {"model": {}}, {"state_dict": None}, {"model": {"a": 2}}]
     tensors = [{1: tensor}, tensor, {"conv1.weight": tensor}, {"module.": tensor}, {"": tensor}]
     torch.save(random.choice([*plain, *tensors, {"model": {"state_dict": {"a": tensor}}}]), file)
     if made == "garbage":
@@ -150,7 +150,7 @@ def checkpoint(folder: Path, random: Random) -> list[str]:
 def option(_folder: Path, random: Random) -> list[str]:
     """Of a method; the misspelt data set ends those that pass."""
     method = random.choice(list(METHODS))
-    names = [item.name for item in dataclasses.fields(METHODS[method])] or ["x"]
+    names = [item.name for item in dataclasses.fields(cast("type[Any]", METHODS[method]))] or ["x"]
     given = f"options.{random.choice([*names, 'x'])}={random.choice(VALUES)}"
     return ["search", "--set", f"method={method}", "--set", given, "--set", "data.name=digit"]
 

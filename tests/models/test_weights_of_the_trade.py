@@ -63,7 +63,7 @@ class Options:
     rate: float = 0.1
 
 
-class ConfigDict(dict):
+class ConfigDict(dict[str, object]):
     """A dictionary of its own class, as configurations are."""
 
 
