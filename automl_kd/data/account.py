@@ -102,11 +102,11 @@ def line(dataset: Dataset, account: Account) -> str:
         f"{len(classes)} classes, {', '.join(parts)} images of {account['size']}",
         f"smallest class '{classes[training.index(least)]}' with {least:,} training images",
         *[lacking(name, one["images"], classes) for name, one in account["splits"].items() if not all(one["images"])],
-        *[in_two(*one, counts[one[0]]) for one in account["shared"] if one[2]],
+        *[in_two(later, earlier, found, differ, counts[later]) for later, earlier, found, differ in account["shared"]],
         *([f"passed over: {counted(dataset.passed_over)}"] if dataset.passed_over else []),
         *([dataset.note] if dataset.note else []),
     ]
-    return printable(f"data {dataset.name}: {'; '.join(told)}")
+    return printable(f"data {dataset.name}: {'; '.join(filter(None, told))}")
 
 
 def lacking(split: str, images: list[int], classes: list[str]) -> str:
@@ -116,6 +116,8 @@ def lacking(split: str, images: list[int], classes: list[str]) -> str:
 
 
 def in_two(later: str, earlier: str, found: int, differ: int, count: int) -> str:
+    if not found:
+        return ""
     other = f", {differ:,} of them of another class" if differ else ""
     return f"{found:,} of {count:,} {later} images are {earlier} images too{other}"
 

@@ -47,7 +47,7 @@ def folder(path: Path, root: Path, max_value: float = 0.0) -> Source:
         )
     names = tuple(found["training"])
     parts = {kind: part(classes, names, training[0], root, max_value) for kind, classes in found.items()}
-    made = {kind: f"{top.relative_to(path)}/".removeprefix("./") for kind, top in layout.tops.items()}
+    made: dict[str, str] = {kind: f"{top.relative_to(path)}/".removeprefix("./") for kind, top in layout.tops.items()}
     if borrowed := "validation" in parts and "test" not in parts:
         parts["test"], made["test"] = parts.pop("validation"), made.pop("validation")
     return Source(

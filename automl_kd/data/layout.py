@@ -69,10 +69,11 @@ def by_kind(path: Path, nested: Mapping[str, Kind]) -> dict[Kind, Path]:
         raise DataError(f"{path} has {both}, two folders of {twice} images; make one of them")
     if "training" not in kinds:
         raise DataError(f"{path} has {min(nested)}/ but no train/; add one, or give the path of the class folders")
-    folders = {kind: path / name for name, kind in nested.items()}
+    folders: dict[Kind, Path] = {kind: path / name for name, kind in nested.items()}
     training = folders.pop("training")
     top = unwrapped(training, subfolders(training))
-    return {"training": top} | {kind: likewise(folder, subfolders(top)) for kind, folder in folders.items()}
+    others = {kind: likewise(folder, subfolders(top)) for kind, folder in folders.items()}
+    return {"training": top, **others}
 
 
 def likewise(folder: Path, classes: Iterable[str]) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from automl_kd import files
 from automl_kd.errors import DataError, FileError
@@ -85,11 +85,11 @@ def tags_of(image: Image.Image) -> Any:
     return getattr(image, "tag_v2", {})
 
 
-def deep_grey(image: Image.Image) -> bool:
+def deep_grey(image: ImageFile.ImageFile) -> bool:
     return image.mode[0] in "IF"
 
 
-def deep_colour(image: Image.Image) -> bool:
+def deep_colour(image: ImageFile.ImageFile) -> bool:
     """Whether Pillow will drop the lower half of each value, as it does for 16-bit colour."""
     return not deep_grey(image) and any("16" in raw_mode(one) for one in image.tile)
 
@@ -99,7 +99,7 @@ def raw_mode(tile: Any) -> str:
     return first if isinstance(first, str) else ""
 
 
-def range_of(file: Path, image: Image.Image, max_value: float) -> float | None:
+def range_of(file: Path, image: ImageFile.ImageFile, max_value: float) -> float | None:
     """The value that is white, for an image of more than 8 bits that Pillow does not scale; None for others."""
     if deep_colour(image) and max_value not in {0.0, 65535.0}:
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,9 +74,9 @@ def test_what_changed_is_told_in_words(tmp_path):
         assert changes(damaged, old).startswith("images or labels are others, or this version")
 
 
-def images(**changed: object) -> dict[str, object]:
+def images(**changed: Any) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    made = {
+    made: dict[str, Any] = {
         f"{axis}_{split}": rng.integers(0, 256, (20, 4, 4, 3), dtype=np.uint8) if axis == "x" else np.arange(20) % 2
         for split in ("train", "val", "test")
         for axis in "xy"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from automl_kd.data import account, account_of, decode, division, kept, load
+from automl_kd import files
+from automl_kd.data import account, account_of, decode, division, load
 from automl_kd.data.kept import alone, ground, recall
 from automl_kd.spec import DataSpec
 from tests.data.pictures import fill, noise
@@ -108,7 +109,7 @@ def test_what_is_damaged_or_cannot_be_kept_is_made_again(tmp_path, monkeypatch):
     def full(*_arguments, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept.files, "write", full)
+    monkeypatch.setattr(files, "write", full)
     assert recall(tmp_path, "other", "what", make) == {"n": 6}
 
 

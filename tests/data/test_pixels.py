@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def greys(file: Path, max_value: float = 0.0) -> list[int]:
     """The first row of an image that must have come out grey."""
     found = np.asarray(pixels.read(file, max_value))
     assert (found == found[..., :1]).all()
-    return found[0, :, 0].tolist()
+    return [int(value) for value in found[0, :, 0]]
 
 
 def png16(file: Path, values: np.ndarray) -> None:
@@ -142,7 +143,7 @@ def test_images_stand_upright(tmp_path, suffix, orientation):
     }[orientation]
     exif = Image.Exif()
     exif[274] = orientation
-    options = {"lossless": True} if suffix == "webp" else {}
+    options: Any = {"lossless": True} if suffix == "webp" else {}
     Image.fromarray(np.ascontiguousarray(np.repeat(stored[..., None], 3, axis=2))).save(
         tmp_path / f"a.{suffix}", exif=exif, **options
     )
@@ -164,7 +165,7 @@ def test_pages_are_counted_without_small_copies_of_them(tmp_path):
     second.encoderinfo = {"tiffinfo": {254: 1}}
     first.save(tmp_path / "copy.tif", save_all=True, append_images=[second])
     with Image.open(tmp_path / "copy.tif") as saved:
-        assert saved.n_frames == 2
+        assert getattr(saved, "n_frames", 1) == 2
     assert pixels.read(tmp_path / "copy.tif").tobytes() == first.tobytes()
     first.save(tmp_path / "film.gif", save_all=True, append_images=[second])
     with Image.open(tmp_path / "film.gif") as saved:
