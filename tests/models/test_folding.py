@@ -132,12 +132,12 @@ def test_what_a_folded_copy_says_is_what_the_network_says(
 ):
     model = adopt(settled(build(SHAPE)), SHAPE)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = folded(Tapped(model, ["norm"]), strangers_images())
+    found = folded(Tapped(model, ["relu"]), strangers_images())
     assert (found.reason, found.wrong) == (reason, wrong)
     assert found.teacher.model is not model
-    expected, outputs = Tapped(model, ["norm"])(strangers_images()), found.teacher(strangers_images())
+    expected, outputs = Tapped(model, ["relu"])(strangers_images()), found.teacher(strangers_images())
     torch.testing.assert_close(outputs.logits, expected.logits)
-    torch.testing.assert_close(outputs.features["norm"], expected.features["norm"])
+    torch.testing.assert_close(outputs.features["relu"], expected.features["relu"])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
