@@ -194,5 +194,5 @@ def weight_norm(shape: TaskShape) -> nn.Module:
     model = Body(shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        torch.nn.utils.weight_norm(model.conv)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        torch.nn.utils.weight_norm(model.conv)
     return model

@@ -20,7 +20,7 @@ from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.watch import Watcher
-from automl_kd.methods import method_type, rehearse
+from automl_kd.methods import rehearse
 from automl_kd.methods.knobs import methods_of, occasions, settle, settle_contest, settle_options, teaching
 from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
 from automl_kd.methods.rehearsal import FEW

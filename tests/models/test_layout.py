@@ -45,7 +45,7 @@ def test_a_second_layout_takes_the_place_of_the_first():
 def test_who_cannot_be_run_at_all_is_left_as_asked():
     network = nn.Sequential(nn.Conv2d(2, 3, 3))
     assert lay_out(network, SHAPE, LAST)
-    assert network[0].weight.is_contiguous(memory_format=LAST)
+    assert network.get_parameter("0.weight").is_contiguous(memory_format=LAST)
 
 
 class Counting(strange.Body):
