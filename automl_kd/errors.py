@@ -10,6 +10,7 @@ AutoMLKDError
 ├── ResultError                  a results folder or a row does not fit what was expected of it
 ├── StorageError                 a bucket cannot be reached, read or written, or another machine writes to it
 └── TrialError                   one trial cannot go on; the search can
+    ├── NetworkError             a network does in its forward pass what cannot be used, and would another time
     └── DivergedError            its numbers are no longer finite, and would not be another time
 
 StopTrial                        not a failure: the scheduler ended this trial early
@@ -59,6 +60,10 @@ class StorageError(AutoMLKDError):
 
 class TrialError(AutoMLKDError):
     """One trial cannot go on; its reason is recorded in its row and the search continues."""
+
+
+class NetworkError(TrialError):
+    """A network returns no logits, or writes over what others read."""
 
 
 class DivergedError(TrialError):

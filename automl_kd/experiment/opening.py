@@ -16,10 +16,11 @@ from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import CheckpointError, ConfigError
 from automl_kd.experiment.budget import check_baseline, require_room
 from automl_kd.experiment.lab import OBJECTIVES, Lab, Roots
+from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.watch import Watcher
-from automl_kd.methods import method_type, rehearse
+from automl_kd.methods import rehearse
 from automl_kd.methods.knobs import methods_of, occasions, settle, settle_contest, settle_options, teaching
 from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
 from automl_kd.methods.rehearsal import FEW
@@ -61,6 +62,7 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
     with in_a_sentence(f"students of {experiment.space}", dataset.shape):
         require_room(lab)
         check_baseline(lab)
+    check_networks(lab)
     check_bank(experiment)
     check_methods(lab)
     check_search(lab)
@@ -136,9 +138,7 @@ def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, 
 
 def check_bank(experiment: Experiment) -> None:
     """Refuse what was asked for a fixed teacher's outputs where a method has none."""
-    contenders = experiment.contest.contenders
-    methods = [one.method for one in contenders] or methods_of(experiment.vary, experiment.method)
-    moving = [name for name in methods if getattr(method_type(name), "moves_teacher", False)]
+    moving = moving_methods(experiment)
     asked = {"bank.keep": (experiment.bank.keep, "auto"), "teacher.outputs": (experiment.teacher.outputs, "exact")}
     for option, (value, usual) in asked.items():
         if moving and value not in {usual, "off"}:

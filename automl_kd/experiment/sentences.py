@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from automl_kd.errors import AutoMLKDError, ConfigError
+from automl_kd.errors import AutoMLKDError, ConfigError, NetworkError
 from automl_kd.space import TaskShape
 
 
@@ -14,6 +14,8 @@ def in_a_sentence(name: str, shape: TaskShape) -> Iterator[None]:
     """Whatever goes wrong in building or running somebody's network once, as a `ConfigError` that names it."""
     try:
         yield
+    except NetworkError as error:  # of a network that does not know what it is in the experiment
+        raise ConfigError(f"the {name}: {error}") from error
     except AutoMLKDError:
         raise
     except Exception as error:  # of somebody's code, which may raise anything

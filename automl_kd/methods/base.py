@@ -20,9 +20,11 @@ from automl_kd.models import build, build_model, load_space
 from automl_kd.models.checkpoint import load_weights
 from automl_kd.models.cost import Cost, count
 from automl_kd.models.latency import measure_latency
+from automl_kd.models.layout import lay_out
 from automl_kd.results.row import PRECISIONS
 from automl_kd.seeds import derive
-from automl_kd.spec import DataSpec, Place, Report, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.space import TaskShape
+from automl_kd.spec import DataSpec, Place, Recipe, Report, TeacherSpec, TrialSpec, teacher_trial
 from automl_kd.training.evaluate import precision_of
 from automl_kd.training.loop import Objective, OwnStep, fit
 
@@ -105,7 +107,7 @@ class Setting:
 def set_up(spec: TrialSpec, place: Place) -> Setting:
     dataset = load_dataset(spec.data, place.data, place.device)
     student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=derive(spec.seed, "student") % 2**32)
-    return Setting(spec, place, dataset, on_device(student, spec, place))
+    return Setting(spec, place, dataset, on_device(student, spec, place, dataset.shape))
 
 
 @lru_cache(maxsize=2)
@@ -114,9 +116,15 @@ def load_dataset(spec: DataSpec, root: Path, device: str) -> Dataset:
     return data.load(spec, root).to(device)
 
 
-def on_device(model: nn.Module, spec: TrialSpec, place: Place) -> nn.Module:
-    layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
-    return model.to(place.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]  # keyword of nn.Module.to
+def on_device(model: nn.Module, spec: TrialSpec, place: Place, shape: TaskShape) -> nn.Module:
+    """The network on the trial's device, in memory as the recipe says if it can be run so (`lay_out`)."""
+    model.to(place.device)
+    lay_out(model, shape, layout_of(spec.recipe))
+    return model
+
+
+def layout_of(recipe: Recipe) -> torch.memory_format:
+    return torch.channels_last if recipe.channels_last else torch.contiguous_format
 
 
 def load_teacher(setting: Setting) -> nn.Module:
@@ -126,7 +134,7 @@ def load_teacher(setting: Setting) -> nn.Module:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
     teacher = build_model(spec.teacher.model, setting.dataset.shape)
     load_weights(teacher, teacher_file(spec.teacher, spec.data, place), spec.teacher.weights)
-    return on_device(teacher.requires_grad_(False).eval(), spec, place)
+    return on_device(teacher.requires_grad_(False).eval(), spec, place, setting.dataset.shape)
 
 
 def teacher_file(teacher: TeacherSpec, data: DataSpec, place: Place) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -19,20 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import team
-from automl_kd.data import Batch, order
+from automl_kd.data import Batch, order, plain_view
 from automl_kd.methods.base import Setting
 from automl_kd.methods.guide_identity import identity, shelf
-from automl_kd.models.folding import fold_norms
-from automl_kd.models.taps import Outputs, Tapped, find
+from automl_kd.models.folding import Folded, folded
+from automl_kd.models.taps import Outputs, Tapped
 from automl_kd.seeds import derive
 from automl_kd.training.bank import Bank, Kept
 from automl_kd.training.bank_transfer import Landed, Moment, Transfer
-from automl_kd.training.loop import run_number, steps_per_epoch, training_batch
+from automl_kd.training.loop import laid_out, run_number, steps_per_epoch, training_batch
 from automl_kd.training.precision import LOGITS, pack, unpack
 
 PATIENCE = 3
 """How many later batches are computed in the hope that somebody else's will be there afterwards."""
 
+FEW = 4
+"""Images on which a folded teacher is tried."""
 
 MOST_BYTES = 2**30
 """Of a table of all training images, which a trial holds in memory."""
@@ -68,31 +69,35 @@ def guide(setting: Setting, teacher: nn.Module | Tapped) -> Teach:
     By `place.bank` from the bank, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
     method that changes its teacher, or wants gradients through it, asks it itself.
     """
-    tapped = folded(teacher if isinstance(teacher, Tapped) else Tapped(teacher))
+    quick = folded(teacher if isinstance(teacher, Tapped) else Tapped(teacher), few_images(setting))
+    tapped = quick.teacher
     keep = setting.place.bank.keep
     kept = keep == "taps" or (keep != "off" and not tapped.names)
     assert setting.spec.teacher is not None  # it was loaded
     if not kept and setting.spec.teacher.outputs == "exact":
         return Asked(tapped)
-    return Guide(setting, tapped, setting.spec.teacher.outputs, kept=kept)
+    return Guide(setting, quick, setting.spec.teacher.outputs, kept=kept)
 
 
-def folded(teacher: Tapped) -> Tapped:
-    """A copy for asking alone, which is quicker; the method may still do other things with the teacher itself."""
-    model = deepcopy(teacher.model)
-    fold_norms(model, keep=[find(model, name).module for name in teacher.names])
-    return Tapped(model, teacher.names)
+def few_images(setting: Setting) -> Tensor:
+    """Training images on which a folded teacher is compared with the teacher itself."""
+    split = setting.dataset.train
+    rows = torch.arange(min(FEW, len(split)), device=split.labels.device)
+    return laid_out(plain_view(setting.dataset, split, rows), setting.spec.recipe)
 
 
 class Guide:
     """A `Teach` of some precision, with a bank if outputs are `kept`. Nothing is opened before the first batch."""
 
-    def __init__(self, setting: Setting, teacher: Tapped, precision: str, *, kept: bool) -> None:
+    def __init__(self, setting: Setting, quick: Folded, precision: str, *, kept: bool) -> None:
+        teacher = quick.teacher
         self.setting, self.precision, self.kept = setting, precision, kept
         self.teach, self.tally = Asked(teacher), setting.tally
         self.dataset, self.recipe, self.seed = setting.dataset, setting.spec.recipe, setting.spec.seed
         self.still = kept and not teacher.names and stand_still(setting)
-        self.about = identity(setting, teacher.names, precision, still=self.still) if kept else {}
+        self.about = (
+            identity(setting, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
+        )
         self.number = run_number(self.dataset, self.recipe, self.seed)
         self.steps = steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
         self.device = self.dataset.train.labels.device

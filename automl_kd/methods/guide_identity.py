@@ -52,11 +52,17 @@ def shelf(setting: Setting) -> Path:
     return place.teachers / (weights_digest(setting)[:16] if teacher.checkpoint else own) / "bank"
 
 
-def identity(setting: Setting, taps: tuple[str, ...], precision: str, *, still: bool) -> dict[str, Any]:
-    """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed."""
+def identity(
+    setting: Setting, taps: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
+) -> dict[str, Any]:
+    """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed.
+
+    `folded`: False for a teacher whose folded copy said something else, and which earlier versions asked even so.
+    """
     dataset, spec = setting.dataset, setting.spec
     recipe, split = spec.recipe, dataset.train
-    return {
+    unlike = {} if folded else {"folded": False}
+    return unlike | {
         "version": VERSION,
         "teacher": by_content(teacher_of(setting).model),
         "weights": ":".join(filter(None, [weights_digest(setting), teacher_of(setting).weights])),

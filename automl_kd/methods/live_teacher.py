@@ -28,7 +28,7 @@ def starting_teacher(setting: Setting, start: str) -> nn.Module:
     space, seed = load_space(f"model:{spec.teacher.model}"), derive(spec.seed, "teacher") % 2**32
     fresh = build(space, Architecture(()), shape, seed=seed)
     if start == "scratch":
-        return on_device(fresh.eval(), spec, setting.place)
+        return on_device(fresh.eval(), spec, setting.place, shape)
     network = load_teacher(setting)
     head_of(network).load_state_dict(head_of(fresh).state_dict())
     return network.requires_grad_(True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -43,6 +42,7 @@ from automl_kd.methods.subgraph_budget import (
 from automl_kd.methods.subgraph_options import SearchOptions
 from automl_kd.methods.subgraph_search import FILE, Search
 from automl_kd.models import build_from, build_model
+from automl_kd.models.copying import copied
 from automl_kd.models.cost import Cost, count
 from automl_kd.models.coupling import Coupling, Selection
 from automl_kd.models.description import Description, describe, read_description
@@ -124,7 +124,7 @@ class Subgraph(SearchOptions):
             report.epoch_macs = len(setting.dataset.train) * self.bound(setting, teacher_macs)
             return
         student = find_student(self, setting, teacher)
-        found = replace(setting, student=on_device(student, spec, place))
+        found = replace(setting, student=on_device(student, spec, place, setting.dataset.shape))
         teach, smoothing = guide(setting, teacher), spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
@@ -207,10 +207,11 @@ def supergraph(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.Mo
     """The network to search in, apart from the teacher: a copy of it, or a fresh one of the same kind."""
     spec = setting.spec
     if options.weights != "random":
-        return deepcopy(teacher)
+        return copied(teacher)
     assert spec.teacher is not None
     with seeded(spec, "supergraph"):
-        return on_device(build_model(spec.teacher.model, setting.dataset.shape), spec, setting.place)
+        shape = setting.dataset.shape
+        return on_device(build_model(spec.teacher.model, shape), spec, setting.place, shape)
 
 
 def rebuilt(description: Description, setting: Setting) -> nn.Module:

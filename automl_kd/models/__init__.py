@@ -12,6 +12,7 @@ from torch import nn
 from automl_kd import space as spaces
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
+from automl_kd.models.adoption import adopt
 from automl_kd.models.description import Description, read_description
 from automl_kd.models.external import referenced_model, torchvision_model, torchvision_names
 from automl_kd.models.surgery import carve
@@ -33,8 +34,13 @@ def build_model(name: str, shape: TaskShape) -> nn.Module:
     """A freshly initialised network: an entry of `MODELS`, `torchvision:NAME`, `subgraph:FILE`, or `module:function`.
 
     FILE is a subgraph.json, the description of a student inside another model that the method subgraph leaves.
-    Draws from torch's global generator, which the caller seeds.
+    Draws from torch's global generator, which the caller seeds. The network is adopted (`adoption`): it leaves images
+    as they are and returns logits, whatever its forward function does.
     """
+    return adopt(network_called(name, shape), shape)
+
+
+def network_called(name: str, shape: TaskShape) -> nn.Module:
     if name in MODELS:
         return MODELS[name](shape)
     if name.startswith("torchvision:"):
@@ -101,10 +107,11 @@ def one_point(model: str) -> SearchSpace:
 def build(space: SearchSpace, architecture: Architecture, shape: TaskShape, *, seed: int) -> nn.Module:
     """The network of `architecture`, with weights that depend on `seed` alone, on the processor.
 
-    The caller's random state stays as it is. `InfeasibleArchitectureError` for a point outside the space.
+    Adopted, as by `build_model`. The caller's random state stays as it is.
+    `InfeasibleArchitectureError` for a point outside the space.
     """
     spaces.check(space, architecture)
     # Not torch.manual_seed, which would also seed the accelerators, whose state is not put back here.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        return space.build(architecture.as_dict(), shape)
+        return adopt(space.build(architecture.as_dict(), shape), shape)

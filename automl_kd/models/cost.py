@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import space as spaces
+from automl_kd.models.adoption import adopt
 from automl_kd.models.multiply_adds import counting
 from automl_kd.space import Architecture, SearchSpace, TaskShape, Values
 
@@ -71,5 +72,5 @@ def cost_of_build(
     Built with real weights: at 32x32 torch's rules for shapes alone (device "meta") take longer than the arithmetic.
     """
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        model = build(architecture.as_dict(), shape)
+        model = adopt(build(architecture.as_dict(), shape), shape)
     return count(model, shape)

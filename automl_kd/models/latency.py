@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from statistics import quantiles
 import torch
 from torch import Tensor, nn
 
+from automl_kd.models.copying import copied
 from automl_kd.models.cost import blank
 from automl_kd.space import TaskShape
 
@@ -43,7 +43,7 @@ def measure_latency(
     """
     if batch < 1 or budget_seconds <= 0:
         raise ValueError(f"latency needs a batch and a budget above 0, got {batch} and {budget_seconds}")
-    student = copy.deepcopy(model).to(device).eval()
+    student = copied(model).to(device).eval()
     images = blank(student, shape, batch)
     timer = time_on_cuda if images.is_cuda else time_on_host
     with torch.inference_mode():

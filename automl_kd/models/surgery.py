@@ -7,7 +7,6 @@ would turn a zero that was written into something else.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from automl_kd.models.blocks import initialise
+from automl_kd.models.copying import copied
 from automl_kd.models.coupling import Block, Coupling, Layer, Selection
 from automl_kd.models.description import Description, check
 from automl_kd.models.tracing import trace
@@ -96,7 +96,7 @@ def thin(model: nn.Module, coupling: Coupling, selection: Selection) -> nn.Modul
 
     `model` carries no gates.
     """
-    small = copy.deepcopy(model)
+    small = copied(model)
     for layer in coupling.layers.values():
         if layer.block not in selection.removed:
             cut(small.get_submodule(layer.name), layer, selection.channels)

@@ -12,14 +12,16 @@ an attribute `taps`, so that a distiller can ask any of them for "stage2" or "pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
-from automl_kd.errors import TrialError, UnknownNameError
+from automl_kd.errors import NetworkError, UnknownNameError
+from automl_kd.models.overwriting import kind_of_pass, version_of, written_over
 from automl_kd.registry import suggestion
 
 FOREIGN_STAGES = ("layer1", "layer2", "layer3", "layer4", "features", "avgpool")
@@ -75,28 +77,52 @@ def find(model: nn.Module, name: str) -> Tap:
 class Keep:
     """A forward hook that keeps what its module makes, and looks at nothing else.
 
-    So whoever has that map already may hand it over in place of another run of the module.
+    So whoever has that map already may hand it over in place of another run of the module. `versions`: the maps, each
+    with its version when it was made. `apart`: the network goes on with a copy, so that nobody writes over the map.
     """
 
     where: list[Tensor]
+    versions: list[tuple[Tensor, int | None]] = field(default_factory=list)
+    apart: bool = False
 
-    def __call__(self, _module: nn.Module, _given: tuple[Any, ...], made: Tensor) -> None:
+    def __call__(self, _module: nn.Module, _given: tuple[Any, ...], made: Tensor) -> Tensor | None:
         self.where.append(made)
+        self.versions.append((made, version_of(made)))
+        return made.clone() if self.apart else None
+
+
+@dataclass(frozen=True, eq=False)
+class Caught:
+    """A map as the network goes on with it, its version when it was caught, and a copy from then if one was made."""
+
+    value: Tensor
+    version: int | None
+    copy: Tensor | None
+
+    @property
+    def overwritten(self) -> bool:
+        if self.version is None:
+            return self.copy is not None and not torch.equal(self.value, self.copy)
+        return written_over(self.value, self.version)
 
 
 class Tapped:
     """A network that also returns the feature maps called `names`.
 
-    The maps keep their place in the autograd graph. Nothing is held between calls, and a call of the network itself
-    is not listened to. Where a module runs more than once in a forward pass, its last run counts. Without names no
-    hook is set. Raises `UnknownNameError` for a name that is neither tap nor module, or a module that did not run.
+    The maps are what the modules returned, also where the network writes over them later, as activations in place do:
+    the first pass of each kind copies all maps, later ones those that were written over. They keep their place in the
+    autograd graph. Nothing is held between calls, and a call of the network itself is not listened to. Where a module
+    runs more than once in a forward pass, its last run counts. Without names no hook is set. Raises `UnknownNameError`
+    for a name that is neither tap nor module, or a module that did not run.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str] = ()) -> None:
         self.model = model
         self.names = tuple(names)
         taps = {name: find(model, name) for name in self.names}
-        self._caught: dict[str, Tensor] | None = None
+        self._caught: dict[str, Caught] | None = None
+        self._written: dict[Hashable, frozenset[str]] = {}
+        self._copy = frozenset(self.names)
         self._handles = [self._listen(name, tap) for name, tap in taps.items()]
 
     def _listen(self, name: str, tap: Tap) -> Any:
@@ -106,14 +132,21 @@ class Tapped:
             return module.register_forward_pre_hook(lambda _, given: catch(given[0]))
         return module.register_forward_hook(lambda _module, _given, made: catch(made))
 
-    def _catcher(self, name: str) -> Callable[[Tensor], None]:
-        def catch(value: Tensor) -> None:
-            if self._caught is not None:
-                self._caught[name] = value
+    def _catcher(self, name: str) -> Callable[[object], None]:
+        def catch(value: object) -> None:
+            if self._caught is None:
+                return
+            if not isinstance(value, Tensor):
+                raise NetworkError(
+                    f"tap {name!r} is a {type(value).__name__} where one tensor was wanted; name another module"
+                )
+            self._caught[name] = Caught(value, version_of(value), value.clone() if name in self._copy else None)
 
         return catch
 
     def __call__(self, x: Tensor) -> Outputs:
+        kind = kind_of_pass(self.model, x)
+        self._copy = self._written.get(kind, frozenset(self.names))
         self._caught = {}
         try:
             logits = self.model(x)
@@ -121,7 +154,7 @@ class Tapped:
         finally:
             self._caught = None
         if not isinstance(logits, Tensor):
-            raise TrialError(
+            raise NetworkError(
                 f"the network returned a {type(logits).__name__} where one tensor of logits was wanted; "
                 "name a function that builds it without auxiliary outputs"
             )
@@ -129,7 +162,19 @@ class Tapped:
             raise UnknownNameError(
                 f"tap {silent[0]!r} names a module that the forward pass does not run; {suggestion(silent[0], caught)}"
             )
-        return Outputs(logits, caught)
+        return Outputs(logits, self._as_made(caught, kind))
+
+    def _as_made(self, caught: Mapping[str, Caught], kind: Hashable) -> dict[str, Tensor]:
+        """The maps as their modules returned them. `NetworkError` if one was lost."""
+        written = frozenset(name for name, one in caught.items() if one.overwritten)
+        if lost := sorted(written - self._copy):
+            raise NetworkError(
+                f"tap {lost[0]!r} names a map that the network writes over, and not in every pass; name another module"
+            )
+        written = self._written.setdefault(kind, written)
+        return {
+            name: one.copy if name in written and one.copy is not None else one.value for name, one in caught.items()
+        }
 
     def close(self) -> None:
         """Remove the hooks; the network is then as it was before."""

@@ -31,10 +31,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from automl_kd.errors import ConfigError
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import LAYERS, Passes, listening, proxy_generator
+from automl_kd.proxies.hearing import LAYERS, heard
+from automl_kd.proxies.passes import Passes, proxy_generator
 
 IMAGES = 32
 """Of noise, at most; no more than the probe has, whose number is the user's to choose."""
@@ -83,9 +85,10 @@ def blocks(passes: Passes) -> list[Tensor]:
 def run(passes: Passes) -> list[Tensor]:
     noise = passes.probe.once(f"az_nas {passes.seed}", partial(drawn, passes)).detach().requires_grad_()
     graph = "noise_graph" in passes.sees
-    with torch.set_grad_enabled(graph), listening(passes.student, frozenset({"blocks"})) as (_, kept):
-        # Only the images have a gradient, so backward works out none by weights.
-        torch.func.functional_call(passes.student, kaiming(passes.student), (noise,))
+    # Only the images have a gradient, so backward works out none by weights.
+    student, weights = passes.student, kaiming(passes.student)
+    with torch.set_grad_enabled(graph):
+        _, _, kept = heard(student, frozenset({"blocks"}), lambda: functional_call(student, weights, (noise,)))
     return [one for one in kept["blocks"] if one.ndim == 4]
 
 

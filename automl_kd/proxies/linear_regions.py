@@ -26,8 +26,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError
+from automl_kd.models.adoption import unchecked
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import LAYERS, NORMS, Passes, listening
+from automl_kd.proxies.hearing import LAYERS, heard
+from automl_kd.proxies.passes import NORMS, Passes
 from automl_kd.proxies.rectified import at_least_one, once_each
 
 SAMPLES, SIDE = 3000, 3
@@ -42,9 +44,8 @@ def linear_regions(passes: Passes) -> Tensor:
     """
     crops = local(passes.probe.images, passes.generator("linear_regions", "crops"))
     student = passes.student
-    with torch.no_grad(), thin_and_small(student, thinned(student)), listening(student, frozenset({"relus"})) as seen:
-        student(crops)
-    _, kept = seen
+    with torch.no_grad(), unchecked(student), thin_and_small(student, thinned(student)):
+        _, _, kept = heard(student, frozenset({"relus"}), lambda: student(crops))
     maps, _ = once_each(at_least_one(kept["relus"], "linear_regions"))
     return distinct([on(one) for one in maps], passes.generator("linear_regions", "names"))
 

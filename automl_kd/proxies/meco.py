@@ -23,7 +23,8 @@ from torch import Tensor
 
 from automl_kd.errors import ConfigError
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import Passes, listening
+from automl_kd.proxies.hearing import heard
+from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.rectified import once_each
 
 CHANNELS = 8
@@ -45,8 +46,8 @@ def smallest_eigenvalues(
 def layers(passes: Passes) -> list[Group]:
     """The maps of one image of noise behind convolutions and rectifiers, those of equal shape together."""
     noise = passes.probe.once(f"meco {passes.seed}", lambda: image_of_noise(passes))
-    with torch.no_grad(), listening(passes.student, frozenset({"layers", "relus"})) as (_, kept):
-        passes.student(noise)
+    with torch.no_grad():
+        _, _, kept = heard(passes.student, frozenset({"layers", "relus"}), lambda: passes.student(noise))
     maps = [one for one in (*kept["layers"], *kept["relus"]) if one.ndim == 4]
     if not maps:
         raise ConfigError(

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd.models.taps import Keep, Outputs, find, taps_of
+from automl_kd.models.taps import Outputs, find
 from automl_kd.proxies.clock import Instant, instant
-from automl_kd.proxies.probe import TAPS, Probe, is_stage
+from automl_kd.proxies.hearing import LAYERS, heard
+from automl_kd.proxies.probe import Probe
 from automl_kd.seeds import derive
 
 T = TypeVar("T")
@@ -46,13 +46,10 @@ Sight = Literal[
     input_gradient    of the sum of all logits, by the images
 """
 
-RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
-LAYERS = (nn.Conv2d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 NEED_GRAPH = frozenset({"graph", "weight_gradients", "layer_gradients", "input_gradient"})
 
 Pairs = list[tuple[Tensor, Tensor]]
-Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +153,8 @@ class Passes:
         return proxy_generator(self.seed, *names)
 
     def run_forward(self) -> Seen:
-        with torch.set_grad_enabled(bool(self.sees & NEED_GRAPH)), listening(self.student, self.sees) as (maps, kept):
-            logits = self.student(self.images)
+        with torch.set_grad_enabled(bool(self.sees & NEED_GRAPH)):
+            logits, maps, kept = heard(self.student, self.sees, lambda: self.student(self.images))
         return Seen(Outputs(logits, maps), **kept)
 
     def run_backward(self, seen: Seen) -> tuple[Pairs, list[LayerGradient]]:
@@ -189,67 +186,9 @@ def proxy_generator(seed: int, *names: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive("proxy", seed, *names))
 
 
-@contextmanager
-def listening(
-    student: nn.Module, sees: frozenset[Sight]
-) -> Iterator[tuple[dict[str, Tensor], dict[str, list[Tensor]]]]:
-    """Catch the maps of taps by name, and lists of the maps that are to be seen."""
-    maps: dict[str, Tensor] = {}
-    kept: dict[str, list[Tensor]] = {"relus": [], "layers": [], "blocks": [], "layer_weights": []}
-    handles = [module.register_forward_hook(hook) for module, hook in hooks(student, sees, maps, kept)]
-    try:
-        yield maps, kept
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def hooks(
-    student: nn.Module, sees: frozenset[Sight], maps: dict[str, Tensor], kept: dict[str, list[Tensor]]
-) -> Iterator[tuple[nn.Module, Hook]]:
-    """The modules to listen to, and what then fills `maps` and `kept`."""
-    modules = dict(student.named_modules())
-    for module in modules.values():
-        if "relus" in sees and isinstance(module, RECTIFIERS):
-            yield module, Keep(kept["relus"])
-        if sees & {"layers", "layer_gradients"} and isinstance(module, LAYERS):
-            yield module, Keep(kept["layers"])
-            yield module, partial(keep_weight, kept["layer_weights"])
-    for name in blocks_of(student) if "blocks" in sees else ():
-        yield modules[name], Keep(kept["blocks"])
-    for name, tap in taps_of(student).items():
-        if name in TAPS or ("stages" in sees and is_stage(name)):
-            yield modules[tap.module], partial(catch, maps, name, tap.side)
-
-
-def keep_weight(where: list[Tensor], layer: nn.Module, _given: tuple[Tensor, ...], _made: Tensor) -> None:
-    where.append(layer.get_parameter("weight"))
-
-
-def catch(
-    maps: dict[str, Tensor], name: str, side: str, _module: nn.Module, given: tuple[Tensor, ...], made: Tensor
-) -> None:
-    maps[name] = given[0] if side == "input" else made
-
-
 def weights_of(student: nn.Module) -> list[Tensor]:
     """Weights of convolutions and linear layers, in the order of their modules."""
     return [module.weight for module in student.modules() if isinstance(module, LAYERS)]
-
-
-def blocks_of(student: nn.Module) -> list[str]:
-    """Names of the modules whose outputs are its `blocks`: the stem, and the members of its stages.
-
-    A stage is a sequence whose members have layers of their own; the first child is the stem if it is no stage.
-    """
-    names: list[str] = []
-    for name, child in student.named_children():
-        members = dict(child.named_children()) if isinstance(child, nn.Sequential) else {}
-        if any(next(one.children(), None) is not None for one in members.values()):
-            names += [f"{name}.{number}" for number in members]
-        elif not names:
-            names.append(name)
-    return names
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import DataError
+from automl_kd.models.layout import lay_out
 from automl_kd.models.quick_norm import quicken
 from automl_kd.models.taps import Outputs, Tapped, taps_of
 from automl_kd.proxies.guard import untouched
@@ -87,7 +88,8 @@ def make_probe(
     if teacher is None:
         return Probe(images, labels, shape)
     with untouched(teacher), torch.no_grad():
-        teacher.to(images.device).to(memory_format=torch.channels_last).train()
+        lay_out(teacher.to(images.device), shape, torch.channels_last)
+        teacher.train()
         if seed is not None:
             normal_weights(teacher, "teacher", seed)
         quicken(teacher)

@@ -14,6 +14,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models import build
 from automl_kd.models.cost import cost_of
+from automl_kd.models.layout import keep_contiguous, lay_out
 from automl_kd.models.quick_norm import quicken
 from automl_kd.proxies import entry, expand
 from automl_kd.proxies.base import Entry, OfCost
@@ -105,19 +106,32 @@ def maker(
 ) -> Callable[[Architecture], nn.Module]:
     """What makes students in training mode, with weights that depend on `stream` and their names only."""
     if space.bank is None:
-        return partial(built, space, probe, initialisation, stream)
+        return Builder(space, probe, initialisation, stream)
     assemble = space.bank(probe.shape, partial(part, probe.images.device, initialisation, stream))
     return lambda architecture: assemble(architecture.as_dict())
 
 
-def built(
-    space: SearchSpace, probe: Probe, initialisation: str, stream: tuple[int, int], architecture: Architecture
-) -> nn.Module:
-    student = build(space, architecture, probe.shape, seed=derive("student", *stream))
-    student.to(probe.images.device).to(memory_format=torch.channels_last)
-    if initialisation == "normal":
-        normal_weights(student, "student", *stream)
-    return student.train()
+class Builder:
+    """Builds each student anew. The first of a space shows whether they run with channels last in memory."""
+
+    def __init__(self, space: SearchSpace, probe: Probe, initialisation: str, stream: tuple[int, int]) -> None:
+        self.space, self.probe, self.initialisation, self.stream = space, probe, initialisation, stream
+        self.channels_last: bool | None = None
+
+    def __call__(self, architecture: Architecture) -> nn.Module:
+        student = build(self.space, architecture, self.probe.shape, seed=derive("student", *self.stream))
+        self.lay_out(student.to(self.probe.images.device))
+        if self.initialisation == "normal":
+            normal_weights(student, "student", *self.stream)
+        return student.train()
+
+    def lay_out(self, student: nn.Module) -> None:
+        if self.channels_last is None:
+            self.channels_last = lay_out(student, self.probe.shape, torch.channels_last)
+        elif self.channels_last:
+            student.to(memory_format=torch.channels_last)
+        else:
+            keep_contiguous(student, self.probe.shape)
 
 
 def part(

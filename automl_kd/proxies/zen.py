@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from automl_kd.models.quick_norm import QuickNorm, variance
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import NORMS, Passes, listening
+from automl_kd.proxies.hearing import heard
+from automl_kd.proxies.passes import NORMS, Passes
 
 BATCH, STEP = 16, 0.01
 
@@ -33,7 +34,7 @@ def zen(passes: Passes) -> Tensor:
     x = passes.probe.once(f"zen {passes.seed}", lambda: drawn(passes)[0])
     close = passes.probe.once(f"zen {passes.seed}, changed", lambda: x + STEP * drawn(passes)[1])
     with noting_variances(passes.student) as variances:
-        before = last_map(passes.student, x)
+        before = last_map(passes.student, x, variances)
     spreads = [one.mean().sqrt() for one in variances]
     change = (last_map(passes.student, close) - before).abs().sum() / BATCH
     return torch.stack([change, *spreads]).log().sum()
@@ -68,9 +69,16 @@ def noting_variances(student: nn.Module) -> Iterator[list[Tensor]]:
             one.noted = None
 
 
-def last_map(student: nn.Module, images: Tensor) -> Tensor:
-    with torch.no_grad(), listening(student, frozenset()) as (maps, _):
+def last_map(student: nn.Module, images: Tensor, noted: list[Tensor] | None = None) -> Tensor:
+    """The map before pooling; `noted` then holds what was noted in the pass that made it."""
+
+    def run() -> None:
+        if noted:
+            noted.clear()
         student(images)
+
+    with torch.no_grad():
+        _, maps, _ = heard(student, frozenset(), run)
     return maps["pre_pool"]
 
 

@@ -180,9 +180,12 @@ def training_batch(
     """The training images at `rows`, on their device, as `epoch` sees them; `seed`: of the run's views."""
     split = dataset.train
     images = train_view(dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment)
-    if recipe.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    return Batch(images, split.labels[rows], split.index[rows], epoch, part)
+    return Batch(laid_out(images, recipe), split.labels[rows], split.index[rows], epoch, part)
+
+
+def laid_out(images: Tensor, recipe: Recipe) -> Tensor:
+    """The images as the recipe wants them to lie in memory."""
+    return images.contiguous(memory_format=torch.channels_last) if recipe.channels_last else images
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

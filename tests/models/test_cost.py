@@ -69,7 +69,8 @@ def space_of_width(factor: int, calls: list[int]) -> SearchSpace:
     def build(values: Values, shape: TaskShape) -> nn.Module:
         calls.append(factor)
         width = factor * int(values["width"])
-        return nn.Sequential(nn.Flatten(), nn.Linear(shape.channels * shape.height * shape.width, width))
+        pixels = shape.channels * shape.height * shape.width
+        return nn.Sequential(nn.Flatten(), nn.Linear(pixels, width), nn.Linear(width, shape.classes))
 
     return SearchSpace(
         name="same",
@@ -84,9 +85,9 @@ def test_costs_are_remembered_but_not_mixed_up_between_spaces_of_one_name():
     calls: list[int] = []
     one, two = space_of_width(1, calls), space_of_width(3, calls)
     point, shape = Architecture.of({"width": 2}), TaskShape(1, 8, 8, 10)
-    assert cost_of(one, point, shape).params == 65 * 2
-    assert cost_of(two, point, shape).params == 65 * 6
-    assert cost_of(one, point, shape).params == 65 * 2
+    assert cost_of(one, point, shape).params == 65 * 2 + 3 * 10
+    assert cost_of(two, point, shape).params == 65 * 6 + 7 * 10
+    assert cost_of(one, point, shape).params == 65 * 2 + 3 * 10
     assert calls == [1, 3]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
@@ -9,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models import build_model
-from automl_kd.models.folding import fold_norms
+from automl_kd.models.adoption import adopt
+from automl_kd.models.folding import agree, fold_norms, folded
 from automl_kd.models.taps import Tapped, find
 from automl_kd.space import TaskShape
+from tests import strange
 
 SHAPE = TaskShape(3, 16, 16, 7)
 
@@ -104,3 +107,62 @@ def test_where_it_would_change_the_function_nothing_is_folded(model: nn.Module):
     before = deepcopy(settled(model).state_dict())
     assert fold_norms(model) == 0
     assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+
+
+def strangers_images() -> Tensor:
+    return torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("build", "reason", "wrong"),
+    [
+        (strange.twice, "its folded copy gives other logits", True),
+        (
+            strange.by_hand,
+            "its folded copy cannot be run (AttributeError: 'Identity' object has no attribute 'bias')",
+            True,
+        ),
+        (strange.checking, "it cannot be traced (AssertionError: images are tensors)", False),
+        (strange.weight_norm, "", False),
+        (strange.writing, "", False),
+    ],
+)
+def test_what_a_folded_copy_says_is_what_the_network_says(
+    build: Callable[[TaskShape], nn.Module], reason: str, wrong: bool
+):
+    model = adopt(settled(build(SHAPE)), SHAPE)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = folded(Tapped(model, ["relu"]), strangers_images())
+    assert (found.reason, found.wrong) == (reason, wrong)
+    assert found.teacher.model is not model
+    expected, outputs = Tapped(model, ["relu"])(strangers_images()), found.teacher(strangers_images())
+    torch.testing.assert_close(outputs.logits, expected.logits)
+    torch.testing.assert_close(outputs.features["relu"], expected.features["relu"])
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_an_ordinary_network_is_folded_and_random_numbers_stay():
+    model, state = settled(build_model("resnet8", SHAPE)), torch.get_rng_state()
+    found = folded(Tapped(model), strangers_images())
+    assert not found.reason
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in found.teacher.model.modules())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_cannot_be_copied_is_asked_itself():
+    class Single(nn.Sequential):
+        def __deepcopy__(self, memo: object) -> nn.Module:
+            raise RuntimeError("there is only one")
+
+    model = settled(Single(*pair(3)))
+    found = folded(Tapped(model), strangers_images())
+    assert found.teacher.model is model
+    assert found.reason == "it cannot be copied (RuntimeError: there is only one)"
+
+
+def test_numbers_that_are_not_finite_agree_where_they_are_the_same():
+    some = torch.tensor([1.0, torch.nan, torch.inf])
+    assert agree(some, torch.tensor([1.001, torch.nan, torch.inf]))
+    assert not agree(some, torch.tensor([1.1, torch.nan, torch.inf]))
+    assert not agree(some, torch.tensor([1.0, 1.0, torch.inf]))
+    assert agree(some[1:], some[1:])

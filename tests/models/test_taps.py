@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.errors import TrialError, UnknownNameError
+from automl_kd.models import build_model
 from automl_kd.models.taps import Tap, Tapped, find, taps_of
+from automl_kd.space import TaskShape
 
 
 class Doubler(nn.Module):
@@ -127,3 +132,99 @@ def test_taps_of_a_model_built_like_torchvisions():
 
 def test_other_models_have_no_taps_of_their_own():
     assert taps_of(nn.Sequential(nn.ReLU())) == {}
+
+
+class Overwriting(nn.Module):
+    """A residual block as torchvision writes it: rectifiers in place, and the shortcut added in place."""
+
+    def __init__(self, *, in_place: bool) -> None:
+        super().__init__()
+        self.in_place = in_place
+        self.conv1, self.conv2, self.conv3 = (nn.Conv2d(2, 2, 1) for _ in range(3))
+        self.norm1, self.norm2, self.relu = nn.BatchNorm2d(2), nn.BatchNorm2d(2), nn.ReLU(inplace=in_place)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
+        if self.in_place:
+            out += x
+            return F.relu_(self.conv3(F.relu_(out))).mean((2, 3))
+        return F.relu(self.conv3(F.relu(out + x))).mean((2, 3))
+
+
+WRITTEN = ("norm1", "norm2", "conv3")
+MAPS = (*WRITTEN, "conv1", "relu")
+
+
+def both_ways() -> tuple[Overwriting, Overwriting]:
+    torch.manual_seed(0)
+    plain, writing = (Overwriting(in_place=one).train() for one in (False, True))
+    writing.load_state_dict(plain.state_dict())
+    return plain, writing
+
+
+def noise() -> Tensor:
+    return torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("guard", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_a_map_is_what_the_module_returned_also_where_it_is_written_over(guard: Callable[[], torch.no_grad]):
+    plain, writing = both_ways()
+    with Tapped(plain, MAPS) as one, Tapped(writing, MAPS) as two, guard():
+        for _ in range(3):
+            expected, found = one(noise()), two(noise())
+            assert torch.equal(found.logits, expected.logits)
+            for name in MAPS:
+                assert torch.equal(found.features[name], expected.features[name])
+
+
+def test_gradients_through_a_map_that_is_written_over_are_right():
+    plain, writing = both_ways()
+    with Tapped(plain, MAPS) as one, Tapped(writing, MAPS) as two:
+        for _ in range(2):
+            for network in (one, two):
+                network.model.zero_grad()
+                outputs = network(noise())
+                (outputs.logits.sum() + sum(value.square().sum() for value in outputs.features.values())).backward()
+            for expected, found in zip(plain.parameters(), writing.parameters(), strict=True):
+                torch.testing.assert_close(found.grad, expected.grad)
+
+
+def test_only_what_is_written_over_is_copied_and_only_the_first_pass_looks():
+    _, writing = both_ways()
+    copies: list[tuple[str, ...]] = []
+    with Tapped(writing, MAPS) as tapped:
+        for _ in range(2):
+            features = tapped(noise()).features
+            # a copy has the copying at the end of its graph
+            copies.append(tuple(name for name, value in features.items() if "Clone" in str(value.grad_fn)))
+            copies.append(tuple(name for name in MAPS if name in tapped._copy))
+    assert copies[::2] == [("norm1", "norm2", "conv3")] * 2
+    assert copies[1::2] == [MAPS, WRITTEN]
+
+
+@pytest.mark.parametrize("name", ["bn1", "layer1.0.bn1", "layer1.1.bn2"])
+def test_torchvisions_residual_networks_return_maps_before_activation(name: str):
+    model = build_model("torchvision:resnet18", TaskShape(3, 32, 32, 4)).eval()
+    with Tapped(model, [name]) as tapped, torch.no_grad():
+        assert tapped(torch.randn(2, 3, 32, 32)).features[name].min() < 0
+
+
+def test_a_map_that_is_written_over_in_some_passes_only_is_refused():
+    class Fickle(Doubler):
+        passes = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.passes += 1
+            out: Tensor = self.relu(x)
+            return out.mul_(2) if self.passes > 1 else out * 2
+
+    with Tapped(Fickle(), ["after"]) as tapped:
+        tapped(torch.ones(1, 2))
+        with pytest.raises(TrialError, match="'after' names a map that the network writes over, and not in every pass"):
+            tapped(torch.ones(1, 2))
+
+
+def test_a_tap_must_be_a_tensor():
+    model = nn.Sequential(nn.LSTM(2, 2))
+    with Tapped(model, ["0"]) as tapped, pytest.raises(TrialError, match="tap '0' is a tuple"):
+        tapped(torch.ones(1, 1, 2))

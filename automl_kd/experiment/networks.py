@@ -1,0 +1,125 @@
+"""Networks tried before the money is spent: a few images go through teacher and student as training will do it.
+
+What a network returns is looked at by its `Door` in each pass; here it passes once in each mode that will be needed, in
+the recipe's layout of memory, with its gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from automl_kd.config import Experiment
+from automl_kd.data import Dataset, plain_view
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.lab import Lab
+from automl_kd.experiment.sentences import in_a_sentence
+from automl_kd.methods import method_type
+from automl_kd.methods.base import layout_of
+from automl_kd.methods.knobs import methods_of
+from automl_kd.models import build, build_model
+from automl_kd.models.folding import folded
+from automl_kd.models.layout import lay_out
+from automl_kd.models.taps import Tapped
+from automl_kd.spec import Recipe
+from automl_kd.training.loop import laid_out
+
+FEW = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Trying:
+    """`name`: of the network, for people. `trained`: whether it is trained in the experiment, or only asked."""
+
+    name: str
+    model: nn.Module
+    dataset: Dataset
+    recipe: Recipe
+    trained: bool
+
+    def notes(self) -> Iterator[str]:
+        """What people should know of how it is run. `AutoMLKDError` if it will not do.
+
+        The network is left with other weights and statistics. Draws from torch's global generator.
+        """
+        if not lay_out(self.model, self.dataset.shape, layout_of(self.recipe)):
+            yield (
+                f"the {self.name} cannot be run with channels last in memory (a view in its forward function?); "
+                "it and its images are kept contiguous, whatever recipe.channels_last says"
+            )
+        images, labels = self.examples()
+        with torch.no_grad():
+            self.run(self.model.eval(), images)
+        if self.trained and len(labels) > 1:
+            F.cross_entropy(self.run(self.model.train(), images), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+
+    def examples(self) -> tuple[Tensor, Tensor]:
+        split = self.dataset.train
+        rows = torch.arange(min(FEW, len(split)), device=split.labels.device)
+        return laid_out(plain_view(self.dataset, split, rows), self.recipe), split.labels[rows]
+
+    def run(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Logits in single precision; `ConfigError` if it has another."""
+        try:
+            logits: Tensor = model(images)
+        except RuntimeError as error:
+            if kinds := sorted({str(one.dtype)[6:] for one in model.parameters() if one.dtype != images.dtype}):
+                raise ConfigError(
+                    f"the {self.name} has weights of {kinds[0]} and does not take images of float32 "
+                    f"({str(error).splitlines()[0]}); let the function that builds it end with .float()"
+                ) from error
+            raise
+        if logits.dtype != images.dtype:
+            raise ConfigError(
+                f"the {self.name} returns logits of {str(logits.dtype)[6:]} where float32 was wanted; "
+                "let its forward function end with .float()"
+            )
+        return logits
+
+    def folding_notes(self) -> Iterator[str]:
+        """Whether the teacher will be asked as it is, since folding its normalisations would change what it says."""
+        images, _ = self.examples()
+        unsettle(self.model)
+        if reason := folded(Tapped(self.model.eval()), images).reason:
+            yield f"the {self.name} is asked as it is, with its batch normalisations apart: {reason}"
+
+
+def unsettle(model: nn.Module) -> None:
+    """Statistics as after training, which a convolution cannot ignore: fresh ones change nothing."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+
+
+def check_networks(lab: Lab) -> None:
+    """Run teacher and baseline student as training will do it, and say once what is done otherwise for their sake."""
+    experiment, dataset = lab.experiment, lab.dataset
+    learns = not experiment.teacher.checkpoint or bool(moving_methods(experiment))
+    recipe = experiment.recipe if experiment.teacher.checkpoint else experiment.teacher.recipe
+    with torch.random.fork_rng(devices=[]):
+        name = f"teacher {experiment.teacher.model!r}"
+        with in_a_sentence(name, dataset.shape):
+            network = build_model(experiment.teacher.model, dataset.shape)
+            teacher = Trying(name, network, dataset, recipe, learns)
+            say(lab, [*teacher.notes(), *teacher.folding_notes()])
+        name = f"students of {experiment.space}"
+        with in_a_sentence(name, dataset.shape):
+            network = build(lab.space, lab.baseline, dataset.shape, seed=0)
+            say(lab, Trying(name, network, dataset, experiment.recipe, trained=True).notes())
+
+
+def say(lab: Lab, notes: Iterable[str]) -> None:
+    for note in notes:
+        lab.watcher.note(note)
+
+
+def moving_methods(experiment: Experiment) -> list[str]:
+    """Those of the experiment's methods that train their teacher."""
+    contenders = experiment.contest.contenders
+    methods = [one.method for one in contenders] or methods_of(experiment.vary, experiment.method)
+    return [name for name in methods if getattr(method_type(name), "moves_teacher", False)]

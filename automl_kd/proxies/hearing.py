@@ -1,0 +1,112 @@
+"""Feature maps of a student, heard by hooks as its modules made them, for all proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from automl_kd.models.overwriting import version_of, written_over
+from automl_kd.models.taps import Keep, taps_of
+from automl_kd.proxies.probe import TAPS, is_stage
+
+T = TypeVar("T")
+RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
+LAYERS = (nn.Conv2d, nn.Linear)
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
+Maps = dict[str, Tensor]
+Lists = dict[str, list[Tensor]]
+
+
+def heard(student: nn.Module, sees: Collection[str], run: Callable[[], T]) -> tuple[T, Maps, Lists]:
+    """What a pass gives; the maps of taps by name, and lists of the maps that it `sees`, as they were made.
+
+    The taps are those of `TAPS`, with the stages if it sees "stages". The lists: see `Sight`.
+
+    Where the network wrote over one of them later, as activations in place do, it is run again on copies.
+    """
+    ears = Ears()
+    for apart in (False, True):
+        ears = Ears(apart)
+        with listening(student, sees, ears):
+            made = run()
+        if not any(written_over(*one) for one in ears.versions):
+            break
+    return made, ears.maps, ears.kept
+
+
+@dataclass(frozen=True, eq=False)
+class Ears:
+    """Where what is heard of one pass goes. `versions`, `apart`: as of `Keep`."""
+
+    apart: bool = False
+    maps: Maps = field(default_factory=dict)
+    kept: Lists = field(default_factory=lambda: {"relus": [], "layers": [], "blocks": [], "layer_weights": []})
+    versions: list[tuple[Tensor, int | None]] = field(default_factory=list)
+
+    def keep(self, name: str) -> Keep:
+        return Keep(self.kept[name], self.versions, self.apart)
+
+    def catch(self, name: str, value: Tensor) -> None:
+        value = value.clone() if self.apart else value
+        self.maps[name] = value
+        self.versions.append((value, version_of(value)))
+
+
+@contextmanager
+def listening(student: nn.Module, sees: Collection[str], ears: Ears) -> Iterator[None]:
+    modules = dict(student.named_modules())
+    handles = [module.register_forward_hook(hook) for module, hook in hooks(student, modules, sees, ears)]
+    for name, tap in taps_of(student).items():
+        if name in TAPS or ("stages" in sees and is_stage(name)):
+            handles.append(tapping(modules[tap.module], tap.side, partial(ears.catch, name)))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def hooks(
+    student: nn.Module, modules: Mapping[str, nn.Module], sees: Collection[str], ears: Ears
+) -> Iterator[tuple[nn.Module, Hook]]:
+    """The modules to listen to, and what then fills the lists."""
+    for module in modules.values():
+        if "relus" in sees and isinstance(module, RECTIFIERS):
+            yield module, ears.keep("relus")
+        if {"layers", "layer_gradients"} & set(sees) and isinstance(module, LAYERS):
+            yield module, ears.keep("layers")
+            yield module, partial(keep_weight, ears.kept["layer_weights"])
+    for name in blocks_of(student) if "blocks" in sees else ():
+        yield modules[name], ears.keep("blocks")
+
+
+def tapping(module: nn.Module, side: str, catch: Callable[[Tensor], None]) -> RemovableHandle:
+    if side == "input":  # before it runs, for it may write over what it is given
+        return module.register_forward_pre_hook(lambda _, given: catch(given[0]))
+    return module.register_forward_hook(lambda _module, _given, made: catch(made))
+
+
+def keep_weight(where: list[Tensor], layer: nn.Module, _given: tuple[Tensor, ...], _made: Tensor) -> None:
+    where.append(layer.get_parameter("weight"))
+
+
+def blocks_of(student: nn.Module) -> list[str]:
+    """Names of the modules whose outputs are its `blocks`: the stem, and the members of its stages.
+
+    A stage is a sequence whose members have layers of their own; the first child is the stem if it is no stage.
+    """
+    names: list[str] = []
+    for name, child in student.named_children():
+        members = dict(child.named_children()) if isinstance(child, nn.Sequential) else {}
+        if any(next(one.children(), None) is not None for one in members.values()):
+            names += [f"{name}.{number}" for number in members]
+        elif not names:
+            names.append(name)
+    return names

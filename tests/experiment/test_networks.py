@@ -1,0 +1,85 @@
+"""What a network returns, takes and does to memory is known before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from automl_kd.config import Experiment
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.lab import Roots
+from automl_kd.experiment.opening import open_lab
+from automl_kd.experiment.watch import Silent
+from automl_kd.spec import TeacherSpec
+from tests import tiny
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def noted(root: Path, experiment: Experiment) -> list[str]:
+    notes = Notes()
+    open_lab(experiment, Roots(results=root / "results", data=root), notes)
+    assert not (root / "results").exists()
+    return notes.said
+
+
+def taught_by(name: str) -> Experiment:
+    teacher = TeacherSpec(model=f"tests.strange:{name}", recipe=tiny.TEACHER.recipe)
+    return tiny.experiment(method="kd", teacher=teacher)
+
+
+def teaching(name: str) -> Experiment:
+    return tiny.experiment(method="kd", space=f"model:tests.strange:{name}")
+
+
+REFUSED = {
+    "nameless": r"a Returning returned a dict, where logits of shape \(1, 3\)",
+    "many_classes": r"a Body returned a tensor of float32 of shape \(1, 1000\), where logits of shape \(1, 3\)",
+    "double": r"weights of float64 and does not take images of float32 \(.*\); .* end with .float\(\)",
+    "double_logits": r"returns logits of float64 where float32 was wanted; .* end with .float\(\)",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_will_not_do_is_refused_in_a_sentence(tmp_path, name: str):
+    with pytest.raises(ConfigError, match=rf"^the teacher 'tests.strange:{name}'[: ].*{REFUSED[name]}"):
+        noted(tmp_path, taught_by(name))
+    with pytest.raises(ConfigError, match=rf"^the students of model:tests.strange:{name}[: ].*{REFUSED[name]}"):
+        noted(tmp_path, teaching(name))
+
+
+@pytest.mark.parametrize("name", ["writing", "mapping", "record", "spatial", "auxiliary", "settling", "weight_norm"])
+def test_what_will_do_is_not_mentioned(tmp_path, name: str):
+    if name != "record":  # which torch.fx cannot trace
+        assert noted(tmp_path, taught_by(name)) == []
+    assert noted(tmp_path, teaching(name)) == []
+
+
+def test_what_is_kept_contiguous_is_said_once(tmp_path):
+    (teacher,), (student,) = noted(tmp_path, taught_by("viewing")), noted(tmp_path, teaching("viewing"))
+    assert teacher.startswith("the teacher 'tests.strange:viewing' cannot be run with channels last in memory")
+    assert student.startswith("the students of model:tests.strange:viewing cannot be run with channels last")
+    plain = dataclasses.replace(tiny.RECIPE, channels_last=False)
+    assert noted(tmp_path, dataclasses.replace(teaching("viewing"), recipe=plain)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("twice", "its folded copy gives other logits"),
+        ("by_hand", "its folded copy cannot be run"),
+        ("checking", "it cannot be traced"),
+    ],
+)
+def test_a_teacher_that_is_asked_as_it_is_is_said_once(tmp_path, name: str, reason: str):
+    (note,) = noted(tmp_path, taught_by(name))
+    assert note.startswith(f"the teacher 'tests.strange:{name}' is asked as it is")
+    assert reason in note
