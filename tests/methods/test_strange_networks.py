@@ -55,15 +55,15 @@ def test_a_teacher_that_writes_into_its_images_changes_nobody_elses(tmp_path, na
     spec = on_logits(spec_of(name, tmp_path))
     if spec.teacher is None:
         return
-    seen = [run(taught_by(tmp_path, spec, one), tmp_path, one).seen for one in ("writing", "copying")]
-    assert not difference(*seen)
+    seen = {one: run(taught_by(tmp_path, spec, one), tmp_path, one).seen for one in ("writing", "copying")}
+    assert not difference(seen["writing"], seen["copying"])
 
 
 @EACH
 def test_a_student_that_writes_into_its_images_changes_nobody_elses(tmp_path, name: str):
     spec = on_logits(spec_of(name, tmp_path))
-    seen = [run(student(spec, one), tmp_path, one).seen for one in ("writing", "copying")]
-    assert not difference(*seen)
+    seen = {one: run(student(spec, one), tmp_path, one).seen for one in ("writing", "copying")}
+    assert not difference(seen["writing"], seen["copying"])
 
 
 def test_with_a_bank_the_second_trial_is_the_first(tmp_path):
