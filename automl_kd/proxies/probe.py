@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import DataError
+from automl_kd.models.adoption import unchecked
 from automl_kd.models.layout import lay_out
 from automl_kd.models.quick_norm import quicken
 from automl_kd.models.taps import Outputs, Tapped, taps_of
@@ -93,7 +94,8 @@ def make_probe(
         if seed is not None:
             normal_weights(teacher, "teacher", seed)
         quicken(teacher)
-        outputs = forward(teacher, images)
+        with unchecked(teacher):  # a sentence of its own follows
+            outputs = forward(teacher, images)
     if outputs.logits.shape[1] != shape.classes:
         raise DataError(
             f"the teacher tells {outputs.logits.shape[1]} classes apart, but the task has {shape.classes}; "

@@ -162,7 +162,19 @@ def test_what_cannot_be_copied_is_asked_itself():
 
 def test_numbers_that_are_not_finite_agree_where_they_are_the_same():
     some = torch.tensor([1.0, torch.nan, torch.inf])
-    assert agree(some, torch.tensor([1.001, torch.nan, torch.inf]))
-    assert not agree(some, torch.tensor([1.1, torch.nan, torch.inf]))
+    assert agree(some, torch.tensor([1.0005, torch.nan, torch.inf]))
+    assert not agree(some, torch.tensor([1.01, torch.nan, torch.inf]))
     assert not agree(some, torch.tensor([1.0, 1.0, torch.inf]))
     assert agree(some[1:], some[1:])
+
+
+class Single(strange.Twice):
+    """Knows images of single precision alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.float())
+
+
+def test_a_network_of_single_precision_is_compared_in_it():
+    found = folded(Tapped(settled(Single(SHAPE))), strangers_images())
+    assert found.reason == "its folded copy gives other logits"
