@@ -19,8 +19,8 @@ from automl_kd.models.taps import Outputs, Tapped, find
 
 ROUNDING = 1e-3
 """How far, as a share of the largest number, what the folded network says may be from what the original says. In double
-precision only the folded weights are rounded: an untrained ResNet-152 moved by 5e-7. A convolution whose weight is used elsewhere
-too moves by the size of what is said."""
+precision only the folded weights are rounded: an untrained ResNet-152 moved by 5e-7. A convolution whose weight is used
+elsewhere too moves by the size of what is said."""
 
 COARSE = 0.1
 """The same for networks that run in single precision alone, in which accelerators may round to ten bits."""
