@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -68,7 +69,8 @@ def test_a_student_that_writes_into_its_images_changes_nobody_elses(tmp_path, na
 
 def test_with_a_bank_the_second_trial_is_the_first(tmp_path):
     spec, losses = taught_by(tmp_path, spec_of("kd", tmp_path), "writing"), []
-    for folder, keep in (("one", "logits"), ("two", "logits"), ("three", "off")):
+    banks: tuple[tuple[str, Literal["logits", "off"]], ...] = (("one", "logits"), ("two", "logits"), ("three", "off"))
+    for folder, keep in banks:
         recorder = tiny.Recorder()
         place = dataclasses.replace(tiny.place(tmp_path, spec), trial=tmp_path / folder, bank=Banking(keep=keep))
         carry_out(spec, recorder, place)
