@@ -157,7 +157,7 @@ def test_a_process_that_does_not_fit(distill):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{", "is not JSON; give the process.json that a search left"),
+        ("{", "process.json: it is not JSON: Expecting property name"),
         ("[]", "holds a list, not a process; give what a search left"),
         ("{}", "is missing; add it"),
         (json.dumps({**asdict(PROCESS), "alpha": "up"}), 'alpha = "up" does not fit; it should be a valid array'),
@@ -175,7 +175,7 @@ def test_a_file_that_is_not_there(distill, tmp_path, method, option):
         f"option {option}: no file could be read from {tmp_path}/no.file: No such file or directory; check the path"
     )
     assert distill(method, f"{option}='no.file'") == sentence
-    assert distill(method, f"{option}='.'").endswith(f"from {tmp_path}: Is a directory; check the path")
+    assert distill(method, f"{option}='.'").endswith(f"from {tmp_path}: it is a folder, not a file; check the path")
     Path("was.json").write_text("{}")
     pinned = f"{tmp_path}/was.json@sha256-{'0' * 64}"
     assert f"{tmp_path}/was.json has changed since it was named" in distill(method, f"{option}='{pinned}'")

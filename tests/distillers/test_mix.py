@@ -25,7 +25,12 @@ def test_names_alone_take_their_standard_weights():
     assert weights("kd, at") == {"kd": 0.9, "at": 1000.0, "ce": 1.0}
     assert weights("kd=0.5") == {"kd": 0.5, "ce": 1.0}
     assert weights("ce=0.3, kd") == {"ce": 0.3, "kd": 0.9}
-    assert weights("") == {"ce": 1.0}
+
+
+@pytest.mark.parametrize("text", ["", ",", " , "])
+def test_a_sum_without_a_loss_is_refused(text):
+    with pytest.raises(ConfigError, match="names no loss, so that nothing would be distilled; name one"):
+        read_mix(text)
 
 
 def test_options_reach_their_loss():

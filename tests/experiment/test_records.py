@@ -28,6 +28,8 @@ LAST = {
     "teacher_passes_saved": 3.0,
     "teacher_seconds_saved": 0.5,
     "best_epoch": 2.0,
+    "val_images": 22.0,
+    "val_largest": 0.5,
     "test_accuracy": 0.7,
     "test_accuracy_best": 0.71,
     "latency_ms": 0.5,
