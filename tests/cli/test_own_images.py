@@ -122,7 +122,6 @@ def test_data_that_cannot_be_had(refused, tmp_path, monkeypatch, settings, sente
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.usefixtures("ray_session")
 def test_moved_images_go_on_and_changed_ones_are_told(run, tmp_path):
     """Sixteen bits deep, in splits with capitals, searched; moved, and continued; changed, and refused."""
     for split in ("Train", "Test"):

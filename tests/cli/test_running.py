@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import ray
 
 import automl_kd.experiment
 from automl_kd.errors import TrialError
@@ -115,6 +116,7 @@ def test_other_progress_is_refused(run):
 @pytest.mark.ray
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:99999", "nonsense"])
 def test_a_cluster_that_is_not_there(refused, address):
+    assert not ray.is_initialized()  # a run inside a Ray asks for no address
     started = time.monotonic()
     said = refused("search", "--address", address)
     assert said.startswith((f"no Ray cluster answers at '{address}'; start one", f"'{address}' cannot be joined ("))
