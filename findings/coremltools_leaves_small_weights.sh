@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # coremltools' compression leaves every tensor of up to 2,048 weights as it is.
 #
-# Versions: coremltools 9.0, torch 2.13.0, on Linux.
+# Versions: coremltools 9.0 with scikit-learn 1.9.1, torch 2.13.0, on Linux.
 # Expected: linear_quantize_weights and palettize_weights shrink a small student as they do a large one.
 # Seen: of a network of 14 channels (largest tensor 1,764 weights) not a byte is saved, by 8 bits or by 4; with 16 channels
 # (2,304 weights) the files shrink. The threshold is an option of the operators' configurations, not of the call.
@@ -12,7 +12,7 @@ trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 export OMP_NUM_THREADS=1
 python3 -m venv environment
-environment/bin/pip install --quiet --no-compile torch==2.13.0 numpy==2.4.6 coremltools==9.0
+environment/bin/pip install --quiet --no-compile torch==2.13.0 numpy==2.4.6 coremltools==9.0 scikit-learn==1.9.1
 environment/bin/python - <<'PROGRAM'
 import logging
 import os
