@@ -1,25 +1,22 @@
-"""Joining a cluster that runs already, with this machine's token where the cluster asks for one.
+"""Joining a cluster that runs already, with this machine's token where RAY_AUTH_MODE=token says so.
 
 Ray shows the token in ~/.ray/auth_token by itself only to the cluster that `auto` finds, and never at an address that
-was written down, however near; yet `ray start` has a cluster ask for it as soon as that file is there. So a cluster
-would refuse the user who started it a moment ago. Here the token is also shown at addresses of this machine, once it is
-asked for; elsewhere only where RAY_AUTH_MODE=token says so, since any cluster may answer there.
+was written down, however near; yet `ray start` has a cluster ask for it as soon as that file is there. Ray would try
+for 20 seconds and then say that nothing answers. Here the cluster is asked first, and the sentence says what to export.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray import _raylet
 from ray.exceptions import AuthenticationError, RayError
 
-from automl_kd.cluster.private import in_environment
 from automl_kd.cluster.watchdog import knock
 from automl_kd.errors import ConfigError
 
@@ -29,13 +26,12 @@ FILE = "the head's ~/.ray/auth_token on this machine"
 @contextmanager
 def joined(address: str, **options: Any) -> Iterator[None]:
     """Inside, this process is a driver of the cluster at `address`. `ConfigError` if none answers, or it refuses."""
-    shown = must_show_token(address)
-    with in_environment({"RAY_AUTH_MODE": "token"}) if shown else nullcontext():
-        connect(address, **options)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    require_welcome(address)
+    connect(address, **options)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def connect(address: str, **options: Any) -> None:
@@ -53,16 +49,10 @@ def connect(address: str, **options: Any) -> None:
         raise ConfigError(refusal(address)) from error
 
 
-def must_show_token(address: str) -> bool:
-    """Whether the cluster at HOST:PORT is to be shown this machine's token although RAY_AUTH_MODE does not say so.
-
-    `ConfigError` if it asks for one and will not be shown any, or another one. Ray itself would try for 20 seconds.
-    """
-    if not (host := host_of(address)) or not refuses(address):
-        return False
-    if os.environ.get("RAY_AUTH_MODE") is None and is_own(host) and has_token():
-        return True
-    raise ConfigError(refusal(address))
+def require_welcome(address: str) -> None:
+    """`ConfigError` if the cluster at HOST:PORT asks for a token and is shown none, or another one."""
+    if host_of(address) and refuses(address):
+        raise ConfigError(refusal(address))
 
 
 def refuses(address: str) -> bool:
@@ -102,21 +92,3 @@ def host_of(address: str) -> str:
     """The host of HOST:PORT; empty for "auto" and ray://, which Ray asks itself."""
     named = re.fullmatch(r"\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
     return named[1] if named else ""
-
-
-def is_own(host: str) -> bool:
-    """Whether that is an address of this machine: only of such can one be a server."""
-    try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    return bool(found) and all(may_serve(family, place) for family, _, _, _, place in found)
-
-
-def may_serve(family: int, place: tuple[Any, ...]) -> bool:
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind(place)
-    except OSError:
-        return False
-    return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -35,19 +34,19 @@ def main(folder: Path) -> None:
     said: list[str] = []
     ended: list[str] = []
     begun: list[float] = []
+    joined: list[bool] = []
     most = 0
 
-    def pretend(bundles: list[dict[str, float]]) -> None:
-        """The first machine comes at once, the second when a trial has begun on the first."""
-        asked.append(bundles)
-        if len(asked) == 1:
-            threading.Thread(target=start, daemon=True).start()
+    def tell(text: str) -> None:
+        """The first machine comes when it is waited for; Ray starts machines in the main thread alone."""
+        said.append(text)
+        cluster.add_node(**MACHINE)
 
-    def start() -> None:
-        cluster.add_node(**MACHINE)
-        while not begun:
-            time.sleep(0.1)
-        cluster.add_node(**MACHINE)
+    def on_epoch(*_: object) -> None:
+        """The second comes when a trial has begun on the first."""
+        if not joined:
+            joined.append(True)
+            cluster.add_node(**MACHINE)
 
     def ask(index: int) -> Assignment | None:
         nonlocal most
@@ -62,17 +61,18 @@ def main(folder: Path) -> None:
         ended.append(outcome.status)
 
     patched: Any = growing
-    patched.grows, patched.request_resources = lambda: True, pretend
+    patched.grows = lambda: True
+    patched.request_resources = lambda bundles: asked.append(bundles)
     run(
         ask,
-        on_epoch=lambda *_: None,
+        on_epoch=on_epoch,
         on_outcome=on_outcome,
         resources=Resources(),
         search=None,
         epochs=3,
         scratch=folder,
         trials=4,
-        say=said.append,
+        say=tell,
     )
     print(json.dumps({"asked": asked, "said": said, "ended": ended, "most": most}))
     ray.shutdown()

@@ -14,7 +14,6 @@ import pytest
 import ray
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
-from automl_kd.cluster.joining import is_own
 from automl_kd.cluster.private import SOCKET_BYTES, require_loopback, require_place, token_of_its_own
 from automl_kd.errors import ConfigError
 
@@ -40,13 +39,6 @@ def test_a_ray_that_others_can_reach_is_not_worked_in(monkeypatch):
     monkeypatch.setattr("ray.nodes", lambda: [{"NodeManagerAddress": "192.0.2.77"}])
     with pytest.raises(ConfigError, match=r"opens its ports at 192\.0\.2\.77, which others can reach"):
         require_loopback()
-
-
-def test_only_addresses_of_this_machine_are_its_own():
-    assert is_own("127.0.0.1")
-    assert is_own("localhost")
-    assert not is_own("192.0.2.77")  # for documentation only, RFC 5737
-    assert not is_own("nobody.invalid")
 
 
 def test_a_folder_whose_sockets_would_have_too_long_names_is_refused(tmp_path):
@@ -113,7 +105,7 @@ def doors() -> set[tuple[str, int]]:
 @pytest.mark.ray
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the tables of Linux")
 def test_every_port_lies_at_the_loopback_address(ray_session):
-    ray.get(ray.remote(num_cpus=0)(os.getpid).remote())  # so that there is a worker
+    ray.get(ray.remote(num_cpus=0)(lambda: os.getpid()).remote())  # so that there is a worker
     found, outside = doors(), own_address()
     assert len(found) >= 5  # control, raylet, object manager, agent, this driver, a worker
     assert all(ipaddress.ip_address(host).is_loopback for host, _ in found)
@@ -147,7 +139,7 @@ def join(address: str, home: Path, **environment: str) -> str:
 
 
 @pytest.mark.ray
-def test_only_who_has_the_token_joins_and_who_has_it_need_not_say_so(ray_session, tmp_path):
+def test_who_has_not_the_token_is_told_what_to_do(ray_session, tmp_path):
     address = ray.get_runtime_context().gcs_address
     asks = f"the Ray cluster at '{address}' asks for a token"
     assert join(address, tmp_path).startswith(f"{asks}; put the head's ~/.ray/auth_token on this machine")
@@ -157,4 +149,4 @@ def test_only_who_has_the_token_joins_and_who_has_it_need_not_say_so(ray_session
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text(os.environ["RAY_AUTH_TOKEN"])
     assert join(address, tmp_path, RAY_AUTH_MODE="disabled").startswith(f"{asks} and RAY_AUTH_MODE is 'disabled'")
-    assert join(address, tmp_path) == "joined"
+    assert join(address, tmp_path).startswith(f"{asks} and RAY_AUTH_MODE is not set; export RAY_AUTH_MODE=token")

@@ -59,8 +59,11 @@ def describe(root: Path, concurrent: int) -> str:
 
 
 SPOKEN = [
-    rf"search, {TRIALS} trials by evolution(: \d+ of {TRIALS}, best [\d.]+%(, latest [\d.]+%)?)?",
-    r"finalists and baselines at equal compute(: \d+ of \d+, validation [\d.]+%)?",
+    r"data tests\.tiny:source: 3 classes, 88 training, .*",
+    r"teacher tests\.tiny:teacher, measured on validation(: .*)?",
+    r"Warning: the teacher \(tests\.tiny:teacher, from a file\) is right on .*",
+    rf"search, {TRIALS} trials by evolution(: \d+ of {TRIALS} trials, best [\d.]+%(, latest [\d.]+%)?)?",
+    r"finalists and baselines at equal compute(: \d+ of \d+ epochs, validation [\d.]+%)?",
     r"automl-kd: interrupted; what has ended is on record, and the same command continues",
 ]
 """What may appear on stderr."""

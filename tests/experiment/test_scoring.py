@@ -171,7 +171,7 @@ def test_a_gpu_that_is_not_there_is_refused(tmp_path):
 def test_more_workers_than_processors_and_no_gpu(tmp_path, whole):
     pd.testing.assert_frame_equal(run(tmp_path, Labour(workers=64)), whole)
     if not torch.cuda.is_available():
-        with pytest.raises(ConfigError, match="a worker asks for 1 CPU and 1 GPUs, but Ray has"):
+        with pytest.raises(ConfigError, match="a worker asks for 1 CPU and 1 GPU, but Ray has"):
             run(tmp_path / "gpu", Labour(workers=2, gpus=1.0))
 
 
