@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-    from automl_kd.results.table import Results
+    from automl_kd.results.store.table import Results
 
 __all__ = ["load_student", "read"]
 
@@ -20,13 +20,13 @@ def read(path: Path | str, columns: Sequence[str] | None = None) -> Results:
     `path`: the folder of one experiment, or a root that holds several; also "s3://bucket/prefix" or "gs://bucket/prefix".
     `columns`: only these of the rows, which is quicker where there are very many. `ResultError` if there are none.
     """
-    from automl_kd.results import table  # noqa: PLC0415 - importing the package stays quick
+    from automl_kd.results.store import table  # noqa: PLC0415 - importing the package stays quick
 
     return table.read(path, columns)
 
 
 def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
-    """The trained student in `trials/<key>` of an experiment; see `automl_kd.methods.handover.load_student`."""
-    from automl_kd.methods import handover  # noqa: PLC0415 - importing the package stays quick
+    """The trained student in `trials/<key>` of an experiment; see `automl_kd.methods.model_card.load_student`."""
+    from automl_kd.methods import model_card as handover  # noqa: PLC0415 - importing the package stays quick
 
     return handover.load_student(folder, best=best)

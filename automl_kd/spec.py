@@ -14,9 +14,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from automl_kd.pinned import by_content
 from automl_kd.registry import check_fields
 from automl_kd.space import Architecture, Scalar
+from automl_kd.storage.pinned import by_content
 
 VERSION = 1
 """Part of every key: raised when the same spec begins to mean another computation."""

@@ -29,7 +29,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """A Ray of four CPUs on this machine, one for all tests; what asks for a session of its own works in it."""
-    from automl_kd.cluster.private import private_ray
+    from automl_kd.cluster.sessions.private import private_ray
 
     with private_ray(num_cpus=4, log_to_driver=False, logging_level=logging.ERROR):
         yield

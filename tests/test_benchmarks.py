@@ -8,7 +8,7 @@ import pytest
 
 from automl_kd.config import load
 from automl_kd.experiment.proposals import combine
-from automl_kd.methods.knobs import methods_of, settle, settle_contest, settle_options
+from automl_kd.methods.hyperparameters import methods_of, settle, settle_contest, settle_options
 from automl_kd.models import MODELS, load_space
 from automl_kd.proxies import expand
 from automl_kd.search import Objective, make_proposer

@@ -6,10 +6,10 @@ import pytest
 
 from automl_kd.config import Budget, Resources, Search
 from automl_kd.errors import ConfigError
-from automl_kd.methods.distil import Distil
-from automl_kd.methods.lkd import LKD
-from automl_kd.methods.prokt import ProKT
-from automl_kd.methods.subgraph import Subgraph
+from automl_kd.methods.lkd.method import LKD
+from automl_kd.methods.prokt.method import ProKT
+from automl_kd.methods.subgraph.method import Subgraph
+from automl_kd.methods.weighted_losses import Distil
 from automl_kd.spec import Banking, Recipe, TeacherSpec
 
 

@@ -15,13 +15,13 @@ import torch
 
 from automl_kd.cli import app
 from automl_kd.config import loads
-from automl_kd.distillers.base import Loss, Taps
-from automl_kd.distillers.mix import read_mix
 from automl_kd.errors import StopTrial
+from automl_kd.losses.base import Loss, Taps
+from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.methods import carry_out
-from automl_kd.methods.knobs import methods_of, settle, settle_contest
+from automl_kd.methods.hyperparameters import methods_of, settle, settle_contest
 from automl_kd.models import build
-from automl_kd.models.taps import Outputs
+from automl_kd.models.features import Outputs
 from automl_kd.proxies.base import Entry, OfCost
 from automl_kd.proxies.probe import make_probe
 from automl_kd.proxies.score import score

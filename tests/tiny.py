@@ -18,13 +18,13 @@ from automl_kd.config import Experiment, Finalists, Resources, Search
 from automl_kd.data import Dataset, Source, Split, in_memory, load
 from automl_kd.errors import StopTrial
 from automl_kd.methods import make_method
-from automl_kd.models.checkpoint import save_weights
-from automl_kd.models.taps import Tap
+from automl_kd.models.features import Tap
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, IntRange, Parameter, SearchSpace, TaskShape, Values
 from automl_kd.spec import DataSpec, Place, Recipe, Report, TeacherSpec, TrialSpec, teacher_trial
 
 if TYPE_CHECKING:
-    from automl_kd.experiment.lab import Lab  # with Ray behind it, which most tests do without
+    from automl_kd.experiment.context import Lab  # with Ray behind it, which most tests do without
 
 SHAPE = TaskShape(channels=1, height=8, width=8, classes=3)
 

@@ -2,7 +2,7 @@
 
 Everything in this room is linear in the batch, so a run on shards of a batch gives the hypergradient of the whole if
 each process averages the inner gradient, `v` and `h`. Batch normalisation keeps to each process's own shard, unless its
-layers are those of `automl_kd.models.team_norm`.
+layers are those of `automl_kd.models.sync_norm`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from automl_kd import team
+from automl_kd import distributed
 from automl_kd.bilevel.base import Reduce, Tensors, alone
 
 
@@ -35,7 +35,7 @@ def all_reduce_mean(tensors: Tensors) -> dict[str, Tensor]:
 
 def over_team() -> Reduce:
     """The mean over the processes that train together; `alone` where there is one."""
-    return all_reduce_mean if team.size() > 1 else alone
+    return all_reduce_mean if distributed.size() > 1 else alone
 
 
 def averaged(tensors: Tensors, reduce: Reduce) -> Tensors:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from automl_kd.bilevel.base import Problem, Reduce, Tensors, difference, leaves, outer_gradients, pullback
 from automl_kd.bilevel.look_ahead import inner_gradient
-from automl_kd.models.composed import composed
+from automl_kd.models.costs.composed import composed
 
 Curvature = Callable[[Tensors], Tensors]
 """The product of the inner Hessian, averaged over the processes, with a vector."""

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from automl_kd import team
+from automl_kd import distributed
 from automl_kd.bilevel.base import Tensors
-from automl_kd.models.taps import Tapped
+from automl_kd.models.features import Tapped
 
 LOGITS = "logits"
 """The name of the logits among a network's outputs; the others are named as their taps."""
@@ -71,14 +71,14 @@ def outputs_of(
     Parameters that a call does not name keep their values.
     """
     drawn = Draws.now(images.device) if draws is None else draws
-    whole = (parts or team.parts()) == 1
+    whole = (parts or distributed.parts()) == 1
     seen = Seen(tapped)
 
     def outputs(weights: Tensors) -> dict[str, Tensor]:
         # Running statistics are written into copies, which are thrown away with the call.
         state = {name: buffer.clone() for name, buffer in seen.named_buffers()}
         state |= {f"network.{name}": value for name, value in weights.items()}
-        with drawn.replayed(), team.whole(whole), torch.autocast(images.device.type, enabled=False):
+        with drawn.replayed(), distributed.whole(whole), torch.autocast(images.device.type, enabled=False):
             found: dict[str, Tensor] = functional_call(seen, state, (images,))
         return found
 

@@ -17,7 +17,7 @@ import torch.autograd.forward_ad as fwAD
 from torch import Tensor
 
 from automl_kd.bilevel.base import Tensors, detached, dot, moved
-from automl_kd.models.composed import composed
+from automl_kd.models.costs.composed import composed
 from automl_kd.spec import require
 
 Tangents = Callable[[Callable[[Tensors], Tensors], Tensors, Tensors], tuple[dict[str, Tensor], dict[str, Tensor]]]

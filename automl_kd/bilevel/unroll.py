@@ -19,7 +19,7 @@ from torch import Tensor
 from automl_kd.bilevel.base import Problem, Reduce, Tensors, alone, difference, gradient, leaves
 from automl_kd.bilevel.distributed import averaged
 from automl_kd.bilevel.look_ahead import inner_gradient
-from automl_kd.models.composed import composed
+from automl_kd.models.costs.composed import composed
 from automl_kd.spec import require
 
 

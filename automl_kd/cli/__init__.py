@@ -19,14 +19,14 @@ from automl_kd import config, storage
 from automl_kd.cli import catalogue
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.mistakes import sentence_of
-from automl_kd.cli.nasbench201 import import_nasbench201
-from automl_kd.cli.options import Address, DataRoot, Out, Overrides, command_line, roots
-from automl_kd.cli.panel import panel
-from automl_kd.cli.proxy_search import search_formulas
+from automl_kd.cli.nasbench.import_table import import_nasbench201
+from automl_kd.cli.nasbench.proxy_benchmark import panel
+from automl_kd.cli.nasbench.proxy_search import search_formulas
+from automl_kd.cli.nasbench.tabular import search_table
 from automl_kd.cli.score import score
-from automl_kd.cli.screen import Mode, Shown, output, watching
-from automl_kd.cli.tabular import search_table
 from automl_kd.config import Experiment
+from automl_kd.console.options import Address, DataRoot, Out, Overrides, command_line, roots
+from automl_kd.console.screen import Mode, Shown, output, watching
 from automl_kd.errors import UnknownNameError
 from automl_kd.registry import search_beside, suggestion
 
@@ -131,7 +131,7 @@ def leaderboard(
     [bold]automl-kd leaderboard results/quickstart[/bold]
     [bold]automl-kd leaderboard results --out reports[/bold]
     """
-    from automl_kd.cli.report import report  # noqa: PLC0415 - pandas is slow to import
+    from automl_kd.console.report import report  # noqa: PLC0415 - pandas is slow to import
 
     folders = [storage.local(path) for path in paths]
     report(output(), folders, storage.local(out or paths[0]).absolute(), command_line())
@@ -168,14 +168,14 @@ def carry_out(experiment: Experiment, out: str, data_root: str, address: str, pr
     try:
         with watching(progress) as shown:
             from automl_kd import experiment as stages  # noqa: PLC0415 - torch and ray are slow to import
-            from automl_kd.cli.live_page import LivePage  # noqa: PLC0415 - pandas is slow to import
+            from automl_kd.console.live_page import LivePage  # noqa: PLC0415 - pandas is slow to import
 
             place = roots(out, data_root)
             with LivePage(shown, place.results / experiment.name, command_line()) as watcher:
                 lab = stages.run(experiment, place, watcher, address=address)
     except KeyboardInterrupt:
         stop("interrupted; what has ended is on record, and the same command continues", 130)
-    from automl_kd.cli.report import report  # noqa: PLC0415 - pandas is slow to import
+    from automl_kd.console.report import report  # noqa: PLC0415 - pandas is slow to import
 
     if not report(output(), [lab.folder], lab.folder, command_line()):
         raise typer.Exit(1)

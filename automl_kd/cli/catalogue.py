@@ -47,7 +47,7 @@ def methods() -> Lines:
 
 
 def distillers() -> Lines:
-    from automl_kd.distillers import DISTILLERS  # noqa: PLC0415
+    from automl_kd.losses import DISTILLERS  # noqa: PLC0415
 
     return [(name, first_line(distiller)) for name, distiller in DISTILLERS.items()]
 
@@ -68,7 +68,8 @@ def proposers() -> Lines:
 def models() -> Lines:
     import torch  # noqa: PLC0415
 
-    from automl_kd.models import MODELS, cost  # noqa: PLC0415
+    from automl_kd.models import MODELS  # noqa: PLC0415
+    from automl_kd.models.costs import cost  # noqa: PLC0415
     from automl_kd.results.units import count  # noqa: PLC0415
     from automl_kd.space import TaskShape  # noqa: PLC0415
 

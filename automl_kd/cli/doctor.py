@@ -21,7 +21,7 @@ def doctor(
     [bold]automl-kd doctor s3://BUCKET/runs --repair[/bold]
     """
     from automl_kd import storage  # noqa: PLC0415 - pyarrow is slow to import
-    from automl_kd.results.doctor import diagnose  # noqa: PLC0415 - pandas is slow to import
+    from automl_kd.results.doctor.doctor import diagnose  # noqa: PLC0415 - pandas is slow to import
 
     found = diagnose(storage.local(path), repair=repair)
     for line in found.lines:

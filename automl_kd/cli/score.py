@@ -10,8 +10,8 @@ import typer
 
 from automl_kd import storage
 from automl_kd.cli import catalogue
-from automl_kd.cli.options import Address, DataRoot, roots
-from automl_kd.cli.screen import Mode, Shown, output, watching
+from automl_kd.console.options import Address, DataRoot, roots
+from automl_kd.console.screen import Mode, Shown, output, watching
 from automl_kd.errors import ConfigError
 from automl_kd.registry import search_beside
 
@@ -44,8 +44,8 @@ def score(
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies naswot,synflow --sample 20[/bold]
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies diswot --sample 0 --data cifar10[/bold]
     """
-    from automl_kd.cli.report import print_scores  # noqa: PLC0415 - pandas is slow to import
-    from automl_kd.experiment.scoring import Labour, Scoring, score_space  # noqa: PLC0415 - torch is slow to import
+    from automl_kd.console.report import print_scores  # noqa: PLC0415 - pandas is slow to import
+    from automl_kd.experiment.stages.scoring import Labour, Scoring, score_space  # noqa: PLC0415 - torch is slow to import
     from automl_kd.proxies import PROXIES  # noqa: PLC0415 - likewise
 
     search_beside(Path())

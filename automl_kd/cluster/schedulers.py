@@ -5,7 +5,7 @@
 "median": Golovin et al. Google Vizier: A Service for Black-Box Optimization. KDD 2017, section 3.2.2.
 
 Populations ("pbt", "pb2") are no schedulers to Tune: their trials end at each change and are assigned again, see
-`automl_kd.experiment.population`. Tune's own refuse a searcher, keep their state in memory and draw from global
+`automl_kd.experiment.stages.population`. Tune's own refuse a searcher, keep their state in memory and draw from global
 generators, so that no killed search could continue as the unbroken one would have.
 """
 
@@ -20,7 +20,7 @@ from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialSchedule
 
 from automl_kd.cluster.hyperband import Ghost, HyperBand, brackets
 from automl_kd.cluster.searcher import Assignment
-from automl_kd.cluster.session import concurrency
+from automl_kd.cluster.sessions.session import concurrency
 from automl_kd.config import Resources, Search
 
 

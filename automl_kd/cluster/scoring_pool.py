@@ -10,8 +10,8 @@ import ray
 import torch
 
 from automl_kd.cluster.card import keep_to
-from automl_kd.cluster.machines import amounts, described, fit
-from automl_kd.cluster.session import machines, session
+from automl_kd.cluster.sessions.machines import amounts, described, fit
+from automl_kd.cluster.sessions.session import machines, session
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.models import load_space
 from automl_kd.proxies.probe import Probe

@@ -14,18 +14,18 @@ import torch
 from ray import tune
 
 from automl_kd.cluster.card import give_back, keep_to
+from automl_kd.cluster.distributed_trial import launch, make_rooms
 from automl_kd.cluster.failures import PASSING, limited, lost_device, overdue, reason_of
-from automl_kd.cluster.growing import Say, gathered, remembered
 from automl_kd.cluster.loggers import make_loggers
-from automl_kd.cluster.private import full, is_full, own_folder
 from automl_kd.cluster.schedulers import Forward, at_once, make_scheduler
 from automl_kd.cluster.searcher import Ask, AssignmentSearcher, Curve, Failure, Metrics, from_config
-from automl_kd.cluster.session import each_worker, share
-from automl_kd.cluster.team_trial import launch, make_rooms
+from automl_kd.cluster.sessions.growing import Say, gathered, remembered
+from automl_kd.cluster.sessions.private import full, is_full, own_folder
+from automl_kd.cluster.sessions.session import each_worker, share
 from automl_kd.config import Resources, Search
 from automl_kd.errors import AutoMLKDError, ResultError, StopTrial
 from automl_kd.methods import carry_out
-from automl_kd.results.folder import require_room, require_there, require_writable
+from automl_kd.results.store.folder import require_room, require_there, require_writable
 from automl_kd.spec import Outcome, TrialSpec
 
 BEGUN_AT_ONCE = 10_000

@@ -4,7 +4,7 @@ Every field has a type, most a default; an unknown key, a wrong type or a value 
 one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in Python without any file.
 """
 
-from automl_kd.config.contest import Contender, Contest
+from automl_kd.config.comparison import Contender, Contest
 from automl_kd.config.experiment import Experiment, Knob
 from automl_kd.config.proxy import FormulaSearch, ProxySearch
 from automl_kd.config.range import Range

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from automl_kd.config.contest import Contest
+from automl_kd.config.comparison import Contest
 from automl_kd.config.proxy import ProxySearch
 from automl_kd.config.range import Range
 from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, Search

@@ -1,7 +1,7 @@
 """Image sets by name, each divided into training, validation and test images.
 
 A set is an entry of `DATASETS`, a reference `module:function` to a function like theirs, `folder:PATH` (see
-`automl_kd.data.folder`) or `arrays:PATH.npz` (see `automl_kd.data.arrays`). A root or a path may
+`automl_kd.data.images.folder`) or `arrays:PATH.npz` (see `automl_kd.data.arrays`). A root or a path may
 be an address in a bucket; what lies there is fetched once for each machine.
 """
 
@@ -18,7 +18,7 @@ from automl_kd.data.cifar import cifar10, cifar100
 from automl_kd.data.dataset import Augment, Batch, Dataset, Split, digest
 from automl_kd.data.digits import digits
 from automl_kd.data.division import divide
-from automl_kd.data.folder import folder
+from automl_kd.data.images.folder import folder
 from automl_kd.data.source import Part, Source, in_memory
 from automl_kd.data.views import order, plain_view, train_view
 from automl_kd.errors import DataError, FileError

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from automl_kd import files
-from automl_kd.data.layout import SPELLINGS, Kind
+from automl_kd.data.images.layout import SPELLINGS, Kind
 from automl_kd.data.source import Part, Source, in_memory, refuse_beyond_memory
 from automl_kd.errors import DataError, FileError
 

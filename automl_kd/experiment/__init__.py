@@ -6,19 +6,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from automl_kd.cluster.growing import gathered
-from automl_kd.cluster.session import session
-from automl_kd.cluster.sharing import require_shared
+from automl_kd.cluster.sessions.growing import gathered
+from automl_kd.cluster.sessions.session import session
+from automl_kd.cluster.sessions.sharing import require_shared
 from automl_kd.config import Experiment, parse, to_record
-from automl_kd.experiment.contest import contend
-from automl_kd.experiment.finals import compare
-from automl_kd.experiment.lab import Lab, Roots
-from automl_kd.experiment.opening import open_lab
-from automl_kd.experiment.population import search_by_population
-from automl_kd.experiment.search import require_trials, search
-from automl_kd.experiment.teacher import prepare_teacher
-from automl_kd.experiment.watch import Watcher
-from automl_kd.results.folder import check_folder, lock, open_folder
+from automl_kd.experiment.context import Lab, Roots
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.stages.comparison import contend
+from automl_kd.experiment.stages.finals import compare
+from automl_kd.experiment.stages.population import search_by_population
+from automl_kd.experiment.stages.search import require_trials, search
+from automl_kd.experiment.stages.teacher import prepare_teacher
+from automl_kd.results.store.folder import check_folder, lock, open_folder
 
 __all__ = ["Lab", "Roots", "run"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from automl_kd import space
 from automl_kd.config import Budget
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.lab import Lab
+from automl_kd.experiment.context import Lab
 from automl_kd.space import Architecture
 
 CANDIDATES = 500

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from automl_kd.config import Experiment
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.lab import Lab
+from automl_kd.experiment.context import Lab
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods import method_type
-from automl_kd.methods.base import layout_of
-from automl_kd.methods.knobs import methods_of
+from automl_kd.methods.hyperparameters import methods_of
 from automl_kd.models import build, build_model
+from automl_kd.models.features import Tapped
 from automl_kd.models.folding import folded
-from automl_kd.models.layout import lay_out
-from automl_kd.models.taps import Tapped
+from automl_kd.models.foreign.layout import lay_out
 from automl_kd.spec import Recipe
 from automl_kd.training.loop import laid_out
+from automl_kd.training.trial import layout_of
 
 FEW = 4
 

@@ -13,7 +13,7 @@ from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.methods import make_method
 from automl_kd.methods.base import Method
-from automl_kd.methods.knobs import ends, methods_of, own, parameters_of, teaching
+from automl_kd.methods.hyperparameters import ends, methods_of, own, parameters_of, teaching
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.space import Architecture, Parameter, Scalar, SearchSpace, TaskShape, Values, active
 from automl_kd.spec import Schedule, Stage, schedule_text

@@ -17,11 +17,11 @@ import pandas as pd
 
 from automl_kd import storage
 from automl_kd.cluster.searcher import Curve, Failure, Metrics
-from automl_kd.experiment.lab import Lab
-from automl_kd.methods.handover import label_of
-from automl_kd.results.folder import data_name
-from automl_kd.results.row import PRECISIONS, Point, Precision, Role, Row, Run
-from automl_kd.results.setting import setting
+from automl_kd.experiment.context import Lab
+from automl_kd.methods.model_card import label_of
+from automl_kd.results.store.config_hash import setting
+from automl_kd.results.store.folder import data_name
+from automl_kd.results.store.row import PRECISIONS, Point, Precision, Role, Row, Run
 from automl_kd.search.population import Lineage
 from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
 

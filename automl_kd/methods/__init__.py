@@ -8,29 +8,30 @@ from typing import Any
 
 import torch
 
-from automl_kd import storage, team
+from automl_kd import distributed, storage
 from automl_kd.config import parse
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
-from automl_kd.methods.base import Method, Quote, Setting
-from automl_kd.methods.distil import Distil
-from automl_kd.methods.distpro import DistPro
-from automl_kd.methods.distpro_search import DistProSearch
+from automl_kd.methods.base import Method, Quote
+from automl_kd.methods.distpro.method import DistPro
+from automl_kd.methods.distpro.search import DistProSearch
+from automl_kd.methods.dry_run import Rehearsed
 from automl_kd.methods.from_file import FromFile
 from automl_kd.methods.kd import PlainKD
-from automl_kd.methods.lkd import LKD
-from automl_kd.methods.prokt import ProKT
-from automl_kd.methods.rehearsal import Rehearsed
+from automl_kd.methods.lkd.method import LKD
+from automl_kd.methods.prokt.method import ProKT
 from automl_kd.methods.schedule import follow
 from automl_kd.methods.scratch import Scratch
-from automl_kd.methods.subgraph import Subgraph
+from automl_kd.methods.subgraph.method import Subgraph
+from automl_kd.methods.weighted_losses import Distil
 from automl_kd.models import build, build_model, load_space
-from automl_kd.pinned import pin
 from automl_kd.registry import lookup_options
-from automl_kd.results.row import FROM_FILE
+from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, TrialSpec, require_shares
+from automl_kd.storage.pinned import pin
 from automl_kd.training.divergence import refuse_metrics
+from automl_kd.training.trial import Setting
 
 METHODS: Mapping[str, type[Method]] = {
     "scratch": Scratch,
@@ -89,12 +90,12 @@ def carry_out(spec: TrialSpec, report: Report, place: Place) -> None:
 
     In a team all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not finite.
     """
-    require_shares(spec.recipe, team.size(), "recipe.")
+    require_shares(spec.recipe, distributed.size(), "recipe.")
     storage.pull(place.trial, weights=True)
     if isinstance(report, Quote):  # no schedule changes what an epoch costs
         by_method(spec, report, place)
         return
-    told = finite(team.told_by_leader(report))
+    told = finite(distributed.told_by_leader(report))
     if spec.schedule:
         follow(spec, told, place, by_method)
     else:

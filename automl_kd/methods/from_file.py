@@ -14,15 +14,16 @@ from typing import ClassVar
 
 from torch import nn
 
-from automl_kd import storage, team
+from automl_kd import distributed, storage
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.files import read_json
-from automl_kd.methods.base import Quote, Setting, set_up, teacher_file
-from automl_kd.models.checkpoint import load_weights
-from automl_kd.results.row import FROM_FILE
+from automl_kd.methods.base import Quote
+from automl_kd.models.weights.checkpoint import load_weights
+from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, Place, Recipe, Report, TeacherSpec, TrialSpec
 from automl_kd.training.evaluate import evaluate
+from automl_kd.training.trial import Setting, set_up, teacher_file
 
 MEASURED = "measured.json"
 """In the folder of such a trial, its metrics."""
@@ -61,11 +62,11 @@ class FromFile:
             report.epoch_macs = 0.0
             return
         kept = place.trial / MEASURED
-        if team.from_leader(kept.exists()):
+        if distributed.from_leader(kept.exists()):
             report(read_json(kept), epoch=1)
             return
         metrics = measure(spec, place)
-        if team.leads():
+        if distributed.leads():
             storage.write(kept, json.dumps(metrics))
         report(metrics, epoch=1)
 

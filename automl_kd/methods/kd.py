@@ -12,12 +12,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.distillers.cross_entropy import cross_entropy
-from automl_kd.distillers.kd import kd_loss
-from automl_kd.methods.base import STEP, load_teacher, set_up, train
-from automl_kd.methods.guide import guide
-from automl_kd.models.cost import count
+from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.losses.logits.kd import kd_loss
+from automl_kd.methods.base import STEP, train
+from automl_kd.models.costs.cost import count
 from automl_kd.spec import Place, Report, TrialSpec, require
+from automl_kd.teacher_cache.cached_teacher import guide
+from automl_kd.training.trial import load_teacher, set_up
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from automl_kd.config import Range
 from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.methods import method_type
-from automl_kd.methods.knobs import WEIGHT, knows, option_of, teaching
+from automl_kd.methods.hyperparameters import WEIGHT, knows, option_of, teaching
 from automl_kd.methods.schedule import METHOD, RECIPE, STEADY
 from automl_kd.registry import suggestion
 from automl_kd.space import FloatRange, Scalar

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from automl_kd.errors import StopTrial
-from automl_kd.methods.handover import CARD, name_card
+from automl_kd.methods.model_card import CARD, name_card
 from automl_kd.space import Scalar
 from automl_kd.spec import Place, Report, Trainable, TrialSpec
 from automl_kd.training.checkpoint import epochs_saved

@@ -9,9 +9,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.distillers.cross_entropy import cross_entropy
-from automl_kd.methods.base import STEP, set_up, train
+from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.methods.base import STEP, train
 from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.training.trial import set_up
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from torch import nn
 from automl_kd import space as spaces
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
-from automl_kd.models.adoption import adopt
-from automl_kd.models.description import Description, read_description
-from automl_kd.models.external import referenced_model, torchvision_model, torchvision_names
-from automl_kd.models.surgery import carve
-from automl_kd.pinned import pin
+from automl_kd.models.foreign.adoption import adopt
+from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
+from automl_kd.models.pruning.description import Description, read_description
+from automl_kd.models.pruning.surgery import carve
 from automl_kd.registry import load, suggestion
 from automl_kd.space import Architecture, SearchSpace, TaskShape, Values
+from automl_kd.storage.pinned import pin
 
 MODELS: Mapping[str, Callable[[TaskShape], nn.Module]] = {
     **{name: partial(resnet.zoo_resnet, name) for name in resnet.ZOO},

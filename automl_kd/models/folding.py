@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from automl_kd.models.copying import copied
-from automl_kd.models.taps import Outputs, Tapped, find
+from automl_kd.models.features import Outputs, Tapped, find
+from automl_kd.models.foreign.copying import copied
 
 ROUNDING = 1e-3
 """How far, as a share of the largest number, what the folded network says may be from what the original says. In double

@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.taps import Tap
+from automl_kd.models.features import Tap
 from automl_kd.space import TaskShape
 
 Block = Literal["basic", "bottleneck"]

@@ -14,7 +14,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.taps import Tap
+from automl_kd.models.features import Tap
 from automl_kd.space import TaskShape
 
 ZOO: Mapping[str, int] = {"vgg8": 1, "vgg13": 2}

@@ -8,34 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from automl_kd.errors import ConfigError
+from automl_kd.proxies.activations.az_nas import AZ_EXPRESSIVITY, AZ_PROGRESSIVITY, AZ_TRAINABILITY
+from automl_kd.proxies.activations.linear_regions import LINEAR_REGIONS
+from automl_kd.proxies.activations.meco import MECO, MECO_OPT
+from automl_kd.proxies.activations.naswot import NASWOT
+from automl_kd.proxies.activations.swap import SWAP, SWAP_REGULARISED
+from automl_kd.proxies.activations.zen import ZEN
 from automl_kd.proxies.aggregate import Aggregate, parse, written
-from automl_kd.proxies.az_nas import AZ_EXPRESSIVITY, AZ_PROGRESSIVITY, AZ_TRAINABILITY
 from automl_kd.proxies.base import Entry
-from automl_kd.proxies.diswot import RELATION, SEMANTIC
-from automl_kd.proxies.epe_nas import EPE_NAS
-from automl_kd.proxies.fisher import FISHER
-from automl_kd.proxies.grad_norm import GRAD_NORM
-from automl_kd.proxies.gradsign import GRADSIGN
-from automl_kd.proxies.grasp import GRASP
-from automl_kd.proxies.jacob_cov import JACOB_COV
-from automl_kd.proxies.kd_losses import KD_LOSSES
-from automl_kd.proxies.l2_norm import L2_NORM
-from automl_kd.proxies.linear_regions import LINEAR_REGIONS
-from automl_kd.proxies.live_convolutions import LIVE_CONV_COUNT, LIVE_CONV_WEIGHTS
-from automl_kd.proxies.logsynflow import LOGSYNFLOW
-from automl_kd.proxies.longest_path import LONGEST_PATH
-from automl_kd.proxies.macs import MACS
-from automl_kd.proxies.meco import MECO, MECO_OPT
-from automl_kd.proxies.naswot import NASWOT
-from automl_kd.proxies.ntk_condition import NTK_CONDITION
-from automl_kd.proxies.params import PARAMS
-from automl_kd.proxies.plain import PLAIN
-from automl_kd.proxies.snip import SNIP
-from automl_kd.proxies.swap import SWAP, SWAP_REGULARISED
-from automl_kd.proxies.synflow import SYNFLOW
-from automl_kd.proxies.vkdnw import VKDNW
-from automl_kd.proxies.zen import ZEN
-from automl_kd.proxies.zico import ZICO
+from automl_kd.proxies.counts.l2_norm import L2_NORM
+from automl_kd.proxies.counts.live_convolutions import LIVE_CONV_COUNT, LIVE_CONV_WEIGHTS
+from automl_kd.proxies.counts.longest_path import LONGEST_PATH
+from automl_kd.proxies.counts.macs import MACS
+from automl_kd.proxies.counts.params import PARAMS
+from automl_kd.proxies.gradients.epe_nas import EPE_NAS
+from automl_kd.proxies.gradients.fisher import FISHER
+from automl_kd.proxies.gradients.grad_norm import GRAD_NORM
+from automl_kd.proxies.gradients.gradsign import GRADSIGN
+from automl_kd.proxies.gradients.grasp import GRASP
+from automl_kd.proxies.gradients.jacob_cov import JACOB_COV
+from automl_kd.proxies.gradients.logsynflow import LOGSYNFLOW
+from automl_kd.proxies.gradients.ntk_condition import NTK_CONDITION
+from automl_kd.proxies.gradients.plain import PLAIN
+from automl_kd.proxies.gradients.snip import SNIP
+from automl_kd.proxies.gradients.synflow import SYNFLOW
+from automl_kd.proxies.gradients.vkdnw import VKDNW
+from automl_kd.proxies.gradients.zico import ZICO
+from automl_kd.proxies.teacher.diswot import RELATION, SEMANTIC
+from automl_kd.proxies.teacher.kd_losses import KD_LOSSES
 from automl_kd.registry import lookup
 
 PROXIES: Mapping[str, Entry] = {

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from automl_kd.models.cost import Cost
+from automl_kd.models.costs.cost import Cost
 from automl_kd.proxies.passes import Passes, Sight
 from automl_kd.proxies.probe import Probe
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from automl_kd.models.overwriting import version_of, written_over
-from automl_kd.models.taps import Keep, taps_of
+from automl_kd.models.features import Keep, taps_of
+from automl_kd.models.foreign.overwriting import version_of, written_over
 from automl_kd.proxies.probe import TAPS, is_stage
 
 T = TypeVar("T")

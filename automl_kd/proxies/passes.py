@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd.models.taps import Outputs, find
+from automl_kd.models.features import Outputs, find
 from automl_kd.proxies.clock import Instant, instant
 from automl_kd.proxies.hearing import LAYERS, heard
 from automl_kd.proxies.probe import Probe

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import DataError
-from automl_kd.models.adoption import unchecked
-from automl_kd.models.layout import lay_out
-from automl_kd.models.quick_norm import quicken
-from automl_kd.models.taps import Outputs, Tapped, taps_of
+from automl_kd.models.fast_norm import quicken
+from automl_kd.models.features import Outputs, Tapped, taps_of
+from automl_kd.models.foreign.adoption import unchecked
+from automl_kd.models.foreign.layout import lay_out
 from automl_kd.proxies.guard import untouched
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.space import TaskShape

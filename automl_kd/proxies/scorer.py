@@ -13,9 +13,9 @@ from automl_kd import space as spaces
 from automl_kd.errors import ConfigError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models import build
-from automl_kd.models.cost import cost_of
-from automl_kd.models.layout import keep_contiguous, lay_out
-from automl_kd.models.quick_norm import quicken
+from automl_kd.models.costs.cost import cost_of
+from automl_kd.models.fast_norm import quicken
+from automl_kd.models.foreign.layout import keep_contiguous, lay_out
 from automl_kd.proxies import entry, expand
 from automl_kd.proxies.base import Entry, OfCost
 from automl_kd.proxies.initialisation import normal_weights

@@ -13,9 +13,9 @@ from automl_kd.search.base import Exhausted, Objective, Proposer
 from automl_kd.search.feasible import Feasible
 from automl_kd.search.local_search import LocalSearch
 from automl_kd.search.nsga2 import NSGA2
-from automl_kd.search.optuna_proposer import TPE
 from automl_kd.search.random_search import RandomSearch
 from automl_kd.search.screened import Screened
+from automl_kd.search.tpe import TPE
 from automl_kd.space import Scalar, SearchSpace
 
 __all__ = ["PROPOSERS", "Exhausted", "Feasible", "Objective", "Proposer", "Screened", "make_proposer", "option_types"]

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from automl_kd import files
 from automl_kd.search.base import Objective
-from automl_kd.search.optuna_proposer import distribution_of, quiet
+from automl_kd.search.tpe import distribution_of, quiet
 from automl_kd.space import Architecture, SearchSpace
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from automl_kd import files, storage, team
+from automl_kd import distributed, files, storage
 from automl_kd.errors import CheckpointError
 
 State = dict[str, Any]
@@ -17,7 +17,7 @@ State = dict[str, Any]
 
 def save(state: State, path: Path) -> None:
     """Put `state` into the file at `path`; in a team the leader does."""
-    if not team.leads():
+    if not distributed.leads():
         return
     with storage.replacing(path) as scratch, scratch.open("wb") as file:
         torch.save(state, file)

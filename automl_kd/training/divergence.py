@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from automl_kd import team
+from automl_kd import distributed
 from automl_kd.errors import DivergedError
 
 ADVICE = "lower recipe.lr or set clip_norm"
@@ -42,7 +42,7 @@ class Sound:
     def refuse(self, epoch: int) -> None:
         """`DivergedError` if one of them is finite no longer, on any process of the team. Waits for the device."""
         found = [name for name in unsound(self.networks) if name not in self.meant]
-        if team.any_of(bool(found)):
+        if distributed.any_of(bool(found)):
             name = found[0] if found else "what another worker trains"
             raise DivergedError(f"{name} is no longer finite after the last step of epoch {epoch}; {ADVICE}")
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from automl_kd import team
+from automl_kd import distributed
 from automl_kd.data import Dataset, Split, plain_view
-from automl_kd.results.row import Precision
+from automl_kd.results.store.row import Precision
 from automl_kd.spec import Recipe
 
 AT_ONCE = 512
@@ -54,7 +54,7 @@ def at_once(device: torch.device, recipe: Recipe) -> int:
     """
     if device.type == "cpu":
         return AT_ONCE
-    return min(AT_ONCE, 2 * math.ceil(recipe.batch_size / (recipe.accumulate * team.size())))
+    return min(AT_ONCE, 2 * math.ceil(recipe.batch_size / (recipe.accumulate * distributed.size())))
 
 
 def evaluate(
@@ -72,7 +72,9 @@ def evaluate(
     training = model.training
     model.eval()
     with torch.inference_mode(), autocast(device, recipe):
-        for rows in torch.split(torch.arange(len(split), device=device), batch)[team.rank() :: team.size()]:
+        for rows in torch.split(torch.arange(len(split), device=device), batch)[
+            distributed.rank() :: distributed.size()
+        ]:
             images = plain_view(dataset, split, rows)
             if recipe.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
@@ -80,5 +82,5 @@ def evaluate(
             right += (logits.argmax(1) == labels).sum()
             loss += F.cross_entropy(logits, labels, reduction="sum").double()
     model.train(training)
-    right, loss = team.total(torch.stack([right.double(), loss])).tolist()
+    right, loss = distributed.total(torch.stack([right.double(), loss])).tolist()
     return right / len(split), loss / len(split)

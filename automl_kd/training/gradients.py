@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from automl_kd import team
+from automl_kd import distributed
 
 BUCKET_BYTES = 25 * 2**20
 
@@ -41,7 +41,7 @@ class Bucket:
         if self.message is None:
             return
         self.work.wait()
-        pieces = torch.split(self.message / team.size(), [slope.numel() for slope in self.gradients])
+        pieces = torch.split(self.message / distributed.size(), [slope.numel() for slope in self.gradients])
         for slope, piece in zip(self.gradients, pieces, strict=True):
             slope.copy_(piece.view(slope.shape))
         self.message, self.work, self.gradients = None, None, []
@@ -54,7 +54,7 @@ class Gradients:
         self.buckets: list[Bucket] = []
         self.sent = 0
         self.open = False
-        if team.size() == 1:
+        if distributed.size() == 1:
             return
         # The last layers' gradients come first.
         trained = [value for value in reversed(parameters) if value.requires_grad]

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from automl_kd import team
+from automl_kd import distributed
 from automl_kd.data import Batch, Dataset, order, train_view
 from automl_kd.errors import StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
-from automl_kd.models.checkpoint import save_weights
-from automl_kd.models.team_norm import share_norms
+from automl_kd.models.sync_norm import share_norms
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, Report
 from automl_kd.training import checkpoint
@@ -70,7 +70,7 @@ class Run:
         self.parameters = [*student.parameters(), *self.adapters.parameters()]
         for network in (student, self.adapters):
             share_norms(network, recipe.norm_shards)
-            team.make_alike([*network.parameters(), *network.buffers()])
+            distributed.make_alike([*network.parameters(), *network.buffers()])
         self.optimiser = make_optimiser(self.parameters, recipe)
         self.gradients = Gradients(self.parameters)
         self.sound = Sound(student=student, adapters=self.adapters)
@@ -86,7 +86,7 @@ class Run:
         return self.history[-1]["seconds"] if self.history else 0.0
 
     def state(self) -> checkpoint.State:
-        """In a team, to be asked for by all: what each knows of its part is put together."""
+        """In a process group, to be asked for by all: what each knows of its part is put together."""
         return {
             "student": self.student.state_dict(),
             "adapters": self.adapters.state_dict(),
@@ -113,20 +113,20 @@ class Run:
         self.adapters.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            with team.dealt(chosen, recipe.accumulate) as own:
+            with distributed.dealt(chosen, recipe.accumulate) as own:
                 total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
-                refuse_loss(team.mean(total), epoch)
-        total = team.mean(total)
+                refuse_loss(distributed.mean(total), epoch)
+        total = distributed.mean(total)
         refuse_loss(total, epoch)
         return total.item() / self.steps
 
     def batch(self, rows: Tensor, epoch: int, *number: int) -> Batch:
         """The images at `rows`; `number`: which batch of the epoch they are, or are this process's part of."""
-        own = (team.size(), team.part()) if team.parts() > 1 else ()
+        own = (distributed.size(), distributed.part()) if distributed.parts() > 1 else ()
         part = (self.number, *number, *own) if number else ()
         batch = training_batch(self.dataset, self.recipe, rows, epoch, part, seed=self.view_seed)
-        return replace(batch, parts=team.parts())
+        return replace(batch, parts=distributed.parts())
 
     def take(self, objective: Objective | OwnStep, batch: Batch, step: int) -> Tensor:
         if isinstance(objective, OwnStep):
@@ -144,7 +144,7 @@ class Run:
         return loss
 
     def differentiate(self, loss_of: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
-        """Leave the gradients of the batch's loss, averaged over the team, and return this process's loss, detached."""
+        """Leave the batch loss's gradients, averaged over the process group; return this process's loss, detached."""
         self.optimiser.zero_grad(set_to_none=True)
         pieces, total = batch.cut(self.recipe.accumulate), torch.zeros((), device=self.device)
         for place, piece in enumerate(pieces, start=1):
@@ -199,7 +199,7 @@ def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
 
 def seed_layers(seed: int, epoch: int) -> None:
     """Seed what layers draw in `epoch`, such as dropout; each process of a team draws its own."""
-    own = ("rank", team.rank()) if team.rank() else ()
+    own = ("rank", distributed.rank()) if distributed.rank() else ()
     torch.manual_seed(derive(seed, "epoch", epoch, *own))
 
 
@@ -234,7 +234,7 @@ def fit(
     run = Run(student, dataset, recipe, seed, adapters)
     if (state := checkpoint.load(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
-    if not team.alike(len(run.history)):
+    if not distributed.alike(len(run.history)):
         raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
     for epoch, metrics in enumerate(run.history, start=1):
         report(metrics, epoch=epoch)
@@ -244,7 +244,7 @@ def fit(
         metrics |= tally()
         if epoch == recipe.epochs:
             metrics |= {**last_words(run, folder), **finish()}
-        due = pausable or epoch == recipe.epochs or team.from_leader(time.monotonic() - saved) > SAVE_SECONDS
+        due = pausable or epoch == recipe.epochs or distributed.from_leader(time.monotonic() - saved) > SAVE_SECONDS
         if due:
             checkpoint.save(run.state(), folder / "checkpoint.pt")
             saved = time.monotonic()
@@ -264,7 +264,7 @@ def one_epoch(run: Run, objective: Objective | OwnStep, epoch: int) -> dict[str,
     begun = time.monotonic()
     loss = run.train_epoch(objective, epoch)
     # Of parts that were normalised each by itself, every process knows its own running statistics.
-    team.average([*run.student.buffers(), *run.adapters.buffers()])
+    distributed.average([*run.student.buffers(), *run.adapters.buffers()])
     run.sound.refuse(epoch)
     accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
     refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)
@@ -289,11 +289,11 @@ def last_words(run: Run, folder: Path) -> dict[str, float]:
     measured["val_accuracy_best"] = max(accuracies)
     measured["best_epoch"] = accuracies.index(max(accuracies)) + 1
     measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if team.leads():
+    if distributed.leads():
         save_weights(run.student, folder / "student.pt")
     run.student.load_state_dict(run.best)
     measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if team.leads():
+    if distributed.leads():
         save_weights(run.student, folder / "student_best.pt")
     run.student.load_state_dict(last)
     return measured

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from automl_kd.results.leaderboard import leaderboard, to_markdown
-from automl_kd.results.table import ResultTable
-from automl_kd.results.truth_table import to_markdown as truth_to_markdown
-from automl_kd.results.verdict import verdict
+from automl_kd.results.report.leaderboard import leaderboard, to_markdown
+from automl_kd.results.store.table import ResultTable
+from automl_kd.results.verdict.gain import verdict
+from automl_kd.results.verdict.table import to_markdown as truth_to_markdown
 
 TIMES = [
     *("seconds", "started", "latency_ms", "latency_iqr_ms", "latency_threads"),

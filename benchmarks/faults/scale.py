@@ -15,7 +15,7 @@ import numpy as np
 from ray.cluster_utils import Cluster
 
 from automl_kd.cluster.searcher import Assignment, Curve
-from automl_kd.cluster.session import session
+from automl_kd.cluster.sessions.session import session
 from automl_kd.cluster.tune_runner import run
 from automl_kd.config import Resources
 from automl_kd.results import Point, ResultTable, Row

@@ -21,7 +21,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from automl_kd.methods.base import Method
-from automl_kd.methods.distpro_search import DistProSearch
+from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.methods.kd import PlainKD
 from automl_kd.spec import Recipe
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.models import build, build_model
-from automl_kd.models.taps import Tapped
+from automl_kd.models.features import Tapped
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.proxies.probe import Probe, make_probe
 from automl_kd.proxies.scorer import Scorer

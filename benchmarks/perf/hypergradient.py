@@ -26,9 +26,9 @@ from automl_kd.bilevel.pure import LOGITS, outputs_of, weights_of
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.tangents import OneSidedDifference, Tangents, forward_mode
 from automl_kd.bilevel.unroll import Unroll
-from automl_kd.distillers.hcl import hcl
+from automl_kd.losses.features.hcl import hcl
 from automl_kd.models import build_model
-from automl_kd.models.taps import Tapped
+from automl_kd.models.features import Tapped
 from automl_kd.space import TaskShape
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 

@@ -19,8 +19,8 @@ import torch
 
 from automl_kd.methods.base import Method
 from automl_kd.methods.kd import PlainKD
-from automl_kd.methods.lkd import LKD
-from automl_kd.methods.prokt import ProKT
+from automl_kd.methods.lkd.method import LKD
+from automl_kd.methods.prokt.method import ProKT
 from automl_kd.spec import Recipe
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 from benchmarks.perf.standing import Scene, Standing, together

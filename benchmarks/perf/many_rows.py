@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from automl_kd.results import parquet
-from automl_kd.results.row import CURVE_SCHEMA, ROW_SCHEMA
-from automl_kd.results.setting import setting
+from automl_kd.results.store import parquet
+from automl_kd.results.store.config_hash import setting
+from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA
 from automl_kd.space import Architecture, sample
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec
 from search_spaces.resnet import SPACE

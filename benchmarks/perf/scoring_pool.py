@@ -23,10 +23,10 @@ import ray
 import torch
 
 from automl_kd.cluster import scoring_pool
-from automl_kd.cluster.private import private_ray
 from automl_kd.cluster.scoring_pool import Batch, Task, Worker, spread
-from automl_kd.cluster.session import QUIET
-from automl_kd.experiment.scoring import BATCH
+from automl_kd.cluster.sessions.private import private_ray
+from automl_kd.cluster.sessions.session import QUIET
+from automl_kd.experiment.stages.scoring import BATCH
 from automl_kd.proxies.probe import make_probe
 from automl_kd.proxies.scorer import Readings
 from automl_kd.space import TaskShape

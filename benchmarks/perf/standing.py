@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.data import Batch, order
-from automl_kd.methods.base import Method, Setting
+from automl_kd.methods.base import Method
 from automl_kd.models import build_model
-from automl_kd.models.checkpoint import save_weights
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, TaskShape
 from automl_kd.spec import Banking, DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
 from automl_kd.training.loop import Objective, OwnStep, Run
+from automl_kd.training.trial import Setting
 
 CLASSES, SIDE = 100, 32
 SEED = 5

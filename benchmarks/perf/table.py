@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from automl_kd.errors import ConfigError
-from automl_kd.results.nasbench201 import Table, find
-from automl_kd.results.nasbench201_columns import Integers, Reals
+from automl_kd.nasbench.table.columns import Integers, Reals
+from automl_kd.nasbench.table.table import Table, find
 
 LOOPED = 10_000
 """Look-ups of the slow way in one round."""

@@ -33,7 +33,7 @@ from ray.tune.experiment import Trial
 
 import automl_kd
 from automl_kd.results import ResultTable
-from automl_kd.results.leaderboard import NEEDED, leaderboard
+from automl_kd.results.report.leaderboard import NEEDED, leaderboard
 from benchmarks.perf import many_rows
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 from tests.results.synthetic import curve

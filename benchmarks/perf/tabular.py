@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from automl_kd.results.nasbench201 import VALIDATION_LIKE, Table, find
+from automl_kd.nasbench.samplers import Bench, explore, make_searcher
+from automl_kd.nasbench.table.table import VALIDATION_LIKE, Table, find
 from automl_kd.search import Objective, make_proposer
-from automl_kd.search.tabular import Bench, explore, make_searcher
 from automl_kd.space import Scalar
 from automl_kd.spec import Outcome
 from search_spaces.nasbench201 import SPACE, to_string

@@ -25,16 +25,17 @@ from pathlib import Path
 import torch
 
 from automl_kd.data import order
-from automl_kd.distillers.kd import kd_loss
+from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods import carry_out
-from automl_kd.methods.base import Method, load_teacher, set_up
+from automl_kd.methods.base import Method
 from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.scratch import Scratch
-from automl_kd.models.taps import Tapped
+from automl_kd.models.features import Tapped
 from automl_kd.space import Architecture
 from automl_kd.spec import Banking, DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.teacher_cache.precision import pack, unpack
 from automl_kd.training.loop import Run
-from automl_kd.training.precision import pack, unpack
+from automl_kd.training.trial import load_teacher, set_up
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds, uncollected
 from benchmarks.perf.standing import Scene, Standing, silent, together
 

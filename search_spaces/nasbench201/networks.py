@@ -12,7 +12,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool
-from automl_kd.models.taps import Tap
+from automl_kd.models.features import Tap
 from automl_kd.space import Prepare, TaskShape, Values
 from search_spaces.nasbench201.notation import EDGES
 

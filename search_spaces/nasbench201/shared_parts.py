@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from automl_kd.models.quick_norm import QuickNorm
-from automl_kd.models.taps import Keep
+from automl_kd.models.fast_norm import QuickNorm
+from automl_kd.models.features import Keep
 from automl_kd.space import Prepare, TaskShape, Values
 from search_spaces.nasbench201.classes import ARRIVING, Operations, live, operations
 from search_spaces.nasbench201.networks import MAKE, CellNetwork

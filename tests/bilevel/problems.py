@@ -14,7 +14,7 @@ from automl_kd.bilevel.base import Problem, Tensors, detached
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, Rule
 from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
 from automl_kd.models import build_model
-from automl_kd.models.taps import Tap, Tapped
+from automl_kd.models.features import Tap, Tapped
 from tests.tiny import SHAPE, Net
 
 RULES: Mapping[str, Rule] = {

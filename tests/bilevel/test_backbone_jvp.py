@@ -16,7 +16,7 @@ from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.tangents import CentralDifference, OneSidedDifference, forward_mode
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.errors import ConfigError
-from automl_kd.models.taps import Tapped
+from automl_kd.models.features import Tapped
 from tests.bilevel.problems import RULES, TAPS, batch, case, dropout_net, feature_loss, noise, relative_error, resnet
 
 DOUBLE = torch.float64

@@ -24,7 +24,7 @@ from automl_kd.bilevel.neumann import Neumann
 from automl_kd.bilevel.output_backward import OutputBackward
 from automl_kd.bilevel.pure import LOGITS, outputs_of, weights_of
 from automl_kd.bilevel.unroll import Unroll
-from automl_kd.models.taps import Tapped
+from automl_kd.models.features import Tapped
 from tests.bilevel.problems import RULES, batch, noise, relative_error, resnet
 
 MEMBERS: dict[str, HyperGradient] = {

@@ -7,7 +7,7 @@ from torch import nn
 from automl_kd.bilevel.base import detached
 from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
 from automl_kd.bilevel.tangents import forward_mode
-from automl_kd.models.taps import Tapped
+from automl_kd.models.features import Tapped
 from tests.bilevel.problems import TAPS, batch, dropout_net, resnet
 
 

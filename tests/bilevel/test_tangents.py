@@ -5,7 +5,7 @@ import torch
 
 from automl_kd.bilevel.pure import LOGITS, outputs_of
 from automl_kd.bilevel.tangents import CentralDifference, OneSidedDifference, Tangents, forward_mode
-from automl_kd.models.taps import Tapped
+from automl_kd.models.features import Tapped
 from tests.bilevel.problems import TAPS, batch, noise, resnet
 
 ALL = [forward_mode, CentralDifference(1e-5), OneSidedDifference(1e-7)]

@@ -13,8 +13,8 @@ from automl_kd.bilevel.inner_step import SGD, InnerStep
 from automl_kd.bilevel.pure import LOGITS, outputs_of, weights_of
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.unroll import Unroll, unrolled
-from automl_kd.distillers.kd import kd_loss
-from automl_kd.models.taps import Tapped
+from automl_kd.losses.logits.kd import kd_loss
+from automl_kd.models.features import Tapped
 from tests.bilevel.problems import RULES, TAPS, Ridge, batch, case, noise, relative_error, resnet
 
 OPTIMISERS = {

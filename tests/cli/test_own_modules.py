@@ -76,7 +76,7 @@ def test_workers_of_a_private_ray_find_it(beside):
     """In a process of its own: Ray starts its workers in the environment that it was started in."""
     code = (
         "import ray, pathlib, sys\n"
-        "from automl_kd.cluster.session import session\n"
+        "from automl_kd.cluster.sessions.session import session\n"
         "from automl_kd.registry import load, search_beside\n"
         "search_beside(pathlib.Path(sys.argv[1]))\n"
         "with session():\n"

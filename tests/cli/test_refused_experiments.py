@@ -15,7 +15,7 @@ import torch
 
 import automl_kd.experiment
 from automl_kd import config
-from automl_kd.experiment.lab import Lab
+from automl_kd.experiment.context import Lab
 from automl_kd.models import build_model
 from automl_kd.space import TaskShape
 

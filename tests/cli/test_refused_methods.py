@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 import automl_kd.experiment
-from automl_kd.distillers.learned import Layout
-from automl_kd.distillers.learned_file import LearnedLoss, save_learned
-from automl_kd.distillers.learned_start import initial_phi
-from automl_kd.methods.distpro_search import DistProSearch
-from automl_kd.methods.process import Process, save_process
+from automl_kd.losses.learned.file import LearnedLoss, save_learned
+from automl_kd.losses.learned.loss import Layout
+from automl_kd.losses.learned.start import initial_phi
+from automl_kd.methods.distpro.process import Process, save_process
+from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.models import build_model
-from automl_kd.models.description import describe
-from automl_kd.models.taps import Tap
-from automl_kd.models.tracing import trace
+from automl_kd.models.features import Tap
+from automl_kd.models.pruning.description import describe
+from automl_kd.models.pruning.tracing import trace
 from automl_kd.space import TaskShape
 
 DIGITS = TaskShape(channels=1, height=8, width=8, classes=10)

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.methods import METHODS, base, carry_out, make_method
-from automl_kd.methods.handover import load_student
+from automl_kd.methods import METHODS, carry_out, make_method
+from automl_kd.methods.model_card import load_student
 from automl_kd.models import build_model
 from automl_kd.space import TaskShape
+from automl_kd.training import trial
 from automl_kd.training.evaluate import evaluate
 from tests import tiny
 from tests.conformance.trials import EPOCHS, difference, one_of_each_method, quick, run, spec_of
@@ -115,7 +116,7 @@ def test_a_fixed_teacher_is_left_as_it_was(tmp_path, monkeypatch, name: str):
         built.append(build_model(model, shape))
         return built[-1]
 
-    monkeypatch.setattr(base, "build_model", remembered)
+    monkeypatch.setattr(trial, "build_model", remembered)
     run(spec, tmp_path, "trial")
     assert bool(built) == make_method(spec.method, spec.options).taught
     for teacher in built:

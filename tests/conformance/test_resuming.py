@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.distillers import DISTILLERS
 from automl_kd.errors import StopTrial
+from automl_kd.losses import DISTILLERS
 from automl_kd.methods import METHODS
-from automl_kd.methods.distpro import REPLAYS
-from automl_kd.methods.lkd import Mode
-from automl_kd.methods.subgraph import Subgraph
+from automl_kd.methods.distpro.method import REPLAYS
+from automl_kd.methods.lkd.method import Mode
+from automl_kd.methods.subgraph.method import Subgraph
 from automl_kd.training.loop import Run
 from tests.conformance.trials import EPOCHS, STATEFUL, TRIALS, difference, every_trial, left_by, quick, run, spec_of
-from tests.distillers.outputs import example, outputs
+from tests.losses.outputs import example, outputs
 
 __all__ = ["quick"]
 

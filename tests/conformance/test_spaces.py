@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from automl_kd.models import build, load_space
-from automl_kd.models.cost import cost_of, count
-from automl_kd.models.taps import Tapped, taps_of
+from automl_kd.models.costs.cost import cost_of, count
+from automl_kd.models.features import Tapped, taps_of
 from automl_kd.space import Architecture, SearchSpace, TaskShape, check, cross, mutate, sample
 
 REFERENCES = [

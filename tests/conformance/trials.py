@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from automl_kd.distillers import DISTILLERS
-from automl_kd.methods import base, carry_out, subgraph
-from automl_kd.models.latency import measure_latency
+from automl_kd.losses import DISTILLERS
+from automl_kd.methods import base, carry_out
+from automl_kd.methods.subgraph import method as subgraph
+from automl_kd.models.costs.latency import measure_latency
 from automl_kd.space import Scalar
 from automl_kd.spec import Recipe, TrialSpec
 from automl_kd.training import loop

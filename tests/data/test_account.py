@@ -11,7 +11,7 @@ import torch
 
 from automl_kd.data import account, account_of, load
 from automl_kd.errors import DataError
-from automl_kd.results.account import changes
+from automl_kd.results.store.account import changes
 from automl_kd.spec import DataSpec
 from tests import tiny
 from tests.data.pictures import fill

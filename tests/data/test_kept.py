@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from automl_kd import files
-from automl_kd.data import account, account_of, decode, division, load
+from automl_kd.data import account, account_of, division, load
+from automl_kd.data.images import decode
 from automl_kd.data.kept import alone, ground, recall
 from automl_kd.spec import DataSpec
 from tests.data.pictures import fill, noise

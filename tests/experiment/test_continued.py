@@ -11,11 +11,11 @@ import pytest
 from automl_kd.cluster.searcher import Curve, Failure
 from automl_kd.config import Search, to_record
 from automl_kd.errors import ResultError
-from automl_kd.experiment.lab import Lab, Roots
-from automl_kd.experiment.opening import open_lab
-from automl_kd.experiment.search import Searching
-from automl_kd.experiment.watch import Silent
-from automl_kd.results.folder import open_folder
+from automl_kd.experiment.context import Lab, Roots
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
+from automl_kd.experiment.stages.search import Searching
+from automl_kd.results.store.folder import open_folder
 from automl_kd.spec import Outcome, TrialSpec
 from tests import tiny
 
@@ -134,7 +134,7 @@ def test_storage_that_failed_under_a_trial_ends_the_sitting_and_the_next_one_goe
     if stage == "gone":
         lab.folder.rename(tmp_path / "unmounted")
     else:
-        monkeypatch.setattr("automl_kd.results.folder.ROOM", 2**60)
+        monkeypatch.setattr("automl_kd.results.store.folder.ROOM", 2**60)
     message = {"gone": "is not there any more; bring its file system back", "full": "MiB free"}[stage]
     with pytest.raises(ResultError, match=message):
         searching.on_outcome(given.spec, lost, {})

@@ -20,8 +20,8 @@ import pytest
 import torch
 
 import automl_kd
-from automl_kd.models.checkpoint import save_weights
-from automl_kd.results.row import FINAL_ROLES
+from automl_kd.models.weights.checkpoint import save_weights
+from automl_kd.results.store.row import FINAL_ROLES
 from tests import tiny
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from automl_kd.errors import ResultError
-from automl_kd.experiment.search import require_trials
+from automl_kd.experiment.stages.search import require_trials
 from tests import tiny
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.lab import Roots
-from automl_kd.experiment.opening import open_lab
-from automl_kd.experiment.watch import Silent
+from automl_kd.experiment.context import Roots
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
 from automl_kd.spec import TeacherSpec
 from tests import tiny
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from automl_kd.config import Search, to_record
-from automl_kd.experiment.lab import Lab, Roots
-from automl_kd.experiment.opening import open_lab
-from automl_kd.experiment.search import Searching
-from automl_kd.experiment.watch import Silent
-from automl_kd.results.folder import open_folder
+from automl_kd.experiment.context import Lab, Roots
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
+from automl_kd.experiment.stages.search import Searching
+from automl_kd.results.store.folder import open_folder
 from automl_kd.training import loop
 from tests import tiny
-from tests.experiment.sitting import Broken, carry_through
+from tests.experiment.session import Broken, carry_through
 
 TRIALS, EPOCHS = 4, 3
 

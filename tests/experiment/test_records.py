@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from automl_kd.cluster.searcher import Curve
-from automl_kd.experiment.lab import Lab, Roots
-from automl_kd.experiment.opening import open_lab
+from automl_kd.experiment.context import Lab, Roots
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.records import COUNTED, MEASURED, points_of, replays, row_of
-from automl_kd.experiment.search import on_record
-from automl_kd.experiment.watch import Silent
-from automl_kd.results.row import PRECISIONS
+from automl_kd.experiment.stages.search import on_record
+from automl_kd.results.store.row import PRECISIONS
 from automl_kd.spec import Outcome, TrialSpec
 from tests import tiny
 

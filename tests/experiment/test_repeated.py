@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from automl_kd.config import to_record
-from automl_kd.experiment import trials
-from automl_kd.experiment.lab import Lab, Roots
-from automl_kd.experiment.opening import open_lab
+from automl_kd.experiment.context import Lab, Roots
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.records import row_of
-from automl_kd.experiment.trials import Entrant, carry_out_all
-from automl_kd.experiment.watch import Silent
-from automl_kd.results.folder import open_folder
+from automl_kd.experiment.stages import trials
+from automl_kd.experiment.stages.trials import Entrant, carry_out_all
+from automl_kd.results.store.folder import open_folder
 from automl_kd.spec import Outcome, Reason
 from tests import tiny
 
@@ -34,7 +34,9 @@ def asked(monkeypatch) -> list[int]:
             index += 1
 
     monkeypatch.setattr(trials, "run", run)
-    monkeypatch.setattr("automl_kd.experiment.telling.concurrency", lambda _resources: 1)  # there is no Ray to ask
+    monkeypatch.setattr(
+        "automl_kd.experiment.progress.reporter.concurrency", lambda _resources: 1
+    )  # there is no Ray to ask
     return widths
 
 

@@ -15,8 +15,8 @@ import torch
 from automl_kd import experiment as stages
 from automl_kd.errors import ResultError, TrialError
 from automl_kd.experiment import Lab, Roots
-from automl_kd.experiment.watch import Plan, TrialNews
-from automl_kd.results.row import FINAL_ROLES
+from automl_kd.experiment.progress.events import Plan, TrialNews
+from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
 
@@ -224,7 +224,7 @@ def test_another_experiment_in_the_folder_is_refused_by_what_differs(first):
 
 def test_a_folder_that_another_process_writes_to_is_refused(ray_session, tmp_path):
     folder = tmp_path / "results" / "tiny"
-    code = "import sys, time; from pathlib import Path; from automl_kd.results.folder import lock\n"
+    code = "import sys, time; from pathlib import Path; from automl_kd.results.store.folder import lock\n"
     code += "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True) as holder:
         try:

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from automl_kd import experiment as stages
 from automl_kd.config import Range, Search, loads, to_record
-from automl_kd.distillers.mix import read_mix
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.experiment import Lab, Roots
-from automl_kd.experiment.finals import line_up
-from automl_kd.experiment.opening import open_lab
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.proposals import Proposal
-from automl_kd.experiment.search import Searching, make_search_proposer
-from automl_kd.experiment.watch import Silent
+from automl_kd.experiment.stages.finals import line_up
+from automl_kd.experiment.stages.search import Searching, make_search_proposer
+from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.methods import make_method
-from automl_kd.methods.knobs import occasions, settle, written
-from automl_kd.results.folder import of_this_comparison, open_folder
+from automl_kd.methods.hyperparameters import occasions, settle, written
+from automl_kd.results.store.folder import of_this_comparison, open_folder
 from automl_kd.search import PROPOSERS
 from automl_kd.space import Architecture, Choice, FloatRange, IntRange, When, check
 from automl_kd.spec import Outcome

@@ -19,7 +19,7 @@ from automl_kd.cli import QUICKSTART
 from automl_kd.config import Experiment
 from automl_kd.methods import METHODS
 from automl_kd.results import Point, ResultTable
-from automl_kd.results.scores import write_scores
+from automl_kd.results.store.scores import write_scores
 from tests.fuzz.values import GARBAGE, NAMES, TEXTS, VALUES, damage
 from tests.results.synthetic import row, score
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from automl_kd.data import Dataset, Split
 from automl_kd.data.dataset import mean_and_std
-from automl_kd.models.checkpoint import save_weights
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Choice, Parameter, SearchSpace, TaskShape, Values
 from automl_kd.spec import DataSpec, Place, TeacherSpec, teacher_trial
 

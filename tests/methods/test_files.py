@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.lab import Lab, Roots
-from automl_kd.experiment.opening import open_lab
-from automl_kd.experiment.watch import Silent
+from automl_kd.experiment.context import Lab, Roots
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
 from automl_kd.methods import METHODS, carry_out, make_method, pin_files
-from automl_kd.methods.distpro import DistPro
-from automl_kd.methods.process import Process, save_process
+from automl_kd.methods.distpro.method import DistPro
+from automl_kd.methods.distpro.process import Process, save_process
 from tests import tiny
 
 OPTIONS = {"stages": "pre_pool", "transforms": "plain", "clip": 0.0}

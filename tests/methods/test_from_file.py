@@ -14,7 +14,7 @@ from automl_kd.errors import ConfigError, TrialError
 from automl_kd.methods import carry_out, rehearse
 from automl_kd.methods.base import Quote
 from automl_kd.methods.from_file import measuring_trial
-from automl_kd.models.checkpoint import digest, save_weights
+from automl_kd.models.weights.checkpoint import digest, save_weights
 from automl_kd.spec import Place, TeacherSpec, TrialSpec
 from automl_kd.training.evaluate import evaluate
 from tests import tiny

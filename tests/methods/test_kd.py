@@ -11,11 +11,11 @@ from torch import Tensor
 
 from automl_kd.errors import CheckpointError, ConfigError, StopTrial, TrialError
 from automl_kd.methods import carry_out, kd, make_method
-from automl_kd.methods.base import load_teacher
-from automl_kd.models.checkpoint import save_weights
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
 from automl_kd.training import loop
+from automl_kd.training.trial import load_teacher
 from tests import tiny
 
 

@@ -11,7 +11,7 @@ import torch
 
 from automl_kd.errors import StopTrial
 from automl_kd.methods import METHODS
-from automl_kd.methods.handover import load_student
+from automl_kd.methods.model_card import load_student
 from automl_kd.methods.schedule import STEADY, Onward, Turn, follow, parts
 from automl_kd.spec import Recipe, Stage, TrialSpec, read_schedule, schedule_text
 from automl_kd.training.checkpoint import branch

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from automl_kd.methods import base, carry_out
-from automl_kd.methods.guide import guide
-from automl_kd.models.checkpoint import save_weights
+from automl_kd.methods import carry_out
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, TaskShape
 from automl_kd.spec import Banking, TeacherSpec, TrialSpec
+from automl_kd.teacher_cache.cached_teacher import guide
+from automl_kd.training import trial
 from tests import strange, tiny
 from tests.conformance.trials import TRIALS, difference, quick, run, spec_of
 
@@ -98,8 +99,8 @@ def test_they_learn(tmp_path, name: str):
 def test_a_bank_of_a_wrongly_folded_teacher_is_another(tmp_path, name: str, folded: bool):
     spec = taught_by(tmp_path, spec_of("kd", tmp_path), name)
     place = dataclasses.replace(tiny.place(tmp_path, spec), bank=Banking(keep="logits"))
-    setting = base.set_up(spec, place)
-    teacher = base.load_teacher(setting)
+    setting = trial.set_up(spec, place)
+    teacher = trial.load_teacher(setting)
     for module in teacher.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             module.running_var.fill_(4.0)

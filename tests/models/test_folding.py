@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models import build_model
-from automl_kd.models.adoption import adopt
+from automl_kd.models.features import Tapped, find
 from automl_kd.models.folding import agree, fold_norms, folded
-from automl_kd.models.taps import Tapped, find
+from automl_kd.models.foreign.adoption import adopt
 from automl_kd.space import TaskShape
 from tests import strange
 

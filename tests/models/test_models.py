@@ -10,7 +10,7 @@ from torch import nn
 
 from automl_kd.errors import ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
 from automl_kd.models import MODELS, build, build_model, load_space
-from automl_kd.models.taps import Tapped, taps_of
+from automl_kd.models.features import Tapped, taps_of
 from automl_kd.space import Architecture, TaskShape, enumerate_all
 from search_spaces.resnet_depth import SPACE
 

@@ -10,12 +10,12 @@ import torch
 
 from automl_kd.errors import ConfigError
 from automl_kd.methods import carry_out
-from automl_kd.methods.handover import label_of, load_student
+from automl_kd.methods.model_card import label_of, load_student
 from automl_kd.models import build, build_model, load_space, pin_reference
-from automl_kd.models.cost import count
-from automl_kd.models.coupling import Coupling, Selection
-from automl_kd.models.description import Description, describe, read_description
-from automl_kd.models.tracing import trace
+from automl_kd.models.costs.cost import count
+from automl_kd.models.pruning.coupling import Coupling, Selection
+from automl_kd.models.pruning.description import Description, describe, read_description
+from automl_kd.models.pruning.tracing import trace
 from automl_kd.space import Architecture, TaskShape
 from automl_kd.spec import TrialSpec
 from tests import tiny

@@ -11,9 +11,9 @@ from torch import nn
 
 from automl_kd.models import MODELS, build_model
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.cost import count
+from automl_kd.models.costs.cost import count
+from automl_kd.models.features import Tapped, taps_of
 from automl_kd.models.resnet import ResNet, bottleneck
-from automl_kd.models.taps import Tapped, taps_of
 from automl_kd.models.vgg import VGG
 from automl_kd.models.wide_resnet import WideResNet
 from automl_kd.space import TaskShape

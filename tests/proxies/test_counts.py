@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from automl_kd.models.cost import count
-from automl_kd.proxies.macs import macs
-from automl_kd.proxies.params import params
+from automl_kd.models.costs.cost import count
+from automl_kd.proxies.counts.macs import macs
+from automl_kd.proxies.counts.params import params
 from automl_kd.space import TaskShape
 
 SHAPE = TaskShape(channels=1, height=4, width=4, classes=2)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models import load_space
-from automl_kd.models.taps import Tap
+from automl_kd.models.features import Tap
 from automl_kd.proxies import PROXIES
 from automl_kd.proxies.hearing import heard
 from automl_kd.proxies.passes import Passes

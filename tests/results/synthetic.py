@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from automl_kd.results import Point, ResultTable, Row
-from automl_kd.results.row import Score
+from automl_kd.results.store.row import Score
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 

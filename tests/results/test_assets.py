@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import automl_kd
-from automl_kd.results.doctor import diagnose
-from automl_kd.results.leaderboard import failures, leaderboard
-from automl_kd.results.row import CURVE_SCHEMA, ROW_SCHEMA
-from automl_kd.results.scores import read_scores
+from automl_kd.results.doctor.doctor import diagnose
+from automl_kd.results.report.leaderboard import failures, leaderboard
+from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA
+from automl_kd.results.store.scores import read_scores
 from tests.results.assets.write import LATER, TRIALS
 
 ASSETS = sorted(path for path in (Path(__file__).parent / "assets").iterdir() if path.is_dir() and path.name[0] != "_")

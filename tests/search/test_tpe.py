@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 from automl_kd.errors import ConfigError
 from automl_kd.search import Objective, make_proposer
 from automl_kd.search.history import Told
-from automl_kd.search.optuna_proposer import TPE, distribution_of
+from automl_kd.search.tpe import TPE, distribution_of
 from automl_kd.space import Choice, FloatRange, IntRange
 from tests.search.toy import BITS, bits, complete, ones, stopped
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from automl_kd.errors import InfeasibleArchitectureError
 from automl_kd.models import build
-from automl_kd.models.cost import Cost, cost_of, cost_of_build, count
+from automl_kd.models.costs.cost import Cost, cost_of, cost_of_build, count
 from automl_kd.space import Architecture, TaskShape, enumerate_all, sample
 from search_spaces import nasbench201
 from search_spaces.nasbench201 import EDGES, Cell, CellNetwork, Reduction, from_index, from_string, index, to_string

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.models import build
-from automl_kd.models.quick_norm import QuickNorm, quicken
-from automl_kd.models.taps import Keep, Tapped
+from automl_kd.models.fast_norm import QuickNorm, quicken
+from automl_kd.models.features import Keep, Tapped
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.space import Architecture, TaskShape, Values
 from search_spaces import nasbench201

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from automl_kd.models.cost import cost_of
+from automl_kd.models.costs.cost import cost_of
 from automl_kd.space import Architecture, TaskShape
 from search_spaces import nasbench201
 from search_spaces.nasbench201 import EDGES, Cell, from_index, from_string, index, to_string

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from automl_kd.models.cost import cost_of
+from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.resnet import ResNet
 from automl_kd.space import Architecture, TaskShape, enumerate_all, mutate, sample
 from search_spaces import resnet, resnet_depth

@@ -16,14 +16,14 @@ from automl_kd import storage
 from automl_kd.cluster.searcher import Assignment, from_config, to_config
 from automl_kd.data import load
 from automl_kd.errors import StopTrial, StorageError
-from automl_kd.experiment.scoring import Labour, Scoring, score_space
-from automl_kd.experiment.search import Journal
-from automl_kd.experiment.watch import Silent
+from automl_kd.experiment.progress.events import Silent
+from automl_kd.experiment.stages.scoring import Labour, Scoring, score_space
+from automl_kd.experiment.stages.search import Journal
 from automl_kd.methods import carry_out
-from automl_kd.models.checkpoint import save_weights
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.results import Point, ResultTable
-from automl_kd.results.doctor import diagnose
-from automl_kd.results.row import FINAL_ROLES
+from automl_kd.results.doctor.doctor import diagnose
+from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec
 from tests import tiny

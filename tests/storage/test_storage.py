@@ -11,7 +11,7 @@ import pytest
 
 from automl_kd import storage
 from automl_kd.errors import StorageError
-from automl_kd.results.folder import in_use, lock
+from automl_kd.results.store.folder import in_use, lock
 from automl_kd.storage import lease, mirror
 from tests.storage.conftest import mirrored
 

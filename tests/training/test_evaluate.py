@@ -11,8 +11,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from automl_kd import team
-from automl_kd.distillers.cross_entropy import cross_entropy
+from automl_kd import distributed
+from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.spec import Recipe
 from automl_kd.training.evaluate import at_once, autocast, computes_bfloat16, evaluate, in_bfloat16, precision_of
 from tests import tiny
@@ -83,7 +83,7 @@ def test_the_processor_computes_in_the_weights_own_numbers():
     ],
 )
 def test_evaluation_takes_what_training_has_memory_for(monkeypatch, device, batch, accumulate, workers, images):
-    monkeypatch.setattr(team, "size", lambda: workers)
+    monkeypatch.setattr(distributed, "size", lambda: workers)
     assert at_once(device, Recipe(batch_size=batch, accumulate=accumulate)) == images
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from automl_kd.results import Point, ResultTable, Row
-from automl_kd.results.row import Score
-from automl_kd.results.scores import write_scores
+from automl_kd.results.store.row import Score
+from automl_kd.results.store.scores import write_scores
 
 BEGUN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -1,0 +1,1 @@
+"""Commands on NAS-Bench-201."""

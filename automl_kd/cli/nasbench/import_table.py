@@ -1,0 +1,37 @@
+"""`automl-kd import-nasbench201`: the official files of NAS-Bench-201 turned into one small table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from automl_kd.console.screen import watching
+
+
+def import_nasbench201(
+    official: Annotated[Path, typer.Argument(help="The unpacked folder NATS-tss-v1_0-3ffb9-simple.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the table, or its file if the name ends in .parquet.")],
+    hardware: Annotated[
+        Path | None, typer.Option(help="A Parquet table of latencies by arch_index, to be put beside it.")
+    ] = None,
+) -> None:
+    """Convert the official NATS-Bench topology files to the table that searches and panels read.
+
+    Needs the package nats_bench. The files are pickles, which can run code: import only what you trust.
+
+    [bold]automl-kd import-nasbench201 NATS-tss-v1_0-3ffb9-simple nasbench201[/bold]
+    """
+    from automl_kd.nasbench.table import official_files as nats_bench  # noqa: PLC0415 - pyarrow is slow to import
+    from automl_kd.nasbench.table.table import Table  # noqa: PLC0415
+
+    with watching() as screen:
+
+        def progress(done: int, total: int) -> None:
+            if not done:
+                screen.stage(f"importing {total} architectures", total, "architectures")
+            screen.step(done)
+
+        path, _ = nats_bench.import_archive(official.absolute(), out.absolute(), hardware, progress)
+    typer.echo(f"{Table.load(path).extent} written to {path}")

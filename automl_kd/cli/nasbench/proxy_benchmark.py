@@ -1,0 +1,63 @@
+"""`automl-kd panel`: how well proxies rank architectures whose accuracy is known, and whether counting does as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from automl_kd.console.options import command_line
+from automl_kd.console.screen import output, watching
+
+LEADING = ("proxy", "Kendall", "finding", "given size", "at equal size", "failed")
+"""Columns that fit a terminal; the files have them all."""
+
+ROWS = 20
+
+
+def panel(
+    scores: Annotated[list[Path], typer.Argument(help="Folders that 'automl-kd score' wrote to, or single files.")],
+    nasbench201: Annotated[
+        Path | None,
+        typer.Option("--nasbench201", help="The table, or its folder; without one, AUTOML_KD_NASBENCH201 names it."),
+    ] = None,
+    s1: Annotated[
+        Path | None, typer.Option("--s1", help="Accuracies of the 64 students of S1: Parquet, arch, kd_acc, cls_acc.")
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose latency is a budget; may be repeated. Default: hwnas_{dataset}_raspi4 if known."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the panel: Parquet, Markdown, HTML.")] = Path("results/panel"),
+) -> None:
+    """Hold scores of untrained networks against accuracies that training gave: NAS-Bench-201, and DisWOT's S1.
+
+    Each proxy that does not beat counting parameters is marked so.
+
+    [bold]automl-kd panel results/scores --nasbench201 nasbench201 --out results/panel[/bold]
+    """
+    from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
+    from automl_kd.nasbench.proxy_benchmark.report import make_panel  # noqa: PLC0415
+    from automl_kd.nasbench.proxy_benchmark.table import panel_sheet, sentence, titled  # noqa: PLC0415
+
+    with watching() as screen:
+        judged, written = make_panel(
+            scores,
+            out.absolute(),
+            nasbench201=nasbench201,
+            s1=s1,
+            devices=device,
+            command=command_line(),
+            on_target=lambda title, number: screen.stage(f"judging {number} scores on {title}", number, "scores"),
+        )
+    console = output()
+    for name, rows in titled(judged.proxies).groupby("target", sort=False, observed=True):
+        shown = f", best {ROWS} of {len(rows)}" if len(rows) > ROWS else ""
+        print_sheet(console, f"{name}{shown}", panel_sheet(rows.head(ROWS)), LEADING)
+        console.print(sentence(rows), style="bold", highlight=False, markup=False)
+        console.print()
+    for note in judged.notes:
+        console.print(note, highlight=False, markup=False)
+    for path in written:
+        console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)

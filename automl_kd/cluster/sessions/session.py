@@ -1,0 +1,77 @@
+"""Starting Ray on this machine, or joining a cluster that runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import ray
+
+from automl_kd.cluster.sessions.joining import joined
+from automl_kd.cluster.sessions.machines import Machine, fit
+from automl_kd.cluster.sessions.private import private_ray
+from automl_kd.cluster.sessions.watchdog import watched
+from automl_kd.config import Resources
+
+QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+@contextmanager
+def session(address: str = "") -> Iterator[None]:
+    """A Ray to work in: the cluster at `address` or RAY_ADDRESS, else a private one on this machine, ended afterwards.
+
+    Inside a running Ray it is a no-op, so that several stages share one. `ConfigError` if no cluster answers.
+    The process ends if this node's part of it dies (see `watched`).
+    """
+    if ray.is_initialized():
+        yield
+        return
+    wanted = address or os.environ.get("RAY_ADDRESS", "")
+    with joined(wanted, **QUIET) if wanted else private_ray(**QUIET), watched():
+        yield
+
+
+def machines() -> list[Machine]:
+    """What each machine of the running Ray has."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def device_of(resources: Resources) -> Literal["cpu", "cuda"]:
+    """Where trials run: "cuda" or "cpu"."""
+    if resources.device != "auto":
+        return resources.device
+    return "cuda" if any(machine.get("GPU", 0) for machine in machines()) else "cpu"
+
+
+LAUNCHER_BYTES = 2**20
+"""Of memory, for a trial that only launches its workers: Ray refuses a trial of no resources at all, and the smallest
+part of a processor would keep a worker out."""
+
+
+def each_worker(resources: Resources) -> dict[str, float]:
+    """What one worker of a trial is given, under Ray's own names."""
+    gpus = {"GPU": resources.gpus} if device_of(resources) == "cuda" else {}
+    return {"CPU": resources.cpus, **gpus}
+
+
+def share(resources: Resources) -> dict[str, float]:
+    """What Ray sets aside for one trial; several workers ask for theirs themselves."""
+    if resources.workers > 1:
+        return {"cpu": 0, "memory": LAUNCHER_BYTES}
+    each = each_worker(resources)
+    return {"cpu": each["CPU"], "gpu": each.get("GPU", 0)}
+
+
+def room(resources: Resources) -> int:
+    """How many trials have room on the machines that are there, busy or not."""
+    return fit(each_worker(resources), machines(), resources.workers)
+
+
+def concurrency(resources: Resources) -> int:
+    """How many trials may run at once by now; where there is no room at all, one waits for it."""
+    most = resources.concurrent or sys.maxsize
+    return max(1, min(room(resources), most))

@@ -1,0 +1,125 @@
+"""Progress where nobody watches: plain lines now and then, or one JSON object a line for a program."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from automl_kd.experiment.progress.events import Plan, TrialNews
+    from automl_kd.experiment.progress.stage_progress import Tally
+
+LINE_SECONDS = 15.0
+"""The least time between two plain lines of progress, and between two summaries."""
+
+
+class Lines:
+    """A `Watcher` that writes plain lines: each stage, each note, and how far the stage has come now and then."""
+
+    def __init__(self) -> None:
+        self.title, self.total, self.unit, self.spoken = "", 0, "", 0.0
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
+        self.title, self.total, self.unit, self.spoken = title, total, unit, time.monotonic()
+        self.note(title)
+
+    def step(self, done: int, note: str = "") -> None:
+        if time.monotonic() - self.spoken > LINE_SECONDS:
+            self.spoken = time.monotonic()
+            self.note(f"{self.title}: {done} of {self.total} {self.unit}{', ' * bool(note)}{note}")
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def plan(self, plan: Plan) -> None: ...
+
+    def trial(self, news: TrialNews) -> None: ...
+
+
+class JsonLines:
+    """A `Watcher` that writes an object for everything it is told, with the UTC time and the name of the event.
+
+    stage (title, total, unit), step (done, note), note (text), plan and trial (the fields of `Plan` and `TrialNews`),
+    progress (what a stage of trials comes to, now and then) and end (outcome: done, interrupted or failed).
+    """
+
+    def __init__(self) -> None:
+        self.tally: Tally | None = None
+        self.stepped = self.spoken = 0.0
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.summarise()
+        outcome = "done" if error is None else "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        self.say("end", outcome=outcome)
+
+    def say(self, event: str, **fields: Any) -> None:
+        record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **finite(fields)}
+        print(json.dumps(record), file=sys.stderr, flush=True)
+
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
+        self.summarise()
+        self.tally, self.stepped = None, time.monotonic()
+        self.say("stage", title=title, total=total, unit=unit)
+
+    def step(self, done: int, note: str = "") -> None:
+        # What a stage of trials comes to is said trial by trial.
+        if self.tally is None and time.monotonic() - self.stepped > 1.0:
+            self.stepped = time.monotonic()
+            self.say("step", done=done, note=note)
+
+    def note(self, text: str) -> None:
+        self.say("note", text=text)
+
+    def plan(self, plan: Plan) -> None:
+        from automl_kd.experiment.progress.stage_progress import Tally  # noqa: PLC0415 - the room brings torch along
+
+        self.tally, self.spoken = Tally(plan), time.monotonic()
+        self.say("plan", **asdict(plan))
+
+    def trial(self, news: TrialNews) -> None:
+        self.say("trial", **asdict(news))
+        if self.tally is not None:
+            self.tally.hear(news)
+            if time.monotonic() - self.spoken > LINE_SECONDS:
+                self.summarise()
+
+    def summarise(self) -> None:
+        if self.tally is None:
+            return
+        self.spoken = time.monotonic()
+        tally, left, best = self.tally, self.tally.left(), self.tally.best
+        self.say(
+            "progress",
+            **{status: len(tally.having(status)) for status in ("running", "complete", "stopped", "failed")},
+            trials=tally.plan.trials,
+            busy=tally.busy,
+            workers=tally.plan.workers,
+            best=best and {"key": best.key, "label": best.label, "val_accuracy": best.val_accuracy},
+            baseline=tally.baseline,
+            train_macs=tally.train_macs,
+            train_seconds=tally.train_seconds,
+            left=left and asdict(left),
+        )
+
+
+def finite(value: Any) -> Any:
+    """`value` with null for numbers that are not finite, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

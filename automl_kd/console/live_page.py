@@ -1,0 +1,108 @@
+"""The results page of a run that lives: written again and again beside the work, and reloading itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from automl_kd.console.sentences import facts
+from automl_kd.errors import AutoMLKDError
+from automl_kd.experiment.progress.events import Plan, TrialNews, Watcher
+from automl_kd.experiment.progress.stage_progress import Tally
+from automl_kd.results.report.page import Standing, write_page
+from automl_kd.results.store.table import ResultTable
+
+EVERY = 20.0
+"""The least seconds between two pages."""
+
+SHARE = 50.0
+"""The pause after a page is at least so many times the time that it took: 2 % of one processor at most."""
+
+LOOSE = 500
+"""So many small files are gathered into one before they are read again: each takes near a millisecond."""
+
+PATIENCE = 3
+"""Pages that may be missed before a reader is to conclude that the run is dead."""
+
+
+class LivePage:
+    """A `Watcher` that passes everything on to `inner` and meanwhile keeps `leaderboard.html` in `folder` up to date.
+
+    A thread of its own writes, from the first stage on, so that whoever reports never waits. What cannot be written now
+    is written later or by the report at the end, which is also what says why. Use it as a context manager; when a run
+    breaks off, the page says that.
+    """
+
+    def __init__(self, inner: Watcher, folder: Path, command: str, every: float = EVERY) -> None:
+        self.inner, self.folder, self.command, self.every = inner, folder, command, every
+        self.title, self.begun = "", 0.0
+        self.tally: Tally | None = None
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.keep, name="results page", daemon=True)
+
+    def __enter__(self) -> LivePage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ended.set()
+        if self.thread.is_alive():
+            self.thread.join()
+            if error is not None:
+                headline = f"Broken off at {now()}, in this stage: {self.title}"
+                self.write(Standing(headline, note="The same command continues it."))
+
+    def keep(self) -> None:
+        pause = min(self.every, 2.0)
+        while not self.ended.wait(pause):
+            begun = time.monotonic()
+            self.write(self.standing(pause))
+            pause = max(self.every, SHARE * (time.monotonic() - begun))
+
+    def standing(self, pause: float) -> Standing:
+        tally, seconds = self.tally, max(1, round(pause))
+        return Standing(
+            headline=f"Running, as of {now()}: {self.title}",
+            facts=() if tally is None else facts(tally, time.monotonic() - self.begun),
+            note=f"This page is written again about every {seconds} s and reloads itself. If its time stays behind by "
+            f"more than {PATIENCE * seconds} s, the run was killed, and the same command continues it.",
+            reload=seconds,
+        )
+
+    def write(self, standing: Standing) -> None:
+        try:
+            table = ResultTable(self.folder)
+            if table.loose() > LOOSE:
+                table.fold()
+            write_page(self.folder, self.folder / "leaderboard.html", self.command, standing)
+        except (AutoMLKDError, OSError):
+            return
+
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
+        self.title, self.begun, self.tally = title, time.monotonic(), None
+        self.inner.stage(title, total, unit)
+        if self.thread.ident is None:
+            self.thread.start()
+
+    def step(self, done: int, note: str = "") -> None:
+        self.inner.step(done, note)
+
+    def note(self, text: str) -> None:
+        self.inner.note(text)
+
+    def plan(self, plan: Plan) -> None:
+        self.tally = Tally(plan)
+        self.inner.plan(plan)
+
+    def trial(self, news: TrialNews) -> None:
+        if self.tally is not None:
+            self.tally.hear(news)
+        self.inner.trial(news)
+
+
+def now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,61 @@
+"""Options that several commands have, and what becomes of them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from automl_kd import storage
+from automl_kd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from automl_kd.experiment.context import Roots
+
+OF_A_JOB = "working_dir_files"
+"""In Ray's temporary folders, where it unpacks the working directory of a job."""
+
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        envvar="AUTOML_KD_RESULTS",
+        help="Root of all results, a folder or s3://BUCKET/PREFIX or gs://...; each experiment has a folder in it.",
+    ),
+]
+DataRoot = Annotated[
+    str,
+    typer.Option(
+        "--data-root",
+        envvar="AUTOML_KD_DATA",
+        help="Where CIFAR and other stored image sets lie, a folder or s3://BUCKET/PREFIX or gs://...",
+    ),
+]
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address", help="A Ray cluster to join ('auto' on one of its nodes); else RAY_ADDRESS; else this machine."
+    ),
+]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set one field of the experiment; may be repeated.")
+]
+
+
+def roots(out: str, data_root: str) -> Roots:
+    """Where results go and where images lie; `ConfigError` for results that would be lost with a job's folder."""
+    from automl_kd.experiment.context import Roots  # noqa: PLC0415 - torch is slow to import
+
+    results = storage.local(out).absolute()
+    if OF_A_JOB in results.parts:
+        raise ConfigError(
+            f"--out is {out!r}, and Ray deletes the folder of a job that it would lie in; give a folder that all nodes "
+            "see by its absolute path, or s3://BUCKET/PREFIX"
+        )
+    return Roots(results=results, data=storage.local(data_root).absolute())
+
+
+def command_line() -> str:
+    return shlex.join(["automl-kd", *sys.argv[1:]])

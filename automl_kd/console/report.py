@@ -1,0 +1,165 @@
+"""Results for people: tables on the terminal, and the Markdown and HTML files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from automl_kd import storage
+from automl_kd.errors import ResultError
+from automl_kd.results import units
+from automl_kd.results.comparison import sentences as contest_words
+from automl_kd.results.comparison import table as contest_table
+from automl_kd.results.comparison.comparison import Contest, contest_of
+from automl_kd.results.report.leaderboard import failures, leaderboard, made_by, to_markdown, to_sheet
+from automl_kd.results.report.page import RUNS, write_page
+from automl_kd.results.sheet import Sheet, without_html
+from automl_kd.results.store.folder import of_this_comparison, require_writable
+from automl_kd.results.store.scores import read_scores
+from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
+from automl_kd.results.verdict import table as truth_table
+from automl_kd.results.verdict.gain import verdict
+from automl_kd.teacher_cache.saving import saving
+
+LEADING = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
+TRUTH = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
+METHODS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
+EFFORT = ("method", "epochs", "tried", "cost of choosing", "failed", "options")
+"""Columns that fit a terminal; the files have them all."""
+
+ROWS = 20
+"""Entries of a run that are printed; the files have them all."""
+
+
+def report(console: Console, paths: Sequence[Path], target: Path, command: str) -> bool:
+    """Print what `paths` hold and write it to the folder `target`; whether every experiment has come to its end.
+
+    That is a verdict, or for a comparison of methods a complete final of every contender.
+    What cannot be read or written is a `ResultError`, before the first line is printed.
+    """
+    found = {folder.resolve(): folder for path in paths for folder in experiment_folders(path)}
+    rows = {folder: of_this_comparison(folder, ResultTable(folder).read(REPORTED)) for folder in found.values()}
+    if empty := next((folder for folder in rows if rows[folder].empty), None):
+        raise ResultError(f"{empty} holds an experiment without any finished trial; wait for the first one")
+    written = write_reports(rows, target, command)
+    complete = [print_experiment(console, folder, ours) for folder, ours in rows.items()]
+    for path in written:
+        console.print(f"written to {storage.named(str(path))}", highlight=False, markup=False, soft_wrap=True)
+    return all(complete)
+
+
+def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool:
+    """What one experiment came to; whether it has come to its end."""
+    compared = contest_of(folder, rows)
+    if compared is None:
+        return print_report(console, folder.name, rows, read_scores(folder))
+    return print_contest(console, folder.name, rows, compared)
+
+
+def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Contest) -> bool:
+    """The table of a comparison of methods, its failures and what it says; whether every contender took part."""
+    print_sheet(console, f"{name}: methods compared", contest_table.result_sheet(compared), METHODS)
+    print_sheet(console, "what they took", contest_table.effort_sheet(compared), EFFORT)
+    for line in failures(rows):
+        console.print(line, highlight=False, markup=False)
+    for line in contest_words.sentences(compared):
+        console.print(line, style="bold", highlight=False, markup=False)
+    for line in (*contest_words.reading(compared), contest_table.cost_note(compared), *saved_passes(rows)):
+        console.print(line, highlight=False, markup=False)
+    return not compared.missing
+
+
+def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.DataFrame) -> bool:
+    """Leaderboard, truth table and failures of one experiment; whether it has a verdict."""
+    judged = verdict(rows, scores=scores)
+    print_boards(console, name, leaderboard(rows))
+    if judged.arms:
+        print_sheet(console, "at equal compute", truth_table.truth_table(judged), TRUTH)
+        print_sheet(console, "differences on test, paired by seed", truth_table.gain_table(judged))
+    for line in failures(rows):
+        console.print(line, highlight=False, markup=False)
+    console.print(judged.sentence, style="bold", highlight=False, markup=False)
+    for line in filter(None, (judged.teacher_sentence, judged.cost_sentence, *saved_passes(rows))):
+        console.print(line, highlight=False, markup=False)
+    return judged.gains["search"].n > 0
+
+
+def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
+    """One table for each run, in the order of time."""
+    if board.groupby("method", observed=True)["options_json"].nunique().le(1).all():
+        board = board.assign(options_json="{}")  # the same in every line; the verdict says them once
+    for run, title in reversed(RUNS.items()):
+        ours = board[board["run"] == run]
+        shown = f", best {ROWS} of {len(ours)}" if len(ours) > ROWS else ""
+        if not ours.empty:
+            print_sheet(console, f"{name}: {title.lower()}{shown}", to_sheet(ours.head(ROWS)), LEADING)
+
+
+def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str) -> list[Path]:
+    """`leaderboard.html` and `leaderboard.md` in the folder `target`, of the rows in each experiment's folder."""
+    if target.suffix and not target.is_dir():
+        raise ResultError(f"--out got {target}, which looks like a file; name a folder for the two files")
+    require_writable(target)
+    compared = {folder: contest_of(folder, ours) for folder, ours in rows.items()}
+    searches = [ours for folder, ours in rows.items() if compared[folder] is None]
+    ranked = leaderboard(pd.concat(searches, ignore_index=True)) if searches else None
+    parts = [f"{made_by(command)}\n" if ranked is None else to_markdown(ranked, command)]
+    parts += [judgement(folder, ours, compared[folder]) for folder, ours in rows.items()]
+    page = write_page(list(rows), target / "leaderboard.html", command)
+    storage.write(target / "leaderboard.md", without_html("\n".join(parts)))
+    return [page, target / "leaderboard.md"]
+
+
+def judgement(folder: Path, rows: pd.DataFrame, compared: Contest | None) -> str:
+    """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
+    lost = "".join(f"- {line}\n" for line in failures(rows)) + "".join(f"\n{line}\n" for line in saved_passes(rows))
+    if compared is not None:
+        return contest_table.to_markdown(compared) + (f"\n{lost}" if lost else "")
+    return truth_table.to_markdown(verdict(rows, scores=read_scores(folder))) + lost
+
+
+def saved_passes(rows: pd.DataFrame) -> list[str]:
+    """What the teacher bank saved, in a line, if there was one."""
+    return [line] if (line := saving(rows)) else []
+
+
+def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:
+    """The best `top` architectures of a ranked frame of scores."""
+    proxies = [name.removesuffix("_spread") for name in frame.columns if name.endswith("_spread")]
+    size = [] if "params" in proxies else ["params"]
+    table = Table(box=None, pad_edge=False)
+    for column in ("rank", "architecture", "description", *size, *proxies, "seconds"):
+        words = column in {"architecture", "description"}
+        # In a narrow window the description is cut short: the key stands for it, and the file has it.
+        table.add_column(column, justify="left" if words else "right", no_wrap=column != "description")
+    for row in frame.head(top).to_dict("records"):
+        scores = [score_cell(row[name], row[f"{name}_spread"]) for name in proxies]
+        label = Text(row["label"], no_wrap=True, overflow="ellipsis")
+        cells = (units.count(row[name]) for name in size)
+        table.add_row(str(row["rank"]), row["architecture"], label, *cells, *scores, f"{row['seconds']:.3f}")
+    console.print(table, highlight=False, markup=False)
+
+
+def score_cell(score: float, spread: float) -> str:
+    """A score and its spread over draws, if there is one."""
+    if units.missing(score):
+        return units.MISSING
+    value = f"{score:,.0f}" if abs(score) >= 1e5 else f"{score:.5g}"
+    return f"{value} ± {spread:.2g}" if spread else value
+
+
+def print_sheet(console: Console, title: str, sheet: Sheet, only: Collection[str] = ()) -> None:
+    """Print a table, or those of its columns that are named in `only`."""
+    shown = [place for place, column in enumerate(sheet.columns) if not only or column.name in only]
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for place in shown:
+        table.add_column(sheet.columns[place].name, justify="right" if sheet.columns[place].numeric else "left")
+    for row in sheet.rows:
+        table.add_row(*(row[place] for place in shown))
+    console.print(table, highlight=False, markup=False)
+    console.print()

@@ -1,0 +1,161 @@
+"""The live screen of a terminal, and the choice between it and what is written where nobody watches."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from enum import StrEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.spinner import Spinner
+from rich.table import Column
+from rich.text import Text
+
+from automl_kd.console.lines import JsonLines, Lines
+
+if TYPE_CHECKING:
+    from automl_kd.experiment.progress.events import Plan, TrialNews, Watcher
+    from automl_kd.experiment.progress.stage_progress import Tally
+
+WIDE = 160
+"""Columns of what is printed to a file or a pipe, where no window sets a limit."""
+
+FRAMES = 2
+"""How often in a second the screen is drawn: drawing takes time of the process that gives out trials."""
+
+
+class Mode(StrEnum):
+    """What a run says of its progress, on stderr."""
+
+    AUTO = "auto"
+    LINES = "lines"
+    JSONL = "jsonl"
+    NONE = "none"
+
+
+Shown = Annotated[
+    Mode,
+    typer.Option(
+        "--progress",
+        help="On stderr: 'auto' is a live screen on a terminal and a plain line now and then elsewhere, 'lines' plain "
+        "lines anywhere, 'jsonl' one JSON object a line, 'none' nothing.",
+    ),
+]
+
+
+def output() -> Console:
+    """Where results are printed."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
+
+
+def watching(mode: Mode = Mode.AUTO) -> AbstractContextManager[Watcher]:
+    """A `Watcher` on stderr."""
+    if mode is Mode.NONE:
+        from automl_kd.experiment.progress.events import Silent  # noqa: PLC0415 - the room brings torch along
+
+        return nullcontext(Silent())
+    if mode is Mode.JSONL:
+        return JsonLines()
+    console = Console(stderr=True)
+    return Screen(console) if mode is Mode.AUTO and console.is_terminal else Lines()
+
+
+class Note(ProgressColumn):
+    """The latest of a stage; in a window too narrow for the line, this is what is cut short."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+
+class Remaining(TimeRemainingColumn):
+    """Time left by the pace of steps; of a stage of trials the board says it, which knows more."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.fields["planned"] else Text("left ") + super().render(task)
+
+
+class Screen:
+    """A `Watcher` that draws: a bar for each stage, and below them the trials of the current one."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description}", table_column=Column(min_width=8)),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            Remaining(),
+            Note(Column(no_wrap=False)),
+            console=console,
+        )
+        self.task: TaskID | None = None
+        self.total = 0
+        self.tally: Tally | None = None
+        self.live = Live(console=console, get_renderable=self.draw, refresh_per_second=FRAMES)
+
+    def __enter__(self) -> Screen:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.end_stage()
+        self.live.stop()
+
+    def draw(self) -> RenderableType:
+        tally, task = self.tally, self.task
+        if task is None:
+            return Spinner("dots", "getting ready")
+        if tally is None:
+            return self.bars
+        from automl_kd.console.trial_board import board  # noqa: PLC0415 - pandas is slow to import, and loaded by now
+
+        return Group(self.bars, board(tally, self.bars.tasks[task].elapsed or 0.0, self.console.height))
+
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:  # noqa: ARG002 - the bar has no room
+        self.end_stage()
+        self.total = total
+        self.task = self.bars.add_task(title, total=total, note="", planned=False)
+
+    def step(self, done: int, note: str = "") -> None:
+        if self.task is not None:
+            planned = self.tally is not None
+            self.bars.update(self.task, completed=done, note="" if planned else note, planned=planned)
+
+    def note(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def plan(self, plan: Plan) -> None:
+        from automl_kd.experiment.progress.stage_progress import Tally  # noqa: PLC0415 - the room brings torch along
+
+        self.tally = Tally(plan)
+        self.step(0)
+
+    def trial(self, news: TrialNews) -> None:
+        if self.tally is not None:
+            self.tally.hear(news)
+
+    def end_stage(self) -> None:
+        """Fill the bar of the stage that ended: a search may end early, when its space is used up."""
+        self.tally = None
+        if self.task is not None:
+            self.bars.update(self.task, completed=self.total, note="", planned=True)
+            self.bars.stop_task(self.task)

@@ -1,0 +1,65 @@
+"""How a stage of trials stands, in words: for the live screen and for the page that is written while a run lives."""
+
+from __future__ import annotations
+
+from automl_kd.experiment.progress.stage_progress import Tally
+from automl_kd.results import units
+
+
+def facts(tally: Tally, elapsed: float) -> tuple[tuple[str, str], ...]:
+    """All there is to say, by name. `elapsed`: seconds of the stage."""
+    said = {
+        "trials": standing(tally),
+        "best": best(tally),
+        "baseline": baseline(tally),
+        "time": time_left(tally, elapsed),
+        "cost": costs(tally),
+    }
+    return tuple((name, text) for name, text in said.items() if text)
+
+
+def standing(tally: Tally) -> str:
+    """As "2 running, 5 complete, 1 stopped, 4 to come; 2 of 2 workers busy"; of what there is none, nothing."""
+    counts = {status: len(tally.having(status)) for status in ("running", "complete", "stopped", "failed")}
+    counts["to come"] = max(0, tally.plan.trials - len(tally.news))
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{said}; {tally.busy} of {units.some(tally.plan.workers, 'worker')} busy"
+
+
+def best(tally: Tally) -> str:
+    """The highest validation accuracy of a complete trial, or of one that runs; which it is, and how far it leads."""
+    one, baseline = tally.best, tally.baseline
+    if one is None or one.val_accuracy is None:
+        return "none yet"
+    unfinished = "" if one.status == "complete" else f", epoch {one.epoch} of {one.epochs}"
+    said = f"{units.percent(one.val_accuracy)} % on validation ({one.label}{unfinished})"
+    return said if baseline is None else f"{said}, {units.points(one.val_accuracy - baseline)} points from the baseline"
+
+
+def baseline(tally: Tally) -> str:
+    """What is known of the baseline, and of the teacher; no more than that. Empty where nothing is compared."""
+    plan = tally.plan
+    if not plan.baseline:
+        return ""
+    trained = "not trained yet" if tally.baseline is None else f"{units.percent(tally.baseline)} %"
+    teacher = plan.known.get("teacher")
+    return f"{plan.baseline}: {trained}" + ("" if teacher is None else f"; teacher: {units.percent(teacher)} %")
+
+
+def time_left(tally: Tally, elapsed: float) -> str:
+    left = tally.left()
+    said = f"{units.duration(elapsed)} so far"
+    if left is None:
+        return f"{said}; what is left can be told after the first epochs"
+    said = f"{said}, about {units.duration(left.seconds)} left"
+    if left.ahead_seconds:
+        said = f"{said}, then about {units.duration(left.ahead_seconds)} for later stages"
+    return said
+
+
+def costs(tally: Tally) -> str:
+    left = tally.left()
+    spent = f"{units.count(tally.train_macs)} multiply-adds, {units.duration(tally.train_seconds)} of training"
+    if left is None:
+        return spent
+    return f"{spent}; about {units.count(left.train_macs)} and {units.duration(left.train_seconds)} left"

@@ -1,0 +1,43 @@
+"""The part of the live screen that shows the trials of a stage: how they stand, the best of them, time and cost."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from automl_kd.console.sentences import facts
+from automl_kd.experiment.progress.events import TrialNews
+from automl_kd.experiment.progress.stage_progress import Tally
+from automl_kd.results import units
+
+ABOVE = 15
+"""Lines of a window that are not for running trials: bars, the lines about the stage, notes that scroll by."""
+
+
+def board(tally: Tally, elapsed: float, height: int) -> RenderableType:
+    """`elapsed`: seconds of the stage; `height`: lines of the window."""
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(no_wrap=True, style="dim")
+    lines.add_column(overflow="fold")
+    for name, text in facts(tally, elapsed):
+        lines.add_row(name, Text(text))
+    running = tally.having("running")
+    return Group(lines, *([trials(running, max(1, height - ABOVE))] if running else []))
+
+
+def trials(running: list[TrialNews], most: int) -> RenderableType:
+    """One line for each, the longest-running first; labels give way where the window is narrow."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("trial", justify="right", min_width=5, no_wrap=True)
+    table.add_column("student")
+    table.add_column("epoch", justify="right", min_width=5, no_wrap=True)
+    table.add_column("val, %", justify="right", min_width=6, no_wrap=True)
+    for one in running[:most]:
+        epoch = f"{one.epoch}/{one.epochs}"
+        table.add_row(
+            str(one.number), Text(one.label, no_wrap=True, overflow="ellipsis"), epoch, units.percent(one.val_accuracy)
+        )
+    if len(running) > most:
+        table.add_row("", Text(f"and {len(running) - most} more"), "", "")
+    return table

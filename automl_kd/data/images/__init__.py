@@ -1,0 +1,1 @@
+"""Folders of images: their layout, their files, their pixels."""

@@ -1,0 +1,120 @@
+"""Image files to one array of bytes: decoded by a few threads, once for all processes where that takes long."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from automl_kd import files
+from automl_kd.data.images import pixels
+from automl_kd.data.kept import KEPT_FROM, alone, ground, hashed
+from automl_kd.errors import DataError
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Size = tuple[int, int]  # height, width
+
+IN_MEMORY = 2 * 2**30  # bytes; larger arrays live in a file, or nowhere
+MANY = 1000
+"""So many images take seconds to decode, however small they become."""
+
+THREADS = min(4, os.cpu_count() or 1)
+VERSION = 2  # raised when the same files begin to give other bytes
+
+
+def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_value: float = 0.0) -> torch.Tensor:
+    """uint8 (len(paths), 3, height, width), in colour.
+
+    `fit`: the shorter side is scaled to `size`, which is square then, and the middle is cut out; otherwise every image
+    must have that size. An array of more than `KEPT_FROM` bytes or `MANY` images is mapped from a file below `root`,
+    made once for these files, as they are now; one of up to `IN_MEMORY` bytes is decoded into memory where there is
+    little room for a file. `max_value`: as of `pixels.read`. `DataError` names a file that cannot be decoded or does
+    not have the size.
+    """
+    shape = (len(paths), 3, *size)
+    needed = math.prod(shape)
+    if needed > min(KEPT_FROM, IN_MEMORY) or len(paths) > MANY:
+        kept = ground(root) / ".decoded" / f"{hashed((VERSION, size, fit, max_value), paths)}.npy"
+        if kept.is_file() or needed > IN_MEMORY or has_room(kept, needed):
+            make_once(kept, shape, paths, fit=fit, max_value=max_value)
+            # Copy on write: torch warns about arrays that are read-only, and nothing ever writes to this one.
+            return torch.from_numpy(np.load(kept, mmap_mode="c"))
+    array: Bytes = np.empty(shape, dtype=np.uint8)
+    fill(array, paths, fit=fit, max_value=max_value)
+    return torch.from_numpy(array)
+
+
+def make_once(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+    if kept.is_file():
+        return
+    with alone(kept):
+        if not kept.is_file():
+            write(kept, shape, paths, fit=fit, max_value=max_value)
+
+
+def has_room(kept: Path, needed: int) -> bool:
+    """Whether a file of the user's disk that saves time only, and no memory, leaves most of the room free."""
+    there = next(path for path in kept.parents if path.exists())
+    return 4 * needed < shutil.disk_usage(there).free
+
+
+def write(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+    """Fill a file under a temporary name, then rename it, so that no reader ever sees half of it."""
+    needed, free = math.prod(shape), shutil.disk_usage(kept.parent).free
+    # A full disk under a mapped file is not an exception but the end of the process.
+    if needed > free:
+        raise DataError(
+            f"decoding {len(paths)} images needs {needed / 1e9:.1f} GB in {kept.parent}, which has {free / 1e9:.1f} GB "
+            f"free; make room or lower data.resolution or data.train_images"
+        )
+    with files.replacing(kept) as scratch:
+        array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
+        fill(array, paths, fit=fit, max_value=max_value)
+        array.flush()
+
+
+def fill(array: Bytes, paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+    size = (array.shape[2], array.shape[3])
+
+    def one(row: int) -> None:
+        array[row] = decode(paths[row], size, fit=fit, max_value=max_value)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(one, range(len(paths))):
+            pass
+
+
+def decode(file: Path, size: Size, *, fit: bool, max_value: float = 0.0) -> Bytes:
+    """One image as uint8 (3, height, width)."""
+    picture = pixels.read(file, max_value)
+    if fit:
+        picture = middle(picture, size[0])
+    if (picture.height, picture.width) != size:
+        raise DataError(
+            f"{file} has {picture.height}x{picture.width} pixels where another has {size[0]}x{size[1]}; "
+            f"set data.resolution, to which all are then resized"
+        )
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+def middle(picture: Image.Image, resolution: int) -> Image.Image:
+    """The middle square of `picture` after its shorter side has been scaled to `resolution`."""
+    scale = resolution / min(picture.size)
+    width, height = (max(resolution, round(side * scale)) for side in picture.size)
+    left, top = (width - resolution) // 2, (height - resolution) // 2
+    scaled = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return scaled.crop((left, top, left + resolution, top + resolution))
+
+
+def size_of(file: Path, max_value: float = 0.0) -> Size:
+    """Height and width of the image as it is read, upright."""
+    picture = pixels.read(file, max_value)
+    return picture.height, picture.width

@@ -1,0 +1,37 @@
+"""Whether images of more than 8 bits fill the range that they state: 12 bits in a file of 16 would be all dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from automl_kd.data.dataset import CHUNK, Split
+from automl_kd.data.images.pixels import brightest, is_deep
+from automl_kd.errors import DataError
+
+DIM = 16
+"""The brightest byte of an image whose values stay within a sixteenth of their range: 4,095 of 65,535."""
+
+
+def require_depth(path: Path, files: Sequence[Path], split: Split, max_value: float) -> None:
+    """`DataError` if `data.max_value` should have been given, or was for nothing.
+
+    `files`: of the images in `split`, which are those of training.
+    """
+    if max_value:
+        if not any(map(is_deep, files)):
+            raise DataError(
+                f"data.max_value = {max_value:g} is for images of more than 8 bits, and none of those to train on in "
+                f"{path} has more; drop it"
+            )
+        return
+    if any(int(piece.max()) > DIM for piece in torch.split(split.images, CHUNK)):
+        return
+    if max((brightest(file) for file in files if is_deep(file)), default=1.0) <= 4095 / 65535:
+        raise DataError(
+            f"the images in {path} have more than 8 bits, but no pixel of those to train on exceeds a sixteenth of the "
+            "range that its file states (4,095 of 65,535), so that all would be dark; set data.max_value to the "
+            "largest value that there can be, such as 4095 for 12 bits"
+        )

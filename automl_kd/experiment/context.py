@@ -1,0 +1,142 @@
+"""An experiment made ready, with what every stage of it uses."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from automl_kd.config import Experiment
+from automl_kd.data import Account, Dataset
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.proposals import Proposal, split
+from automl_kd.experiment.sentences import in_a_sentence
+from automl_kd.methods.from_file import measuring_trial
+from automl_kd.models import build
+from automl_kd.models.costs.cost import Cost, cost_of
+from automl_kd.models.costs.latency import measure_latency
+from automl_kd.results.store.table import ResultTable
+from automl_kd.search import Objective
+from automl_kd.space import Architecture, SearchSpace
+from automl_kd.spec import Banking, Outcome, Place, TrialSpec, teacher_trial
+
+OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
+"""The metrics that a search may follow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roots:
+    """Where results go and where images lie. Absolute, and valid on every node that carries out trials.
+
+    What is in a bucket is named by the local path that stands for it (`storage.local`).
+    """
+
+    results: Path
+    data: Path
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Lab:
+    """A checked experiment with what every stage of it uses.
+
+    `space`: the students. `searched`: what proposers propose from, the students together with what of the teaching
+    varies; the same as `space` if nothing of it does.
+    There is always a teacher, whatever the method: the baseline by plain KD needs one.
+    """
+
+    experiment: Experiment
+    roots: Roots
+    watcher: Watcher
+    space: SearchSpace
+    searched: SearchSpace
+    dataset: Dataset
+    account: Account
+    objectives: tuple[Objective, ...]
+    teacher_macs: int
+    latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
+    quotes: dict[str, float] = dataclasses.field(default_factory=dict)
+    told: set[str] = dataclasses.field(default_factory=set)
+
+    @property
+    def folder(self) -> Path:
+        return self.roots.results / self.experiment.name
+
+    @property
+    def table(self) -> ResultTable:
+        return ResultTable(self.folder)
+
+    @property
+    def teachers(self) -> Path:
+        """Trained teachers are shared by all experiments under one results root, by the key of their training."""
+        return self.roots.results / "teachers"
+
+    @property
+    def lesson(self) -> TrialSpec:
+        """The trial to which the teacher is owed: its training, or the measuring of what its file holds."""
+        teacher, data = self.experiment.teacher, self.experiment.data
+        if not teacher.checkpoint:
+            return teacher_trial(teacher, data)
+        return measuring_trial(teacher, data, self.experiment.recipe, self.experiment.trial.workers)
+
+    @property
+    def baseline(self) -> Architecture:
+        """The student that one would take without a search."""
+        return Architecture.of(self.experiment.finalists.baseline or self.space.default)
+
+    def proposal(self, point: Architecture) -> Proposal:
+        """What a point of `searched` stands for; `ConfigError` if no trial can be made of it."""
+        return split(point, self.space, self.experiment)
+
+    def allowed(self, point: Architecture) -> bool:
+        """Whether a point of `searched` can be tried: a student within the budget, a way of teaching that goes."""
+        try:
+            proposal = self.proposal(point)
+        except ConfigError:
+            return False
+        return self.within_budget(proposal.architecture)
+
+    def cost(self, architecture: Architecture) -> Cost:
+        values = ", ".join(f"{name}={value}" for name, value in architecture.values)  # a label is somebody's code too
+        name = f"student {values} of {self.experiment.space}" if values else f"students of {self.experiment.space}"
+        with in_a_sentence(name, self.dataset.shape):
+            return cost_of(self.space, architecture, self.dataset.shape)
+
+    def place(self, spec: TrialSpec, device: str) -> Place:
+        """Where a trial works; that of the teacher among the teachers, everything else in this experiment's folder."""
+        folder = self.teachers / spec.key if spec.key == self.lesson.key else self.folder / "trials" / spec.key
+        return Place(trial=folder, teachers=self.teachers, data=self.roots.data, device=device, bank=self.banking)
+
+    @property
+    def banking(self) -> Banking:
+        """How far teachers' outputs are kept, "auto" decided: whoever follows seconds wants trials that pay alike."""
+        asked, timed = self.experiment.bank, any(one.name == "seconds" for one in self.objectives)
+        return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
+
+    def note_bank(self, outcome: Outcome) -> None:
+        """Say once if a trial's teacher was asked for want of room in the bank."""
+        if outcome.metrics.get("teacher_passes_unkept") and "bank" not in self.told:
+            self.told.add("bank")
+            limit = f"{self.experiment.bank.limit_gb:g}"
+            self.watcher.note(
+                f"the teacher bank is full (bank.limit_gb = {limit}, or the disk): what it has no room for, each trial "
+                f"computes for itself; raise the limit, or remove {self.teachers}/*/bank"
+            )
+
+    def within_budget(self, architecture: Architecture) -> bool:
+        budget, cost = self.experiment.budget, self.cost(architecture)
+        if (budget.params and cost.params > budget.params) or (budget.macs and cost.macs > budget.macs):
+            return False
+        return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
+
+    def latency_ms(self, architecture: Architecture) -> float:
+        """Median forward of one image on this machine's processor, one thread; measured once in a sitting."""
+        if architecture not in self.latencies:
+            student = build(self.space, architecture, self.dataset.shape, seed=0)
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            self.latencies[architecture] = measure_latency(student, self.dataset.shape).ms
+            torch.set_num_threads(threads)
+        return self.latencies[architecture]

@@ -1,0 +1,200 @@
+"""Making an experiment ready: everything that it names is found, built once and checked before the money is spent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd import data, files, storage
+from automl_kd.cluster.loggers import require_loggers
+from automl_kd.config import POPULATIONS, Experiment
+from automl_kd.data import Dataset, plain_view
+from automl_kd.errors import CheckpointError, ConfigError
+from automl_kd.experiment.budget import check_baseline, require_room
+from automl_kd.experiment.context import OBJECTIVES, Lab, Roots
+from automl_kd.experiment.networks import check_networks, moving_methods
+from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.proposals import combine
+from automl_kd.experiment.sentences import in_a_sentence
+from automl_kd.methods import rehearse
+from automl_kd.methods.dry_run import FEW
+from automl_kd.methods.hyperparameters import (
+    methods_of,
+    occasions,
+    settle,
+    settle_contest,
+    settle_options,
+    teaching,
+)
+from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
+from automl_kd.methods.schedule import options_with
+from automl_kd.models import build_model, load_space, pin_reference
+from automl_kd.models.costs.cost import count, evaluating
+from automl_kd.models.weights.checkpoint import digest, load_weights
+from automl_kd.proxies import entry, expand
+from automl_kd.registry import suggestion
+from automl_kd.search import Objective, make_proposer
+from automl_kd.space import Scalar, SearchSpace
+from automl_kd.spec import TrialSpec
+
+
+def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
+    """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done.
+
+    Writes nothing but what `data.kept` keeps of large sets.
+    """
+    experiment = resolve(experiment)
+    found = load_space(experiment.space)
+    require_one_student(experiment, found)
+    require_loggers(experiment.trial.loggers)
+    dataset = data.load(experiment.data, roots.data)
+    account = data.account_of(dataset, roots.data)
+    known = dataclasses.replace(experiment.data, digest=account["digest"])
+    experiment = dataclasses.replace(experiment, data=known)
+    lab = Lab(
+        experiment=experiment,
+        roots=roots,
+        watcher=watcher,
+        space=found,
+        searched=combine(found, experiment),
+        dataset=dataset,
+        account=account,
+        objectives=tuple(map(parse_objective, experiment.search.objectives)),
+        teacher_macs=check_teacher(experiment, dataset, watcher),
+    )
+    with in_a_sentence(f"students of {experiment.space}", dataset.shape):
+        require_room(lab)
+        check_baseline(lab)
+    check_networks(lab)
+    check_bank(experiment)
+    check_methods(lab)
+    check_search(lab)
+    return lab
+
+
+def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
+    """Refuse a population of different students: none could take over the weights of another."""
+    if experiment.search.scheduler in POPULATIONS and space.parameters and not experiment.contest.contenders:
+        raise ConfigError(
+            f"search.scheduler = '{experiment.search.scheduler}' needs one student, whose weights its trials take over "
+            f"from each other, and {experiment.space} has {len(space.parameters)} parameters; name a model as in "
+            "space = 'model:resnet20', or take another scheduler"
+        )
+
+
+def resolve(experiment: Experiment) -> Experiment:
+    """The experiment with files pinned to what they hold or by digest, and its fields' types for options."""
+    methods = methods_of(experiment.vary, experiment.method)
+    options = settle_options(methods, experiment.options)
+    vary = settle(experiment.vary, methods, options)
+    check_perturb(experiment.search.perturb, experiment.method, options)
+    space, teacher = pin_reference(experiment.space), experiment.teacher
+    teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
+    if teacher.checkpoint:
+        given = files.expand(teacher.checkpoint).resolve() if "://" not in teacher.checkpoint else teacher.checkpoint
+        path = storage.local(given)
+        storage.pull_file(path)
+        teacher = dataclasses.replace(teacher, checkpoint=str(given), digest=digest(path))
+    return dataclasses.replace(
+        experiment,
+        space=space,
+        teacher=teacher,
+        options=options,
+        vary=vary,
+        data=data.resolve(experiment.data),
+        contest=settle_contest(experiment.contest),
+    )
+
+
+def parse_objective(text: str) -> Objective:
+    """One of `OBJECTIVES`, nothing else: above all nothing that is measured on test images."""
+    objective = Objective.parse(text)
+    if objective.name not in OBJECTIVES:
+        raise ConfigError(f"search.objectives: {text!r} cannot be followed; {suggestion(objective.name, OBJECTIVES)}")
+    return objective
+
+
+def check_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) -> int:
+    """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
+    with torch.random.fork_rng(devices=[]), in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape):
+        teacher = build_model(experiment.teacher.model, dataset.shape)
+        cost = count(teacher, dataset.shape)
+    if experiment.teacher.checkpoint:
+        check_weights(experiment, teacher, dataset, watcher)
+    return cost.macs
+
+
+def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, watcher: Watcher) -> None:
+    """Load what the teacher's file holds, say what was unwrapped, and refuse outputs that are not finite."""
+    file = storage.local(experiment.teacher.checkpoint)
+    if unwrapped := load_weights(teacher, file, experiment.teacher.weights):
+        watcher.note(unwrapped)
+    few = plain_view(dataset, dataset.validation, torch.arange(min(FEW, len(dataset.validation))))
+    with in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape), evaluating(teacher), torch.no_grad():
+        said = teacher(few)
+    if isinstance(said, Tensor) and not torch.isfinite(said).all():
+        raise CheckpointError(
+            f"checkpoint {file} has finite weights, and what the teacher says of validation images is not (NaN or "
+            "infinite): variances of batch normalisation below 0 or weights too large do so; take another checkpoint"
+        )
+
+
+def check_bank(experiment: Experiment) -> None:
+    """Refuse what was asked for a fixed teacher's outputs where a method has none."""
+    moving = moving_methods(experiment)
+    asked = {"bank.keep": (experiment.bank.keep, "auto"), "teacher.outputs": (experiment.teacher.outputs, "exact")}
+    for option, (value, usual) in asked.items():
+        if moving and value not in {usual, "off"}:
+            raise ConfigError(
+                f"{option} = {value!r} is about what a fixed teacher says, and method {moving[0]!r} trains its teacher;"
+                f" set {option} = {usual!r} or choose other methods"
+            )
+
+
+def check_methods(lab: Lab) -> None:
+    """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
+    experiment = lab.experiment
+    for method, options in taught_ways(experiment):
+        spec = TrialSpec(
+            space=experiment.space,
+            architecture=lab.baseline,
+            method=method,
+            options=options,
+            data=experiment.data,
+            teacher=experiment.teacher,
+            recipe=experiment.recipe,
+            seed=experiment.seed,
+        )
+        with in_a_sentence(f"networks of method {method!r}", lab.dataset.shape):
+            rehearse(spec, lab.dataset, lab.place(spec, "cuda" if experiment.trial.device == "cuda" else "cpu"))
+
+
+def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
+    """Methods and options to rehearse: those of the contenders, or else of the search."""
+    for contender in experiment.contest.contenders:
+        yield from ((contender.method, options) for options in contender.combinations)
+    if experiment.contest.contenders:
+        return
+    if perturb := experiment.search.perturb:
+        lowest = changes_of(
+            {name: one.low for name, one in ranges_of(perturb).items()}, experiment.method, experiment.options
+        )
+        yield experiment.method, options_with(lowest, experiment.options)
+        return
+    for values in occasions(experiment.vary, methods_of(experiment.vary, experiment.method)):
+        with suppress(ConfigError):  # goes only together with other values
+            yield teaching(values, experiment.method, experiment.options)
+
+
+def check_search(lab: Lab) -> None:
+    """Refuse a proposer, or an option or objective of it, that will not do, and unknown proxies."""
+    settings = lab.experiment.search
+    make_proposer(
+        settings.proposer, lab.searched, objectives=lab.objectives, seed=lab.experiment.seed, options=settings.options
+    )
+    for name in expand(settings.screen):
+        entry(name)

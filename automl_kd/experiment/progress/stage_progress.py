@@ -1,0 +1,134 @@
+"""How a stage of trials stands, added up from what was heard of each: what ran, what it cost, what is left.
+
+Estimates rest on what was measured in this sitting and on nothing else; before the first epoch there are none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
+
+from automl_kd.experiment.progress.events import Plan, TrialNews
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What a stage still takes, by estimate. `seconds`: on the clock, with all its workers. `ahead_seconds`: of the
+    stages after it; None if unknown. `train_macs`, `train_seconds`: of all trials that remain, side by side.
+    """
+
+    seconds: float
+    ahead_seconds: float | None
+    train_macs: float
+    train_seconds: float
+
+
+@dataclass
+class Span:
+    """From when a trial is measured, and the work it had done by then, to when it was last heard of."""
+
+    begun: float
+    latest: float
+    before: float = 0.0
+
+
+class Tally:
+    """The trials of one stage. `clock`: seconds that only rise."""
+
+    def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
+        self.plan, self.clock = plan, clock
+        self.news: dict[str, TrialNews] = {}
+        self.spans: dict[str, Span] = {}
+        self.cold: set[str] = set()
+
+    def hear(self, news: TrialNews) -> None:
+        now = self.clock()
+        self.news[news.key] = news
+        if news.recorded:
+            return
+        if news.key not in self.spans:
+            self.spans[news.key] = Span(now, now)
+            # The first trials wait for workers to start, which no later one does.
+            if len(self.spans) <= self.plan.workers:
+                self.cold.add(news.key)
+        elif news.key in self.cold and news.epoch:
+            self.cold.discard(news.key)
+            self.spans[news.key] = Span(now, now, work_done(news))
+        self.spans[news.key].latest = now
+
+    def having(self, status: str) -> list[TrialNews]:
+        """In the order in which they began."""
+        return [one for one in tuple(self.news.values()) if one.status == status]
+
+    @property
+    def busy(self) -> int:
+        """Workers that have a trial in hand: one that a scheduler has put aside needs none."""
+        return min(len(self.having("running")), self.plan.workers)
+
+    @property
+    def best(self) -> TrialNews | None:
+        """The complete trial of highest validation accuracy that is no baseline; without any, the best that runs."""
+        for status in ("complete", "running"):
+            judged = [one for one in self.having(status) if one.val_accuracy is not None]
+            ours = [one for one in judged if one.roles != (self.plan.reference,)]
+            if ours:
+                return max(ours, key=lambda one: one.val_accuracy or 0.0)
+        return None
+
+    @property
+    def baseline(self) -> float | None:
+        """Mean validation accuracy of the baseline's complete trials in this stage, else what is on record of it."""
+        found = [one.val_accuracy for one in self.having("complete") if self.plan.reference in one.roles]
+        known = [accuracy for accuracy in found if accuracy is not None]
+        return fmean(known) if known else self.plan.known.get(self.plan.baseline)
+
+    @property
+    def train_macs(self) -> float:
+        """Multiply-adds that the trials have taken so far, in all sittings."""
+        return sum(one.train_macs for one in tuple(self.news.values()))
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds of training that the trials have taken so far, in all sittings, side by side."""
+        return sum(one.seconds for one in tuple(self.news.values()))
+
+    def left(self) -> Left | None:
+        """What remains, at the pace so far; None until an epoch was measured from its beginning to its end.
+
+        A trial that has not begun is expected to get as far as those that have ended did on average; one that runs
+        and is past that, to its end.
+        """
+        heard = [one for one in tuple(self.news.values()) if one.epoch and not one.recorded]
+        done = sum(work_done(one) for one in heard)
+        spans = [(self.spans[one.key], work_done(one)) for one in heard]
+        measured = sum(work - span.before for span, work in spans)
+        if not measured:
+            return None
+        running, ends = self.having("running"), self.having("complete") + self.having("stopped")
+        expected = fmean(share(one) for one in ends) if ends else 1.0
+        rests = [one.work * rest(share(one), expected) for one in running]
+        begun = sum(one.work for one in tuple(self.news.values()))
+        work = sum(rests) + max(0.0, self.plan.work - begun) * expected
+        pace = sum(span.latest - span.begun for span, _ in spans) / measured
+        workers = self.plan.workers
+        return Left(
+            seconds=pace * max([work / workers, *rests]),
+            ahead_seconds=None if self.plan.ahead is None else pace * self.plan.ahead / workers,
+            train_macs=work * sum(one.train_macs for one in heard) / done,
+            train_seconds=work * sum(one.seconds for one in heard) / done,
+        )
+
+
+def share(news: TrialNews) -> float:
+    return news.epoch / news.epochs
+
+
+def work_done(news: TrialNews) -> float:
+    return news.work * share(news)
+
+
+def rest(reached: float, expected: float) -> float:
+    """The share of a running trial that is still to come."""
+    return expected - reached if reached < expected else 1.0 - reached

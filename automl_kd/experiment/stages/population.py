@@ -1,0 +1,251 @@
+"""The search by a population: one student, trained several times over, its knobs changed on the way.
+
+A member is trained for `search.interval` epochs at a time, as a trial that ends then and is assigned again. When all
+have come as far, the worst take over the weights of the best and other values (`automl_kd.search.population`, or
+`population_bandit` for their choice), the change is recorded, and they go on. A member that failed is out.
+
+All members train with the same seed, so a member is a function of its schedule alone: the trial of its row, schedule
+and all, comes to the same weights when it is trained from scratch (`training.loop` says on which grounds). Checkpoints
+that are copied only spare that. So nothing can be lost by a kill but time: a continued population reads its last change
+from `population.jsonl` and is trained from whatever checkpoints there are, and it becomes what the unbroken one would
+have, however many trials run at once. The schedule of the best is then the method found: the finals train it from
+scratch with their own seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from automl_kd import files, storage
+from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
+from automl_kd.cluster.sessions.session import device_of
+from automl_kd.errors import ResultError
+from automl_kd.experiment.context import Lab
+from automl_kd.experiment.optuna_journal import Mirror
+from automl_kd.experiment.progress.events import TrialNews
+from automl_kd.experiment.progress.reporter import plan_of, with_metrics, work_of_finals
+from automl_kd.experiment.proposals import Proposal, taught_by
+from automl_kd.experiment.records import points_of, replays, row_of
+from automl_kd.experiment.stages.search import Journal, carry_through, make_search_proposer, search_spec
+from automl_kd.methods.perturbed import changes_of, ranges_of
+from automl_kd.results.store.folder import require_storage
+from automl_kd.search.population import Knobs, Member, evolve, perturb
+from automl_kd.search.population_bandit import Gain, choose
+from automl_kd.space import Architecture
+from automl_kd.spec import Outcome, Stage, TrialSpec
+from automl_kd.training.checkpoint import branch
+
+
+@dataclass
+class Changes:
+    """The changes so far, on disk: after how many epochs, the scores then, the members from then on."""
+
+    path: Path
+    epochs: list[int] = field(default_factory=list)
+    scores: list[list[float | None]] = field(default_factory=list)
+    members: list[list[Member]] = field(default_factory=list)
+
+    @staticmethod
+    def open(path: Path) -> Changes:
+        found = Changes(path)
+        try:
+            for line in map(json.loads, files.whole_lines(path)):
+                found.keep(line["epochs"], line["scores"], [read_member(one) for one in line["members"]])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ResultError(f"{path} is damaged ({error}); delete the folder to begin the search anew") from error
+        return found
+
+    def append(self, epochs: int, scores: list[float | None], members: list[Member]) -> None:
+        described = [[one.course, one.lineage, one.alive] for one in members]
+        storage.append_line(self.path, json.dumps({"epochs": epochs, "scores": scores, "members": described}))
+        self.keep(epochs, scores, members)
+
+    def keep(self, epochs: int, scores: list[float | None], members: list[Member]) -> None:
+        self.epochs.append(epochs)
+        self.scores.append(scores)
+        self.members.append(members)
+
+
+def read_member(record: Sequence[object]) -> Member:
+    course, lineage, alive = json.loads(json.dumps(record))
+    return Member(tuple((epoch, knobs) for epoch, knobs in course), tuple(map(tuple, lineage)), alive)
+
+
+class Population:
+    """One sitting of a population, between Tune's questions and the records on disk."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.settings, self.epochs = lab, lab.experiment.search, lab.experiment.recipe.epochs
+        self.ranges = ranges_of(self.settings.perturb)
+        self.changes = Changes.open(lab.folder / "population.jsonl")
+        self.journal = Journal.open(lab.folder / "proposals.jsonl")
+        self.first = self.beginnings()
+        rows, curves = lab.table.read(), lab.table.curves()
+        self.replays = replays(rows[rows["run"] == "search"], curves[curves["run"] == "search"])
+        self.mirror = Mirror.of(lab, self.journal.proposals)
+        self.device = device_of(lab.experiment.trial)
+        self.started: dict[int, datetime] = {}
+        self.news: dict[int, TrialNews] = {}
+        self.ended, self.best = len(self.changes.epochs) * len(self.first), 0.0
+        self.begin()
+
+    def beginnings(self) -> list[Member]:
+        """The members as the proposer begins them."""
+        if self.changes.members and len(self.changes.members[0]) != self.settings.trials:
+            raise ResultError(
+                f"the population in {self.lab.folder} has {len(self.changes.members[0])} members, and search.trials is "
+                f"{self.settings.trials}; put it back, or give this search another name"
+            )
+        proposer = make_search_proposer(self.lab, lambda candidate: candidate not in self.journal.proposals)
+        while len(self.journal.proposals) < self.settings.trials:
+            self.journal.append(proposer.ask(len(self.journal.proposals)))
+        points = self.journal.proposals[: self.settings.trials]
+        return [Member(((0, knobs_of(point)),)) for point in points]
+
+    def begin(self) -> None:
+        """Begin the round after the last change: every member that is alive goes on to the next."""
+        self.members = self.changes.members[-1] if self.changes.members else self.first
+        done = self.changes.epochs[-1] if self.changes.epochs else 0
+        self.until = min(done + self.settings.interval, self.epochs)
+        self.waiting = deque(index for index, one in enumerate(self.members) if one.alive)
+        self.running: dict[str, int] = {}
+        self.scores: list[float | None] = [None] * len(self.members)
+
+    def ask(self, _index: int) -> Assignment | Later | None:
+        if not self.waiting and self.running:
+            return Later()
+        if not self.waiting and self.until < self.epochs:
+            self.change()
+        if not self.waiting:
+            return None
+        index = self.waiting.popleft()
+        spec = self.spec(self.members[index])
+        self.running[spec.key] = index
+        self.started.setdefault(index, datetime.now(UTC))
+        until = self.until if self.until < self.epochs else None
+        place, replay = self.lab.place(spec, self.device), self.replays.get(spec.key)
+        self.told(index, replay)
+        return Assignment(spec=spec, place=place, replay=replay, until=until)
+
+    def spec(self, member: Member) -> TrialSpec:
+        """The trial that a member is by now: its schedule is its course."""
+        method, options = taught_by(self.lab.experiment)
+        stages = tuple(Stage(epoch / self.epochs, changes_of(knobs, method, options)) for epoch, knobs in member.course)
+        return search_spec(self.lab, Proposal(Architecture(()), method, options, stages))
+
+    def change(self) -> None:
+        """Let the worst take over from the best, and record it when the checkpoints that it takes are copied."""
+        specs = [self.spec(one) for one in self.members]
+        members = evolve(
+            self.members,
+            self.scores,
+            [spec.key for spec in specs],
+            self.explore,
+            epoch=self.until,
+            quantile=self.settings.quantile,
+            seed=self.lab.experiment.seed,
+        )
+        for one in members:
+            if one.lineage and one.lineage[-1][0] == self.until:
+                giver = specs[one.lineage[-1][1]]
+                branch(self.lab.place(giver, self.device).trial, self.lab.place(self.spec(one), self.device).trial)
+        self.changes.append(self.until, self.scores, members)
+        self.begin()
+
+    def explore(self, giver: int, chosen: Sequence[Knobs], rng: np.random.Generator) -> Knobs:
+        if self.settings.scheduler == "pbt":
+            return perturb(self.members[giver].knobs, self.ranges, self.settings.resample, rng)
+        before = self.scores[giver]
+        assert before is not None
+        coming = len(self.changes.epochs) + 1
+        return choose(self.gains(), self.ranges, coming=coming, before=before, chosen=chosen, rng=rng)
+
+    def gains(self) -> list[Gain]:
+        """What every round but the first has gained, per epoch; the first began with scores that nobody measured."""
+        found: list[Gain] = []
+        epochs, scores = [0, *self.changes.epochs, self.until], [*self.changes.scores, self.scores]
+        for number in range(1, len(scores)):
+            length = epochs[number + 1] - epochs[number]
+            for index, member in enumerate(self.changes.members[number - 1]):
+                taken = [one for one in member.lineage if one[0] == epochs[number]]
+                before, after = scores[number - 1][taken[-1][1] if taken else index], scores[number][index]
+                if before is not None and after is not None:
+                    found.append(Gain(number, before, member.knobs, (after - before) / length))
+        return found
+
+    def told(self, index: int, replay: Sequence[Metrics] | None) -> None:
+        """Tell the watcher that a member goes on. Between two rounds it counts as running, as it has not ended."""
+        label = ", ".join(f"{name}={value:.4g}" for name, value in self.members[index].knobs.items())
+        news = self.news.get(index) or TrialNews(
+            key=f"member {index}", number=index, label="", roles=("search",), epochs=self.epochs
+        )
+        news = dataclasses.replace(news, label=label)
+        if replay:
+            last = with_metrics(news, replay[-1], len(replay))
+            news = dataclasses.replace(last, status="complete", recorded=True)
+        self.tell(news)
+
+    def tell(self, news: TrialNews) -> None:
+        self.news[news.number] = news
+        self.lab.watcher.trial(news)
+
+    def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
+        news = self.news[self.running[spec.key]]
+        if epoch > news.epoch:  # a continued trial reports again what is known of it
+            self.tell(with_metrics(news, metrics, epoch))
+        self.best = max(self.best, metrics.get("val_accuracy", 0.0))
+        self.lab.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
+
+    def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        """A member that has come to the change waits for it; one that has come to its end, or failed, is recorded."""
+        index = self.running.pop(spec.key)
+        reached = outcome.status != "failed" and outcome.epoch >= self.until
+        if reached:
+            self.scores[index] = outcome.metrics["val_accuracy"]
+        if (not reached or self.until == self.epochs) and spec.key not in self.replays:
+            self.record(index, spec, outcome, curve)
+            last = with_metrics(self.news[index], outcome.metrics, max(outcome.epoch, self.news[index].epoch))
+            self.tell(dataclasses.replace(last, status=outcome.status, error=outcome.error))
+        self.ended += 1
+        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))
+        self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
+
+    def record(self, index: int, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        require_storage(self.lab.folder, failed=outcome.reason == "storage")
+        row = row_of(
+            self.lab,
+            spec,
+            outcome,
+            run="search",
+            role="search",
+            proposal=index,
+            lineage=self.members[index].lineage,
+            started=self.started[index],
+            device=self.device,
+        )
+        self.lab.table.append(row, points_of(curve))
+        self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, curve)
+        if outcome.status == "failed":
+            self.lab.watcher.note(f"member {index} failed: {outcome.error}")
+
+
+def search_by_population(lab: Lab) -> None:
+    """Carry out the experiment's search by a population, or what is left of it."""
+    settings = lab.experiment.search
+    rounds = -(-lab.experiment.recipe.epochs // settings.interval)
+    title = f"population of {settings.trials} by {settings.scheduler}, {rounds} rounds"
+    lab.watcher.stage(title, settings.trials * rounds, "rounds of a member")
+    lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
+    carry_through(lab, Population(lab))
+
+
+def knobs_of(point: Architecture) -> dict[str, float]:
+    return {name: float(value) for name, value in point.as_dict().items()}

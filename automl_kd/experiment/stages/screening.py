@@ -1,0 +1,127 @@
+"""Zero-cost screening: what the proxies of an experiment say of a pool of untrained students."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+
+from automl_kd.data import Dataset, plain_view
+from automl_kd.errors import ConfigError
+from automl_kd.models import build_model
+from automl_kd.models.costs.cost import cost_of
+from automl_kd.proxies import entry, expand
+from automl_kd.proxies.probe import Probe, make_probe
+from automl_kd.proxies.score import Score, score
+from automl_kd.results.store.row import Score as ScoreRow
+from automl_kd.seeds import derive
+from automl_kd.space import Architecture, SearchSpace, TaskShape
+
+
+def make_probes(
+    dataset: Dataset, proxies: Sequence[str], teacher: str, *, images: int, draws: int, seed: int, device: str = "cpu"
+) -> list[Probe]:
+    """One probe for each draw: `images` training images at random, without augmentation.
+
+    The teacher is built only if a proxy asks for one, with random weights, as those proxies want it.
+    """
+    placed = dataset.to(device)
+    needy = any(entry(name).needs_teacher for name in expand(proxies))
+    probes = []
+    for draw in range(draws):
+        rng = np.random.default_rng([seed, draw])
+        chosen = rng.choice(len(dataset.train), size=min(images, len(dataset.train)), replace=False)
+        rows = torch.from_numpy(np.sort(chosen)).to(device)
+        network = None
+        if needy:
+            with torch.random.fork_rng(devices=[]):
+                network = build_model(teacher, dataset.shape)
+        pictures = plain_view(placed, placed.train, rows)
+        probes.append(
+            make_probe(pictures, placed.train.labels[rows], dataset.shape, network, seed=derive(seed, "teacher", draw))
+        )
+    return probes
+
+
+def rank_sums(scores: Sequence[Score], proxies: Sequence[str], count: int) -> list[float]:
+    """For each of `count` architectures the sum of its ranks under `proxies`; nan where a proxy failed.
+
+    `scores` as `score` returns them: for each architecture in turn, in the order of `proxies`.
+    """
+    values = np.array([one.value for one in scores]).reshape(count, len(proxies))
+    sound = ~np.isnan(values).any(axis=1)
+    sums = np.full(count, np.nan)
+    sums[sound] = sum(rankdata(column[sound]) for column in values.T)
+    return [float(value) for value in sums]
+
+
+Ranking = Callable[[Sequence[Architecture]], list[float]]
+"""More is better; nan where an architecture cannot be judged."""
+
+
+def by_student(rank: Ranking, student_of: Callable[[Architecture], Architecture]) -> Ranking:
+    """`rank` for points that hold more than a student: each student is judged once, and its points are equal.
+
+    So of several ways of teaching the best student, the one that the proposer named first is taken.
+    """
+
+    def rank_points(points: Sequence[Architecture]) -> list[float]:
+        students = [student_of(point) for point in points]
+        distinct = list(dict.fromkeys(students))
+        found = dict(zip(distinct, rank(distinct), strict=True))
+        return [found[student] for student in students]
+
+    return rank_points
+
+
+def screen(
+    space: SearchSpace,
+    proxies: Sequence[str],
+    probes: Sequence[Probe],
+    *,
+    seed: int,
+    on_scores: Callable[[Sequence[Score]], None],
+) -> Ranking:
+    """The score that ranks a pool: rank sums of the proxies. `on_scores` is given what each said of each.
+
+    `ConfigError` if every architecture of a pool fails under some proxy: the proxy does not suit the space.
+    """
+
+    def rank(architectures: Sequence[Architecture]) -> list[float]:
+        scores = score(space, architectures, proxies, probes, seed=seed)
+        on_scores(scores)
+        sums = rank_sums(scores, proxies, len(architectures))
+        if all(np.isnan(sums)):
+            reason = next(one for one in scores if one.error)
+            raise ConfigError(f"proxy {reason.proxy!r} fails on all {len(sums)} candidates: {reason.error}")
+        return sums
+
+    return rank
+
+
+def score_row(
+    one: Score, space: SearchSpace, shape: TaskShape, *, reference: str, data: str, teacher: str, images: int, seed: int
+) -> ScoreRow:
+    """A score as it is put on record."""
+    cost = cost_of(space, one.architecture, shape)
+    return ScoreRow(
+        space=reference,
+        architecture=one.architecture.key,
+        values_json=json.dumps(one.architecture.as_dict()),
+        label=space.label(one.architecture),
+        proxy=one.proxy,
+        score=None if one.error else one.value,
+        spread=None if one.error else one.spread,
+        draws=one.draws,
+        images=images,
+        seconds=one.seconds,
+        params=cost.params,
+        macs=cost.macs,
+        error=one.error or None,
+        dataset=data,
+        teacher=teacher,
+        seed=seed,
+    )

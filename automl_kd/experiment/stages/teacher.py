@@ -1,0 +1,51 @@
+"""The teacher: trained once for all experiments under one results root, or loaded from a file and measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from automl_kd import storage
+from automl_kd.errors import TrialError
+from automl_kd.experiment.context import Lab
+from automl_kd.experiment.stages.trials import Entrant, carry_out_all
+from automl_kd.results.store.folder import in_use, lock
+from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
+
+
+def prepare_teacher(lab: Lab) -> None:
+    """Make sure that the teacher's weights lie where trials look for them, and its cost and accuracy are on record.
+
+    Another experiment that is training or measuring the same teacher is waited for. How good it is, is said; of one
+    that may know nothing, each time.
+    """
+    teacher = lab.experiment.teacher
+    folder = lab.teachers / lab.lesson.key
+    done, title = "trained", f"teacher {teacher.model}"
+    if teacher.checkpoint:
+        done, title = "measured", f"{title}, measured on validation"
+    if in_use(folder):
+        lab.watcher.note(f"the same teacher {teacher.model} is {done} by another run; waiting for it")
+    with lock(folder, wait=True):
+        entrants, again = [Entrant("teacher", lab.lesson)], not teacher.checkpoint and lost(folder)
+        carry_out_all(lab, entrants, as_run="teacher", title=title, again=again)
+    rows = lab.table.read()
+    ours = rows[(rows["run"] == "teacher") & (rows["key"] == lab.lesson.key)]
+    if not (ours["status"] == "complete").any():
+        reason = ours["error"].dropna().iloc[-1] if len(ours["error"].dropna()) else "it was interrupted"
+        raise TrialError(f"the teacher {teacher.model} could not be {done}: {reason}")
+    found = teacher_of(ours)
+    if said := warning(found) or (accuracy_of(found) if teacher.checkpoint else ""):
+        lab.watcher.note(said)
+
+
+def lost(folder: Path) -> bool:
+    """Whether no weights lie in a teacher's folder, which is made ready for its training then."""
+    storage.pull_file(folder / "student.pt")
+    if (folder / "student.pt").exists():
+        return False
+    if (folder / "student.json").exists():
+        # The card is the last thing that a training leaves, so this one ended and its weights were deleted since:
+        # continued from its checkpoint, it would have nothing to do and write none.
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+        storage.remove([folder / "checkpoint.pt"])
+    return True

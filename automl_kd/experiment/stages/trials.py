@@ -1,0 +1,125 @@
+"""Carrying out a fixed list of trials: the teacher, the finalists and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import pandas as pd
+
+from automl_kd.cluster.searcher import Assignment, Curve, Metrics
+from automl_kd.cluster.sessions.session import device_of
+from automl_kd.cluster.tune_runner import run
+from automl_kd.config import SEEDS
+from automl_kd.experiment.context import Lab
+from automl_kd.experiment.progress.reporter import Billing, Teller, plan_of
+from automl_kd.experiment.records import is_settled, points_of, row_of
+from automl_kd.methods.model_card import label_of
+from automl_kd.results.store.folder import require_storage
+from automl_kd.results.store.row import Role, Run
+from automl_kd.spec import Outcome, TrialSpec
+
+
+class Entrant(NamedTuple):
+    """A trial and what it stands for; in a comparison of methods also the fraction of the full compute it gets."""
+
+    role: Role
+    spec: TrialSpec
+    compute: float | None = None
+
+
+def carry_out_all(
+    lab: Lab,
+    entrants: Sequence[Entrant],
+    *,
+    as_run: Run,
+    title: str,
+    again: bool = False,
+    ahead: float | None = None,
+) -> None:
+    """Run every trial that has no complete row yet, each once even if it stands for several roles; record all.
+
+    Those that failed and would fail again are left alone, unless `trial.retry_failed` asks for them.
+
+    `again`: also those that have one, because what they left behind is gone. `ahead`: what follows, as in `Plan`.
+    """
+    rows = lab.table.read()
+    done = rows[rows["run"] == as_run]
+    over = done["status"] == "complete"
+    if not lab.experiment.trial.retry_failed:
+        over |= is_settled(done)
+    missing = [one for one in entrants if again or not is_recorded(done[over], one)]
+    specs = list({one.spec.key: one.spec for one in missing}.values())
+    if not specs:
+        return
+    device = device_of(lab.experiment.trial)
+    epochs = sum(spec.recipe.epochs for spec in specs)
+    lab.watcher.stage(title, epochs, "epochs")
+    billings = bill(lab, missing)
+    work = sum(one.work for one in billings.values())
+    lab.watcher.plan(plan_of(lab, trials=len(specs), work=work, ahead=ahead, compared=as_run != "teacher"))
+    started = {spec.key: datetime.now(UTC) for spec in specs}
+    reached = dict.fromkeys(started, 0)
+
+    def ask(index: int) -> Assignment | None:
+        if index >= len(specs):
+            return None
+        started[specs[index].key] = datetime.now(UTC)
+        return Assignment(spec=specs[index], place=lab.place(specs[index], device))
+
+    def on_epoch(spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
+        reached[spec.key] = epoch
+        lab.watcher.step(sum(reached.values()), note_of(metrics))
+
+    def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        require_storage(lab.folder, failed=outcome.reason == "storage")
+        for one in missing:
+            if one.spec.key == spec.key:
+                row = row_of(
+                    lab,
+                    spec,
+                    outcome,
+                    run=as_run,
+                    role=one.role,
+                    compute=one.compute,
+                    started=started[spec.key],
+                    device=device,
+                )
+                lab.table.append(row, points_of(curve))
+        lab.note_bank(outcome)
+        if outcome.status == "failed":
+            lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
+
+    told = Teller(lab.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome)
+    run(
+        told.ask,
+        on_epoch=told.on_epoch,
+        on_outcome=told.on_outcome,
+        resources=lab.experiment.trial,
+        search=None,
+        epochs=max(spec.recipe.epochs for spec in specs),
+        scratch=lab.folder,
+        trials=len(specs),
+        say=lab.watcher.note,
+    )
+
+
+def bill(lab: Lab, entrants: Sequence[Entrant]) -> dict[str, Billing]:
+    """What the watcher is told of each trial, by its key."""
+    found: dict[str, Billing] = {}
+    for role, spec, compute in entrants:
+        label = f"{label_of(spec, lab.place(spec, 'cpu').trial)}, {spec.method}, seed {spec.seed % SEEDS}"
+        roles = found[spec.key].roles if spec.key in found else ()
+        found[spec.key] = Billing(label=label, roles=(*roles, role), work=1.0 if compute is None else compute)
+    return found
+
+
+def is_recorded(rows: pd.DataFrame, one: Entrant) -> bool:
+    """Whether `rows` hold it, at the same share of the compute: the same trial may stand for another one by now."""
+    ours = rows[(rows["role"] == one.role) & (rows["key"] == one.spec.key)]
+    return len(ours) > 0 if one.compute is None else bool((ours["compute"] == one.compute).any())
+
+
+def note_of(metrics: Metrics) -> str:
+    return f"validation {metrics['val_accuracy']:.1%}" if "val_accuracy" in metrics else ""

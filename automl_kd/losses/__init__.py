@@ -1,0 +1,61 @@
+"""Losses by which a student learns from its teacher: one file each, and the table of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from automl_kd.losses.base import Loss
+from automl_kd.losses.features.ab import AB
+from automl_kd.losses.features.at import AT
+from automl_kd.losses.features.fitnet import FitNet
+from automl_kd.losses.features.fsp import FSP
+from automl_kd.losses.features.ft import FT
+from automl_kd.losses.features.ickd import ICKD
+from automl_kd.losses.features.mgd import MGD
+from automl_kd.losses.features.nst import NST
+from automl_kd.losses.features.ofd import OFD
+from automl_kd.losses.features.reviewkd import ReviewKD
+from automl_kd.losses.features.semckd import SemCKD
+from automl_kd.losses.features.vid import VID
+from automl_kd.losses.logits.dist import DIST
+from automl_kd.losses.logits.dkd import DKD
+from automl_kd.losses.logits.kd import KD
+from automl_kd.losses.logits.logit_standardisation import StandardisedKD
+from automl_kd.losses.logits.mlkd import MLKD
+from automl_kd.losses.logits.ofa import OFA
+from automl_kd.losses.logits.srrl import SRRL
+from automl_kd.losses.relations.cc import CC
+from automl_kd.losses.relations.crd import CRD
+from automl_kd.losses.relations.diswot import Relation, Semantic
+from automl_kd.losses.relations.pkt import PKT
+from automl_kd.losses.relations.rkd import RKD
+from automl_kd.losses.relations.sp import SP
+
+DISTILLERS: Mapping[str, type[Loss]] = {
+    "kd": KD,
+    "dkd": DKD,
+    "dist": DIST,
+    "lskd": StandardisedKD,
+    "mlkd": MLKD,
+    "ofa": OFA,
+    "fitnet": FitNet,
+    "at": AT,
+    "nst": NST,
+    "sp": SP,
+    "rkd": RKD,
+    "cc": CC,
+    "pkt": PKT,
+    "vid": VID,
+    "ab": AB,
+    "fsp": FSP,
+    "ft": FT,
+    "ofd": OFD,
+    "crd": CRD,
+    "reviewkd": ReviewKD,
+    "srrl": SRRL,
+    "semckd": SemCKD,
+    "mgd": MGD,
+    "ickd": ICKD,
+    "diswot_relation": Relation,
+    "diswot_semantic": Semantic,
+}

@@ -1,0 +1,207 @@
+"""What every loss is, before training (options) and during it (a distiller), and what all of them share.
+
+A loss begins as options: a frozen dataclass that says which taps it needs. `make` turns options into a distiller,
+given one example of both networks' outputs: itself where nothing has to be built, an `nn.Module` where the loss has
+layers or memories of its own. These go to the student's optimiser and into checkpoints, and never into the student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, wraps
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from automl_kd.data import Batch
+from automl_kd.errors import ConfigError
+from automl_kd.models.features import Outputs
+from automl_kd.spec import require
+
+P = ParamSpec("P")
+R = TypeVar("R")
+M = TypeVar("M", bound=nn.Module)
+
+Number = float | Float[Tensor, ""]
+"""A hyper-parameter: a tensor where an outer problem differentiates through it."""
+
+Terms = Mapping[str, Tensor]
+
+
+@runtime_checkable
+class Distiller(Protocol):
+    """Loss terms by name, each a scalar; a term is called by the loss's name, or `name.part`.
+
+    Gradients reach the student's outputs, the distiller's own layers and never the teacher's outputs. The outputs are
+    not changed in place, and nothing is drawn from a global random generator. `name.own` is a term that trains the
+    distiller's own layers alone: a weighted sum adds it as it is.
+    """
+
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Mapping[str, Float[Tensor, ""]]: ...
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Names of the feature maps that a loss looks at; the logits are always there."""
+
+    student: tuple[str, ...] = ()
+    teacher: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(stages: str) -> Taps:
+        """Both sides of the pairs that `stages` names."""
+        pairs = read_stages(stages)
+        return Taps(tuple(one for one, _ in pairs), tuple(two for _, two in pairs))
+
+    def __or__(self, other: Taps) -> Taps:
+        return Taps(
+            tuple(dict.fromkeys(self.student + other.student)), tuple(dict.fromkeys(self.teacher + other.teacher))
+        )
+
+
+@dataclass(frozen=True)
+class Standard:
+    """How a loss is weighted unless told otherwise: `weight` for itself, `ce` for the labels where it stands alone.
+
+    `warmup`: the fraction of the run over which the weight rises linearly from zero.
+    """
+
+    weight: float
+    ce: float = 1.0
+    warmup: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """What a distiller is built from: both networks' outputs for the same few images, and facts of the run.
+
+    `labels`, `index`: of all training images, as in `Batch`. `classes`: of the data. `batch`: largest batch of
+    training. `epochs`: length of the run. `seed`: of what the distiller draws while it is used. `classifier`: the
+    teacher's last linear layer, None if it has none.
+    """
+
+    student: Outputs
+    teacher: Outputs
+    labels: Int[Tensor, " images"]
+    index: Int[Tensor, " images"]
+    classes: int
+    batch: int
+    epochs: int
+    seed: int = 0
+    classifier: nn.Linear | None = None
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """Options of one loss: a frozen dataclass whose fields have defaults and are bool, int, float or str.
+
+    A loss is a mean over images. One that compares images with each other, or remembers them, says so by a
+    `whole_batch: ClassVar[bool] = True`: where a team of processes divides the batch, each process then gives it the
+    outputs, labels and indices of all images, and no pixels.
+
+    `make` refuses, as a `ConfigError`, outputs that the loss cannot compare. It draws initial weights from torch's
+    global generator, which the caller seeds, and does not keep the example.
+    """
+
+    standard: ClassVar[Standard]
+
+    @property
+    def taps(self) -> Taps: ...
+
+    def make(self, example: Example) -> Distiller: ...
+
+
+@lru_cache
+def read_stages(text: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of taps: "stage1+stage2:layer3" pairs stage1 with stage1, and the student's stage2 with layer3."""
+    pairs = []
+    for item in text.split("+"):
+        one, colon, two = (part.strip() for part in item.partition(":"))
+        require(
+            bool(one) and bool(two) == bool(colon),
+            f"stages are tap names joined by '+', student:teacher where they differ; got {text!r}",
+        )
+        pairs.append((one, two or one))
+    return tuple(pairs)
+
+
+def both(stages: str, student: Outputs, teacher: Outputs) -> Iterator[tuple[Tensor, Tensor]]:
+    """The student's and the teacher's feature for each pair of `stages`; no gradient reaches the teacher's."""
+    for one, two in read_stages(stages):
+        yield student.features[one], teacher.features[two].detach()
+
+
+def example_maps(loss: str, stages: str, example: Example) -> list[tuple[Tensor, Tensor]]:
+    """The example's features at `stages`; a `ConfigError` unless all are maps (batch, channels, height, width)."""
+    for (one, two), maps in zip(read_stages(stages), both(stages, example.student, example.teacher), strict=True):
+        for side, name, found in (("student", one, maps[0]), ("teacher", two, maps[1])):
+            if found.ndim != 4:
+                raise ConfigError(
+                    f"{loss} compares maps (batch, channels, height, width) and tap {name!r} of the {side} gives "
+                    f"{tuple(found.shape)}; choose a stage of convolutions"
+                )
+    return list(both(stages, example.student, example.teacher))
+
+
+def example_widths(loss: str, stages: str, example: Example) -> list[tuple[int, int]]:
+    """The channels of the student's and of the teacher's map at each pair of `stages`; refusals as `example_maps`."""
+    return [(one.shape[1], two.shape[1]) for one, two in example_maps(loss, stages, example)]
+
+
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """`function` with half-precision tensors lifted to float32 and autocast off; float64 stays.
+
+    Squares, exponentials and small differences lose too much in half precision.
+    """
+
+    @wraps(function)
+    def lifted(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = next((value.device.type for value in args if isinstance(value, Tensor)), "cpu")
+        with torch.autocast(device, enabled=False):
+            values: Any = (lift(value) for value in args)
+            named: Any = {name: lift(value) for name, value in kwargs.items()}
+            return function(*values, **named)
+
+    return lifted
+
+
+def lift(value: object) -> object:
+    half = isinstance(value, Tensor) and value.dtype in {torch.float16, torch.bfloat16}
+    return value.float() if half and isinstance(value, Tensor) else value
+
+
+def same_size(
+    one: Float[Tensor, "batch c1 h1 w1"], two: Float[Tensor, "batch c2 h2 w2"]
+) -> tuple[Float[Tensor, "batch c1 h w"], Float[Tensor, "batch c2 h w"]]:
+    """Both maps, the larger averaged adaptively to the smaller one's height and width."""
+    size = (min(one.shape[2], two.shape[2]), min(one.shape[3], two.shape[3]))
+    return pooled_to(one, size), pooled_to(two, size)
+
+
+def pooled_to(x: Float[Tensor, "batch channels height width"], size: tuple[int, int]) -> Tensor:
+    return x if tuple(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size)
+
+
+def both_same_size(stages: str, student: Outputs, teacher: Outputs) -> Iterator[tuple[Tensor, Tensor]]:
+    """The maps of `both`, the larger of each pair averaged adaptively to the smaller one's height and width."""
+    return (same_size(one, two) for one, two in both(stages, student, teacher))
+
+
+def total(terms: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    return torch.stack(list(terms)).sum()
+
+
+def halved_towards_the_first(terms: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    """Their sum, the last with weight 1 and each other with half the weight of the next."""
+    last = len(terms) - 1
+    return total([2.0 ** (place - last) * term for place, term in enumerate(terms)])
+
+
+def beside(module: M, example: Example) -> M:
+    """`module` on the example's device; in float64 for networks in float64, else in float32."""
+    logits = example.student.logits
+    return module.to(logits.device, torch.float64 if logits.dtype == torch.float64 else torch.float32)

@@ -1,0 +1,1 @@
+"""Losses that compare feature maps of student and teacher. One file each."""

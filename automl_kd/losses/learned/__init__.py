@@ -1,0 +1,1 @@
+"""Learned losses: small networks that are the loss, their start, their file and their surface."""

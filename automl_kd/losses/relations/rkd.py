@@ -1,0 +1,81 @@
+"""Relational knowledge distillation: keep the distances and angles between the images' embeddings.
+
+Wonpyo Park, Dongju Kim, Yan Lu, Minsu Cho. Relational Knowledge Distillation. 2019. arXiv:1904.05068. The weights 25
+and 50 are the published code's. Two equal embeddings have no direction: there the published code's gradient is of the
+order 1e12, here it is zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from automl_kd.data import Batch
+from automl_kd.losses.base import Example, Number, Standard, Taps, Terms, both, in_float32, total
+from automl_kd.models.features import Outputs
+from automl_kd.spec import require
+
+FLOOR = 1e-12
+"""Squared distances below it count as it, as in the published code."""
+
+
+def distances(x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch batch"]:
+    """Euclidean distances of all pairs, divided by the mean of those that are not zero."""
+    square = differences(x).square().sum(dim=2)
+    apart = ~torch.eye(len(x), dtype=torch.bool, device=x.device)
+    distance = square.clamp_min(FLOOR).sqrt() * apart
+    return distance / (distance.sum() / apart.sum().clamp_min(1)).clamp_min(FLOOR)
+
+
+def angles(x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch batch batch"]:
+    """Cosines of the angles at i between the directions to j and to k, for all (i, j, k); 0 where two coincide."""
+    difference = differences(x)
+    square = difference.square().sum(dim=2, keepdim=True)
+    unit = torch.where(square > FLOOR, difference * square.clamp_min(FLOOR).rsqrt(), 0)
+    return unit @ unit.transpose(1, 2)
+
+
+def differences(x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch batch width"]:
+    return x[None, :] - x[:, None]
+
+
+@in_float32
+def rkd_loss(
+    student: Float[Tensor, "batch ..."], teacher: Float[Tensor, "batch ..."], distance: Number, angle: Number
+) -> Float[Tensor, ""]:
+    """Smooth L1 of relative distances times `distance`, plus that of cosines times `angle`; means over all entries."""
+    s, t = student.flatten(1), teacher.detach().flatten(1)
+    return distance * F.smooth_l1_loss(distances(s), distances(t)) + angle * F.smooth_l1_loss(angles(s), angles(t))
+
+
+@dataclass(frozen=True)
+class RKD:
+    """Distances and angles between embeddings. Park et al. 2019, arXiv:1904.05068.
+
+    `distance`, `angle` >= 0 weigh the two. `stages`: pairs of taps to compare.
+    """
+
+    standard: ClassVar[Standard] = Standard(weight=1.0)
+    whole_batch: ClassVar[bool] = True
+    stages: str = "pooled"
+    distance: float = 25.0
+    angle: float = 50.0
+
+    def __post_init__(self) -> None:
+        require(min(self.distance, self.angle) >= 0, "distance and angle must be 0 or more")
+
+    @property
+    def taps(self) -> Taps:
+        return Taps.of(self.stages)
+
+    def make(self, example: Example) -> RKD:  # noqa: ARG002 - nothing to build
+        return self
+
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+        pairs = both(self.stages, student, teacher)
+        return {"rkd": total([rkd_loss(one, two, self.distance, self.angle) for one, two in pairs])}

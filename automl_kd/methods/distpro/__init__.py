@@ -1,0 +1,1 @@
+"""DistPro: bi-level search of distillation pathways, then training under what it found."""

@@ -1,0 +1,203 @@
+"""DistPro: training under pathway weights that change over the run as a search found, stretched to its length.
+
+Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
+Optimization. 2022. arXiv:2204.05547. The paper's replay is known to us from a summary: linear interpolation over the
+run, and pathways dropped while their weight is below 0.5. The published code holds neither; its commands for retraining
+search anew. The replayed run trains on all images; the search before it sets some aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from automl_kd import distributed
+from automl_kd.data import Batch
+from automl_kd.errors import ConfigError
+from automl_kd.losses.base import Example
+from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.methods.base import STEP, Quote, train
+from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, seen, taps_needed
+from automl_kd.methods.distpro.process import check_style, load_process, require_pathways, weigh, weights_over
+from automl_kd.methods.distpro.search import PROCESS, STAGES, DistProSearch, connector_macs, make_losses
+from automl_kd.methods.weighted_losses import first_look
+from automl_kd.models.costs.cost import count
+from automl_kd.models.features import Tapped
+from automl_kd.spec import Place, Recipe, Report, TrialSpec, require
+from automl_kd.storage.pinned import located
+from automl_kd.teacher_cache.cached_teacher import Teach, guide
+from automl_kd.training.loop import Objective, steps_per_epoch
+from automl_kd.training.trial import PASSES, Setting, load_teacher, set_up
+
+REPLAYS = ("process", "final", "equal")
+
+
+@dataclass(frozen=True)
+class DistPro:
+    """Pathway weights that follow a searched process, searched first where none is given. Deng et al. 2022,
+    arXiv:2204.05547.
+
+    `process`: a `process.json`, of this or another pair or data set; empty searches one with `search` in (0, 1] of the
+    recipe's epochs before training, as `distpro_search` with the options of the same names. `replay`: "process" follows
+    it, "final" keeps its last weights throughout, "equal" needs none and gives every pathway the weight `kd`.
+    `style`: replaces the process's own unless empty. `clip` >= 0: pathways of a weight below it, before the factor
+    `kd`, are not evaluated. `by_place`: a process whose taps have other names fits if its pathways correspond.
+    """
+
+    taught: ClassVar[bool] = True
+    process: str = field(default="", metadata={"file": True})
+    search: float = 1 / 6
+    replay: str = "process"
+    style: str = ""
+    kd: float = 1.0
+    clip: float = 0.5
+    by_place: bool = False
+    stages: str = STAGES
+    connect: str = "lower"
+    transforms: str = "complex"
+    temperature: float = 4.0
+    order: str = "lagged"
+    interval: int = 1
+    alpha_lr: float = 0.1
+    held_out: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(self.replay in REPLAYS, f"replay must be process, final or equal, got {self.replay!r}")
+        require(0 < self.search <= 1, f"search must lie above 0 and not above 1, got {self.search}")
+        require(self.clip >= 0, f"clip must be 0 (keep all) or more, got {self.clip}")
+        if self.style:
+            check_style(self.style)
+        options = self.searching  # checks what the two methods share
+        start = float(weigh(options.style, torch.ones(len(options.pathways)), 1.0)[0])
+        require(
+            not self.searches or start >= self.clip,
+            f"clip = {self.clip:g} lies above {start:.3g}, the weight of every pathway at the start in style "
+            f"{options.style!r}; lower clip",
+        )
+
+    @property
+    def searching(self) -> DistProSearch:
+        """The search that these options describe."""
+        shared = {item.name: getattr(self, item.name) for item in fields(DistProSearch)}
+        return DistProSearch(**{**shared, "style": self.style or DistProSearch.style})
+
+    @property
+    def searches(self) -> bool:
+        return self.replay != "equal" and not self.process
+
+    def macs(self, student: int, teacher: int) -> int:
+        """With the search's share, without the connectors, whose cost trials report."""
+        before = self.search * self.searching.macs(student, teacher) if self.searches else 0
+        return round(STEP * student + teacher + before)
+
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        if self.searches:
+            self.searching.rehearse(setting, teacher)
+        else:
+            self.searching.rehearse_pathways(setting, teacher)
+            self.weights(setting)
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        before = self.search_first(spec, place, report) if self.searches else {}
+        setting = set_up(spec, place)
+        teacher = load_teacher(setting)
+        pathways = self.searching.pathways
+        taps = taps_needed(pathways)
+        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as tapped:
+            weights = self.everywhere(setting) if isinstance(report, Quote) else self.weights(setting)
+            example, _ = first_look(setting, student, tapped)
+            losses = make_losses(pathways, example, self.temperature)
+            objective = replayed(student, guide(setting, tapped), losses, weights, spec.recipe)
+            cost = STEP * setting.cost.macs + guiding_macs(
+                weights, count(teacher, setting.dataset.shape).macs, losses, example
+            )
+            cost += before.get("train_macs", 0.0) / (spec.recipe.epochs * len(setting.dataset.train))
+            told = report if isinstance(report, Quote) else after(report, before)
+            train(setting, objective, told, macs_per_image=round(cost), adapters=losses)
+
+    def search_first(self, spec: TrialSpec, place: Place, report: Report) -> Mapping[str, float]:
+        """Search within this trial's folder, or continue it there; what the search reported last, or would cost."""
+        epochs = max(1, round(self.search * spec.recipe.epochs))
+        own = replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(place, trial=place.trial / "search")
+        if isinstance(report, Quote):
+            quote = Quote()
+            self.searching(own[0], quote, own[1])
+            return {"train_macs": epochs * quote.epoch_macs}
+        last: dict[str, float] = {}
+
+        def listen(metrics: Mapping[str, float], *, epoch: int) -> None:  # noqa: ARG001 - the protocol's
+            last.update(metrics)
+
+        self.searching(own[0], listen, own[1])
+        distributed.wait_for_leader()  # the process is in a file, which the leader wrote
+        return last
+
+    def everywhere(self, setting: Setting) -> Float[Tensor, "steps pathways"]:
+        """Every pathway at each step of the run, by the weight `kd`: the most that a replay can cost."""
+        recipe = setting.spec.recipe
+        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+        return torch.full((steps, len(self.searching.pathways)), self.kd, dtype=torch.float64)
+
+    def weights(self, setting: Setting) -> Float[Tensor, "steps pathways"]:
+        """At each step of the run; 0 where a pathway is not evaluated. `ConfigError` if none ever is."""
+        everywhere, pathways = self.everywhere(setting), self.searching.pathways
+        if self.replay == "equal":
+            return everywhere
+        path = located(self.process) if self.process else setting.place.trial / "search" / PROCESS
+        process = load_process(path)
+        require_pathways(process, pathways, by_place=self.by_place)
+        final = self.replay == "final"
+        weights = weights_over(process, len(everywhere), final=final, clip=self.clip, style=self.style, kd=self.kd)
+        if not (weights > 0).any():
+            raise ConfigError(f"no pathway of {path} ever weighs {self.clip:g} or more; lower clip")
+        return weights
+
+
+def replayed(
+    student: Tapped, teach: Teach, losses: PathwayLosses, weights: Float[Tensor, "steps pathways"], recipe: Recipe
+) -> Objective:
+    """Cross entropy and the pathways that count at the step, weighted. Steps are counted within each epoch."""
+    counted = [row.nonzero().flatten().tolist() for row in weights]
+    each = len(weights) // recipe.epochs
+    position = {"epoch": 0, "step": 0}
+    shares = weights.to(next(student.model.parameters()))
+
+    def objective(batch: Batch) -> Mapping[str, Tensor]:
+        if batch.epoch != position["epoch"]:
+            position.update(epoch=batch.epoch, step=(batch.epoch - 1) * each - 1)
+        position["step"] += batch.opens
+        step = position["step"]
+        outputs = seen(student(batch.images))
+        terms = {"ce": cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
+        if counted[step]:
+            taught = seen(teach(batch))
+            for place in counted[step]:
+                terms[str(losses.pathways[place])] = shares[step, place] * losses(place, outputs, taught)
+        return terms
+
+    return objective
+
+
+def guiding_macs(
+    weights: Float[Tensor, "steps pathways"], teacher: int, losses: PathwayLosses, example: Example
+) -> float:
+    """Of the teacher and the connectors, for one image, averaged over the steps; where nothing counts, nothing runs."""
+    counts = (weights > 0).double()
+    connectors = torch.tensor(connector_macs(losses, example), dtype=torch.float64)
+    return float(counts.amax(dim=1).mean() * teacher + STEP * (counts.mean(dim=0) @ connectors))
+
+
+def after(report: Report, search: Mapping[str, float]) -> Report:
+    """Reports that count the seconds of the search before, by its last report, and its passes of the teacher."""
+    counted = {name: search[name] for name in ("seconds", *PASSES) if name in search}
+
+    def told(metrics: Mapping[str, float], *, epoch: int) -> None:
+        total = {name: metrics.get(name, 0.0) + value for name, value in counted.items()}
+        report({**metrics, **total}, epoch=epoch)
+
+    return told

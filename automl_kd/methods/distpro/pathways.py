@@ -1,0 +1,129 @@
+"""Pathways: every way in which one of a teacher's stages may teach one of a student's, each with a loss of its own.
+
+Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
+Optimization. 2022. arXiv:2204.05547. A pathway is a teacher's stage, a student's stage and a transform. The published
+code connects a student's stage with the same or a shallower one of the teacher, by one kind of connector, and compares
+by the hierarchical context loss; the paper speaks of several transforms for each connection, which are accepted here.
+Soft targets on the logits are no pathway of the published code; here they are one if "logits" is among the stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from automl_kd.errors import ConfigError
+from automl_kd.losses.base import Example, Taps, beside, read_stages
+from automl_kd.losses.features.hcl import hcl
+from automl_kd.losses.logits.kd import kd_loss
+from automl_kd.methods.distpro.connectors import CONNECTORS, connector
+from automl_kd.models.features import Outputs
+from automl_kd.registry import suggestion
+from automl_kd.spec import require
+
+LOGITS, SOFT_TARGETS = "logits", "kd"
+
+SETS: Mapping[str, Callable[[int, int], bool]] = {
+    "lower": lambda teacher, student: student >= teacher,
+    "same": lambda teacher, student: student == teacher,
+    "all": lambda teacher, student: True,  # noqa: ARG005 - one signature for all sets
+}
+"""Whether the stages at these two places of the list are connected."""
+
+
+class Pathway(NamedTuple):
+    """Taps by name, or "logits", and how the student's feature is brought to the teacher's."""
+
+    teacher: str
+    student: str
+    transform: str
+
+    def __str__(self) -> str:
+        return f"{self.teacher} -> {self.student} ({self.transform})"
+
+
+def list_pathways(stages: str, connect: str, transforms: str) -> tuple[Pathway, ...]:
+    """The pathways between `stages`, ordered by the teacher's stage, then the student's, then the transform.
+
+    `stages`: taps from shallow to deep joined by "+", student:teacher where their names differ. "logits" among them
+    adds one pathway of soft targets and takes part in no other. `connect`: an entry of `SETS`. `transforms`: entries
+    of `CONNECTORS` joined by "+". `ValueError` for what cannot be read or leaves no pathway.
+    """
+    kinds = tuple(kind.strip() for kind in transforms.split("+"))
+    for kind in kinds:
+        require(kind in CONNECTORS, f"no transform is called {kind!r}; {suggestion(kind, CONNECTORS)}")
+    require(connect in SETS, f"no set of pathways is called {connect!r}; {suggestion(connect, SETS)}")
+    pairs = [pair for pair in read_stages(stages) if pair != (LOGITS, LOGITS)]
+    soft = [Pathway(LOGITS, LOGITS, SOFT_TARGETS)] * (len(read_stages(stages)) - len(pairs))
+    require(
+        all(LOGITS not in pair for pair in pairs),
+        f"logits can be compared with logits only; write the stage as {LOGITS}, got {stages!r}",
+    )
+    found = [
+        Pathway(teacher, student, kind)
+        for t, (_, teacher) in enumerate(pairs)
+        for s, (student, _) in enumerate(pairs)
+        if SETS[connect](t, s)
+        for kind in kinds
+    ] + soft
+    require(len(set(found)) == len(found), f"stages or transforms name something twice: {stages!r}, {transforms!r}")
+    return tuple(found)
+
+
+def taps_needed(pathways: Sequence[Pathway]) -> Taps:
+    """The feature maps that the pathways look at; the logits are always there."""
+    maps = [pathway for pathway in pathways if pathway.transform != SOFT_TARGETS]
+    return Taps(tuple(dict.fromkeys(p.student for p in maps)), tuple(dict.fromkeys(p.teacher for p in maps)))
+
+
+def seen(outputs: Outputs) -> dict[str, Tensor]:
+    """Logits and features under one roof, as pathways name them."""
+    return {LOGITS: outputs.logits, **outputs.features}
+
+
+class PathwayLosses(nn.Module):
+    """The pathways' losses, each with a connector that is its own and trained with the student.
+
+    `temperature` > 0: that of the soft targets. Raises `ConfigError` for features that no connector can join: maps
+    (batch, channels, height, width) and vectors (batch, channels), which count as maps of one pixel, can be.
+    """
+
+    def __init__(self, pathways: Sequence[Pathway], example: Example, temperature: float = 4.0) -> None:
+        super().__init__()
+        self.pathways, self.temperature = tuple(pathways), temperature
+        student, teacher = seen(example.student), seen(example.teacher)
+        made = [make_connector(one, student[one.student], teacher[one.teacher]) for one in self.pathways]
+        self.connectors = beside(nn.ModuleList(made), example)
+
+    def forward(self, place: int, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> Float[Tensor, ""]:
+        """The loss of the pathway at `place`, from the features that it names; no gradient reaches the teacher's."""
+        pathway = self.pathways[place]
+        one, two = student[pathway.student], teacher[pathway.teacher].detach()
+        if pathway.transform == SOFT_TARGETS:
+            return kd_loss(one, two, self.temperature)
+        loss: Tensor = hcl(self.connectors[place](as_map(one)), as_map(two))
+        return loss
+
+
+def make_connector(pathway: Pathway, student: Tensor, teacher: Tensor) -> nn.Module:
+    if pathway.transform == SOFT_TARGETS:
+        if student.shape != teacher.shape:
+            raise ConfigError(
+                f"pathway {pathway} joins {student.shape[1]} student logits with {teacher.shape[1]} of the teacher; "
+                "take a teacher of the same classes, or drop logits from the stages"
+            )
+        return nn.Identity()
+    for side, found in (("student", student), ("teacher", teacher)):
+        if found.ndim not in {2, 4}:
+            raise ConfigError(
+                f"pathway {pathway} needs a map (batch, channels, height, width) or a vector of each image, and the "
+                f"{side}'s tap gives {tuple(found.shape)}; choose another tap"
+            )
+    return connector(pathway.transform, as_map(student), as_map(teacher))
+
+
+def as_map(features: Tensor) -> Tensor:
+    return features[:, :, None, None] if features.ndim == 2 else features

@@ -1,0 +1,212 @@
+"""DistPro's search: a short run in which the weights of all pathways follow the loss on held-out training images.
+
+Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
+Optimization. 2022. arXiv:2204.05547. The course that the weights took, the process, is the result; `distpro` replays
+it. Settings are those of the published code, but for these: one style of weights for search and replay (the code's
+commands name two), and the recipe's schedule, squeezed into the search (the code never lowers the rate there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd import distributed, storage
+from automl_kd.data import Batch, Split, order, train_view
+from automl_kd.data.division import set_apart
+from automl_kd.errors import TrialError
+from automl_kd.losses.base import Example
+from automl_kd.methods.base import STEP, require_whole_steps, train
+from automl_kd.methods.distpro.drawing import weights_over_time
+from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, seen, taps_needed
+from automl_kd.methods.distpro.process import Process, check_style, recorded, save_process, weigh
+from automl_kd.methods.distpro.step import SearchStep, Weighting
+from automl_kd.methods.dry_run import FEW, tapped
+from automl_kd.methods.weighted_losses import first_look
+from automl_kd.models.costs.cost import count, evaluating
+from automl_kd.models.costs.multiply_adds import counting
+from automl_kd.models.features import Tapped
+from automl_kd.seeds import derive
+from automl_kd.spec import Place, Report, TrialSpec, require
+from automl_kd.teacher_cache.cached_teacher import guide
+from automl_kd.training.loop import OwnStep, steps_per_epoch
+from automl_kd.training.trial import Setting, load_teacher, set_up
+
+STAGES = "stem+stage1.pre+stage2.pre+stage3.pre"
+"""The published code's four taps: each stage before its last activation, and the stem after its own."""
+
+RECORDS = 200
+"""Into how many equal parts a process is cut at most: it is smooth, and the file stays small."""
+
+ORDERS = ("lagged", "sequential")
+
+DUAL = 3
+"""Forward passes that one in dual numbers costs: a product of two becomes three products."""
+
+PROCESS, PLOT = "process.json", "process.svg"
+
+
+@dataclass(frozen=True)
+class DistProSearch:
+    """Search the weights of distillation pathways over the run, by hypergradients. Deng et al. 2022, arXiv:2204.05547.
+
+    `stages`: taps from shallow to deep, as in `list_pathways`; "pooled" and "logits" may be among them. `connect`:
+    "lower" lets a student's stage learn from the same and shallower ones, "same" from its own, "all" from every one.
+    `transforms`: "plain", "2conv", "3conv", "complex", or several joined by "+". `style`: how weights come from
+    alpha; `kd` >= 0 scales them in "scaled" and "equal". `temperature` > 0: of the logits' pathway.
+    `order`: "lagged" or "sequential". `interval` >= 1: steps from one hypergradient to the next; multiply `alpha_lr`
+    >= 0, the rate of alpha, by about as much. `held_out` in (0, 1): fraction of training images for the outer loss.
+    """
+
+    taught: ClassVar[bool] = True
+    stages: str = STAGES
+    connect: str = "lower"
+    transforms: str = "complex"
+    style: str = "scaled"
+    kd: float = 1.0
+    temperature: float = 4.0
+    order: str = "lagged"
+    interval: int = 1
+    alpha_lr: float = 0.1
+    held_out: float = 0.2
+
+    def __post_init__(self) -> None:
+        list_pathways(self.stages, self.connect, self.transforms)
+        check_style(self.style)
+        require(self.kd > 0, f"kd must be above 0, got {self.kd}")
+        require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
+        require(self.order in ORDERS, f"order must be lagged or sequential, got {self.order!r}")
+        require(self.interval >= 1, f"interval must be 1 or more, got {self.interval}")
+        require(self.alpha_lr >= 0, f"alpha_lr must be 0 (alpha stays) or more, got {self.alpha_lr}")
+        require(0 < self.held_out < 1, f"held_out must lie between 0 and 1, got {self.held_out}")
+
+    @property
+    def pathways(self) -> tuple[Pathway, ...]:
+        return list_pathways(self.stages, self.connect, self.transforms)
+
+    def macs(self, student: int, teacher: int) -> int:
+        """Without the connectors, whose cost is known only where the networks are; trials report it."""
+        return round((1 - self.held_out) * self.step_macs(student, teacher, 0))
+
+    def step_macs(self, student: int, teacher: int, connectors: int) -> int:
+        """Of one image in a step, the hypergradient's work averaged over the steps."""
+        each = (STEP + DUAL) * student  # the outer loss and its gradient, and the pass in dual numbers
+        each += (STEP - 1) * (student + connectors) if self.order == "sequential" else 0
+        return round(STEP * (student + connectors) + teacher + each / self.interval)
+
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        require_whole_steps(setting.spec)
+        set_apart(setting.dataset, self.held_out, 0)
+        self.rehearse_pathways(setting, teacher)
+
+    def rehearse_pathways(self, setting: Setting, teacher: nn.Module) -> None:
+        """Make the pathways' losses, and evaluate each of them once."""
+        with tapped(setting, teacher, taps_needed(self.pathways)) as (student, guide):
+            example, _ = first_look(setting, student, guide, examples=FEW)
+            connector_macs(make_losses(self.pathways, example, self.temperature), example)
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
+        require_whole_steps(spec)
+        setting = set_up(spec, place)
+        teacher = load_teacher(setting)
+        dataset, outer = set_apart(setting.dataset, self.held_out, derive(spec.seed, "held out"))
+        setting = replace(setting, dataset=dataset)
+        taps = taps_needed(self.pathways)
+        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as tapped:
+            example, _ = first_look(setting, student, tapped)
+            losses = make_losses(self.pathways, example, self.temperature)
+            weighting = self.weighting(losses, setting)
+            step = SearchStep(
+                weighting=weighting,
+                student=student,
+                teach=guide(setting, tapped),
+                outer=outer_batches(setting, outer),
+                order=self.order,
+                interval=self.interval,
+                smoothing=spec.recipe.label_smoothing,
+            )
+            cost = self.step_macs(
+                setting.cost.macs, count(teacher, dataset.shape).macs, sum(connector_macs(losses, example))
+            )
+            try:
+                train(setting, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
+            finally:
+                # Also where the last report ends the trial.
+                if weighting.complete and distributed.leads():
+                    leave(self.process(weighting), place.trial)
+
+    def weighting(self, losses: PathwayLosses, setting: Setting) -> Weighting:
+        recipe = setting.spec.recipe
+        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+        record = max(1, -(-steps // RECORDS))
+        like = next(setting.student.parameters()).detach()
+        return Weighting(losses, like, style=self.style, kd=self.kd, lr=self.alpha_lr, steps=steps, record=record)
+
+    def process(self, weighting: Weighting) -> Process:
+        axis, alpha = recorded(weighting.moments, weighting.rows, weighting.steps)
+        pathways = tuple((one.teacher, one.student, one.transform) for one in self.pathways)
+        try:
+            return Process(
+                pathways=pathways, style=self.style, kd=self.kd, steps=weighting.steps, axis=axis, alpha=alpha
+            )
+        except ValueError as error:
+            raise TrialError(f"the search found no process: {error}; lower alpha_lr") from error
+
+
+def outer_batches(setting: Setting, outer: Split) -> Callable[[int], Batch]:
+    """Number to batch: whole passes over the held-out images, each in an order and with views of its own.
+
+    In a process group, to this process's part of the batch.
+    """
+    spec, dataset = setting.spec, setting.dataset
+    size = min(spec.recipe.batch_size, len(outer))
+    each = len(outer) // size
+    order_seed, view_seed = derive(spec.seed, "outer order"), derive(spec.seed, "outer view")
+
+    @lru_cache(maxsize=1)
+    def rows_in(turn: int) -> Tensor:
+        return order(len(outer), seed=order_seed, epoch=turn).to(outer.labels.device)
+
+    def batch(number: int) -> Batch:
+        turn, place = number // each + 1, number % each
+        with distributed.dealt(rows_in(turn)[place * size : (place + 1) * size]) as rows:
+            images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=spec.recipe.augment)
+            if spec.recipe.channels_last:
+                images = images.contiguous(memory_format=torch.channels_last)
+            return Batch(images, outer.labels[rows], outer.index[rows], turn, parts=distributed.parts())
+
+    return batch
+
+
+def make_losses(pathways: tuple[Pathway, ...], example: Example, temperature: float) -> PathwayLosses:
+    """Connectors begin with weights that depend on the example's seed alone."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(derive(example.seed, "connectors") % 2**32)
+        return PathwayLosses(pathways, example, temperature)
+
+
+def connector_macs(losses: PathwayLosses, example: Example) -> list[int]:
+    """Multiply-adds of each pathway's connector in a forward pass of one image."""
+    student, teacher = (
+        {name: value[:1] for name, value in seen(one).items()} for one in (example.student, example.teacher)
+    )
+    spent = []
+    for place in range(len(losses.pathways)):
+        with evaluating(losses), torch.no_grad(), counting() as counter:
+            losses(place, student, teacher)
+        spent.append(counter.macs)
+    return spent
+
+
+def leave(process: Process, folder: Path) -> None:
+    weights = weigh(process.style, torch.tensor(process.alpha), process.kd)
+    save_process(process, folder / PROCESS)
+    drawn = weights_over_time(process.axis, weights.tolist(), process.pathways)
+    storage.write(folder / PLOT, drawn)

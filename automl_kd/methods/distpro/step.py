@@ -1,0 +1,224 @@
+"""A training step that also moves the pathways' weights, by a hypergradient through that very step.
+
+Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
+Optimization. 2022. arXiv:2204.05547. The published code takes a virtual step, moves alpha by a finite difference
+through it, and then trains on the same batch ("sequential" here); its virtual step leaves Nesterov's part out, its
+weights are not put back after it, and the teacher's batch normalisation drifts. Here every step is the optimiser's
+own, nothing but the real step touches weights or buffers, and the derivative is exact. The "lagged" order, ours, looks
+through the real step: alpha changes one batch later and half of the work falls away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from automl_kd.bilevel.backbone_jvp import Captured, pathway_gradient
+from automl_kd.bilevel.base import Tensors, copies, gradient, leaves
+from automl_kd.bilevel.distributed import over_team
+from automl_kd.bilevel.inner_step import InnerStep
+from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
+from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.tangents import forward_mode
+from automl_kd.data import Batch
+from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.methods.distpro.pathways import PathwayLosses, seen
+from automl_kd.methods.distpro.process import weigh
+from automl_kd.models.features import Tapped
+from automl_kd.teacher_cache.cached_teacher import Teach
+from automl_kd.training.evaluate import autocast
+from automl_kd.training.loop import Run
+from automl_kd.training.optimisers import resume
+
+BETAS = (0.5, 0.999)
+"""Of alpha's Adam, as published."""
+
+CONNECTOR = "connector/"
+"""Before the names of connectors' weights, apart from the student's."""
+
+
+class Weighting(nn.Module):
+    """The pathways' losses with the alpha that weighs them: its optimiser, and what it was after recorded steps.
+
+    `like`: a tensor whose device and type alpha has, the student's. `steps`: length of the search. `record`: alpha is
+    kept after each so many steps, and after the last one.
+    """
+
+    alpha: Tensor
+
+    def __init__(
+        self, losses: PathwayLosses, like: Tensor, *, style: str, kd: float, lr: float, steps: int, record: int
+    ) -> None:
+        super().__init__()
+        self.losses, self.style, self.kd, self.steps, self.record = losses, style, kd, steps, record
+        # A buffer, because the student's optimiser takes all parameters there are.
+        self.register_buffer("alpha", like.new_ones(len(losses.pathways)))
+        self.optimiser = torch.optim.Adam([self.alpha], lr=lr, betas=BETAS)
+        self.moments: list[int] = []
+        self.rows: list[Tensor] = []
+
+    def strengths(self) -> Float[Tensor, " pathways"]:
+        return weigh(self.style, self.alpha, self.kd)
+
+    def turn(self, h: Float[Tensor, " pathways"]) -> None:
+        """One step of alpha, given the outer loss's gradient by the weights."""
+        alpha = self.alpha.detach().requires_grad_()
+        weights = weigh(self.style, alpha, self.kd)
+        if not weights.requires_grad:  # equal weights, whatever alpha
+            return
+        (self.alpha.grad,) = torch.autograd.grad(weights, alpha, h.to(weights.dtype))
+        self.optimiser.step()
+        self.alpha.grad = None
+
+    def note(self, step: int) -> None:
+        if step % self.record == 0 or step == self.steps - 1:
+            self.moments.append(step)
+            self.rows.append(self.alpha.clone())
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.moments) and self.moments[-1] == self.steps - 1
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"optimiser": self.optimiser.state_dict(), "moments": list(self.moments), "rows": list(self.rows)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        resume(self.optimiser, state["optimiser"])
+        self.moments, self.rows = list(state["moments"]), list(state["rows"])
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the derivative of a step must know: all from before it, and what its backward pass leaves in `captured`."""
+
+    weights: dict[str, Tensor]
+    step: InnerStep
+    draws: Draws
+    strengths: Float[Tensor, " pathways"]
+    captured: Captured
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SearchStep:
+    """The step of a search, as `OwnStep` takes it.
+
+    `outer`: the batch on which hypergradient number i is taken. `interval`: steps from one hypergradient to the next.
+    """
+
+    weighting: Weighting
+    student: Tapped
+    teach: Teach
+    outer: Callable[[int], Batch]
+    order: str = "lagged"
+    interval: int = 1
+    smoothing: float = 0.0
+
+    @cached_property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The student's own tensors."""
+        return weights_of(self.student.model)
+
+    @cached_property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The student's weights and the connectors'."""
+        connectors = weights_of(self.weighting.losses).items()
+        return {**self.weights, **{CONNECTOR + name: value for name, value in connectors}}
+
+    def __call__(self, run: Run, batch: Batch, number: int) -> Tensor:
+        run.set_rate(number)
+        if number % self.interval:
+            loss = run.descend(weighted(*self.terms(run, batch), self.weighting.strengths()))
+        else:
+            take = self.lagged if self.order == "lagged" else self.sequential
+            loss = take(run, batch, self.outer(number // self.interval))
+        self.weighting.note(number)
+        return loss
+
+    def lagged(self, run: Run, batch: Batch, held_out: Batch) -> Tensor:
+        """The real step, and the hypergradient through it."""
+        look = self.look(run)
+        loss = weighted(*self.terms(run, batch, look.captured), look.strengths)
+        run.optimiser.zero_grad(set_to_none=True)
+        run.gradients.backward(loss)
+        slopes = {name: value.grad for name, value in self.trained.items() if value.grad is not None}
+        # Clipping changes gradients in place.
+        slopes = copies(slopes) if run.recipe.clip_norm else slopes
+        run.advance()
+        self.weighting.turn(self.hypergradient(look, slopes, self.weights, batch, held_out))
+        return loss.detach()
+
+    def sequential(self, run: Run, batch: Batch, held_out: Batch) -> Tensor:
+        """A virtual step, the hypergradient through it, and the real step on the same outputs with the new alpha."""
+        look = self.look(run)
+        base, losses = self.terms(run, batch, look.captured)
+        loss = weighted(base, losses, look.strengths)
+        found = torch.autograd.grad(loss, list(self.trained.values()), retain_graph=True, allow_unused=True)
+        slopes = over_team()(
+            {name: slope for name, slope in zip(self.trained, found, strict=True) if slope is not None}
+        )
+        ahead, _ = look.step.take(look.weights, {name: slopes[name] for name in slopes if name in look.weights})
+        self.weighting.turn(self.hypergradient(look, slopes, ahead, batch, held_out))
+        return run.descend(weighted(base, losses, self.weighting.strengths()))
+
+    def look(self, run: Run) -> Look:
+        clip = run.recipe.clip_norm
+        # Only a norm that is taken over all of them ties the student's step to the connectors' gradients.
+        stepped = self.trained if clip else self.weights
+        return Look(
+            weights=copies(stepped),
+            step=step_of(run.optimiser, stepped, clip),
+            draws=Draws.now(run.device),
+            strengths=self.weighting.strengths(),
+            captured=Captured(),
+        )
+
+    def terms(self, run: Run, batch: Batch, captured: Captured | None = None) -> tuple[Tensor, Tensor]:
+        """Cross entropy, and the pathways' losses, whose slopes at the student's outputs go to `captured`."""
+        losses = self.weighting.losses
+        with autocast(run.device, run.recipe):
+            taught = seen(self.teach(batch))
+            outputs = seen(self.student(batch.images))
+            base = cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=self.smoothing)
+            found = []
+            for place, pathway in enumerate(losses.pathways):
+                used = {pathway.student: outputs[pathway.student]}
+                found.append(losses(place, captured.aliases(place, used) if captured else used, taught))
+        return base, torch.stack([full(one) for one in found])
+
+    def hypergradient(
+        self, look: Look, slopes: Tensors, after: Tensors, batch: Batch, held_out: Batch
+    ) -> Float[Tensor, " pathways"]:
+        """How the outer loss at the weights `after` the step grows with each pathway's weight in it."""
+        inner = {name: slope for name, slope in slopes.items() if name in look.weights}
+        u = look.step.direction(look.weights, inner, self.outer_gradient(after, held_out))
+        held = {name: look.weights[name] for name in self.weights}
+        outputs = outputs_of(self.student, batch.images, look.draws)
+        _, tangents = forward_mode(outputs, held, {name: value for name, value in u.items() if name in held})
+        # A connector moves its own pathway alone, and its gradient is that of w times its loss, as what is captured is.
+        tangents |= {name: value for name, value in u.items() if name not in held}
+        for place, captured in look.captured.gradients.items():
+            prefix = f"{CONNECTOR}connectors.{place}."
+            captured |= {name: value for name, value in inner.items() if name.startswith(prefix)}
+        return over_team()({"h": pathway_gradient(look.captured, tangents, look.strengths)})["h"]
+
+    def outer_gradient(self, after: Tensors, held_out: Batch) -> dict[str, Tensor]:
+        """v: the gradient of the cross entropy on the held-out batch, which leaves no trace in buffers."""
+        weights = leaves({name: after[name] for name in self.weights})
+        outputs = outputs_of(Tapped(self.student.model), held_out.images, parts=held_out.parts)
+        slopes = gradient(F.cross_entropy(outputs(weights)[LOGITS], held_out.labels), weights)
+        return dict(over_team()(slopes))
+
+
+def full(value: Tensor) -> Tensor:
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def weighted(base: Float[Tensor, ""], losses: Float[Tensor, " pathways"], strengths: Tensor) -> Float[Tensor, ""]:
+    return full(base) + (strengths * losses).sum()

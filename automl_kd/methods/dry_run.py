@@ -1,0 +1,49 @@
+"""What can be known of a trial before anything is trained: whether its taps, losses and files fit its networks.
+
+A method that has more to check than its options has a `rehearse`. The networks are untrained and the images few, so
+that this takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from automl_kd.errors import UnknownNameError
+from automl_kd.losses.base import Taps
+from automl_kd.models.features import Tapped
+from automl_kd.training.trial import Setting
+
+FEW = 4
+"""Images of a rehearsal."""
+
+
+@runtime_checkable
+class Rehearsed(Protocol):
+    """A method that can say beforehand, by an `AutoMLKDError`, that its trials would fail.
+
+    `rehearse` is given a setting whose folder does not exist, and a teacher with random weights, frozen and in
+    evaluation mode. It trains and writes nothing.
+    """
+
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None: ...
+
+
+@contextmanager
+def tapped(setting: Setting, teacher: nn.Module, taps: Taps) -> Iterator[tuple[Tapped, Tapped]]:
+    """Student and teacher with their taps; an `UnknownNameError` says of which network it speaks."""
+    with (
+        listening(setting.student, taps.student, "student") as student,
+        listening(teacher, taps.teacher, "teacher") as guide,
+    ):
+        yield student, guide
+
+
+def listening(model: nn.Module, names: tuple[str, ...], side: str) -> Tapped:
+    try:
+        return Tapped(model, names)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"the {side}: {error}") from error

@@ -1,0 +1,250 @@
+"""What of the teaching is searched: parameters from an experiment's `vary` table, and from their values a method.
+
+`method` chooses among several; `method.OPTION` is an option, and exists for those methods that have it;
+`method.losses.NAME` is the weight of one loss, for methods whose option `losses` is a sum of them. All weights together
+are written as the string that `automl_kd.losses.weighted_sum` reads: 0 leaves a loss out, and the labels have the
+weight 1 unless `method.losses.ce` varies too. Options that do not vary are those of the experiment, for every method
+that has them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from automl_kd.config import Contender, Contest, Knob, Range
+from automl_kd.errors import AutoMLKDError, ConfigError
+from automl_kd.losses.weighted_sum import loss_type
+from automl_kd.methods import make_method, method_type, pin_files
+from automl_kd.registry import suggestion
+from automl_kd.space import Choice, Domain, FloatRange, IntRange, Parameter, Scalar, Values, When
+
+METHOD, OPTION, WEIGHT = "method", "method.", "method.losses."
+SUM = "losses"
+"""The option that is a weighted sum of losses."""
+
+MOST = 1_000_000
+"""Whole numbers in a range: with more of them, real ones are meant."""
+
+
+def methods_of(vary: Mapping[str, Knob], method: str) -> tuple[str, ...]:
+    """The methods that are searched: those that `vary` lists, or `method` alone."""
+    method_type(method)
+    named = vary.get(METHOD, (method,))
+    if isinstance(named, Range) or not all(isinstance(one, str) for one in named):
+        raise ConfigError('vary.method should list names of methods, as in method = ["kd", "distil"]')
+    return tuple(str(one) for one in named)
+
+
+def settle_options(methods: Sequence[str], options: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The options as the first method that has each holds them; one that none has is a `ConfigError`."""
+    if len(methods) == 1:
+        return typed(methods[0], options)
+    found: dict[str, Scalar] = {}
+    for method in methods:
+        found = {**typed(method, own(method, options)), **found}
+    if unknown := [name for name in options if name not in found]:
+        raise ConfigError(f"options: {no_method_has(unknown[0], methods)}")
+    return {name: found[name] for name in options}
+
+
+def settle(vary: Mapping[str, Knob], methods: Sequence[str], options: Mapping[str, Scalar]) -> dict[str, Knob]:
+    """`vary` with the values of its choices as methods hold them: whole numbers as real ones, files pinned.
+
+    A knob that no method has or that changes nothing, or an end of a range or a value of a choice that one of them
+    refuses by itself, is a `ConfigError`.
+    """
+    refuse_twice(vary, options)
+    found = dict(vary)
+    for name in options_in(vary):
+        having = [method for method in methods if knows(method, name)]
+        if not having:
+            raise ConfigError(stray(name, methods))
+        refuse_idle(name, vary[name])
+        held = [try_out(name, value, having, options) for value in ends(domain_of(vary[name]))]
+        found[name] = vary[name] if isinstance(vary[name], Range) else distinct(f"vary.{name}", held)
+    if any(name.startswith(WEIGHT) for name in vary) and set(weights_in(vary)) <= {"ce"}:
+        raise ConfigError("vary has no weight but that of the labels; add one of a loss, such as method.losses.kd")
+    return found
+
+
+def parameters_of(vary: Mapping[str, Knob], methods: Sequence[str]) -> dict[str, Parameter]:
+    """The knobs of a settled table as parameters of a space, parents first."""
+    found = {METHOD: Parameter(domain_of(vary[METHOD]))} if METHOD in vary else {}
+    for name in options_in(vary):
+        having = tuple(method for method in methods if knows(method, name))
+        found[name] = Parameter(domain_of(vary[name]), When(METHOD, having) if len(having) < len(methods) else None)
+    return found
+
+
+def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tuple[str, dict[str, Scalar]]:
+    """The method that the knobs' values name, `method` where they leave it open, and those of its options that are set.
+
+    Numbers have the types of the method's own fields, so that `temperature = 4` and `4.0` name the same trial.
+    `ConfigError` if the method refuses them together, or if no loss is left in a sum.
+    """
+    name = str(values.get(METHOD, method))
+    given = {option_of(key): value for key, value in values.items() if key != METHOD and not key.startswith(WEIGHT)}
+    if weights := weights_in(values):
+        given[SUM] = written(weights)
+    return name, typed(name, {**own(name, options), **given})
+
+
+def occasions(vary: Mapping[str, Knob], methods: Sequence[str]) -> list[Values]:
+    """Values under which to rehearse every method, with all losses of the sum.
+
+    Every value of a choice and both ends of a range occur once, beside the first of the others.
+    """
+    chosen = {METHOD} if METHOD in vary else set()
+    found: list[Values] = []
+    for method in methods:
+        ours = {name: ends(domain_of(vary[name])) for name in options_in(vary) if knows(method, name)}
+        weights = {name: max(values) for name, values in ours.items() if name.startswith(WEIGHT)}
+        first = {**dict.fromkeys(chosen, method), **{name: values[0] for name, values in ours.items()}, **weights}
+        others = [(name, value) for name, values in ours.items() if name not in weights for value in values[1:]]
+        found += [first, *({**first, name: value} for name, value in others)]
+    return found
+
+
+def settle_contest(contest: Contest) -> Contest:
+    """The contest with every contender's options as its method holds them; what no method would do is refused."""
+    return dataclasses.replace(contest, contenders=tuple(map(settle_contender, contest.contenders)))
+
+
+def settle_contender(one: Contender) -> Contender:
+    """Each value of `tune` is tried beside the first of the others, and all combinations are made once."""
+    for options in one.combinations:
+        typed(one.method, options)
+    first = one.combinations[0]
+    tune = {
+        name: distinct(
+            f"tune.{name} of {one.name!r}", [typed(one.method, {**first, name: value})[name] for value in values]
+        )
+        for name, values in one.tune.items()
+    }
+    return dataclasses.replace(one, options=own_values(one.method, one.options, first), tune=tune)
+
+
+def distinct(where: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    """`values`, as a method holds them, unless two are the same one: 4 and 4.0, or a file by two paths."""
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ConfigError(f"{where} has the value {value!r} twice; keep one")
+    return tuple(values)
+
+
+def own_values(method: str, options: Mapping[str, Scalar], beside: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    held = typed(method, beside)
+    return {name: held[name] for name in options}
+
+
+def written(weights: Mapping[str, Scalar]) -> str:
+    """Weights as a sum in words: {"kd": 0.5, "at": 10.0, "nst": 0.0} is "kd=0.5, at=10.0"."""
+    # The labels' weight is said even where it is 0, since they are in every sum that does not say so.
+    left = {name: weight for name, weight in weights.items() if weight or name == "ce"}
+    if not left.keys() - {"ce"}:
+        raise ConfigError(f"every loss but that on the labels has the weight 0 ({', '.join(weights)}); give one more")
+    return ", ".join(f"{name}={weight!r}" for name, weight in left.items())
+
+
+def domain_of(knob: Knob) -> Domain:
+    if not isinstance(knob, Range):
+        return Choice(tuple(knob))
+    if isinstance(knob.low, int) and isinstance(knob.high, int) and knob.whole:
+        return IntRange(knob.low, knob.high, knob.step)
+    return FloatRange(float(knob.low), float(knob.high), knob.log)
+
+
+def ends(domain: Domain) -> tuple[Scalar, ...]:
+    """All values of a choice, the first and the last of a range."""
+    if isinstance(domain, Choice):
+        return domain.options
+    return (domain.low, domain.high) if isinstance(domain, FloatRange) else (domain.low, domain.options[-1])
+
+
+def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[str, Scalar]) -> Scalar:
+    """Make each method once with this value of the knob `name`; the value as the first of them holds it."""
+    option, tried = option_of(name), value
+    if name.startswith(WEIGHT):
+        loss = name.removeprefix(WEIGHT)
+        loss_type(loss)
+        if isinstance(value, bool | str):
+            raise ConfigError(f"vary.{name} cannot be {value!r}; give weights as numbers, 0 to leave the loss out")
+        tried = f"{loss}={value!r}" + ", kd=1" * (loss == "ce")
+    try:
+        held = [typed(method, {**own(method, options), option: tried})[option] for method in methods]
+    except AutoMLKDError as error:
+        raise ConfigError(f"vary.{name} cannot be {value!r}: {error}") from error
+    return value if name.startswith(WEIGHT) else held[0]
+
+
+def refuse_idle(name: str, knob: Knob) -> None:
+    """Refuse a loss that is left out throughout, and a range of more whole numbers than a search could tell apart."""
+    if isinstance(knob, Range):
+        if knob.whole and (count := (int(knob.high) - int(knob.low)) // knob.step + 1) > MOST:
+            raise ConfigError(
+                f"vary.{name} has {count:,} whole numbers, more than {MOST:,}; "
+                "give a larger step, or ends with a point for real ones"
+            )
+    # The labels have the weight 1 unless it is said that they have none.
+    elif name.startswith(WEIGHT) and name != f"{WEIGHT}ce" and not any(knob):
+        raise ConfigError(f"vary.{name} leaves the loss out throughout; drop it, or give a weight above 0 too")
+
+
+def refuse_twice(vary: Mapping[str, Knob], options: Mapping[str, Scalar]) -> None:
+    """Refuse an option that is both given and varied, or a sum that varies both whole and by its weights."""
+    for name in options_in(vary):
+        if option_of(name) in options:
+            raise ConfigError(f"{option_of(name)!r} is set in options and {name!r} in vary; keep one of the two")
+    if OPTION + SUM in vary and (weights := weights_in(vary)):
+        raise ConfigError(
+            f"vary has {OPTION + SUM!r}, the whole sum, and {WEIGHT + next(iter(weights))!r}, a part of it; keep one"
+        )
+
+
+def typed(method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The options as the method holds them, files pinned; what it does not take is a `ConfigError`."""
+    made = pin_files(make_method(method, options))
+    return {name: getattr(made, name) for name in options}
+
+
+def own(method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Those of `options` that `method` has."""
+    known = option_names(method)
+    return {name: value for name, value in options.items() if name in known}
+
+
+def weights_in(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are weights of losses, by the losses' names."""
+    return {name.removeprefix(WEIGHT): value for name, value in table.items() if name.startswith(WEIGHT)}
+
+
+def options_in(vary: Mapping[str, Knob]) -> list[str]:
+    return [name for name in vary if name != METHOD]
+
+
+def option_of(name: str) -> str:
+    """The option that the knob `name` sets, in whole or in part."""
+    return SUM if name.startswith(WEIGHT) else name.removeprefix(OPTION)
+
+
+def knows(method: str, name: str) -> bool:
+    return name.startswith(OPTION) and option_of(name) in option_names(method)
+
+
+def stray(name: str, methods: Sequence[str]) -> str:
+    if not name.startswith(OPTION):
+        return f"vary knows no {name!r}; write method, method.OPTION or method.losses.NAME"
+    return f"vary.{name}: {no_method_has(option_of(name), methods)}"
+
+
+def no_method_has(option: str, methods: Iterable[str]) -> str:
+    known = {name for method in methods for name in option_names(method)}
+    hint = suggestion(option, known) if known else "there is none to set"
+    return f"no method of {', '.join(methods)} has an option {option!r}; {hint}"
+
+
+def option_names(method: str) -> list[str]:
+    kind: Any = method_type(method)
+    return [item.name for item in dataclasses.fields(kind)]

@@ -1,0 +1,1 @@
+"""LKD: bi-level learned losses."""

@@ -1,0 +1,49 @@
+"""What learned distillation costs: the loss networks, and an outer update, in multiply-adds per image.
+
+With maps the loss costs as much as a student may, because a perceptron looks at each element of each map.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from automl_kd.bilevel.base import leaves
+from automl_kd.data import Batch
+from automl_kd.losses.base import Example, total
+from automl_kd.losses.learned.loss import Learned, Phi
+from automl_kd.methods.base import STEP
+from automl_kd.methods.weighted_losses import first
+from automl_kd.models.costs.multiply_adds import counting
+from automl_kd.models.features import Outputs
+
+
+def update_macs(student: int, loss: int, *, look_ahead: int, ratio: int, anchored: bool) -> int:
+    """Of an outer update, for each image in the batch of its inner step; without a teacher's pass on a fresh batch.
+
+    `student`: a forward pass. `loss`: as `loss_macs` counts it. `look_ahead`, `ratio`: as in `Pace`. A gradient that is
+    differentiated costs three.
+    """
+    if look_ahead == 1:
+        dual = 3 * student  # a product of two dual numbers is three products
+        inner = (STEP * student + loss) + dual + 3 * loss
+    else:
+        inner = 3 * look_ahead * (STEP * student + loss)
+    # The anchor needs the past student's outputs once more, and the slope of the weights there by phi.
+    anchor = student + STEP * loss if anchored else 0
+    return inner + ratio * STEP * student + anchor
+
+
+def loss_macs(learned: Learned, example: Example, batch: Batch, phi: Phi) -> int:
+    """Multiply-adds of the loss networks and projections per image, for the loss and the student's gradient.
+
+    Counted rather than taken as `STEP` times the forward pass: a weight is a constant for the student, and phi stands
+    still, so most of a gradient's passes are left out.
+    """
+    learned = deepcopy(learned)  # whose gradients stay as they are
+    size = min(len(batch.labels), example.batch)
+    one, two = first(example.student, size), first(example.teacher, size)
+    seen = Outputs(one.logits.detach().requires_grad_(), leaves(one.features))
+    with counting() as counter:
+        terms = learned(seen, two, batch.labels[:size], phi)
+        total(list(terms.values())).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    return round(counter.macs / size)

@@ -1,0 +1,237 @@
+"""The outer loop of learned distillation: while a student learns, past students tell the loss how to become better.
+
+Ran, Huang, Yang. Tailored knowledge distillation with automated loss function learning. 2025. PLoS ONE 20(6): e0325599.
+From the paper: past students are recorded, and the loss follows the gradient of the cross entropy that one of them has
+on held-out images after a step. The rest is a reconstruction: the step is one of gradient descent, as long as momentum
+stretches a gradient's effect in the end, lr / (1 - momentum), but without its memory, for AdamW too; networks run as in
+training, on their batch's statistics; phi moves by AdamW, so that the length of a slope does not matter. The slope is
+exact (`automl_kd.bilevel.output_backward`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from automl_kd import distributed
+from automl_kd.bilevel.base import HyperGradient, Problem, Tensors
+from automl_kd.bilevel.distributed import over_team
+from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, Memory
+from automl_kd.bilevel.output_backward import OutputBackward
+from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
+from automl_kd.bilevel.unroll import Unroll
+from automl_kd.data import Batch
+from automl_kd.errors import DivergedError
+from automl_kd.losses.base import Terms
+from automl_kd.losses.learned.loss import Learned, Phi
+from automl_kd.methods.lkd.meta_data import Classroom
+from automl_kd.methods.lkd.past_students import Keep, Past, Pool, Sampling
+from automl_kd.models.features import Outputs
+from automl_kd.seeds import derive
+from automl_kd.training.optimisers import learning_rate
+
+MOST_SKIPPED = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """When and from what phi is moved.
+
+    `interval`: steps between two updates, on average. `spread`: "fixed", or "gaussian" with a third of it as standard
+    deviation. `warmup`: the part of the run before the first one. `lr`, `weight_decay`, `clip`: of phi's AdamW.
+    `look_ahead`: inner steps before the outer loss is asked. `batch`: the "recorded" step is repeated, or one on a
+    "fresh" batch is taken from there. `ratio`: held-out images for each training image of a batch. `pool`, `snapshots`:
+    past students kept, and recorded in a run. `anchor`: how strongly weights are held to 1.
+    """
+
+    interval: int
+    spread: Literal["fixed", "gaussian"]
+    warmup: float
+    lr: float
+    weight_decay: float
+    clip: float
+    anchor: float
+    look_ahead: int
+    batch: Literal["recorded", "fresh"]
+    ratio: int
+    pool: int
+    snapshots: int
+    keep: Keep
+    sampling: Sampling
+
+
+class Tutor(nn.Module):
+    """A training objective that also learns: called with each batch before the student's step, it returns the terms.
+
+    Its parameters, the projections of the learned loss, are the student optimiser's. All else that it remembers (phi,
+    its optimiser's memory, the pool, counters) travels in its extra state, so a checkpoint holds it.
+    """
+
+    def __init__(self, room: Classroom, learned: Learned, phi: Phi, pace: Pace) -> None:
+        super().__init__()
+        self.room, self.learned, self.pace = room, learned, pace
+        self.phi = {name: value.detach() for name, value in phi.items()}
+        zero = next(iter(self.phi.values())).new_zeros((), dtype=torch.float64)
+        self.memories: Mapping[str, Memory] = {
+            name: {"exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value), "step": zero}
+            for name, value in self.phi.items()
+        }
+        self.pool = Pool(pace.pool, pace.keep)
+        self.steps = room.steps * room.recipe.epochs
+        self.step, self.updates, self.due = 0, 0, max(round(pace.warmup * self.steps), 1)
+        self.skipped = torch.zeros_like(zero)
+        self.course: list[Phi] = []
+
+    def forward(self, batch: Batch) -> Terms:
+        if self.step % self.room.steps == 0:
+            self.refuse_skipped()
+        if self.step >= self.due:
+            self.update(batch.epoch)
+            self.due = self.step + self.wait()
+        snapshot = self.step % max(self.steps // self.pace.snapshots, 1) == 0
+        if snapshot:
+            self.course.append(self.phi)
+        draws = Draws.now(batch.images.device) if snapshot else None
+        taught = self.room.teach(batch)
+        seen = self.room.student(batch.images)
+        if draws is not None:
+            self.record(batch, taught, seen, draws)
+        self.step += 1
+        return dict(self.learned(seen, taught, batch.labels, self.phi))
+
+    def wait(self) -> int:
+        """Steps until the next update, at least 1."""
+        mean = self.pace.interval
+        if self.pace.spread == "fixed":
+            return mean
+        return max(round(float(self.rng("wait").normal(mean, mean / 3))), 1)
+
+    def rng(self, what: str) -> np.random.Generator:
+        """Depends on the seed and the step alone, so a continued run draws what an unbroken one draws."""
+        return np.random.default_rng(derive(self.room.seed, what, self.step))
+
+    def record(self, batch: Batch, taught: Outputs, seen: Outputs, draws: Draws) -> None:
+        one = Past(
+            step=self.step,
+            rate=learning_rate(self.room.recipe, self.step, self.room.steps),
+            batch=batch,
+            weights=copied(weights_of(self.room.student.model)),
+            projections=copied(dict(self.learned.named_parameters())),
+            taught=taught,
+            draws=draws,
+            loss=distributed.mean(F.cross_entropy(seen.logits.detach().float(), batch.labels)),
+        )
+        self.pool.add(one, self.rng("reservoir"))
+
+    def update(self, epoch: int) -> None:
+        """Move phi once, from one past student. Changes nothing else: no weight, buffer, gradient or generator."""
+        rng = self.rng("update")
+        past = self.pool.draw(self.pace.sampling, rng)
+        batch, taught = past.batch, past.taught
+        if self.pace.batch == "fresh":
+            batch, taught = self.room.fresh_batch(epoch, rng)
+        held = self.room.held_batch(self.pace.ratio * self.room.recipe.batch_size, rng)
+        with torch.autocast(batch.images.device.type, enabled=False):
+            found = self.slope(past, batch, taught, held)
+        self.move(found)
+
+    def slope(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> dict[str, Tensor]:
+        """The hypergradient: how the held-out cross entropy after the step changes with phi."""
+        problem = self.problem(past, batch, taught, held)
+        ahead = self.pace.look_ahead
+        gradient: HyperGradient = OutputBackward() if ahead == 1 else Unroll(ahead)
+        return gradient(problem, past.weights, self.phi, over_team())
+
+    def problem(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> Problem:
+        room, recipe = self.room, self.room.recipe
+        taught = as_float(taught)
+
+        def loss(seen: Tensors, phi: Tensors) -> Tensor:
+            given = (named(seen), taught, batch.labels, phi)
+            terms: Terms = functional_call(self.learned, dict(past.projections), given)
+            return torch.stack(list(terms.values())).sum()
+
+        validate = outputs_of(room.student, held.images, past.draws, parts=held.parts)
+        outputs = outputs_of(room.student, batch.images, past.draws, parts=batch.parts)
+        departure = self.departure(past, batch, taught)
+
+        def outer(weights: Tensors, phi: Tensors) -> Tensor:
+            return F.cross_entropy(validate(weights)[LOGITS], held.labels) + departure(phi)
+
+        momentum, decay = (recipe.momentum, recipe.weight_decay) if recipe.optimiser == "sgd" else (0.0, 0.0)
+        rule = SGD(lr=past.rate / (1 - momentum), weight_decay=decay)
+        step = InnerStep.same(rule, past.weights, recipe.clip_norm)
+        return Problem(loss=loss, outer=outer, step=step, outputs=outputs)
+
+    def departure(self, past: Past, batch: Batch, taught: Outputs) -> Callable[[Tensors], Tensor]:
+        """The anchor's part of the outer loss, which looks at the past student as it was before the step."""
+        if not self.pace.anchor:
+            return lambda _phi: batch.images.new_zeros(())
+        with torch.no_grad():
+            seen = named(outputs_of(self.room.student, batch.images, past.draws, parts=batch.parts)(past.weights))
+        return lambda phi: self.pace.anchor * self.learned.departure(seen, taught, batch.labels, phi)
+
+    def move(self, slope: Tensors) -> None:
+        """One step of AdamW on phi, or none where the slope is not finite, decided without waiting for the device."""
+        # Decoupled, because the slopes are as small as the inner rate and a decay among them would drown them.
+        rule = Adam(lr=self.pace.lr, weight_decay=self.pace.weight_decay, decoupled=True)
+        step = InnerStep(rules=dict.fromkeys(self.phi, rule), memories=self.memories, clip_norm=self.pace.clip)
+        after, following = step.take(self.phi, slope)
+        sound = torch.stack([value.isfinite().all() for value in slope.values()]).all()
+        self.memories = {name: chosen(sound, following.memories[name], old) for name, old in self.memories.items()}
+        self.phi = chosen(sound, after, self.phi)
+        self.skipped = self.skipped + (~sound)
+        self.updates += 1
+
+    def refuse_skipped(self) -> None:
+        if self.updates and (lost := int(self.skipped.item())) > MOST_SKIPPED * self.updates:
+            raise DivergedError(
+                f"{lost} of {self.updates} updates of the learned loss were not finite; lower recipe.lr or method.lr"
+            )
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "updates": self.updates,
+            "due": self.due,
+            "skipped": self.skipped,
+            "phi": dict(self.phi),
+            "memories": {name: dict(memory) for name, memory in self.memories.items()},
+            "recorded": self.pool.recorded,
+            "past": [one.state() for one in self.pool.past],
+            "course": [dict(phi) for phi in self.course],
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.step, self.updates, self.due = state["step"], state["updates"], state["due"]
+        self.skipped, self.phi, self.memories = state["skipped"], state["phi"], state["memories"]
+        self.course, self.pool.recorded = state["course"], state["recorded"]
+        self.pool.past = [Past.of(past, self.room.view) for past in state["past"]]
+
+
+def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in weights.items()}
+
+
+def chosen(sound: Tensor, new: Tensors, old: Tensors) -> dict[str, Tensor]:
+    return {name: torch.where(sound, new[name], old[name]) for name in old}
+
+
+def named(seen: Tensors) -> Outputs:
+    return Outputs(seen[LOGITS], {name: value for name, value in seen.items() if name != LOGITS})
+
+
+def as_float(outputs: Outputs) -> Outputs:
+    """Raised from the half precision in which a teacher may have spoken under autocast."""
+
+    def lifted(value: Tensor) -> Tensor:
+        return value.float() if value.dtype in {torch.float16, torch.bfloat16} else value
+
+    return Outputs(lifted(outputs.logits), {name: lifted(value) for name, value in outputs.features.items()})

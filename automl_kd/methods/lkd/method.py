@@ -1,0 +1,254 @@
+"""Learned distillation: a small network is the loss, and past students tell it what would have helped them.
+
+Ran, Huang, Yang. Tailored knowledge distillation with automated loss function learning. 2025. PLoS ONE 20(6): e0325599.
+From the paper: a loss network for logits and one for maps, moved by the held-out cross entropy of students that were
+recorded on the way; uniform or other sampling of these; a fixed or Gaussian interval; the recorded batch or another;
+several ways of using the loss. The paper's equations and constants could not be recovered: those here are options, and
+their defaults a reconstruction. Where we decided: `lkd_tutor.py`, `lkd_pool.py`, `distillers/learned.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd import distributed, storage
+from automl_kd.data import Batch
+from automl_kd.errors import CheckpointError
+from automl_kd.losses.base import Example, Taps, read_stages
+from automl_kd.losses.learned.file import LearnedLoss, load_learned, save_learned
+from automl_kd.losses.learned.loss import Form, Layout, Learned, Phi, Weighing
+from automl_kd.losses.learned.start import initial_phi
+from automl_kd.losses.learned.surface import probabilities, surface
+from automl_kd.methods.base import STEP, Quote, require_whole_steps, train
+from automl_kd.methods.dry_run import FEW, tapped
+from automl_kd.methods.lkd.cost import loss_macs, update_macs
+from automl_kd.methods.lkd.meta_data import Classroom, hold_out
+from automl_kd.methods.lkd.meta_trainer import Pace, Tutor
+from automl_kd.methods.lkd.past_students import Keep, Sampling
+from automl_kd.methods.weighted_losses import first_look
+from automl_kd.models.costs.cost import count
+from automl_kd.models.features import Tapped
+from automl_kd.registry import check_fields
+from automl_kd.seeds import derive
+from automl_kd.spec import Place, Report, TrialSpec, require
+from automl_kd.storage.pinned import located
+from automl_kd.teacher_cache.cached_teacher import guide
+from automl_kd.training.loop import fit
+from automl_kd.training.trial import Setting, load_teacher, set_up
+
+Mode = Literal["joint", "retrain", "two_stage_dynamic"]
+
+FILE, PICTURE = "learned_loss.pt", "learned_loss.svg"
+
+
+@dataclass(frozen=True)
+class LKD:
+    """Labels and a loss learned on the way from past students. Ran et al. 2025, PLoS ONE 20(6): e0325599.
+
+    `mode`: "joint" keeps the student that the loss was learned with; "retrain" trains a new one on all training images
+    under the final loss, "two_stage_dynamic" under the losses in the order in which they were learned.
+    `loss`: a learned_loss.pt of another trial. Mode "joint" goes on learning from there; the others use it as it is.
+    `form`, `label`, `rescale`, `stages`: see `distillers/learned.py`; without stages no maps are compared.
+    `ce`, `weight`, `map_weight` >= 0: of the labels, the learned loss of logits (0 leaves it out) and that of maps.
+    `held_out`: the part of the training images in (0, 1) that the loss, and not the student, is trained on.
+    The others: see `Pace` in `methods/lkd_tutor.py`. A trial leaves learned_loss.pt and a drawing of it in its folder.
+    """
+
+    taught: ClassVar[bool] = True
+    mode: Mode = "joint"
+    loss: str = field(default="", metadata={"file": True})
+    temperature: float = 4.0
+    ce: float = 0.1
+    weight: float = 0.9
+    stages: str = ""
+    map_weight: float = 1.0
+    form: Form = "weighted"
+    label: bool = True
+    rescale: bool = False
+    held_out: float = 0.1
+    interval: int = 10
+    spread: Literal["fixed", "gaussian"] = "fixed"
+    warmup: float = 0.05
+    lr: float = 3e-3
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    anchor: float = 0.0
+    look_ahead: int = 1
+    batch: Literal["recorded", "fresh"] = "recorded"
+    ratio: int = 2
+    pool: int = 20
+    snapshots: int = 100
+    keep: Keep = "window"
+    sampling: Sampling = "uniform"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
+        for name in ("ce", "weight", "map_weight", "weight_decay", "clip", "anchor"):
+            require(getattr(self, name) >= 0, f"{name} must be 0 or more, got {getattr(self, name)}")
+        for name in ("interval", "ratio", "pool", "snapshots"):
+            require(getattr(self, name) >= 1, f"{name} must be 1 or more, got {getattr(self, name)}")
+        require(self.lr > 0, f"lr must be above 0, got {self.lr}")
+        require(1 <= self.look_ahead <= 5, f"look_ahead must lie in 1 to 5, got {self.look_ahead}")
+        require(0 < self.held_out < 1, f"held_out must lie between 0 and 1, got {self.held_out}")
+        require(0 <= self.warmup < 1, f"warmup must lie in [0, 1), got {self.warmup}")
+        maps = bool(self.stages and read_stages(self.stages) and self.map_weight)
+        require(maps or not self.stages, "stages are named and map_weight is 0; drop the stages")
+        require(bool(self.weight) or maps, "weight is 0 and no stages are named; give the learned loss one of them")
+        gated = maps or self.form == "weighted"
+        require(gated or not self.anchor, "anchor holds weights to 1 and the free form has none; set anchor = 0")
+
+    @property
+    def layout(self) -> Layout:
+        pairs = len(read_stages(self.stages)) if self.stages else 0
+        return Layout(form=self.form, label=self.label, logits=self.weight > 0, pairs=pairs)
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(**{item.name: getattr(self, item.name) for item in fields(Pace)})
+
+    def macs(self, student: int, teacher: int, loss: int = 0) -> int:
+        """Averaged over the training images, held-out ones included, those of a learning before counted in.
+
+        `loss`: of the learned loss with its gradient; known only where the networks are, so trials report it.
+        """
+        learning = round((1 - self.held_out) * self.learning_macs(student, teacher, loss))
+        if self.mode == "joint":
+            return learning
+        return STEP * student + loss + teacher + (0 if self.loss else learning)
+
+    def learning_macs(self, student: int, teacher: int, loss: int) -> float:
+        """Of one image that the student is trained on while the loss is learned: a step, and a part of an update."""
+        fresh = teacher if self.batch == "fresh" else 0
+        update = update_macs(student, loss, look_ahead=self.look_ahead, ratio=self.ratio, anchored=self.anchor > 0)
+        return STEP * student + loss + teacher + (update + fresh) * (1 - self.warmup) / self.interval
+
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        if self.mode == "joint" or not self.loss:
+            require_whole_steps(setting.spec)
+            hold_out(setting.dataset, self.held_out, seed=setting.spec.data.split_seed)
+        with tapped(setting, teacher, Taps.of(self.stages) if self.stages else Taps()) as (student, guide):
+            example, batch = first_look(setting, student, guide, examples=FEW)
+            loss_macs(self.made(setting, example), example, batch, self.start(setting))
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        setting = set_up(spec, place)
+        teacher = load_teacher(setting)
+        if isinstance(report, Quote):
+            self.quote(setting, teacher, report)
+            return
+        if self.mode == "joint":
+            self.leave(setting, self.learn(setting, teacher, report))
+            return
+        found = self.given(setting) if self.loss else self.search(setting, teacher)
+        self.leave(setting, found)
+        self.follow(setting, teacher, found, report)
+
+    def quote(self, setting: Setting, teacher: nn.Module, report: Quote) -> None:
+        """What a trial would cost, by the loss that it begins with; what is learned before counts in `macs`."""
+        if self.mode == "joint":
+            self.learn(setting, teacher, report)
+        else:
+            phi = self.start(setting)
+            self.follow(setting, teacher, LearnedLoss(self.layout, self.temperature, phi, [phi]), report)
+
+    def given(self, setting: Setting) -> LearnedLoss:
+        found = load_learned(located(self.loss), self.layout, next(setting.student.parameters()))
+        if found.temperature != self.temperature:
+            raise CheckpointError(
+                f"{located(self.loss)} was learned at the temperature {found.temperature:g}, and the option is "
+                f"{self.temperature:g}; set temperature = {found.temperature:g}"
+            )
+        return found
+
+    def start(self, setting: Setting) -> Phi:
+        if self.loss:
+            return self.given(setting).phi
+        like = next(setting.student.parameters())
+        found = initial_phi(self.layout, self.temperature, seed=derive(setting.spec.seed, "phi"))
+        return {name: value.to(like) for name, value in found.items()}
+
+    def search(self, setting: Setting, teacher: nn.Module) -> LearnedLoss:
+        """Learn the loss with a student that is thrown away, in a folder of its own; nothing is reported."""
+        spec, place = setting.spec, setting.place
+        own = set_up(replace(spec, seed=derive(spec.seed, "search")), replace(place, trial=place.trial / "search"))
+        return self.learn(replace(own, tally=setting.tally), teacher, None)
+
+    def learn(self, setting: Setting, teacher: nn.Module, report: Report | None) -> LearnedLoss:
+        """Train the setting's student and the loss together; `report` is None where the student does not count."""
+        spec = setting.spec
+        require_whole_steps(spec)
+        dataset, held = hold_out(setting.dataset, self.held_out, seed=spec.data.split_seed)
+        setting = replace(setting, dataset=dataset)
+        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
+            example, batch = first_look(setting, student, tapped)
+            learned, phi = self.made(setting, example), self.start(setting)
+            room = Classroom(student, guide(setting, tapped), dataset, held, spec.recipe, spec.seed)
+            tutor = Tutor(room, learned, phi, self.pace)
+            if report is None:
+                folder = setting.place.trial
+                run = (setting.student, tutor, dataset, spec.recipe)
+                fit(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, adapters=tutor)
+            else:
+                own = loss_macs(learned, example, batch, phi)
+                cost = self.learning_macs(setting.cost.macs, count(teacher, dataset.shape).macs, own)
+                train(setting, tutor, report, macs_per_image=round(cost), adapters=tutor)
+        return LearnedLoss(self.layout, self.temperature, tutor.phi, [*tutor.course])
+
+    def follow(self, setting: Setting, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
+        """Train the setting's student on all training images under a loss that is learned no further."""
+        epochs, dynamic = setting.spec.recipe.epochs, self.mode == "two_stage_dynamic"
+        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
+            example, first_batch = first_look(setting, student, tapped)
+            learned, teach = self.made(setting, example), guide(setting, tapped)
+
+            def objective(batch: Batch) -> Mapping[str, Tensor]:
+                taught = teach(batch)
+                phi = found.at((batch.epoch - 1) / epochs) if dynamic else found.phi
+                terms: Mapping[str, Tensor] = learned(student(batch.images), taught, batch.labels, phi)
+                return terms
+
+            own = loss_macs(learned, example, first_batch, found.phi)
+            cost = self.macs(setting.cost.macs, count(teacher, setting.dataset.shape).macs, own)
+            train(setting, objective, report, macs_per_image=cost, adapters=learned)
+
+    def tapped(self, model: nn.Module, side: Literal["student", "teacher"]) -> Tapped:
+        taps = Taps.of(self.stages) if self.stages else Taps()
+        return Tapped(model, taps.student if side == "student" else taps.teacher)
+
+    def made(self, setting: Setting, example: Example) -> Learned:
+        weighing = Weighing(
+            layout=self.layout,
+            temperature=self.temperature,
+            ce=self.ce,
+            logits=self.weight,
+            maps=self.map_weight,
+            stages=self.stages,
+            rescale=self.rescale,
+            label_smoothing=setting.spec.recipe.label_smoothing,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive(setting.spec.seed, "projections") % 2**32)
+            return Learned(weighing, example)
+
+    def leave(self, setting: Setting, found: LearnedLoss) -> None:
+        """Put the learned loss and its picture into the trial's folder."""
+        if not distributed.leads():
+            return
+        folder = setting.place.trial
+        save_learned(found, folder / FILE)
+        surfaces = surface(found.phi, found.layout, found.temperature, setting.dataset.shape.classes)
+        if surfaces:
+            from automl_kd.methods.lkd.drawing import learned_loss_svg  # noqa: PLC0415  a second to import
+
+            what = "weight" if self.form == "weighted" else "cost"
+            storage.write(folder / PICTURE, learned_loss_svg(surfaces, probabilities(), what))
+
+
+def silent(metrics: Mapping[str, float], *, epoch: int) -> None:
+    """Report nothing: what is measured of a student that is thrown away is no part of the trial."""

@@ -1,0 +1,1 @@
+"""ProKT: a teacher that is trained beside its student."""

@@ -1,0 +1,280 @@
+"""ProKT: the teacher is trained beside the student, held near to what the student can express, and followed by it.
+
+Wenxian Shi, Yuxuan Song, Hao Zhou, Bohan Li, Lei Li. Follow Your Path: a Progressive Method for Knowledge Distillation.
+2021. arXiv:2107.09305. One step of approximate mirror descent on each batch, in this order: a gradient step of the
+teacher on `(1 - lambda) CE(labels, teacher) + lambda KL(student || teacher)`, then one of the student towards the
+teacher as it now is. The label reaches the student through the teacher alone.
+
+We had the abstract and the authors' code for texts, not the body of the paper: the step, its order, the directions of
+both divergences, lambda = 0.4 and 0.3, temperature 1, heads that begin at zero and the dual ascent with its constants
+are read from that code. All that concerns images is ours: the optimiser and schedule are the recipe's for both
+networks, the fine-tuned teacher moves at a tenth of the student's rate, and both networks have batch norm. Hence the
+default probe: the logits of the student's own training pass, which costs nothing and updates its statistics once.
+The authors ask the student again in evaluation mode (`probe = "eval"`). Their losses on hidden states are here
+members of the student's sum; one that copies something of the teacher when it is made, as srrl does the classifier and
+ofd the margins, keeps the copy of the start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from automl_kd import distributed
+from automl_kd.data import Batch
+from automl_kd.errors import ConfigError
+from automl_kd.losses.logits.kd import KD, kd_loss
+from automl_kd.losses.weighted_sum import Mix, Mixed, entries, read_mix
+from automl_kd.methods.base import STEP, Quote, require_whole_steps, train
+from automl_kd.methods.prokt.moving_teacher import (
+    STARTS,
+    detached,
+    probe,
+    starting_teacher,
+    uncached,
+    zero_head,
+)
+from automl_kd.methods.weighted_losses import first_look, loss_macs, rehearse_mix
+from automl_kd.models.costs.cost import count
+from automl_kd.models.features import Outputs, Tapped
+from automl_kd.models.sync_norm import share_norms
+from automl_kd.spec import Place, Recipe, Report, TrialSpec, require
+from automl_kd.training.gradients import Gradients
+from automl_kd.training.loop import steps_per_epoch
+from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
+from automl_kd.training.trial import Setting, set_up
+
+
+def fixed_loss(ce: Tensor, kl: Tensor, weight: float) -> Tensor:
+    """The teacher's loss for a fixed multiplier: `weight`, the paper's lambda in [0, 1], is the student's share.
+
+    At temperature 1 its gradient by one image's logits is softmax(teacher) - q, where q is the mixture
+    (1 - weight) label + weight softmax(student): the local target to which the teacher moves.
+    """
+    return (1 - weight) * ce + weight * kl
+
+
+def dual_loss(ce: Tensor, kl: Tensor, beta: Tensor, epsilon: float) -> Tensor:
+    """The Lagrangian of: least cross entropy such that KL(student || teacher) is at most `epsilon`."""
+    return ce + beta * (kl - epsilon)
+
+
+def ascended(beta: Tensor, kl: Tensor, epsilon: float, rate: float) -> Tensor:
+    """The multiplier after one step: larger while the divergence exceeds `epsilon`, never below 0."""
+    return (beta + rate * (kl.detach() - epsilon)).clamp_min(0)
+
+
+@dataclass(frozen=True)
+class ProKT:
+    """Teacher and student trained together, the teacher held near the student. Shi et al. 2021, arXiv:2107.09305.
+
+    `weight`: lambda in [0, 1]; 0 leaves the teacher to the labels alone, 1 makes it copy the student, so that nobody
+    learns. `dual`: adapt the multiplier instead, from `beta` >= 0 at the rate `beta_lr` > 0, so that the divergence
+    stays below `epsilon` > 0 nats (times temperature squared, as everywhere); `weight` then counts for nothing.
+    `losses`: what the student learns by, as in `distil`; the published loss is the divergence without labels.
+    `temperature` > 0: of the teacher's constraint and of "kd", unless `kd.temperature` is in `losses`.
+    `start`: "finetuned" takes the trained teacher, "pretrained" gives it a new last layer, "scratch" new weights.
+    `zero_heads`: the last layers of both networks begin at zero; not for the fine-tuned teacher, whose it would undo.
+    `teacher_lr` > 0: the teacher's learning rate in units of the student's, under the same schedule.
+    `probe`: where the teacher's step reads the student, "shared" (its training pass) or "eval" (one more, beforehand).
+    `target`: what the student follows, "updated" (the teacher asked again, in evaluation mode) or "stale" (the outputs
+    of the teacher's training pass, from before its step: one pass less).
+    `freeze` in [0, 1): the last fraction of all steps, in which the teacher stands still.
+    """
+
+    taught: ClassVar[bool] = True
+    moves_teacher: ClassVar[bool] = True
+    weight: float = field(default=0.3, metadata={"live": True})
+    temperature: float = field(default=1.0, metadata={"live": True})
+    losses: str = field(default="kd=1, ce=0", metadata={"live": True})
+    start: str = "finetuned"
+    zero_heads: bool = False
+    teacher_lr: float = field(default=0.1, metadata={"live": True})
+    probe: str = "shared"
+    target: str = "updated"
+    freeze: float = 0.0
+    dual: bool = False
+    epsilon: float = field(default=1.0, metadata={"live": True})
+    beta: float = 1.0
+    beta_lr: float = field(default=1e-3, metadata={"live": True})
+
+    def __post_init__(self) -> None:
+        require(0 <= self.weight <= 1, f"weight must lie in [0, 1], got {self.weight}")
+        require(0 <= self.freeze < 1, f"freeze must lie in [0, 1), got {self.freeze}")
+        require(self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
+        for name in ("temperature", "teacher_lr", "epsilon", "beta_lr"):
+            require(getattr(self, name) > 0, f"{name} must be above 0, got {getattr(self, name)}")
+        one_of("start", self.start, *STARTS)
+        one_of("probe", self.probe, "shared", "eval")
+        one_of("target", self.target, "updated", "stale")
+        require(
+            not self.zero_heads or self.start != "finetuned",
+            "zero_heads would undo a fine-tuned teacher; set start to 'pretrained' or 'scratch' or zero_heads to false",
+        )
+        self.mix()
+
+    def mix(self, label_smoothing: float = 0.0) -> Mix:
+        """The student's losses, with the shared temperature where they leave it open."""
+        mix, (_, options) = read_mix(self.losses, label_smoothing=label_smoothing), entries(self.losses)
+        if "temperature" in options.get("kd", {}):
+            return mix
+        shared = KD(temperature=self.temperature)
+        return Mix(tuple(dataclasses.replace(part, loss=shared) if part.name == "kd" else part for part in mix.parts))
+
+    def macs(self, student: int, teacher: int) -> int:
+        """Without the losses' own layers, as for `distil`. While the teacher stands still it costs one pass."""
+        moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
+        return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
+
+    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+        require_whole_norms(setting.spec.recipe)
+        require_whole_steps(setting.spec)
+        if self.zero_heads or self.start == "pretrained":
+            zero_head(teacher)
+        if self.zero_heads:
+            zero_head(setting.student)
+        rehearse_mix(self.mix(), setting, teacher)
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        require_whole_norms(spec.recipe)
+        require_whole_steps(spec)
+        setting = set_up(spec, place)
+        network = starting_teacher(setting, self.start)
+        if self.zero_heads:
+            for model in (setting.student, network):
+                zero_head(model)
+        mix = self.mix(spec.recipe.label_smoothing)
+        with Tapped(setting.student, mix.taps.student) as student, Tapped(network, mix.taps.teacher) as guide:
+            example, batch = first_look(setting, student, guide)
+            mixed = mix.make(example)
+            teacher = MovingTeacher(self, guide, setting)
+
+            def objective(batch: Batch) -> Mapping[str, Tensor]:
+                with uncached(batch.images.device):
+                    learnt, taught = teacher.lesson(student, batch)
+                    terms: Mapping[str, Tensor] = mixed(learnt, taught, batch)
+                    return terms
+
+            def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
+                report({**metrics, **teacher.measured(epoch)}, epoch=epoch)
+
+            cost = self.macs(setting.cost.macs, count(network, setting.dataset.shape).macs)
+            cost += STEP * loss_macs(mixed, example, batch)
+            told = report if isinstance(report, Quote) else measured
+            train(setting, objective, told, macs_per_image=cost, adapters=Carried(mixed, teacher))
+
+
+def require_whole_norms(recipe: Recipe) -> None:
+    if recipe.norm_shards > 1:
+        raise ConfigError(
+            "prokt asks its teacher between steps in evaluation mode, so normalisation must look at whole batches, and "
+            f"recipe.norm_shards is {recipe.norm_shards}; set recipe.norm_shards = 1"
+        )
+
+
+def one_of(name: str, value: str, *known: str) -> None:
+    require(value in known, f"{name} must be {' or '.join(map(repr, known))}, got {value!r}")
+
+
+class MovingTeacher:
+    """The teacher in training: network, optimiser, multiplier, how many steps it has seen and what they measured.
+
+    `sums`: (epochs, 3), for each epoch the cross entropies, divergences and multipliers of its steps, summed on the
+    device.
+    """
+
+    def __init__(self, options: ProKT, guide: Tapped, setting: Setting) -> None:
+        self.options, self.guide, self.recipe = options, guide, setting.spec.recipe
+        share_norms(guide.model, 1)
+        distributed.make_alike(guide.model.state_dict().values())
+        self.parameters = list(guide.model.parameters())
+        self.gradients = Gradients(self.parameters)
+        self.optimiser = make_optimiser(self.parameters, self.recipe)
+        self.steps = steps_per_epoch(len(setting.dataset.train), self.recipe.batch_size)
+        self.moving = round((1 - options.freeze) * self.steps * self.recipe.epochs)
+        device = setting.dataset.train.labels.device
+        self.beta = torch.tensor(options.beta, device=device)
+        self.sums = torch.zeros(self.recipe.epochs, 3, device=device)
+        self.step = 0
+        guide.model.train()
+
+    def lesson(self, student: Tapped, batch: Batch) -> tuple[Outputs, Outputs]:
+        """What the student says, with its graph, and what the teacher says, which has taken its step before."""
+        moves, again = self.step < self.moving, self.options.probe == "eval"
+        self.step += 1
+        before = probe(student, batch.images) if moves and again else None
+        learnt = student(batch.images)
+        said = (before or learnt).logits.detach()
+        return learnt, self.follow(said, batch) if moves else self.stand(said, batch)
+
+    def follow(self, said: Tensor, batch: Batch) -> Outputs:
+        """One step towards the labels, held near to what the student `said`; then what the teacher teaches."""
+        outputs = self.guide(batch.images)
+        ce, kl = self.losses(outputs.logits, said, batch)
+        if self.options.dual:
+            loss = dual_loss(ce, kl, self.beta, self.options.epsilon)
+            self.beta = ascended(self.beta, distributed.mean(kl.detach()), self.options.epsilon, self.options.beta_lr)
+        else:
+            loss = fixed_loss(ce, kl, self.options.weight)
+        self.descend(loss)
+        return detached(outputs) if self.options.target == "stale" else probe(self.guide, batch.images)
+
+    def stand(self, said: Tensor, batch: Batch) -> Outputs:
+        outputs = probe(self.guide, batch.images)
+        self.losses(outputs.logits, said, batch)
+        return outputs
+
+    def losses(self, logits: Tensor, said: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross entropy and KL(student || teacher), both of the teacher's `logits`, and noted."""
+        ce = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
+        kl = kd_loss(logits, said, self.options.temperature)
+        self.sums[batch.epoch - 1] += distributed.mean(torch.stack([ce.detach(), kl.detach(), self.beta]))
+        return ce, kl
+
+    def descend(self, loss: Tensor) -> None:
+        rate = self.options.teacher_lr * learning_rate(self.recipe, self.step - 1, self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(loss.device.type, enabled=False):
+            self.gradients.backward(loss)
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
+        self.optimiser.step()
+
+    def measured(self, epoch: int) -> dict[str, float]:
+        """Means over the steps of `epoch`: the teacher's cross entropy, KL(student || teacher), the dual multiplier."""
+        ce, kl, beta = (self.sums[epoch - 1] / self.steps).tolist()
+        return {"teacher_ce": ce, "student_teacher_kl": kl, **({"teacher_beta": beta} if self.options.dual else {})}
+
+    def state(self) -> dict[str, Any]:
+        """All that a continued trial needs to compute the same numbers."""
+        saved = {"network": self.guide.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return {**saved, "beta": self.beta, "sums": self.sums, "step": self.step}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.guide.model.load_state_dict(state["network"])
+        resume(self.optimiser, state["optimiser"])
+        self.beta, self.sums, self.step = state["beta"], state["sums"], state["step"]
+
+
+class Carried(nn.Module):
+    """What the trial carries beside its student: the losses' layers, which the student's optimiser trains, and the
+    teacher, which has an optimiser of its own and so is state of this module but no part of it.
+    """
+
+    def __init__(self, mixed: Mixed, teacher: MovingTeacher) -> None:
+        super().__init__()
+        self.mixed, self.teacher = mixed, teacher
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.teacher.state()
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        self.teacher.restore(state)

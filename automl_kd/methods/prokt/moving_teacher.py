@@ -1,0 +1,69 @@
+"""A teacher that is trained in the trial: where it starts, and how it is asked without being changed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd.errors import ConfigError, TrialError
+from automl_kd.methods.weighted_losses import last_linear
+from automl_kd.models import build, load_space
+from automl_kd.models.costs.cost import evaluating
+from automl_kd.models.features import Outputs, Tapped
+from automl_kd.seeds import derive
+from automl_kd.space import Architecture
+from automl_kd.training.trial import Setting, load_teacher, on_device
+
+STARTS = ("finetuned", "pretrained", "scratch")
+"""The teacher as it was trained; its body with a new last layer; new weights altogether."""
+
+
+def starting_teacher(setting: Setting, start: str) -> nn.Module:
+    """The trial's teacher as one of `STARTS` says, with gradients, in evaluation mode."""
+    if start == "finetuned":
+        return load_teacher(setting).requires_grad_(True)
+    spec, shape = setting.spec, setting.dataset.shape
+    if spec.teacher is None:
+        raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
+    space, seed = load_space(f"model:{spec.teacher.model}"), derive(spec.seed, "teacher") % 2**32
+    fresh = build(space, Architecture(()), shape, seed=seed)
+    if start == "scratch":
+        return on_device(fresh.eval(), spec, setting.place, shape)
+    network = load_teacher(setting)
+    head_of(network).load_state_dict(head_of(fresh).state_dict())
+    return network.requires_grad_(True)
+
+
+def head_of(model: nn.Module) -> nn.Linear:
+    if (head := last_linear(model)) is None:
+        raise ConfigError(
+            f"{type(model).__name__} has no linear layer that could begin anew; set start to 'finetuned' or 'scratch' "
+            "and zero_heads to false"
+        )
+    return head
+
+
+def zero_head(model: nn.Module) -> None:
+    for parameter in head_of(model).parameters():
+        nn.init.zeros_(parameter)
+
+
+def probe(network: Tapped, images: Tensor) -> Outputs:
+    """What the network says in evaluation mode; no buffer changes, nothing is drawn, no graph is built."""
+    with evaluating(network.model), torch.no_grad():
+        return network(images)
+
+
+def detached(outputs: Outputs) -> Outputs:
+    return Outputs(outputs.logits.detach(), {name: value.detach() for name, value in outputs.features.items()})
+
+
+def uncached(device: torch.device) -> torch.autocast:
+    """The autocast that is on, without its memory of weights in half precision.
+
+    That memory lasts until autocast ends, which is after the teacher's step: the teacher would be asked again with the
+    weights of before it.
+    """
+    kind = device.type
+    dtype, enabled = torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, dtype, enabled=enabled, cache_enabled=False)

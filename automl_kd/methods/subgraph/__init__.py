@@ -1,0 +1,1 @@
+"""Subgraph students: searched inside the teacher, then taught by it."""

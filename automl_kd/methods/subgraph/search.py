@@ -1,0 +1,232 @@
+"""The search for a student inside its teacher: weights and factors of the super-graph, trained together.
+
+Jindong Gu, Volker Tresp. Search for Better Students to Learn Distilled Knowledge. 2020. arXiv:2001.11612. The
+objective, KL(teacher || super-graph) + lambda1 |w|_2 + lambda2 sum_j alpha_j |g_j|_1, is known from the abstract and
+from a survey's quotation. The body of the paper could not be recovered: where the factors multiply, the proximal steps,
+alpha as relative cost, schedules and all constants are our reconstruction, and options. The student's loss is computed
+at a temperature and multiplied by its square.
+
+A factor whose layer is followed by batch normalisation has no scale: all factors of the layer could shrink together for
+free, down to a dead network. Remedy "frozen" gives them one: normalisation keeps the teacher's statistics and weights,
+so what shrinks is missed. Remedies "mean" and "max" keep batch statistics and hold each layer's mean or largest factor
+at one. These undo what the penalty does to all channels alike, so a channel that nothing depends on falls only once it
+is already below the others.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from automl_kd import distributed
+from automl_kd.config import Budget
+from automl_kd.data import Batch, Dataset, order
+from automl_kd.errors import DivergedError
+from automl_kd.losses.logits.kd import kd_loss
+from automl_kd.methods.subgraph.budget import Scores, within
+from automl_kd.methods.subgraph.factors import Factors, Measure, alphas, costs
+from automl_kd.methods.subgraph.options import SearchOptions
+from automl_kd.models.pruning.coupling import Coupling
+from automl_kd.models.pruning.surgery import attach, fold
+from automl_kd.spec import Recipe
+from automl_kd.teacher_cache.cached_teacher import Teach
+from automl_kd.training import checkpoint, loop
+from automl_kd.training.optimisers import learning_rate
+
+FILE = "search.pt"
+
+
+class Search:
+    """A search under way: `run` holds the super-graph, its optimiser and how far it has come.
+
+    `budget`: the smallest that a student is wanted for; while the parts that are not zero fit it, nothing is penalised.
+    `multiplier`: how far the penalty has grown.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        teach: Teach,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        *,
+        coupling: Coupling,
+        options: SearchOptions,
+        budget: Budget,
+        least: Mapping[str, int],
+    ) -> None:
+        prepare(model, options)
+        self.teach, self.coupling, self.options, self.budget = teach, coupling, options, budget
+        self.run = loop.Run(model, dataset, recipe, seed)
+        self.factors = Factors(coupling, options.kinds, least, self.run.device)
+        self.gates: dict[str, Tensor] = {}
+        self.multiplier = 1.0
+        # Where only a latency is limited, nobody measures it in between: the penalty neither grows nor rests.
+        self.countable = bool(budget.params or budget.macs)
+        self.measure: Measure = "params" if budget.params and not budget.macs else "macs"
+
+    def state(self) -> checkpoint.State:
+        return {"run": self.run.state(), "factors": self.factors.state(), "multiplier": self.multiplier}
+
+    def restore(self, state: checkpoint.State) -> None:
+        self.run.restore(state["run"])
+        self.factors.restore(state["factors"])
+        self.multiplier = state["multiplier"]
+
+    def finish(self, folder: Path) -> Scores:
+        """Search to the end, continuing from `folder` if something is there; the last state stays there.
+
+        At the end the factors are multiplied into the super-graph's weights, which then need no gates.
+        """
+        if (state := checkpoint.load(folder / FILE, self.run.device)) is not None:
+            self.restore(state)
+        saved = time.monotonic()
+        epochs = self.run.recipe.epochs
+        with self.gated():
+            for epoch in range(len(self.run.history) + 1, epochs + 1):
+                self.epoch(epoch)
+                if epoch == epochs or distributed.from_leader(time.monotonic() - saved) > loop.SAVE_SECONDS:
+                    checkpoint.save(self.state(), folder / FILE)
+                    saved = time.monotonic()
+        found = scores(self.factors, self.run.student, self.options, self.measure)
+        fold(self.run.student, self.coupling, {name: gate.detach() for name, gate in self.factors.gates().items()})
+        return found
+
+    @contextmanager
+    def gated(self) -> Iterator[None]:
+        handles = attach(self.run.student, self.coupling, self.gates)
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def epoch(self, epoch: int) -> None:
+        """One pass over the training images, with relative costs at the widths that it begins with."""
+        begun, run = time.monotonic(), self.run
+        loop.seed_layers(run.seed, epoch)
+        weights = self.weights()
+        rows = order(len(run.dataset.train), seed=run.order_seed, epoch=epoch).to(run.device)
+        set_mode(run.student, self.options)
+        loss = torch.zeros((), device=run.device)
+        for step in range(run.steps):
+            chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
+            with distributed.dealt(chosen, run.recipe.accumulate) as own:
+                loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
+        loss = distributed.mean(loss)
+        refuse_nonfinite("loss", loss, epoch)
+        refuse_nonfinite("sum of factors", self.factors.values.detach().sum(), epoch)  # after the last step
+        distributed.average(run.student.buffers())
+        run.sound.refuse(epoch)
+        strength, cost = self.options.strength * self.multiplier, self.coupling.cost(self.factors.alive())
+        if self.countable and not within(cost, self.budget):
+            self.multiplier *= self.options.growth
+        entry = {"train_loss": loss.item() / run.steps, "strength": strength, "params": cost.params, "macs": cost.macs}
+        run.history.append({**entry, "seconds": run.seconds + time.monotonic() - begun})
+
+    def weights(self) -> Tensor:
+        """The alphas (parts,) at the widths of what is not zero; zeros while that fits the budget.
+
+        Without the penalty, factors of parts that are missed return, and parts that are not stay where they are.
+        """
+        alive = self.factors.alive()
+        weights = alphas(self.factors, alive, self.measure)
+        met = self.countable and within(self.coupling.cost(alive), self.budget)
+        return torch.zeros_like(weights) if met else weights
+
+    def step(self, batch: Batch, step: int, weights: Tensor) -> Tensor:
+        """Weights by the optimiser, factors by a proximal step, both from the gradient at the same point."""
+        run, options = self.run, self.options
+        rate = learning_rate(run.recipe, step, run.steps)
+        for group in run.optimiser.param_groups:
+            group["lr"] = rate
+        loss = run.differentiate(self.objective, batch)
+        run.advance()  # clips the weights' gradients alone: the factors are not among them
+        assert self.factors.values.grad is not None
+        self.factors.values.grad = distributed.mean(self.factors.values.grad)
+        penalty = self.strength_at(step) * weights
+        # The factors' step falls with the weights' schedule.
+        size = options.rate * rate / options.search_lr
+        self.factors.step(size, penalty, options.remedy, accelerate=options.proximal == "apg")
+        return loss
+
+    def objective(self, batch: Batch) -> Tensor:
+        self.gates.update(self.factors.gates())
+        taught = self.teach(batch).logits
+        logits = self.run.student(batch.images)
+        loss = kd_loss(logits.float(), taught.float(), self.options.search_temperature)
+        if self.options.search_ce:
+            loss = loss + self.options.search_ce * F.cross_entropy(logits.float(), batch.labels)
+        return loss
+
+    def strength_at(self, step: int) -> float:
+        """lambda2: rising linearly at first, then by epochs."""
+        rising = self.options.ramp * self.run.steps * self.run.recipe.epochs
+        return self.options.strength * self.multiplier * min(1.0, (step + 1) / max(rising, 1.0))
+
+
+def prepare(model: nn.Module, options: SearchOptions) -> None:
+    """Which weights are trained: normalisation's never, or it would undo the factors; the others as asked."""
+    model.requires_grad_(options.weights != "frozen")
+    for norm in norms(model):
+        if norm.affine:
+            norm.weight.requires_grad_(False)
+
+
+def set_mode(model: nn.Module, options: SearchOptions) -> None:
+    model.train()
+    if options.remedy == "frozen":
+        for norm in norms(model):
+            norm.eval()
+
+
+def norms(model: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+
+
+def refuse_nonfinite(name: str, value: Tensor, epoch: int) -> None:
+    if not math.isfinite(value.item()):
+        raise DivergedError(f"the search's {name} became {value.item()} in epoch {epoch}; lower search_lr or rate")
+
+
+def scores(factors: Factors, model: nn.Module, options: SearchOptions, measure: Measure) -> Scores:
+    """What each part is worth by `options.score`; parts without a factor are kept before all others."""
+    coupling, alive = factors.coupling, factors.alive()
+    values = factors.values.detach()
+    if options.score == "taylor":
+        values = factors.taylor * (values > 0) / costs(factors, coupling.whole, measure).clamp(min=1)
+    parts = dict(zip(factors.names, torch.split(values.cpu().double(), factors.sizes), strict=True))
+    channels = {}
+    for group in coupling.free:
+        found = parts.get(group.name, torch.full((group.size,), math.inf, dtype=torch.float64))
+        if options.score == "norm" and group.name in parts:
+            found = found * norm_weights(model, coupling, group.name)
+        rescaled = options.score != "taylor" and group.name in parts
+        channels[group.name] = found / found.mean() if rescaled and found.any() else found
+    blocks = dict.fromkeys(coupling.blocks, math.inf)
+    for name, block in coupling.blocks.items():
+        for part in (name, block.stage):
+            if part in parts:
+                blocks[name] = parts[part].item() * (1 if math.isinf(blocks[name]) else blocks[name])
+    top = [value for value in blocks.values() if not math.isinf(value)]
+    if top and options.score != "taylor" and (mean := sum(top) / len(top)):
+        blocks = {name: value / mean for name, value in blocks.items()}
+    return Scores(channels, {name: 0.0 if name in alive.removed else value for name, value in blocks.items()})
+
+
+def norm_weights(model: nn.Module, coupling: Coupling, group: str) -> Tensor:
+    """|gamma| of a group's channels, averaged over its normalisation layers; ones if it has none."""
+    weights = [
+        module.weight.detach().abs().cpu().double()
+        for module in (model.get_submodule(layer.name) for layer in coupling.touching[group])
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine
+    ]
+    return torch.stack(weights).mean(dim=0) if weights else torch.ones(coupling.groups[group].size).double()

@@ -1,0 +1,76 @@
+"""What a network costs: parameters, and multiply-adds for one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd import space as spaces
+from automl_kd.models.costs.multiply_adds import counting
+from automl_kd.models.foreign.adoption import adopt
+from automl_kd.space import Architecture, SearchSpace, TaskShape, Values
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`params`: trainable or not, buffers excluded. `macs`: multiply-adds of convolutions and matrix products."""
+
+    params: int
+    macs: int
+
+
+def count(model: nn.Module, shape: TaskShape) -> Cost:
+    """The cost of `model` for one image of `shape`, by running it once in evaluation mode; it is left as it was.
+
+    The network must be on one device, which may be "meta", and of one floating type. The count is the same on each.
+    """
+    with evaluating(model), torch.no_grad(), counting() as counter:
+        model(blank(model, shape))
+    return Cost(params=sum(parameter.numel() for parameter in model.parameters()), macs=counter.macs)
+
+
+def blank(model: nn.Module, shape: TaskShape, batch: int = 1) -> Tensor:
+    """Black images of `shape`, on the device and in the floating type of the model's parameters."""
+    example = next(model.parameters(), torch.empty(0))
+    return example.new_zeros((batch, shape.channels, shape.height, shape.width))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each module has the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def cost_of(space: SearchSpace, architecture: Architecture, shape: TaskShape) -> Cost:
+    """The cost of a point of `space`, as the space says it, or counted once and remembered.
+
+    `InfeasibleArchitectureError` for a point outside the space.
+    """
+    spaces.check(space, architecture)
+    if space.cost is not None:
+        return Cost(*space.cost(architecture.as_dict(), shape))
+    return cost_of_build(space.build, architecture, shape)
+
+
+@lru_cache(maxsize=100_000)
+def cost_of_build(
+    build: Callable[[Values, TaskShape], nn.Module], architecture: Architecture, shape: TaskShape
+) -> Cost:
+    """Keyed by the function that builds, which two spaces do not share by accident as they may a name.
+
+    Built with real weights: at 32x32 torch's rules for shapes alone (device "meta") take longer than the arithmetic.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        model = adopt(build(architecture.as_dict(), shape), shape)
+    return count(model, shape)

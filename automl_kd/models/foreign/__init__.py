@@ -1,0 +1,1 @@
+"""Networks from elsewhere, made fit to be run beside others."""

@@ -1,0 +1,68 @@
+"""How a network and its images lie in memory: as the recipe wants it, or rows last if it can only be run so.
+
+A forward function that flattens by `view` asks for rows last, and fails where channels are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from automl_kd.models.costs.cost import blank, evaluating
+from automl_kd.models.foreign.adoption import Door, adopt, find_door
+from automl_kd.space import TaskShape
+
+
+def lay_out(model: nn.Module, shape: TaskShape, layout: torch.memory_format) -> bool:
+    """Put the network's weights into `layout`, or keep them contiguous; whether the layout could be had.
+
+    It is tried in evaluation mode on black images. A network that runs in neither way is left in `layout`, where the
+    error will come up. Random state and buffers stay.
+    """
+    door = door_of(model, shape)
+    door.contiguous = False
+    model.to(memory_format=layout)
+    if layout == torch.contiguous_format or runs(model, shape, layout):
+        return True
+    keep_contiguous(model, shape)
+    if runs(model, shape, layout):
+        return False
+    door.contiguous = False
+    model.to(memory_format=layout)
+    return True
+
+
+def keep_contiguous(model: nn.Module, shape: TaskShape) -> None:
+    """Rows last, for its weights and for whatever images it is given."""
+    model.to(memory_format=torch.contiguous_format)
+    door_of(model, shape).contiguous = True
+
+
+def door_of(model: nn.Module, shape: TaskShape) -> Door:
+    door = find_door(adopt(model, shape))
+    assert door is not None
+    return door
+
+
+def runs(model: nn.Module, shape: TaskShape, layout: torch.memory_format) -> bool:
+    images = blank(model, shape, 2).contiguous(memory_format=layout)
+    with torch.random.fork_rng([images.device] if images.is_cuda else []), untrained(model), torch.no_grad():
+        try:
+            model(images)
+        except Exception:  # whatever anybody's forward function raises
+            return False
+    return True
+
+
+@contextmanager
+def untrained(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; what a network writes into its buffers even so is undone."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with evaluating(model):
+        yield
+    with torch.no_grad():
+        for buffer, values in kept:
+            buffer.copy_(values)

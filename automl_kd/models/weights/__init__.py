@@ -1,0 +1,1 @@
+"""Weights on disk: as we save them, and as the trade does."""

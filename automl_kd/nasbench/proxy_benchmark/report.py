@@ -1,0 +1,92 @@
+"""From scores on disk and tables of accuracies to the panel and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from automl_kd.errors import ResultError
+from automl_kd.nasbench.proxy_benchmark.benchmark import LEAST, Panel, Target, judge, known_rows
+from automl_kd.nasbench.proxy_benchmark.page import Groups, write_panel
+from automl_kd.nasbench.proxy_benchmark.scores import Entry, arrange, read_long
+from automl_kd.nasbench.proxy_benchmark.targets import of_s1, of_table
+from automl_kd.nasbench.table.other_networks import without_others
+from automl_kd.nasbench.table.table import Table, find
+from automl_kd.results.store.folder import require_writable
+
+
+def make_panel(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    nasbench201: Path | None = None,
+    s1: Path | None = None,
+    devices: Sequence[str] | None = None,
+    command: str = "",
+    on_target: Callable[[str, int], None] = lambda *_: None,
+) -> tuple[Panel, list[Path]]:
+    """Judge all scores in `paths` against the table, and against S1 if its file is given; the files written to `out`.
+
+    `devices`: as `of_table` takes them. `on_target` is told of each target when its turn comes, and of how many scores
+    are held against it. `ResultError` for scores of which no architecture is in either. The panel's notes say which
+    scores were left out, and which targets.
+    """
+    require_writable(out)
+    table = Table.load(find(nasbench201))
+    targets = of_table(table, devices)
+    scores = read_long(paths)
+    ours, others = without_others(scores, table)
+    groups = [(arrange(ours, table.arch_str), targets)]
+    if s1 is not None:
+        students = of_s1(s1, scores)
+        groups.append((arrange(scores, students[0].labels), students))
+    groups = [(entries, targets) for entries, targets in groups if entries]
+    if not groups and others:
+        raise ResultError(others[0])
+    if not groups:
+        raise ResultError(
+            f"none of the architectures scored in {paths[0]} (of {', '.join(sorted(scores['space'].unique()))}) has a "
+            "known accuracy; score search_spaces.nasbench201:SPACE, or name the file of S1's accuracies by --s1"
+        )
+    panel = judge_groups(groups, on_target)._replace(notes=(*others, *left_out(groups)))
+    if panel.proxies.empty or not panel.proxies["space"].any():  # sizes alone have no space
+        raise ResultError(f"{paths[0]} scores too few architectures of known accuracy and size; score {LEAST} or more")
+    return panel, write_panel(panel, groups, out, command)
+
+
+def judge_groups(groups: Groups, on_target: Callable[[str, int], None]) -> Panel:
+    """All targets of all groups in one panel."""
+    panels = []
+    for entries, targets in groups:
+        for target in targets:
+            on_target(target.title, len(entries))
+            panels.append(judge(entries, [target]))
+    proxies = pd.concat([one.proxies for one in panels], ignore_index=True)
+    return Panel(proxies, pd.concat([one.regrets for one in panels], ignore_index=True))
+
+
+def left_out(groups: Groups) -> list[str]:
+    """A sentence for each target about which too little is known, and for each entry that stands for several."""
+    targets = [target for _, targets in groups for target in targets]
+    entries = [one for entries, _ in groups for one in entries if one.narrower]
+    return [
+        *(too_little(one) for one in targets if known_rows(one).sum() < LEAST),
+        *dict.fromkeys(one_of_several(one) for one in entries),
+    ]
+
+
+def too_little(target: Target) -> str:
+    return (
+        f"{target.title} is left out: accuracy, parameters and FLOPs are all on record for {known_rows(target).sum()} "
+        f"of its architectures, and {LEAST} or more are judged."
+    )
+
+
+def one_of_several(one: Entry) -> str:
+    others = " and ".join(f"{among:,}" if among else "an unknown number" for among in one.narrower)
+    return (
+        f"{one.proxy} on {one.dataset}: scores whose ranks were taken within {one.among:,} architectures are judged, "
+        f"and those within {others} are left out."
+    )

@@ -1,0 +1,190 @@
+"""A search over formulas: proposers try sums of statistics, and follow Kendall's tau-b on a few trained accuracies.
+
+It runs in the calling process. Ranks are taken within the whole space and need no labels; a formula is judged on the
+labelled architectures only. Each search's formulas are on disk when it ends, under a key of all that it depends on, so
+that a run that was interrupted continues, and a changed setting is searched anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from automl_kd.config import Experiment, FormulaSearch, parse, to_record
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.context import Roots
+from automl_kd.experiment.progress.events import Watcher
+from automl_kd.nasbench.proxy_benchmark.rank_correlation import kendall
+from automl_kd.nasbench.proxy_search.evaluation import findings
+from automl_kd.nasbench.proxy_search.findings import Findings
+from automl_kd.nasbench.proxy_search.formula_space import formula, short
+from automl_kd.nasbench.proxy_search.preparation import OBJECTIVE, FormulaLab, open_proxy_search
+from automl_kd.nasbench.proxy_search.record import part, read_parts, write_part
+from automl_kd.nasbench.proxy_search.report import write_report
+from automl_kd.nasbench.table.columns import Integers
+from automl_kd.results.store.folder import check_folder, lock, open_folder
+from automl_kd.search import Exhausted, Feasible, Proposer
+from automl_kd.space import Architecture
+from automl_kd.spec import Outcome
+
+VERSION = 1
+"""Part of every key; raised when a search comes to mean something else."""
+
+KEPT = 25
+"""So many of the best formulas are told however short the memory: what Optuna's TPE takes for good."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One search: who, from which seed, on how many labels, drawn by the seed `sample`."""
+
+    search: FormulaSearch
+    seed: int
+    labels: int
+    sample: int
+
+    def formulas(self, lab: FormulaLab) -> int:
+        return self.search.evaluations or lab.experiment.proxy.evaluations
+
+    def key(self, lab: FormulaLab) -> str:
+        """Of everything that its formulas depend on."""
+        asked = lab.experiment.proxy
+        limits = self.formulas(lab), asked.terms, asked.members, asked.penalty
+        digest = hashlib.sha256(lab.choosing.values.tobytes()).hexdigest()
+        search = {name: value for name, value in asdict(self.search).items() if name not in {"name", "seeds"}}
+        parts = [
+            VERSION,
+            search,
+            self.seed,
+            self.labels,
+            self.sample,
+            limits,
+            lab.names,
+            digest,
+            statistics_digest(lab),
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def run_proxy_search(
+    experiment: Experiment, roots: Roots, watcher: Watcher, *, path: Path | None = None, command: str = ""
+) -> tuple[Findings, list[Path]]:
+    """Carry out all searches of `experiment.proxy`, and write the report; called again, only what is not on disk.
+
+    Returns what was found and the files of the report. `path`: of the table, a file or its folder; None asks the
+    environment. Raises an `AutoMLKDError` for what cannot be carried out, before anything is written.
+    """
+    lab = open_proxy_search(experiment, roots.results, path)
+    record = to_record(experiment)
+    check_folder(lab.folder, record, upgrade)
+    pieces = {piece.key(lab): piece for piece in pieces_of(experiment)}
+    with lock(lab.folder):
+        open_folder(lab.folder, record, upgrade)
+        watcher.stage("searches over formulas", len(pieces), "searches")
+        for done, (key, piece) in enumerate(pieces.items()):
+            watcher.step(done, f"{piece.search.title}, seed {piece.seed}, {piece.labels} labels")
+            if not part(lab.folder, key).exists():
+                write_part(lab.folder, key, carry_out(lab, piece))
+        watcher.stage("judging what was found", 1)
+        tried = read_parts(lab.folder, list(pieces))
+        found = findings(lab, tried)
+        return found, write_report(found, tried, lab.folder, command)
+
+
+def upgrade(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """A stored experiment with the fields that have come since, at their defaults."""
+    return to_record(parse(Experiment, record, where))
+
+
+def pieces_of(experiment: Experiment) -> Iterator[Piece]:
+    """All searches on the labels bought; then the first on other numbers of labels, each seed on its own draw."""
+    asked, first = experiment.proxy, experiment.seed
+    for search in asked.searches:
+        for seed in range(first, first + search.seeds):
+            yield Piece(search, seed, asked.labels, first)
+    for labels in (*asked.compare_labels, asked.labels) if asked.compare_labels else ():
+        for seed in range(first, first + asked.searches[0].seeds):
+            yield Piece(asked.searches[0], seed, labels, seed)
+
+
+def statistics_digest(lab: FormulaLab) -> str:
+    return lab.statistics[lab.tuned.title].digest
+
+
+def carry_out(lab: FormulaLab, piece: Piece) -> pd.DataFrame:
+    """Every formula that a search tries, in order."""
+    judge = Judge(lab, lab.labelled(piece.labels, piece.sample))
+    answered: list[tuple[Architecture, float]] = []
+    rows: list[dict[str, object]] = []
+    start, proposer = time.monotonic(), None
+    while len(rows) < piece.formulas(lab):
+        proposer = informed(lab, piece, proposer, answered)
+        for number, point in asked(proposer, range(len(rows), piece.formulas(lab))[: piece.search.batch]):
+            found = judge(point)
+            answered.append((point, float(str(found["objective"]))))
+            rows.append({"index": number, **found, "seconds": time.monotonic() - start})
+            proposer.tell(number, point, outcome(answered[-1][1]))
+    return pd.DataFrame(rows).assign(
+        search=piece.search.title, seed=piece.seed, labels=piece.labels, sample=piece.sample
+    )
+
+
+def asked(proposer: Proposer, numbers: range) -> list[tuple[int, Architecture]]:
+    """The proposals of these numbers, all made before any is answered."""
+    try:
+        return [(number, proposer.ask(number)) for number in numbers]
+    except Exhausted as error:
+        raise ConfigError(
+            "hardly any formula that is proposed has as few statistics as proxy.members allows; allow more, or fewer "
+            "proxy.terms"
+        ) from error
+
+
+def informed(
+    lab: FormulaLab, piece: Piece, before: Proposer | None, answered: Sequence[tuple[Architecture, float]]
+) -> Proposer:
+    """The proposer that knows the answers so far; with a memory, a fresh one that knows the best and the latest."""
+    search = piece.search
+    if before is not None and not search.memory:
+        return before
+    proposer = Feasible(
+        lab.proposer(search.proposer, search.options, piece.seed),
+        lambda point: short(point, lab.experiment.proxy.members),
+    )
+    best = np.argsort([-value for _, value in answered], kind="stable")[:KEPT].tolist()
+    latest = range(max(0, len(answered) - search.memory), len(answered))
+    for number in sorted({*best, *latest}):
+        proposer.tell(number, answered[number][0], outcome(answered[number][1]))
+    return proposer
+
+
+def outcome(value: float) -> Outcome:
+    return Outcome(status="complete", metrics={OBJECTIVE.name: value}, epoch=0)
+
+
+class Judge:
+    """Kendall's tau-b of formulas on labelled architectures, each computed once."""
+
+    def __init__(self, lab: FormulaLab, labelled: Integers) -> None:
+        statistics = lab.statistics[lab.tuned.title]
+        self.size = statistics.size
+        self.shares = {name: share[labelled] for name, share in statistics.shares.items()}
+        self.accuracy = lab.choosing.values[statistics.rows[labelled]]
+        self.penalty = lab.experiment.proxy.penalty
+        self.known: dict[str, float] = {}
+
+    def __call__(self, point: Architecture) -> dict[str, object]:
+        aggregate = formula(point.as_dict())
+        text, members = str(aggregate), len(aggregate.members)
+        if text not in self.known:
+            self.known[text] = kendall(aggregate.sum(self.shares, self.size), self.accuracy)
+        tau = self.known[text]
+        return {"formula": text, "members": members, "kendall": tau, "objective": tau - self.penalty * members}

@@ -1,0 +1,89 @@
+"""Searches of a table of measured architectures, with hundreds of seeds stepped together.
+
+The same ideas as the proposers of `automl_kd.search`, in numpy over seeds, because a look-up costs less than asking one
+proposer. A seed's run depends on nothing but its seed and the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, get_type_hints
+
+from automl_kd.errors import ConfigError
+from automl_kd.nasbench.samplers.batched_session import NOTHING, Desk, Guide, History
+from automl_kd.nasbench.samplers.bench import Bench
+from automl_kd.nasbench.samplers.draws import Draws
+from automl_kd.nasbench.samplers.evolution import Evolution, Scalarised
+from automl_kd.nasbench.samplers.gaussian_process import GaussianProcess
+from automl_kd.nasbench.samplers.halving import Asha, Halving
+from automl_kd.nasbench.samplers.local_search import LocalSearch
+from automl_kd.nasbench.samplers.nsga2 import NSGA2
+from automl_kd.nasbench.samplers.random_search import Random
+from automl_kd.nasbench.samplers.tpe import TPE
+from automl_kd.registry import suggestion
+from automl_kd.search import fits
+from automl_kd.space import Scalar
+
+__all__ = ["NOTHING", "PAIRS", "SEARCHERS", "Bench", "Guide", "History", "Searcher", "explore", "make_searcher"]
+
+
+class Searcher(Protocol):
+    """A way of searching. It must not keep anything between runs, nor read accuracies that it did not ask for."""
+
+    def run(self, desk: Desk) -> None:
+        """Ask the desk until it closes."""
+
+
+SEARCHERS: Mapping[str, Callable[..., Searcher]] = {
+    "random": Random,
+    "local": LocalSearch,
+    "evolution": Evolution,
+    "tpe": TPE,
+    "gp": GaussianProcess,
+    "asha": Asha,
+    "halving": Halving,
+    "nsga2": NSGA2,
+    "scalarised": Scalarised,
+}
+"""Each is a frozen dataclass whose fields are its options."""
+
+PAIRS = ("random", "nsga2", "scalarised")
+"""Those that can be judged by accuracy and latency together; the last two need a latency."""
+
+
+def make_searcher(name: str, options: Mapping[str, Scalar]) -> Searcher:
+    """The searcher called `name`; `ConfigError` for an unknown one, and for options it has not or that do not fit."""
+    if name not in SEARCHERS:
+        raise ConfigError(f"no searcher of tables is called {name!r}; {suggestion(name, SEARCHERS)}")
+    hints = {option: kind for option, kind in get_type_hints(SEARCHERS[name]).items() if option in fields_of(name)}
+    for option, value in options.items():
+        if option not in hints:
+            hint = suggestion(option, hints) if hints else "it has none"
+            raise ConfigError(f"searcher {name!r} has no option {option!r}; {hint}")
+        if not fits(value, hints[option]):
+            raise ConfigError(
+                f"option {option!r} of searcher {name!r} is {value!r}; write it as {hints[option].__name__}"
+            )
+    try:
+        return SEARCHERS[name](**options)
+    except ValueError as error:
+        raise ConfigError(f"searcher {name!r} cannot go: {error}") from error
+
+
+def fields_of(name: str) -> tuple[str, ...]:
+    return tuple(getattr(SEARCHERS[name], "__dataclass_fields__", {}))
+
+
+def explore(
+    searcher: Searcher,
+    bench: Bench,
+    seeds: Sequence[int],
+    queries: int,
+    *,
+    seconds: float = float("inf"),
+    guide: Guide | None = None,
+) -> History:
+    """Run `searcher` with every one of `seeds`: at most `queries` questions each, and `seconds` of simulated time."""
+    desk = Desk(bench, Draws(seeds), queries, seconds=seconds, guide=guide)
+    searcher.run(desk)
+    return desk.history()

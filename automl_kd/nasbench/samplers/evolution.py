@@ -1,0 +1,107 @@
+"""Regularised (aging) evolution on a table, for one objective and for two.
+
+Real, Aggarwal, Huang, Le. Regularized Evolution for Image Classifier Architecture Search. 2018. arXiv:1802.01548,
+algorithm 1. The living are the last `population` that were asked about. Repeats are drawn again here, as many times as
+the guide says; the paper trains them again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from automl_kd.nasbench.samplers.batched_session import Desk
+from automl_kd.nasbench.samplers.draws import Integers, Reals
+from automl_kd.spec import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evolution:
+    """Mutants of tournament winners (Real et al. 2018, arXiv:1802.01548).
+
+    `population` (P), `tournament` (S): at least 1; members of a tournament are drawn with replacement. `parents`: the
+    parent is a random one of so many best in the tournament; the paper's rule is 1.
+    """
+
+    population: int = 20
+    tournament: int = 5
+    parents: int = 1
+
+    def __post_init__(self) -> None:
+        require(min(self.population, self.tournament) >= 1, "population and tournament must be 1 or more")
+        require(1 <= self.parents <= self.tournament, "parents must lie in 1 to the size of a tournament")
+
+    def run(self, desk: Desk) -> None:
+        living, values = newborn(desk, self.population)
+        while desk.open:
+            rows = desk.fresh() if desk.step < self.population else desk.prefer(self.children(desk, living, values))
+            place = desk.step % self.population
+            living[:, place], values[:, place] = rows, desk.query(rows)
+
+    def children(self, desk: Desk, living: Integers, values: Reals) -> Integers:
+        """A mutant each of as many tournaments as the desk wants candidates."""
+        drawn = drawn_members(desk, self.population, self.tournament)
+        entered = np.take_along_axis(values, drawn.reshape(len(values), -1), axis=1).reshape(drawn.shape)
+        if self.parents == 1:
+            place = entered.argmax(axis=2)
+        else:
+            chosen = desk.integers("parent", self.parents, desk.width)
+            place = np.take_along_axis(np.argsort(-entered, axis=2, kind="stable"), chosen[:, :, None], axis=2)[:, :, 0]
+        return mutants(desk, winners(living, drawn, place))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scalarised:
+    """Aging evolution of accuracy and latency in one number, whose weights each tournament draws anew.
+
+    Both are scaled to [0, 1] among the living; the share of accuracy is uniform in [0, 1].
+    """
+
+    population: int = 20
+    tournament: int = 5
+
+    def __post_init__(self) -> None:
+        require(min(self.population, self.tournament) >= 1, "population and tournament must be 1 or more")
+
+    def run(self, desk: Desk) -> None:
+        living, _ = newborn(desk, self.population)
+        while desk.open:
+            rows = desk.fresh() if desk.step < self.population else desk.prefer(self.children(desk, living))
+            living[:, desk.step % self.population] = rows
+            desk.query(rows)
+
+    def children(self, desk: Desk, living: Integers) -> Integers:
+        losses = desk.bench.losses[living]
+        low, high = losses.min(axis=1, keepdims=True), losses.max(axis=1, keepdims=True)
+        scaled = (losses - low) / np.maximum(high - low, 1e-12)
+        drawn = drawn_members(desk, self.population, self.tournament)
+        entered = scaled[desk.lanes[:, None, None], drawn]
+        share = desk.uniform("weights", desk.width)[:, :, None]
+        place = (share * entered[..., 0] + (1 - share) * entered[..., 1]).argmin(axis=2)
+        return mutants(desk, winners(living, drawn, place))
+
+
+def newborn(desk: Desk, population: int) -> tuple[Integers, Reals]:
+    """Room for the living and their accuracies, (seeds, population)."""
+    shape = (len(desk.lanes), population)
+    return np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf)
+
+
+def drawn_members(desk: Desk, population: int, tournament: int) -> Integers:
+    """Places among the living, shape (seeds, candidates, tournament)."""
+    drawn = desk.integers("tournament", population, desk.width * tournament)
+    return drawn.reshape(len(desk.lanes), desk.width, tournament)
+
+
+def winners(living: Integers, drawn: Integers, place: Integers) -> Integers:
+    members = np.take_along_axis(drawn, place[:, :, None], axis=2)[:, :, 0]
+    found: Integers = np.take_along_axis(living, members, axis=1)
+    return found
+
+
+def mutants(desk: Desk, parents: Integers) -> Integers:
+    """Each of `parents` (seeds, k) with one edge, drawn uniformly, given another operation."""
+    neighbours = desk.bench.neighbours
+    mutated: Integers = neighbours[parents, desk.integers("mutation", neighbours.shape[1], parents.shape[1])]
+    return mutated

@@ -1,0 +1,1 @@
+"""Searches of the table: preparation, run, record and report."""

@@ -1,0 +1,237 @@
+"""Searches of a NAS-Bench-201 table: in the calling process, all seeds of a search at once, one search after another.
+
+Each search's result is on disk when it ends, under a key made of all that it depends on, so that a run that was
+interrupted continues, and a changed setting is searched anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from automl_kd.config import Experiment, Run, parse, to_record
+from automl_kd.experiment.context import Roots
+from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.records import device_name, git_commit, versions
+from automl_kd.nasbench.samplers import Guide, explore, make_searcher
+from automl_kd.nasbench.table.columns import Reals
+from automl_kd.nasbench.tabular import regret
+from automl_kd.nasbench.tabular.preparation import Ready, TableLab, open_table, searcher_of
+from automl_kd.nasbench.tabular.record import Kind, part, read_parts, write_facts, write_part
+from automl_kd.nasbench.tabular.training_free import by_score, by_training, reached
+from automl_kd.results.store.folder import check_folder, lock, open_folder
+
+VERSION = 1
+"""Part of every key; raised when a search comes to mean something else."""
+
+MARKS = 40
+"""Points of a curve along each axis, besides those at which searches are compared."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One search and how to carry it out."""
+
+    kind: Kind
+    title: str
+    key: str
+    make: Callable[[], pd.DataFrame]
+
+
+def run_table(experiment: Experiment, roots: Roots, watcher: Watcher, *, path: Path | None = None) -> Path:
+    """Carry out all searches of `experiment.table`; called again, only those that are not on disk. The folder.
+
+    `path`: of the table, a file or its folder; None asks the environment. Raises an `AutoMLKDError` for what cannot be
+    carried out, before anything is written.
+    """
+    lab = open_table(experiment, roots.results, path)
+    record = to_record(lab.experiment)
+    check_folder(lab.folder, record, upgrade)
+    pieces = list(pieces_of(lab))
+    with lock(lab.folder):
+        open_folder(lab.folder, record, upgrade)
+        watcher.stage("searches of the table", len(pieces), "searches")
+        for done, piece in enumerate(pieces):
+            watcher.step(done, piece.title)
+            if not part(lab.folder, piece.kind, piece.key).exists():
+                write_part(lab.folder, piece.kind, piece.key, piece.make())
+        write_facts(lab.folder, facts(lab, pieces))
+    return lab.folder
+
+
+def upgrade(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """A stored experiment with the fields that have come since, at their defaults."""
+    return to_record(parse(Experiment, record, where))
+
+
+def pieces_of(lab: TableLab) -> Iterator[Piece]:
+    """All searches in the order in which they are shown."""
+    asked = lab.experiment.table
+    for task in lab.tasks:
+        for run in asked.runs:
+            if task.takes(run):
+                yield searched(lab, task, run)
+    for task in lab.tasks if asked.untrained.scores else ():
+        for name in ("", *asked.untrained.scores):
+            yield untrained(lab, task, name)
+    for device in asked.tradeoff.devices:
+        for kind in asked.tradeoff.searchers:
+            for screen in dict.fromkeys(("", asked.tradeoff.screen)):
+                yield fronts(lab, device, kind, screen)
+
+
+def key_of(lab: TableLab, task: Ready, *settings: object) -> str:
+    """Of everything that a search's result depends on."""
+    bench = task.bench("asha")
+    columns = (*bench.choose, *bench.seconds, bench.losses, task.by.reporting.values)
+    digests = [hashlib.sha256(one.tobytes()).hexdigest() for one in columns]
+    text = json.dumps([VERSION, lab.experiment.seed, asdict(task.task), digests, *settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def score_digest(lab: TableLab, task: Ready, name: str) -> str:
+    score = lab.score(task, name)
+    return "" if score is None else score.digest
+
+
+def seeds_of(lab: TableLab, count: int = 0) -> list[int]:
+    first = lab.experiment.seed
+    return list(range(first, first + (count or lab.experiment.table.seeds)))
+
+
+def searched(lab: TableLab, task: Ready, run: Run) -> Piece:
+    asked = lab.experiment.table
+    seeds, queries = seeds_of(lab, run.seeds), run.queries or asked.queries
+    settings = (asdict(run), len(seeds), queries, asked.compare, score_digest(lab, task, run.screen or run.warm))
+
+    def make() -> pd.DataFrame:
+        history = explore(
+            searcher_of(run),
+            task.bench(run.kind),
+            seeds,
+            queries,
+            seconds=3600 * run.hours or np.inf,
+            guide=lab.guide(task, run),
+        )
+        held = regret.incumbents(history.rows, history.rungs, task.rungs(run.kind))
+        questions = [mark for mark in query_marks(queries, asked.compare) if mark <= held.shape[1]]
+        hours = hour_marks(task.task.hours)
+        at_hours = regret.at_seconds(held, history.seconds, [3600 * mark for mark in hours])
+        frames = [
+            regret.curve_frame(seeds, questions, held[:, [mark - 1 for mark in questions]], task.by, "queries"),
+            regret.curve_frame(seeds, hours, at_hours, task.by, "hours"),
+        ]
+        return pd.concat(frames, ignore_index=True).assign(task=task.task.name, search=run.title)
+
+    return Piece("searches", f"{task.task.name}: {run.title}", key_of(lab, task, "searched", *settings), make)
+
+
+def untrained(lab: TableLab, task: Ready, name: str) -> Piece:
+    """Evolution by the score `name`; without a name by training, which it is compared with."""
+    settings, seeds = lab.experiment.table.untrained, seeds_of(lab)
+    score = None if name == "random" else lab.score(task, name)
+
+    def make() -> pd.DataFrame:
+        frame = by_score(task, settings, seeds, score) if name else by_training(task, settings, seeds)[0]
+        return frame.assign(task=task.task.name, search=name)
+
+    digest = "" if score is None else score.digest
+    key = key_of(lab, task, "untrained", name, asdict(settings) | {"scores": ""}, len(seeds), digest)
+    return Piece("untrained", f"{task.task.name}: led by {name or 'training'}", key, make)
+
+
+def fronts(lab: TableLab, device: str, kind: str, screen: str) -> Piece:
+    """The first task's accuracy against latency on one device."""
+    task, settings, seeds = lab.tasks[0], lab.experiment.table.tradeoff, seeds_of(lab)
+    latency, score = lab.latencies[device], lab.score(task, screen)
+    title = f"{kind}, screened by {screen}" if screen else kind
+
+    def make() -> pd.DataFrame:
+        guide = Guide() if score is None else Guide(score=score.values, pool=settings.pool)
+        history = explore(make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.queries, guide=guide)
+        extent = regret.extent_of(task.by.reporting, latency, settings.points / 100)
+        marks = query_marks(settings.queries, lab.experiment.table.compare)
+        volumes = np.stack(
+            [regret.hypervolume(history.rows[:, :mark], task.by, latency, extent) for mark in marks], axis=1
+        )
+        frame = pd.DataFrame({"seed": np.repeat(seeds, len(marks)), "at": np.tile(marks, len(seeds)).astype(float)})
+        return frame.assign(hypervolume=volumes.ravel(), task=task.task.name, search=title, device=device)
+
+    digests = [hashlib.sha256(latency.tobytes()).hexdigest(), score_digest(lab, task, screen)]
+    numbers = (settings.queries, settings.pool, settings.points, len(seeds), lab.experiment.table.compare)
+    key = key_of(lab, task, "fronts", device, kind, screen, *numbers, *digests)
+    return Piece("fronts", f"{device}: {title}", key, make)
+
+
+def query_marks(queries: int, compare: tuple[int, ...]) -> list[int]:
+    grid = np.unique(np.round(np.geomspace(1, queries, MARKS)).astype(int))
+    return sorted({*grid.tolist(), *(mark for mark in compare if mark <= queries)})
+
+
+def hour_marks(hours: tuple[float, ...]) -> list[float]:
+    """From a fiftieth of the last time on."""
+    grid = np.geomspace(hours[-1] / 50, hours[-1], MARKS)
+    # The end of the grid is the last of `hours` but for rounding.
+    return sorted({*(round(float(mark), 6) for mark in grid[:-1]), *hours})
+
+
+def facts(lab: TableLab, pieces: list[Piece]) -> dict[str, Any]:
+    """What the report says beside the rows."""
+    asked = lab.experiment.table
+    kinds: tuple[Kind, ...] = ("searches", "fronts", "untrained")
+    parts = {kind: [piece.key for piece in pieces if piece.kind == kind] for kind in kinds}
+    found = read_parts(lab.folder, "untrained", parts["untrained"])
+    return {
+        "name": lab.experiment.name,
+        "parts": parts,
+        "compare": list(asked.compare),
+        "runs": [{"search": run.title, "kind": run.kind, "aid": run.aid} for run in asked.runs],
+        "tasks": [task_facts(lab, task, found[found["task"] == task.task.name]) for task in lab.tasks],
+        "untrained": asdict(asked.untrained),
+        "devices": [device_facts(lab, device, latency) for device, latency in lab.latencies.items()],
+        "provenance": {
+            "finished (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+            "table": f"{lab.table.path.name}, SHA-256 {hashlib.sha256(lab.table.path.read_bytes()).hexdigest()[:12]}",
+            "device": device_name("cpu"),
+            "commit": git_commit() or "unknown",
+            "versions": ", ".join(f"{name} {version}" for name, version in json.loads(versions()).items()),
+        },
+    }
+
+
+def task_facts(lab: TableLab, task: Ready, found: pd.DataFrame) -> dict[str, Any]:
+    """`found`: what untrained searches came to on this task."""
+    asked = lab.experiment.table
+    columns = [score for (name, _), score in lab.scores.items() if name == task.task.name]
+    return {
+        "name": task.task.name,
+        "statement": task.by.statement,
+        "early": task.early.accuracy.statement if task.early else "",
+        "best": task.by.reporting.best,
+        "best_chosen": float(task.by.reporting.values[int(task.by.choosing.values.argmax())]),
+        "hours": list(task.task.hours),
+        "left_out": [run.title for run in asked.runs if not task.takes(run)],
+        "scores": [
+            {
+                "name": one.name,
+                "source": one.source,
+                "missing": one.missing,
+                "seconds": None if np.isnan(one.seconds) else one.seconds,
+            }
+            for one in columns
+        ],
+        "reached": reached(task, asked.untrained, seeds_of(lab), found),
+    }
+
+
+def device_facts(lab: TableLab, device: str, latency: Reals) -> dict[str, Any]:
+    extent = regret.extent_of(lab.tasks[0].by.reporting, latency, lab.experiment.table.tradeoff.points / 100)
+    return {"name": device, "absent": int(np.isnan(latency).sum()), **extent._asdict()}

@@ -1,0 +1,1 @@
+"""Proxies that read feature maps of an untrained student. One file each."""

@@ -1,0 +1,1 @@
+"""Proxies that count: baselines which need no image. One file each."""

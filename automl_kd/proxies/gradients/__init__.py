@@ -1,0 +1,1 @@
+"""Proxies that read gradients of an untrained student. One file each."""

@@ -1,0 +1,1 @@
+"""Proxies that compare an untrained student with its teacher. One file each."""

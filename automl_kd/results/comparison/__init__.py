@@ -1,0 +1,1 @@
+"""A comparison of ways of teaching one student at equal compute."""

@@ -1,0 +1,149 @@
+"""The entries of a comparison of methods: one contender with one set of options at one share of the full compute.
+
+What its trials reached over seeds and what they cost; how it compares with the reference is filled in later.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from automl_kd.results import units
+from automl_kd.results.statistics.interval import Estimate, estimate
+
+Finding = Literal["reference", "helped", "worse", "no difference shown", "not known"]
+
+MARGIN = 0.05
+"""A cost that differs from the reference's by a larger part than this is not the same compute."""
+
+
+class Unit(NamedTuple):
+    """In what costs are told: so many multiply-adds each."""
+
+    name: str
+    macs: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A way of teaching as the experiment's record has it. `title` is for people."""
+
+    name: str
+    title: str
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the table.
+
+    `title`: the contender's, with what sets this set of options apart if the contender has several in the finals.
+    `compute`: fraction of the full compute in (0, 1]. `accuracy`: by seed. `cost`: in units per training,
+    `seconds` per training, means over complete trials; `choice_cost`: in units, all trials of the choice together.
+    `tried`: combinations of options trained in the choice. `failed`: finals that are not complete.
+    `difference`: accuracy less that of the reference at the same `compute`, over the seeds that both completed.
+    `p`, `p_holm`: two-sided, NaN where there is no test. `finding` is "not known" for the `reason` given.
+    `extra`: cost over that of the reference there, NaN if unknown.
+    """
+
+    contender: Contender
+    title: str
+    options_json: str
+    compute: float
+    epochs: int
+    params: float | None
+    label: str
+    accuracy: dict[int, float]
+    test: Estimate
+    val_mean: float
+    cost: float
+    seconds: float
+    tried: int
+    choice_cost: float
+    failed: int
+    difference: Estimate
+    p: float = math.nan
+    p_holm: float = math.nan
+    finding: Finding = "not known"
+    reason: str = ""
+    extra: float = math.nan
+
+    @property
+    def unequal(self) -> bool:
+        """Whether it had more or less compute than the reference it is compared with."""
+        return abs(self.extra - 1) > MARGIN
+
+
+def contender(section: Mapping[str, Any]) -> Contender:
+    return Contender(name=section["name"], title=section.get("title") or section["name"], method=section["method"])
+
+
+def place(one: Entry) -> tuple[float, float, str]:
+    return -one.compute, math.inf if math.isnan(one.val_mean) else -one.val_mean, one.title
+
+
+def unit_of(rows: pd.DataFrame, record: Mapping[str, Any], reference: Contender) -> Unit:
+    """A forward pass of the reference's student over the training set; over one image if their number is not known.
+
+    Multiply-adds if the student's are not known either.
+    """
+    macs = rows[(rows["role"] == reference.name) & (rows["run"] != "teacher")]["macs"].dropna()
+    if macs.empty:
+        return Unit("multiply-adds", 1.0)
+    images = int((record.get("data") or {}).get("train_images") or 0)
+    if not images:
+        return Unit("forward passes of the student on one image", float(macs.iloc[0]))
+    return Unit("forward passes of the student over the training set", float(macs.iloc[0]) * images)
+
+
+def entries_of(rows: pd.DataFrame, line_up: Mapping[str, Contender], unit: Unit, metric: str) -> Iterator[Entry]:
+    """Every entry of the finals, not compared yet."""
+    final = rows[(rows["run"] == "final") & rows["role"].isin(list(line_up))]
+    sets = final.groupby("role", observed=True)["options_json"].unique()
+    choice = rows[rows["run"] == "choice"].drop_duplicates(["role", "key"])
+    for (role, options, compute), ours in final.groupby(["role", "options_json", "compute"], observed=True):
+        one = line_up[str(role)]
+        tests = choice[choice["role"] == one.name]
+        yield Entry(
+            contender=one,
+            title=titled(one, str(options), [str(text) for text in sets[one.name]]),
+            options_json=str(options),
+            compute=float(str(compute)),
+            tried=int(tests["options_json"].nunique()),
+            choice_cost=float(tests["train_macs"].sum()) / unit.macs,
+            difference=estimate([]),
+            **measured(ours, unit, metric),
+        )
+
+
+def measured(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]:
+    """What the trials of one entry came to."""
+    complete = ours[(ours["status"] == "complete") & ours[metric].notna()].drop_duplicates("key").sort_values("seed")
+    known = complete["params"].dropna()
+    described = complete if len(complete) else ours
+    return {
+        "epochs": int(described["epochs"].iloc[0]),
+        "params": float(known.mean()) if len(known) else None,
+        "label": ", ".join(sorted(set(described["label"]))),
+        "accuracy": {int(seed): float(value) for seed, value in zip(complete["seed"], complete[metric], strict=True)},
+        "test": estimate(complete[metric]),
+        "val_mean": float(complete[metric.replace("test_", "val_")].mean()),
+        "cost": float(complete["train_macs"].mean()) / unit.macs,
+        "seconds": float(complete["seconds"].mean()),
+        "failed": len(ours) - len(complete),
+    }
+
+
+def titled(one: Contender, options: str, all_sets: Sequence[str]) -> str:
+    """The contender's title, and the options in which its sets differ if it has several."""
+    if len(all_sets) < 2:
+        return one.title
+    loaded, own = [json.loads(text) for text in all_sets], json.loads(options)
+    names = sorted({name for chosen in loaded for name in chosen})
+    apart = [name for name in names if len({json.dumps(chosen.get(name)) for chosen in loaded}) > 1]
+    return f"{one.title} ({units.options(json.dumps({name: own[name] for name in apart if name in own}))})"

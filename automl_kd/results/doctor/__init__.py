@@ -1,0 +1,1 @@
+"""What is damaged or lost in a results folder, and its repair."""

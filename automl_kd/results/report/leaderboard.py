@@ -1,0 +1,218 @@
+"""Rankings computed from rows: selected on validation, reported on test, averaged over seeds. Pure functions.
+
+An entry is a student taught in one way; its trials differ in nothing but their seed. Entries are ranked by their mean
+validation accuracy, and only against entries of the same run and dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from automl_kd.results import units
+from automl_kd.results.sheet import Column, Sheet
+from automl_kd.results.statistics import grouped
+from automl_kd.results.statistics.grouped import Places, joined
+from automl_kd.results.verdict.arms import ARMS
+
+BY = ("run", "dataset", "space", "architecture", "label", "method", "options_json", "teacher", "epochs", "setting")
+"""What trials of one entry have in common."""
+
+ROLE_NAMES: dict[str, str] = {str(role): name for role, name in ARMS.items()}
+RANKED_WITHIN = ("run", "dataset")
+AVERAGED = ("latency_ms", "seconds", "train_macs")
+LEFT_OUT = ("stopped", "failed")
+MEASURES = (
+    *("role", "seeds", "val_mean", "mean", "std", "half_width", "params", "macs"),
+    *AVERAGED,
+    *LEFT_OUT,
+)
+NEEDED = (
+    *BY,
+    *("role", "key", "status", "params", "macs", *AVERAGED),
+    *("val_accuracy", "test_accuracy", "val_accuracy_best", "test_accuracy_best"),
+)
+"""The columns of rows from which a leaderboard is computed."""
+
+
+def leaderboard(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test_accuracy") -> pd.DataFrame:
+    """One line per entry with at least one complete trial, best first.
+
+    `metric` (`test_accuracy`, or `test_accuracy_best` of the epoch best on validation) is reported as `mean`, `std` and
+    `half_width` of its 95 % interval over `seeds` trials; the validation accuracy of the same epoch, `val_mean`, ranks.
+    `rank` is 1 for the best of its run and dataset; entries with equal `val_mean` share a rank and have `tie` set.
+    `latency_ms`, `seconds` and `train_macs` are means per trial; `stopped` and `failed` count trials that are left out.
+    A trial that appears twice under one key counts once.
+    """
+    if rows["setting"].isna().any():
+        rows = rows.assign(setting=rows["setting"].fillna(""))  # without a spec
+    number = rows.groupby(list(by), dropna=False, observed=True, sort=False).ngroup().to_numpy()
+    entries = np.unique(number[(rows["status"] == "complete").to_numpy()])
+    places = np.full(len(rows) + 1, -1)
+    places[entries] = np.arange(len(entries))
+    places = places[number]
+    first = np.unique(number, return_index=True)[1][entries]
+    names = {name: rows[name].iloc[first].tolist() for name in by}
+    found = {**names, **measures(rows, places, len(entries), metric)} if len(entries) else {}
+    board = pd.DataFrame(found, columns=[*by, *MEASURES])
+    within = [name for name in RANKED_WITHIN if name in by]
+    return with_ranks(board, within, list(by))
+
+
+def measures(rows: pd.DataFrame, places: Places, count: int, metric: str) -> dict[str, object]:
+    """The columns `MEASURES` of `count` entries; `places`: which of them each row belongs to, -1 for none."""
+    complete = (rows["status"] == "complete").to_numpy()
+    means = {"val_mean": metric.replace("test_", "val_"), **{name: name for name in AVERAGED}}
+    trials = rows.loc[complete, list(dict.fromkeys(["key", "role", "params", "macs", metric, *means.values()]))]
+    roles = joined(trials["role"], places[complete])
+    trials = trials.assign(place=places[complete]).drop_duplicates(["place", "key"]).sort_values("place", kind="stable")
+    owner = trials["place"].to_numpy()
+    first = trials.groupby(owner, observed=True)[["params", "macs"]].first()
+    reals = {name: trials[name].to_numpy(dtype=float) for name in {metric, *means.values()}}
+    ended = {name: places[(rows["status"] == name).to_numpy() & (places >= 0)] for name in LEFT_OUT}
+    return {
+        "role": roles,
+        "seeds": np.bincount(owner, minlength=count),
+        **{name: grouped.means(reals[column], owner, count) for name, column in means.items()},
+        **grouped.estimates(reals[metric], owner, count),
+        **{name: first[name].to_numpy() for name in ("params", "macs")},
+        **{name: np.bincount(those, minlength=count) for name, those in ended.items()},
+    }
+
+
+def with_ranks(board: pd.DataFrame, within: list[str], by: list[str]) -> pd.DataFrame:
+    # Means of the same numbers in another order differ in their last bits.
+    score = board["val_mean"].astype(float).round(12)
+    places = [board[name].astype(str) for name in within] or [pd.Series("", index=board.index)]
+    rank = score.groupby(places, observed=True).rank(method="min", ascending=False)
+    tie = rank.notna() & rank.groupby([*places, rank], observed=True).transform("size").gt(1)
+    ranked = board.assign(rank=rank.astype("Int64"), tie=tie.astype(bool))
+    for name in ("params", "macs", "epochs", "seeds", "stopped", "failed"):
+        if name in ranked.columns:
+            ranked[name] = ranked[name].astype("Int64")
+    ranked = ranked.sort_values([*within, "rank", *(name for name in by if name not in within)], ignore_index=True)
+    return ranked[["rank", "tie", *by, *MEASURES]]
+
+
+def pareto_front(rows: pd.DataFrame, maximise: Sequence[str], minimise: Sequence[str]) -> pd.DataFrame:
+    """The rows that no other row beats: as good in every column and better in one. Their order is kept.
+
+    Rows that lack one of the values are left out; equal rows are kept together.
+    """
+    known = rows.dropna(subset=[*maximise, *minimise])
+    gains = [known[name].to_numpy(dtype=float) for name in maximise]
+    costs = [-known[name].to_numpy(dtype=float) for name in minimise]
+    values = np.stack([*gains, *costs], axis=1)
+    beaten = [bool(((values >= one).all(axis=1) & (values > one).any(axis=1)).any()) for one in values]
+    return known[~np.array(beaten, dtype=bool)]
+
+
+def failures(rows: pd.DataFrame) -> list[str]:
+    """One line for each failed trial: what it was and why it failed."""
+    failed = rows[rows["status"] == "failed"]
+    return [failure(row) for row in failed.to_dict("records")]
+
+
+KINDS: Mapping[str, str] = {
+    "diverged": "diverged, ",
+    "memory": "out of memory, ",
+    "data": "images or labels, ",
+    "timeout": "too long, ",
+    "storage": "storage or network, ",
+    "died": "died, ",
+    "other": "",
+}
+"""How a failure's reason is said before its error."""
+
+
+def failure(row: dict[Any, Any]) -> str:
+    trial = row["run"] if units.missing(row["proposal"]) else f"{row['run']} trial {row['proposal']}"
+    reached = "" if units.missing(row["epochs_done"]) else f" after {units.some(row['epochs_done'], 'epoch')}"
+    reason = "no reason was recorded" if units.missing(row["error"]) else " ".join(row["error"].split())
+    kind = "" if units.missing(row["reason"]) else KINDS[row["reason"]]
+    return f"{trial} ({row['label']}, {row['method']}, seed {row['seed']}, key {row['key']}){reached}: {kind}{reason}"
+
+
+COLUMNS = {
+    "rank": Column("rank", numeric=True),
+    "dataset": Column("dataset"),
+    "space": Column("space"),
+    "role": Column("role"),
+    "student": Column("student"),
+    "validation": Column("validation, %", numeric=True),
+    "test": Column("test, %", numeric=True),
+    "seeds": Column("seeds", numeric=True),
+    "params": Column("params", numeric=True),
+    "macs": Column("MACs", numeric=True),
+    "latency": Column("latency, ms", numeric=True),
+    "epochs": Column("epochs", numeric=True),
+    "method": Column("method"),
+    "setting": Column("setting"),
+    "seconds": Column("training", numeric=True),
+    "train_macs": Column("training MACs", numeric=True),
+    "lost": Column("stopped or failed", numeric=True),
+}
+
+
+def to_sheet(board: pd.DataFrame) -> Sheet:
+    """A board from the default `by`, for people, without columns that tell them nothing here."""
+    names = [name for name in COLUMNS if name not in silent_columns(board)]
+    lines = [line(entry) for entry in board.to_dict("records")]
+    return Sheet(tuple(COLUMNS[name] for name in names), tuple(tuple(one[name] for name in names) for one in lines))
+
+
+def silent_columns(board: pd.DataFrame) -> set[str]:
+    """Columns with one value throughout, or none, and `setting` unless two lines look the same without it."""
+    same = {name for name in ("dataset", "space", "role") if board[name].nunique() <= 1}
+    looks = board[[name for name in BY if name != "setting"]]
+    empty = {
+        "setting": not looks.duplicated().any(),
+        "latency": board["latency_ms"].isna().all(),
+        "lost": (board["stopped"] + board["failed"]).eq(0).all(),
+    }
+    return same | {name for name, silent in empty.items() if silent}
+
+
+def line(entry: dict[Any, Any]) -> dict[str, str]:
+    chosen = units.options(entry["options_json"])
+    return {
+        "rank": units.MISSING if units.missing(entry["rank"]) else f"{entry['rank']}{' =' if entry['tie'] else ''}",
+        "dataset": entry["dataset"],
+        "space": entry["space"],
+        "role": ", ".join(ROLE_NAMES.get(role, role) for role in entry["role"].split(", ")),
+        "student": entry["label"],
+        "method": f"{entry['method']} ({chosen})" if chosen else entry["method"],
+        "setting": entry["setting"],
+        "seeds": str(entry["seeds"]),
+        "validation": units.percent(entry["val_mean"]),
+        "test": units.percent_interval(entry["mean"], entry["half_width"]),
+        "params": units.count(entry["params"]),
+        "macs": units.count(entry["macs"]),
+        "latency": units.milliseconds(entry["latency_ms"]),
+        "epochs": str(entry["epochs"]),
+        "seconds": units.duration(entry["seconds"]),
+        "train_macs": units.count(entry["train_macs"]),
+        "lost": str(entry["stopped"] + entry["failed"]),
+    }
+
+
+NOTE = (
+    "Ranked by mean validation accuracy; test accuracy is only reported, with its 95 % interval over seeds. "
+    "Entries of equal rank are marked =. Training costs are means per trial."
+)
+
+
+def to_markdown(board: pd.DataFrame, command: str = "") -> str:
+    """The board as Markdown; its first line is the command that made it. One table per run."""
+    parts = [made_by(command)] if command else []
+    for run, part in board.groupby("run", observed=True):
+        parts.append(f"## Run: {run}\n\n{to_sheet(part).to_markdown()}")
+    return "\n".join([*parts, NOTE, ""])
+
+
+def made_by(command: str) -> str:
+    """The command that made a file, as a comment in Markdown."""
+    return f"<!-- made by: {command.replace('--', '- -')} -->"

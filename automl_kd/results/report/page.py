@@ -1,0 +1,161 @@
+"""One HTML page that shows experiments and needs no network: verdict, tables, plots, failures, costs.
+
+A search for a student is shown by its verdict and leaderboards, a comparison of methods by its own table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from automl_kd import storage
+from automl_kd.results import units
+from automl_kd.results.comparison import (
+    plots as contest_plots,
+)
+from automl_kd.results.comparison import (
+    sentences as contest_words,
+)
+from automl_kd.results.comparison import (
+    table as contest_table,
+)
+from automl_kd.results.comparison.comparison import Contest, contest, is_contest
+from automl_kd.results.report.leaderboard import NOTE, failures, leaderboard, to_sheet
+from automl_kd.results.report.plots import accuracy_against_params, learning_curves
+from automl_kd.results.sheet import Column, Sheet
+from automl_kd.results.store.account import line_of
+from automl_kd.results.store.folder import of_this_comparison, read_record
+from automl_kd.results.store.scores import read_scores
+from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
+from automl_kd.results.templates import load_template
+from automl_kd.results.verdict.gain import verdict
+from automl_kd.results.verdict.table import cost_table, gain_table, truth_table
+
+RUNS = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
+
+
+class Standing(NamedTuple):
+    """How a run stands that has not come to its end. `facts`: names and what there is to say of each.
+
+    `reload`: seconds after which the page loads itself again; 0 if the run does not go on.
+    """
+
+    headline: str
+    facts: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    reload: int = 0
+
+
+def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", standing: Standing | None = None) -> Path:
+    """Write the page about one or several experiments to `out`, whole or not at all.
+
+    Each of `folders` holds one experiment or several. `command` is quoted as what made the page. An experiment
+    without rows or finals is shown as far as it is; a folder without experiments raises `ResultError`.
+    `standing`: of a run that has not come to its end.
+    """
+    given = [folders] if isinstance(folders, Path) else folders
+    found = [folder for one in given for folder in experiment_folders(one)]
+    views = [view(folder) for folder in found]
+    title = views[0]["name"] if len(views) == 1 else units.some(len(views), "experiment")
+    text = load_template(Path(__file__).with_name("page.html")).render(
+        title=title, views=views, note=NOTE, command=command, standing=standing
+    )
+    storage.write(out, text)
+    return out
+
+
+def view(folder: Path) -> dict[str, object]:
+    """What the template shows of one experiment."""
+    rows = of_this_comparison(folder, ResultTable(folder).read(REPORTED))
+    record = read_record(folder) if (folder / "experiment.json").exists() else {}
+    compared = contest(rows, record) if is_contest(record) else None
+    return {
+        "name": record.get("name", folder.resolve().name),
+        "facts": facts(rows),
+        "data": line_of(folder),
+        **(searched(folder, rows) if compared is None else contested(compared)),
+        "failures": failures(rows),
+        "provenance": provenance(rows),
+        "record": json.dumps(record, indent=2) if record else "",
+    }
+
+
+def searched(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
+    """What is shown of a search for a student only."""
+    scores = read_scores(folder)
+    judged = verdict(rows, scores=scores)
+    boards = leaderboard(rows)
+    search, teacher = rows[rows["run"] == "search"], rows[rows["run"] == "teacher"]
+    return {
+        "compared": None,
+        "sentences": [judged.sentence],
+        "aside": [text for text in (judged.teacher_sentence, judged.cost_sentence) if text],
+        "truth": truth_table(judged) if judged.arms else None,
+        "gains": gain_table(judged) if judged.arms else None,
+        "costs": cost_table(judged),
+        "boards": {
+            title: to_sheet(boards[boards["run"] == run]) for run, title in RUNS.items() if (boards["run"] == run).any()
+        },
+        "scatter": accuracy_against_params(search, judged.arms, teacher),
+        "curves": learning_curves(rows, ResultTable(folder).curves()),
+        "screening": screening(scores),
+    }
+
+
+def contested(compared: Contest) -> dict[str, object]:
+    """What is shown of a comparison of methods only."""
+    return {
+        "compared": contest_table.result_sheet(compared),
+        "sentences": contest_words.sentences(compared),
+        "aside": contest_words.reading(compared),
+        "dots": contest_plots.dots(compared),
+        "over_cost": contest_plots.accuracy_over_cost(compared),
+        "effort": contest_table.effort_sheet(compared),
+        "attempts": contest_table.attempt_sheet(compared),
+        "costs": contest_table.stage_sheet(compared),
+        "cost_note": contest_table.cost_note(compared),
+    }
+
+
+def facts(rows: pd.DataFrame) -> str:
+    """How many trials there are and how they ended, in a line."""
+    trials = rows.drop_duplicates(["run", "key"])
+    ends = [f"{int((trials['status'] == status).sum())} {status}" for status in ("complete", "stopped", "failed")]
+    datasets = ", ".join(sorted(rows["dataset"].dropna().unique())) or "no data yet"
+    return f"{datasets} · {units.some(len(trials), 'trial')}: {', '.join(ends)}"
+
+
+def screening(scores: pd.DataFrame) -> Sheet | None:
+    """One line per proxy: how many architectures it scored and failed on, and how long it took."""
+    if scores.empty:
+        return None
+    lines = []
+    for proxy, ours in scores.groupby("proxy", observed=True):
+        failed = int(ours["score"].isna().sum())
+        number = ours[["space", "architecture"]].drop_duplicates().shape[0]
+        lines.append((str(proxy), str(number), str(failed), units.duration(float(ours["seconds"].sum()))))
+    names = ("proxy", "architectures", "failed", "time")
+    return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), tuple(lines))
+
+
+def provenance(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """Where the numbers come from: dates, device, commit and versions, all that occur."""
+    started = rows["started"].dropna()
+    dates = [f"{moment:%Y-%m-%d %H:%M}" for moment in (started.min(), started.max())] if len(started) else []
+    packages = [json.loads(text).items() for text in distinct(rows, "versions_json")]
+    versions = [f"{name} {value}" for pairs in packages for name, value in pairs]
+    known = [
+        ("trials started (UTC)", " to ".join(dict.fromkeys(dates))),
+        ("device", ", ".join(distinct(rows, "device"))),
+        ("commit", ", ".join(distinct(rows, "git_commit"))),
+        ("versions", ", ".join(dict.fromkeys(versions))),
+    ]
+    return [(name, text) for name, text in known if text]
+
+
+def distinct(rows: pd.DataFrame, name: str) -> list[str]:
+    return [str(value) for value in rows[name].dropna().unique()]

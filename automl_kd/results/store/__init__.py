@@ -1,0 +1,1 @@
+"""Results on disk: rows, curves and scores as Parquet, in the folder of one experiment."""

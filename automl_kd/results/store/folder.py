@@ -1,0 +1,269 @@
+"""The folder of one experiment: whose it is, and that only one process writes to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from automl_kd import files, storage
+from automl_kd.errors import FileError, ResultError
+from automl_kd.results.store.account import changes, read_account, write_account
+
+MAY_CHANGE = {"trial", "bank", "finalists", "contest"}
+"""Sections that a later sitting may change: they say where trials run, what is kept and what is compared, not what was
+measured."""
+
+
+SECTIONS = ("search", "finalists", "contest", "recipe", "teacher", "data")
+
+ROOM = 32 * 2**20
+"""Free bytes without which a run is not begun: a few checkpoints of the larger students fill as much."""
+
+
+Upgrade = Callable[[Mapping[str, Any], str], Mapping[str, Any]]
+"""From a record of an earlier version, and where it lies, to one with what was added since at its default."""
+
+
+def as_it_is(record: Mapping[str, Any], _where: str) -> Mapping[str, Any]:
+    return record
+
+
+def check_folder(
+    folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is, account: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse what could not be written to, is in use or holds something else, without leaving a trace.
+
+    `account`: of the experiment's images, see `results.account`.
+    """
+    if who := storage.holder(folder):
+        raise ResultError(in_use_by(who, folder))
+    fetch(folder)
+    require_room(require_writable(folder))
+    if written_here(folder):
+        raise ResultError(in_use_by(f"process {owner_of(folder)}", folder))
+    require_same(folder, record, upgrade, account)
+
+
+def require_storage(folder: Path, *, failed: bool) -> None:
+    """Refuse to record a trial where the experiment's folder is gone, as when a file system is no longer mounted.
+
+    `failed`: the trial failed on a file system; if ours is full or read-only, it is not the trial's fault, and ends
+    the run before all others fail alike.
+    """
+    require_there(folder / "experiment.json")
+    if failed:
+        require_room(require_writable(folder))
+
+
+def require_there(path: Path) -> None:
+    """Refuse to go on without something that was there when the run began."""
+    if not path.exists():
+        raise ResultError(f"{path} is not there any more; bring its file system back, and run the same command again")
+
+
+def require_room(ground: Path) -> None:
+    """Refuse a nearly full file system."""
+    if (free := shutil.disk_usage(ground).free) < ROOM:
+        raise ResultError(
+            f"{ground} has {free / 2**20:.0f} MiB free, and a run needs {ROOM // 2**20} or more; make room or give "
+            "another --out"
+        )
+
+
+def require_writable(folder: Path) -> Path:
+    """`folder`, or the nearest of its parents that is there; `ResultError` unless one may write there."""
+    ground = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
+    if not ground.is_dir():
+        raise ResultError(f"{ground} is not a folder, and results should go to {folder}; give another --out")
+    if not os.access(ground, os.W_OK | os.X_OK):
+        raise ResultError(f"{ground} may not be written to, and results should go to {folder}; give another --out")
+    return ground
+
+
+def open_folder(
+    folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is, account: Mapping[str, Any] | None = None
+) -> None:
+    """Make the folder of the experiment `record`, or check that it is the one that is there.
+
+    More `search.trials` than before is a continuation, as are the same images at another place; any other difference is
+    a `ResultError`, and nothing is changed. `account`: of its images, kept beside the record.
+    """
+    require_same(folder, record, upgrade, account)
+    name = data_name(folder, str(record.get("data", {}).get("name", "")))
+    storage.write(folder / "experiment.json", json.dumps(record, indent=1))
+    if account is not None:
+        write_account(folder, account, name)
+
+
+def data_name(folder: Path, name: str) -> str:
+    """What the rows in `folder` call its images, which are called `name` now and may have been moved."""
+    if known := read_account(folder).get("known_as"):
+        return str(known)
+    recorded = read_record(folder) if (folder / "experiment.json").exists() else {}
+    return str(recorded.get("data", {}).get("name", name))
+
+
+def require_same(
+    folder: Path, record: Mapping[str, Any], upgrade: Upgrade, account: Mapping[str, Any] | None = None
+) -> None:
+    if (folder / "experiment.json").exists():
+        old = comparable(upgrade(read_record(folder), str(folder / "experiment.json")))
+        difference = first_difference(old, comparable(record))
+        if difference.startswith("its data.digest") and account is not None:
+            raise ResultError(
+                f"the images of the experiment in {folder} have changed: {changes(read_account(folder), account)}; "
+                "bring them back, or give this experiment another name or --out"
+            )
+        if difference:
+            raise ResultError(
+                f"{folder} holds another experiment: {difference}; give this one another name or --out, or delete it"
+            )
+    # A run that was killed while it made the folder leaves its lock, and a file that begins with an underscore.
+    # `automl-kd doctor` moves a record aside that cannot be read; what it left of the experiment goes on as this one.
+    elif (
+        folder.exists()
+        and not (folder / "damaged" / "experiment.json").exists()
+        and any(child.name != "lock" and child.name[0] != "_" for child in folder.iterdir())
+    ):
+        raise ResultError(f"{folder} is not empty and holds no experiment; give another --out")
+
+
+def write_finals(folder: Path, final: Iterable[tuple[str, str]], choice: Iterable[tuple[str, str]] = ()) -> None:
+    """Note which trials, as (role, key), the comparison at the end is between, and by which its methods were tuned."""
+    runs = {"final": [list(one) for one in final], "choice": [list(one) for one in choice]}
+    storage.write(folder / "finals.json", json.dumps({run: keys for run, keys in runs.items() if keys}))
+
+
+def of_this_comparison(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` without finals, or trials of a choice, of earlier comparisons: others may have been asked for since."""
+    if not (folder / "finals.json").exists():
+        return rows
+    runs = read_finals(folder)
+    current = {(run, *one) for run, keys in runs.items() for one in keys}
+    rows_named = zip(rows["run"], rows["role"], rows["key"], strict=True)
+    kept = [run not in runs or (run, role, key) in current for run, role, key in rows_named]
+    return rows[pd.Series(kept, rows.index, dtype=bool)]
+
+
+def read_finals(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """The trials of `finals.json` by run; `ResultError` if it is damaged."""
+    path = folder / "finals.json"
+    try:
+        record = files.read_json(path)
+        runs = record if isinstance(record, dict) else {"final": record}  # a list in the first release
+        return {run: [(str(role), str(key)) for role, key in keys] for run, keys in runs.items()}
+    except (FileError, ValueError, TypeError) as error:
+        reason = error.strerror if isinstance(error, FileError) else "it does not list roles and keys"
+        raise ResultError(
+            f"{path} cannot be read ({reason}); 'automl-kd doctor {folder} --repair' moves it aside"
+        ) from error
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The experiment of a folder; `ResultError` if it is damaged, or does not look like one."""
+    path = folder / "experiment.json"
+    try:
+        record: Any = files.read_json(path)
+        reason = fault_of(record)
+    except FileError as error:
+        reason = str(error.strerror)
+    if reason:
+        raise ResultError(f"{path} cannot be read ({reason}); is {folder} the folder of an experiment?")
+    return dict(record)
+
+
+def fault_of(record: Any) -> str:
+    """What keeps a record from being an experiment's, as far as readers take it apart; empty if nothing does."""
+    if not isinstance(record, Mapping):
+        return "it holds no object"
+    if not isinstance(record.get("name", ""), str):
+        return "its name is no text"
+    for section in SECTIONS:
+        if not isinstance(record.get(section) or {}, Mapping):
+            return f"its {section} is no section"
+    contest = record.get("contest") or {}
+    contenders = contest.get("contenders") or []
+    named = isinstance(contenders, list) and all(isinstance(one, Mapping) and "name" in one for one in contenders)
+    if not named or (contenders and contest.get("reference") not in [one["name"] for one in contenders]):
+        return "its contenders and their reference do not fit together"
+    return ""
+
+
+def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in record.items() if key not in MAY_CHANGE}
+    kept["search"] = {key: value for key, value in dict(record.get("search", {})).items() if key != "trials"}
+    if (data := dict(record.get("data", {}))).get("digest"):  # which says what they are, wherever they lie
+        kept["data"] = {key: value for key, value in data.items() if key != "name"}
+    return kept
+
+
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
+    """The first key in which two records differ, with both values; empty if none."""
+    for key in [*new, *(key for key in old if key not in new)]:
+        here, there = new.get(key), old.get(key)
+        if here == there:
+            continue
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            return first_difference(there, here, f"{prefix}{key}.")
+        return f"its {prefix}{key} is {json.dumps(there)}, here it is {json.dumps(here)}"
+    return ""
+
+
+def in_use(folder: Path) -> bool:
+    """Whether another process is writing to a folder just now, here or on another machine."""
+    return written_here(folder) or bool(storage.holder(folder))
+
+
+def written_here(folder: Path) -> bool:
+    """Whether another process on this machine is."""
+    try:
+        with files.open_file(folder / "lock") as file:
+            return not files.try_lock(file)
+    except OSError:
+        return False
+
+
+def owner_of(folder: Path) -> str:
+    """The number of the process that holds the lock, as it says itself."""
+    try:
+        return files.read_text(folder / "lock", limit=1000).strip() or "unknown"
+    except FileError:
+        return "unknown"
+
+
+@contextmanager
+def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Be the only writer of a folder. The system releases the lock when the process ends, however it ends.
+
+    `wait`: queue up behind another holder instead of raising `ResultError`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "lock").exists():
+        files.require_file(folder / "lock")
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
+        if wait:
+            files.wait_lock(file)
+        elif not files.try_lock(file):
+            raise ResultError(in_use_by(f"process {owner_of(folder)}", folder))
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        with storage.leased(folder, wait=wait):
+            yield
+
+
+def in_use_by(who: str, folder: Path) -> str:
+    return f"{who} is writing to {folder}; wait for it, or give this run another name or --out"
+
+
+def fetch(folder: Path) -> None:
+    """Bring a folder that stands for one in a bucket up to date, except where a run on this machine keeps it so."""
+    busy = [one for one in (folder, *folder.glob("*/")) if written_here(one)]
+    storage.pull(folder, wanted=lambda path: not any(path.is_relative_to(one) for one in busy))

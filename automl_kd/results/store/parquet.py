@@ -1,0 +1,107 @@
+"""Parquet files written whole or not at all, and read with the newest schema whatever wrote them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from automl_kd import storage
+from automl_kd.errors import FileError, ResultError
+from automl_kd.files import require_file
+from automl_kd.results.store.row import check
+
+CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
+SMALL = 1000
+PLAIN: Mapping[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+PACKED: Mapping[str, Any] = {"compression": "zstd"}
+"""How fewer and more rows than `SMALL` are written: packing a single row takes longer and makes it larger."""
+
+PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
+
+
+def to_table(records: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
+    """Records, each with exactly the columns of `schema`, as a table."""
+    listed = list(records)
+    for record in listed:
+        check(record, schema)
+    try:
+        return pa.Table.from_pylist(listed, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ResultError(f"a record does not fit the types of the results table: {error}") from error
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Make `path` hold `table`, durably; a file already there is replaced in one step.
+
+    An `OSError` (no space left, say) passes on and leaves neither `path` changed nor anything else behind. Only a
+    killed process can leave its scratch file; its name begins with "_" and readers skip it.
+    """
+    with storage.replacing(path) as scratch, scratch.open("wb") as sink:
+        pq.write_table(table, sink, **(PLAIN if len(table) < SMALL else PACKED))
+
+
+def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:
+    """The Parquet files in `folder`, sorted by name, without scratch and hidden files. No folder, no files."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(("_", ".")))
+
+
+def whole(path: Path) -> bool:
+    """Whether the file ends as Parquet does, by which one that was cut short is told."""
+    try:
+        pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return True
+
+
+def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
+    """The file at `path` in the shape of `schema`: columns it lacks are null, columns unknown to us are left out.
+
+    `identity`: columns without which the file is not one of ours. Raises `ResultError` naming the file, or
+    `FileNotFoundError` if there is none.
+    """
+    try:
+        require_file(path)
+        # Not pq.read_table, which would take folder names such as "run=search" for columns.
+        with pq.ParquetFile(path) as file:
+            here = file.schema_arrow.names
+            stored = file.read([name for name in schema.names if name in here])
+    # What pyarrow raises for a file that is cut off, damaged or of a kind that it does not read.
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOENT:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+        reason = error.strerror if isinstance(error, FileError) else str(error).splitlines()[0]
+        raise ResultError(
+            f"{path} cannot be read as Parquet ({reason}); 'automl-kd doctor FOLDER --repair' moves it aside"
+        ) from error
+    if missing := [name for name in identity if name not in here]:
+        raise ResultError(f"{path} has no column {missing[0]!r}, so it is not a file of results; move it elsewhere")
+    try:
+        return conform(stored, schema)
+    # What a cast raises for values that do not fit, and for types between which there is none.
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ResultError(
+            f"{path} has a column of another type than this version expects ({error}); read it with the version that"
+            " wrote it"
+        ) from error
+
+
+def conform(stored: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        stored[field.name].cast(field.type) if field.name in stored.column_names else pa.nulls(len(stored), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """As pandas: integers Int64, text string, names of few kinds category, reals float64 with NaN, times in UTC."""
+    frame: pd.DataFrame = table.to_pandas(types_mapper=PANDAS_TYPES.get)
+    return frame.astype({name: "category" for name in CATEGORIES if name in frame.columns})

@@ -1,0 +1,212 @@
+"""What one row of results holds: the only place where columns are named.
+
+A record is a dataclass; its Arrow schema is derived from it. To add a column, add a field with the default None: files
+written before read as null. Accuracies are fractions in [0, 1]; other units stand in the names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from types import NoneType
+from typing import Any, Literal, get_args, get_type_hints
+
+import pyarrow as pa
+
+from automl_kd.errors import ResultError
+from automl_kd.registry import SLUG
+from automl_kd.spec import Reason
+
+Run = Literal["teacher", "search", "choice", "final"]
+Status = Literal["complete", "stopped", "failed"]
+Precision = Literal["float32", "bfloat16", "float64", "float16"]
+FinalRole = Literal["default-scratch", "default-kd", "found-scratch", "found-method"]
+Role = str
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FROM_FILE = "from-file"
+"""The method of a teacher that was not trained here: what came of it was measured."""
+
+FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One trial as recorded. (`run`, `role`, `key`) names it; None means not measured or not applicable.
+
+    `role`: the same as `run`, except in "final": there what the trial stands for, one of `FINAL_ROLES`; in a comparison
+    of methods the contender's name, also in "choice". One trial that stands for two roles has a row for each.
+    `reason`: of what kind the `error` of a failed trial is.
+    `compute`: in a comparison of methods, the fraction of its full compute that the trial was given.
+    `architecture`: twelve hex digits; `values_json`, `label`: the same point for programs and for people.
+    `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
+    `epochs`: asked for; `epochs_done`: reached. `latency_iqr_ms`: spread of `latency_ms`, measured with
+    `latency_batch` images and `latency_threads` threads. `seconds`: training time.
+    `latency_ms` is measured on the trial's device at its end, while other trials may run beside it.
+    `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
+    did not note whether autocast was on.
+    `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
+    `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
+    there instead, less those made ahead for others, and the seconds that these had taken when they were made.
+    `val_images`, `val_largest`: of a teacher, the number of images that its validation accuracy is of, and the fraction
+    of them that are of the largest class, which one reaches who always names that class.
+    `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
+    member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
+    `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `setting`: six
+    hex digits of its data, recipe and teacher (see setting.py), which rows of earlier versions get when they are read.
+    """
+
+    run: Run
+    key: str
+    role: Role
+    proposal: int | None = None
+    status: Status
+    error: str | None = None
+    reason: Reason | None = None
+    space: str
+    architecture: str
+    values_json: str
+    label: str
+    method: str
+    options_json: str
+    schedule_json: str | None = None
+    lineage_json: str | None = None
+    dataset: str
+    teacher: str | None = None
+    seed: int
+    epochs: int
+    epochs_done: int | None = None
+    compute: float | None = None
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    best_epoch: int | None = None
+    val_accuracy_best: float | None = None
+    test_accuracy_best: float | None = None
+    train_loss: float | None = None
+    params: int | None = None
+    macs: int | None = None
+    latency_ms: float | None = None
+    latency_iqr_ms: float | None = None
+    latency_batch: int | None = None
+    latency_threads: int | None = None
+    seconds: float | None = None
+    train_macs: float | None = None
+    teacher_passes: int | None = None
+    teacher_passes_saved: int | None = None
+    teacher_seconds_saved: float | None = None
+    val_images: int | None = None
+    val_largest: float | None = None
+    device: str | None = None
+    precision: Precision | None = None
+    started: datetime | None = None
+    git_commit: str | None = None
+    versions_json: str | None = None
+    spec_json: str | None = None
+    setting: str | None = None
+    experiment: str
+
+    def __post_init__(self) -> None:
+        demand("run", self.run, get_args(Run))
+        if self.compute is None:
+            demand("role", self.role, FINAL_ROLES if self.run == "final" else (self.run,))
+        elif re.fullmatch(SLUG, self.role) is None:
+            raise ResultError(f"a contender's role is its name, lower-case letters, digits and '-', got {self.role!r}")
+        demand("status", self.status, get_args(Status))
+        if self.reason is not None:
+            demand("reason", self.reason, get_args(Reason))
+        if self.precision is not None:
+            demand("precision", self.precision, PRECISIONS)
+        if not (self.key.isascii() and self.key.isalnum()):
+            raise ResultError(f"a row's key names its file and must be letters and digits, got {self.key!r}")
+        if self.started is not None and self.started.tzinfo is None:
+            raise ResultError(f"started must carry a time zone, got {self.started}; use datetime.now(timezone.utc)")
+        check_fractions(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One epoch of a learning curve, `epoch` counted from 1. `seconds`: training time up to its end."""
+
+    epoch: int
+    train_loss: float | None = None
+    val_accuracy: float | None = None
+    val_loss: float | None = None
+    lr: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fractions(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One architecture scored by one proxy; higher promises better.
+
+    `score`: mean over `draws` of weights and images, None if scoring failed and `error` says why; `spread`: their
+    standard deviation. `seconds`: time of all draws. `among`: of an aggregate, how many architectures its ranks were
+    taken among; scores from different sets do not compare.
+    """
+
+    space: str
+    architecture: str
+    values_json: str
+    label: str
+    proxy: str
+    score: float | None
+    spread: float | None = None
+    draws: int = 1
+    images: int | None = None
+    seconds: float | None = None
+    params: int | None = None
+    macs: int | None = None
+    error: str | None = None
+    dataset: str
+    teacher: str | None = None
+    seed: int
+    among: int | None = None
+
+
+def demand(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ResultError(f"a row's {name} is {value!r} here; it must be one of {', '.join(allowed)}")
+
+
+def check_fractions(record: Row | Point) -> None:
+    """Refuse accuracies outside [0, 1]; None and NaN are both read as missing."""
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if "accuracy" in item.name and value is not None and (value < 0 or value > 1):
+            raise ResultError(f"{item.name} must be a fraction in [0, 1], got {value}; divide percentages by 100")
+
+
+ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
+
+
+def schema_of(record: type[Row | Point | Score]) -> pa.Schema:
+    hints = get_type_hints(record)
+    return pa.schema([(item.name, arrow_type(hints[item.name])) for item in fields(record)])
+
+
+def arrow_type(hint: Any) -> pa.DataType:
+    """`int | None` is a nullable int64; a `Literal` of strings, or a union of such, is a string."""
+    if hint in ARROW_TYPES:
+        return ARROW_TYPES[hint]
+    first = next(option for option in get_args(hint) if option is not NoneType)
+    return pa.string() if isinstance(first, str) else arrow_type(first)
+
+
+ROW_SCHEMA = schema_of(Row)
+CURVE_SCHEMA = pa.schema([ROW_SCHEMA.field(name) for name in ("experiment", "run", "key")] + list(schema_of(Point)))
+SCORE_SCHEMA = schema_of(Score)
+
+
+def check(record: Mapping[str, object], schema: pa.Schema) -> None:
+    """Raise `ResultError` unless `record` has exactly the columns of `schema`: pyarrow drops others in silence."""
+    if unknown := sorted(set(record) - set(schema.names)):
+        raise ResultError(
+            f"the results table has no column {unknown[0]!r}; add it to automl_kd/results/store/row.py first"
+        )
+    if missing := sorted(set(schema.names) - set(record)):
+        raise ResultError(f"a record for the results table lacks {missing[0]!r}; write None where nothing is known")

@@ -1,0 +1,24 @@
+"""The templates of generated pages: what all pages share lies here, a page's own beside the code that fills it.
+
+The only door to Jinja.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+SHARED = Path(__file__).parent
+
+
+def load_template(file: Path) -> jinja2.Template:
+    """The template at `file`, which escapes what it is given and refuses to print what it was not given."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([file.parent, SHARED]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(file.name)

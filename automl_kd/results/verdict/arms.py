@@ -1,0 +1,106 @@
+"""The arms of the truth table: what the final trials of each role came to, and what each stage cost.
+
+Arms are compared seed by seed: each seed gives one difference, and the 95 % interval is over these differences.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from automl_kd.results.statistics.interval import Estimate, estimate
+from automl_kd.results.store.row import FROM_FILE, FinalRole
+
+ARMS: dict[FinalRole, str] = {
+    "default-scratch": "default student, scratch",
+    "default-kd": "default student, plain KD",
+    "found-scratch": "found student, scratch",
+    "found-method": "found student, its method",
+}
+
+COMPARISONS: dict[str, tuple[FinalRole, FinalRole]] = {
+    "search": ("found-method", "default-kd"),
+    "architecture": ("found-scratch", "default-scratch"),
+    "teaching": ("found-method", "found-scratch"),
+}
+"""What is asked: the gain of the whole search, of the architecture alone, of teaching the found student."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One line of the truth table. `accuracy` is by seed; costs are means per trial; `failed` trials are left out."""
+
+    role: FinalRole
+    label: str
+    architecture: str
+    method: str
+    options_json: str
+    schedule_json: str
+    epochs: int
+    params: float | None
+    accuracy: dict[int, float]
+    test: Estimate
+    val: Estimate
+    train_macs: float
+    seconds: float
+    failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a stage cost, all its trials together. `trainings`: its multiply-adds in trainings of the arm default-kd."""
+
+    stage: str
+    trials: int
+    seconds: float
+    train_macs: float
+    trainings: float
+
+
+def arm(rows: pd.DataFrame, role: FinalRole, metric: str) -> Arm | None:
+    """The complete trials of one role; None without any. If the role changed hands, its latest holder."""
+    rows = rows.assign(schedule_json=["" if pd.isna(one) else str(one) for one in rows["schedule_json"]])
+    complete = rows[(rows["status"] == "complete") & rows[metric].notna()]
+    if complete.empty:
+        return None
+    holder = ["architecture", "method", "options_json", "schedule_json", "epochs"]
+    latest = complete.sort_values(["started", "key"], na_position="first").iloc[-1]
+    ours = pd.Series([all(row[name] == latest[name] for name in holder) for row in rows.to_dict("records")], rows.index)
+    trials = complete[ours[complete.index]].sort_values("seed")
+    known = trials["params"].dropna()
+    return Arm(
+        role=role,
+        **{name: str(latest[name]) for name in ("label", *holder[:4])},
+        epochs=int(latest["epochs"]),
+        params=float(known.iloc[0]) if len(known) else None,
+        accuracy={int(seed): float(value) for seed, value in zip(trials["seed"], trials[metric], strict=True)},
+        test=estimate(trials[metric]),
+        val=estimate(trials[metric.replace("test_", "val_")]),
+        train_macs=float(trials["train_macs"].mean()),
+        seconds=float(trials["seconds"].mean()),
+        failed=int((rows[ours]["status"] != "complete").sum()),
+    )
+
+
+def paired(arms: dict[FinalRole, Arm], better: FinalRole, base: FinalRole) -> Estimate:
+    """Accuracy of `better` minus that of `base`, over the seeds that both completed."""
+    if better not in arms or base not in arms:
+        return estimate([])
+    ours, theirs = arms[better].accuracy, arms[base].accuracy
+    # Rounded far below what a test set resolves, so that equal differences have no spread from the last bits.
+    return estimate(round(ours[seed] - theirs[seed], 12) for seed in ours if seed in theirs)
+
+
+def cost(rows: pd.DataFrame, run: str, unit: Arm | None) -> Cost:
+    """All trainings of a run, whatever came of them; a trial with two roles counts once."""
+    ours = rows[(rows["run"] == run) & (rows["method"] != FROM_FILE)].drop_duplicates("key")
+    train_macs = float(ours["train_macs"].sum())
+    return Cost(
+        stage=run,
+        trials=len(ours),
+        seconds=float(ours["seconds"].sum()),
+        train_macs=train_macs,
+        trainings=train_macs / unit.train_macs if unit is not None and unit.train_macs > 0 else math.nan,
+    )

@@ -1,0 +1,188 @@
+"""The truth table: what the search gained over the student and the teaching that one would take without it.
+
+Four arms are trained with the same seeds and the same compute: the default student and the found student, each from
+scratch and taught. Differences are paired by seed, with a 95 % interval over seeds. The interval says nothing of the
+chance in which images the test set holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from automl_kd.errors import ResultError
+from automl_kd.results import units
+from automl_kd.results.statistics.interval import Estimate, estimate
+from automl_kd.results.store.row import FINAL_ROLES, FinalRole
+from automl_kd.results.verdict.arms import ARMS, COMPARISONS, Arm, Cost, arm, cost, paired
+from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
+
+STAGES = ("teacher", "search", "choice", "final")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`gains` has the keys of `COMPARISONS`; an estimate with n = 0 could not be made.
+
+    `sentence` begins with a warning where the teacher gives reason to one; otherwise `teacher_sentence` says how good
+    it is, if that is known.
+    """
+
+    arms: dict[FinalRole, Arm]
+    gains: dict[str, Estimate]
+    costs: tuple[Cost, ...]
+    sentence: str
+    cost_sentence: str
+    teacher_sentence: str = ""
+
+
+def verdict(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFrame | None = None) -> Verdict:
+    """Judge one experiment by its rows of the run "final"; the others, and what proxies took, tell what it cost.
+
+    `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
+    """
+    if rows["experiment"].nunique() > 1:
+        raise ResultError(f"a verdict is on one experiment, got rows of {rows['experiment'].nunique()}; choose one")
+    final = rows[rows["run"] == "final"]
+    found = {role: arm(final[final["role"] == role], role, metric) for role in FINAL_ROLES}
+    arms = {role: one for role, one in found.items() if one is not None}
+    gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
+    one_point = not final.empty and bool(final["space"].astype(str).str.startswith("model:").all())
+    searched = bool((rows["run"] == "search").any())
+    costs = tuple(cost(rows, run, arms.get("default-kd")) for run in STAGES)
+    teacher = teacher_of(rows)
+    warned = warning(teacher, untaught(arms))
+    judged = (lesson if one_point and not searched else sentence)(final, arms, gains)
+    return Verdict(
+        arms=arms,
+        gains=gains,
+        costs=tuple(one for one in costs if one.trials),
+        sentence=f"{warned} {judged}" if warned else judged,
+        cost_sentence=cost_sentence(costs, arms, scores),
+        teacher_sentence="" if warned else accuracy_of(teacher),
+    )
+
+
+def untaught(arms: dict[FinalRole, Arm]) -> float | None:
+    """Mean validation accuracy of a student from scratch, the default one if it is there."""
+    one = arms.get("default-scratch") or arms.get("found-scratch")
+    return one.val.mean if one is not None and one.val.n else None
+
+
+def sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
+    """One plain sentence on a search: gained, not gained, worse, or why that cannot be said yet."""
+    gain = gains["search"]
+    found, base = arms.get("found-method"), arms.get("default-kd")
+    if found is None or base is None:
+        return missing_sentence(final, "default-kd" if found is not None else "found-method")
+    if gain.n == 0:
+        return "No verdict: no seed was completed by both the found student with its method and plain KD."
+    if taught_alike(found, base):
+        return f"Nothing was gained: the search chose the default student ({found.label}) and teaches it by plain KD."
+    close = ""
+    if found.architecture == base.architecture:
+        close = "; the found student is the default student itself, so its architecture gained nothing"
+    return f"{judgement(gain)}: {comparison(found, base)}{close}."
+
+
+def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
+    """One plain sentence on a student that was not searched for: what teaching it gained over training from scratch."""
+    taught, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
+    if taught is None or scratch is None:
+        return missing_sentence(final, "found-scratch" if taught is not None else "found-method")
+    if gain.n == 0:
+        return "No verdict: no seed was completed both by the taught student and from scratch."
+    ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (taught, scratch))
+    student = f"{taught.label}, {units.count(taught.params)} parameters"
+    return (
+        f"{judgement(gain)}: {student}, taught by {taught_by(taught)} reaches {ours} on test,"
+        f" trained from scratch at equal compute {theirs}."
+    )
+
+
+def taught_by(one: Arm) -> str:
+    chosen = "; ".join(filter(None, (units.options(one.options_json), units.schedule(one.schedule_json))))
+    return f"{one.method} ({chosen})" if chosen else one.method
+
+
+def taught_alike(found: Arm, base: Arm) -> bool:
+    """Whether both arms are the same trials under two names."""
+    names = ("architecture", "method", "options_json", "schedule_json", "epochs")
+    return all(getattr(found, name) == getattr(base, name) for name in names)
+
+
+def missing_sentence(final: pd.DataFrame, role: FinalRole) -> str:
+    """Why there is no verdict when no trial of `role` is complete."""
+    ours = final[final["role"] == role]
+    if ours.empty:
+        return f"No verdict yet: the final trials are not done (none of: {ARMS[role]})."
+    return f"No verdict: none of the {units.some(len(ours), 'final trial')} of this kind is complete: {ARMS[role]}."
+
+
+def judgement(gain: Estimate) -> str:
+    """The difference in percentage points and what may be concluded from it."""
+    difference = units.points(gain.mean)
+    if gain.n == 1:
+        return f"One seed cannot tell a gain from chance; here the difference is {difference} points"
+    interval = f"95 % interval {units.points(gain.low)} to {units.points(gain.high)}, {gain.n} seeds"
+    if abs(gain.mean) <= gain.half_width or gain.mean == 0:
+        return f"No gain is shown, as the interval includes zero (difference {difference} points, {interval})"
+    word = "Gained" if gain.mean > 0 else "Worse by"
+    return f"{word} {units.points(abs(gain.mean)).removeprefix('+')} points ({interval})"
+
+
+def comparison(found: Arm, base: Arm) -> str:
+    """Both students with their means over the seeds that both completed."""
+    seeds = found.accuracy.keys() & base.accuracy.keys()
+    ours, theirs = (f"{units.percent(estimate(one.accuracy[seed] for seed in seeds).mean)} %" for one in (found, base))
+    return (
+        f"the found student {described(found)} taught by {taught_by(found)} reaches {ours} on test,"
+        f" the default student {described(base)} with plain KD {theirs}"
+    )
+
+
+def described(one: Arm) -> str:
+    return f"({one.label}, {units.count(one.params)} parameters)" if one.params else f"({one.label})"
+
+
+def cost_sentence(costs: tuple[Cost, ...], arms: dict[FinalRole, Arm], scores: pd.DataFrame | None) -> str:
+    """What the search and the teacher cost, and whether the comparison was made at equal compute."""
+    teacher, search, choice, _ = costs
+    parts = [f"The search took {spent(search)}" if search.trials else "No search trial is recorded"]
+    if scores is not None and len(scores):
+        screened = units.some(int(scores["architecture"].nunique()), "architecture")
+        parts.append(f"screening {screened} by proxies {units.duration(float(scores['seconds'].sum()))}")
+    if choice.trials:
+        parts.append(f"the choice among its best {spent(choice)}")
+    parts.append(f"the teacher {spent(teacher)}" if teacher.trials else "no teacher was trained here")
+    text = "; ".join(parts) + "."
+    ratio = compute_ratio(arms)
+    if ratio is not None and ratio > 1.05:
+        text += (
+            f" The compute was not equal: one training of the found student took {units.times(ratio)} times the"
+            " multiply-adds of one of the default student."
+        )
+    if ratio is not None and ratio < 0.95:
+        text += (
+            f" Epochs are whole, so the default student had more compute: {units.times(1 / ratio)} times the"
+            " multiply-adds of the found one in each training."
+        )
+    return text
+
+
+def spent(cost: Cost) -> str:
+    """Time and multiply-adds of a stage, the latter also in trainings of the default student."""
+    text = f"{units.duration(cost.seconds)} and {units.count(cost.train_macs)} multiply-adds"
+    if math.isnan(cost.trainings):
+        return text
+    return f"{text}, as much as {units.times(cost.trainings)} final trainings of the default student"
+
+
+def compute_ratio(arms: dict[FinalRole, Arm]) -> float | None:
+    """Multiply-adds of a training of the found student by those of the default one, both taught."""
+    found, base = arms.get("found-method"), arms.get("default-kd")
+    if found is None or base is None or not base.train_macs > 0 or math.isnan(found.train_macs):
+        return None
+    return found.train_macs / base.train_macs

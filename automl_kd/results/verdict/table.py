@@ -1,0 +1,79 @@
+"""The verdict for people: its tables as sheets, and all of it as Markdown."""
+
+from __future__ import annotations
+
+from automl_kd.results import units
+from automl_kd.results.sheet import Column, Sheet
+from automl_kd.results.verdict.arms import ARMS
+from automl_kd.results.verdict.gain import Verdict
+
+
+def truth_table(judged: Verdict) -> Sheet:
+    """The four arms, for people. Accuracies with 95 % intervals over seeds; costs are means per training."""
+    names = ["student", "test, %", "validation, %", "seeds", "params", "epochs", "training", "training MACs", "failed"]
+    columns = [
+        *(Column(name, numeric=place > 0) for place, name in enumerate(names)),
+        Column("label"),
+        Column("method"),
+    ]
+    rows = tuple(
+        (
+            ARMS[role],
+            units.percent_interval(one.test.mean, one.test.half_width),
+            units.percent(one.val.mean),
+            str(one.test.n),
+            units.count(one.params),
+            str(one.epochs),
+            units.duration(one.seconds),
+            units.count(one.train_macs),
+            str(one.failed),
+            one.label,
+            one.method,
+        )
+        for role, one in judged.arms.items()
+    )
+    return Sheet(tuple(columns), rows)
+
+
+def gain_table(judged: Verdict) -> Sheet:
+    """The three paired differences, in percentage points."""
+    titles = {
+        "search": "the whole search: found student with its method, over default student with plain KD",
+        "architecture": "the architecture: found student over default student, both from scratch",
+        "teaching": "the teaching: found student with its method over the same from scratch",
+    }
+    rows = tuple(
+        (
+            titles[name],
+            units.points(gain.mean) if gain.n else units.MISSING,
+            f"{units.points(gain.low)} to {units.points(gain.high)}" if gain.n > 1 else units.MISSING,
+            str(gain.n),
+        )
+        for name, gain in judged.gains.items()
+    )
+    names = ("what gained", "difference, points", "95 % interval", "seeds")
+    return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), rows)
+
+
+def cost_table(judged: Verdict) -> Sheet:
+    """What each stage cost in all; the last column counts final trainings of the default student with plain KD."""
+    stages = {"teacher": "teacher", "search": "search", "choice": "choice of finalist", "final": "final comparison"}
+    rows = tuple(
+        (
+            stages[one.stage],
+            str(one.trials),
+            units.duration(one.seconds),
+            units.count(one.train_macs),
+            units.times(one.trainings),
+        )
+        for one in judged.costs
+    )
+    names = ("stage", "trials", "training time", "training MACs", "in default trainings")
+    return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), rows)
+
+
+def to_markdown(judged: Verdict) -> str:
+    """The verdict as Markdown: the sentence, the four arms, the differences, the costs."""
+    tables = (truth_table(judged), gain_table(judged), cost_table(judged))
+    close = " ".join(filter(None, [judged.teacher_sentence, judged.cost_sentence]))
+    return "\n".join([f"{judged.sentence}\n", *(table.to_markdown() for table in tables), close, ""])

@@ -1,0 +1,102 @@
+"""What is known of the teacher, in sentences: how good it is, and whether it can have taught anything.
+
+A network that knows nothing of the classes is right, at best, as often as one that always names the largest of them:
+with probability s on each of n independent images, s being that class's share. So if as many right answers as the
+teacher gave are not rare under the binomial distribution of n and s, nothing shows that it knows more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from scipy.special import bdtr, bdtrc
+
+from automl_kd.results import units
+from automl_kd.results.store.row import FROM_FILE
+
+RARE = 0.001
+"""A chance below which something is called rare: the question is asked of every teacher, and few ask it again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """`accuracy`: on validation. `images`, `largest`: how many these are, and the share of the largest class."""
+
+    label: str
+    from_file: bool
+    accuracy: float
+    images: int
+    largest: float
+
+    @property
+    def title(self) -> str:
+        return f"the teacher ({self.label}{', from a file' * self.from_file})"
+
+    @property
+    def right(self) -> int:
+        return round(self.accuracy * self.images)
+
+
+def teacher_of(rows: pd.DataFrame) -> Teacher | None:
+    """The teacher of one experiment; None if it was not measured, or by an earlier version, which counted no images."""
+    known = rows[(rows["run"] == "teacher") & (rows["status"] == "complete")]
+    known = known.dropna(subset=["val_accuracy", "val_images", "val_largest"])
+    if known.empty:
+        return None
+    row = known.iloc[-1]
+    return Teacher(
+        label=str(row["label"]),
+        from_file=row["method"] == FROM_FILE,
+        accuracy=float(row["val_accuracy"]),
+        images=int(row["val_images"]),
+        largest=float(row["val_largest"]),
+    )
+
+
+def accuracy_of(teacher: Teacher | None) -> str:
+    """How good it is, in a sentence; empty if that is not known."""
+    if teacher is None:
+        return ""
+    return f"{upper(teacher.title)} reaches {units.percent(teacher.accuracy)} % on validation."
+
+
+def warning(teacher: Teacher | None, scratch: float | None = None) -> str:
+    """Why what is said of teaching must not be owed to this teacher; empty if nothing speaks against it.
+
+    `scratch`: validation accuracy of a student that had no teacher.
+    """
+    if teacher is None:
+        return ""
+    reached = f"{teacher.title} is right on {units.percent(teacher.accuracy)} % of {teacher.images:,} validation images"
+    if near_chance(teacher):
+        return (
+            f"Warning: {reached}, and always naming the largest class is on {units.percent(teacher.largest)} %: "
+            f"nothing shows that it knows these classes, so no gain can be owed to what it knows; {advice(teacher)}."
+        )
+    if scratch is not None and below(teacher, scratch):
+        return (
+            f"Warning: {reached}, fewer than a student without a teacher ({units.percent(scratch)} %); "
+            f"{advice(teacher)}."
+        )
+    return ""
+
+
+def near_chance(teacher: Teacher) -> bool:
+    """Whether so many right answers are not rare where every image has the largest class's chance to be one."""
+    return teacher.right == 0 or float(bdtrc(teacher.right - 1, teacher.images, teacher.largest)) > RARE
+
+
+def below(teacher: Teacher, accuracy: float) -> bool:
+    """Whether so few right answers are rare for a network of this accuracy."""
+    return float(bdtr(teacher.right, teacher.images, accuracy)) < RARE
+
+
+def advice(teacher: Teacher) -> str:
+    if teacher.from_file:
+        return "check its weights, the order of its classes and how its training images were normalised"
+    return "train it longer, or by another teacher.recipe"
+
+
+def upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

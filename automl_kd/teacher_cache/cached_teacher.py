@@ -1,0 +1,298 @@
+"""The one door to a fixed teacher in training: asked for each batch, or read from the bank where a trial asked before.
+
+All trials of a search have one seed, so they train on the same views in the same batches, and on machines of one kind
+(`guide_identity.computed_by`) what the teacher says is the same to the last bit. Whoever comes first writes it down.
+Trials side by side share the work: who finds a batch in another's hands computes a later one in the meantime, which
+that other one will then find. Nobody waits: what is still not there after that is computed once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd import distributed
+from automl_kd.data import Batch, order, plain_view
+from automl_kd.models.features import Outputs, Tapped
+from automl_kd.models.folding import Folded, folded
+from automl_kd.seeds import derive
+from automl_kd.teacher_cache.identity import identity, shelf
+from automl_kd.teacher_cache.precision import LOGITS, pack, unpack
+from automl_kd.teacher_cache.store import Bank, Kept
+from automl_kd.teacher_cache.transfer import Landed, Moment, Transfer
+from automl_kd.training.loop import laid_out, run_number, steps_per_epoch, training_batch
+from automl_kd.training.trial import Setting
+
+PATIENCE = 3
+"""How many later batches are computed in the hope that somebody else's will be there afterwards."""
+
+FEW = 4
+"""Images on which a folded teacher is tried."""
+
+MOST_BYTES = 2**30
+"""Of a table of all training images, which a trial holds in memory."""
+
+EVIDENCE = 16
+"""So many images of batches of one size must have come out as in the table before it is trusted for that size.
+
+Where a kernel rounds otherwise in batches of another size, it did so for four images in five or for all (convolutions
+of oneDNN 3.12 with AVX-512, AVX2 and SSE4.1), so that so many equal ones are no accident.
+"""
+
+
+class Teach(Protocol):
+    """What a fixed teacher says of a batch. Its logits and maps carry no gradient and belong to the caller."""
+
+    def __call__(self, batch: Batch) -> Outputs: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The teacher itself, asked each time."""
+
+    teacher: Tapped
+
+    def __call__(self, batch: Batch) -> Outputs:
+        with torch.no_grad():
+            return self.teacher(batch.images)
+
+
+def guide(setting: Setting, teacher: nn.Module | Tapped) -> Teach:
+    """What the setting's teacher, as it was loaded, says of batches of the setting's run.
+
+    By `place.bank` from the bank, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
+    method that changes its teacher, or wants gradients through it, asks it itself.
+    """
+    quick = folded(teacher if isinstance(teacher, Tapped) else Tapped(teacher), few_images(setting))
+    tapped = quick.teacher
+    keep = setting.place.bank.keep
+    kept = keep == "taps" or (keep != "off" and not tapped.names)
+    assert setting.spec.teacher is not None  # it was loaded
+    if not kept and setting.spec.teacher.outputs == "exact":
+        return Asked(tapped)
+    return Guide(setting, quick, setting.spec.teacher.outputs, kept=kept)
+
+
+def few_images(setting: Setting) -> Tensor:
+    """Training images on which a folded teacher is compared with the teacher itself."""
+    split = setting.dataset.train
+    rows = torch.arange(min(FEW, len(split)), device=split.labels.device)
+    return laid_out(plain_view(setting.dataset, split, rows), setting.spec.recipe)
+
+
+class Guide:
+    """A `Teach` of some precision, with a bank if outputs are `kept`. Nothing is opened before the first batch."""
+
+    def __init__(self, setting: Setting, quick: Folded, precision: str, *, kept: bool) -> None:
+        teacher = quick.teacher
+        self.setting, self.precision, self.kept = setting, precision, kept
+        self.teach, self.tally = Asked(teacher), setting.tally
+        self.dataset, self.recipe, self.seed = setting.dataset, setting.spec.recipe, setting.spec.seed
+        self.still = kept and not teacher.names and stand_still(setting)
+        self.about = (
+            identity(setting, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
+        )
+        self.number = run_number(self.dataset, self.recipe, self.seed)
+        self.steps = steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
+        self.device = self.dataset.train.labels.device
+        self.place: tuple[int, ...] = ()
+        self.reach = 0
+        self.rows: Tensor | None = None
+        self.proven, self.lost = False, False
+        self.read_seconds = 0.0
+        self.agreed: dict[int, int] = {}
+
+    def __call__(self, batch: Batch) -> Outputs:
+        return unpack(self.kept_of(batch), self.precision, self.dataset.shape.classes)
+
+    def kept_of(self, batch: Batch) -> Kept:
+        if not self.kept or not self.known(batch):
+            return self.ask(batch)
+        self.tally.asked += 1
+        if not self.lost:
+            try:
+                return self.gather(batch) if self.still else self.take(batch)
+            except OSError:  # the disk is full or gone: from here on the teacher is asked
+                self.lost = True
+        self.tally.computed += 1
+        self.tally.unkept += 1
+        return self.ask(batch)
+
+    def take(self, batch: Batch) -> Kept:
+        self.turn(batch.epoch, *batch.part[2:])
+        if (kept := self.found(batch)) is None:
+            return self.compute(batch)
+        self.tally.seconds += self.read_seconds
+        return kept
+
+    def gather(self, batch: Batch) -> Kept:
+        """Where images look alike in every epoch: from the table of what the teacher said of each.
+
+        An image's last bits may depend on the size of its batch, and a teacher may look at neighbours. So the table
+        is compared with the teacher first, for each size of batch, and not used for a size for which they differ.
+        """
+        count, said = len(batch.labels), None
+        agreed = self.agreed.get(count, 0)
+        if self.table and agreed >= 0:
+            index, rows = self.by_index
+            at = rows[torch.searchsorted(index, batch.index)]
+            said = {name: value[at] for name, value in self.table.items()}
+            if agreed >= EVIDENCE:
+                self.tally.seconds += self.read_seconds
+                return said
+        self.tally.computed += 1
+        kept = self.ask(batch)
+        if said is not None:
+            equal = all(torch.equal(said[name], value) for name, value in kept.items())
+            self.agreed[count] = agreed + count if equal else -1
+        return kept
+
+    @cached_property
+    def table(self) -> Kept:
+        """What the teacher says of all training images, in their order; empty if it draws."""
+        self.turn(0)
+        batches = map(self.batch, range(self.steps))
+        said = [self.found(one) or self.compute(one, ahead=True) for one in batches if self.kept]
+        if not self.kept:
+            return {}
+        self.count(self.transfer.land())
+        self.read(0, len(said[0][LOGITS]))  # for the seconds of a pass
+        new = len(self.dataset.train) - (self.steps - 1) * self.recipe.batch_size  # of the last batch
+        said[-1] = {name: value[-new:] for name, value in said[-1].items()}
+        return {name: torch.cat([one[name] for one in said]) for name in said[0]}
+
+    @cached_property
+    def by_index(self) -> tuple[Tensor, Tensor]:
+        """The training images' numbers in their set, sorted, and the row of each."""
+        index, rows = self.dataset.train.index.sort()
+        return index, rows
+
+    def known(self, batch: Batch) -> bool:
+        """Whether a batch is one of the run's, whole, or a piece of one that says which."""
+        if batch.part[:1] != (self.number,) or len(batch.part) > 2:
+            return batch.part[:1] == (self.number,)
+        size = self.recipe.batch_size
+        whole = min(size, len(self.dataset.train) - batch.part[1] * size)
+        return len(batch.labels) == whole and distributed.size() == 1
+
+    def ask(self, batch: Batch) -> Kept:
+        return pack(self.teach(batch), self.precision)
+
+    @cached_property
+    def bank(self) -> Bank:
+        name = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:16]
+        return Bank(
+            shelf(self.setting) / name,
+            self.setting.place.teachers,
+            self.about,
+            images=min(self.recipe.batch_size, len(self.dataset.train)),
+            steps=self.steps,
+            limit=self.setting.place.bank.limit_gb * 1e9,
+        )
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        return Transfer(self.bank)
+
+    def turn(self, *place: int) -> None:
+        """Go to an epoch and, among pieces of batches, to those with these numbers."""
+        if place != self.place:
+            self.count(self.transfer.land())
+            self.bank.turn(place[0], place[1:])
+            self.place, self.reach, self.rows = place, 0, None
+
+    def found(self, batch: Batch) -> Kept | None:
+        """What the bank has of a batch, with a little patience while another process is computing it."""
+        number, count = batch.part[1], len(batch.labels)
+        for _ in range(PATIENCE):
+            if (kept := self.read(number, count)) is not None:
+                return kept
+            if self.bank.claim(number):
+                return self.read(number, count)  # it may have been written just before
+            if len(batch.part) > 2 or self.bank.full or not self.work_ahead(number):
+                return None
+        return self.read(number, count)
+
+    def read(self, number: int, count: int) -> Kept | None:
+        found = self.bank.read(number, count, pinned=self.device.type == "cuda")
+        if found is None:
+            return None
+        self.read_seconds = found[1]
+        return {name: value.to(self.device, non_blocking=True) for name, value in found[0].items()}
+
+    def work_ahead(self, number: int) -> bool:
+        """Compute the next batch of the epoch that nobody has or is computing; False if there is none."""
+        for ahead in range(max(self.reach, number + 1), self.steps):
+            self.reach = ahead + 1
+            if not self.bank.claim(ahead):
+                continue
+            batch = self.batch(ahead)
+            if self.bank.read(ahead, len(batch.labels)) is None:
+                self.compute(batch, ahead=True)
+                return True
+            self.bank.release(ahead)
+        return False
+
+    def batch(self, number: int) -> Batch:
+        """A batch of this epoch, as the loop makes it.
+
+        Epoch 0 has the images in their order, and a last batch as large as the others: it begins earlier.
+        """
+        if self.rows is None:
+            epoch, count = self.place[0], len(self.dataset.train)
+            rows = order(count, seed=derive(self.seed, "order"), epoch=epoch) if epoch else torch.arange(count)
+            self.rows = rows.to(self.device)
+        size, part, seed = self.recipe.batch_size, (self.number, number), derive(self.seed, "view")
+        start = number * size if self.place[0] else min(number * size, max(len(self.rows) - size, 0))
+        rows = self.rows[start : start + size]
+        return training_batch(self.dataset, self.recipe, rows, self.place[0], part, seed=seed)
+
+    def compute(self, batch: Batch, *, ahead: bool = False) -> Kept:
+        """Ask the teacher, and put what it says into the bank. `ahead`: before the trial itself needs it."""
+        begun, before = Moment(self.device), None if self.proven else generators(self.device)
+        kept = self.ask(batch)
+        self.tally.computed += 1
+        if before is not None and not all(map(torch.equal, before, generators(self.device))):
+            # A teacher that draws, in evaluation mode: whoever did not ask it would go on with other draws.
+            self.kept = False
+            self.bank.close()
+            if ahead:
+                put_back(before, self.device)
+            return kept
+        self.proven = True
+        self.count(self.transfer.send(batch.part[1], kept, begun, self.device, ahead=ahead))
+        if batch.part[1] == self.steps - 1:
+            self.count(self.transfer.land())
+        return kept
+
+    def count(self, landed: list[Landed]) -> None:
+        for one in landed:
+            self.tally.unkept += not one.written
+            self.tally.seconds -= one.seconds if one.ahead else 0.0
+
+
+def put_back(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+def stand_still(setting: Setting) -> bool:
+    """Whether images look alike in every epoch, and what is said of all of them fits into memory."""
+    dataset, recipe = setting.dataset, setting.spec.recipe
+    augment = dataset.augment if recipe.augment == "auto" else recipe.augment
+    count = len(dataset.train)
+    fits = 4 * count * dataset.shape.classes <= MOST_BYTES and count % recipe.batch_size != 1
+    return augment == "none" and fits
+
+
+def generators(device: torch.device) -> list[Tensor]:
+    """The states of the generators from which a network on the device may draw."""
+    own = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *own]

@@ -1,0 +1,138 @@
+"""What a teacher's outputs on a run's batches depend on: as long as none of it differs, they are the same numbers.
+
+The processor is part of it, as libraries choose their kernels by its kind, and kernels round differently. So a folder
+of results that moves to another kind of machine keeps its teachers and trials, and asks its teachers once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from automl_kd import data
+from automl_kd.models.weights import checkpoint
+from automl_kd.spec import TeacherSpec, teacher_trial
+from automl_kd.storage.pinned import by_content
+from automl_kd.training.evaluate import in_bfloat16
+from automl_kd.training.trial import Setting, teacher_file
+
+VERSION = 2  # with batch normalisation folded into convolutions
+"""Part of every identity: raised when the same words begin to mean other numbers."""
+
+TOLD_APART_BY = (
+    "vendor_id",
+    "cpu family",
+    "model",
+    "model name",
+    "cpu cores",
+    "cache size",
+    "CPU implementer",
+    "CPU part",
+)
+"""Lines of /proc/cpuinfo by which kernels, or how they cut up their work, are chosen."""
+
+INSTRUCTIONS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "asimd", "sve", "bf16", "i8mm")
+"""How the names of instruction sets begin; a virtual machine may not have all that its processor has."""
+
+CHOOSING = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+"""Environment variables that say which kernels to use; torch's own shows in its capability."""
+
+
+def shelf(setting: Setting) -> Path:
+    """The folder for all that is kept of the setting's teacher."""
+    teacher, place = teacher_of(setting), setting.place
+    own = teacher_trial(teacher, setting.spec.data).key
+    return place.teachers / (weights_digest(setting)[:16] if teacher.checkpoint else own) / "bank"
+
+
+def identity(
+    setting: Setting, taps: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
+) -> dict[str, Any]:
+    """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed.
+
+    `folded`: False for a teacher whose folded copy said something else, and which earlier versions asked even so.
+    """
+    dataset, spec = setting.dataset, setting.spec
+    recipe, split = spec.recipe, dataset.train
+    unlike = {} if folded else {"folded": False}
+    return unlike | {
+        "version": VERSION,
+        "teacher": by_content(teacher_of(setting).model),
+        "weights": ":".join(filter(None, [weights_digest(setting), teacher_of(setting).weights])),
+        "outputs": precision,
+        "taps": list(taps),
+        "data": spec.data.digest or data.digest(dataset),
+        "images": hashlib.sha256(split.index.cpu().numpy().tobytes()).hexdigest()[:16],
+        "normalised": [dataset.mean, dataset.std],
+        "views": [dataset.augment if recipe.augment == "auto" else recipe.augment, dataset.pad],
+        "seed": None if still else spec.seed,
+        "batch": recipe.batch_size,
+        "channels_last": recipe.channels_last,
+        "computed by": computed_by(split.labels.device, setting),
+    }
+
+
+def teacher_of(setting: Setting) -> TeacherSpec:
+    assert setting.spec.teacher is not None  # it was loaded
+    return setting.spec.teacher
+
+
+def weights_digest(setting: Setting) -> str:
+    path = teacher_file(teacher_of(setting), setting.spec.data, setting.place)
+    state = path.stat()
+    return digest_of(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def digest_of(path: Path, _modified: int, _size: int) -> str:
+    """SHA-256 of a file, which a process reads once as long as it is the same."""
+    return checkpoint.digest(path)
+
+
+def computed_by(device: torch.device, setting: Setting) -> dict[str, Any]:
+    """The kind of machine and the settings under which it rounds as it does."""
+    backends = torch.backends
+    found: dict[str, Any] = {"torch": torch.__version__, "precision": torch.get_float32_matmul_precision()}
+    if device.type == "cuda":
+        found |= {
+            "device": torch.cuda.get_device_name(device),
+            "cudnn": [
+                backends.cudnn.version(),  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+                backends.cudnn.allow_tf32,
+                backends.cudnn.benchmark,
+            ],
+            "bfloat16": in_bfloat16(device, setting.spec.recipe),
+        }
+        return found
+    if device.type == "cpu":
+        chosen = {name: os.environ[name] for name in CHOOSING if name in os.environ}
+        return found | {
+            "device": [*processor(), backends.cpu.get_cpu_capability(), chosen],
+            "threads": torch.get_num_threads(),
+        }
+    return found | {"device": device.type}
+
+
+@cache
+def processor() -> tuple[str, ...]:
+    """The kind of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine(), platform.processor()
+    return platform.machine(), *kind_of(lines)
+
+
+def kind_of(lines: Iterable[str]) -> list[str]:
+    """What /proc/cpuinfo says of the kind of a processor: the same for all of its cores and at any time."""
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    sets = (said.get("flags") or said.get("Features") or "").split()
+    known = sorted(name for name in sets if name.startswith(INSTRUCTIONS))
+    return [*(said[name] for name in TOLD_APART_BY if name in said), " ".join(known)]

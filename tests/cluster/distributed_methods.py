@@ -1,0 +1,56 @@
+"""Training from scratch in which one of several workers is killed, or fails, in the second epoch."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from automl_kd import distributed
+from automl_kd.data import Batch
+from automl_kd.methods.base import STEP, train
+from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.training import loop
+from automl_kd.training.trial import set_up
+
+
+@dataclass(frozen=True)
+class Struck:
+    """`how`: what happens to the second worker; a killed one is spared when the trial is continued.
+
+    The leader leaves a line with its epoch in `trial/epochs` whenever it begins one.
+    """
+
+    taught: ClassVar[bool] = False
+    how: Literal["killed", "failed"] = "killed"
+
+    def macs(self, student: int, teacher: int) -> int:
+        return STEP * student
+
+    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+        setting, begun = set_up(spec, place), [0]
+        loop.SAVE_SECONDS = 0.0
+        place.trial.mkdir(parents=True, exist_ok=True)
+
+        def objective(batch: Batch) -> Mapping[str, Tensor]:
+            if distributed.leads() and batch.epoch > begun[0]:
+                begun[0] = batch.epoch
+                with (place.trial / "epochs").open("a", encoding="utf-8") as file:
+                    file.write(f"{batch.epoch}\n")
+            if distributed.rank() == 1 and batch.epoch == 2:
+                self.strike(place)
+            return {"ce": F.cross_entropy(setting.student(batch.images), batch.labels)}
+
+        train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))
+
+    def strike(self, place: Place) -> None:
+        if self.how == "failed":
+            raise RuntimeError("this worker never works")
+        if not (place.trial / "struck").exists():
+            (place.trial / "struck").touch()
+            os.kill(os.getpid(), signal.SIGKILL)

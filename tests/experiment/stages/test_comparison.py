@@ -1,0 +1,192 @@
+"""A comparison of methods: what is tried, what goes to the finals, and that all cost the same."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from automl_kd import experiment as stages
+from automl_kd.config import CHOICE_SEEDS, Contender, Contest, Finalists, loads
+from automl_kd.errors import ConfigError
+from automl_kd.experiment import Roots
+from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
+from automl_kd.experiment.stages import comparison as contest
+from automl_kd.experiment.stages.comparison import Candidate
+from automl_kd.spec import Recipe
+from tests import tiny
+
+SCRATCH = Contender(name="scratch", method="scratch", compute=(0.5, 1.0))
+KD = Contender(name="kd", title="plain KD", method="kd", tune={"temperature": (1.0, 4), "weight": (0.5, 0.9)})
+SUMS = Contender(
+    name="sums", method="distil", tune={"losses": ("kd=0.5", "dkd", "fitnet, fitnet.stages=pre_pool")}, best=2
+)
+CONTEST = Contest(contenders=(SCRATCH, KD, SUMS))
+RECIPE = Recipe(epochs=4, batch_size=16)
+
+
+def described(**changes):
+    plain = tiny.experiment(method="kd", contest=CONTEST, recipe=RECIPE, finalists=Finalists(seeds=(0, 1)))
+    return dataclasses.replace(plain, **changes)
+
+
+def roots(folder):
+    return Roots(results=folder / "results", data=folder)
+
+
+def test_combinations_are_all_of_them_the_last_option_fastest():
+    assert KD.combinations == [
+        {"temperature": 1.0, "weight": 0.5},
+        {"temperature": 1.0, "weight": 0.9},
+        {"temperature": 4, "weight": 0.5},
+        {"temperature": 4, "weight": 0.9},
+    ]
+    assert SCRATCH.combinations == [{}]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "fraction", "epochs"),
+    [
+        (lambda _: 10.0, 1.0, 4),  # as dear as the reference
+        (lambda _: 4.0, 1.0, 10),  # 40 / 4
+        (lambda _: 4.0, 0.5, 5),  # 20 / 4
+        (lambda _: 10.4, 1.0, 4),  # 41.6 are within 5 % of 40
+        (lambda _: 10.6, 1.0, 3),  # 42.4 are not
+        (lambda _: 90.0, 1.0, 1),  # nobody trains for less than an epoch
+        (lambda epochs: 10.0 + 10.0 / epochs, 1.0, 3),  # one of 10 before: 10 + 30 fit, 10 + 40 do not
+        (lambda epochs: 20.0 if epochs == 4 else 10.0, 1.0, 3),  # two epochs would do by the price of four; three fit
+    ],
+)
+def test_epochs_are_what_the_compute_pays_for(tmp_path, monkeypatch, epoch, fraction, epochs):
+    lab = open_lab(described(), roots(tmp_path), Silent())
+    monkeypatch.setattr(contest, "quoted", lambda _lab, spec: epoch(spec.recipe.epochs))
+    assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
+
+
+def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypatch):
+    longer = Recipe(epochs=40, batch_size=16)
+    lab = open_lab(described(recipe=longer), roots(tmp_path), Silent())
+    monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 10.0)
+    assert contest.affordable(lab, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
+    # At the same price another one may have the 5 % that a surcharge could have taken.
+    assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), 1.0, unit=10.0) == 42
+
+
+def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path, monkeypatch):
+    lab = open_lab(described(), roots(tmp_path), Silent())
+    monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 25.0)
+    dear = Contender(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
+    # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
+    assert {one.compute for one in contest.finals(lab, Candidate(dear, {}), unit=10.0)} == {1.0}
+
+
+def test_a_quote_is_the_trials_own_and_asked_once(tmp_path):
+    quick = dataclasses.replace(tiny.spec(), data=described().data)
+    lab = open_lab(described(), roots(tmp_path), Silent())
+    # The method that pretends knows no quotes; its first report says 1 multiply-add an epoch.
+    assert quoted(lab, quick) == 1.0
+    asked = tiny.lines(lab.place(dataclasses.replace(quick, seed=0), "cpu").trial / "epochs")
+    assert quoted(lab, dataclasses.replace(quick, seed=5)) == 1.0
+    assert tiny.lines(lab.place(dataclasses.replace(quick, seed=0), "cpu").trial / "epochs") == asked == 1
+
+
+def test_the_best_candidates_go_on_the_earlier_of_equals_and_failures_never(tmp_path):
+    lab = open_lab(described(), roots(tmp_path), Silent())
+    candidates = [Candidate(SUMS, options) for options in SUMS.combinations]
+    means = {("sums", 0): 0.4, ("sums", 1): 0.6, ("sums", 2): 0.4}
+    assert contest.best_of(lab, "sums", candidates, means) == [candidates[1], candidates[0]]
+    means[("sums", 0)] = -1.0
+    assert contest.best_of(lab, "sums", candidates, means) == [candidates[1], candidates[2]]
+    means[("sums", 2)] = -1.0
+    assert contest.best_of(lab, "sums", candidates, means) == [candidates[1]]
+
+
+CONTENDERS = """
+name = "x"
+space = "tests.tiny:SPACE"
+[contest]
+[[contest.contenders]]
+name = "kd"
+method = "kd"
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("contest.reference=nobody", "no contender is called 'nobody'"),
+        ("contest.tuning=0.0", "tuning must lie above 0"),
+        ("contest.tuning_seeds=4", "contest.tuning_seeds is 4, more than the 3"),
+        ("contest.contenders=[{name='kd', method='kd'}, {name='kd', method='kd'}]", "distinct names, got kd, kd"),
+        ("contest.contenders=[{name='KD', method='kd'}]", "lower-case letters, digits or '-', got 'KD'"),
+        ("contest.contenders=[{name='kd', method='kd', best=2}]", "best of 'kd' must lie in 1 to 1: 2"),
+        ("contest.contenders=[{name='kd', method='kd', compute=[2.0]}]", "fractions above 0 and at most 1"),
+        ("contest.contenders=[{name='kd', method='kd', tune={temperature=[]}}]", "an option without values"),
+        (
+            "contest.contenders=[{name='kd', method='kd', options={weight=0.5}, tune={weight=[0.5]}}]",
+            "has weight both in options and in tune",
+        ),
+        ("contest.contenders=[{name='kd', method='kd', tunes={}}]", "unknown key 'contest.contenders.0.tunes'"),
+        ("contest.contenders=[{name='kd', method='kd', options={weight=nan}}]", "weight is nan"),
+    ],
+)
+def test_bad_contests_are_refused_by_name(change, message):
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[").replace(".", r"\.")):
+        loads(CONTENDERS, [change])
+
+
+@pytest.mark.parametrize(
+    ("contender", "message"),
+    [
+        (Contender(name="kd", method="kdd"), "no method is called 'kdd'"),
+        (Contender(name="kd", method="kd", tune={"temperature": (4.0, -1.0)}), "temperature must be above 0"),
+        (Contender(name="kd", method="kd", options={"heat": 4.0}), "unknown key 'heat'"),
+        (Contender(name="kd", method="os:path"), "'os:path' is no method, since it is a module"),
+        (Contender(name="kd", method="distil", tune={"losses": ("kd", "os:path")}), "'os:path' is no distiller"),
+        (
+            Contender(name="kd", method="kd", tune={"weight": (0.5,), "temperature": (4, 4.0)}),
+            r"^tune.temperature of 'kd' has the value 4.0 twice; keep one$",
+        ),
+    ],
+)
+def test_what_no_method_would_do_is_refused_before_the_teacher_is_trained(tmp_path, contender, message):
+    with pytest.raises(Exception, match=message):
+        open_lab(described(contest=Contest(contenders=(contender,))), roots(tmp_path), Silent())
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.ray
+def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_session, tmp_path):
+    lab = stages.run(described(), roots(tmp_path), Silent())
+    rows = lab.table.read()
+    assert set(rows["status"]) == {"complete"}
+    choice, final = rows[rows["run"] == "choice"], rows[rows["run"] == "final"]
+    assert dict(choice["role"].astype(str).value_counts()) == {"kd": 4, "sums": 3}
+    assert set(choice["seed"]) == {CHOICE_SEEDS}
+    assert set(choice["compute"]) == {0.5}
+    # Scratch at two lengths, the best KD, the best two sums; each with two seeds.
+    assert dict(final["role"].astype(str).value_counts()) == {"scratch": 4, "sums": 4, "kd": 2}
+    assert set(final["seed"]) == {0, 1}
+    best = choice[choice["role"] == "kd"].sort_values("val_accuracy", kind="stable", ascending=False).iloc[0]
+    assert set(final[final["role"] == "kd"]["options_json"]) == {best["options_json"]}
+    # Nobody had more than the reference and its slack, and nobody could have had another epoch.
+    for share in (0.5, 1.0):
+        ours = final[final["compute"] == share]
+        limit = share * float(final[final["role"] == "kd"]["train_macs"].iloc[0]) * 1.05
+        assert (ours["train_macs"] <= limit).all()
+        assert (ours["train_macs"] * (ours["epochs"] + 1) / ours["epochs"] > limit).all()
+
+    changed = dataclasses.replace(SCRATCH, compute=(0.45, 1.0))  # of four epochs, as many as before
+    stages.run(described(contest=Contest(contenders=(changed, KD, SUMS))), roots(tmp_path), Silent())
+    renamed = lab.table.read()
+    assert set(renamed.loc[renamed["role"] == "scratch", "compute"]) == {0.45, 1.0}
+    assert len(renamed) == len(rows)
+
+    wider = Contest(contenders=(*CONTEST.contenders, Contender(name="plain-kd", method="kd")))
+    lab = stages.run(described(contest=wider), roots(tmp_path), Silent())
+    again = lab.table.read()
+    kept = again[~again["role"].isin(["plain-kd", "scratch"])]
+    assert list(kept["started"]) == list(rows.loc[rows["role"] != "scratch", "started"])
+    assert len(again[again["role"] == "plain-kd"]) == 2

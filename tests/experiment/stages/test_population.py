@@ -1,0 +1,260 @@
+"""A population, broken off anywhere and carried out in any order, becomes the same one; its rows can be made again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from automl_kd import experiment as stages
+from automl_kd.config import Finalists, Range, Search, loads, to_record
+from automl_kd.errors import ConfigError, ResultError
+from automl_kd.experiment import Lab, Roots
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent, TrialNews
+from automl_kd.experiment.stages.finals import final_spec, shortlist
+from automl_kd.experiment.stages.population import Population
+from automl_kd.methods import carry_out
+from automl_kd.results.store.folder import open_folder
+from automl_kd.space import Architecture
+from automl_kd.spec import Recipe, TrialSpec, read_schedule
+from tests import tiny
+from tests.conformance.trials import content, difference, quick
+from tests.experiment.progress.test_reporter import Ears
+from tests.experiment.session import Broken, carry_through
+
+__all__ = ["quick"]
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+PERTURB = {"recipe.lr": Range(low=0.001, high=0.5, log=True), "method.temperature": Range(low=1, high=10)}
+SEARCH = Search(proposer="random", trials=4, scheduler="pbt", interval=2, perturb=PERTURB)
+TOLD = ["proposal", "key", "status", "epochs_done", "val_accuracy", "test_accuracy", "schedule_json", "lineage_json"]
+
+
+def open_population(root: Path, **changes) -> Lab:
+    fields = {
+        "space": "model:tests.tiny:teacher",
+        "method": "kd",
+        "recipe": Recipe(epochs=5, batch_size=16),
+        "search": SEARCH,
+        "finalists": Finalists(seeds=(0,), count=2, epochs=3),
+        **changes,
+    }
+    lab = open_lab(tiny.experiment(**fields), Roots(results=root / "results", data=root), Silent())
+    open_folder(lab.folder, to_record(lab.experiment))
+    torch.manual_seed(11)
+    tiny.leave_teacher(lab)
+    return lab
+
+
+def table(lab: Lab) -> pd.DataFrame:
+    rows = lab.table.read()
+    return rows[rows["run"] == "search"].sort_values("proposal")[TOLD].reset_index(drop=True)
+
+
+def weights(lab: Lab) -> dict[str, object]:
+    return {key: content(lab.folder / "trials" / key / "student.pt") for key in table(lab)["key"]}
+
+
+def settings(scheduler: Any, **changes) -> Search:
+    return dataclasses.replace(SEARCH, scheduler=scheduler, **changes)
+
+
+@pytest.mark.parametrize("scheduler", ["pbt", pytest.param("pb2", marks=pytest.mark.slow)])
+def test_broken_off_anywhere_and_in_any_order_it_becomes_the_same(tmp_path, scheduler):
+    search = settings(scheduler)
+    whole = open_population(tmp_path / "whole", search=search)
+    assert carry_through(Population(whole), at_once=4) == 12  # four members in three rounds
+    assert list(table(whole)["status"]) == ["complete"] * 4
+
+    other = open_population(tmp_path / "broken", search=search)
+    # in the first round, twice; after its change; in the second round; with two members at their end
+    for trials in (1, 3, 5, 2, 6):
+        with pytest.raises(Broken):
+            carry_through(Population(other), at_once=3, last_first=True, break_at=trials)
+    assert len(table(other)) == 2
+    for _ in range(2):  # and once more when it is finished: the rows are replayed, and none is added
+        assert carry_through(Population(other)) == 4
+        pd.testing.assert_frame_equal(table(other), table(whole))
+    assert not difference(weights(whole), weights(other))
+
+
+def test_the_watcher_hears_of_every_member_from_its_beginning_to_its_end(tmp_path):
+    ears, again = Ears(), Ears()
+    lab = dataclasses.replace(open_population(tmp_path), watcher=ears)
+    carry_through(Population(lab), at_once=4)
+    members: dict[int, list[TrialNews]] = {one.number: [] for one in ears.heard}
+    for one in ears.heard:
+        members[one.number].append(one)
+    assert sorted(members) == [0, 1, 2, 3]
+    for number, heard in members.items():
+        assert {one.key for one in heard} == {f"member {number}"}
+        epochs = [one.epoch for one in heard]
+        assert (epochs[0], epochs[-1], epochs) == (0, 5, sorted(epochs))
+        assert [one.status for one in heard] == ["running"] * (len(heard) - 1) + ["complete"]
+    carry_through(Population(dataclasses.replace(lab, watcher=again)), at_once=4)
+    assert [(one.status, one.epoch, one.recorded) for one in again.heard] == [("complete", 5, True)] * 4
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Lab:
+    """A population of six with enough changes for a line of descent; no latency is measured at length."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick.__wrapped__(patch)  # type: ignore[attr-defined]
+        lab = open_population(
+            tmp_path_factory.mktemp("done"), search=settings("pbt", trials=6, interval=1, quantile=0.5)
+        )
+        carry_through(Population(lab))
+    return lab
+
+
+def test_a_row_says_whose_weights_were_taken_over_and_what_changed_when(done):
+    rows = table(done)
+    assert rows["schedule_json"].is_unique
+    assert rows["key"].is_unique
+    for row in rows[rows["lineage_json"].notna()].to_dict("records"):
+        schedule, lineage = read_schedule(row["schedule_json"]), json.loads(row["lineage_json"])
+        assert [round(stage.start * 5) for stage in schedule] == [0, *(epochs for epochs, _, _ in lineage)]
+        for stage in schedule:
+            assert 0.001 <= float(stage.changes["recipe.lr"]) <= 0.5
+            assert 1 <= float(stage.changes["method.temperature"]) <= 10
+        epochs, _, key = lineage[-1]
+        assert (done.folder / "trials" / key).is_dir()
+        assert 1 <= epochs < 5
+    assert rows["lineage_json"].notna().any()
+
+
+def test_the_trial_of_a_row_trained_from_scratch_comes_to_its_weights(done, tmp_path):
+    row = max(done.table.read().to_dict("records"), key=lambda one: len(one["schedule_json"]))
+    assert len(read_schedule(row["schedule_json"])) >= 2
+    spec, recorder = TrialSpec.from_json(row["spec_json"]), tiny.Recorder()
+    assert spec.key == row["key"]
+    carry_out(spec, recorder, dataclasses.replace(done.place(spec, "cpu"), trial=tmp_path / "again"))
+    assert recorder.seen[5]["val_accuracy"] == row["val_accuracy"]
+    for name in ("student.pt", "student_best.pt"):
+        assert not difference(content(done.folder / "trials" / row["key"] / name), content(tmp_path / "again" / name))
+
+
+def test_the_schedule_found_is_trained_again_with_other_seeds_and_lengths(done):
+    best = shortlist(done.table.read(), 2)[0]
+    spec = final_spec(done, best, 3, seed=7)
+    assert (spec.schedule, spec.recipe.epochs, spec.seed) == (best.schedule, 3, 7)
+    assert best.schedule == read_schedule(best.key[3])
+
+
+def test_members_that_fail_are_recorded_once_and_the_others_go_on(tmp_path):
+    # rates as high as this end in losses that are not finite
+    wild = {"recipe.lr": Range(low=1e-3, high=1e30, log=True)}
+    lab = open_population(tmp_path, search=settings("pbt", perturb=wild, trials=6))
+    carry_through(Population(lab))
+    rows = table(lab)
+    assert sorted(rows["proposal"]) == list(range(6))
+    assert set(rows["status"]) == {"complete", "failed"}
+    failed = lab.table.read().query("status == 'failed'")
+    assert failed["error"].str.startswith("DivergedError: the training loss became").all()
+    carry_through(Population(lab))
+    pd.testing.assert_frame_equal(table(lab), rows)
+
+
+def test_another_number_of_members_is_refused(done):
+    more = dataclasses.replace(done.experiment, search=settings("pbt", trials=7, interval=1, quantile=0.5))
+    with pytest.raises(ResultError, match=r"has 6 members, and search\.trials is 7; put it back, or give"):
+        Population(dataclasses.replace(done, experiment=more))
+
+
+def test_a_damaged_record_of_changes_is_refused_and_a_line_cut_short_is_dropped(tmp_path):
+    lab = open_population(tmp_path)
+    with pytest.raises(Broken):
+        carry_through(Population(lab), break_at=5)
+    path = lab.folder / "population.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"epochs": 4, "sco')
+    assert Population(lab).changes.epochs == [2]
+    assert path.read_bytes() == whole
+    path.write_bytes(b'{"epochs": 4}\n')
+    with pytest.raises(
+        ResultError, match=r"population\.jsonl is damaged .* delete the folder to begin the search anew"
+    ):
+        Population(lab)
+
+
+@pytest.mark.ray
+@pytest.mark.long
+def test_an_experiment_with_a_population_from_its_teacher_to_its_finals(ray_session, tmp_path):
+    lab = open_population(tmp_path, search=settings("pb2", trials=3))
+    stages.run(lab.experiment, lab.roots, Silent())
+    rows = lab.table.read()
+    assert list(rows["run"].value_counts()[["search", "choice", "final"]]) == [3, 2, 4]
+    assert set(rows["status"]) == {"complete"}
+    found = rows[rows["role"] == "found-method"].iloc[0]
+    chosen = rows[(rows["run"] == "choice") & (rows["schedule_json"] == found["schedule_json"])]
+    assert chosen["val_accuracy"].iloc[0] == rows.loc[rows["run"] == "choice", "val_accuracy"].max()
+    assert (found["epochs"], found["seed"]) == (3, 0)
+    assert rows.loc[rows["role"] == "default-kd", "schedule_json"].isna().all()
+    # Tune's workers came to the same population as one process that takes its members one by one
+    alone = dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, name="alone"))
+    open_folder(alone.folder, to_record(alone.experiment))
+    carry_through(Population(alone))
+    pd.testing.assert_frame_equal(table(lab), table(alone))
+
+
+TEXT = """
+name = "pop"
+space = "model:tests.tiny:teacher"
+data = { name = "tests.tiny:source", validation = 0.2 }
+teacher = { model = "tests.tiny:teacher" }
+recipe = { epochs = 6 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ("search.scheduler='pbt'", r"scheduler = 'pbt' needs a table \[search\.perturb\] of what it changes"),
+        ('search.perturb."recipe.lr"={low=0.1,high=0.2}', "perturb is for the schedulers 'pbt' and 'pb2', got 'asha'"),
+        ('PBT search.perturb."recipe.epochs"={low=1,high=2}', r"'recipe\.epochs' cannot change while a trial trains"),
+        (
+            'PBT search.perturb."method.losses"={low=1,high=2}',
+            "'method.losses' cannot change while 'kd' trains; what may",
+        ),
+        ('PBT search.perturb."method.weight"={low=0.5,high=2}', "at the high ends of its ranges: .*weight must lie in"),
+        ('PBT search.perturb."recipe.lr"={low=0.0,high=2}', r"recipe\.lr must stay above 0"),
+        ('PBT options.weight=0.5 search.perturb."method.weight"={low=0.5,high=1}', "'weight' is set in options and"),
+        ("PBT search.interval=6", "search.interval is 6, so that nothing changes within the 6 of recipe.epochs"),
+        ("PBT search.trials=1", "a population needs trials of 2 or more, got 1"),
+        ("PBT search.quantile=0.6", "quantile must lie above 0 and at most at 0.5, got 0.6"),
+        ("PBT search.resample=-1", "resample must lie in 0 to 1, got -1"),
+        ("PBT vary.method=['kd','scratch']", "vary is for proposals, and search.scheduler = 'pbt' changes what"),
+        ("PBT space='tests.tiny:SPACE'", "needs one student, whose weights its trials take over from each other"),
+        (
+            "search.scheduler='hyperband' trial.workers=2",
+            "pauses trials of one process, and trial.workers is 2",
+        ),
+        ("search.scheduler='hyperband' trial.concurrent=2", "needs room for trials that wait beside those that run"),
+        ("search.median_trials=0", "median_trials must be 1 or more, got 0"),
+        ("search.interval=0", "interval must be 1 or more epochs, got 0"),
+    ],
+)
+def test_what_no_population_can_do_is_refused_in_one_sentence(tmp_path, lines, sentence):
+    pbt = "search.scheduler='pbt' search.interval=2 " + 'search.perturb."method.temperature"={low=1,high=9}'
+    settings = lines.replace("PBT", pbt).split()
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        open_lab(loads(TEXT, settings), Roots(results=tmp_path / "results", data=tmp_path), Silent())
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+def test_weights_of_losses_may_change_if_they_stay_above_zero(tmp_path):
+    text = TEXT + 'method = "distil"\n[search]\nscheduler = "pb2"\n[search.perturb]\n'
+    roots = Roots(results=tmp_path / "results", data=tmp_path)
+    lab = open_lab(loads(text + "method.losses.kd = { low = 0.1, high = 1 }"), roots, Silent())
+    (stage,) = lab.proposal(Architecture.of({"method.losses.kd": 0.5})).schedule
+    assert stage.changes == {"method.losses": "kd=0.5"}
+    with pytest.raises(ConfigError, match=r"'method\.losses\.kd' must stay above 0, or the loss and its layers would"):
+        open_lab(loads(text + "method.losses.kd = { low = 0.0, high = 1 }"), roots, Silent())

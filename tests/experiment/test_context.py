@@ -1,0 +1,218 @@
+"""What is refused before anything is written or trained, each in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from automl_kd.config import Budget, Finalists, Search
+from automl_kd.errors import CheckpointError, ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
+from automl_kd.experiment.context import OBJECTIVES, Lab, Roots
+from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.progress.events import Silent
+from automl_kd.models.weights.checkpoint import digest, save_weights
+from automl_kd.space import Architecture
+from automl_kd.spec import DataSpec, TeacherSpec, teacher_trial
+from tests import tiny
+
+
+def opened(root: Path, **changes) -> Lab:
+    return open_lab(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
+
+
+def searching(**changes) -> Search:
+    return dataclasses.replace(tiny.SEARCH, **changes)
+
+
+# Width 2 has 18 + 4 + 9 = 31 parameters and 64 x 18 + 6 = 1158 multiply-adds, width 4 has 59 and 2316.
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        (
+            {"budget": Budget(params=30)},
+            ConfigError,
+            "none of 500 architectures of 'tiny' meets the budget: params <= 30, where the least is 31 parameters; "
+            r"raise \[budget\] or widen the space",
+        ),
+        (
+            {"budget": Budget(params=58, macs=2000)},
+            ConfigError,
+            r"the baseline student width 4 has 59 parameters and 2,316 multiply-adds, over the budget \(params <= 58, "
+            r"macs <= 2,000\); raise \[budget\] or name a smaller finalists.baseline",
+        ),
+        (
+            {"finalists": Finalists(baseline={"width": 99})},
+            InfeasibleArchitectureError,
+            "width = 99 lies outside .* of space 'tiny'",
+        ),
+        (
+            {"search": searching(objectives=("val_accuracy", "test_accuracy"))},
+            ConfigError,
+            "search.objectives: 'test_accuracy' cannot be followed; did you mean 'val_accuracy'?",
+        ),
+        (
+            {"search": searching(objectives=("val_accuracy", "-test_accuracy_best"))},
+            ConfigError,
+            "search.objectives: '-test_accuracy_best' cannot be followed; .*",
+        ),
+        ({"method": "kdd"}, UnknownNameError, "no method is called 'kdd'; did you mean 'kd'?"),
+        (
+            {"method": "kd", "options": {"weight": 2.0}},
+            ConfigError,
+            r"options of method 'kd': weight must lie in \[0, 1\], got 2.0",
+        ),
+        ({"space": "tests.tiny:SHAPE"}, ConfigError, "'tests.tiny:SHAPE' is a TaskShape; name a SearchSpace, .*"),
+        ({"data": DataSpec(name="digit")}, UnknownNameError, "no dataset is called 'digit'; did you mean 'digits'?"),
+        ({"data": DataSpec(name="arrays:none.npz")}, DataError, "no file .*none.npz; give the path of an .npz file .*"),
+        (
+            {"teacher": TeacherSpec(model="resnet55")},
+            UnknownNameError,
+            "no model is called 'resnet55'; did you mean .*",
+        ),
+        (
+            {"teacher": TeacherSpec(checkpoint="none.pt")},
+            CheckpointError,
+            r"checkpoint file .*none.pt cannot be read \(No such file or directory\); check the path",
+        ),
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused_and_leaves_nothing(tmp_path, changes, error, sentence):
+    with pytest.raises(error, match=f"^{sentence.replace('?', '[?]')}$"):
+        opened(tmp_path, **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_teacher_for_other_classes_is_refused_in_one_sentence(tmp_path):
+    file = tmp_path / "ten.pt"
+    save_weights(tiny.teacher(dataclasses.replace(tiny.SHAPE, classes=10)), file)
+    with pytest.raises(CheckpointError, match=f"^checkpoint {file} has 10 classes, the data has 3; take a checkpoint"):
+        opened(tmp_path, teacher=TeacherSpec(model="tests.tiny:teacher", checkpoint=str(file)))
+
+
+def test_a_teacher_of_another_shape_is_refused_by_the_keys_that_differ(tmp_path):
+    file = tmp_path / "student.pt"
+    save_weights(tiny.teacher(tiny.SHAPE), file)
+    with pytest.raises(CheckpointError, match=r"is of another network: \d+ keys missing \("):
+        opened(tmp_path, teacher=TeacherSpec(model="resnet8", checkpoint=str(file)))
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def filed(root: Path, **content) -> TeacherSpec:
+    """A teacher in a file, under the key `model`, beside whatever else is given."""
+    torch.save({"model": tiny.teacher(tiny.SHAPE).state_dict(), **content}, root / "teacher.pt")
+    return TeacherSpec(model="tests.tiny:teacher", checkpoint=str(root / "teacher.pt"))
+
+
+def test_what_was_unwrapped_of_a_teachers_file_is_told(tmp_path):
+    watcher = Notes()
+    experiment = tiny.experiment(teacher=filed(tmp_path, epoch=3))
+    open_lab(experiment, Roots(results=tmp_path / "results", data=tmp_path), watcher)
+    assert watcher.notes == [f"{tmp_path / 'teacher.pt'}: the weights are 'model'"]
+
+
+def test_weights_that_are_not_there_are_refused(tmp_path):
+    teacher = dataclasses.replace(filed(tmp_path), weights="ema")
+    with pytest.raises(CheckpointError, match="holds no weights 'ema' for this network, only 'model'; set teacher"):
+        opened(tmp_path, teacher=teacher)
+
+
+def test_a_teacher_with_finite_weights_and_outputs_that_are_not_is_refused(tmp_path):
+    state = tiny.teacher(tiny.SHAPE).state_dict()
+    state["norm.running_var"].fill_(-1.0)
+    torch.save(state, tmp_path / "teacher.pt")
+    teacher = TeacherSpec(model="tests.tiny:teacher", checkpoint=str(tmp_path / "teacher.pt"))
+    with pytest.raises(CheckpointError, match="has finite weights, and what the teacher says of validation images is"):
+        opened(tmp_path, teacher=teacher)
+
+
+def test_a_method_that_only_measures_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="'from-file' trains no student"):
+        opened(tmp_path, method="from-file")
+
+
+def test_a_budget_is_met_up_to_its_limit(tmp_path):
+    lab = opened(tmp_path, budget=Budget(params=59, macs=2316))
+    inside = [width for width in range(2, 16) if lab.within_budget(Architecture.of({"width": width}))]
+    assert inside == [2, 3, 4]
+
+
+@pytest.mark.parametrize(("limit", "met"), [(1e-6, False), (1e6, True)])
+def test_latency_is_measured_against_its_budget(tmp_path, limit, met):
+    lab = dataclasses.replace(opened(tmp_path), experiment=tiny.experiment(budget=Budget(latency_ms=limit)))
+    assert lab.within_budget(lab.baseline) is met
+
+
+def test_objectives_are_read_with_their_sign(tmp_path):
+    lab = opened(tmp_path, search=searching(proposer="nsga2", objectives=("val_accuracy", "-params")))
+    assert [str(one) for one in lab.objectives] == ["val_accuracy", "-params"]
+    assert not any("test" in name for name in OBJECTIVES)
+
+
+def test_options_take_the_types_of_their_fields_so_that_4_and_4_0_name_the_same_trial(tmp_path):
+    options = opened(tmp_path, method="kd", options={"temperature": 4}).experiment.options
+    assert [(name, type(value)) for name, value in options.items()] == [("temperature", float)]
+
+
+@pytest.mark.parametrize("model", ["torchvision:alexnet", "math:sqrt", "collections:OrderedDict"])
+def test_a_network_that_cannot_be_built_is_one_sentence(tmp_path, model):
+    sentence = "cannot be built and run on images of 1x8x8"
+    with pytest.raises(ConfigError, match=f"^the teacher '{model}' {sentence}") as caught:
+        opened(tmp_path, teacher=TeacherSpec(model=model))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match=f"^the students of model:{model} {sentence}"):
+        opened(tmp_path, space=f"model:{model}")
+
+
+def test_a_teachers_file_is_known_by_what_it_holds(tmp_path, monkeypatch):
+    save_weights(tiny.teacher(tiny.SHAPE), tmp_path / "teacher.pt")
+    monkeypatch.chdir(tmp_path)
+    teacher = opened(
+        tmp_path, teacher=TeacherSpec(model="tests.tiny:teacher", checkpoint="teacher.pt")
+    ).experiment.teacher
+    assert teacher.checkpoint == str(tmp_path / "teacher.pt")
+    assert teacher.digest == digest(tmp_path / "teacher.pt")
+
+
+def test_the_baseline_is_the_spaces_default_or_what_is_named(tmp_path):
+    assert opened(tmp_path).baseline == Architecture.of({"width": 4})
+    assert opened(tmp_path, finalists=Finalists(baseline={"width": 3})).baseline == Architecture.of({"width": 3})
+
+
+def test_teachers_lie_beside_experiments_and_trials_in_theirs(tmp_path):
+    lab = opened(tmp_path)
+    lesson, trial = teacher_trial(lab.experiment.teacher, lab.experiment.data), tiny.spec()
+    assert lab.place(lesson, "cpu").trial == tmp_path / "results" / "teachers" / lesson.key
+    assert lab.place(trial, "cpu").trial == tmp_path / "results" / "tiny" / "trials" / trial.key
+    assert lab.place(trial, "cpu").teachers == tmp_path / "results" / "teachers"
+
+
+def test_a_student_that_cannot_be_built_is_named_when_its_cost_is_asked_for(tmp_path):
+    lab = opened(tmp_path)
+
+    def cost(values, _shape):
+        raise LookupError(f"no cost of {values['width']}\nbut this")
+
+    broken = dataclasses.replace(lab, space=dataclasses.replace(lab.space, cost=cost))
+    said = r"the student width=4 of tests.tiny:SPACE cannot be built and run .* \(LookupError: no cost of 4\); choose"
+    with pytest.raises(ConfigError, match=said):
+        broken.cost(lab.baseline)
+
+
+def test_a_method_that_fails_while_its_cost_is_asked_for_is_named(tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise OSError("the network reads a file that is gone")
+
+    monkeypatch.setattr("automl_kd.experiment.cost_estimates.carry_out", fail)
+    with pytest.raises(ConfigError, match=r"the networks of method 'scratch' cannot be built .* a file that is gone\)"):
+        quoted(opened(tmp_path), tiny.spec(method="scratch"))

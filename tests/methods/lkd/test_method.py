@@ -1,0 +1,341 @@
+"""Learned distillation as a method: exact slopes, nothing touched, exact resuming, every option, modes and transfer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from automl_kd.bilevel.unroll import Unroll
+from automl_kd.data import order
+from automl_kd.errors import CheckpointError, ConfigError, DataError, StopTrial, TrialError
+from automl_kd.losses.learned.start import initial_phi
+from automl_kd.methods import base, carry_out, make_method
+from automl_kd.methods.lkd import meta_trainer as lkd_tutor
+from automl_kd.methods.lkd.meta_data import Classroom, hold_out
+from automl_kd.methods.lkd.meta_trainer import Tutor
+from automl_kd.methods.lkd.method import FILE, LKD, PICTURE
+from automl_kd.methods.lkd.past_students import Past, Pool
+from automl_kd.methods.weighted_losses import first_look
+from automl_kd.models.costs.latency import measure_latency
+from automl_kd.models.features import Tapped
+from automl_kd.space import Scalar
+from automl_kd.spec import Recipe
+from automl_kd.teacher_cache.cached_teacher import Asked
+from automl_kd.training import loop, trial
+from tests import tiny
+from tests.methods.test_weighted_losses import Recorder, load, place, same, spec
+
+OFTEN: Mapping[str, Scalar] = {"interval": 2, "warmup": 0.0, "snapshots": 6, "pool": 3, "held_out": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def stripes(monkeypatch):
+    """The tiny data set under every name, a checkpoint after each epoch, and no time spent on latency."""
+    monkeypatch.setattr(trial, "load_dataset", lambda *_: tiny.dataset())
+    monkeypatch.setattr(base, "measure_latency", partial(measure_latency, budget_seconds=0.01))
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+
+
+def trained(root: Path, trial: str, options: Mapping[str, Scalar], *, stop: int = 0) -> Recorder:
+    recorder = Recorder(stop)
+    carry_out(spec("lkd", {**OFTEN, **options}), recorder, place(root, trial))
+    return recorder
+
+
+def extra(root: Path, trial: str) -> dict[str, object]:
+    state = load(root, trial, "checkpoint.pt")["adapters"]
+    assert isinstance(state, dict)
+    found: dict[str, object] = state["_extra_state"]
+    return found
+
+
+def tutor(root: Path, dtype: torch.dtype = torch.float64, **options: object) -> Tutor:
+    """One that has recorded a few students of a network in `dtype`, as a run would."""
+    method = LKD(**{**OFTEN, **options})  # type: ignore[arg-type]
+    setting = trial.set_up(spec("lkd", {}), place(root))
+    teacher = trial.load_teacher(setting).to(dtype)
+    setting.student.to(dtype)
+    dataset, held = hold_out(setting.dataset, 0.2, seed=0)
+    student, guide = method.tapped(setting.student, "student"), method.tapped(teacher, "teacher")
+    double(student)
+    double(guide)
+    example, _ = first_look(setting, student, guide)
+    room = Classroom(student, Asked(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1)
+    made = Tutor(room, method.made(setting, example), method.start(setting), method.pace)
+    setting.student.train()
+    return made
+
+
+def double(tapped: Tapped) -> None:
+    """Views are float32; a network in float64 is to see them in float64."""
+    tapped.model.register_forward_pre_hook(lambda module, given: (given[0].to(next(module.parameters()).dtype),))
+
+
+def step(one: Tutor, count: int = 1) -> None:
+    for _ in range(count):
+        rows = order(len(one.room.dataset.train), seed=0, epoch=one.step)[:20]
+        one(one.room.view(one.room.dataset.train.index[rows], epoch=1))
+
+
+def slope(one: Tutor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The method's own hypergradient and that of unrolling, from the last recorded student."""
+    past = one.pool.past[-1]
+    given = (past, past.batch, past.taught, one.room.held_batch(40, np.random.default_rng(0)))
+    return one.slope(*given), Unroll(1)(one.problem(*given), past.weights, one.phi)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"form": "free", "rescale": True},
+        {"stages": "pre_pool", "anchor": 0.1},
+        {"rescale": True, "label": False},
+    ],
+)
+def test_the_slope_is_that_of_unrolling(tmp_path, options):
+    one = tutor(tmp_path, **options)
+    generator = torch.Generator().manual_seed(0)
+    one.phi = {name: v + 0.3 * torch.randn(v.shape, generator=generator).to(v) for name, v in one.phi.items()}
+    step(one, 3)
+    found, oracle = slope(one)
+    assert max(value.abs().max().item() for value in oracle.values()) > 1e-6
+    for name, value in oracle.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-12)
+
+
+def test_an_update_moves_phi_and_nothing_else(tmp_path):
+    one = tutor(tmp_path, dtype=torch.float32)
+    step(one, 2)
+    assert isinstance(one.room.teach, Asked)
+    model, teacher = one.room.student.model, one.room.teach.teacher.model
+    before = [{name: v.clone() for name, v in net.state_dict().items()} for net in (model, teacher)]
+    phi, state = dict(one.phi), torch.get_rng_state()
+    one.update(1)
+    assert same(before, [dict(net.state_dict()) for net in (model, teacher)])
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not torch.equal(phi["logits.last.weight"], one.phi["logits.last.weight"])
+
+
+def test_a_slope_without_value_is_skipped_and_too_many_end_the_trial(tmp_path):
+    one = tutor(tmp_path)
+    step(one)
+    phi, bad = dict(one.phi), {name: torch.full_like(value, torch.nan) for name, value in one.phi.items()}
+    one.move(bad)
+    assert same(phi, one.phi)
+    assert all(memory["step"] == 0 for memory in one.memories.values())
+    with pytest.raises(TrialError, match="1 of 1 updates of the learned loss were not finite"):
+        one.refuse_skipped()
+
+
+def test_a_loss_that_counts_for_nothing_is_not_moved_by_its_slope(tmp_path):
+    one = tutor(tmp_path, stages="pre_pool", weight=1e-30)
+    step(one)
+    found, _ = slope(one)
+    assert max(v.abs().max().item() for name, v in found.items() if name.startswith("logits")) < 1e-25
+    assert "logits.last.bias" not in LKD(weight=0.0, stages="pre_pool").start(
+        trial.set_up(spec("lkd", {}), place(tmp_path))
+    )
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stages": "pre_pool", "spread": "gaussian", "keep": "reservoir", "sampling": "by_loss"},
+        # Fitting the free form takes seconds.
+        pytest.param({"batch": "fresh", "sampling": "recent", "form": "free", "rescale": True}, marks=pytest.mark.slow),
+        {"batch": "fresh", "sampling": "recent", "rescale": True},
+        {"mode": "two_stage_dynamic"},
+    ],
+)
+def test_it_continues_bit_for_bit(tmp_path, options, stop):
+    whole = trained(tmp_path, "unbroken", options)
+    with pytest.raises(StopTrial):
+        trained(tmp_path, "broken", options, stop=stop)
+    rest = trained(tmp_path, "broken", options)
+    assert same(whole.seen, rest.seen)
+    for file in ("student.pt", "student_best.pt", "checkpoint.pt", FILE):
+        assert same(load(tmp_path, "unbroken", file), load(tmp_path, "broken", file)), file
+
+
+def test_killed_in_the_middle_of_an_epoch_it_continues(tmp_path, monkeypatch):
+    trained(tmp_path, "unbroken", {})
+    update, calls = Tutor.update, Counter[str]()
+
+    def killed(self: Tutor, epoch: int) -> None:
+        calls["update"] += 1
+        if calls["update"] == 4:
+            raise KeyboardInterrupt
+        update(self, epoch)
+
+    monkeypatch.setattr(lkd_tutor.Tutor, "update", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, "broken", {})
+    trained(tmp_path, "broken", {})
+    assert same(load(tmp_path, "unbroken", "checkpoint.pt"), load(tmp_path, "broken", "checkpoint.pt"))
+
+
+def test_a_checkpoint_holds_the_pool_the_loss_and_its_optimiser(tmp_path):
+    trained(tmp_path, "one", {})
+    state = extra(tmp_path, "one")
+    # 77 of 96 images in batches of 20 are 4 steps; in 3 epochs 12, and an update before every second but the first.
+    assert (state["step"], state["updates"], state["recorded"]) == (12, 6, 6)
+    assert isinstance(state["past"], list)
+    assert [past["step"] for past in state["past"]] == [6, 8, 10]
+    assert isinstance(state["memories"], dict)
+    assert state["memories"]["logits.last.bias"]["step"] == 6
+
+
+def test_held_out_images_are_never_trained_on_and_are_drawn_class_by_class():
+    dataset = tiny.dataset()
+    rest, held = hold_out(dataset, 0.25, seed=3)
+    assert Counter(held.labels.tolist()) == {0: 8, 1: 8, 2: 8}
+    assert sorted(rest.train.index.tolist() + held.index.tolist()) == list(range(96))
+    with pytest.raises(DataError, match=r"96 training images, too few to hold out 0\.001"):
+        hold_out(dataset, 0.001, seed=0)
+
+
+@pytest.mark.parametrize("mode", ["joint", "retrain"])
+def test_a_loss_learned_elsewhere_is_used_or_learned_on(tmp_path, mode):
+    trained(tmp_path, "first", {})
+    file = str(tmp_path / "first" / FILE)
+    trained(tmp_path, "second", {"mode": mode, "loss": file})
+    assert not (tmp_path / "second" / "search").exists()
+    kept = same(load(tmp_path, "first", FILE)["phi"], load(tmp_path, "second", FILE)["phi"])
+    assert kept == (mode == "retrain")
+    with pytest.raises(CheckpointError, match="make form, label, weight and stages agree"):
+        trained(tmp_path, "third", {"loss": file, "label": False})
+
+
+def test_a_retrained_student_sees_all_images_and_the_cost_of_the_search_is_told(tmp_path):
+    method = LKD(interval=10, warmup=0.0, ratio=2, held_out=0.1)
+    # Learning: 3 + 12 / 10 student passes and one of the teacher, on 0.9 of the images; then 3 and 1 on all.
+    assert method.macs(1000, 100) == round(0.9 * (4200 + 100))
+    retrain = LKD(mode="retrain", interval=10, warmup=0.0, ratio=2, held_out=0.1)
+    assert retrain.macs(1000, 100) == 3100 + method.macs(1000, 100)
+    assert LKD(mode="retrain", loss="file").macs(1000, 100) == 3100
+    seen = trained(tmp_path, "one", {"mode": "retrain"}).seen
+    assert sorted(seen) == [1, 2, 3]
+    assert (tmp_path / "one" / "search" / "checkpoint.pt").exists()
+    assert seen[3]["train_macs"] > 3 * 96 * LKD(**{**OFTEN, "mode": "retrain"}).macs(int(seen[3]["macs"]), 0)  # type: ignore[arg-type]
+
+
+def test_loss_networks_count_wherever_they_are_evaluated_by_hand(tmp_path):
+    # Student (4 channels) and teacher (16): 9 weights at 64 places for each channel, and the classifier's 3.
+    student, teacher = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48
+    # Layers of 16, 16 and 1: 5 inputs for 3 classes, 4 for 16 maps of 64 elements; weights are constants for the
+    # student, so these go forward only. The projection from 4 to 16 channels goes forward and twice back.
+    loss = 3 * (5 * 16 + 16 * 16 + 16) + 16 * 64 * (4 * 16 + 16 * 16 + 16) + 3 * 4 * 16 * 64
+    # An update every second step: the inner gradient (3, and the loss), dual numbers (3), the loss's gradient
+    # differentiated (3 of the loss), the outer loss on twice as many images (2 * 3).
+    learning = 3 * student + loss + teacher + (12 * student + 4 * loss) / 2
+    # 19 of 96 images are held out. Retraining adds a plain step on all of them, and is told a fraction of 0.2.
+    assert quoted(tmp_path, {}) == 77 * round(learning)
+    retrain = 3 * student + loss + teacher
+    assert quoted(tmp_path, {"mode": "retrain"}) == 96 * (retrain + round(0.8 * learning))
+    # Unrolled, each of two steps is a gradient that is differentiated.
+    unrolled = 3 * student + loss + teacher + (2 * 3 * (3 * student + loss) + 6 * student) / 2
+    assert quoted(tmp_path, {"look_ahead": 2}) == 77 * round(unrolled)
+    # The anchor looks at the past student once more, and differentiates the weights by phi.
+    assert quoted(tmp_path, {"anchor": 0.1}) == 77 * round(learning + (student + 3 * loss) / 2)
+
+
+def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
+    student, teacher, network = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48, 3 * (5 * 16 + 16 * 16 + 16)
+    # Forward and back to the inputs; phi stands still. Four times that in an update, as above.
+    learning = 3 * student + 2 * network + teacher + (12 * student + 4 * 2 * network) / 2
+    assert quoted(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning)
+
+
+def quoted(root: Path, options: Mapping[str, Scalar]) -> float:
+    """What an epoch is said to cost."""
+    quote = base.Quote()
+    carry_out(spec("lkd", {**OFTEN, "stages": "pre_pool", **options}), quote, place(root))
+    return quote.epoch_macs
+
+
+def test_what_it_learned_is_drawn(tmp_path):
+    trained(tmp_path, "one", {"weight": 0.5})
+    drawn = (tmp_path / "one" / PICTURE).read_text(encoding="utf-8")
+    assert drawn.count("true class") == drawn.count("other class") == 1
+    assert "<svg" in drawn
+
+
+def pool_of(count: int, pool: Pool) -> list[int]:
+    for number in range(count):
+        one = Past(number, 0.1, None, {}, {}, None, None, torch.tensor(float(number)))  # type: ignore[arg-type]
+        pool.add(one, np.random.default_rng(number))
+    return [past.step for past in pool.past]
+
+
+def test_a_window_keeps_the_last_and_a_reservoir_spans_the_run():
+    assert pool_of(50, Pool(4, "window")) == [46, 47, 48, 49]
+    kept = pool_of(400, Pool(40, "reservoir"))
+    assert kept == sorted(kept)
+    assert len(kept) == 40
+    # Uniform over 0 to 399: a mean of 199.5, with a standard error of 18.
+    assert abs(float(np.mean(kept)) - 199.5) < 54
+
+
+def test_strategies_draw_what_they_say():
+    pool, rng = Pool(8, "window"), np.random.default_rng(0)
+    pool_of(8, pool)
+    drawn = {name: Counter(pool.draw(name, rng).step for _ in range(400)) for name in ("latest", "recent", "uniform")}
+    assert set(drawn["latest"]) == {7}
+    assert set(drawn["recent"]) == {6, 7}
+    assert set(drawn["uniform"]) == set(range(8))
+    by_loss = Counter(pool.draw("by_loss", rng).step for _ in range(2800))
+    # Losses 0 to 7: the last is drawn 7 times in 28, 700 of 2800.
+    assert by_loss[0] == 0
+    assert 600 < by_loss[7] < 800
+
+
+def test_intervals_are_fixed_or_gaussian_around_the_same_mean(tmp_path):
+    fixed, gaussian = tutor(tmp_path, interval=12), tutor(tmp_path, interval=12, spread="gaussian")
+    waits = []
+    for gaussian.step in range(300):
+        waits.append(gaussian.wait())
+    assert fixed.wait() == 12
+    assert abs(float(np.mean(waits)) - 12) < 1
+    assert 3 < float(np.std(waits)) < 5
+    assert min(waits) >= 1
+
+
+def test_it_starts_from_the_seed_alone(tmp_path):
+    one, two = (initial_phi(LKD().layout, 4.0, seed=3) for _ in range(2))
+    assert same(one, two)
+    assert not same(one, initial_phi(LKD().layout, 4.0, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"interval": 0}, "interval must be 1 or more"),
+        ({"look_ahead": 6}, "look_ahead must lie in 1 to 5"),
+        ({"held_out": 1.0}, "held_out must lie between 0 and 1"),
+        ({"warmup": 1.0}, "warmup must lie in"),
+        ({"weight": 0.0}, "give the learned loss one of them"),
+        ({"stages": "a", "map_weight": 0.0}, "drop the stages"),
+        ({"form": "free", "anchor": 0.1}, "set anchor = 0"),
+        ({"sampling": "newest"}, "'uniform', 'latest', 'recent' or 'by_loss'"),
+        ({"lr": 0.0}, "lr must be above 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        make_method("lkd", options)
+
+
+def test_longer_look_aheads_run(tmp_path):
+    seen = trained(tmp_path, "one", {"look_ahead": 2, "interval": 4})
+    assert len(seen.seen) == 3
+    assert extra(tmp_path, "one")["updates"] == 3

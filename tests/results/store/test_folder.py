@@ -1,0 +1,119 @@
+"""Whose folder it is: continued, refused, or begun again after a kill."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from automl_kd import storage
+from automl_kd.config import Experiment, to_record
+from automl_kd.errors import ResultError
+from automl_kd.experiment import upgrade
+from automl_kd.results.store.folder import (
+    check_folder,
+    first_difference,
+    in_use,
+    lock,
+    of_this_comparison,
+    open_folder,
+    read_record,
+    write_finals,
+)
+
+EXPERIMENT = Experiment(name="one", space="search_spaces.resnet:SPACE")
+RECORD = to_record(EXPERIMENT)
+
+
+def test_the_same_experiment_more_trials_and_other_finalists_continue(tmp_path):
+    open_folder(tmp_path / "one", RECORD)
+    longer = replace(EXPERIMENT, search=replace(EXPERIMENT.search, trials=99))
+    longer = replace(longer, finalists=replace(longer.finalists, seeds=(5,)), trial=replace(longer.trial, concurrent=7))
+    open_folder(tmp_path / "one", to_record(longer))
+    assert read_record(tmp_path / "one")["search"]["trials"] == 99
+
+
+def test_another_experiment_is_refused_with_the_first_key_that_differs(tmp_path):
+    open_folder(tmp_path, RECORD)
+    other = to_record(replace(EXPERIMENT, recipe=replace(EXPERIMENT.recipe, lr=0.5)))
+    with pytest.raises(ResultError, match=r"holds another experiment: its recipe\.lr is 0\.05, here it is 0\.5;"):
+        check_folder(tmp_path, other)
+    assert read_record(tmp_path) == RECORD
+
+
+def test_a_key_that_only_one_record_has_is_a_difference():
+    assert first_difference({"a": 1}, {"a": 1, "b": 2}) == "its b is null, here it is 2"
+    assert first_difference({"a": {"b": 1}}, {"a": {}}) == "its a.b is 1, here it is null"
+    assert first_difference({"a": {"b": 1}}, {"a": {"b": 1}}) == ""
+
+
+def test_what_a_kill_left_of_a_first_sitting_is_no_obstacle(tmp_path):
+    (tmp_path / "lock").touch()
+    (tmp_path / "_experiment.json.123").write_text("{")
+    open_folder(tmp_path, RECORD)
+    assert read_record(tmp_path) == RECORD
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ResultError, match="is not empty and holds no experiment; give another --out"):
+        check_folder(tmp_path, RECORD)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null"])
+def test_a_damaged_record_is_named(tmp_path, text):
+    (tmp_path / "experiment.json").write_text(text)
+    with pytest.raises(ResultError, match=r"experiment\.json cannot be read"):
+        check_folder(tmp_path, RECORD)
+
+
+def test_the_lock_is_free_again_afterwards(tmp_path):
+    assert not in_use(tmp_path)
+    with lock(tmp_path), pytest.raises(ResultError, match=r"process \d+ is writing to"), lock(tmp_path):
+        pass
+    with lock(tmp_path):
+        assert in_use(tmp_path)
+    with lock(tmp_path):
+        pass
+
+
+def test_a_failed_write_leaves_the_old_text_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    storage.write(path, "old")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        storage.write(path, json.dumps({}))
+    assert path.read_text() == "old"
+    assert [child.name for child in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_record_of_an_earlier_version_is_the_same_experiment(tmp_path):
+    older = {key: value for key, value in RECORD.items() if key != "recipe"}
+    older["recipe"] = {key: value for key, value in RECORD["recipe"].items() if key != "clip_norm"}
+    storage.write(tmp_path / "experiment.json", json.dumps(older))
+    open_folder(tmp_path, RECORD, upgrade)
+    assert read_record(tmp_path) == RECORD
+
+
+def test_finals_of_an_earlier_comparison_are_left_out(tmp_path):
+    rows = pd.DataFrame({"run": ["search", "final", "final"], "role": ["search", "a", "a"], "key": ["1", "2", "3"]})
+    assert len(of_this_comparison(tmp_path, rows)) == 3
+    write_finals(tmp_path, [("a", "3")])
+    assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "3"]
+    (tmp_path / "finals.json").write_text('[["a", "2"]]')  # as the first release wrote it
+    assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "2"]
+
+
+def test_trials_by_which_nothing_is_chosen_any_more_are_left_out(tmp_path):
+    rows = pd.DataFrame({"run": ["choice", "choice", "final"], "role": ["a", "a", "a"], "key": ["1", "2", "3"]})
+    write_finals(tmp_path, [("a", "3")])
+    assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "2", "3"]  # a search keeps all of its choice
+    write_finals(tmp_path, [("a", "3")], choice=[("a", "2")])
+    assert list(of_this_comparison(tmp_path, rows)["key"]) == ["2", "3"]

@@ -1,0 +1,112 @@
+"""What is said of a teacher, by hand: 180 validation images, of which the largest class has a tenth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from automl_kd.results import ResultTable
+from automl_kd.results.comparison import sentences as contest_words
+from automl_kd.results.comparison.comparison import contest
+from automl_kd.results.report.page import write_page
+from automl_kd.results.store.row import Row
+from automl_kd.results.verdict.gain import verdict
+from automl_kd.results.verdict.table import to_markdown
+from automl_kd.results.verdict.teacher import Teacher, below, near_chance, teacher_of
+from tests.results.synthetic import finals, four_arms, row
+
+BASE = {0: 0.90, 1: 0.91, 2: 0.92}
+
+
+def taught_by(right: int, **changes) -> Row:
+    measured = {"val_accuracy": right / 180, "test_accuracy": right / 180, "val_images": 180, "val_largest": 0.1}
+    free = {"method": "from-file", "options_json": "{}", "seconds": 0.0, "train_macs": 0.0}
+    named = {"run": "teacher", "role": "teacher", "key": "e" * 16, "proposal": None, "label": "resnet56"}
+    return row(**{**named, **free, **measured, **changes})
+
+
+def teacher(right: int, images: int = 180, largest: float = 0.1) -> Teacher:
+    return Teacher(label="it", from_file=True, accuracy=right / images, images=images, largest=largest)
+
+
+def read(folder, rows: list[Row]):
+    table = ResultTable(folder)
+    for one in rows:
+        table.append(one)
+    return table.read()
+
+
+def test_chance_ends_where_a_binomial_says():
+    # of 10 coins 10 heads have the chance 1/1024, less than 1 in 1000, and 9 or more 11/1024
+    assert near_chance(teacher(9, images=10, largest=0.5))
+    assert not near_chance(teacher(10, images=10, largest=0.5))
+    assert near_chance(teacher(0))  # as bad as the order of classes can make it
+    assert not near_chance(teacher(180))
+    # fewer than half of 10 heads are never rare; of 11 coins that fall on heads with 7 in 8, none is
+    assert not below(teacher(4, images=10), 0.5)
+    assert below(teacher(0, images=11), 0.875)
+
+
+@pytest.mark.parametrize("unknown", [{"val_images": None}, {"val_largest": None}, {"status": "failed"}])
+def test_nothing_is_said_of_what_was_not_measured(tmp_path, unknown):
+    rows = read(tmp_path, [*four_arms(BASE, BASE), taught_by(18, **unknown)])
+    assert teacher_of(rows) is None
+    judged = verdict(rows)
+    assert judged.teacher_sentence == ""
+    assert not judged.sentence.startswith("Warning")
+
+
+def test_a_good_teacher_is_named_with_its_accuracy_and_costs_no_training(tmp_path):
+    judged = verdict(read(tmp_path, [*four_arms(BASE, BASE), taught_by(171)]))
+    assert judged.sentence.startswith("No gain is shown")
+    assert judged.teacher_sentence == "The teacher (resnet56, from a file) reaches 95.00 % on validation."
+    assert "no teacher was trained here" in judged.cost_sentence
+    assert "teacher" not in {one.stage for one in judged.costs}
+    assert f"{judged.teacher_sentence} {judged.cost_sentence}" in to_markdown(judged)
+
+
+def test_a_verdict_on_a_teacher_near_chance_begins_with_a_warning(tmp_path):
+    rows = read(tmp_path, [*four_arms({0: 0.92, 1: 0.94, 2: 0.96}, BASE), taught_by(19)])
+    judged = verdict(rows)
+    warned = (
+        "Warning: the teacher (resnet56, from a file) is right on 10.56 % of 180 validation images, and always naming "
+        "the largest class is on 10.00 %: nothing shows that it knows these classes, so no gain can be owed to what it "
+        "knows; check its weights, the order of its classes and how its training images were normalised."
+    )
+    assert judged.sentence.startswith(f"{warned} Gained 3.00 points ")
+    assert judged.teacher_sentence == ""
+    assert to_markdown(judged).startswith(warned)
+    page = write_page(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"<p>{warned} Gained" in page
+
+
+def test_a_teacher_below_a_student_from_scratch_is_warned_of(tmp_path):
+    judged = verdict(read(tmp_path, [*four_arms(BASE, BASE), taught_by(108)]))
+    scratch = judged.arms["default-scratch"].val.mean
+    assert judged.sentence.startswith(
+        "Warning: the teacher (resnet56, from a file) is right on 60.00 % of 180 validation images, fewer than a "
+        f"student without a teacher ({100 * scratch:.2f} %); check its weights, "
+    )
+
+
+def test_a_teacher_that_was_trained_here_gets_other_advice(tmp_path):
+    trained = taught_by(19, method="scratch", train_macs=1e12)
+    assert "; train it longer, or by another teacher.recipe. " in verdict(read(tmp_path, [trained])).sentence
+
+
+def test_a_comparison_of_methods_begins_with_the_warning(tmp_path):
+    final = finals("default-kd", BASE)
+    rows = read(tmp_path, [taught_by(19), *[one_of(one) for one in final]])
+    section = {"reference": "kd", "contenders": [{"name": "kd", "method": "kd", "options": {}, "tune": {}}]}
+    judged = contest(rows, {"contest": section, "recipe": {"epochs": 10}})
+    assert contest_words.sentences(judged)[0].startswith("Warning: the teacher (resnet56, from a file) is right on")
+    assert not any(one.stage == "teacher" for one in judged.costs)
+    assert re.search(r"The teacher \(resnet56\) reaches 10.56 % on test", contest_words.reading(judged)[-1])
+
+
+def one_of(final: Row) -> Row:
+    """A final as one of the contender "kd", at full compute."""
+    return dataclasses.replace(final, role="kd", compute=1.0, options_json=json.dumps({}))

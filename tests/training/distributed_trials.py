@@ -1,0 +1,172 @@
+"""Small trials of every method in float64, and two processes that carry them out together over gloo."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
+
+from automl_kd.errors import StopTrial
+from automl_kd.methods import base, carry_out
+from automl_kd.methods.subgraph import method as subgraph
+from automl_kd.models.costs.latency import Latency
+from automl_kd.models.weights.checkpoint import save_weights
+from automl_kd.space import Architecture, Scalar, TaskShape, Values
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.training import loop
+from tests import tiny
+from tests.conformance.trials import LEARNING, PATHWAYS, every_stateful_loss
+
+WORKERS = 2
+
+DATA = DataSpec(name="tests.tiny:source", validation=0.1)
+"""99 images for training: with batches of 16 three are left, which two processes cannot divide."""
+
+
+class Exact(tiny.Net):
+    """In float64, so that a difference is one of meaning and not of rounding, and without dropout."""
+
+    def __init__(self, shape: TaskShape, width: int) -> None:
+        super().__init__(shape, width)
+        self.dropout = nn.Dropout(0.0)
+        self.double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images.double())
+
+
+def build(values: Values, shape: TaskShape) -> nn.Module:
+    return Exact(shape, int(values["width"]))
+
+
+def teacher(shape: TaskShape) -> nn.Module:
+    return Exact(shape, 16)
+
+
+def dropping(values: Values, shape: TaskShape) -> nn.Module:
+    network = Exact(shape, int(values["width"]))
+    network.dropout = nn.Dropout(0.1)
+    return network
+
+
+SPACE = dataclasses.replace(tiny.SPACE, build=build)
+DROPPING = dataclasses.replace(tiny.SPACE, build=dropping)
+TEACHER = TeacherSpec(model="tests.training.distributed_trials:teacher")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A method with options and changes of the recipe, and how near two processes come to one."""
+
+    method: str
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    within: float = 1e-9
+
+
+RELATIONS = "kd=0.5, at=10, dist=0.1, mlkd=0.1, sp=1, rkd=0.1, cc=0.02, pkt=10, diswot_relation=1, mgd=7e-5"
+RELATIONS += "".join(f", {name}.stages=pre_pool" for name in ("at", "sp", "diswot_relation", "mgd"))
+
+TRIALS: Mapping[str, Trial] = {
+    "scratch": Trial("scratch", recipe={"clip_norm": 0.5}),
+    "kd": Trial("kd"),
+    "kd accumulated": Trial("kd", recipe={"accumulate": 2}),
+    "kd by shards": Trial("kd", recipe={"norm_shards": 2}),
+    "kd accumulated by shards": Trial(
+        "kd", recipe={"norm_shards": 2, "accumulate": 2, "optimiser": "adamw", "lr": 1e-3}
+    ),
+    "distil relations": Trial("distil", {"losses": RELATIONS}),
+    "distil stateful": Trial("distil", {"losses": every_stateful_loss()}),
+    "prokt": Trial("prokt"),
+    "prokt dual": Trial("prokt", {"dual": True, "probe": "eval", "target": "stale"}, {"clip_norm": 0.5}),
+    "lkd": Trial("lkd", {**LEARNING, "stages": "pre_pool", "rescale": True, "anchor": 0.1}),
+    "lkd ahead": Trial("lkd", {**LEARNING, "look_ahead": 2, "batch": "fresh", "sampling": "by_loss"}),
+    "lkd two stages": Trial("lkd", {**LEARNING, "mode": "two_stage_dynamic", "keep": "reservoir", "form": "free"}),
+    "distpro_search": Trial("distpro_search", {**PATHWAYS, "interval": 2}, {"clip_norm": 0.5}),
+    "distpro_search sequential": Trial("distpro_search", {**PATHWAYS, "order": "sequential", "style": "softmax"}),
+    "distpro by shards": Trial("distpro", {**PATHWAYS, "search": 0.5}, {"norm_shards": 2}),
+    "lkd by shards": Trial("lkd", LEARNING, {"norm_shards": 2}),
+    # Its factors are in float32.
+    "subgraph": Trial("subgraph", {"divisor": 1, "strength": 0.1, "remedy": "mean"}, {"accumulate": 2}, within=1e-5),
+    "subgraph inherited": Trial("subgraph", {"divisor": 1, "strength": 0.1, "inherit": True}, within=1e-5),
+    "subgraph random": Trial("subgraph", {"divisor": 1, "choose": "random"}),
+}
+
+
+RESUMED = ("distil stateful", "prokt", "lkd", "distpro_search", "subgraph")
+
+
+def spec_of(root: Path, trial: Trial, space: str = "tests.training.distributed_trials:SPACE") -> TrialSpec:
+    """Its spec; the teacher lies under `root` afterwards."""
+    recipe = Recipe(epochs=2, batch_size=16, lr=0.02)
+    spec = tiny.spec(
+        space=space,
+        architecture=Architecture.of({"width": 6}),
+        method=trial.method,
+        options=trial.options,
+        data=DATA,
+        teacher=None if trial.method == "scratch" else TEACHER,
+        recipe=dataclasses.replace(recipe, **trial.recipe),
+    )
+    weights = root / "teachers" / teacher_trial(TEACHER, DATA).key / "student.pt"
+    if not weights.exists():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(11)
+            save_weights(teacher(tiny.SHAPE), weights)
+    return spec
+
+
+def train(spec: TrialSpec, root: Path, folder: str, *, stop: int = 0) -> tiny.Recorder:
+    """Carry the trial out, or continue it, in `root/folder`, until it ends or is stopped."""
+    recorder = tiny.Recorder(stop)
+    try:
+        carry_out(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder))
+    except StopTrial:
+        assert stop
+    return recorder
+
+
+def at_once(*_: object, **__: object) -> Latency:
+    """What no two processes measure differently."""
+    return Latency(ms=1.0, iqr_ms=0.0, batch=1, threads=1, device="cpu", runs=1)
+
+
+def quickly(patch: Callable[[object, str, object], None] = setattr) -> None:
+    """A checkpoint after each epoch, and no time spent on latency."""
+    for module in (base, subgraph):
+        patch(module, "measure_latency", at_once)
+    patch(loop, "SAVE_SECONDS", 0.0)
+
+
+def worker(rank: int, root: Path) -> None:
+    """One of the processes: all trials, and then some with dropout, unbroken and in two sittings."""
+    torch.set_num_threads(1)
+    quickly()
+    dist.init_process_group("gloo", init_method=f"file://{root}/rendezvous", rank=rank, world_size=WORKERS)
+    for name, trial in TRIALS.items():
+        keep(train(spec_of(root, trial), root, f"team/{name}"), root, f"{name} {rank}")
+    for name in RESUMED:
+        spec = spec_of(root, TRIALS[name], "tests.training.distributed_trials:DROPPING")
+        keep(train(spec, root, f"whole/{name}"), root, f"whole {name} {rank}")
+        keep(train(spec, root, f"broken/{name}", stop=1), root, f"stopped {name} {rank}")
+        torch.manual_seed(2)  # another process would not go on with the generator where this one stopped
+        keep(train(spec, root, f"broken/{name}"), root, f"broken {name} {rank}")
+    train(spec_of(root, TRIALS["lkd"]), root, "handed over", stop=1)
+    dist.destroy_process_group()
+
+
+def keep(recorder: tiny.Recorder, root: Path, name: str) -> None:
+    (root / "seen").mkdir(exist_ok=True)
+    torch.save(recorder.seen, root / "seen" / f"{name}.pt")
+
+
+def together(root: Path) -> None:
+    spec_of(root, TRIALS["kd"])  # one process writes the teacher
+    spawn(worker, args=(root,), nprocs=WORKERS)
