@@ -49,7 +49,7 @@ def test_losses_of_ones_own_are_named_by_reference():
     terms = mix.make(example(student, teacher))(student, teacher, batch())
     torch.testing.assert_close(terms["kd"], 2 * kd_loss(student.logits, teacher.logits, 3.0))
     own = read_mix("automl_kd.losses.features.fitnet:FitNet=1").make(example(student, teacher))
-    assert all(name.startswith("layers.automl_kd_distillers_fitnet:FitNet.") for name in own.state_dict())
+    assert all(name.startswith("layers.automl_kd_losses_features_fitnet:FitNet.") for name in own.state_dict())
 
 
 def test_a_sum_is_the_weighted_sum_of_its_parts():

@@ -45,7 +45,7 @@ def test_another_kind_of_machine_asks_the_teacher_and_leaves_what_others_kept(tm
         assert computed("there") == EPOCHS * STEPS
         assert computed("there again") == 0
     with monkeypatch.context() as patch:
-        patch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+        patch.setenv("ONEDNN_MAX_CPU_ISA", "AVX")
         assert computed("with other kernels") == EPOCHS * STEPS
     assert computed("here again") == 0
     assert not difference(left(tmp_path / "here"), left(tmp_path / "here again"))
