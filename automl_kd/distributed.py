@@ -17,7 +17,7 @@ from torch import Tensor
 
 from automl_kd.errors import StopTrial
 
-LEAST = 2
+MIN_GROUP_SIZE = 2
 """Images in a part: one alone has no batch statistics, and no other image to be compared with."""
 
 _whole = False
@@ -37,23 +37,23 @@ def leads() -> bool:
     return rank() == 0
 
 
-def parts() -> int:
+def shard_count() -> int:
     """Into how many parts the batch at hand is divided, of which this process has one."""
     return 1 if _whole else size()
 
 
-def part() -> int:
+def shard_index() -> int:
     """The number of the part that this process has; 0 where all work on the same images."""
     return 0 if _whole else rank()
 
 
 def divides(count: int, pieces: int) -> bool:
     """Whether so many images make so many parts of equal size, none too small."""
-    return count % pieces == 0 and count >= LEAST * pieces
+    return count % pieces == 0 and count >= MIN_GROUP_SIZE * pieces
 
 
 @contextmanager
-def whole(is_whole: bool = True) -> Iterator[None]:
+def whole_batch(is_whole: bool = True) -> Iterator[None]:
     """Inside, all processes work on the same images, or, if not, each on its part."""
     global _whole  # noqa: PLW0603 - a state of the process, as the process group is
     before, _whole = _whole, is_whole
@@ -65,19 +65,19 @@ def whole(is_whole: bool = True) -> Iterator[None]:
 
 @contextmanager
 def dealt(rows: Tensor, micro: int = 1) -> Iterator[Tensor]:
-    """The part of `rows` (n,) that this process has; all of them, as in `whole`, if they cannot be divided.
+    """The part of `rows` (n,) that this process has; all of them, as in `whole_batch`, if they cannot be divided.
 
     `micro`: each of so many consecutive pieces is divided by itself, so that what is accumulated in pieces is the same
     for any number of processes.
     """
     divided = size() > 1 and divides(len(rows), size() * micro)
-    with whole(not divided):
+    with whole_batch(not divided):
         yield rows.view(micro, size(), -1)[:, rank()].reshape(-1) if divided else rows
 
 
-def own(value: Tensor) -> Tensor:
+def own_shard(value: Tensor) -> Tensor:
     """The part of `value`, in which there is all of the batch at hand, that this process has."""
-    return value.chunk(parts())[part()]
+    return value.chunk(shard_count())[shard_index()]
 
 
 def device() -> torch.device:
@@ -85,7 +85,7 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
-def total(value: Tensor) -> Tensor:
+def sum_over_group(value: Tensor) -> Tensor:
     """The sum over the team, without gradient."""
     if size() == 1:
         return value
@@ -95,9 +95,9 @@ def total(value: Tensor) -> Tensor:
     return message if value.is_contiguous() else torch.empty_like(value).copy_(message)
 
 
-def mean(value: Tensor) -> Tensor:
+def mean_over_group(value: Tensor) -> Tensor:
     """The mean over the team, without gradient."""
-    return value if size() == 1 else total(value) / size()
+    return value if size() == 1 else sum_over_group(value) / size()
 
 
 def from_leader(value: float) -> float:
@@ -116,15 +116,15 @@ def wait_for_leader() -> None:
 
 def alike(value: float) -> bool:
     """Whether all have the same value."""
-    return size() == 1 or torch.equal(ends := spread(value), ends.flip(0))
+    return size() == 1 or torch.equal(ends := range_over_group(value), ends.flip(0))
 
 
 def any_of(flag: bool) -> bool:
     """Whether it is true of any process; all must ask."""
-    return flag if size() == 1 else bool(spread(flag)[1])
+    return flag if size() == 1 else bool(range_over_group(flag)[1])
 
 
-def spread(value: float) -> Tensor:
+def range_over_group(value: float) -> Tensor:
     """The least and the largest value in the team."""
     ends = torch.tensor([-value, value], dtype=torch.float64, device=device())
     dist.all_reduce(ends, op=dist.ReduceOp.MAX)
@@ -149,7 +149,7 @@ def average(tensors: Iterable[Tensor]) -> None:
     with torch.no_grad():
         for value in tensors:
             if value.is_floating_point():
-                value.copy_(mean(value))
+                value.copy_(mean_over_group(value))
 
 
 def summed(value: Tensor) -> Tensor:
@@ -163,12 +163,12 @@ def summed(value: Tensor) -> Tensor:
     return found
 
 
-def averaged(value: Tensor) -> Tensor:
+def differentiable_mean(value: Tensor) -> Tensor:
     """The mean over the team, differentiable as `summed`."""
     return value if size() == 1 else summed(value) / size()
 
 
-def joined(norm: Tensor) -> Tensor:
+def joined_norm(norm: Tensor) -> Tensor:
     """The length of the vector of which each process has a part of length `norm`, differentiable as `summed`."""
     return norm if size() == 1 else summed(norm.square()).clamp_min(torch.finfo(norm.dtype).tiny).sqrt()
 
@@ -176,7 +176,7 @@ def joined(norm: Tensor) -> Tensor:
 class Summed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ARG004 - nothing to remember
-        return total(value)
+        return sum_over_group(value)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:  # noqa: ARG004
@@ -184,10 +184,10 @@ class Summed(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:  # noqa: ARG004
-        return total(tangents[0])
+        return sum_over_group(tangents[0])
 
 
-def gathered(value: Tensor) -> Tensor:
+def gather_shards(value: Tensor) -> Tensor:
     """All parts along the first dimension, in the order of the processes; equal in size, and differentiable."""
     if size() == 1:
         return value
@@ -195,12 +195,12 @@ def gathered(value: Tensor) -> Tensor:
     return summed(torch.cat([value if place == rank() else others for place in range(size())]))
 
 
-def each(value: Tensor) -> list[Tensor]:
+def gather_values(value: Tensor) -> list[Tensor]:
     """What every process has, in their order, on the processor; equal in shape."""
     if size() == 1:
         return [value]
     # Copies: torch's generators take no state that lies within a larger tensor.
-    return [one.clone() for one in gathered(value[None].to(device())).cpu()]
+    return [one.clone() for one in gather_shards(value[None].to(device())).cpu()]
 
 
 def told_by_leader(report: Callable[..., None]) -> Callable[..., None]:

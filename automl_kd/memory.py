@@ -13,7 +13,7 @@ from pathlib import Path
 
 # From glibc's malloc.h.
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
-SETTINGS = {MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: (1 << 31) - 1, TOP_PAD: 64 << 20}
+MALLOC_SETTINGS = {MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: (1 << 31) - 1, TOP_PAD: 64 << 20}
 """32 MiB is the most that glibc takes; larger blocks still come from the system each time."""
 
 
@@ -31,7 +31,7 @@ def keep_freed_memory() -> bool:
         mallopt = library.mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return all(mallopt(parameter, value) == 1 for parameter, value in SETTINGS.items())
+    return all(mallopt(parameter, value) == 1 for parameter, value in MALLOC_SETTINGS.items())
 
 
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))

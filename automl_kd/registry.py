@@ -34,7 +34,7 @@ def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
     if name in table:
         return table[name]
     if ":" in name:
-        found: T = load(name)
+        found: T = load_reference(name)
         return found
     raise UnknownNameError(f"no {kind} is called {name!r}; {suggestion(name, table)}")
 
@@ -105,7 +105,7 @@ def literal_in(hint: Any) -> Any | None:
     return next((one for one in held if get_origin(one) is Literal), None)
 
 
-def load(reference: str) -> Any:
+def load_reference(reference: str) -> Any:
     """Import `module:attribute`. Workers do the same, so whatever it names must be importable there too."""
     module_name, _, attribute = reference.partition(":")
     if not attribute or not all(piece.isidentifier() for piece in module_name.split(".")):

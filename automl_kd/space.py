@@ -108,7 +108,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class TaskShape:
+class InputShape:
     """What a network must accept and return: images `(channels, height, width)` in, `classes` logits out."""
 
     channels: int
@@ -136,7 +136,7 @@ class Architecture:
         return hashlib.sha256(json.dumps(self.values).encode()).hexdigest()[:12]
 
 
-Prepare = Callable[[str, Callable[[], "nn.Module"]], "nn.Module"]
+PreparePart = Callable[[str, Callable[[], "nn.Module"]], "nn.Module"]
 """Makes the part of a network that has this name in it, by the function given, with weights of its choice."""
 
 
@@ -151,25 +151,25 @@ class SearchSpace:
 
     What follows only saves time. `canonical`: a point that computes the same function at initialisation, the same one
     for all such points. `cost`: parameters and multiply-adds of a point, exactly, without building it. `bank`: a store
-    of parts, made by a `Prepare` when first needed, from which it assembles networks that share them, for scoring.
+    of parts, made by a `PreparePart` when first needed, from which it assembles networks that share them, for scoring.
     """
 
     name: str
     source: str
     parameters: Mapping[str, Parameter]
-    build: Callable[[Values, TaskShape], nn.Module]
+    build: Callable[[Values, InputShape], nn.Module]
     default: Values
     describe: Callable[[Values], str] | None = None
     canonical: Callable[[Values], Values] | None = None
-    cost: Callable[[Values, TaskShape], tuple[int, int]] | None = None
-    bank: Callable[[TaskShape, Prepare], Callable[[Values], nn.Module]] | None = None
+    cost: Callable[[Values, InputShape], tuple[int, int]] | None = None
+    bank: Callable[[InputShape, PreparePart], Callable[[Values], nn.Module]] | None = None
 
     def __post_init__(self) -> None:
         for position, (name, parameter) in enumerate(self.parameters.items()):
             earlier = list(self.parameters)[:position]
             if parameter.when is not None and parameter.when.parent not in earlier:
                 raise ValueError(f"parameter {name!r} must come after its parent {parameter.when.parent!r}")
-        check(self, Architecture.of(self.default))
+        check_architecture(self, Architecture.of(self.default))
 
     def label(self, architecture: Architecture) -> str:
         values = architecture.as_dict()
@@ -178,12 +178,12 @@ class SearchSpace:
         return " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def active(parameter: Parameter, values: Values) -> bool:
+def is_active(parameter: Parameter, values: Values) -> bool:
     """Whether `parameter` exists beside `values`, which hold all of its ancestors that exist."""
     return parameter.when is None or values.get(parameter.when.parent) in parameter.when.values
 
 
-def sample(space: SearchSpace, rng: np.random.Generator) -> Architecture:
+def sample_architecture(space: SearchSpace, rng: np.random.Generator) -> Architecture:
     """A point with every active parameter drawn independently and uniformly from its domain."""
     return complete(space, {}, rng)
 
@@ -192,12 +192,12 @@ def complete(space: SearchSpace, given: Values, rng: np.random.Generator) -> Arc
     """The point that keeps what of `given` is active and draws the rest."""
     values: dict[str, Scalar] = {}
     for name, parameter in space.parameters.items():
-        if active(parameter, values):
-            values[name] = given[name] if name in given else draw(parameter.domain, rng)
+        if is_active(parameter, values):
+            values[name] = given[name] if name in given else draw_from_domain(parameter.domain, rng)
     return Architecture.of(values)
 
 
-def draw(domain: Domain, rng: np.random.Generator) -> Scalar:
+def draw_from_domain(domain: Domain, rng: np.random.Generator) -> Scalar:
     if isinstance(domain, FloatRange):
         if domain.log:
             low, high = math.log(domain.low), math.log(domain.high)
@@ -213,7 +213,7 @@ def mutate(space: SearchSpace, architecture: Architecture, rng: np.random.Genera
     if it is logarithmic), clipped. Parameters that this brings into being are drawn; those that it ends are dropped.
     """
     values = architecture.as_dict()
-    movable = [name for name in values if size_of(space.parameters[name].domain) > 1]
+    movable = [name for name in values if domain_size(space.parameters[name].domain) > 1]
     if not movable:
         return architecture
     name = movable[int(rng.integers(len(movable)))]
@@ -249,10 +249,10 @@ def cross(space: SearchSpace, one: Architecture, two: Architecture, rng: np.rand
     return complete(space, mixed, rng)
 
 
-def check(space: SearchSpace, architecture: Architecture) -> None:
+def check_architecture(space: SearchSpace, architecture: Architecture) -> None:
     """Raise `InfeasibleArchitectureError` unless the point has exactly the active parameters, each in its domain."""
     values = architecture.as_dict()
-    expected = [name for name, parameter in space.parameters.items() if active(parameter, values)]
+    expected = [name for name, parameter in space.parameters.items() if is_active(parameter, values)]
     if missing := [name for name in expected if name not in values]:
         raise InfeasibleArchitectureError(
             f"space {space.name!r} needs a value for {missing[0]!r}; it has {', '.join(space.parameters)}"
@@ -268,7 +268,7 @@ def check(space: SearchSpace, architecture: Architecture) -> None:
             )
 
 
-def size_of(domain: Domain) -> float:
+def domain_size(domain: Domain) -> float:
     return math.inf if isinstance(domain, FloatRange) else len(domain.options)
 
 
@@ -283,7 +283,7 @@ def enumerate_all(space: SearchSpace) -> Iterator[Architecture]:
             yield Architecture.of(values)
             return
         domain, name = space.parameters[names[position]].domain, names[position]
-        if not active(space.parameters[name], values):
+        if not is_active(space.parameters[name], values):
             yield from extend(position + 1, values)
             return
         assert not isinstance(domain, FloatRange)

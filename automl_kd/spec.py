@@ -18,7 +18,7 @@ from automl_kd.registry import check_fields
 from automl_kd.space import Architecture, Scalar
 from automl_kd.storage.pinned import by_content
 
-VERSION = 1
+KEY_VERSION = 1
 """Part of every key: raised when the same spec begins to mean another computation."""
 
 
@@ -195,13 +195,13 @@ class TrialSpec:
         teacher's weights come from a file, its digest counts, not its path or a recipe that was not followed; likewise
         the digest of the data, once it is known, and what any pinned file holds.
         """
-        record = distinct(self)
+        record = non_default_fields(self)
         if self.data.digest:
             record["data"].pop("name", None)
         if self.teacher is not None and self.teacher.checkpoint:
             chosen = {name: record["teacher"][name] for name in ("outputs", "weights") if name in record["teacher"]}
             record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest, **chosen}
-        text = json.dumps([VERSION, placeless(record)], sort_keys=True)
+        text = json.dumps([KEY_VERSION, placeless(record)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
@@ -251,14 +251,14 @@ def read_recipe(record: Mapping[str, Any]) -> Recipe:
     return Recipe(**{**record, "milestones": tuple(record["milestones"])})
 
 
-def distinct(record: Any) -> Any:
+def non_default_fields(record: Any) -> Any:
     """A dataclass as nested plain values, without the fields that equal their default."""
     if isinstance(record, Architecture):
         return record.as_dict()
     if not is_dataclass(record) or isinstance(record, type):
         return dict(record) if isinstance(record, Mapping) else record
     return {
-        item.name: distinct(getattr(record, item.name))
+        item.name: non_default_fields(getattr(record, item.name))
         for item in fields(record)
         if getattr(record, item.name) != default_of(item)
     }
@@ -288,7 +288,7 @@ def teacher_trial(teacher: TeacherSpec, data: DataSpec) -> TrialSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Banking:
+class TeacherCacheOptions:
     """Whether what a fixed teacher says of training batches is kept on disk, where other trials read it.
 
     It decides where outputs come from and not what they are, so it is no part of what a trial is.
@@ -306,7 +306,7 @@ class Banking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class TrialPaths:
     """Where a trial works: folders and device. Not part of what it is, so not part of its key. Paths are absolute.
 
     `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
@@ -318,7 +318,7 @@ class Place:
     teachers: Path
     data: Path
     device: str = "cpu"
-    bank: Banking = field(default_factory=lambda: Banking(keep="off"))
+    bank: TeacherCacheOptions = field(default_factory=lambda: TeacherCacheOptions(keep="off"))
     pausable: bool = False
 
 
@@ -359,4 +359,4 @@ class Trainable(Protocol):
     Knows nothing of Ray, Optuna or result files, and returns nothing: whatever it measures it reports.
     """
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None: ...
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None: ...

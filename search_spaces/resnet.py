@@ -10,24 +10,24 @@ from __future__ import annotations
 from torch import nn
 
 from automl_kd.models.resnet import ResNet
-from automl_kd.space import Choice, IntRange, Parameter, SearchSpace, TaskShape, Values, When
+from automl_kd.space import Choice, InputShape, IntRange, Parameter, SearchSpace, Values, When
 
 DEPTHS = ("depth1", "depth2", "depth3")
-WIDTHS = ("width1", "width2", "width3")
+WIDTH_NAMES = ("width1", "width2", "width3")
 
 
-def network(values: Values, shape: TaskShape) -> nn.Module:
+def build_resnet(values: Values, shape: InputShape) -> nn.Module:
     depths = [int(values[name]) for name in DEPTHS]
-    widths = [int(values[name]) for name in WIDTHS]
+    widths = [int(values[name]) for name in WIDTH_NAMES]
     if values["block"] == "basic":
         return ResNet(shape, depths, [widths[0], *widths])
     return ResNet(shape, depths, [widths[0], *widths], block="bottleneck", reduction=int(values["reduction"]))
 
 
-def describe(values: Values) -> str:
+def describe_resnet(values: Values) -> str:
     """Such as "basic 3-3-3 x 16-32-64"; "bottleneck/4" is a bottleneck a quarter as wide inside."""
     block = f"{values['block']}/{values['reduction']}" if "reduction" in values else str(values["block"])
-    return f"{block} {join(values, DEPTHS)} x {join(values, WIDTHS)}"
+    return f"{block} {join(values, DEPTHS)} x {join(values, WIDTH_NAMES)}"
 
 
 def join(values: Values, names: tuple[str, ...]) -> str:
@@ -45,8 +45,8 @@ SPACE = SearchSpace(
         "width2": Parameter(Choice((16, 24, 32, 48, 64))),
         "width3": Parameter(Choice((32, 48, 64, 96, 128))),
     },
-    build=network,
+    build=build_resnet,
     # ResNet-20
     default={"block": "basic", **dict.fromkeys(DEPTHS, 3), "width1": 16, "width2": 32, "width3": 64},
-    describe=describe,
+    describe=describe_resnet,
 )

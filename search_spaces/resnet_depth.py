@@ -10,28 +10,28 @@ from __future__ import annotations
 from torch import nn
 
 from automl_kd.models.resnet import NARROW, ResNet
-from automl_kd.space import Choice, Parameter, SearchSpace, TaskShape, Values
+from automl_kd.space import Choice, InputShape, Parameter, SearchSpace, Values
 
-STAGES = ("depth1", "depth2", "depth3")
+DEPTH_NAMES = ("depth1", "depth2", "depth3")
 
 
 def depths(values: Values) -> list[int]:
-    return [int(values[stage]) for stage in STAGES]
+    return [int(values[stage]) for stage in DEPTH_NAMES]
 
 
-def network(values: Values, shape: TaskShape) -> nn.Module:
+def build_by_depths(values: Values, shape: InputShape) -> nn.Module:
     return ResNet(shape, depths(values), NARROW)
 
 
-def describe(values: Values) -> str:
+def describe_depths(values: Values) -> str:
     return "-".join(str(depth) for depth in depths(values))
 
 
 SPACE = SearchSpace(
     name="resnet-depth",
     source="arXiv:2303.15678, space S1",
-    parameters={stage: Parameter(Choice((1, 3, 5, 7))) for stage in STAGES},
-    build=network,
-    default=dict.fromkeys(STAGES, 3),  # ResNet-20
-    describe=describe,
+    parameters={stage: Parameter(Choice((1, 3, 5, 7))) for stage in DEPTH_NAMES},
+    build=build_by_depths,
+    default=dict.fromkeys(DEPTH_NAMES, 3),  # ResNet-20
+    describe=describe_depths,
 )

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
 
 class Body(nn.Module):
     """Convolution, batch norm, rectifier in place, mean, classifier."""
 
-    def __init__(self, shape: TaskShape, width: int = 6) -> None:
+    def __init__(self, shape: InputShape, width: int = 6) -> None:
         super().__init__()
         self.conv = nn.Conv2d(shape.channels, width, 3, padding=1)
         self.norm, self.relu = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
@@ -58,7 +58,7 @@ class Sometimes(Body):
 class Viewing(nn.Module):
     """Flattens by `view`, which wants rows last in memory."""
 
-    def __init__(self, shape: TaskShape) -> None:
+    def __init__(self, shape: InputShape) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv2d(shape.channels, 4, 3, padding=1), nn.BatchNorm2d(4)
         self.classifier = nn.Linear(4 * (shape.height // 2) * (shape.width // 2), shape.classes)
@@ -72,7 +72,7 @@ class Viewing(nn.Module):
 class Twice(Body):
     """Uses a weight once more by hand, which no graph of modules shows."""
 
-    def __init__(self, shape: TaskShape) -> None:
+    def __init__(self, shape: InputShape) -> None:
         super().__init__(shape)
         self.second, self.last = nn.Conv2d(6, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6)
 
@@ -98,7 +98,7 @@ class Checking(Body):
 class Settling(nn.Module):
     """Lazy layers alone."""
 
-    def __init__(self, shape: TaskShape) -> None:
+    def __init__(self, shape: InputShape) -> None:
         super().__init__()
         self.conv, self.norm = nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d()
         self.classifier = nn.LazyLinear(shape.classes)
@@ -111,7 +111,7 @@ class Settling(nn.Module):
 class Returning(Body):
     """What `dress` makes of the logits."""
 
-    def __init__(self, shape: TaskShape, dress: Callable[[Tensor], object]) -> None:
+    def __init__(self, shape: InputShape, dress: Callable[[Tensor], object]) -> None:
         super().__init__(shape)
         self.dress = dress
 
@@ -127,69 +127,69 @@ class Auxiliary(Body):
         return (logits, logits) if self.training else logits  # type: ignore[return-value]  # likewise
 
 
-def writing(shape: TaskShape) -> nn.Module:
+def writing(shape: InputShape) -> nn.Module:
     return Writing(shape)
 
 
-def copying(shape: TaskShape) -> nn.Module:
+def copying(shape: InputShape) -> nn.Module:
     return Copying(shape)
 
 
-def viewing(shape: TaskShape) -> nn.Module:
+def viewing(shape: InputShape) -> nn.Module:
     return Viewing(shape)
 
 
-def twice(shape: TaskShape) -> nn.Module:
+def twice(shape: InputShape) -> nn.Module:
     return Twice(shape)
 
 
-def by_hand(shape: TaskShape) -> nn.Module:
+def by_hand(shape: InputShape) -> nn.Module:
     return ByHand(shape)
 
 
-def checking(shape: TaskShape) -> nn.Module:
+def checking(shape: InputShape) -> nn.Module:
     return Checking(shape)
 
 
-def settling(shape: TaskShape) -> nn.Module:
+def settling(shape: InputShape) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that lazy modules may change
         return Settling(shape)
 
 
-def auxiliary(shape: TaskShape) -> nn.Module:
+def auxiliary(shape: InputShape) -> nn.Module:
     return Auxiliary(shape)
 
 
-def mapping(shape: TaskShape) -> nn.Module:
+def mapping(shape: InputShape) -> nn.Module:
     return Returning(shape, lambda logits: {"loss": logits.sum(), "logits": logits})
 
 
-def record(shape: TaskShape) -> nn.Module:
+def record(shape: InputShape) -> nn.Module:
     return Returning(shape, lambda logits: SimpleNamespace(logits=logits, hidden=None))
 
 
-def spatial(shape: TaskShape) -> nn.Module:
+def spatial(shape: InputShape) -> nn.Module:
     return Returning(shape, lambda logits: logits[:, :, None, None])
 
 
-def nameless(shape: TaskShape) -> nn.Module:
+def nameless(shape: InputShape) -> nn.Module:
     return Returning(shape, lambda logits: {"out": logits})
 
 
-def many_classes(shape: TaskShape) -> nn.Module:
-    return Body(TaskShape(shape.channels, shape.height, shape.width, 1000))
+def many_classes(shape: InputShape) -> nn.Module:
+    return Body(InputShape(shape.channels, shape.height, shape.width, 1000))
 
 
-def double(shape: TaskShape) -> nn.Module:
+def double(shape: InputShape) -> nn.Module:
     return Body(shape).double()
 
 
-def double_logits(shape: TaskShape) -> nn.Module:
+def double_logits(shape: InputShape) -> nn.Module:
     return Returning(shape, Tensor.double)
 
 
-def weight_norm(shape: TaskShape) -> nn.Module:
+def weight_norm(shape: InputShape) -> nn.Module:
     """By the old function, which keeps a computed weight."""
     model = Body(shape)
     with warnings.catch_warnings():

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from automl_kd.config import load
+from automl_kd.config import load_experiment
 from automl_kd.experiment.proposals import combine
-from automl_kd.methods.hyperparameters import methods_of, settle, settle_contest, settle_options
+from automl_kd.methods.hyperparameters import methods_of, settle_contest, settle_hyperparameters, settle_options
 from automl_kd.models import MODELS, load_space
-from automl_kd.proxies import expand
-from automl_kd.search import Objective, make_proposer
-from automl_kd.space import Architecture, check
+from automl_kd.proxies import expand_proxies
+from automl_kd.search import SearchObjective, make_sampler
+from automl_kd.space import Architecture, check_architecture
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").glob("*.toml"))]
@@ -20,31 +20,31 @@ EXPERIMENTS = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmar
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_an_experiment_names_what_exists(path):
-    experiment = load(path)
+    experiment = load_experiment(path)
     assert experiment.name == path.stem
     space = load_space(experiment.space)
     methods = methods_of(experiment.vary, experiment.method)
-    settle(experiment.vary, methods, settle_options(methods, experiment.options))
+    settle_hyperparameters(experiment.vary, methods, settle_options(methods, experiment.options))
     searched = combine(space, experiment)
     assert experiment.teacher.model in MODELS
     assert settle_contest(experiment.contest) == experiment.contest
     assert (
-        expand(experiment.search.screen)
+        expand_proxies(experiment.search.screen)
         or experiment.contest.contenders
         or experiment.table.tasks
         or experiment.proxy.scores
     )
-    check(space, Architecture.of(experiment.finalists.baseline or space.default))
+    check_architecture(space, Architecture.of(experiment.finalists.baseline or space.default))
     settings = experiment.search
-    objectives = [Objective.parse(text) for text in settings.objectives]
-    proposer = make_proposer(
+    objectives = [SearchObjective.parse(text) for text in settings.objectives]
+    proposer = make_sampler(
         settings.proposer, searched, objectives=objectives, seed=experiment.seed, options=settings.options
     )
-    check(searched, proposer.ask(0))
+    check_architecture(searched, proposer.ask(0))
 
 
 def test_the_quickstart_does_what_the_readme_says():
-    experiment = load(EXPERIMENTS[0])
+    experiment = load_experiment(EXPERIMENTS[0])
     assert experiment.data.name == "digits"
     assert experiment.search.pool * experiment.search.trials >= 200
     assert experiment.search.trials >= 8
@@ -54,6 +54,8 @@ def test_the_quickstart_does_what_the_readme_says():
 
 
 def test_the_large_comparison_of_methods_asks_what_the_small_one_asks():
-    small, large = (load(ROOT / "benchmarks" / name) for name in ("kd_methods_small.toml", "kd_methods.toml"))
+    small, large = (
+        load_experiment(ROOT / "benchmarks" / name) for name in ("kd_methods_small.toml", "kd_methods.toml")
+    )
     assert [one.name for one in small.contest.contenders] == [one.name for one in large.contest.contenders]
     assert small.contest.reference == large.contest.reference == "kd"

@@ -24,7 +24,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 
 def checkpoint(folder: Path, *overrides: str) -> str:
-    return config.load(folder / "x.toml", overrides).teacher.checkpoint
+    return config.load_experiment(folder / "x.toml", overrides).teacher.checkpoint
 
 
 def test_it_follows_the_file(folders):

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from automl_kd.config import Budget, Resources, Search
+from automl_kd.config import Budget, Resources, SearchSection
 from automl_kd.errors import ConfigError
 from automl_kd.methods.lkd.method import LKD
 from automl_kd.methods.prokt.method import ProKT
 from automl_kd.methods.subgraph.method import Subgraph
-from automl_kd.methods.weighted_losses import Distil
-from automl_kd.spec import Banking, Recipe, TeacherSpec
+from automl_kd.methods.weighted_losses import WeightedLosses
+from automl_kd.spec import Recipe, TeacherCacheOptions, TeacherSpec
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,10 @@ from automl_kd.spec import Banking, Recipe, TeacherSpec
         (Recipe, "optimiser", "sdg", r"optimiser = 'sdg' is no choice; take one of .*'sgd'"),
         (Recipe, "schedule", "cosin", r"schedule = 'cosin' is no choice; take one of .*'cosine'"),
         (Recipe, "augment", "flip", "augment = 'flip' is no choice; "),
-        (Search, "scheduler", "ashe", r"scheduler = 'ashe' is no choice; take one of .*'asha'"),
+        (SearchSection, "scheduler", "ashe", r"scheduler = 'ashe' is no choice; take one of .*'asha'"),
         (Resources, "device", "gpu", "device = 'gpu' is no choice; take one of 'auto', 'cpu', 'cuda'"),
         (Resources, "loggers", ("mlflow", "wandbb"), r"loggers = 'wandbb' is no choice; take one of .*'wandb'"),
-        (Banking, "keep", "logit", r"keep = 'logit' is no choice; take one of .*'logits'"),
+        (TeacherCacheOptions, "keep", "logit", r"keep = 'logit' is no choice; take one of .*'logits'"),
         (LKD, "mode", "join", r"mode = 'join' is no choice; take one of .*'joint'"),
         (Subgraph, "choose", "serch", r"choose = 'serch' is no choice; take one of .*'search'"),
         (Subgraph, "proximal", "istaa", r"proximal = 'istaa' is no choice; take one of .*'ista'"),
@@ -45,7 +45,7 @@ def test_what_is_in_its_place_passes():
     assert Resources(loggers=("mlflow", "wandb")).loggers == ("mlflow", "wandb")
 
 
-@pytest.mark.parametrize("method", [Distil, ProKT])
+@pytest.mark.parametrize("method", [WeightedLosses, ProKT])
 @pytest.mark.parametrize("losses", ["", ",", " , "])
 def test_no_loss_at_all_is_refused(method, losses):
     with pytest.raises(ConfigError, match="names no loss, so that nothing would be distilled; name one"):
@@ -53,4 +53,4 @@ def test_no_loss_at_all_is_refused(method, losses):
 
 
 def test_labels_alone_are_asked_for_by_name():
-    assert Distil(losses="ce").losses == "ce"
+    assert WeightedLosses(losses="ce").losses == "ce"

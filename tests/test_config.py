@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from automl_kd.config import Experiment, load, loads, to_record
+from automl_kd.config import Experiment, load_experiment, loads, to_record
 from automl_kd.errors import ConfigError
 
 MINIMAL = 'name = "x"\nspace = "search_spaces.resnet:SPACE"\n'
@@ -31,10 +31,10 @@ def test_sections_and_overrides_reach_nested_fields():
 def test_a_record_reads_back_as_the_same_experiment():
     import json
 
-    from automl_kd.config import parse
+    from automl_kd.config import parse_record
 
     experiment = loads(MINIMAL, ["search.screen=['naswot']"])
-    assert parse(Experiment, json.loads(json.dumps(to_record(experiment))), "again") == experiment
+    assert parse_record(Experiment, json.loads(json.dumps(to_record(experiment))), "again") == experiment
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,6 @@ def test_missing_keys_and_files_are_named(tmp_path):
     with pytest.raises(ConfigError, match="is not valid TOML"):
         loads("name = ")
     with pytest.raises(ConfigError, match=r"no experiment could be read from .*nowhere\.toml"):
-        load(tmp_path / "nowhere.toml")
+        load_experiment(tmp_path / "nowhere.toml")
     with pytest.raises(ConfigError, match="no experiment could be read from"):
-        load(tmp_path)
+        load_experiment(tmp_path)

@@ -13,7 +13,7 @@ from automl_kd import distributed
 from automl_kd.config import Resources, loads
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
-from automl_kd.methods import carry_out, make_method, rehearse
+from automl_kd.methods import dry_run_method, make_method, run_trial
 from automl_kd.spec import Recipe, TrialSpec
 from tests import tiny
 
@@ -27,19 +27,19 @@ def second_of_two(monkeypatch):
 def test_alone_it_is_nothing():
     value = torch.tensor([1.0])
     same = (
-        distributed.total,
-        distributed.mean,
+        distributed.sum_over_group,
+        distributed.mean_over_group,
         distributed.summed,
-        distributed.averaged,
-        distributed.gathered,
-        distributed.joined,
-        distributed.own,
+        distributed.differentiable_mean,
+        distributed.gather_shards,
+        distributed.joined_norm,
+        distributed.own_shard,
     )
     assert all(function(value) is value or torch.equal(function(value), value) for function in same)
     assert (
         distributed.size(),
         distributed.leads(),
-        distributed.parts(),
+        distributed.shard_count(),
         distributed.from_leader(2.5),
         distributed.alike(1),
     ) == (1, True, 1, 2.5, True)
@@ -48,7 +48,11 @@ def test_alone_it_is_nothing():
 def test_the_second_of_two_has_the_second_half(second_of_two):
     with distributed.dealt(torch.arange(8)) as rows:
         assert rows.tolist() == [4, 5, 6, 7]
-        assert (distributed.parts(), distributed.part(), distributed.own(torch.arange(4)).tolist()) == (2, 1, [2, 3])
+        assert (
+            distributed.shard_count(),
+            distributed.shard_index(),
+            distributed.own_shard(torch.arange(4)).tolist(),
+        ) == (2, 1, [2, 3])
 
 
 def test_of_what_is_accumulated_it_has_the_second_half_of_each_piece(second_of_two):
@@ -60,8 +64,8 @@ def test_of_what_is_accumulated_it_has_the_second_half_of_each_piece(second_of_t
 def test_what_cannot_be_divided_goes_to_all(second_of_two, count: int, micro: int):
     with distributed.dealt(torch.arange(count), micro) as rows:
         assert rows.tolist() == list(range(count))
-        assert (distributed.parts(), distributed.part()) == (1, 0)
-    assert distributed.parts() == 2
+        assert (distributed.shard_count(), distributed.shard_index()) == (1, 0)
+    assert distributed.shard_count() == 2
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(8, [3, 3, 2]), (5, [3, 2]), (3, [3]), (1, [1])])
@@ -122,6 +126,6 @@ def test_methods_refuse_what_they_cannot_do_before_anything_is_trained(tmp_path,
     spec = taught(tmp_path, method, **recipe)
     assert make_method(method, spec.options).taught
     with pytest.raises(ConfigError, match=said):
-        rehearse(spec, tiny.loaded(tmp_path), tiny.place(tmp_path, spec))
+        dry_run_method(spec, tiny.loaded(tmp_path), tiny.place(tmp_path, spec))
     with pytest.raises(ConfigError, match=said):
-        carry_out(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
+        run_trial(spec, tiny.Recorder(), tiny.place(tmp_path, spec))

@@ -16,16 +16,16 @@ import torch
 from automl_kd.cli import app
 from automl_kd.config import loads
 from automl_kd.errors import StopTrial
-from automl_kd.losses.base import Loss, Taps
+from automl_kd.losses.base import FeatureNames, Loss
 from automl_kd.losses.weighted_sum import read_mix
-from automl_kd.methods import carry_out
-from automl_kd.methods.hyperparameters import methods_of, settle, settle_contest
+from automl_kd.methods import run_trial
+from automl_kd.methods.hyperparameters import methods_of, settle_contest, settle_hyperparameters
 from automl_kd.models import build
 from automl_kd.models.features import Outputs
-from automl_kd.proxies.base import Entry, OfCost
+from automl_kd.proxies.base import OfCost, ProxyEntry
 from automl_kd.proxies.probe import make_probe
-from automl_kd.proxies.score import score
-from automl_kd.space import SearchSpace, TaskShape, sample
+from automl_kd.proxies.score import score_architectures
+from automl_kd.space import InputShape, SearchSpace, sample_architecture
 from tests import tiny
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -46,26 +46,26 @@ def test_the_experiment_is_read():
     assert loads(text).name == "mine"
     assert loads(f'name = "many"\nspace = "my:SPACE"\n[teacher.recipe]\nbatch_size = 512\n{workers}').trial.workers == 4
     searched = loads(text + vary).vary
-    settle(searched, methods_of(searched, "kd"), {})
+    settle_hyperparameters(searched, methods_of(searched, "kd"), {})
     contest = loads(ways).contest
     assert settle_contest(contest) == contest
 
 
 def test_the_space_and_the_proxy_of_the_recipes_work():
-    shape = TaskShape(1, 8, 8, 3)
+    shape = InputShape(1, 8, 8, 3)
     names: dict[str, Any] = {}
     for block in blocks("python"):
         if "SPACE =" in block or "Entry(" in block:
             exec(block, names)
     space, entry = names["SPACE"], names["DEPTH"]
     assert isinstance(space, SearchSpace)
-    assert isinstance(entry, Entry)
-    architecture = sample(space, np.random.default_rng(0))
+    assert isinstance(entry, ProxyEntry)
+    architecture = sample_architecture(space, np.random.default_rng(0))
     student = build(space, architecture, shape, seed=0)
     probe = make_probe(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]), shape)
     assert not isinstance(entry.proxy, OfCost)
     assert entry.proxy(student, probe) == architecture.as_dict()["depth"]
-    (scored,) = score(space, [architecture], ["params"], [probe], seed=0)
+    (scored,) = score_architectures(space, [architecture], ["params"], [probe], seed=0)
     assert not scored.error
 
 
@@ -82,12 +82,12 @@ def recipes(tmp_path, monkeypatch):
 def test_the_loss_of_the_recipe_trains_alone_and_in_the_sum_that_is_shown(tmp_path, recipes):
     (shown,) = re.findall(r'losses = "([^"]*my_losses[^"]*)"', README)
     assert isinstance(shown_loss := read_mix(shown).parts[2].loss, Loss)
-    assert shown_loss.taps == Taps(("stage2",), ("stage2",))
+    assert shown_loss.taps == FeatureNames(("stage2",), ("stage2",))
     losses = []
     for weight in (0.0, 1.0):
         spec = tiny.taught(tmp_path, "distil", options={"losses": f"my_losses:MeanMap={weight}, ce=1"})
         recorder = tiny.Recorder()
-        carry_out(spec, recorder, tiny.place(tmp_path, spec))
+        run_trial(spec, recorder, tiny.place(tmp_path, spec))
         losses.append(recorder.seen[1]["train_loss"])
     assert losses[0] < losses[1]
 
@@ -103,10 +103,10 @@ def test_the_loss_of_the_recipe_by_hand(recipes):
 def test_the_method_of_the_recipe_trains_and_continues(tmp_path, recipes):
     spec = tiny.taught(tmp_path, "my_methods:FadingKD")
     whole, broken = tiny.Recorder(), tiny.Recorder(stop=1)
-    carry_out(spec, whole, dataclasses.replace(tiny.place(tmp_path, spec), trial=tmp_path / "whole"))
+    run_trial(spec, whole, dataclasses.replace(tiny.place(tmp_path, spec), trial=tmp_path / "whole"))
     with pytest.raises(StopTrial):
-        carry_out(spec, broken, tiny.place(tmp_path, spec))
-    carry_out(spec, again := tiny.Recorder(), tiny.place(tmp_path, spec))
+        run_trial(spec, broken, tiny.place(tmp_path, spec))
+    run_trial(spec, again := tiny.Recorder(), tiny.place(tmp_path, spec))
     assert [one["train_loss"] for one in again.seen.values()] == [one["train_loss"] for one in whole.seen.values()]
     # 88 images; width 4: 36 weights at 64 places, 4 x 3 of the classifier; the teacher's width is 16
     assert whole.seen[3]["train_macs"] == 3 * 88 * (3 * (64 * 36 + 12) + 64 * 144 + 48)

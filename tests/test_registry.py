@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from automl_kd.errors import ConfigError, UnknownNameError
-from automl_kd.registry import load, lookup, lookup_options, suggestion
+from automl_kd.registry import load_reference, lookup, lookup_options, suggestion
 
 TABLE = {"synflow": 1, "naswot": 2}
 
@@ -29,7 +29,7 @@ def test_a_name_like_no_other_lists_what_there_is():
 
 def test_a_reference_is_imported():
     assert lookup({}, "math:pi", "number") == math.pi
-    assert load("fractions:Fraction") is Fraction
+    assert load_reference("fractions:Fraction") is Fraction
 
 
 def test_a_name_in_the_table_wins_over_a_reference():
@@ -39,24 +39,24 @@ def test_a_name_in_the_table_wins_over_a_reference():
 @pytest.mark.parametrize("reference", ["math", "math:", ":pi", "", "./mine.py:F", ".mine:F"])
 def test_what_is_no_reference(reference):
     with pytest.raises(UnknownNameError, match="write it as module:attribute"):
-        load(reference)
+        load_reference(reference)
 
 
 def test_a_module_that_is_not_there():
     with pytest.raises(UnknownNameError, match=r"no module 'nowhere' could be imported for 'nowhere\.to:be'"):
-        load("nowhere.to:be")
+        load_reference("nowhere.to:be")
 
 
 def test_an_attribute_that_is_not_there():
     with pytest.raises(UnknownNameError, match=r"module 'math' has no 'sqr'; did you mean 'sqrt'\?"):
-        load("math:sqr")
+        load_reference("math:sqr")
 
 
 def test_an_error_inside_the_module_is_not_hidden(tmp_path, monkeypatch):
     (tmp_path / "broken_on_purpose.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UnknownNameError, match=r"failed \(ZeroDivisionError: division by zero\)"):
-        load("broken_on_purpose:anything")
+        load_reference("broken_on_purpose:anything")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,25 +18,25 @@ from automl_kd.space import (
     Choice,
     Domain,
     FloatRange,
+    InputShape,
     IntRange,
     Parameter,
     SearchSpace,
-    TaskShape,
     Values,
     When,
-    check,
+    check_architecture,
     complete,
     cross,
-    draw,
+    domain_size,
+    draw_from_domain,
     enumerate_all,
     mutate,
-    sample,
-    size_of,
+    sample_architecture,
     step,
 )
 
 
-def build(_values: Values, _shape: TaskShape) -> nn.Module:
+def build(_values: Values, _shape: InputShape) -> nn.Module:
     return nn.Identity()
 
 
@@ -72,17 +72,17 @@ seeds = st.integers(0, 2**32 - 1)
 @given(seeds)
 def test_samples_mutants_and_crossings_are_members(seed):
     rng = np.random.default_rng(seed)
-    one, two = sample(SPACE, rng), sample(SPACE, rng)
+    one, two = sample_architecture(SPACE, rng), sample_architecture(SPACE, rng)
     for point in (one, mutate(SPACE, one, rng), mutate(SPACE, mutate(SPACE, one, rng), rng)):
-        check(SPACE, point)
-    check(SPACE, cross(SPACE, one, two, rng))
+        check_architecture(SPACE, point)
+    check_architecture(SPACE, cross(SPACE, one, two, rng))
 
 
 @given(seeds)
 def test_the_same_seed_gives_the_same_points(seed):
     def walk() -> list[Architecture]:
         rng = np.random.default_rng(seed)
-        one, two = sample(SPACE, rng), sample(SPACE, rng)
+        one, two = sample_architecture(SPACE, rng), sample_architecture(SPACE, rng)
         return [one, two, mutate(SPACE, one, rng), cross(SPACE, one, two, rng)]
 
     assert walk() == walk()
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_points(seed):
 @given(seeds)
 def test_a_mutant_of_a_finite_space_differs_in_one_parameter_and_what_hangs_on_it(seed):
     rng = np.random.default_rng(seed)
-    parent = sample(FINITE, rng)
+    parent = sample_architecture(FINITE, rng)
     child = mutate(FINITE, parent, rng)
     before, after = parent.as_dict(), child.as_dict()
     assert child != parent
@@ -103,7 +103,7 @@ def test_a_mutant_of_a_finite_space_differs_in_one_parameter_and_what_hangs_on_i
 @given(seeds)
 def test_a_crossing_takes_every_value_from_a_parent(seed):
     rng = np.random.default_rng(seed)
-    one, two = sample(SPACE, rng), sample(SPACE, rng)
+    one, two = sample_architecture(SPACE, rng), sample_architecture(SPACE, rng)
     for name, value in cross(SPACE, one, two, rng).values:
         assert value in (one.as_dict().get(name), two.as_dict().get(name))
 
@@ -142,14 +142,14 @@ def test_all_points_of_a_finite_space_by_hand():
     found = list(enumerate_all(FINITE))
     assert len(found) == len(set(found)) == 3 + (1 + 3) * 3
     for point in found:
-        check(FINITE, point)
+        check_architecture(FINITE, point)
     assert found[0] == Architecture.of({"block": "basic", "depth": 1})
     assert found[1] == Architecture.of({"block": "basic", "depth": 2})
 
 
 def test_sampling_reaches_every_point():
     rng = np.random.default_rng(0)
-    assert {sample(FINITE, rng) for _ in range(600)} == set(enumerate_all(FINITE))
+    assert {sample_architecture(FINITE, rng) for _ in range(600)} == set(enumerate_all(FINITE))
 
 
 def test_mutation_reaches_every_point():
@@ -176,7 +176,7 @@ def test_a_space_without_choice_mutates_to_itself():
 )
 def test_draws_and_steps_stay_inside(domain: Domain):
     rng = np.random.default_rng(0)
-    value = draw(domain, rng)
+    value = draw_from_domain(domain, rng)
     for _ in range(300):
         value = step(domain, value, rng)
         assert value in domain
@@ -185,15 +185,15 @@ def test_draws_and_steps_stay_inside(domain: Domain):
 def test_a_logarithmic_range_is_drawn_evenly_in_its_logarithm():
     # half of the draws from [1e-4, 1] lie below 1e-2
     rng = np.random.default_rng(0)
-    low = [draw(FloatRange(1e-4, 1.0, log=True), rng) for _ in range(2_000)]
+    low = [draw_from_domain(FloatRange(1e-4, 1.0, log=True), rng) for _ in range(2_000)]
     assert sum(float(value) < 1e-2 for value in low) == pytest.approx(1_000, abs=100)
 
 
 def test_sizes():
-    assert size_of(Choice((1, 2))) == 2
-    assert size_of(IntRange(1, 10, 4)) == 3
-    assert size_of(IntRange(1, 2**62)) == 2**62  # counted, not listed
-    assert math.isinf(size_of(FloatRange(0.0, 1.0)))
+    assert domain_size(Choice((1, 2))) == 2
+    assert domain_size(IntRange(1, 10, 4)) == 3
+    assert domain_size(IntRange(1, 2**62)) == 2**62  # counted, not listed
+    assert math.isinf(domain_size(FloatRange(0.0, 1.0)))
 
 
 def test_membership_is_strict_about_types():
@@ -236,7 +236,7 @@ def test_domains_without_sense(make, said):
 )
 def test_points_outside_say_why(values, said):
     with pytest.raises(InfeasibleArchitectureError, match=said):
-        check(FINITE, Architecture.of(values))
+        check_architecture(FINITE, Architecture.of(values))
 
 
 def test_spaces_without_sense():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec, distinct, teacher_trial
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec, non_default_fields, teacher_trial
 
 SPEC = TrialSpec(
     space="search_spaces.resnet_depth:SPACE",
@@ -94,8 +94,8 @@ def test_options_in_another_order_are_the_same():
 def test_a_default_spelt_out_changes_no_key():
     same = replace(SPEC, data=DataSpec(name="digits", resolution=0), recipe=Recipe(epochs=30, clip_norm=0.0))
     assert same.key == SPEC.key
-    assert distinct(DataSpec()) == {}
-    assert distinct(Recipe(lr=0.1)) == {"lr": 0.1}
+    assert non_default_fields(DataSpec()) == {}
+    assert non_default_fields(Recipe(lr=0.1)) == {"lr": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +111,8 @@ class New:
 
 
 def test_a_new_namewith_a_default_renames_nothing():
-    assert distinct(New(rate=0.2)) == distinct(Old(rate=0.2)) == {"rate": 0.2}
-    assert distinct(New(added=4, parts=[1])) == {"added": 4, "parts": [1]}
+    assert non_default_fields(New(rate=0.2)) == non_default_fields(Old(rate=0.2)) == {"rate": 0.2}
+    assert non_default_fields(New(added=4, parts=[1])) == {"added": 4, "parts": [1]}
 
 
 def test_a_teacher_from_a_file_counts_by_its_content():

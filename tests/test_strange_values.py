@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from automl_kd.config import Experiment, TableSearch, load, loads
+from automl_kd.config import Experiment, TableSearch, load_experiment, loads
 from automl_kd.errors import ConfigError
 from automl_kd.space import Choice, FloatRange, When
 
@@ -41,13 +41,13 @@ def test_values_on_the_command_line_alike(value):
 
 def test_a_byte_order_mark_is_no_part_of_an_experiment(tmp_path):
     (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
-    assert load(tmp_path / "x.toml").name == "x"
+    assert load_experiment(tmp_path / "x.toml").name == "x"
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.toml")
     with pytest.raises(ConfigError, match="it is a pipe, not a file; give the path of a TOML file"):
-        load(tmp_path / "x.toml")
+        load_experiment(tmp_path / "x.toml")
 
 
 @pytest.mark.parametrize("name", ["teachers", "Scores", "damaged"])

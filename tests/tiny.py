@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from automl_kd.config import Experiment, Finalists, Resources, Search
-from automl_kd.data import Dataset, Source, Split, in_memory, load
+from automl_kd.config import Experiment, Finalists, Resources, SearchSection
+from automl_kd.data import Dataset, Source, Split, in_memory, load_data
 from automl_kd.errors import StopTrial
 from automl_kd.methods import make_method
 from automl_kd.models.features import Tap
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.space import Architecture, IntRange, Parameter, SearchSpace, TaskShape, Values
-from automl_kd.spec import DataSpec, Place, Recipe, Report, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.space import Architecture, InputShape, IntRange, Parameter, SearchSpace, Values
+from automl_kd.spec import DataSpec, Recipe, Report, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 
 if TYPE_CHECKING:
-    from automl_kd.experiment.context import Lab  # with Ray behind it, which most tests do without
+    from automl_kd.experiment.context import ExperimentContext  # with Ray behind it, which most tests do without
 
-SHAPE = TaskShape(channels=1, height=8, width=8, classes=3)
+SHAPE = InputShape(channels=1, height=8, width=8, classes=3)
 
 
 class Net(nn.Module):
     """Convolution, batch norm, dropout, classifier: one of each kind of layer that a resumed run could get wrong."""
 
-    def __init__(self, shape: TaskShape, width: int) -> None:
+    def __init__(self, shape: InputShape, width: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(shape.channels, width, 3, padding=1, bias=False)
         self.norm, self.relu = nn.BatchNorm2d(width), nn.ReLU()
@@ -46,11 +46,11 @@ class Net(nn.Module):
         return out
 
 
-def build(values: Values, shape: TaskShape) -> nn.Module:
+def build(values: Values, shape: InputShape) -> nn.Module:
     return Net(shape, int(values["width"]))
 
 
-def teacher(shape: TaskShape) -> nn.Module:
+def teacher(shape: InputShape) -> nn.Module:
     return Net(shape, 16)
 
 
@@ -102,7 +102,7 @@ def source(_root: Path) -> Source:
 DATA = DataSpec(name="tests.tiny:source", validation=0.2)
 RECIPE = Recipe(epochs=3, batch_size=16)
 TEACHER = TeacherSpec(model="tests.tiny:teacher", recipe=Recipe(epochs=2, batch_size=16))
-SEARCH = Search(proposer="random", trials=4, scheduler="none")
+SEARCH = SearchSection(proposer="random", trials=4, scheduler="none")
 
 
 def spec(**changes: Any) -> TrialSpec:
@@ -118,12 +118,12 @@ def spec(**changes: Any) -> TrialSpec:
     return dataclasses.replace(plain, **changes)
 
 
-def place(root: Path, one: TrialSpec) -> Place:
-    return Place(trial=root / "trials" / one.key, teachers=root / "teachers", data=root / "data")
+def place(root: Path, one: TrialSpec) -> TrialPaths:
+    return TrialPaths(trial=root / "trials" / one.key, teachers=root / "teachers", data=root / "data")
 
 
 def loaded(root: Path) -> Dataset:
-    return load(DATA, root)
+    return load_data(DATA, root)
 
 
 def lesson() -> TrialSpec:
@@ -141,7 +141,7 @@ def taught(root: Path, method: str, **changes: Any) -> TrialSpec:
     return dataclasses.replace(one, teacher=TEACHER)
 
 
-def leave_teacher(lab: Lab) -> None:
+def leave_teacher(lab: ExperimentContext) -> None:
     """Weights where the trials of an experiment look for those of its teacher."""
     trained = lab.teachers / teacher_trial(lab.experiment.teacher, lab.experiment.data).key / "student.pt"
     save_weights(teacher(SHAPE), trained)
@@ -192,7 +192,7 @@ class Pretend:
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         width = int(spec.architecture.as_dict()["width"])
         place.trial.mkdir(parents=True, exist_ok=True)
         for epoch in range(1, spec.recipe.epochs + 1):

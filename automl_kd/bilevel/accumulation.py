@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from automl_kd.bilevel.backbone_jvp import Pathways
-from automl_kd.bilevel.base import Problem, Tensors, part
+from automl_kd.bilevel.base import Problem, Tensors, select_prefix
 
 
 def accumulated(problems: Sequence[Problem]) -> Problem:
@@ -36,13 +36,13 @@ def mean_loss(losses: Sequence[Callable[[Tensors, Tensors], Tensor]]) -> Callabl
         )
 
     def mean(seen: Tensors, hypers: Tensors) -> Tensor:
-        return torch.stack([loss(part(seen, f"{i}/"), hypers) for i, loss in enumerate(losses)]).mean()
+        return torch.stack([loss(select_prefix(seen, f"{i}/"), hypers) for i, loss in enumerate(losses)]).mean()
 
     return mean
 
 
 def mean_part(terms: Sequence[Callable[[Tensors], Tensor]]) -> Callable[[Tensors], Tensor]:
     def mean(seen: Tensors) -> Tensor:
-        return torch.stack([term(part(seen, f"{i}/")) for i, term in enumerate(terms)]).mean()
+        return torch.stack([term(select_prefix(seen, f"{i}/")) for i, term in enumerate(terms)]).mean()
 
     return mean

@@ -20,7 +20,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from automl_kd.bilevel.base import Problem, Reduce, Tensors, alone, detached, difference, leaves, pullback
+from automl_kd.bilevel.base import (
+    Problem,
+    Reduce,
+    Tensors,
+    average_of_one_process,
+    detach_tensors,
+    leaves,
+    pullback,
+    subtract_gradients,
+)
 from automl_kd.bilevel.look_ahead import inner_gradient, look_ahead
 from automl_kd.bilevel.tangents import Tangents, forward_mode
 from automl_kd.errors import ConfigError
@@ -107,7 +116,7 @@ class BackboneJVP:
     tangents: Tangents = forward_mode
 
     def __call__(
-        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = alone
+        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = average_of_one_process
     ) -> dict[str, Tensor]:
         if not isinstance(problem.loss, Pathways):
             raise ConfigError(
@@ -119,7 +128,7 @@ class BackboneJVP:
         strengths = problem.loss.strengths(knobs)
         value = problem.loss.weighted(problem.outputs(inputs), strengths.detach(), captured)
         u, direct = look_ahead(problem, weights, hypers, reduce(inner_gradient(value, inputs)), reduce)
-        _, tangents = self.tangents(problem.outputs, detached(weights), u)
+        _, tangents = self.tangents(problem.outputs, detach_tensors(weights), u)
         h = pathway_gradient(captured, tangents, strengths.detach())
         through = pullback({"w": strengths}, knobs, {"w": -h})
-        return dict(reduce(difference(hypers, direct, through)))
+        return dict(reduce(subtract_gradients(hypers, direct, through)))

@@ -27,7 +27,7 @@ Reduce = Callable[[Tensors], Tensors]
 """Averages named tensors over the processes of a data-parallel run; the same names on each."""
 
 
-def alone(tensors: Tensors) -> Tensors:
+def average_of_one_process(tensors: Tensors) -> Tensors:
     """The average over one process."""
     return tensors
 
@@ -45,7 +45,7 @@ class Problem:
     loss: Callable[[Tensors, Tensors], Tensor]
     outer: Callable[[Tensors, Tensors], Tensor]
     step: InnerStep
-    outputs: Callable[[Tensors], Tensors] = alone
+    outputs: Callable[[Tensors], Tensors] = average_of_one_process
 
     def inner(self, weights: Tensors, hypers: Tensors) -> Float[Tensor, ""]:
         return self.loss(self.outputs(weights), hypers)
@@ -61,11 +61,11 @@ class HyperGradient(Protocol):
     """
 
     def __call__(
-        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = alone
+        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = average_of_one_process
     ) -> dict[str, Tensor]: ...
 
 
-def part(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
+def select_prefix(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
     """The tensors whose name begins with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
@@ -75,7 +75,7 @@ def leaves(tensors: Tensors) -> dict[str, Tensor]:
     return {name: value.detach().requires_grad_() for name, value in tensors.items()}
 
 
-def detached(tensors: Tensors) -> dict[str, Tensor]:
+def detach_tensors(tensors: Tensors) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in tensors.items()}
 
 
@@ -116,22 +116,22 @@ def outer_gradients(problem: Problem, weights: Tensors, hypers: Tensors) -> tupl
     value = problem.outer(weights, hypers)
     inputs = {**{f"w/{name}": at for name, at in weights.items()}, **{f"h/{name}": at for name, at in hypers.items()}}
     slopes = gradient(value, inputs)
-    return part(slopes, "w/"), part(slopes, "h/")
+    return select_prefix(slopes, "w/"), select_prefix(slopes, "h/")
 
 
-def difference(hypers: Tensors, direct: Tensors, indirect: Tensors) -> dict[str, Tensor]:
+def subtract_gradients(hypers: Tensors, direct: Tensors, indirect: Tensors) -> dict[str, Tensor]:
     """What `direct` has over `indirect` for each of `hypers`, where a name left out counts as 0."""
     return {
         name: direct.get(name, torch.zeros_like(value)) - indirect.get(name, torch.zeros_like(value))
-        for name, value in detached(hypers).items()
+        for name, value in detach_tensors(hypers).items()
     }
 
 
-def dot(one: Tensors, other: Tensors) -> Float[Tensor, ""]:
+def inner_product(one: Tensors, other: Tensors) -> Float[Tensor, ""]:
     """The inner product over the names that both have; they must share at least one."""
     return torch.stack([(value * other[name]).sum() for name, value in one.items() if name in other]).sum()
 
 
-def moved(weights: Tensors, direction: Tensors, length: float | Tensor) -> dict[str, Tensor]:
+def move_along(weights: Tensors, direction: Tensors, length: float | Tensor) -> dict[str, Tensor]:
     """The weights plus length * direction, where a name that `direction` lacks stays in place."""
     return {name: value + length * direction[name] if name in direction else value for name, value in weights.items()}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from automl_kd.bilevel.base import Problem, Reduce, Tensors, alone, dot, moved
+from automl_kd.bilevel.base import Problem, Reduce, Tensors, average_of_one_process, inner_product, move_along
 from automl_kd.bilevel.implicit import Curvature, implicit
 from automl_kd.spec import require
 
@@ -27,13 +27,13 @@ def solve(curvature: Curvature, v: Tensors, iterations: int, damping: float = 0.
     """
     # x, r, p as in Hestenes and Stiefel's section 3.
     x, r, p = {name: torch.zeros_like(value) for name, value in v.items()}, dict(v), dict(v)
-    squared = dot(r, r)
+    squared = inner_product(r, r)
     for _ in range(iterations):
-        product = moved(curvature(p), p, damping)
-        length = quotient(squared, dot(p, product))
-        x, r = moved(x, p, length), moved(r, product, -length)
-        before, squared = squared, dot(r, r)
-        p = moved(r, p, quotient(squared, before))
+        product = move_along(curvature(p), p, damping)
+        length = quotient(squared, inner_product(p, product))
+        x, r = move_along(x, p, length), move_along(r, product, -length)
+        before, squared = squared, inner_product(r, r)
+        p = move_along(r, p, quotient(squared, before))
     return x
 
 
@@ -59,7 +59,7 @@ class ConjugateGradient:
         require(self.damping >= 0, f"damping must be 0 or more, got {self.damping}")
 
     def __call__(
-        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = alone
+        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = average_of_one_process
     ) -> dict[str, Tensor]:
         def inverse(curvature: Curvature, v: Tensors) -> dict[str, Tensor]:
             return solve(curvature, v, self.iterations, self.damping)

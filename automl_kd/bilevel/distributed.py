@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from automl_kd import distributed
-from automl_kd.bilevel.base import Reduce, Tensors, alone
+from automl_kd.bilevel.base import Reduce, Tensors, average_of_one_process
 
 
 def all_reduce_mean(tensors: Tensors) -> dict[str, Tensor]:
@@ -34,13 +34,13 @@ def all_reduce_mean(tensors: Tensors) -> dict[str, Tensor]:
 
 
 def over_team() -> Reduce:
-    """The mean over the processes that train together; `alone` where there is one."""
-    return all_reduce_mean if distributed.size() > 1 else alone
+    """The mean over the processes that train together; `average_of_one_process` where there is one."""
+    return all_reduce_mean if distributed.size() > 1 else average_of_one_process
 
 
-def averaged(tensors: Tensors, reduce: Reduce) -> Tensors:
+def differentiable_average(tensors: Tensors, reduce: Reduce) -> Tensors:
     """`reduce`, differentiable once: an average hands the average of the cotangents back."""
-    if reduce is alone:
+    if reduce is average_of_one_process:
         return tensors
     return dict(zip(tensors, Averaged.apply(reduce, tuple(tensors), *tensors.values()), strict=True))
 

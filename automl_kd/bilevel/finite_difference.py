@@ -14,7 +14,17 @@ from typing import Literal
 
 from torch import Tensor
 
-from automl_kd.bilevel.base import Problem, Reduce, Tensors, alone, detached, difference, gradient, leaves, moved
+from automl_kd.bilevel.base import (
+    Problem,
+    Reduce,
+    Tensors,
+    average_of_one_process,
+    detach_tensors,
+    gradient,
+    leaves,
+    move_along,
+    subtract_gradients,
+)
 from automl_kd.bilevel.look_ahead import inner_gradient, look_ahead
 from automl_kd.bilevel.tangents import radius_along
 from automl_kd.spec import require
@@ -35,18 +45,19 @@ class FiniteDifference:
         require(self.radius > 0, f"radius must be above 0, got {self.radius}")
 
     def __call__(
-        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = alone
+        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = average_of_one_process
     ) -> dict[str, Tensor]:
         inputs = leaves(weights)
-        slopes = reduce(inner_gradient(problem.inner(inputs, detached(hypers)), inputs))
+        slopes = reduce(inner_gradient(problem.inner(inputs, detach_tensors(hypers)), inputs))
         u, direct = look_ahead(problem, weights, hypers, slopes, reduce)
         scale = radius_along(u, self.radius)
         back = -scale if self.sides == "central" else 0 * scale
         ahead, behind = (
-            hyper_gradient_at(problem, moved(detached(weights), u, length), hypers) for length in (scale, back)
+            hyper_gradient_at(problem, move_along(detach_tensors(weights), u, length), hypers)
+            for length in (scale, back)
         )
         indirect = {name: (ahead[name] - behind[name]) / (scale - back) for name in ahead}
-        return dict(reduce(difference(hypers, direct, indirect)))
+        return dict(reduce(subtract_gradients(hypers, direct, indirect)))
 
 
 def hyper_gradient_at(problem: Problem, weights: Tensors, hypers: Tensors) -> dict[str, Tensor]:

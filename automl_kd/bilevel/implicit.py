@@ -15,9 +15,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from automl_kd.bilevel.base import Problem, Reduce, Tensors, difference, leaves, outer_gradients, pullback
+from automl_kd.bilevel.base import Problem, Reduce, Tensors, leaves, outer_gradients, pullback, subtract_gradients
 from automl_kd.bilevel.look_ahead import inner_gradient
-from automl_kd.models.costs.composed import composed
+from automl_kd.models.costs.composed import without_fused_attention
 
 Curvature = Callable[[Tensors], Tensors]
 """The product of the inner Hessian, averaged over the processes, with a vector."""
@@ -33,7 +33,7 @@ def implicit(
     """The hypergradient with u = solve(curvature, v). The inner gradient is computed once and kept differentiable."""
     v, direct = outer_gradients(problem, weights, hypers)
     weights, hypers = leaves(weights), leaves(hypers)
-    with composed():  # fused attention has no second derivative
+    with without_fused_attention():  # fused attention has no second derivative
         slopes = inner_gradient(problem.inner(weights, hypers), weights, create_graph=True)
 
     def curvature(x: Tensors) -> Tensors:
@@ -43,4 +43,4 @@ def implicit(
     # Weights that only one of the two losses sees count as well: with v or their gradient 0.
     known = {name: v.get(name, torch.zeros_like(value)).detach() for name, value in weights.items()}
     u = solve(curvature, reduce(known))
-    return dict(reduce(difference(hypers, direct, pullback(slopes, hypers, u))))
+    return dict(reduce(subtract_gradients(hypers, direct, pullback(slopes, hypers, u))))

@@ -20,7 +20,7 @@ from torch import Tensor
 CLIP_MARGIN = 1e-6
 """What clip_grad_norm_ adds to the norm before it divides by it."""
 
-Memory = Mapping[str, Tensor]
+OptimizerMemory = Mapping[str, Tensor]
 """What an optimiser remembers of one weight between steps, under torch.optim's names."""
 
 
@@ -28,7 +28,7 @@ Memory = Mapping[str, Tensor]
 class Rule(Protocol):
     """How one weight moves, and what is remembered of it; empty memory before its first step. Changes no argument."""
 
-    def __call__(self, weight: Tensor, gradient: Tensor, memory: Memory) -> tuple[Tensor, Memory]: ...
+    def __call__(self, weight: Tensor, gradient: Tensor, memory: OptimizerMemory) -> tuple[Tensor, OptimizerMemory]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class SGD:
     nesterov: bool = False
     weight_decay: float = 0.0
 
-    def __call__(self, weight: Tensor, gradient: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    def __call__(self, weight: Tensor, gradient: Tensor, memory: OptimizerMemory) -> tuple[Tensor, OptimizerMemory]:
         decayed = gradient + self.weight_decay * weight
         if not self.momentum:
             return weight - self.lr * decayed, {}
@@ -61,7 +61,7 @@ class Adam:
     weight_decay: float = 0.0
     decoupled: bool = False
 
-    def __call__(self, weight: Tensor, gradient: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    def __call__(self, weight: Tensor, gradient: Tensor, memory: OptimizerMemory) -> tuple[Tensor, OptimizerMemory]:
         first, second = self.betas
         decayed = gradient if self.decoupled else gradient + self.weight_decay * weight
         shrunk = weight * (1 - self.lr * self.weight_decay) if self.decoupled else weight
@@ -90,7 +90,7 @@ class InnerStep:
     """
 
     rules: Mapping[str, Rule]
-    memories: Mapping[str, Memory] = field(default_factory=dict)
+    memories: Mapping[str, OptimizerMemory] = field(default_factory=dict)
     clip_norm: float = 0.0
 
     @staticmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from automl_kd.bilevel.base import Problem, Reduce, Tensors, detached, gradient, outer_gradients
+from automl_kd.bilevel.base import Problem, Reduce, Tensors, detach_tensors, gradient, outer_gradients
 from automl_kd.errors import ConfigError
 
 
@@ -16,7 +16,7 @@ def look_ahead(
 
     `gradients`: of the inner loss by the weights, averaged over the processes, before clipping.
     """
-    after, _ = problem.step.take(detached(weights), detached(gradients))
+    after, _ = problem.step.take(detach_tensors(weights), detach_tensors(gradients))
     v, direct = outer_gradients(problem, after, hypers)
     return problem.step.direction(weights, gradients, reduce(v)), direct
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from automl_kd.bilevel.base import Problem, Reduce, Tensors, alone, moved
+from automl_kd.bilevel.base import Problem, Reduce, Tensors, average_of_one_process, move_along
 from automl_kd.bilevel.implicit import Curvature, implicit
 from automl_kd.spec import require
 
@@ -24,8 +24,8 @@ def series(curvature: Curvature, v: Tensors, terms: int, rate: float) -> dict[st
     """
     power, total = dict(v), dict(v)
     for _ in range(terms - 1):
-        power = moved(power, curvature(power), -rate)
-        total = moved(total, power, 1.0)
+        power = move_along(power, curvature(power), -rate)
+        total = move_along(total, power, 1.0)
     return {name: rate * value for name, value in total.items()}
 
 
@@ -45,7 +45,7 @@ class Neumann:
         require(self.rate > 0, f"rate must be above 0, got {self.rate}")
 
     def __call__(
-        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = alone
+        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = average_of_one_process
     ) -> dict[str, Tensor]:
         def inverse(curvature: Curvature, v: Tensors) -> dict[str, Tensor]:
             return series(curvature, v, self.terms, self.rate)

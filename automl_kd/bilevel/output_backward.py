@@ -20,12 +20,12 @@ from automl_kd.bilevel.base import (
     Problem,
     Reduce,
     Tensors,
-    alone,
-    detached,
-    difference,
+    average_of_one_process,
+    detach_tensors,
     gradient,
     leaves,
     pullback,
+    subtract_gradients,
 )
 from automl_kd.bilevel.look_ahead import inner_gradient, look_ahead
 from automl_kd.bilevel.tangents import Tangents, forward_mode
@@ -50,10 +50,10 @@ class OutputBackward:
     tangents: Tangents = forward_mode
 
     def __call__(
-        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = alone
+        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = average_of_one_process
     ) -> dict[str, Tensor]:
         inputs = leaves(weights)
-        slopes = reduce(inner_gradient(problem.inner(inputs, detached(hypers)), inputs))
+        slopes = reduce(inner_gradient(problem.inner(inputs, detach_tensors(hypers)), inputs))
         u, direct = look_ahead(problem, weights, hypers, slopes, reduce)
         outputs, tangents = self.tangents(problem.outputs, weights, u)
-        return dict(reduce(difference(hypers, direct, loss_slope(problem.loss, outputs, tangents, hypers))))
+        return dict(reduce(subtract_gradients(hypers, direct, loss_slope(problem.loss, outputs, tangents, hypers))))

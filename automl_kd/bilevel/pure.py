@@ -16,31 +16,31 @@ from torch.func import functional_call
 
 from automl_kd import distributed
 from automl_kd.bilevel.base import Tensors
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 
-LOGITS = "logits"
+LOGITS_KEY = "logits"
 """The name of the logits among a network's outputs; the others are named as their taps."""
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
+class GeneratorStates:
     """Where torch's generators stood at one moment: the processor's, and the device's if it has one of its own."""
 
     device: torch.device
     states: tuple[Tensor, ...]
 
     @staticmethod
-    def now(device: torch.device) -> Draws:
+    def now(device: torch.device) -> GeneratorStates:
         """Taken before a forward pass, it lets that pass be repeated with the same dropout."""
         states = [torch.get_rng_state()]
         if device.type != "cpu":
             states.append(torch.get_device_module(device).get_rng_state(device))
-        return Draws(device, tuple(states))
+        return GeneratorStates(device, tuple(states))
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
         """Draw from this moment on; on leaving, the generators are as they were on entering."""
-        entered = Draws.now(self.device)
+        entered = GeneratorStates.now(self.device)
         self.restore()
         try:
             yield
@@ -53,15 +53,15 @@ class Draws:
             torch.get_device_module(self.device).set_rng_state(self.states[1], self.device)
 
 
-def weights_of(network: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that are trained, by name: the network's own tensors, not copies."""
     return {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
 def outputs_of(
-    tapped: Tapped, images: Tensor, draws: Draws | None = None, *, parts: int = 0
+    tapped: FeatureExtractor, images: Tensor, draws: GeneratorStates | None = None, *, parts: int = 0
 ) -> Callable[[Tensors], dict[str, Tensor]]:
-    """The function from weights to the network's outputs on `images`: its logits as `LOGITS`, its taps by their names.
+    """The function from weights to the network's outputs on `images`: logits as `LOGITS_KEY`, features by their names.
 
     `draws`: the moment from which layers draw at each call; now, if None. `parts`: into how many parts a team of
     processes has divided the images, of which these are one; 0 for those of the batch at hand.
@@ -70,29 +70,29 @@ def outputs_of(
     and images even where autocast surrounds the call: tangents and differences of bfloat16 passes are mostly noise.
     Parameters that a call does not name keep their values.
     """
-    drawn = Draws.now(images.device) if draws is None else draws
-    whole = (parts or distributed.parts()) == 1
-    seen = Seen(tapped)
+    drawn = GeneratorStates.now(images.device) if draws is None else draws
+    whole = (parts or distributed.shard_count()) == 1
+    seen = FunctionalFeatures(tapped)
 
     def outputs(weights: Tensors) -> dict[str, Tensor]:
         # Running statistics are written into copies, which are thrown away with the call.
         state = {name: buffer.clone() for name, buffer in seen.named_buffers()}
         state |= {f"network.{name}": value for name, value in weights.items()}
-        with drawn.replayed(), distributed.whole(whole), torch.autocast(images.device.type, enabled=False):
+        with drawn.replayed(), distributed.whole_batch(whole), torch.autocast(images.device.type, enabled=False):
             found: dict[str, Tensor] = functional_call(seen, state, (images,))
         return found
 
     return outputs
 
 
-class Seen(nn.Module):
+class FunctionalFeatures(nn.Module):
     """A tapped network as a module, because `functional_call` wants one."""
 
-    def __init__(self, tapped: Tapped) -> None:
+    def __init__(self, tapped: FeatureExtractor) -> None:
         super().__init__()
         self.network = tapped.model
         self._tapped = tapped
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         found = self._tapped(images)
-        return {LOGITS: found.logits, **found.features}
+        return {LOGITS_KEY: found.logits, **found.features}

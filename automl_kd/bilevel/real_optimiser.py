@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, Memory, Rule
+from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, OptimizerMemory, Rule
 from automl_kd.errors import ConfigError
 from automl_kd.registry import suggestion
 
@@ -37,10 +37,12 @@ def rule_of(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> Rule:
     if strange := [option for option in ("amsgrad", "maximize") if group.get(option)]:
         raise ConfigError(f"the inner optimiser has {strange[0]} switched on, which is not supported; switch it off")
     if isinstance(optimiser, torch.optim.SGD):
-        return SGD(**numbers(group, ("lr", "momentum", "dampening", "weight_decay")), nesterov=bool(group["nesterov"]))
+        return SGD(
+            **numeric_options(group, ("lr", "momentum", "dampening", "weight_decay")), nesterov=bool(group["nesterov"])
+        )
     if isinstance(optimiser, torch.optim.Adam):  # AdamW derives from it
         return Adam(
-            **numbers(group, ("lr", "eps", "weight_decay")),
+            **numeric_options(group, ("lr", "eps", "weight_decay")),
             betas=tuple(group["betas"]),
             decoupled=bool(group["decoupled_weight_decay"]),
         )
@@ -50,12 +52,12 @@ def rule_of(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> Rule:
     )
 
 
-def numbers(group: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def numeric_options(group: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The options as floats, or tensors where they are tensors: torch's own defaults are integers here and there."""
     return {name: 1.0 * group[name] for name in names}
 
 
-def memory_of(optimiser: torch.optim.Optimizer, parameter: Tensor) -> Memory:
+def memory_of(optimiser: torch.optim.Optimizer, parameter: Tensor) -> OptimizerMemory:
     held = optimiser.state.get(parameter, {})
     memory = {name: held[name].clone() for name in REMEMBERED if held.get(name) is not None}
     if "step" in held:

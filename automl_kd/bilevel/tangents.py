@@ -16,8 +16,8 @@ import torch
 import torch.autograd.forward_ad as fwAD
 from torch import Tensor
 
-from automl_kd.bilevel.base import Tensors, detached, dot, moved
-from automl_kd.models.costs.composed import composed
+from automl_kd.bilevel.base import Tensors, detach_tensors, inner_product, move_along
+from automl_kd.models.costs.composed import without_fused_attention
 from automl_kd.spec import require
 
 Tangents = Callable[[Callable[[Tensors], Tensors], Tensors, Tensors], tuple[dict[str, Tensor], dict[str, Tensor]]]
@@ -45,10 +45,10 @@ def in_dual_numbers(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The exact `Tangents`; `NotImplementedError` where an operation has no forward rule."""
     load_forward_rules()
-    with torch.no_grad(), composed(), fwAD.dual_level():
+    with torch.no_grad(), without_fused_attention(), fwAD.dual_level():
         duals = {
             name: dual(value, direction[name]) if name in direction else value
-            for name, value in detached(weights).items()
+            for name, value in detach_tensors(weights).items()
         }
         pairs = {
             name: fwAD.unpack_dual(value)  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -89,7 +89,7 @@ class CentralDifference:
         self, outputs: Callable[[Tensors], Tensors], weights: Tensors, direction: Tensors
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         scale = radius_along(direction, self.radius)
-        ahead, behind = (outputs(moved(weights, direction, sign * scale)) for sign in (1, -1))
+        ahead, behind = (outputs(move_along(weights, direction, sign * scale)) for sign in (1, -1))
         return dict(outputs(weights)), {name: (ahead[name] - behind[name]) / (2 * scale) for name in ahead}
 
 
@@ -110,11 +110,11 @@ class OneSidedDifference:
         self, outputs: Callable[[Tensors], Tensors], weights: Tensors, direction: Tensors
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         scale = radius_along(direction, self.radius)
-        here, ahead = dict(outputs(weights)), outputs(moved(weights, direction, scale))
+        here, ahead = dict(outputs(weights)), outputs(move_along(weights, direction, scale))
         return here, {name: (ahead[name] - here[name]) / scale for name in here}
 
 
 def radius_along(direction: Tensors, radius: float) -> Tensor:
     """R = radius / |direction|, finite where the direction vanishes, so that a difference along it is 0."""
-    norm = dot(direction, direction).sqrt()
+    norm = inner_product(direction, direction).sqrt()
     return radius / norm.clamp_min(torch.finfo(norm.dtype).tiny ** 0.5)

@@ -16,15 +16,23 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from automl_kd.bilevel.base import Problem, Reduce, Tensors, alone, difference, gradient, leaves
-from automl_kd.bilevel.distributed import averaged
+from automl_kd.bilevel.base import (
+    Problem,
+    Reduce,
+    Tensors,
+    average_of_one_process,
+    gradient,
+    leaves,
+    subtract_gradients,
+)
+from automl_kd.bilevel.distributed import differentiable_average
 from automl_kd.bilevel.look_ahead import inner_gradient
-from automl_kd.models.costs.composed import composed
+from automl_kd.models.costs.composed import without_fused_attention
 from automl_kd.spec import require
 
 
 def unrolled(
-    problems: Sequence[Problem], weights: Tensors, hypers: Tensors, reduce: Reduce = alone
+    problems: Sequence[Problem], weights: Tensors, hypers: Tensors, reduce: Reduce = average_of_one_process
 ) -> dict[str, Tensor]:
     """The gradient of the last problem's outer loss through one inner step on each problem in turn.
 
@@ -32,12 +40,12 @@ def unrolled(
     inner gradient is averaged, and so is what flows back through it.
     """
     weights, hypers, step = leaves(weights), leaves(hypers), problems[0].step
-    with composed():  # fused attention has no second derivative
+    with without_fused_attention():  # fused attention has no second derivative
         for problem in problems:
             slopes = inner_gradient(problem.inner(weights, hypers), weights, create_graph=True)
-            weights, step = step.take(weights, averaged(slopes, reduce))
+            weights, step = step.take(weights, differentiable_average(slopes, reduce))
         slopes = gradient(problems[-1].outer(weights, hypers), hypers)
-    return dict(reduce(difference(hypers, slopes, {})))
+    return dict(reduce(subtract_gradients(hypers, slopes, {})))
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,6 @@ class Unroll:
         require(self.steps >= 1, f"steps must be 1 or more, got {self.steps}")
 
     def __call__(
-        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = alone
+        self, problem: Problem, weights: Tensors, hypers: Tensors, reduce: Reduce = average_of_one_process
     ) -> dict[str, Tensor]:
         return unrolled([problem] * self.steps, weights, hypers, reduce)

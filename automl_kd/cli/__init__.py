@@ -26,7 +26,7 @@ from automl_kd.cli.nasbench.tabular import search_table
 from automl_kd.cli.score import score
 from automl_kd.config import Experiment
 from automl_kd.console.options import Address, DataRoot, Out, Overrides, command_line, roots
-from automl_kd.console.screen import Mode, Shown, output, watching
+from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 from automl_kd.errors import UnknownNameError
 from automl_kd.registry import search_beside, suggestion
 
@@ -53,7 +53,7 @@ def search(
         Path | None,
         typer.Option("--nasbench201", help="The table to search, or its folder; or AUTOML_KD_NASBENCH201."),
     ] = None,
-    progress: Shown = Mode.AUTO,
+    progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
     r"""Find a student for a teacher: screen, train under a scheduler, compare with baselines at equal compute.
 
@@ -65,14 +65,14 @@ def search(
     [bold]automl-kd search benchmarks/nasbench201_search.toml --nasbench201 nasbench201[/bold]
     """
     search_beside(experiment.parent, Path())
-    described = config.load(experiment, overrides)
+    described = config.load_experiment(experiment, overrides)
     catalogue.require_space(described.space)
     if described.table.tasks:
         search_table(described, roots(out, data_root), nasbench201, command_line(), progress)
     elif described.proxy.scores:
         search_formulas(described, roots(out, data_root), nasbench201, command_line(), progress)
     else:
-        carry_out(described, out, data_root, address, progress)
+        run_experiment(described, out, data_root, address, progress)
 
 
 @app.command()
@@ -91,7 +91,7 @@ def distill(
     out: Out = "results",
     data_root: DataRoot = "data",
     address: Address = "",
-    progress: Shown = Mode.AUTO,
+    progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
     """Teach one student by one method, beside plain KD and training from scratch at equal compute.
 
@@ -109,7 +109,7 @@ def distill(
     }
     for override in overrides:
         config.merge(record, override)
-    carry_out(config.parse(Experiment, record, "distill"), out, data_root, address, progress)
+    run_experiment(config.parse_record(Experiment, record, "distill"), out, data_root, address, progress)
 
 
 def default_name(method: str, *parts: str) -> str:
@@ -133,14 +133,14 @@ def leaderboard(
     """
     from automl_kd.console.report import report  # noqa: PLC0415 - pandas is slow to import
 
-    folders = [storage.local(path) for path in paths]
-    report(output(), folders, storage.local(out or paths[0]).absolute(), command_line())
+    folders = [storage.local_path(path) for path in paths]
+    report(output(), folders, storage.local_path(out or paths[0]).absolute(), command_line())
 
 
 @app.command()
 def show(
     what: Annotated[
-        str, typer.Argument(help="An experiment file, or one of: " + ", ".join(catalogue.TABLES) + ".")
+        str, typer.Argument(help="An experiment file, or one of: " + ", ".join(catalogue.CATALOGUES) + ".")
     ] = "",
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
 ) -> None:
@@ -149,13 +149,13 @@ def show(
     [bold]automl-kd show proxies[/bold]
     [bold]automl-kd show benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
     """
-    if what in catalogue.TABLES or not what:
-        catalogue.print_tables(output(), [what] if what else list(catalogue.TABLES))
+    if what in catalogue.CATALOGUES or not what:
+        catalogue.print_tables(output(), [what] if what else list(catalogue.CATALOGUES))
         return
     if not os.path.lexists(what) and not Path(what).suffix:
-        hint = suggestion(what, catalogue.TABLES)
+        hint = suggestion(what, catalogue.CATALOGUES)
         raise UnknownNameError(f"there is neither a table nor a file called {what!r}; {hint}")
-    typer.echo(json.dumps(config.to_record(config.load(Path(what), overrides)), indent=2))
+    typer.echo(json.dumps(config.to_record(config.load_experiment(Path(what), overrides)), indent=2))
 
 
 app.command("import-nasbench201")(import_nasbench201)
@@ -163,7 +163,7 @@ app.command()(panel)
 app.command()(doctor)
 
 
-def carry_out(experiment: Experiment, out: str, data_root: str, address: str, progress: Mode) -> None:
+def run_experiment(experiment: Experiment, out: str, data_root: str, address: str, progress: ProgressMode) -> None:
     """Run an experiment to its report; exit code 1 if it has no verdict in the end."""
     try:
         with watching(progress) as shown:
@@ -172,7 +172,7 @@ def carry_out(experiment: Experiment, out: str, data_root: str, address: str, pr
 
             place = roots(out, data_root)
             with LivePage(shown, place.results / experiment.name, command_line()) as watcher:
-                lab = stages.run(experiment, place, watcher, address=address)
+                lab = stages.run_stages(experiment, place, watcher, address=address)
     except KeyboardInterrupt:
         stop("interrupted; what has ended is on record, and the same command continues", 130)
     from automl_kd.console.report import report  # noqa: PLC0415 - pandas is slow to import
@@ -196,5 +196,5 @@ def main() -> None:
 
 
 def stop(sentence: str, code: int) -> NoReturn:
-    typer.echo(f"automl-kd: {' '.join(storage.named(sentence).split())}", err=True)
+    typer.echo(f"automl-kd: {' '.join(storage.name_addresses(sentence).split())}", err=True)
     sys.exit(code)

@@ -10,20 +10,20 @@ from rich.console import Console
 from rich.table import Table
 
 from automl_kd.errors import UnknownNameError
-from automl_kd.registry import load, suggestion
+from automl_kd.registry import load_reference, suggestion
 
-Lines = Iterable[tuple[str, str]]
+CatalogueLines = Iterable[tuple[str, str]]
 
 
-def first_line(thing: object) -> str:
+def first_line_of_docstring(thing: object) -> str:
     text = (thing.__doc__ or "").strip()
     return " ".join(text.split("\n\n")[0].split())
 
 
-def spaces() -> Lines:
+def spaces() -> CatalogueLines:
     """The spaces that ship beside the library; your own are named the same way, module:ATTRIBUTE."""
     for reference in space_names():
-        yield reference, load(reference).source
+        yield reference, load_reference(reference).source
 
 
 def space_names() -> list[str]:
@@ -40,59 +40,61 @@ def require_space(reference: str) -> None:
         raise UnknownNameError(f"no space is called {reference!r}; {suggestion(reference, space_names())}")
 
 
-def methods() -> Lines:
+def methods() -> CatalogueLines:
     from automl_kd.methods import METHODS  # noqa: PLC0415
 
-    return [(name, first_line(method)) for name, method in METHODS.items()]
+    return [(name, first_line_of_docstring(method)) for name, method in METHODS.items()]
 
 
-def distillers() -> Lines:
+def distillers() -> CatalogueLines:
     from automl_kd.losses import DISTILLERS  # noqa: PLC0415
 
-    return [(name, first_line(distiller)) for name, distiller in DISTILLERS.items()]
+    return [(name, first_line_of_docstring(distiller)) for name, distiller in DISTILLERS.items()]
 
 
-def proxies() -> Lines:
+def proxies() -> CatalogueLines:
     from automl_kd.proxies import AGGREGATES, PROXIES  # noqa: PLC0415
 
     single = [(name, entry.source) for name, entry in PROXIES.items()]
     return single + [(name, str(aggregate)) for name, aggregate in AGGREGATES.items()]
 
 
-def proposers() -> Lines:
-    from automl_kd.search import PROPOSERS  # noqa: PLC0415
+def proposers() -> CatalogueLines:
+    from automl_kd.search import SAMPLERS  # noqa: PLC0415
 
-    return [(name, first_line(proposer)) for name, proposer in PROPOSERS.items()]
+    return [(name, first_line_of_docstring(proposer)) for name, proposer in SAMPLERS.items()]
 
 
-def models() -> Lines:
+def models() -> CatalogueLines:
     import torch  # noqa: PLC0415
 
     from automl_kd.models import MODELS  # noqa: PLC0415
     from automl_kd.models.costs import cost  # noqa: PLC0415
-    from automl_kd.results.units import count  # noqa: PLC0415
-    from automl_kd.space import TaskShape  # noqa: PLC0415
+    from automl_kd.results.units import format_count  # noqa: PLC0415
+    from automl_kd.space import InputShape  # noqa: PLC0415
 
-    shape = TaskShape(channels=3, height=32, width=32, classes=10)
+    shape = InputShape(channels=3, height=32, width=32, classes=10)
     for name, build in MODELS.items():
         with torch.device("meta"):  # shapes without numbers: quick for large networks and when all cores are busy
             network = build(shape)
-        spent = cost.count(network, shape)
-        yield name, f"{count(spent.params)} parameters, {count(spent.macs)} multiply-adds on CIFAR-10"
+        spent = cost.count_cost(network, shape)
+        yield name, f"{format_count(spent.params)} parameters, {format_count(spent.macs)} multiply-adds on CIFAR-10"
     yield "torchvision:NAME", "any classification model of torchvision"
     yield "subgraph:FILE", "a student that method subgraph found, from its subgraph.json, with new weights"
     yield "module:function", "a function of your own from a TaskShape to a network"
 
 
-def datasets() -> Lines:
+def datasets() -> CatalogueLines:
     from automl_kd.data import DATASETS  # noqa: PLC0415
 
-    yield from [(name, first_line(importlib.import_module(read.__module__))) for name, read in DATASETS.items()]
+    yield from [
+        (name, first_line_of_docstring(importlib.import_module(read.__module__))) for name, read in DATASETS.items()
+    ]
     yield "folder:PATH", "a folder of images, one subfolder for each class"
     yield "arrays:PATH.npz", "x_train, y_train, x_test, y_test in one file, images uint8"
 
 
-TABLES: Mapping[str, Callable[[], Lines]] = {
+CATALOGUES: Mapping[str, Callable[[], CatalogueLines]] = {
     "spaces": spaces,
     "methods": methods,
     "distillers": distillers,
@@ -108,7 +110,7 @@ def print_tables(console: Console, names: Sequence[str]) -> None:
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(no_wrap=True)
         table.add_column()
-        for member, line in TABLES[name]():
+        for member, line in CATALOGUES[name]():
             table.add_row(f"  {member}", line)
         console.print(name, style="bold", highlight=False, markup=False)
         console.print(table, highlight=False, markup=False)

@@ -23,9 +23,9 @@ def doctor(
     from automl_kd import storage  # noqa: PLC0415 - pyarrow is slow to import
     from automl_kd.results.doctor.doctor import diagnose  # noqa: PLC0415 - pandas is slow to import
 
-    found = diagnose(storage.local(path), repair=repair)
+    found = diagnose(storage.local_path(path), repair=repair)
     for line in found.lines:
-        typer.echo(storage.named(line))
+        typer.echo(storage.name_addresses(line))
     if not found.lines:
         typer.echo(f"{path} is sound")
     if found.faults:

@@ -8,7 +8,7 @@ import os
 from automl_kd.errors import AutoMLKDError
 
 ELSEWHERE = "choose another folder"
-ADVICE = {
+OS_ERROR_ADVICE = {
     errno.ENOSPC: "make room or choose another --out",
     errno.EDQUOT: "make room or choose another --out",
     **dict.fromkeys(
@@ -25,9 +25,9 @@ def sentence_of(error: Exception) -> str | None:
     """What to tell whoever typed the command; None for what is no mistake of theirs, but a fault of ours."""
     if isinstance(error, AutoMLKDError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in ADVICE:
+    if isinstance(error, OSError) and error.errno in OS_ERROR_ADVICE:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{os.strerror(error.errno)}; {ADVICE[error.errno]}, then run it again"
+        return f"{where}{os.strerror(error.errno)}; {OS_ERROR_ADVICE[error.errno]}, then run it again"
     # Of the parser, which typer brings along in one version and shares with click in another.
     if (say := getattr(error, "format_message", None)) is not None:
         given = "no command was given" if type(error).__name__ == "NoArgsIsHelpError" else str(say()).rstrip(".")

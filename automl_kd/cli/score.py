@@ -11,7 +11,7 @@ import typer
 from automl_kd import storage
 from automl_kd.cli import catalogue
 from automl_kd.console.options import Address, DataRoot, roots
-from automl_kd.console.screen import Mode, Shown, output, watching
+from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 from automl_kd.errors import ConfigError
 from automl_kd.registry import search_beside
 
@@ -35,7 +35,7 @@ def score(
     out: Annotated[str, typer.Option(help="Folder of the scores, here or in a bucket; earlier ones stay.")] = "results",
     data_root: DataRoot = "data",
     address: Address = "",
-    progress: Shown = Mode.AUTO,
+    progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
     """Rank architectures of a space by zero-cost proxies: no training.
 
@@ -70,10 +70,10 @@ def score(
     with watching(progress) as screen:
         path, frame = score_space(scoring, labour, out=place.results, data_root=place.data, watcher=screen)
     if frame is None:
-        typer.echo(f"shard {shard} is done, others are not; its scores wait in {storage.named(str(path))}")
+        typer.echo(f"shard {shard} is done, others are not; its scores wait in {storage.name_addresses(str(path))}")
         return
     print_scores(output(), frame, top)
-    typer.echo(f"written to {storage.named(str(path))}")
+    typer.echo(f"written to {storage.name_addresses(str(path))}")
 
 
 def parse_shard(text: str) -> tuple[int, int]:

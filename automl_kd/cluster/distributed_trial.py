@@ -22,10 +22,10 @@ from ray import train, tune
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
-from automl_kd.cluster.failures import PASSING, limited, lost_device, overdue, reason_of
+from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
 from automl_kd.cluster.searcher import Failure, Metrics, from_config
 from automl_kd.errors import StopTrial
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 
 LISTEN_SECONDS = 0.5
 """How often the launcher looks whether its workers are still there."""
@@ -36,7 +36,7 @@ GRACE_SECONDS = 3.0
 DEATH = Failure("a worker process died (killed, crashed or out of memory)", "died")
 
 
-class Desk:
+class ReportExchange:
     """Where the leader leaves a report and waits for the decision, and any worker the reason why it failed."""
 
     def __init__(self) -> None:
@@ -103,13 +103,13 @@ def work_together(config: Mapping[str, Any]) -> None:
         ray.get(config["rooms"].take.remote(assignment.spec.key, get_current_placement_group()))
     try:
         with limited(assignment.place.trial, config["timeout"] if rank == 0 else 0.0):
-            carry_out(assignment.spec, report, assignment.place)
+            run_trial(assignment.spec, report, assignment.place)
     except StopTrial:
         return
     except Exception as error:
         if lost_device(error):
             raise
-        ray.get(desk.fail.remote(rank, Failure(f"{type(error).__name__}: {error}", reason_of(error))))
+        ray.get(desk.fail.remote(rank, Failure(f"{type(error).__name__}: {error}", failure_kind_of(error))))
         time.sleep(GRACE_SECONDS)
         raise
 
@@ -119,7 +119,7 @@ def launch(config: Mapping[str, Any]) -> None:
     failure = DEATH
     ray.get(config["rooms"].free.remote(from_config(config).spec.key))  # of a launcher that was killed
     for _ in range(1 + config["retries"]):
-        desk = ray.remote(num_cpus=0)(Desk).remote()
+        desk = ray.remote(num_cpus=0)(ReportExchange).remote()
         run = Workers(config, desk)
         pass_on(desk, run)
         if run.error is None:

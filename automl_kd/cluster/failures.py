@@ -29,7 +29,7 @@ MARK = "overdue.txt"
 """A file in a trial's folder: where it was when its time was over."""
 
 
-def reason_of(error: BaseException) -> Reason:
+def failure_kind_of(error: BaseException) -> Reason:
     """The kind of an error that ended a trial, also by what caused it."""
     chain = list(causes(error))
     if any(isinstance(one, DivergedError) for one in chain):

@@ -78,7 +78,7 @@ MAKERS = {"tensorboard": tensorboard, "mlflow": mlflow, "wandb": wandb}
 
 
 @dataclass(eq=False)
-class Shown:
+class LoggedTrial:
     """A trial as a logger is to see it, with the attributes of Tune's trials that loggers read."""
 
     name: str
@@ -109,7 +109,7 @@ class Named(tune.Callback):  # type: ignore[misc]  # ray is untyped here
 
     def __init__(self, inner: LoggerCallback, folder: Path) -> None:
         self.inner, self.folder = inner, folder
-        self.shown: dict[str, Shown] = {}
+        self.shown: dict[str, LoggedTrial] = {}
 
     def setup(self, *arguments: Any, **info: Any) -> None:
         self.inner.setup(*arguments, **info)
@@ -120,7 +120,7 @@ class Named(tune.Callback):  # type: ignore[misc]  # ray is untyped here
             return
         key = assignment.spec.key
         if key not in self.shown:
-            self.shown[key] = show(assignment.spec, self.folder)
+            self.shown[key] = logged_trial(assignment.spec, self.folder)
         shown = self.shown[key]
         if not shown.begun:  # a trial whose process died is begun once
             shown.begun = True
@@ -149,12 +149,12 @@ class Named(tune.Callback):  # type: ignore[misc]  # ray is untyped here
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         self.inner.on_experiment_end(trials, **info)
 
-    def of(self, trial: Any) -> Shown | None:
+    def of(self, trial: Any) -> LoggedTrial | None:
         assignment = from_config(trial.config)
         return None if assignment.replay is not None else self.shown.get(assignment.spec.key)
 
 
-def show(spec: TrialSpec, folder: Path) -> Shown:
+def logged_trial(spec: TrialSpec, folder: Path) -> LoggedTrial:
     """The name of a trial is its key, its student and its method; what an earlier sitting logged of it is removed."""
     name = f"{spec.key} {load_space(spec.space).label(spec.architecture)} {spec.method}"
     config: dict[str, Scalar] = {
@@ -171,6 +171,6 @@ def show(spec: TrialSpec, folder: Path) -> Shown:
         config["schedule"] = schedule_text(spec.schedule)
     local = folder / re.sub(r"[^A-Za-z0-9._=-]+", "-", name)[:120]
     shutil.rmtree(local, ignore_errors=True)
-    shown = Shown(name, spec.key, config, str(local))
+    shown = LoggedTrial(name, spec.key, config, str(local))
     shown.init_local_path()
     return shown

@@ -21,10 +21,10 @@ from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialSchedule
 from automl_kd.cluster.hyperband import Ghost, HyperBand, brackets
 from automl_kd.cluster.searcher import Assignment
 from automl_kd.cluster.sessions.session import concurrency
-from automl_kd.config import Resources, Search
+from automl_kd.config import Resources, SearchSection
 
 
-def make_scheduler(search: Search | None, epochs: int) -> Forward | None:
+def make_scheduler(search: SearchSection | None, epochs: int) -> Forward | None:
     """The scheduler that `search` names for trials of `epochs`; None if each is to run to its end."""
     if search is None:
         return None
@@ -44,7 +44,7 @@ def make_scheduler(search: Search | None, epochs: int) -> Forward | None:
     return None
 
 
-def at_once(search: Search | None, resources: Resources) -> int:
+def max_unfinished_trials(search: SearchSection | None, resources: Resources) -> int:
     """How many trials Tune may have begun and not ended by now, of which there may be more when machines join.
 
     HyperBand pauses trials, which count, until its bracket is full; there what fits runs, and one more waits.
@@ -52,7 +52,7 @@ def at_once(search: Search | None, resources: Resources) -> int:
     return sys.maxsize if search is not None and search.scheduler == "hyperband" else concurrency(resources)
 
 
-def unhalved(search: Search, epochs: int) -> str:
+def unhalved(search: SearchSection, epochs: int) -> str:
     """A sentence about trials that HyperBand compares with no other before their end; empty for other schedulers."""
     if search.scheduler != "hyperband":
         return ""

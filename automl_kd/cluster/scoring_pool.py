@@ -18,7 +18,7 @@ from automl_kd.proxies.probe import Probe
 from automl_kd.proxies.scorer import Readings, Scorer
 from automl_kd.space import Architecture
 
-Batch = Sequence[Architecture]
+ArchitectureBatch = Sequence[Architecture]
 TAIL = 2
 """So many of the last batches for each worker are read one architecture at a time."""
 
@@ -27,7 +27,7 @@ RESTARTS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class ScoringTask:
     """What every worker must know: names, which it looks up again, and images."""
 
     space: str
@@ -45,12 +45,12 @@ class Worker:
 
     scorer: Scorer | None = None
 
-    def read(self, held: Sequence[ray.ObjectRef[Task]], batch: Batch) -> list[Readings]:
+    def read(self, held: Sequence[ray.ObjectRef[ScoringTask]], batch: ArchitectureBatch) -> list[Readings]:
         """`held`: the task, which is fetched once; as an argument of its own it would be copied for each batch."""
         if self.scorer is None:
             torch.set_num_threads(1)
             keep_to(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
-            task: Task = ray.get(held[0])
+            task: ScoringTask = ray.get(held[0])
             self.scorer = task.scorer("cuda" if ray.get_gpu_ids() else "cpu")
         found = self.scorer(batch)
         self.scorer.known.clear()  # the driver sends each function once
@@ -58,7 +58,7 @@ class Worker:
 
 
 def readings(
-    task: Task, batches: Sequence[Batch], *, workers: int, gpus: float = 0.0, address: str = ""
+    task: ScoringTask, batches: Sequence[ArchitectureBatch], *, workers: int, gpus: float = 0.0, address: str = ""
 ) -> Iterator[tuple[int, list[Readings]]]:
     """The number of each batch and what was read of it, as they are done, in any order.
 
@@ -67,13 +67,15 @@ def readings(
     if that does not help. `ConfigError` if there is no room or no GPU.
     """
     if workers == 1 or len(batches) == 1:
-        yield from alone(task, batches, gpus)
+        yield from score_in_process(task, batches, gpus)
         return
     with session(address):
-        yield from spread(task, batches, min(workers, room(gpus)), gpus)
+        yield from score_on_workers(task, batches, min(workers, count_scoring_workers(gpus)), gpus)
 
 
-def alone(task: Task, batches: Sequence[Batch], gpus: float) -> Iterator[tuple[int, list[Readings]]]:
+def score_in_process(
+    task: ScoringTask, batches: Sequence[ArchitectureBatch], gpus: float
+) -> Iterator[tuple[int, list[Readings]]]:
     """One thread, as in a worker: the number of threads moves the last digits of sums."""
     if gpus and not torch.cuda.is_available():
         raise ConfigError(f"a share of {gpus:g} GPUs was asked for and this machine has none; leave --gpus out")
@@ -87,7 +89,7 @@ def alone(task: Task, batches: Sequence[Batch], gpus: float) -> Iterator[tuple[i
         torch.set_num_threads(threads)
 
 
-def room(gpus: float) -> int:
+def count_scoring_workers(gpus: float) -> int:
     """How many workers the Ray has place for; `ConfigError` if for none."""
     each, there = {"CPU": 1.0, **({"GPU": gpus} if gpus else {})}, machines()
     if not (found := fit(each, there)):
@@ -98,33 +100,35 @@ def room(gpus: float) -> int:
     return found
 
 
-class Piece(NamedTuple):
+class PieceOfWork(NamedTuple):
     """What a worker reads at a time: a batch, or one architecture of it at `place`."""
 
     number: int
     place: int
-    architectures: Batch
+    architectures: ArchitectureBatch
 
 
-def cut(batches: Sequence[Batch], workers: int) -> list[Piece]:
+def split_batches(batches: Sequence[ArchitectureBatch], workers: int) -> list[PieceOfWork]:
     """The batches in order, the last of them one architecture at a time.
 
     Architectures cost unlike times: so when the last one is given out, no worker has much left to do.
     """
     whole = max(0, len(batches) - TAIL * workers)
-    pieces = [Piece(number, 0, batch) for number, batch in enumerate(batches[:whole])]
+    pieces = [PieceOfWork(number, 0, batch) for number, batch in enumerate(batches[:whole])]
     last = enumerate(batches[whole:], start=whole)
-    return pieces + [Piece(number, place, [one]) for number, batch in last for place, one in enumerate(batch)]
+    return pieces + [PieceOfWork(number, place, [one]) for number, batch in last for place, one in enumerate(batch)]
 
 
-def spread(task: Task, batches: Sequence[Batch], workers: int, gpus: float) -> Iterator[tuple[int, list[Readings]]]:
+def score_on_workers(
+    task: ScoringTask, batches: Sequence[ArchitectureBatch], workers: int, gpus: float
+) -> Iterator[tuple[int, list[Readings]]]:
     """Each worker has one piece in hand and one waiting, so that none is idle while the driver writes."""
     kind = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=RESTARTS, max_task_retries=RESTARTS)(Worker)
     common = ray.put(task)
-    pieces = cut(batches, workers)
+    pieces = split_batches(batches, workers)
     pool = [kind.remote() for _ in range(min(workers, len(pieces)))]
     left = iter(pieces)
-    running: dict[ray.ObjectRef[list[Readings]], tuple[Piece, int]] = {}
+    running: dict[ray.ObjectRef[list[Readings]], tuple[PieceOfWork, int]] = {}
     gathered: dict[int, dict[int, Readings]] = {}
 
     def give(worker: int) -> None:

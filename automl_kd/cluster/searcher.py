@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from automl_kd import storage
 from automl_kd.cluster.failures import overdue
-from automl_kd.spec import Banking, Outcome, Place, Reason, TrialSpec
+from automl_kd.spec import Outcome, Reason, TeacherCacheOptions, TrialPaths, TrialSpec
 
 Metrics = Mapping[str, float]
 Curve = dict[int, Metrics]
@@ -44,7 +44,7 @@ class Assignment:
     """
 
     spec: TrialSpec
-    place: Place
+    place: TrialPaths
     replay: Sequence[Metrics] | None = None
     failure: Failure | None = None
     until: int | None = None
@@ -210,12 +210,12 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
     place = config["place"]
     return Assignment(
         spec=TrialSpec.from_json(config["spec"]),
-        place=Place(
-            trial=storage.local(place["trial"]),
-            teachers=storage.local(place["teachers"]),
-            data=storage.local(place["data"]),
+        place=TrialPaths(
+            trial=storage.local_path(place["trial"]),
+            teachers=storage.local_path(place["teachers"]),
+            data=storage.local_path(place["data"]),
             device=place["device"],
-            bank=Banking(**place["bank"]),
+            bank=TeacherCacheOptions(**place["bank"]),
             pausable=place["pausable"],
         ),
         replay=config["replay"],

@@ -15,17 +15,17 @@ from ray import tune
 
 from automl_kd.cluster.card import give_back, keep_to
 from automl_kd.cluster.distributed_trial import launch, make_rooms
-from automl_kd.cluster.failures import PASSING, limited, lost_device, overdue, reason_of
+from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
 from automl_kd.cluster.loggers import make_loggers
-from automl_kd.cluster.schedulers import Forward, at_once, make_scheduler
+from automl_kd.cluster.schedulers import Forward, make_scheduler, max_unfinished_trials
 from automl_kd.cluster.searcher import Ask, AssignmentSearcher, Curve, Failure, Metrics, from_config
-from automl_kd.cluster.sessions.growing import Say, gathered, remembered
-from automl_kd.cluster.sessions.private import full, is_full, own_folder
-from automl_kd.cluster.sessions.session import each_worker, share
-from automl_kd.config import Resources, Search
+from automl_kd.cluster.sessions.growing import Say, remembered, wait_for_resources
+from automl_kd.cluster.sessions.private import explain_full_disk, is_full, own_folder
+from automl_kd.cluster.sessions.session import each_worker, resources_per_trial
+from automl_kd.config import Resources, SearchSection
 from automl_kd.errors import AutoMLKDError, ResultError, StopTrial
-from automl_kd.methods import carry_out
-from automl_kd.results.store.folder import require_room, require_there, require_writable
+from automl_kd.methods import run_trial
+from automl_kd.results.store.folder import require_disk_space, require_there, require_writable
 from automl_kd.spec import Outcome, TrialSpec
 
 BEGUN_AT_ONCE = 10_000
@@ -54,11 +54,11 @@ def work(config: Mapping[str, Any]) -> None:
     keep_to(config["each"].get("GPU", 0.0))
     try:
         with contextlib.suppress(StopTrial), limited(assignment.place.trial, config["timeout"]):
-            carry_out(assignment.spec, report, assignment.place)
+            run_trial(assignment.spec, report, assignment.place)
     except Exception as error:  # the one place that catches everything (errors.py)
         if lost_device(error):
             raise
-        reason = reason_of(error)
+        reason = failure_kind_of(error)
         tune.report(Failure(f"{type(error).__name__}: {error}", reason)._asdict())
         if reason in PASSING:
             raise
@@ -66,13 +66,13 @@ def work(config: Mapping[str, Any]) -> None:
         give_back()
 
 
-def run(
+def run_trials(
     ask: Ask,
     *,
     on_epoch: Callable[[TrialSpec, Metrics, int], None],
     on_outcome: Callable[[TrialSpec, Outcome, Curve], None],
     resources: Resources,
-    search: Search | None,
+    search: SearchSection | None,
     epochs: int,
     scratch: Path,
     trials: int = 1,
@@ -87,7 +87,7 @@ def run(
     Calls back in this process only. `KeyboardInterrupt` if the user interrupted it: what has ended is recorded, and the
     same call continues.
     """
-    with gathered(resources, trials, say) as found:
+    with wait_for_resources(resources, trials, say) as found:
         rooms = make_rooms() if found.workers > 1 else None
         scheduler = make_scheduler(search, epochs)
 
@@ -96,7 +96,7 @@ def run(
                 rooms.free.remote(spec.key)
             on_outcome(spec, outcome, curve)
 
-        room = remembered(lambda: at_once(search, found))
+        room = remembered(lambda: max_unfinished_trials(search, found))
         searcher = AssignmentSearcher(ask, on_epoch, ended, room, scheduler)
         tune_trials(searcher, scheduler, found, scratch, {"rooms": rooms})
     if searcher.failure is not None:
@@ -118,9 +118,9 @@ def tune_trials(
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
     limit = None if scheduler is not None and scheduler.pauses else BEGUN_AT_ONCE
     try:
-        with quiet(), blamed(searcher, own):
+        with silence_ray(), blamed(searcher, own):
             tuner = tune.Tuner(
-                tune.with_resources(work, share(resources)),
+                tune.with_resources(work, resources_per_trial(resources)),
                 param_space={**to_worker(resources, own), **told},
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
@@ -166,14 +166,14 @@ def blamed(searcher: AssignmentSearcher, own: Path) -> Iterator[None]:
         if searcher.failure is not None:
             raise searcher.failure from error
         require_there(own)
-        require_room(require_writable(own))
+        require_disk_space(require_writable(own))
         if is_full(folder := own_folder()):
-            raise ResultError(full(folder)) from error
+            raise ResultError(explain_full_disk(folder)) from error
         raise
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_ray() -> Iterator[None]:
     """Ray's own log lines are not for our users: what went wrong is said by us, or raised."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data", "ray.train")]
     levels = [logger.level for logger in loggers]

@@ -8,7 +8,7 @@ from automl_kd.config.comparison import Contender, Contest
 from automl_kd.config.experiment import Experiment, Knob
 from automl_kd.config.proxy import FormulaSearch, ProxySearch
 from automl_kd.config.range import Range
-from automl_kd.config.reading import load, loads, merge, parse, to_record
+from automl_kd.config.reading import load_experiment, loads, merge, parse_record, to_record
 from automl_kd.config.sections import (
     CHOICE_SEEDS,
     POPULATIONS,
@@ -17,16 +17,16 @@ from automl_kd.config.sections import (
     Budget,
     Finalists,
     Resources,
-    Search,
+    SearchSection,
 )
-from automl_kd.config.tabular import SIZES, Run, Scores, TableSearch, Task, Tradeoff, Untrained
+from automl_kd.config.tabular import SIZE_COLUMNS, SamplerRun, ScoreSource, TableSearch, TableTask, Tradeoff, Untrained
 
 __all__ = [
     "CHOICE_SEEDS",
     "POPULATIONS",
     "SEARCH_SEEDS",
     "SEEDS",
-    "SIZES",
+    "SIZE_COLUMNS",
     "Budget",
     "Contender",
     "Contest",
@@ -37,16 +37,16 @@ __all__ = [
     "ProxySearch",
     "Range",
     "Resources",
-    "Run",
-    "Scores",
-    "Search",
+    "SamplerRun",
+    "ScoreSource",
+    "SearchSection",
     "TableSearch",
-    "Task",
+    "TableTask",
     "Tradeoff",
     "Untrained",
-    "load",
+    "load_experiment",
     "loads",
     "merge",
-    "parse",
+    "parse_record",
     "to_record",
 ]

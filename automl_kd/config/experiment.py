@@ -12,12 +12,12 @@ import pydantic
 from automl_kd.config.comparison import Contest
 from automl_kd.config.proxy import ProxySearch
 from automl_kd.config.range import Range
-from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, Search
+from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, SearchSection
 from automl_kd.config.tabular import TableSearch
 from automl_kd.space import Scalar
-from automl_kd.spec import Banking, DataSpec, Recipe, TeacherSpec, require, require_shares
+from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, require, require_shares
 
-SHARED = ("teachers", "scores", "damaged")
+SHARED_FOLDERS = ("teachers", "scores", "damaged")
 """Folders beside those of experiments, in any case of letters, as some file systems know one alone."""
 
 
@@ -52,9 +52,9 @@ class Experiment:
     teacher: TeacherSpec = field(default_factory=TeacherSpec)
     recipe: Recipe = field(default_factory=Recipe)
     budget: Budget = field(default_factory=Budget)
-    search: Search = field(default_factory=Search)
+    search: SearchSection = field(default_factory=SearchSection)
     trial: Resources = field(default_factory=Resources)
-    bank: Banking = field(default_factory=Banking)
+    bank: TeacherCacheOptions = field(default_factory=TeacherCacheOptions)
     finalists: Finalists = field(default_factory=Finalists)
     contest: Contest = field(default_factory=Contest)
     table: TableSearch = field(default_factory=TableSearch)
@@ -66,7 +66,7 @@ class Experiment:
             f"name must be at most 100 letters, digits, '.', '_' or '-', as it names a folder; got {self.name!r}",
         )
         require(
-            self.name.lower() not in SHARED,
+            self.name.lower() not in SHARED_FOLDERS,
             f"name is {self.name!r}, and the folder of that name is shared by all experiments; take another",
         )
         require(

@@ -24,7 +24,7 @@ DEEPEST = 20
 """How deep tables and lists of an experiment may be nested; ours are four deep."""
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5").
 
     A relative `teacher.checkpoint` is looked for beside the file, and then where the command was typed.
@@ -51,7 +51,7 @@ def loads(text: str, overrides: Iterable[str] = (), *, where: str = "experiment"
     for holder, name in ((record, "vary"), (record.get("search"), "perturb")):
         if isinstance(holder, dict) and isinstance(holder.get(name), Mapping):
             holder[name] = flat(holder[name])
-    return parse(Experiment, record, where)
+    return parse_record(Experiment, record, where)
 
 
 def read_toml(text: str) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def as_value(text: str) -> Any:
         return text.strip()
 
 
-def parse(kind: type[T], record: Mapping[str, Any], where: str) -> T:
+def parse_record(kind: type[T], record: Mapping[str, Any], where: str) -> T:
     """`record` as the dataclass `kind`: unknown keys, wrong types and values out of range are a `ConfigError`."""
     refuse_strange(record, where)
     refuse_unknown(kind, record, where, "")
@@ -114,10 +114,10 @@ def parse(kind: type[T], record: Mapping[str, Any], where: str) -> T:
         # A tagged union reports the tried type behind the key; keys of our records never hold brackets or spaces.
         told = (str(part) for part in first["loc"])
         key = ".".join(part for part in told if part not in {"bool", "int", "float", "str"} and "[" not in part)
-        raise ConfigError(f"{where}: {sentence(key, first)}") from error
+        raise ConfigError(f"{where}: {explain_error(key, first)}") from error
 
 
-def sentence(key: str, error: Any) -> str:
+def explain_error(key: str, error: Any) -> str:
     if error["type"] == "missing":
         return f"{key} is missing; add it"
     if error["type"] == "value_error":
@@ -136,7 +136,7 @@ def refuse_unknown(kind: type[Any], record: Mapping[str, Any], where: str, prefi
         if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
             refuse_unknown(hints[key], value, where, f"{prefix}{key}.")
         elif (held := record_in(hints[key])) is not None:
-            for name, item in members(value):
+            for name, item in iterate_members(value):
                 if isinstance(item, Mapping):
                     refuse_unknown(held, item, where, f"{prefix}{key}.{name}.")
 
@@ -147,7 +147,7 @@ def record_in(hint: Any) -> type[Any] | None:
     return next((one for one in held if isinstance(one, type) and dataclasses.is_dataclass(one)), None)
 
 
-def members(value: Any) -> Iterable[tuple[Any, Any]]:
+def iterate_members(value: Any) -> Iterable[tuple[Any, Any]]:
     """Names and values of a table, numbers and values of a list, nothing of anything else."""
     if isinstance(value, Mapping):
         return value.items()
@@ -163,13 +163,13 @@ def refuse_strange(record: Any, where: str) -> None:
             raise ConfigError(
                 f"{where}: {prefix.partition('.')[0]} is nested more than {DEEPEST} deep; make it flatter"
             )
-        for key, value in members(held):
-            if fault := fault_of(value) or ("has a name with the character NUL" if "\0" in str(key) else ""):
+        for key, value in iterate_members(held):
+            if fault := find_fault(value) or ("has a name with the character NUL" if "\0" in str(key) else ""):
                 raise ConfigError(f"{where}: {prefix}{key} {fault}".replace("\0", "\\0"))
             waiting.append((f"{prefix}{key}.", value, depth + 1))
 
 
-def fault_of(value: Any) -> str:
+def find_fault(value: Any) -> str:
     """What is wrong with a value, whatever it is of; empty if nothing is."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"is {value}; it should be a finite number"

@@ -42,7 +42,7 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class SearchSection:
     """How architectures are proposed and which trials may go on.
 
     `objectives`: what proposers compare; the first one also rules the scheduler and the choice of finalists and is

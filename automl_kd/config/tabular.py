@@ -11,12 +11,12 @@ from automl_kd.registry import SLUG, suggestion
 from automl_kd.space import Scalar
 from automl_kd.spec import require
 
-SIZES = ("params", "macs")
+SIZE_COLUMNS = ("params", "macs")
 """Scores that every table has."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class TableTask:
     """What is searched by and reported on, as columns of the table.
 
     `choose`: a validation accuracy, or one that serves as such, named in full. `early`: a validation accuracy after a
@@ -36,7 +36,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class SamplerRun:
     """A searcher with what helps it.
 
     `name`: as the tables call it; empty makes one of the rest. `screen`: the score by which each question is the best
@@ -81,7 +81,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class ScoreSource:
     """Where a score of all architectures comes from.
 
     `file`: a Parquet file, or a folder of scores as `automl-kd score` writes it; searched for in the working folder and
@@ -154,9 +154,9 @@ class TableSearch:
     seeds: int = 200
     queries: int = 300
     compare: tuple[int, ...] = (30, 100, 300)
-    tasks: tuple[Task, ...] = ()
-    runs: tuple[Run, ...] = ()
-    scores: Mapping[str, Scores] = field(default_factory=dict)
+    tasks: tuple[TableTask, ...] = ()
+    runs: tuple[SamplerRun, ...] = ()
+    scores: Mapping[str, ScoreSource] = field(default_factory=dict)
     untrained: Untrained = field(default_factory=Untrained)
     tradeoff: Tradeoff = field(default_factory=Tradeoff)
 
@@ -168,8 +168,8 @@ class TableSearch:
         require(bool(self.tasks) or not self.runs, "runs need a task; add [[table.tasks]] with choose and report")
         for name in self.scores:
             require_slug(name)
-            require(name not in (*SIZES, "random"), f"scores.{name} has a name that is taken; choose another")
-        known = (*SIZES, *self.scores)
+            require(name not in (*SIZE_COLUMNS, "random"), f"scores.{name} has a name that is taken; choose another")
+        known = (*SIZE_COLUMNS, *self.scores)
         asked = [name for run in self.runs for name in (run.screen, run.warm)]
         for name in filter(None, [*asked, self.tradeoff.screen]):
             require_score(name, known)

@@ -12,20 +12,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from automl_kd.experiment.progress.events import Plan, TrialNews
-    from automl_kd.experiment.progress.stage_progress import Tally
+    from automl_kd.experiment.progress.events import StagePlan, TrialNews
+    from automl_kd.experiment.progress.stage_progress import StageProgress
 
 LINE_SECONDS = 15.0
 """The least time between two plain lines of progress, and between two summaries."""
 
 
-class Lines:
+class PlainLines:
     """A `Watcher` that writes plain lines: each stage, each note, and how far the stage has come now and then."""
 
     def __init__(self) -> None:
         self.title, self.total, self.unit, self.spoken = "", 0, "", 0.0
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> PlainLines:
         return self
 
     def __exit__(self, *_: object) -> None: ...
@@ -42,7 +42,7 @@ class Lines:
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    def plan(self, plan: Plan) -> None: ...
+    def plan(self, plan: StagePlan) -> None: ...
 
     def trial(self, news: TrialNews) -> None: ...
 
@@ -50,12 +50,13 @@ class Lines:
 class JsonLines:
     """A `Watcher` that writes an object for everything it is told, with the UTC time and the name of the event.
 
-    stage (title, total, unit), step (done, note), note (text), plan and trial (the fields of `Plan` and `TrialNews`),
-    progress (what a stage of trials comes to, now and then) and end (outcome: done, interrupted or failed).
+    stage (title, total, unit), step (done, note), note (text), plan and trial (the fields of `StagePlan` and
+    `TrialNews`), progress (what a stage of trials comes to, now and then) and end (outcome: done, interrupted or
+    failed).
     """
 
     def __init__(self) -> None:
-        self.tally: Tally | None = None
+        self.tally: StageProgress | None = None
         self.stepped = self.spoken = 0.0
 
     def __enter__(self) -> JsonLines:
@@ -69,7 +70,11 @@ class JsonLines:
         self.say("end", outcome=outcome)
 
     def say(self, event: str, **fields: Any) -> None:
-        record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **finite(fields)}
+        record = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "event": event,
+            **null_nonfinite(fields),
+        }
         print(json.dumps(record), file=sys.stderr, flush=True)
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
@@ -86,10 +91,10 @@ class JsonLines:
     def note(self, text: str) -> None:
         self.say("note", text=text)
 
-    def plan(self, plan: Plan) -> None:
-        from automl_kd.experiment.progress.stage_progress import Tally  # noqa: PLC0415 - the room brings torch along
+    def plan(self, plan: StagePlan) -> None:
+        from automl_kd.experiment.progress.stage_progress import StageProgress  # noqa: PLC0415 - the room brings torch along
 
-        self.tally, self.spoken = Tally(plan), time.monotonic()
+        self.tally, self.spoken = StageProgress(plan), time.monotonic()
         self.say("plan", **asdict(plan))
 
     def trial(self, news: TrialNews) -> None:
@@ -118,8 +123,8 @@ class JsonLines:
         )
 
 
-def finite(value: Any) -> Any:
+def null_nonfinite(value: Any) -> Any:
     """`value` with null for numbers that are not finite, which JSON has no word for."""
     if isinstance(value, dict):
-        return {name: finite(one) for name, one in value.items()}
+        return {name: null_nonfinite(one) for name, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from automl_kd.console.sentences import facts
+from automl_kd.console.sentences import stage_facts
 from automl_kd.errors import AutoMLKDError
-from automl_kd.experiment.progress.events import Plan, TrialNews, Watcher
-from automl_kd.experiment.progress.stage_progress import Tally
+from automl_kd.experiment.progress.events import StagePlan, TrialNews, Watcher
+from automl_kd.experiment.progress.stage_progress import StageProgress
 from automl_kd.results.report.page import Standing, write_page
 from automl_kd.results.store.table import ResultTable
 
@@ -21,10 +21,10 @@ EVERY = 20.0
 SHARE = 50.0
 """The pause after a page is at least so many times the time that it took: 2 % of one processor at most."""
 
-LOOSE = 500
+ROWS_BEFORE_MERGE = 500
 """So many small files are gathered into one before they are read again: each takes near a millisecond."""
 
-PATIENCE = 3
+MAX_FAILURES = 3
 """Pages that may be missed before a reader is to conclude that the run is dead."""
 
 
@@ -39,7 +39,7 @@ class LivePage:
     def __init__(self, inner: Watcher, folder: Path, command: str, every: float = EVERY) -> None:
         self.inner, self.folder, self.command, self.every = inner, folder, command, every
         self.title, self.begun = "", 0.0
-        self.tally: Tally | None = None
+        self.tally: StageProgress | None = None
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.keep, name="results page", daemon=True)
 
@@ -67,16 +67,16 @@ class LivePage:
         tally, seconds = self.tally, max(1, round(pause))
         return Standing(
             headline=f"Running, as of {now()}: {self.title}",
-            facts=() if tally is None else facts(tally, time.monotonic() - self.begun),
+            facts=() if tally is None else stage_facts(tally, time.monotonic() - self.begun),
             note=f"This page is written again about every {seconds} s and reloads itself. If its time stays behind by "
-            f"more than {PATIENCE * seconds} s, the run was killed, and the same command continues it.",
+            f"more than {MAX_FAILURES * seconds} s, the run was killed, and the same command continues it.",
             reload=seconds,
         )
 
     def write(self, standing: Standing) -> None:
         try:
             table = ResultTable(self.folder)
-            if table.loose() > LOOSE:
+            if table.loose() > ROWS_BEFORE_MERGE:
                 table.fold()
             write_page(self.folder, self.folder / "leaderboard.html", self.command, standing)
         except (AutoMLKDError, OSError):
@@ -94,8 +94,8 @@ class LivePage:
     def note(self, text: str) -> None:
         self.inner.note(text)
 
-    def plan(self, plan: Plan) -> None:
-        self.tally = Tally(plan)
+    def plan(self, plan: StagePlan) -> None:
+        self.tally = StageProgress(plan)
         self.inner.plan(plan)
 
     def trial(self, news: TrialNews) -> None:

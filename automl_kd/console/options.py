@@ -48,13 +48,13 @@ def roots(out: str, data_root: str) -> Roots:
     """Where results go and where images lie; `ConfigError` for results that would be lost with a job's folder."""
     from automl_kd.experiment.context import Roots  # noqa: PLC0415 - torch is slow to import
 
-    results = storage.local(out).absolute()
+    results = storage.local_path(out).absolute()
     if OF_A_JOB in results.parts:
         raise ConfigError(
             f"--out is {out!r}, and Ray deletes the folder of a job that it would lie in; give a folder that all nodes "
             "see by its absolute path, or s3://BUCKET/PREFIX"
         )
-    return Roots(results=results, data=storage.local(data_root).absolute())
+    return Roots(results=results, data=storage.local_path(data_root).absolute())
 
 
 def command_line() -> str:

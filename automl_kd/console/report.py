@@ -15,24 +15,24 @@ from automl_kd.errors import ResultError
 from automl_kd.results import units
 from automl_kd.results.comparison import sentences as contest_words
 from automl_kd.results.comparison import table as contest_table
-from automl_kd.results.comparison.comparison import Contest, contest_of
-from automl_kd.results.report.leaderboard import failures, leaderboard, made_by, to_markdown, to_sheet
+from automl_kd.results.comparison.comparison import Comparison, contest_of
+from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results, to_sheet
 from automl_kd.results.report.page import RUNS, write_page
 from automl_kd.results.sheet import Sheet, without_html
 from automl_kd.results.store.folder import of_this_comparison, require_writable
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.verdict import table as truth_table
-from automl_kd.results.verdict.gain import verdict
+from automl_kd.results.verdict.gain import judge_search
 from automl_kd.teacher_cache.saving import saving
 
-LEADING = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
+RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
 TRUTH = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
-METHODS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
+COMPARISON_COLUMNS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
 EFFORT = ("method", "epochs", "tried", "cost of choosing", "failed", "options")
 """Columns that fit a terminal; the files have them all."""
 
-ROWS = 20
+SHOWN_ROWS = 20
 """Entries of a run that are printed; the files have them all."""
 
 
@@ -49,7 +49,7 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
     written = write_reports(rows, target, command)
     complete = [print_experiment(console, folder, ours) for folder, ours in rows.items()]
     for path in written:
-        console.print(f"written to {storage.named(str(path))}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"written to {storage.name_addresses(str(path))}", highlight=False, markup=False, soft_wrap=True)
     return all(complete)
 
 
@@ -61,13 +61,13 @@ def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool
     return print_contest(console, folder.name, rows, compared)
 
 
-def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Contest) -> bool:
+def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Comparison) -> bool:
     """The table of a comparison of methods, its failures and what it says; whether every contender took part."""
-    print_sheet(console, f"{name}: methods compared", contest_table.result_sheet(compared), METHODS)
-    print_sheet(console, "what they took", contest_table.effort_sheet(compared), EFFORT)
-    for line in failures(rows):
+    print_sheet(console, f"{name}: methods compared", contest_table.result_sheet(compared), COMPARISON_COLUMNS)
+    print_sheet(console, "what they took", contest_table.training_effort_sheet(compared), EFFORT)
+    for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
-    for line in contest_words.sentences(compared):
+    for line in contest_words.comparison_sentences(compared):
         console.print(line, style="bold", highlight=False, markup=False)
     for line in (*contest_words.reading(compared), contest_table.cost_note(compared), *saved_passes(rows)):
         console.print(line, highlight=False, markup=False)
@@ -76,12 +76,12 @@ def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Con
 
 def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.DataFrame) -> bool:
     """Leaderboard, truth table and failures of one experiment; whether it has a verdict."""
-    judged = verdict(rows, scores=scores)
-    print_boards(console, name, leaderboard(rows))
+    judged = judge_search(rows, scores=scores)
+    print_boards(console, name, rank_results(rows))
     if judged.arms:
         print_sheet(console, "at equal compute", truth_table.truth_table(judged), TRUTH)
         print_sheet(console, "differences on test, paired by seed", truth_table.gain_table(judged))
-    for line in failures(rows):
+    for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
     console.print(judged.sentence, style="bold", highlight=False, markup=False)
     for line in filter(None, (judged.teacher_sentence, judged.cost_sentence, *saved_passes(rows))):
@@ -95,9 +95,9 @@ def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
         board = board.assign(options_json="{}")  # the same in every line; the verdict says them once
     for run, title in reversed(RUNS.items()):
         ours = board[board["run"] == run]
-        shown = f", best {ROWS} of {len(ours)}" if len(ours) > ROWS else ""
+        shown = f", best {SHOWN_ROWS} of {len(ours)}" if len(ours) > SHOWN_ROWS else ""
         if not ours.empty:
-            print_sheet(console, f"{name}: {title.lower()}{shown}", to_sheet(ours.head(ROWS)), LEADING)
+            print_sheet(console, f"{name}: {title.lower()}{shown}", to_sheet(ours.head(SHOWN_ROWS)), RANKING_COLUMNS)
 
 
 def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str) -> list[Path]:
@@ -107,20 +107,22 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
     require_writable(target)
     compared = {folder: contest_of(folder, ours) for folder, ours in rows.items()}
     searches = [ours for folder, ours in rows.items() if compared[folder] is None]
-    ranked = leaderboard(pd.concat(searches, ignore_index=True)) if searches else None
-    parts = [f"{made_by(command)}\n" if ranked is None else to_markdown(ranked, command)]
-    parts += [judgement(folder, ours, compared[folder]) for folder, ours in rows.items()]
+    ranked = rank_results(pd.concat(searches, ignore_index=True)) if searches else None
+    parts = [f"{made_by(command)}\n" if ranked is None else leaderboard_markdown(ranked, command)]
+    parts += [verdict_markdown(folder, ours, compared[folder]) for folder, ours in rows.items()]
     page = write_page(list(rows), target / "leaderboard.html", command)
     storage.write(target / "leaderboard.md", without_html("\n".join(parts)))
     return [page, target / "leaderboard.md"]
 
 
-def judgement(folder: Path, rows: pd.DataFrame, compared: Contest | None) -> str:
+def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | None) -> str:
     """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
-    lost = "".join(f"- {line}\n" for line in failures(rows)) + "".join(f"\n{line}\n" for line in saved_passes(rows))
+    lost = "".join(f"- {line}\n" for line in list_failures(rows)) + "".join(
+        f"\n{line}\n" for line in saved_passes(rows)
+    )
     if compared is not None:
-        return contest_table.to_markdown(compared) + (f"\n{lost}" if lost else "")
-    return truth_table.to_markdown(verdict(rows, scores=read_scores(folder))) + lost
+        return contest_table.comparison_markdown(compared) + (f"\n{lost}" if lost else "")
+    return truth_table.verdict_to_markdown(judge_search(rows, scores=read_scores(folder))) + lost
 
 
 def saved_passes(rows: pd.DataFrame) -> list[str]:
@@ -140,7 +142,7 @@ def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:
     for row in frame.head(top).to_dict("records"):
         scores = [score_cell(row[name], row[f"{name}_spread"]) for name in proxies]
         label = Text(row["label"], no_wrap=True, overflow="ellipsis")
-        cells = (units.count(row[name]) for name in size)
+        cells = (units.format_count(row[name]) for name in size)
         table.add_row(str(row["rank"]), row["architecture"], label, *cells, *scores, f"{row['seconds']:.3f}")
     console.print(table, highlight=False, markup=False)
 

@@ -26,11 +26,11 @@ from rich.spinner import Spinner
 from rich.table import Column
 from rich.text import Text
 
-from automl_kd.console.lines import JsonLines, Lines
+from automl_kd.console.lines import JsonLines, PlainLines
 
 if TYPE_CHECKING:
-    from automl_kd.experiment.progress.events import Plan, TrialNews, Watcher
-    from automl_kd.experiment.progress.stage_progress import Tally
+    from automl_kd.experiment.progress.events import StagePlan, TrialNews, Watcher
+    from automl_kd.experiment.progress.stage_progress import StageProgress
 
 WIDE = 160
 """Columns of what is printed to a file or a pipe, where no window sets a limit."""
@@ -39,7 +39,7 @@ FRAMES = 2
 """How often in a second the screen is drawn: drawing takes time of the process that gives out trials."""
 
 
-class Mode(StrEnum):
+class ProgressMode(StrEnum):
     """What a run says of its progress, on stderr."""
 
     AUTO = "auto"
@@ -48,8 +48,8 @@ class Mode(StrEnum):
     NONE = "none"
 
 
-Shown = Annotated[
-    Mode,
+ProgressOption = Annotated[
+    ProgressMode,
     typer.Option(
         "--progress",
         help="On stderr: 'auto' is a live screen on a terminal and a plain line now and then elsewhere, 'lines' plain "
@@ -64,16 +64,16 @@ def output() -> Console:
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
 
 
-def watching(mode: Mode = Mode.AUTO) -> AbstractContextManager[Watcher]:
+def watching(mode: ProgressMode = ProgressMode.AUTO) -> AbstractContextManager[Watcher]:
     """A `Watcher` on stderr."""
-    if mode is Mode.NONE:
+    if mode is ProgressMode.NONE:
         from automl_kd.experiment.progress.events import Silent  # noqa: PLC0415 - the room brings torch along
 
         return nullcontext(Silent())
-    if mode is Mode.JSONL:
+    if mode is ProgressMode.JSONL:
         return JsonLines()
     console = Console(stderr=True)
-    return Screen(console) if mode is Mode.AUTO and console.is_terminal else Lines()
+    return Screen(console) if mode is ProgressMode.AUTO and console.is_terminal else PlainLines()
 
 
 class Note(ProgressColumn):
@@ -106,7 +106,7 @@ class Screen:
         )
         self.task: TaskID | None = None
         self.total = 0
-        self.tally: Tally | None = None
+        self.tally: StageProgress | None = None
         self.live = Live(console=console, get_renderable=self.draw, refresh_per_second=FRAMES)
 
     def __enter__(self) -> Screen:
@@ -143,10 +143,10 @@ class Screen:
     def note(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def plan(self, plan: Plan) -> None:
-        from automl_kd.experiment.progress.stage_progress import Tally  # noqa: PLC0415 - the room brings torch along
+    def plan(self, plan: StagePlan) -> None:
+        from automl_kd.experiment.progress.stage_progress import StageProgress  # noqa: PLC0415 - the room brings torch along
 
-        self.tally = Tally(plan)
+        self.tally = StageProgress(plan)
         self.step(0)
 
     def trial(self, news: TrialNews) -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from automl_kd.experiment.progress.stage_progress import Tally
+from automl_kd.experiment.progress.stage_progress import StageProgress
 from automl_kd.results import units
 
 
-def facts(tally: Tally, elapsed: float) -> tuple[tuple[str, str], ...]:
+def stage_facts(tally: StageProgress, elapsed: float) -> tuple[tuple[str, str], ...]:
     """All there is to say, by name. `elapsed`: seconds of the stage."""
     said = {
         "trials": standing(tally),
         "best": best(tally),
         "baseline": baseline(tally),
         "time": time_left(tally, elapsed),
-        "cost": costs(tally),
+        "cost": stage_costs(tally),
     }
     return tuple((name, text) for name, text in said.items() if text)
 
 
-def standing(tally: Tally) -> str:
+def standing(tally: StageProgress) -> str:
     """As "2 running, 5 complete, 1 stopped, 4 to come; 2 of 2 workers busy"; of what there is none, nothing."""
     counts = {status: len(tally.having(status)) for status in ("running", "complete", "stopped", "failed")}
     counts["to come"] = max(0, tally.plan.trials - len(tally.news))
@@ -26,7 +26,7 @@ def standing(tally: Tally) -> str:
     return f"{said}; {tally.busy} of {units.some(tally.plan.workers, 'worker')} busy"
 
 
-def best(tally: Tally) -> str:
+def best(tally: StageProgress) -> str:
     """The highest validation accuracy of a complete trial, or of one that runs; which it is, and how far it leads."""
     one, baseline = tally.best, tally.baseline
     if one is None or one.val_accuracy is None:
@@ -36,7 +36,7 @@ def best(tally: Tally) -> str:
     return said if baseline is None else f"{said}, {units.points(one.val_accuracy - baseline)} points from the baseline"
 
 
-def baseline(tally: Tally) -> str:
+def baseline(tally: StageProgress) -> str:
     """What is known of the baseline, and of the teacher; no more than that. Empty where nothing is compared."""
     plan = tally.plan
     if not plan.baseline:
@@ -46,7 +46,7 @@ def baseline(tally: Tally) -> str:
     return f"{plan.baseline}: {trained}" + ("" if teacher is None else f"; teacher: {units.percent(teacher)} %")
 
 
-def time_left(tally: Tally, elapsed: float) -> str:
+def time_left(tally: StageProgress, elapsed: float) -> str:
     left = tally.left()
     said = f"{units.duration(elapsed)} so far"
     if left is None:
@@ -57,9 +57,9 @@ def time_left(tally: Tally, elapsed: float) -> str:
     return said
 
 
-def costs(tally: Tally) -> str:
+def stage_costs(tally: StageProgress) -> str:
     left = tally.left()
-    spent = f"{units.count(tally.train_macs)} multiply-adds, {units.duration(tally.train_seconds)} of training"
+    spent = f"{units.format_count(tally.train_macs)} multiply-adds, {units.duration(tally.train_seconds)} of training"
     if left is None:
         return spent
-    return f"{spent}; about {units.count(left.train_macs)} and {units.duration(left.train_seconds)} left"
+    return f"{spent}; about {units.format_count(left.train_macs)} and {units.duration(left.train_seconds)} left"

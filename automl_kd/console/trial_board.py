@@ -6,21 +6,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from automl_kd.console.sentences import facts
+from automl_kd.console.sentences import stage_facts
 from automl_kd.experiment.progress.events import TrialNews
-from automl_kd.experiment.progress.stage_progress import Tally
+from automl_kd.experiment.progress.stage_progress import StageProgress
 from automl_kd.results import units
 
 ABOVE = 15
 """Lines of a window that are not for running trials: bars, the lines about the stage, notes that scroll by."""
 
 
-def board(tally: Tally, elapsed: float, height: int) -> RenderableType:
+def board(tally: StageProgress, elapsed: float, height: int) -> RenderableType:
     """`elapsed`: seconds of the stage; `height`: lines of the window."""
     lines = Table.grid(padding=(0, 2))
     lines.add_column(no_wrap=True, style="dim")
     lines.add_column(overflow="fold")
-    for name, text in facts(tally, elapsed):
+    for name, text in stage_facts(tally, elapsed):
         lines.add_row(name, Text(text))
     running = tally.having("running")
     return Group(lines, *([trials(running, max(1, height - ABOVE))] if running else []))

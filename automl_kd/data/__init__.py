@@ -15,12 +15,12 @@ from automl_kd import files, storage
 from automl_kd.data.account import Account, account_of
 from automl_kd.data.arrays import arrays
 from automl_kd.data.cifar import cifar10, cifar100
-from automl_kd.data.dataset import Augment, Batch, Dataset, Split, digest
+from automl_kd.data.dataset import Augment, Batch, Dataset, Split, digest_dataset
 from automl_kd.data.digits import digits
 from automl_kd.data.division import divide
 from automl_kd.data.images.folder import folder
-from automl_kd.data.source import Part, Source, in_memory
-from automl_kd.data.views import order, plain_view, train_view
+from automl_kd.data.source import Source, SourceSplit, in_memory
+from automl_kd.data.views import epoch_order, plain_view, train_view
 from automl_kd.errors import DataError, FileError
 from automl_kd.registry import lookup
 from automl_kd.spec import DataSpec
@@ -32,16 +32,16 @@ __all__ = [
     "Augment",
     "Batch",
     "Dataset",
-    "Part",
     "Source",
+    "SourceSplit",
     "Split",
     "account_of",
-    "digest",
+    "digest_dataset",
+    "epoch_order",
     "in_memory",
-    "load",
-    "order",
+    "load_data",
     "plain_view",
-    "resolve",
+    "resolve_path",
     "train_view",
 ]
 
@@ -56,13 +56,13 @@ FORMATS: Mapping[str, Callable[[Path, Path, float], Source]] = {
 what is white in images of more than 8 bits."""
 
 
-def load(spec: DataSpec, root: Path) -> Dataset:
+def load_data(spec: DataSpec, root: Path) -> Dataset:
     """The set that `spec` asks for, on the CPU; named sets are looked for below `root`.
 
     Equal specs give equal sets. `DataError` if images are missing, damaged or too few, `UnknownNameError` if the name
     is in no table.
     """
-    spec = resolve(spec)
+    spec = resolve_path(spec)
     form, _, path = spec.name.partition(":")
     if spec.max_value and form != "folder":
         raise DataError(
@@ -70,7 +70,7 @@ def load(spec: DataSpec, root: Path) -> Dataset:
             f"{spec.name!r}; drop it"
         )
     if form in FORMATS:
-        source = FORMATS[form](fetched(storage.local(path)), root, spec.max_value)
+        source = FORMATS[form](fetched(storage.local_path(path)), root, spec.max_value)
     else:
         source = lookup(DATASETS, spec.name, "dataset")(root)
     return divide(spec.name, source, spec, root)
@@ -83,7 +83,7 @@ def fetched(path: Path) -> Path:
     return path
 
 
-def resolve(spec: DataSpec) -> DataSpec:
+def resolve_path(spec: DataSpec) -> DataSpec:
     """`spec` with its PATH, if it has one, made absolute, so that it means the same in another working directory."""
     form, _, path = spec.name.partition(":")
     if form not in FORMATS:

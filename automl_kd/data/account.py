@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from automl_kd.data.dataset import CHUNK, Dataset, Split, as_size, digest
+from automl_kd.data.dataset import DIGEST_CHUNK, Dataset, Split, as_size, digest_dataset
 from automl_kd.data.kept import recall
 from automl_kd.data.source import counted
 
@@ -27,7 +27,7 @@ each "images" and "marks" of each class; `shared`, [split, earlier split, images
 
 def account_of(dataset: Dataset, root: Path) -> Account:
     """Of the set on the CPU. What takes long is kept below `root` with the measures of the set."""
-    measured = recall(root, dataset.stamp, "account", lambda: measures(dataset))
+    measured = recall(root, dataset.stamp, "account", lambda: measure_dataset(dataset))
     classes = len(dataset.class_names)
     splits = {
         name: {"images": torch.bincount(split.labels, minlength=classes).tolist(), "marks": measured["marks"][name]}
@@ -44,11 +44,11 @@ def account_of(dataset: Dataset, root: Path) -> Account:
     return {**account, "line": line(dataset, account)}
 
 
-def measures(dataset: Dataset) -> dict[str, Any]:
+def measure_dataset(dataset: Dataset) -> dict[str, Any]:
     marks = {name: marks_of(split) for name, split in dataset.splits.items()}
     classes = len(dataset.class_names)
     return {
-        "digest": digest(dataset),
+        "digest": digest_dataset(dataset),
         "marks": {name: class_marks(marks[name], split, classes) for name, split in dataset.splits.items()},
         "shared": [
             [later, earlier, *shared(dataset.splits[earlier], marks[earlier], dataset.splits[later], marks[later])]
@@ -63,7 +63,7 @@ def marks_of(split: Split) -> list[bytes]:
     begin = max(0, (flat.shape[1] - LOOK) // 2)
     return [
         hashlib.blake2b(row.tobytes(), digest_size=8).digest()
-        for piece in torch.split(flat, CHUNK)
+        for piece in torch.split(flat, DIGEST_CHUNK)
         for row in piece[:, begin : begin + LOOK].cpu().numpy()
     ]
 

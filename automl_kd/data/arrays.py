@@ -17,7 +17,7 @@ import torch
 
 from automl_kd import files
 from automl_kd.data.images.layout import SPELLINGS, Kind
-from automl_kd.data.source import Part, Source, in_memory, refuse_beyond_memory
+from automl_kd.data.source import Source, SourceSplit, in_memory, refuse_beyond_memory
 from automl_kd.errors import DataError, FileError
 
 Array = np.ndarray[Any, Any]
@@ -28,9 +28,9 @@ WANTED: dict[Kind, Pair] = {"training": ("x_train", "y_train"), "test": ("x_test
 
 def arrays(path: Path) -> Source:
     """`DataError` if the file is missing, damaged or too large, or its arrays are not as described above."""
-    found, names, others = read(path)
+    found, names, others = read_arrays(path)
     for kind, pair in names.items():
-        check(path, pair, *found[kind])
+        check_arrays(path, pair, *found[kind])
     images, labels = found["training"]
     classes = int(labels.max(initial=0)) + 1
     if classes > max(len(labels), 1):
@@ -39,9 +39,9 @@ def arrays(path: Path) -> Source:
             f"classes from 0 without gaps"
         )
     return Source(
-        train=part(images, labels),
-        validation=part(*found["validation"]) if "validation" in found else None,
-        test=part(*found["test"]),
+        train=array_part(images, labels),
+        validation=array_part(*found["validation"]) if "validation" in found else None,
+        test=array_part(*found["test"]),
         class_names=tuple(str(label) for label in range(classes)),
         augment="crop-flip" if images.ndim == 4 and images.shape[3] == 3 else "crop",
         made={kind: pair[0] for kind, pair in names.items()},
@@ -50,7 +50,7 @@ def arrays(path: Path) -> Source:
     )
 
 
-def read(path: Path) -> tuple[dict[Kind, tuple[Array, Array]], dict[Kind, Pair], list[str]]:
+def read_arrays(path: Path) -> tuple[dict[Kind, tuple[Array, Array]], dict[Kind, Pair], list[str]]:
     """Images and labels of each split, what they are called, and the names of other arrays."""
     try:
         # Opened here, because numpy leaves a file that it opened itself to the garbage when it is damaged.
@@ -111,7 +111,7 @@ def stated_bytes(archive: np.lib.npyio.NpzFile, name: str) -> int:
     return math.prod(shape) * dtype.itemsize
 
 
-def check(path: Path, names: Pair, images: Array, labels: Array) -> None:
+def check_arrays(path: Path, names: Pair, images: Array, labels: Array) -> None:
     shaped = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
     if images.dtype != np.uint8 or not shaped:
         raise DataError(
@@ -125,7 +125,7 @@ def check(path: Path, names: Pair, images: Array, labels: Array) -> None:
         )
 
 
-def part(images: Array, labels: Array) -> Part:
+def array_part(images: Array, labels: Array) -> SourceSplit:
     pixels = torch.from_numpy(images)
     channels_first = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
     return in_memory(channels_first, torch.from_numpy(labels.astype(np.int64)))

@@ -14,23 +14,23 @@ from typing import Any
 import torch
 
 from automl_kd import storage
-from automl_kd.data.source import Part, Source, in_memory
+from automl_kd.data.source import Source, SourceSplit, in_memory
 from automl_kd.errors import DataError
 
 
 def cifar10(root: Path) -> Source:
-    return read("CIFAR10", root)
+    return read_cifar("CIFAR10", root)
 
 
 def cifar100(root: Path) -> Source:
-    return read("CIFAR100", root)
+    return read_cifar("CIFAR100", root)
 
 
-def read(kind: str, root: Path) -> Source:
+def read_cifar(kind: str, root: Path) -> Source:
     from torchvision import datasets  # noqa: PLC0415  a second to import
 
     reader = getattr(datasets, kind)
-    folder, get = root / reader.base_folder, fetch(kind, root)
+    folder, get = root / reader.base_folder, download_command(kind, root)
     storage.pull(folder, weights=True)
     if not folder.is_dir():
         raise DataError(f"no {kind} was found, looked for {folder}; get it with {get}")
@@ -42,8 +42,8 @@ def read(kind: str, root: Path) -> Source:
     except (RuntimeError, OSError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise DataError(f"the {kind} files in {folder} are incomplete or damaged; remove it and run {get}") from error
     return Source(
-        train=part(train),
-        test=part(test),
+        train=cifar_part(train),
+        test=cifar_part(test),
         class_names=tuple(train.classes),
         augment="crop-flip",
         made={"training": "its training files", "test": "its test file"},
@@ -51,10 +51,10 @@ def read(kind: str, root: Path) -> Source:
     )
 
 
-def fetch(kind: str, root: Path) -> str:
+def download_command(kind: str, root: Path) -> str:
     return f"python -c \"import torchvision; torchvision.datasets.{kind}('{root}', download=True)\""
 
 
-def part(read_set: Any) -> Part:
+def cifar_part(read_set: Any) -> SourceSplit:
     images = torch.from_numpy(read_set.data).permute(0, 3, 1, 2).contiguous()
     return in_memory(images, torch.tensor(read_set.targets, dtype=torch.int64))

@@ -30,15 +30,15 @@ def mix_one(z: int) -> int:
     return z ^ (z >> 31)
 
 
-def words(stream: int, counters: Tensor) -> Tensor:
+def draw_words(stream: int, counters: Tensor) -> Tensor:
     """One 64-bit word, as int64, for each of the int64 `counters` (0 or more), on their device."""
-    z = counters * signed(GOLDEN) + signed(stream + GOLDEN)
-    z = (z ^ shifted(z, 30)) * signed(FIRST)
-    z = (z ^ shifted(z, 27)) * signed(SECOND)
+    z = counters * to_int64(GOLDEN) + to_int64(stream + GOLDEN)
+    z = (z ^ shifted(z, 30)) * to_int64(FIRST)
+    z = (z ^ shifted(z, 27)) * to_int64(SECOND)
     return z ^ shifted(z, 31)
 
 
-def below(drawn: Tensor, field: int, count: int) -> Tensor:
+def draw_below(drawn: Tensor, field: int, count: int) -> Tensor:
     """An integer in [0, count) from the field of twenty bits number `field` (0, 1 or 2) of each word.
 
     Its probabilities differ from 1 / count by less than 2**-20.
@@ -52,7 +52,7 @@ def shifted(z: Tensor, places: int) -> Tensor:
     return (z >> places) & ((1 << (64 - places)) - 1)
 
 
-def signed(word: int) -> int:
+def to_int64(word: int) -> int:
     """The int64 that has the 64 lowest bits of `word`."""
     word &= MASK
     return word - 2**64 if word >= 2**63 else word

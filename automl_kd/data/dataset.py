@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from automl_kd.errors import DataError
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
 Augment = Literal["none", "crop", "crop-flip"]
 
-CHUNK = 4096
+DIGEST_CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Dataset:
     """
 
     name: str
-    shape: TaskShape
+    shape: InputShape
     train: Split
     validation: Split
     test: Split
@@ -123,7 +123,7 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     harmless.
     """
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
-    for piece in torch.split(images, CHUNK):
+    for piece in torch.split(images, DIGEST_CHUNK):
         for channel in range(images.shape[1]):
             counts[channel] += torch.bincount(piece[:, channel].flatten(), minlength=256)
     moments = [mean_and_std_of(one) for one in counts.tolist()]
@@ -142,7 +142,7 @@ HASHED = 256 * 2**20
 """Bytes of a split's images that are read for its digest; of more, evenly spaced images are."""
 
 
-def digest(dataset: Dataset) -> str:
+def digest_dataset(dataset: Dataset) -> str:
     """Sixteen hex digits of what the splits hold, wherever the set lies: labels and images, of large sets a sample."""
     whole = hashlib.blake2b(repr((dataset.shape, dataset.class_names)).encode(), digest_size=8)
     for split in (dataset.train, dataset.validation, dataset.test):

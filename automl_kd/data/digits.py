@@ -13,7 +13,7 @@ from torch import Tensor
 
 from automl_kd.data.source import Source, in_memory
 
-LEVELS = 16
+GREY_LEVELS = 16
 
 
 def digits(_root: Path) -> Source:
@@ -24,7 +24,7 @@ def digits(_root: Path) -> Source:
     images: Tensor = torch.from_numpy(found.images)
     return Source(
         train=in_memory(
-            (images[:, None] * (255 / LEVELS)).round().to(torch.uint8), torch.from_numpy(found.target).long()
+            (images[:, None] * (255 / GREY_LEVELS)).round().to(torch.uint8), torch.from_numpy(found.target).long()
         ),
         class_names=tuple(str(name) for name in found.target_names),
         augment="crop",  # a mirrored digit is another sign

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from automl_kd.data.counter import key, words
+from automl_kd.data.counter import draw_words, key
 from automl_kd.data.dataset import Dataset, Split, mean_and_std, require_classes, require_images
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
-from automl_kd.data.source import Part, Source, refuse_beyond_memory
+from automl_kd.data.source import Source, SourceSplit, refuse_beyond_memory
 from automl_kd.errors import DataError
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 from automl_kd.spec import DataSpec
 
 TEST_FRACTION = 0.2
@@ -35,27 +35,27 @@ def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) 
     under different seeds are measured on the same images.
     """
     check_classes(name, source)
-    require_room(name, source, spec)
+    require_enough_images(name, source, spec)
     whole, rows = source.train, torch.arange(len(source.train))
     if source.test is None:
         rows, held = hold_out(name, source, rows, TEST_FRACTION, key(TEST), "add images")
-        test = take(whole, held, spec.resolution)
+        test = take_rows(whole, held, spec.resolution)
     else:
-        test = take(source.test, torch.arange(len(source.test)), spec.resolution)
+        test = take_rows(source.test, torch.arange(len(source.test)), spec.resolution)
     if source.validation is None:
         stream, advice = key(VALIDATION, spec.split_seed), "add images or change data.validation"
         rows, held = hold_out(name, source, rows, spec.validation, stream, advice)
-        validation = take(whole, held, spec.resolution)
+        validation = take_rows(whole, held, spec.resolution)
     else:
         own = torch.arange(len(source.validation))
-        validation = take(source.validation, own, spec.resolution, first=len(whole))
-    train = take(whole, keep(name, source, rows, spec), spec.resolution)
+        validation = take_rows(source.validation, own, spec.resolution, first=len(whole))
+    train = take_rows(whole, keep(name, source, rows, spec), spec.resolution)
     if source.judge is not None:
         source.judge(train)
-    return assemble(name, source, spec, (train, validation, test), root)
+    return assemble_dataset(name, source, spec, (train, validation, test), root)
 
 
-def require_room(name: str, source: Source, spec: DataSpec) -> None:
+def require_enough_images(name: str, source: Source, spec: DataSpec) -> None:
     """Refuse a resolution at which the images that are used fill the memory, before any is resized."""
     if not spec.resolution or not source.train.channels:
         return
@@ -74,12 +74,12 @@ def require_room(name: str, source: Source, spec: DataSpec) -> None:
     )
 
 
-def assemble(
+def assemble_dataset(
     name: str, source: Source, spec: DataSpec, splits: tuple[Split, Split, Split], root: Path | None
 ) -> Dataset:
     train, validation, test = splits
     channels, height, width = train.images.shape[1:]
-    stamp = stamp_of(source, spec, splits) if root else ""
+    stamp = measures_stamp(source, spec, splits) if root else ""
     measured = recall(
         root, stamp, "statistics", lambda: dict(zip(("mean", "std"), mean_and_std(train.images), strict=True))
     )
@@ -87,7 +87,7 @@ def assemble(
     require_spread(name, mean, std)
     return Dataset(
         name=name,
-        shape=TaskShape(channels, height, width, len(source.class_names)),
+        shape=InputShape(channels, height, width, len(source.class_names)),
         train=train,
         validation=validation,
         test=test,
@@ -103,7 +103,7 @@ def assemble(
     )
 
 
-def stamp_of(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:
+def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:
     """What names the measures of these splits; empty for a small set, or one that is no matter of files."""
     if not source.files or sum(one.images.numel() for one in splits) < KEPT_FROM:
         return ""
@@ -197,7 +197,7 @@ def keep(name: str, source: Source, rows: Tensor, spec: DataSpec) -> Tensor:
     return rows[stratified(source.train.labels[rows], spec.train_images, key(KEEP, spec.split_seed), least=1)]
 
 
-def take(part: Part, rows: Tensor, resolution: int, *, first: int = 0) -> Split:
+def take_rows(part: SourceSplit, rows: Tensor, resolution: int, *, first: int = 0) -> Split:
     return Split(part.pixels(rows, resolution), part.labels[rows], rows + first)
 
 
@@ -205,7 +205,7 @@ def stratified(labels: Tensor, count: int, stream: int, *, least: int = 0) -> Te
     """Positions of `count` labels, ascending, each class in proportion but with `least` members at least."""
     sizes = torch.bincount(labels)
     quotas = torch.tensor(apportion(sizes.tolist(), count, least=least))
-    shuffled = torch.argsort(words(stream, torch.arange(len(labels))))
+    shuffled = torch.argsort(draw_words(stream, torch.arange(len(labels))))
     by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
     of = labels[by_class]
     rank = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[of]

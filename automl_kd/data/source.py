@@ -17,13 +17,13 @@ from automl_kd import memory
 from automl_kd.data.dataset import Augment, Split
 from automl_kd.errors import DataError
 
-CHUNK = 1024
+READ_CHUNK = 1024
 HOLDERS = 2
 """Processes that hold a set at the same time, at least: the one that was started, and one that trains."""
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SourceSplit:
     """Labels int64 (n,) and `pixels(rows, resolution)`, which gives uint8 (len(rows), channels, height, width).
 
     `resolution` is the height and width wanted, 0 for the images' own. `channels`: of images that are held in memory, 0
@@ -48,9 +48,9 @@ class Source:
     `judge`: called with the images to train on, raises `DataError` if they cannot be what was meant.
     """
 
-    train: Part
-    validation: Part | None = None
-    test: Part | None = None
+    train: SourceSplit
+    validation: SourceSplit | None = None
+    test: SourceSplit | None = None
     class_names: tuple[str, ...]
     augment: Augment
     note: str = ""
@@ -60,9 +60,9 @@ class Source:
     judge: Callable[[Split], None] | None = None
 
 
-def in_memory(images: Tensor, labels: Tensor) -> Part:
+def in_memory(images: Tensor, labels: Tensor) -> SourceSplit:
     """A part whose pixels, uint8 (n, channels, height, width), are all there already."""
-    return Part(labels, lambda rows, resolution: resized(images[rows], resolution), channels=images.shape[1])
+    return SourceSplit(labels, lambda rows, resolution: resized(images[rows], resolution), channels=images.shape[1])
 
 
 def refuse_beyond_memory(size: int, what: str, advice: str) -> None:
@@ -81,7 +81,7 @@ def resized(images: Tensor, resolution: int) -> Tensor:
         return images.contiguous()
     size = (resolution, resolution)
     found = torch.empty(*images.shape[:2], *size, dtype=images.dtype)
-    for piece, place in zip(torch.split(images, CHUNK), torch.split(found, CHUNK), strict=True):
+    for piece, place in zip(torch.split(images, READ_CHUNK), torch.split(found, READ_CHUNK), strict=True):
         place.copy_(F.interpolate(piece, size, mode="bilinear", antialias=True))
     return found
 

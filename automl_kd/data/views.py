@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from automl_kd.data.counter import below, key, words
+from automl_kd.data.counter import draw_below, draw_words, key
 from automl_kd.data.dataset import Dataset, Split
 
 ORDER, VIEW = 11, 12  # the first word of each stream's key, apart from those of the division
 
 
-def order(count: int, *, seed: int, epoch: int) -> Tensor:
+def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
     """The rows 0 to count - 1 as epoch number `epoch` visits them: int64 (count,), on the CPU, equal everywhere."""
-    return torch.argsort(words(key(ORDER, seed, epoch), torch.arange(count)), stable=True)
+    return torch.argsort(draw_words(key(ORDER, seed, epoch), torch.arange(count)), stable=True)
 
 
 def train_view(dataset: Dataset, split: Split, rows: Tensor, *, seed: int, epoch: int, augment: str) -> Tensor:
@@ -35,19 +35,19 @@ def train_view(dataset: Dataset, split: Split, rows: Tensor, *, seed: int, epoch
         raise ValueError(f"augment must be auto, none, crop or crop-flip, got {augment!r}")
     if wanted == "none":
         return plain_view(dataset, split, rows)
-    drawn = words(key(VIEW, seed, epoch), split.index[rows])
+    drawn = draw_words(key(VIEW, seed, epoch), split.index[rows])
     places = 2 * dataset.pad + 1
-    down, right = below(drawn, 0, places), below(drawn, 1, places)
-    mirror = below(drawn, 2, 2) if wanted == "crop-flip" else torch.zeros_like(drawn)
-    return normalised(dataset, windows(split.images[rows], dataset.pad, down, right, mirror))
+    down, right = draw_below(drawn, 0, places), draw_below(drawn, 1, places)
+    mirror = draw_below(drawn, 2, 2) if wanted == "crop-flip" else torch.zeros_like(drawn)
+    return normalize_images(dataset, crop_windows(split.images[rows], dataset.pad, down, right, mirror))
 
 
 def plain_view(dataset: Dataset, split: Split, rows: Tensor) -> Tensor:
     """float32 (len(rows), channels, height, width): the images at `rows`, int64, as they are measured."""
-    return normalised(dataset, split.images[rows])
+    return normalize_images(dataset, split.images[rows])
 
 
-def windows(images: Tensor, pad: int, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
+def crop_windows(images: Tensor, pad: int, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
     """Of each image, framed by `pad` zeros, the window that begins at row `down` and column `right`.
 
     `mirror` is 1 where the window's columns are read backwards, else 0; all three are int64 (n,).
@@ -62,7 +62,7 @@ def windows(images: Tensor, pad: int, down: Tensor, right: Tensor, mirror: Tenso
     return framed.gather(2, positions.view(n, 1, -1).expand(-1, channels, -1)).view_as(images)
 
 
-def normalised(dataset: Dataset, images: Tensor) -> Tensor:
+def normalize_images(dataset: Dataset, images: Tensor) -> Tensor:
     """Bytes to `(value / 255 - mean) / std`, as one product and one sum that every device rounds alike."""
     out = images.to(torch.float32)
     # Channel by channel: plain numbers travel with the kernel, where a tensor of them would first be copied over.

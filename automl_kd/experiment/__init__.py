@@ -6,24 +6,24 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from automl_kd.cluster.sessions.growing import gathered
+from automl_kd.cluster.sessions.growing import wait_for_resources
 from automl_kd.cluster.sessions.session import session
 from automl_kd.cluster.sessions.sharing import require_shared
-from automl_kd.config import Experiment, parse, to_record
-from automl_kd.experiment.context import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.config import Experiment, parse_record, to_record
+from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.stages.comparison import contend
 from automl_kd.experiment.stages.finals import compare
 from automl_kd.experiment.stages.population import search_by_population
-from automl_kd.experiment.stages.search import require_trials, search
+from automl_kd.experiment.stages.search import require_trials, run_search
 from automl_kd.experiment.stages.teacher import prepare_teacher
 from automl_kd.results.store.folder import check_folder, lock, open_folder
 
-__all__ = ["Lab", "Roots", "run"]
+__all__ = ["ExperimentContext", "Roots", "run_stages"]
 
 
-def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "") -> Lab:
+def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "") -> ExperimentContext:
     """Teacher, search and finalists, or a comparison of methods; called again, it continues.
 
     Results go to `roots.results / experiment.name`.
@@ -31,17 +31,17 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
     Raises an `AutoMLKDError` for what cannot be carried out, before anything is written, and `KeyboardInterrupt` if
     the user stops it: what has ended is on record.
     """
-    lab = open_lab(experiment, roots, watcher)
+    lab = prepare_experiment(experiment, roots, watcher)
     record = to_record(lab.experiment)
     # All that can be refused is refused before the folder is made.
-    check_folder(lab.folder, record, upgrade, lab.account)
+    check_folder(lab.folder, record, add_new_fields, lab.account)
     require_trials(lab)
     watcher.note(lab.account["line"])
     with session(address):
-        with gathered(lab.experiment.trial, 1, watcher.note) as found:
-            lab = on_device(lab, found.device)
+        with wait_for_resources(lab.experiment.trial, 1, watcher.note) as found:
+            lab = choose_device(lab, found.device)
         with lock(lab.folder):
-            open_folder(lab.folder, record, upgrade, lab.account)
+            open_folder(lab.folder, record, add_new_fields, lab.account)
             require_shared(lab.folder)
             prepare_teacher(lab)
             if lab.experiment.contest.contenders:
@@ -50,18 +50,18 @@ def run(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str 
                 if lab.experiment.search.perturb:
                     search_by_population(lab)
                 elif lab.searched.parameters:
-                    search(lab)
+                    run_search(lab)
                 compare(lab)
             lab.table.fold()
     return lab
 
 
-def on_device(lab: Lab, device: Literal["auto", "cpu", "cuda"]) -> Lab:
+def choose_device(lab: ExperimentContext, device: Literal["auto", "cpu", "cuda"]) -> ExperimentContext:
     """The device is chosen once: machines of a cluster come and go, and trials of one search run on one kind."""
     trial = dataclasses.replace(lab.experiment.trial, device=device)
     return dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, trial=trial))
 
 
-def upgrade(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def add_new_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """A stored experiment with the fields that have come since, at their defaults."""
-    return to_record(parse(Experiment, record, where))
+    return to_record(parse_record(Experiment, record, where))

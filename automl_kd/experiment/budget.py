@@ -10,33 +10,33 @@ import numpy as np
 from automl_kd import space
 from automl_kd.config import Budget
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.context import Lab
+from automl_kd.experiment.context import ExperimentContext
 from automl_kd.space import Architecture
 
-CANDIDATES = 500
+BUDGET_DRAWS = 500
 """How many architectures are drawn before a budget is said to be met by none."""
 
 WORDS = {"params": "{:,} parameters", "macs": "{:,} multiply-adds", "latency_ms": "a latency of {:.3g} ms"}
 
 
-def require_room(lab: Lab) -> None:
+def require_feasible_budget(lab: ExperimentContext) -> None:
     """Refuse a budget that no architecture of many meets, and say which limit it is, and how near they came."""
     rng = np.random.default_rng(lab.experiment.seed)
-    candidates = [space.sample(lab.space, rng) for _ in range(CANDIDATES)]
+    candidates = [space.sample_architecture(lab.space, rng) for _ in range(BUDGET_DRAWS)]
     if not any(map(lab.within_budget, candidates)):
         raise ConfigError(
-            f"none of {CANDIDATES} architectures of {lab.space.name!r} meets the budget: "
+            f"none of {BUDGET_DRAWS} architectures of {lab.space.name!r} meets the budget: "
             f"{shortfall(lab, candidates)}; raise [budget] or widen the space"
         )
-    points = (space.sample(lab.searched, rng) for _ in range(CANDIDATES))
+    points = (space.sample_architecture(lab.searched, rng) for _ in range(BUDGET_DRAWS))
     if lab.experiment.vary and not any(map(lab.allowed, points)):
         raise ConfigError(
-            f"none of {CANDIDATES} points of [vary] can be tried, since their methods refuse their options together or "
+            f"none of {BUDGET_DRAWS} points of [vary] can be tried: their methods refuse their options together or "
             "no loss is left in a sum; allow other values"
         )
 
 
-def shortfall(lab: Lab, candidates: Sequence[Architecture]) -> str:
+def shortfall(lab: ExperimentContext, candidates: Sequence[Architecture]) -> str:
     """Which limits none of `candidates` keeps, with the least that there is; if each is kept by some, that."""
     limits = limits_of(lab.experiment.budget)
     costs = [costs_of(lab, one) for one in candidates]
@@ -50,9 +50,9 @@ def shortfall(lab: Lab, candidates: Sequence[Architecture]) -> str:
     return " and ".join(told)
 
 
-def check_baseline(lab: Lab) -> None:
+def check_baseline(lab: ExperimentContext) -> None:
     """Refuse a baseline outside the space or over the budget: the comparison would be between unequal students."""
-    space.check(lab.space, lab.baseline)
+    space.check_architecture(lab.space, lab.baseline)
     if not lab.within_budget(lab.baseline):
         limits, costs = limits_of(lab.experiment.budget), costs_of(lab, lab.baseline)
         over = {name: limit for name, limit in limits.items() if costs.get(name, 0.0) > limit}
@@ -63,7 +63,7 @@ def check_baseline(lab: Lab) -> None:
         )
 
 
-def costs_of(lab: Lab, architecture: Architecture) -> Mapping[str, float]:
+def costs_of(lab: ExperimentContext, architecture: Architecture) -> Mapping[str, float]:
     """By the names of limits; the latency where it was measured, as it is for those that keep the other limits."""
     cost = lab.cost(architecture)
     measured = {"latency_ms": lab.latencies[architecture]} if architecture in lab.latencies else {}

@@ -16,12 +16,12 @@ from automl_kd.experiment.proposals import Proposal, split
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods.from_file import measuring_trial
 from automl_kd.models import build
-from automl_kd.models.costs.cost import Cost, cost_of
+from automl_kd.models.costs.cost import NetworkCost, cost_of
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.results.store.table import ResultTable
-from automl_kd.search import Objective
+from automl_kd.search import SearchObjective
 from automl_kd.space import Architecture, SearchSpace
-from automl_kd.spec import Banking, Outcome, Place, TrialSpec, teacher_trial
+from automl_kd.spec import Outcome, TeacherCacheOptions, TrialPaths, TrialSpec, teacher_trial
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
 """The metrics that a search may follow."""
@@ -39,7 +39,7 @@ class Roots:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Lab:
+class ExperimentContext:
     """A checked experiment with what every stage of it uses.
 
     `space`: the students. `searched`: what proposers propose from, the students together with what of the teaching
@@ -54,7 +54,7 @@ class Lab:
     searched: SearchSpace
     dataset: Dataset
     account: Account
-    objectives: tuple[Objective, ...]
+    objectives: tuple[SearchObjective, ...]
     teacher_macs: int
     latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
     quotes: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -98,19 +98,19 @@ class Lab:
             return False
         return self.within_budget(proposal.architecture)
 
-    def cost(self, architecture: Architecture) -> Cost:
+    def cost(self, architecture: Architecture) -> NetworkCost:
         values = ", ".join(f"{name}={value}" for name, value in architecture.values)  # a label is somebody's code too
         name = f"student {values} of {self.experiment.space}" if values else f"students of {self.experiment.space}"
         with in_a_sentence(name, self.dataset.shape):
             return cost_of(self.space, architecture, self.dataset.shape)
 
-    def place(self, spec: TrialSpec, device: str) -> Place:
+    def place(self, spec: TrialSpec, device: str) -> TrialPaths:
         """Where a trial works; that of the teacher among the teachers, everything else in this experiment's folder."""
         folder = self.teachers / spec.key if spec.key == self.lesson.key else self.folder / "trials" / spec.key
-        return Place(trial=folder, teachers=self.teachers, data=self.roots.data, device=device, bank=self.banking)
+        return TrialPaths(trial=folder, teachers=self.teachers, data=self.roots.data, device=device, bank=self.banking)
 
     @property
-    def banking(self) -> Banking:
+    def banking(self) -> TeacherCacheOptions:
         """How far teachers' outputs are kept, "auto" decided: whoever follows seconds wants trials that pay alike."""
         asked, timed = self.experiment.bank, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked

@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from automl_kd.config import Experiment
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.context import Lab
+from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods import method_type
 from automl_kd.methods.hyperparameters import methods_of
 from automl_kd.models import build, build_model
-from automl_kd.models.features import Tapped
-from automl_kd.models.folding import folded
+from automl_kd.models.features import FeatureExtractor
+from automl_kd.models.folding import fold_teacher
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.spec import Recipe
 from automl_kd.training.loop import laid_out
-from automl_kd.training.trial import layout_of
+from automl_kd.training.trial import memory_format_of
 
-FEW = 4
+TRIED_IMAGES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Trying:
 
         The network is left with other weights and statistics. Draws from torch's global generator.
         """
-        if not lay_out(self.model, self.dataset.shape, layout_of(self.recipe)):
+        if not lay_out(self.model, self.dataset.shape, memory_format_of(self.recipe)):
             yield (
                 f"the {self.name} cannot be run with channels last in memory (a view in its forward function?); "
                 "it and its images are kept contiguous, whatever recipe.channels_last says"
@@ -59,7 +59,7 @@ class Trying:
 
     def examples(self) -> tuple[Tensor, Tensor]:
         split = self.dataset.train
-        rows = torch.arange(min(FEW, len(split)), device=split.labels.device)
+        rows = torch.arange(min(TRIED_IMAGES, len(split)), device=split.labels.device)
         return laid_out(plain_view(self.dataset, split, rows), self.recipe), split.labels[rows]
 
     def run(self, model: nn.Module, images: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class Trying:
         """Whether the teacher will be asked as it is, since folding its normalisations would change what it says."""
         images, _ = self.examples()
         unsettle(self.model)
-        if reason := folded(Tapped(self.model.eval()), images).reason:
+        if reason := fold_teacher(FeatureExtractor(self.model.eval()), images).reason:
             yield f"the {self.name} is asked as it is, with its batch normalisations apart: {reason}"
 
 
@@ -96,7 +96,7 @@ def unsettle(model: nn.Module) -> None:
             module.running_var.uniform_(0.5, 2)
 
 
-def check_networks(lab: Lab) -> None:
+def check_networks(lab: ExperimentContext) -> None:
     """Run teacher and baseline student as training will do it, and say once what is done otherwise for their sake."""
     experiment, dataset = lab.experiment, lab.dataset
     learns = not experiment.teacher.checkpoint or bool(moving_methods(experiment))
@@ -113,7 +113,7 @@ def check_networks(lab: Lab) -> None:
             say(lab, Trying(name, network, dataset, experiment.recipe, trained=True).notes())
 
 
-def say(lab: Lab, notes: Iterable[str]) -> None:
+def say(lab: ExperimentContext, notes: Iterable[str]) -> None:
     for note in notes:
         lab.watcher.note(note)
 

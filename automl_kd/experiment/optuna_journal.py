@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from automl_kd.cluster.searcher import Metrics
-from automl_kd.experiment.context import Lab
+from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.records import replays
 from automl_kd.search.study import StudyFile, Tried
 from automl_kd.space import Architecture
@@ -19,17 +19,17 @@ STUDY = "study.journal"
 
 
 @dataclass
-class Mirror:
+class OptunaJournal:
     """Told of every outcome that is recorded. What goes wrong with the study is noted, once, and ends nothing."""
 
-    lab: Lab
+    lab: ExperimentContext
     file: StudyFile
     broken: bool = False
 
     @staticmethod
-    def of(lab: Lab, points: Sequence[Architecture]) -> Mirror:
+    def of(lab: ExperimentContext, points: Sequence[Architecture]) -> OptunaJournal:
         """The study as the rows have it; `points` are the proposals."""
-        mirror = Mirror(lab, StudyFile(lab.folder / STUDY, lab.experiment.name, lab.searched, lab.objectives))
+        mirror = OptunaJournal(lab, StudyFile(lab.folder / STUDY, lab.experiment.name, lab.searched, lab.objectives))
         rows, curves = lab.table.read(), lab.table.curves()
         ours = rows[(rows["run"] == "search") & rows["proposal"].notna()]
         reported = replays(ours, curves[curves["run"] == "search"])

@@ -14,48 +14,48 @@ from automl_kd.cluster.loggers import require_loggers
 from automl_kd.config import POPULATIONS, Experiment
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import CheckpointError, ConfigError
-from automl_kd.experiment.budget import check_baseline, require_room
-from automl_kd.experiment.context import OBJECTIVES, Lab, Roots
+from automl_kd.experiment.budget import check_baseline, require_feasible_budget
+from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
 from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
-from automl_kd.methods import rehearse
-from automl_kd.methods.dry_run import FEW
+from automl_kd.methods import dry_run_method
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES
 from automl_kd.methods.hyperparameters import (
     methods_of,
     occasions,
-    settle,
     settle_contest,
+    settle_hyperparameters,
     settle_options,
     teaching,
 )
 from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
 from automl_kd.methods.schedule import options_with
 from automl_kd.models import build_model, load_space, pin_reference
-from automl_kd.models.costs.cost import count, evaluating
-from automl_kd.models.weights.checkpoint import digest, load_weights
-from automl_kd.proxies import entry, expand
+from automl_kd.models.costs.cost import count_cost, evaluating
+from automl_kd.models.weights.checkpoint import digest_file, load_weights
+from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
-from automl_kd.search import Objective, make_proposer
+from automl_kd.search import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import TrialSpec
 
 
-def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
+def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -> ExperimentContext:
     """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done.
 
     Writes nothing but what `data.kept` keeps of large sets.
     """
-    experiment = resolve(experiment)
+    experiment = resolve_experiment(experiment)
     found = load_space(experiment.space)
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
-    dataset = data.load(experiment.data, roots.data)
+    dataset = data.load_data(experiment.data, roots.data)
     account = data.account_of(dataset, roots.data)
     known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
-    lab = Lab(
+    lab = ExperimentContext(
         experiment=experiment,
         roots=roots,
         watcher=watcher,
@@ -67,7 +67,7 @@ def open_lab(experiment: Experiment, roots: Roots, watcher: Watcher) -> Lab:
         teacher_macs=check_teacher(experiment, dataset, watcher),
     )
     with in_a_sentence(f"students of {experiment.space}", dataset.shape):
-        require_room(lab)
+        require_feasible_budget(lab)
         check_baseline(lab)
     check_networks(lab)
     check_bank(experiment)
@@ -86,33 +86,33 @@ def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
         )
 
 
-def resolve(experiment: Experiment) -> Experiment:
+def resolve_experiment(experiment: Experiment) -> Experiment:
     """The experiment with files pinned to what they hold or by digest, and its fields' types for options."""
     methods = methods_of(experiment.vary, experiment.method)
     options = settle_options(methods, experiment.options)
-    vary = settle(experiment.vary, methods, options)
+    vary = settle_hyperparameters(experiment.vary, methods, options)
     check_perturb(experiment.search.perturb, experiment.method, options)
     space, teacher = pin_reference(experiment.space), experiment.teacher
     teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
     if teacher.checkpoint:
         given = files.expand(teacher.checkpoint).resolve() if "://" not in teacher.checkpoint else teacher.checkpoint
-        path = storage.local(given)
+        path = storage.local_path(given)
         storage.pull_file(path)
-        teacher = dataclasses.replace(teacher, checkpoint=str(given), digest=digest(path))
+        teacher = dataclasses.replace(teacher, checkpoint=str(given), digest=digest_file(path))
     return dataclasses.replace(
         experiment,
         space=space,
         teacher=teacher,
         options=options,
         vary=vary,
-        data=data.resolve(experiment.data),
+        data=data.resolve_path(experiment.data),
         contest=settle_contest(experiment.contest),
     )
 
 
-def parse_objective(text: str) -> Objective:
+def parse_objective(text: str) -> SearchObjective:
     """One of `OBJECTIVES`, nothing else: above all nothing that is measured on test images."""
-    objective = Objective.parse(text)
+    objective = SearchObjective.parse(text)
     if objective.name not in OBJECTIVES:
         raise ConfigError(f"search.objectives: {text!r} cannot be followed; {suggestion(objective.name, OBJECTIVES)}")
     return objective
@@ -122,7 +122,7 @@ def check_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) ->
     """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
     with torch.random.fork_rng(devices=[]), in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape):
         teacher = build_model(experiment.teacher.model, dataset.shape)
-        cost = count(teacher, dataset.shape)
+        cost = count_cost(teacher, dataset.shape)
     if experiment.teacher.checkpoint:
         check_weights(experiment, teacher, dataset, watcher)
     return cost.macs
@@ -130,10 +130,10 @@ def check_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) ->
 
 def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, watcher: Watcher) -> None:
     """Load what the teacher's file holds, say what was unwrapped, and refuse outputs that are not finite."""
-    file = storage.local(experiment.teacher.checkpoint)
+    file = storage.local_path(experiment.teacher.checkpoint)
     if unwrapped := load_weights(teacher, file, experiment.teacher.weights):
         watcher.note(unwrapped)
-    few = plain_view(dataset, dataset.validation, torch.arange(min(FEW, len(dataset.validation))))
+    few = plain_view(dataset, dataset.validation, torch.arange(min(DRY_RUN_IMAGES, len(dataset.validation))))
     with in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape), evaluating(teacher), torch.no_grad():
         said = teacher(few)
     if isinstance(said, Tensor) and not torch.isfinite(said).all():
@@ -155,7 +155,7 @@ def check_bank(experiment: Experiment) -> None:
             )
 
 
-def check_methods(lab: Lab) -> None:
+def check_methods(lab: ExperimentContext) -> None:
     """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
     experiment = lab.experiment
     for method, options in taught_ways(experiment):
@@ -170,7 +170,7 @@ def check_methods(lab: Lab) -> None:
             seed=experiment.seed,
         )
         with in_a_sentence(f"networks of method {method!r}", lab.dataset.shape):
-            rehearse(spec, lab.dataset, lab.place(spec, "cuda" if experiment.trial.device == "cuda" else "cpu"))
+            dry_run_method(spec, lab.dataset, lab.place(spec, "cuda" if experiment.trial.device == "cuda" else "cpu"))
 
 
 def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
@@ -190,11 +190,11 @@ def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scal
             yield teaching(values, experiment.method, experiment.options)
 
 
-def check_search(lab: Lab) -> None:
+def check_search(lab: ExperimentContext) -> None:
     """Refuse a proposer, or an option or objective of it, that will not do, and unknown proxies."""
     settings = lab.experiment.search
-    make_proposer(
+    make_sampler(
         settings.proposer, lab.searched, objectives=lab.objectives, seed=lab.experiment.seed, options=settings.options
     )
-    for name in expand(settings.screen):
-        entry(name)
+    for name in expand_proxies(settings.screen):
+        proxy_entry(name)

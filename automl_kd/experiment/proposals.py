@@ -13,9 +13,9 @@ from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.methods import make_method
 from automl_kd.methods.base import Method
-from automl_kd.methods.hyperparameters import ends, methods_of, own, parameters_of, teaching
+from automl_kd.methods.hyperparameters import ends, methods_of, own_options, parameters_of, teaching
 from automl_kd.methods.perturbed import changes_of, ranges_of
-from automl_kd.space import Architecture, Parameter, Scalar, SearchSpace, TaskShape, Values, active
+from automl_kd.space import Architecture, InputShape, Parameter, Scalar, SearchSpace, Values, is_active
 from automl_kd.spec import Schedule, Stage, schedule_text
 
 Key = tuple[str, str, str, str]
@@ -47,7 +47,7 @@ class Proposal:
 def plain_kd(experiment: Experiment, student: Architecture) -> Proposal:
     """The baseline's teaching: plain KD with the experiment's options if it is a method of it, else its defaults."""
     kept = "kd" in methods_of(experiment.vary, experiment.method)
-    return Proposal(student, "kd", own("kd", experiment.options) if kept else {})
+    return Proposal(student, "kd", own_options("kd", experiment.options) if kept else {})
 
 
 def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
@@ -62,12 +62,12 @@ def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
     if taken := sorted(space.parameters.keys() & knobs.keys()):
         raise ConfigError(f"space {space.name!r} has a parameter {taken[0]!r} of its own; rename it, or drop [vary]")
 
-    def build(values: Values, shape: TaskShape) -> nn.Module:
-        return space.build(within(space, values), shape)
+    def build(values: Values, shape: InputShape) -> nn.Module:
+        return space.build(student_values(space, values), shape)
 
     default = dict(space.default)
     for name, parameter in knobs.items():
-        if active(parameter, default):
+        if is_active(parameter, default):
             default[name] = ends(parameter.domain)[0]
     return SearchSpace(
         name=f"{space.name} and {'[vary]' if experiment.vary else '[search.perturb]'}",
@@ -84,18 +84,20 @@ def split(point: Architecture, space: SearchSpace, experiment: Experiment) -> Pr
     `ConfigError` if its method refuses its options, each allowed by itself, together.
     """
     values = point.as_dict()
-    student = within(space, values)
+    student = student_values(space, values)
     knobs = {name: value for name, value in values.items() if name not in student}
     if experiment.search.perturb:
-        start = Stage(0.0, changes_of({name: float(value) for name, value in knobs.items()}, *taught_by(experiment)))
-        return Proposal(Architecture.of(student), *taught_by(experiment), schedule=(start,))
-    return Proposal(Architecture.of(student), *teaching(knobs, *taught_by(experiment)))
+        start = Stage(
+            0.0, changes_of({name: float(value) for name, value in knobs.items()}, *default_teaching(experiment))
+        )
+        return Proposal(Architecture.of(student), *default_teaching(experiment), schedule=(start,))
+    return Proposal(Architecture.of(student), *teaching(knobs, *default_teaching(experiment)))
 
 
-def taught_by(experiment: Experiment) -> tuple[str, Mapping[str, Scalar]]:
+def default_teaching(experiment: Experiment) -> tuple[str, Mapping[str, Scalar]]:
     return experiment.method, experiment.options
 
 
-def within(space: SearchSpace, values: Values) -> dict[str, Scalar]:
+def student_values(space: SearchSpace, values: Values) -> dict[str, Scalar]:
     """The values of the student's own parameters."""
     return {name: value for name, value in values.items() if name in space.parameters}

@@ -17,15 +17,15 @@ import pandas as pd
 
 from automl_kd import storage
 from automl_kd.cluster.searcher import Curve, Failure, Metrics
-from automl_kd.experiment.context import Lab
-from automl_kd.methods.model_card import label_of
+from automl_kd.experiment.context import ExperimentContext
+from automl_kd.methods.model_card import student_label
 from automl_kd.results.store.config_hash import setting
 from automl_kd.results.store.folder import data_name
-from automl_kd.results.store.row import PRECISIONS, Point, Precision, Role, Row, Run
+from automl_kd.results.store.row import PRECISIONS, Point, Precision, Role, Row, TrialKind
 from automl_kd.search.population import Lineage
 from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
 
-MEASURED = [item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute"]
+MEASURED_COLUMNS = [item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute"]
 COUNTED = [
     item.name for item in fields(Row) if item.type == "int | None" and item.name not in {"proposal", "epochs_done"}
 ]
@@ -33,11 +33,11 @@ COUNTED = [
 
 
 def row_of(
-    lab: Lab,
+    lab: ExperimentContext,
     spec: TrialSpec,
     outcome: Outcome,
     *,
-    run: Run,
+    run: TrialKind,
     role: Role,
     proposal: int | None = None,
     compute: float | None = None,
@@ -60,7 +60,7 @@ def row_of(
         space=spec.space,
         architecture=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
-        label=label_of(spec, folder),
+        label=student_label(spec, folder),
         method=spec.method,
         options_json=json.dumps(dict(spec.options), sort_keys=True),
         schedule_json=schedule_text(spec.schedule) or None,
@@ -71,7 +71,7 @@ def row_of(
         epochs=spec.recipe.epochs,
         epochs_done=outcome.epoch,
         compute=compute,
-        **measured(outcome.metrics),
+        **report_columns(outcome.metrics),
         **(validation_of(lab) if run == "teacher" else {}),
         device=device_name(device),
         precision=precision(outcome.metrics),
@@ -84,15 +84,15 @@ def row_of(
     )
 
 
-def validation_of(lab: Lab) -> dict[str, Any]:
+def validation_of(lab: ExperimentContext) -> dict[str, Any]:
     """What a teacher's validation accuracy is to be held against."""
     labels = lab.dataset.validation.labels
     return {"val_images": len(labels), "val_largest": int(labels.bincount().max()) / len(labels)}
 
 
-def measured(metrics: Metrics) -> dict[str, Any]:
+def report_columns(metrics: Metrics) -> dict[str, Any]:
     """The columns that a trial's last report fills."""
-    real = {name: float(metrics[name]) for name in MEASURED if name in metrics}
+    real = {name: float(metrics[name]) for name in MEASURED_COLUMNS if name in metrics}
     whole = {name: int(metrics[name]) for name in COUNTED if name in metrics}
     return real | whole
 
@@ -117,7 +117,7 @@ def replays(rows: pd.DataFrame, curves: pd.DataFrame) -> dict[str, list[Metrics]
     return {row["key"]: replay(row, by_key[row["key"]]) for row in records}
 
 
-def failures(rows: pd.DataFrame, curves: pd.DataFrame) -> dict[str, tuple[list[Metrics], Failure]]:
+def settled_failures(rows: pd.DataFrame, curves: pd.DataFrame) -> dict[str, tuple[list[Metrics], Failure]]:
     """What each trial reported that failed in a way that it would fail in again, and its failure, by its key."""
     settled = rows[is_settled(rows)].drop_duplicates("key")
     by_key = {key: frame.sort_values("epoch") for key, frame in curves.groupby("key", observed=True)}
@@ -136,15 +136,15 @@ def is_settled(rows: pd.DataFrame) -> pd.Series[bool]:
 
 
 def replay(row: Mapping[Any, Any], curve: pd.DataFrame) -> list[Metrics]:
-    cost = present(row, ("params", "macs"))
+    cost = present_values(row, ("params", "macs"))
     if row.get("precision") in PRECISIONS:
         cost["precision"] = PRECISIONS.index(row["precision"])
     names = [item.name for item in fields(Point) if item.name != "epoch"]
-    *earlier, last = [{**present(point, names), **cost} for point in curve.to_dict("records")]
-    return [*earlier, {**last, **present(row, [*MEASURED, *COUNTED])}]
+    *earlier, last = [{**present_values(point, names), **cost} for point in curve.to_dict("records")]
+    return [*earlier, {**last, **present_values(row, [*MEASURED_COLUMNS, *COUNTED])}]
 
 
-def present(record: Mapping[Any, Any], names: Iterable[str]) -> dict[str, float]:
+def present_values(record: Mapping[Any, Any], names: Iterable[str]) -> dict[str, float]:
     """Those of `names` that have a value."""
     return {name: float(record[name]) for name in names if not pd.isna(record[name])}
 

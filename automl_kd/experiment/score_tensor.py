@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from automl_kd.errors import ResultError
-from automl_kd.models.costs.cost import Cost
+from automl_kd.models.costs.cost import NetworkCost
 from automl_kd.proxies.aggregate import Aggregate
 from automl_kd.proxies.scorer import Readings
 
@@ -32,7 +32,7 @@ def flattened(first: int, read: Sequence[Readings]) -> list[dict[str, object]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Cube:
+class ScoreTensor:
     """Values and seconds by proxy, each (draws, architectures); nan where there is an error, the first in `errors`."""
 
     values: dict[str, np.ndarray]
@@ -40,9 +40,9 @@ class Cube:
     errors: dict[str, np.ndarray]
 
     @staticmethod
-    def of(frame: pd.DataFrame, functions: int, draws: int, place: np.ndarray) -> Cube:
+    def of(frame: pd.DataFrame, functions: int, draws: int, place: np.ndarray) -> ScoreTensor:
         """What was read of each function, given to all architectures that compute it."""
-        cube = Cube({}, {}, {})
+        cube = ScoreTensor({}, {}, {})
         for name, ours in frame.groupby("proxy", observed=True):
             where = ours["draw"].to_numpy(), ours["function"].to_numpy()
             values, seconds = np.full((draws, functions), np.nan), np.zeros((draws, functions))
@@ -55,7 +55,9 @@ class Cube:
             cube.errors[str(name)] = np.array(first, dtype=object)[place]
         return cube
 
-    def count(self, name: str, measure: Callable[[Cost], float], costs: Sequence[Cost], draws: int) -> None:
+    def count(
+        self, name: str, measure: Callable[[NetworkCost], float], costs: Sequence[NetworkCost], draws: int
+    ) -> None:
         """Add a proxy that is a function of costs."""
         self.values[name] = np.tile([measure(cost) for cost in costs], (draws, 1))
         self.seconds[name] = np.zeros((draws, len(costs)))

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from automl_kd.errors import AutoMLKDError, ConfigError, NetworkError
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
 
 @contextmanager
-def in_a_sentence(name: str, shape: TaskShape) -> Iterator[None]:
+def in_a_sentence(name: str, shape: InputShape) -> Iterator[None]:
     """Whatever goes wrong in building or running somebody's network once, as a `ConfigError` that names it."""
     try:
         yield

@@ -20,14 +20,14 @@ from automl_kd.files.reading import open_file
 
 Content: TypeAlias = str | bytes | memoryview
 
-NUMBERS = itertools.count()
+SCRATCH_NUMBERS = itertools.count()
 """Of this process's scratch files."""
 
 
 def scratch_of(path: Path) -> Path:
     """A name beside `path` that nobody else uses."""
     host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:40]
-    return path.with_name(f"_{path.name}.{host}.{os.getpid()}.{next(NUMBERS)}")
+    return path.with_name(f"_{path.name}.{host}.{os.getpid()}.{next(SCRATCH_NUMBERS)}")
 
 
 @contextmanager

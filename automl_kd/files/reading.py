@@ -19,7 +19,7 @@ from automl_kd.errors import FileError
 TEXT_LIMIT = 16 * 2**20
 """Bytes of an experiment, a card or a list: many times what any of ours has."""
 
-KINDS = {
+FILE_KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -53,7 +53,7 @@ def require_file(path: Path, *, limit: int | None = None) -> int:
 def check(path: Path, status: os.stat_result, limit: int | None) -> None:
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
-        found = KINDS.get(kind, "something else")
+        found = FILE_KINDS.get(kind, "something else")
         raise FileError(errno.EISDIR if kind == stat.S_IFDIR else errno.EINVAL, f"it is {found}, not a file", str(path))
     if limit is not None and status.st_size > limit:
         told = f"it has {status.st_size:,} bytes, more than the {limit:,} that are read"

@@ -29,7 +29,7 @@ M = TypeVar("M", bound=nn.Module)
 Number = float | Float[Tensor, ""]
 """A hyper-parameter: a tensor where an outer problem differentiates through it."""
 
-Terms = Mapping[str, Tensor]
+LossTerms = Mapping[str, Tensor]
 
 
 @runtime_checkable
@@ -45,20 +45,20 @@ class Distiller(Protocol):
 
 
 @dataclass(frozen=True)
-class Taps:
+class FeatureNames:
     """Names of the feature maps that a loss looks at; the logits are always there."""
 
     student: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
 
     @staticmethod
-    def of(stages: str) -> Taps:
+    def of(stages: str) -> FeatureNames:
         """Both sides of the pairs that `stages` names."""
         pairs = read_stages(stages)
-        return Taps(tuple(one for one, _ in pairs), tuple(two for _, two in pairs))
+        return FeatureNames(tuple(one for one, _ in pairs), tuple(two for _, two in pairs))
 
-    def __or__(self, other: Taps) -> Taps:
-        return Taps(
+    def __or__(self, other: FeatureNames) -> FeatureNames:
+        return FeatureNames(
             tuple(dict.fromkeys(self.student + other.student)), tuple(dict.fromkeys(self.teacher + other.teacher))
         )
 
@@ -100,7 +100,7 @@ class Loss(Protocol):
     """Options of one loss: a frozen dataclass whose fields have defaults and are bool, int, float or str.
 
     A loss is a mean over images. One that compares images with each other, or remembers them, says so by a
-    `whole_batch: ClassVar[bool] = True`: where a team of processes divides the batch, each process then gives it the
+    `whole: ClassVar[bool] = True`: where a team of processes divides the batch, each process then gives it the
     outputs, labels and indices of all images, and no pixels.
 
     `make` refuses, as a `ConfigError`, outputs that the loss cannot compare. It draws initial weights from torch's
@@ -110,7 +110,7 @@ class Loss(Protocol):
     standard: ClassVar[Standard]
 
     @property
-    def taps(self) -> Taps: ...
+    def taps(self) -> FeatureNames: ...
 
     def make(self, example: Example) -> Distiller: ...
 
@@ -191,14 +191,14 @@ def both_same_size(stages: str, student: Outputs, teacher: Outputs) -> Iterator[
     return (same_size(one, two) for one, two in both(stages, student, teacher))
 
 
-def total(terms: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+def sum_of_terms(terms: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
     return torch.stack(list(terms)).sum()
 
 
 def halved_towards_the_first(terms: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
     """Their sum, the last with weight 1 and each other with half the weight of the next."""
     last = len(terms) - 1
-    return total([2.0 ** (place - last) * term for place, term in enumerate(terms)])
+    return sum_of_terms([2.0 ** (place - last) * term for place, term in enumerate(terms)])
 
 
 def beside(module: M, example: Example) -> M:

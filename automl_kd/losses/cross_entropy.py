@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Standard, Taps, Terms, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, in_float32
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 
@@ -36,11 +36,11 @@ class CrossEntropy:
         require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps()
+    def taps(self) -> FeatureNames:
+        return FeatureNames()
 
     def make(self, example: Example) -> CrossEntropy:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no teacher
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no teacher
         return {"ce": cross_entropy(student.logits, batch.labels, label_smoothing=self.label_smoothing)}

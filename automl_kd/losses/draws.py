@@ -8,7 +8,7 @@ from torch import nn
 from automl_kd.seeds import derive
 
 
-class Draws(nn.Module):
+class CountedGenerator(nn.Module):
     """A new generator at each call, which depends on `seed` and on how many calls there were, and on nothing else.
 
     The count is a number of Python, not a tensor, so that asking for it never waits for a device.

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.config import parse
+from automl_kd.config import parse_record
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses import DISTILLERS
-from automl_kd.losses.base import Distiller, Example, Loss, Number, Standard, Taps, Terms
+from automl_kd.losses.base import Distiller, Example, FeatureNames, Loss, LossTerms, Number, Standard
 from automl_kd.losses.cross_entropy import CrossEntropy
 from automl_kd.models.features import Outputs
 from automl_kd.registry import lookup_options
@@ -42,12 +42,12 @@ loss_type = partial(lookup_options, LOSSES, kind="distiller", members=("standard
 
 SCHEDULE = ("start", "until", "warmup")
 
-LARGEST = torch.finfo(torch.float32).max
+MAX_WEIGHT = torch.finfo(torch.float32).max
 """Of weights and options: losses are evaluated in float32, where more than this is infinite."""
 
 
 @dataclass(frozen=True)
-class Part:
+class WeightedLoss:
     """One loss of a sum. `weight` >= 0; `start`, `until`, `warmup`: fractions of the run."""
 
     name: str
@@ -61,7 +61,7 @@ class Part:
         require(
             self.weight >= 0 and math.isfinite(self.weight), f"{self.name} must be a weight >= 0, got {self.weight}"
         )
-        require(self.weight <= LARGEST, f"{self.name}={self.weight} is more than float32 holds; give at most 1e38")
+        require(self.weight <= MAX_WEIGHT, f"{self.name}={self.weight} is more than float32 holds; give at most 1e38")
         require(
             0 <= self.start < self.until <= 1,
             f"{self.name} needs 0 <= start < until <= 1, got {self.start} and {self.until}",
@@ -86,11 +86,11 @@ class Mix:
     """A weighted sum of losses; itself a loss."""
 
     standard: ClassVar[Standard] = Standard(weight=1.0)
-    parts: tuple[Part, ...]
+    parts: tuple[WeightedLoss, ...]
 
     @property
-    def taps(self) -> Taps:
-        together = Taps()
+    def taps(self) -> FeatureNames:
+        together = FeatureNames()
         for part in self.parts:
             together |= part.loss.taps
         return together
@@ -103,7 +103,7 @@ class Mix:
         return mixed
 
 
-def make_part(part: Part, example: Example) -> Distiller:
+def make_part(part: WeightedLoss, example: Example) -> Distiller:
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(derive(example.seed, part.name) % 2**32)
         return part.loss.make(example)
@@ -115,7 +115,7 @@ class Mixed(nn.Module):
     A tensor as weight is how an outer problem differentiates through it.
     """
 
-    def __init__(self, parts: tuple[Part, ...], distillers: list[Distiller], epochs: int) -> None:
+    def __init__(self, parts: tuple[WeightedLoss, ...], distillers: list[Distiller], epochs: int) -> None:
         super().__init__()
         self.parts, self.distillers, self.epochs = parts, distillers, epochs
         own = {part.name: made for part, made in zip(parts, distillers, strict=True) if isinstance(made, nn.Module)}
@@ -124,16 +124,16 @@ class Mixed(nn.Module):
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch, weights: Mapping[str, Number] | None = None
-    ) -> Terms:
+    ) -> LossTerms:
         terms: dict[str, Tensor] = {}
         counted = [
             one for one in zip(self.parts, self.distillers, strict=True) if one[0].share(batch.epoch, self.epochs)
         ]
         given = (student, teacher, batch)
-        everything = of_team(*given, [part for part, _ in counted if part.whole_batch])
+        everything = gather_outputs(*given, [part for part, _ in counted if part.whole_batch])
         for part, distiller in counted:
             weight = part.share(batch.epoch, self.epochs) * (weights or {}).get(part.name, part.weight)
-            with distributed.whole() if part.whole_batch else nullcontext():
+            with distributed.whole_batch() if part.whole_batch else nullcontext():
                 found = distiller(*(everything if part.whole_batch else given))
             for name, term in found.items():
                 terms[name] = term if name.endswith(".own") else weight * term
@@ -148,7 +148,9 @@ class Mixed(nn.Module):
         return found
 
 
-def of_team(student: Outputs, teacher: Outputs, batch: Batch, parts: Sequence[Part]) -> tuple[Outputs, Outputs, Batch]:
+def gather_outputs(
+    student: Outputs, teacher: Outputs, batch: Batch, parts: Sequence[WeightedLoss]
+) -> tuple[Outputs, Outputs, Batch]:
     """What all processes of a team have of the batch, as far as `parts` look at it; every process then has it all."""
     if batch.parts == 1 or not parts:
         return student, teacher, batch
@@ -156,12 +158,14 @@ def of_team(student: Outputs, teacher: Outputs, batch: Batch, parts: Sequence[Pa
     names = ({name for one in taps for name in one.student}, {name for one in taps for name in one.teacher})
     one, two = (
         Outputs(
-            distributed.gathered(seen.logits),
-            {name: distributed.gathered(seen.features[name]) for name in sorted(wanted)},
+            distributed.gather_shards(seen.logits),
+            {name: distributed.gather_shards(seen.features[name]) for name in sorted(wanted)},
         )
         for seen, wanted in zip((student, teacher), names, strict=True)
     )
-    images, labels, index = (distributed.gathered(value) for value in (batch.images[:, :0], batch.labels, batch.index))
+    images, labels, index = (
+        distributed.gather_shards(value) for value in (batch.images[:, :0], batch.labels, batch.index)
+    )
     return one, two, Batch(images, labels, index, batch.epoch, opens=batch.opens)
 
 
@@ -170,7 +174,7 @@ def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
 
     What it names wrongly is an `UnknownNameError`, any other mistake a `ConfigError`.
     """
-    weights, options = entries(text)
+    weights, options = parse_entries(text)
     if not weights:
         raise ConfigError(
             f"losses = {text!r} names no loss, so that nothing would be distilled; name one, such as kd, or ce for the "
@@ -188,7 +192,7 @@ def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
     return mix
 
 
-def entries(text: str) -> tuple[dict[str, float | None], dict[str, dict[str, Scalar]]]:
+def parse_entries(text: str) -> tuple[dict[str, float | None], dict[str, dict[str, Scalar]]]:
     """Weights by loss, None for a name alone, and options by loss."""
     weights: dict[str, float | None] = {}
     options: dict[str, dict[str, Scalar]] = {}
@@ -198,13 +202,13 @@ def entries(text: str) -> tuple[dict[str, float | None], dict[str, dict[str, Sca
         if name and ":" not in option:
             if not value:
                 raise ConfigError(f"losses: {entry!r} needs a value; write it as {key}=value")
-            put(options.setdefault(name, {}), option, scalar(value), entry)
+            put_new(options.setdefault(name, {}), option, scalar(value), entry)
         else:
-            put(weights, key, as_weight(key, value) if equals else None, entry)
+            put_new(weights, key, as_weight(key, value) if equals else None, entry)
     return weights, options
 
 
-def put(table: dict[str, V], key: str, value: V, entry: str) -> None:
+def put_new(table: dict[str, V], key: str, value: V, entry: str) -> None:
     if key in table:
         raise ConfigError(f"losses: {entry!r} names something for the second time; keep one")
     table[key] = value
@@ -229,20 +233,20 @@ def scalar(text: str) -> Scalar:
     return text
 
 
-def make_loss(name: str, weight: float | None, options: Mapping[str, Scalar]) -> Part:
+def make_loss(name: str, weight: float | None, options: Mapping[str, Scalar]) -> WeightedLoss:
     kind = loss_type(name)
     for key, value in options.items():
-        if not isinstance(value, str) and abs(value) > LARGEST:
+        if not isinstance(value, str) and abs(value) > MAX_WEIGHT:
             raise ConfigError(f"losses: {name}.{key}={value} is more than float32 holds; give at most 1e38")
     schedule = {key: options[key] for key in SCHEDULE if key in options}
     own = {key: value for key, value in options.items() if key not in SCHEDULE}
-    loss = parse(kind, own, f"options of loss {name!r}")
+    loss = parse_record(kind, own, f"options of loss {name!r}")
     for key, value in schedule.items():
         if isinstance(value, bool | str):
             raise ConfigError(f"losses: {name}.{key} = {value!r} does not fit; it should be a number in [0, 1]")
     numbers = {"warmup": kind.standard.warmup, **{key: float(value) for key, value in schedule.items()}}
     try:
         loss.taps  # noqa: B018 - refuses stages that cannot be read, before anything is built
-        return Part(name, loss, kind.standard.weight if weight is None else weight, **numbers)
+        return WeightedLoss(name, loss, kind.standard.weight if weight is None else weight, **numbers)
     except ValueError as error:
         raise ConfigError(f"losses: {error}") from error

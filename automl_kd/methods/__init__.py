@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from automl_kd import distributed, storage
-from automl_kd.config import parse
+from automl_kd.config import parse_record
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
-from automl_kd.methods.base import Method, Quote
+from automl_kd.methods.base import CostEstimate, Method
 from automl_kd.methods.distpro.method import DistPro
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.methods.dry_run import Rehearsed
@@ -23,20 +23,20 @@ from automl_kd.methods.prokt.method import ProKT
 from automl_kd.methods.schedule import follow
 from automl_kd.methods.scratch import Scratch
 from automl_kd.methods.subgraph.method import Subgraph
-from automl_kd.methods.weighted_losses import Distil
+from automl_kd.methods.weighted_losses import WeightedLosses
 from automl_kd.models import build, build_model, load_space
 from automl_kd.registry import lookup_options
 from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import Scalar
-from automl_kd.spec import Place, Report, TrialSpec, require_shares
+from automl_kd.spec import Report, TrialPaths, TrialSpec, require_shares
 from automl_kd.storage.pinned import pin
 from automl_kd.training.divergence import refuse_metrics
-from automl_kd.training.trial import Setting
+from automl_kd.training.trial import TrialContext
 
 METHODS: Mapping[str, type[Method]] = {
     "scratch": Scratch,
     "kd": PlainKD,
-    "distil": Distil,
+    "distil": WeightedLosses,
     "distpro_search": DistProSearch,
     "distpro": DistPro,
     "prokt": ProKT,
@@ -54,7 +54,7 @@ def method_type(name: str) -> type[Method]:
 
 def make_method(name: str, options: Mapping[str, Scalar]) -> Method:
     """The method called `name` with these options; what it does not know or take is a `ConfigError`."""
-    return parse(method_type(name), options, f"options of method {name!r}")
+    return parse_record(method_type(name), options, f"options of method {name!r}")
 
 
 def pin_files(method: Method) -> Method:
@@ -74,7 +74,7 @@ def pin_files(method: Method) -> Method:
     return pinned
 
 
-def rehearse(spec: TrialSpec, dataset: Dataset, place: Place) -> None:
+def dry_run_method(spec: TrialSpec, dataset: Dataset, place: TrialPaths) -> None:
     """Refuse by an `AutoMLKDError`, before its teacher is trained, a trial that is known to fail. Writes nothing."""
     method = make_method(spec.method, spec.options)
     if not isinstance(method, Rehearsed) or spec.teacher is None:
@@ -82,27 +82,27 @@ def rehearse(spec: TrialSpec, dataset: Dataset, place: Place) -> None:
     student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=0)
     with torch.random.fork_rng(devices=[]):
         teacher = build_model(spec.teacher.model, dataset.shape).requires_grad_(False).eval()
-    method.rehearse(Setting(spec, place, dataset, student), teacher)
+    method.rehearse(TrialContext(spec, place, dataset, student), teacher)
 
 
-def carry_out(spec: TrialSpec, report: Report, place: Place) -> None:
+def run_trial(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
     """The trainable for every spec: look up its method and run it, stage after stage if it has a schedule.
 
     In a team all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not finite.
     """
     require_shares(spec.recipe, distributed.size(), "recipe.")
     storage.pull(place.trial, weights=True)
-    if isinstance(report, Quote):  # no schedule changes what an epoch costs
+    if isinstance(report, CostEstimate):  # no schedule changes what an epoch costs
         by_method(spec, report, place)
         return
-    told = finite(distributed.told_by_leader(report))
+    told = refuse_nonfinite_reports(distributed.told_by_leader(report))
     if spec.schedule:
         follow(spec, told, place, by_method)
     else:
         by_method(spec, told, place)
 
 
-def finite(report: Report) -> Report:
+def refuse_nonfinite_reports(report: Report) -> Report:
     """`report`, after a look at the numbers: whatever the method, a trial that reports NaN is not complete."""
 
     def looked_at(metrics: Mapping[str, float], *, epoch: int) -> None:
@@ -112,5 +112,5 @@ def finite(report: Report) -> Report:
     return looked_at
 
 
-def by_method(spec: TrialSpec, report: Report, place: Place) -> None:
+def by_method(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
     make_method(spec.method, spec.options)(spec, report, place)

@@ -13,10 +13,10 @@ from automl_kd.errors import ConfigError, StopTrial
 from automl_kd.methods.model_card import write_card
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.results.store.row import PRECISIONS
-from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import precision_of
-from automl_kd.training.loop import Objective, OwnStep, fit
-from automl_kd.training.trial import PASSES, Setting
+from automl_kd.training.loop import OwnStep, TrainingObjective, fit_student
+from automl_kd.training.trial import PASSES, TrialContext
 
 STEP = 3
 """Forward passes that a training step costs: one forward, and two in the backward (for inputs and for weights)."""
@@ -35,10 +35,10 @@ class Method(Protocol):
         """Multiply-adds spent on one image of one epoch, given those of one forward pass of each network."""
         ...
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None: ...
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None: ...
 
 
-class Quote:
+class CostEstimate:
     """Given to a trial as its report, it asks only what the trial will cost: nothing is trained, searched or written.
 
     `epoch_macs`: multiply-adds of one epoch, that of a search before it spread over the epochs; an upper bound where
@@ -63,8 +63,8 @@ def require_whole_steps(spec: TrialSpec) -> None:
 
 
 def train(
-    setting: Setting,
-    objective: Objective | OwnStep,
+    setting: TrialContext,
+    objective: TrainingObjective | OwnStep,
     report: Report,
     *,
     macs_per_image: int,
@@ -80,7 +80,7 @@ def train(
     """
     spec, dataset = setting.spec, setting.dataset
     epoch_macs = float(len(dataset.train) * macs_per_image)
-    if isinstance(report, Quote):
+    if isinstance(report, CostEstimate):
         report.epoch_macs = epoch_macs
         return
 
@@ -104,7 +104,7 @@ def train(
         passes.update({name: passes.get(name, 0) + metrics[name] for name in PASSES if name in metrics})
         report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
 
-    fit(
+    fit_student(
         setting.student,
         objective,
         dataset,

@@ -13,11 +13,11 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 
 from automl_kd.errors import UnknownNameError
-from automl_kd.losses.base import Taps
-from automl_kd.models.features import Tapped
-from automl_kd.training.trial import Setting
+from automl_kd.losses.base import FeatureNames
+from automl_kd.models.features import FeatureExtractor
+from automl_kd.training.trial import TrialContext
 
-FEW = 4
+DRY_RUN_IMAGES = 4
 """Images of a rehearsal."""
 
 
@@ -29,21 +29,23 @@ class Rehearsed(Protocol):
     evaluation mode. It trains and writes nothing.
     """
 
-    def rehearse(self, setting: Setting, teacher: nn.Module) -> None: ...
+    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None: ...
 
 
 @contextmanager
-def tapped(setting: Setting, teacher: nn.Module, taps: Taps) -> Iterator[tuple[Tapped, Tapped]]:
+def tapped(
+    setting: TrialContext, teacher: nn.Module, taps: FeatureNames
+) -> Iterator[tuple[FeatureExtractor, FeatureExtractor]]:
     """Student and teacher with their taps; an `UnknownNameError` says of which network it speaks."""
     with (
-        listening(setting.student, taps.student, "student") as student,
-        listening(teacher, taps.teacher, "teacher") as guide,
+        open_features(setting.student, taps.student, "student") as student,
+        open_features(teacher, taps.teacher, "teacher") as guide,
     ):
         yield student, guide
 
 
-def listening(model: nn.Module, names: tuple[str, ...], side: str) -> Tapped:
+def open_features(model: nn.Module, names: tuple[str, ...], side: str) -> FeatureExtractor:
     try:
-        return Tapped(model, names)
+        return FeatureExtractor(model, names)
     except UnknownNameError as error:
         raise UnknownNameError(f"the {side}: {error}") from error

@@ -17,15 +17,15 @@ from torch import nn
 from automl_kd import distributed, storage
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.files import read_json
-from automl_kd.methods.base import Quote
+from automl_kd.methods.base import CostEstimate
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, Place, Recipe, Report, TeacherSpec, TrialSpec
+from automl_kd.spec import DataSpec, Recipe, Report, TeacherSpec, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import evaluate
-from automl_kd.training.trial import Setting, set_up, teacher_file
+from automl_kd.training.trial import TrialContext, prepare_trial, teacher_file
 
-MEASURED = "measured.json"
+MEASURED_FILE = "measured.json"
 """In the folder of such a trial, its metrics."""
 
 
@@ -51,30 +51,30 @@ class FromFile:
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - nothing is trained
         return 0
 
-    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:  # noqa: ARG002 - it is refused whatever it is
+    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:  # noqa: ARG002 - it is refused whatever it is
         raise ConfigError(
             f"method {setting.spec.method!r} trains no student: it is how a teacher from a file is measured; choose "
             "another method"
         )
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
-        if isinstance(report, Quote):
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        if isinstance(report, CostEstimate):
             report.epoch_macs = 0.0
             return
-        kept = place.trial / MEASURED
+        kept = place.trial / MEASURED_FILE
         if distributed.from_leader(kept.exists()):
             report(read_json(kept), epoch=1)
             return
-        metrics = measure(spec, place)
+        metrics = measure_teacher(spec, place)
         if distributed.leads():
             storage.write(kept, json.dumps(metrics))
         report(metrics, epoch=1)
 
 
-def measure(spec: TrialSpec, place: Place) -> Mapping[str, float]:
+def measure_teacher(spec: TrialSpec, place: TrialPaths) -> Mapping[str, float]:
     """Accuracies and loss of the teacher in its file; a `TrialError` if what it says is not finite."""
     assert spec.teacher is not None  # its file is what the trial is about
-    setting = set_up(spec, place)
+    setting = prepare_trial(spec, place)
     file = teacher_file(spec.teacher, spec.data, place)
     load_weights(setting.student, file, spec.teacher.weights)
     teacher, dataset = setting.student.requires_grad_(False).eval(), setting.dataset

@@ -24,7 +24,7 @@ METHOD, OPTION, WEIGHT = "method", "method.", "method.losses."
 SUM = "losses"
 """The option that is a weighted sum of losses."""
 
-MOST = 1_000_000
+MAX_POINTS = 1_000_000
 """Whole numbers in a range: with more of them, real ones are meant."""
 
 
@@ -43,13 +43,15 @@ def settle_options(methods: Sequence[str], options: Mapping[str, Scalar]) -> dic
         return typed(methods[0], options)
     found: dict[str, Scalar] = {}
     for method in methods:
-        found = {**typed(method, own(method, options)), **found}
+        found = {**typed(method, own_options(method, options)), **found}
     if unknown := [name for name in options if name not in found]:
         raise ConfigError(f"options: {no_method_has(unknown[0], methods)}")
     return {name: found[name] for name in options}
 
 
-def settle(vary: Mapping[str, Knob], methods: Sequence[str], options: Mapping[str, Scalar]) -> dict[str, Knob]:
+def settle_hyperparameters(
+    vary: Mapping[str, Knob], methods: Sequence[str], options: Mapping[str, Scalar]
+) -> dict[str, Knob]:
     """`vary` with the values of its choices as methods hold them: whole numbers as real ones, files pinned.
 
     A knob that no method has or that changes nothing, or an end of a range or a value of a choice that one of them
@@ -63,7 +65,7 @@ def settle(vary: Mapping[str, Knob], methods: Sequence[str], options: Mapping[st
             raise ConfigError(stray(name, methods))
         refuse_idle(name, vary[name])
         held = [try_out(name, value, having, options) for value in ends(domain_of(vary[name]))]
-        found[name] = vary[name] if isinstance(vary[name], Range) else distinct(f"vary.{name}", held)
+        found[name] = vary[name] if isinstance(vary[name], Range) else require_distinct_values(f"vary.{name}", held)
     if any(name.startswith(WEIGHT) for name in vary) and set(weights_in(vary)) <= {"ce"}:
         raise ConfigError("vary has no weight but that of the labels; add one of a loss, such as method.losses.kd")
     return found
@@ -87,8 +89,8 @@ def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tupl
     name = str(values.get(METHOD, method))
     given = {option_of(key): value for key, value in values.items() if key != METHOD and not key.startswith(WEIGHT)}
     if weights := weights_in(values):
-        given[SUM] = written(weights)
-    return name, typed(name, {**own(name, options), **given})
+        given[SUM] = write_weighted_sum(weights)
+    return name, typed(name, {**own_options(name, options), **given})
 
 
 def occasions(vary: Mapping[str, Knob], methods: Sequence[str]) -> list[Values]:
@@ -118,7 +120,7 @@ def settle_contender(one: Contender) -> Contender:
         typed(one.method, options)
     first = one.combinations[0]
     tune = {
-        name: distinct(
+        name: require_distinct_values(
             f"tune.{name} of {one.name!r}", [typed(one.method, {**first, name: value})[name] for value in values]
         )
         for name, values in one.tune.items()
@@ -126,7 +128,7 @@ def settle_contender(one: Contender) -> Contender:
     return dataclasses.replace(one, options=own_values(one.method, one.options, first), tune=tune)
 
 
-def distinct(where: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+def require_distinct_values(where: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
     """`values`, as a method holds them, unless two are the same one: 4 and 4.0, or a file by two paths."""
     for position, value in enumerate(values):
         if value in values[:position]:
@@ -139,7 +141,7 @@ def own_values(method: str, options: Mapping[str, Scalar], beside: Mapping[str, 
     return {name: held[name] for name in options}
 
 
-def written(weights: Mapping[str, Scalar]) -> str:
+def write_weighted_sum(weights: Mapping[str, Scalar]) -> str:
     """Weights as a sum in words: {"kd": 0.5, "at": 10.0, "nst": 0.0} is "kd=0.5, at=10.0"."""
     # The labels' weight is said even where it is 0, since they are in every sum that does not say so.
     left = {name: weight for name, weight in weights.items() if weight or name == "ce"}
@@ -173,7 +175,7 @@ def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[s
             raise ConfigError(f"vary.{name} cannot be {value!r}; give weights as numbers, 0 to leave the loss out")
         tried = f"{loss}={value!r}" + ", kd=1" * (loss == "ce")
     try:
-        held = [typed(method, {**own(method, options), option: tried})[option] for method in methods]
+        held = [typed(method, {**own_options(method, options), option: tried})[option] for method in methods]
     except AutoMLKDError as error:
         raise ConfigError(f"vary.{name} cannot be {value!r}: {error}") from error
     return value if name.startswith(WEIGHT) else held[0]
@@ -182,9 +184,9 @@ def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[s
 def refuse_idle(name: str, knob: Knob) -> None:
     """Refuse a loss that is left out throughout, and a range of more whole numbers than a search could tell apart."""
     if isinstance(knob, Range):
-        if knob.whole and (count := (int(knob.high) - int(knob.low)) // knob.step + 1) > MOST:
+        if knob.whole and (count := (int(knob.high) - int(knob.low)) // knob.step + 1) > MAX_POINTS:
             raise ConfigError(
-                f"vary.{name} has {count:,} whole numbers, more than {MOST:,}; "
+                f"vary.{name} has {count:,} whole numbers, more than {MAX_POINTS:,}; "
                 "give a larger step, or ends with a point for real ones"
             )
     # The labels have the weight 1 unless it is said that they have none.
@@ -209,7 +211,7 @@ def typed(method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
     return {name: getattr(made, name) for name in options}
 
 
-def own(method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def own_options(method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Those of `options` that `method` has."""
     known = option_names(method)
     return {name: value for name, value in options.items() if name in known}

@@ -15,10 +15,10 @@ from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, train
-from automl_kd.models.costs.cost import count
-from automl_kd.spec import Place, Report, TrialSpec, require
-from automl_kd.teacher_cache.cached_teacher import guide
-from automl_kd.training.trial import load_teacher, set_up
+from automl_kd.models.costs.cost import count_cost
+from automl_kd.spec import Report, TrialPaths, TrialSpec, require
+from automl_kd.teacher_cache.cached_teacher import teacher_outputs
+from automl_kd.training.trial import load_teacher, prepare_trial
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class PlainKD:
     def macs(self, student: int, teacher: int) -> int:
         return STEP * student + teacher
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
-        setting = set_up(spec, place)
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
-        teach = guide(setting, teacher)
+        teach = teacher_outputs(setting, teacher)
         smoothing = spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
@@ -53,5 +53,5 @@ class PlainKD:
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),
             }
 
-        cost = self.macs(setting.cost.macs, count(teacher, setting.dataset.shape).macs)
+        cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
         train(setting, objective, report, macs_per_image=cost)

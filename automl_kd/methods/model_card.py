@@ -13,23 +13,23 @@ from automl_kd.errors import CheckpointError, FileError
 from automl_kd.models import SUBGRAPH, build, build_from, load_space
 from automl_kd.models.pruning.description import read_description
 from automl_kd.models.weights.checkpoint import load_weights
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 from automl_kd.spec import TrialSpec
 
 CARD = "student.json"
 
-FOUND = "subgraph.json"
+SUBGRAPH_FILE = "subgraph.json"
 """In a trial's folder, the description of a student that was cut out of another network."""
 
 
-def write_card(folder: Path, spec: TrialSpec, shape: TaskShape) -> None:
+def write_card(folder: Path, spec: TrialSpec, shape: InputShape) -> None:
     """Put the spec and the shape of images and classes into `folder`.
 
     A student whose space is a description in another folder gets a copy of it, so that this one can be handed over.
     """
     file = spec.space.removeprefix("model:").removeprefix(SUBGRAPH)
-    if spec.space == f"model:{SUBGRAPH}{file}" and not (folder / FOUND).exists():
-        storage.write(folder / FOUND, read_description(file).to_json())
+    if spec.space == f"model:{SUBGRAPH}{file}" and not (folder / SUBGRAPH_FILE).exists():
+        storage.write(folder / SUBGRAPH_FILE, read_description(file).to_json())
     card = {"shape": dataclasses.asdict(shape), "spec": json.loads(spec.to_json())}
     storage.write(folder / CARD, json.dumps(card, indent=1))
 
@@ -40,7 +40,7 @@ def name_card(folder: Path, spec: TrialSpec) -> None:
     storage.write(folder / CARD, json.dumps({**card, "spec": json.loads(spec.to_json())}, indent=1))
 
 
-def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
+def load_trained_student(folder: Path | str, *, best: bool = False) -> nn.Module:
     """The student of a finished trial, on the processor and in evaluation mode.
 
     `folder`: `trials/<key>` of an experiment, here or in a bucket. `best`: with the weights of the epoch best on
@@ -48,28 +48,28 @@ def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
     deviation of the training set.
     `CheckpointError` if the trial did not finish or its files are damaged.
     """
-    folder = storage.local(folder)
+    folder = storage.local_path(folder)
     storage.pull(folder, weights=True)
     try:
         card = files.read_json(folder / CARD)
-        spec, shape = TrialSpec.from_json(json.dumps(card["spec"])), TaskShape(**card["shape"])
+        spec, shape = TrialSpec.from_json(json.dumps(card["spec"])), InputShape(**card["shape"])
     except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder} holds no finished student ({error}); give the folder trials/<key> of a complete trial"
         ) from error
-    if (folder / FOUND).exists():
-        student = build_from(read_description(folder / FOUND), shape)
+    if (folder / SUBGRAPH_FILE).exists():
+        student = build_from(read_description(folder / SUBGRAPH_FILE), shape)
     else:
         student = build(load_space(spec.space), spec.architecture, shape, seed=0)
     load_weights(student, folder / ("student_best.pt" if best else "student.pt"))
     return student.eval()
 
 
-def label_of(spec: TrialSpec, folder: Path) -> str:
+def student_label(spec: TrialSpec, folder: Path) -> str:
     """What the student of the trial in `folder` is, for people: the point of its space, or where it was cut out.
 
     Not what was kept there, which differs from seed to seed, while the rows of one entry have one label.
     """
-    if (folder / FOUND).exists() and SUBGRAPH not in spec.space:
-        return f"{read_description(folder / FOUND).model} subgraph"
+    if (folder / SUBGRAPH_FILE).exists() and SUBGRAPH not in spec.space:
+        return f"{read_description(folder / SUBGRAPH_FILE).model} subgraph"
     return load_space(spec.space).label(spec.architecture)

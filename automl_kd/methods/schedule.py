@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from automl_kd.errors import StopTrial
 from automl_kd.methods.model_card import CARD, name_card
 from automl_kd.space import Scalar
-from automl_kd.spec import Place, Report, Trainable, TrialSpec
+from automl_kd.spec import Report, Trainable, TrialPaths, TrialSpec
 from automl_kd.training.checkpoint import epochs_saved
 
 RECIPE, METHOD = "recipe.", "method."
@@ -28,7 +28,7 @@ STEADY = ("lr", "weight_decay")
 """Fields of a recipe that may change while it is followed."""
 
 
-class Part(NamedTuple):
+class SchedulePart(NamedTuple):
     """Epochs up to `last` with the values of `spec`."""
 
     spec: TrialSpec
@@ -53,12 +53,12 @@ class Onward:
             raise Turn
 
 
-def follow(spec: TrialSpec, report: Report, place: Place, trainable: Trainable) -> None:
+def follow(spec: TrialSpec, report: Report, place: TrialPaths, trainable: Trainable) -> None:
     """Carry out `spec` by `trainable`, called with the values of each stage that is not behind the checkpoint."""
     epochs = spec.recipe.epochs
     onward = Onward(report, epochs)
     ahead = min(epochs_saved(place.trial / "checkpoint.pt") + 1, epochs)
-    for part in parts(spec):
+    for part in schedule_parts(spec):
         if part.last >= ahead:
             onward.last = part.last
             with suppress(Turn):
@@ -67,14 +67,14 @@ def follow(spec: TrialSpec, report: Report, place: Place, trainable: Trainable) 
         name_card(place.trial, spec)
 
 
-def parts(spec: TrialSpec) -> Iterator[Part]:
+def schedule_parts(spec: TrialSpec) -> Iterator[SchedulePart]:
     """The stages as epochs; of two that begin with the same one, in a shorter run than theirs, the later counts."""
     epochs = spec.recipe.epochs
     starts = {round(stage.start * epochs): stage.changes for stage in spec.schedule}
     ends = [*(start for start in starts if 0 < start < epochs), epochs]
     held: dict[str, Scalar] = dict(starts.get(0, {}))
     for last in ends:
-        yield Part(turned(spec, held), last)
+        yield SchedulePart(turned(spec, held), last)
         held |= starts.get(last, {})
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.methods.base import STEP, train
-from automl_kd.spec import Place, Report, TrialSpec
-from automl_kd.training.trial import set_up
+from automl_kd.spec import Report, TrialPaths, TrialSpec
+from automl_kd.training.trial import prepare_trial
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Scratch:
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - there is no teacher
         return STEP * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
-        setting = set_up(spec, place)
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        setting = prepare_trial(spec, place)
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             logits = setting.student(batch.images)

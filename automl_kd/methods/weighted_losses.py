@@ -13,25 +13,25 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from automl_kd.data import Batch, order, plain_view
+from automl_kd.data import Batch, epoch_order, plain_view
 from automl_kd.losses.base import Example
 from automl_kd.losses.weighted_sum import Mix, Mixed, read_mix
 from automl_kd.methods.base import STEP, train
-from automl_kd.methods.dry_run import FEW, tapped
-from automl_kd.models.costs.cost import count, evaluating
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
+from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
-from automl_kd.models.features import Outputs, Tapped
+from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.seeds import derive
-from automl_kd.spec import Place, Report, TrialSpec
-from automl_kd.teacher_cache.cached_teacher import guide
-from automl_kd.training.trial import Setting, load_teacher, set_up
+from automl_kd.spec import Report, TrialPaths, TrialSpec
+from automl_kd.teacher_cache.cached_teacher import teacher_outputs
+from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 EXAMPLES = 64
 """Training images on which losses are made: enough to measure a channel's mean response, little to keep."""
 
 
 @dataclass(frozen=True)
-class Distil:
+class WeightedLosses:
     """Labels and any weighted sum of losses (`show distillers`) from a fixed teacher.
 
     `losses`: names with weights and options, as in "kd=0.9, at=1000, at.power=2, ce=0.1"; a name alone takes the
@@ -48,41 +48,44 @@ class Distil:
         """Without the losses' own layers, whose cost is known only where the networks are; trials report it."""
         return STEP * student + teacher
 
-    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
         rehearse_mix(read_mix(self.losses), setting, teacher)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
-        setting = set_up(spec, place)
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
-        with Tapped(setting.student, mix.taps.student) as student, Tapped(teacher, mix.taps.teacher) as tapped:
+        with (
+            FeatureExtractor(setting.student, mix.taps.student) as student,
+            FeatureExtractor(teacher, mix.taps.teacher) as tapped,
+        ):
             example, batch = first_look(setting, student, tapped)
-            mixed, teach = mix.make(example), guide(setting, tapped)
+            mixed, teach = mix.make(example), teacher_outputs(setting, tapped)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 taught = teach(batch)
                 terms: Mapping[str, Tensor] = mixed(student(batch.images), taught, batch)
                 return terms
 
-            cost = self.macs(setting.cost.macs, count(teacher, setting.dataset.shape).macs)
-            cost += STEP * loss_macs(mixed, example, batch)
+            cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
+            cost += STEP * weighted_loss_macs(mixed, example, batch)
             train(setting, objective, report, macs_per_image=cost, adapters=mixed)
 
 
-def rehearse_mix(mix: Mix, setting: Setting, teacher: nn.Module) -> None:
+def rehearse_mix(mix: Mix, setting: TrialContext, teacher: nn.Module) -> None:
     """Make the losses, and evaluate each of them once."""
     with tapped(setting, teacher, mix.taps) as (student, guide):
-        example, batch = first_look(setting, student, guide, examples=FEW)
-        loss_macs(mix.make(example), example, batch)
+        example, batch = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
+        weighted_loss_macs(mix.make(example), example, batch)
 
 
 def first_look(
-    setting: Setting, student: Tapped, teacher: Tapped, *, examples: int = EXAMPLES
+    setting: TrialContext, student: FeatureExtractor, teacher: FeatureExtractor, *, examples: int = EXAMPLES
 ) -> tuple[Example, Batch]:
     """Both networks' outputs for a few training images, in evaluation mode, and what else losses are made from."""
     spec, data = setting.spec, setting.dataset
     split, seed = data.train, derive(spec.seed, "losses")
-    rows = order(len(split), seed=seed, epoch=0)[:examples].to(split.labels.device)
+    rows = epoch_order(len(split), seed=seed, epoch=0)[:examples].to(split.labels.device)
     images = plain_view(data, split, rows)
     with evaluating(setting.student), torch.no_grad():
         one, two = student(images), teacher(images)
@@ -105,7 +108,7 @@ def last_linear(model: nn.Module) -> nn.Linear | None:
     return found[-1] if found else None
 
 
-def loss_macs(mixed: Mixed, example: Example, batch: Batch) -> int:
+def weighted_loss_macs(mixed: Mixed, example: Example, batch: Batch) -> int:
     """Multiply-adds of the losses and their layers in a forward pass, per image, averaged over the epochs."""
     mixed = deepcopy(mixed).eval()  # the count changes neither memories nor draws
     size = min(len(batch.labels), example.batch)

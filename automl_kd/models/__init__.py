@@ -16,21 +16,21 @@ from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
 from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
-from automl_kd.registry import load, suggestion
-from automl_kd.space import Architecture, SearchSpace, TaskShape, Values
+from automl_kd.registry import load_reference, suggestion
+from automl_kd.space import Architecture, InputShape, SearchSpace, Values
 from automl_kd.storage.pinned import pin
 
-MODELS: Mapping[str, Callable[[TaskShape], nn.Module]] = {
-    **{name: partial(resnet.zoo_resnet, name) for name in resnet.ZOO},
-    **{name: partial(wide_resnet.zoo_wide_resnet, name) for name in wide_resnet.ZOO},
-    **{name: partial(vgg.zoo_vgg, name) for name in vgg.ZOO},
+MODELS: Mapping[str, Callable[[InputShape], nn.Module]] = {
+    **{name: partial(resnet.zoo_resnet, name) for name in resnet.RESNETS},
+    **{name: partial(wide_resnet.zoo_wide_resnet, name) for name in wide_resnet.WIDE_RESNETS},
+    **{name: partial(vgg.zoo_vgg, name) for name in vgg.VGGS},
 }
 
 
 SUBGRAPH = "subgraph:"
 
 
-def build_model(name: str, shape: TaskShape) -> nn.Module:
+def build_model(name: str, shape: InputShape) -> nn.Module:
     """A freshly initialised network: an entry of `MODELS`, `torchvision:NAME`, `subgraph:FILE`, or `module:function`.
 
     FILE is a subgraph.json, the description of a student inside another model that the method subgraph leaves.
@@ -40,7 +40,7 @@ def build_model(name: str, shape: TaskShape) -> nn.Module:
     return adopt(network_called(name, shape), shape)
 
 
-def network_called(name: str, shape: TaskShape) -> nn.Module:
+def network_called(name: str, shape: InputShape) -> nn.Module:
     if name in MODELS:
         return MODELS[name](shape)
     if name.startswith("torchvision:"):
@@ -61,7 +61,7 @@ def nearest(name: str) -> str:
     return suggestion(name, MODELS)
 
 
-def build_from(description: Description, shape: TaskShape) -> nn.Module:
+def build_from(description: Description, shape: InputShape) -> nn.Module:
     """The described student, freshly initialised; `ConfigError` if the description does not fit its model."""
     return carve(description, build_model(description.model, shape), shape)
 
@@ -72,7 +72,7 @@ def pin_reference(name: str) -> str:
     return f"{before}{subgraph}{pin(file)}" if subgraph and before in {"", "model:"} else name
 
 
-def label_of(model: str) -> str:
+def model_label(model: str) -> str:
     """What the model called `model` is, for people."""
     return read_description(model.removeprefix(SUBGRAPH)).label if model.startswith(SUBGRAPH) else model
 
@@ -81,7 +81,7 @@ def load_space(reference: str) -> SearchSpace:
     """The space at `module:attribute`, or for `model:NAME` the space whose only point is that model."""
     if reference.startswith("model:"):
         return one_point(reference.removeprefix("model:"))
-    found = load(reference)
+    found = load_reference(reference)
     if not isinstance(found, SearchSpace):
         raise ConfigError(f"{reference!r} is a {type(found).__name__}; name a SearchSpace, such as module:SPACE")
     return found
@@ -89,9 +89,9 @@ def load_space(reference: str) -> SearchSpace:
 
 def one_point(model: str) -> SearchSpace:
     """The space without parameters whose only network is `model`."""
-    label = label_of(model)
+    label = model_label(model)
 
-    def build_it(_values: Values, shape: TaskShape) -> nn.Module:
+    def build_it(_values: Values, shape: InputShape) -> nn.Module:
         return build_model(model, shape)
 
     return SearchSpace(
@@ -104,13 +104,13 @@ def one_point(model: str) -> SearchSpace:
     )
 
 
-def build(space: SearchSpace, architecture: Architecture, shape: TaskShape, *, seed: int) -> nn.Module:
+def build(space: SearchSpace, architecture: Architecture, shape: InputShape, *, seed: int) -> nn.Module:
     """The network of `architecture`, with weights that depend on `seed` alone, on the processor.
 
     Adopted, as by `build_model`. The caller's random state stays as it is.
     `InfeasibleArchitectureError` for a point outside the space.
     """
-    spaces.check(space, architecture)
+    spaces.check_architecture(space, architecture)
     # Not torch.manual_seed, which would also seed the accelerators, whose state is not put back here.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)

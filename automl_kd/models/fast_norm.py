@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-native = torch.ops.aten
-WIDTH = 128
+aten = torch.ops.aten
+ROW_WIDTH = 128
 """How many numbers in a row the kernels are given."""
 
 
@@ -38,7 +38,7 @@ class QuickNorm(nn.BatchNorm2d):
             self.noted.append(variance(x))
         if not suits(x):
             return super().forward(x)
-        made: Tensor = Normalised.apply(x, self.weight, self.bias, self.eps)
+        made: Tensor = FastBatchNorm.apply(x, self.weight, self.bias, self.eps)
         return made
 
     def over(self, x: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class QuickNorm(nn.BatchNorm2d):
     def into(self, made: Tensor, x: Tensor) -> Tensor:
         """Put what is made of `x` into `made`, without a graph."""
         factor, shift, *_ = coefficients(x, self.weight, self.bias, self.eps, self.noted)
-        torch.addcmul(shift, rows(x), factor, out=rows(made))
+        torch.addcmul(shift, memory_rows(x), factor, out=memory_rows(made))
         return made
 
 
@@ -62,28 +62,28 @@ def quicken(module: nn.Module) -> None:
 
 
 def suits(x: Tensor) -> bool:
-    """Whether the quick way is one: float32 on a processor, channels last, few of them and a divisor of `WIDTH`."""
+    """Whether the quick way is one: float32 on a processor, channels last, few of them and a divisor of `ROW_WIDTH`."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and x.ndim == 4
-        and WIDTH % x.shape[1] == 0
-        and x.numel() % WIDTH == 0
+        and ROW_WIDTH % x.shape[1] == 0
+        and x.numel() % ROW_WIDTH == 0
         and x.is_contiguous(memory_format=torch.channels_last)
     )
 
 
-def rows(x: Tensor) -> Tensor:
-    """The map's numbers in the order of memory, `WIDTH` to a row; a view."""
-    return x.permute(0, 2, 3, 1).reshape(-1, WIDTH)
+def memory_rows(x: Tensor) -> Tensor:
+    """The map's numbers in the order of memory, `ROW_WIDTH` to a row; a view."""
+    return x.permute(0, 2, 3, 1).reshape(-1, ROW_WIDTH)
 
 
 @cache
 def spreading(channels: int, eps: float) -> tuple[Tensor, Tensor]:
     """The matrix that replaces numbers of a row by the mean over those of their channel; a row of `eps`."""
     with torch.inference_mode(False):
-        times = WIDTH // channels
-        return (torch.eye(channels) / times).repeat(times, times), torch.full((WIDTH,), eps)
+        times = ROW_WIDTH // channels
+        return (torch.eye(channels) / times).repeat(times, times), torch.full((ROW_WIDTH,), eps)
 
 
 def coefficients(
@@ -99,13 +99,13 @@ def coefficients(
     inverse = shifted.rsqrt_()
     factor = inverse.view(-1, x.shape[1]) * weight
     shift = torch.addcmul(bias, mean.view_as(factor), factor, value=-1)
-    return factor.view(WIDTH), shift.view(WIDTH), mean, inverse
+    return factor.view(ROW_WIDTH), shift.view(ROW_WIDTH), mean, inverse
 
 
 def moments(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """For a row: the channels' means, and variances plus `eps`."""
     spread, epsilon = spreading(x.shape[1], eps)
-    means, variances = native.batch_norm_update_stats(rows(x), None, None, 0.0)
+    means, variances = aten.batch_norm_update_stats(memory_rows(x), None, None, 0.0)
     mean = torch.mv(spread, means)
     apart = means.sub_(mean)
     return mean, torch.addmv(epsilon, spread, variances.addcmul_(apart, apart))
@@ -114,7 +114,7 @@ def moments(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 def variance(x: Tensor) -> Tensor:
     """Of each channel of maps (batch, channels, ...), estimated from a sample, without a graph."""
     with torch.no_grad():
-        biased = moments(x, 0.0)[1][: x.shape[1]] if suits(x) else native.batch_norm_update_stats(x, None, None, 0.0)[1]
+        biased = moments(x, 0.0)[1][: x.shape[1]] if suits(x) else aten.batch_norm_update_stats(x, None, None, 0.0)[1]
     return of_sample(biased, x)
 
 
@@ -124,7 +124,7 @@ def of_sample(biased: Tensor, x: Tensor) -> Tensor:
     return biased * (count / (count - 1))
 
 
-class Normalised(torch.autograd.Function):
+class FastBatchNorm(torch.autograd.Function):
     """With x^ = (x - m) r, w x^ + b; of a gradient g: w r (g - mean(g) - x^ mean(g x^))."""
 
     @staticmethod
@@ -132,7 +132,7 @@ class Normalised(torch.autograd.Function):
         factor, shift, mean, inverse = coefficients(x, weight, bias, eps)
         ctx.save_for_backward(x, factor, mean, inverse)
         made = torch.empty_like(x)  # filled through a view: the result itself must be none, to be written over
-        torch.addcmul(shift, rows(x), factor, out=rows(made))
+        torch.addcmul(shift, memory_rows(x), factor, out=memory_rows(made))
         return made
 
     @staticmethod
@@ -140,9 +140,9 @@ class Normalised(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, factor, mean, inverse = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        channels, numbers, slopes = x.shape[1], rows(x), rows(gradient)
+        channels, numbers, slopes = x.shape[1], memory_rows(x), memory_rows(gradient)
         # Asked for the gradients of factor and shift alone, the kernel goes over the maps once, for the two sums.
-        _, agreement, total = native.native_batch_norm_backward(
+        _, agreement, total = aten.native_batch_norm_backward(
             slopes, numbers, None, None, None, mean, inverse, True, 0.0, [False, True, True]
         )
         by_weight, by_bias = (one.view(-1, channels).sum(0) for one in (agreement, total))
@@ -152,5 +152,5 @@ class Normalised(torch.autograd.Function):
         of_numbers = torch.mv(spread, agreement).mul_(factor).mul_(inverse).div_(-len(slopes))
         constant = torch.mv(spread, total).mul_(factor).div_(-len(slopes)).addcmul_(of_numbers, mean, value=-1)
         back = torch.empty_like(x)
-        torch.addcmul(constant, slopes, factor, out=rows(back)).addcmul_(numbers, of_numbers)
+        torch.addcmul(constant, slopes, factor, out=memory_rows(back)).addcmul_(numbers, of_numbers)
         return back, by_weight, by_bias, None

@@ -47,7 +47,7 @@ class Tap:
 def taps_of(model: nn.Module) -> dict[str, Tap]:
     """The model's own `taps`; without them, the stages, `pre_pool` and `pooled` of a model built as torchvision's are.
 
-    Empty for other models. Module names serve as taps everywhere (`find`).
+    Empty for other models. Module names serve as taps everywhere (`find_feature`).
     """
     own = getattr(model, "taps", None)
     if isinstance(own, Mapping):
@@ -61,7 +61,7 @@ def taps_of(model: nn.Module) -> dict[str, Tap]:
     return taps
 
 
-def find(model: nn.Module, name: str) -> Tap:
+def find_feature(model: nn.Module, name: str) -> Tap:
     """The tap called `name`, or the output of the module of that name; `UnknownNameError` if there is neither."""
     taps = taps_of(model)
     if name in taps:
@@ -74,7 +74,7 @@ def find(model: nn.Module, name: str) -> Tap:
 
 
 @dataclass(frozen=True, eq=False)
-class Keep:
+class KeepOutput:
     """A forward hook that keeps what its module makes, and looks at nothing else.
 
     So whoever has that map already may hand it over in place of another run of the module. `versions`: the maps, each
@@ -106,7 +106,7 @@ class Caught:
         return written_over(self.value, self.version)
 
 
-class Tapped:
+class FeatureExtractor:
     """A network that also returns the feature maps called `names`.
 
     The maps are what the modules returned, also where the network writes over them later, as activations in place do:
@@ -119,7 +119,7 @@ class Tapped:
     def __init__(self, model: nn.Module, names: Sequence[str] = ()) -> None:
         self.model = model
         self.names = tuple(names)
-        taps = {name: find(model, name) for name in self.names}
+        taps = {name: find_feature(model, name) for name in self.names}
         self._caught: dict[str, Caught] | None = None
         self._written: dict[Hashable, frozenset[str]] = {}
         self._copy = frozenset(self.names)
@@ -182,7 +182,7 @@ class Tapped:
             handle.remove()
         self._handles.clear()
 
-    def __enter__(self) -> Tapped:
+    def __enter__(self) -> FeatureExtractor:
         return self
 
     def __exit__(

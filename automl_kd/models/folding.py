@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from automl_kd.models.features import Outputs, Tapped, find
-from automl_kd.models.foreign.copying import copied
+from automl_kd.models.features import FeatureExtractor, Outputs, find_feature
+from automl_kd.models.foreign.copying import copy_network
 
-ROUNDING = 1e-3
+FOLDING_ROUNDING = 1e-3
 """How far, as a share of the largest number, what the folded network says may be from what the original says. In double
 precision only the folded weights are rounded: an untrained ResNet-152 moved by 5e-7. A convolution whose weight is used
 elsewhere too moves by the size of what is said."""
@@ -30,71 +30,71 @@ COARSE = 0.1
 class Folded:
     """A network for asking alone. `reason`: why it is not folded, or empty; `wrong`: folded it said something else."""
 
-    teacher: Tapped
+    teacher: FeatureExtractor
     reason: str = ""
     wrong: bool = False
 
 
-def folded(teacher: Tapped, images: Tensor) -> Folded:
+def fold_teacher(teacher: FeatureExtractor, images: Tensor) -> Folded:
     """A folded copy of `teacher`, in evaluation mode, with its taps, if it says the same of `images`.
 
     Otherwise a copy as it is, or the network itself if it cannot be copied. Random state stays.
     """
     try:
-        model = copied(teacher.model)
+        model = copy_network(teacher.model)
     # Whatever somebody's module raises when it is copied; it has been run before, and can be asked as it is.
     except Exception as error:
-        return Folded(teacher, f"it cannot be copied ({first_line(error)})")
+        return Folded(teacher, f"it cannot be copied ({first_line_of_error(error)})")
     try:
         graph = fx.Tracer().trace(model)
     except Exception as error:  # likewise, when its forward function meets a stand-in for a tensor
-        return unfolded(teacher, f"it cannot be traced ({first_line(error)})")
-    if not fold_pairs(model, graph, [find(model, name).module for name in teacher.names]):
-        return Folded(Tapped(model, teacher.names))
-    quick = Tapped(model, teacher.names)
+        return unfolded(teacher, f"it cannot be traced ({first_line_of_error(error)})")
+    if not fold_pairs(model, graph, [find_feature(model, name).module for name in teacher.names]):
+        return Folded(FeatureExtractor(model, teacher.names))
+    quick = FeatureExtractor(model, teacher.names)
     if reason := disagreement(teacher, quick, images):
         return unfolded(teacher, reason, wrong=True)
     return Folded(quick)
 
 
-def unfolded(teacher: Tapped, reason: str, *, wrong: bool = False) -> Folded:
-    return Folded(Tapped(copied(teacher.model), teacher.names), reason, wrong)
+def unfolded(teacher: FeatureExtractor, reason: str, *, wrong: bool = False) -> Folded:
+    return Folded(FeatureExtractor(copy_network(teacher.model), teacher.names), reason, wrong)
 
 
-def first_line(error: Exception) -> str:
+def first_line_of_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def disagreement(original: Tapped, other: Tapped, images: Tensor) -> str:
+def disagreement(original: FeatureExtractor, other: FeatureExtractor, images: Tensor) -> str:
     """Whether the two say something else of `images`, beyond rounding, in words; empty if not."""
     try:
-        expected, limit = said(doubled(original), images.double()), ROUNDING
+        expected, limit = said(doubled(original), images.double()), FOLDING_ROUNDING
         other, images = doubled(other), images.double()
     except Exception:  # its forward function asks for single precision somewhere
         expected, limit = said(original, images), COARSE
     try:
         found = said(other, images)
     except Exception as error:  # it may look for a layer that is folded away
-        return f"its folded copy cannot be run ({first_line(error)})"
+        return f"its folded copy cannot be run ({first_line_of_error(error)})"
     pairs = {"logits": (expected.logits, found.logits)}
     pairs |= {name: (value, found.features[name]) for name, value in expected.features.items()}
     different = [name for name, pair in pairs.items() if not agree(*pair, limit)]
     return f"its folded copy gives other {different[0]}" if different else ""
 
 
-def doubled(network: Tapped) -> Tapped:
+def doubled(network: FeatureExtractor) -> FeatureExtractor:
     """A copy in double precision, which no setting of the device makes coarser."""
-    return Tapped(copied(network.model).double(), network.names)
+    return FeatureExtractor(copy_network(network.model).double(), network.names)
 
 
-def said(network: Tapped, images: Tensor) -> Outputs:
+def said(network: FeatureExtractor, images: Tensor) -> Outputs:
     """With the random state as it is, which stays."""
     devices = [images.device] if images.is_cuda else []
     with torch.random.fork_rng(devices), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         return network(images)
 
 
-def agree(one: Tensor, other: Tensor, limit: float = ROUNDING) -> bool:
+def agree(one: Tensor, other: Tensor, limit: float = FOLDING_ROUNDING) -> bool:
     """Up to `limit` of the largest number, and in what is not finite."""
     finite = one.isfinite()
     if one.shape != other.shape or not torch.equal(finite, other.isfinite()):
@@ -121,7 +121,7 @@ def fold_norms(model: nn.Module, keep: Collection[str] = ()) -> int:
 def fold_pairs(model: nn.Module, graph: fx.Graph, keep: Collection[str]) -> int:
     pairs = [pair for pair in foldable(model, graph) if not set(pair) & set(keep)]
     for convolution, norm in pairs:
-        fold(model, convolution, norm)
+        fold_into_convolution(model, convolution, norm)
     return len(pairs)
 
 
@@ -142,7 +142,7 @@ def foldable(model: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, str]]:
                 yield names
 
 
-def fold(model: nn.Module, convolution: str, norm: str) -> None:
+def fold_into_convolution(model: nn.Module, convolution: str, norm: str) -> None:
     layer, after = model.get_submodule(convolution), model.get_submodule(norm)
     assert isinstance(layer, nn.Conv2d)
     assert isinstance(after, nn.BatchNorm2d)

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
 from automl_kd.models.features import Tap
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-Block = Literal["basic", "bottleneck"]
+BlockKind = Literal["basic", "bottleneck"]
 
 NARROW, WIDE = (16, 16, 32, 64), (32, 64, 128, 256)
 
-ZOO: Mapping[str, tuple[int, Sequence[int]]] = {
+RESNETS: Mapping[str, tuple[int, Sequence[int]]] = {
     "resnet8": (1, NARROW),
     "resnet14": (2, NARROW),
     "resnet20": (3, NARROW),
@@ -92,11 +92,11 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        shape: TaskShape,
+        shape: InputShape,
         depths: Sequence[int],
         widths: Sequence[int],
         *,
-        block: Block = "basic",
+        block: BlockKind = "basic",
         reduction: int = 4,
     ) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class ResNet(nn.Module):
         return logits
 
 
-def zoo_resnet(name: str, shape: TaskShape) -> ResNet:
-    """The network called `name` in `ZOO`."""
-    depth, widths = ZOO[name]
+def zoo_resnet(name: str, shape: InputShape) -> ResNet:
+    """The network called `name` in `RESNETS`."""
+    depth, widths = RESNETS[name]
     return ResNet(shape, [depth] * 3, widths)

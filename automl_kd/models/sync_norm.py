@@ -30,11 +30,11 @@ class TeamNorm(_BatchNorm):
         self._check_input_dim(x)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         exact = x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
         # A process's part is one piece already. What cannot be cut evenly is normalised whole.
-        evenly = distributed.divides(len(x) * distributed.parts(), self.pieces)
-        pieces = exact.chunk(self.pieces // distributed.parts() if evenly and self.pieces > 1 else 1)
-        of_one = of_team if self.pieces == 1 else statistics
+        evenly = distributed.divides(len(x) * distributed.shard_count(), self.pieces)
+        pieces = exact.chunk(self.pieces // distributed.shard_count() if evenly and self.pieces > 1 else 1)
+        of_one = group_statistics if self.pieces == 1 else statistics
         found = [of_one(piece) for piece in pieces]
-        count = pieces[0].numel() // x.shape[1] * (distributed.parts() if self.pieces == 1 else 1)
+        count = pieces[0].numel() // x.shape[1] * (distributed.shard_count() if self.pieces == 1 else 1)
         self.remember(torch.stack([torch.stack(one).detach() for one in found]).mean(0), count)
         done = [self.normal(piece, *one) for piece, one in zip(pieces, found, strict=True)]
         return (torch.cat(done) if len(done) > 1 else done[0]).to(x.dtype)
@@ -64,9 +64,9 @@ def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
-def of_team(x: Tensor) -> tuple[Tensor, Tensor]:
+def group_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel (channels,), over the process group's images, in shards of equal size."""
-    means, variances = distributed.gathered(torch.stack(statistics(x))[None]).unbind(1)
+    means, variances = distributed.gather_shards(torch.stack(statistics(x))[None]).unbind(1)
     mean = means.mean(0)
     # Not the difference of mean squares, which would lose the digits of a large mean.
     return mean, (variances + (means - mean).square()).mean(0)
@@ -84,7 +84,7 @@ class TeamNorm3d(TeamNorm, nn.BatchNorm3d):
     """In the place of a BatchNorm3d."""
 
 
-KINDS: Mapping[type[nn.Module], type[TeamNorm]] = {
+SYNC_NORMS: Mapping[type[nn.Module], type[TeamNorm]] = {
     nn.BatchNorm1d: TeamNorm1d,
     nn.BatchNorm2d: TeamNorm2d,
     nn.BatchNorm3d: TeamNorm3d,
@@ -99,7 +99,7 @@ def share_norms(model: nn.Module, pieces: int) -> None:
     if distributed.size() == pieces == 1:
         return
     for module in model.modules():
-        if type(module) in KINDS:
-            module.__class__ = KINDS[type(module)]
+        if type(module) in SYNC_NORMS:
+            module.__class__ = SYNC_NORMS[type(module)]
         if isinstance(module, TeamNorm):
             module.pieces = pieces

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
 from automl_kd.models.features import Tap
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-ZOO: Mapping[str, int] = {"vgg8": 1, "vgg13": 2}
+VGGS: Mapping[str, int] = {"vgg8": 1, "vgg13": 2}
 """Name: convolutions in each of the five groups."""
 
-WIDTHS = (64, 128, 256, 512, 512)
+VGG_WIDTHS = (64, 128, 256, 512, 512)
 SMALLEST = 4
 """Height and width below which no map is pooled."""
 
@@ -30,11 +30,11 @@ GROUPS = ("stem", "stage1", "stage2", "stage3", "stage4")
 class VGG(nn.Module):
     """Five groups of `repeats` convolutions each; the first is the stem, the others begin with a pooling."""
 
-    def __init__(self, shape: TaskShape, repeats: int) -> None:
+    def __init__(self, shape: InputShape, repeats: int) -> None:
         super().__init__()
         side = min(shape.height, shape.width)
         self.taps = {"pre_pool": Tap("pool", "input"), "pooled": Tap("pool")}
-        for name, (inputs, outputs) in zip(GROUPS, pairwise((shape.channels, *WIDTHS)), strict=True):
+        for name, (inputs, outputs) in zip(GROUPS, pairwise((shape.channels, *VGG_WIDTHS)), strict=True):
             pooled = name != "stem" and side // 2 >= SMALLEST
             side = side // 2 if pooled else side
             layers = group(inputs, outputs, repeats, pooled=pooled)
@@ -43,7 +43,7 @@ class VGG(nn.Module):
             if name != "stem":
                 self.taps[f"{name}.pre"] = Tap(f"{name}.{len(layers) - 1}", "input")
         self.pool = global_pool()
-        self.fc = nn.Linear(WIDTHS[-1], shape.classes)
+        self.fc = nn.Linear(VGG_WIDTHS[-1], shape.classes)
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,6 +61,6 @@ def group(inputs: int, outputs: int, repeats: int, *, pooled: bool) -> nn.Sequen
     return nn.Sequential(*layers)
 
 
-def zoo_vgg(name: str, shape: TaskShape) -> VGG:
-    """The network called `name` in `ZOO`."""
-    return VGG(shape, ZOO[name])
+def zoo_vgg(name: str, shape: InputShape) -> VGG:
+    """The network called `name` in `VGGS`."""
+    return VGG(shape, VGGS[name])

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
 from automl_kd.models.features import Tap
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-ZOO: Mapping[str, tuple[int, int]] = {
+WIDE_RESNETS: Mapping[str, tuple[int, int]] = {
     "wrn-16-1": (16, 1),
     "wrn-16-2": (16, 2),
     "wrn-40-1": (40, 1),
@@ -28,7 +28,7 @@ ZOO: Mapping[str, tuple[int, int]] = {
 }
 """Name: depth and widening factor."""
 
-STAGES = ("group1", "group2", "group3")
+WRN_GROUPS = ("group1", "group2", "group3")
 
 
 class PreActivation(nn.Module):
@@ -55,15 +55,15 @@ class PreActivation(nn.Module):
 class WideResNet(nn.Module):
     """`depth` is 6n + 4 for n blocks in each of three stages; `widen` is at least 1."""
 
-    def __init__(self, shape: TaskShape, depth: int, widen: int) -> None:
+    def __init__(self, shape: InputShape, depth: int, widen: int) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6 != 0 or widen < 1:
             raise ValueError(f"a wide residual network needs a depth of 10, 16, 22, ..., got {depth} and widen {widen}")
         blocks = (depth - 4) // 6
         widths = (16, 16 * widen, 32 * widen, 64 * widen)
         self.stem = convolution(shape.channels, widths[0], 3)
-        for name, (inputs, outputs) in zip(STAGES, pairwise(widths), strict=True):
-            first = PreActivation(inputs, outputs, 1 if name == STAGES[0] else 2)
+        for name, (inputs, outputs) in zip(WRN_GROUPS, pairwise(widths), strict=True):
+            first = PreActivation(inputs, outputs, 1 if name == WRN_GROUPS[0] else 2)
             rest = [PreActivation(outputs, outputs, 1) for _ in range(blocks - 1)]
             self.add_module(name, nn.Sequential(first, *rest))
         self.norm = nn.BatchNorm2d(widths[-1])
@@ -77,12 +77,12 @@ class WideResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        for name in STAGES:
+        for name in WRN_GROUPS:
             x = self.get_submodule(name)(x)
         logits: Tensor = self.fc(self.pool(self.relu(self.norm(x))))
         return logits
 
 
-def zoo_wide_resnet(name: str, shape: TaskShape) -> WideResNet:
-    """The network called `name` in `ZOO`."""
-    return WideResNet(shape, *ZOO[name])
+def zoo_wide_resnet(name: str, shape: InputShape) -> WideResNet:
+    """The network called `name` in `WIDE_RESNETS`."""
+    return WideResNet(shape, *WIDE_RESNETS[name])

@@ -1,6 +1,6 @@
 """Zero-cost proxies: scores of untrained students, by name.
 
-A name with a colon, `my_lab.proxies:MINE`, refers to an `Entry` defined elsewhere.
+A name with a colon, `my_lab.proxies:MINE`, refers to an `ProxyEntry` defined elsewhere.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from automl_kd.proxies.activations.meco import MECO, MECO_OPT
 from automl_kd.proxies.activations.naswot import NASWOT
 from automl_kd.proxies.activations.swap import SWAP, SWAP_REGULARISED
 from automl_kd.proxies.activations.zen import ZEN
-from automl_kd.proxies.aggregate import Aggregate, parse, written
-from automl_kd.proxies.base import Entry
+from automl_kd.proxies.aggregate import Aggregate, parse_aggregate, require_aggregate
+from automl_kd.proxies.base import ProxyEntry
 from automl_kd.proxies.counts.l2_norm import L2_NORM
 from automl_kd.proxies.counts.live_convolutions import LIVE_CONV_COUNT, LIVE_CONV_WEIGHTS
 from automl_kd.proxies.counts.longest_path import LONGEST_PATH
@@ -29,7 +29,7 @@ from automl_kd.proxies.gradients.grasp import GRASP
 from automl_kd.proxies.gradients.jacob_cov import JACOB_COV
 from automl_kd.proxies.gradients.logsynflow import LOGSYNFLOW
 from automl_kd.proxies.gradients.ntk_condition import NTK_CONDITION
-from automl_kd.proxies.gradients.plain import PLAIN
+from automl_kd.proxies.gradients.plain import PLAIN_PROXY
 from automl_kd.proxies.gradients.snip import SNIP
 from automl_kd.proxies.gradients.synflow import SYNFLOW
 from automl_kd.proxies.gradients.vkdnw import VKDNW
@@ -38,44 +38,50 @@ from automl_kd.proxies.teacher.diswot import RELATION, SEMANTIC
 from automl_kd.proxies.teacher.kd_losses import KD_LOSSES
 from automl_kd.registry import lookup
 
-PROXIES: Mapping[str, Entry] = {
-    "params": Entry(proxy=PARAMS, source="the number of parameters"),
-    "macs": Entry(proxy=MACS, source="the number of multiply-adds"),
-    "live_conv_weights": Entry(proxy=LIVE_CONV_WEIGHTS, source="the number of weights of convolutions"),
-    "live_conv_count": Entry(proxy=LIVE_CONV_COUNT, source="the number of convolutions"),
-    "longest_path": Entry(proxy=LONGEST_PATH, source="the most convolutions in a row"),
-    "gradsign": Entry(proxy=GRADSIGN, source="Zhang, Jia 2022, arXiv:2110.08616"),
-    "ntk_condition": Entry(proxy=NTK_CONDITION, source="Chen et al. 2021, arXiv:2102.11535"),
-    "vkdnw": Entry(proxy=VKDNW, source="Tybl, Neumann 2025, arXiv:2502.04975"),
-    "l2_norm": Entry(proxy=L2_NORM, source="Abdelfattah et al. 2021, arXiv:2101.08134"),
-    "grad_norm": Entry(proxy=GRAD_NORM, source="Abdelfattah et al. 2021, arXiv:2101.08134"),
-    "plain": Entry(proxy=PLAIN, source="Abdelfattah et al. 2021, arXiv:2101.08134"),
-    "snip": Entry(proxy=SNIP, source="Lee et al. 2019, arXiv:1810.02340"),
-    "fisher": Entry(proxy=FISHER, source="Turner et al. 2020, arXiv:1906.04113"),
-    "grasp": Entry(proxy=GRASP, source="Wang et al. 2020, arXiv:2002.07376"),
-    "zico": Entry(proxy=ZICO, source="Li et al. 2023, arXiv:2301.11300"),
-    "jacob_cov": Entry(proxy=JACOB_COV, source="Mellor et al. 2020, arXiv:2006.04647v1"),
-    "epe_nas": Entry(proxy=EPE_NAS, source="Lopes et al. 2021, arXiv:2102.08099"),
-    "naswot": Entry(proxy=NASWOT, source="Mellor et al. 2021, arXiv:2006.04647"),
-    "swap": Entry(proxy=SWAP, source="Peng et al. 2024, arXiv:2403.04161", initialisation="normal"),
-    "swap_regularised": Entry(
+PROXIES: Mapping[str, ProxyEntry] = {
+    "params": ProxyEntry(proxy=PARAMS, source="the number of parameters"),
+    "macs": ProxyEntry(proxy=MACS, source="the number of multiply-adds"),
+    "live_conv_weights": ProxyEntry(proxy=LIVE_CONV_WEIGHTS, source="the number of weights of convolutions"),
+    "live_conv_count": ProxyEntry(proxy=LIVE_CONV_COUNT, source="the number of convolutions"),
+    "longest_path": ProxyEntry(proxy=LONGEST_PATH, source="the most convolutions in a row"),
+    "gradsign": ProxyEntry(proxy=GRADSIGN, source="Zhang, Jia 2022, arXiv:2110.08616"),
+    "ntk_condition": ProxyEntry(proxy=NTK_CONDITION, source="Chen et al. 2021, arXiv:2102.11535"),
+    "vkdnw": ProxyEntry(proxy=VKDNW, source="Tybl, Neumann 2025, arXiv:2502.04975"),
+    "l2_norm": ProxyEntry(proxy=L2_NORM, source="Abdelfattah et al. 2021, arXiv:2101.08134"),
+    "grad_norm": ProxyEntry(proxy=GRAD_NORM, source="Abdelfattah et al. 2021, arXiv:2101.08134"),
+    "plain": ProxyEntry(proxy=PLAIN_PROXY, source="Abdelfattah et al. 2021, arXiv:2101.08134"),
+    "snip": ProxyEntry(proxy=SNIP, source="Lee et al. 2019, arXiv:1810.02340"),
+    "fisher": ProxyEntry(proxy=FISHER, source="Turner et al. 2020, arXiv:1906.04113"),
+    "grasp": ProxyEntry(proxy=GRASP, source="Wang et al. 2020, arXiv:2002.07376"),
+    "zico": ProxyEntry(proxy=ZICO, source="Li et al. 2023, arXiv:2301.11300"),
+    "jacob_cov": ProxyEntry(proxy=JACOB_COV, source="Mellor et al. 2020, arXiv:2006.04647v1"),
+    "epe_nas": ProxyEntry(proxy=EPE_NAS, source="Lopes et al. 2021, arXiv:2102.08099"),
+    "naswot": ProxyEntry(proxy=NASWOT, source="Mellor et al. 2021, arXiv:2006.04647"),
+    "swap": ProxyEntry(proxy=SWAP, source="Peng et al. 2024, arXiv:2403.04161", initialisation="normal"),
+    "swap_regularised": ProxyEntry(
         proxy=SWAP_REGULARISED, source="Peng et al. 2024, arXiv:2403.04161", initialisation="normal"
     ),
-    "linear_regions": Entry(proxy=LINEAR_REGIONS, source="Chen et al. 2021, arXiv:2102.11535", initialisation="normal"),
-    "meco": Entry(proxy=MECO, source="Jiang et al. 2023, NeurIPS"),
-    "meco_opt": Entry(proxy=MECO_OPT, source="Jiang et al. 2023, NeurIPS"),
-    "zen": Entry(proxy=ZEN, source="Lin et al. 2021, arXiv:2102.01063", initialisation="normal"),
-    "az_expressivity": Entry(proxy=AZ_EXPRESSIVITY, source="Lee, Ham 2024, arXiv:2403.19232", initialisation="normal"),
-    "az_progressivity": Entry(
+    "linear_regions": ProxyEntry(
+        proxy=LINEAR_REGIONS, source="Chen et al. 2021, arXiv:2102.11535", initialisation="normal"
+    ),
+    "meco": ProxyEntry(proxy=MECO, source="Jiang et al. 2023, NeurIPS"),
+    "meco_opt": ProxyEntry(proxy=MECO_OPT, source="Jiang et al. 2023, NeurIPS"),
+    "zen": ProxyEntry(proxy=ZEN, source="Lin et al. 2021, arXiv:2102.01063", initialisation="normal"),
+    "az_expressivity": ProxyEntry(
+        proxy=AZ_EXPRESSIVITY, source="Lee, Ham 2024, arXiv:2403.19232", initialisation="normal"
+    ),
+    "az_progressivity": ProxyEntry(
         proxy=AZ_PROGRESSIVITY, source="Lee, Ham 2024, arXiv:2403.19232", initialisation="normal"
     ),
-    "az_trainability": Entry(proxy=AZ_TRAINABILITY, source="Lee, Ham 2024, arXiv:2403.19232", initialisation="normal"),
-    "synflow": Entry(proxy=SYNFLOW, source="Tanaka et al. 2020, arXiv:2006.05467"),
-    "logsynflow": Entry(proxy=LOGSYNFLOW, source="Cavagnero et al. 2023, arXiv:2207.05135"),
-    "diswot_relation": Entry(
+    "az_trainability": ProxyEntry(
+        proxy=AZ_TRAINABILITY, source="Lee, Ham 2024, arXiv:2403.19232", initialisation="normal"
+    ),
+    "synflow": ProxyEntry(proxy=SYNFLOW, source="Tanaka et al. 2020, arXiv:2006.05467"),
+    "logsynflow": ProxyEntry(proxy=LOGSYNFLOW, source="Cavagnero et al. 2023, arXiv:2207.05135"),
+    "diswot_relation": ProxyEntry(
         proxy=RELATION, source="Dong et al. 2023, arXiv:2303.15678", initialisation="normal", needs_teacher=True
     ),
-    "diswot_semantic": Entry(
+    "diswot_semantic": ProxyEntry(
         proxy=SEMANTIC, source="Dong et al. 2023, arXiv:2303.15678", initialisation="normal", needs_teacher=True
     ),
     **KD_LOSSES,
@@ -84,7 +90,7 @@ PROXIES: Mapping[str, Entry] = {
 AGGREGATES: Mapping[str, Aggregate] = {
     "diswot": Aggregate("rank_sum", ("diswot_relation", "diswot_semantic")),
     "az_nas": Aggregate("log_rank_sum", ("az_expressivity", "az_progressivity", "az_trainability", "macs")),
-    "found_nb201": written(
+    "found_nb201": require_aggregate(
         "log_rank_sum(0.5*max(kd_fitnet;0.5)+2*meco+0.5*min(kd_nst;diswot_relation)+min(kd_pkt;linear_regions))"
     ),
 }
@@ -103,10 +109,10 @@ does worse on DisWOT's ResNets (0.534 against 0.609); the page in `benchmarks/le
 
 def aggregate_of(name: str) -> Aggregate | None:
     """The aggregate that `name` stands for, in the table or written out; None if it is a single proxy's."""
-    return AGGREGATES.get(name) or parse(name)
+    return AGGREGATES.get(name) or parse_aggregate(name)
 
 
-def expand(names: Iterable[str]) -> tuple[str, ...]:
+def expand_proxies(names: Iterable[str]) -> tuple[str, ...]:
     """The proxies behind `names`, each once: aggregates by their members. `UnknownNameError` for a name of neither."""
     members: dict[str, None] = {}
     for name in names:
@@ -117,10 +123,10 @@ def expand(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(members)
 
 
-def entry(name: str) -> Entry:
+def proxy_entry(name: str) -> ProxyEntry:
     """The table's entry, or the one that `module:attribute` refers to; `ConfigError` if that is something else."""
     found: object = lookup(PROXIES, name, "proxy")
-    if not isinstance(found, Entry):
+    if not isinstance(found, ProxyEntry):
         raise ConfigError(
             f"{name!r} is a {type(found).__name__}, and a proxy's Entry was wanted; "
             "wrap the function as Entry(proxy=function, source=...) and name that"

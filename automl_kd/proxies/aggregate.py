@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-Kind = Literal["rank_sum", "log_rank_sum"]
+AggregateKind = Literal["rank_sum", "log_rank_sum"]
 Bound = Literal["", "min", "max"]
 
 NAME = r"[^()+\-*;]+"
@@ -43,7 +43,7 @@ class Operand:
 
 
 @dataclass(frozen=True)
-class Term:
+class RankTerm:
     """`weight`, not 0, times a rank; a negative one ranks downwards.
 
     With `bound`, the rank is the "min" or "max" of that of `first` and of `second`, another's or a share in (0, 1).
@@ -87,12 +87,12 @@ class Aggregate:
     under any member weighs heavily (Lee, Ham. AZ-NAS. 2024. arXiv:2403.19232, equation 8, as its ranking function).
     """
 
-    kind: Kind
-    terms: tuple[str | Term, ...]
+    kind: AggregateKind
+    terms: tuple[str | RankTerm, ...]
 
     @cached_property
-    def parts(self) -> tuple[Term, ...]:
-        return tuple(Term(Operand(one)) if isinstance(one, str) else one for one in self.terms)
+    def parts(self) -> tuple[RankTerm, ...]:
+        return tuple(RankTerm(Operand(one)) if isinstance(one, str) else one for one in self.terms)
 
     @cached_property
     def members(self) -> tuple[str, ...]:
@@ -128,20 +128,20 @@ def factor(weight: float) -> str:
     return "" if abs(weight) == 1 else f"{abs(weight):g}*"
 
 
-def merged(terms: Iterable[Term]) -> tuple[Term, ...]:
+def merged(terms: Iterable[RankTerm]) -> tuple[RankTerm, ...]:
     """Terms in the order of their items, those that rank the same way in the same direction as one.
 
     Opposite ones stay apart: logarithms of ranks upwards and downwards do not cancel.
     """
-    found: dict[tuple[str, bool], Term] = {}
+    found: dict[tuple[str, bool], RankTerm] = {}
     for one in sorted(terms, key=lambda term: (term.weight < 0, term.item)):
         key = one.item, one.weight < 0
         before = found[key].weight if key in found else 0.0
-        found[key] = Term(one.first, before + one.weight, one.bound, one.second)
+        found[key] = RankTerm(one.first, before + one.weight, one.bound, one.second)
     return tuple(found.values())
 
 
-def parse(text: str) -> Aggregate | None:
+def parse_aggregate(text: str) -> Aggregate | None:
     """Read "rank_sum(a+b+c)" or "log_rank_sum(2*a-0.5*min(b;-c)+max(d;0.5))"; None for any other text.
 
     A term said twice counts once.
@@ -149,29 +149,29 @@ def parse(text: str) -> Aggregate | None:
     found = re.fullmatch(r"(rank_sum|log_rank_sum)\((.+)\)", re.sub(r"\s*([-+*;()])\s*", r"\1", text.strip()))
     if found is None:
         return None
-    kind: Kind = "rank_sum" if found[1] == "rank_sum" else "log_rank_sum"
+    kind: AggregateKind = "rank_sum" if found[1] == "rank_sum" else "log_rank_sum"
     terms, place = [], 0
     while place < len(found[2]):
         term = TERM.match(found[2], place)
         if term is None or not (place == 0 or term[1]) or float(term[2] or 1) == 0:
             return None
-        terms.append(read(term))
+        terms.append(read_term(term))
         place = term.end()
     return Aggregate(kind, tuple(dict.fromkeys(terms)))
 
 
-def written(text: str) -> Aggregate:
+def require_aggregate(text: str) -> Aggregate:
     """The aggregate that `text` writes out, which must be right."""
-    found = parse(text)
+    found = parse_aggregate(text)
     assert found is not None, text
     return found
 
 
-def read(found: re.Match[str]) -> str | Term:
+def read_term(found: re.Match[str]) -> str | RankTerm:
     """A matched term; a name alone stays one."""
     sign, size, bound, down, first, share, other_down, other, name = found.groups()
     weight = float(size or 1) * (-1 if sign == "-" else 1)
     if name:
-        return name if weight == 1 else Term(Operand(name), weight)
+        return name if weight == 1 else RankTerm(Operand(name), weight)
     second = float(share) if share else Operand(other, bool(other_down))
-    return Term(Operand(first, bool(down)), weight, "min" if bound == "min" else "max", second)
+    return RankTerm(Operand(first, bool(down)), weight, "min" if bound == "min" else "max", second)

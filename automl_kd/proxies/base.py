@@ -8,7 +8,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from automl_kd.models.costs.cost import Cost
+from automl_kd.models.costs.cost import NetworkCost
 from automl_kd.proxies.passes import Passes, Sight
 from automl_kd.proxies.probe import Probe
 
@@ -45,11 +45,11 @@ class Shared:
 class OfCost:
     """The proxy that only counts: a function of parameters and multiply-adds of the network as it is trained."""
 
-    measure: Callable[[Cost], float]
+    measure: Callable[[NetworkCost], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ProxyEntry:
     """A proxy and what `score` must know to call it.
 
     `source`: the paper, in one line. `initialisation`: the weights that it wants, as the network's builder leaves them

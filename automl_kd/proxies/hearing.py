@@ -11,7 +11,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from automl_kd.models.features import Keep, taps_of
+from automl_kd.models.features import KeepOutput, taps_of
 from automl_kd.models.foreign.overwriting import version_of, written_over
 from automl_kd.proxies.probe import TAPS, is_stage
 
@@ -43,15 +43,15 @@ def heard(student: nn.Module, sees: Collection[str], run: Callable[[], T]) -> tu
 
 @dataclass(frozen=True, eq=False)
 class Ears:
-    """Where what is heard of one pass goes. `versions`, `apart`: as of `Keep`."""
+    """Where what is heard of one pass goes. `versions`, `apart`: as of `KeepOutput`."""
 
     apart: bool = False
     maps: Maps = field(default_factory=dict)
     kept: Lists = field(default_factory=lambda: {"relus": [], "layers": [], "blocks": [], "layer_weights": []})
     versions: list[tuple[Tensor, int | None]] = field(default_factory=list)
 
-    def keep(self, name: str) -> Keep:
-        return Keep(self.kept[name], self.versions, self.apart)
+    def keep(self, name: str) -> KeepOutput:
+        return KeepOutput(self.kept[name], self.versions, self.apart)
 
     def catch(self, name: str, value: Tensor) -> None:
         value = value.clone() if self.apart else value

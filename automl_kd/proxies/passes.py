@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd.models.features import Outputs, find
+from automl_kd.models.features import Outputs, find_feature
 from automl_kd.proxies.clock import Instant, instant
 from automl_kd.proxies.hearing import LAYERS, heard
 from automl_kd.proxies.probe import Probe
@@ -53,7 +53,7 @@ Pairs = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ForwardPass:
     """One forward pass: the outputs, and the maps that were to be seen, each list in the order of computation.
 
     Rectifiers that run on one map may share what they make: it is then listed once for each of them.
@@ -96,7 +96,9 @@ class Passes:
         device = self.probe.images.device
         if name not in self.done:
             begun = instant(device)
-            with seeded(device, derive("pass", self.seed, name)):  # layers that draw do so alike in any company
+            with seeded_generators(
+                device, derive("pass", self.seed, name)
+            ):  # layers that draw do so alike in any company
                 self.done[name] = run()
             self.times[name] = (begun, instant(device))
         self.used.add(name)
@@ -110,11 +112,11 @@ class Passes:
     def tap(self, name: str) -> Tensor:
         """The map of a tap, of `TAPS` or of a stage; `UnknownNameError` if the student has none of that name."""
         if name not in self.outputs.features:
-            find(self.student, name)
+            find_feature(self.student, name)
         return self.outputs.features[name]
 
     @property
-    def forward(self) -> Seen:
+    def forward(self) -> ForwardPass:
         return self.once("forward", self.run_forward)
 
     @property
@@ -152,18 +154,18 @@ class Passes:
         """Random numbers of the proxy that calls itself `names`: the same for all students of a draw. On the CPU."""
         return proxy_generator(self.seed, *names)
 
-    def run_forward(self) -> Seen:
+    def run_forward(self) -> ForwardPass:
         with torch.set_grad_enabled(bool(self.sees & NEED_GRAPH)):
             logits, maps, kept = heard(self.student, self.sees, lambda: self.student(self.images))
-        return Seen(Outputs(logits, maps), **kept)
+        return ForwardPass(Outputs(logits, maps), **kept)
 
-    def run_backward(self, seen: Seen) -> tuple[Pairs, list[LayerGradient]]:
-        weights = weights_of(self.student) if "weight_gradients" in self.sees else []
+    def run_backward(self, seen: ForwardPass) -> tuple[Pairs, list[LayerGradient]]:
+        weights = layer_weights(self.student) if "weight_gradients" in self.sees else []
         layers = seen.layers if "layer_gradients" in self.sees else []
         with torch.enable_grad():
             loss = F.cross_entropy(seen.outputs.logits, self.probe.labels)
         found = torch.autograd.grad(loss, [*weights, *layers], retain_graph=True, allow_unused=True)
-        pairs = present((one.detach(), gradient) for one, gradient in zip(weights, found, strict=False))
+        pairs = with_gradient((one.detach(), gradient) for one, gradient in zip(weights, found, strict=False))
         by_layer = zip(layers, found[len(weights) :], seen.layer_weights, strict=False)
         return pairs, [
             LayerGradient(output.detach(), gradient, weight.detach())
@@ -179,14 +181,14 @@ class Passes:
             ones = images.new_ones((1, *images.shape[1:]), dtype=torch.float64)
             total = torch.func.functional_call(student, absolute, (ones,)).sum()
             found = torch.autograd.grad(total, weights, allow_unused=True)
-        return present([(one.detach(), gradient) for one, gradient in zip(weights, found, strict=True)])
+        return with_gradient([(one.detach(), gradient) for one, gradient in zip(weights, found, strict=True)])
 
 
 def proxy_generator(seed: int, *names: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive("proxy", seed, *names))
 
 
-def weights_of(student: nn.Module) -> list[Tensor]:
+def layer_weights(student: nn.Module) -> list[Tensor]:
     """Weights of convolutions and linear layers, in the order of their modules."""
     return [module.weight for module in student.modules() if isinstance(module, LAYERS)]
 
@@ -217,12 +219,12 @@ def gradient_of(value: Tensor, at: Tensor) -> Tensor:
     return torch.zeros_like(at) if found is None else found
 
 
-def present(pairs: Iterable[tuple[Tensor, Tensor | None]]) -> Pairs:
+def with_gradient(pairs: Iterable[tuple[Tensor, Tensor | None]]) -> Pairs:
     return [(one, gradient) for one, gradient in pairs if gradient is not None]
 
 
 @contextmanager
-def seeded(device: torch.device, seed: int) -> Iterator[None]:
+def seeded_generators(device: torch.device, seed: int) -> Iterator[None]:
     """Torch's own generators seeded inside, and afterwards as they were."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from automl_kd.errors import DataError
 from automl_kd.models.fast_norm import quicken
-from automl_kd.models.features import Outputs, Tapped, taps_of
+from automl_kd.models.features import FeatureExtractor, Outputs, taps_of
 from automl_kd.models.foreign.adoption import unchecked
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.proxies.guard import untouched
 from automl_kd.proxies.initialisation import normal_weights
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
 TAPS = ("pre_pool", "pooled")
 """What is kept of a forward pass: the last map before global pooling, and the vectors that the classifier sees."""
@@ -33,7 +33,7 @@ class Probe:
 
     images: Tensor
     labels: Tensor
-    shape: TaskShape
+    shape: InputShape
     teacher: Outputs | None = None
     known: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
@@ -73,12 +73,12 @@ def is_stage(tap: str) -> bool:
 
 def forward(network: nn.Module, images: Tensor) -> Outputs:
     """Logits and the maps of `TAPS` and of the stages. `UnknownNameError` if the network lacks one of `TAPS`."""
-    with Tapped(network, (*TAPS, *filter(is_stage, taps_of(network)))) as tapped:
+    with FeatureExtractor(network, (*TAPS, *filter(is_stage, taps_of(network)))) as tapped:
         return tapped(images)
 
 
 def make_probe(
-    images: Tensor, labels: Tensor, shape: TaskShape, teacher: nn.Module | None = None, *, seed: int | None = None
+    images: Tensor, labels: Tensor, shape: InputShape, teacher: nn.Module | None = None, *, seed: int | None = None
 ) -> Probe:
     """The probe for these images, with the teacher run once in training mode (batch statistics).
 

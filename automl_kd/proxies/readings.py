@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import AutoMLKDError
-from automl_kd.proxies.base import Entry, OfCost, Shared
+from automl_kd.proxies.base import OfCost, ProxyEntry, Shared
 from automl_kd.proxies.clock import Instant, instant, seconds_between
 from automl_kd.proxies.guard import untouched
-from automl_kd.proxies.passes import Passes, seeded
+from automl_kd.proxies.passes import Passes, seeded_generators
 from automl_kd.proxies.probe import Probe
 
 
@@ -51,7 +51,7 @@ class Pending:
         return Reading(value, seconds)
 
 
-def settle(pending: Sequence[Mapping[str, Pending]]) -> list[dict[str, Reading]]:
+def settle_readings(pending: Sequence[Mapping[str, Pending]]) -> list[dict[str, Reading]]:
     """Readings of several students. Values that lie on an accelerator come over in one transfer."""
     waiting = [one for group in pending for one in group.values()]
     tensors = [one.value.detach().double().reshape(()) for one in waiting if isinstance(one.value, Tensor)]
@@ -60,7 +60,9 @@ def settle(pending: Sequence[Mapping[str, Pending]]) -> list[dict[str, Reading]]
     return [{name: one.reading(next(values)) for name, one in group.items()} for group in pending]
 
 
-def measure(entries: Mapping[str, Entry], student: nn.Module, probe: Probe, seed: int) -> dict[str, Pending]:
+def measure_student(
+    entries: Mapping[str, ProxyEntry], student: nn.Module, probe: Probe, seed: int
+) -> dict[str, Pending]:
     """What `entries` say of one student; those that count costs are not among them.
 
     `seed`: of all randomness. The student is left as it was, bit for bit.
@@ -74,7 +76,7 @@ def measure(entries: Mapping[str, Entry], student: nn.Module, probe: Probe, seed
             found = {name: look(one, passes) for name, one in shared.items()}
     for name, one in entries.items():
         if name not in shared:
-            found[name] = alone(one, student, probe, seed)
+            found[name] = read_in_isolation(one, student, probe, seed)
     return found
 
 
@@ -83,25 +85,25 @@ def look(proxy: Shared, passes: Passes) -> Pending:
     device, known = passes.probe.images.device, set(passes.times)
     passes.used.clear()
     begun = instant(device)
-    with torch.no_grad(), seeded(device, passes.seed):
-        value, error = attempt(lambda: proxy.measure(passes))
+    with torch.no_grad(), seeded_generators(device, passes.seed):
+        value, error = attempt_reading(lambda: proxy.measure(passes))
     span = (begun, instant(device))
     times = passes.times
     used = [times[name] for name in passes.used if name in times]
     return Pending(value, error, span, used, [times[name] for name in times if name not in known])
 
 
-def alone(entry: Entry, student: nn.Module, probe: Probe, seed: int) -> Pending:
+def read_in_isolation(entry: ProxyEntry, student: nn.Module, probe: Probe, seed: int) -> Pending:
     """The value of a proxy that may do with the student as it likes."""
     proxy, device = entry.proxy, probe.images.device
     assert not isinstance(proxy, OfCost)
     begun = instant(device)
-    with untouched(student), torch.inference_mode(not entry.needs_gradient), seeded(device, seed):
-        value, error = attempt(lambda: proxy(student, probe))
+    with untouched(student), torch.inference_mode(not entry.needs_gradient), seeded_generators(device, seed):
+        value, error = attempt_reading(lambda: proxy(student, probe))
     return Pending(value, error, (begun, instant(device)))
 
 
-def attempt(compute: Callable[[], Tensor | float]) -> tuple[Tensor | float, str]:
+def attempt_reading(compute: Callable[[], Tensor | float]) -> tuple[Tensor | float, str]:
     """The value, or nan and the reason why there is none."""
     try:
         return compute(), ""

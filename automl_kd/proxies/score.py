@@ -24,7 +24,7 @@ from automl_kd.space import Architecture, SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class ProxyScore:
     """What a proxy or an aggregate says of an architecture; higher promises better.
 
     `value`: mean over `draws`; nan if any draw failed, for the reason in `error`. `spread`: standard deviation over
@@ -41,7 +41,7 @@ class Score:
     error: str = ""
 
 
-def score(
+def score_architectures(
     space: SearchSpace,
     architectures: Sequence[Architecture],
     proxies: Sequence[str],
@@ -49,7 +49,7 @@ def score(
     *,
     seed: int,
     on_score: Callable[[int], None] | None = None,
-) -> list[Score]:
+) -> list[ProxyScore]:
     """For each architecture in turn, its scores in the order of `proxies`; one draw for each of `probes`.
 
     The value of an aggregate is made of ranks within `architectures`, from which those that failed are left out.
@@ -83,10 +83,10 @@ def add_aggregate(readings: Sequence[Readings], name: str, aggregate: Aggregate)
             rows[draw][name] = Reading(value, sum(rows[draw][one].seconds for one in members), error)
 
 
-def summary(architecture: Architecture, name: str, readings: Readings) -> Score:
+def summary(architecture: Architecture, name: str, readings: Readings) -> ProxyScore:
     column = [draw[name] for draw in readings]
     values = np.array([reading.value for reading in column])
-    return Score(
+    return ProxyScore(
         architecture=architecture,
         proxy=name,
         value=float(values.mean()),
@@ -97,7 +97,7 @@ def summary(architecture: Architecture, name: str, readings: Readings) -> Score:
     )
 
 
-def ranked(scores: Sequence[Score]) -> list[Score]:
+def rank_scores(scores: Sequence[ProxyScore]) -> list[ProxyScore]:
     """Best first, by value; equal ones by key; those that failed last. Meant for the scores of one proxy."""
     # No nan among the keys: it compares with nothing, and the order would depend on where it stood.
     return sorted(scores, key=lambda one: (math.inf if one.error else -one.value, one.architecture.key))

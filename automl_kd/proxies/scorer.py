@@ -16,11 +16,11 @@ from automl_kd.models import build
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.fast_norm import quicken
 from automl_kd.models.foreign.layout import keep_contiguous, lay_out
-from automl_kd.proxies import entry, expand
-from automl_kd.proxies.base import Entry, OfCost
+from automl_kd.proxies import expand_proxies, proxy_entry
+from automl_kd.proxies.base import OfCost, ProxyEntry
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.proxies.probe import Probe
-from automl_kd.proxies.readings import Pending, Reading, measure, settle
+from automl_kd.proxies.readings import Pending, Reading, measure_student, settle_readings
 from automl_kd.seeds import derive
 from automl_kd.space import Architecture, SearchSpace
 
@@ -38,14 +38,14 @@ class Scorer:
     """
 
     def __init__(self, space: SearchSpace, proxies: Sequence[str], probes: Sequence[Probe], *, seed: int) -> None:
-        entries = {name: entry(name) for name in expand(proxies)}
+        entries = {name: proxy_entry(name) for name in expand_proxies(proxies)}
         check_probes(entries, probes)
         keep_freed_memory()
         self.space, self.probes, self.seed = space, probes, seed
         self.counts = {name: one.proxy for name, one in entries.items() if isinstance(one.proxy, OfCost)}
         self.looks = {name: one for name, one in entries.items() if name not in self.counts}
         self.makers = {
-            (draw, initialisation): maker(space, probe, initialisation, (seed, draw))
+            (draw, initialisation): student_maker(space, probe, initialisation, (seed, draw))
             for draw, probe in enumerate(probes)
             for initialisation in dict.fromkeys(one.initialisation for one in self.looks.values())
         }
@@ -59,7 +59,7 @@ class Scorer:
     def __call__(self, architectures: Sequence[Architecture]) -> list[Readings]:
         """Readings of each. What was read before, of it or of its like, is remembered."""
         for architecture in architectures:
-            spaces.check(self.space, architecture)
+            spaces.check_architecture(self.space, architecture)
         stand_ins = [self.function_of(one) for one in architectures]
         self.learn(stand_ins)
         return [
@@ -79,7 +79,7 @@ class Scorer:
         self.fetch(pending)
 
     def fetch(self, pending: dict[Architecture, list[dict[str, Pending]]]) -> None:
-        settled = iter(settle([draw for draws in pending.values() for draw in draws]))
+        settled = iter(settle_readings([draw for draws in pending.values() for draw in draws]))
         self.known |= {one: [next(settled) for _ in draws] for one, draws in pending.items()}
         pending.clear()
 
@@ -89,7 +89,7 @@ class Scorer:
         for initialisation in dict.fromkeys(one.initialisation for one in self.looks.values()):
             student = self.makers[draw, initialisation](architecture)
             wanted = {name: one for name, one in self.looks.items() if one.initialisation == initialisation}
-            found |= measure(wanted, student, self.probes[draw], derive("proxy", self.seed, draw))
+            found |= measure_student(wanted, student, self.probes[draw], derive("proxy", self.seed, draw))
         return found
 
     def counted(self, architecture: Architecture) -> dict[str, Reading]:
@@ -101,13 +101,13 @@ class Scorer:
         return {name: Reading(proxy.measure(cost), seconds) for name, proxy in self.counts.items()}
 
 
-def maker(
+def student_maker(
     space: SearchSpace, probe: Probe, initialisation: str, stream: tuple[int, int]
 ) -> Callable[[Architecture], nn.Module]:
     """What makes students in training mode, with weights that depend on `stream` and their names only."""
     if space.bank is None:
         return Builder(space, probe, initialisation, stream)
-    assemble = space.bank(probe.shape, partial(part, probe.images.device, initialisation, stream))
+    assemble = space.bank(probe.shape, partial(draw_part, probe.images.device, initialisation, stream))
     return lambda architecture: assemble(architecture.as_dict())
 
 
@@ -134,7 +134,7 @@ class Builder:
             keep_contiguous(student, self.probe.shape)
 
 
-def part(
+def draw_part(
     device: torch.device, initialisation: str, stream: tuple[int, int], name: str, make: Callable[[], nn.Module]
 ) -> nn.Module:
     """A part of a bank, from a stream of random numbers named after it. Its batch norm keeps no statistics."""
@@ -151,7 +151,7 @@ def part(
     return made.to(device).to(memory_format=torch.channels_last).train()
 
 
-def check_probes(entries: Mapping[str, Entry], probes: Sequence[Probe]) -> None:
+def check_probes(entries: Mapping[str, ProxyEntry], probes: Sequence[Probe]) -> None:
     if not probes:
         raise ConfigError("scoring got no probe, and needs one for each draw; ask for at least one draw")
     needy = [name for name, member in entries.items() if member.needs_teacher]

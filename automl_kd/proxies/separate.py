@@ -25,8 +25,8 @@ from automl_kd.errors import ConfigError
 from automl_kd.proxies.hearing import LAYERS
 from automl_kd.proxies.passes import NORMS
 
-Norm = nn.BatchNorm1d | nn.BatchNorm2d
-Normalise = Callable[[Norm, Tensor], Tensor]
+NormLayer = nn.BatchNorm1d | nn.BatchNorm2d
+Normalise = Callable[[NormLayer, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +50,12 @@ def separate(
     by their names, what to use in place of the student's own.
     """
     runs: list[Ran] = []
-    with torch.enable_grad(), normalised_by(student, normalise), recorded(student, runs):
+    with torch.enable_grad(), normalised_by(student, normalise), record_runs(student, runs):
         logits: Tensor = torch.func.functional_call(student, dict(weights or {}), (images,))
     return logits, runs
 
 
-def gradients(logits: Tensor, errors: Tensor, runs: Sequence[Ran]) -> list[Tensor | None]:
+def output_gradients(logits: Tensor, errors: Tensor, runs: Sequence[Ran]) -> list[Tensor | None]:
     """d(sum of errors x logits)/d(output) for each run, None where the logits do not depend on it. The graph is kept.
 
     `errors`: derivatives of whatever is asked about by the logits, of their shape.
@@ -78,7 +78,7 @@ def normalised_by(student: nn.Module, normalise: Normalise) -> Iterator[None]:
 
 
 @contextmanager
-def recorded(student: nn.Module, runs: list[Ran]) -> Iterator[None]:
+def record_runs(student: nn.Module, runs: list[Ran]) -> Iterator[None]:
     def keep(module: nn.Module, given: tuple[Any, ...], made: Tensor) -> None:
         runs.append(Ran(module, given[0].detach(), get_gradient_edge(made)))
 
@@ -90,7 +90,7 @@ def recorded(student: nn.Module, runs: list[Ran]) -> Iterator[None]:
             handle.remove()
 
 
-def by_own_statistics(module: Norm, x: Tensor) -> Tensor:
+def by_own_statistics(module: NormLayer, x: Tensor) -> Tensor:
     """What batch normalisation in training mode makes of each image when it is the whole batch.
 
     Raises `ConfigError` for maps of a single position, which have no variance.
@@ -115,11 +115,11 @@ class Alone(torch.autograd.Function):
         numbers = lines(x)
         centred = numbers - of_channels(numbers, len(weight))
         inverse = (of_channels(centred.square(), len(weight)) + eps).rsqrt_()
-        factor = inverse * spread(weight, centred)
+        factor = inverse * spread_along_lines(weight, centred)
         ctx.save_for_backward(centred, inverse, factor)
         ctx.channels = len(weight)
-        made = blank(x)  # filled through a view: the result itself must be none, to be written over
-        torch.addcmul(spread(bias, centred), centred, factor, out=lines(made))
+        made = empty_map(x)  # filled through a view: the result itself must be none, to be written over
+        torch.addcmul(spread_along_lines(bias, centred), centred, factor, out=lines(made))
         return made
 
     @staticmethod
@@ -130,7 +130,7 @@ class Alone(torch.autograd.Function):
         agreement = of_channels(slope * centred, ctx.channels) * inverse
         mean = of_channels(slope, ctx.channels)
         by_weight, by_bias = (one[:, 0, : ctx.channels].sum(0) * pixels for one in (agreement, mean))
-        back = blank(gradient)
+        back = empty_map(gradient)
         torch.sub(slope, mean, out=lines(back)).addcmul_(centred, -agreement * inverse).mul_(factor)
         return back, by_weight, by_bias, None
 
@@ -143,7 +143,7 @@ def lines(x: Tensor) -> Float[Tensor, "images lines numbers"]:
     return x.movedim(1, -1).reshape(len(x), -1, channels * math.gcd(pixels, max(1, 128 // channels)))
 
 
-def blank(x: Tensor) -> Tensor:
+def empty_map(x: Tensor) -> Tensor:
     """A map of the same shape, channels last in memory, with nothing in it yet."""
     strides = torch.empty((len(x), *x.shape[2:], x.shape[1]), device="meta").movedim(-1, 1).stride()
     return torch.empty_strided(x.shape, strides, dtype=x.dtype, device=x.device)
@@ -155,12 +155,12 @@ def of_channels(numbers: Tensor, channels: int) -> Float[Tensor, "images 1 numbe
     return pixels.mean(1, keepdim=True).expand_as(pixels).reshape(len(numbers), 1, -1)
 
 
-def spread(values: Tensor, numbers: Tensor) -> Tensor:
+def spread_along_lines(values: Tensor, numbers: Tensor) -> Tensor:
     """One value for each channel, repeated along a line."""
     return values.repeat(numbers.shape[2] // len(values))
 
 
-def by_fresh_statistics(module: Norm, x: Tensor) -> Tensor:
+def by_fresh_statistics(module: NormLayer, x: Tensor) -> Tensor:
     """What batch normalisation in evaluation mode does before any training: mean 0 and variance 1 are assumed."""
     width = x.shape[1]
     return F.batch_norm(x, x.new_zeros(width), x.new_ones(width), module.weight, module.bias, eps=module.eps)
@@ -178,12 +178,12 @@ def weight_gradients(run: Ran, gradient: Tensor) -> Float[Tensor, "images groups
         return torch.einsum("npo,npi->noi", errors, inputs)[:, None]
     assert isinstance(layer, nn.Conv2d)
     # Position by position, a weight's gradient is error times input: a product of matrices, in every group.
-    inputs = windows(layer, given, gradient.shape[2:])
+    inputs = convolution_windows(layer, given, gradient.shape[2:])
     errors = gradient.permute(0, 2, 3, 1).reshape(count, -1, layer.groups, layer.out_channels // layer.groups)
     return torch.einsum("npgo,npkgi->ngoki", errors, inputs).transpose(3, 4).flatten(3)
 
 
-def windows(
+def convolution_windows(
     layer: nn.Conv2d, given: Tensor, made: torch.Size
 ) -> Float[Tensor, "images positions places groups inputs"]:
     """What the convolution sees at each position of the map that it makes, whose height and width are `made`.

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 
 from automl_kd.proxies.passes import NORMS
 
-native = torch.ops.aten
+aten_ops = torch.ops.aten
 
 
-class Normalised(torch.autograd.Function):
+class SmoothBatchNorm(torch.autograd.Function):
     """w x^ + b, by statistics of the batch; running ones are left alone."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
-        made, mean, inverse = native.native_batch_norm(x, weight, bias, None, None, True, 0.0, epsilon)
+        made, mean, inverse = aten_ops.native_batch_norm(x, weight, bias, None, None, True, 0.0, epsilon)
         ctx.save_for_backward(x, weight, mean, inverse)
         ctx.epsilon = epsilon
         return made  # type: ignore[no-any-return]  # torch.ops has no signatures
@@ -74,7 +74,7 @@ def symmetric(
     """B(g), mean(g) and mean(g x^)."""
     # Asked for the gradients of weight and bias too, the kernel hands out the sums that it needs anyway.
     one = torch.ones_like(mean) if weight is None else weight
-    product, g_x, g_sum = native.native_batch_norm_backward(
+    product, g_x, g_sum = aten_ops.native_batch_norm_backward(
         g, x, one, None, None, mean, inverse, True, epsilon, [True, True, True]
     )
     count = x.numel() // x.shape[1]
@@ -96,5 +96,5 @@ def twice_differentiable(student: nn.Module) -> Iterator[None]:
 
 def normalise(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     weight, bias = (None if one is None else one.detach() for one in (norm.weight, norm.bias))
-    made: Tensor = Normalised.apply(x, weight, bias, norm.eps)
+    made: Tensor = SmoothBatchNorm.apply(x, weight, bias, norm.eps)
     return made

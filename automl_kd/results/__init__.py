@@ -4,6 +4,6 @@ The only room that imports pyarrow. `automl_kd.results.report.page` is imported 
 """
 
 from automl_kd.results.store.row import Point, Row
-from automl_kd.results.store.table import Results, ResultTable, read
+from automl_kd.results.store.table import Results, ResultTable, read_results
 
-__all__ = ["Point", "ResultTable", "Results", "Row", "read"]
+__all__ = ["Point", "ResultTable", "Results", "Row", "read_results"]

@@ -32,7 +32,7 @@ def points(difference: float) -> str:
     return f"{rounded:+.2f}" if rounded else "0.00"
 
 
-def count(value: float | None) -> str:
+def format_count(value: float | None) -> str:
     """Three digits and a prefix: 270896 is "271 k", 4.1e7 "41.0 M"."""
     if value is None or missing(value):
         return MISSING

@@ -9,7 +9,7 @@ from typing import get_type_hints
 from automl_kd.errors import ConfigError
 from automl_kd.registry import lookup, suggestion
 from automl_kd.search.aging_evolution import AgingEvolution
-from automl_kd.search.base import Exhausted, Objective, Proposer
+from automl_kd.search.base import Exhausted, Sampler, SearchObjective
 from automl_kd.search.feasible import Feasible
 from automl_kd.search.local_search import LocalSearch
 from automl_kd.search.nsga2 import NSGA2
@@ -18,9 +18,18 @@ from automl_kd.search.screened import Screened
 from automl_kd.search.tpe import TPE
 from automl_kd.space import Scalar, SearchSpace
 
-__all__ = ["PROPOSERS", "Exhausted", "Feasible", "Objective", "Proposer", "Screened", "make_proposer", "option_types"]
+__all__ = [
+    "SAMPLERS",
+    "Exhausted",
+    "Feasible",
+    "Sampler",
+    "Screened",
+    "SearchObjective",
+    "make_sampler",
+    "option_types",
+]
 
-PROPOSERS: Mapping[str, Callable[..., Proposer]] = {
+SAMPLERS: Mapping[str, Callable[..., Sampler]] = {
     "random": RandomSearch,
     "local": LocalSearch,
     "evolution": AgingEvolution,
@@ -30,32 +39,32 @@ PROPOSERS: Mapping[str, Callable[..., Proposer]] = {
 """Each is a dataclass with the fields `space`, `objectives` and `seed`; its other fields are its options."""
 
 
-def make_proposer(
+def make_sampler(
     name: str,
     space: SearchSpace,
     *,
-    objectives: Sequence[Objective],
+    objectives: Sequence[SearchObjective],
     seed: int,
     options: Mapping[str, Scalar],
-) -> Proposer:
+) -> Sampler:
     """The proposer called `name`, or `module:attribute`, with `options` for those of its fields that it names.
 
     `UnknownNameError` for the name; `ConfigError` for an option that is unknown, has another type or a value out of its
     range, and for objectives that the proposer cannot follow.
     """
-    proposer = lookup(PROPOSERS, name, "proposer")
+    proposer = lookup(SAMPLERS, name, "proposer")
     types = option_types(name, proposer)
     for option, value in options.items():
         if option not in types:
             hint = suggestion(option, types) if types else "it has none"
             raise ConfigError(f"proposer {name!r} has no option {option!r}; {hint}")
-        if not fits(value, types[option]):
+        if not fits_option(value, types[option]):
             wanted = types[option].__name__
             raise ConfigError(f"option {option!r} of proposer {name!r} is {value!r}; write it as {wanted}")
     return proposer(space=space, objectives=tuple(objectives), seed=seed, **options)
 
 
-def option_types(name: str, proposer: Callable[..., Proposer]) -> dict[str, type[Scalar]]:
+def option_types(name: str, proposer: Callable[..., Sampler]) -> dict[str, type[Scalar]]:
     """The options of a proposer and the type of each."""
     if not (isinstance(proposer, type) and is_dataclass(proposer)):
         raise ConfigError(f"{name!r} is not a proposer; name a dataclass with the fields space, objectives and seed")
@@ -64,6 +73,6 @@ def option_types(name: str, proposer: Callable[..., Proposer]) -> dict[str, type
     return {item.name: hints[item.name] for item in fields(proposer) if item.init and item.name not in given}
 
 
-def fits(value: Scalar, wanted: type[Scalar]) -> bool:
+def fits_option(value: Scalar, wanted: type[Scalar]) -> bool:
     """Whether `value` may stand for an option of type `wanted`; an integer may stand for a real number."""
     return type(value) is wanted or (wanted is float and type(value) is int)

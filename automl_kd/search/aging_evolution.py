@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from automl_kd.errors import ConfigError
-from automl_kd.search.base import Objective, generator, require_single
-from automl_kd.search.history import History, Told, judge
-from automl_kd.space import Architecture, SearchSpace, mutate, sample
+from automl_kd.search.base import SearchObjective, candidate_generator, require_single
+from automl_kd.search.history import History, Told, judge_outcome
+from automl_kd.space import Architecture, SearchSpace, mutate, sample_architecture
 from automl_kd.spec import Outcome
 
 
@@ -26,7 +26,7 @@ class AgingEvolution:
     """
 
     space: SearchSpace
-    objectives: Sequence[Objective]
+    objectives: Sequence[SearchObjective]
     seed: int
     population: int = 20
     tournament: int = 5
@@ -41,15 +41,15 @@ class AgingEvolution:
             )
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
-        rng = generator(self.seed, index, draw)
+        rng = candidate_generator(self.seed, index, draw)
         living = self.history.derive(self.living)
         if len(living) < self.population:
-            return sample(self.space, rng)
+            return sample_architecture(self.space, rng)
         drawn = rng.integers(len(living), size=self.tournament)
         return mutate(self.space, min((living[i] for i in drawn), key=lambda one: one.merit).architecture, rng)
 
     def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
-        self.history.add(index, judge(index, architecture, outcome, self.objectives))
+        self.history.add(index, judge_outcome(index, architecture, outcome, self.objectives))
 
     def living(self, told: Sequence[Told]) -> Sequence[Told]:
         """The youngest, as many as the population holds."""

@@ -18,21 +18,21 @@ class Exhausted(Exception):  # noqa: N818  (nothing went wrong: there may simply
 
 
 @dataclass(frozen=True)
-class Objective:
+class SearchObjective:
     """One metric of an outcome, by its name there ("val_accuracy", "params"), and whether more of it is wanted."""
 
     name: str
     maximise: bool
 
     @staticmethod
-    def parse(text: str) -> Objective:
+    def parse(text: str) -> SearchObjective:
         """Read "val_accuracy" (more is better) or "-params" (less is better)."""
         name = text.removeprefix("-")
         if not name or name != name.strip() or name.startswith("-"):
             raise ConfigError(
                 f"{text!r} is not an objective; write a metric's name, with a leading minus if less of it is better"
             )
-        return Objective(name, maximise=name == text)
+        return SearchObjective(name, maximise=name == text)
 
     def __str__(self) -> str:
         return self.name if self.maximise else f"-{self.name}"
@@ -42,7 +42,7 @@ class Objective:
         return -value if self.maximise else value
 
 
-class Proposer(Protocol):
+class Sampler(Protocol):
     """Asked for architectures, told what came of them, in any order, some never.
 
     A proposal is a function of (seed, index, draw) and of the set of outcomes told so far, whatever their order. So a
@@ -67,12 +67,12 @@ class Proposer(Protocol):
         ...
 
 
-def generator(seed: int, index: int, draw: int) -> np.random.Generator:
+def candidate_generator(seed: int, index: int, draw: int) -> np.random.Generator:
     """The random numbers of one candidate; all three are non-negative."""
     return np.random.default_rng([seed, index, draw])
 
 
-def require_single(objectives: Sequence[Objective], proposer: str) -> None:
+def require_single(objectives: Sequence[SearchObjective], proposer: str) -> None:
     """Refuse several objectives, or none, for a proposer that follows one."""
     if len(objectives) != 1:
         got = ", ".join(map(str, objectives)) or "none"

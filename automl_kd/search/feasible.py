@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from automl_kd.search.base import Exhausted, Proposer
+from automl_kd.search.base import Exhausted, Sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 
@@ -14,7 +14,7 @@ from automl_kd.spec import Outcome
 class Feasible:
     """The first candidate of `inner` that `allowed` lets pass, among `attempts` (at least 1) for each draw."""
 
-    inner: Proposer
+    inner: Sampler
     allowed: Callable[[Architecture], bool]
     attempts: int = 200
 

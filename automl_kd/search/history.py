@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from automl_kd.errors import ConfigError
 from automl_kd.registry import suggestion
-from automl_kd.search.base import Objective
+from automl_kd.search.base import SearchObjective
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 
@@ -42,7 +42,9 @@ class Told:
         return (self.tier, self.losses[0])
 
 
-def judge(index: int, architecture: Architecture, outcome: Outcome, objectives: Sequence[Objective]) -> Told | None:
+def judge_outcome(
+    index: int, architecture: Architecture, outcome: Outcome, objectives: Sequence[SearchObjective]
+) -> Told | None:
     """The outcome in terms of the objectives, or None where nothing can be learnt from it.
 
     That is so for failed trials, for stopped ones that had not yet reported every objective, and for values that are

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from automl_kd.errors import ConfigError
-from automl_kd.search.base import Objective, generator, require_single
-from automl_kd.search.history import History, Told, judge
-from automl_kd.space import Architecture, SearchSpace, mutate, sample
+from automl_kd.search.base import SearchObjective, candidate_generator, require_single
+from automl_kd.search.history import History, Told, judge_outcome
+from automl_kd.space import Architecture, SearchSpace, mutate, sample_architecture
 from automl_kd.spec import Outcome
 
 
@@ -26,7 +26,7 @@ class LocalSearch:
     """
 
     space: SearchSpace
-    objectives: Sequence[Objective]
+    objectives: Sequence[SearchObjective]
     seed: int
     restart: float = 0.1
     history: History = field(default_factory=History, init=False, repr=False)
@@ -37,16 +37,16 @@ class LocalSearch:
             raise ConfigError(f"restart of proposer 'local' is {self.restart}; choose a share between 0 and 1")
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
-        rng = generator(self.seed, index, draw)
-        best = self.history.derive(best_of)
+        rng = candidate_generator(self.seed, index, draw)
+        best = self.history.derive(best_told)
         if best is None or rng.random() < self.restart:
-            return sample(self.space, rng)
+            return sample_architecture(self.space, rng)
         return mutate(self.space, best.architecture, rng)
 
     def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
-        self.history.add(index, judge(index, architecture, outcome, self.objectives))
+        self.history.add(index, judge_outcome(index, architecture, outcome, self.objectives))
 
 
-def best_of(told: Sequence[Told]) -> Told | None:
+def best_told(told: Sequence[Told]) -> Told | None:
     """The best outcome, the earliest of equals, or None if there is none."""
     return min(told, key=lambda one: one.merit, default=None)

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from automl_kd.errors import ConfigError
-from automl_kd.search.base import Objective, generator
-from automl_kd.search.history import History, Told, judge
+from automl_kd.search.base import SearchObjective, candidate_generator
+from automl_kd.search.history import History, Told, judge_outcome
 from automl_kd.search.pareto import crowding_distance, non_dominated_ranks
-from automl_kd.space import Architecture, SearchSpace, cross, mutate, sample
+from automl_kd.space import Architecture, SearchSpace, cross, mutate, sample_architecture
 from automl_kd.spec import Outcome
 
 
@@ -35,7 +35,7 @@ class NSGA2:
     """
 
     space: SearchSpace
-    objectives: Sequence[Objective]
+    objectives: Sequence[SearchObjective]
     seed: int
     population: int = 20
     crossover: float = 0.9
@@ -50,17 +50,17 @@ class NSGA2:
             raise ConfigError(f"crossover of proposer 'nsga2' is {self.crossover}; choose a share between 0 and 1")
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
-        rng = generator(self.seed, index, draw)
+        rng = candidate_generator(self.seed, index, draw)
         parents = self.history.derive(self.parents)
         if len(parents) < self.population:
-            return sample(self.space, rng)
+            return sample_architecture(self.space, rng)
         child = binary_tournament(parents, rng)
         if rng.random() < self.crossover:
             child = cross(self.space, child, binary_tournament(parents, rng), rng)
         return mutate(self.space, child, rng)
 
     def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
-        self.history.add(index, judge(index, architecture, outcome, self.objectives))
+        self.history.add(index, judge_outcome(index, architecture, outcome, self.objectives))
 
     def parents(self, told: Sequence[Told]) -> Sequence[Architecture]:
         """The best, as many as the population holds, best first."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
+ObjectivePoints = NDArray[np.float64]
 """(n, m): n points with m objectives each."""
 
 
-def pareto_front(points: Points) -> NDArray[np.bool_]:
+def pareto_mask(points: ObjectivePoints) -> NDArray[np.bool_]:
     """Which of the (n, m) points no other dominates: a mask of length n. `ValueError` if one is not a number.
 
     In lexicographic order only an earlier point can dominate a later one, and a dominated point is always dominated by
@@ -34,7 +34,7 @@ def pareto_front(points: Points) -> NDArray[np.bool_]:
     return on_front
 
 
-def non_dominated_ranks(points: Points) -> NDArray[np.int64]:
+def non_dominated_ranks(points: ObjectivePoints) -> NDArray[np.int64]:
     """The front to which each of the (n, m) points belongs, 0 for the best: fast-non-dominated-sort, section III-A.
 
     Time and memory grow with n squared. `ValueError` if a point is not a number.
@@ -53,7 +53,7 @@ def non_dominated_ranks(points: Points) -> NDArray[np.int64]:
     return ranks
 
 
-def crowding_distance(points: Points) -> NDArray[np.float64]:
+def crowding_distance(points: ObjectivePoints) -> NDArray[np.float64]:
     """How empty the surroundings of each of the (n, m) finite points of one front are; infinity at its ends.
 
     The distance between a point's two neighbours, summed over objectives that are scaled to [0, 1] within the front:
@@ -70,6 +70,6 @@ def crowding_distance(points: Points) -> NDArray[np.float64]:
     return distance
 
 
-def require_numbers(points: Points) -> None:
+def require_numbers(points: ObjectivePoints) -> None:
     if points.ndim != 2 or np.isnan(points).any():
         raise ValueError(f"points must be numbers of shape (n, m), got shape {points.shape} or a nan among them")

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from automl_kd.search.base import generator
+from automl_kd.search.base import candidate_generator
 from automl_kd.space import FloatRange
 
 FACTORS = (0.8, 1.2)
-ATTEMPTS = 20
+PERTURB_ATTEMPTS = 20
 """How often values are chosen again because another member has the same; then they are drawn."""
 
 Knobs = Mapping[str, float]
@@ -71,9 +71,9 @@ def evolve(
     after = [replace(one, alive=score is not None) for one, score in zip(members, scores, strict=True)]
     chosen: list[Knobs] = []
     for index in sorted(worst):
-        rng = generator(seed, epoch, index)
+        rng = candidate_generator(seed, epoch, index)
         giver = best[int(rng.integers(count))]
-        for _ in range(ATTEMPTS):
+        for _ in range(PERTURB_ATTEMPTS):
             knobs = explore(giver, chosen, rng)
             course = (*members[giver].course, (epoch, knobs))
             if all(course != one.course for one in after):
@@ -88,14 +88,14 @@ def perturb(knobs: Knobs, ranges: Ranges, resample: float, rng: np.random.Genera
     found = {}
     for name, domain in ranges.items():
         if rng.random() < resample:
-            found[name] = draw(domain, rng)
+            found[name] = draw_value(domain, rng)
         else:
             moved = knobs[name] * FACTORS[int(rng.integers(len(FACTORS)))]
             found[name] = float(min(max(moved, domain.low), domain.high))
     return found
 
 
-def draw(domain: FloatRange, rng: np.random.Generator) -> float:
+def draw_value(domain: FloatRange, rng: np.random.Generator) -> float:
     return from_unit(domain, float(rng.random()))
 
 

@@ -6,7 +6,7 @@ times a squared exponential; its target is the gain in score of a round; the nex
 bound in which the values chosen beside them count as tried (their gains unknown, their variance gone).
 
 As in the authors' code the score before a round stands beside the values, and beta = 0.2 + log(0.4 n). Unlike there,
-the bound is maximised over `CANDIDATES` random points.
+the bound is maximised over `BANDIT_CANDIDATES` random points.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from automl_kd.search.population import Knobs, Ranges, draw, from_unit, to_unit
+from automl_kd.search.population import Knobs, Ranges, draw_value, from_unit, to_unit
 
-CANDIDATES = 1000
+BANDIT_CANDIDATES = 1000
 NEWEST = 200
 """So many observations, the newest, are looked at."""
 
@@ -39,7 +39,7 @@ class Gain:
     gain: float
 
 
-def choose(
+def choose_values(
     gains: Sequence[Gain],
     ranges: Ranges,
     *,
@@ -50,7 +50,7 @@ def choose(
 ) -> dict[str, float]:
     """Values for weights whose score is `before`, for the round `coming`; drawn if fewer than two gains are known."""
     if len(gains) < 2:
-        return {name: draw(domain, rng) for name, domain in ranges.items()}
+        return {name: draw_value(domain, rng) for name, domain in ranges.items()}
     gains = gains[-NEWEST:]
     scores = [one.before for one in gains]
     low, span = min(scores), max(max(scores) - min(scores), 1e-9)
@@ -64,12 +64,12 @@ def choose(
     known = np.array([point(one.round, one.before, shares(one.knobs)) for one in gains])
     y = np.array([one.gain for one in gains])
     y = (y - y.mean()) / (y.std() + 1e-8)
-    kernel = fitted(known, y)
-    candidates = rng.random((CANDIDATES, len(ranges)))
+    kernel = fit_bandit_kernel(known, y)
+    candidates = rng.random((BANDIT_CANDIDATES, len(ranges)))
     asked = np.array([point(coming, before, one) for one in candidates.tolist()])
     tried = np.array([*known.tolist(), *(point(coming, before, shares(one)) for one in chosen)])
     beta = 0.2 + max(0.0, math.log(0.4 * len(gains)))
-    bound = mean(kernel, known, y, asked) + math.sqrt(beta) * deviation(kernel, tried, asked)
+    bound = posterior_mean(kernel, known, y, asked) + math.sqrt(beta) * deviation(kernel, tried, asked)
     best = candidates[int(bound.argmax())]
     return {name: from_unit(domain, float(share)) for (name, domain), share in zip(ranges.items(), best, strict=True)}
 
@@ -98,7 +98,7 @@ def kernel_of(theta: Vector) -> Kernel:
     return Kernel(math.exp(theta[0]), 0.5 / (1 + math.exp(-theta[1])), 1e-4 + math.exp(theta[2]))
 
 
-def fitted(x: Matrix, y: Vector) -> Kernel:
+def fit_bandit_kernel(x: Matrix, y: Vector) -> Kernel:
     """The kernel of the highest marginal likelihood that is found from three lengths, epsilon 0.1 and noise 0.1."""
 
     def loss(theta: Vector) -> float:
@@ -110,7 +110,7 @@ def fitted(x: Matrix, y: Vector) -> Kernel:
     return kernel_of(min(tries, key=lambda one: float(one.fun)).x)
 
 
-def mean(kernel: Kernel, x: Matrix, y: Vector, asked: Matrix) -> Vector:
+def posterior_mean(kernel: Kernel, x: Matrix, y: Vector, asked: Matrix) -> Vector:
     found: Vector = kernel(asked, x) @ cho_solve(cho_factor(kernel.with_noise(x), lower=True), y)
     return found
 

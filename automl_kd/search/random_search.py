@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from automl_kd.search.base import Objective, generator
-from automl_kd.space import Architecture, SearchSpace, sample
+from automl_kd.search.base import SearchObjective, candidate_generator
+from automl_kd.space import Architecture, SearchSpace, sample_architecture
 from automl_kd.spec import Outcome
 
 
@@ -19,11 +19,11 @@ class RandomSearch:
     """Uniform draws that learn nothing: the baseline (Li, Talwalkar 2019, arXiv:1902.07638)."""
 
     space: SearchSpace
-    objectives: Sequence[Objective]
+    objectives: Sequence[SearchObjective]
     seed: int
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
-        return sample(self.space, generator(self.seed, index, draw))
+        return sample_architecture(self.space, candidate_generator(self.seed, index, draw))
 
     def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
         """Nothing to learn."""

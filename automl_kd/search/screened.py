@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from automl_kd.search.base import Exhausted, Proposer
+from automl_kd.search.base import Exhausted, Sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 
-Score = Callable[[Sequence[Architecture]], Sequence[float]]
+ScoreFunction = Callable[[Sequence[Architecture]], Sequence[float]]
 OnPool = Callable[[int, Sequence[Architecture], Sequence[float]], None]
 
 
@@ -23,8 +23,8 @@ class Screened:
     candidates and their scores, once for each pool.
     """
 
-    inner: Proposer
-    score: Score
+    inner: Sampler
+    score: ScoreFunction
     pool: int
     on_pool: OnPool | None = None
     answers: dict[tuple[int, int], Architecture] = field(default_factory=dict, init=False, repr=False)

@@ -19,8 +19,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from automl_kd import files
-from automl_kd.search.base import Objective
-from automl_kd.search.tpe import distribution_of, quiet
+from automl_kd.search.base import SearchObjective
+from automl_kd.search.tpe import distribution_of, silence_optuna
 from automl_kd.space import Architecture, SearchSpace
 
 
@@ -52,7 +52,7 @@ class StudyFile:
     path: Path
     name: str
     space: SearchSpace
-    objectives: Sequence[Objective]
+    objectives: Sequence[SearchObjective]
     held: dict[str, Tried] = field(default_factory=dict)
 
     def begin(self, tried: Mapping[str, Tried]) -> None:
@@ -82,7 +82,7 @@ class StudyFile:
     def write_anew(self) -> None:
         directions = [StudyDirection.MAXIMIZE if one.maximise else StudyDirection.MINIMIZE for one in self.objectives]
         with files.replacing(self.path) as scratch:
-            with quiet():
+            with silence_optuna():
                 study = optuna.create_study(study_name=self.name, storage=storage(scratch), directions=directions)
             study.add_trials([self.trial(key, one) for key, one in self.held.items()])
 

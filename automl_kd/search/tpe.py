@@ -24,9 +24,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from automl_kd.errors import ConfigError
-from automl_kd.search.base import Objective, require_single
-from automl_kd.search.history import History, Told, judge
-from automl_kd.space import Architecture, Choice, Domain, FloatRange, Scalar, SearchSpace, active
+from automl_kd.search.base import SearchObjective, require_single
+from automl_kd.search.history import History, Told, judge_outcome
+from automl_kd.space import Architecture, Choice, Domain, FloatRange, Scalar, SearchSpace, is_active
 from automl_kd.spec import Outcome
 
 
@@ -40,7 +40,7 @@ class TPE:
     """
 
     space: SearchSpace
-    objectives: Sequence[Objective]
+    objectives: Sequence[SearchObjective]
     seed: int
     startup: int = 10
     candidates: int = 24
@@ -55,7 +55,7 @@ class TPE:
             )
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
-        with quiet():
+        with silence_optuna():
             return self.propose(index, draw)
 
     def propose(self, index: int, draw: int) -> Architecture:
@@ -65,7 +65,7 @@ class TPE:
         joint = sampler.sample_relative(study, question, sampler.infer_relative_search_space(study, question))
         values: dict[str, Scalar] = {}
         for name, parameter in self.space.parameters.items():
-            if not active(parameter, values):
+            if not is_active(parameter, values):
                 continue
             distribution = distribution_of(parameter.domain)
             if name in joint:
@@ -74,11 +74,11 @@ class TPE:
                 value = single_option(parameter.domain)
             else:
                 value = sampler.sample_independent(study, question, name, distribution)
-            values[name] = within(parameter.domain, value)
+            values[name] = clip_to_domain(parameter.domain, value)
         return Architecture.of(values)
 
     def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
-        self.history.add(index, judge(index, architecture, outcome, self.objectives))
+        self.history.add(index, judge_outcome(index, architecture, outcome, self.objectives))
 
     def sampler(self, index: int, draw: int) -> optuna.samplers.TPESampler:
         """Of all parameters jointly. Each choice is named, since versions of Optuna have other defaults.
@@ -97,7 +97,7 @@ class TPE:
         )
 
     def study(self, told: Sequence[Told]) -> optuna.Study:
-        with quiet():
+        with silence_optuna():
             study = optuna.create_study(direction="minimize")
         study.add_trials([self.trial(one) for one in told])
         return study
@@ -131,7 +131,7 @@ def single_option(domain: Domain) -> Scalar:
     return domain.options[0]
 
 
-def within(domain: Domain, value: Scalar) -> Scalar:
+def clip_to_domain(domain: Domain, value: Scalar) -> Scalar:
     """`value` as the space has it: a logarithmic range may be left by a rounding error."""
     if isinstance(domain, FloatRange):
         return float(min(max(float(value), domain.low), domain.high))
@@ -139,7 +139,7 @@ def within(domain: Domain, value: Scalar) -> Scalar:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_optuna() -> Iterator[None]:
     """Without the line that Optuna logs for each new study, and what version 4 says of joint sampling each time."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -16,7 +16,7 @@ from automl_kd import files
 from automl_kd.errors import StorageError
 from automl_kd.files.atomic import Content
 from automl_kd.storage.lease import LEASE, held, holder_of
-from automl_kd.storage.mirror import Mirror, everything, mount, no_weights
+from automl_kd.storage.mirror import BucketMirror, accept_all, mount, no_weights
 
 __all__ = [
     "LEASE",
@@ -24,22 +24,22 @@ __all__ = [
     "append_line",
     "holder",
     "leased",
-    "local",
-    "named",
+    "local_path",
+    "name_addresses",
     "pull",
     "pull_file",
     "push",
     "reflect",
-    "remove",
+    "remove_objects",
     "replacing",
     "write",
 ]
 
-MIRRORS: dict[tuple[str, str, str], Mirror] = {}
+MIRRORS: dict[tuple[str, str, str], BucketMirror] = {}
 """Those of this process, by scheme, bucket and query of the addresses that they stand for."""
 
 
-def local(place: Path | str) -> Path:
+def local_path(place: Path | str) -> Path:
     """The local path that stands for `place`: itself, or for an address in a bucket its mirror, which is absolute.
 
     `StorageError` if the address has another form or names no store that there is. Nothing is transferred.
@@ -57,19 +57,19 @@ def local(place: Path | str) -> Path:
 
 
 def address(path: Path) -> str:
-    """The inverse of `local`: what a process on another machine must be told."""
+    """The inverse of `local_path`: what a process on another machine must be told."""
     mirror = mirror_of(path)
     return str(path) if mirror is None else mirror.address(path)
 
 
-def named(text: str) -> str:
+def name_addresses(text: str) -> str:
     """`text` with local paths of mirrors replaced by the addresses for which they stand."""
     for mirror in MIRRORS.values():
         text = text.replace(f"{mirror.base / mirror.bucket}", f"{mirror.scheme}://{mirror.bucket}")
     return text
 
 
-def mirror_of(path: Path) -> Mirror | None:
+def mirror_of(path: Path) -> BucketMirror | None:
     return next((mirror for mirror in MIRRORS.values() if mirror.holds(path)), None)
 
 
@@ -102,13 +102,13 @@ def push(path: Path) -> None:
         mirror.push([path])
 
 
-def remove(paths: Iterable[Path]) -> None:
+def remove_objects(paths: Iterable[Path]) -> None:
     """Delete the objects of files that were just deleted."""
     for mirror in MIRRORS.values():
         mirror.remove([path for path in paths if mirror.holds(path)])
 
 
-def pull(folder: Path, *, weights: bool = False, wanted: Callable[[Path], bool] = everything) -> None:
+def pull(folder: Path, *, weights: bool = False, wanted: Callable[[Path], bool] = accept_all) -> None:
     """Make the local files below `folder` those of the store; what was changed here and not there is left alone.
 
     `weights`: also files of tensors, which only those need who build networks. `wanted`: of files, by local path.

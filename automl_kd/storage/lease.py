@@ -19,7 +19,7 @@ from pathlib import Path
 
 from automl_kd import files
 from automl_kd.errors import StorageError
-from automl_kd.storage.mirror import ADVICE, Mirror
+from automl_kd.storage.mirror import BUCKET_ADVICE, BucketMirror
 from automl_kd.storage.store import reason
 
 BEAT_SECONDS = 10.0
@@ -43,7 +43,7 @@ class Lease:
     held: bool = True
 
 
-def found(mirror: Mirror, folder: Path) -> tuple[Lease, float] | None:
+def find_lease(mirror: BucketMirror, folder: Path) -> tuple[Lease, float] | None:
     """The lease that lies there and its age in seconds. `OSError` passes on."""
     key = mirror.key(folder / LEASE)
     if (stamp := mirror.store.stamp(key)) is None:
@@ -55,19 +55,19 @@ def found(mirror: Mirror, folder: Path) -> tuple[Lease, float] | None:
         return None
 
 
-def write(mirror: Mirror, folder: Path, lease: Lease) -> None:
+def write_lease(mirror: BucketMirror, folder: Path, lease: Lease) -> None:
     mirror.store.put(mirror.key(folder / LEASE), json.dumps(asdict(lease)).encode())
 
 
-def holder_of(mirror: Mirror, folder: Path) -> str:
+def holder_of(mirror: BucketMirror, folder: Path) -> str:
     """Who on another machine holds the lease of a folder just now; empty for nobody."""
-    known = mirror.asked(folder, lambda: found(mirror, folder))
+    known = mirror.asked(folder, lambda: find_lease(mirror, folder))
     if known is None or not known[0].held or known[1] > STALE_SECONDS or known[0].owner == machine(mirror):
         return ""
     return known[0].who
 
 
-def machine(mirror: Mirror) -> str:
+def machine(mirror: BucketMirror) -> str:
     """The name of this machine's mirror, drawn once. Whoever shares it is told apart by local locks."""
     path = mirror.base / ".owner"
     if not path.exists():
@@ -76,7 +76,7 @@ def machine(mirror: Mirror) -> str:
 
 
 @contextmanager
-def held(mirror: Mirror, folder: Path, *, wait: bool = False) -> Iterator[bool]:
+def held(mirror: BucketMirror, folder: Path, *, wait: bool = False) -> Iterator[bool]:
     """Hold the lease of a folder; yields whether nobody else has held it since this machine did.
 
     To be called under the local lock of the folder: a lease of this machine's own is what a killed run left, and is
@@ -96,13 +96,13 @@ def held(mirror: Mirror, folder: Path, *, wait: bool = False) -> Iterator[bool]:
         del mirror.guards[folder]
         with suppress(OSError, StorageError):  # it becomes stale by itself
             holding.confirm()
-            write(mirror, folder, replace(own, held=False))
+            write_lease(mirror, folder, replace(own, held=False))
 
 
 class Holding:
     """A lease that is being held."""
 
-    def __init__(self, mirror: Mirror, folder: Path, own: Lease) -> None:
+    def __init__(self, mirror: BucketMirror, folder: Path, own: Lease) -> None:
         self.mirror, self.folder, self.own = mirror, folder, own
         self.confirmed = time.time()
         self.done = threading.Event()
@@ -112,7 +112,7 @@ class Holding:
         while not self.done.wait(BEAT_SECONDS):
             try:
                 self.confirm()
-                write(self.mirror, self.folder, self.own)
+                write_lease(self.mirror, self.folder, self.own)
             except OSError:
                 continue  # a push that fails will say so
             except StorageError:
@@ -124,7 +124,7 @@ class Holding:
             self.confirm()
 
     def confirm(self) -> None:
-        known = found(self.mirror, self.folder)
+        known = find_lease(self.mirror, self.folder)
         if known is not None and known[0].token != self.own.token:
             self.confirmed = -STALE_SECONDS  # so that it is asked again before every write
             raise StorageError(
@@ -134,7 +134,7 @@ class Holding:
         self.confirmed = time.time()
 
 
-def taken(mirror: Mirror, folder: Path, own: Lease, *, wait: bool) -> bool:
+def taken(mirror: BucketMirror, folder: Path, own: Lease, *, wait: bool) -> bool:
     """Make the lease `own`; whether the one before it was this machine's, or there was none."""
     while True:
         if who := holder_of(mirror, folder):
@@ -145,11 +145,13 @@ def taken(mirror: Mirror, folder: Path, own: Lease, *, wait: bool) -> bool:
             time.sleep(WAIT_SECONDS)
             continue
         try:
-            before = found(mirror, folder)
-            write(mirror, folder, own)
+            before = find_lease(mirror, folder)
+            write_lease(mirror, folder, own)
             time.sleep(SETTLE_SECONDS)
-            after = found(mirror, folder)
+            after = find_lease(mirror, folder)
         except OSError as error:
-            raise StorageError(f"{mirror.name(folder)} cannot be written to ({reason(error)}); {ADVICE}") from error
+            raise StorageError(
+                f"{mirror.name(folder)} cannot be written to ({reason(error)}); {BUCKET_ADVICE}"
+            ) from error
         if after is not None and after[0].token == own.token:
             return before is None or before[0].owner == own.owner

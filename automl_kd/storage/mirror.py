@@ -24,7 +24,7 @@ from automl_kd.storage.store import Stamp, Store, make_store, reason, settings_o
 PATIENCE_SECONDS = 120.0
 """How long a file is tried to be sent before the run ends; what was not sent is sent by the next sitting."""
 
-AT_ONCE = 16
+PARALLEL_TRANSFERS = 16
 """Transfers at the same time."""
 
 ROUNDS = 10
@@ -32,14 +32,14 @@ ROUNDS = 10
 
 T = TypeVar("T")
 
-ADVICE = "check the name, the network, and that this process has credentials for it"
+BUCKET_ADVICE = "check the name, the network, and that this process has credentials for it"
 
-MARKS = ".marks"
+MARKS_FOLDER = ".marks"
 SCHEMES = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 LOCAL_ONLY = ("lock", "lease.json")
 
 
-def mount(scheme: str, bucket: str, query: str) -> Mirror:
+def mount(scheme: str, bucket: str, query: str) -> BucketMirror:
     """The mirror of the store that holds `scheme://bucket/...?query`; `StorageError` if there can be none."""
     if scheme not in SCHEMES or not bucket:
         raise StorageError(
@@ -53,11 +53,11 @@ def mount(scheme: str, bucket: str, query: str) -> Mirror:
     try:
         store = make_store(kind, bucket, settings)
     except (OSError, ValueError, TypeError) as error:
-        raise StorageError(f"{kind}://{bucket} cannot be reached ({reason(error)}); {ADVICE}") from error
-    return Mirror(store, cache, kind, bucket, urlencode(settings))
+        raise StorageError(f"{kind}://{bucket} cannot be reached ({reason(error)}); {BUCKET_ADVICE}") from error
+    return BucketMirror(store, cache, kind, bucket, urlencode(settings))
 
 
-def everything(_path: Path) -> bool:
+def accept_all(_path: Path) -> bool:
     return True
 
 
@@ -66,7 +66,7 @@ def no_weights(path: Path) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Mirror:
+class BucketMirror:
     """`base / bucket / ...` stands for the object `bucket/...`.
 
     `guards`: by folder, what is called before anything in it is written or deleted, and may refuse that.
@@ -94,11 +94,11 @@ class Mirror:
 
     def push(self, paths: Iterable[Path]) -> None:
         """Send files, each as one object."""
-        each(self._push, list(paths))
+        for_each(self._push, list(paths))
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Delete objects; one that is gone already is as good."""
-        each(self._remove, list(paths))
+        for_each(self._remove, list(paths))
 
     def _push(self, path: Path) -> None:
         here, content = local_stamp(path), path.read_bytes()
@@ -143,7 +143,7 @@ class Mirror:
             for path in gone:
                 path.unlink(missing_ok=True)
                 self.mark_of(path).unlink(missing_ok=True)
-            each(lambda path: self._get(path, remote[path]), stale)  # noqa: B023 - called within this round
+            for_each(lambda path: self._get(path, remote[path]), stale)  # noqa: B023 - called within this round
             if not stale and not gone:
                 return
 
@@ -154,7 +154,7 @@ class Mirror:
 
     def settle(self, folder: Path, *, keep: bool) -> None:
         """Send what was changed here alone (`keep`), or give it up, and fetch the rest."""
-        remote = self.listed(folder, everything)
+        remote = self.listed(folder, accept_all)
         kept = [path for path in self.present(folder) if is_kept(path.relative_to(folder))]
         changed = [path for path in kept if not self.is_unchanged(path)]
         ours = [path for path in changed if path not in remote or not self.is_stale(path, remote[path])]
@@ -167,7 +167,7 @@ class Mirror:
 
     def reflect(self, folder: Path) -> None:
         """Make the objects those files that are here: send what was changed, delete what was here and is gone."""
-        remote = self.listed(folder, everything)
+        remote = self.listed(folder, accept_all)
         self.remove([path for path in remote if not path.exists() and self.marked(path) is not None])
         kept = [path for path in self.present(folder) if is_kept(path.relative_to(folder))]
         self.push([path for path in kept if not self.is_unchanged(path)])
@@ -184,7 +184,7 @@ class Mirror:
         try:
             return question()
         except OSError as error:
-            raise StorageError(f"{self.name(path)} cannot be read ({reason(error)}); {ADVICE}") from error
+            raise StorageError(f"{self.name(path)} cannot be read ({reason(error)}); {BUCKET_ADVICE}") from error
 
     def _get(self, path: Path, there: Stamp) -> None:
         try:
@@ -201,10 +201,10 @@ class Mirror:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise StorageError(f"{self.name(path)} cannot be read ({reason(error)}); {ADVICE}") from error
+            raise StorageError(f"{self.name(path)} cannot be read ({reason(error)}); {BUCKET_ADVICE}") from error
 
     def mark_of(self, path: Path) -> Path:
-        return self.base / MARKS / path.relative_to(self.base)
+        return self.base / MARKS_FOLDER / path.relative_to(self.base)
 
     def mark(self, path: Path, here: Stamp | None, there: Stamp) -> None:
         mark = self.mark_of(path)
@@ -242,11 +242,11 @@ def is_kept(name: Path) -> bool:
     return name.name not in LOCAL_ONLY and not any(own)
 
 
-def each(act: Callable[[Path], None], paths: list[Path]) -> None:
+def for_each(act: Callable[[Path], None], paths: list[Path]) -> None:
     """`act` on all paths, several at once; the first error is raised when all have been tried."""
     if len(paths) == 1:
         act(paths[0])
     elif paths:
-        with ThreadPoolExecutor(min(AT_ONCE, len(paths))) as pool:
+        with ThreadPoolExecutor(min(PARALLEL_TRANSFERS, len(paths))) as pool:
             for done in [pool.submit(act, path) for path in paths]:
                 done.result()

@@ -18,18 +18,18 @@ PIN = re.compile(r"@sha256-([0-9a-f]{64})$")
 
 def pin(name: str) -> str:
     """The file at the path `name`, pinned; one that is pinned already is checked. `ConfigError` if there is none."""
-    path = located(name)
-    return f"{path}@sha256-{digest(path)}"
+    path = located_path(name)
+    return f"{path}@sha256-{digest_content(path)}"
 
 
-def located(name: str) -> Path:
+def located_path(name: str) -> Path:
     """The absolute path of the file that `name`, pinned or not, stands for.
 
     `ConfigError` if a pinned file is gone or holds something else by now.
     """
     pinned = PIN.search(name)
     path = expand(name[: pinned.start()] if pinned else name).resolve()
-    if pinned and digest(path) != pinned[1]:
+    if pinned and digest_content(path) != pinned[1]:
         raise ConfigError(
             f"{path} has changed since it was named in this experiment; put the old content back, or run the "
             "experiment anew under another name"
@@ -43,7 +43,7 @@ def by_content(text: str) -> str:
     return text[: text.find("/")] + pinned[0] if pinned and "/" in text else text
 
 
-def digest(path: Path) -> str:
+def digest_content(path: Path) -> str:
     """SHA-256 of the file's content, as 64 hex digits."""
     try:
         with open_file(path) as file:

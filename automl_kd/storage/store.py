@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 60.0
-CHUNK = 2**22
+TRANSFER_CHUNK = 2**22
 
 OPTIONS = {"s3": ("endpoint_override", "region", "scheme"), "gs": ("endpoint_override", "scheme")}
 """What may stand behind the question mark of an address, by its scheme."""
@@ -61,7 +61,7 @@ class ArrowStore:
         from pyarrow import fs  # noqa: PLC0415 - only for those who use a bucket
 
         found = self.system.get_file_info(fs.FileSelector(prefix, recursive=True, allow_not_found=True))
-        files = {info.path: stamp_of(info) for info in found if info.type == fs.FileType.File}
+        files = {info.path: object_stamp(info) for info in found if info.type == fs.FileType.File}
         if not files:
             self.require_bucket(prefix.partition("/")[0])
         return files
@@ -77,7 +77,7 @@ class ArrowStore:
         from pyarrow import fs  # noqa: PLC0415 - likewise
 
         info = self.system.get_file_info(key)
-        return stamp_of(info) if info.type == fs.FileType.File else None
+        return object_stamp(info) if info.type == fs.FileType.File else None
 
     def put(self, key: str, content: bytes) -> Stamp:
         import pyarrow as pa  # noqa: PLC0415 - likewise
@@ -85,18 +85,18 @@ class ArrowStore:
         # All at once: a stream that is closed after half of its content would make an object of that half.
         with self.system.open_output_stream(key) as sink:
             sink.write(pa.py_buffer(content))
-        return stamp_of(self.system.get_file_info(key))
+        return object_stamp(self.system.get_file_info(key))
 
     def chunks(self, key: str) -> Iterator[bytes]:
         with self.system.open_input_stream(key) as source:
-            while chunk := source.read(CHUNK):
+            while chunk := source.read(TRANSFER_CHUNK):
                 yield chunk
 
     def delete(self, key: str) -> None:
         self.system.delete_file(key)
 
 
-def stamp_of(info: Any) -> Stamp:
+def object_stamp(info: Any) -> Stamp:
     return Stamp(info.size or 0, info.mtime_ns or 0)
 
 

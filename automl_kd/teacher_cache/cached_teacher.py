@@ -18,21 +18,21 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, order, plain_view
-from automl_kd.models.features import Outputs, Tapped
-from automl_kd.models.folding import Folded, folded
+from automl_kd.data import Batch, epoch_order, plain_view
+from automl_kd.models.features import FeatureExtractor, Outputs
+from automl_kd.models.folding import Folded, fold_teacher
 from automl_kd.seeds import derive
-from automl_kd.teacher_cache.identity import identity, shelf
+from automl_kd.teacher_cache.identity import cache_identity, shelf
 from automl_kd.teacher_cache.precision import LOGITS, pack, unpack
-from automl_kd.teacher_cache.store import Bank, Kept
+from automl_kd.teacher_cache.store import Kept, TeacherCacheStore
 from automl_kd.teacher_cache.transfer import Landed, Moment, Transfer
 from automl_kd.training.loop import laid_out, run_number, steps_per_epoch, training_batch
-from automl_kd.training.trial import Setting
+from automl_kd.training.trial import TrialContext
 
-PATIENCE = 3
+WAIT_BATCHES = 3
 """How many later batches are computed in the hope that somebody else's will be there afterwards."""
 
-FEW = 4
+FOLDING_IMAGES = 4
 """Images on which a folded teacher is tried."""
 
 MOST_BYTES = 2**30
@@ -46,57 +46,59 @@ of oneDNN 3.12 with AVX-512, AVX2 and SSE4.1), so that so many equal ones are no
 """
 
 
-class Teach(Protocol):
+class TeacherOutputs(Protocol):
     """What a fixed teacher says of a batch. Its logits and maps carry no gradient and belong to the caller."""
 
     def __call__(self, batch: Batch) -> Outputs: ...
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class LiveTeacher:
     """The teacher itself, asked each time."""
 
-    teacher: Tapped
+    teacher: FeatureExtractor
 
     def __call__(self, batch: Batch) -> Outputs:
         with torch.no_grad():
             return self.teacher(batch.images)
 
 
-def guide(setting: Setting, teacher: nn.Module | Tapped) -> Teach:
+def teacher_outputs(setting: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:
     """What the setting's teacher, as it was loaded, says of batches of the setting's run.
 
     By `place.bank` from the bank, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
     method that changes its teacher, or wants gradients through it, asks it itself.
     """
-    quick = folded(teacher if isinstance(teacher, Tapped) else Tapped(teacher), few_images(setting))
+    quick = fold_teacher(
+        teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(setting)
+    )
     tapped = quick.teacher
     keep = setting.place.bank.keep
     kept = keep == "taps" or (keep != "off" and not tapped.names)
     assert setting.spec.teacher is not None  # it was loaded
     if not kept and setting.spec.teacher.outputs == "exact":
-        return Asked(tapped)
-    return Guide(setting, quick, setting.spec.teacher.outputs, kept=kept)
+        return LiveTeacher(tapped)
+    return CachedTeacher(setting, quick, setting.spec.teacher.outputs, kept=kept)
 
 
-def few_images(setting: Setting) -> Tensor:
+def few_images(setting: TrialContext) -> Tensor:
     """Training images on which a folded teacher is compared with the teacher itself."""
     split = setting.dataset.train
-    rows = torch.arange(min(FEW, len(split)), device=split.labels.device)
+    rows = torch.arange(min(FOLDING_IMAGES, len(split)), device=split.labels.device)
     return laid_out(plain_view(setting.dataset, split, rows), setting.spec.recipe)
 
 
-class Guide:
-    """A `Teach` of some precision, with a bank if outputs are `kept`. Nothing is opened before the first batch."""
+class CachedTeacher:
+    """`TeacherOutputs` of some precision, cached on disk if `kept`. Nothing is opened before the first batch."""
 
-    def __init__(self, setting: Setting, quick: Folded, precision: str, *, kept: bool) -> None:
+    def __init__(self, setting: TrialContext, quick: Folded, precision: str, *, kept: bool) -> None:
         teacher = quick.teacher
         self.setting, self.precision, self.kept = setting, precision, kept
-        self.teach, self.tally = Asked(teacher), setting.tally
+        self.teach, self.tally = LiveTeacher(teacher), setting.tally
         self.dataset, self.recipe, self.seed = setting.dataset, setting.spec.recipe, setting.spec.seed
         self.still = kept and not teacher.names and stand_still(setting)
         self.about = (
-            identity(setting, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
+            cache_identity(setting, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
         )
         self.number = run_number(self.dataset, self.recipe, self.seed)
         self.steps = steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
@@ -185,9 +187,9 @@ class Guide:
         return pack(self.teach(batch), self.precision)
 
     @cached_property
-    def bank(self) -> Bank:
+    def bank(self) -> TeacherCacheStore:
         name = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:16]
-        return Bank(
+        return TeacherCacheStore(
             shelf(self.setting) / name,
             self.setting.place.teachers,
             self.about,
@@ -210,7 +212,7 @@ class Guide:
     def found(self, batch: Batch) -> Kept | None:
         """What the bank has of a batch, with a little patience while another process is computing it."""
         number, count = batch.part[1], len(batch.labels)
-        for _ in range(PATIENCE):
+        for _ in range(WAIT_BATCHES):
             if (kept := self.read(number, count)) is not None:
                 return kept
             if self.bank.claim(number):
@@ -246,7 +248,7 @@ class Guide:
         """
         if self.rows is None:
             epoch, count = self.place[0], len(self.dataset.train)
-            rows = order(count, seed=derive(self.seed, "order"), epoch=epoch) if epoch else torch.arange(count)
+            rows = epoch_order(count, seed=derive(self.seed, "order"), epoch=epoch) if epoch else torch.arange(count)
             self.rows = rows.to(self.device)
         size, part, seed = self.recipe.batch_size, (self.number, number), derive(self.seed, "view")
         start = number * size if self.place[0] else min(number * size, max(len(self.rows) - size, 0))
@@ -283,7 +285,7 @@ def put_back(states: list[Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states[1], device)
 
 
-def stand_still(setting: Setting) -> bool:
+def stand_still(setting: TrialContext) -> bool:
     """Whether images look alike in every epoch, and what is said of all of them fits into memory."""
     dataset, recipe = setting.dataset, setting.spec.recipe
     augment = dataset.augment if recipe.augment == "auto" else recipe.augment

@@ -21,9 +21,9 @@ from automl_kd.models.weights import checkpoint
 from automl_kd.spec import TeacherSpec, teacher_trial
 from automl_kd.storage.pinned import by_content
 from automl_kd.training.evaluate import in_bfloat16
-from automl_kd.training.trial import Setting, teacher_file
+from automl_kd.training.trial import TrialContext, teacher_file
 
-VERSION = 2  # with batch normalisation folded into convolutions
+CACHE_VERSION = 2  # with batch normalisation folded into convolutions
 """Part of every identity: raised when the same words begin to mean other numbers."""
 
 TOLD_APART_BY = (
@@ -45,15 +45,15 @@ CHOOSING = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS",
 """Environment variables that say which kernels to use; torch's own shows in its capability."""
 
 
-def shelf(setting: Setting) -> Path:
+def shelf(setting: TrialContext) -> Path:
     """The folder for all that is kept of the setting's teacher."""
-    teacher, place = teacher_of(setting), setting.place
+    teacher, place = teacher_spec(setting), setting.place
     own = teacher_trial(teacher, setting.spec.data).key
     return place.teachers / (weights_digest(setting)[:16] if teacher.checkpoint else own) / "bank"
 
 
-def identity(
-    setting: Setting, taps: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
+def cache_identity(
+    setting: TrialContext, taps: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
 ) -> dict[str, Any]:
     """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed.
 
@@ -63,12 +63,12 @@ def identity(
     recipe, split = spec.recipe, dataset.train
     unlike = {} if folded else {"folded": False}
     return unlike | {
-        "version": VERSION,
-        "teacher": by_content(teacher_of(setting).model),
-        "weights": ":".join(filter(None, [weights_digest(setting), teacher_of(setting).weights])),
+        "version": CACHE_VERSION,
+        "teacher": by_content(teacher_spec(setting).model),
+        "weights": ":".join(filter(None, [weights_digest(setting), teacher_spec(setting).weights])),
         "outputs": precision,
         "taps": list(taps),
-        "data": spec.data.digest or data.digest(dataset),
+        "data": spec.data.digest or data.digest_dataset(dataset),
         "images": hashlib.sha256(split.index.cpu().numpy().tobytes()).hexdigest()[:16],
         "normalised": [dataset.mean, dataset.std],
         "views": [dataset.augment if recipe.augment == "auto" else recipe.augment, dataset.pad],
@@ -79,13 +79,13 @@ def identity(
     }
 
 
-def teacher_of(setting: Setting) -> TeacherSpec:
+def teacher_spec(setting: TrialContext) -> TeacherSpec:
     assert setting.spec.teacher is not None  # it was loaded
     return setting.spec.teacher
 
 
-def weights_digest(setting: Setting) -> str:
-    path = teacher_file(teacher_of(setting), setting.spec.data, setting.place)
+def weights_digest(setting: TrialContext) -> str:
+    path = teacher_file(teacher_spec(setting), setting.spec.data, setting.place)
     state = path.stat()
     return digest_of(path, state.st_mtime_ns, state.st_size)
 
@@ -93,10 +93,10 @@ def weights_digest(setting: Setting) -> str:
 @lru_cache(maxsize=8)
 def digest_of(path: Path, _modified: int, _size: int) -> str:
     """SHA-256 of a file, which a process reads once as long as it is the same."""
-    return checkpoint.digest(path)
+    return checkpoint.digest_file(path)
 
 
-def computed_by(device: torch.device, setting: Setting) -> dict[str, Any]:
+def computed_by(device: torch.device, setting: TrialContext) -> dict[str, Any]:
     """The kind of machine and the settings under which it rounds as it does."""
     backends = torch.backends
     found: dict[str, Any] = {"torch": torch.__version__, "precision": torch.get_float32_matmul_precision()}

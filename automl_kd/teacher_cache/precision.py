@@ -18,7 +18,7 @@ LOGITS, PLACES, REST = "logits", "places", "rest"
 FEATURE = "feature/"
 """Before the names of taps, apart from the logits'."""
 
-LARGEST = float(torch.finfo(torch.float16).max)
+MAX_FLOAT16 = float(torch.finfo(torch.float16).max)
 
 
 def pack(outputs: Outputs, precision: str) -> dict[str, Tensor]:
@@ -36,12 +36,12 @@ def unpack(kept: Mapping[str, Tensor], precision: str, classes: int) -> Outputs:
     """What `pack` rounded is raised to single precision, in which losses are computed."""
     found = {name: value.float() for name, value in kept.items()} if precision == "float16" else kept
     features = {name.removeprefix(FEATURE): value for name, value in found.items() if name.startswith(FEATURE)}
-    return Outputs(spread(kept, classes) if PLACES in kept else found[LOGITS], features)
+    return Outputs(spread_logits(kept, classes) if PLACES in kept else found[LOGITS], features)
 
 
 def rounded(value: Tensor) -> Tensor:
     """To float16, of a number too large for it the largest that it has."""
-    return value.clamp(-LARGEST, LARGEST).to(torch.float16)
+    return value.clamp(-MAX_FLOAT16, MAX_FLOAT16).to(torch.float16)
 
 
 def largest(logits: Tensor, count: int) -> dict[str, Tensor]:
@@ -55,6 +55,6 @@ def largest(logits: Tensor, count: int) -> dict[str, Tensor]:
     return {LOGITS: values, PLACES: places.to(torch.int32), REST: rest}
 
 
-def spread(kept: Mapping[str, Tensor], classes: int) -> Tensor:
+def spread_logits(kept: Mapping[str, Tensor], classes: int) -> Tensor:
     """Logits of all classes from what `largest` made of them."""
     return kept[REST].expand(-1, classes).scatter(1, kept[PLACES].long(), kept[LOGITS])

@@ -33,7 +33,7 @@ from automl_kd.teacher_cache.eviction import Seat, make_room
 Kept = Mapping[str, Tensor]
 """The tensors of one batch by name, on the processor; the first dimension counts images."""
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+CacheBytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 HEAD = struct.Struct("<QQd")
 """Checksum of all else, bytes of the tensors, seconds that the teacher's pass took."""
@@ -45,7 +45,7 @@ LAYOUT, ABOUT = "layout.json", "about.json"
 
 
 @dataclass(frozen=True)
-class Form:
+class TensorForm:
     """How one tensor of a batch lies in memory: type, shape of an image's part, strides of all dimensions.
 
     Strides are kept because a network that reads a map may round otherwise where it lies otherwise.
@@ -56,8 +56,8 @@ class Form:
     stride: tuple[int, ...]
 
     @staticmethod
-    def of(value: Tensor) -> Form:
-        return Form(str(value.dtype).removeprefix("torch."), tuple(value.shape[1:]), tuple(value.stride()))
+    def of(value: Tensor) -> TensorForm:
+        return TensorForm(str(value.dtype).removeprefix("torch."), tuple(value.shape[1:]), tuple(value.stride()))
 
     def empty(self, images: int, *, pinned: bool) -> Tensor:
         dtype: torch.dtype = getattr(torch, self.dtype)
@@ -76,13 +76,13 @@ def dense(value: Tensor) -> bool:
     return True
 
 
-def raw(value: Tensor) -> Bytes:
+def raw(value: Tensor) -> CacheBytes:
     """The bytes of a dense tensor, in the order in which they lie; writing to them writes to it."""
-    flat: Bytes = value.as_strided((value.numel(),), (1,)).view(torch.uint8).numpy()
+    flat: CacheBytes = value.as_strided((value.numel(),), (1,)).view(torch.uint8).numpy()
     return flat
 
 
-def checksum(pieces: Sequence[Bytes], seconds: float, slot: int) -> int:
+def checksum(pieces: Sequence[CacheBytes], seconds: float, slot: int) -> int:
     """A sum over 64-bit words: all that is asked of it is to tell whole slots from torn ones, as fast as memory is."""
     total: int = SALT + slot + sum(map(len, pieces)) + struct.unpack("<Q", struct.pack("<d", seconds))[0]
     for piece in pieces:
@@ -91,7 +91,7 @@ def checksum(pieces: Sequence[Bytes], seconds: float, slot: int) -> int:
     return total % 2**64
 
 
-class Bank:
+class TeacherCacheStore:
     """One folder of the bank, in use. Whatever the disk refuses is an `OSError`.
 
     `images`, `steps`: of a whole batch and of an epoch. `limit`: bytes for all folders below `root`.
@@ -101,7 +101,7 @@ class Bank:
         self, folder: Path, root: Path, about: Mapping[str, object], *, images: int, steps: int, limit: float
     ) -> None:
         self.folder, self.root, self.images, self.steps, self.limit = folder, root, images, steps, limit
-        self.layout: dict[str, Form] | None = None
+        self.layout: dict[str, TensorForm] | None = None
         self.slot = 0
         self.name, self.file = "", -1
         self.closing: Callable[[], object] | None = None
@@ -162,15 +162,16 @@ class Bank:
         return os.pwritev(self.file, buffers, step * self.slot) == HEAD.size + length
 
     def fits(self, kept: Kept) -> bool:
-        forms = {name: Form.of(value) for name, value in kept.items()}
+        forms = {name: TensorForm.of(value) for name, value in kept.items()}
         if self.known_layout() is None:
             publish(self.folder / LAYOUT, json.dumps({name: asdict(form) for name, form in forms.items()}))
         return self.known_layout() == forms
 
-    def known_layout(self) -> dict[str, Form] | None:
-        if self.layout is None and (record := read_json(self.folder / LAYOUT)) is not None:
+    def known_layout(self) -> dict[str, TensorForm] | None:
+        if self.layout is None and (record := read_json_or_none(self.folder / LAYOUT)) is not None:
             self.layout = {
-                name: Form(form["dtype"], tuple(form["shape"]), tuple(form["stride"])) for name, form in record.items()
+                name: TensorForm(form["dtype"], tuple(form["shape"]), tuple(form["stride"]))
+                for name, form in record.items()
             }
             bytes_each = (getattr(torch, form.dtype).itemsize * form.stride[0] for form in self.layout.values())
             self.slot = -(-(HEAD.size + self.images * sum(bytes_each)) // 8) * 8
@@ -195,7 +196,7 @@ def publish(path: Path, text: str) -> None:
         files.write(path, text)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json_or_none(path: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

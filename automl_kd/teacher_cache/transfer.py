@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from automl_kd.teacher_cache.store import Bank, Form, Kept
+from automl_kd.teacher_cache.store import Kept, TeacherCacheStore, TensorForm
 
-MOST = 4
+MAX_IN_FLIGHT = 4
 """Batches that may be on their way; the oldest of more is waited for."""
 
 
@@ -64,7 +64,7 @@ class Landed:
 class Transfer:
     """Batches on their way to one file of a bank, the oldest first."""
 
-    bank: Bank
+    bank: TeacherCacheStore
     underway: list[Underway] = field(default_factory=list)
 
     def send(self, number: int, kept: Kept, begun: Moment, device: torch.device, *, ahead: bool) -> list[Landed]:
@@ -72,7 +72,7 @@ class Transfer:
         ended = Moment(device)
         host = {name: on_processor(value) for name, value in kept.items()}
         self.underway.append(Underway(number, host, begun, ended, Moment(device), ahead))
-        return self.land(MOST)
+        return self.land(MAX_IN_FLIGHT)
 
     def land(self, most: int = 0) -> list[Landed]:
         """Write what has arrived, and wait for the oldest until at most `most` are on their way."""
@@ -90,4 +90,4 @@ def on_processor(value: torch.Tensor) -> torch.Tensor:
     """The same, or a copy that is complete once the device has come so far; it lies as the original does."""
     if value.device.type != "cuda":
         return value.cpu()
-    return Form.of(value).empty(len(value), pinned=True).copy_(value, non_blocking=True)
+    return TensorForm.of(value).empty(len(value), pinned=True).copy_(value, non_blocking=True)

@@ -23,7 +23,7 @@ def save(state: State, path: Path) -> None:
         torch.save(state, file)
 
 
-def load(path: Path, device: torch.device) -> State | None:
+def load_checkpoint(path: Path, device: torch.device) -> State | None:
     """The saved state, or None where there is none yet."""
     if not path.exists():
         return None
@@ -36,7 +36,7 @@ def load(path: Path, device: torch.device) -> State | None:
 
 def epochs_saved(path: Path) -> int:
     """How many epochs the saved state has behind it; 0 where there is none."""
-    state = load(path, torch.device("cpu"))
+    state = load_checkpoint(path, torch.device("cpu"))
     return len(state["history"]) if state else 0
 
 

@@ -14,20 +14,20 @@ from torch import Tensor, nn
 from automl_kd import distributed
 from automl_kd.errors import DivergedError
 
-ADVICE = "lower recipe.lr or set clip_norm"
+DIVERGENCE_ADVICE = "lower recipe.lr or set clip_norm"
 
 
 def refuse_loss(loss: Tensor, epoch: int) -> None:
     """`DivergedError` if the training loss is not finite. Waits for the device."""
     if not math.isfinite(loss.item()):
-        raise DivergedError(f"the training loss became {loss.item()} in epoch {epoch}; {ADVICE}")
+        raise DivergedError(f"the training loss became {loss.item()} in epoch {epoch}; {DIVERGENCE_ADVICE}")
 
 
 def refuse_metrics(metrics: Mapping[str, float], epoch: int) -> None:
     """`DivergedError` if one of the numbers is not finite."""
     for name, value in metrics.items():
         if not math.isfinite(value):
-            raise DivergedError(f"{name} became {value} in epoch {epoch}; {ADVICE}")
+            raise DivergedError(f"{name} became {value} in epoch {epoch}; {DIVERGENCE_ADVICE}")
 
 
 class Sound:
@@ -44,7 +44,7 @@ class Sound:
         found = [name for name in unsound(self.networks) if name not in self.meant]
         if distributed.any_of(bool(found)):
             name = found[0] if found else "what another worker trains"
-            raise DivergedError(f"{name} is no longer finite after the last step of epoch {epoch}; {ADVICE}")
+            raise DivergedError(f"{name} is no longer finite after the last step of epoch {epoch}; {DIVERGENCE_ADVICE}")
 
 
 def unsound(networks: Mapping[str, nn.Module]) -> list[str]:

@@ -14,7 +14,7 @@ from automl_kd.data import Dataset, Split, plain_view
 from automl_kd.results.store.row import Precision
 from automl_kd.spec import Recipe
 
-AT_ONCE = 512
+EVALUATION_BATCH = 512
 """Images that are evaluated together, where memory allows."""
 
 
@@ -46,15 +46,15 @@ def precision_of(model: nn.Module, device: torch.device, recipe: Recipe) -> Prec
     return names.get(example.dtype, "bfloat16" if example.dtype == torch.bfloat16 else "float32")
 
 
-def at_once(device: torch.device, recipe: Recipe) -> int:
+def evaluation_batch(device: torch.device, recipe: Recipe) -> int:
     """How many images to evaluate together.
 
     On a device with a memory of its own at most twice those of which a training step holds every layer's outputs:
     without gradients only two layers' are held. On the processor always the same, as sums there end in other bits.
     """
     if device.type == "cpu":
-        return AT_ONCE
-    return min(AT_ONCE, 2 * math.ceil(recipe.batch_size / (recipe.accumulate * distributed.size())))
+        return EVALUATION_BATCH
+    return min(EVALUATION_BATCH, 2 * math.ceil(recipe.batch_size / (recipe.accumulate * distributed.size())))
 
 
 def evaluate(
@@ -62,11 +62,11 @@ def evaluate(
 ) -> tuple[float, float]:
     """Fraction of images classified right, and mean cross entropy, in evaluation mode; the mode is put back.
 
-    `batch`: images at once; None for `at_once`. In a team each process takes some of the batches, and all get the same
-    answer.
+    `batch`: images at once; None for `evaluation_batch`. In a team each process takes some of the batches, and all get
+    the same answer.
     """
     device = split.labels.device
-    batch = at_once(device, recipe) if batch is None else batch
+    batch = evaluation_batch(device, recipe) if batch is None else batch
     right = torch.zeros((), device=device, dtype=torch.int64)
     loss = torch.zeros((), device=device, dtype=torch.float64)
     training = model.training
@@ -82,5 +82,5 @@ def evaluate(
             right += (logits.argmax(1) == labels).sum()
             loss += F.cross_entropy(logits, labels, reduction="sum").double()
     model.train(training)
-    right, loss = distributed.total(torch.stack([right.double(), loss])).tolist()
+    right, loss = distributed.sum_over_group(torch.stack([right.double(), loss])).tolist()
     return right / len(split), loss / len(split)

@@ -47,7 +47,7 @@ class Bucket:
         self.message, self.work, self.gradients = None, None, []
 
 
-class Gradients:
+class GroupGradients:
     """Of `parameters`, which are the same on each process, and get gradients on all of them or on none."""
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -58,7 +58,7 @@ class Gradients:
             return
         # The last layers' gradients come first.
         trained = [value for value in reversed(parameters) if value.requires_grad]
-        for bucket in fill(trained):
+        for bucket in fill_buckets(trained):
             self.buckets.append(bucket)
             for parameter in bucket.parameters:
                 self.listen(parameter, bucket)
@@ -97,7 +97,7 @@ class Gradients:
         self.sent = max(self.sent, until)
 
 
-def fill(parameters: Iterable[nn.Parameter]) -> list[Bucket]:
+def fill_buckets(parameters: Iterable[nn.Parameter]) -> list[Bucket]:
     """The parameters in buckets of one type, in their order, each full but the last of its type."""
     buckets: list[Bucket] = []
     current: dict[tuple[torch.dtype, torch.device], tuple[Bucket, int]] = {}

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, Dataset, order, train_view
+from automl_kd.data import Batch, Dataset, epoch_order, train_view
 from automl_kd.errors import StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.sync_norm import share_norms
@@ -29,10 +29,10 @@ from automl_kd.spec import Recipe, Report
 from automl_kd.training import checkpoint
 from automl_kd.training.divergence import Sound, refuse_loss, refuse_metrics
 from automl_kd.training.evaluate import autocast, evaluate
-from automl_kd.training.gradients import Gradients
+from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
 
-Objective = Callable[[Batch], Mapping[str, Tensor]]
+TrainingObjective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
 
 
@@ -45,7 +45,7 @@ class OwnStep:
     averages what it computes from its part of the batch: the weights that it leaves must be the same everywhere.
     """
 
-    take: Callable[[Run, Batch, int], Tensor]
+    take: Callable[[TrainingRun, Batch, int], Tensor]
 
 
 CHECK_STEPS = 100
@@ -55,7 +55,7 @@ SAVE_SECONDS = 5.0
 """The least time between two checkpoints of one trial that is not paused: what a kill can cost."""
 
 
-class Run:
+class TrainingRun:
     """One trial in training: the network, its optimiser and how far it has come.
 
     `adapters`: what is trained with the student and saved in checkpoints, but is no part of it.
@@ -72,7 +72,7 @@ class Run:
             share_norms(network, recipe.norm_shards)
             distributed.make_alike([*network.parameters(), *network.buffers()])
         self.optimiser = make_optimiser(self.parameters, recipe)
-        self.gradients = Gradients(self.parameters)
+        self.gradients = GroupGradients(self.parameters)
         self.sound = Sound(student=student, adapters=self.adapters)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
@@ -103,11 +103,11 @@ class Run:
             group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
         self.best, self.history = state["best"], state["history"]
 
-    def train_epoch(self, objective: Objective | OwnStep, epoch: int) -> float:
+    def train_epoch(self, objective: TrainingObjective | OwnStep, epoch: int) -> float:
         """One pass over the training images; the mean loss. `DivergedError` if a loss is not finite."""
         recipe, split = self.recipe, self.dataset.train
         seed_layers(self.seed, epoch)
-        rows = order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
+        rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
         total = torch.zeros((), device=self.device)
         self.student.train()
         self.adapters.train()
@@ -116,19 +116,19 @@ class Run:
             with distributed.dealt(chosen, recipe.accumulate) as own:
                 total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
-                refuse_loss(distributed.mean(total), epoch)
-        total = distributed.mean(total)
+                refuse_loss(distributed.mean_over_group(total), epoch)
+        total = distributed.mean_over_group(total)
         refuse_loss(total, epoch)
         return total.item() / self.steps
 
     def batch(self, rows: Tensor, epoch: int, *number: int) -> Batch:
         """The images at `rows`; `number`: which batch of the epoch they are, or are this process's part of."""
-        own = (distributed.size(), distributed.part()) if distributed.parts() > 1 else ()
+        own = (distributed.size(), distributed.shard_index()) if distributed.shard_count() > 1 else ()
         part = (self.number, *number, *own) if number else ()
         batch = training_batch(self.dataset, self.recipe, rows, epoch, part, seed=self.view_seed)
-        return replace(batch, parts=distributed.parts())
+        return replace(batch, parts=distributed.shard_count())
 
-    def take(self, objective: Objective | OwnStep, batch: Batch, step: int) -> Tensor:
+    def take(self, objective: TrainingObjective | OwnStep, batch: Batch, step: int) -> Tensor:
         if isinstance(objective, OwnStep):
             return objective.take(self, batch, step)
         return self.train_step(objective, batch, step)
@@ -137,7 +137,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, step, self.steps)
 
-    def train_step(self, objective: Objective, batch: Batch, step: int) -> Tensor:
+    def train_step(self, objective: TrainingObjective, batch: Batch, step: int) -> Tensor:
         self.set_rate(step)
         loss = self.differentiate(lambda piece: sum_terms(objective(piece)), batch)
         self.advance()
@@ -203,9 +203,9 @@ def seed_layers(seed: int, epoch: int) -> None:
     torch.manual_seed(derive(seed, "epoch", epoch, *own))
 
 
-def fit(
+def fit_student(
     student: nn.Module,
-    objective: Objective | OwnStep,
+    objective: TrainingObjective | OwnStep,
     dataset: Dataset,
     recipe: Recipe,
     *,
@@ -231,8 +231,8 @@ def fit(
 
     In a team all call it, the leader writes, and all report the same metrics, of which the seconds are each one's own.
     """
-    run = Run(student, dataset, recipe, seed, adapters)
-    if (state := checkpoint.load(folder / "checkpoint.pt", run.device)) is not None:
+    run = TrainingRun(student, dataset, recipe, seed, adapters)
+    if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
     if not distributed.alike(len(run.history)):
         raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
@@ -256,7 +256,7 @@ def fit(
             raise
 
 
-def one_epoch(run: Run, objective: Objective | OwnStep, epoch: int) -> dict[str, float]:
+def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: int) -> dict[str, float]:
     """Train and validate once; append to the run's history and return what was measured.
 
     `DivergedError` if what was trained, or a number that was measured, is not finite.
@@ -281,7 +281,7 @@ def one_epoch(run: Run, objective: Objective | OwnStep, epoch: int) -> dict[str,
     return metrics
 
 
-def last_words(run: Run, folder: Path) -> dict[str, float]:
+def last_words(run: TrainingRun, folder: Path) -> dict[str, float]:
     """Test accuracies of the last and of the best weights, which are both saved."""
     last = deepcopy(run.student.state_dict())
     measured: dict[str, Any] = {}

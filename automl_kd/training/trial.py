@@ -13,16 +13,16 @@ from automl_kd import data, storage
 from automl_kd.data import Dataset
 from automl_kd.errors import TrialError
 from automl_kd.models import build, build_model, load_space
-from automl_kd.models.costs.cost import Cost, count
+from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.seeds import derive
-from automl_kd.space import TaskShape
-from automl_kd.spec import DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.space import InputShape
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 
 
 @dataclass
-class Tally:
+class CacheStats:
     """The teacher's passes on training batches that go through a bank, since the last `take`.
 
     `asked`: passes that a trial without a bank would have made; `computed`: those that were made, for others included;
@@ -48,56 +48,56 @@ PASSES = ("teacher_passes", "teacher_passes_saved", "teacher_passes_unkept", "te
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class TrialContext:
     """One trial, set up: its images and its fresh student on the device. `tally`: of all its teacher's passes."""
 
     spec: TrialSpec
-    place: Place
+    place: TrialPaths
     dataset: Dataset
     student: nn.Module
-    tally: Tally = field(default_factory=Tally)
+    tally: CacheStats = field(default_factory=CacheStats)
 
     @cached_property
-    def cost(self) -> Cost:
-        return count(self.student, self.dataset.shape)
+    def cost(self) -> NetworkCost:
+        return count_cost(self.student, self.dataset.shape)
 
 
-def set_up(spec: TrialSpec, place: Place) -> Setting:
+def prepare_trial(spec: TrialSpec, place: TrialPaths) -> TrialContext:
     dataset = load_dataset(spec.data, place.data, place.device)
     student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=derive(spec.seed, "student") % 2**32)
-    return Setting(spec, place, dataset, on_device(student, spec, place, dataset.shape))
+    return TrialContext(spec, place, dataset, to_trial_device(student, spec, place, dataset.shape))
 
 
 @lru_cache(maxsize=2)
 def load_dataset(spec: DataSpec, root: Path, device: str) -> Dataset:
     """The images on the device; kept, because a worker process carries out many trials on the same ones."""
-    return data.load(spec, root).to(device)
+    return data.load_data(spec, root).to(device)
 
 
-def on_device(model: nn.Module, spec: TrialSpec, place: Place, shape: TaskShape) -> nn.Module:
+def to_trial_device(model: nn.Module, spec: TrialSpec, place: TrialPaths, shape: InputShape) -> nn.Module:
     """The network on the trial's device, in memory as the recipe says if it can be run so (`lay_out`)."""
     model.to(place.device)
-    lay_out(model, shape, layout_of(spec.recipe))
+    lay_out(model, shape, memory_format_of(spec.recipe))
     return model
 
 
-def layout_of(recipe: Recipe) -> torch.memory_format:
+def memory_format_of(recipe: Recipe) -> torch.memory_format:
     return torch.channels_last if recipe.channels_last else torch.contiguous_format
 
 
-def load_teacher(setting: Setting) -> nn.Module:
+def load_teacher(setting: TrialContext) -> nn.Module:
     """The trial's teacher with its weights, frozen and in evaluation mode."""
     spec, place = setting.spec, setting.place
     if spec.teacher is None:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
     teacher = build_model(spec.teacher.model, setting.dataset.shape)
     load_weights(teacher, teacher_file(spec.teacher, spec.data, place), spec.teacher.weights)
-    return on_device(teacher.requires_grad_(False).eval(), spec, place, setting.dataset.shape)
+    return to_trial_device(teacher.requires_grad_(False).eval(), spec, place, setting.dataset.shape)
 
 
-def teacher_file(teacher: TeacherSpec, data: DataSpec, place: Place) -> Path:
+def teacher_file(teacher: TeacherSpec, data: DataSpec, place: TrialPaths) -> Path:
     """Where its weights lie: in the file that is named, or where its training left them. Fetched, if in a bucket."""
     trained = place.teachers / teacher_trial(teacher, data).key / "student.pt"
-    file = storage.local(teacher.checkpoint) if teacher.checkpoint else trained
+    file = storage.local_path(teacher.checkpoint) if teacher.checkpoint else trained
     storage.pull_file(file)
     return file

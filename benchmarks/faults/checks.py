@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from automl_kd.results.report.leaderboard import leaderboard, to_markdown
+from automl_kd.results.report.leaderboard import leaderboard_markdown, rank_results
 from automl_kd.results.store.table import ResultTable
-from automl_kd.results.verdict.gain import verdict
-from automl_kd.results.verdict.table import to_markdown as truth_to_markdown
+from automl_kd.results.verdict.gain import judge_search
+from automl_kd.results.verdict.table import verdict_to_markdown as truth_to_markdown
 
 TIMES = [
     *("seconds", "started", "latency_ms", "latency_iqr_ms", "latency_threads"),
@@ -121,7 +121,8 @@ def outcome(folder: Path) -> dict[str, Any]:
         "curves": curves.to_csv(index=False),
         "weights": weights(folder),
         "finals": json.loads((folder / "finals.json").read_text(encoding="utf-8")),
-        "leaderboard": to_markdown(leaderboard(timeless), "torture") + truth_to_markdown(verdict(timeless)),
+        "leaderboard": leaderboard_markdown(rank_results(timeless), "torture")
+        + truth_to_markdown(judge_search(timeless)),
     }
 
 

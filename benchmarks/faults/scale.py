@@ -16,11 +16,11 @@ from ray.cluster_utils import Cluster
 
 from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.sessions.session import session
-from automl_kd.cluster.tune_runner import run
+from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.config import Resources
 from automl_kd.results import Point, ResultTable, Row
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, Outcome, Place, Recipe, TrialSpec
+from automl_kd.spec import DataSpec, Outcome, Recipe, TrialPaths, TrialSpec
 
 EPOCHS = 3
 
@@ -110,7 +110,7 @@ def scale(trials: int, nodes: int, losses: int, seed: int, root: Path) -> list[s
     def ask(index: int) -> Assignment | None:
         if index >= len(order):
             return None
-        place = Place(trial=root / "trials" / order[index].key, teachers=root / "teachers", data=root / "data")
+        place = TrialPaths(trial=root / "trials" / order[index].key, teachers=root / "teachers", data=root / "data")
         return Assignment(spec=order[index], place=place)
 
     def on_outcome(one: TrialSpec, outcome: Outcome, curve: Curve) -> None:
@@ -125,7 +125,7 @@ def scale(trials: int, nodes: int, losses: int, seed: int, root: Path) -> list[s
         hit = Losses(cluster, nodes, losses, EPOCHS * trials, np.random.default_rng(seed))
         cluster.wait_for_nodes()
         with session(cluster.address):
-            run(
+            run_trials(
                 ask,
                 on_epoch=hit,
                 on_outcome=on_outcome,

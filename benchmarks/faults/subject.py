@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.data import Source, in_memory
-from automl_kd.space import Choice, IntRange, Parameter, SearchSpace, TaskShape, Values
-from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.space import Choice, InputShape, IntRange, Parameter, SearchSpace, Values
+from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training import loop
 
 # Every epoch leaves a checkpoint, so that a kill may hit one and a trial has something to continue from.
@@ -29,11 +29,11 @@ def network(channels: int, width: int, depth: int, classes: int) -> nn.Sequentia
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(width, classes))
 
 
-def build(values: Values, shape: TaskShape) -> nn.Module:
+def build(values: Values, shape: InputShape) -> nn.Module:
     return network(shape.channels, int(values["width"]), int(values["depth"]), shape.classes)
 
 
-def teacher(shape: TaskShape) -> nn.Module:
+def teacher(shape: InputShape) -> nn.Module:
     return network(shape.channels, 12, 1, shape.classes)
 
 
@@ -75,7 +75,7 @@ class Nap:
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - what every method is asked
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         place.trial.mkdir(parents=True, exist_ok=True)
         with (place.trial / "attempts").open("a", encoding="utf-8") as file:
             file.write("once more\n")

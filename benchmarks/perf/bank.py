@@ -28,17 +28,17 @@ from torch import nn
 
 from automl_kd.models import build, build_model
 from automl_kd.proxies import PROXIES
-from automl_kd.proxies.base import Entry, OfCost
+from automl_kd.proxies.base import OfCost, ProxyEntry
 from automl_kd.proxies.probe import Probe, make_probe
-from automl_kd.proxies.readings import Reading, measure, settle
+from automl_kd.proxies.readings import Reading, measure_student, settle_readings
 from automl_kd.proxies.scorer import Scorer
-from automl_kd.space import Architecture, TaskShape
+from automl_kd.space import Architecture, InputShape
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 from benchmarks.perf.diswot import draw
 from benchmarks.perf.plain_proxies import PLAIN
 from search_spaces import nasbench201
 
-SHAPE = TaskShape(channels=3, height=32, width=32, classes=10)
+SHAPE = InputShape(channels=3, height=32, width=32, classes=10)
 BATCH, TEACHER, SEED = 64, "resnet110", 0
 ONE_LOSS = ("grad_norm", "plain", "snip", "fisher")
 SLOW = ("grasp", "ntk_condition", "vkdnw")
@@ -69,7 +69,9 @@ class Bench:
         found: dict[str, Reading] = {}
         for initialisation in dict.fromkeys(PROXIES[name].initialisation for name in names):
             entries = {name: PROXIES[name] for name in names if PROXIES[name].initialisation == initialisation}
-            (readings,) = settle([measure(entries, self.student(number, initialisation), self.probe, SEED)])
+            (readings,) = settle_readings(
+                [measure_student(entries, self.student(number, initialisation), self.probe, SEED)]
+            )
             found |= readings
         return found
 
@@ -92,7 +94,7 @@ class Bench:
 
 def looking() -> tuple[str, ...]:
     """The proxies that look at a student, but the slow ones."""
-    entries: Mapping[str, Entry] = PROXIES
+    entries: Mapping[str, ProxyEntry] = PROXIES
     return tuple(name for name, one in entries.items() if not isinstance(one.proxy, OfCost) and name not in SLOW)
 
 

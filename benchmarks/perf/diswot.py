@@ -24,15 +24,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.models import build, build_model
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.proxies.probe import Probe, make_probe
 from automl_kd.proxies.scorer import Scorer
 from automl_kd.seeds import derive
-from automl_kd.space import Architecture, SearchSpace, TaskShape, sample
+from automl_kd.space import Architecture, InputShape, SearchSpace, sample_architecture
 from search_spaces import nasbench201
 
-SHAPE = TaskShape(channels=3, height=32, width=32, classes=100)
+SHAPE = InputShape(channels=3, height=32, width=32, classes=100)
 BATCH, TEACHER, SEED = 64, "resnet110", 0
 PROXIES = ("diswot_relation", "diswot_semantic")
 TOLERANCE = 1e-6
@@ -70,7 +70,7 @@ def naive(space: SearchSpace, architecture: Architecture, probe: Probe) -> tuple
 
 def backward(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The last feature map, and the gradient of the classifier's weight."""
-    with Tapped(network, ("pre_pool",)) as tapped:
+    with FeatureExtractor(network, ("pre_pool",)) as tapped:
         outputs = tapped(images)
     torch.autograd.backward(F.cross_entropy(outputs.logits, labels))
     weight = network.get_parameter("fc.weight")
@@ -111,7 +111,7 @@ def draw(space: SearchSpace, number: int) -> list[Architecture]:
     rng = np.random.default_rng(SEED)
     drawn: dict[Architecture, None] = {}
     while len(drawn) < number:
-        architecture = sample(space, rng)
+        architecture = sample_architecture(space, rng)
         if connected(architecture):
             drawn[architecture] = None
     return list(drawn)

@@ -19,20 +19,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.bilevel.backbone_jvp import BackboneJVP, Captured, Pathways, pathway_gradient
-from automl_kd.bilevel.base import HyperGradient, Problem, Tensors, copies, detached, gradient, leaves, pullback
+from automl_kd.bilevel.base import HyperGradient, Problem, Tensors, copies, detach_tensors, gradient, leaves, pullback
 from automl_kd.bilevel.finite_difference import FiniteDifference
 from automl_kd.bilevel.output_backward import OutputBackward
-from automl_kd.bilevel.pure import LOGITS, outputs_of, weights_of
+from automl_kd.bilevel.pure import LOGITS_KEY, outputs_of, trainable_parameters
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.tangents import OneSidedDifference, Tangents, forward_mode
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.losses.features.hcl import hcl
 from automl_kd.models import build_model
-from automl_kd.models.features import Tapped
-from automl_kd.space import TaskShape
+from automl_kd.models.features import FeatureExtractor
+from automl_kd.space import InputShape
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 
-SHAPE = TaskShape(channels=3, height=32, width=32, classes=100)
+SHAPE = InputShape(channels=3, height=32, width=32, classes=100)
 TAPS = ("stem", "stage1.pre", "stage2.pre", "stage3.pre")
 WIDTHS, SIDES = (16, 16, 32, 64), (32, 32, 16, 8)
 PAIRS = [(teacher, student) for teacher in range(4) for student in range(teacher, 4)]
@@ -73,7 +73,7 @@ class Training:
         self.connectors = nn.ModuleList(Connector(*pair) for pair in PAIRS).to(dtype)
         groups = [*self.student.parameters(), *self.connectors.parameters()]
         self.optimiser = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-        self.seen, self.taught = Tapped(self.student, TAPS), Tapped(self.teacher, TAPS)
+        self.seen, self.taught = FeatureExtractor(self.student, TAPS), FeatureExtractor(self.teacher, TAPS)
         self.images, self.held_out = torch.randn(2, size, 3, 32, 32).to(dtype)
         self.labels, self.truth = torch.randint(SHAPE.classes, (2, size))
         self.alpha = torch.ones(len(PAIRS), dtype=dtype)
@@ -86,23 +86,25 @@ class Training:
             return lambda outputs: hcl(connector(outputs[student]), wanted[teacher])
 
         losses = [pathway(c, TAPS[t], TAPS[s]) for c, (t, s) in zip(self.connectors, PAIRS, strict=True)]
-        return Pathways(lambda seen: F.cross_entropy(seen[LOGITS], self.labels), losses, strengths)
+        return Pathways(lambda seen: F.cross_entropy(seen[LOGITS_KEY], self.labels), losses, strengths)
 
     def outer(self, weights: Tensors, _: Tensors) -> Tensor:
-        logits = outputs_of(Tapped(self.student), self.held_out)(weights)[LOGITS]
+        logits = outputs_of(FeatureExtractor(self.student), self.held_out)(weights)[LOGITS_KEY]
         return F.cross_entropy(logits, self.truth)
 
     def step(self, captured: Captured) -> None:
         """An ordinary training step; its backward pass fills `captured`."""
         seen = self.seen(self.images)
-        loss = self.loss().weighted({LOGITS: seen.logits, **seen.features}, strengths({"alpha": self.alpha}), captured)
+        loss = self.loss().weighted(
+            {LOGITS_KEY: seen.logits, **seen.features}, strengths({"alpha": self.alpha}), captured
+        )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self.optimiser.step()
 
     def problem(self) -> Problem:
         outputs = outputs_of(self.seen, self.images)
-        step = step_of(self.optimiser, weights_of(self.student))
+        step = step_of(self.optimiser, trainable_parameters(self.student))
         return Problem(loss=self.loss(), outer=self.outer, step=step, outputs=outputs)
 
 
@@ -119,7 +121,7 @@ def lagged(tangents: Tangents) -> Callable[[Training], Tensor]:
     """The real step is the one looked through: validation gradient and tangents are all that is added."""
 
     def with_hypergradient(training: Training) -> Tensor:
-        weights, captured, knobs = weights_of(training.student), Captured(), leaves({"alpha": training.alpha})
+        weights, captured, knobs = trainable_parameters(training.student), Captured(), leaves({"alpha": training.alpha})
         step, before = step_of(training.optimiser, weights), copies(weights)
         train = outputs_of(training.seen, training.images)
         training.step(captured)
@@ -137,7 +139,9 @@ def ahead(member: HyperGradient) -> Callable[[Training], Tensor]:
     """A virtual step by `member`, then the real one."""
 
     def with_hypergradient(training: Training) -> Tensor:
-        h = member(training.problem(), detached(weights_of(training.student)), {"alpha": training.alpha})
+        h = member(
+            training.problem(), detach_tensors(trainable_parameters(training.student)), {"alpha": training.alpha}
+        )
         training.step(Captured())
         return h["alpha"]
 

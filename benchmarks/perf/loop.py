@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from automl_kd.data import Batch, order, train_view
+from automl_kd.data import Batch, epoch_order, train_view
 from automl_kd.methods.kd import PlainKD
 from automl_kd.models.folding import fold_norms
 from automl_kd.spec import Recipe
-from automl_kd.training.loop import Run
+from automl_kd.training.loop import TrainingRun
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 from benchmarks.perf.standing import Scene, Standing, together
 
@@ -46,7 +46,7 @@ class Contestant:
     step: Callable[[int], object]
 
 
-def bare(student: nn.Module, teacher: nn.Module, run: Run) -> Contestant:
+def bare(student: nn.Module, teacher: nn.Module, run: TrainingRun) -> Contestant:
     """The shortest loop that computes what ours computes."""
     split, recipe, steps = run.dataset.train, run.recipe, run.steps
     total, size = recipe.epochs * steps, recipe.batch_size
@@ -57,7 +57,7 @@ def bare(student: nn.Module, teacher: nn.Module, run: Run) -> Contestant:
         nonlocal rows
         epoch, place = number // steps + 1, number % steps
         if place == 0:
-            rows = order(len(split), seed=run.order_seed, epoch=epoch)
+            rows = epoch_order(len(split), seed=run.order_seed, epoch=epoch)
         at = rows[place * size : (place + 1) * size]
         images = train_view(run.dataset, split, at, seed=run.view_seed, epoch=epoch, augment="auto")
         images = images.contiguous(memory_format=torch.channels_last)
@@ -74,7 +74,7 @@ def bare(student: nn.Module, teacher: nn.Module, run: Run) -> Contestant:
     return Contestant(student, step)
 
 
-def torchdistill(student: nn.Module, teacher: nn.Module, run: Run, batch: Callable[[int], Batch]) -> Contestant:
+def torchdistill(student: nn.Module, teacher: nn.Module, run: TrainingRun, batch: Callable[[int], Batch]) -> Contestant:
     from torchdistill.core.distillation import get_distillation_box  # noqa: PLC0415  optional
 
     logging.getLogger("torchdistill").setLevel(logging.WARNING)
@@ -105,7 +105,7 @@ def torchdistill(student: nn.Module, teacher: nn.Module, run: Run, batch: Callab
     return Contestant(box.student_model, step)
 
 
-def timm(student: nn.Module, teacher: nn.Module, run: Run, batch: Callable[[int], Batch]) -> Contestant:
+def timm(student: nn.Module, teacher: nn.Module, run: TrainingRun, batch: Callable[[int], Batch]) -> Contestant:
     from timm.optim import create_optimizer_v2  # noqa: PLC0415  optional
     from timm.scheduler import CosineLRScheduler  # noqa: PLC0415
     from timm.task import DistillationTeacher, LogitDistillationTask  # noqa: PLC0415

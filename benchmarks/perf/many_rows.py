@@ -13,7 +13,7 @@ import pyarrow as pa
 from automl_kd.results.store import parquet
 from automl_kd.results.store.config_hash import setting
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA
-from automl_kd.space import Architecture, sample
+from automl_kd.space import Architecture, sample_architecture
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec
 from search_spaces.resnet import SPACE
 
@@ -39,7 +39,7 @@ def rows(count: int, *, seeds: int, experiment: str, first: int = 0) -> pa.Table
     `first`: number of its first architecture; others number have other keys and the specs of some fifty points.
     """
     rng = np.random.default_rng(first)
-    points = [sample(SPACE, np.random.default_rng(place)) for place in range(50)]
+    points = [sample_architecture(SPACE, np.random.default_rng(place)) for place in range(50)]
     texts = [spec_of(point).to_json() for point in points]
     numbers = first + np.arange(count) // seeds
     seed = np.arange(count) % seeds
@@ -110,6 +110,6 @@ def curves(trials: pa.Table, epochs: int) -> pa.Table:
 
 def write(folder: Path, trials: pa.Table, epochs: int = 0) -> None:
     """As a finished search leaves them: one part of rows, and one of curves."""
-    parquet.write(trials, folder / "rows" / "part-000001-00000000.parquet")
+    parquet.write_parquet(trials, folder / "rows" / "part-000001-00000000.parquet")
     if epochs:
-        parquet.write(curves(trials, epochs), folder / "curves" / "part-000001-00000000.parquet")
+        parquet.write_parquet(curves(trials, epochs), folder / "curves" / "part-000001-00000000.parquet")

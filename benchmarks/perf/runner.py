@@ -35,11 +35,11 @@ from ray import tune
 from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.sessions.private import private_ray
 from automl_kd.cluster.sessions.session import QUIET
-from automl_kd.cluster.tune_runner import run
+from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.config import Resources
 from automl_kd.results import Point, ResultTable
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, Outcome, Place, Recipe, Report, TrialSpec
+from automl_kd.spec import DataSpec, Outcome, Recipe, Report, TrialPaths, TrialSpec
 from benchmarks.perf.alternation import Comparison, markdown
 from tests.results.synthetic import row
 
@@ -61,7 +61,7 @@ class Idle:
     def macs(self, student: int, teacher: int) -> int:
         return student + teacher
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         begun = time.time()
         for epoch in range(1, spec.recipe.epochs + 1):
             time.sleep(self.seconds / spec.recipe.epochs)
@@ -109,7 +109,7 @@ def ours(root: Path, trials: int, *, epochs: int = 1, seconds: float = 0.0) -> S
 
     def ask(index: int) -> Assignment | None:
         spec = replace(plain, seed=index)
-        place = Place(trial=root / "trials" / spec.key, teachers=root, data=root)
+        place = TrialPaths(trial=root / "trials" / spec.key, teachers=root, data=root)
         return Assignment(spec=spec, place=place) if index < trials else None
 
     def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
@@ -117,7 +117,7 @@ def ours(root: Path, trials: int, *, epochs: int = 1, seconds: float = 0.0) -> S
         table.append(row(key=spec.key, seed=spec.seed, status=outcome.status, spec_json=spec.to_json()), points)
         stamps.on_trial_complete()
 
-    run(
+    run_trials(
         ask,
         on_epoch=lambda *_: None,
         on_outcome=on_outcome,

@@ -23,17 +23,17 @@ import ray
 import torch
 
 from automl_kd.cluster import scoring_pool
-from automl_kd.cluster.scoring_pool import Batch, Task, Worker, spread
+from automl_kd.cluster.scoring_pool import ArchitectureBatch, ScoringTask, Worker, score_on_workers
 from automl_kd.cluster.sessions.private import private_ray
 from automl_kd.cluster.sessions.session import QUIET
 from automl_kd.experiment.stages.scoring import BATCH
 from automl_kd.proxies.probe import make_probe
 from automl_kd.proxies.scorer import Readings
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 from benchmarks.perf.diswot import draw
 from search_spaces import nasbench201
 
-SHAPE = TaskShape(channels=3, height=32, width=32, classes=10)
+SHAPE = InputShape(channels=3, height=32, width=32, classes=10)
 IMAGES, SEED = 64, 0
 PROXIES = ("grad_norm", "naswot")
 LIMIT = 1.8
@@ -44,7 +44,7 @@ FOLDER = "AUTOML_KD_PERF_SPANS"
 class Timed(Worker):
     """A worker that notes when each batch began and ended; what it needs for all of them is made before."""
 
-    def read(self, held: Sequence[ray.ObjectRef[Task]], batch: Batch) -> list[Readings]:
+    def read(self, held: Sequence[ray.ObjectRef[ScoringTask]], batch: ArchitectureBatch) -> list[Readings]:
         super().read(held, [])
         begun = time.time()
         found = super().read(held, batch)
@@ -60,11 +60,13 @@ class Ran(NamedTuple):
     tail: float
 
 
-def measured(task: Task, batches: Sequence[Batch], workers: int, folder: Path) -> tuple[Ran, list[list[Readings]]]:
+def measured(
+    task: ScoringTask, batches: Sequence[ArchitectureBatch], workers: int, folder: Path
+) -> tuple[Ran, list[list[Readings]]]:
     for file in folder.iterdir():
         file.unlink()
     with patch.object(scoring_pool, "Worker", Timed):
-        found = dict(spread(task, batches, workers, gpus=0.0))
+        found = dict(score_on_workers(task, batches, workers, gpus=0.0))
     spans = [[tuple(map(float, line.split())) for line in file.read_text().splitlines()] for file in folder.iterdir()]
     assert len(spans) == workers
     ends = [own[-1][1] for own in spans]
@@ -85,7 +87,9 @@ def main() -> None:
     generator = torch.Generator().manual_seed(SEED)
     images = torch.randn(IMAGES, SHAPE.channels, SHAPE.height, SHAPE.width, generator=generator)
     labels = torch.randint(SHAPE.classes, (IMAGES,), generator=generator)
-    task = Task("search_spaces.nasbench201:SPACE", PROXIES, [make_probe(images, labels, SHAPE, None, seed=SEED)], SEED)
+    task = ScoringTask(
+        "search_spaces.nasbench201:SPACE", PROXIES, [make_probe(images, labels, SHAPE, None, seed=SEED)], SEED
+    )
     cells = draw(nasbench201.SPACE, options.cells)
     batches = [cells[start : start + BATCH] for start in range(0, len(cells), BATCH)]
     ratios, tails = [], []

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from automl_kd.data import Batch, order
+from automl_kd.data import Batch, epoch_order
 from automl_kd.methods.base import Method
 from automl_kd.models import build_model
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.space import Architecture, TaskShape
-from automl_kd.spec import Banking, DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
-from automl_kd.training.loop import Objective, OwnStep, Run
-from automl_kd.training.trial import Setting
+from automl_kd.space import Architecture, InputShape
+from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.training.loop import OwnStep, TrainingObjective, TrainingRun
+from automl_kd.training.trial import TrialContext
 
 CLASSES, SIDE = 100, 32
 SEED = 5
@@ -36,8 +36,8 @@ SEED = 5
 class Standing:
     """One method's trial before its first step; `macs`: what it says an image of its training costs."""
 
-    run: Run
-    objective: Objective | OwnStep
+    run: TrainingRun
+    objective: TrainingObjective | OwnStep
     macs: int
 
     @cached_property
@@ -49,7 +49,7 @@ class Standing:
         run = self.run
         epoch, step = number // run.steps + 1, number % run.steps
         if epoch not in self.rows:
-            self.rows[epoch] = order(len(run.dataset.train), seed=run.order_seed, epoch=epoch)
+            self.rows[epoch] = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=epoch)
         size = run.recipe.batch_size
         return run.batch(self.rows[epoch][step * size : (step + 1) * size], epoch, step)
 
@@ -81,7 +81,7 @@ class Scene:
     def drawn_teacher(self) -> nn.Module:
         """Random weights, and the running statistics that noise gives them: without these its logits overflow."""
         torch.manual_seed(SEED)
-        teacher = build_model(self.teacher, TaskShape(channels=3, height=SIDE, width=SIDE, classes=CLASSES))
+        teacher = build_model(self.teacher, InputShape(channels=3, height=SIDE, width=SIDE, classes=CLASSES))
         norms = [module for module in teacher.modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:
             norm.momentum = 1.0  # the next pass alone counts
@@ -91,7 +91,7 @@ class Scene:
             norm.momentum = 0.1
         return teacher
 
-    def prepare(self, root: Path) -> Place:
+    def prepare(self, root: Path) -> TrialPaths:
         """Write the images and the teacher to disk, where methods look for them."""
         rng, spec = np.random.default_rng(SEED), self.spec(root)
         x_train, x_test = (
@@ -101,14 +101,14 @@ class Scene:
         np.savez(root / "noise.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
         trained = teacher_trial(TeacherSpec(model=self.teacher), spec.data).key
         save_weights(self.drawn_teacher(), root / "teachers" / trained / "student.pt")
-        return Place(trial=root / "trial", teachers=root / "teachers", data=root)
+        return TrialPaths(trial=root / "trial", teachers=root / "teachers", data=root)
 
 
 def together(
     scene: Scene,
     methods: Mapping[str, Method],
     then: Callable[[dict[str, Standing]], None],
-    banks: Mapping[str, Banking] = {},
+    banks: Mapping[str, TeacherCacheOptions] = {},
 ) -> None:
     """Set up one trial of each method and call `then` once, while all of them stand; `banks`: of those with one."""
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def together(
 
 def stand(
     spec: TrialSpec,
-    places: Mapping[str, Place],
+    places: Mapping[str, TrialPaths],
     methods: list[tuple[str, Method]],
     standing: dict[str, Standing],
     then: Callable[[dict[str, Standing]], None],
@@ -131,14 +131,14 @@ def stand(
     (name, method), *others = methods
 
     def train(
-        setting: Setting,
-        objective: Objective | OwnStep,
+        setting: TrialContext,
+        objective: TrainingObjective | OwnStep,
         _report: object,
         *,
         macs_per_image: int,
         adapters: nn.Module | None = None,
     ) -> None:
-        run = Run(setting.student, setting.dataset, setting.spec.recipe, SEED, adapters)
+        run = TrainingRun(setting.student, setting.dataset, setting.spec.recipe, SEED, adapters)
         run.student.train()
         run.adapters.train()
         one = Standing(run, objective, macs_per_image)

@@ -17,7 +17,7 @@ import numpy as np
 
 from automl_kd.errors import ConfigError
 from automl_kd.nasbench.table.columns import Integers, Reals
-from automl_kd.nasbench.table.table import Table, find
+from automl_kd.nasbench.table.table import Table, find_table
 
 LOOPED = 10_000
 """Look-ups of the slow way in one round."""
@@ -26,7 +26,7 @@ LOOPED = 10_000
 def main() -> None:
     options = arguments()
     try:
-        path = find(options.nasbench201)
+        path = find_table(options.nasbench201)
     except ConfigError as error:
         print(f"the table was not measured: {error}")
         return

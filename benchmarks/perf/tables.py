@@ -2,10 +2,10 @@
 
 Run it from the project's root: `python -m benchmarks.perf.tables [--trials 10000] [--rows 1000000]`.
 
-- *ours*: `automl_kd.read` of the folder that a finished search leaves, one part of rows and one of curves.
+- *ours*: `automl_kd.read_results` of the folder that a finished search leaves, one part of rows and one of curves.
 - *Tune*: the same trials, epochs and metrics in a folder as Tune's own logger writes them, one folder with a
   result.json for each trial. `ExperimentAnalysis` reads every trial's curve, `ResultGrid.get_dataframe` makes the table
-  of trials: together what `read` gives. The list of trials is given; a new process would first unpickle it.
+  of trials: together what `read_results` gives. The list of trials is given; a new process would first unpickle it.
 - *leaderboard*: rows of twenty experiments, five seeds for each architecture, from their files to the ranked frame.
 - *append*: one trial with a curve of 30 epochs; the time in fsync, which belongs to the disk, is taken apart.
 
@@ -33,7 +33,7 @@ from ray.tune.experiment import Trial
 
 import automl_kd
 from automl_kd.results import ResultTable
-from automl_kd.results.report.leaderboard import NEEDED, leaderboard
+from automl_kd.results.report.leaderboard import LEADERBOARD_COLUMNS, rank_results
 from benchmarks.perf import many_rows
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 from tests.results.synthetic import curve
@@ -93,7 +93,7 @@ def tune_line(row: Record, point: Record, config: Record) -> Record:
 def compare_reading(root: Path, count: int, rounds: int) -> None:
     """Both ways of reading one run, and that they give the same numbers."""
     many_rows.write(root / "ours", many_rows.rows(count, seeds=1, experiment="ours"), EPOCHS)
-    found = automl_kd.read(root / "ours")
+    found = automl_kd.read_results(root / "ours")
     trials = write_tune_run(root, found.rows, found.curves)
 
     def tune() -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
@@ -108,7 +108,7 @@ def compare_reading(root: Path, count: int, rounds: int) -> None:
     assert ours["val_accuracy"].tolist() == histories[key]["val_accuracy"].tolist()
     del table, histories, found
     spent = alternate(
-        {"ours": lambda _: automl_kd.read(root / "ours"), "Tune": lambda _: tune()}, rounds=rounds, warm=1
+        {"ours": lambda _: automl_kd.read_results(root / "ours"), "Tune": lambda _: tune()}, rounds=rounds, warm=1
     )
     print(f"{count} trials of {EPOCHS} epochs, read")
     print(markdown(spent, [Comparison("ours", "Tune", limit=1 / 20)]))
@@ -123,14 +123,14 @@ def rank_many(root: Path, count: int, rounds: int) -> None:
         many_rows.write(root / "many" / name, table)
 
     def read(_: int) -> pd.DataFrame:
-        return automl_kd.read(root / "many", NEEDED).rows
+        return automl_kd.read_results(root / "many", LEADERBOARD_COLUMNS).rows
 
     rows = read(0)
-    board = leaderboard(rows)
+    board = rank_results(rows)
     assert (len(rows), len(board)) == (each * EXPERIMENTS, each // SEEDS * EXPERIMENTS)
     assert (board["seeds"] == SEEDS).all()
     del board
-    spent = alternate({"read": read, "rank": lambda _: leaderboard(rows)}, rounds=rounds, warm=0)
+    spent = alternate({"read": read, "rank": lambda _: rank_results(rows)}, rounds=rounds, warm=0)
     seconds = {name: statistics.median(times) for name, times in spent.items()}
     both = sum(seconds.values())
     print(f"{len(rows)} rows to a leaderboard: {both:.2f} s of processor time (limit {LIMIT_SECONDS:g}), {seconds}")

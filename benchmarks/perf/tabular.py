@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 
 from automl_kd.nasbench.samplers import Bench, explore, make_searcher
-from automl_kd.nasbench.table.table import VALIDATION_LIKE, Table, find
-from automl_kd.search import Objective, make_proposer
+from automl_kd.nasbench.table.table import VALIDATION_LIKE, Table, find_table
+from automl_kd.search import SearchObjective, make_sampler
 from automl_kd.space import Scalar
 from automl_kd.spec import Outcome
 from search_spaces.nasbench201 import SPACE, to_string
@@ -42,9 +42,9 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def one_seed(table: Table, queries: int) -> None:
     """The same evolution by the proposer that the trained searches use, looked up in the same column."""
-    objective = Objective("val_accuracy", maximise=True)
+    objective = SearchObjective("val_accuracy", maximise=True)
     options: dict[str, Scalar] = {"population": 36, "tournament": 8}
-    proposer = make_proposer("evolution", SPACE, objectives=[objective], seed=0, options=options)
+    proposer = make_sampler("evolution", SPACE, objectives=[objective], seed=0, options=options)
     values = table.choosing_named(VALIDATION_LIKE).values
     for index in range(queries):
         architecture = proposer.ask(index)
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("table", type=Path, nargs="?", help="file or folder; else AUTOML_KD_NASBENCH201")
     parser.add_argument("--seeds", type=int, default=500)
     given = parser.parse_args()
-    table = Table.load(find(given.table))
+    table = Table.load(find_table(given.table))
     bench = make_bench(table)
     print(f"| search | steps | seconds for {given.seeds} seeds, median of {ROUNDS} | range |")
     print("|---|---|---|---|")

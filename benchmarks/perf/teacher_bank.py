@@ -24,18 +24,18 @@ from pathlib import Path
 
 import torch
 
-from automl_kd.data import order
+from automl_kd.data import epoch_order
 from automl_kd.losses.logits.kd import kd_loss
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 from automl_kd.methods.base import Method
 from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.scratch import Scratch
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from automl_kd.space import Architecture
-from automl_kd.spec import Banking, DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.teacher_cache.precision import pack, unpack
-from automl_kd.training.loop import Run
-from automl_kd.training.trial import load_teacher, set_up
+from automl_kd.training.loop import TrainingRun
+from automl_kd.training.trial import load_teacher, prepare_trial
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds, uncollected
 from benchmarks.perf.standing import Scene, Standing, silent, together
 
@@ -49,7 +49,7 @@ COMPARISONS = (
 )
 WARM = 2
 
-KEPT = Banking(keep="logits")
+KEPT = TeacherCacheOptions(keep="logits")
 DEPTHS = tuple(itertools.product((1, 3), repeat=3))
 """Blocks in each stage of the eight students: ResNet-8 is (1, 1, 1) and ResNet-20 (3, 3, 3)."""
 
@@ -85,7 +85,7 @@ def measure_search(scene: Scene, rounds: int) -> None:
     print(f"a search of {len(DEPTHS)} students: {statistics.median(ratios):.3f} times faster, limit {LEAST_GAIN}")
 
 
-def one_search(spec: TrialSpec, place: Place) -> dict[bool, float]:
+def one_search(spec: TrialSpec, place: TrialPaths) -> dict[bool, float]:
     """Seconds of the processor with and without a bank, which the first student fills."""
     spent = {False: 0.0, True: 0.0}
     for number, depths in enumerate(DEPTHS):
@@ -95,7 +95,7 @@ def one_search(spec: TrialSpec, place: Place) -> dict[bool, float]:
         for banked in (True, False) if number % 2 else (False, True):
             bank = KEPT if banked else place.bank
             begun = time.process_time()
-            carry_out(one, silent, replace(place, trial=folders[banked], bank=bank))
+            run_trial(one, silent, replace(place, trial=folders[banked], bank=bank))
             spent[banked] += time.process_time() - begun
         left = [torch.load(folder / "student.pt", weights_only=True).values() for folder in folders.values()]
         assert all(map(torch.equal, *left)), "the bank changed what a student learnt"
@@ -108,13 +108,13 @@ def measure_rounding() -> None:
     teacher = TeacherSpec(model="resnet20", recipe=Recipe(epochs=6, lr=0.1))
     with tempfile.TemporaryDirectory() as folder:
         root, lesson = Path(folder), teacher_trial(teacher, data)
-        place = Place(trial=root / "teachers" / lesson.key, teachers=root / "teachers", data=root)
-        carry_out(lesson, silent, place)
+        place = TrialPaths(trial=root / "teachers" / lesson.key, teachers=root / "teachers", data=root)
+        run_trial(lesson, silent, place)
         spec = replace(lesson, teacher=teacher)
-        setting = set_up(spec, place)
-        taught = Tapped(load_teacher(setting))
-    run = Run(setting.student, setting.dataset, spec.recipe, spec.seed)
-    rows = order(len(run.dataset.train), seed=run.order_seed, epoch=1)
+        setting = prepare_trial(spec, place)
+        taught = FeatureExtractor(load_teacher(setting))
+    run = TrainingRun(setting.student, setting.dataset, spec.recipe, spec.seed)
+    rows = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=1)
     with torch.no_grad():
         exact = taught(run.batch(rows, 1).images)
     print("| outputs | bytes of an image | logits differ by at most | KL at temperature 1 | at 4 |")

@@ -13,18 +13,18 @@ from functools import partial
 
 from automl_kd.space import Choice, Parameter, SearchSpace
 from search_spaces.nasbench201.classes import canonical
-from search_spaces.nasbench201.networks import Cell, CellNetwork, Reduction, cost, network
+from search_spaces.nasbench201.networks import Cell, CellNetwork, Reduction, build_cell_network, network_cost
 from search_spaces.nasbench201.notation import (
     DEFAULT,
     EDGES,
     OPERATIONS,
-    SIZE,
+    SPACE_SIZE,
+    benchmark_order,
     encodings,
     from_index,
     from_string,
     index,
-    neighbours,
-    order,
+    neighbour_numbers,
     to_string,
 )
 from search_spaces.nasbench201.shared_parts import bank
@@ -33,18 +33,18 @@ __all__ = [
     "DEFAULT",
     "EDGES",
     "OPERATIONS",
-    "SIZE",
-    "SMALL",
+    "SMALL_SPACE",
     "SPACE",
+    "SPACE_SIZE",
     "Cell",
     "CellNetwork",
     "Reduction",
+    "benchmark_order",
     "encodings",
     "from_index",
     "from_string",
     "index",
-    "neighbours",
-    "order",
+    "neighbour_numbers",
     "space",
     "to_string",
 ]
@@ -58,15 +58,15 @@ def space(C: int = 16, N: int = 5) -> SearchSpace:
         name=f"nasbench201-C{C}-N{N}",
         source="arXiv:2001.00326, section 2.1",
         parameters={edge: Parameter(Choice(OPERATIONS)) for edge in EDGES},
-        build=partial(network, C=C, N=N),
+        build=partial(build_cell_network, C=C, N=N),
         default=DEFAULT,
         describe=to_string,
         canonical=canonical,
-        cost=partial(cost, C=C, N=N),
+        cost=partial(network_cost, C=C, N=N),
         bank=partial(bank, C=C, N=N),
     )
 
 
 SPACE = space()
-SMALL = space(C=8, N=1)
+SMALL_SPACE = space(C=8, N=1)
 """The same cells in a network that two cores train in minutes; the benchmark's accuracies are not of it."""

@@ -29,10 +29,10 @@ from search_spaces.nasbench201.notation import EDGES, OPERATIONS
 Operations = tuple[str, ...]
 """A cell: one operation for each of `EDGES`."""
 
-Term = tuple[str, int, "Expression"]
+MapTerm = tuple[str, int, "Expression"]
 """An operation, the label of its weights among those that are otherwise alike, and what it is applied to."""
 
-Expression = tuple[Term, ...]
+Expression = tuple[MapTerm, ...]
 """A sum of terms, sorted; without terms it is zero."""
 
 INPUT: Expression = (("input", 0, ()),)
@@ -43,7 +43,7 @@ ARRIVING = tuple(tuple((n, source) for n, (end, source) in enumerate(ENDS) if en
 CONVOLUTIONS = ("nor_conv_1x1", "nor_conv_3x3")
 
 
-def operations(values: Values) -> Operations:
+def edge_operations(values: Values) -> Operations:
     return tuple(str(values[edge]) for edge in EDGES)
 
 
@@ -71,7 +71,7 @@ def nodes(cell: Operations, labels: Mapping[int, int]) -> list[Expression]:
     """The expressions of the four nodes. `labels`: by position of the edge; 0 where there is none."""
     found = [INPUT]
     for arriving in ARRIVING:
-        terms: list[Term] = []
+        terms: list[MapTerm] = []
         for number, source in arriving:
             if cell[number] == "skip_connect":
                 terms += found[source]
@@ -146,7 +146,7 @@ def classes(rule: str) -> int:
     return len({RULES[rule](cell) for cell in cells()})
 
 
-def effort(cell: Operations) -> tuple[int, int]:
+def edge_effort(cell: Operations) -> tuple[int, int]:
     """Pools, then edges: whoever has least in a class has no dead edge, as one could leave that out."""
     return cell.count("avg_pool_3x3"), len(EDGES) - cell.count("none")
 
@@ -156,7 +156,7 @@ def representatives() -> Mapping[Operations, Operations]:
     """For every cell, the one of its exact class that costs least, and the first of these in order."""
     keys = {cell: exact(cell) for cell in cells()}
     chosen: dict[Expression, Operations] = {}
-    for cell in sorted(keys, key=effort):  # stable: equal efforts keep their order
+    for cell in sorted(keys, key=edge_effort):  # stable: equal efforts keep their order
         chosen.setdefault(keys[cell], cell)
     return {cell: chosen[key] for cell, key in keys.items()}
 
@@ -166,4 +166,4 @@ def canonical(values: Values) -> dict[str, str]:
 
     It has no dead edges; the cells without a path from input to output are the one of "none" only.
     """
-    return dict(zip(EDGES, representatives()[operations(values)], strict=True))
+    return dict(zip(EDGES, representatives()[edge_operations(values)], strict=True))

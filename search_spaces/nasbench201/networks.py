@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool
 from automl_kd.models.features import Tap
-from automl_kd.space import Prepare, TaskShape, Values
+from automl_kd.space import InputShape, PreparePart, Values
 from search_spaces.nasbench201.notation import EDGES
 
 
@@ -67,20 +67,20 @@ class Reduction(nn.Module):
         return out
 
 
-def run(part: nn.Module, x: Tensor) -> Tensor:
+def run_part(part: nn.Module, x: Tensor) -> Tensor:
     made: Tensor = part(x)
     return made
 
 
-def fresh(_name: str, make: Callable[[], nn.Module]) -> nn.Module:
+def make_fresh(_name: str, make: Callable[[], nn.Module]) -> nn.Module:
     return make()
 
 
-def stem(inputs: int, channels: int) -> nn.Sequential:
+def make_stem(inputs: int, channels: int) -> nn.Sequential:
     return nn.Sequential(convolution(inputs, channels, 3), nn.BatchNorm2d(channels))
 
 
-def head(channels: int) -> nn.Sequential:
+def make_head(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
 
 
@@ -92,7 +92,13 @@ class CellNetwork(nn.Module):
     """
 
     def __init__(
-        self, cell: Callable[[str, int], nn.Module], shape: TaskShape, *, C: int, N: int, part: Prepare = fresh
+        self,
+        cell: Callable[[str, int], nn.Module],
+        shape: InputShape,
+        *,
+        C: int,
+        N: int,
+        part: PreparePart = make_fresh,
     ) -> None:
         super().__init__()
 
@@ -100,12 +106,12 @@ class CellNetwork(nn.Module):
             first = part(f"{stage}.0", partial(Reduction, channels // 2, channels))
             return nn.Sequential(first, *[cell(f"{stage}.{number}", channels) for number in range(1, N + 1)])
 
-        self.begin: Callable[[nn.Module, Tensor], Tensor] = run
-        self.stem = part("stem", partial(stem, shape.channels, C))
+        self.begin: Callable[[nn.Module, Tensor], Tensor] = run_part
+        self.stem = part("stem", partial(make_stem, shape.channels, C))
         self.stage1 = nn.Sequential(*[cell(f"stage1.{number}", C) for number in range(N)])
         self.stage2 = wider("stage2", 2 * C)
         self.stage3 = wider("stage3", 4 * C)
-        self.head = part("head", partial(head, 4 * C))
+        self.head = part("head", partial(make_head, 4 * C))
         self.pool = part("pool", global_pool)
         self.fc = part("fc", partial(nn.Linear, 4 * C, shape.classes))
         self.taps = {name: Tap(name) for name in ("stem", "stage1", "stage2", "stage3")}
@@ -117,13 +123,13 @@ class CellNetwork(nn.Module):
         return logits
 
 
-def network(values: Values, shape: TaskShape, *, C: int, N: int) -> CellNetwork:
+def build_cell_network(values: Values, shape: InputShape, *, C: int, N: int) -> CellNetwork:
     """The network as the benchmark trains it, with a module on every edge, freshly initialised."""
     return CellNetwork(lambda _path, channels: Cell(values, channels), shape, C=C, N=N)
 
 
-def cost(values: Values, shape: TaskShape, *, C: int, N: int) -> tuple[int, int]:
-    """Parameters and multiply-adds for one image of `network`, dead edges included, without building it.
+def network_cost(values: Values, shape: InputShape, *, C: int, N: int) -> tuple[int, int]:
+    """Parameters and multiply-adds for one image of `build_cell_network`, dead edges included, without building it.
 
     The benchmark's FLOPs are the multiply-adds and the classifier's biases.
     """

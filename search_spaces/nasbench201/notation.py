@@ -23,7 +23,7 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 EDGES = ("1<-0", "2<-0", "2<-1", "3<-0", "3<-1", "3<-2")
 """Target and source of each edge; grouped by targets, which ascend, as the sources do within a group."""
 
-SIZE = len(OPERATIONS) ** len(EDGES)
+SPACE_SIZE = len(OPERATIONS) ** len(EDGES)
 
 # A residual unit as one would draw it by hand: two 3x3 convolutions in a row, and a shortcut around them.
 DEFAULT = {
@@ -56,21 +56,21 @@ def from_string(text: str) -> dict[str, str]:
 
 
 @cache
-def order() -> tuple[int, ...]:
+def benchmark_order() -> tuple[int, ...]:
     """The cells in the benchmark's numbering, each as its rank in lexicographic order of edges and operations.
 
     The benchmark listed the cells lexicographically and shuffled the list with Python's generator, seeded by 88. The
     result is checked against all 15,625 published strings.
     """
-    ranks = list(range(SIZE))
+    ranks = list(range(SPACE_SIZE))
     random.Random(88).shuffle(ranks)
     return tuple(ranks)
 
 
 @cache
 def position() -> Mapping[int, int]:
-    """The inverse of `order`."""
-    return {rank: number for number, rank in enumerate(order())}
+    """The inverse of `benchmark_order`."""
+    return {rank: number for number, rank in enumerate(benchmark_order())}
 
 
 def index(values: Values) -> int:
@@ -83,9 +83,9 @@ def index(values: Values) -> int:
 
 def from_index(number: int) -> dict[str, str]:
     """The values of cell `number`; `InfeasibleArchitectureError` outside 0 to 15,624."""
-    if not 0 <= number < SIZE:
-        raise InfeasibleArchitectureError(f"NAS-Bench-201 has no cell {number}; its cells are 0 to {SIZE - 1}")
-    rank, values = order()[number], {}
+    if not 0 <= number < SPACE_SIZE:
+        raise InfeasibleArchitectureError(f"NAS-Bench-201 has no cell {number}; its cells are 0 to {SPACE_SIZE - 1}")
+    rank, values = benchmark_order()[number], {}
     for edge in reversed(EDGES):
         rank, operation = divmod(rank, len(OPERATIONS))
         values[edge] = OPERATIONS[operation]
@@ -100,24 +100,24 @@ def place_values() -> npt.NDArray[np.int64]:
 @cache
 def encodings() -> npt.NDArray[np.uint8]:
     """(15,625, 6), read-only: for each cell by number, the place in `OPERATIONS` of what is on each of `EDGES`."""
-    ranks = np.array(order())[:, None]
+    ranks = np.array(benchmark_order())[:, None]
     table = (ranks // place_values() % len(OPERATIONS)).astype(np.uint8)
     table.setflags(write=False)
     return table
 
 
 @cache
-def neighbours() -> npt.NDArray[np.int32]:
+def neighbour_numbers() -> npt.NDArray[np.int32]:
     """(15,625, 24), read-only: the numbers of the cells that differ from each in one operation.
 
     Four for each of `EDGES` in turn, in the order of the other `OPERATIONS`.
     """
-    ranks, held = np.array(order()), encodings().astype(np.int64)[:, :, None]
+    ranks, held = np.array(benchmark_order()), encodings().astype(np.int64)[:, :, None]
     other = np.arange(len(OPERATIONS) - 1)
     other = other + (other >= held)  # skips the operation that is there
     moved = ranks[:, None, None] + (other - held) * place_values()[:, None]
-    numbers = np.empty(SIZE, np.int32)
-    numbers[ranks] = np.arange(SIZE)
-    table: npt.NDArray[np.int32] = numbers[moved.reshape(SIZE, -1)]
+    numbers = np.empty(SPACE_SIZE, np.int32)
+    numbers[ranks] = np.arange(SPACE_SIZE)
+    table: npt.NDArray[np.int32] = numbers[moved.reshape(SPACE_SIZE, -1)]
     table.setflags(write=False)
     return table

@@ -4,9 +4,9 @@ At initialisation such a network computes what the benchmark's does: an edge wit
 zeros, and one without a path to the output is not looked at. Once batch normalisation has learnt a bias that is no
 longer so; these networks are not for training.
 
-What is shared: the parts, that is every module that is no container (`Bank` says which). Two networks of one bank that
-have a part in common have its weights, gradients, buffers, mode and hooks in common. Use one network at a time, and
-leave each as it was, before the next is assembled.
+What is shared: the parts, that is every module that is no container (`PartBank` says which). Two networks of one bank
+that have a part in common have its weights, gradients, buffers, mode and hooks in common. Use one network at a time,
+and leave each as it was, before the next is assembled.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from automl_kd.models.fast_norm import QuickNorm
-from automl_kd.models.features import Keep
-from automl_kd.space import Prepare, TaskShape, Values
-from search_spaces.nasbench201.classes import ARRIVING, Operations, live, operations
+from automl_kd.models.features import KeepOutput
+from automl_kd.space import InputShape, PreparePart, Values
+from search_spaces.nasbench201.classes import ARRIVING, Operations, edge_operations, live
 from search_spaces.nasbench201.networks import MAKE, CellNetwork
 from search_spaces.nasbench201.notation import EDGES
 
-Terms = tuple[tuple[int, str], ...]
-Plan = tuple[tuple[int, Terms], ...]
+NodeTerms = tuple[tuple[int, str], ...]
+AssemblyPlan = tuple[tuple[int, NodeTerms], ...]
 """The live nodes after the input in order, each with what it adds up: a source, and the edge's name, or "" if it is a
 shortcut."""
 
 
 @cache
-def plan(cell: Operations) -> Plan:
+def plan(cell: Operations) -> AssemblyPlan:
     """How to compute a live cell."""
     steps = [
         (
@@ -56,11 +56,11 @@ class LiveCell(nn.Module):
 
     A node is pooled once and rectified once, however many edges leave it; and, without a graph, maps that nobody else
     has are written over. What comes out is the same to the last bit, as the same kernels run on maps of the same
-    shapes, and so is what hooks of the class `Keep` get, but that edges from one node give them the same map.
+    shapes, and so is what hooks of the class `KeepOutput` get, but that edges from one node give them the same map.
     `memory`: of what edges made of the first nodes in other networks.
     """
 
-    def __init__(self, steps: Plan, edges: Mapping[str, nn.Module], memory: Memory | None) -> None:
+    def __init__(self, steps: AssemblyPlan, edges: Mapping[str, nn.Module], memory: MapMemory | None) -> None:
         super().__init__()
         self.steps, self.memory = steps, memory
         self.edges = nn.ModuleDict(edges)
@@ -78,7 +78,7 @@ class LiveCell(nn.Module):
         return nodes[3]
 
     def summed(
-        self, terms: Terms, nodes: Sequence[Tensor], begun: dict[tuple[int, type], Tensor]
+        self, terms: NodeTerms, nodes: Sequence[Tensor], begun: dict[tuple[int, type], Tensor]
     ) -> tuple[Tensor, bool]:
         """A node: what arrives over its edges, added up in their order; and whether nobody else has this map."""
         arriving = (self.arriving(edge, source, nodes[source], begun) for source, edge in terms)
@@ -103,7 +103,7 @@ class LiveCell(nn.Module):
             return self.memory(part, node), False
         first, *others = part if isinstance(part, nn.Sequential) else [part]
         graph = torch.is_grad_enabled()
-        if watched(part) or obliged(first):
+        if is_watched(part) or obliged(first):
             made: Tensor = part(node)
             return made, False
         if (source, type(first)) in begun:
@@ -112,19 +112,19 @@ class LiveCell(nn.Module):
         else:
             made = begun[source, type(first)] = first(node)
         for before, module in pairwise([first, *others]):
-            unseen = not graph and not watched(before) and not watched(module)
+            unseen = not graph and not is_watched(before) and not is_watched(module)
             made = module.over(made) if unseen and isinstance(module, QuickNorm) else module(made)
-        return made, bool(others) and not graph and not watched(others[-1])
+        return made, bool(others) and not graph and not is_watched(others[-1])
 
 
-def rectified(steps: Plan, edges: Mapping[str, nn.Module]) -> frozenset[int]:
+def rectified(steps: AssemblyPlan, edges: Mapping[str, nn.Module]) -> frozenset[int]:
     """Nodes that are only looked at through rectifiers."""
     leaving = [(source, edges.get(edge)) for _, terms in steps for source, edge in terms]
     seen = {source for source, part in leaving if not isinstance(part, nn.Sequential)}
     return frozenset(source for source, _ in leaving) - seen
 
 
-class Memory:
+class MapMemory:
     """What parts made before of the same map with the same weights, where no gradient is wanted.
 
     The images of a probe are the same for all networks of a bank, hence also what the stem makes of them, and the edges
@@ -143,7 +143,7 @@ class Memory:
     def __call__(self, part: nn.Module, x: Tensor) -> Tensor:
         first, *others = part if isinstance(part, nn.Sequential) else [part]
         heard = first._forward_hooks and first is not part
-        asked = any(map(obliged, (part, first))) or any(watched(one) or noting(one) for one in others)
+        asked = any(map(obliged, (part, first))) or any(is_watched(one) or noting(one) for one in others)
         if torch.is_grad_enabled() or x.is_inference() or asked:
             fresh: Tensor = part(x)
             return fresh
@@ -171,7 +171,7 @@ class Made:
     made: Tensor
 
 
-def watched(module: nn.Module) -> bool:
+def is_watched(module: nn.Module) -> bool:
     """Whether a run of it is more than its result."""
     return bool(module._forward_hooks) or obliged(module)
 
@@ -180,7 +180,7 @@ def obliged(module: nn.Module) -> bool:
     """Whether it must run for that: it keeps statistics, has another forward function, or hooks that do not only keep
     what it makes.
     """
-    hooked = module._forward_pre_hooks or not all(isinstance(one, Keep) for one in module._forward_hooks.values())
+    hooked = module._forward_pre_hooks or not all(isinstance(one, KeepOutput) for one in module._forward_hooks.values())
     return bool(hooked) or "forward" in vars(module) or any(one is not None for one in module._buffers.values())
 
 
@@ -227,7 +227,7 @@ def quotients(height: int, width: int, dtype: torch.dtype, device: torch.device)
 
 
 @dataclass(frozen=True, eq=False)
-class Bank:
+class PartBank:
     """Assembles networks for `shape`. `prepare` makes a part the first time that a network needs it.
 
     Parts are the stem, the residual blocks, the convolutions and pools on edges, head, global pool and classifier,
@@ -235,21 +235,21 @@ class Bank:
     (the network, its stages, its cells) are new each time. A part remains as long as the bank.
     """
 
-    shape: TaskShape
-    prepare: Prepare
+    shape: InputShape
+    prepare: PreparePart
     C: int
     N: int
     parts: dict[tuple[str, str], nn.Module] = field(default_factory=dict)
-    memory: Memory = field(default_factory=Memory)
+    memory: MapMemory = field(default_factory=MapMemory)
 
     def __call__(self, values: Values) -> CellNetwork:
         """The network of `values`, any of the space; it has the weights of its parts, and draws none itself."""
-        cell = live(operations(values))
+        cell = live(edge_operations(values))
         steps = plan(cell)
         held = [(edge, kind) for edge, kind in zip(EDGES, cell, strict=True) if kind not in {"none", "skip_connect"}]
 
         def live_cell(path: str, channels: int) -> LiveCell:
-            found = {edge: self.part(f"{path}.edges.{edge}", maker(kind, channels), kind) for edge, kind in held}
+            found = {edge: self.part(f"{path}.edges.{edge}", edge_maker(kind, channels), kind) for edge, kind in held}
             return LiveCell(steps, found, self.memory if path == "stage1.0" else None)
 
         network = CellNetwork(live_cell, self.shape, C=self.C, N=self.N, part=self.part)
@@ -264,11 +264,11 @@ class Bank:
         return self.parts[path, kind]
 
 
-def maker(kind: str, channels: int) -> Callable[[], nn.Module]:
+def edge_maker(kind: str, channels: int) -> Callable[[], nn.Module]:
     """Makes the module of a live edge."""
     return FastPool if kind == "avg_pool_3x3" else partial(MAKE[kind], channels)
 
 
-def bank(shape: TaskShape, prepare: Prepare, *, C: int, N: int) -> Bank:
+def bank(shape: InputShape, prepare: PreparePart, *, C: int, N: int) -> PartBank:
     """An empty bank for networks of `C` channels in the first stage and `N` cells per stage."""
-    return Bank(shape, prepare, C, N)
+    return PartBank(shape, prepare, C, N)

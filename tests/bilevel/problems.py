@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.bilevel.backbone_jvp import Pathways
-from automl_kd.bilevel.base import Problem, Tensors, detached
+from automl_kd.bilevel.base import Problem, Tensors, detach_tensors
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, Rule
-from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
+from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
 from automl_kd.models import build_model
-from automl_kd.models.features import Tap, Tapped
+from automl_kd.models.features import FeatureExtractor, Tap
 from tests.tiny import SHAPE, Net
 
 RULES: Mapping[str, Rule] = {
@@ -92,7 +92,7 @@ def pathways(outputs: Tensors, labels: Tensor) -> Pathways:
     """Cross entropy, and for each output a distance to noise; the weights are a softmax of "alpha" with a bias."""
     losses = [feature_loss(name, noise(value, seed)) for seed, (name, value) in enumerate(outputs.items())]
     return Pathways(
-        base=lambda seen: F.cross_entropy(seen[LOGITS], labels),
+        base=lambda seen: F.cross_entropy(seen[LOGITS_KEY], labels),
         losses=losses,
         strengths=lambda hypers: F.softmax(torch.cat([hypers["alpha"], hypers["alpha"].new_ones(1)]), dim=0)[:-1],
     )
@@ -108,18 +108,18 @@ def case(
     clip_norm: float = 0.0,
 ) -> Case:
     """Pathways on the taps of a network in training mode; the optimiser has taken two steps on noise before."""
-    weights: dict[str, Tensor] = detached(weights_of(network))
+    weights: dict[str, Tensor] = detach_tensors(trainable_parameters(network))
     dtype = next(iter(weights.values())).dtype
     (images, labels), (held_out, truth) = batch(size, seed, dtype), batch(size, seed + 1, dtype)
-    train = outputs_of(Tapped(network, taps), images, Draws.now(images.device))
-    validate = outputs_of(Tapped(network), held_out)
+    train = outputs_of(FeatureExtractor(network, taps), images, GeneratorStates.now(images.device))
+    validate = outputs_of(FeatureExtractor(network), held_out)
     step = InnerStep.same(rule, weights, clip_norm)
     for earlier in range(2):
         _, step = step.take(weights, {name: 0.1 * noise(value, earlier) for name, value in weights.items()})
-    seen = detached(train(weights))
+    seen = detach_tensors(train(weights))
     problem = Problem(
         loss=pathways(seen, labels),
-        outer=lambda at, _: F.cross_entropy(validate(at)[LOGITS], truth),
+        outer=lambda at, _: F.cross_entropy(validate(at)[LOGITS_KEY], truth),
         step=step,
         outputs=train,
     )

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.bilevel.backbone_jvp import BackboneJVP, Captured, Pathways, pathway_gradient
-from automl_kd.bilevel.base import Problem, Tensors, copies, detached, gradient, leaves
+from automl_kd.bilevel.base import Problem, Tensors, copies, detach_tensors, gradient, leaves
 from automl_kd.bilevel.inner_step import SGD, InnerStep
-from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
+from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.tangents import CentralDifference, OneSidedDifference, forward_mode
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.errors import ConfigError
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from tests.bilevel.problems import RULES, TAPS, batch, case, dropout_net, feature_loss, noise, relative_error, resnet
 
 DOUBLE = torch.float64
@@ -58,28 +58,30 @@ def test_around_a_real_training_step(style: str, scale: float):
         else torch.optim.AdamW(network.parameters(), lr=0.01)
     )
     (images, labels), (held_out, truth) = batch(6, 0), batch(6, 1)
-    w, captured, draws = vector(0.3, 0.7), Captured(), Draws.now(torch.device("cpu"))
-    train, validate = (outputs_of(Tapped(network, names), seen, draws) for seen in (images, held_out))
-    losses = [feature_loss(name, noise(train(weights_of(network))[name], 4)) for name in names]
-    loss = Pathways(base=lambda seen: F.cross_entropy(seen[LOGITS], labels), losses=losses, strengths=strengths_of)
-    step = step_of(optimiser, weights_of(network), clip_norm=0.2)
-    before = copies(weights_of(network))
+    w, captured, draws = vector(0.3, 0.7), Captured(), GeneratorStates.now(torch.device("cpu"))
+    train, validate = (outputs_of(FeatureExtractor(network, names), seen, draws) for seen in (images, held_out))
+    losses = [feature_loss(name, noise(train(trainable_parameters(network))[name], 4)) for name in names]
+    loss = Pathways(base=lambda seen: F.cross_entropy(seen[LOGITS_KEY], labels), losses=losses, strengths=strengths_of)
+    step = step_of(optimiser, trainable_parameters(network), clip_norm=0.2)
+    before = copies(trainable_parameters(network))
     wanted = Unroll()(
-        Problem(loss=loss, outer=lambda at, _: F.cross_entropy(validate(at)[LOGITS], truth), step=step, outputs=train),
+        Problem(
+            loss=loss, outer=lambda at, _: F.cross_entropy(validate(at)[LOGITS_KEY], truth), step=step, outputs=train
+        ),
         before,
         {"w": w},
     )
 
-    seen = Tapped(network, names)(images)  # the training pass itself, from the same draws, with live buffers
-    (scale * loss.weighted({LOGITS: seen.logits, **seen.features}, w, captured)).backward()
+    seen = FeatureExtractor(network, names)(images)  # the training pass itself, from the same draws, with live buffers
+    (scale * loss.weighted({LOGITS_KEY: seen.logits, **seen.features}, w, captured)).backward()
     for parameter in network.parameters():
         assert parameter.grad is not None
         parameter.grad /= scale
     gradients = copies({name: value.grad for name, value in network.named_parameters() if value.grad is not None})
     nn.utils.clip_grad_norm_(network.parameters(), 0.2)
     optimiser.step()
-    now = leaves(weights_of(network))
-    v = gradient(F.cross_entropy(validate(now)[LOGITS], truth), now)
+    now = leaves(trainable_parameters(network))
+    v = gradient(F.cross_entropy(validate(now)[LOGITS_KEY], truth), now)
     _, tangents = forward_mode(train, before, step.direction(before, gradients, v))
     found = pathway_gradient(captured, tangents, w, scale)
     assert relative_error({"w": found}, wanted) < 1e-10
@@ -92,19 +94,19 @@ def test_a_useless_pathway_rises_and_a_useful_one_falls_in_validation():
     images, labels = batch(32, 0)
     images[:, :, :4] += 3.0 * labels[:, None, None, None]
     network = resnet()
-    weights: Tensors = detached(weights_of(network))
-    train, validate = (outputs_of(Tapped(network), images[rows]) for rows in (slice(0, 16), slice(16, 32)))
+    weights: Tensors = detach_tensors(trainable_parameters(network))
+    train, validate = (outputs_of(FeatureExtractor(network), images[rows]) for rows in (slice(0, 16), slice(16, 32)))
 
     def imitate(shown: Tensor):
-        return lambda seen: F.cross_entropy(seen[LOGITS], shown)
+        return lambda seen: F.cross_entropy(seen[LOGITS_KEY], shown)
 
     problem = Problem(
         loss=Pathways(
-            base=lambda seen: 0 * seen[LOGITS].sum(),
+            base=lambda seen: 0 * seen[LOGITS_KEY].sum(),
             losses=[imitate(labels[:16]), imitate((labels[:16] + 1) % 3)],
             strengths=strengths_of,
         ),
-        outer=lambda at, _: F.cross_entropy(validate(at)[LOGITS], labels[16:]),
+        outer=lambda at, _: F.cross_entropy(validate(at)[LOGITS_KEY], labels[16:]),
         step=InnerStep.same(SGD(lr=0.05), weights),
         outputs=train,
     )
@@ -173,9 +175,9 @@ def test_a_training_step_under_autocast():
     for amp in (False, True):
         captured = Captured()
         with torch.autocast("cpu", torch.bfloat16, enabled=amp):
-            seen = Tapped(network, TAPS)(batch(16, 0, torch.float32)[0])
-            loss.weighted({LOGITS: seen.logits, **seen.features}, w, captured).backward()
-        assert captured.gradients[0][LOGITS].dtype == (torch.bfloat16 if amp else torch.float32)
+            seen = FeatureExtractor(network, TAPS)(batch(16, 0, torch.float32)[0])
+            loss.weighted({LOGITS_KEY: seen.logits, **seen.features}, w, captured).backward()
+        assert captured.gradients[0][LOGITS_KEY].dtype == (torch.bfloat16 if amp else torch.float32)
         direction = {name: noise(value, 2) for name, value in given.weights.items()}
         with torch.autocast("cpu", torch.bfloat16, enabled=amp):
             _, tangents = forward_mode(given.problem.outputs, given.weights, direction)
@@ -188,18 +190,18 @@ def test_the_order_of_images_does_not_matter():
     turned = case(RULES["momentum"], resnet())
     network, (images, labels) = resnet(), batch(6, 0)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    seen = detached(given.problem.outputs(given.weights))
+    seen = detach_tensors(given.problem.outputs(given.weights))
     losses = [feature_loss(name, noise(value, i)[order]) for i, (name, value) in enumerate(seen.items())]
     assert isinstance(turned.problem.loss, Pathways)
-    base = Pathways(lambda at: F.cross_entropy(at[LOGITS], labels[order]), losses, turned.problem.loss.strengths)
-    problem = replace(turned.problem, loss=base, outputs=outputs_of(Tapped(network, TAPS), images[order]))
+    base = Pathways(lambda at: F.cross_entropy(at[LOGITS_KEY], labels[order]), losses, turned.problem.loss.strengths)
+    problem = replace(turned.problem, loss=base, outputs=outputs_of(FeatureExtractor(network, TAPS), images[order]))
     found = BackboneJVP()(problem, given.weights, given.hypers)
     assert relative_error(found, BackboneJVP()(given.problem, given.weights, given.hypers)) < 1e-10
 
 
 def test_other_losses_are_refused():
     given = case(RULES["sgd"], resnet())
-    crooked = replace(given.problem, loss=lambda seen, hypers: (hypers["alpha"] ** 2).sum() * seen[LOGITS].sum())
+    crooked = replace(given.problem, loss=lambda seen, hypers: (hypers["alpha"] ** 2).sum() * seen[LOGITS_KEY].sum())
     with pytest.raises(ConfigError, match="type function, wanted is Pathways, whose weights enter linearly; give it"):
         BackboneJVP()(crooked, given.weights, given.hypers)
 

@@ -15,16 +15,16 @@ from torch.multiprocessing.spawn import spawn
 
 from automl_kd.bilevel.accumulation import accumulated
 from automl_kd.bilevel.backbone_jvp import BackboneJVP, Pathways
-from automl_kd.bilevel.base import HyperGradient, Problem, Tensors, detached
+from automl_kd.bilevel.base import HyperGradient, Problem, Tensors, detach_tensors
 from automl_kd.bilevel.conjugate_gradient import ConjugateGradient
 from automl_kd.bilevel.distributed import all_reduce_mean
 from automl_kd.bilevel.finite_difference import FiniteDifference
 from automl_kd.bilevel.inner_step import SGD, InnerStep
 from automl_kd.bilevel.neumann import Neumann
 from automl_kd.bilevel.output_backward import OutputBackward
-from automl_kd.bilevel.pure import LOGITS, outputs_of, weights_of
+from automl_kd.bilevel.pure import LOGITS_KEY, outputs_of, trainable_parameters
 from automl_kd.bilevel.unroll import Unroll
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from tests.bilevel.problems import RULES, batch, noise, relative_error, resnet
 
 MEMBERS: dict[str, HyperGradient] = {
@@ -50,20 +50,20 @@ def problem_on(rows: slice, network: nn.Module, *, clip_norm: float = 0.0) -> Pr
     """Soft and hard targets for these rows of a batch of 12."""
     (images, labels), (held_out, truth) = batch(12, 0), batch(12, 1)
     taught = noise(torch.empty(12, 3, dtype=torch.float64), 2)
-    weights = detached(weights_of(network))
-    validate = outputs_of(Tapped(network), held_out[rows])
+    weights = detach_tensors(trainable_parameters(network))
+    validate = outputs_of(FeatureExtractor(network), held_out[rows])
     return Problem(
         loss=Pathways(
-            base=lambda seen: F.cross_entropy(seen[LOGITS], labels[rows]),
+            base=lambda seen: F.cross_entropy(seen[LOGITS_KEY], labels[rows]),
             losses=[
-                lambda seen: F.mse_loss(seen[LOGITS], taught[rows]),
-                lambda seen: F.cross_entropy(seen[LOGITS], taught[rows].softmax(dim=1)),
+                lambda seen: F.mse_loss(seen[LOGITS_KEY], taught[rows]),
+                lambda seen: F.cross_entropy(seen[LOGITS_KEY], taught[rows].softmax(dim=1)),
             ],
             strengths=lambda hypers: hypers["w"],
         ),
-        outer=lambda at, _: F.cross_entropy(validate(at)[LOGITS], truth[rows]),
+        outer=lambda at, _: F.cross_entropy(validate(at)[LOGITS_KEY], truth[rows]),
         step=InnerStep.same(RULES["nesterov"], weights, clip_norm),
-        outputs=outputs_of(Tapped(network), images[rows]),
+        outputs=outputs_of(FeatureExtractor(network), images[rows]),
     )
 
 
@@ -74,7 +74,7 @@ THIRDS = [slice(0, 4), slice(4, 8), slice(8, 12)]
 @pytest.mark.parametrize("clip_norm", [0.0, 0.05])
 def test_accumulated_micro_batches_equal_one_large_batch(name: str, clip_norm: float):
     network = plain_network()
-    weights = detached(weights_of(network))
+    weights = detach_tensors(trainable_parameters(network))
     whole = problem_on(slice(0, 12), network, clip_norm=clip_norm)
     parts = accumulated([problem_on(rows, network, clip_norm=clip_norm) for rows in THIRDS])
     together = MEMBERS[name](replace(parts, outer=whole.outer), weights, HYPERS)
@@ -107,7 +107,7 @@ def one_of_two(rank: int, folder: str) -> None:
     half = slice(6 * rank, 6 * rank + 6)
     found = {}
     for kind, network in (("plain", plain_network()), ("resnet", resnet())):
-        problem, weights = problem_on(half, network, clip_norm=0.05), detached(weights_of(network))
+        problem, weights = problem_on(half, network, clip_norm=0.05), detach_tensors(trainable_parameters(network))
         for name, member in MEMBERS.items():
             found[f"{kind}/{name}"] = member(problem, weights, HYPERS, all_reduce_mean)["w"]
     torch.save(found, f"{folder}/rank{rank}.pt")
@@ -125,7 +125,7 @@ def test_two_processes_answer_as_one(tmp_path: Path):
         for name, member in MEMBERS.items():
             key = f"{kind}/{name}"
             assert torch.equal(first[key], second[key])
-            wanted = member(whole, detached(weights_of(network)), HYPERS)
+            wanted = member(whole, detach_tensors(trainable_parameters(network)), HYPERS)
             # The difference of a float64 loss at a radius of 1e-2 keeps 2 + 6 digits fewer.
             limit = 1e-9 if name == "finite_difference" else 1e-10
             assert relative_error({"w": first[key]}, wanted) < limit, key

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from automl_kd.bilevel.base import dot, moved
+from automl_kd.bilevel.base import inner_product, move_along
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.errors import ConfigError
@@ -157,9 +157,9 @@ def test_the_direction_is_the_transpose_of_how_the_step_moves(name: str, clip_no
     step = step_of(OPTIMISERS[name](list(weights.values())), weights, clip_norm)
     _, step = step.take(weights, slopes(seed))
     v, x, here = slopes(seed + 1), slopes(seed + 2), slopes(seed + 3)
-    ahead, behind = (step.take(weights, moved(here, x, length))[0] for length in (1e-6, -1e-6))
-    change = dot(v, {key: (ahead[key] - behind[key]) / 2e-6 for key in ahead})
-    torch.testing.assert_close(change, -dot(step.direction(weights, here, v), x), rtol=1e-5, atol=1e-8)
+    ahead, behind = (step.take(weights, move_along(here, x, length))[0] for length in (1e-6, -1e-6))
+    change = inner_product(v, {key: (ahead[key] - behind[key]) / 2e-6 for key in ahead})
+    torch.testing.assert_close(change, -inner_product(step.direction(weights, here, v), x), rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize(

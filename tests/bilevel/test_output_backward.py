@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from automl_kd.bilevel.base import Problem, Tensors, detached
+from automl_kd.bilevel.base import Problem, Tensors, detach_tensors
 from automl_kd.bilevel.inner_step import SGD, InnerStep
 from automl_kd.bilevel.output_backward import OutputBackward, loss_slope
-from automl_kd.bilevel.pure import LOGITS
+from automl_kd.bilevel.pure import LOGITS_KEY
 from automl_kd.bilevel.tangents import CentralDifference
 from automl_kd.bilevel.unroll import Unroll
 from tests.bilevel.problems import RULES, TAPS, Case, batch, case, noise, relative_error, resnet
@@ -43,17 +43,17 @@ def learned_case(rule: str = "nesterov") -> Case:
     taught = noise(torch.empty(6, 3, dtype=torch.float64), 7)
 
     def loss(seen: Tensors, hypers: Tensors) -> Tensor:
-        pairs = torch.cat([seen[LOGITS].softmax(dim=1), taught.softmax(dim=1)], dim=1)
+        pairs = torch.cat([seen[LOGITS_KEY].softmax(dim=1), taught.softmax(dim=1)], dim=1)
         judged = functional_call(learned, {name[2:]: v for name, v in hypers.items() if name[0] == "l"}, (pairs,))
         matched = functional_call(
             compare, {name[2:]: v for name, v in hypers.items() if name[0] == "c"}, seen["pooled"]
         )
-        total: Tensor = F.cross_entropy(seen[LOGITS], labels) + judged.mean() + matched.square().mean()
+        total: Tensor = F.cross_entropy(seen[LOGITS_KEY], labels) + judged.mean() + matched.square().mean()
         return total
 
     hypers = {f"l.{name}": value for name, value in learned.named_parameters()}
     hypers |= {f"c.{name}": value for name, value in compare.named_parameters()}
-    return replace(given, problem=replace(given.problem, loss=loss), hypers=detached(hypers))
+    return replace(given, problem=replace(given.problem, loss=loss), hypers=detach_tensors(hypers))
 
 
 @pytest.mark.parametrize("rule", RULES)

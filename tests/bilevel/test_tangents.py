@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from automl_kd.bilevel.pure import LOGITS, outputs_of
+from automl_kd.bilevel.pure import LOGITS_KEY, outputs_of
 from automl_kd.bilevel.tangents import CentralDifference, OneSidedDifference, Tangents, forward_mode
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from tests.bilevel.problems import TAPS, batch, noise, resnet
 
 ALL = [forward_mode, CentralDifference(1e-5), OneSidedDifference(1e-7)]
@@ -31,7 +31,7 @@ def test_three_numbers_by_hand(tangents: Tangents):
 def test_forward_mode_is_the_transpose_of_backward():
     # < J u, r > = < u, J' r > for every output of a residual network with batch normalisation.
     network = resnet()
-    outputs = outputs_of(Tapped(network, TAPS), batch(4, 0)[0])
+    outputs = outputs_of(FeatureExtractor(network, TAPS), batch(4, 0)[0])
     weights = {name: value.detach().requires_grad_() for name, value in network.named_parameters()}
     u = {name: noise(value, 1) for name, value in weights.items()}
     _, moved = forward_mode(outputs, weights, u)
@@ -97,12 +97,12 @@ def test_forward_mode_runs_under_autocast_of_its_own():
 
     def outputs(weights):
         with torch.autocast("cpu", torch.bfloat16):
-            return {LOGITS: images @ weights["w"]}
+            return {LOGITS_KEY: images @ weights["w"]}
 
     values, slopes = forward_mode(outputs, {"w": weight}, {"w": direction})
-    assert values[LOGITS].dtype == torch.bfloat16
+    assert values[LOGITS_KEY].dtype == torch.bfloat16
     wanted = images @ direction
-    assert (slopes[LOGITS].float() - wanted).norm() / wanted.norm() < 0.02
+    assert (slopes[LOGITS_KEY].float() - wanted).norm() / wanted.norm() < 0.02
 
 
 @pytest.mark.parametrize("kind", [CentralDifference, OneSidedDifference])

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from automl_kd.bilevel.base import Problem, Tensors, detached
+from automl_kd.bilevel.base import Problem, Tensors, detach_tensors
 from automl_kd.bilevel.inner_step import SGD, InnerStep
-from automl_kd.bilevel.pure import LOGITS, outputs_of, weights_of
+from automl_kd.bilevel.pure import LOGITS_KEY, outputs_of, trainable_parameters
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.unroll import Unroll, unrolled
 from automl_kd.losses.logits.kd import kd_loss
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from tests.bilevel.problems import RULES, TAPS, Ridge, batch, case, noise, relative_error, resnet
 
 OPTIMISERS = {
@@ -65,14 +65,14 @@ def test_numerical_differentiation_of_real_training_steps(name: str):
             copy_of.step()
         return F.cross_entropy(copied(held_out), truth).item()
 
-    train, validate = (outputs_of(Tapped(network), seen) for seen in (images, held_out))
+    train, validate = (outputs_of(FeatureExtractor(network), seen) for seen in (images, held_out))
     problem = Problem(
-        loss=lambda seen, h: kd(lambda _: seen[LOGITS], images, labels, taught, h),
-        outer=lambda weights, _: F.cross_entropy(validate(weights)[LOGITS], truth),
-        step=step_of(optimiser, weights_of(network)),
+        loss=lambda seen, h: kd(lambda _: seen[LOGITS_KEY], images, labels, taught, h),
+        outer=lambda weights, _: F.cross_entropy(validate(weights)[LOGITS_KEY], truth),
+        step=step_of(optimiser, trainable_parameters(network)),
         outputs=train,
     )
-    found = Unroll(steps=2)(problem, detached(weights_of(network)), hypers)
+    found = Unroll(steps=2)(problem, detach_tensors(trainable_parameters(network)), hypers)
     for key, value in hypers.items():
         ahead, behind = (train_and_validate({**hypers, key: value + sign * 1e-7}) for sign in (1, -1))
         assert float(found[key]) == pytest.approx((ahead - behind) / 2e-7, rel=1e-6)

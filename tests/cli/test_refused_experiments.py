@@ -15,11 +15,11 @@ import torch
 
 import automl_kd.experiment
 from automl_kd import config
-from automl_kd.experiment.context import Lab
+from automl_kd.experiment.context import ExperimentContext
 from automl_kd.models import build_model
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-DIGITS = TaskShape(channels=1, height=8, width=8, classes=10)
+DIGITS = InputShape(channels=1, height=8, width=8, classes=10)
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ def test_a_budget_that_nobody_meets(refused):
 def test_a_budget_says_which_of_its_limits_it_is(refused, monkeypatch):
     plain = ("space=tests.tiny:SPACE", "data.name=tests.tiny:source", "finalists.baseline={}", "budget.latency_ms=1.0")
     words = [word for setting in plain for word in ("--set", setting)]
-    monkeypatch.setattr(Lab, "latency_ms", lambda lab, one: lab.latencies.setdefault(one, 2.5))
+    monkeypatch.setattr(ExperimentContext, "latency_ms", lambda lab, one: lab.latencies.setdefault(one, 2.5))
     said = refused("search", *words)
     assert "meets the budget: latency_ms <= 1.0, where the least is a latency of 2.5 ms; raise [budget]" in said
     assert "params" not in said
@@ -148,8 +148,8 @@ def test_damaged_images(refused, tmp_path):
     ("make", "sentence"),
     [
         (lambda: build_model("resnet8", DIGITS).state_dict(), "is of another network:"),
-        (lambda: build_model("resnet20", TaskShape(1, 8, 8, 7)).state_dict(), "has 7 classes, the data has 10"),
-        (lambda: build_model("resnet20", TaskShape(3, 8, 8, 10)).state_dict(), "1 tensors of another shape"),
+        (lambda: build_model("resnet20", InputShape(1, 8, 8, 7)).state_dict(), "has 7 classes, the data has 10"),
+        (lambda: build_model("resnet20", InputShape(3, 8, 8, 10)).state_dict(), "1 tensors of another shape"),
         (lambda: {"accuracy": 0.9}, "holds no state_dict"),
     ],
 )
@@ -172,7 +172,7 @@ def test_distill_names_what_it_does_not_know(refused):
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     """A results folder as the quickstart leaves it when it is stopped at once."""
-    record = config.to_record(config.load(Path(automl_kd.__file__).parent / "quickstart.toml"))
+    record = config.to_record(config.load_experiment(Path(automl_kd.__file__).parent / "quickstart.toml"))
     folder = tmp_path / "results" / "quickstart"
     folder.mkdir(parents=True)
     (folder / "experiment.json").write_text(json.dumps(record))

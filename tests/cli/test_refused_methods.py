@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 import automl_kd.experiment
 from automl_kd.losses.learned.file import LearnedLoss, save_learned
-from automl_kd.losses.learned.loss import Layout
+from automl_kd.losses.learned.loss import LossLayout
 from automl_kd.losses.learned.start import initial_phi
 from automl_kd.methods.distpro.process import Process, save_process
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.models import build_model
 from automl_kd.models.features import Tap
-from automl_kd.models.pruning.description import describe
+from automl_kd.models.pruning.description import describe_selection
 from automl_kd.models.pruning.tracing import trace
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-DIGITS = TaskShape(channels=1, height=8, width=8, classes=10)
+DIGITS = InputShape(channels=1, height=8, width=8, classes=10)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def distill(refused):
 class Tokens(nn.Module):
     """A network with a tap whose features are (batch, tokens, channels): neither map nor vector."""
 
-    def __init__(self, shape: TaskShape) -> None:
+    def __init__(self, shape: InputShape) -> None:
         super().__init__()
         self.norm, self.fc = nn.LayerNorm(8), nn.Linear(8, shape.classes)
         self.taps = {"tokens": Tap("norm")}
@@ -184,8 +184,8 @@ def test_a_file_that_is_not_there(distill, tmp_path, method, option):
 @pytest.fixture
 def learned() -> Path:
     """A learned loss for logits alone, at the path that is returned."""
-    phi = initial_phi(Layout(), 4.0, seed=0)
-    save_learned(LearnedLoss(Layout(), 4.0, phi, [phi]), Path("loss.pt"))
+    phi = initial_phi(LossLayout(), 4.0, seed=0)
+    save_learned(LearnedLoss(LossLayout(), 4.0, phi, [phi]), Path("loss.pt"))
     return Path("loss.pt")
 
 
@@ -254,7 +254,7 @@ def test_a_teacher_in_which_nothing_can_be_searched(distill):
     assert "cannot be traced" in distill("subgraph", teacher="tests.cli.test_refused_methods:moody")
 
 
-def moody(shape: TaskShape) -> nn.Module:
+def moody(shape: InputShape) -> nn.Module:
     class Moody(nn.Module):
         """Its path depends on the image, which no graph shows."""
 
@@ -277,6 +277,6 @@ def test_a_description_of_a_student_that_is_none(distill, tmp_path):
         "kd", student="subgraph:found.json"
     )
     coupling = trace(build_model("resnet8", DIGITS), DIGITS)
-    Path("found.json").write_text(describe("resnet14", coupling, coupling.whole).to_json())
+    Path("found.json").write_text(describe_selection("resnet14", coupling, coupling.whole).to_json())
     assert "does not fit model 'resnet14': 'stage1.1.body.0' is missing" in distill("kd", student="subgraph:found.json")
     assert "does not fit model" in distill("kd", teacher="subgraph:found.json")

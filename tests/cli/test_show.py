@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 from automl_kd.cli import QUICKSTART, app, default_name
-from automl_kd.cli.catalogue import TABLES
+from automl_kd.cli.catalogue import CATALOGUES
 
 VERBS = ("search", "distill", "score", "leaderboard", "show")
 MEMBERS = {
@@ -46,7 +46,7 @@ def test_models_are_listed_with_their_published_costs(run):
 @pytest.mark.slow
 def test_without_a_name_all_tables_are_shown(run):
     out = run("show").out
-    assert [line.strip() for line in out.splitlines() if not line.startswith(" ")] == list(TABLES)
+    assert [line.strip() for line in out.splitlines() if not line.startswith(" ")] == list(CATALOGUES)
 
 
 def test_an_experiment_is_shown_as_resolved(run):

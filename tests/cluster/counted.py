@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from automl_kd.methods import make_method
-from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training.checkpoint import epochs_saved
 
 
@@ -19,7 +19,7 @@ class Counted:
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         place.trial.mkdir(parents=True, exist_ok=True)
         with (place.trial / "sittings").open("a", encoding="utf-8") as file:
             file.write(f"{epochs_saved(place.trial / 'checkpoint.pt')}\n")

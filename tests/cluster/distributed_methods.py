@@ -14,9 +14,9 @@ from torch import Tensor
 from automl_kd import distributed
 from automl_kd.data import Batch
 from automl_kd.methods.base import STEP, train
-from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training import loop
-from automl_kd.training.trial import set_up
+from automl_kd.training.trial import prepare_trial
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Struck:
     def macs(self, student: int, teacher: int) -> int:
         return STEP * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
-        setting, begun = set_up(spec, place), [0]
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        setting, begun = prepare_trial(spec, place), [0]
         loop.SAVE_SECONDS = 0.0
         place.trial.mkdir(parents=True, exist_ok=True)
 
@@ -48,7 +48,7 @@ class Struck:
 
         train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))
 
-    def strike(self, place: Place) -> None:
+    def strike(self, place: TrialPaths) -> None:
         if self.how == "failed":
             raise RuntimeError("this worker never works")
         if not (place.trial / "struck").exists():

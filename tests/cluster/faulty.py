@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from automl_kd.errors import DataError, DivergedError
-from automl_kd.spec import Place, Report, TrialSpec
+from automl_kd.spec import Report, TrialPaths, TrialSpec
 from tests import tiny
 
 
@@ -25,7 +25,7 @@ class Faulty:
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         place.trial.mkdir(parents=True, exist_ok=True)
         with (place.trial / "attempts").open("a", encoding="utf-8") as file:
             file.write("once more\n")

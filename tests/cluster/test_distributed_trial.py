@@ -10,8 +10,8 @@ import pytest
 import ray
 import torch
 
-from automl_kd.config import Resources, Search
-from automl_kd.methods import carry_out
+from automl_kd.config import Resources, SearchSection
+from automl_kd.methods import run_trial
 from automl_kd.spec import Outcome, Recipe, TrialSpec
 from tests import tiny
 from tests.cluster.test_tune_runner import Sitting, width_of
@@ -42,7 +42,7 @@ def sitting(ray_session, tmp_path_factory) -> Sitting:
 
 def test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_one_process(sitting, tmp_path):
     alone, place = tiny.Recorder(), tiny.place(tmp_path, KILLED)
-    carry_out(KILLED, alone, place)
+    run_trial(KILLED, alone, place)
     assert (sitting.outcomes[4].status, sorted(sitting.curves[4])) == ("complete", [1, 2, 3])
     assert sitting.trained(KILLED) == ["1", "2", "2", "3"]  # the second time from the first epoch's checkpoint
     for epoch, metrics in alone.seen.items():
@@ -82,7 +82,7 @@ def test_as_many_trials_run_at_once_as_there_is_room_for_their_workers(sitting):
 
 def test_a_scheduler_stops_all_workers_of_a_trial(ray_session, tmp_path):
     specs = [tiny.spec(width=width, recipe=Recipe(epochs=9, batch_size=16)) for width in (9, 3)]
-    search = Search(scheduler="asha", grace_epochs=1, reduction=2.0)
+    search = SearchSection(scheduler="asha", grace_epochs=1, reduction=2.0)
     sitting = Sitting(tmp_path).run(specs, dataclasses.replace(TWO, concurrent=1), search)
     assert (sitting.outcomes[9].status, sitting.outcomes[9].epoch) == ("complete", 9)
     assert sitting.outcomes[3] == Outcome(status="stopped", metrics=tiny.pretended(3, 1, 9), epoch=1)

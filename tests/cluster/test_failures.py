@@ -10,9 +10,9 @@ import time
 import pytest
 import torch
 
-from automl_kd.cluster.failures import MARK, limited, lost_device, overdue, reason_of
+from automl_kd.cluster.failures import MARK, failure_kind_of, limited, lost_device, overdue
 from automl_kd.cluster.searcher import Assignment, Curve
-from automl_kd.cluster.tune_runner import run
+from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.config import Resources
 from automl_kd.errors import AutoMLKDError, CheckpointError, DataError, DivergedError, TrialError
 from automl_kd.spec import Outcome, TrialSpec
@@ -55,7 +55,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_errors_are_told_apart(error, reason):
-    assert reason_of(error) == reason
+    assert failure_kind_of(error) == reason
 
 
 def test_a_device_is_lost_by_what_is_no_want_of_memory():
@@ -69,7 +69,7 @@ def test_a_device_is_lost_by_what_is_no_want_of_memory():
 def test_what_torch_says_without_memory_is_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
-    assert reason_of(caught.value) == "memory"
+    assert failure_kind_of(caught.value) == "memory"
 
 
 def test_without_a_limit_and_within_it_nothing_is_left(tmp_path):
@@ -112,7 +112,7 @@ def carried_out(root, specs: list[TrialSpec], resources: Resources) -> dict[str,
         attempts = root / "trials" / spec.key / "attempts"
         found[spec.key] = outcome, curve, tiny.lines(attempts) if attempts.exists() else 0
 
-    run(
+    run_trials(
         lambda index: (
             Assignment(spec=specs[index], place=tiny.place(root, specs[index])) if index < len(specs) else None
         ),

@@ -11,7 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 from automl_kd.cluster.hyperband import Bracket, HyperBand, brackets, deepest_bracket, fewest, rungs
 from automl_kd.cluster.schedulers import Forward, unhalved
 from automl_kd.cluster.searcher import Assignment
-from automl_kd.config import Search
+from automl_kd.config import SearchSection
 from tests import tiny
 
 CONTINUE, PAUSE, STOP = TrialScheduler.CONTINUE, TrialScheduler.PAUSE, TrialScheduler.STOP
@@ -55,10 +55,10 @@ def test_every_trial_has_a_place_and_at_most_one_in_ten_is_never_halved(epochs, 
 
 
 def test_the_plan_says_how_many_are_never_halved():
-    search = Search(scheduler="hyperband", trials=17)
+    search = SearchSection(scheduler="hyperband", trials=17)
     assert unhalved(search, 15) == "hyperband compares 11 from epoch 1 on, 5 from epoch 5 on; 1 of 17 never"
     assert unhalved(search, 1) == "hyperband compares none; 17 of 17 never"
-    assert unhalved(Search(), 15) == ""
+    assert unhalved(SearchSection(), 15) == ""
 
 
 class Pretended:

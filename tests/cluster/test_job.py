@@ -116,7 +116,7 @@ def test_a_job_leaves_its_results_in_the_folder_that_it_was_given(head, tmp_path
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"written to {tmp_path / 'results' / 'quickstart' / 'leaderboard.html'}" in ran.stdout
-    rows = automl_kd.read(tmp_path / "results").rows
+    rows = automl_kd.read_results(tmp_path / "results").rows
     assert set(rows["status"]) == {"complete"}
     assert sorted(rows["run"].unique()) == ["final", "search", "teacher"]
     assert not (tmp_path / ".ray").exists()

@@ -13,17 +13,17 @@ import torch
 
 from automl_kd.cluster.loggers import require_loggers
 from automl_kd.cluster.searcher import Assignment, Curve
-from automl_kd.cluster.tune_runner import run
-from automl_kd.config import Resources, Search
+from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.config import Resources, SearchSection
 from automl_kd.errors import ConfigError
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 from automl_kd.spec import Outcome, Recipe, TrialSpec
 from tests import tiny
 from tests.conformance.trials import content, difference
 
 
 def carry_out_all(
-    root: Path, specs: list[TrialSpec], search: Search | None, *, pausable: bool = False, **resources: Any
+    root: Path, specs: list[TrialSpec], search: SearchSection | None, *, pausable: bool = False, **resources: Any
 ) -> dict[str, tuple[Outcome, Curve]]:
     """What came of each trial, by its key."""
     found: dict[str, tuple[Outcome, Curve]] = {}
@@ -34,7 +34,7 @@ def carry_out_all(
         place = dataclasses.replace(tiny.place(root, specs[index]), pausable=pausable)
         return Assignment(spec=specs[index], place=place)
 
-    run(
+    run_trials(
         ask,
         on_epoch=lambda *_: None,
         on_outcome=lambda spec, outcome, curve: found.update({spec.key: (outcome, curve)}),
@@ -55,7 +55,7 @@ def test_hyperband_pauses_and_continues_a_trial_to_the_bits_of_an_unbroken_one(r
         tiny.spec(method="tests.cluster.counted:Counted", width=width, recipe=Recipe(epochs=3, batch_size=16, lr=rate))
         for width, rate in rates.items()
     ]
-    search = Search(scheduler="hyperband", reduction=3.0, trials=3)
+    search = SearchSection(scheduler="hyperband", reduction=3.0, trials=3)
     found = carry_out_all(tmp_path, specs, search, pausable=True, cpus=4)
     assert sorted(found[spec.key][0].epoch for spec in specs) == [1, 1, 3]
     (through,) = [spec for spec in specs if found[spec.key][0].epoch == 3]
@@ -64,7 +64,7 @@ def test_hyperband_pauses_and_continues_a_trial_to_the_bits_of_an_unbroken_one(r
     unbroken, recorder, threads = tmp_path / "unbroken", tiny.Recorder(), torch.get_num_threads()
     torch.set_num_threads(4)  # as in the workers: the number moves the last digits of sums
     try:
-        carry_out(through, recorder, dataclasses.replace(place, trial=unbroken))
+        run_trial(through, recorder, dataclasses.replace(place, trial=unbroken))
     finally:
         torch.set_num_threads(threads)
     for name in ("student.pt", "student_best.pt", "checkpoint.pt"):
@@ -76,7 +76,7 @@ def test_hyperband_pauses_and_continues_a_trial_to_the_bits_of_an_unbroken_one(r
 def test_the_median_rule_stops_what_lies_below_the_others(ray_session, tmp_path):
     # one after the other: three complete, the fourth is worse than their median from the second epoch on
     specs = [tiny.spec(width=width, recipe=Recipe(epochs=4)) for width in (10, 9, 8, 2)]
-    search = Search(scheduler="median", grace_epochs=2, median_trials=3)
+    search = SearchSection(scheduler="median", grace_epochs=2, median_trials=3)
     found = carry_out_all(tmp_path, specs, search, concurrent=1)
     assert [(found[spec.key][0].status, found[spec.key][0].epoch) for spec in specs] == [
         *[("complete", 4)] * 3,

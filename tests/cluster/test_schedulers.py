@@ -12,9 +12,9 @@ import ray
 from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 
 from automl_kd.cluster.hyperband import Ghost, HyperBand
-from automl_kd.cluster.schedulers import Forward, at_once, make_scheduler
+from automl_kd.cluster.schedulers import Forward, make_scheduler, max_unfinished_trials
 from automl_kd.cluster.searcher import Assignment
-from automl_kd.config import Range, Resources, Search
+from automl_kd.config import Range, Resources, SearchSection
 from tests import tiny
 
 PERTURB = {"recipe.lr": Range(low=0.1, high=0.2)}
@@ -46,12 +46,14 @@ def trial(name: str) -> Any:
     ("name", "kind"), [("asha", ASHAScheduler), ("hyperband", HyperBand), ("median", MedianStoppingRule)]
 )
 def test_the_scheduler_is_the_one_that_was_named(name, kind):
-    made = make_scheduler(Search(scheduler=name), 9)
+    made = make_scheduler(SearchSection(scheduler=name), 9)
     assert isinstance(made, Forward)
     assert type(made.inner) is kind
 
 
-@pytest.mark.parametrize("search", [Search(scheduler="none"), Search(scheduler="pbt", perturb=PERTURB), None])
+@pytest.mark.parametrize(
+    "search", [SearchSection(scheduler="none"), SearchSection(scheduler="pbt", perturb=PERTURB), None]
+)
 def test_a_search_without_early_ends_has_no_scheduler(search):
     assert make_scheduler(search, 9) is None
 
@@ -84,7 +86,7 @@ def decide(forward: Forward, name: str, replay: list[dict[str, float]]) -> int:
 
 
 @pytest.mark.parametrize("killed", [1, 4, 9])
-@pytest.mark.parametrize("search", [Search(grace_epochs=1), Search(scheduler="median", grace_epochs=2)])
+@pytest.mark.parametrize("search", [SearchSection(grace_epochs=1), SearchSection(scheduler="median", grace_epochs=2)])
 def test_after_trials_that_are_only_repeated_the_others_are_decided_as_after_real_ones(tmp_path, search, killed):
     rng = np.random.default_rng(0)
     curves = [[{"val_accuracy": float(value)} for value in rng.random(9)] for _ in range(10)]
@@ -102,6 +104,6 @@ def test_after_trials_that_are_only_repeated_the_others_are_decided_as_after_rea
 
 def test_hyperband_alone_is_not_limited_by_trials_that_wait(monkeypatch):
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
-    assert at_once(Search(scheduler="hyperband"), Resources()) == sys.maxsize
-    assert at_once(Search(scheduler="asha"), Resources(concurrent=3)) == 3
-    assert at_once(None, Resources()) == 4
+    assert max_unfinished_trials(SearchSection(scheduler="hyperband"), Resources()) == sys.maxsize
+    assert max_unfinished_trials(SearchSection(scheduler="asha"), Resources(concurrent=3)) == 3
+    assert max_unfinished_trials(None, Resources()) == 4

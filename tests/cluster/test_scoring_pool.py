@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from automl_kd.cluster.scoring_pool import cut
+from automl_kd.cluster.scoring_pool import split_batches
 from automl_kd.space import Architecture
 
 ARCHITECTURES = [Architecture.of({"width": number}) for number in range(50)]
@@ -10,7 +10,7 @@ BATCHES = [ARCHITECTURES[start : start + 8] for start in range(0, 50, 8)]
 
 
 def test_the_last_batches_of_each_worker_are_read_one_by_one():
-    pieces = cut(BATCHES, workers=2)
+    pieces = split_batches(BATCHES, workers=2)
     # Seven batches, the last of two: the last four are cut up.
     assert [(piece.number, piece.place, len(piece.architectures)) for piece in pieces] == [
         *((number, 0, 8) for number in range(3)),
@@ -21,4 +21,4 @@ def test_the_last_batches_of_each_worker_are_read_one_by_one():
 
 
 def test_few_batches_are_cut_up_altogether():
-    assert [len(piece.architectures) for piece in cut(BATCHES[:2], workers=8)] == [1] * 16
+    assert [len(piece.architectures) for piece in split_batches(BATCHES[:2], workers=8)] == [1] * 16

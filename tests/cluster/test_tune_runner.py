@@ -11,8 +11,8 @@ import ray
 
 from automl_kd.cluster.schedulers import make_scheduler
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
-from automl_kd.cluster.tune_runner import run
-from automl_kd.config import Resources, Search
+from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.config import Resources, SearchSection
 from automl_kd.errors import ConfigError
 from automl_kd.spec import Outcome, Recipe, TrialSpec
 from tests import tiny
@@ -35,7 +35,7 @@ class Sitting:
         self,
         specs: Sequence[TrialSpec],
         resources: Resources,
-        search: Search | None = None,
+        search: SearchSection | None = None,
         replays: dict[int, list[Metrics]] | None = None,
         break_at: int = 99,
     ) -> Sitting:
@@ -49,7 +49,7 @@ class Sitting:
             one = specs[index]
             return Assignment(spec=one, place=tiny.place(self.root, one), replay=(replays or {}).get(width_of(one)))
 
-        run(
+        run_trials(
             ask,
             on_epoch=lambda *_: None,
             on_outcome=self.on_outcome,
@@ -126,7 +126,7 @@ def test_asha_stops_what_promises_least(ray_session, tmp_path):
     # lies below the best third of the first rung and ends there.
     specs = [tiny.spec(width=width, recipe=Recipe(epochs=9)) for width in range(10, 1, -1)]
     sitting = Sitting(tmp_path).run(
-        specs, Resources(device="cpu", concurrent=1), Search(scheduler="asha", grace_epochs=1, reduction=3.0)
+        specs, Resources(device="cpu", concurrent=1), SearchSection(scheduler="asha", grace_epochs=1, reduction=3.0)
     )
     assert (sitting.outcomes[10].status, sitting.outcomes[10].epoch) == ("complete", 9)
     for spec in specs[1:]:
@@ -157,9 +157,9 @@ def test_an_error_of_the_caller_ends_the_run_and_is_raised(ray_session, tmp_path
     ("search", "epochs"),
     [
         (None, 9),
-        (Search(scheduler="none"), 9),
-        (Search(scheduler="asha", grace_epochs=9), 9),
-        (Search(scheduler="asha", grace_epochs=3), 2),
+        (SearchSection(scheduler="none"), 9),
+        (SearchSection(scheduler="asha", grace_epochs=9), 9),
+        (SearchSection(scheduler="asha", grace_epochs=3), 2),
     ],
 )
 def test_no_scheduler_where_it_could_stop_nothing(search, epochs):

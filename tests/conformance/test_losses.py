@@ -16,8 +16,8 @@ from automl_kd.losses import DISTILLERS
 from automl_kd.losses.base import Distiller, Loss
 from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.models import build_model
-from automl_kd.models.features import Outputs, find
-from automl_kd.space import TaskShape
+from automl_kd.models.features import Outputs, find_feature
+from automl_kd.space import InputShape
 from tests.losses.outputs import batch, example, outputs
 
 ZERO_WHEN_EQUAL = [
@@ -53,10 +53,10 @@ def test_options_are_flat_have_defaults_and_name_their_source(name):
 @every_loss
 @pytest.mark.parametrize("model", ["resnet8", "wrn-16-1", "vgg8"])
 def test_default_taps_are_in_every_model_of_the_zoo(name, model):
-    network = build_model(model, TaskShape(3, 16, 16, 10))
+    network = build_model(model, InputShape(3, 16, 16, 10))
     taps = DISTILLERS[name]().taps
     for tap in {*taps.student, *taps.teacher}:
-        assert find(network, tap).module
+        assert find_feature(network, tap).module
 
 
 @every_loss

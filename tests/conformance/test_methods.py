@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.methods import METHODS, carry_out, make_method
-from automl_kd.methods.model_card import load_student
+from automl_kd.methods import METHODS, make_method, run_trial
+from automl_kd.methods.model_card import load_trained_student
 from automl_kd.models import build_model
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 from automl_kd.training import trial
 from automl_kd.training.evaluate import evaluate
 from tests import tiny
@@ -75,7 +75,7 @@ def test_an_option_of_the_wrong_type_is_one_sentence_that_names_it(name: str):
 @PLAIN
 def test_every_report_carries_costs_and_the_last_one_everything(tmp_path, name: str):
     spec, recorder = tiny.taught(tmp_path, name), tiny.Recorder()
-    carry_out(spec, recorder, tiny.place(tmp_path, spec))
+    run_trial(spec, recorder, tiny.place(tmp_path, spec))
     first, *_, last = recorder.seen.values()
     # 88 training images; width 4: 36 weights at 64 places, 4 x 3 of the classifier, 36 + 8 + 15 parameters; the
     # teacher has width 16
@@ -103,7 +103,7 @@ def test_a_trial_reports_its_costs_and_hands_over_the_student_that_it_measured(t
 
     data = tiny.loaded(tmp_path)
     for best, reported in ((False, "test_accuracy"), (True, "test_accuracy_best")):
-        student = load_student(tmp_path / "trial", best=best)
+        student = load_trained_student(tmp_path / "trial", best=best)
         assert evaluate(student, data, data.test, spec.recipe)[0] == last[reported]
         assert sum(parameter.numel() for parameter in student.parameters()) == last["params"]
 
@@ -112,7 +112,7 @@ def test_a_trial_reports_its_costs_and_hands_over_the_student_that_it_measured(t
 def test_a_fixed_teacher_is_left_as_it_was(tmp_path, monkeypatch, name: str):
     spec, built = spec_of(name, tmp_path), []
 
-    def remembered(model: str, shape: TaskShape) -> nn.Module:
+    def remembered(model: str, shape: InputShape) -> nn.Module:
         built.append(build_model(model, shape))
         return built[-1]
 

@@ -1,4 +1,4 @@
-"""What every proxy promises, and what `score` promises for it: one suite over the whole table."""
+"""What every proxy promises, and what `score_architectures` promises for it: one suite over the whole table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from automl_kd.models import build
 from automl_kd.proxies import AGGREGATES, PROXIES
 from automl_kd.proxies.base import OfCost, Proxy
 from automl_kd.proxies.probe import Probe
-from automl_kd.proxies.readings import Reading, measure, settle
-from automl_kd.proxies.score import score
-from automl_kd.space import Architecture, SearchSpace, TaskShape
+from automl_kd.proxies.readings import Reading, measure_student, settle_readings
+from automl_kd.proxies.score import score_architectures
+from automl_kd.space import Architecture, InputShape, SearchSpace
 from search_spaces import nasbench201, resnet_depth
 from tests.proxies.examples import COLOUR, GREY, example_probe
 
@@ -34,10 +34,10 @@ def probe(request) -> Probe:
 
 
 def reading_of(name: str, student: torch.nn.Module, probe: Probe) -> Reading:
-    return settle([measure({name: PROXIES[name]}, student, probe, seed=0)])[0][name]
+    return settle_readings([measure_student({name: PROXIES[name]}, student, probe, seed=0)])[0][name]
 
 
-def student_for(shape: TaskShape) -> torch.nn.Module:
+def student_for(shape: InputShape) -> torch.nn.Module:
     return build(CELLS, Architecture.of(CELLS.default), shape, seed=0)
 
 
@@ -83,15 +83,15 @@ def test_the_same_student_scores_the_same_twice(name: str, probe: Probe):
 @pytest.mark.parametrize("space", [resnet_depth.SPACE, CELLS], ids=lambda space: space.name)
 def test_scores_are_finite_and_do_not_depend_on_order_or_company(space: SearchSpace, probe: Probe):
     architectures = two_of(space)
-    found = score(space, architectures, EVERY, [probe], seed=0)
+    found = score_architectures(space, architectures, EVERY, [probe], seed=0)
     assert [one.error for one in found] == [""] * len(found)
     assert all(math.isfinite(one.value) for one in found)
-    turned = score(space, architectures[::-1], EVERY[::-1], [probe], seed=0)
+    turned = score_architectures(space, architectures[::-1], EVERY[::-1], [probe], seed=0)
     assert {(one.architecture, one.proxy): one.value for one in turned} == {
         (one.architecture, one.proxy): one.value for one in found
     }
     for name in PROXIES:  # ranks of aggregates depend on who is ranked
-        (alone,) = score(space, architectures[1:], [name], [probe], seed=0)
+        (alone,) = score_architectures(space, architectures[1:], [name], [probe], seed=0)
         assert [alone.value] == [
             one.value for one in found if (one.architecture, one.proxy) == (architectures[1], name)
         ], name

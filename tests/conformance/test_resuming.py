@@ -18,9 +18,9 @@ from automl_kd.errors import StopTrial
 from automl_kd.losses import DISTILLERS
 from automl_kd.methods import METHODS
 from automl_kd.methods.distpro.method import REPLAYS
-from automl_kd.methods.lkd.method import Mode
+from automl_kd.methods.lkd.method import LearningMode
 from automl_kd.methods.subgraph.method import Subgraph
-from automl_kd.training.loop import Run
+from automl_kd.training.loop import TrainingRun
 from tests.conformance.trials import EPOCHS, STATEFUL, TRIALS, difference, every_trial, left_by, quick, run, spec_of
 from tests.losses.outputs import example, outputs
 
@@ -36,16 +36,16 @@ class Killed(BaseException):
 @contextmanager
 def counted(monkeypatch: pytest.MonkeyPatch, *, last: int = 0) -> Iterator[list[int]]:
     """Counts the batches that are trained on, in searches and in training; raises `Killed` at number `last`."""
-    real, calls = Run.batch, [0]
+    real, calls = TrainingRun.batch, [0]
 
-    def batch(self: Run, rows: Tensor, epoch: int, *number: int) -> Batch:
+    def batch(self: TrainingRun, rows: Tensor, epoch: int, *number: int) -> Batch:
         calls[0] += 1
         if calls[0] == last:
             raise Killed
         return real(self, rows, epoch, *number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "batch", batch)
+        patch.setattr(TrainingRun, "batch", batch)
         yield calls
 
 
@@ -87,7 +87,7 @@ def test_the_trials_are_of_every_method_mode_replay_and_choice():
         return {one.options.get(option, getattr(kind, option)) for one in TRIALS.values() if one.method == method}
 
     assert {trial.method for trial in TRIALS.values()} == set(METHODS)
-    assert having("lkd", "mode") == set(get_args(Mode))
+    assert having("lkd", "mode") == set(get_args(LearningMode))
     assert having("distpro", "replay") == set(REPLAYS)
     assert having("subgraph", "choose") == set(get_args(get_type_hints(Subgraph)["choose"]))
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import PROPOSERS, Objective, Proposer, make_proposer
-from automl_kd.space import Architecture, Scalar, check
+from automl_kd.search import SAMPLERS, Sampler, SearchObjective, make_sampler
+from automl_kd.space import Architecture, Scalar, check_architecture
 from automl_kd.spec import Outcome
 from tests.search.toy import FAILED, MIXED, complete, rate_loss, search, stopped
 
-LOSS = Objective.parse("-loss")
+LOSS = SearchObjective.parse("-loss")
 BROKEN_OFF = Outcome(status="failed", metrics={"loss": -100.0}, epoch=5, error="loss is not finite")
 SMALL: dict[str, dict[str, Scalar]] = {
     "evolution": {"population": 6},
@@ -26,14 +26,14 @@ SMALL: dict[str, dict[str, Scalar]] = {
     "tpe": {"startup": 6},
 }
 
-pytestmark = pytest.mark.parametrize("name", PROPOSERS)
+pytestmark = pytest.mark.parametrize("name", SAMPLERS)
 
 
-def fresh(name: str, seed: int = 3) -> Proposer:
-    return make_proposer(name, MIXED, objectives=[LOSS], seed=seed, options=SMALL.get(name, {}))
+def fresh(name: str, seed: int = 3) -> Sampler:
+    return make_sampler(name, MIXED, objectives=[LOSS], seed=seed, options=SMALL.get(name, {}))
 
 
-def asked(proposer: Proposer) -> list[Architecture]:
+def asked(proposer: Sampler) -> list[Architecture]:
     return [proposer.ask(index, draw) for index in (30, 31) for draw in range(4)]
 
 
@@ -47,7 +47,7 @@ def history(name: str, trials: int = 30) -> list[tuple[int, Architecture, Outcom
 @pytest.mark.parametrize("seed", range(4))
 def test_proposals_are_members_of_the_space(name, seed):
     for architecture in search(fresh(name, seed), 30):
-        check(MIXED, architecture)
+        check_architecture(MIXED, architecture)
 
 
 def test_draws_indices_and_seeds_differ(name):
@@ -101,7 +101,7 @@ def test_outcomes_of_proposals_it_never_made_are_taken(name):
     proposer = fresh(name)
     for index in range(12):
         proposer.tell(index, Architecture.of(MIXED.default), complete(loss=float(index)))
-    check(MIXED, proposer.ask(12))
+    check_architecture(MIXED, proposer.ask(12))
 
 
 def test_other_generators_are_left_alone_and_nothing_is_printed(name, capfd):
@@ -114,22 +114,22 @@ def test_other_generators_are_left_alone_and_nothing_is_printed(name, capfd):
 def test_a_wrong_metric_is_named(name):
     if name == "random":
         pytest.skip("random search looks at no metric")
-    proposer = make_proposer(name, MIXED, objectives=[Objective.parse("val_acuracy")], seed=0, options={})
+    proposer = make_sampler(name, MIXED, objectives=[SearchObjective.parse("val_acuracy")], seed=0, options={})
     with pytest.raises(ConfigError, match=r"no metric is called 'val_acuracy'.*did you mean 'val_accuracy'"):
         proposer.tell(0, Architecture.of(MIXED.default), complete(val_accuracy=0.5, params=3.0))
 
 
 def test_several_objectives_are_followed_or_refused(name):
-    objectives = [Objective.parse("val_accuracy"), Objective.parse("-params")]
+    objectives = [SearchObjective.parse("val_accuracy"), SearchObjective.parse("-params")]
     if name in {"random", "nsga2"}:
-        check(MIXED, make_proposer(name, MIXED, objectives=objectives, seed=0, options={}).ask(0))
+        check_architecture(MIXED, make_sampler(name, MIXED, objectives=objectives, seed=0, options={}).ask(0))
         return
     with pytest.raises(ConfigError, match=f"'{name}' follows one objective, got val_accuracy, -params.*'nsga2'"):
-        make_proposer(name, MIXED, objectives=objectives, seed=0, options={})
+        make_sampler(name, MIXED, objectives=objectives, seed=0, options={})
 
 
 def test_the_first_line_says_what_it_is_and_whence(name):
-    first = (PROPOSERS[name].__doc__ or "").splitlines()[0]
+    first = (SAMPLERS[name].__doc__ or "").splitlines()[0]
     assert first.endswith(").")
     assert any(year in first for year in ("2002", "2011", "2018", "2019", "2020"))
 

@@ -11,20 +11,28 @@ import torch
 from torch import nn
 
 from automl_kd.models import build, load_space
-from automl_kd.models.costs.cost import cost_of, count
-from automl_kd.models.features import Tapped, taps_of
-from automl_kd.space import Architecture, SearchSpace, TaskShape, check, cross, mutate, sample
+from automl_kd.models.costs.cost import cost_of, count_cost
+from automl_kd.models.features import FeatureExtractor, taps_of
+from automl_kd.space import (
+    Architecture,
+    InputShape,
+    SearchSpace,
+    check_architecture,
+    cross,
+    mutate,
+    sample_architecture,
+)
 
 REFERENCES = [
     "search_spaces.resnet_depth:SPACE",
     "search_spaces.resnet:SPACE",
     "search_spaces.nasbench201:SPACE",
-    "search_spaces.nasbench201:SMALL",
+    "search_spaces.nasbench201:SMALL_SPACE",
     "model:resnet8",
     "model:wrn-16-1",
     "model:vgg8",
 ]
-SHAPES = [TaskShape(1, 8, 8, 10), TaskShape(3, 32, 32, 4)]
+SHAPES = [InputShape(1, 8, 8, 10), InputShape(3, 32, 32, 4)]
 TAPS = {"stem", "stage1", "stage2", "stage3", "pre_pool", "pooled"}
 
 
@@ -36,13 +44,13 @@ def space(request) -> SearchSpace:
 def points(space: SearchSpace, count: int) -> list[Architecture]:
     """The default, samples, and a mutant and a crossing of each pair of neighbours."""
     rng = np.random.default_rng(0)
-    found = [Architecture.of(space.default), *(sample(space, rng) for _ in range(count))]
+    found = [Architecture.of(space.default), *(sample_architecture(space, rng) for _ in range(count))]
     mutants = [mutate(space, point, rng) for point in found]
     crossings = [cross(space, one, two, rng) for one, two in zip(found, mutants[1:], strict=False)]
     return [*found, *mutants, *crossings]
 
 
-def images(shape: TaskShape) -> torch.Tensor:
+def images(shape: InputShape) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(2, shape.channels, shape.height, shape.width, generator=generator)
 
@@ -54,7 +62,7 @@ def test_a_space_names_itself_and_its_source(space):
 
 def test_points_are_members(space):
     for point in points(space, 20):
-        check(space, point)
+        check_architecture(space, point)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=["grey-8", "colour-32"])
@@ -62,7 +70,7 @@ def test_networks_accept_the_images_and_have_the_taps(space, shape):
     for point in points(space, 1):
         model = build(space, point, shape, seed=0)
         assert set(taps_of(model)) >= TAPS
-        with Tapped(model, sorted(taps_of(model))) as tapped, torch.no_grad():
+        with FeatureExtractor(model, sorted(taps_of(model))) as tapped, torch.no_grad():
             outputs = tapped(images(shape))
         assert outputs.logits.shape == (2, shape.classes)
         assert torch.isfinite(outputs.logits).all()
@@ -109,14 +117,14 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(space):
 def test_a_cost_that_is_calculated_is_that_of_the_network(space):
     for point in points(space, 3) if space.cost is not None else ():
         for shape in SHAPES:
-            counted = count(build(space, point, shape, seed=0), shape)
+            counted = count_cost(build(space, point, shape, seed=0), shape)
             assert space.cost(point.as_dict(), shape) == (counted.params, counted.macs)
 
 
 def test_a_canonical_point_is_one_of_the_space_and_its_own(space):
     for point in points(space, 20) if space.canonical is not None else ():
         canonical = Architecture.of(space.canonical(point.as_dict()))
-        check(space, canonical)
+        check_architecture(space, canonical)
         assert Architecture.of(space.canonical(canonical.as_dict())) == canonical
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from automl_kd.losses import DISTILLERS
-from automl_kd.methods import base, carry_out
+from automl_kd.methods import base, run_trial
 from automl_kd.methods.subgraph import method as subgraph
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.space import Scalar
@@ -119,7 +119,7 @@ def spec_of(name: str, root: Path, **changes: Any) -> TrialSpec:
 def run(spec: TrialSpec, root: Path, folder: str, *, stop: int = 0) -> tiny.Recorder:
     """Carry out the trial in `root/folder`, or continue it there, from whatever state the generator is in."""
     recorder = tiny.Recorder(stop)
-    carry_out(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder))
+    run_trial(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder))
     return recorder
 
 

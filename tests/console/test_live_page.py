@@ -11,7 +11,7 @@ import pytest
 from automl_kd.console import live_page
 from automl_kd.console.live_page import LivePage
 from automl_kd.errors import ResultError
-from automl_kd.experiment.progress.events import Plan, Silent, TrialNews
+from automl_kd.experiment.progress.events import Silent, StagePlan, TrialNews
 from automl_kd.results.store.table import ResultTable
 from tests.results.synthetic import curve, row, write_experiment
 
@@ -35,7 +35,7 @@ def test_a_page_says_how_the_run_stands_and_reloads_until_it_ends(folder):
     with LivePage(Silent(), folder, "automl-kd search", every=0.01) as watcher:
         assert not page.exists()
         watcher.stage("search, 4 trials by random", 4)
-        watcher.plan(Plan(trials=4, work=4.0, workers=2, baseline="plain KD"))
+        watcher.plan(StagePlan(trials=4, work=4.0, workers=2, baseline="plain KD"))
         watcher.trial(TrialNews(key="a", number=0, label="basic 1-1-1", epochs=4, epoch=1, val_accuracy=0.5))
         wait_for(page.exists)
         text = page.read_text()
@@ -74,7 +74,7 @@ def test_what_cannot_be_written_disturbs_nobody(tmp_path):
 
 
 def test_many_small_files_are_gathered(tmp_path, monkeypatch):
-    monkeypatch.setattr(live_page, "LOOSE", 2)
+    monkeypatch.setattr(live_page, "ROWS_BEFORE_MERGE", 2)
     table = ResultTable(tmp_path)
     for key in ("a", "b", "c"):
         table.append(row(key=key), curve(0.5, 2))

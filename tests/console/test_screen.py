@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from automl_kd.console import lines
-from automl_kd.console.lines import JsonLines, Lines
-from automl_kd.console.screen import Mode, Screen, watching
-from automl_kd.experiment.progress.events import Plan, Silent, TrialNews, Watcher
+from automl_kd.console.lines import JsonLines, PlainLines
+from automl_kd.console.screen import ProgressMode, Screen, watching
+from automl_kd.experiment.progress.events import Silent, StagePlan, TrialNews, Watcher
 
-PLAN = Plan(trials=4, work=4.0, workers=2, ahead=2.0, reference="default-kd", baseline="plain KD")
+PLAN = StagePlan(trials=4, work=4.0, workers=2, ahead=2.0, reference="default-kd", baseline="plain KD")
 
 
 def news(key: str, **changes) -> TrialNews:
@@ -80,7 +80,7 @@ def test_a_narrow_window_is_kept_to_and_numbers_survive():
 def test_more_trials_than_lines_are_counted():
     def crowd(watcher: Watcher) -> None:
         watcher.stage("search, 100 trials", 100)
-        watcher.plan(Plan(trials=100, work=100.0, workers=50))
+        watcher.plan(StagePlan(trials=100, work=100.0, workers=50))
         for number in range(50):
             watcher.trial(TrialNews(key=str(number), number=number, label="one of many", epochs=4))
 
@@ -121,7 +121,7 @@ def clock(monkeypatch):
 
 
 def test_plain_lines_now_and_then(clock, capsys):
-    with Lines() as shown:
+    with PlainLines() as shown:
         shown.stage("search, 4 trials", 4, "trials")
         clock.now = 1.0
         shown.step(1, "early")
@@ -174,10 +174,10 @@ def test_objects_for_programs(clock, capsys):
 
 
 def test_without_a_terminal_there_are_lines(capsys):
-    assert isinstance(watching(), Lines)
-    assert isinstance(watching(Mode.LINES), Lines)
-    assert isinstance(watching(Mode.JSONL), JsonLines)
-    with watching(Mode.NONE) as shown:
+    assert isinstance(watching(), PlainLines)
+    assert isinstance(watching(ProgressMode.LINES), PlainLines)
+    assert isinstance(watching(ProgressMode.JSONL), JsonLines)
+    with watching(ProgressMode.NONE) as shown:
         assert isinstance(shown, Silent)
         search(shown)
     assert capsys.readouterr().err == ""

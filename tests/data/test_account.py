@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from automl_kd.data import account, account_of, load
+from automl_kd.data import account, account_of, load_data
 from automl_kd.errors import DataError
 from automl_kd.results.store.account import changes
 from automl_kd.spec import DataSpec
@@ -24,7 +24,7 @@ def test_the_line_by_hand(tmp_path):
     shutil.copy(top / "train" / "ant" / "0.png", top / "test" / "ant" / "x.png")
     shutil.copy(top / "train" / "ant" / "0.png", top / "test" / "bee" / "x.png")
     (top / "train" / "bee" / "9.png").unlink()
-    found = load(DataSpec(name=f"folder:{top}", split_seed=4), tmp_path)
+    found = load_data(DataSpec(name=f"folder:{top}", split_seed=4), tmp_path)
     whole = len(found.train) + len(found.validation)
     assert whole == 29
     told = account_of(found, tmp_path)
@@ -52,7 +52,7 @@ def test_images_that_agree_in_the_middle_only_are_not_the_same(monkeypatch):
 
 def test_what_changed_is_told_in_words(tmp_path):
     def account_now(**options):
-        found = load(DataSpec(name=f"folder:{tmp_path / 'set'}", **options), tmp_path)
+        found = load_data(DataSpec(name=f"folder:{tmp_path / 'set'}", **options), tmp_path)
         return account_of(found, tmp_path)
 
     for split in ("train", "val", "test"):
@@ -89,7 +89,7 @@ def test_validation_arrays_are_not_passed_over(tmp_path, spelling):
     given = images()
     renamed = {name.replace("_val", f"_{spelling}"): value for name, value in given.items()}
     np.savez(tmp_path / "a.npz", **renamed, names=np.array(["x"]))
-    found = load(DataSpec(name=f"arrays:{tmp_path / 'a.npz'}"), tmp_path)
+    found = load_data(DataSpec(name=f"arrays:{tmp_path / 'a.npz'}"), tmp_path)
     assert (len(found.train), len(found.validation), len(found.test)) == (20, 20, 20)
     assert torch.equal(found.validation.images.permute(0, 2, 3, 1), torch.from_numpy(given["x_val"]))
     assert "passed over: 1 array 'names'" in account_of(found, tmp_path)["line"]
@@ -106,17 +106,17 @@ def test_validation_arrays_are_not_passed_over(tmp_path, spelling):
 def test_validation_arrays_that_do_not_fit(tmp_path, changed, sentence):
     np.savez(tmp_path / "a.npz", **images(**changed))
     with pytest.raises(DataError, match=sentence):
-        load(DataSpec(name=f"arrays:{tmp_path / 'a.npz'}"), tmp_path)
+        load_data(DataSpec(name=f"arrays:{tmp_path / 'a.npz'}"), tmp_path)
 
 
 def test_what_has_no_room_in_memory_is_refused_before_it_is_made(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", **images())
     monkeypatch.setattr("automl_kd.memory.machine_bytes", lambda: 2 * (60 * 48 + 60 * 8) - 1)
     with pytest.raises(DataError, match=r"the arrays in .*a.npz take 0.0 GiB, and twice that is needed"):
-        load(DataSpec(name=f"arrays:{tmp_path / 'a.npz'}"), tmp_path)
+        load_data(DataSpec(name=f"arrays:{tmp_path / 'a.npz'}"), tmp_path)
     monkeypatch.setattr("automl_kd.memory.machine_bytes", lambda: 2 * 1797 * 64**2 - 1)
     with pytest.raises(
         DataError, match=r"1,797 images of digits at data.resolution = 64 take .*; lower data.resolution"
     ):
-        load(DataSpec(resolution=64), tmp_path)
-    assert load(DataSpec(resolution=64, train_images=1000), tmp_path).train.images.shape == (1000, 1, 64, 64)
+        load_data(DataSpec(resolution=64), tmp_path)
+    assert load_data(DataSpec(resolution=64, train_images=1000), tmp_path).train.images.shape == (1000, 1, 64, 64)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from automl_kd.data import load
+from automl_kd.data import load_data
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 
@@ -29,7 +29,7 @@ def spec_of(path: Path) -> DataSpec:
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_what_is_written_is_read(tmp_path, save):
     save(tmp_path / "a.npz", **GOOD)
-    found = load(spec_of(tmp_path / "a.npz"), tmp_path)
+    found = load_data(spec_of(tmp_path / "a.npz"), tmp_path)
     assert (found.shape.channels, found.shape.height, found.shape.width, found.shape.classes) == (3, 4, 5, 3)
     assert (found.augment, found.pad, found.class_names) == ("crop-flip", 1, ("0", "1", "2"))
     for split, name in ((found.train, "train"), (found.validation, "train"), (found.test, "test")):
@@ -43,7 +43,7 @@ def test_what_is_written_is_read(tmp_path, save):
 def test_grey_images_may_lack_their_channel(tmp_path):
     grey = {key: values[..., 0] if key.startswith("x") else values for key, values in GOOD.items()}
     np.savez(tmp_path / "a.npz", **{**grey, "y_train": GOOD["y_train"].astype(np.uint8)})
-    found = load(spec_of(tmp_path / "a.npz"), tmp_path)
+    found = load_data(spec_of(tmp_path / "a.npz"), tmp_path)
     assert (found.shape.channels, found.augment) == (1, "crop")
     assert np.array_equal(found.test.images[:, 0].numpy(), grey["x_test"])
 
@@ -70,13 +70,13 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, change, sentence):
     changed = {key: values for key, values in {**GOOD, **change}.items() if values is not None}
     np.savez(tmp_path / "a.npz", **changed)
     with pytest.raises(DataError, match=sentence) as caught:
-        load(spec_of(tmp_path / "a.npz"), tmp_path)
+        load_data(spec_of(tmp_path / "a.npz"), tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_and_damaged_files_are_one_sentence(tmp_path):
     with pytest.raises(DataError, match=r"no file .*nowhere.npz; give the path of an .npz file"):
-        load(spec_of(tmp_path / "nowhere.npz"), tmp_path)
+        load_data(spec_of(tmp_path / "nowhere.npz"), tmp_path)
     np.savez_compressed(tmp_path / "whole.npz", **GOOD)
     whole = (tmp_path / "whole.npz").read_bytes()
     flipped = bytearray(whole)
@@ -84,17 +84,17 @@ def test_missing_and_damaged_files_are_one_sentence(tmp_path):
     for name, content in (("empty", b""), ("text", b"not an archive"), ("cut", whole[:-200]), ("flipped", flipped)):
         (tmp_path / f"{name}.npz").write_bytes(content)
         with pytest.raises(DataError, match=f"{name}.npz could not be read as an .npz file"):
-            load(spec_of(tmp_path / f"{name}.npz"), tmp_path)
+            load_data(spec_of(tmp_path / f"{name}.npz"), tmp_path)
     np.save(tmp_path / "one.npy", GOOD["x_train"])
     with pytest.raises(DataError, match=r"one.npy holds one array, not an archive"):
-        load(spec_of(tmp_path / "one.npy"), tmp_path)
+        load_data(spec_of(tmp_path / "one.npy"), tmp_path)
 
 
 @pytest.mark.slow
 def test_real_photographs(shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unpacked")
     subprocess.run([sys.executable, shared_data / "unpack.py", folder, "cifar10"], check=True, capture_output=True)
-    found = load(spec_of(folder / "cifar10.npz"), folder)
+    found = load_data(spec_of(folder / "cifar10.npz"), folder)
     assert len(found.train) + len(found.validation) == 40_000
     assert (len(found.train), len(found.validation), len(found.test)) == (36_000, 4_000, 10_000)
     assert (found.shape.channels, found.shape.height, found.shape.classes, found.pad) == (3, 32, 10, 4)

@@ -14,7 +14,7 @@ import torch
 from numpy.exceptions import VisibleDeprecationWarning
 from torchvision import datasets
 
-from automl_kd.data import load
+from automl_kd.data import load_data
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 
@@ -62,7 +62,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, root: Path, kind: str, labels_key: 
 @pytest.mark.parametrize(("name", "labels_key", "files"), [("cifar10", "labels", 5), ("cifar100", "fine_labels", 1)])
 def test_files_are_read_as_published(tmp_path, monkeypatch, name, labels_key, files):
     publish(monkeypatch, tmp_path, name.upper(), labels_key, classes=4)
-    found = load(DataSpec(name=name), tmp_path)
+    found = load_data(DataSpec(name=name), tmp_path)
     assert len(found.train) + len(found.validation) == 20 * files
     assert (found.shape.channels, found.shape.height, found.shape.width) == (3, 32, 32)
     assert (found.augment, found.pad, found.class_names[3]) == ("crop-flip", 4, "class3")
@@ -76,7 +76,7 @@ def test_files_are_read_as_published(tmp_path, monkeypatch, name, labels_key, fi
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_missing_files_say_where_and_how(tmp_path, name):
     with pytest.raises(DataError, match="was found, looked for") as caught:
-        load(DataSpec(name=name), tmp_path)
+        load_data(DataSpec(name=name), tmp_path)
     folder = getattr(datasets, name.upper()).base_folder
     command = f"""python -c "import torchvision; torchvision.datasets.{name.upper()}('{tmp_path}', download=True)\""""
     assert str(caught.value) == f"no {name.upper()} was found, looked for {tmp_path / folder}; get it with {command}"
@@ -89,7 +89,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch, 
     (folder / name).unlink()
     os.mkfifo(folder / name)
     with pytest.raises(DataError, match=r"the CIFAR10 files in .* are incomplete or damaged"):
-        load(DataSpec(name="cifar10"), tmp_path)
+        load_data(DataSpec(name="cifar10"), tmp_path)
 
 
 def test_damaged_and_incomplete_files_are_one_sentence(tmp_path, monkeypatch):
@@ -97,4 +97,4 @@ def test_damaged_and_incomplete_files_are_one_sentence(tmp_path, monkeypatch):
     for damage in (lambda: (folder / "data_batch_3").write_bytes(b"x"), (folder / "batches.meta").unlink):
         damage()
         with pytest.raises(DataError, match=r"the CIFAR10 files in .* are incomplete or damaged; remove it and run"):
-            load(DataSpec(name="cifar10"), tmp_path)
+            load_data(DataSpec(name="cifar10"), tmp_path)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_kd.data.counter import MASK, below, key, mix_one, signed, words
+from automl_kd.data.counter import MASK, draw_below, draw_words, key, mix_one, to_int64
 
 
 def test_words_are_splitmix64():
@@ -17,13 +17,13 @@ def test_words_are_splitmix64():
         4593380528125082431,
         16408922859458223821,
     ]
-    assert words(1234567, torch.arange(5)).tolist() == [signed(word) for word in expected]
+    assert draw_words(1234567, torch.arange(5)).tolist() == [to_int64(word) for word in expected]
 
 
 @given(st.integers(0, MASK), st.integers(0, 2**62))
 def test_tensors_wrap_around_as_whole_numbers_do(stream, counter):
     expected = mix_one((stream + 0x9E3779B97F4A7C15 * (counter + 1)) & MASK)
-    assert words(stream, torch.tensor([counter])).item() == signed(expected)
+    assert draw_words(stream, torch.tensor([counter])).item() == to_int64(expected)
 
 
 @given(st.lists(st.integers(-(2**70), 2**70), min_size=1, max_size=4))
@@ -37,7 +37,7 @@ def test_keys_depend_on_values_and_their_order(parts):
 @pytest.mark.parametrize("count", [2, 3, 9])
 @pytest.mark.parametrize("field", [0, 1, 2])
 def test_fields_are_uniform(field, count):
-    drawn = below(words(key(7), torch.arange(90_000)), field, count)
+    drawn = draw_below(draw_words(key(7), torch.arange(90_000)), field, count)
     expected = 90_000 / count
     squares = ((torch.bincount(drawn, minlength=count) - expected) ** 2 / expected).sum()
     assert drawn.min() == 0
@@ -48,11 +48,11 @@ def test_fields_are_uniform(field, count):
 
 def test_fields_epochs_and_seeds_are_independent():
     counters = torch.arange(50_000)
-    first = words(key(1, 0), counters)
-    others = [below(first, field, 1000) for field in (1, 2)]
-    others += [below(words(key(*parts), counters), 0, 1000) for parts in ((1, 1), (2, 0), (0, 1))]
-    others.append(below(first, 0, 1000).roll(1))  # the neighbour's
-    table = torch.stack([below(first, 0, 1000), *others]).double()
+    first = draw_words(key(1, 0), counters)
+    others = [draw_below(first, field, 1000) for field in (1, 2)]
+    others += [draw_below(draw_words(key(*parts), counters), 0, 1000) for parts in ((1, 1), (2, 0), (0, 1))]
+    others.append(draw_below(first, 0, 1000).roll(1))  # the neighbour's
+    table = torch.stack([draw_below(first, 0, 1000), *others]).double()
     correlations = torch.corrcoef(table)[0, 1:]
     # The standard deviation of a correlation of 50,000 independent pairs is 0.0045.
     assert correlations.abs().max() < 0.02

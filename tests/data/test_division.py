@@ -9,7 +9,7 @@ from torch import Tensor
 from automl_kd.data.counter import key
 from automl_kd.data.dataset import Dataset, Split
 from automl_kd.data.division import apportion, divide, set_apart, stratified
-from automl_kd.data.source import Part, Source, in_memory
+from automl_kd.data.source import Source, SourceSplit, in_memory
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 
@@ -23,11 +23,13 @@ def images_of(labels: Tensor) -> Tensor:
     return images
 
 
-def part_of(labels: Tensor) -> Part:
+def part_of(labels: Tensor) -> SourceSplit:
     return in_memory(images_of(labels), labels)
 
 
-def source_of(labels: Tensor = LABELS, validation: Part | None = None, test: Part | None = None) -> Source:
+def source_of(
+    labels: Tensor = LABELS, validation: SourceSplit | None = None, test: SourceSplit | None = None
+) -> Source:
     names = tuple(f"class{label}" for label in range(int(labels.max()) + 1))
     return Source(train=part_of(labels), validation=validation, test=test, class_names=names, augment="none")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from automl_kd.data import Dataset, digest, load
+from automl_kd.data import Dataset, digest_dataset, load_data
 from automl_kd.spec import DataSpec
 from tests.data.test_cifar import publish
 
@@ -52,8 +52,8 @@ def division(dataset: Dataset) -> str:
 def test_folders(tmp_path, splits, how, options, expected):
     for place, split in enumerate(splits):
         write(tmp_path / "set" / split, 4 if place else 10, first=100 * place, **how)
-    found = load(DataSpec(name=f"folder:{tmp_path / 'set'}", **options), tmp_path)
-    assert f"{digest(found)} {division(found)}" == expected
+    found = load_data(DataSpec(name=f"folder:{tmp_path / 'set'}", **options), tmp_path)
+    assert f"{digest_dataset(found)} {division(found)}" == expected
 
 
 def test_arrays(tmp_path):
@@ -61,18 +61,18 @@ def test_arrays(tmp_path):
     labels = np.arange(40) % 3
     path = tmp_path / "set.npz"
     np.savez(path, x_train=images[:30], y_train=labels[:30], x_test=images[30:], y_test=labels[30:])
-    found = load(DataSpec(name=f"arrays:{path}"), tmp_path)
-    assert f"{digest(found)} {division(found)}" == "050a8cffe99254c9 0c782a07"
+    found = load_data(DataSpec(name=f"arrays:{path}"), tmp_path)
+    assert f"{digest_dataset(found)} {division(found)}" == "050a8cffe99254c9 0c782a07"
 
 
 def test_digits(tmp_path):
-    found = load(DataSpec(), tmp_path)
-    assert f"{digest(found)} {division(found)}" == "c5aafcc9f4ac255a f666ffe9"
-    larger = load(DataSpec(resolution=16, train_images=200), tmp_path)
+    found = load_data(DataSpec(), tmp_path)
+    assert f"{digest_dataset(found)} {division(found)}" == "c5aafcc9f4ac255a f666ffe9"
+    larger = load_data(DataSpec(resolution=16, train_images=200), tmp_path)
     assert division(larger) == "346a8abb"
 
 
 def test_cifar(tmp_path, monkeypatch):
     publish(monkeypatch, tmp_path, "CIFAR10", "labels", classes=4)
-    found = load(DataSpec(name="cifar10"), tmp_path)
-    assert f"{digest(found)} {division(found)}" == "6daccfee478c0592 c78a27f1"
+    found = load_data(DataSpec(name="cifar10"), tmp_path)
+    assert f"{digest_dataset(found)} {division(found)}" == "6daccfee478c0592 c78a27f1"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from automl_kd.data import Dataset, digest, load
+from automl_kd.data import Dataset, digest_dataset, load_data
 from automl_kd.data.source import refuse_beyond_memory
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, teacher_trial
@@ -22,20 +22,25 @@ def stored(folder, *, brighter: int = 0) -> Dataset:
     labels = np.arange(40) % 2
     path = folder / "set.npz"
     np.savez(path, x_train=images[:30], y_train=labels[:30], x_test=images[30:], y_test=labels[30:])
-    return load(DataSpec(name=f"arrays:{path}"), folder)
+    return load_data(DataSpec(name=f"arrays:{path}"), folder)
 
 
 def test_the_digest_follows_the_images_and_not_their_place(tmp_path):
     here, there = stored(tmp_path / "here"), stored(tmp_path / "there")
-    assert digest(here) == digest(there)
-    assert digest(here) != digest(stored(tmp_path / "changed", brighter=1))
+    assert digest_dataset(here) == digest_dataset(there)
+    assert digest_dataset(here) != digest_dataset(stored(tmp_path / "changed", brighter=1))
 
 
 def test_the_digest_sees_labels_and_the_division():
     data = tiny.dataset()
     swapped = dataclasses.replace(data, validation=data.test, test=data.validation)
     relabelled = dataclasses.replace(data.train, labels=data.train.labels.flip(0))
-    assert len({digest(data), digest(swapped), digest(dataclasses.replace(data, train=relabelled))}) == 3
+    assert (
+        len(
+            {digest_dataset(data), digest_dataset(swapped), digest_dataset(dataclasses.replace(data, train=relabelled))}
+        )
+        == 3
+    )
     assert torch.equal(data.train.labels, tiny.dataset().train.labels)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from automl_kd import files
-from automl_kd.data import account, account_of, division, load
+from automl_kd.data import account, account_of, division, load_data
 from automl_kd.data.images import decode
 from automl_kd.data.kept import alone, ground, recall
 from automl_kd.spec import DataSpec
@@ -46,7 +46,7 @@ def work(monkeypatch) -> list[str]:
 
 
 def measured(spec: DataSpec, root: Path) -> object:
-    found = load(spec, root)
+    found = load_data(spec, root)
     return found.mean, found.std, found.train.images.sum().item(), account_of(found, root)
 
 
@@ -83,7 +83,7 @@ def test_many_images_are_decoded_once_however_small(tmp_path, monkeypatch, work)
     fill(tmp_path / "set")
     monkeypatch.setattr(decode, "MANY", 10)
     for _ in range(2):
-        load(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path / "root")
+        load_data(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path / "root")
     assert work.count("decode") == 20 + 2 + 4
 
 

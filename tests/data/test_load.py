@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from automl_kd.data import DATASETS, Source, in_memory, load, plain_view, resolve
+from automl_kd.data import DATASETS, Source, in_memory, load_data, plain_view, resolve_path
 from automl_kd.errors import DataError, UnknownNameError
 from automl_kd.spec import DataSpec
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    return load(DataSpec(), tmp_path_factory.mktemp("unused"))
+    return load_data(DataSpec(), tmp_path_factory.mktemp("unused"))
 
 
 def test_digits_have_their_shape_and_size(digits):
@@ -40,12 +40,12 @@ def test_the_view_of_digits_is_standardised(digits):
 
 
 def test_digits_can_be_resized(tmp_path):
-    found = load(DataSpec(resolution=16), tmp_path)
+    found = load_data(DataSpec(resolution=16), tmp_path)
     assert (found.shape.height, found.shape.width, found.pad) == (16, 16, 2)
 
 
 def test_equal_specs_give_equal_sets(digits, tmp_path):
-    again = load(DataSpec(), tmp_path)
+    again = load_data(DataSpec(), tmp_path)
     assert torch.equal(again.train.images, digits.train.images)
     assert torch.equal(again.validation.index, digits.validation.index)
     assert (again.mean, again.std) == (digits.mean, digits.std)
@@ -66,7 +66,7 @@ def halves(_root):
 
 
 def test_a_reference_names_ones_own_set(tmp_path):
-    found = load(DataSpec(name="tests.data.test_load:halves"), tmp_path)
+    found = load_data(DataSpec(name="tests.data.test_load:halves"), tmp_path)
     assert found.class_names == ("dark", "bright")
     assert (found.train.images[:, 0, 0, 0] > 0).long().tolist() == found.train.labels.tolist()
 
@@ -74,20 +74,20 @@ def test_a_reference_names_ones_own_set(tmp_path):
 def test_wrong_names_are_one_sentence(tmp_path):
     assert set(DATASETS) == {"digits", "cifar10", "cifar100"}
     with pytest.raises(UnknownNameError, match=r"no dataset is called 'cifar11'; did you mean 'cifar10'\?"):
-        load(DataSpec(name="cifar11"), tmp_path)
+        load_data(DataSpec(name="cifar11"), tmp_path)
     for form in ("folder", "arrays"):
         with pytest.raises(DataError, match=f"'{form}:' names no path; write {form}:PATH"):
-            load(DataSpec(name=f"{form}:"), tmp_path)
+            load_data(DataSpec(name=f"{form}:"), tmp_path)
 
 
 def test_resolve_makes_paths_absolute_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     spec = DataSpec(name="arrays:sets/a.npz", train_images=5)
-    resolved = resolve(spec)
+    resolved = resolve_path(spec)
     assert resolved == DataSpec(name=f"arrays:{tmp_path}/sets/a.npz", train_images=5)
     monkeypatch.chdir("/")
-    assert resolve(resolved) == resolved
-    assert resolve(DataSpec(name="folder:~/sets")).name == f"folder:{tmp_path}/home/sets"
-    assert resolve(DataSpec()) == DataSpec()
-    assert resolve(DataSpec(name="my_lab.sets:mine")).name == "my_lab.sets:mine"
+    assert resolve_path(resolved) == resolved
+    assert resolve_path(DataSpec(name="folder:~/sets")).name == f"folder:{tmp_path}/home/sets"
+    assert resolve_path(DataSpec()) == DataSpec()
+    assert resolve_path(DataSpec(name="my_lab.sets:mine")).name == "my_lab.sets:mine"

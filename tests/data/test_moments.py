@@ -19,7 +19,7 @@ def test_two_channels_by_hand():
 
 @pytest.mark.parametrize("chunk", [1, 7, 4096])
 def test_the_nearest_numbers_in_whatever_order_and_pieces(monkeypatch, chunk):
-    monkeypatch.setattr(sets, "CHUNK", chunk)
+    monkeypatch.setattr(sets, "DIGEST_CHUNK", chunk)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (60, 1, 5, 3), dtype=torch.uint8, generator=generator)
     (mean,), (std,) = mean_and_std(images[torch.randperm(60, generator=generator)])

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from automl_kd.data import Dataset, Split, order, plain_view, train_view
-from automl_kd.data.views import windows
-from automl_kd.space import TaskShape
+from automl_kd.data import Dataset, Split, epoch_order, plain_view, train_view
+from automl_kd.data.views import crop_windows
+from automl_kd.space import InputShape
 
 
 def set_of(images: Tensor, pad: int = 1) -> Dataset:
     channels, height, width = images.shape[1:]
     split = Split(images, torch.arange(len(images)).remainder(2), torch.arange(len(images)) * 3 + 5)
-    shape = TaskShape(channels, height, width, 2)
+    shape = InputShape(channels, height, width, 2)
     mean, std = (0.5, 0.25, 0.4)[:channels], (0.2, 0.3, 0.1)[:channels]
     return Dataset("set", shape, split, split, split, mean, std, "crop-flip", pad, ("a", "b"))
 
@@ -42,7 +42,7 @@ NINE = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)  # 1 2 3 / 4 5 6 
     ],
 )
 def test_windows_by_hand(down, right, mirror, expected):
-    found = windows(NINE, 1, *(torch.tensor([value]) for value in (down, right, mirror)))
+    found = crop_windows(NINE, 1, *(torch.tensor([value]) for value in (down, right, mirror)))
     assert found[0, 0].tolist() == expected
 
 
@@ -51,7 +51,7 @@ def test_windows_agree_with_slices(noise):
     generator = torch.Generator().manual_seed(1)
     down, right = torch.randint(0, 5, (2, 40), generator=generator)
     mirror = torch.randint(0, 2, (40,), generator=generator)
-    found = windows(images, pad, down, right, mirror)
+    found = crop_windows(images, pad, down, right, mirror)
     for i, image in enumerate(torch.nn.functional.pad(images, (pad,) * 4)):
         window = image[:, down[i] : down[i] + 6, right[i] : right[i] + 5]
         assert torch.equal(found[i], window.flip(2) if mirror[i] else window)
@@ -139,21 +139,21 @@ def test_none_is_plain_and_auto_is_what_the_set_recommends(noise):
 
 @given(st.integers(1, 300), st.integers(0, 100), st.integers(0, 100))
 def test_order_is_a_permutation_that_repeats(count, seed, epoch):
-    found = order(count, seed=seed, epoch=epoch)
+    found = epoch_order(count, seed=seed, epoch=epoch)
     assert found.dtype == torch.int64
     assert found.sort().values.tolist() == list(range(count))
-    assert torch.equal(found, order(count, seed=seed, epoch=epoch))
+    assert torch.equal(found, epoch_order(count, seed=seed, epoch=epoch))
 
 
 def test_order_changes_with_seed_and_epoch():
-    orders = [order(50, seed=seed, epoch=epoch).tolist() for seed, epoch in [(0, 0), (0, 1), (1, 0)]]
+    orders = [epoch_order(50, seed=seed, epoch=epoch).tolist() for seed, epoch in [(0, 0), (0, 1), (1, 0)]]
     assert len({tuple(found) for found in orders}) == 3
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="compares a GPU with the CPU, and there is none here")
 def test_views_are_equal_bit_for_bit_on_a_gpu(noise):
     there = noise.to("cuda")
-    rows = order(40, seed=2, epoch=3)
+    rows = epoch_order(40, seed=2, epoch=3)
     here = train_view(noise, noise.train, rows, seed=2, epoch=3, augment="crop-flip")
     found = train_view(there, there.train, rows.to("cuda"), seed=2, epoch=3, augment="crop-flip")
     assert torch.equal(found.cpu(), here)

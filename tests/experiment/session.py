@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from automl_kd.cluster.failures import reason_of
+from automl_kd.cluster.failures import failure_kind_of
 from automl_kd.cluster.searcher import Assignment, Curve, Failure, Later, Live, outcome_of
 from automl_kd.errors import StopTrial
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 
 
 class Broken(BaseException):
@@ -54,11 +54,11 @@ def train(one: Assignment, on_epoch: Callable[..., None]) -> tuple[Curve, Failur
 
     try:
         if one.replay is None:
-            carry_out(one.spec, report, one.place)
+            run_trial(one.spec, report, one.place)
         for epoch, metrics in enumerate(one.replay or (), start=1):
             report(metrics, epoch=epoch)
     except StopTrial:
         pass
     except Exception as error:  # as the runner does
-        return curve, Failure(f"{type(error).__name__}: {error}", reason_of(error))
+        return curve, Failure(f"{type(error).__name__}: {error}", failure_kind_of(error))
     return curve, one.failure

@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from automl_kd.config import Budget, Finalists, Search
+from automl_kd.config import Budget, Finalists, SearchSection
 from automl_kd.errors import CheckpointError, ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
-from automl_kd.experiment.context import OBJECTIVES, Lab, Roots
+from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
 from automl_kd.experiment.cost_estimates import quoted
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
-from automl_kd.models.weights.checkpoint import digest, save_weights
+from automl_kd.models.weights.checkpoint import digest_file, save_weights
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, TeacherSpec, teacher_trial
 from tests import tiny
 
 
-def opened(root: Path, **changes) -> Lab:
-    return open_lab(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
+def opened(root: Path, **changes) -> ExperimentContext:
+    return prepare_experiment(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
 
 
-def searching(**changes) -> Search:
+def searching(**changes) -> SearchSection:
     return dataclasses.replace(tiny.SEARCH, **changes)
 
 
@@ -117,7 +117,7 @@ def filed(root: Path, **content) -> TeacherSpec:
 def test_what_was_unwrapped_of_a_teachers_file_is_told(tmp_path):
     watcher = Notes()
     experiment = tiny.experiment(teacher=filed(tmp_path, epoch=3))
-    open_lab(experiment, Roots(results=tmp_path / "results", data=tmp_path), watcher)
+    prepare_experiment(experiment, Roots(results=tmp_path / "results", data=tmp_path), watcher)
     assert watcher.notes == [f"{tmp_path / 'teacher.pt'}: the weights are 'model'"]
 
 
@@ -181,7 +181,7 @@ def test_a_teachers_file_is_known_by_what_it_holds(tmp_path, monkeypatch):
         tmp_path, teacher=TeacherSpec(model="tests.tiny:teacher", checkpoint="teacher.pt")
     ).experiment.teacher
     assert teacher.checkpoint == str(tmp_path / "teacher.pt")
-    assert teacher.digest == digest(tmp_path / "teacher.pt")
+    assert teacher.digest == digest_file(tmp_path / "teacher.pt")
 
 
 def test_the_baseline_is_the_spaces_default_or_what_is_named(tmp_path):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from automl_kd.cluster.searcher import Curve, Failure
-from automl_kd.config import Search, to_record
+from automl_kd.config import SearchSection, to_record
 from automl_kd.errors import ResultError
-from automl_kd.experiment.context import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.search import Searching
 from automl_kd.results.store.folder import open_folder
@@ -35,11 +35,11 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def opened(root: Path, name: str, **trial: Any) -> Lab:
-    search = Search(proposer=name.split()[-1], trials=TRIALS, scheduler="none", **SEARCHES[name])
+def opened(root: Path, name: str, **trial: Any) -> ExperimentContext:
+    search = SearchSection(proposer=name.split()[-1], trials=TRIALS, scheduler="none", **SEARCHES[name])
     experiment = tiny.experiment(search=search)
     experiment = dataclasses.replace(experiment, trial=dataclasses.replace(experiment.trial, **trial))
-    lab = open_lab(experiment, Roots(results=root / "results", data=root), Silent())
+    lab = prepare_experiment(experiment, Roots(results=root / "results", data=root), Silent())
     open_folder(lab.folder, to_record(lab.experiment))
     return lab
 
@@ -56,7 +56,7 @@ def trained(spec: TrialSpec) -> tuple[Outcome, Curve]:
     return Outcome(status="complete" if epochs == 3 else "stopped", metrics=last, epoch=epochs), curve
 
 
-def sit(lab: Lab, until: int) -> list[int]:
+def sit(lab: ExperimentContext, until: int) -> list[int]:
     """One sitting, killed at instant `until`, four of them in each trial; the trials that were really trained."""
     searching = Searching(lab)
     really, instant = [], 0
@@ -88,7 +88,7 @@ def sit(lab: Lab, until: int) -> list[int]:
     return really
 
 
-def recorded(lab: Lab) -> tuple[list[str], list[tuple[Any, ...]], str]:
+def recorded(lab: ExperimentContext) -> tuple[list[str], list[tuple[Any, ...]], str]:
     rows = lab.table.read().sort_values("proposal")
     names = ["proposal", "key", "label", "status", "error", "reason", "epochs_done", "val_accuracy", "test_accuracy"]
     lines = (lab.folder / "proposals.jsonl").read_text(encoding="utf-8").splitlines()
@@ -134,7 +134,7 @@ def test_storage_that_failed_under_a_trial_ends_the_sitting_and_the_next_one_goe
     if stage == "gone":
         lab.folder.rename(tmp_path / "unmounted")
     else:
-        monkeypatch.setattr("automl_kd.results.store.folder.ROOM", 2**60)
+        monkeypatch.setattr("automl_kd.results.store.folder.DISK_SPACE", 2**60)
     message = {"gone": "is not there any more; bring its file system back", "full": "MiB free"}[stage]
     with pytest.raises(ResultError, match=message):
         searching.on_outcome(given.spec, lost, {})

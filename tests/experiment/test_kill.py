@@ -147,7 +147,7 @@ def finish(one: Command) -> pd.DataFrame:
     assert one.process.wait(180) == 0, one.stderr.read_text(encoding="utf-8")
     assert heard(one) == []
     assert not list(one.folder.glob("tune-*"))
-    rows = automl_kd.read(one.folder).rows
+    rows = automl_kd.read_results(one.folder).rows
     assert not rows.duplicated(["run", "role", "key"]).any()
     search = rows[rows["run"] == "search"]
     assert sorted(search["proposal"]) == list(range(TRIALS))
@@ -185,13 +185,13 @@ def test_several_at_a_time_nothing_is_lost_and_nothing_doubled(tmp_path, command
     assert interrupted.process.wait(60) == 130
     assert heard(interrupted) == []
     interrupted.wait_until(lambda: not interrupted.workers(), 30)
-    before = set(automl_kd.read(interrupted.folder).rows["key"])
+    before = set(automl_kd.read_results(interrupted.folder).rows["key"])
     rows, seconds = instants(2)[1]
     one = command(tmp_path, 2)
     one.wait_for_rows(rows + 1)
     time.sleep(seconds)
     kill(one)
-    between = set(automl_kd.read(one.folder).rows["key"])
+    between = set(automl_kd.read_results(one.folder).rows["key"])
     last = command(tmp_path, 2)
     assert before <= between <= set(finish(last)["key"])
     assert_stdout_is_the_report(last, tmp_path)

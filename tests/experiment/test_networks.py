@@ -10,7 +10,7 @@ import pytest
 from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.spec import TeacherSpec
 from tests import tiny
@@ -26,7 +26,7 @@ class Notes(Silent):
 
 def noted(root: Path, experiment: Experiment) -> list[str]:
     notes = Notes()
-    open_lab(experiment, Roots(results=root / "results", data=root), notes)
+    prepare_experiment(experiment, Roots(results=root / "results", data=root), notes)
     assert not (root / "results").exists()
     return notes.said
 

@@ -8,9 +8,9 @@ import optuna
 import pytest
 
 from automl_kd.config import to_record
-from automl_kd.experiment import Lab, Roots
+from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.optuna_journal import STUDY
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.search import Searching
 from automl_kd.results.store.folder import open_folder
@@ -29,15 +29,15 @@ class Notes(Silent):
         self.notes.append(text)
 
 
-def open_search(root, watcher: Silent | None = None, **changes) -> Lab:
+def open_search(root, watcher: Silent | None = None, **changes) -> ExperimentContext:
     search = dataclasses.replace(tiny.SEARCH, trials=14, **changes)
     experiment = tiny.experiment(options={"fail": 7}, search=search)
-    lab = open_lab(experiment, Roots(results=root / "results", data=root), watcher or Silent())
+    lab = prepare_experiment(experiment, Roots(results=root / "results", data=root), watcher or Silent())
     open_folder(lab.folder, to_record(lab.experiment))
     return lab
 
 
-def assert_mirrored(lab: Lab, trials: int) -> None:
+def assert_mirrored(lab: ExperimentContext, trials: int) -> None:
     study = optuna.load_study(study_name="tiny", storage=storage(lab.folder / STUDY))
     rows = lab.table.read().set_index("key")
     assert len(study.trials) == len(rows) == trials

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from automl_kd.config import Search, to_record
-from automl_kd.experiment.context import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.config import SearchSection, to_record
+from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.search import Searching
 from automl_kd.results.store.folder import open_folder
@@ -42,10 +42,12 @@ class Sitting(Searching):
             raise Broken
 
 
-def opened(root: Path) -> Lab:
-    search = Search(proposer="tpe", options={"startup": 2}, trials=TRIALS, scheduler="asha", screen=("naswot",), pool=2)
+def opened(root: Path) -> ExperimentContext:
+    search = SearchSection(
+        proposer="tpe", options={"startup": 2}, trials=TRIALS, scheduler="asha", screen=("naswot",), pool=2
+    )
     plain = tiny.experiment(method="kd", search=dataclasses.replace(search, probe_images=4))
-    lab = open_lab(plain, Roots(results=root / "results", data=root), Silent())
+    lab = prepare_experiment(plain, Roots(results=root / "results", data=root), Silent())
     open_folder(lab.folder, to_record(lab.experiment))
     return lab
 

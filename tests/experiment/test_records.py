@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from automl_kd.cluster.searcher import Curve
-from automl_kd.experiment.context import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
-from automl_kd.experiment.records import COUNTED, MEASURED, points_of, replays, row_of
+from automl_kd.experiment.records import COUNTED, MEASURED_COLUMNS, points_of, replays, row_of
 from automl_kd.experiment.stages.search import on_record
 from automl_kd.results.store.row import PRECISIONS
 from automl_kd.spec import Outcome, TrialSpec
@@ -43,21 +43,21 @@ CURVE: Curve = {1: {**EARLIER, **COST}, 2: {**EARLIER, **COST, "seconds": 2.0}, 
 
 
 @pytest.fixture
-def lab(tmp_path) -> Lab:
-    return open_lab(tiny.experiment(), Roots(results=tmp_path / "results", data=tmp_path), Silent())
+def lab(tmp_path) -> ExperimentContext:
+    return prepare_experiment(tiny.experiment(), Roots(results=tmp_path / "results", data=tmp_path), Silent())
 
 
-def record(lab: Lab, spec: TrialSpec, outcome: Outcome, curve=CURVE) -> None:
+def record(lab: ExperimentContext, spec: TrialSpec, outcome: Outcome, curve=CURVE) -> None:
     row = row_of(lab, spec, outcome, run="search", role="search", proposal=0, started=datetime.now(UTC), device="cpu")
     lab.table.append(row, points_of(curve))
 
 
-def replayed(lab: Lab):
+def replayed(lab: ExperimentContext):
     return replays(lab.table.read(), lab.table.curves())
 
 
 def test_every_column_that_is_measured_is_known():
-    assert set(LAST) - {"val_loss", "lr"} == {*MEASURED, *COUNTED}
+    assert set(LAST) - {"val_loss", "lr"} == {*MEASURED_COLUMNS, *COUNTED}
 
 
 @pytest.mark.parametrize("fold", [False, True])

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 def test_a_damaged_experiment_is_mended_and_made_whole_again(ray_session, tmp_path):
     roots = Roots(results=tmp_path / "results", data=tmp_path)
-    lab = stages.run(tiny.experiment(), roots, Silent())
+    lab = stages.run_stages(tiny.experiment(), roots, Silent())
     whole, folder = outcome(lab.folder), lab.folder
     trained = lab.table.read().set_index("role")
     lost = folder / "trials" / str(trained.loc["default-kd", "key"]) / "student.pt"
@@ -27,6 +27,6 @@ def test_a_damaged_experiment_is_mended_and_made_whole_again(ray_session, tmp_pa
     (folder / "proposals.jsonl").write_text('{"width": 1', encoding="utf-8")
     assert diagnose(roots.results).faults >= 5
     assert diagnose(roots.results, repair=True).faults == 0
-    again = stages.run(tiny.experiment(), roots, Silent())
+    again = stages.run_stages(tiny.experiment(), roots, Silent())
     assert differences(outcome(again.folder), whole) == []
     assert diagnose(roots.results).faults == 0

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from automl_kd.config import to_record
-from automl_kd.experiment.context import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.records import row_of
 from automl_kd.experiment.stages import trials
@@ -33,22 +33,22 @@ def asked(monkeypatch) -> list[int]:
             widths.append(int(given.spec.architecture.as_dict()["width"]))
             index += 1
 
-    monkeypatch.setattr(trials, "run", run)
+    monkeypatch.setattr(trials, "run_trials", run)
     monkeypatch.setattr(
         "automl_kd.experiment.progress.reporter.concurrency", lambda _resources: 1
     )  # there is no Ray to ask
     return widths
 
 
-def opened(tmp_path, **trial: Any) -> Lab:
+def opened(tmp_path, **trial: Any) -> ExperimentContext:
     plain = tiny.experiment()
     experiment = dataclasses.replace(plain, trial=dataclasses.replace(plain.trial, **trial))
-    lab = open_lab(experiment, Roots(results=tmp_path / "results", data=tmp_path), Silent())
+    lab = prepare_experiment(experiment, Roots(results=tmp_path / "results", data=tmp_path), Silent())
     open_folder(lab.folder, to_record(lab.experiment))
     return lab
 
 
-def carried_out(lab: Lab) -> None:
+def carried_out(lab: ExperimentContext) -> None:
     entrants = [Entrant("found-method", tiny.spec(width=width)) for width in (2, *REASONS)]
     carry_out_all(lab, entrants, as_run="final", title="finals")
 

@@ -14,8 +14,8 @@ import torch
 
 from automl_kd import experiment as stages
 from automl_kd.errors import ResultError, TrialError
-from automl_kd.experiment import Lab, Roots
-from automl_kd.experiment.progress.events import Plan, TrialNews
+from automl_kd.experiment import ExperimentContext, Roots
+from automl_kd.experiment.progress.events import StagePlan, TrialNews
 from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
@@ -33,7 +33,7 @@ class Notes:
         self.titles: list[str] = []
         self.notes: list[str] = []
         self.steps: list[int] = []
-        self.plans: list[Plan] = []
+        self.plans: list[StagePlan] = []
         self.news: list[TrialNews] = []
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
@@ -46,20 +46,20 @@ class Notes:
     def note(self, text: str) -> None:
         (self.data if text.startswith("data ") else self.notes).append(text)
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: StagePlan) -> None:
         self.plans.append(plan)
 
     def trial(self, news: TrialNews) -> None:
         self.news.append(news)
 
 
-def carry_out(root: Path, **changes) -> tuple[Lab, Notes]:
+def carry_out(root: Path, **changes) -> tuple[ExperimentContext, Notes]:
     notes = Notes()
-    lab = stages.run(tiny.experiment(**changes), Roots(results=root / "results", data=root), notes)
+    lab = stages.run_stages(tiny.experiment(**changes), Roots(results=root / "results", data=root), notes)
     return lab, notes
 
 
-def trained(lab: Lab) -> dict[str, int]:
+def trained(lab: ExperimentContext) -> dict[str, int]:
     """How many epochs workers pretended in each trial, over all sittings."""
     return {path.parent.name: tiny.lines(path) for path in lab.folder.glob("trials/*/epochs")}
 
@@ -72,13 +72,13 @@ FAILING = {"fail": 7}
 """Of the fourteen points of the space this one never works."""
 
 
-def lesson(lab: Lab) -> TrialSpec:
+def lesson(lab: ExperimentContext) -> TrialSpec:
     """The trial that trains the experiment's teacher."""
     return teacher_trial(lab.experiment.teacher, lab.experiment.data)
 
 
 @pytest.fixture(scope="module")
-def first(ray_session, tmp_path_factory) -> tuple[Lab, Notes]:
+def first(ray_session, tmp_path_factory) -> tuple[ExperimentContext, Notes]:
     """Four trials, and the truth table."""
     two = dataclasses.replace(tiny.experiment().finalists, count=2)
     return carry_out(tmp_path_factory.mktemp("first"), options=FAILING, finalists=two)
@@ -94,7 +94,7 @@ class Before:
 
 
 @pytest.fixture(scope="module")
-def second(first) -> tuple[Lab, Notes, Before]:
+def second(first) -> tuple[ExperimentContext, Notes, Before]:
     """The same folder again, after the teacher's weights were deleted, with one trial more than the space has points.
 
     The best point is the baseline now, so that the found student is the default one.

@@ -11,20 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd import experiment as stages
-from automl_kd.config import Range, Search, loads, to_record
+from automl_kd.config import Range, SearchSection, loads, to_record
 from automl_kd.errors import ConfigError, UnknownNameError
-from automl_kd.experiment import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.stages.finals import line_up
 from automl_kd.experiment.stages.search import Searching, make_search_proposer
 from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.methods import make_method
-from automl_kd.methods.hyperparameters import occasions, settle, written
+from automl_kd.methods.hyperparameters import occasions, settle_hyperparameters, write_weighted_sum
 from automl_kd.results.store.folder import of_this_comparison, open_folder
-from automl_kd.search import PROPOSERS
-from automl_kd.space import Architecture, Choice, FloatRange, IntRange, When, check
+from automl_kd.search import SAMPLERS
+from automl_kd.space import Architecture, Choice, FloatRange, IntRange, When, check_architecture
 from automl_kd.spec import Outcome
 from tests import tiny
 
@@ -37,16 +37,16 @@ VARY: dict[str, Any] = {
     "method.freeze": Range(low=0.0, high=0.5),
 }
 
-SEARCH = Search(proposer="random", trials=6, scheduler="none")
+SEARCH = SearchSection(proposer="random", trials=6, scheduler="none")
 
 
-def lab_of(root, **changes) -> Lab:
+def lab_of(root, **changes) -> ExperimentContext:
     plain = tiny.experiment(**{"method": "kd", "vary": VARY, "search": SEARCH, **changes})
-    return open_lab(plain, Roots(results=root / "results", data=root), Silent())
+    return prepare_experiment(plain, Roots(results=root / "results", data=root), Silent())
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Lab:
+def lab(tmp_path_factory) -> ExperimentContext:
     return lab_of(tmp_path_factory.mktemp("vary"))
 
 
@@ -85,27 +85,27 @@ def test_knobs_exist_for_the_methods_that_have_the_option(lab):
 )
 def test_what_a_point_stands_for(lab, knobs, method, options):
     one = point(**knobs)
-    check(lab.searched, one)
+    check_architecture(lab.searched, one)
     assert lab.proposal(one) == Proposal(Architecture.of({"width": 4}), method, options)
     assert lab.allowed(one)
 
 
 def test_a_sum_in_which_no_loss_is_left_is_not_proposed(lab):
     empty = point(method="distil", method_losses_kd=0.0, method_losses_dist=0)
-    check(lab.searched, empty)
+    check_architecture(lab.searched, empty)
     assert not lab.allowed(empty)
 
 
 def test_weights_in_words():
-    assert written({"kd": 0.1, "at": 1e-05, "nst": 0.0}) == "kd=0.1, at=1e-05"
-    assert written({"kd": 1, "ce": 0.0}) == "kd=1, ce=0.0"
+    assert write_weighted_sum({"kd": 0.1, "at": 1e-05, "nst": 0.0}) == "kd=0.1, at=1e-05"
+    assert write_weighted_sum({"kd": 1, "ce": 0.0}) == "kd=1, ce=0.0"
     with pytest.raises(ConfigError, match=r"^every loss but that on the labels has the weight 0 \(kd, ce\)"):
-        written({"kd": 0.0, "ce": 1.0})
+        write_weighted_sum({"kd": 0.0, "ce": 1.0})
 
 
 @given(weight=st.floats(min_value=0, max_value=1e30, allow_subnormal=True))
 def test_a_weight_is_read_back_to_the_last_bit(weight):
-    weights = {part.name: part.weight for part in read_mix(written({"kd": 1.0, "dist": weight})).parts}
+    weights = {part.name: part.weight for part in read_mix(write_weighted_sum({"kd": 1.0, "dist": weight})).parts}
     assert weights.get("dist", 0.0) == weight
 
 
@@ -168,7 +168,7 @@ def test_a_file_by_two_paths_is_one_value(tmp_path, monkeypatch):
     with pytest.raises(
         ConfigError, match=r"^vary.method.process has the value '.*one.json@sha256-.*' twice; keep one$"
     ):
-        settle({"method.process": ("one.json", "./one.json")}, ("distpro",), {})
+        settle_hyperparameters({"method.process": ("one.json", "./one.json")}, ("distpro",), {})
 
 
 def test_each_value_is_rehearsed_once_beside_the_first_of_the_others_and_with_all_losses():
@@ -314,7 +314,7 @@ def ended(assignment) -> Outcome:
     return Outcome(status="complete", metrics=metrics, epoch=spec.recipe.epochs)
 
 
-def sitting(lab: Lab, trials: range) -> list[tuple[str, str]]:
+def sitting(lab: ExperimentContext, trials: range) -> list[tuple[str, str]]:
     """So many trials of a search, asked and told one after the other; the key and the method of each."""
     open_folder(lab.folder, to_record(lab.experiment))
     searching, seen = Searching(lab), []
@@ -331,7 +331,7 @@ def sitting(lab: Lab, trials: range) -> list[tuple[str, str]]:
 SMALL = {"evolution": {"population": 4, "tournament": 2}, "nsga2": {"population": 4}, "tpe": {"startup": 3}}
 
 
-@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_a_search_that_was_killed_proposes_the_same_again_and_goes_on_alike(tmp_path, name):
     search = dataclasses.replace(SEARCH, proposer=name, options=SMALL.get(name, {}), trials=14)
     whole = sitting(lab_of(tmp_path / "whole", search=search), range(14))
@@ -355,7 +355,7 @@ def test_a_journal_of_students_alone_is_still_read(tmp_path):
     assert [(spec.method, dict(spec.options)) for spec in specs] == [("kd", {"temperature": 2.0})] * 3
 
 
-@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("name", SAMPLERS)
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 999))
 def test_every_proposer_names_points_that_a_trial_can_be_made_of(lab, name, seed):
@@ -365,7 +365,7 @@ def test_every_proposer_names_points_that_a_trial_can_be_made_of(lab, name, seed
     proposer = make_search_proposer(one, lambda candidate: candidate not in seen)
     for index in range(12):
         candidate = proposer.ask(index)
-        check(one.searched, candidate)
+        check_architecture(one.searched, candidate)
         proposal = one.proposal(candidate)
         make_method(proposal.method, proposal.options)
         proposer.tell(
@@ -427,10 +427,10 @@ def test_a_search_over_methods_alone_ends_in_a_truth_table_and_continues(ray_ses
     vary = {"method": ("kd", "distil"), "method.temperature": (1.0, 8.0), "method.losses.dist": (0.0, 2.0)}
     roots = Roots(results=tmp_path / "results", data=tmp_path)
 
-    def carry_out(trials: int) -> Lab:
+    def carry_out(trials: int) -> ExperimentContext:
         search = dataclasses.replace(SEARCH, trials=trials, screen=("params",))
         one = tiny.experiment(space="model:tests.tiny:teacher", method="kd", vary=vary, search=search)
-        return stages.run(one, roots, Silent())
+        return stages.run_stages(one, roots, Silent())
 
     before = carry_out(1).table.read()
     lab = carry_out(5)

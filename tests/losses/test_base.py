@@ -8,7 +8,7 @@ from torch import nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import (
-    Taps,
+    FeatureNames,
     beside,
     both_same_size,
     example_widths,
@@ -17,7 +17,7 @@ from automl_kd.losses.base import (
     read_stages,
     same_size,
 )
-from automl_kd.losses.draws import Draws
+from automl_kd.losses.draws import CountedGenerator
 from automl_kd.losses.projections import projection, resizing
 from automl_kd.models.features import Outputs
 from tests.losses.outputs import example, outputs
@@ -25,7 +25,7 @@ from tests.losses.outputs import example, outputs
 
 def test_stages_are_read_as_pairs():
     assert read_stages("stage1+ stage2:layer3.pre") == (("stage1", "stage1"), ("stage2", "layer3.pre"))
-    assert Taps.of("stage1+stage2:layer3") == Taps(("stage1", "stage2"), ("stage1", "layer3"))
+    assert FeatureNames.of("stage1+stage2:layer3") == FeatureNames(("stage1", "stage2"), ("stage1", "layer3"))
 
 
 @pytest.mark.parametrize("text", ["", "stage1+", "stage1:", ":stage1", "+"])
@@ -35,7 +35,7 @@ def test_unreadable_stages_are_refused(text):
 
 
 def test_taps_of_several_losses_are_named_once():
-    assert Taps(("a", "b"), ("c",)) | Taps(("b", "d")) == Taps(("a", "b", "d"), ("c",))
+    assert FeatureNames(("a", "b"), ("c",)) | FeatureNames(("b", "d")) == FeatureNames(("a", "b", "d"), ("c",))
 
 
 def test_the_larger_map_is_averaged_to_the_smaller_in_each_direction():
@@ -90,7 +90,7 @@ def test_layers_take_the_precision_of_double_networks():
 
 def test_draws_differ_from_call_to_call_and_continue_after_a_restart():
     device = torch.device("cpu")
-    draws, again = Draws(1), Draws(2)
+    draws, again = CountedGenerator(1), CountedGenerator(2)
     first, second = (torch.rand(3, generator=draws(device)) for _ in range(2))
     assert not torch.equal(first, second)
     again.load_state_dict(draws.state_dict())

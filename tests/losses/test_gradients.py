@@ -25,7 +25,7 @@ from automl_kd.losses.logits.mlkd import batch_correlation_loss, class_correlati
 from automl_kd.losses.logits.ofa import ofa_loss
 from automl_kd.losses.logits.srrl import srrl_losses
 from automl_kd.losses.relations.cc import cc_loss
-from automl_kd.losses.relations.crd import crd_loss, scores
+from automl_kd.losses.relations.crd import contrast_scores, crd_loss
 from automl_kd.losses.relations.diswot import semantic_loss
 from automl_kd.losses.relations.pkt import pkt_loss
 from automl_kd.losses.relations.rkd import rkd_loss
@@ -67,8 +67,8 @@ CASES: dict[str, tuple[Any, ...]] = {
     "ft": (lambda s: ft_loss(s, MAP), noise(3, 5, 2, 2)),
     "ofd": (lambda s: ofd_loss(s, MAP, number(-0.5).expand(2)), noise(3, 2, 4, 4)),
     "crd": (
-        lambda v, t: crd_loss(scores(v, TEACHER, ROWS, t)[:, 0], scores(v, TEACHER, ROWS, t)[:, 1:], 10),
-        noise(3, 4), number(0.7),
+        lambda v, t: crd_loss(contrast_scores(v, TEACHER, ROWS, t)[:, 0], contrast_scores(v, TEACHER, ROWS, t)[:, 1:],
+        10), noise(3, 4), number(0.7),
     ),
     "hcl": (lambda s: hcl(s, MAP), noise(3, 2, 4, 4)),
     "ickd": (lambda s: ickd_loss(s, MAP), noise(3, 2, 2, 2)),

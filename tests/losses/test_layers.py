@@ -12,7 +12,7 @@ from automl_kd.losses.features.hcl import hcl
 from automl_kd.losses.features.reviewkd import Fusion, ReviewKD
 from automl_kd.losses.features.semckd import SemCKD, semckd_loss
 from automl_kd.losses.logits.srrl import SRRL, srrl_losses
-from automl_kd.losses.relations.crd import CRD, crd_loss, scores
+from automl_kd.losses.relations.crd import CRD, contrast_scores, crd_loss
 from automl_kd.models.features import Outputs
 from tests.losses.outputs import IMAGES, batch, example, outputs
 
@@ -35,7 +35,7 @@ def test_contrast_by_hand():
 
 def test_scores_by_hand():
     memory = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    found = scores(torch.tensor([[1.0, 0.0]]), memory, torch.tensor([[0, 2, 1]]), 0.5)
+    found = contrast_scores(torch.tensor([[1.0, 0.0]]), memory, torch.tensor([[0, 2, 1]]), 0.5)
     torch.testing.assert_close(found, torch.tensor([[math.exp(2), math.exp(-2), 1.0]]))
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from automl_kd.losses.cross_entropy import CrossEntropy
-from automl_kd.losses.logits.dist import DIST, correlation, dist_loss
+from automl_kd.losses.logits.dist import DIST, dist_loss, row_correlation
 from automl_kd.losses.logits.dkd import DKD, decouple, dkd_loss
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.losses.logits.logit_standardisation import standardise
 from automl_kd.losses.logits.mlkd import MLKD, batch_correlation_loss, class_correlation_loss
-from automl_kd.losses.logits.ofa import OFA, head, ofa_loss
+from automl_kd.losses.logits.ofa import OFA, exit_classifier, ofa_loss
 from tests.losses.outputs import batch, example, outputs
 
 
@@ -86,8 +86,10 @@ def test_correlations_by_hand():
 
 def test_correlation_sees_neither_scale_nor_shift():
     one, two = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(correlation(one, two), correlation(3 * one + 1, 0.5 * two - 2), rtol=1e-4, atol=1e-6)
-    assert correlation(torch.ones(1, 4), torch.randn(1, 4)) == 0
+    torch.testing.assert_close(
+        row_correlation(one, two), row_correlation(3 * one + 1, 0.5 * two - 2), rtol=1e-4, atol=1e-6
+    )
+    assert row_correlation(torch.ones(1, 4), torch.randn(1, 4)) == 0
 
 
 def test_correlation_matrices_by_hand():
@@ -136,7 +138,7 @@ def test_each_stage_and_the_student_itself_answer():
 
 
 def test_heads_halve_and_widen():
-    layers = head(channels=4, classes=3, halvings=2)
+    layers = exit_classifier(channels=4, classes=3, halvings=2)
     shapes = []
     x = torch.randn(2, 4, 8, 8)
     for layer in layers:

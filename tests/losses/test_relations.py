@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd.losses.relations.cc import CC, cc_loss
-from automl_kd.losses.relations.diswot import Semantic, classifier_gradient, semantic_loss
+from automl_kd.losses.relations.diswot import Semantic, semantic_loss, student_classifier_gradient
 from automl_kd.losses.relations.pkt import pkt_loss
-from automl_kd.losses.relations.rkd import RKD, angles, distances, rkd_loss
+from automl_kd.losses.relations.rkd import RKD, angles, pairwise_distances, rkd_loss
 from automl_kd.losses.relations.sp import sp_loss
 from automl_kd.proxies.teacher.diswot import relation_similarity, semantic_similarity
 from tests.losses.outputs import batch, example, outputs
@@ -38,7 +38,7 @@ def test_similarities_by_hand():
 def test_distances_by_hand():
     # 3, 4 and 5, of mean 4
     expected = torch.tensor([[0, 3, 4], [3, 0, 5], [4, 5, 0]]) / 4
-    torch.testing.assert_close(distances(CORNER), expected.double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(pairwise_distances(CORNER), expected.double(), atol=1e-6, rtol=0)
 
 
 def test_angles_by_hand():
@@ -117,7 +117,9 @@ def test_semantic_loss_by_hand():
 def test_semantic_loss_is_minus_the_proxys_score():
     labels = torch.tensor([0, 1, 2, 0, 1])
     student, teacher, z_s, z_t = points(0), points(1), points(2, width=3), points(3, width=3)
-    score = semantic_similarity(classifier_gradient(student, z_s, labels), classifier_gradient(teacher, z_t, labels))
+    score = semantic_similarity(
+        student_classifier_gradient(student, z_s, labels), student_classifier_gradient(teacher, z_t, labels)
+    )
     torch.testing.assert_close(semantic_loss(student, z_s, teacher, z_t, labels), -score)
 
 
@@ -126,7 +128,7 @@ def test_closed_form_is_the_gradient_of_the_classifier():
     weight = points(5, count=3, width=4).requires_grad_()
     logits = pooled @ weight.T
     (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, labels), weight)
-    torch.testing.assert_close(classifier_gradient(pooled, logits.detach(), labels), gradient)
+    torch.testing.assert_close(student_classifier_gradient(pooled, logits.detach(), labels), gradient)
 
 
 def test_dead_channels_have_a_moderate_gradient():

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.errors import AutoMLKDError, ConfigError, UnknownNameError
-from automl_kd.losses.base import Taps
+from automl_kd.losses.base import FeatureNames
 from automl_kd.losses.features.at import AT
 from automl_kd.losses.logits.kd import KD, kd_loss
-from automl_kd.losses.weighted_sum import Part, read_mix, scalar
+from automl_kd.losses.weighted_sum import WeightedLoss, read_mix, scalar
 from tests.losses.outputs import batch, example, outputs
 
 
@@ -39,7 +39,7 @@ def test_options_reach_their_loss():
     assert losses["at"] == AT(power=3.0, stages="stage1:stage2+stage3")
     assert losses["kd"] == KD(temperature=2.0)
     assert getattr(losses["ce"], "label_smoothing", None) == 0.1
-    assert mix.taps == Taps(("stage1", "stage3"), ("stage2", "stage3"))
+    assert mix.taps == FeatureNames(("stage1", "stage3"), ("stage2", "stage3"))
 
 
 def test_losses_of_ones_own_are_named_by_reference():
@@ -93,19 +93,19 @@ def test_layers_depend_on_the_seed_and_their_loss_alone():
 
 def test_shares_by_hand():
     # Over 240 epochs with a twelfth of warm-up: epoch / 20, at most 1.
-    part = Part("dkd", KD(), 1.0, warmup=20 / 240)
+    part = WeightedLoss("dkd", KD(), 1.0, warmup=20 / 240)
     assert [round(part.share(epoch, 240), 12) for epoch in (1, 10, 20, 21, 240)] == [0.05, 0.5, 1.0, 1.0, 1.0]
     # From epoch 31 of 270, until epoch 30 of 270.
-    late, early = Part("ce", KD(), 1.0, start=1 / 9), Part("ab", KD(), 1.0, until=1 / 9)
+    late, early = WeightedLoss("ce", KD(), 1.0, start=1 / 9), WeightedLoss("ab", KD(), 1.0, until=1 / 9)
     assert [(late.share(epoch, 270), early.share(epoch, 270)) for epoch in (1, 30, 31, 270)] == [
         (0.0, 1.0), (0.0, 1.0), (1.0, 0.0), (1.0, 0.0),
     ]  # fmt: skip
-    assert Part("kd", KD(), 0.0).share(1, 10) == 0.0
+    assert WeightedLoss("kd", KD(), 0.0).share(1, 10) == 0.0
 
 
 @given(start=st.floats(0, 0.9), length=st.floats(0.05, 1), warmup=st.floats(0, 1), epochs=st.integers(1, 50))
 def test_shares_stay_between_nothing_and_all_and_never_fall_before_the_end(start, length, warmup, epochs):
-    part = Part("kd", KD(), 1.0, start, min(1.0, start + length), warmup)
+    part = WeightedLoss("kd", KD(), 1.0, start, min(1.0, start + length), warmup)
     shares = [part.share(epoch, epochs) for epoch in range(1, epochs + 1)]
     assert all(0 <= share <= 1 for share in shares)
     counted = [share for share in shares if share]

@@ -10,7 +10,7 @@ from torch import nn
 
 from automl_kd.data import Batch
 from automl_kd.losses import DISTILLERS
-from automl_kd.losses.draws import Draws
+from automl_kd.losses.draws import CountedGenerator
 from automl_kd.models.features import Outputs
 from tests.losses.outputs import batch, example, outputs
 
@@ -25,7 +25,7 @@ def test_a_loss_is_the_mean_of_those_of_both_halves_unless_it_says_otherwise(nam
     made, all_images = DISTILLERS[name]().make(example(one, two)), batch(8)
     if isinstance(made, nn.Module):
         made.eval()  # normalisation of a team's whole batch is not a matter of the loss
-    drawing = isinstance(made, nn.Module) and any(isinstance(layer, Draws) for layer in made.modules())
+    drawing = isinstance(made, nn.Module) and any(isinstance(layer, CountedGenerator) for layer in made.modules())
 
     def value(rows: slice) -> float:
         seen = Batch(all_images.images[rows], all_images.labels[rows], all_images.index[rows], 4)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from automl_kd.data import Dataset, Split
 from automl_kd.data.dataset import mean_and_std
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.space import Choice, Parameter, SearchSpace, TaskShape, Values
-from automl_kd.spec import DataSpec, Place, TeacherSpec, teacher_trial
+from automl_kd.space import Choice, InputShape, Parameter, SearchSpace, Values
+from automl_kd.spec import DataSpec, TeacherSpec, TrialPaths, teacher_trial
 
-SHAPE = TaskShape(channels=1, height=4, width=5, classes=10)
+SHAPE = InputShape(channels=1, height=4, width=5, classes=10)
 DATA = DataSpec(name="mixture")
 TEACHER = TeacherSpec(model="tests.methods.mixture:teacher")
 SPREAD = 0.66
@@ -24,11 +24,11 @@ def perceptron(width: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(20, width), nn.ReLU(), nn.Linear(width, SHAPE.classes))
 
 
-def build(values: Values, shape: TaskShape) -> nn.Module:
+def build(values: Values, shape: InputShape) -> nn.Module:
     return perceptron(int(values["width"]))
 
 
-def teacher(shape: TaskShape) -> nn.Module:
+def teacher(shape: InputShape) -> nn.Module:
     return perceptron(128)
 
 
@@ -86,7 +86,7 @@ def misled(model: nn.Module) -> nn.Module:
     return model
 
 
-def place(root: Path, trial: str, taught_by: nn.Module) -> Place:
-    where = Place(trial=root / trial, teachers=root / "teachers", data=root)
+def place(root: Path, trial: str, taught_by: nn.Module) -> TrialPaths:
+    where = TrialPaths(trial=root / trial, teachers=root / "teachers", data=root)
     save_weights(taught_by, where.teachers / teacher_trial(TEACHER, DATA).key / "student.pt")
     return where

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from automl_kd.errors import StopTrial
-from automl_kd.methods import carry_out
-from automl_kd.methods.base import Quote
+from automl_kd.methods import run_trial
+from automl_kd.methods.base import CostEstimate
 from tests import tiny
 
 PATHS = {"stages": "pre_pool+pooled", "transforms": "plain"}
@@ -29,14 +29,14 @@ BOUNDS = [("distpro", {**PATHS, "clip": 0.5}), ("subgraph", {})]
 
 
 def quoted(one, root):
-    quote = Quote()
-    carry_out(one, quote, tiny.place(root, one))
+    quote = CostEstimate()
+    run_trial(one, quote, tiny.place(root, one))
     return quote.epoch_macs
 
 
 def spent(one, root):
     recorder = tiny.Recorder()
-    carry_out(one, recorder, tiny.place(root, one))
+    run_trial(one, recorder, tiny.place(root, one))
     return recorder.seen[one.recipe.epochs]["train_macs"] / one.recipe.epochs
 
 
@@ -58,7 +58,7 @@ def test_where_a_search_decides_the_quote_is_a_bound(method, options, tmp_path):
 
 
 def test_a_method_that_knows_no_quotes_is_ended_by_its_first_report(tmp_path):
-    quote = Quote()
+    quote = CostEstimate()
     assert math.isnan(quote.epoch_macs)
     with pytest.raises(StopTrial):
         quote({"train_macs": 30.0}, epoch=3)

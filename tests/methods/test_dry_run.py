@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from automl_kd.errors import ConfigError, DataError, UnknownNameError
-from automl_kd.methods import METHODS, rehearse
+from automl_kd.methods import METHODS, dry_run_method
 from automl_kd.space import Scalar
 from automl_kd.spec import TrialSpec
 from tests import tiny
@@ -32,7 +32,7 @@ def spec_of(method: str, **changes: Scalar) -> TrialSpec:
 def test_what_works_passes_and_nothing_is_written_or_drawn(tmp_path, method):
     spec = spec_of(method)
     before = torch.get_rng_state()
-    rehearse(spec, tiny.dataset(), tiny.place(tmp_path, spec))
+    dry_run_method(spec, tiny.dataset(), tiny.place(tmp_path, spec))
     assert torch.equal(torch.get_rng_state(), before)
     assert not list(tmp_path.iterdir())
 
@@ -51,14 +51,14 @@ def test_what_works_passes_and_nothing_is_written_or_drawn(tmp_path, method):
 def test_a_tap_that_the_student_lacks_is_found(tmp_path, method, options):
     spec = spec_of(method, **options)
     with pytest.raises(UnknownNameError, match=r"^the student: no tap or module is called 'stage1' in this network"):
-        rehearse(spec, tiny.dataset(), tiny.place(tmp_path, spec))
+        dry_run_method(spec, tiny.dataset(), tiny.place(tmp_path, spec))
 
 
 @pytest.mark.parametrize("method", ["lkd", "distpro", "distpro_search"])
 def test_too_few_images_to_hold_some_out(tmp_path, method):
     spec = spec_of(method, held_out=0.001)
     with pytest.raises(DataError, match=r"has 96 training images, too few to hold out 0.001 of them"):
-        rehearse(spec, tiny.dataset(), tiny.place(tmp_path, spec))
+        dry_run_method(spec, tiny.dataset(), tiny.place(tmp_path, spec))
 
 
 def test_a_latency_that_no_subgraph_reaches(tmp_path):
@@ -67,10 +67,10 @@ def test_a_latency_that_no_subgraph_reaches(tmp_path):
     with pytest.raises(
         ConfigError, match=r"^a budget of 0.0001 ms lies below the [\d.]+ ms of the smallest subgraph; "
     ):
-        rehearse(spec, tiny.dataset(), tiny.place(tmp_path, spec))
+        dry_run_method(spec, tiny.dataset(), tiny.place(tmp_path, spec))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_without_a_teacher_there_is_nothing_to_rehearse(tmp_path):
     spec = dataclasses.replace(spec_of("distil", losses="at, at.stages=nowhere"), teacher=None)
-    rehearse(spec, tiny.dataset(), tiny.place(tmp_path, spec))
+    dry_run_method(spec, tiny.dataset(), tiny.place(tmp_path, spec))

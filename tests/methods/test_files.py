@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.context import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
-from automl_kd.methods import METHODS, carry_out, make_method, pin_files
+from automl_kd.methods import METHODS, make_method, pin_files, run_trial
 from automl_kd.methods.distpro.method import DistPro
 from automl_kd.methods.distpro.process import Process, save_process
 from tests import tiny
@@ -26,9 +26,9 @@ def write(path: Path, alpha: float) -> Path:
     return path
 
 
-def opened(root: Path, process: str) -> Lab:
+def opened(root: Path, process: str) -> ExperimentContext:
     experiment = tiny.experiment(method="distpro", options={**OPTIONS, "process": process})
-    return open_lab(experiment, Roots(results=root / "results", data=root), Silent())
+    return prepare_experiment(experiment, Roots(results=root / "results", data=root), Silent())
 
 
 def key(root: Path, process: str) -> str:
@@ -48,18 +48,18 @@ def test_what_is_opened_again_stays_the_same(tmp_path):
     file = write(tmp_path / "one.json", 0.5)
     first = opened(tmp_path, str(file)).experiment
     assert str(first.options["process"]).startswith(f"{file}@sha256-")
-    assert open_lab(first, Roots(results=tmp_path, data=tmp_path), Silent()).experiment == first
+    assert prepare_experiment(first, Roots(results=tmp_path, data=tmp_path), Silent()).experiment == first
 
 
 def test_a_trial_reads_the_pinned_file_and_refuses_another_content(tmp_path):
     file = write(tmp_path / "one.json", 0.5)
     options = {**OPTIONS, "process": opened(tmp_path, str(file)).experiment.options["process"]}
     spec, recorder = tiny.taught(tmp_path, "distpro", options=options), tiny.Recorder()
-    carry_out(spec, recorder, tiny.place(tmp_path, spec))
+    run_trial(spec, recorder, tiny.place(tmp_path, spec))
     assert list(recorder.seen) == [1, 2, 3]
     write(file, 0.25)
     with pytest.raises(ConfigError, match=f"^{file} has changed since it was named in this experiment"):
-        carry_out(dataclasses.replace(spec, seed=9), recorder, tiny.place(tmp_path, spec))
+        run_trial(dataclasses.replace(spec, seed=9), recorder, tiny.place(tmp_path, spec))
 
 
 def test_the_options_that_name_files():

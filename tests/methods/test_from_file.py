@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from automl_kd.data import load
+from automl_kd.data import load_data
 from automl_kd.errors import ConfigError, TrialError
-from automl_kd.methods import carry_out, rehearse
-from automl_kd.methods.base import Quote
+from automl_kd.methods import dry_run_method, run_trial
+from automl_kd.methods.base import CostEstimate
 from automl_kd.methods.from_file import measuring_trial
-from automl_kd.models.weights.checkpoint import digest, save_weights
-from automl_kd.spec import Place, TeacherSpec, TrialSpec
+from automl_kd.models.weights.checkpoint import digest_file, save_weights
+from automl_kd.spec import TeacherSpec, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import evaluate
 from tests import tiny
 
@@ -29,7 +29,7 @@ def filed(root, model=tiny.teacher, name="tests.tiny:teacher", **changes) -> Tea
     torch.manual_seed(3)
     network = model(tiny.SHAPE)
     save_weights(network, root / "teacher.pt")
-    teacher = TeacherSpec(model=name, checkpoint=str(root / "teacher.pt"), digest=digest(root / "teacher.pt"))
+    teacher = TeacherSpec(model=name, checkpoint=str(root / "teacher.pt"), digest=digest_file(root / "teacher.pt"))
     return dataclasses.replace(teacher, **changes)
 
 
@@ -37,9 +37,9 @@ def lesson(teacher: TeacherSpec) -> TrialSpec:
     return measuring_trial(teacher, tiny.DATA, tiny.RECIPE)
 
 
-def measured(spec: TrialSpec, place: Place) -> dict[str, float]:
+def measured(spec: TrialSpec, place: TrialPaths) -> dict[str, float]:
     recorder = tiny.Recorder()
-    carry_out(spec, recorder, place)
+    run_trial(spec, recorder, place)
     assert list(recorder.seen) == [1]
     return recorder.seen[1]
 
@@ -48,7 +48,7 @@ def test_it_is_measured_as_a_student_is_and_costs_nothing(tmp_path):
     spec = lesson(filed(tmp_path))
     found = measured(spec, tiny.place(tmp_path, spec))
     torch.manual_seed(3)
-    network, dataset = tiny.teacher(tiny.SHAPE).eval(), load(tiny.DATA, tmp_path)
+    network, dataset = tiny.teacher(tiny.SHAPE).eval(), load_data(tiny.DATA, tmp_path)
     accuracy, loss = evaluate(network, dataset, dataset.validation, spec.recipe)
     assert (found["val_accuracy"], found["val_loss"]) == (accuracy, loss)
     assert found["test_accuracy"] == evaluate(network, dataset, dataset.test, spec.recipe)[0]
@@ -106,10 +106,10 @@ def test_no_student_is_taught_by_it(tmp_path):
     teacher = filed(tmp_path)
     spec = tiny.spec(method="from-file", teacher=teacher)
     with pytest.raises(ConfigError, match=r"'from-file' trains no student: .* choose another method"):
-        rehearse(spec, load(tiny.DATA, tmp_path), tiny.place(tmp_path, spec))
+        dry_run_method(spec, load_data(tiny.DATA, tmp_path), tiny.place(tmp_path, spec))
 
 
 def test_asked_for_its_cost_it_says_none(tmp_path):
-    quote, spec = Quote(), lesson(filed(tmp_path))
-    carry_out(spec, quote, tiny.place(tmp_path, spec))
+    quote, spec = CostEstimate(), lesson(filed(tmp_path))
+    run_trial(spec, quote, tiny.place(tmp_path, spec))
     assert quote.epoch_macs == 0

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from automl_kd.errors import CheckpointError, ConfigError, StopTrial, TrialError
-from automl_kd.methods import carry_out, kd, make_method
+from automl_kd.methods import kd, make_method, run_trial
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.training import loop
 from automl_kd.training.trial import load_teacher
 from tests import tiny
 
 
-def weights(place: Place, name: str = "student.pt") -> dict[str, Tensor]:
+def weights(place: TrialPaths, name: str = "student.pt") -> dict[str, Tensor]:
     found: dict[str, Tensor] = torch.load(place.trial / name, weights_only=True)
     return found
 
@@ -28,9 +28,9 @@ def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
     return list(one) == list(two) and all(torch.equal(one[key], two[key]) for key in one)
 
 
-def trained(root: Path, spec: TrialSpec) -> Place:
+def trained(root: Path, spec: TrialSpec) -> TrialPaths:
     place = tiny.place(root, spec)
-    carry_out(spec, tiny.Recorder(), place)
+    run_trial(spec, tiny.Recorder(), place)
     return place
 
 
@@ -69,8 +69,8 @@ def test_a_stopped_trial_continues_to_the_same_weights_bit_for_bit(tmp_path, mon
     whole = trained(tmp_path, spec)
     broken = dataclasses.replace(whole, trial=tmp_path / "broken")
     with pytest.raises(StopTrial):
-        carry_out(spec, tiny.Recorder(stop), broken)
-    carry_out(spec, tiny.Recorder(), broken)
+        run_trial(spec, tiny.Recorder(stop), broken)
+    run_trial(spec, tiny.Recorder(), broken)
     for name in ("student.pt", "student_best.pt"):
         assert equal(weights(whole, name), weights(broken, name))
 
@@ -78,14 +78,14 @@ def test_a_stopped_trial_continues_to_the_same_weights_bit_for_bit(tmp_path, mon
 def test_a_trial_that_names_no_teacher_says_so(tmp_path):
     spec = tiny.spec(method="kd")
     with pytest.raises(TrialError, match=r"^method 'kd' needs a teacher and the trial names none; add a \[teacher\]"):
-        carry_out(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
+        run_trial(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
 
 
 def test_a_teacher_that_was_not_trained_is_missed_by_its_path(tmp_path):
     spec = tiny.spec(method="kd", teacher=tiny.TEACHER)
     file = tmp_path / "teachers" / tiny.lesson().key / "student.pt"
     with pytest.raises(CheckpointError, match=f"^there is no checkpoint file {file}; check the path$"):
-        carry_out(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
+        run_trial(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
 
 
 def test_a_teacher_for_other_classes_is_refused_in_one_sentence(tmp_path):
@@ -93,7 +93,7 @@ def test_a_teacher_for_other_classes_is_refused_in_one_sentence(tmp_path):
     save_weights(tiny.teacher(dataclasses.replace(tiny.SHAPE, classes=10)), file)
     spec = tiny.spec(method="kd", teacher=TeacherSpec(model="tests.tiny:teacher", checkpoint=str(file)))
     with pytest.raises(CheckpointError, match=f"^checkpoint {file} has 10 classes, the data has 3; take a checkpoint"):
-        carry_out(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
+        run_trial(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
 
 
 def test_a_teacher_from_a_file_teaches_like_one_trained_here(tmp_path):
@@ -127,12 +127,12 @@ def test_real_digits_are_learnt_from_scratch_and_from_a_teacher(tmp_path):
     lesson = teacher_trial(teacher, data)
     master = tiny.Recorder()
     folder = tmp_path / "teachers" / lesson.key
-    carry_out(lesson, master, dataclasses.replace(tiny.place(tmp_path, lesson), trial=folder))
+    run_trial(lesson, master, dataclasses.replace(tiny.place(tmp_path, lesson), trial=folder))
     assert master.seen[6]["val_accuracy"] > 0.8
     student = Architecture.of({"depth1": 1, "depth2": 1, "depth3": 1})
     for method, guide in (("scratch", None), ("kd", teacher)):
         spec = tiny.spec(method=method, teacher=guide, data=data, recipe=recipe)
         spec = dataclasses.replace(spec, space="search_spaces.resnet_depth:SPACE", architecture=student)
         recorder = tiny.Recorder()
-        carry_out(spec, recorder, tiny.place(tmp_path, spec))
+        run_trial(spec, recorder, tiny.place(tmp_path, spec))
         assert recorder.seen[6]["val_accuracy"] > 0.8

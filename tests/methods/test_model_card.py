@@ -7,7 +7,7 @@ import torch
 
 import automl_kd
 from automl_kd.errors import CheckpointError
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 from tests import tiny
 
 
@@ -15,7 +15,7 @@ def test_the_student_of_a_finished_trial_is_built_again(tmp_path):
     spec = tiny.spec(method="scratch")
     place = tiny.place(tmp_path, spec)
     recorder = tiny.Recorder()
-    carry_out(spec, recorder, place)
+    run_trial(spec, recorder, place)
     student = automl_kd.load_student(place.trial)
     assert not student.training
     weights = torch.load(place.trial / "student.pt", weights_only=True)

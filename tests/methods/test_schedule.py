@@ -11,8 +11,8 @@ import torch
 
 from automl_kd.errors import StopTrial
 from automl_kd.methods import METHODS
-from automl_kd.methods.model_card import load_student
-from automl_kd.methods.schedule import STEADY, Onward, Turn, follow, parts
+from automl_kd.methods.model_card import load_trained_student
+from automl_kd.methods.schedule import STEADY, Onward, Turn, follow, schedule_parts
 from automl_kd.spec import Recipe, Stage, TrialSpec, read_schedule, schedule_text
 from automl_kd.training.checkpoint import branch
 from tests import tiny
@@ -33,17 +33,17 @@ def taught(root: Path, *schedule: Stage, **changes) -> TrialSpec:
 def test_stages_as_epochs_by_hand():
     spec = tiny.spec(recipe=Recipe(epochs=6, lr=1.0), options={"seconds": 0.5})
     late = Stage(0.5, {"recipe.lr": 3.0, "method.seconds": 0.1})
-    one, two = parts(dataclasses.replace(spec, schedule=(late,)))
+    one, two = schedule_parts(dataclasses.replace(spec, schedule=(late,)))
     assert (one.last, one.spec.recipe.lr, one.spec.options) == (3, 1.0, {"seconds": 0.5})
     assert (two.last, two.spec.recipe.lr, two.spec.options) == (6, 3.0, {"seconds": 0.1})
     # what a stage does not name stays as the one before left it
     first, then = Stage(0.0, {"recipe.lr": 2.0, "recipe.weight_decay": 0.0}), Stage(0.9, {"recipe.lr": 4.0})
-    (*_, last) = parts(dataclasses.replace(spec, schedule=(first, then)))
+    (*_, last) = schedule_parts(dataclasses.replace(spec, schedule=(first, then)))
     assert (last.spec.recipe.lr, last.spec.recipe.weight_decay) == (4.0, 0.0)
     # 0.4, 0.5 and 0.9 of two epochs are after one, one and two: the second stage replaces the first, the third is empty
     short = dataclasses.replace(spec.recipe, epochs=2)
     stages = tuple(Stage(start, {"recipe.lr": start}) for start in (0.4, 0.5, 0.9))
-    assert [(part.last, part.spec.recipe.lr) for part in parts(tiny.spec(recipe=short, schedule=stages))] == [
+    assert [(part.last, part.spec.recipe.lr) for part in schedule_parts(tiny.spec(recipe=short, schedule=stages))] == [
         (1, 1.0),
         (2, 0.5),
     ]
@@ -137,7 +137,7 @@ class TestTraining:
         run(spec, tmp_path, "trial")
         card = json.loads((tmp_path / "trial" / "student.json").read_text())
         assert TrialSpec.from_json(json.dumps(card["spec"])) == spec
-        load_student(tmp_path / "trial")
+        load_trained_student(tmp_path / "trial")
 
     def test_a_sum_of_losses_with_layers_follows_too(self, tmp_path):
         stages = [

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.space import Architecture, TaskShape
-from automl_kd.spec import Banking, TeacherSpec, TrialSpec
-from automl_kd.teacher_cache.cached_teacher import guide
+from automl_kd.space import Architecture, InputShape
+from automl_kd.spec import TeacherCacheOptions, TeacherSpec, TrialSpec
+from automl_kd.teacher_cache.cached_teacher import teacher_outputs
 from automl_kd.training import trial
 from tests import strange, tiny
 from tests.conformance.trials import TRIALS, difference, quick, run, spec_of
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 def taught_by(root: Path, spec: TrialSpec, name: str) -> TrialSpec:
     """The trial with the teacher `tests.strange:NAME`; teachers of one form get the same weights."""
     torch.manual_seed(3)
-    network: Callable[[TaskShape], nn.Module] = getattr(strange, name)
+    network: Callable[[InputShape], nn.Module] = getattr(strange, name)
     file = root / f"{name}.pt"
     save_weights(network(tiny.SHAPE), file)
     return dataclasses.replace(spec, teacher=TeacherSpec(model=f"tests.strange:{name}", checkpoint=str(file)))
@@ -73,8 +73,10 @@ def test_with_a_bank_the_second_trial_is_the_first(tmp_path):
     banks: tuple[tuple[str, Literal["logits", "off"]], ...] = (("one", "logits"), ("two", "logits"), ("three", "off"))
     for folder, keep in banks:
         recorder = tiny.Recorder()
-        place = dataclasses.replace(tiny.place(tmp_path, spec), trial=tmp_path / folder, bank=Banking(keep=keep))
-        carry_out(spec, recorder, place)
+        place = dataclasses.replace(
+            tiny.place(tmp_path, spec), trial=tmp_path / folder, bank=TeacherCacheOptions(keep=keep)
+        )
+        run_trial(spec, recorder, place)
         losses.append([one["train_loss"] for one in recorder.seen.values()])
     assert losses[0] == losses[1] == losses[2]
     one, two, three = (torch.load(tmp_path / folder / "student.pt") for folder in ("one", "two", "three"))
@@ -98,11 +100,11 @@ def test_they_learn(tmp_path, name: str):
 @pytest.mark.parametrize(("name", "folded"), [("twice", False), ("writing", True)])
 def test_a_bank_of_a_wrongly_folded_teacher_is_another(tmp_path, name: str, folded: bool):
     spec = taught_by(tmp_path, spec_of("kd", tmp_path), name)
-    place = dataclasses.replace(tiny.place(tmp_path, spec), bank=Banking(keep="logits"))
-    setting = trial.set_up(spec, place)
+    place = dataclasses.replace(tiny.place(tmp_path, spec), bank=TeacherCacheOptions(keep="logits"))
+    setting = trial.prepare_trial(spec, place)
     teacher = trial.load_teacher(setting)
     for module in teacher.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             module.running_var.fill_(4.0)
-    about = guide(setting, teacher).about  # type: ignore[attr-defined]  # a Guide, as outputs are kept
+    about = teacher_outputs(setting, teacher).about  # type: ignore[attr-defined]  # a Guide, as outputs are kept
     assert ("folded" not in about) == folded

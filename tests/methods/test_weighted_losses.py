@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from automl_kd.errors import ConfigError, StopTrial, UnknownNameError
-from automl_kd.methods import METHODS, base, carry_out, make_method
+from automl_kd.methods import METHODS, base, make_method, run_trial
 from automl_kd.methods import weighted_losses as distil
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, Scalar
-from automl_kd.spec import DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.training import loop, trial
 from tests import tiny
 
@@ -32,8 +32,8 @@ def stripes(monkeypatch):
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
 
 
-def place(root: Path, trial: str = "trial") -> Place:
-    where = Place(trial=root / trial, teachers=root / "teachers", data=root)
+def place(root: Path, trial: str = "trial") -> TrialPaths:
+    where = TrialPaths(trial=root / trial, teachers=root / "teachers", data=root)
     file = where.teachers / teacher_trial(TEACHER, DATA).key / "student.pt"
     if not file.exists():
         torch.manual_seed(11)
@@ -68,7 +68,7 @@ class Recorder:
 
 def trained(root: Path, method: str, options: Mapping[str, Scalar], trial: str, *, stop: int = 0) -> Recorder:
     recorder = Recorder(stop)
-    carry_out(spec(method, options), recorder, place(root, trial))
+    run_trial(spec(method, options), recorder, place(root, trial))
     return recorder
 
 
@@ -125,7 +125,7 @@ def test_layers_are_trained_and_stay_out_of_the_student(tmp_path):
     torch.manual_seed(0)
     recorder = Recorder(stop=1)
     with pytest.raises(StopTrial):
-        carry_out(spec("distil", {"losses": "fitnet=1, fitnet.stages=pre_pool"}), recorder, place(tmp_path, "two"))
+        run_trial(spec("distil", {"losses": "fitnet=1, fitnet.stages=pre_pool"}), recorder, place(tmp_path, "two"))
     later = load(tmp_path, "two", "checkpoint.pt")["adapters"]
     assert isinstance(first, dict)
     assert isinstance(later, dict)

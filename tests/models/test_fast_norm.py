@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from automl_kd.models.fast_norm import WIDTH, QuickNorm, quicken, suits
+from automl_kd.models.fast_norm import ROW_WIDTH, QuickNorm, quicken, suits
 
 
 def channels_last(*shape: int) -> Tensor:
@@ -109,7 +109,7 @@ def test_variances_are_noted_whichever_way_it_runs(x: Tensor) -> None:
 
 
 def test_quickened_modules_keep_their_parameters() -> None:
-    module = nn.Sequential(nn.Conv2d(3, WIDTH // 8, 3), nn.Sequential(nn.BatchNorm2d(WIDTH // 8, eps=1e-3)))
+    module = nn.Sequential(nn.Conv2d(3, ROW_WIDTH // 8, 3), nn.Sequential(nn.BatchNorm2d(ROW_WIDTH // 8, eps=1e-3)))
     before = dict(module.named_parameters())
     quicken(module)
     after = dict(module.named_parameters())

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from automl_kd.errors import TrialError, UnknownNameError
 from automl_kd.models import build_model
-from automl_kd.models.features import Tap, Tapped, find, taps_of
-from automl_kd.space import TaskShape
+from automl_kd.models.features import FeatureExtractor, Tap, find_feature, taps_of
+from automl_kd.space import InputShape
 
 
 class Doubler(nn.Module):
@@ -33,7 +33,7 @@ def hooks(model: nn.Module) -> int:
 
 def test_features_by_hand():
     # x = (-1, 3): first ReLU (0, 3), second run sees (1, 4) and returns it; logits (2, 8)
-    with Tapped(Doubler(), ["before", "after", ""]) as tapped:
+    with FeatureExtractor(Doubler(), ["before", "after", ""]) as tapped:
         outputs = tapped(torch.tensor([[-1.0, 3.0]]))
     assert outputs.logits.tolist() == [[2.0, 8.0]]
     assert outputs.features["before"].tolist() == [[1.0, 4.0]]
@@ -45,7 +45,7 @@ def test_an_input_tap_is_what_the_module_was_given():
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     model.taps = {"pre": Tap("1", "input")}  # type: ignore[assignment]  # a plain attribute, which torch allows
     x = torch.tensor([[1.0, -2.0]])
-    with Tapped(model, ["pre", "1"]) as tapped:
+    with FeatureExtractor(model, ["pre", "1"]) as tapped:
         features = tapped(x).features
     torch.testing.assert_close(features["pre"], model[0](x))
     torch.testing.assert_close(features["1"], model[0](x).relu())
@@ -53,14 +53,14 @@ def test_an_input_tap_is_what_the_module_was_given():
 
 def test_features_keep_their_graph():
     x = torch.tensor([[2.0, 3.0]], requires_grad=True)
-    with Tapped(Doubler(), ["after"]) as tapped:
+    with FeatureExtractor(Doubler(), ["after"]) as tapped:
         (gradient,) = torch.autograd.grad(tapped(x).features["after"].sum(), x)
     assert gradient.tolist() == [[1.0, 1.0]]
 
 
 def test_nothing_is_held_between_calls_nor_heard_from_the_model_itself():
     model = Doubler()
-    tapped = Tapped(model, ["after"])
+    tapped = FeatureExtractor(model, ["after"])
     tapped(torch.ones(1, 2))
     assert tapped._caught is None
     model(torch.ones(1, 2))
@@ -69,7 +69,7 @@ def test_nothing_is_held_between_calls_nor_heard_from_the_model_itself():
 
 
 def test_state_is_dropped_when_the_network_fails():
-    tapped = Tapped(nn.Linear(2, 2), [""])
+    tapped = FeatureExtractor(nn.Linear(2, 2), [""])
     with pytest.raises(RuntimeError):
         tapped(torch.ones(1, 3))
     assert tapped._caught is None
@@ -78,14 +78,14 @@ def test_state_is_dropped_when_the_network_fails():
 def test_hooks_come_and_go():
     model = Doubler()
     assert hooks(model) == 0
-    with Tapped(model, ["before", "after"]):
+    with FeatureExtractor(model, ["before", "after"]):
         assert hooks(model) == 2
     assert hooks(model) == 0
 
 
 def test_without_names_no_hook_is_set():
     model = Doubler()
-    tapped = Tapped(model)
+    tapped = FeatureExtractor(model)
     assert hooks(model) == 0
     assert tapped(torch.ones(1, 1)).features == {}
 
@@ -93,12 +93,15 @@ def test_without_names_no_hook_is_set():
 def test_an_unknown_name_suggests_and_leaves_no_hook():
     model = Doubler()
     with pytest.raises(UnknownNameError, match=r"no tap or module is called 'befor'.*did you mean 'before'"):
-        Tapped(model, ["after", "befor"])
+        FeatureExtractor(model, ["after", "befor"])
     assert hooks(model) == 0
 
 
 def test_a_module_that_does_not_run_is_an_error():
-    with Tapped(Doubler(), ["after", "idle"]) as tapped, pytest.raises(UnknownNameError, match=r"'idle'.*does not run"):
+    with (
+        FeatureExtractor(Doubler(), ["after", "idle"]) as tapped,
+        pytest.raises(UnknownNameError, match=r"'idle'.*does not run"),
+    ):
         tapped(torch.ones(1, 1))
 
 
@@ -108,12 +111,12 @@ def test_logits_must_be_a_tensor():
             return x, x
 
     with pytest.raises(TrialError, match="returned a tuple"):
-        Tapped(Pair())(torch.ones(1, 1))
+        FeatureExtractor(Pair())(torch.ones(1, 1))
 
 
 def test_any_module_name_is_a_tap():
-    assert find(Doubler(), "relu") == Tap("relu")
-    assert find(Doubler(), "") == Tap("")
+    assert find_feature(Doubler(), "relu") == Tap("relu")
+    assert find_feature(Doubler(), "") == Tap("")
 
 
 def test_taps_of_a_model_built_like_torchvisions():
@@ -169,7 +172,7 @@ def noise() -> Tensor:
 @pytest.mark.parametrize("guard", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 def test_a_map_is_what_the_module_returned_also_where_it_is_written_over(guard: Callable[[], torch.no_grad]):
     plain, writing = both_ways()
-    with Tapped(plain, MAPS) as one, Tapped(writing, MAPS) as two, guard():
+    with FeatureExtractor(plain, MAPS) as one, FeatureExtractor(writing, MAPS) as two, guard():
         for _ in range(3):
             expected, found = one(noise()), two(noise())
             assert torch.equal(found.logits, expected.logits)
@@ -179,7 +182,7 @@ def test_a_map_is_what_the_module_returned_also_where_it_is_written_over(guard: 
 
 def test_gradients_through_a_map_that_is_written_over_are_right():
     plain, writing = both_ways()
-    with Tapped(plain, MAPS) as one, Tapped(writing, MAPS) as two:
+    with FeatureExtractor(plain, MAPS) as one, FeatureExtractor(writing, MAPS) as two:
         for _ in range(2):
             for network in (one, two):
                 network.model.zero_grad()
@@ -192,7 +195,7 @@ def test_gradients_through_a_map_that_is_written_over_are_right():
 def test_only_what_is_written_over_is_copied_and_only_the_first_pass_looks():
     _, writing = both_ways()
     copies: list[tuple[str, ...]] = []
-    with Tapped(writing, MAPS) as tapped:
+    with FeatureExtractor(writing, MAPS) as tapped:
         for _ in range(2):
             features = tapped(noise()).features
             # a copy has the copying at the end of its graph
@@ -204,8 +207,8 @@ def test_only_what_is_written_over_is_copied_and_only_the_first_pass_looks():
 
 @pytest.mark.parametrize("name", ["bn1", "layer1.0.bn1", "layer1.1.bn2"])
 def test_torchvisions_residual_networks_return_maps_before_activation(name: str):
-    model = build_model("torchvision:resnet18", TaskShape(3, 32, 32, 4)).eval()
-    with Tapped(model, [name]) as tapped, torch.no_grad():
+    model = build_model("torchvision:resnet18", InputShape(3, 32, 32, 4)).eval()
+    with FeatureExtractor(model, [name]) as tapped, torch.no_grad():
         assert tapped(torch.randn(2, 3, 32, 32)).features[name].min() < 0
 
 
@@ -218,7 +221,7 @@ def test_a_map_that_is_written_over_in_some_passes_only_is_refused():
             out: Tensor = self.relu(x)
             return out.mul_(2) if self.passes > 1 else out * 2
 
-    with Tapped(Fickle(), ["after"]) as tapped:
+    with FeatureExtractor(Fickle(), ["after"]) as tapped:
         tapped(torch.ones(1, 2))
         with pytest.raises(TrialError, match="'after' names a map that the network writes over, and not in every pass"):
             tapped(torch.ones(1, 2))
@@ -226,5 +229,5 @@ def test_a_map_that_is_written_over_in_some_passes_only_is_refused():
 
 def test_a_tap_must_be_a_tensor():
     model = nn.Sequential(nn.LSTM(2, 2))
-    with Tapped(model, ["0"]) as tapped, pytest.raises(TrialError, match="tap '0' is a tuple"):
+    with FeatureExtractor(model, ["0"]) as tapped, pytest.raises(TrialError, match="tap '0' is a tuple"):
         tapped(torch.ones(1, 1, 2))

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models import build_model
-from automl_kd.models.features import Tapped, find
-from automl_kd.models.folding import agree, fold_norms, folded
+from automl_kd.models.features import FeatureExtractor, find_feature
+from automl_kd.models.folding import agree, fold_norms, fold_teacher
 from automl_kd.models.foreign.adoption import adopt
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 from tests import strange
 
-SHAPE = TaskShape(3, 16, 16, 7)
+SHAPE = InputShape(3, 16, 16, 7)
 
 
 def settled(model: nn.Module) -> nn.Module:
@@ -54,7 +54,7 @@ def test_models_say_the_same_with_their_taps(name: str):
     assert fold_norms(folded) > 4
     x = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     taps = ("pooled", "pre_pool")
-    with Tapped(whole, taps) as one, Tapped(folded, taps) as other:
+    with FeatureExtractor(whole, taps) as one, FeatureExtractor(folded, taps) as other:
         expected, found = one(x), other(x)
     torch.testing.assert_close(found.logits, expected.logits)
     for tap in taps:
@@ -65,7 +65,7 @@ def test_what_somebody_listens_to_stays():
     model = settled(build_model("resnet20", SHAPE))
     number = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     name = next(name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d))
-    assert fold_norms(model, keep=[find(model, name).module]) == number - 1
+    assert fold_norms(model, keep=[find_feature(model, name).module]) == number - 1
     assert isinstance(model.get_submodule(name), nn.BatchNorm2d)
 
 
@@ -128,14 +128,14 @@ def strangers_images() -> Tensor:
     ],
 )
 def test_what_a_folded_copy_says_is_what_the_network_says(
-    build: Callable[[TaskShape], nn.Module], reason: str, wrong: bool
+    build: Callable[[InputShape], nn.Module], reason: str, wrong: bool
 ):
     model = adopt(settled(build(SHAPE)), SHAPE)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = folded(Tapped(model, ["relu"]), strangers_images())
+    found = fold_teacher(FeatureExtractor(model, ["relu"]), strangers_images())
     assert (found.reason, found.wrong) == (reason, wrong)
     assert found.teacher.model is not model
-    expected, outputs = Tapped(model, ["relu"])(strangers_images()), found.teacher(strangers_images())
+    expected, outputs = FeatureExtractor(model, ["relu"])(strangers_images()), found.teacher(strangers_images())
     torch.testing.assert_close(outputs.logits, expected.logits)
     torch.testing.assert_close(outputs.features["relu"], expected.features["relu"])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -143,7 +143,7 @@ def test_what_a_folded_copy_says_is_what_the_network_says(
 
 def test_an_ordinary_network_is_folded_and_random_numbers_stay():
     model, state = settled(build_model("resnet8", SHAPE)), torch.get_rng_state()
-    found = folded(Tapped(model), strangers_images())
+    found = fold_teacher(FeatureExtractor(model), strangers_images())
     assert not found.reason
     assert not any(isinstance(module, nn.BatchNorm2d) for module in found.teacher.model.modules())
     assert torch.equal(torch.get_rng_state(), state)
@@ -155,7 +155,7 @@ def test_what_cannot_be_copied_is_asked_itself():
             raise RuntimeError("there is only one")
 
     model = settled(Single(*pair(3)))
-    found = folded(Tapped(model), strangers_images())
+    found = fold_teacher(FeatureExtractor(model), strangers_images())
     assert found.teacher.model is model
     assert found.reason == "it cannot be copied (RuntimeError: there is only one)"
 
@@ -176,5 +176,5 @@ class Single(strange.Twice):
 
 
 def test_a_network_of_single_precision_is_compared_in_it():
-    found = folded(Tapped(settled(Single(SHAPE))), strangers_images())
+    found = fold_teacher(FeatureExtractor(settled(Single(SHAPE))), strangers_images())
     assert found.reason == "its folded copy gives other logits"

@@ -10,18 +10,18 @@ from torch import nn
 
 from automl_kd.errors import ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
 from automl_kd.models import MODELS, build, build_model, load_space
-from automl_kd.models.features import Tapped, taps_of
-from automl_kd.space import Architecture, TaskShape, enumerate_all
+from automl_kd.models.features import FeatureExtractor, taps_of
+from automl_kd.space import Architecture, InputShape, enumerate_all
 from search_spaces.resnet_depth import SPACE
 
-SHAPE = TaskShape(1, 8, 8, 10)
+SHAPE = InputShape(1, 8, 8, 10)
 
 
-def linear(shape: TaskShape) -> nn.Module:
+def linear(shape: InputShape) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(shape.channels * shape.height * shape.width, shape.classes))
 
 
-def nothing(_shape: TaskShape) -> None:
+def nothing(_shape: InputShape) -> None:
     return None
 
 
@@ -47,10 +47,10 @@ def test_a_reference_that_builds_no_network(attribute, said):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_torchvision(channels):
-    shape = TaskShape(channels, 32, 32, 7)
+    shape = InputShape(channels, 32, 32, 7)
     model = build_model("torchvision:resnet18", shape).eval()
     assert sorted(taps_of(model)) == ["avgpool", "layer1", "layer2", "layer3", "layer4", "pooled", "pre_pool"]
-    with Tapped(model, list(taps_of(model))) as tapped:
+    with FeatureExtractor(model, list(taps_of(model))) as tapped:
         outputs = tapped(torch.randn(2, channels, 32, 32))
     assert outputs.logits.shape == (2, 7)
     assert outputs.features["pooled"].shape == (2, 512)
@@ -59,8 +59,8 @@ def test_torchvision(channels):
 
 def test_a_grey_image_is_the_colour_image_of_three_equal_channels():
     torch.manual_seed(0)
-    grey = build_model("torchvision:resnet18", TaskShape(1, 32, 32, 7)).eval()
-    colour = build_model("torchvision:resnet18", TaskShape(3, 32, 32, 7)).eval()
+    grey = build_model("torchvision:resnet18", InputShape(1, 32, 32, 7)).eval()
+    colour = build_model("torchvision:resnet18", InputShape(3, 32, 32, 7)).eval()
     colour.load_state_dict(grey.state_dict())
     x = torch.randn(1, 1, 32, 32)
     torch.testing.assert_close(grey(x), colour(x.repeat(1, 3, 1, 1)))
@@ -70,7 +70,7 @@ def test_torchvision_says_what_it_cannot_do():
     with pytest.raises(UnknownNameError, match="no classifier called 'resnet19'; did you mean 'resnet18'"):
         build_model("torchvision:resnet19", SHAPE)
     with pytest.raises(DataError, match="these have 4"):
-        build_model("torchvision:resnet18", TaskShape(4, 32, 32, 2))
+        build_model("torchvision:resnet18", InputShape(4, 32, 32, 2))
 
 
 def test_a_model_is_a_space_of_one_point():
@@ -130,4 +130,4 @@ def test_the_table_builds_what_its_names_say():
 )
 def test_an_unknown_name_gets_a_hint_at_the_prefix_of_torchvision(name, hint):
     with pytest.raises(UnknownNameError, match=f"^no model is called '{name}'; {re.escape(hint)}"):
-        build_model(name, TaskShape(3, 32, 32, 10))
+        build_model(name, InputShape(3, 32, 32, 10))

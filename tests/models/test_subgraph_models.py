@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from automl_kd.errors import ConfigError
-from automl_kd.methods import carry_out
-from automl_kd.methods.model_card import label_of, load_student
+from automl_kd.methods import run_trial
+from automl_kd.methods.model_card import load_trained_student, student_label
 from automl_kd.models import build, build_model, load_space, pin_reference
-from automl_kd.models.costs.cost import count
+from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.pruning.coupling import Coupling, Selection
-from automl_kd.models.pruning.description import Description, describe, read_description
+from automl_kd.models.pruning.description import Description, describe_selection, read_description
 from automl_kd.models.pruning.tracing import trace
-from automl_kd.space import Architecture, TaskShape
+from automl_kd.space import Architecture, InputShape
 from automl_kd.spec import TrialSpec
 from tests import tiny
 
-SHAPE = TaskShape(1, 8, 8, 3)
+SHAPE = InputShape(1, 8, 8, 3)
 
 
 def halved(coupling: Coupling) -> Selection:
@@ -32,7 +32,7 @@ def halved(coupling: Coupling) -> Selection:
 @pytest.fixture
 def described() -> Description:
     coupling = trace(build_model("resnet14", SHAPE), SHAPE)
-    return describe("resnet14", coupling, halved(coupling))
+    return describe_selection("resnet14", coupling, halved(coupling))
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def spec_of(space: str) -> TrialSpec:
 
 def test_the_file_is_a_model_and_a_space_of_one_point(file, described):
     model = build_model(f"subgraph:{file}", SHAPE)
-    assert count(model, SHAPE) == described.cost
+    assert count_cost(model, SHAPE) == described.cost
     space = load_space(f"model:subgraph:{file}")
     one, two = (build(space, Architecture(()), SHAPE, seed=seed).get_parameter("fc.weight") for seed in (0, 1))
     assert one.shape == (3, 32)
@@ -73,7 +73,7 @@ def test_the_key_follows_the_content(file, tmp_path):
     assert one.space != two.space
     assert one.key == two.key
     coupling = trace(build_model("resnet14", SHAPE), SHAPE)
-    copy.write_text(describe("resnet14", coupling, coupling.whole).to_json())
+    copy.write_text(describe_selection("resnet14", coupling, coupling.whole).to_json())
     assert spec_of(pin_reference(f"model:subgraph:{copy}")).key != one.key
     with pytest.raises(ConfigError, match=f"^{copy} has changed since it was named in this experiment"):
         load_space(two.space)
@@ -87,20 +87,20 @@ def test_other_references_name_no_file(name):
 def test_it_is_trained_and_handed_over_without_the_file_it_came_from(file, tmp_path):
     spec = spec_of(pin_reference(f"model:subgraph:{file}"))
     place, recorder = tiny.place(tmp_path, spec), tiny.Recorder()
-    carry_out(spec, recorder, place)
+    run_trial(spec, recorder, place)
     assert recorder.seen[3]["params"] == read_description(file).cost.params
-    assert label_of(spec, place.trial) == read_description(file).label
+    assert student_label(spec, place.trial) == read_description(file).label
     file.unlink()
-    student = load_student(place.trial)
+    student = load_trained_student(place.trial)
     saved = torch.load(place.trial / "student.pt")
     assert all(torch.equal(value, saved[name]) for name, value in student.state_dict().items())
 
 
 def test_a_trial_that_cut_its_student_out_of_another_network_says_so(tmp_path, described):
     spec = tiny.spec()
-    assert label_of(spec, tmp_path) == "width 4"
+    assert student_label(spec, tmp_path) == "width 4"
     (tmp_path / "subgraph.json").write_text(described.to_json())
-    assert label_of(spec, tmp_path) == "resnet14 subgraph"
+    assert student_label(spec, tmp_path) == "resnet14 subgraph"
 
 
 def test_taps_are_those_of_the_whole_network(file):

@@ -11,14 +11,14 @@ from torch import nn
 
 from automl_kd.models import MODELS, build_model
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.costs.cost import count
-from automl_kd.models.features import Tapped, taps_of
+from automl_kd.models.costs.cost import count_cost
+from automl_kd.models.features import FeatureExtractor, taps_of
 from automl_kd.models.resnet import ResNet, bottleneck
 from automl_kd.models.vgg import VGG
 from automl_kd.models.wide_resnet import WideResNet
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-CIFAR10, CIFAR100 = TaskShape(3, 32, 32, 10), TaskShape(3, 32, 32, 100)
+CIFAR10, CIFAR100 = InputShape(3, 32, 32, 10), InputShape(3, 32, 32, 100)
 SMALL = ("resnet8", "resnet20", "wrn-16-1", "wrn-16-2", "vgg8")
 
 
@@ -54,15 +54,15 @@ def test_resnet8_by_hand():
     stage1 = 2 * (16 * 16 * 9 + 2 * 16)
     stage2 = 16 * 32 * 9 + 32 * 32 * 9 + 16 * 32 + 3 * 2 * 32
     stage3 = 32 * 64 * 9 + 64 * 64 * 9 + 32 * 64 + 3 * 2 * 64
-    cost = count(build_model("resnet8", CIFAR10), CIFAR10)
+    cost = count_cost(build_model("resnet8", CIFAR10), CIFAR10)
     assert cost.params == stem + stage1 + stage2 + stage3 + 64 * 10 + 10
 
 
 @pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("shape", [TaskShape(1, 8, 8, 10), TaskShape(3, 32, 32, 5), TaskShape(2, 9, 13, 3)])
+@pytest.mark.parametrize("shape", [InputShape(1, 8, 8, 10), InputShape(3, 32, 32, 5), InputShape(2, 9, 13, 3)])
 def test_logits_and_taps_for_any_image(name, shape):
     model = build_model(name, shape)
-    with Tapped(model, list(taps_of(model))) as tapped:
+    with FeatureExtractor(model, list(taps_of(model))) as tapped:
         outputs = tapped(torch.randn(2, shape.channels, shape.height, shape.width))
     assert outputs.logits.shape == (2, shape.classes)
     assert outputs.features["pooled"].ndim == 2
@@ -72,12 +72,12 @@ def test_logits_and_taps_for_any_image(name, shape):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_stage_is_the_activation_of_what_came_before_it(name):
-    model = build_model(name, TaskShape(3, 8, 8, 10))
+    model = build_model(name, InputShape(3, 8, 8, 10))
     names = taps_of(model)
     stages = [tap for tap in names if tap.startswith("stage") and not tap.endswith(".pre")]
     assert stages == [f"stage{number}" for number in range(1, len(stages) + 1)]
     assert len(stages) >= 3
-    with Tapped(model, list(names)) as tapped:
+    with FeatureExtractor(model, list(names)) as tapped:
         features = tapped(torch.randn(2, 3, 8, 8)).features
     for stage in stages:
         assert features[f"{stage}.pre"].min() < 0
@@ -87,7 +87,7 @@ def test_a_stage_is_the_activation_of_what_came_before_it(name):
 
 @pytest.mark.parametrize("name", ["resnet20", "wrn-16-2", "vgg8"])
 def test_one_module_per_activation_and_none_in_place(name):
-    model = build_model(name, TaskShape(3, 8, 8, 10))
+    model = build_model(name, InputShape(3, 8, 8, 10))
     runs: dict[nn.Module, int] = {}
     activations = [module for module in model.modules() if isinstance(module, nn.ReLU)]
     for module in activations:
@@ -123,7 +123,7 @@ def test_a_bottleneck_by_hand():
 
 @pytest.mark.parametrize(("side", "poolings"), [(7, 0), (8, 1), (16, 2), (32, 3), (64, 4)])
 def test_vgg_halves_maps_down_to_four(side, poolings):
-    model = VGG(TaskShape(3, side, side, 2), 1)
+    model = VGG(InputShape(3, side, side, 2), 1)
     assert sum(isinstance(module, nn.MaxPool2d) for module in model.modules()) == poolings
 
 

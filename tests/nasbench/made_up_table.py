@@ -62,7 +62,7 @@ queries = 20
 def strings() -> list[str]:
     found = []
     for rank in cells.official_ranks():
-        ops = [cells.OPERATIONS[(rank // weight) % len(cells.OPERATIONS)] for weight in cells.WEIGHTS]
+        ops = [cells.OPERATIONS[(rank // weight) % len(cells.OPERATIONS)] for weight in cells.PLACE_VALUES]
         found.append("|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|".format(*ops))
     return found
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from automl_kd.errors import AutoMLKDError
-from automl_kd.nasbench.table.columns import DATASETS
+from automl_kd.nasbench.table.columns import TABLE_DATASETS
 from search_spaces.nasbench201 import from_index, to_string
 
 NUMBERS = (3, 0, 284, 11)
@@ -29,7 +29,7 @@ def columns(numbers: Sequence[int] = NUMBERS) -> dict[str, list[object]]:
         "arch_str": [cell(number) for number in numbers],
         "cifar10_trainhalf_train_time_12_s": [12.0 * (i + 1) for i in rows],
     }
-    for dataset in DATASETS:
+    for dataset in TABLE_DATASETS:
         made[f"{dataset}_valid_acc_12"] = [50.0 + i for i in rows]
         made[f"{dataset}_test_acc_200"] = [60.0 - i for i in rows]
         made[f"{dataset}_params_m"] = [0.1 * (i + 1) for i in rows]

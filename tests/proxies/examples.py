@@ -6,15 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models import build_model
-from automl_kd.proxies.base import Entry
+from automl_kd.proxies.base import ProxyEntry
 from automl_kd.proxies.probe import Probe, make_probe
-from automl_kd.space import Choice, Parameter, SearchSpace, TaskShape, Values
+from automl_kd.space import Choice, InputShape, Parameter, SearchSpace, Values
 
-GREY = TaskShape(channels=1, height=8, width=8, classes=10)
-COLOUR = TaskShape(channels=3, height=32, width=32, classes=10)
+GREY = InputShape(channels=1, height=8, width=8, classes=10)
+COLOUR = InputShape(channels=3, height=32, width=32, classes=10)
 
 
-def example_probe(shape: TaskShape = GREY, *, batch: int = 6, seed: int = 0, teacher: str | None = "resnet14") -> Probe:
+def example_probe(
+    shape: InputShape = GREY, *, batch: int = 6, seed: int = 0, teacher: str | None = "resnet14"
+) -> Probe:
     """Noise images with a random teacher; different seeds give different images and weights."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(batch, shape.channels, shape.height, shape.width, generator=generator)
@@ -26,7 +28,7 @@ def example_probe(shape: TaskShape = GREY, *, batch: int = 6, seed: int = 0, tea
 def vectors(*rows: list[float], labels: list[int], classes: int = 2) -> Probe:
     """A probe of images one pixel high."""
     images = torch.tensor(rows, dtype=torch.float32)[:, None, None, :]
-    return Probe(images, torch.tensor(labels), TaskShape(1, 1, images.shape[3], classes))
+    return Probe(images, torch.tensor(labels), InputShape(1, 1, images.shape[3], classes))
 
 
 def linear(*rows: list[float]) -> nn.Linear:
@@ -40,7 +42,7 @@ def linear(*rows: list[float]) -> nn.Linear:
 class Wide(nn.Module):
     """A linear classifier with `width` hidden units; not a number where `width` is 3."""
 
-    def __init__(self, width: int, shape: TaskShape) -> None:
+    def __init__(self, width: int, shape: InputShape) -> None:
         super().__init__()
         self.width = width
         pixels = shape.channels * shape.height * shape.width
@@ -51,7 +53,7 @@ class Wide(nn.Module):
         return logits
 
 
-def build_wide(values: Values, shape: TaskShape) -> nn.Module:
+def build_wide(values: Values, shape: InputShape) -> nn.Module:
     return Wide(int(values["width"]), shape)
 
 
@@ -78,5 +80,5 @@ def fragile(student: nn.Module, _probe: Probe) -> float:
     return float("-inf") if student.width == 4 else float(student.width)
 
 
-NOISY = Entry(proxy=noisy, source="made up")
-FRAGILE = Entry(proxy=fragile, source="made up")
+NOISY = ProxyEntry(proxy=noisy, source="made up")
+FRAGILE = ProxyEntry(proxy=fragile, source="made up")

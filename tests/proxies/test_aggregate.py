@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.errors import UnknownNameError
-from automl_kd.proxies import aggregate_of, expand
-from automl_kd.proxies.aggregate import Aggregate, Operand, Term, merged, parse
+from automl_kd.proxies import aggregate_of, expand_proxies
+from automl_kd.proxies.aggregate import Aggregate, Operand, RankTerm, merged, parse_aggregate
 
 NAN = math.nan
 
@@ -35,24 +35,24 @@ def test_what_failed_under_one_member_is_not_ranked_under_another():
 
 
 def test_written_out():
-    assert parse("rank_sum(naswot+synflow)") == Aggregate("rank_sum", ("naswot", "synflow"))
-    assert parse("log_rank_sum( naswot + macs )") == Aggregate("log_rank_sum", ("naswot", "macs"))
-    assert parse("naswot") is None
-    assert parse("rank_sum(naswot") is None
-    assert str(parse("rank_sum(naswot+synflow)")) == "rank_sum(naswot+synflow)"
+    assert parse_aggregate("rank_sum(naswot+synflow)") == Aggregate("rank_sum", ("naswot", "synflow"))
+    assert parse_aggregate("log_rank_sum( naswot + macs )") == Aggregate("log_rank_sum", ("naswot", "macs"))
+    assert parse_aggregate("naswot") is None
+    assert parse_aggregate("rank_sum(naswot") is None
+    assert str(parse_aggregate("rank_sum(naswot+synflow)")) == "rank_sum(naswot+synflow)"
 
 
 def test_members_are_looked_up():
-    assert expand(["rank_sum(naswot+macs)", "macs"]) == ("naswot", "macs")
+    assert expand_proxies(["rank_sum(naswot+macs)", "macs"]) == ("naswot", "macs")
     assert aggregate_of("diswot") is not None
     with pytest.raises(UnknownNameError, match="no proxy is called 'naswott'; did you mean 'naswot'"):
-        expand(["rank_sum(naswott+macs)"])
+        expand_proxies(["rank_sum(naswott+macs)"])
 
 
 def test_weights_by_hand():
     # Ranks 1, 2, 3, twice: 2, 4, 6. Ranks 3, 1, 2, downwards 1, 3, 2, half of them: 0.5, 1.5, 1.
     values = np.array([[0.1, 0.5, 0.7], [9.0, -3.0, 0.0]])
-    found = parse("rank_sum(2*a-0.5*b)")
+    found = parse_aggregate("rank_sum(2*a-0.5*b)")
     assert found is not None
     assert found.combine(values).tolist() == [2.5, 5.5, 7.0]
 
@@ -60,7 +60,7 @@ def test_weights_by_hand():
 def test_a_negative_weight_is_the_rank_of_the_negative():
     # Downwards over m = 3: ranks 3, 2, 1, so 0.5 (log 1, log 2/3, log 1/3).
     values = np.array([[-1.0, 0.0, 4.0]])
-    found = parse("log_rank_sum(-0.5*a)")
+    found = parse_aggregate("log_rank_sum(-0.5*a)")
     assert found is not None
     np.testing.assert_allclose(found.combine(values), 0.5 * np.log([1, 2 / 3, 1 / 3]))
 
@@ -79,17 +79,17 @@ def test_a_negative_weight_is_the_rank_of_the_negative():
     ],
 )
 def test_bounds_by_hand(text, expected):
-    found = parse(text)
+    found = parse_aggregate(text)
     assert found is not None
     values = np.array([[1.0, 2.0, 3.0, 4.0], [9.0, 8.0, 1.0, 2.0]])[: len(found.members)]
     np.testing.assert_allclose(found.combine(values), expected, rtol=1e-12)
 
 
 def test_members_of_a_formula_are_each_scored_once():
-    found = parse("log_rank_sum(2*a-min(b;-a)+max(c;0.5))")
+    found = parse_aggregate("log_rank_sum(2*a-min(b;-a)+max(c;0.5))")
     assert found is not None
     assert found.members == ("a", "b", "c")
-    assert expand(["log_rank_sum(2*naswot-0.5*min(macs;-naswot))"]) == ("naswot", "macs")
+    assert expand_proxies(["log_rank_sum(2*naswot-0.5*min(macs;-naswot))"]) == ("naswot", "macs")
 
 
 @pytest.mark.parametrize(
@@ -107,31 +107,31 @@ def test_members_of_a_formula_are_each_scored_once():
     ],
 )
 def test_what_is_no_aggregate(text):
-    assert parse(text) is None
+    assert parse_aggregate(text) is None
 
 
 def test_a_term_without_weight_is_refused():
     with pytest.raises(ValueError, match="a weight must be a number other than 0"):
-        Term(Operand("a"), 0.0)
+        RankTerm(Operand("a"), 0.0)
 
 
 def test_equal_terms_become_one_and_opposite_ones_stay():
-    a, down = Term(Operand("a")), Term(Operand("a"), -2.0)
-    assert merged([down, a, Term(Operand("b")), a]) == (Term(Operand("a"), 2.0), Term(Operand("b")), down)
+    a, down = RankTerm(Operand("a")), RankTerm(Operand("a"), -2.0)
+    assert merged([down, a, RankTerm(Operand("b")), a]) == (RankTerm(Operand("a"), 2.0), RankTerm(Operand("b")), down)
 
 
 NAMES = st.sampled_from(["naswot", "macs", "zen", "my_lab.proxies:MINE"])
 OPERANDS = st.builds(Operand, NAMES, st.booleans())
 WEIGHTS = st.sampled_from([-2.0, -0.5, 0.25, 1.0, 3.0])
-TERMS = st.builds(Term, st.builds(Operand, NAMES), WEIGHTS) | st.builds(
-    Term, OPERANDS, WEIGHTS, st.sampled_from(["min", "max"]), OPERANDS | st.sampled_from([0.25, 0.5])
+TERMS = st.builds(RankTerm, st.builds(Operand, NAMES), WEIGHTS) | st.builds(
+    RankTerm, OPERANDS, WEIGHTS, st.sampled_from(["min", "max"]), OPERANDS | st.sampled_from([0.25, 0.5])
 )
 
 
 @given(st.sampled_from(["rank_sum", "log_rank_sum"]), st.lists(TERMS, min_size=1, max_size=5, unique=True))
 def test_what_is_written_is_read_again(kind, terms):
     written = Aggregate(kind, tuple(terms))
-    found = parse(str(written))
+    found = parse_aggregate(str(written))
     assert found is not None
     assert (found.kind, found.parts) == (kind, written.parts)
 

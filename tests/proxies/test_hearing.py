@@ -11,8 +11,8 @@ from automl_kd.proxies import PROXIES
 from automl_kd.proxies.hearing import heard
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.probe import make_probe
-from automl_kd.proxies.score import score
-from automl_kd.proxies.scorer import maker
+from automl_kd.proxies.score import score_architectures
+from automl_kd.proxies.scorer import student_maker
 from automl_kd.space import Architecture
 from search_spaces import nasbench201
 from tests import strange
@@ -65,7 +65,7 @@ def test_a_tap_before_an_activation_in_place_is_as_it_was_given():
 def test_a_bank_that_writes_over_maps_of_its_own_is_run_once():
     cells = nasbench201.space(4, 1)
     probe, runs = example_probe(), list[int]()
-    network = maker(cells, probe, "default", (0, 0))(Architecture.of(cells.default))
+    network = student_maker(cells, probe, "default", (0, 0))(Architecture.of(cells.default))
     with torch.no_grad():  # with a graph it writes over nothing
         heard(network, ("relus", "layers", "blocks", "stages"), lambda: runs.append(len(network(probe.images))))
         heard(network, ("blocks",), lambda: runs.append(len(network(probe.images))))
@@ -78,14 +78,16 @@ def test_students_that_write_into_their_images_score_as_those_that_copy():
     values = []
     names = [name for name, one in PROXIES.items() if name in ("naswot", "zico", "jacob_cov", "grad_norm", "snip")]
     for name in ("writing", "copying"):
-        found = score(load_space(f"model:tests.strange:{name}"), [Architecture(())], names, [probe], seed=0)
+        found = score_architectures(
+            load_space(f"model:tests.strange:{name}"), [Architecture(())], names, [probe], seed=0
+        )
         values.append([(one.proxy, one.value, one.error) for one in found])
         assert torch.equal(probe.images, images)
     assert values[0] == values[1]
 
 
 def test_students_that_flatten_by_view_can_be_scored():
-    found = score(
+    found = score_architectures(
         load_space("model:tests.strange:viewing"),
         [Architecture(())],
         ["naswot", "snip", "grad_norm"],

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError, InfeasibleArchitectureError, UnknownNameError
-from automl_kd.proxies import AGGREGATES, PROXIES, entry, expand
+from automl_kd.proxies import AGGREGATES, PROXIES, expand_proxies, proxy_entry
 from automl_kd.proxies.readings import Reading
-from automl_kd.proxies.score import Score, add_aggregate, ranked, score, summary
-from automl_kd.space import Architecture, Choice, Parameter, SearchSpace, TaskShape, enumerate_all
+from automl_kd.proxies.score import ProxyScore, add_aggregate, rank_scores, score_architectures, summary
+from automl_kd.space import Architecture, Choice, InputShape, Parameter, SearchSpace, enumerate_all
 from search_spaces import resnet_depth
 from tests.proxies.examples import WIDTHS, example_probe
 
@@ -22,19 +22,19 @@ SHALLOW, MIDDLE, DEEP = (
 )
 
 
-def values(scores: Sequence[Score]) -> list[float]:
+def values(scores: Sequence[ProxyScore]) -> list[float]:
     return [one.value for one in scores]
 
 
 def test_params_by_hand():
     # 64 pixels to w units to 10 classes: 65 w + 10 (w + 1)
-    found = score(WIDTHS, [ONE, THREE], ["params"], [example_probe()], seed=0)
+    found = score_architectures(WIDTHS, [ONE, THREE], ["params"], [example_probe()], seed=0)
     assert values(found) == [85, 235]
     assert [one.architecture for one in found] == [ONE, THREE]
 
 
 def test_each_architecture_has_its_scores_in_the_order_asked():
-    found = score(WIDTHS, [TWO, ONE], ["macs", "params"], [example_probe()], seed=0)
+    found = score_architectures(WIDTHS, [TWO, ONE], ["macs", "params"], [example_probe()], seed=0)
     assert [(one.architecture, one.proxy) for one in found] == [
         (TWO, "macs"),
         (TWO, "params"),
@@ -46,8 +46,8 @@ def test_each_architecture_has_its_scores_in_the_order_asked():
 
 def test_draws_are_averaged_and_their_spread_reported():
     probes = [example_probe(seed=0), example_probe(seed=1)]
-    (both,) = score(resnet_depth.SPACE, [SHALLOW], ["naswot"], probes, seed=0)
-    (first,) = score(resnet_depth.SPACE, [SHALLOW], ["naswot"], probes[:1], seed=0)
+    (both,) = score_architectures(resnet_depth.SPACE, [SHALLOW], ["naswot"], probes, seed=0)
+    (first,) = score_architectures(resnet_depth.SPACE, [SHALLOW], ["naswot"], probes[:1], seed=0)
     second = 2 * both.value - first.value
     assert both.draws == 2
     assert first.value != second
@@ -56,27 +56,29 @@ def test_draws_are_averaged_and_their_spread_reported():
 
 def test_weights_differ_between_draws_and_seeds():
     probe = example_probe()
-    (one,) = score(resnet_depth.SPACE, [SHALLOW], ["diswot_relation"], [probe, probe], seed=0)
+    (one,) = score_architectures(resnet_depth.SPACE, [SHALLOW], ["diswot_relation"], [probe, probe], seed=0)
     assert one.spread > 0
-    (other,) = score(resnet_depth.SPACE, [SHALLOW], ["diswot_relation"], [probe, probe], seed=1)
+    (other,) = score_architectures(resnet_depth.SPACE, [SHALLOW], ["diswot_relation"], [probe, probe], seed=1)
     assert one.value != other.value
 
 
 def test_a_proxys_random_numbers_are_the_same_for_all_architectures_and_repeat():
-    found = score(WIDTHS, [ONE, TWO], [f"{HERE}:NOISY"], [example_probe()], seed=0)
+    found = score_architectures(WIDTHS, [ONE, TWO], [f"{HERE}:NOISY"], [example_probe()], seed=0)
     assert found[1].value - found[0].value == pytest.approx(1)
     torch.rand(3)
-    assert values(score(WIDTHS, [ONE, TWO], [f"{HERE}:NOISY"], [example_probe()], seed=0)) == values(found)
+    assert values(score_architectures(WIDTHS, [ONE, TWO], [f"{HERE}:NOISY"], [example_probe()], seed=0)) == values(
+        found
+    )
 
 
 def test_scoring_leaves_the_global_generator_alone():
     probe, before = example_probe(), torch.get_rng_state()
-    score(WIDTHS, [ONE], [f"{HERE}:NOISY", "params"], [probe], seed=0)
+    score_architectures(WIDTHS, [ONE], [f"{HERE}:NOISY", "params"], [probe], seed=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_failure_spoils_one_score_and_says_why():
-    found = score(WIDTHS, [FOUR, THREE, ONE], [f"{HERE}:FRAGILE", "params"], [example_probe()], seed=0)
+    found = score_architectures(WIDTHS, [FOUR, THREE, ONE], [f"{HERE}:FRAGILE", "params"], [example_probe()], seed=0)
     fragile, counted = found[::2], found[1::2]
     assert [one.error for one in fragile] == [
         "the proxy returned -inf, which cannot be ranked",
@@ -90,11 +92,11 @@ def test_a_failure_spoils_one_score_and_says_why():
 
 
 def test_ranked_puts_the_best_first_and_failures_last():
-    found = score(WIDTHS, [THREE, ONE, FOUR, TWO], [f"{HERE}:FRAGILE"], [example_probe()], seed=0)
-    order = [one.architecture for one in ranked(found)]
+    found = score_architectures(WIDTHS, [THREE, ONE, FOUR, TWO], [f"{HERE}:FRAGILE"], [example_probe()], seed=0)
+    order = [one.architecture for one in rank_scores(found)]
     assert order[:2] == [TWO, ONE]
     assert set(order[2:]) == {THREE, FOUR}
-    assert [one.architecture for one in ranked(found[::-1])] == order
+    assert [one.architecture for one in rank_scores(found[::-1])] == order
 
 
 def test_rank_sum_by_hand():
@@ -115,30 +117,30 @@ def test_rank_sum_by_hand():
 
 def test_the_aggregate_ranks_within_the_scored_set():
     names = ["diswot", "diswot_relation", "diswot_semantic"]
-    found = score(resnet_depth.SPACE, [SHALLOW, MIDDLE, DEEP], names, [example_probe()], seed=0)
+    found = score_architectures(resnet_depth.SPACE, [SHALLOW, MIDDLE, DEEP], names, [example_probe()], seed=0)
     totals, relations, semantics = (values(found[start::3]) for start in range(3))
     expected = [
         sorted(relations).index(r) + sorted(semantics).index(s) + 2 for r, s in zip(relations, semantics, strict=True)
     ]
     assert totals == expected
-    alone = score(resnet_depth.SPACE, [DEEP], ["diswot"], [example_probe()], seed=0)
+    alone = score_architectures(resnet_depth.SPACE, [DEEP], ["diswot"], [example_probe()], seed=0)
     assert values(alone) == [2]
 
 
 def test_an_architecture_that_occurs_twice_counts_once():
-    found = score(resnet_depth.SPACE, [SHALLOW, DEEP, SHALLOW], ["diswot"], [example_probe()], seed=0)
+    found = score_architectures(resnet_depth.SPACE, [SHALLOW, DEEP, SHALLOW], ["diswot"], [example_probe()], seed=0)
     assert found[0] == found[2]
     assert sorted([found[0].value, found[1].value]) in ([2, 4], [3, 3])
 
 
 def test_progress_is_reported():
     seen: list[int] = []
-    score(WIDTHS, [ONE, TWO, ONE], ["params"], [example_probe()], seed=0, on_score=seen.append)
+    score_architectures(WIDTHS, [ONE, TWO, ONE], ["params"], [example_probe()], seed=0, on_score=seen.append)
     assert seen == [1, 2, 3]
 
 
 def test_expand_replaces_aggregates_by_their_members():
-    assert expand(["diswot_semantic", "params", "diswot"]) == ("diswot_semantic", "params", "diswot_relation")
+    assert expand_proxies(["diswot_semantic", "params", "diswot"]) == ("diswot_semantic", "params", "diswot_relation")
     assert all(member in PROXIES for aggregate in AGGREGATES.values() for member in aggregate.members)
     assert not set(AGGREGATES) & set(PROXIES)
 
@@ -146,34 +148,34 @@ def test_expand_replaces_aggregates_by_their_members():
 @pytest.mark.parametrize(("wrong", "right"), [("synflo", "synflow"), ("diswott", "diswot"), ("parms", "params")])
 def test_an_unknown_proxy_is_met_with_a_suggestion(wrong, right):
     with pytest.raises(UnknownNameError, match=f"no proxy is called '{wrong}'; did you mean '{right}'"):
-        score(WIDTHS, [ONE], ["params", wrong], [example_probe()], seed=0)
+        score_architectures(WIDTHS, [ONE], ["params", wrong], [example_probe()], seed=0)
 
 
 def test_a_reference_must_lead_to_an_entry():
-    assert entry(f"{HERE}:NOISY").source == "made up"
+    assert proxy_entry(f"{HERE}:NOISY").source == "made up"
     with pytest.raises(ConfigError, match=r"is a function, and a proxy's Entry was wanted"):
-        entry(f"{HERE}:noisy")
+        proxy_entry(f"{HERE}:noisy")
 
 
 def test_a_missing_teacher_is_noticed_before_the_work_begins():
     with pytest.raises(ConfigError, match="'diswot_relation' compares students with a teacher"):
-        score(WIDTHS, [ONE], ["params", "diswot"], [example_probe(teacher=None)], seed=0)
+        score_architectures(WIDTHS, [ONE], ["params", "diswot"], [example_probe(teacher=None)], seed=0)
 
 
 def test_at_least_one_draw_is_needed():
     with pytest.raises(ConfigError, match="ask for at least one draw"):
-        score(WIDTHS, [ONE], ["params"], [], seed=0)
+        score_architectures(WIDTHS, [ONE], ["params"], [], seed=0)
 
 
 def test_a_point_outside_the_space_is_refused():
     with pytest.raises(InfeasibleArchitectureError):
-        score(WIDTHS, [Architecture.of({"width": 5})], ["params"], [example_probe()], seed=0)
+        score_architectures(WIDTHS, [Architecture.of({"width": 5})], ["params"], [example_probe()], seed=0)
 
 
 class Dropping(nn.Module):
     """A network that draws random numbers when it is asked."""
 
-    def __init__(self, shape: TaskShape) -> None:
+    def __init__(self, shape: InputShape) -> None:
         super().__init__()
         convolution = nn.Conv2d(shape.channels, 4, 3)
         self.body = nn.Sequential(convolution, nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5))
@@ -195,7 +197,7 @@ DROPPING = SearchSpace(
 
 def test_what_a_student_draws_does_not_depend_on_the_company():
     probe, (one, _) = example_probe(), enumerate_all(DROPPING)
-    (alone,) = score(DROPPING, [one], ["grad_norm"], [probe], seed=0)
+    (alone,) = score_architectures(DROPPING, [one], ["grad_norm"], [probe], seed=0)
     for company in (["meco", "zico", "grad_norm"], ["naswot", "gradsign", "grad_norm"]):
-        *_, last = score(DROPPING, [one], company, [probe], seed=0)
+        *_, last = score_architectures(DROPPING, [one], company, [probe], seed=0)
         assert last.value == alone.value

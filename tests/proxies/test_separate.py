@@ -8,7 +8,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.proxies.separate import (
     by_fresh_statistics,
     by_own_statistics,
-    gradients,
+    output_gradients,
     separate,
     weight_gradients,
 )
@@ -31,7 +31,7 @@ def images(*shape: int) -> Tensor:
 def test_weight_gradients_are_those_of_single_images(layer: nn.Conv2d):
     layer, x = layer.double(), images(3, 4, 8, 7)
     out, (run,) = separate(layer, x, by_own_statistics)
-    (gradient,) = gradients(out, 2 * out, [run])
+    (gradient,) = output_gradients(out, 2 * out, [run])
     assert gradient is not None
     found = weight_gradients(run, gradient).flatten(1)
     for one, mine in zip(x, found, strict=True):
@@ -43,7 +43,7 @@ def test_weight_gradients_are_those_of_single_images(layer: nn.Conv2d):
 def test_so_are_those_of_a_linear_layer_on_the_last_axis(shape: tuple[int, ...]):
     layer, x = nn.Linear(4, 6).double(), images(*shape)
     out, (run,) = separate(layer, x, by_own_statistics)
-    (gradient,) = gradients(out, 2 * out, [run])
+    (gradient,) = output_gradients(out, 2 * out, [run])
     assert gradient is not None
     found = weight_gradients(run, gradient).flatten(1)
     for one, mine in zip(x, found, strict=True):
@@ -74,7 +74,7 @@ def test_fresh_statistics_are_those_of_evaluation_before_training():
 def test_an_activation_that_writes_over_a_map_does_not_change_whose_gradient_is_found():
     student, x = network(), images(4, 2, 8, 8)
     out, (_, norm, _) = separate(student, x, by_own_statistics)
-    (gradient,) = gradients(out, torch.ones_like(out), [norm])
+    (gradient,) = output_gradients(out, torch.ones_like(out), [norm])
     assert gradient is not None
     # A layer's bias is added at every position, so its gradient is the sum of those of the outputs.
     (bias,) = torch.autograd.grad(out.sum(), student.get_parameter("1.bias"))

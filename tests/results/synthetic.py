@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from automl_kd.results import Point, ResultTable, Row
-from automl_kd.results.store.row import Score
+from automl_kd.results.store.row import ScoreRow
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -138,9 +138,9 @@ def searched(number: int, rng: np.random.Generator) -> tuple[Row, int]:
     return dataclasses.replace(trial, val_accuracy=val, test_accuracy=val - 0.01), 10
 
 
-def score(proxy: str, number: int, value: float | None, **changes: Any) -> Score:
+def score(proxy: str, number: int, value: float | None, **changes: Any) -> ScoreRow:
     """Score of architecture `number` by `proxy`."""
-    plain = Score(
+    plain = ScoreRow(
         space="search_spaces.tiny:SPACE",
         architecture=f"{number:012x}",
         values_json=f'{{"depth": {number}}}',

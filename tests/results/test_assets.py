@@ -10,7 +10,7 @@ import pytest
 
 import automl_kd
 from automl_kd.results.doctor.doctor import diagnose
-from automl_kd.results.report.leaderboard import failures, leaderboard
+from automl_kd.results.report.leaderboard import list_failures, rank_results
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA
 from automl_kd.results.store.scores import read_scores
 from tests.results.assets.write import LATER, TRIALS
@@ -24,7 +24,7 @@ def test_there_are_assets():
 
 @pytest.mark.parametrize("folder", ASSETS, ids=lambda path: path.name)
 def test_rows_curves_and_scores_of_an_earlier_version_are_read(folder):
-    rows, curves = automl_kd.read(folder)
+    rows, curves = automl_kd.read_results(folder)
     assert list(rows.columns) == ROW_SCHEMA.names
     assert list(curves.columns) == CURVE_SCHEMA.names
     by_key = rows.set_index("key")
@@ -51,12 +51,12 @@ def test_rows_curves_and_scores_of_an_earlier_version_are_read(folder):
 
 @pytest.mark.parametrize("folder", ASSETS, ids=lambda path: path.name)
 def test_they_are_ranked_and_their_failures_said_and_the_doctor_finds_them_sound(folder):
-    rows = automl_kd.read(folder).rows
-    assert set(leaderboard(rows)["run"]) == {"teacher", "search", "final"}
-    assert "the loss became nan" in failures(rows)[0]
+    rows = automl_kd.read_results(folder).rows
+    assert set(rank_results(rows)["run"]) == {"teacher", "search", "final"}
+    assert "the loss became nan" in list_failures(rows)[0]
     assert diagnose(folder).faults == 0
 
 
 def test_the_last_asset_has_all_that_is_known_by_now():
-    rows = automl_kd.read(ASSETS[0].parent / "with_reason").rows.set_index("key")
+    rows = automl_kd.read_results(ASSETS[0].parent / "with_reason").rows.set_index("key")
     assert (rows.loc["dd", "reason"], rows.loc["ee", "train_macs"]) == ("diverged", 2.5e9)

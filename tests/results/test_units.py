@@ -20,7 +20,7 @@ from automl_kd.results.sheet import Column, Sheet
     ],
 )
 def test_count(value, text):
-    assert units.count(value) == text
+    assert units.format_count(value) == text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from automl_kd.search import PROPOSERS, Objective, make_proposer
+from automl_kd.search import SAMPLERS, SearchObjective, make_sampler
 from automl_kd.space import Scalar
 from tests.search.toy import SEPARABLE, complete, distance
 
@@ -16,7 +16,7 @@ SMALL: dict[str, dict[str, Scalar]] = {"evolution": {"population": 10}, "nsga2":
 
 def nearest(name: str, seed: int, trials: int) -> float:
     options = SMALL.get(name, {})
-    proposer = make_proposer(name, SEPARABLE, objectives=[Objective.parse("-loss")], seed=seed, options=options)
+    proposer = make_sampler(name, SEPARABLE, objectives=[SearchObjective.parse("-loss")], seed=seed, options=options)
     losses = []
     for index in range(trials):
         architecture = proposer.ask(index)
@@ -30,6 +30,6 @@ def mean_nearest(name: str) -> float:
     return float(np.mean([nearest(name, seed, trials=45) for seed in range(10)]))
 
 
-@pytest.mark.parametrize("name", [name for name in PROPOSERS if name != "random"])
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "random"])
 def test_nearer_than_random_search(name):
     assert mean_nearest(name) < 0.75 * mean_nearest("random")

@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import Objective, Proposer, make_proposer
+from automl_kd.search import Sampler, SearchObjective, make_sampler
 from automl_kd.space import Architecture, Scalar
 from tests.search.toy import BITS, FAILED, bits, complete
 
 
-def evolution(**options: Scalar) -> Proposer:
-    return make_proposer("evolution", BITS, objectives=[Objective.parse("val_accuracy")], seed=0, options=options)
+def evolution(**options: Scalar) -> Sampler:
+    return make_sampler("evolution", BITS, objectives=[SearchObjective.parse("val_accuracy")], seed=0, options=options)
 
 
-def asked(proposer: Proposer) -> set[Architecture]:
+def asked(proposer: Sampler) -> set[Architecture]:
     return {proposer.ask(10, draw) for draw in range(100)}
 
 

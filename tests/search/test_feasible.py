@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from automl_kd.search import Exhausted, Feasible, Objective, make_proposer
+from automl_kd.search import Exhausted, Feasible, SearchObjective, make_sampler
 from automl_kd.space import Architecture
 from tests.search.toy import BITS, bits, complete, ones
 
@@ -53,7 +53,7 @@ def test_outcomes_pass_through():
 @pytest.mark.parametrize("name", ["random", "local", "evolution", "tpe", "nsga2"])
 def test_a_small_space_is_searched_to_its_last_point(name):
     options = {"evolution": {"population": 3}, "nsga2": {"population": 3}, "tpe": {"startup": 3}}.get(name, {})
-    inner = make_proposer(name, BITS, objectives=[Objective.parse("-loss")], seed=0, options=options)
+    inner = make_sampler(name, BITS, objectives=[SearchObjective.parse("-loss")], seed=0, options=options)
     seen: set[Architecture] = set()
     feasible = Feasible(inner, lambda one: one not in seen)
     for index in range(8):

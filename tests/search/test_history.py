@@ -2,16 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from automl_kd.search.base import Objective
-from automl_kd.search.history import History, Told, judge
+from automl_kd.search.base import SearchObjective
+from automl_kd.search.history import History, Told, judge_outcome
 from automl_kd.spec import Outcome
 from tests.search.toy import bits, complete, stopped
 
-GOALS = [Objective.parse("val_accuracy"), Objective.parse("-params")]
+GOALS = [SearchObjective.parse("val_accuracy"), SearchObjective.parse("-params")]
 
 
-def told(index: int, outcome: Outcome, objectives: Sequence[Objective] = GOALS) -> Told:
-    found = judge(index, bits(0, 0, 0), outcome, objectives)
+def told(index: int, outcome: Outcome, objectives: Sequence[SearchObjective] = GOALS) -> Told:
+    found = judge_outcome(index, bits(0, 0, 0), outcome, objectives)
     assert found is not None
     return found
 

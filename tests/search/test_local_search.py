@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import Objective, Proposer, make_proposer
+from automl_kd.search import Sampler, SearchObjective, make_sampler
 from automl_kd.search.history import Told
-from automl_kd.search.local_search import best_of
+from automl_kd.search.local_search import best_told
 from automl_kd.space import Scalar
 from tests.search.toy import BITS, bits, complete, stopped
 
 
-def local(**options: Scalar) -> Proposer:
-    return make_proposer("local", BITS, objectives=[Objective.parse("val_accuracy")], seed=0, options=options)
+def local(**options: Scalar) -> Sampler:
+    return make_sampler("local", BITS, objectives=[SearchObjective.parse("val_accuracy")], seed=0, options=options)
 
 
 def test_neighbours_of_the_best():
@@ -32,8 +32,8 @@ def test_the_whole_space_until_something_is_told_and_at_a_restart():
 
 def test_the_earliest_of_equals():
     one, two, worse = Told(1, bits(0, 0, 0), (0.5,)), Told(2, bits(1, 0, 0), (0.5,)), Told(0, bits(1, 1, 1), (0.7,))
-    assert best_of([worse, one, two]) is one
-    assert best_of([]) is None
+    assert best_told([worse, one, two]) is one
+    assert best_told([]) is None
 
 
 def test_a_share_outside_its_range_is_refused():

@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 
 from automl_kd.errors import ConfigError, UnknownNameError
-from automl_kd.search import PROPOSERS, Objective, Proposer, make_proposer, option_types
+from automl_kd.search import SAMPLERS, Sampler, SearchObjective, make_sampler, option_types
 from automl_kd.search.aging_evolution import AgingEvolution
 from automl_kd.search.local_search import LocalSearch
 from automl_kd.space import Scalar
 from tests.search.toy import BITS
 
 
-def make(name: str, **options: Scalar) -> Proposer:
-    return make_proposer(name, BITS, objectives=[Objective.parse("val_accuracy")], seed=0, options=options)
+def make(name: str, **options: Scalar) -> Sampler:
+    return make_sampler(name, BITS, objectives=[SearchObjective.parse("val_accuracy")], seed=0, options=options)
 
 
 def test_options_reach_their_fields():
@@ -51,10 +51,10 @@ def test_wrong_names_are_refused():
 def test_one_from_elsewhere_by_reference():
     reference = "automl_kd.search.random_search:RandomSearch"
     assert make(reference).ask(3) == make("random").ask(3)
-    with pytest.raises(ConfigError, match=r"'automl_kd.space:sample' is not a proposer; name a dataclass"):
-        make("automl_kd.space:sample")
+    with pytest.raises(ConfigError, match=r"'automl_kd.space:sample_architecture' is not a proposer; name a dataclass"):
+        make("automl_kd.space:sample_architecture")
 
 
-@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_every_option_has_a_plain_type(name):
-    assert set(option_types(name, PROPOSERS[name]).values()) <= {int, float, bool, str}
+    assert set(option_types(name, SAMPLERS[name]).values()) <= {int, float, bool, str}

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import Objective, Proposer, make_proposer
+from automl_kd.search import Sampler, SearchObjective, make_sampler
 from automl_kd.search.history import Told
 from automl_kd.search.nsga2 import NSGA2, binary_tournament, crowded_order
 from automl_kd.space import Scalar
 from tests.search.toy import BITS, SEPARABLE, bits, complete, distance
 
-GOALS = [Objective.parse("val_accuracy"), Objective.parse("-params")]
+GOALS = [SearchObjective.parse("val_accuracy"), SearchObjective.parse("-params")]
 
 
 def told(index: int, *losses: float, stopped: int | None = None) -> Told:
@@ -39,7 +39,7 @@ def test_the_better_of_two_wins():
 
 
 def test_children_of_the_front():
-    proposer = make_proposer("nsga2", BITS, objectives=GOALS, seed=0, options={"population": 2})
+    proposer = make_sampler("nsga2", BITS, objectives=GOALS, seed=0, options={"population": 2})
     assert len({proposer.ask(0, draw) for draw in range(100)}) == 8
     proposer.tell(0, bits(0, 0, 0), complete(val_accuracy=0.2, params=1.0))
     proposer.tell(1, bits(0, 0, 1), complete(val_accuracy=0.9, params=5.0))
@@ -52,13 +52,13 @@ def test_children_of_the_front():
 @pytest.mark.parametrize(("crossover", "reached"), [(0, 6), (1, 8)])
 def test_crossover_reaches_what_one_mutation_does_not(crossover, reached):
     # a mutant of (0, 0, 0) or (1, 1, 1) is neither; a mutant of a mixture such as (1, 0, 0) may be either
-    proposer = make_proposer("nsga2", BITS, objectives=GOALS, seed=0, options={"population": 2, "crossover": crossover})
+    proposer = make_sampler("nsga2", BITS, objectives=GOALS, seed=0, options={"population": 2, "crossover": crossover})
     proposer.tell(0, bits(0, 0, 0), complete(val_accuracy=0.2, params=1.0))
     proposer.tell(1, bits(1, 1, 1), complete(val_accuracy=0.9, params=5.0))
     assert len({proposer.ask(2, draw) for draw in range(200)}) == reached
 
 
-def area(proposer: Proposer, trials: int) -> float:
+def area(proposer: Sampler, trials: int) -> float:
     """The share of [0, 3] x [1, 16] that the front covers: nearness to the best point, against depth."""
     found = []
     for index in range(trials):
@@ -73,7 +73,7 @@ def area(proposer: Proposer, trials: int) -> float:
 
 def test_a_better_front_than_random_search():
     def mean(name: str, options: dict[str, Scalar]) -> float:
-        proposers = [make_proposer(name, SEPARABLE, objectives=GOALS, seed=seed, options=options) for seed in range(10)]
+        proposers = [make_sampler(name, SEPARABLE, objectives=GOALS, seed=seed, options=options) for seed in range(10)]
         return float(np.mean([area(proposer, 80) for proposer in proposers]))
 
     assert 1 - mean("nsga2", {"population": 10}) < 0.9 * (1 - mean("random", {}))
@@ -85,7 +85,7 @@ def test_a_better_front_than_random_search():
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        make_proposer("nsga2", BITS, objectives=GOALS, seed=0, options=options)
+        make_sampler("nsga2", BITS, objectives=GOALS, seed=0, options=options)
 
 
 def test_no_objective_is_refused():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from automl_kd.search.population import Member, draw, evolve, from_unit, perturb, to_unit
+from automl_kd.search.population import Member, draw_value, evolve, from_unit, perturb, to_unit
 from automl_kd.space import FloatRange
 
 LINEAR, LOG = FloatRange(1.0, 3.0), FloatRange(0.01, 1.0, log=True)
@@ -90,5 +90,5 @@ def test_shares_of_a_range_by_hand():
 
 def test_draws_fill_the_range_on_its_scale():
     rng = np.random.default_rng(0)
-    drawn = [draw(LOG, rng) for _ in range(2000)]
+    drawn = [draw_value(LOG, rng) for _ in range(2000)]
     assert np.mean(np.array(drawn) < 0.1) == pytest.approx(0.5, abs=0.05)

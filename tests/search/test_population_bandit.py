@@ -9,7 +9,7 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Matern
 
-from automl_kd.search.population_bandit import Gain, Kernel, choose, deviation, fitted, mean
+from automl_kd.search.population_bandit import Gain, Kernel, choose_values, deviation, fit_bandit_kernel, posterior_mean
 from automl_kd.space import FloatRange
 
 RANGES = {"x": FloatRange(0.0, 10.0), "y": FloatRange(0.001, 1.0, log=True)}
@@ -31,7 +31,7 @@ def test_mean_and_deviation_are_those_of_scikit_learn():
     theirs = Matern([rate, 1e6, 1e6], nu=0.5) * RBF([1e6, ours.length, ours.length])
     process = GaussianProcessRegressor(theirs, alpha=ours.noise, optimizer=None).fit(x, y)
     expected = process.predict(asked, return_std=True)
-    np.testing.assert_allclose(mean(ours, x, y, asked), expected[0], rtol=1e-4)
+    np.testing.assert_allclose(posterior_mean(ours, x, y, asked), expected[0], rtol=1e-4)
     np.testing.assert_allclose(deviation(ours, x, asked), expected[1], rtol=1e-4)
 
 
@@ -44,7 +44,7 @@ def test_the_fitted_kernel_is_likelier_than_where_the_fit_began():
         covariance = kernel.with_noise(x)
         return float(0.5 * y @ np.linalg.solve(covariance, y) + 0.5 * np.linalg.slogdet(covariance)[1])
 
-    found = fitted(x, y)
+    found = fit_bandit_kernel(x, y)
     assert loss(found) < loss(Kernel(1.0, 0.1, 0.1)) - 1
     assert found.noise < 0.01
 
@@ -62,7 +62,8 @@ def gains(count: int) -> list[Gain]:
 
 def test_values_are_chosen_near_those_that_gained_most():
     chosen = [
-        choose(gains(60), RANGES, coming=8, before=0.5, chosen=(), rng=np.random.default_rng(seed)) for seed in range(5)
+        choose_values(gains(60), RANGES, coming=8, before=0.5, chosen=(), rng=np.random.default_rng(seed))
+        for seed in range(5)
     ]
     for one in chosen:
         assert abs(one["x"] - 7) < 2
@@ -72,14 +73,15 @@ def test_values_are_chosen_near_those_that_gained_most():
 def test_values_chosen_beside_each_other_differ():
     rng = np.random.default_rng(0)
     known = gains(24)
-    first = choose(known, RANGES, coming=4, before=0.5, chosen=(), rng=rng)
-    apart = choose(known, RANGES, coming=4, before=0.5, chosen=[first] * 4, rng=np.random.default_rng(0))
+    first = choose_values(known, RANGES, coming=4, before=0.5, chosen=(), rng=rng)
+    apart = choose_values(known, RANGES, coming=4, before=0.5, chosen=[first] * 4, rng=np.random.default_rng(0))
     assert abs(first["x"] - apart["x"]) + abs(math.log10(first["y"] / apart["y"])) > 0.05
 
 
 def test_with_nothing_to_learn_from_values_are_drawn_within_their_ranges():
     drawn = [
-        choose((), RANGES, coming=1, before=0.5, chosen=(), rng=np.random.default_rng(seed))["x"] for seed in range(99)
+        choose_values((), RANGES, coming=1, before=0.5, chosen=(), rng=np.random.default_rng(seed))["x"]
+        for seed in range(99)
     ]
     assert len(set(drawn)) == 99
     assert min(drawn) < 1

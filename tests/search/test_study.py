@@ -7,17 +7,17 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from automl_kd.search import Objective
+from automl_kd.search import SearchObjective
 from automl_kd.search.study import StudyFile, Tried, storage
-from automl_kd.space import Architecture, sample
+from automl_kd.space import Architecture, sample_architecture
 from tests.search.toy import BITS
 
-ACCURACY = (Objective("val_accuracy", maximise=True),)
-BOTH = (*ACCURACY, Objective("params", maximise=False))
+ACCURACY = (SearchObjective("val_accuracy", maximise=True),)
+BOTH = (*ACCURACY, SearchObjective("params", maximise=False))
 
 
 def point(seed: int) -> Architecture:
-    return sample(BITS, np.random.default_rng(seed))
+    return sample_architecture(BITS, np.random.default_rng(seed))
 
 
 DONE = Tried(point(0), "complete", (0.75,), {1: 0.5, 2: 0.75}, {"proposal": 0})

@@ -5,13 +5,13 @@ import pytest
 from optuna.trial import TrialState
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import Objective, make_proposer
+from automl_kd.search import SearchObjective, make_sampler
 from automl_kd.search.history import Told
 from automl_kd.search.tpe import TPE, distribution_of
 from automl_kd.space import Choice, FloatRange, IntRange
 from tests.search.toy import BITS, bits, complete, ones, stopped
 
-ACCURACY = Objective.parse("val_accuracy")
+ACCURACY = SearchObjective.parse("val_accuracy")
 
 
 def test_domains_in_optunas_words():
@@ -81,7 +81,7 @@ def test_it_is_the_joint_sampler_whatever_the_version_of_optuna_takes_for_grante
 @pytest.mark.parametrize("options", [{"startup": 0}, {"candidates": 0}])
 def test_empty_groups_are_refused(options):
     with pytest.raises(ConfigError, match="choose at least 1 for both"):
-        make_proposer("tpe", BITS, objectives=[ACCURACY], seed=0, options=options)
+        make_sampler("tpe", BITS, objectives=[ACCURACY], seed=0, options=options)
 
 
 def test_later_draws_leave_the_beaten_track():

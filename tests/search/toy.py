@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from torch import nn
 
-from automl_kd.search import Proposer
+from automl_kd.search import Sampler
 from automl_kd.space import (
     Architecture,
     Choice,
     FloatRange,
+    InputShape,
     IntRange,
     Parameter,
     SearchSpace,
-    TaskShape,
     Values,
     When,
 )
 from automl_kd.spec import Outcome
 
 
-def build(values: Values, task: TaskShape) -> nn.Module:
+def build(values: Values, task: InputShape) -> nn.Module:
     return nn.Identity()
 
 
@@ -93,7 +93,7 @@ def rate_loss(architecture: Architecture) -> float:
     return float(values["rate"]) + (values["kind"] != "wide")
 
 
-def search(proposer: Proposer, trials: int) -> list[Architecture]:
+def search(proposer: Sampler, trials: int) -> list[Architecture]:
     """What a search of `MIXED` proposes, one trial after the other, with a failed and a stopped one now and then."""
     proposals = []
     for index in range(trials):

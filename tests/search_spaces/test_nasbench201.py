@@ -13,12 +13,12 @@ from torch import nn
 
 from automl_kd.errors import InfeasibleArchitectureError
 from automl_kd.models import build
-from automl_kd.models.costs.cost import Cost, cost_of, cost_of_build, count
-from automl_kd.space import Architecture, TaskShape, enumerate_all, sample
+from automl_kd.models.costs.cost import NetworkCost, cost_of, cost_of_build, count_cost
+from automl_kd.space import Architecture, InputShape, enumerate_all, sample_architecture
 from search_spaces import nasbench201
 from search_spaces.nasbench201 import EDGES, Cell, CellNetwork, Reduction, from_index, from_string, index, to_string
 
-CIFAR10 = TaskShape(3, 32, 32, 10)
+CIFAR10 = InputShape(3, 32, 32, 10)
 
 FIRST = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
 SECOND = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
@@ -35,7 +35,7 @@ def table(shared_data: Path) -> pd.DataFrame:
 
 
 def test_every_index_and_string_of_the_benchmark(table):
-    assert len(table) == nasbench201.SIZE
+    assert len(table) == nasbench201.SPACE_SIZE
     strings = [to_string(from_index(number)) for number in table["arch_index"]]
     assert strings == table["arch_str"].tolist()
     assert [index(from_string(text)) for text in table["arch_str"]] == table["arch_index"].tolist()
@@ -68,46 +68,46 @@ def test_the_costs_of_the_extreme_cells_by_hand():
     # The weights of a block meet 16 x 16 positions, then a quarter of these and four times the weights.
     macs = 27 * 16 * 32**2 + 2 * block * 16**2 + 640
     for kind in ("none", "skip_connect", "avg_pool_3x3"):
-        assert cost_of(nasbench201.SPACE, Architecture.of(all_edges(kind)), CIFAR10) == Cost(params, macs)
+        assert cost_of(nasbench201.SPACE, Architecture.of(all_edges(kind)), CIFAR10) == NetworkCost(params, macs)
     # Six 3x3 convolutions in each of 5 cells of width 16, 32 and 64, with their norms; 9 * 16^2 weights at 32 x 32.
     params += 30 * (9 * (16**2 + 32**2 + 64**2) + 2 * (16 + 32 + 64))
     macs += 3 * 30 * 9 * 16**2 * 32**2
-    assert cost_of(nasbench201.SPACE, Architecture.of(all_edges("nor_conv_3x3")), CIFAR10) == Cost(params, macs)
+    assert cost_of(nasbench201.SPACE, Architecture.of(all_edges("nor_conv_3x3")), CIFAR10) == NetworkCost(params, macs)
 
 
 @pytest.mark.parametrize(
     ("C", "N", "shape"),
     [
-        (1, 1, TaskShape(1, 1, 1, 2)),
-        (3, 2, TaskShape(2, 9, 14, 5)),
-        (4, 3, TaskShape(3, 7, 6, 11)),
-        (16, 1, TaskShape(3, 16, 16, 120)),
+        (1, 1, InputShape(1, 1, 1, 2)),
+        (3, 2, InputShape(2, 9, 14, 5)),
+        (4, 3, InputShape(3, 7, 6, 11)),
+        (16, 1, InputShape(3, 16, 16, 120)),
     ],
 )
 def test_the_cost_of_any_size_is_that_of_the_network(C, N, shape):
     rng = np.random.default_rng(0)
     space = nasbench201.space(C=C, N=N)
-    for point in [Architecture.of(all_edges("none")), *[sample(space, rng) for _ in range(4)]]:
-        assert cost_of(space, point, shape) == count(build(space, point, shape, seed=0), shape)
+    for point in [Architecture.of(all_edges("none")), *[sample_architecture(space, rng) for _ in range(4)]]:
+        assert cost_of(space, point, shape) == count_cost(build(space, point, shape, seed=0), shape)
 
 
 def test_no_network_is_built_for_a_cost():
     before = cost_of_build.cache_info().misses
-    cost_of(nasbench201.SPACE, Architecture.of(nasbench201.DEFAULT), TaskShape(3, 64, 48, 17))
+    cost_of(nasbench201.SPACE, Architecture.of(nasbench201.DEFAULT), InputShape(3, 64, 48, 17))
     assert cost_of_build.cache_info().misses == before
 
 
 def test_encodings_are_the_operations_by_number():
     table = nasbench201.encodings()
-    assert (table.shape, table.dtype, table.flags.writeable) == ((nasbench201.SIZE, 6), np.dtype(np.uint8), False)
-    for number in [0, 1, 7_777, nasbench201.SIZE - 1]:
+    assert (table.shape, table.dtype, table.flags.writeable) == ((nasbench201.SPACE_SIZE, 6), np.dtype(np.uint8), False)
+    for number in [0, 1, 7_777, nasbench201.SPACE_SIZE - 1]:
         assert [nasbench201.OPERATIONS[place] for place in table[number]] == list(from_index(number).values())
-    assert len(np.unique(table, axis=0)) == nasbench201.SIZE
+    assert len(np.unique(table, axis=0)) == nasbench201.SPACE_SIZE
 
 
 def test_neighbours_differ_in_one_operation():
-    table, codes = nasbench201.neighbours(), nasbench201.encodings()
-    assert (table.shape, table.flags.writeable) == ((nasbench201.SIZE, 24), False)
+    table, codes = nasbench201.neighbour_numbers(), nasbench201.encodings()
+    assert (table.shape, table.flags.writeable) == ((nasbench201.SPACE_SIZE, 24), False)
     changed = codes[table] != codes[:, None]
     # four for each edge in turn, in the order of the operations
     assert (changed == np.repeat(np.eye(6, dtype=bool), 4, axis=0)).all()
@@ -126,14 +126,14 @@ def test_some_indices_of_the_benchmark(number, text):
 
 def test_indices_are_a_bijection():
     points = [index(point.as_dict()) for point in enumerate_all(nasbench201.SPACE)]
-    assert sorted(points) == list(range(nasbench201.SIZE))
+    assert sorted(points) == list(range(nasbench201.SPACE_SIZE))
     assert points != sorted(points)
 
 
 def test_the_order_does_not_touch_pythons_generator():
-    nasbench201.order.cache_clear()
+    nasbench201.benchmark_order.cache_clear()
     state = random.getstate()
-    nasbench201.order()
+    nasbench201.benchmark_order()
     assert random.getstate() == state
 
 
@@ -199,7 +199,7 @@ def test_a_reduction_halves_odd_and_even_maps(side):
 
 def test_c_and_n_shape_the_network():
     space = nasbench201.space(C=4, N=2)
-    model = build(space, Architecture.of(space.default), TaskShape(1, 8, 8, 3), seed=0)
+    model = build(space, Architecture.of(space.default), InputShape(1, 8, 8, 3), seed=0)
     assert isinstance(model, CellNetwork)
     assert [len(list(model.get_submodule(f"stage{number}").children())) for number in (1, 2, 3)] == [2, 3, 3]
     assert model.fc.weight.shape == (3, 16)
@@ -212,7 +212,7 @@ def test_every_parameter_has_a_gradient_even_behind_missing_edges():
     rng = np.random.default_rng(0)
     space = nasbench201.space(C=2, N=1)
     for _ in range(10):
-        model = build(space, sample(space, rng), TaskShape(1, 8, 8, 3), seed=0)
+        model = build(space, sample_architecture(space, rng), InputShape(1, 8, 8, 3), seed=0)
         loss = model(torch.randn(2, 1, 8, 8)).square().sum()
         torch.autograd.grad(loss, list(model.parameters()))
 

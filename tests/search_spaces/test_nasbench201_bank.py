@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from automl_kd.models import build
 from automl_kd.models.fast_norm import QuickNorm, quicken
-from automl_kd.models.features import Keep, Tapped
+from automl_kd.models.features import FeatureExtractor, KeepOutput
 from automl_kd.proxies.initialisation import normal_weights
-from automl_kd.space import Architecture, TaskShape, Values
+from automl_kd.space import Architecture, InputShape, Values
 from search_spaces import nasbench201
 from search_spaces.nasbench201 import EDGES, CellNetwork, from_index
 from search_spaces.nasbench201.classes import canonical
-from search_spaces.nasbench201.shared_parts import Bank, FastPool, LiveCell
+from search_spaces.nasbench201.shared_parts import FastPool, LiveCell, PartBank
 
-SHAPE = TaskShape(3, 10, 9, 5)
+SHAPE = InputShape(3, 10, 9, 5)
 SMALL = nasbench201.space(C=4, N=2)
 POOL = "avg_pool_3x3"
 EMPTY = dict.fromkeys(EDGES, "none")
@@ -36,11 +36,11 @@ def prepared(path: str, make: Callable[[], nn.Module], layout: torch.memory_form
     return part
 
 
-def assembler(layout: torch.memory_format = torch.channels_last) -> Bank:
+def assembler(layout: torch.memory_format = torch.channels_last) -> PartBank:
     bank = SMALL.bank
     assert bank is not None
     made = bank(SHAPE, partial(prepared, layout=layout))
-    assert isinstance(made, Bank)
+    assert isinstance(made, PartBank)
     return made
 
 
@@ -52,7 +52,7 @@ def built(values: Values, layout: torch.memory_format = torch.channels_last) -> 
 
 def some_cells() -> list[dict[str, str]]:
     rng = np.random.default_rng(0)
-    return [from_index(int(number)) for number in rng.choice(nasbench201.SIZE, 12, replace=False)]
+    return [from_index(int(number)) for number in rng.choice(nasbench201.SPACE_SIZE, 12, replace=False)]
 
 
 def images(layout: torch.memory_format = torch.channels_last) -> Tensor:
@@ -65,7 +65,7 @@ def test_outputs_and_maps_are_those_of_the_whole_network(layout):
     assemble, x = assembler(layout), images(layout)
     taps = ("stem", "stage1", "stage2", "stage3", "pre_pool", "pooled")
     for values in [EMPTY, SHORTCUT, DEAD_ENDS, nasbench201.DEFAULT, *map(canonical, some_cells())]:
-        with Tapped(assemble(values), taps) as ours, Tapped(built(values, layout), taps) as theirs:
+        with FeatureExtractor(assemble(values), taps) as ours, FeatureExtractor(built(values, layout), taps) as theirs:
             seen, expected = ours(x), theirs(x)
         same = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4) if POOL in values.values() else equal
         same(seen.logits, expected.logits)
@@ -113,7 +113,7 @@ def test_dead_edges_are_left_out_at_initialisation_without_effect():
 
 def test_the_empty_cell_gives_zeros_and_keeps_the_graph():
     network, x = assembler()(EMPTY), images()
-    with Tapped(network, ("stage1", "pooled")) as tapped:
+    with FeatureExtractor(network, ("stage1", "pooled")) as tapped:
         seen = tapped(x)
     assert torch.equal(seen.features["stage1"], torch.zeros(4, 4, 10, 9))
     gradients = torch.autograd.grad(seen.logits.square().sum(), list(network.parameters()))
@@ -192,7 +192,7 @@ def test_assembling_draws_nothing():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def silent_bank() -> Bank:
+def silent_bank() -> PartBank:
     """Without running statistics, as a scorer makes it: then what was seen before is remembered."""
 
     def part(path: str, make: Callable[[], nn.Module]) -> nn.Module:
@@ -205,7 +205,7 @@ def silent_bank() -> Bank:
 
     assert SMALL.bank is not None
     made = SMALL.bank(SHAPE, part)
-    assert isinstance(made, Bank)
+    assert isinstance(made, PartBank)
     return made
 
 
@@ -266,7 +266,7 @@ def test_every_normalisation_notes_its_variances_though_its_map_be_remembered():
 
 def rectified_by(network: nn.Module, x: Tensor) -> list[Tensor]:
     kept: list[Tensor] = []
-    hooks = [one.register_forward_hook(Keep(kept)) for one in network.modules() if isinstance(one, nn.ReLU)]
+    hooks = [one.register_forward_hook(KeepOutput(kept)) for one in network.modules() if isinstance(one, nn.ReLU)]
     network(x)
     for hook in hooks:
         hook.remove()

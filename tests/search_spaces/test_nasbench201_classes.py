@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from automl_kd.models.costs.cost import cost_of
-from automl_kd.space import Architecture, TaskShape
+from automl_kd.space import Architecture, InputShape
 from search_spaces import nasbench201
 from search_spaces.nasbench201 import EDGES, Cell, from_index, from_string, index, to_string
 from search_spaces.nasbench201.classes import (
@@ -18,18 +18,18 @@ from search_spaces.nasbench201.classes import (
     CONVOLUTIONS,
     ENDS,
     RULES,
+    MapTerm,
     Operations,
-    Term,
     canonical,
     cells,
     classes,
-    effort,
+    edge_effort,
+    edge_operations,
     exact,
     functional,
     labelling,
     live,
     nodes,
-    operations,
     representatives,
     standard,
 )
@@ -69,9 +69,9 @@ def test_the_finer_rules_split_the_classes_of_the_coarser():
 def test_the_standard_rule_gives_the_published_classes(shared_data):
     table = pd.read_parquet(shared_data / "nasbench201.parquet", columns=["arch_str", "isomorph_index"])
     first: dict[str, int] = {}
-    for number in range(nasbench201.SIZE):
-        first.setdefault(standard(operations(from_index(number))), number)
-    ours = [first[standard(operations(from_string(text)))] for text in table["arch_str"]]
+    for number in range(nasbench201.SPACE_SIZE):
+        first.setdefault(standard(edge_operations(from_index(number))), number)
+    ours = [first[standard(edge_operations(from_string(text)))] for text in table["arch_str"]]
     assert ours == table["isomorph_index"].tolist()
 
 
@@ -115,7 +115,7 @@ def test_canonical_is_a_cell_without_dead_edges_that_stands_for_itself():
         assert representatives()[chosen] == chosen
         assert live(chosen) == chosen
         assert exact(chosen) == exact(cell)
-        assert effort(chosen) <= effort(live(cell)) <= effort(cell)
+        assert edge_effort(chosen) <= edge_effort(live(cell)) <= edge_effort(cell)
     assert len(set(representatives().values())) == 5_260
 
 
@@ -164,7 +164,7 @@ def test_the_exact_classes_by_trying_all_assignments_of_weights():
     assert len(seen) == 5_260
 
 
-def convolutions(cell: Operations) -> dict[Term, str]:
+def convolutions(cell: Operations) -> dict[MapTerm, str]:
     """The edges of a live cell that hold convolutions, by what they compute."""
     found = nodes(cell, labelling(cell))
     return {
@@ -179,10 +179,10 @@ def test_members_of_a_class_compute_the_same_with_the_same_weights():
     torch.manual_seed(0)
     x = torch.randn(3, 4, 6, 6, dtype=torch.float64)
     several = 0
-    for number in rng.choice(nasbench201.SIZE, 150, replace=False):
+    for number in rng.choice(nasbench201.SPACE_SIZE, 150, replace=False):
         values = from_index(int(number))
         one, other = Cell(values, 4).double(), Cell(canonical(values), 4).double()
-        mine, theirs = convolutions(live(operations(values))), convolutions(operations(canonical(values)))
+        mine, theirs = convolutions(live(edge_operations(values))), convolutions(edge_operations(canonical(values)))
         assert mine.keys() == theirs.keys()
         for term, edge in mine.items():
             other.edges[theirs[term]].load_state_dict(one.edges[edge].state_dict())
@@ -204,8 +204,8 @@ def test_equal_sums_of_different_classes_differ_with_weights():
 
 def test_the_representative_costs_no_more_than_any_member():
     rng = np.random.default_rng(1)
-    shape = TaskShape(3, 32, 32, 10)
-    for number in rng.choice(nasbench201.SIZE, 300, replace=False):
+    shape = InputShape(3, 32, 32, 10)
+    for number in rng.choice(nasbench201.SPACE_SIZE, 300, replace=False):
         values = from_index(int(number))
         chosen, given = (cost_of(nasbench201.SPACE, Architecture.of(one), shape) for one in (canonical(values), values))
         assert chosen.params <= given.params

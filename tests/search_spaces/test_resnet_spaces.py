@@ -5,10 +5,10 @@ import pytest
 
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.resnet import ResNet
-from automl_kd.space import Architecture, TaskShape, enumerate_all, mutate, sample
+from automl_kd.space import Architecture, InputShape, enumerate_all, mutate, sample_architecture
 from search_spaces import resnet, resnet_depth
 
-SHAPE = TaskShape(3, 32, 32, 10)
+SHAPE = InputShape(3, 32, 32, 10)
 
 
 def block_sizes(model: ResNet) -> list[int]:
@@ -73,6 +73,8 @@ def test_the_reduction_exists_only_in_bottlenecks():
 
 def test_the_space_reaches_below_and_above_resnet20():
     rng = np.random.default_rng(0)
-    params = [cost_of(resnet.SPACE, sample(resnet.SPACE, rng), TaskShape(1, 8, 8, 10)).params for _ in range(30)]
+    params = [
+        cost_of(resnet.SPACE, sample_architecture(resnet.SPACE, rng), InputShape(1, 8, 8, 10)).params for _ in range(30)
+    ]
     assert min(params) < 100_000
     assert max(params) > 300_000

@@ -11,7 +11,7 @@ import pytest
 
 from automl_kd import storage
 from automl_kd.storage import lease
-from automl_kd.storage.mirror import Mirror
+from automl_kd.storage.mirror import BucketMirror
 
 ROOT = "s3://bucket/runs"
 
@@ -41,7 +41,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return ROOT
 
 
-def mirrored(path: Path) -> Mirror:
+def mirrored(path: Path) -> BucketMirror:
     """The mirror that holds a path."""
     found = storage.mirror_of(path)
     assert found is not None
@@ -57,7 +57,7 @@ def on_machine(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def be(name: str) -> Path:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
         monkeypatch.setattr(storage, "MIRRORS", {})
-        return storage.local(bucket)
+        return storage.local_path(bucket)
 
     be("first")
     return be

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.errors import ConfigError
-from automl_kd.storage.pinned import by_content, located, pin
+from automl_kd.storage.pinned import by_content, located_path, pin
 
 DIGEST = hashlib.sha256(b"one").hexdigest()
 
@@ -32,20 +32,20 @@ def test_a_pin_is_the_absolute_path_and_the_digest(file, monkeypatch):
 
 def test_pinned_again_it_stays_and_stands_for_its_path(file):
     assert pin(pin(str(file))) == pin(str(file))
-    assert located(pin(str(file))) == located("a b/mine@home.json") == file
+    assert located_path(pin(str(file))) == located_path("a b/mine@home.json") == file
 
 
 def test_another_content_is_refused(file):
     pinned = pin(str(file))
     file.write_bytes(b"two")
-    for use in (pin, located):
+    for use in (pin, located_path):
         with pytest.raises(
             ConfigError, match=f"^{file} has changed since it was named in this experiment; put .* back"
         ):
             use(pinned)
     file.unlink()
     with pytest.raises(ConfigError, match=f"^no file could be read from {file}: No such file or directory; check the"):
-        located(pinned)
+        located_path(pinned)
 
 
 def test_only_the_content_counts(file):

@@ -14,12 +14,12 @@ import torch
 import automl_kd
 from automl_kd import storage
 from automl_kd.cluster.searcher import Assignment, from_config, to_config
-from automl_kd.data import load
+from automl_kd.data import load_data
 from automl_kd.errors import StopTrial, StorageError
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.scoring import Labour, Scoring, score_space
 from automl_kd.experiment.stages.search import Journal
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.results import Point, ResultTable
 from automl_kd.results.doctor.doctor import diagnose
@@ -39,14 +39,14 @@ def test_a_table_is_read_on_another_machine_before_and_after_it_is_folded(on_mac
     for key in KEYS[:2]:
         table.append(row(key=key, experiment="one"), [Point(epoch=1, val_accuracy=0.5)])
     other = on_machine("second")
-    read = automl_kd.read(bucket)
+    read = automl_kd.read_results(bucket)
     assert list(read.rows["key"]) == KEYS[:2]
     assert list(read.curves["val_accuracy"]) == [0.5, 0.5]
     on_machine("first")
     table.fold()
     table.append(row(key=KEYS[2], experiment="one"))
     on_machine("second")
-    assert list(automl_kd.read(f"{bucket}/one").rows["key"]) == KEYS
+    assert list(automl_kd.read_results(f"{bucket}/one").rows["key"]) == KEYS
     assert sorted(path.name[:4] for path in (other / "one" / "rows").rglob("*.parquet")) == ["cccc", "part"]
 
 
@@ -60,7 +60,7 @@ def test_what_is_damaged_in_the_bucket_is_mended_there(on_machine, bucket):
     for name, faults in (("second", 0), ("third", 0)):
         folder = on_machine(name) / "one"
         assert diagnose(folder, repair=name == "second").faults == faults
-        assert list(automl_kd.read(f"{bucket}/one").rows["key"]) == KEYS[1:2]
+        assert list(automl_kd.read_results(f"{bucket}/one").rows["key"]) == KEYS[1:2]
         assert [path.name for path in (folder / "damaged").rglob(f"{KEYS[0]}*.parquet")]
 
 
@@ -78,17 +78,17 @@ def test_a_trial_that_moves_to_another_machine_continues_and_is_handed_over_from
 ):
     whole, broken, rest = tiny.Recorder(), tiny.Recorder(stop=2), tiny.Recorder()
     spec = tiny.taught(tmp_path, "kd", options={"weight": 0.5})
-    carry_out(spec, whole, tiny.place(tmp_path, spec))
+    run_trial(spec, whole, tiny.place(tmp_path, spec))
     root = on_machine("first")
     spec = tiny.taught(root, "kd", options={"weight": 0.5})
     config = to_config(Assignment(spec=spec, place=tiny.place(root, spec)))
     monkeypatch.setattr("automl_kd.training.loop.SAVE_SECONDS", -1)
     with pytest.raises(StopTrial):
-        carry_out(spec, broken, tiny.place(root, spec))
+        run_trial(spec, broken, tiny.place(root, spec))
     on_machine("second")
     moved = from_config(config)
     assert moved.place != tiny.place(root, spec)
-    carry_out(moved.spec, rest, moved.place)
+    run_trial(moved.spec, rest, moved.place)
     losses = [{epoch: seen["train_loss"] for epoch, seen in one.seen.items()} for one in (whole, rest)]
     assert losses[0] == losses[1]
     assert tiny.lines(moved.place.trial / "student.json") > 1
@@ -110,10 +110,10 @@ def test_images_and_weights_of_a_teacher_are_fetched_from_where_an_experiment_na
     np.savez(root / "set.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     storage.push(root / "set.npz")
     on_machine("second")
-    found = load(DataSpec(name=f"arrays:{bucket}/set.npz"), tmp_path)
+    found = load_data(DataSpec(name=f"arrays:{bucket}/set.npz"), tmp_path)
     assert len(found.test) == 40
     with pytest.raises(StorageError, match=r"there is no bucket 'nobody'"):
-        load(DataSpec(name="arrays:s3://nobody/set.npz"), tmp_path)
+        load_data(DataSpec(name="arrays:s3://nobody/set.npz"), tmp_path)
 
 
 def test_scores_of_two_machines_become_one_table(on_machine, bucket, tmp_path):
@@ -172,10 +172,10 @@ def test_a_search_goes_on_where_another_machine_ended_it(on_machine, bucket, tmp
     said = search(tmp_path, "second", out=bucket)
     assert f"written to {bucket}/moved/leaderboard.html" in said
     assert str(tmp_path / "second") not in said
-    before = automl_kd.read(f"{bucket}/moved").rows
+    before = automl_kd.read_results(f"{bucket}/moved").rows
     assert sorted(before["role"]) == sorted(["search", "search", *FINAL_ROLES])
     search(tmp_path, "third", "--set", "search.trials=4", out=bucket)
-    after = automl_kd.read(bucket).rows
+    after = automl_kd.read_results(bucket).rows
     assert sorted(after[after["run"] == "search"]["proposal"]) == [0, 1, 2, 3]
     assert set(after["status"]) == {"complete"}
     kept = after.merge(before[["run", "role", "key", "started"]])  # what was recorded is not carried out again

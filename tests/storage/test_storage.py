@@ -28,33 +28,33 @@ def put(folder, **texts: str) -> None:
 
 
 def test_a_local_path_is_itself_and_nothing_is_done_for_it(tmp_path):
-    assert storage.local(tmp_path) == storage.local(str(tmp_path)) == tmp_path
-    assert storage.local("results").name == "results"
+    assert storage.local_path(tmp_path) == storage.local_path(str(tmp_path)) == tmp_path
+    assert storage.local_path("results").name == "results"
     assert storage.address(tmp_path) == str(tmp_path)
     storage.push(tmp_path / "nothing")
     storage.pull(tmp_path)
-    storage.remove([tmp_path / "nothing"])
+    storage.remove_objects([tmp_path / "nothing"])
     with storage.leased(tmp_path):
         assert storage.holder(tmp_path) == ""
 
 
 def test_an_address_leads_to_the_same_file_on_every_machine(on_machine, bucket, server):
-    here = storage.local(f"{bucket}/one")
+    here = storage.local_path(f"{bucket}/one")
     assert here.is_absolute()
     said = storage.address(here / "a.json")
     assert said.startswith(f"{bucket}/one/a.json?endpoint_override=")
-    assert storage.named(f"in {here} twice {here}/b") == f"in {bucket}/one twice {bucket}/one/b"
+    assert storage.name_addresses(f"in {here} twice {here}/b") == f"in {bucket}/one twice {bucket}/one/b"
     put(here, a="1")
     on_machine("second")
     os.environ.pop("AWS_ENDPOINT_URL")  # the address says all but the credentials
-    there = storage.local(said)
+    there = storage.local_path(said)
     assert there != here / "a.json"
     storage.pull_file(there)
     assert there.read_text() == "1"
 
 
 def test_what_is_written_is_there_and_what_changes_follows(on_machine, bucket):
-    first = storage.local(bucket)
+    first = storage.local_path(bucket)
     put(first, a="1", b="2")
     (first / "weights.pt").write_bytes(b"w")
     storage.push(first / "weights.pt")
@@ -65,7 +65,7 @@ def test_what_is_written_is_there_and_what_changes_follows(on_machine, bucket):
     assert (second / "weights.pt").read_bytes() == b"w"
     put(second, a="longer")
     (second / "b.json").unlink()
-    storage.remove([second / "b.json", second / "never.json"])
+    storage.remove_objects([second / "b.json", second / "never.json"])
     on_machine("first")
     storage.pull(first)
     assert {path.name for path in first.glob("*")} == {"a.json", "weights.pt"}
@@ -73,7 +73,7 @@ def test_what_is_written_is_there_and_what_changes_follows(on_machine, bucket):
 
 
 def test_nothing_is_fetched_twice(on_machine, bucket, monkeypatch):
-    put(storage.local(bucket), a="1")
+    put(storage.local_path(bucket), a="1")
     folder = on_machine("second")
     storage.pull(folder)
     monkeypatch.setattr(mirrored(folder).store, "chunks", None)  # which would raise a TypeError
@@ -81,7 +81,7 @@ def test_nothing_is_fetched_twice(on_machine, bucket, monkeypatch):
 
 
 def test_a_pull_leaves_alone_what_was_changed_here(on_machine, bucket):
-    folder = storage.local(bucket)
+    folder = storage.local_path(bucket)
     put(folder, a="1")
     (folder / "a.json").write_text("changed here")
     (folder / "new.json").write_text("2")
@@ -91,7 +91,7 @@ def test_a_pull_leaves_alone_what_was_changed_here(on_machine, bucket):
 
 
 def test_what_could_not_be_sent_is_sent_by_the_next_sitting(on_machine, bucket):
-    folder = storage.local(bucket)
+    folder = storage.local_path(bucket)
     with lock(folder):
         put(folder, a="1")
         (folder / "a.json").write_text("more")
@@ -107,7 +107,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_sitting(on_machine, bucket):
 
 
 def test_what_could_not_be_sent_is_given_up_if_another_machine_went_on(on_machine, bucket):
-    first = storage.local(bucket)
+    first = storage.local_path(bucket)
     with lock(first):
         put(first, a="1")
     (first / "a.json").write_text("not sent")
@@ -122,7 +122,7 @@ def test_what_could_not_be_sent_is_given_up_if_another_machine_went_on(on_machin
 
 
 def test_a_second_machine_is_refused_until_the_first_is_done(on_machine, bucket):
-    first = storage.local(bucket)
+    first = storage.local_path(bucket)
     with lock(first):
         second = on_machine("second")
         assert in_use(second)
@@ -140,7 +140,7 @@ def test_a_second_machine_is_refused_until_the_first_is_done(on_machine, bucket)
 
 def test_one_who_waits_gets_it_when_the_other_is_done(on_machine, bucket, monkeypatch):
     monkeypatch.setattr(lease, "WAIT_SECONDS", 0.05)
-    first, second = storage.local(bucket), None
+    first, second = storage.local_path(bucket), None
     order = []
     with lock(first):
         second = on_machine("second")
@@ -160,13 +160,13 @@ def test_one_who_waits_gets_it_when_the_other_is_done(on_machine, bucket, monkey
 def left_behind(folder) -> None:
     """As a run that was killed leaves its lease."""
     one = mirrored(folder)
-    lease.write(one, folder, lease.Lease("token", lease.machine(one), "process 1 on gone"))
+    lease.write_lease(one, folder, lease.Lease("token", lease.machine(one), "process 1 on gone"))
 
 
 def test_a_killed_run_of_this_machine_is_followed_at_once_and_one_of_another_when_it_is_stale(
     on_machine, bucket, monkeypatch
 ):
-    first = storage.local(bucket)
+    first = storage.local_path(bucket)
     left_behind(first)
     with lock(first):
         pass
@@ -180,11 +180,11 @@ def test_a_killed_run_of_this_machine_is_followed_at_once_and_one_of_another_whe
 
 
 def test_who_has_lost_the_lease_writes_nothing_more(on_machine, bucket, monkeypatch):
-    first = storage.local(bucket)
+    first = storage.local_path(bucket)
     with lock(first):
         put(first, a="1")
         one = mirrored(first)
-        lease.write(one, first, lease.Lease("other", "other", "process 2 on elsewhere"))
+        lease.write_lease(one, first, lease.Lease("other", "other", "process 2 on elsewhere"))
         monkeypatch.setattr(lease, "STALE_SECONDS", 0.0)  # it looks again before it writes
         with pytest.raises(
             StorageError, match=r"^process 2 on elsewhere has taken over s3://bucket/runs from this run"
@@ -196,7 +196,7 @@ def test_who_has_lost_the_lease_writes_nothing_more(on_machine, bucket, monkeypa
 
 
 def test_a_store_that_is_gone_for_a_moment_is_waited_for(on_machine, bucket, monkeypatch):
-    folder = storage.local(bucket)
+    folder = storage.local_path(bucket)
     store = mirrored(folder).store
     real, failures = store.put, iter([OSError("gone"), OSError("gone")])
 
@@ -233,23 +233,23 @@ def test_a_store_that_stays_away_ends_the_run_in_one_sentence(on_machine, bucket
 )
 def test_a_place_that_is_none_is_refused(on_machine, place, sentence):
     with pytest.raises(StorageError, match=sentence):
-        storage.local(place)
+        storage.local_path(place)
 
 
 def test_a_bucket_that_is_not_there_is_named(on_machine):
     with pytest.raises(StorageError, match=r"^s3://nobody/runs cannot be read \(there is no bucket 'nobody'\); check"):
-        storage.pull(storage.local("s3://nobody/runs"))
-    with pytest.raises(StorageError, match=r"^s3://nobody/runs"), lock(storage.local("s3://nobody/runs")):
+        storage.pull(storage.local_path("s3://nobody/runs"))
+    with pytest.raises(StorageError, match=r"^s3://nobody/runs"), lock(storage.local_path("s3://nobody/runs")):
         pass
 
 
 def test_a_name_in_googles_storage_is_understood(on_machine, monkeypatch):
-    assert storage.address(storage.local("gs://bucket/runs")) == "gs://bucket/runs"
+    assert storage.address(storage.local_path("gs://bucket/runs")) == "gs://bucket/runs"
 
 
 def test_credentials_that_the_store_does_not_accept_are_named(on_machine, bucket, monkeypatch):
     monkeypatch.setattr(mirror, "PATIENCE_SECONDS", 0.0)
-    folder = storage.local(bucket)
+    folder = storage.local_path(bucket)
     monkeypatch.setattr("moto.core.authorization.ActionAuthenticatorMixin.request_count", 0)
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0.0)  # from now on only users that it knows
     with pytest.raises(StorageError, match=r"^s3://bucket/runs cannot be read \(.*\); check the name, .* credentials"):

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, order
+from automl_kd.data import Batch, epoch_order
 from automl_kd.errors import StopTrial
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 from automl_kd.models.features import Outputs
 from automl_kd.models.folding import fold_norms
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.space import TaskShape
-from automl_kd.spec import Banking, TrialSpec
-from automl_kd.teacher_cache.cached_teacher import EVIDENCE, PATIENCE, Guide, guide
+from automl_kd.space import InputShape
+from automl_kd.spec import TeacherCacheOptions, TrialSpec
+from automl_kd.teacher_cache.cached_teacher import EVIDENCE, WAIT_BATCHES, CachedTeacher, teacher_outputs
 from automl_kd.training import trial
-from automl_kd.training.loop import Run
+from automl_kd.training.loop import TrainingRun
 from tests import tiny
 from tests.conformance.trials import EPOCHS, difference, left_by, quick, spec_of
 from tests.teacher_cache.test_store import claimed_elsewhere
@@ -31,7 +31,7 @@ __all__ = ["quick"]
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-TAPS = Banking(keep="taps")
+TAPS = TeacherCacheOptions(keep="taps")
 STEPS = 6
 """Of an epoch: 88 images, 16 to a batch."""
 
@@ -48,10 +48,10 @@ THOROUGH = (
 )
 
 
-def trained(root: Path, spec: TrialSpec, folder: str, bank: Banking, *, stop: int = 0) -> tiny.Recorder:
+def trained(root: Path, spec: TrialSpec, folder: str, bank: TeacherCacheOptions, *, stop: int = 0) -> tiny.Recorder:
     recorder = tiny.Recorder(stop)
     place = dataclasses.replace(tiny.place(root, spec), trial=root / folder, bank=bank)
-    carry_out(spec, recorder, place)
+    run_trial(spec, recorder, place)
     return recorder
 
 
@@ -69,7 +69,7 @@ def left(folder: Path) -> dict[str, object]:
 @pytest.mark.parametrize("name", ["kd", *(pytest.param(name, marks=pytest.mark.slow) for name in THOROUGH)])
 def test_with_a_bank_every_method_comes_to_the_same_bits(tmp_path, name):
     spec = spec_of(name, tmp_path)
-    alone = trained(tmp_path, spec, "alone", Banking(keep="off"))
+    alone = trained(tmp_path, spec, "alone", TeacherCacheOptions(keep="off"))
     first, second = (trained(tmp_path, spec, folder, TAPS) for folder in ("first", "second"))
     for folder, banked in (("first", first), ("second", second)):
         assert not difference(left(tmp_path / "alone"), left(tmp_path / folder))
@@ -151,7 +151,7 @@ def still(root: Path, model: str, outputs: str = "exact") -> TrialSpec:
 
 def banked_and_alone(root: Path, spec: TrialSpec) -> Mapping[str, float]:
     """What a trial with a bank reports last, which leaves the same as one without."""
-    trained(root, spec, f"alone {spec.seed}", Banking(keep="off"))
+    trained(root, spec, f"alone {spec.seed}", TeacherCacheOptions(keep="off"))
     last = trained(root, spec, f"banked {spec.seed}", TAPS).seen[EPOCHS]
     assert not difference(left(root / f"alone {spec.seed}"), left(root / f"banked {spec.seed}"))
     return last
@@ -160,14 +160,14 @@ def banked_and_alone(root: Path, spec: TrialSpec) -> Mapping[str, float]:
 def test_auto_and_logits_keep_no_maps(tmp_path):
     mapped = tiny.taught(tmp_path, "distil", recipe=spec_of("kd", tmp_path).recipe, options={"losses": MAPS})
     for keep in ("auto", "logits"):
-        assert not set(trial.PASSES) & set(trained(tmp_path, mapped, keep, Banking(keep=keep)).seen[EPOCHS])
+        assert not set(trial.PASSES) & set(trained(tmp_path, mapped, keep, TeacherCacheOptions(keep=keep)).seen[EPOCHS])
     assert "teacher_passes" in trained(tmp_path, mapped, "taps", TAPS).seen[EPOCHS]
 
 
 @pytest.mark.parametrize("stop", [1, 2])
 def test_a_broken_trial_continues_to_the_same_bits_and_counts_all_its_passes(tmp_path, stop):
     spec = spec_of("kd", tmp_path)
-    whole = trained(tmp_path, spec, "whole", Banking(keep="off"))
+    whole = trained(tmp_path, spec, "whole", TeacherCacheOptions(keep="off"))
     with pytest.raises(StopTrial):
         trained(tmp_path, spec, "broken", TAPS, stop=stop)
     broken = trained(tmp_path, spec, "broken", TAPS)
@@ -179,16 +179,16 @@ def test_a_broken_trial_continues_to_the_same_bits_and_counts_all_its_passes(tmp
 class Scene:
     """A run of plain KD and its guide, with the batches that the loop would make."""
 
-    def __init__(self, root: Path, bank: Banking = TAPS, spec: TrialSpec | None = None) -> None:
+    def __init__(self, root: Path, bank: TeacherCacheOptions = TAPS, spec: TrialSpec | None = None) -> None:
         self.spec = spec or spec_of("kd", root)
-        self.setting = trial.set_up(self.spec, dataclasses.replace(tiny.place(root, self.spec), bank=bank))
-        self.run = Run(self.setting.student, self.setting.dataset, self.spec.recipe, self.spec.seed)
+        self.setting = trial.prepare_trial(self.spec, dataclasses.replace(tiny.place(root, self.spec), bank=bank))
+        self.run = TrainingRun(self.setting.student, self.setting.dataset, self.spec.recipe, self.spec.seed)
         self.teacher = trial.load_teacher(self.setting)
-        self.guide = guide(self.setting, self.teacher)
+        self.guide = teacher_outputs(self.setting, self.teacher)
         fold_norms(self.teacher)  # as the guide does
 
     def batch(self, number: int, epoch: int = 1) -> Batch:
-        rows = order(len(self.run.dataset.train), seed=self.run.order_seed, epoch=epoch)
+        rows = epoch_order(len(self.run.dataset.train), seed=self.run.order_seed, epoch=epoch)
         size = self.spec.recipe.batch_size
         return self.run.batch(rows[number * size : (number + 1) * size], epoch, number)
 
@@ -213,7 +213,7 @@ def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path, monkeypatch):
     assert scene.counts() == (0, 0)
     assert not (tmp_path / "teachers" / tiny.lesson().key / "bank").exists()
     for piece in (0, 1):
-        with distributed.whole():  # there is no process group to ask for the part's number
+        with distributed.whole_batch():  # there is no process group to ask for the part's number
             half = scene.run.batch(rows[piece * 8 : (piece + 1) * 8], 1, 0, piece, 2)
         for counts in ((2 * piece + 1, piece + 1), (2 * piece + 2, piece + 1)):
             assert scene.right(scene.guide(half), half)
@@ -223,14 +223,14 @@ def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path, monkeypatch):
 def test_what_another_process_computes_is_not_waited_for(tmp_path):
     scene = Scene(tmp_path)
     scene.guide(scene.batch(0, epoch=2))
-    assert isinstance(scene.guide, Guide)
+    assert isinstance(scene.guide, CachedTeacher)
     folder = scene.guide.bank.folder
     with claimed_elsewhere(folder / "epoch-0001.bin", 0, 2):
         found = scene.guide(scene.batch(0))
         assert scene.right(found, scene.batch(0))
         # batch 0 is in another's hands and so is 2: 1, 3 and 4 are computed ahead, then 0 after all
-        assert PATIENCE == 3
-        assert scene.counts() == (2, 2 + PATIENCE)
+        assert WAIT_BATCHES == 3
+        assert scene.counts() == (2, 2 + WAIT_BATCHES)
         other = Scene(tmp_path)
         for number in (0, 1, 3, 4):
             assert scene.right(other.guide(scene.batch(number)), scene.batch(number))
@@ -238,13 +238,13 @@ def test_what_another_process_computes_is_not_waited_for(tmp_path):
         assert scene.right(other.guide(scene.batch(2)), scene.batch(2))
         assert other.counts() == (5, 2)  # 5, the last of the epoch, and 2
         assert scene.right(scene.guide(scene.batch(5)), scene.batch(5))
-        assert scene.counts() == (3, 2 + PATIENCE)
+        assert scene.counts() == (3, 2 + WAIT_BATCHES)
 
 
 def test_beyond_the_limit_the_teacher_is_asked_and_the_trial_says_so(tmp_path):
     spec = spec_of("kd", tmp_path)
-    whole = trained(tmp_path, spec, "whole", Banking(keep="off"))
-    small = trained(tmp_path, spec, "small", Banking(keep="logits", limit_gb=1e-9))
+    whole = trained(tmp_path, spec, "whole", TeacherCacheOptions(keep="off"))
+    small = trained(tmp_path, spec, "small", TeacherCacheOptions(keep="logits", limit_gb=1e-9))
     assert not difference(left(tmp_path / "whole"), left(tmp_path / "small"))
     last = small.seen[EPOCHS]
     assert last["teacher_passes"] == last["teacher_passes_unkept"] == EPOCHS * STEPS
@@ -253,7 +253,7 @@ def test_beyond_the_limit_the_teacher_is_asked_and_the_trial_says_so(tmp_path):
 
 def test_a_disk_that_fails_costs_passes_and_nothing_else(tmp_path, monkeypatch):
     spec = spec_of("kd", tmp_path)
-    trained(tmp_path, spec, "whole", Banking(keep="off"))
+    trained(tmp_path, spec, "whole", TeacherCacheOptions(keep="off"))
     calls = []
 
     def full(*given: object) -> int:
@@ -279,24 +279,24 @@ class Changed(nn.Module):
         return out
 
 
-def drawing(shape: TaskShape) -> nn.Module:
+def drawing(shape: InputShape) -> nn.Module:
     return Changed(nn.functional.dropout, tiny.teacher(shape))
 
 
-def comparing(shape: TaskShape) -> nn.Module:
+def comparing(shape: InputShape) -> nn.Module:
     return Changed(lambda images: images - images.mean(dim=0), tiny.teacher(shape))
 
 
-def crowded(shape: TaskShape) -> nn.Module:
+def crowded(shape: InputShape) -> nn.Module:
     """Sees brighter images in a larger batch."""
     return Changed(lambda images: images + len(images) / 8, tiny.teacher(shape))
 
 
-def convolving(shape: TaskShape) -> nn.Module:
+def convolving(shape: InputShape) -> nn.Module:
     return tiny.teacher(shape)
 
 
-def counting(shape: TaskShape) -> nn.Module:
+def counting(shape: InputShape) -> nn.Module:
     """Counts bright pixels by whole weights: sums of small integers, which every processor adds up to the same."""
     pixels = shape.channels * shape.height * shape.width
     head = nn.Linear(pixels, shape.classes)
@@ -313,7 +313,7 @@ def test_a_teacher_that_draws_is_asked_each_time(tmp_path, augment):
     save_weights(drawing(tiny.SHAPE), tmp_path / "it.pt")
     spec = dataclasses.replace(plain, teacher=teacher, recipe=dataclasses.replace(plain.recipe, augment=augment))
     seen = []
-    for folder, bank in (("alone", Banking(keep="off")), ("first", TAPS), ("second", TAPS)):
+    for folder, bank in (("alone", TeacherCacheOptions(keep="off")), ("first", TAPS), ("second", TAPS)):
         seen.append({epoch: uncounted(one) for epoch, one in trained(tmp_path, spec, folder, bank).seen.items()})
     assert not difference(seen[0], seen[1])
     assert not difference(seen[0], seen[2])
@@ -324,7 +324,7 @@ def test_a_rounded_teacher_is_another_teacher_with_or_without_a_bank(tmp_path, o
     exact = spec_of("kd", tmp_path)
     spec = dataclasses.replace(exact, teacher=dataclasses.replace(tiny.TEACHER, outputs=outputs))
     assert spec.key != exact.key
-    for folder, bank in (("alone", Banking(keep="off")), ("first", TAPS), ("second", TAPS)):
+    for folder, bank in (("alone", TeacherCacheOptions(keep="off")), ("first", TAPS), ("second", TAPS)):
         trained(tmp_path, spec, folder, bank)
         assert not difference(left(tmp_path / "alone"), left(tmp_path / folder))
     trained(tmp_path, exact, "exact", TAPS)

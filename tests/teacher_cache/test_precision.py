@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from automl_kd.models.features import Outputs
-from automl_kd.teacher_cache.precision import LARGEST, pack, unpack
+from automl_kd.teacher_cache.precision import MAX_FLOAT16, pack, unpack
 
 
 def heard(logits: Tensor, precision: str, **features: Tensor) -> Outputs:
@@ -30,7 +30,7 @@ def test_half_precision_rounds_by_one_part_in_two_thousand_and_never_overflows()
         assert one.dtype == torch.float32
         # 11 bits of mantissa, and steps of 2^-24 below the smallest normal number
         assert ((one - two).abs() <= two.abs() * 2.0**-11 + 2.0**-25).all()
-    assert heard(torch.tensor([[1e6, -1e6]]), "float16").logits.tolist() == [[LARGEST, -LARGEST]]
+    assert heard(torch.tensor([[1e6, -1e6]]), "float16").logits.tolist() == [[MAX_FLOAT16, -MAX_FLOAT16]]
 
 
 def test_the_largest_stay_and_the_others_share_their_probability():

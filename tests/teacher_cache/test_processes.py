@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from automl_kd.spec import Banking, TrialSpec
+from automl_kd.spec import TeacherCacheOptions, TrialSpec
 from tests import tiny
 from tests.conformance.trials import EPOCHS, difference, quick, spec_of
 from tests.teacher_cache.test_cached_teacher import STEPS, TAPS, left, trained
@@ -59,5 +59,5 @@ def test_killed_in_the_middle_of_a_write_and_continued_beside_another_trial(tmp_
     third = dataclasses.replace(one, options={"weight": 0.5})
     assert trained(tmp_path, third, "three", TAPS).seen[EPOCHS]["teacher_passes"] == 0
     for spec, folder in ((one, "one"), (two, "two"), (third, "three")):
-        trained(tmp_path, spec, f"{folder} alone", Banking(keep="off"))
+        trained(tmp_path, spec, f"{folder} alone", TeacherCacheOptions(keep="off"))
         assert not difference(left(tmp_path / f"{folder} alone"), left(tmp_path / folder))

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from automl_kd import experiment as stages
-from automl_kd.config import Search
+from automl_kd.config import SearchSection
 from automl_kd.errors import ConfigError
-from automl_kd.experiment import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
-from automl_kd.spec import Banking, Outcome
+from automl_kd.spec import Outcome, TeacherCacheOptions
 from automl_kd.teacher_cache.saving import saving
 from tests import tiny
 
@@ -30,22 +30,22 @@ class Notes(Silent):
         self.notes.append(text)
 
 
-def opened(root: Path, **changes) -> tuple[Lab, Notes]:
+def opened(root: Path, **changes) -> tuple[ExperimentContext, Notes]:
     notes = Notes()
     plain = tiny.experiment(**{"method": "kd", **changes})
-    return open_lab(plain, Roots(results=root / "results", data=root), notes), notes
+    return prepare_experiment(plain, Roots(results=root / "results", data=root), notes), notes
 
 
-def carried_out(root: Path, name: str, bank: Banking) -> Lab:
+def carried_out(root: Path, name: str, bank: TeacherCacheOptions) -> ExperimentContext:
     roots = Roots(results=root / "results", data=root)
-    return stages.run(tiny.experiment(name=name, method="kd", bank=bank), roots, Silent())
+    return stages.run_stages(tiny.experiment(name=name, method="kd", bank=bank), roots, Silent())
 
 
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
-        ({"bank": Banking(keep="logits")}, "bank.keep = 'logits'"),
-        ({"bank": Banking(keep="taps")}, "bank.keep = 'taps'"),
+        ({"bank": TeacherCacheOptions(keep="logits")}, "bank.keep = 'logits'"),
+        ({"bank": TeacherCacheOptions(keep="taps")}, "bank.keep = 'taps'"),
         ({"teacher": dataclasses.replace(tiny.TEACHER, outputs="top2")}, "teacher.outputs = 'top2'"),
     ],
 )
@@ -60,10 +60,10 @@ def test_what_is_asked_of_a_fixed_teacher_is_refused_where_it_moves(tmp_path, ch
 
 def test_nobody_has_to_ask_for_it(tmp_path):
     assert opened(tmp_path, method="prokt")[0].banking.keep == "logits"
-    assert opened(tmp_path, bank=Banking(keep="off"))[0].banking.keep == "off"
-    timed = Search(trials=2, objectives=("val_accuracy", "-seconds"), proposer="nsga2", scheduler="none")
+    assert opened(tmp_path, bank=TeacherCacheOptions(keep="off"))[0].banking.keep == "off"
+    timed = SearchSection(trials=2, objectives=("val_accuracy", "-seconds"), proposer="nsga2", scheduler="none")
     assert opened(tmp_path, search=timed)[0].banking.keep == "off"
-    assert opened(tmp_path, search=timed, bank=Banking(keep="taps"))[0].banking.keep == "taps"
+    assert opened(tmp_path, search=timed, bank=TeacherCacheOptions(keep="taps"))[0].banking.keep == "taps"
 
 
 def test_a_full_bank_is_said_once(tmp_path):
@@ -78,7 +78,10 @@ def test_a_full_bank_is_said_once(tmp_path):
 @pytest.mark.ray
 @pytest.mark.long
 def test_a_search_pays_once_for_its_teacher_and_comes_to_the_same_results(ray_session, tmp_path):
-    with_bank, without = carried_out(tmp_path, "with", Banking()), carried_out(tmp_path, "without", Banking(keep="off"))
+    with_bank, without = (
+        carried_out(tmp_path, "with", TeacherCacheOptions()),
+        carried_out(tmp_path, "without", TeacherCacheOptions(keep="off")),
+    )
     rows, others = (lab.table.read().set_index(["run", "role", "key"]) for lab in (with_bank, without))
     assert set(rows["status"]) == {"complete"}
     same = ["epochs", "train_loss", "val_accuracy", "test_accuracy", "test_accuracy_best", "train_macs"]

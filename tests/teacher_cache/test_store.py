@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from automl_kd.teacher_cache.eviction import bytes_in, folders
-from automl_kd.teacher_cache.store import HEAD, Bank, dense
+from automl_kd.teacher_cache.store import HEAD, TeacherCacheStore, dense
 
 IMAGES, STEPS = 6, 5
 
 
-def bank(root: Path, name: str = "one", limit: float = 1e9) -> Bank:
-    made = Bank(root / "teacher" / "bank" / name, root, {"of": name}, images=IMAGES, steps=STEPS, limit=limit)
+def bank(root: Path, name: str = "one", limit: float = 1e9) -> TeacherCacheStore:
+    made = TeacherCacheStore(
+        root / "teacher" / "bank" / name, root, {"of": name}, images=IMAGES, steps=STEPS, limit=limit
+    )
     made.turn(1, ())
     return made
 

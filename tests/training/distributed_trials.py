@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from automl_kd.errors import StopTrial
-from automl_kd.methods import base, carry_out
+from automl_kd.methods import base, run_trial
 from automl_kd.methods.subgraph import method as subgraph
-from automl_kd.models.costs.latency import Latency
+from automl_kd.models.costs.latency import LatencyMeasurement
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.space import Architecture, Scalar, TaskShape, Values
+from automl_kd.space import Architecture, InputShape, Scalar, Values
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec, teacher_trial
 from automl_kd.training import loop
 from tests import tiny
@@ -33,7 +33,7 @@ DATA = DataSpec(name="tests.tiny:source", validation=0.1)
 class Exact(tiny.Net):
     """In float64, so that a difference is one of meaning and not of rounding, and without dropout."""
 
-    def __init__(self, shape: TaskShape, width: int) -> None:
+    def __init__(self, shape: InputShape, width: int) -> None:
         super().__init__(shape, width)
         self.dropout = nn.Dropout(0.0)
         self.double()
@@ -42,15 +42,15 @@ class Exact(tiny.Net):
         return super().forward(images.double())
 
 
-def build(values: Values, shape: TaskShape) -> nn.Module:
+def build(values: Values, shape: InputShape) -> nn.Module:
     return Exact(shape, int(values["width"]))
 
 
-def teacher(shape: TaskShape) -> nn.Module:
+def teacher(shape: InputShape) -> nn.Module:
     return Exact(shape, 16)
 
 
-def dropping(values: Values, shape: TaskShape) -> nn.Module:
+def dropping(values: Values, shape: InputShape) -> nn.Module:
     network = Exact(shape, int(values["width"]))
     network.dropout = nn.Dropout(0.1)
     return network
@@ -127,15 +127,15 @@ def train(spec: TrialSpec, root: Path, folder: str, *, stop: int = 0) -> tiny.Re
     """Carry the trial out, or continue it, in `root/folder`, until it ends or is stopped."""
     recorder = tiny.Recorder(stop)
     try:
-        carry_out(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder))
+        run_trial(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder))
     except StopTrial:
         assert stop
     return recorder
 
 
-def at_once(*_: object, **__: object) -> Latency:
+def at_once(*_: object, **__: object) -> LatencyMeasurement:
     """What no two processes measure differently."""
-    return Latency(ms=1.0, iqr_ms=0.0, batch=1, threads=1, device="cpu", runs=1)
+    return LatencyMeasurement(ms=1.0, iqr_ms=0.0, batch=1, threads=1, device="cpu", runs=1)
 
 
 def quickly(patch: Callable[[object, str, object], None] = setattr) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.errors import DivergedError
-from automl_kd.methods import finite
+from automl_kd.methods import refuse_nonfinite_reports
 from automl_kd.spec import Recipe
 from automl_kd.training import loop
 from automl_kd.training.divergence import Sound
@@ -45,7 +45,7 @@ def trained(folder: Path, harm: str, at: int, student: nn.Module | None = None) 
             spoil(harm, student, adapters)
         return terms
 
-    loop.fit(
+    loop.fit_student(
         student,
         objective,
         tiny.dataset(),
@@ -102,7 +102,7 @@ def test_whole_numbers_and_networks_without_weights_are_sound():
 
 def test_no_method_reports_what_is_not_finite():
     recorder = tiny.Recorder()
-    report = finite(recorder)
+    report = refuse_nonfinite_reports(recorder)
     report({"val_accuracy": 0.5}, epoch=1)
     with pytest.raises(DivergedError, match=r"^train_loss became inf in epoch 2; lower"):
         report({"val_accuracy": 0.5, "train_loss": math.inf}, epoch=2)

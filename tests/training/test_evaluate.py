@@ -14,7 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from automl_kd import distributed
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.spec import Recipe
-from automl_kd.training.evaluate import at_once, autocast, computes_bfloat16, evaluate, in_bfloat16, precision_of
+from automl_kd.training.evaluate import (
+    autocast,
+    computes_bfloat16,
+    evaluate,
+    evaluation_batch,
+    in_bfloat16,
+    precision_of,
+)
 from tests import tiny
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda", 0)
@@ -84,7 +91,7 @@ def test_the_processor_computes_in_the_weights_own_numbers():
 )
 def test_evaluation_takes_what_training_has_memory_for(monkeypatch, device, batch, accumulate, workers, images):
     monkeypatch.setattr(distributed, "size", lambda: workers)
-    assert at_once(device, Recipe(batch_size=batch, accumulate=accumulate)) == images
+    assert evaluation_batch(device, Recipe(batch_size=batch, accumulate=accumulate)) == images
 
 
 def test_evaluation_on_the_processor_takes_512_images_at_once():

@@ -50,7 +50,7 @@ def run(
             raise KeyboardInterrupt
         return {"ce": F.cross_entropy(student(batch.images), batch.labels)}
 
-    loop.fit(
+    loop.fit_student(
         student,
         objective,
         tiny.dataset(),
@@ -177,8 +177,8 @@ def test_learning_learns_and_seconds_add_up(tmp_path):
 def test_a_last_batch_of_one_image_is_left_out(tmp_path):
     # 96 images in batches of 19 leave one over: five steps an epoch
     recipe = Recipe(epochs=1, batch_size=19)
-    assert loop.Run(fresh(), tiny.dataset(), recipe, 0).steps == 5
-    assert loop.Run(fresh(), tiny.dataset(), Recipe(epochs=1, batch_size=18), 0).steps == 6
+    assert loop.TrainingRun(fresh(), tiny.dataset(), recipe, 0).steps == 5
+    assert loop.TrainingRun(fresh(), tiny.dataset(), Recipe(epochs=1, batch_size=18), 0).steps == 6
     run(tmp_path, recipe)
 
 

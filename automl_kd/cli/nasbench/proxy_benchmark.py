@@ -10,10 +10,10 @@ import typer
 from automl_kd.console.options import command_line
 from automl_kd.console.screen import output, watching
 
-LEADING = ("proxy", "Kendall", "finding", "given size", "at equal size", "failed")
+LEADING_COLUMNS = ("proxy", "Kendall", "finding", "given size", "at equal size", "failed")
 """Columns that fit a terminal; the files have them all."""
 
-ROWS = 20
+TERMINAL_ROWS = 20
 
 
 def panel(
@@ -39,7 +39,7 @@ def panel(
     """
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.nasbench.proxy_benchmark.report import make_panel  # noqa: PLC0415
-    from automl_kd.nasbench.proxy_benchmark.table import panel_sheet, sentence, titled  # noqa: PLC0415
+    from automl_kd.nasbench.proxy_benchmark.table import add_titles, panel_sheet, target_sentence  # noqa: PLC0415
 
     with watching() as screen:
         judged, written = make_panel(
@@ -52,10 +52,10 @@ def panel(
             on_target=lambda title, number: screen.stage(f"judging {number} scores on {title}", number, "scores"),
         )
     console = output()
-    for name, rows in titled(judged.proxies).groupby("target", sort=False, observed=True):
-        shown = f", best {ROWS} of {len(rows)}" if len(rows) > ROWS else ""
-        print_sheet(console, f"{name}{shown}", panel_sheet(rows.head(ROWS)), LEADING)
-        console.print(sentence(rows), style="bold", highlight=False, markup=False)
+    for name, rows in add_titles(judged.proxies).groupby("target", sort=False, observed=True):
+        shown = f", best {TERMINAL_ROWS} of {len(rows)}" if len(rows) > TERMINAL_ROWS else ""
+        print_sheet(console, f"{name}{shown}", panel_sheet(rows.head(TERMINAL_ROWS)), LEADING_COLUMNS)
+        console.print(target_sentence(rows), style="bold", highlight=False, markup=False)
         console.print()
     for note in judged.notes:
         console.print(note, highlight=False, markup=False)

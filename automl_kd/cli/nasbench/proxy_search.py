@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from automl_kd import storage
 from automl_kd.config import Experiment
-from automl_kd.console.screen import Mode, output, watching
+from automl_kd.console.screen import ProgressMode, output, watching
 
 if TYPE_CHECKING:
     from automl_kd.experiment.context import Roots
 
 
 def search_formulas(
-    experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str, progress: Mode
+    experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str, progress: ProgressMode
 ) -> None:
     """Carry out the searches that are not on disk yet, write the report beside them, print it."""
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.nasbench.proxy_search.run import run_proxy_search  # noqa: PLC0415 - torch is slow to import
-    from automl_kd.nasbench.proxy_search.sentences import ranking, searches, sentences  # noqa: PLC0415
+    from automl_kd.nasbench.proxy_search.sentences import ranking, searches, write_sentences  # noqa: PLC0415
 
     with watching(progress) as screen:
         found, written = run_proxy_search(experiment, roots, screen, path=nasbench201, command=command)
@@ -29,7 +29,7 @@ def search_formulas(
         shown = [column.name for column in sheet.columns if column.name != "formula"]
         print_sheet(console, f"{family}: Kendall with test accuracy", sheet, shown)
     print_sheet(console, "searches", searches(found))
-    for line in sentences(found):
+    for line in write_sentences(found):
         console.print(line, highlight=False, markup=False)
     for path in written:
-        console.print(f"written to {storage.named(str(path))}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"written to {storage.name_addresses(str(path))}", highlight=False, markup=False, soft_wrap=True)

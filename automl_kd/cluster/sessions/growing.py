@@ -22,11 +22,11 @@ from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 
 from automl_kd.cluster.sessions.machines import amounts, no_room
-from automl_kd.cluster.sessions.session import device_of, each_worker, machines, room
+from automl_kd.cluster.sessions.session import count_trial_slots, device_of, each_worker, machines
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
 
-LOOK_SECONDS = 1.0
+GROWTH_SECONDS = 1.0
 """How often is looked who has joined."""
 
 FIRST_STATUS_SECONDS = 10.0
@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 
 
 @contextmanager
-def gathered(resources: Resources, trials: int, say: Say) -> Iterator[Resources]:
+def wait_for_resources(resources: Resources, trials: int, say: Say) -> Iterator[Resources]:
     """Inside, there is room for one of so many trials at least; yields `resources` with the device that they get.
 
     A cluster that starts machines is asked for as many as the trials can use, until the end, and waited for up to
@@ -64,19 +64,19 @@ def gathered(resources: Resources, trials: int, say: Say) -> Iterator[Resources]
 def decided(resources: Resources) -> Resources:
     """With "auto" replaced by the device that there is."""
     found = dataclasses.replace(resources, device=device_of(resources))
-    if not room(found):
+    if not count_trial_slots(found):
         raise ConfigError(no_room(found, each_worker(found), machines()))
     return found
 
 
 def remembered(count: Callable[[], int]) -> Callable[[], int]:
-    """`count`, asked once in `LOOK_SECONDS`: Tune wants to know it many times a second."""
+    """`count`, asked once in `GROWTH_SECONDS`: Tune wants to know it many times a second."""
     known, until = 0, -math.inf
 
     def answer() -> int:
         nonlocal known, until
         if (now := time.monotonic()) >= until:
-            known, until = count(), now + LOOK_SECONDS
+            known, until = count(), now + GROWTH_SECONDS
         return known
 
     return answer
@@ -111,7 +111,7 @@ def wait(resources: Resources, trials: int, say: Say, patience: float = math.inf
     each = each_worker(resources)
     at_once = min(trials, resources.concurrent) if resources.concurrent else trials
     request_resources(bundles=[each] * (at_once * resources.workers))
-    if room(resources):
+    if count_trial_slots(resources):
         return True
     say(
         f"waiting for machines, 0 of {at_once}: each trial needs {amounts(each, resources.workers)} "
@@ -119,8 +119,8 @@ def wait(resources: Resources, trials: int, say: Say, patience: float = math.inf
     )
     begun = moved = time.monotonic()
     while (now := time.monotonic()) - begun < 60 * resources.wait_minutes and now - moved < patience:
-        time.sleep(LOOK_SECONDS)
-        if room(resources):
+        time.sleep(GROWTH_SECONDS)
+        if count_trial_slots(resources):
             return True
         if is_starting(status()):
             moved = time.monotonic()
@@ -135,7 +135,7 @@ def grows() -> bool:
         return True
     end = time.monotonic() + FIRST_STATUS_SECONDS
     while not (said := status()) and time.monotonic() < end:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(GROWTH_SECONDS)
     return has_kinds(said)
 
 

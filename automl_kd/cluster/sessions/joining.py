@@ -20,11 +20,11 @@ from ray.exceptions import AuthenticationError, RayError
 from automl_kd.cluster.sessions.watchdog import knock
 from automl_kd.errors import ConfigError
 
-FILE = "the head's ~/.ray/auth_token on this machine"
+WANTED_FILE = "the head's ~/.ray/auth_token on this machine"
 
 
 @contextmanager
-def joined(address: str, **options: Any) -> Iterator[None]:
+def join_cluster(address: str, **options: Any) -> Iterator[None]:
     """Inside, this process is a driver of the cluster at `address`. `ConfigError` if none answers, or it refuses."""
     require_welcome(address)
     connect(address, **options)
@@ -73,13 +73,15 @@ def refusal(address: str) -> str:
     """What to do about a cluster that refuses."""
     mode = os.environ.get("RAY_AUTH_MODE")
     if not has_token():
-        return f"the Ray cluster at {address!r} asks for a token; put {FILE}, and export RAY_AUTH_MODE=token"
+        return f"the Ray cluster at {address!r} asks for a token; put {WANTED_FILE}, and export RAY_AUTH_MODE=token"
     if (mode or "").lower() == "token":
-        return f"the Ray cluster at {address!r} refuses this machine's token; put {FILE}, and unset RAY_AUTH_TOKEN"
+        return (
+            f"the Ray cluster at {address!r} refuses this machine's token; put {WANTED_FILE}, and unset RAY_AUTH_TOKEN"
+        )
     said = "RAY_AUTH_MODE is not set" if mode is None else f"RAY_AUTH_MODE is {mode!r}"
     return (
         f"the Ray cluster at {address!r} asks for a token and {said}; export RAY_AUTH_MODE=token if this is your "
-        f"cluster, with {FILE}"
+        f"cluster, with {WANTED_FILE}"
     )
 
 

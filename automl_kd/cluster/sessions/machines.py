@@ -9,7 +9,7 @@ from automl_kd.config import Resources
 Machine = Mapping[str, float]
 """What a machine has, or a worker is given, under Ray's own names: "CPU", "GPU"."""
 
-ROUNDING = 1e-6
+RESOURCE_ROUNDING = 1e-6
 """In floating point 0.3 / 0.1 lies below 3."""
 
 
@@ -33,7 +33,7 @@ def places_on_cards(gpus: float, cards: float) -> int:
 
 
 def whole(number: float) -> int:
-    return int(number + ROUNDING)
+    return int(number + RESOURCE_ROUNDING)
 
 
 def no_room(resources: Resources, each: Machine, machines: Sequence[Machine]) -> str:

@@ -29,7 +29,7 @@ SOCKET = "session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 SOCKET_BYTES = 107 if os.uname().sysname == "Linux" else 103
 """What the system allows for such a path (sun_path of unix(7), less its end)."""
 
-ROOM = 64 * 2**20
+SHARED_MEMORY = 64 * 2**20
 """Free bytes in Ray's own folder without which none is started."""
 
 FULL = 2**18
@@ -135,7 +135,7 @@ def is_full(folder: Path) -> bool:
         return False
 
 
-def full(folder: Path) -> str:
+def explain_full_disk(folder: Path) -> str:
     return (
         f"{folder}, where Ray keeps its own files, is full; make room or name another folder by RAY_TMPDIR: what has "
         "ended is on record, and the same command continues"
@@ -158,8 +158,8 @@ def require_place(folder: Path) -> None:
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"Ray's own folder {folder} may not be written to; export RAY_TMPDIR=/tmp, or another folder")
-    if free < ROOM:
+    if free < SHARED_MEMORY:
         raise ConfigError(
             f"{folder}, where Ray keeps its own files, has {free / 2**20:.0f} MiB free, and it needs "
-            f"{ROOM // 2**20}; make room or name another folder by RAY_TMPDIR"
+            f"{SHARED_MEMORY // 2**20}; make room or name another folder by RAY_TMPDIR"
         )

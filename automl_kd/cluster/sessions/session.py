@@ -11,10 +11,10 @@ from typing import Literal
 
 import ray
 
-from automl_kd.cluster.sessions.joining import joined
+from automl_kd.cluster.sessions.joining import join_cluster
 from automl_kd.cluster.sessions.machines import Machine, fit
 from automl_kd.cluster.sessions.private import private_ray
-from automl_kd.cluster.sessions.watchdog import watched
+from automl_kd.cluster.sessions.watchdog import watch_raylet
 from automl_kd.config import Resources
 
 QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -25,13 +25,13 @@ def session(address: str = "") -> Iterator[None]:
     """A Ray to work in: the cluster at `address` or RAY_ADDRESS, else a private one on this machine, ended afterwards.
 
     Inside a running Ray it is a no-op, so that several stages share one. `ConfigError` if no cluster answers.
-    The process ends if this node's part of it dies (see `watched`).
+    The process ends if this node's part of it dies (see `watch_raylet`).
     """
     if ray.is_initialized():
         yield
         return
     wanted = address or os.environ.get("RAY_ADDRESS", "")
-    with joined(wanted, **QUIET) if wanted else private_ray(**QUIET), watched():
+    with join_cluster(wanted, **QUIET) if wanted else private_ray(**QUIET), watch_raylet():
         yield
 
 
@@ -58,7 +58,7 @@ def each_worker(resources: Resources) -> dict[str, float]:
     return {"CPU": resources.cpus, **gpus}
 
 
-def share(resources: Resources) -> dict[str, float]:
+def resources_per_trial(resources: Resources) -> dict[str, float]:
     """What Ray sets aside for one trial; several workers ask for theirs themselves."""
     if resources.workers > 1:
         return {"cpu": 0, "memory": LAUNCHER_BYTES}
@@ -66,7 +66,7 @@ def share(resources: Resources) -> dict[str, float]:
     return {"cpu": each["CPU"], "gpu": each.get("GPU", 0)}
 
 
-def room(resources: Resources) -> int:
+def count_trial_slots(resources: Resources) -> int:
     """How many trials have room on the machines that are there, busy or not."""
     return fit(each_worker(resources), machines(), resources.workers)
 
@@ -74,4 +74,4 @@ def room(resources: Resources) -> int:
 def concurrency(resources: Resources) -> int:
     """How many trials may run at once by now; where there is no room at all, one waits for it."""
     most = resources.concurrent or sys.maxsize
-    return max(1, min(room(resources), most))
+    return max(1, min(count_trial_slots(resources), most))

@@ -33,7 +33,7 @@ def require_shared(folder: Path) -> None:
             raise ConfigError(complaint)
     finally:
         probe.unlink(missing_ok=True)
-        storage.remove([probe])
+        storage.remove_objects([probe])
 
 
 def on_node(identity: str) -> ray.remote_function.RemoteFunction:
@@ -46,7 +46,7 @@ def on_node(identity: str) -> ray.remote_function.RemoteFunction:
 def sight(where: str) -> str:
     """Empty if this machine sees the file, else the reason."""
     try:
-        path = storage.local(where)
+        path = storage.local_path(where)
         storage.pull_file(path)
     except AutoMLKDError as error:
         return str(error)

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import ray
 
-from automl_kd.cluster.sessions.private import full, is_full, own_folder
+from automl_kd.cluster.sessions.private import explain_full_disk, is_full, own_folder
 
 ANSWER_SECONDS = 10.0
 """How long a cluster may take to accept a connection."""
 
-LOOK_SECONDS = 0.5
+WATCH_SECONDS = 0.5
 """How often is looked whether Ray is still there."""
 
 FULL_SECONDS = 20.0
@@ -36,7 +36,7 @@ EXIT_CODE = 1
 
 
 @contextmanager
-def watched() -> Iterator[None]:
+def watch_raylet() -> Iterator[None]:
     """While inside, the process ends with one sentence and `EXIT_CODE` as soon as this node's part of Ray is gone.
 
     Nothing can be cleaned up through a Ray that is gone, and Ray's own calls then block: so the process ends on the
@@ -56,12 +56,12 @@ def watched() -> Iterator[None]:
 
 def watch(doors: list[str], over: threading.Event, folder: Path) -> None:
     full_since = math.inf
-    while not over.wait(LOOK_SECONDS):
+    while not over.wait(WATCH_SECONDS):
         if any(map(refused, doors)) and not over.is_set():
             end(LOST)
         full_since = min(full_since, time.monotonic()) if is_full(folder) else math.inf
         if time.monotonic() - full_since > FULL_SECONDS and not over.is_set():
-            end(f"automl-kd: {full(folder)}")
+            end(f"automl-kd: {explain_full_disk(folder)}")
 
 
 def end(sentence: str) -> None:

@@ -19,7 +19,7 @@ from automl_kd.data.images import pixels
 from automl_kd.data.kept import KEPT_FROM, alone, ground, hashed
 from automl_kd.errors import DataError
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+ImageBytes = np.ndarray[Any, np.dtype[np.uint8]]
 Size = tuple[int, int]  # height, width
 
 IN_MEMORY = 2 * 2**30  # bytes; larger arrays live in a file, or nowhere
@@ -27,7 +27,7 @@ MANY = 1000
 """So many images take seconds to decode, however small they become."""
 
 THREADS = min(4, os.cpu_count() or 1)
-VERSION = 2  # raised when the same files begin to give other bytes
+DECODED_VERSION = 2  # raised when the same files begin to give other bytes
 
 
 def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_value: float = 0.0) -> torch.Tensor:
@@ -42,13 +42,13 @@ def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_val
     shape = (len(paths), 3, *size)
     needed = math.prod(shape)
     if needed > min(KEPT_FROM, IN_MEMORY) or len(paths) > MANY:
-        kept = ground(root) / ".decoded" / f"{hashed((VERSION, size, fit, max_value), paths)}.npy"
+        kept = ground(root) / ".decoded" / f"{hashed((DECODED_VERSION, size, fit, max_value), paths)}.npy"
         if kept.is_file() or needed > IN_MEMORY or has_room(kept, needed):
             make_once(kept, shape, paths, fit=fit, max_value=max_value)
             # Copy on write: torch warns about arrays that are read-only, and nothing ever writes to this one.
             return torch.from_numpy(np.load(kept, mmap_mode="c"))
-    array: Bytes = np.empty(shape, dtype=np.uint8)
-    fill(array, paths, fit=fit, max_value=max_value)
+    array: ImageBytes = np.empty(shape, dtype=np.uint8)
+    decode_files(array, paths, fit=fit, max_value=max_value)
     return torch.from_numpy(array)
 
 
@@ -57,7 +57,7 @@ def make_once(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit:
         return
     with alone(kept):
         if not kept.is_file():
-            write(kept, shape, paths, fit=fit, max_value=max_value)
+            write_decoded(kept, shape, paths, fit=fit, max_value=max_value)
 
 
 def has_room(kept: Path, needed: int) -> bool:
@@ -66,7 +66,7 @@ def has_room(kept: Path, needed: int) -> bool:
     return 4 * needed < shutil.disk_usage(there).free
 
 
-def write(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+def write_decoded(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
     """Fill a file under a temporary name, then rename it, so that no reader ever sees half of it."""
     needed, free = math.prod(shape), shutil.disk_usage(kept.parent).free
     # A full disk under a mapped file is not an exception but the end of the process.
@@ -77,11 +77,11 @@ def write(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: boo
         )
     with files.replacing(kept) as scratch:
         array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
-        fill(array, paths, fit=fit, max_value=max_value)
+        decode_files(array, paths, fit=fit, max_value=max_value)
         array.flush()
 
 
-def fill(array: Bytes, paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+def decode_files(array: ImageBytes, paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
     size = (array.shape[2], array.shape[3])
 
     def one(row: int) -> None:
@@ -92,11 +92,11 @@ def fill(array: Bytes, paths: Sequence[Path], *, fit: bool, max_value: float) ->
             pass
 
 
-def decode(file: Path, size: Size, *, fit: bool, max_value: float = 0.0) -> Bytes:
+def decode(file: Path, size: Size, *, fit: bool, max_value: float = 0.0) -> ImageBytes:
     """One image as uint8 (3, height, width)."""
-    picture = pixels.read(file, max_value)
+    picture = pixels.read_image(file, max_value)
     if fit:
-        picture = middle(picture, size[0])
+        picture = center_square(picture, size[0])
     if (picture.height, picture.width) != size:
         raise DataError(
             f"{file} has {picture.height}x{picture.width} pixels where another has {size[0]}x{size[1]}; "
@@ -105,7 +105,7 @@ def decode(file: Path, size: Size, *, fit: bool, max_value: float = 0.0) -> Byte
     return np.asarray(picture).transpose(2, 0, 1)
 
 
-def middle(picture: Image.Image, resolution: int) -> Image.Image:
+def center_square(picture: Image.Image, resolution: int) -> Image.Image:
     """The middle square of `picture` after its shorter side has been scaled to `resolution`."""
     scale = resolution / min(picture.size)
     width, height = (max(resolution, round(side * scale)) for side in picture.size)
@@ -114,7 +114,7 @@ def middle(picture: Image.Image, resolution: int) -> Image.Image:
     return scaled.crop((left, top, left + resolution, top + resolution))
 
 
-def size_of(file: Path, max_value: float = 0.0) -> Size:
+def read_image_size(file: Path, max_value: float = 0.0) -> Size:
     """Height and width of the image as it is read, upright."""
-    picture = pixels.read(file, max_value)
+    picture = pixels.read_image(file, max_value)
     return picture.height, picture.width

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from automl_kd.data.images.decode import decoded, size_of
+from automl_kd.data.images.decode import decoded, read_image_size
 from automl_kd.data.images.depth import require_depth
-from automl_kd.data.images.layout import Kind, Layout, layout_of
-from automl_kd.data.images.listing import Listing, images_below, listed, loose, subfolders
-from automl_kd.data.source import Part, Source, counted
+from automl_kd.data.images.layout import FolderLayout, Kind, find_layout
+from automl_kd.data.images.listing import Listing, images_below, loose, name_listing_errors, subfolders
+from automl_kd.data.source import Source, SourceSplit, counted
 from automl_kd.errors import DataError
 
 Classes = Mapping[str, Listing]
@@ -30,15 +30,15 @@ def folder(path: Path, root: Path, max_value: float = 0.0) -> Source:
     `max_value`: what is white in images of more than 8 bits; 0 for what they state. `DataError` if the folder is
     missing, or its subfolders are not as described above.
     """
-    with listed(path):
+    with name_listing_errors(path):
         there = path.is_dir()
     if not there:
         raise DataError(f"no folder {path}; give the path of a folder with one subfolder of images for each class")
-    layout = layout_of(path)
+    layout = find_layout(path)
     found = {kind: {name: images_below(top / name) for name in subfolders(top)} for kind, top in layout.tops.items()}
     require_known(layout, found)
     passed_over = passed_over_in(layout, found)
-    training = files_of(found["training"])
+    training = list_images(found["training"])
     if not training:
         raise DataError(
             f"{layout.tops['training']} has no class subfolder with images in it"
@@ -46,7 +46,7 @@ def folder(path: Path, root: Path, max_value: float = 0.0) -> Source:
             "its own"
         )
     names = tuple(found["training"])
-    parts = {kind: part(classes, names, training[0], root, max_value) for kind, classes in found.items()}
+    parts = {kind: folder_part(classes, names, training[0], root, max_value) for kind, classes in found.items()}
     made: dict[str, str] = {kind: f"{top.relative_to(path)}/".removeprefix("./") for kind, top in layout.tops.items()}
     if borrowed := "validation" in parts and "test" not in parts:
         parts["test"], made["test"] = parts.pop("validation"), made.pop("validation")
@@ -59,12 +59,12 @@ def folder(path: Path, root: Path, max_value: float = 0.0) -> Source:
         note=f"the test images are those of {made['test']}, as there is no test/" if borrowed else "",
         made=made,
         passed_over=passed_over,
-        files=tuple(file for classes in found.values() for file in files_of(classes)),
+        files=tuple(file for classes in found.values() for file in list_images(classes)),
         judge=lambda split: require_depth(path, [training[row] for row in split.index.tolist()], split, max_value),
     )
 
 
-def require_known(layout: Layout, found: Mapping[Kind, Classes]) -> None:
+def require_known(layout: FolderLayout, found: Mapping[Kind, Classes]) -> None:
     """Refuse a class that only another split than training has."""
     for kind, classes in found.items():
         if strange := set(classes) - set(found["training"]):
@@ -74,7 +74,7 @@ def require_known(layout: Layout, found: Mapping[Kind, Classes]) -> None:
             )
 
 
-def passed_over_in(layout: Layout, found: Mapping[Kind, Classes]) -> dict[str, int]:
+def passed_over_in(layout: FolderLayout, found: Mapping[Kind, Classes]) -> dict[str, int]:
     """How many files were not read, by suffix or in words, the most first."""
     whole: Counter[str] = Counter(
         {f"files in {name}/": len(images_below(layout.path / name).files) for name in layout.beside}
@@ -86,18 +86,18 @@ def passed_over_in(layout: Layout, found: Mapping[Kind, Classes]) -> dict[str, i
     return {what: count for what, count in whole.most_common() if count}
 
 
-def files_of(classes: Classes) -> list[Path]:
+def list_images(classes: Classes) -> list[Path]:
     return [file for one in classes.values() for file in one.files]
 
 
-def part(classes: Classes, names: tuple[str, ...], first: Path, root: Path, max_value: float) -> Part:
+def folder_part(classes: Classes, names: tuple[str, ...], first: Path, root: Path, max_value: float) -> SourceSplit:
     """The images of a split. At their own resolution all must be as large as the file `first`."""
-    files = files_of(classes)
+    files = list_images(classes)
     labels = [label for label, name in enumerate(names) if name in classes for _ in classes[name].files]
 
     def pixels(rows: torch.Tensor, resolution: int) -> torch.Tensor:
-        size = (resolution, resolution) if resolution else size_of(first, max_value)
+        size = (resolution, resolution) if resolution else read_image_size(first, max_value)
         wanted = [files[row] for row in rows.tolist()]
         return decoded(wanted, size, fit=resolution > 0, root=root, max_value=max_value)
 
-    return Part(torch.tensor(labels, dtype=torch.int64), pixels)
+    return SourceSplit(torch.tensor(labels, dtype=torch.int64), pixels)

@@ -30,7 +30,7 @@ LIKE_A_SPLIT = re.compile(r"(?:^|[^a-z])(train|val|test)(?:ing|id|idation)?(?:se
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """`tops`: for each split that there is, the folder whose subfolders are classes; training is always there.
 
     `path`: where the splits were found. `beside`: names of other folders there, which were passed over.
@@ -41,7 +41,7 @@ class Layout:
     beside: tuple[str, ...] = ()
 
 
-def layout_of(path: Path, *, deep: int = 3) -> Layout:
+def find_layout(path: Path, *, deep: int = 3) -> FolderLayout:
     """`DataError` where splits and classes cannot be told apart, or there is a split but none to train on.
 
     `deep`: how many folders around everything are looked into.
@@ -50,16 +50,16 @@ def layout_of(path: Path, *, deep: int = 3) -> Layout:
     splits = {name: SPELLINGS[name.casefold()] for name in names if name.casefold() in SPELLINGS}
     nested = {name: kind for name, kind in splits.items() if not has_images(path / name)}
     if not nested:
-        if deep and (top := unwrapped(path, names)) != path:
-            return layout_of(top, deep=deep - 1)
+        if deep and (top := unwrap_folder(path, names)) != path:
+            return find_layout(top, deep=deep - 1)
         refuse_splits_as_classes(path, names)
-        return Layout(path, {"training": path})
+        return FolderLayout(path, {"training": path})
     if flat := [name for name in splits if name not in nested]:
         raise DataError(
             f"{path / flat[0]} holds images and {path / min(nested)} does not; put the images of each class into a "
             f"subfolder of {flat[0]}/, or move it elsewhere"
         )
-    return Layout(path, by_kind(path, nested), beside=tuple(name for name in names if name not in nested))
+    return FolderLayout(path, by_kind(path, nested), beside=tuple(name for name in names if name not in nested))
 
 
 def by_kind(path: Path, nested: Mapping[str, Kind]) -> dict[Kind, Path]:
@@ -71,7 +71,7 @@ def by_kind(path: Path, nested: Mapping[str, Kind]) -> dict[Kind, Path]:
         raise DataError(f"{path} has {min(nested)}/ but no train/; add one, or give the path of the class folders")
     folders: dict[Kind, Path] = {kind: path / name for name, kind in nested.items()}
     training = folders.pop("training")
-    top = unwrapped(training, subfolders(training))
+    top = unwrap_folder(training, subfolders(training))
     others = {kind: likewise(folder, subfolders(top)) for kind, folder in folders.items()}
     return {"training": top, **others}
 
@@ -79,10 +79,10 @@ def by_kind(path: Path, nested: Mapping[str, Kind]) -> dict[Kind, Path]:
 def likewise(folder: Path, classes: Iterable[str]) -> Path:
     """The folder with the classes of a split; one that is called as a class of training is no wrapping."""
     names = subfolders(folder)
-    return folder if set(names) & set(classes) else unwrapped(folder, names)
+    return folder if set(names) & set(classes) else unwrap_folder(folder, names)
 
 
-def unwrapped(path: Path, names: list[str]) -> Path:
+def unwrap_folder(path: Path, names: list[str]) -> Path:
     """The only folder in `path`, if there is nothing else in it and that one holds folders; else `path`."""
     if len(names) != 1 or has_images(path):
         return path

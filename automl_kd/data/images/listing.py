@@ -38,12 +38,12 @@ class Listing:
 
 def subfolders(top: Path) -> list[str]:
     """Names of the folders in `top`, in order, without hidden ones and those of systems."""
-    return sorted(one.name for one in entries_of(top) if is_folder(one) and not is_aside(one.name))
+    return sorted(one.name for one in list_folder(top) if is_folder(one) and not is_aside(one.name))
 
 
 def loose(top: Path) -> Counter[str]:
     """What lies in `top` itself beside its folders, by suffix or in words, hidden files not counted."""
-    return Counter(suffix_of(one.name) for one in entries_of(top) if not is_folder(one) and one.name[0] != ".")
+    return Counter(suffix_of(one.name) for one in list_folder(top) if not is_folder(one) and one.name[0] != ".")
 
 
 def has_images(top: Path) -> bool:
@@ -58,10 +58,10 @@ def is_aside(name: str) -> bool:
 def images_below(top: Path) -> Listing:
     """All image files in `top` and the folders below it."""
     found = Listing()
-    with listed(top):
+    with name_listing_errors(top):
         # A link to a folder that holds `top` would bring in the images of other classes.
         above = {*top.resolve().parents, *(top.parent.resolve() / "_").parents}
-        walk(top, found, {identity(one) for one in above})
+        walk(top, found, {folder_identity(one) for one in above})
     found.files.sort()
     return found
 
@@ -70,19 +70,19 @@ def walk(top: Path, found: Listing, entered: set[Identity]) -> None:
     waiting = [(top, "")]
     while waiting:
         folder, aside = waiting.pop()
-        if (known := identity(folder)) in entered:
+        if (known := folder_identity(folder)) in entered:
             continue
         entered.add(known)
-        for one in entries_of(folder):
+        for one in list_folder(folder):
             if is_folder(one):
                 waiting.append((Path(one.path), aside or reason_aside(one.name)))
             elif aside:
                 found.passed_over[aside] += 1
             else:
-                take(one, found)
+                take_listing(one, found)
 
 
-def take(entry: os.DirEntry[str], found: Listing) -> None:
+def take_listing(entry: os.DirEntry[str], found: Listing) -> None:
     if entry.name[0] == ".":
         found.passed_over["hidden files"] += 1
     elif not is_file(entry):
@@ -93,9 +93,9 @@ def take(entry: os.DirEntry[str], found: Listing) -> None:
         found.passed_over[suffix] += 1
 
 
-def entries_of(folder: Path) -> list[os.DirEntry[str]]:
+def list_folder(folder: Path) -> list[os.DirEntry[str]]:
     """In order of their names."""
-    with listed(folder), os.scandir(folder) as entries:
+    with name_listing_errors(folder), os.scandir(folder) as entries:
         return sorted(entries, key=lambda one: one.name)
 
 
@@ -123,13 +123,13 @@ def suffix_of(name: str) -> str:
     return Path(name).suffix.lower() or "without suffix"
 
 
-def identity(folder: Path) -> Identity:
+def folder_identity(folder: Path) -> Identity:
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
 @contextmanager
-def listed(top: Path) -> Iterator[None]:
+def name_listing_errors(top: Path) -> Iterator[None]:
     """What a file system refuses while `top` is listed, as a `DataError`."""
     try:
         yield

@@ -34,14 +34,14 @@ TURNS = {
 """What undoes each orientation."""
 
 
-def read(file: Path, max_value: float = 0.0) -> Image.Image:
+def read_image(file: Path, max_value: float = 0.0) -> Image.Image:
     """The image in mode RGB. `DataError` names a file that is none, is damaged or states no range of its values."""
     try:
         with files.open_file(file) as handle, Image.open(handle) as image:
             require_one_page(file, image)
             limit = range_of(file, image, max_value)
             image.load()
-            picture = image if limit is None else scaled(file, image, limit)
+            picture = image if limit is None else scale_depth(file, image, limit)
             return opaque(upright(picture, image))
     except FileError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}; bring it back or remove it") from error
@@ -122,7 +122,7 @@ def range_of(file: Path, image: ImageFile.ImageFile, max_value: float) -> float 
     return float(2**bits - 1)
 
 
-def scaled(file: Path, image: Image.Image, limit: float) -> Image.Image:
+def scale_depth(file: Path, image: Image.Image, limit: float) -> Image.Image:
     """A deep grey image with values 0 to `limit` spread over 0 to 255."""
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():

@@ -10,7 +10,7 @@ from automl_kd.spec import require
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class StagePlan:
     """What a stage of trials is to do. Work is counted in trainings of full length.
 
     `trials`, `work`: of all its trials together, at most. `workers`: trials that may run at once.
@@ -69,7 +69,7 @@ class Watcher(Protocol):
     def note(self, text: str) -> None:
         """A line worth keeping on the screen."""
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: StagePlan) -> None:
         """The stage that has just begun consists of trials."""
 
     def trial(self, news: TrialNews) -> None:
@@ -85,6 +85,6 @@ class Silent:
 
     def note(self, text: str) -> None: ...
 
-    def plan(self, plan: Plan) -> None: ...
+    def plan(self, plan: StagePlan) -> None: ...
 
     def trial(self, news: TrialNews) -> None: ...

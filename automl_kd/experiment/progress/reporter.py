@@ -9,8 +9,8 @@ import pandas as pd
 
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.sessions.session import concurrency
-from automl_kd.experiment.context import Lab
-from automl_kd.experiment.progress.events import Plan, TrialNews, Watcher
+from automl_kd.experiment.context import ExperimentContext
+from automl_kd.experiment.progress.events import StagePlan, TrialNews, Watcher
 from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.spec import Outcome, TrialSpec
@@ -82,10 +82,12 @@ def with_metrics(news: TrialNews, metrics: Metrics, epoch: int) -> TrialNews:
     return dataclasses.replace(news, epoch=epoch, **measured)  # type: ignore[arg-type]  # they are numbers
 
 
-def plan_of(lab: Lab, *, trials: int, work: float, ahead: float | None, compared: bool = True) -> Plan:
+def plan_of(
+    lab: ExperimentContext, *, trials: int, work: float, ahead: float | None, compared: bool = True
+) -> StagePlan:
     """The plan of a stage; `compared`: with its baseline, and what is on record of it."""
     contest = lab.experiment.contest
-    plan = Plan(trials=trials, work=work, workers=concurrency(lab.experiment.trial), ahead=ahead)
+    plan = StagePlan(trials=trials, work=work, workers=concurrency(lab.experiment.trial), ahead=ahead)
     if not compared:
         return plan
     reference, name = (
@@ -97,7 +99,7 @@ def plan_of(lab: Lab, *, trials: int, work: float, ahead: float | None, compared
     return dataclasses.replace(plan, reference=reference, baseline=name, known=on_record)
 
 
-def work_of_finals(lab: Lab, *, chosen: bool = False) -> float:
+def work_of_finals(lab: ExperimentContext, *, chosen: bool = False) -> float:
     """What comes after the search, in its own trainings; `chosen`: after the choice among finalists, in such trainings.
 
     A choice with one candidate takes none, and trials that stand for two roles are counted as two.

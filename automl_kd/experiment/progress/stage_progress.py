@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
-from automl_kd.experiment.progress.events import Plan, TrialNews
+from automl_kd.experiment.progress.events import StagePlan, TrialNews
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,10 @@ class Span:
     before: float = 0.0
 
 
-class Tally:
+class StageProgress:
     """The trials of one stage. `clock`: seconds that only rise."""
 
-    def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: StagePlan, clock: Callable[[], float] = time.monotonic) -> None:
         self.plan, self.clock = plan, clock
         self.news: dict[str, TrialNews] = {}
         self.spans: dict[str, Span] = {}
@@ -107,8 +107,8 @@ class Tally:
         if not measured:
             return None
         running, ends = self.having("running"), self.having("complete") + self.having("stopped")
-        expected = fmean(share(one) for one in ends) if ends else 1.0
-        rests = [one.work * rest(share(one), expected) for one in running]
+        expected = fmean(trained_share(one) for one in ends) if ends else 1.0
+        rests = [one.work * rest(trained_share(one), expected) for one in running]
         begun = sum(one.work for one in tuple(self.news.values()))
         work = sum(rests) + max(0.0, self.plan.work - begun) * expected
         pace = sum(span.latest - span.begun for span, _ in spans) / measured
@@ -121,12 +121,12 @@ class Tally:
         )
 
 
-def share(news: TrialNews) -> float:
+def trained_share(news: TrialNews) -> float:
     return news.epoch / news.epochs
 
 
 def work_done(news: TrialNews) -> float:
-    return news.work * share(news)
+    return news.work * trained_share(news)
 
 
 def rest(reached: float, expected: float) -> float:

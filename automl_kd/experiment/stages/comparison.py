@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from automl_kd.config import CHOICE_SEEDS, Contender
-from automl_kd.experiment.context import Lab
+from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import quoted
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.methods import make_method
@@ -26,7 +26,7 @@ class Candidate(NamedTuple):
     options: Mapping[str, Scalar]
 
 
-def contend(lab: Lab) -> None:
+def contend(lab: ExperimentContext) -> None:
     """Choose every contender's options where there is a choice, then train all with every seed."""
     tried = {
         one.name: [Candidate(one, options) for options in one.combinations] for one in lab.experiment.contest.contenders
@@ -34,41 +34,43 @@ def contend(lab: Lab) -> None:
     lab.watcher.stage("what each candidate costs", sum(map(len, tried.values())), "candidates")
     reference = tried[lab.experiment.contest.reference][0]
     unit = quoted(lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]))
-    chosen, attempts = choose(lab, tried, unit)
+    chosen, attempts = choose_options(lab, tried, unit)
     line_up = [one for candidate in chosen for one in finals(lab, candidate, unit)]
     carry_out_all(lab, line_up, as_run="final", title="finals at equal compute", ahead=0.0)
-    write_finals(lab.folder, keys_of(line_up), choice=keys_of(attempts))
+    write_finals(lab.folder, role_keys(line_up), choice=role_keys(attempts))
 
 
-def keys_of(entrants: list[Entrant]) -> list[tuple[str, str]]:
+def role_keys(entrants: list[Entrant]) -> list[tuple[str, str]]:
     return [(one.role, one.spec.key) for one in entrants]
 
 
-def choose(lab: Lab, tried: Mapping[str, list[Candidate]], unit: float) -> tuple[list[Candidate], list[Entrant]]:
+def choose_options(
+    lab: ExperimentContext, tried: Mapping[str, list[Candidate]], unit: float
+) -> tuple[list[Candidate], list[Entrant]]:
     """Of each contender the best candidates by mean validation accuracy of the run "choice", and that run's trials."""
     contest, seeds = lab.experiment.contest, lab.experiment.finalists.seeds
     specs: dict[tuple[str, int], list[TrialSpec]] = {}
     for name, candidates in tried.items():
-        for place, one in enumerate(candidates if len(candidates) > one_of(candidates).best else []):
+        for place, one in enumerate(candidates if len(candidates) > common_contender(candidates).best else []):
             lab.watcher.step(len(specs), f"{name}, candidate {place + 1}")
             epochs = affordable(lab, one, contest.tuning, unit)
             specs[name, place] = [
                 trial(lab, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: contest.tuning_seeds]
             ]
     entrants = [Entrant(name, spec, contest.tuning) for (name, _), own in specs.items() for spec in own]
-    finalists = [(one_of(candidates), len(candidates)) for candidates in tried.values()]
+    finalists = [(common_contender(candidates), len(candidates)) for candidates in tried.values()]
     ahead = len(seeds) * sum(min(one.best, among) * sum(one.compute) for one, among in finalists)
     carry_out_all(lab, entrants, as_run="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
     means = {place: validation(lab, place[0], own) for place, own in specs.items()}
-    chosen = [one for name, candidates in tried.items() for one in best_of(lab, name, candidates, means)]
+    chosen = [one for name, candidates in tried.items() for one in best_candidates(lab, name, candidates, means)]
     return chosen, entrants
 
 
-def one_of(candidates: list[Candidate]) -> Contender:
+def common_contender(candidates: list[Candidate]) -> Contender:
     return candidates[0].contender
 
 
-def validation(lab: Lab, name: str, specs: list[TrialSpec]) -> float:
+def validation(lab: ExperimentContext, name: str, specs: list[TrialSpec]) -> float:
     """Mean validation accuracy of a candidate's trials; below 0 unless all are complete."""
     rows = lab.table.read()
     ours = rows[(rows["run"] == "choice") & (rows["role"] == name) & (rows["status"] == "complete")]
@@ -76,11 +78,11 @@ def validation(lab: Lab, name: str, specs: list[TrialSpec]) -> float:
     return float(found.mean()) if len(found) == len(specs) else -1.0
 
 
-def best_of(
-    lab: Lab, name: str, candidates: list[Candidate], means: Mapping[tuple[str, int], float]
+def best_candidates(
+    lab: ExperimentContext, name: str, candidates: list[Candidate], means: Mapping[tuple[str, int], float]
 ) -> list[Candidate]:
     """Those that go to the finals, the best first, the earlier of equals; a note if too many candidates failed."""
-    count = one_of(candidates).best
+    count = common_contender(candidates).best
     if len(candidates) <= count:
         return candidates
     able = [place for place in range(len(candidates)) if means[name, place] >= 0]
@@ -89,7 +91,7 @@ def best_of(
     return [candidates[place] for place in sorted(able, key=lambda place: -means[name, place])[:count]]
 
 
-def finals(lab: Lab, candidate: Candidate, unit: float) -> Iterator[Entrant]:
+def finals(lab: ExperimentContext, candidate: Candidate, unit: float) -> Iterator[Entrant]:
     """The candidate with every seed at every share; of shares that come to the same epochs only the largest."""
     name = candidate.contender.name
     shares = {affordable(lab, candidate, share, unit): share for share in sorted(candidate.contender.compute)}
@@ -100,7 +102,7 @@ def finals(lab: Lab, candidate: Candidate, unit: float) -> Iterator[Entrant]:
             yield Entrant(name, trial(lab, candidate, epochs, seed), share)
 
 
-def affordable(lab: Lab, candidate: Candidate, fraction: float, unit: float) -> int:
+def affordable(lab: ExperimentContext, candidate: Candidate, fraction: float, unit: float) -> int:
     """Whole epochs that cost no more than the reference's at this fraction, within `SLACK`; at least one, at any cost.
 
     `unit`: multiply-adds of one epoch of the reference. A price may depend on the length.
@@ -122,7 +124,7 @@ def affordable(lab: Lab, candidate: Candidate, fraction: float, unit: float) -> 
     return epochs
 
 
-def trial(lab: Lab, candidate: Candidate, epochs: int, seed: int) -> TrialSpec:
+def trial(lab: ExperimentContext, candidate: Candidate, epochs: int, seed: int) -> TrialSpec:
     experiment, method = lab.experiment, candidate.contender.method
     return TrialSpec(
         space=experiment.space,

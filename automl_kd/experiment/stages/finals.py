@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from automl_kd.config import CHOICE_SEEDS
-from automl_kd.experiment.context import Lab
+from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import quoted
 from automl_kd.experiment.progress.reporter import work_of_finals
 from automl_kd.experiment.proposals import Key, Proposal, plain_kd
@@ -22,7 +22,7 @@ from automl_kd.results.store.row import FinalRole
 from automl_kd.space import Architecture
 from automl_kd.spec import TrialSpec, read_schedule
 
-ROUNDING = 1e-9
+COST_ROUNDING = 1e-9
 """Epochs by which a quotient may exceed a whole number for no other reason than that it was computed in floats."""
 
 
@@ -38,10 +38,10 @@ def shortlist(rows: pd.DataFrame, count: int) -> list[Proposal]:
     """The best `count` complete search trials by the validation accuracy of their last epoch; the smaller of equals."""
     complete = rows[(rows["run"] == "search") & (rows["status"] == "complete")]
     best = complete.sort_values(["val_accuracy", "params", "key"], ascending=[False, True, True])
-    return [proposal_of(*one) for one in zip(*(best[name].head(count) for name in HELD), strict=True)]
+    return [proposal_of(*one) for one in zip(*(best[name].head(count) for name in PROPOSAL_COLUMNS), strict=True)]
 
 
-HELD = ("values_json", "method", "options_json", "schedule_json")
+PROPOSAL_COLUMNS = ("values_json", "method", "options_json", "schedule_json")
 """The columns that say what a row's trial tried."""
 
 
@@ -50,7 +50,7 @@ def proposal_of(values: str, method: str, options: str, schedule: str | None) ->
     return Proposal(Architecture.of(json.loads(values)), method, json.loads(options), changes)
 
 
-def choose(lab: Lab) -> Proposal | None:
+def choose_finalist(lab: ExperimentContext) -> Proposal | None:
     """The found one: of the shortlist, trained again, the best mean on validation. None if the list is empty."""
     candidates = shortlist(lab.table.read(), lab.experiment.finalists.count)
     if len(candidates) < 2:
@@ -72,19 +72,19 @@ def mean_validation(rows: pd.DataFrame) -> dict[Key, float]:
     """Mean validation accuracy of the complete trials of run "choice", by the keys of proposals."""
     ours = rows[(rows["run"] == "choice") & (rows["status"] == "complete") & rows["val_accuracy"].notna()]
     found: dict[Key, list[float]] = {}
-    for key, accuracy in zip(keys_of(ours), ours["val_accuracy"], strict=True):
+    for key, accuracy in zip(proposal_keys(ours), ours["val_accuracy"], strict=True):
         found.setdefault(key, []).append(float(accuracy))
     return {key: fmean(accuracies) for key, accuracies in found.items()}
 
 
-def keys_of(rows: pd.DataFrame) -> list[Key]:
+def proposal_keys(rows: pd.DataFrame) -> list[Key]:
     """The key of the proposal that each row's trial tried."""
     columns = [rows[name].astype(str) for name in ("architecture", "method", "options_json")]
     schedules = ["" if pd.isna(one) else str(one) for one in rows["schedule_json"]]
     return list(zip(*columns, schedules, strict=True))
 
 
-def entrants(lab: Lab, found: Proposal) -> list[Entrant]:
+def entrants(lab: ExperimentContext, found: Proposal) -> list[Entrant]:
     """Four roles, each with every seed: found and default student, each by its baseline training."""
     return [
         Entrant(role, final_spec(lab, proposal, epochs, seed))
@@ -93,7 +93,7 @@ def entrants(lab: Lab, found: Proposal) -> list[Entrant]:
     ]
 
 
-def line_up(lab: Lab, found: Proposal) -> list[Training]:
+def line_up(lab: ExperimentContext, found: Proposal) -> list[Training]:
     """What is compared."""
     default = lab.baseline
     budget = full_length(lab) * quoted(lab, final_spec(lab, found, full_length(lab), lab.experiment.finalists.seeds[0]))
@@ -106,37 +106,37 @@ def line_up(lab: Lab, found: Proposal) -> list[Training]:
     return [*trainings, Training("found-method", found, full_length(lab))]
 
 
-def final_spec(lab: Lab, proposal: Proposal, epochs: int, seed: int) -> TrialSpec:
+def final_spec(lab: ExperimentContext, proposal: Proposal, epochs: int, seed: int) -> TrialSpec:
     spec = search_spec(lab, proposal)
     return dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, epochs=epochs), seed=seed)
 
 
-def full_length(lab: Lab) -> int:
+def full_length(lab: ExperimentContext) -> int:
     """Epochs of the found student's training."""
     return lab.experiment.finalists.epochs or lab.experiment.recipe.epochs
 
 
-def equal_epochs(lab: Lab, budget: float, proposal: Proposal) -> int:
+def equal_epochs(lab: ExperimentContext, budget: float, proposal: Proposal) -> int:
     """Epochs that cost `budget` multiply-adds by the method's own account.
 
     Rounded up to whole epochs: a baseline never has less.
     """
-    return max(1, math.ceil(budget / price_by_formula(lab, proposal) - ROUNDING))
+    return max(1, math.ceil(budget / price_by_formula(lab, proposal) - COST_ROUNDING))
 
 
-def price_by_formula(lab: Lab, proposal: Proposal) -> float:
+def price_by_formula(lab: ExperimentContext, proposal: Proposal) -> float:
     each = proposal.made.macs(lab.cost(proposal.architecture).macs, lab.teacher_macs)
     return float(len(lab.dataset.train) * each)
 
 
-def compare(lab: Lab) -> bool:
+def compare(lab: ExperimentContext) -> bool:
     """Train what the truth table needs and is not on record yet; False if the search has no complete trial.
 
     Where there is nothing to search, the default student taught by the experiment's method is the found one.
     """
     experiment = lab.experiment
     given = Proposal(lab.baseline, experiment.method, experiment.options)
-    found = choose(lab) if lab.searched.parameters else given
+    found = choose_finalist(lab) if lab.searched.parameters else given
     if found is None:
         return False
     compared = entrants(lab, found)

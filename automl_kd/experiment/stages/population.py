@@ -28,17 +28,17 @@ from automl_kd import files, storage
 from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.sessions.session import device_of
 from automl_kd.errors import ResultError
-from automl_kd.experiment.context import Lab
-from automl_kd.experiment.optuna_journal import Mirror
+from automl_kd.experiment.context import ExperimentContext
+from automl_kd.experiment.optuna_journal import OptunaJournal
 from automl_kd.experiment.progress.events import TrialNews
 from automl_kd.experiment.progress.reporter import plan_of, with_metrics, work_of_finals
-from automl_kd.experiment.proposals import Proposal, taught_by
+from automl_kd.experiment.proposals import Proposal, default_teaching
 from automl_kd.experiment.records import points_of, replays, row_of
 from automl_kd.experiment.stages.search import Journal, carry_through, make_search_proposer, search_spec
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.results.store.folder import require_storage
 from automl_kd.search.population import Knobs, Member, evolve, perturb
-from automl_kd.search.population_bandit import Gain, choose
+from automl_kd.search.population_bandit import Gain, choose_values
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome, Stage, TrialSpec
 from automl_kd.training.checkpoint import branch
@@ -82,7 +82,7 @@ def read_member(record: Sequence[object]) -> Member:
 class Population:
     """One sitting of a population, between Tune's questions and the records on disk."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: ExperimentContext) -> None:
         self.lab, self.settings, self.epochs = lab, lab.experiment.search, lab.experiment.recipe.epochs
         self.ranges = ranges_of(self.settings.perturb)
         self.changes = Changes.open(lab.folder / "population.jsonl")
@@ -90,7 +90,7 @@ class Population:
         self.first = self.beginnings()
         rows, curves = lab.table.read(), lab.table.curves()
         self.replays = replays(rows[rows["run"] == "search"], curves[curves["run"] == "search"])
-        self.mirror = Mirror.of(lab, self.journal.proposals)
+        self.mirror = OptunaJournal.of(lab, self.journal.proposals)
         self.device = device_of(lab.experiment.trial)
         self.started: dict[int, datetime] = {}
         self.news: dict[int, TrialNews] = {}
@@ -137,7 +137,7 @@ class Population:
 
     def spec(self, member: Member) -> TrialSpec:
         """The trial that a member is by now: its schedule is its course."""
-        method, options = taught_by(self.lab.experiment)
+        method, options = default_teaching(self.lab.experiment)
         stages = tuple(Stage(epoch / self.epochs, changes_of(knobs, method, options)) for epoch, knobs in member.course)
         return search_spec(self.lab, Proposal(Architecture(()), method, options, stages))
 
@@ -166,7 +166,7 @@ class Population:
         before = self.scores[giver]
         assert before is not None
         coming = len(self.changes.epochs) + 1
-        return choose(self.gains(), self.ranges, coming=coming, before=before, chosen=chosen, rng=rng)
+        return choose_values(self.gains(), self.ranges, coming=coming, before=before, chosen=chosen, rng=rng)
 
     def gains(self) -> list[Gain]:
         """What every round but the first has gained, per epoch; the first began with scores that nobody measured."""
@@ -237,7 +237,7 @@ class Population:
             self.lab.watcher.note(f"member {index} failed: {outcome.error}")
 
 
-def search_by_population(lab: Lab) -> None:
+def search_by_population(lab: ExperimentContext) -> None:
     """Carry out the experiment's search by a population, or what is left of it."""
     settings = lab.experiment.search
     rounds = -(-lab.experiment.recipe.epochs // settings.interval)

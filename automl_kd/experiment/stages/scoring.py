@@ -16,23 +16,23 @@ import pandas as pd
 from automl_kd import data as sets
 from automl_kd import space as spaces
 from automl_kd import storage
-from automl_kd.cluster.scoring_pool import Task, readings
+from automl_kd.cluster.scoring_pool import ScoringTask, readings
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Watcher
-from automl_kd.experiment.score_tensor import Cube, flattened
+from automl_kd.experiment.score_tensor import ScoreTensor, flattened
 from automl_kd.experiment.stages.screening import make_probes
 from automl_kd.models import load_space
 from automl_kd.models.costs.cost import cost_of
-from automl_kd.proxies import aggregate_of, entry, expand
+from automl_kd.proxies import aggregate_of, expand_proxies, proxy_entry
 from automl_kd.proxies.base import OfCost
 from automl_kd.results.store import parts
-from automl_kd.results.store.folder import fetch, lock, require_writable
-from automl_kd.results.store.scores import ranked, read_file, write_columns
-from automl_kd.space import Architecture, SearchSpace, TaskShape
+from automl_kd.results.store.folder import fetch_folder, lock, require_writable
+from automl_kd.results.store.scores import rank_architectures, read_scores_file, write_columns
+from automl_kd.space import Architecture, InputShape, SearchSpace
 from automl_kd.spec import DataSpec
 
-VERSION = 1
+SCORING_VERSION = 1
 """To be raised when a proxy of the library comes to say something else: old scores are then not taken for new ones."""
 
 BATCH = 8
@@ -42,7 +42,7 @@ BATCH = 8
 WORTH_RAY = 8
 """Fewer batches than this are read in the time that Ray takes to start."""
 
-MANY = 6
+MAX_EMPTY_DRAWS = 6
 """So many proxies are named on the screen."""
 
 
@@ -65,7 +65,7 @@ class Scoring:
 
     def digest(self, data: str) -> str:
         """Names the scores: by what is asked, and the digest of the images' content."""
-        record = {**asdict(self), "data": data, "version": VERSION, "batch": BATCH}
+        record = {**asdict(self), "data": data, "version": SCORING_VERSION, "batch": BATCH}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -87,75 +87,77 @@ def score_space(
     What was scored before, by the same command however it ended, is not scored again.
     """
     require_writable(out)
-    fetch(out / "scores")
+    fetch_folder(out / "scores")
     new = [one for one in (out / "scores", out) if not one.exists()]
-    dataset = sets.load(sets.resolve(DataSpec(name=scoring.data)), data_root)
+    dataset = sets.load_data(sets.resolve_path(DataSpec(name=scoring.data)), data_root)
     account = sets.account_of(dataset, data_root)
     watcher.note(account["line"])
     name = scoring.digest(account["digest"])
     file, folder = out / "scores" / f"{name}.parquet", out / "scores" / f"parts-{name}"
     if file.exists():
-        watcher.note(f"scored before, read from {storage.named(str(file))}")
+        watcher.note(f"scored before, read from {storage.name_addresses(str(file))}")
     else:
         space = load_space(scoring.space)
         if scoring.images > (most := len(dataset.train)):
             raise ConfigError(f"a batch of {scoring.images} images was asked for, but {scoring.data} has {most}")
-        points = Points.of(space, scoring)
+        points = DistinctPoints.of(space, scoring)
         if not read_everything(scoring, labour, points, dataset, folder, watcher) and not file.exists():
             return folder, None
         try:
             with lock(folder, wait=True):  # the last two shards may end together
                 if not file.exists():
-                    finish(scoring, space, points, dataset.shape, file, folder)
+                    write_score_table(scoring, space, points, dataset.shape, file, folder)
         except BaseException:
-            if not parts.numbers(folder):
-                parts.remove(folder, new=new)
+            if not parts.finished_batches(folder):
+                parts.remove_batches(folder, new=new)
             raise
-        parts.remove(folder)
-    scores = read_file(file)
+        parts.remove_batches(folder)
+    scores = read_scores_file(file)
     report_failures(scores, watcher)
-    return file, ranked(scores)
+    return file, rank_architectures(scores)
 
 
 def read_everything(
-    scoring: Scoring, labour: Labour, points: Points, dataset: Dataset, folder: Path, watcher: Watcher
+    scoring: Scoring, labour: Labour, points: DistinctPoints, dataset: Dataset, folder: Path, watcher: Watcher
 ) -> bool:
     """Have this shard's functions read; whether those of all shards are."""
     looks = looking(scoring.proxies)
-    names = ", ".join(scoring.proxies) if len(scoring.proxies) <= MANY else f"{len(scoring.proxies)} proxies"
+    names = ", ".join(scoring.proxies) if len(scoring.proxies) <= MAX_EMPTY_DRAWS else f"{len(scoring.proxies)} proxies"
     title = f"scoring {len(points.architectures)} architectures by {names}"
     if not looks:
         watcher.stage(title, len(points.architectures), "architectures")
         return True
     images, draws, seed = scoring.images, scoring.draws, scoring.seed
     probes = make_probes(dataset, looks, scoring.teacher, images=images, draws=draws, seed=seed)
-    task = Task(scoring.space, looks, probes, seed)
+    task = ScoringTask(scoring.space, looks, probes, seed)
     return read_functions(task, points.functions, folder, labour, watcher, title)
 
 
 def looking(proxies: Sequence[str]) -> tuple[str, ...]:
     """Those that look at a network, and do not only count."""
-    return tuple(name for name in expand(proxies) if not isinstance(entry(name).proxy, OfCost))
+    return tuple(name for name in expand_proxies(proxies) if not isinstance(proxy_entry(name).proxy, OfCost))
 
 
-def finish(
+def write_score_table(
     scoring: Scoring,
     space: SearchSpace,
-    points: Points,
-    shape: TaskShape,
+    points: DistinctPoints,
+    shape: InputShape,
     file: Path,
     folder: Path,
 ) -> None:
     """Make the table of the parts. `ConfigError` if nothing but failures is in it; then nothing is left."""
-    columns = assemble(scoring, space, points, shape, parts.read(folder) if looking(scoring.proxies) else None)
+    columns = assemble_scores(
+        scoring, space, points, shape, parts.read_batches(folder) if looking(scoring.proxies) else None
+    )
     if reason := why_hopeless(scoring, columns):
-        parts.remove(folder)
+        parts.remove_batches(folder)
         raise ConfigError(reason)
     write_columns(file, columns)
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class DistinctPoints:
     """Architectures, and for each the place of its function among the distinct `functions`."""
 
     architectures: list[Architecture]
@@ -163,57 +165,61 @@ class Points:
     place: np.ndarray
 
     @staticmethod
-    def of(space: SearchSpace, scoring: Scoring) -> Points:
-        chosen = everything(space) if scoring.sample is None else distinct(space, scoring.sample, scoring.sample_seed)
+    def of(space: SearchSpace, scoring: Scoring) -> DistinctPoints:
+        chosen = (
+            enumerate_points(space)
+            if scoring.sample is None
+            else draw_distinct_points(space, scoring.sample, scoring.sample_seed)
+        )
         stand_ins = chosen
         if (canonical := space.canonical) is not None:
             stand_ins = [Architecture.of(canonical(one.as_dict())) for one in chosen]
         places = {one: number for number, one in enumerate(dict.fromkeys(stand_ins))}
-        return Points(chosen, list(places), np.array([places[one] for one in stand_ins]))
+        return DistinctPoints(chosen, list(places), np.array([places[one] for one in stand_ins]))
 
 
 def read_functions(
-    task: Task, functions: Sequence[Architecture], folder: Path, labour: Labour, watcher: Watcher, title: str
+    task: ScoringTask, functions: Sequence[Architecture], folder: Path, labour: Labour, watcher: Watcher, title: str
 ) -> bool:
     """Have this shard's functions read, each batch on disk as soon as it is; whether those of all shards are."""
     batches = [functions[start : start + BATCH] for start in range(0, len(functions), BATCH)]
     shard, shards = labour.shard
     ours = range(shard - 1, len(batches), shards)
-    present = parts.numbers(folder)
+    present = parts.finished_batches(folder)
     todo = [number for number in ours if number not in present]
     total = sum(len(batches[number]) for number in ours)
     done = total - sum(len(batches[number]) for number in todo)
     watcher.stage(title, total, "architectures")
     watcher.step(done)
-    workers = labour.workers or (places(labour.address) if len(todo) >= WORTH_RAY else 1)
+    workers = labour.workers or (count_workers(labour.address) if len(todo) >= WORTH_RAY else 1)
     chosen = [batches[number] for number in todo]
     found = readings(task, chosen, workers=workers, gpus=labour.gpus, address=labour.address) if todo else ()
     for position, read in found:
-        parts.write(folder, todo[position], flattened(todo[position] * BATCH, read))
+        parts.write_batch(folder, todo[position], flattened(todo[position] * BATCH, read))
         done += len(read)
         watcher.step(done)
-    fetch(folder)  # what other machines read meanwhile
-    return len(parts.numbers(folder)) == len(batches)
+    fetch_folder(folder)  # what other machines read meanwhile
+    return len(parts.finished_batches(folder)) == len(batches)
 
 
-def places(address: str) -> int:
+def count_workers(address: str) -> int:
     """A worker for each processor that this process may use; on a cluster as many as that has room for."""
     if address or os.environ.get("RAY_ADDRESS"):
         return sys.maxsize
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def assemble(
-    scoring: Scoring, space: SearchSpace, points: Points, shape: TaskShape, frame: pd.DataFrame | None
+def assemble_scores(
+    scoring: Scoring, space: SearchSpace, points: DistinctPoints, shape: InputShape, frame: pd.DataFrame | None
 ) -> dict[str, object]:
     """Columns of the table of scores: for each architecture in turn, the proxies in the order asked."""
     draws, chosen = scoring.draws, points.architectures
-    cube = Cube({}, {}, {})
+    cube = ScoreTensor({}, {}, {})
     if frame is not None:
-        cube = Cube.of(frame, len(points.functions), draws, points.place)
+        cube = ScoreTensor.of(frame, len(points.functions), draws, points.place)
     costs = [cost_of(space, one, shape) for one in chosen]
-    for name in expand(scoring.proxies):
-        if isinstance(proxy := entry(name).proxy, OfCost):
+    for name in expand_proxies(scoring.proxies):
+        if isinstance(proxy := proxy_entry(name).proxy, OfCost):
             cube.count(name, proxy.measure, costs, draws)
     for name in scoring.proxies:
         if (aggregate := aggregate_of(name)) is not None:
@@ -246,7 +252,7 @@ def assemble(
     }
 
 
-def everything(space: SearchSpace) -> list[Architecture]:
+def enumerate_points(space: SearchSpace) -> list[Architecture]:
     """Every point; `ConfigError` if they cannot be counted."""
     try:
         return list(spaces.enumerate_all(space))
@@ -270,12 +276,12 @@ def report_failures(frame: pd.DataFrame, watcher: Watcher) -> None:
             watcher.note(f"proxy {proxy!r} fails on {len(reasons)} of {len(ours)} architectures: {reasons.iloc[0]}")
 
 
-def distinct(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+def draw_distinct_points(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
     """Distinct random points; gives up on more when many draws bring nothing new."""
     rng = np.random.default_rng(seed)
     found: dict[Architecture, None] = {}
     for _ in range(20 * count + 100):
-        found[spaces.sample(space, rng)] = None
+        found[spaces.sample_architecture(space, rng)] = None
         if len(found) == count:
             break
     return list(found)

@@ -13,12 +13,12 @@ from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import ConfigError
 from automl_kd.models import build_model
 from automl_kd.models.costs.cost import cost_of
-from automl_kd.proxies import entry, expand
+from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.proxies.probe import Probe, make_probe
-from automl_kd.proxies.score import Score, score
-from automl_kd.results.store.row import Score as ScoreRow
+from automl_kd.proxies.score import ProxyScore, score_architectures
+from automl_kd.results.store.row import ScoreRow
 from automl_kd.seeds import derive
-from automl_kd.space import Architecture, SearchSpace, TaskShape
+from automl_kd.space import Architecture, InputShape, SearchSpace
 
 
 def make_probes(
@@ -29,7 +29,7 @@ def make_probes(
     The teacher is built only if a proxy asks for one, with random weights, as those proxies want it.
     """
     placed = dataset.to(device)
-    needy = any(entry(name).needs_teacher for name in expand(proxies))
+    needy = any(proxy_entry(name).needs_teacher for name in expand_proxies(proxies))
     probes = []
     for draw in range(draws):
         rng = np.random.default_rng([seed, draw])
@@ -46,10 +46,10 @@ def make_probes(
     return probes
 
 
-def rank_sums(scores: Sequence[Score], proxies: Sequence[str], count: int) -> list[float]:
+def rank_sums(scores: Sequence[ProxyScore], proxies: Sequence[str], count: int) -> list[float]:
     """For each of `count` architectures the sum of its ranks under `proxies`; nan where a proxy failed.
 
-    `scores` as `score` returns them: for each architecture in turn, in the order of `proxies`.
+    `scores` as `score_architectures` returns them: for each architecture in turn, in the order of `proxies`.
     """
     values = np.array([one.value for one in scores]).reshape(count, len(proxies))
     sound = ~np.isnan(values).any(axis=1)
@@ -83,7 +83,7 @@ def screen(
     probes: Sequence[Probe],
     *,
     seed: int,
-    on_scores: Callable[[Sequence[Score]], None],
+    on_scores: Callable[[Sequence[ProxyScore]], None],
 ) -> Ranking:
     """The score that ranks a pool: rank sums of the proxies. `on_scores` is given what each said of each.
 
@@ -91,7 +91,7 @@ def screen(
     """
 
     def rank(architectures: Sequence[Architecture]) -> list[float]:
-        scores = score(space, architectures, proxies, probes, seed=seed)
+        scores = score_architectures(space, architectures, proxies, probes, seed=seed)
         on_scores(scores)
         sums = rank_sums(scores, proxies, len(architectures))
         if all(np.isnan(sums)):
@@ -103,7 +103,15 @@ def screen(
 
 
 def score_row(
-    one: Score, space: SearchSpace, shape: TaskShape, *, reference: str, data: str, teacher: str, images: int, seed: int
+    one: ProxyScore,
+    space: SearchSpace,
+    shape: InputShape,
+    *,
+    reference: str,
+    data: str,
+    teacher: str,
+    images: int,
+    seed: int,
 ) -> ScoreRow:
     """A score as it is put on record."""
     cost = cost_of(space, one.architecture, shape)

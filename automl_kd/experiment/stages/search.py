@@ -16,19 +16,19 @@ from automl_kd import files, storage
 from automl_kd.cluster.schedulers import unhalved
 from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.sessions.session import device_of
-from automl_kd.cluster.tune_runner import run
+from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
-from automl_kd.experiment.context import OBJECTIVES, Lab
-from automl_kd.experiment.optuna_journal import Mirror
+from automl_kd.experiment.context import OBJECTIVES, ExperimentContext
+from automl_kd.experiment.optuna_journal import OptunaJournal
 from automl_kd.experiment.progress.reporter import Billing, Teller, plan_of, work_of_finals
 from automl_kd.experiment.proposals import Proposal, plain_kd
-from automl_kd.experiment.records import failures, points_of, replays, row_of
+from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
 from automl_kd.experiment.stages.screening import by_student, make_probes, score_row, screen
-from automl_kd.proxies.score import Score
+from automl_kd.proxies.score import ProxyScore
 from automl_kd.results.store.folder import data_name, require_storage
 from automl_kd.results.store.scores import write_scores
-from automl_kd.search import Exhausted, Feasible, Proposer, Screened, make_proposer
+from automl_kd.search import Exhausted, Feasible, Sampler, Screened, make_sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome, TrialSpec
 
@@ -58,7 +58,7 @@ class Journal:
         self.proposals.append(point)
 
 
-def require_trials(lab: Lab) -> None:
+def require_trials(lab: ExperimentContext) -> None:
     """Refuse fewer trials than a search has begun: they are on record, and would count in what is chosen and shown."""
     path, settings = lab.folder / "proposals.jsonl", lab.experiment.search
     if lab.experiment.contest.contenders or not path.exists():
@@ -75,16 +75,16 @@ def require_trials(lab: Lab) -> None:
 class Searching:
     """One sitting of a search, between Tune's questions and the records on disk."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: ExperimentContext) -> None:
         self.lab = lab
         self.journal = Journal.open(lab.folder / "proposals.jsonl")
         rows, curves = lab.table.read(), lab.table.curves()
         rows, curves = rows[rows["run"] == "search"], curves[curves["run"] == "search"]
         self.replays = replays(rows, curves)
-        self.failures = {} if lab.experiment.trial.retry_failed else failures(rows, curves)
+        self.failures = {} if lab.experiment.trial.retry_failed else settled_failures(rows, curves)
         self.proposer = make_search_proposer(lab, self.is_new)
         self.device = device_of(lab.experiment.trial)
-        self.mirror = Mirror.of(lab, self.journal.proposals)
+        self.mirror = OptunaJournal.of(lab, self.journal.proposals)
         self.index: dict[str, int] = {}
         self.started: dict[str, datetime] = {}
         self.ended = 0
@@ -151,7 +151,7 @@ def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
     return Outcome(status="complete" if done else "stopped", metrics=replay[-1], epoch=len(replay))
 
 
-def search(lab: Lab) -> None:
+def run_search(lab: ExperimentContext) -> None:
     """Carry out the experiment's search, or what is left of it."""
     settings = lab.experiment.search
     lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials, "trials")
@@ -179,8 +179,8 @@ class Sitting(Protocol):
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve, /) -> None: ...
 
 
-def carry_through(lab: Lab, sitting: Sitting) -> None:
-    run(
+def carry_through(lab: ExperimentContext, sitting: Sitting) -> None:
+    run_trials(
         sitting.ask,
         on_epoch=sitting.on_epoch,
         on_outcome=sitting.on_outcome,
@@ -193,7 +193,7 @@ def carry_through(lab: Lab, sitting: Sitting) -> None:
     )
 
 
-def billing(lab: Lab, spec: TrialSpec) -> Billing:
+def billing(lab: ExperimentContext, spec: TrialSpec) -> Billing:
     """What the watcher is told of a trial; one that happens to be the baseline counts as it."""
     tried = Proposal(spec.architecture, spec.method, spec.options, spec.schedule)
     label = lab.space.label(spec.architecture)
@@ -203,7 +203,7 @@ def billing(lab: Lab, spec: TrialSpec) -> Billing:
     return Billing(label=label, roles=("default-kd",) if baseline else ("search",))
 
 
-def search_spec(lab: Lab, proposal: Proposal) -> TrialSpec:
+def search_spec(lab: ExperimentContext, proposal: Proposal) -> TrialSpec:
     experiment = lab.experiment
     return TrialSpec(
         space=experiment.space,
@@ -218,10 +218,10 @@ def search_spec(lab: Lab, proposal: Proposal) -> TrialSpec:
     )
 
 
-def make_search_proposer(lab: Lab, is_new: Callable[[Architecture], bool]) -> Proposer:
+def make_search_proposer(lab: ExperimentContext, is_new: Callable[[Architecture], bool]) -> Sampler:
     """The experiment's proposer, kept within the budget, off what was proposed before, and screened if it says so."""
     settings, seed = lab.experiment.search, lab.experiment.seed
-    inner = make_proposer(
+    inner = make_sampler(
         settings.proposer, lab.searched, objectives=lab.objectives, seed=seed, options=settings.options
     )
     feasible = Feasible(inner, lambda candidate: is_new(candidate) and lab.allowed(candidate))
@@ -241,7 +241,7 @@ def make_search_proposer(lab: Lab, is_new: Callable[[Architecture], bool]) -> Pr
     return Screened(feasible, by_student(ranking, lambda point: lab.proposal(point).architecture), settings.pool)
 
 
-def keep_scores(lab: Lab, scores: Sequence[Score]) -> None:
+def keep_scores(lab: ExperimentContext, scores: Sequence[ProxyScore]) -> None:
     """Put what proxies said of a pool on record, and say once of each which architectures it cannot judge."""
     experiment = lab.experiment
     for one in scores:

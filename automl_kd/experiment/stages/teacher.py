@@ -6,13 +6,13 @@ from pathlib import Path
 
 from automl_kd import storage
 from automl_kd.errors import TrialError
-from automl_kd.experiment.context import Lab
+from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.results.store.folder import in_use, lock
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
 
 
-def prepare_teacher(lab: Lab) -> None:
+def prepare_teacher(lab: ExperimentContext) -> None:
     """Make sure that the teacher's weights lie where trials look for them, and its cost and accuracy are on record.
 
     Another experiment that is training or measuring the same teacher is waited for. How good it is, is said; of one
@@ -47,5 +47,5 @@ def lost(folder: Path) -> bool:
         # The card is the last thing that a training leaves, so this one ended and its weights were deleted since:
         # continued from its checkpoint, it would have nothing to do and write none.
         (folder / "checkpoint.pt").unlink(missing_ok=True)
-        storage.remove([folder / "checkpoint.pt"])
+        storage.remove_objects([folder / "checkpoint.pt"])
     return True

@@ -10,14 +10,14 @@ import pandas as pd
 
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.sessions.session import device_of
-from automl_kd.cluster.tune_runner import run
+from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.config import SEEDS
-from automl_kd.experiment.context import Lab
+from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.reporter import Billing, Teller, plan_of
 from automl_kd.experiment.records import is_settled, points_of, row_of
-from automl_kd.methods.model_card import label_of
+from automl_kd.methods.model_card import student_label
 from automl_kd.results.store.folder import require_storage
-from automl_kd.results.store.row import Role, Run
+from automl_kd.results.store.row import Role, TrialKind
 from automl_kd.spec import Outcome, TrialSpec
 
 
@@ -30,10 +30,10 @@ class Entrant(NamedTuple):
 
 
 def carry_out_all(
-    lab: Lab,
+    lab: ExperimentContext,
     entrants: Sequence[Entrant],
     *,
-    as_run: Run,
+    as_run: TrialKind,
     title: str,
     again: bool = False,
     ahead: float | None = None,
@@ -92,7 +92,7 @@ def carry_out_all(
             lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
 
     told = Teller(lab.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome)
-    run(
+    run_trials(
         told.ask,
         on_epoch=told.on_epoch,
         on_outcome=told.on_outcome,
@@ -105,11 +105,11 @@ def carry_out_all(
     )
 
 
-def bill(lab: Lab, entrants: Sequence[Entrant]) -> dict[str, Billing]:
+def bill(lab: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, Billing]:
     """What the watcher is told of each trial, by its key."""
     found: dict[str, Billing] = {}
     for role, spec, compute in entrants:
-        label = f"{label_of(spec, lab.place(spec, 'cpu').trial)}, {spec.method}, seed {spec.seed % SEEDS}"
+        label = f"{student_label(spec, lab.place(spec, 'cpu').trial)}, {spec.method}, seed {spec.seed % SEEDS}"
         roles = found[spec.key].roles if spec.key in found else ()
         found[spec.key] = Billing(label=label, roles=(*roles, role), work=1.0 if compute is None else compute)
     return found

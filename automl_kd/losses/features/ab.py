@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Number,
     Standard,
-    Taps,
-    Terms,
     beside,
     both,
     example_maps,
@@ -64,8 +64,8 @@ class AB:
         require(self.margin > 0, f"margin must be above 0, got {self.margin}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Boundaries:
         return beside(Boundaries(self, example), example)
@@ -80,7 +80,7 @@ class Boundaries(nn.Module):
             for one, two in example_maps("ab", options.stages, example)
         )
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         maps = both(self.options.stages, student, teacher)
         losses = [
             ab_loss(connector(one), two, self.options.margin)

@@ -19,15 +19,15 @@ from torch import Tensor
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Number,
     Standard,
-    Taps,
-    Terms,
     both,
     example_maps,
     in_float32,
     same_size,
-    total,
+    sum_of_terms,
 )
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
@@ -64,12 +64,12 @@ class AT:
         require(self.power >= 1, f"power must be 1 or more, got {self.power}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> AT:
         example_maps("at", self.stages, example)
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        return {"at": total([at_loss(one, two, self.power) for one, two in both(self.stages, student, teacher)])}
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
+        return {"at": sum_of_terms([at_loss(one, two, self.power) for one, two in both(self.stages, student, teacher)])}

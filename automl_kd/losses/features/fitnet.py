@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     beside,
     both,
     example_maps,
     in_float32,
-    total,
+    sum_of_terms,
 )
 from automl_kd.losses.projections import resizing
 from automl_kd.models.features import Outputs
@@ -49,8 +49,8 @@ class FitNet:
     stages: str = "stage2"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Hint:
         return beside(Hint(self.stages, example), example)
@@ -65,6 +65,10 @@ class Hint(nn.Module):
             for one, two in example_maps("fitnet", stages, example)
         )
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         maps = both(self.stages, student, teacher)
-        return {"fitnet": total([hint_loss(r(one), two) for r, (one, two) in zip(self.regressors, maps, strict=True)])}
+        return {
+            "fitnet": sum_of_terms(
+                [hint_loss(r(one), two) for r, (one, two) in zip(self.regressors, maps, strict=True)]
+            )
+        }

@@ -18,15 +18,15 @@ from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     both,
     example_maps,
     in_float32,
     read_stages,
     same_size,
-    total,
+    sum_of_terms,
 )
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
@@ -70,8 +70,8 @@ class FSP:
         require(len(read_stages(self.stages)) > 1, f"fsp needs two stages or more, got {self.stages!r}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> FSP:
         maps = example_maps("fsp", self.stages, example)
@@ -83,6 +83,6 @@ class FSP:
                 )
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         pairs = pairwise(both(self.stages, student, teacher))
-        return {"fsp": total([fsp_loss(lower[0], upper[0], lower[1], upper[1]) for lower, upper in pairs])}
+        return {"fsp": sum_of_terms([fsp_loss(lower[0], upper[0], lower[1], upper[1]) for lower, upper in pairs])}

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     beside,
     both,
     example_widths,
     in_float32,
     same_size,
-    total,
+    sum_of_terms,
 )
 from automl_kd.losses.features.at import attention_map
 from automl_kd.losses.features.fitnet import hint_loss
@@ -61,14 +61,14 @@ class FT:
         require(0 <= self.pretrain < 1, f"pretrain must lie in [0, 1), got {self.pretrain}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
-    def make(self, example: Example) -> Factors:
-        return beside(Factors(self, example), example)
+    def make(self, example: Example) -> Translator:
+        return beside(Translator(self, example), example)
 
 
-class Factors(nn.Module):
+class Translator(nn.Module):
     def __init__(self, options: FT, example: Example) -> None:
         super().__init__()
         self.stages, self.alone = options.stages, round(options.pretrain * example.epochs)
@@ -85,7 +85,7 @@ class Factors(nn.Module):
             stack(nn.ConvTranspose2d, width, width, c_t, c_t) for (_, c_t), width in zip(widths, factors, strict=True)
         )
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:
         alone, frozen = batch.epoch <= self.alone, self.frozen_later and batch.epoch > self.alone
         self.encoders.train(self.training and not frozen)
         terms, own = [], []
@@ -99,7 +99,7 @@ class Factors(nn.Module):
                 terms.append(ft_loss(translate(one), factors))
             if not frozen:
                 own.append(hint_loss(decode(factors), two))
-        return {**({"ft": total(terms)} if terms else {}), **({"ft.own": total(own)} if own else {})}
+        return {**({"ft": sum_of_terms(terms)} if terms else {}), **({"ft.own": sum_of_terms(own)} if own else {})}
 
 
 def stack(convolution: type[nn.Conv2d] | type[nn.ConvTranspose2d], *widths: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from automl_kd.losses.base import in_float32
 
-LEVELS = (4, 2, 1)
+POOLED_SIZES = (4, 2, 1)
 
 
 @in_float32
@@ -25,7 +25,7 @@ def hcl(
     """
     teacher = teacher.detach()
     loss, share, weights = F.mse_loss(student, teacher), 1.0, 1.0
-    for level in LEVELS:
+    for level in POOLED_SIZES:
         if level < student.shape[2]:
             share /= 2
             weights += share

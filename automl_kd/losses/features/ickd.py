@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     beside,
     both,
     example_widths,
     in_float32,
-    total,
+    sum_of_terms,
 )
 from automl_kd.losses.projections import projection
 from automl_kd.models.features import Outputs
@@ -39,10 +39,12 @@ def ickd_loss(
 
     The maps' sizes need not agree, since unit rows make up for the number of positions.
     """
-    return (correlations(student) - correlations(teacher.detach())).square().sum(dim=2).mean()
+    return (channel_correlations(student) - channel_correlations(teacher.detach())).square().sum(dim=2).mean()
 
 
-def correlations(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels channels"]:
+def channel_correlations(
+    features: Float[Tensor, "batch channels height width"],
+) -> Float[Tensor, "batch channels channels"]:
     flat = features.flatten(2)
     return F.normalize(flat @ flat.transpose(1, 2), dim=2)
 
@@ -59,8 +61,8 @@ class ICKD:
     stages: str = "pre_pool"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Correlation:
         return beside(Correlation(self.stages, example), example)
@@ -72,6 +74,6 @@ class Correlation(nn.Module):
         self.stages = stages
         self.projections = nn.ModuleList(projection(*widths) for widths in example_widths("ickd", stages, example))
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         pairs = zip(both(self.stages, student, teacher), self.projections, strict=True)
-        return {"ickd": total([ickd_loss(project(one), two) for (one, two), project in pairs])}
+        return {"ickd": sum_of_terms([ickd_loss(project(one), two) for (one, two), project in pairs])}

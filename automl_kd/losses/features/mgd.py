@@ -19,16 +19,16 @@ from automl_kd import distributed
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     beside,
     both_same_size,
     example_widths,
     in_float32,
-    total,
+    sum_of_terms,
 )
-from automl_kd.losses.draws import Draws
+from automl_kd.losses.draws import CountedGenerator
 from automl_kd.models.features import Outputs
 from automl_kd.seeds import derive
 from automl_kd.spec import require
@@ -57,8 +57,8 @@ class MGD:
         require(0 <= self.ratio < 1, f"ratio must lie in [0, 1), got {self.ratio}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Generation:
         return beside(Generation(self, example), example)
@@ -67,25 +67,27 @@ class MGD:
 class Generation(nn.Module):
     def __init__(self, options: MGD, example: Example) -> None:
         super().__init__()
-        self.options, self.draws = options, Draws(derive(example.seed, "mgd"))
+        self.options, self.draws = options, CountedGenerator(derive(example.seed, "mgd"))
         widths = example_widths("mgd", options.stages, example)
         self.aligners = nn.ModuleList(nn.Conv2d(c_s, c_t, 1) if c_s != c_t else nn.Identity() for c_s, c_t in widths)
-        self.generators = nn.ModuleList(generator(c_t) for _, c_t in widths)
+        self.generators = nn.ModuleList(generation_block(c_t) for _, c_t in widths)
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         maps, losses = both_same_size(self.options.stages, student, teacher), []
         for (one, two), align, generate in zip(maps, self.aligners, self.generators, strict=True):
             aligned = align(one)
             losses.append(mgd_loss(generate(aligned * self.mask(aligned)), two))
-        return {"mgd": total(losses)}
+        return {"mgd": sum_of_terms(losses)}
 
     def mask(self, maps: Tensor) -> Tensor:
         """Zero for a masked channel of an image, else one: (batch, channels, 1, 1)."""
         device, (count, width) = maps.device, maps.shape[:2]
         # Drawn for a team's whole batch, so that each image's mask is the same for any number of processes.
-        chance = torch.rand((distributed.parts() * count, width, 1, 1), generator=self.draws(device), device=device)
-        return (distributed.own(chance) >= self.options.ratio).to(maps.dtype)
+        chance = torch.rand(
+            (distributed.shard_count() * count, width, 1, 1), generator=self.draws(device), device=device
+        )
+        return (distributed.own_shard(chance) >= self.options.ratio).to(maps.dtype)
 
 
-def generator(width: int) -> nn.Sequential:
+def generation_block(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1))

@@ -18,14 +18,14 @@ from torch import Tensor
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     both,
     example_maps,
     in_float32,
     same_size,
-    total,
+    sum_of_terms,
 )
 from automl_kd.models.features import Outputs
 
@@ -55,12 +55,12 @@ class NST:
     stages: str = "stage1+stage2+stage3"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> NST:
         example_maps("nst", self.stages, example)
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        return {"nst": total([nst_loss(one, two) for one, two in both(self.stages, student, teacher)])}
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
+        return {"nst": sum_of_terms([nst_loss(one, two) for one, two in both(self.stages, student, teacher)])}

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     beside,
     both_same_size,
     example_maps,
@@ -67,8 +67,8 @@ class OFD:
     stages: str = "stage1.pre+stage2.pre+stage3.pre"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> PartialDistance:
         return beside(PartialDistance(self.stages, example), example)
@@ -83,7 +83,7 @@ class PartialDistance(nn.Module):
         for place, (_, two) in enumerate(maps):
             self.register_buffer(f"margin{place}", negative_means(two))
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         maps = enumerate(zip(self.connectors, both_same_size(self.stages, student, teacher), strict=True))
         losses = [
             ofd_loss(connector(one), two, self.get_buffer(f"margin{place}")) for place, (connector, (one, two)) in maps

@@ -22,12 +22,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Standard, Taps, Terms, beside, both, total
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, sum_of_terms
 from automl_kd.losses.features.hcl import hcl
 from automl_kd.models.blocks import convolution
 from automl_kd.models.features import Outputs
 
-WIDEST = 512
+MAX_WIDTH = 512
 """The inner width is that of the student's deepest map, at most this."""
 
 
@@ -42,8 +42,8 @@ class ReviewKD:
     stages: str = "stage1+stage2+stage3+pooled"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Review:
         return beside(Review(self.stages, example), example)
@@ -53,24 +53,26 @@ class Review(nn.Module):
     def __init__(self, stages: str, example: Example) -> None:
         super().__init__()
         self.stages = stages
-        pairs = [(as_map(one), as_map(two)) for one, two in both(stages, example.student, example.teacher)]
-        inner = min(WIDEST, pairs[-1][0].shape[1])
+        pairs = [
+            (to_feature_map(one), to_feature_map(two)) for one, two in both(stages, example.student, example.teacher)
+        ]
+        inner = min(MAX_WIDTH, pairs[-1][0].shape[1])
         self.fusions = nn.ModuleList(
             Fusion(one.shape[1], inner, two.shape[1], deepest=place == len(pairs) - 1)
             for place, (one, two) in enumerate(pairs)
         )
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        pairs = [(as_map(one), as_map(two)) for one, two in both(self.stages, student, teacher)]
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
+        pairs = [(to_feature_map(one), to_feature_map(two)) for one, two in both(self.stages, student, teacher)]
         carried, losses = None, []
         # From deep to shallow: each stage hands what it fused to the next.
         for fusion, (one, two) in zip(reversed(self.fusions), reversed(pairs), strict=True):
             answer, carried = fusion(one, carried, two.shape[2:])
             losses.append(hcl(answer, two))
-        return {"reviewkd": total(losses)}
+        return {"reviewkd": sum_of_terms(losses)}
 
 
-def as_map(features: Tensor) -> Tensor:
+def to_feature_map(features: Tensor) -> Tensor:
     return features[:, :, None, None] if features.ndim == 2 else features
 
 

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     beside,
     both,
     example_maps,
@@ -74,8 +74,8 @@ class SemCKD:
     stages: str = "stage1+stage2+stage3"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Calibration:
         return beside(Calibration(self.stages, example), example)
@@ -90,10 +90,10 @@ class Calibration(nn.Module):
         self.queries = nn.ModuleList(embedding(example.batch, width) for _ in maps)
         self.keys = nn.ModuleList(embedding(example.batch, width) for _ in maps)
         self.regressors = nn.ModuleList(
-            regressor(one.shape[1], two.shape[1]) for (one, _), (_, two) in product(maps, maps)
+            semckd_regressor(one.shape[1], two.shape[1]) for (one, _), (_, two) in product(maps, maps)
         )
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         students, teachers = zip(*both(self.stages, student, teacher), strict=True)
         attention = self.attention(students, teachers)
         errors = []
@@ -120,7 +120,7 @@ def embedding(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, 2 * outputs), nn.ReLU(), nn.Linear(2 * outputs, outputs))
 
 
-def regressor(inputs: int, outputs: int) -> nn.Sequential:
+def semckd_regressor(inputs: int, outputs: int) -> nn.Sequential:
     """1x1, 3x3 and 1x1 convolutions, twice as wide as the teacher inside."""
     inner = 2 * outputs
     return nn.Sequential(

@@ -19,20 +19,20 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Standard,
-    Taps,
-    Terms,
     beside,
     both_same_size,
     example_widths,
     in_float32,
-    total,
+    sum_of_terms,
 )
 from automl_kd.models.blocks import convolution
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 
-FLOOR = 1e-5
+LEAST_VARIANCE = 1e-5
 """The least variance."""
 
 
@@ -59,11 +59,11 @@ class VID:
     variance: float = 5.0
 
     def __post_init__(self) -> None:
-        require(self.variance > FLOOR, f"variance must be above {FLOOR}, got {self.variance}")
+        require(self.variance > LEAST_VARIANCE, f"variance must be above {LEAST_VARIANCE}, got {self.variance}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Likelihood:
         return beside(Likelihood(self, example), example)
@@ -74,22 +74,22 @@ class Likelihood(nn.Module):
         super().__init__()
         self.stages = options.stages
         widths = example_widths("vid", options.stages, example)
-        self.means = nn.ModuleList(regressor(c_s, c_t) for c_s, c_t in widths)
+        self.means = nn.ModuleList(vid_regressor(c_s, c_t) for c_s, c_t in widths)
         # softplus(start) + FLOOR is the variance asked for; log(exp(x) - 1) in a form that no large x overflows.
-        above = options.variance - FLOOR
+        above = options.variance - LEAST_VARIANCE
         start = above + math.log(-math.expm1(-above))
         self.variances = nn.ParameterList(nn.Parameter(torch.full((c_t,), start)) for _, c_t in widths)
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         maps = both_same_size(self.stages, student, teacher)
         losses = [
-            vid_loss(mean(one), two, F.softplus(raw) + FLOOR)
+            vid_loss(mean(one), two, F.softplus(raw) + LEAST_VARIANCE)
             for (one, two), mean, raw in zip(maps, self.means, self.variances, strict=True)
         ]
-        return {"vid": total(losses)}
+        return {"vid": sum_of_terms(losses)}
 
 
-def regressor(inputs: int, outputs: int) -> nn.Sequential:
+def vid_regressor(inputs: int, outputs: int) -> nn.Sequential:
     """Three 1x1 convolutions with activations between them."""
     return nn.Sequential(
         convolution(inputs, outputs, 1),

@@ -1,6 +1,6 @@
 """A learned loss on disk: phi as it was found, and what it was over the course of that run. Fits any number of classes.
 
-The file holds plain values and tensors; `VERSION` is raised when what they mean changes.
+The file holds plain values and tensors; `LEARNED_LOSS_VERSION` is raised when what they mean changes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from automl_kd import storage
 from automl_kd.errors import CheckpointError
-from automl_kd.losses.learned.loss import WIDTH, Layout, Phi
+from automl_kd.losses.learned.loss import HIDDEN_WIDTH, LossLayout, Phi
 
-VERSION = 1
+LEARNED_LOSS_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class LearnedLoss:
     `temperature`: the one at which its inputs were taken.
     """
 
-    layout: Layout
+    layout: LossLayout
     temperature: float
     phi: Phi
     course: Sequence[Phi]
@@ -40,7 +40,7 @@ class LearnedLoss:
 def save_learned(loss: LearnedLoss, path: Path) -> None:
     """Write the file whole or not at all."""
     record = {
-        "version": VERSION,
+        "version": LEARNED_LOSS_VERSION,
         "layout": asdict(loss.layout),
         "temperature": loss.temperature,
         "phi": {name: value.cpu() for name, value in loss.phi.items()},
@@ -50,21 +50,21 @@ def save_learned(loss: LearnedLoss, path: Path) -> None:
         torch.save(record, scratch)
 
 
-def load_learned(path: Path, layout: Layout, like: Tensor) -> LearnedLoss:
+def load_learned(path: Path, layout: LossLayout, like: Tensor) -> LearnedLoss:
     """The learned loss in `path`, on the device and in the dtype of `like`.
 
     `CheckpointError` if it is missing, damaged, of another version, or was learned with another layout.
     """
-    record = read(path)
-    if record["version"] != VERSION:
+    record = read_learned_loss_record(path)
+    if record["version"] != LEARNED_LOSS_VERSION:
         raise CheckpointError(
-            f"{path} is a learned loss of version {record['version']!r}, wanted is version {VERSION}; learn it again, "
-            "or read it with the release that wrote it"
+            f"{path} is a learned loss of version {record['version']!r}, wanted is version {LEARNED_LOSS_VERSION}; "
+            "learn it again, or read it with the release that wrote it"
         )
     if record["layout"] != asdict(layout):
         raise CheckpointError(
-            f"{path} is a learned loss with {described(record['layout'])}, and the options ask for "
-            f"{described(asdict(layout))}; make form, label, weight and stages agree with it"
+            f"{path} is a learned loss with {describe_layout(record['layout'])}, and the options ask for "
+            f"{describe_layout(asdict(layout))}; make form, label, weight and stages agree with it"
         )
     shapes = phi_shapes(layout)
     phi, courses = record["phi"], record["course"]
@@ -81,19 +81,23 @@ def load_learned(path: Path, layout: Layout, like: Tensor) -> LearnedLoss:
     return LearnedLoss(layout, record["temperature"], phi, course)
 
 
-def phi_shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
+def phi_shapes(layout: LossLayout) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for name, inputs in layout.networks().items():
-        for layer, (into, out) in {"first": (inputs, WIDTH), "second": (WIDTH, WIDTH), "last": (WIDTH, 1)}.items():
+        for layer, (into, out) in {
+            "first": (inputs, HIDDEN_WIDTH),
+            "second": (HIDDEN_WIDTH, HIDDEN_WIDTH),
+            "last": (HIDDEN_WIDTH, 1),
+        }.items():
             found |= {f"{name}.{layer}.weight": (out, into), f"{name}.{layer}.bias": (out,)}
     return found
 
 
-def described(layout: dict[str, Any]) -> str:
+def describe_layout(layout: dict[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in layout.items())
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_learned_loss_record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(
             f"there is no learned loss {path}; give the path of a learned_loss.pt that lkd has written"
@@ -114,7 +118,7 @@ def is_learned(record: object) -> TypeGuard[dict[str, Any]]:
     """Whether this has the parts of a learned loss, each of its kind; another version may have others."""
     if not isinstance(record, dict) or not {"version", "phi"} <= record.keys():
         return False
-    if record["version"] != VERSION:
+    if record["version"] != LEARNED_LOSS_VERSION:
         return True
     layout, tables = record.get("layout"), [record.get("phi"), record.get("course")]
     return (

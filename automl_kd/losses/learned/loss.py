@@ -23,28 +23,28 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.losses.base import Example, Terms, beside, both, example_maps, in_float32, same_size, total
+from automl_kd.losses.base import Example, LossTerms, beside, both, example_maps, in_float32, same_size, sum_of_terms
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.models.blocks import convolution
 from automl_kd.models.features import Outputs
 
 Phi = Mapping[str, Tensor]
-Form = Literal["weighted", "free"]
+LossForm = Literal["weighted", "free"]
 
-WIDTH = 16
-MARGIN = 1e-6
+HIDDEN_WIDTH = 16
+WEIGHT_MARGIN = 1e-6
 """Added to variances, so that equal logits have a derivative."""
 
 
 @dataclass(frozen=True)
-class Layout:
+class LossLayout:
     """Which networks there are and what they see: phi fits one layout, whatever the number of classes.
 
     `form`: "weighted" multiplies the terms of KD by weights in (0, 2); "free" is any positive function. `label`: the
     networks are told the true class. `logits`: there is a network for logits. `pairs`: how many for maps.
     """
 
-    form: Form = "weighted"
+    form: LossForm = "weighted"
     label: bool = True
     logits: bool = True
     pairs: int = 0
@@ -55,7 +55,7 @@ class Layout:
         return first | {f"pair{place}": 4 for place in range(self.pairs)}
 
 
-def network(phi: Phi, name: str) -> dict[str, Tensor]:
+def subnetwork_parameters(phi: Phi, name: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{name}."): value for key, value in phi.items() if key.startswith(f"{name}.")}
 
 
@@ -73,10 +73,10 @@ def gate(x: Float[Tensor, "*items inputs"], weights: Phi) -> Float[Tensor, "*ite
 def standardised(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     def mean(values: Tensor) -> Tensor:
         found = values.mean(dims, keepdim=True)
-        return distributed.averaged(found) if 0 in dims else found  # over a team's whole batch
+        return distributed.differentiable_mean(found) if 0 in dims else found  # over a team's whole batch
 
     centred = x - mean(x)
-    return centred * torch.rsqrt(mean(centred.square()) + MARGIN)
+    return centred * torch.rsqrt(mean(centred.square()) + WEIGHT_MARGIN)
 
 
 def class_inputs(
@@ -114,7 +114,7 @@ def logit_loss(
     teacher: Float[Tensor, "batch classes"],
     labels: Int[Tensor, " batch"] | None,
     weights: Phi,
-    form: Form,
+    form: LossForm,
     temperature: float,
 ) -> Float[Tensor, ""]:
     """The learned loss of logits; exactly KD at `temperature` > 0 for the weighted form with a last layer of zeros.
@@ -164,8 +164,8 @@ def rescaled(
         (slope,) = torch.autograd.grad(loss(at), at, create_graph=learning)
     with torch.no_grad():
         apart = F.softmax(at / temperature, dim=1) - F.softmax(teacher.to(at.dtype) / temperature, dim=1)
-        wanted = distributed.joined(torch.linalg.vector_norm(apart)) * temperature / len(at)
-    length = distributed.joined(torch.linalg.vector_norm(slope))
+        wanted = distributed.joined_norm(torch.linalg.vector_norm(apart)) * temperature / len(at)
+    length = distributed.joined_norm(torch.linalg.vector_norm(slope))
     factor: Tensor = wanted / length.clamp_min(torch.finfo(at.dtype).tiny)
     return loss(student) * factor
 
@@ -177,7 +177,7 @@ class Weighing:
     `rescale`: the logits' part keeps the gradient length of KD.
     """
 
-    layout: Layout
+    layout: LossLayout
     temperature: float
     ce: float
     logits: float
@@ -198,7 +198,7 @@ class Learned(nn.Module):
             nn.ModuleList(convolution(one.shape[1], two.shape[1], 1) for one, two in maps), example
         )
 
-    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, phi: Phi) -> Terms:
+    def forward(self, student: Outputs, teacher: Outputs, labels: Tensor, phi: Phi) -> LossTerms:
         """The weighted terms ce, lkd and lkd_maps, as far as they count. Gradients reach the student and phi."""
         how = self.weighing
         smoothing = how.label_smoothing
@@ -207,11 +207,17 @@ class Learned(nn.Module):
             terms["lkd"] = how.logits * self.of_logits(student.logits, teacher.logits.detach(), labels, phi)
         if how.layout.pairs:
             pairs = enumerate(self.maps(student, teacher))
-            terms["lkd_maps"] = how.maps * total([map_loss(*two, network(phi, f"pair{i}")) for i, two in pairs])
+            terms["lkd_maps"] = how.maps * sum_of_terms(
+                [map_loss(*two, subnetwork_parameters(phi, f"pair{i}")) for i, two in pairs]
+            )
         return terms
 
     def of_logits(self, student: Tensor, teacher: Tensor, labels: Tensor, phi: Phi) -> Tensor:
-        layout, temperature, weights = self.weighing.layout, self.weighing.temperature, network(phi, "logits")
+        layout, temperature, weights = (
+            self.weighing.layout,
+            self.weighing.temperature,
+            subnetwork_parameters(phi, "logits"),
+        )
         told = labels if layout.label else None
 
         def loss(logits: Tensor) -> Tensor:
@@ -234,7 +240,7 @@ class Learned(nn.Module):
         if layout.logits and layout.form == "weighted":
             told = labels if layout.label else None
             inputs = class_inputs(student.logits, teacher.logits, told, self.weighing.temperature)
-            gates.append(gate(inputs, network(phi, "logits")))
+            gates.append(gate(inputs, subnetwork_parameters(phi, "logits")))
         for place, (one, two) in enumerate(self.maps(student, teacher)):
-            gates.append(gate(map_inputs(one, two), network(phi, f"pair{place}")))
-        return total([(found - 1).square().mean() for found in gates]) / len(gates)
+            gates.append(gate(map_inputs(one, two), subnetwork_parameters(phi, f"pair{place}")))
+        return sum_of_terms([(found - 1).square().mean() for found in gates]) / len(gates)

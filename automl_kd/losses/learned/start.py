@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from automl_kd.losses.learned.loss import WIDTH, Layout, class_inputs, perceptron
+from automl_kd.losses.learned.loss import HIDDEN_WIDTH, LossLayout, class_inputs, perceptron
 from automl_kd.seeds import derive
 
 FIT_STEPS = 1500
@@ -19,23 +19,27 @@ FIT_BATCH, FIT_CLASSES = 64, 10
 FIT_RATE = 1e-2
 
 
-def initial_phi(layout: Layout, temperature: float, *, seed: int) -> dict[str, Tensor]:
+def initial_phi(layout: LossLayout, temperature: float, *, seed: int) -> dict[str, Tensor]:
     """float32 on the CPU; depends on the arguments alone. The last layers of weights are zero."""
     phi: dict[str, Tensor] = {}
     for name, inputs in layout.networks().items():
         generator = torch.Generator().manual_seed(derive(seed, name))
         free = layout.form == "free" and name == "logits"
-        found = fresh(inputs, generator, zero_last=not free)
+        found = initial_layer(inputs, generator, zero_last=not free)
         if free:
-            found = fitted(found, layout, temperature, generator)
+            found = fit_to_kd(found, layout, temperature, generator)
         phi |= {f"{name}.{key}": value for key, value in found.items()}
     return phi
 
 
-def fresh(inputs: int, generator: torch.Generator, *, zero_last: bool) -> dict[str, Tensor]:
+def initial_layer(inputs: int, generator: torch.Generator, *, zero_last: bool) -> dict[str, Tensor]:
     """Weights uniform within 1 / sqrt(inputs of the layer), as in torch's linear layers; biases zero."""
     weights: dict[str, Tensor] = {}
-    for layer, (into, out) in {"first": (inputs, WIDTH), "second": (WIDTH, WIDTH), "last": (WIDTH, 1)}.items():
+    for layer, (into, out) in {
+        "first": (inputs, HIDDEN_WIDTH),
+        "second": (HIDDEN_WIDTH, HIDDEN_WIDTH),
+        "last": (HIDDEN_WIDTH, 1),
+    }.items():
         bound = 0.0 if zero_last and layer == "last" else into**-0.5
         weights[f"{layer}.weight"] = (2 * torch.rand(out, into, generator=generator) - 1) * bound
         weights[f"{layer}.bias"] = torch.zeros(out)
@@ -50,8 +54,8 @@ def share_of_kd(
     return (log_q.exp() * (log_q - log_p) - log_q.exp() + log_p.exp()) * temperature**2
 
 
-def fitted(
-    weights: dict[str, Tensor], layout: Layout, temperature: float, generator: torch.Generator
+def fit_to_kd(
+    weights: dict[str, Tensor], layout: LossLayout, temperature: float, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """The free form after Adam has fitted each class's value to its share of KD, on random pairs of logits."""
     leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
@@ -65,7 +69,7 @@ def fitted(
 
 
 def fit_error(
-    weights: dict[str, Tensor], layout: Layout, temperature: float, generator: torch.Generator
+    weights: dict[str, Tensor], layout: LossLayout, temperature: float, generator: torch.Generator
 ) -> Float[Tensor, ""]:
     """Mean squared error on one batch whose students range from strangers to copies of their teachers."""
     teacher = temperature * torch.randn(FIT_BATCH, FIT_CLASSES, generator=generator)

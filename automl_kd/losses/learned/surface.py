@@ -8,19 +8,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from automl_kd.losses.learned.loss import Layout, Phi, class_inputs, gate, network, perceptron
+from automl_kd.losses.learned.loss import LossLayout, Phi, class_inputs, gate, perceptron, subnetwork_parameters
 
-POINTS = 41
-LEAST = 1e-3
+GRID_POINTS = 41
+LEAST_PROBABILITY = 1e-3
 
 
 def probabilities() -> Float[np.ndarray, " points"]:
     """Where the surface is asked, ascending in (0, 1)."""
-    return np.linspace(LEAST, 1 - LEAST, POINTS)
+    return np.linspace(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY, GRID_POINTS)
 
 
 def surface(
-    phi: Phi, layout: Layout, temperature: float, classes: int
+    phi: Phi, layout: LossLayout, temperature: float, classes: int
 ) -> dict[str, Float[np.ndarray, "points points"]]:
     """The weight (weighted form) or the cost (free form) of one class, by teacher's (rows) and student's probability.
 
@@ -29,12 +29,12 @@ def surface(
     """
     if not layout.logits:
         return {}
-    weights = {name: value.detach().double().cpu() for name, value in network(phi, "logits").items()}
+    weights = {name: value.detach().double().cpu() for name, value in subnetwork_parameters(phi, "logits").items()}
     told: dict[str, int | None] = {"true class": 0, "other class": 1} if layout.label else {"any class": None}
     return {name: one_surface(weights, layout, temperature, classes, label) for name, label in told.items()}
 
 
-def one_surface(weights: Phi, layout: Layout, temperature: float, classes: int, label: int | None) -> np.ndarray:
+def one_surface(weights: Phi, layout: LossLayout, temperature: float, classes: int, label: int | None) -> np.ndarray:
     p = torch.from_numpy(probabilities())
     by_teacher, by_student = (logits_with(p, temperature, classes)[places] for places in grid(len(p)))
     labels = None if label is None else torch.full((len(by_teacher),), label)

@@ -16,19 +16,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Number, Standard, Taps, Terms, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, in_float32
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 
-FLOOR = 1e-8
+NORMS_FLOOR = 1e-8
 """Added to the product of norms, as in the published code: a constant row correlates with nothing."""
 
 
-def correlation(one: Float[Tensor, "rows columns"], two: Float[Tensor, "rows columns"]) -> Float[Tensor, " rows"]:
+def row_correlation(one: Float[Tensor, "rows columns"], two: Float[Tensor, "rows columns"]) -> Float[Tensor, " rows"]:
     """Pearson's correlation of each row of `one` with that of `two`; 0 where either is constant."""
     one, two = one - one.mean(dim=1, keepdim=True), two - two.mean(dim=1, keepdim=True)
     norms: Tensor = torch.linalg.vector_norm(one, dim=1) * torch.linalg.vector_norm(two, dim=1)
-    return (one * two).sum(dim=1) / (norms + FLOOR)
+    return (one * two).sum(dim=1) / (norms + NORMS_FLOOR)
 
 
 @in_float32
@@ -41,7 +41,7 @@ def dist_loss(
 ) -> Float[Tensor, ""]:
     """(beta (1 - mean correlation over images) + gamma (1 - mean correlation over classes)) temperature^2."""
     p, q = (student / temperature).softmax(dim=1), (teacher.detach() / temperature).softmax(dim=1)
-    inter, intra = 1 - correlation(p, q).mean(), 1 - correlation(p.T, q.T).mean()
+    inter, intra = 1 - row_correlation(p, q).mean(), 1 - row_correlation(p.T, q.T).mean()
     return (beta * inter + gamma * intra) * temperature**2
 
 
@@ -63,11 +63,11 @@ class DIST:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps()
+    def taps(self) -> FeatureNames:
+        return FeatureNames()
 
     def make(self, example: Example) -> DIST:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         return {"dist": dist_loss(student.logits, teacher.logits, self.beta, self.gamma, self.temperature)}

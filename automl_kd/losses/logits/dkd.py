@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Number, Standard, Taps, Terms, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, in_float32
 from automl_kd.losses.logits.logit_standardisation import standardise
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
@@ -76,13 +76,13 @@ class DKD:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps()
+    def taps(self) -> FeatureNames:
+        return FeatureNames()
 
     def make(self, example: Example) -> DKD:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:
         z_s, z_t = student.logits, teacher.logits
         if self.standardise:
             z_s, z_t = standardise(z_s), standardise(z_t)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Number, Standard, Taps, Terms, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, in_float32
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 
@@ -48,11 +48,11 @@ class KD:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps()
+    def taps(self) -> FeatureNames:
+        return FeatureNames()
 
     def make(self, example: Example) -> KD:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         return {"kd": kd_loss(student.logits, teacher.logits, self.temperature)}

@@ -15,12 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Standard, Taps, Terms, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, in_float32
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 
-FLOOR = 1e-7
+DEVIATION_FLOOR = 1e-7
 """Added to the standard deviation: equal logits stay zero instead of becoming 0 / 0."""
 
 
@@ -30,8 +30,8 @@ def standardise(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch 
     centred = logits - logits.mean(dim=1, keepdim=True)
     # The standard deviation by hand: torch's has no gradient (0 / 0) where all logits are equal.
     square = centred.square().sum(dim=1, keepdim=True) / (logits.shape[1] - 1)
-    deviation = square.clamp_min(FLOOR**2).sqrt()
-    return centred / (deviation + FLOOR)
+    deviation = square.clamp_min(DEVIATION_FLOOR**2).sqrt()
+    return centred / (deviation + DEVIATION_FLOOR)
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class StandardisedKD:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps()
+    def taps(self) -> FeatureNames:
+        return FeatureNames()
 
     def make(self, example: Example) -> StandardisedKD:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         return {"lskd": kd_loss(standardise(student.logits), standardise(teacher.logits), self.temperature)}

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Number, Standard, Taps, Terms, in_float32, total
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, in_float32, sum_of_terms
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.losses.logits.logit_standardisation import standardise
 from automl_kd.models.features import Outputs
@@ -75,13 +75,13 @@ class MLKD:
             raise ValueError(f"temperatures must be numbers joined by '+', got {self.temperatures!r}") from error
 
     @property
-    def taps(self) -> Taps:
-        return Taps()
+    def taps(self) -> FeatureNames:
+        return FeatureNames()
 
     def make(self, example: Example) -> MLKD:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         z_s, z_t = student.logits, teacher.logits
         if self.standardise:
             z_s, z_t = standardise(z_s), standardise(z_t)
@@ -90,4 +90,4 @@ class MLKD:
             (self.classes, class_correlation_loss),
             (self.images, batch_correlation_loss),
         ]
-        return {"mlkd": total([w * term(z_s, z_t, level) for level in self.levels for w, term in weighted])}
+        return {"mlkd": sum_of_terms([w * term(z_s, z_t, level) for level in self.levels for w, term in weighted])}

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from automl_kd.data import Batch
 from automl_kd.losses.base import (
     Example,
+    FeatureNames,
+    LossTerms,
     Number,
     Standard,
-    Taps,
-    Terms,
     beside,
     example_maps,
     in_float32,
-    total,
+    sum_of_terms,
 )
 from automl_kd.models.blocks import global_pool
 from automl_kd.models.features import Outputs
@@ -53,7 +53,7 @@ def ofa_loss(
     return -((goal**exponent - target) * log_p).sum(dim=1).mean()
 
 
-def head(channels: int, classes: int, halvings: int) -> nn.Sequential:
+def exit_classifier(channels: int, classes: int, halvings: int) -> nn.Sequential:
     """Separable convolutions that halve a map `halvings` times and double its width, then a linear classifier."""
     widths = [channels * 2**step for step in range(halvings + 1)]
     layers: list[nn.Module] = []
@@ -84,8 +84,8 @@ class OFA:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps(student=Taps.of(self.stages).student)
+    def taps(self) -> FeatureNames:
+        return FeatureNames(student=FeatureNames.of(self.stages).student)
 
     def make(self, example: Example) -> StageClassifiers:
         return beside(StageClassifiers(self, example), example)
@@ -98,13 +98,13 @@ class StageClassifiers(nn.Module):
         students_own = Example(**{**vars(example), "teacher": example.student})
         maps = [one for one, _ in example_maps("ofa", "+".join(self.names), students_own)]
         self.heads = nn.ModuleList(
-            head(found.shape[1], example.classes, len(maps) - 1 - place) for place, found in enumerate(maps)
+            exit_classifier(found.shape[1], example.classes, len(maps) - 1 - place) for place, found in enumerate(maps)
         )
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:
         answers = [head(student.features[name]) for name, head in zip(self.names, self.heads, strict=True)]
         losses = [
             ofa_loss(answer, teacher.logits, batch.labels, self.options.exponent, self.options.temperature)
             for answer in [student.logits, *answers]
         ]
-        return {"ofa": total(losses)}
+        return {"ofa": sum_of_terms(losses)}

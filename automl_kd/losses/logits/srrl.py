@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
-from automl_kd.losses.base import Example, Standard, Taps, Terms, beside, both, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, in_float32
 from automl_kd.losses.projections import projection
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
@@ -46,11 +46,11 @@ class SRRL:
     stages: str = "pre_pool:pooled"
 
     def __post_init__(self) -> None:
-        require(len(Taps.of(self.stages).student) == 1, f"srrl compares one pair of taps, got {self.stages!r}")
+        require(len(FeatureNames.of(self.stages).student) == 1, f"srrl compares one pair of taps, got {self.stages!r}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Regression:
         return beside(Regression(self.stages, example), example)
@@ -75,7 +75,7 @@ class Regression(nn.Module):
         self.register_buffer("weight", head.weight.detach().clone())
         self.register_buffer("bias", bias.detach().clone())
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         ((one, two),) = both(self.stages, student, teacher)
         mapped = self.connector(one).mean(dim=(2, 3))
         feature, regression = srrl_losses(mapped, two, teacher.logits, self.weight, self.bias)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Standard, Taps, Terms, beside, both, in_float32, total
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, in_float32, sum_of_terms
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 
@@ -46,8 +46,8 @@ class CC:
         require(self.width >= 1, f"width must be 1 or more, got {self.width}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Embeddings:
         return beside(Embeddings(self, example), example)
@@ -61,6 +61,8 @@ class Embeddings(nn.Module):
         self.student = nn.ModuleList(nn.Linear(one[0].numel(), options.width) for one, _ in pairs)
         self.teacher = nn.ModuleList(nn.Linear(two[0].numel(), options.width) for _, two in pairs)
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         pairs = zip(both(self.stages, student, teacher), self.student, self.teacher, strict=True)
-        return {"cc": total([cc_loss(e_s(one.flatten(1)), e_t(two.flatten(1))) for (one, two), e_s, e_t in pairs])}
+        return {
+            "cc": sum_of_terms([cc_loss(e_s(one.flatten(1)), e_t(two.flatten(1))) for (one, two), e_s, e_t in pairs])
+        }

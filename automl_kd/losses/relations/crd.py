@@ -26,13 +26,13 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
-from automl_kd.losses.base import Example, Number, Standard, Taps, Terms, beside, both, in_float32
-from automl_kd.losses.draws import Draws
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, beside, both, in_float32
+from automl_kd.losses.draws import CountedGenerator
 from automl_kd.models.features import Outputs
 from automl_kd.seeds import derive
 from automl_kd.spec import require
 
-FLOOR = 1e-7
+DENOMINATOR_FLOOR = 1e-7
 """Added to both denominators, as in the published code."""
 
 
@@ -42,13 +42,13 @@ def crd_loss(
 ) -> Float[Tensor, ""]:
     """Noise-contrastive estimation of scores above 0, the noise uniform over `images`; batch mean."""
     noise = negative.shape[1] / images
-    right = (positive / (positive + noise + FLOOR)).log()
-    wrong = (noise / (negative + noise + FLOOR)).log().sum(dim=1)
+    right = (positive / (positive + noise + DENOMINATOR_FLOOR)).log()
+    wrong = (noise / (negative + noise + DENOMINATOR_FLOOR)).log().sum(dim=1)
     return -(right + wrong).mean()
 
 
 @in_float32
-def scores(
+def contrast_scores(
     anchors: Float[Tensor, "batch width"],
     memory: Float[Tensor, "images width"],
     rows: Int[Tensor, "batch candidates"],
@@ -78,11 +78,11 @@ class CRD:
         require(min(self.width, self.negatives) >= 1, "width and negatives must be 1 or more")
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
         require(0 <= self.momentum < 1, f"momentum must lie in [0, 1), got {self.momentum}")
-        require(len(Taps.of(self.stages).student) == 1, f"crd compares one pair of taps, got {self.stages!r}")
+        require(len(FeatureNames.of(self.stages).student) == 1, f"crd compares one pair of taps, got {self.stages!r}")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Contrast:
         return beside(Contrast(self, example), example)
@@ -110,7 +110,7 @@ class Contrast(nn.Module):
         ((one, two),) = both(options.stages, example.student, example.teacher)
         self.head_s = nn.Linear(one[0].numel(), options.width)
         self.head_t = nn.Linear(two[0].numel(), options.width)
-        self.draws = Draws(derive(example.seed, "crd"))
+        self.draws = CountedGenerator(derive(example.seed, "crd"))
         size = torch.bincount(example.labels, minlength=example.classes).cpu()
         if int(size.max()) == self.images:
             raise ConfigError("crd contrasts images of several classes and all have the same label; add other images")
@@ -124,7 +124,7 @@ class Contrast(nn.Module):
         for name in ("memory_s", "memory_t"):
             self.register_buffer(name, F.normalize(torch.rand(self.images, options.width) * 2 - 1, dim=1))
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:
         ((one, two),) = both(self.options.stages, student, teacher)
         v_s, v_t = (F.normalize(head(x.flatten(1)).to(self.memory_s.dtype), dim=1) for head, x in self.heads(one, two))
         own = self.row_of[batch.index]
@@ -149,7 +149,7 @@ class Contrast(nn.Module):
 
     def contrast(self, anchor: int, vectors: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
         # A copy, because `remember` changes the memory before the backward pass needs it.
-        found = scores(vectors, memory.clone(), rows, self.options.temperature)
+        found = contrast_scores(vectors, memory.clone(), rows, self.options.temperature)
         first = found.detach().mean() * self.images
         constant = torch.where(self.constants[anchor] < 0, first, self.constants[anchor])
         if self.training:

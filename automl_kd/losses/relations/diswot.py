@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Standard, Taps, Terms, beside, both, in_float32, total
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, in_float32, sum_of_terms
 from automl_kd.losses.relations.sp import sp_loss
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
@@ -37,15 +37,15 @@ def semantic_loss(
 
     agreement: mean over channels of the product of the rows' signs. In [0, 4]; entries that are zero count nothing.
     """
-    g_s = classifier_gradient(student, student_logits, labels)
-    g_t = classifier_gradient(teacher.detach(), teacher_logits.detach(), labels)
+    g_s = student_classifier_gradient(student, student_logits, labels)
+    g_t = student_classifier_gradient(teacher.detach(), teacher_logits.detach(), labels)
     sign_s, sign_t = g_s.detach().sign(), g_t.sign()
     live = (sign_s.abs() + sign_t.abs()).mean(dim=1)
     agreement = (sign_s * sign_t).mean(dim=1)
     return (live - 2 * agreement * cosine(g_s, g_t)).mean()
 
 
-def classifier_gradient(
+def student_classifier_gradient(
     pooled: Float[Tensor, "batch channels"], logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]
 ) -> Float[Tensor, "classes channels"]:
     """d(mean cross entropy)/d(weight) of the linear layer from `pooled` to `logits`: (p - one hot)' pooled / batch."""
@@ -69,14 +69,16 @@ class Relation:
     stages: str = "pre_pool"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Relation:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        return {"diswot_relation": total([sp_loss(one, two) for one, two in both(self.stages, student, teacher)])}
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
+        return {
+            "diswot_relation": sum_of_terms([sp_loss(one, two) for one, two in both(self.stages, student, teacher)])
+        }
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,13 @@ class Semantic:
 
     def __post_init__(self) -> None:
         require(
-            len(Taps.of(self.stages).student) == 1, f"diswot_semantic compares one pair of taps, got {self.stages!r}"
+            len(FeatureNames.of(self.stages).student) == 1,
+            f"diswot_semantic compares one pair of taps, got {self.stages!r}",
         )
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Semantics:
         return beside(Semantics(self.stages, example), example)
@@ -112,7 +115,7 @@ class Semantics(nn.Module):
         c_s, c_t = one[0].numel(), two[0].numel()
         self.project = nn.Linear(c_s, c_t, bias=False) if c_s != c_t else nn.Identity()
 
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:
         ((one, two),) = both(self.stages, student, teacher)
         projected = self.project(one.flatten(1))
         loss = semantic_loss(projected, student.logits, two.flatten(1), teacher.logits, batch.labels)

@@ -15,14 +15,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Standard, Taps, Terms, both, in_float32, total
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, both, in_float32, sum_of_terms
 from automl_kd.models.features import Outputs
 
-FLOOR = 1e-7
+PROBABILITY_FLOOR = 1e-7
 """Added to both probabilities inside the logarithm, as in the published code."""
 
 
-def neighbours(features: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch batch"]:
+def neighbour_probabilities(features: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch batch"]:
     """(cosine + 1) / 2 of all pairs of images, each row divided by its sum."""
     unit = F.normalize(features.flatten(1), dim=1)
     similar = (unit @ unit.T + 1) / 2
@@ -32,8 +32,8 @@ def neighbours(features: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch bat
 @in_float32
 def pkt_loss(student: Float[Tensor, "batch ..."], teacher: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
     """Mean of q log(q / p) over all pairs, for neighbourhoods p of the student and q of the teacher."""
-    p, q = neighbours(student), neighbours(teacher.detach())
-    return (q * ((q + FLOOR) / (p + FLOOR)).log()).mean()
+    p, q = neighbour_probabilities(student), neighbour_probabilities(teacher.detach())
+    return (q * ((q + PROBABILITY_FLOOR) / (p + PROBABILITY_FLOOR)).log()).mean()
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class PKT:
     stages: str = "pooled"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> PKT:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        return {"pkt": total([pkt_loss(one, two) for one, two in both(self.stages, student, teacher)])}
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
+        return {"pkt": sum_of_terms([pkt_loss(one, two) for one, two in both(self.stages, student, teacher)])}

@@ -16,31 +16,31 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Number, Standard, Taps, Terms, both, in_float32, total
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, both, in_float32, sum_of_terms
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 
-FLOOR = 1e-12
+SMALLEST_SQUARE = 1e-12
 """Squared distances below it count as it, as in the published code."""
 
 
-def distances(x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch batch"]:
+def pairwise_distances(x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch batch"]:
     """Euclidean distances of all pairs, divided by the mean of those that are not zero."""
-    square = differences(x).square().sum(dim=2)
+    square = pairwise_differences(x).square().sum(dim=2)
     apart = ~torch.eye(len(x), dtype=torch.bool, device=x.device)
-    distance = square.clamp_min(FLOOR).sqrt() * apart
-    return distance / (distance.sum() / apart.sum().clamp_min(1)).clamp_min(FLOOR)
+    distance = square.clamp_min(SMALLEST_SQUARE).sqrt() * apart
+    return distance / (distance.sum() / apart.sum().clamp_min(1)).clamp_min(SMALLEST_SQUARE)
 
 
 def angles(x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch batch batch"]:
     """Cosines of the angles at i between the directions to j and to k, for all (i, j, k); 0 where two coincide."""
-    difference = differences(x)
+    difference = pairwise_differences(x)
     square = difference.square().sum(dim=2, keepdim=True)
-    unit = torch.where(square > FLOOR, difference * square.clamp_min(FLOOR).rsqrt(), 0)
+    unit = torch.where(square > SMALLEST_SQUARE, difference * square.clamp_min(SMALLEST_SQUARE).rsqrt(), 0)
     return unit @ unit.transpose(1, 2)
 
 
-def differences(x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch batch width"]:
+def pairwise_differences(x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch batch width"]:
     return x[None, :] - x[:, None]
 
 
@@ -50,7 +50,9 @@ def rkd_loss(
 ) -> Float[Tensor, ""]:
     """Smooth L1 of relative distances times `distance`, plus that of cosines times `angle`; means over all entries."""
     s, t = student.flatten(1), teacher.detach().flatten(1)
-    return distance * F.smooth_l1_loss(distances(s), distances(t)) + angle * F.smooth_l1_loss(angles(s), angles(t))
+    return distance * F.smooth_l1_loss(pairwise_distances(s), pairwise_distances(t)) + angle * F.smooth_l1_loss(
+        angles(s), angles(t)
+    )
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ class RKD:
         require(min(self.distance, self.angle) >= 0, "distance and angle must be 0 or more")
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> RKD:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
         pairs = both(self.stages, student, teacher)
-        return {"rkd": total([rkd_loss(one, two, self.distance, self.angle) for one, two in pairs])}
+        return {"rkd": sum_of_terms([rkd_loss(one, two, self.distance, self.angle) for one, two in pairs])}

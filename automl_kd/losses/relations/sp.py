@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, Standard, Taps, Terms, both, in_float32, total
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, both, in_float32, sum_of_terms
 from automl_kd.models.features import Outputs
 
 
@@ -44,11 +44,11 @@ class SP:
     stages: str = "pre_pool"
 
     @property
-    def taps(self) -> Taps:
-        return Taps.of(self.stages)
+    def taps(self) -> FeatureNames:
+        return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> SP:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Terms:  # noqa: ARG002 - no labels
-        return {"sp": total([sp_loss(one, two) for one, two in both(self.stages, student, teacher)])}
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
+        return {"sp": sum_of_terms([sp_loss(one, two) for one, two in both(self.stages, student, teacher)])}

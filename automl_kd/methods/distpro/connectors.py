@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution
 
-WIDEST = 512
+MAX_CONNECTOR_WIDTH = 512
 """The inner width is that of the narrower of the two maps, at most this."""
 
 
@@ -56,32 +56,32 @@ def block(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
     return [layer, nn.BatchNorm2d(outputs)]
 
 
-def plain(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
+def plain_connector(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
     """One 1x1 convolution."""
     return [*block(c_s, c_t, 1), Resize(size)]
 
 
 def two(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
     """1x1, attention, 3x3."""
-    m = min(WIDEST, c_s, c_t)
+    m = min(MAX_CONNECTOR_WIDTH, c_s, c_t)
     return [*block(c_s, m, 1), Attention(m), Resize(size), *block(m, c_t, 3)]
 
 
 def three(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
     """1x1, attention, 3x3, 3x3."""
-    m = min(WIDEST, c_s, c_t)
+    m = min(MAX_CONNECTOR_WIDTH, c_s, c_t)
     return [*block(c_s, m, 1), Attention(m), Resize(size), *block(m, m, 3), *block(m, c_t, 3)]
 
 
 def complex_(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
     """Three 3x3 convolutions with ReLU and attention; resized late, while the map is still small."""
-    m = min(WIDEST, c_s, c_t)
+    m = min(MAX_CONNECTOR_WIDTH, c_s, c_t)
     start = [*block(c_s, m, 3), nn.ReLU(), Attention(m)]
     return [*start, *block(m, m, 3), nn.ReLU(), Resize(size), *block(m, c_t, 3)]
 
 
 CONNECTORS: Mapping[str, Callable[[int, int, tuple[int, int]], list[nn.Module]]] = {
-    "plain": plain,
+    "plain": plain_connector,
     "2conv": two,
     "3conv": three,
     "complex": complex_,

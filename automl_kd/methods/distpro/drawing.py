@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from automl_kd.results.report.plots import INK, LINE, QUIET, SETTINGS
+from automl_kd.results.report.plots import INK, LINE, PLOT_SETTINGS, QUIET
 
 FALLBACKS = {INK: "var(--ink, #1a1a1a)", QUIET: "var(--quiet, #666666)", LINE: "var(--line, #dddddd)"}
 """What stands for the plots' placeholder colours where no page gives them a value."""
@@ -33,7 +33,7 @@ def weights_over_time(
     """
     students = list(dict.fromkeys(student for _, student, _ in pathways))
     top = max(value for row in weights for value in row)
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context(PLOT_SETTINGS):
         figure = Figure(figsize=(1.2 + 2.5 * len(students), 3.4), layout="constrained")
         figure.patch.set_alpha(0.0)
         panels: list[Axes] = list(figure.subplots(1, len(students), sharey=True, squeeze=False)[0])

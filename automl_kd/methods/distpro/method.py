@@ -21,18 +21,18 @@ from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.cross_entropy import cross_entropy
-from automl_kd.methods.base import STEP, Quote, train
+from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, seen, taps_needed
 from automl_kd.methods.distpro.process import check_style, load_process, require_pathways, weigh, weights_over
-from automl_kd.methods.distpro.search import PROCESS, STAGES, DistProSearch, connector_macs, make_losses
+from automl_kd.methods.distpro.search import DEFAULT_STAGES, PROCESS, DistProSearch, connector_macs, make_losses
 from automl_kd.methods.weighted_losses import first_look
-from automl_kd.models.costs.cost import count
-from automl_kd.models.features import Tapped
-from automl_kd.spec import Place, Recipe, Report, TrialSpec, require
-from automl_kd.storage.pinned import located
-from automl_kd.teacher_cache.cached_teacher import Teach, guide
-from automl_kd.training.loop import Objective, steps_per_epoch
-from automl_kd.training.trial import PASSES, Setting, load_teacher, set_up
+from automl_kd.models.costs.cost import count_cost
+from automl_kd.models.features import FeatureExtractor
+from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require
+from automl_kd.storage.pinned import located_path
+from automl_kd.teacher_cache.cached_teacher import TeacherOutputs, teacher_outputs
+from automl_kd.training.loop import TrainingObjective, steps_per_epoch
+from automl_kd.training.trial import PASSES, TrialContext, load_teacher, prepare_trial
 
 REPLAYS = ("process", "final", "equal")
 
@@ -57,7 +57,7 @@ class DistPro:
     kd: float = 1.0
     clip: float = 0.5
     by_place: bool = False
-    stages: str = STAGES
+    stages: str = DEFAULT_STAGES
     connect: str = "lower"
     transforms: str = "complex"
     temperature: float = 4.0
@@ -95,37 +95,40 @@ class DistPro:
         before = self.search * self.searching.macs(student, teacher) if self.searches else 0
         return round(STEP * student + teacher + before)
 
-    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
         if self.searches:
             self.searching.rehearse(setting, teacher)
         else:
             self.searching.rehearse_pathways(setting, teacher)
             self.weights(setting)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         before = self.search_first(spec, place, report) if self.searches else {}
-        setting = set_up(spec, place)
+        setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
         pathways = self.searching.pathways
         taps = taps_needed(pathways)
-        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as tapped:
-            weights = self.everywhere(setting) if isinstance(report, Quote) else self.weights(setting)
+        with (
+            FeatureExtractor(setting.student, taps.student) as student,
+            FeatureExtractor(teacher, taps.teacher) as tapped,
+        ):
+            weights = self.everywhere(setting) if isinstance(report, CostEstimate) else self.weights(setting)
             example, _ = first_look(setting, student, tapped)
             losses = make_losses(pathways, example, self.temperature)
-            objective = replayed(student, guide(setting, tapped), losses, weights, spec.recipe)
+            objective = replayed(student, teacher_outputs(setting, tapped), losses, weights, spec.recipe)
             cost = STEP * setting.cost.macs + guiding_macs(
-                weights, count(teacher, setting.dataset.shape).macs, losses, example
+                weights, count_cost(teacher, setting.dataset.shape).macs, losses, example
             )
             cost += before.get("train_macs", 0.0) / (spec.recipe.epochs * len(setting.dataset.train))
-            told = report if isinstance(report, Quote) else after(report, before)
+            told = report if isinstance(report, CostEstimate) else after(report, before)
             train(setting, objective, told, macs_per_image=round(cost), adapters=losses)
 
-    def search_first(self, spec: TrialSpec, place: Place, report: Report) -> Mapping[str, float]:
+    def search_first(self, spec: TrialSpec, place: TrialPaths, report: Report) -> Mapping[str, float]:
         """Search within this trial's folder, or continue it there; what the search reported last, or would cost."""
         epochs = max(1, round(self.search * spec.recipe.epochs))
         own = replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(place, trial=place.trial / "search")
-        if isinstance(report, Quote):
-            quote = Quote()
+        if isinstance(report, CostEstimate):
+            quote = CostEstimate()
             self.searching(own[0], quote, own[1])
             return {"train_macs": epochs * quote.epoch_macs}
         last: dict[str, float] = {}
@@ -137,18 +140,18 @@ class DistPro:
         distributed.wait_for_leader()  # the process is in a file, which the leader wrote
         return last
 
-    def everywhere(self, setting: Setting) -> Float[Tensor, "steps pathways"]:
+    def everywhere(self, setting: TrialContext) -> Float[Tensor, "steps pathways"]:
         """Every pathway at each step of the run, by the weight `kd`: the most that a replay can cost."""
         recipe = setting.spec.recipe
         steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
         return torch.full((steps, len(self.searching.pathways)), self.kd, dtype=torch.float64)
 
-    def weights(self, setting: Setting) -> Float[Tensor, "steps pathways"]:
+    def weights(self, setting: TrialContext) -> Float[Tensor, "steps pathways"]:
         """At each step of the run; 0 where a pathway is not evaluated. `ConfigError` if none ever is."""
         everywhere, pathways = self.everywhere(setting), self.searching.pathways
         if self.replay == "equal":
             return everywhere
-        path = located(self.process) if self.process else setting.place.trial / "search" / PROCESS
+        path = located_path(self.process) if self.process else setting.place.trial / "search" / PROCESS
         process = load_process(path)
         require_pathways(process, pathways, by_place=self.by_place)
         final = self.replay == "final"
@@ -159,8 +162,12 @@ class DistPro:
 
 
 def replayed(
-    student: Tapped, teach: Teach, losses: PathwayLosses, weights: Float[Tensor, "steps pathways"], recipe: Recipe
-) -> Objective:
+    student: FeatureExtractor,
+    teach: TeacherOutputs,
+    losses: PathwayLosses,
+    weights: Float[Tensor, "steps pathways"],
+    recipe: Recipe,
+) -> TrainingObjective:
     """Cross entropy and the pathways that count at the step, weighted. Steps are counted within each epoch."""
     counted = [row.nonzero().flatten().tolist() for row in weights]
     each = len(weights) // recipe.epochs

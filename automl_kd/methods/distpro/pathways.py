@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.losses.base import Example, Taps, beside, read_stages
+from automl_kd.losses.base import Example, FeatureNames, beside, read_stages
 from automl_kd.losses.features.hcl import hcl
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.distpro.connectors import CONNECTORS, connector
@@ -73,10 +73,10 @@ def list_pathways(stages: str, connect: str, transforms: str) -> tuple[Pathway, 
     return tuple(found)
 
 
-def taps_needed(pathways: Sequence[Pathway]) -> Taps:
+def taps_needed(pathways: Sequence[Pathway]) -> FeatureNames:
     """The feature maps that the pathways look at; the logits are always there."""
     maps = [pathway for pathway in pathways if pathway.transform != SOFT_TARGETS]
-    return Taps(tuple(dict.fromkeys(p.student for p in maps)), tuple(dict.fromkeys(p.teacher for p in maps)))
+    return FeatureNames(tuple(dict.fromkeys(p.student for p in maps)), tuple(dict.fromkeys(p.teacher for p in maps)))
 
 
 def seen(outputs: Outputs) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ class PathwayLosses(nn.Module):
         one, two = student[pathway.student], teacher[pathway.teacher].detach()
         if pathway.transform == SOFT_TARGETS:
             return kd_loss(one, two, self.temperature)
-        loss: Tensor = hcl(self.connectors[place](as_map(one)), as_map(two))
+        loss: Tensor = hcl(self.connectors[place](as_feature_map(one)), as_feature_map(two))
         return loss
 
 
@@ -122,8 +122,8 @@ def make_connector(pathway: Pathway, student: Tensor, teacher: Tensor) -> nn.Mod
                 f"pathway {pathway} needs a map (batch, channels, height, width) or a vector of each image, and the "
                 f"{side}'s tap gives {tuple(found.shape)}; choose another tap"
             )
-    return connector(pathway.transform, as_map(student), as_map(teacher))
+    return connector(pathway.transform, as_feature_map(student), as_feature_map(teacher))
 
 
-def as_map(features: Tensor) -> Tensor:
+def as_feature_map(features: Tensor) -> Tensor:
     return features[:, :, None, None] if features.ndim == 2 else features

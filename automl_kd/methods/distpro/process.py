@@ -23,13 +23,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd import files, storage
-from automl_kd.config import parse
+from automl_kd.config import parse_record
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.methods.distpro.pathways import Pathway
 from automl_kd.registry import suggestion
 from automl_kd.spec import require
 
-VERSION = 1
+PROCESS_VERSION = 1
 DIGITS = 6
 """Decimals of what is written: far below what one search tells from the next."""
 
@@ -41,7 +41,7 @@ def biased(alpha: Alpha) -> Tensor:
     return torch.cat([alpha, torch.ones_like(alpha[..., :1])], dim=-1).softmax(dim=-1)[..., :-1]
 
 
-STYLES: Mapping[str, Callable[[Alpha], Tensor]] = {
+WEIGHT_STYLES: Mapping[str, Callable[[Alpha], Tensor]] = {
     "equal": torch.ones_like,  # 0
     "softmax": lambda alpha: alpha.softmax(dim=-1),  # 1
     "biased": biased,  # 2
@@ -59,12 +59,12 @@ BY_FACTOR = ("equal", "scaled")
 
 def weigh(style: str, alpha: Alpha, kd: float) -> Tensor:
     """The pathways' weights, of alpha's shape (..., pathways)."""
-    weights = STYLES[style](alpha)
+    weights = WEIGHT_STYLES[style](alpha)
     return kd * weights if style in BY_FACTOR else weights
 
 
 def check_style(style: str) -> None:
-    require(style in STYLES, f"no style of weights is called {style!r}; {suggestion(style, STYLES)}")
+    require(style in WEIGHT_STYLES, f"no style of weights is called {style!r}; {suggestion(style, WEIGHT_STYLES)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +82,13 @@ class Process:
     steps: int
     axis: tuple[float, ...]
     alpha: tuple[tuple[float, ...], ...]
-    version: int = VERSION
+    version: int = PROCESS_VERSION
 
     def __post_init__(self) -> None:
-        require(self.version == VERSION, f"version {self.version!r} is not {VERSION}; search again with this release")
+        require(
+            self.version == PROCESS_VERSION,
+            f"version {self.version!r} is not {PROCESS_VERSION}; search again with this release",
+        )
         check_style(self.style)
         require(self.kd >= 0 and math.isfinite(self.kd), f"kd must be 0 or more, got {self.kd}")
         require(
@@ -118,7 +121,7 @@ def weights_over(
     if final:
         alpha = alpha[-1:].expand_as(alpha)
     style = style or process.style
-    return torch.where(STYLES[style](alpha) < clip, 0.0, weigh(style, alpha, process.kd if kd is None else kd))
+    return torch.where(WEIGHT_STYLES[style](alpha) < clip, 0.0, weigh(style, alpha, process.kd if kd is None else kd))
 
 
 def save_process(process: Process, path: Path) -> None:
@@ -135,13 +138,13 @@ def load_process(path: Path) -> Process:
         ) from error
     if not isinstance(record, dict):
         raise ConfigError(f"{path} holds a {type(record).__name__}, not a process; give what a search left")
-    return parse(Process, record, f"process file {path}")
+    return parse_record(Process, record, f"process file {path}")
 
 
 def require_pathways(process: Process, pathways: Sequence[Pathway], *, by_place: bool) -> None:
     """`ConfigError` unless the process speaks of these pathways; `by_place` lets the taps have other names."""
     found, wanted = [Pathway(*one) for one in process.pathways], list(pathways)
-    if found == wanted or (by_place and places(found) == places(wanted)):
+    if found == wanted or (by_place and pathway_positions(found) == pathway_positions(wanted)):
         return
     lacking = [one for one in wanted if one not in found]
     surplus = [one for one in found if one not in wanted]
@@ -152,13 +155,13 @@ def require_pathways(process: Process, pathways: Sequence[Pathway], *, by_place:
     )
 
 
-def places(pathways: Sequence[Pathway]) -> list[tuple[int, int, str]]:
+def pathway_positions(pathways: Sequence[Pathway]) -> list[tuple[int, int, str]]:
     """The pathways with each tap replaced by its place among the taps of its side."""
     teachers, students = ([*dict.fromkeys(one[side] for one in pathways)] for side in (0, 1))
     return [(teachers.index(one.teacher), students.index(one.student), one.transform) for one in pathways]
 
 
-def recorded(steps: Sequence[int], rows: Sequence[Tensor], total: int) -> tuple[tuple[float, ...], Any]:
+def process_from_steps(steps: Sequence[int], rows: Sequence[Tensor], total: int) -> tuple[tuple[float, ...], Any]:
     """Axis and alpha of a search of `total` steps, given alpha after some of them."""
     axis = tuple(round(step / max(total - 1, 1), 9) for step in steps)
     return axis, tuple(tuple(round(value, DIGITS) for value in row) for row in torch.stack(list(rows)).tolist())

@@ -18,30 +18,30 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed, storage
-from automl_kd.data import Batch, Split, order, train_view
+from automl_kd.data import Batch, Split, epoch_order, train_view
 from automl_kd.data.division import set_apart
 from automl_kd.errors import TrialError
 from automl_kd.losses.base import Example
 from automl_kd.methods.base import STEP, require_whole_steps, train
 from automl_kd.methods.distpro.drawing import weights_over_time
 from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, seen, taps_needed
-from automl_kd.methods.distpro.process import Process, check_style, recorded, save_process, weigh
+from automl_kd.methods.distpro.process import Process, check_style, process_from_steps, save_process, weigh
 from automl_kd.methods.distpro.step import SearchStep, Weighting
-from automl_kd.methods.dry_run import FEW, tapped
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
 from automl_kd.methods.weighted_losses import first_look
-from automl_kd.models.costs.cost import count, evaluating
+from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from automl_kd.seeds import derive
-from automl_kd.spec import Place, Report, TrialSpec, require
-from automl_kd.teacher_cache.cached_teacher import guide
+from automl_kd.spec import Report, TrialPaths, TrialSpec, require
+from automl_kd.teacher_cache.cached_teacher import teacher_outputs
 from automl_kd.training.loop import OwnStep, steps_per_epoch
-from automl_kd.training.trial import Setting, load_teacher, set_up
+from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
-STAGES = "stem+stage1.pre+stage2.pre+stage3.pre"
+DEFAULT_STAGES = "stem+stage1.pre+stage2.pre+stage3.pre"
 """The published code's four taps: each stage before its last activation, and the stem after its own."""
 
-RECORDS = 200
+MAX_RECORDS = 200
 """Into how many equal parts a process is cut at most: it is smooth, and the file stays small."""
 
 ORDERS = ("lagged", "sequential")
@@ -60,12 +60,13 @@ class DistProSearch:
     "lower" lets a student's stage learn from the same and shallower ones, "same" from its own, "all" from every one.
     `transforms`: "plain", "2conv", "3conv", "complex", or several joined by "+". `style`: how weights come from
     alpha; `kd` >= 0 scales them in "scaled" and "equal". `temperature` > 0: of the logits' pathway.
-    `order`: "lagged" or "sequential". `interval` >= 1: steps from one hypergradient to the next; multiply `alpha_lr`
-    >= 0, the rate of alpha, by about as much. `held_out` in (0, 1): fraction of training images for the outer loss.
+    `order`: "lagged" or "sequential". `interval` >= 1: steps from one hypergradient to the next; multiply
+    `alpha_lr` >= 0, the rate of alpha, by about as much. `held_out` in (0, 1): fraction of training images for the
+    outer loss.
     """
 
     taught: ClassVar[bool] = True
-    stages: str = STAGES
+    stages: str = DEFAULT_STAGES
     connect: str = "lower"
     transforms: str = "complex"
     style: str = "scaled"
@@ -100,40 +101,43 @@ class DistProSearch:
         each += (STEP - 1) * (student + connectors) if self.order == "sequential" else 0
         return round(STEP * (student + connectors) + teacher + each / self.interval)
 
-    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
         require_whole_steps(setting.spec)
         set_apart(setting.dataset, self.held_out, 0)
         self.rehearse_pathways(setting, teacher)
 
-    def rehearse_pathways(self, setting: Setting, teacher: nn.Module) -> None:
+    def rehearse_pathways(self, setting: TrialContext, teacher: nn.Module) -> None:
         """Make the pathways' losses, and evaluate each of them once."""
         with tapped(setting, teacher, taps_needed(self.pathways)) as (student, guide):
-            example, _ = first_look(setting, student, guide, examples=FEW)
+            example, _ = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
             connector_macs(make_losses(self.pathways, example, self.temperature), example)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
         require_whole_steps(spec)
-        setting = set_up(spec, place)
+        setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
         dataset, outer = set_apart(setting.dataset, self.held_out, derive(spec.seed, "held out"))
         setting = replace(setting, dataset=dataset)
         taps = taps_needed(self.pathways)
-        with Tapped(setting.student, taps.student) as student, Tapped(teacher, taps.teacher) as tapped:
+        with (
+            FeatureExtractor(setting.student, taps.student) as student,
+            FeatureExtractor(teacher, taps.teacher) as tapped,
+        ):
             example, _ = first_look(setting, student, tapped)
             losses = make_losses(self.pathways, example, self.temperature)
             weighting = self.weighting(losses, setting)
             step = SearchStep(
                 weighting=weighting,
                 student=student,
-                teach=guide(setting, tapped),
+                teach=teacher_outputs(setting, tapped),
                 outer=outer_batches(setting, outer),
                 order=self.order,
                 interval=self.interval,
                 smoothing=spec.recipe.label_smoothing,
             )
             cost = self.step_macs(
-                setting.cost.macs, count(teacher, dataset.shape).macs, sum(connector_macs(losses, example))
+                setting.cost.macs, count_cost(teacher, dataset.shape).macs, sum(connector_macs(losses, example))
             )
             try:
                 train(setting, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
@@ -142,15 +146,15 @@ class DistProSearch:
                 if weighting.complete and distributed.leads():
                     leave(self.process(weighting), place.trial)
 
-    def weighting(self, losses: PathwayLosses, setting: Setting) -> Weighting:
+    def weighting(self, losses: PathwayLosses, setting: TrialContext) -> Weighting:
         recipe = setting.spec.recipe
         steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
-        record = max(1, -(-steps // RECORDS))
+        record = max(1, -(-steps // MAX_RECORDS))
         like = next(setting.student.parameters()).detach()
         return Weighting(losses, like, style=self.style, kd=self.kd, lr=self.alpha_lr, steps=steps, record=record)
 
     def process(self, weighting: Weighting) -> Process:
-        axis, alpha = recorded(weighting.moments, weighting.rows, weighting.steps)
+        axis, alpha = process_from_steps(weighting.moments, weighting.rows, weighting.steps)
         pathways = tuple((one.teacher, one.student, one.transform) for one in self.pathways)
         try:
             return Process(
@@ -160,7 +164,7 @@ class DistProSearch:
             raise TrialError(f"the search found no process: {error}; lower alpha_lr") from error
 
 
-def outer_batches(setting: Setting, outer: Split) -> Callable[[int], Batch]:
+def outer_batches(setting: TrialContext, outer: Split) -> Callable[[int], Batch]:
     """Number to batch: whole passes over the held-out images, each in an order and with views of its own.
 
     In a process group, to this process's part of the batch.
@@ -172,7 +176,7 @@ def outer_batches(setting: Setting, outer: Split) -> Callable[[int], Batch]:
 
     @lru_cache(maxsize=1)
     def rows_in(turn: int) -> Tensor:
-        return order(len(outer), seed=order_seed, epoch=turn).to(outer.labels.device)
+        return epoch_order(len(outer), seed=order_seed, epoch=turn).to(outer.labels.device)
 
     def batch(number: int) -> Batch:
         turn, place = number // each + 1, number % each
@@ -180,7 +184,7 @@ def outer_batches(setting: Setting, outer: Split) -> Callable[[int], Batch]:
             images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=spec.recipe.augment)
             if spec.recipe.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
-            return Batch(images, outer.labels[rows], outer.index[rows], turn, parts=distributed.parts())
+            return Batch(images, outer.labels[rows], outer.index[rows], turn, parts=distributed.shard_count())
 
     return batch
 

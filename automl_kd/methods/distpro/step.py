@@ -24,17 +24,17 @@ from automl_kd.bilevel.backbone_jvp import Captured, pathway_gradient
 from automl_kd.bilevel.base import Tensors, copies, gradient, leaves
 from automl_kd.bilevel.distributed import over_team
 from automl_kd.bilevel.inner_step import InnerStep
-from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
+from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.tangents import forward_mode
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.methods.distpro.pathways import PathwayLosses, seen
 from automl_kd.methods.distpro.process import weigh
-from automl_kd.models.features import Tapped
-from automl_kd.teacher_cache.cached_teacher import Teach
+from automl_kd.models.features import FeatureExtractor
+from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
 from automl_kd.training.evaluate import autocast
-from automl_kd.training.loop import Run
+from automl_kd.training.loop import TrainingRun
 from automl_kd.training.optimisers import resume
 
 BETAS = (0.5, 0.999)
@@ -95,12 +95,12 @@ class Weighting(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class StepRecord:
     """What the derivative of a step must know: all from before it, and what its backward pass leaves in `captured`."""
 
     weights: dict[str, Tensor]
     step: InnerStep
-    draws: Draws
+    draws: GeneratorStates
     strengths: Float[Tensor, " pathways"]
     captured: Captured
 
@@ -113,8 +113,8 @@ class SearchStep:
     """
 
     weighting: Weighting
-    student: Tapped
-    teach: Teach
+    student: FeatureExtractor
+    teach: TeacherOutputs
     outer: Callable[[int], Batch]
     order: str = "lagged"
     interval: int = 1
@@ -123,15 +123,15 @@ class SearchStep:
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
         """The student's own tensors."""
-        return weights_of(self.student.model)
+        return trainable_parameters(self.student.model)
 
     @cached_property
     def trained(self) -> dict[str, nn.Parameter]:
         """The student's weights and the connectors'."""
-        connectors = weights_of(self.weighting.losses).items()
+        connectors = trainable_parameters(self.weighting.losses).items()
         return {**self.weights, **{CONNECTOR + name: value for name, value in connectors}}
 
-    def __call__(self, run: Run, batch: Batch, number: int) -> Tensor:
+    def __call__(self, run: TrainingRun, batch: Batch, number: int) -> Tensor:
         run.set_rate(number)
         if number % self.interval:
             loss = run.descend(weighted(*self.terms(run, batch), self.weighting.strengths()))
@@ -141,7 +141,7 @@ class SearchStep:
         self.weighting.note(number)
         return loss
 
-    def lagged(self, run: Run, batch: Batch, held_out: Batch) -> Tensor:
+    def lagged(self, run: TrainingRun, batch: Batch, held_out: Batch) -> Tensor:
         """The real step, and the hypergradient through it."""
         look = self.look(run)
         loss = weighted(*self.terms(run, batch, look.captured), look.strengths)
@@ -154,7 +154,7 @@ class SearchStep:
         self.weighting.turn(self.hypergradient(look, slopes, self.weights, batch, held_out))
         return loss.detach()
 
-    def sequential(self, run: Run, batch: Batch, held_out: Batch) -> Tensor:
+    def sequential(self, run: TrainingRun, batch: Batch, held_out: Batch) -> Tensor:
         """A virtual step, the hypergradient through it, and the real step on the same outputs with the new alpha."""
         look = self.look(run)
         base, losses = self.terms(run, batch, look.captured)
@@ -167,33 +167,33 @@ class SearchStep:
         self.weighting.turn(self.hypergradient(look, slopes, ahead, batch, held_out))
         return run.descend(weighted(base, losses, self.weighting.strengths()))
 
-    def look(self, run: Run) -> Look:
+    def look(self, run: TrainingRun) -> StepRecord:
         clip = run.recipe.clip_norm
         # Only a norm that is taken over all of them ties the student's step to the connectors' gradients.
         stepped = self.trained if clip else self.weights
-        return Look(
+        return StepRecord(
             weights=copies(stepped),
             step=step_of(run.optimiser, stepped, clip),
-            draws=Draws.now(run.device),
+            draws=GeneratorStates.now(run.device),
             strengths=self.weighting.strengths(),
             captured=Captured(),
         )
 
-    def terms(self, run: Run, batch: Batch, captured: Captured | None = None) -> tuple[Tensor, Tensor]:
+    def terms(self, run: TrainingRun, batch: Batch, captured: Captured | None = None) -> tuple[Tensor, Tensor]:
         """Cross entropy, and the pathways' losses, whose slopes at the student's outputs go to `captured`."""
         losses = self.weighting.losses
         with autocast(run.device, run.recipe):
             taught = seen(self.teach(batch))
             outputs = seen(self.student(batch.images))
-            base = cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=self.smoothing)
+            base = cross_entropy(outputs[LOGITS_KEY], batch.labels, label_smoothing=self.smoothing)
             found = []
             for place, pathway in enumerate(losses.pathways):
                 used = {pathway.student: outputs[pathway.student]}
                 found.append(losses(place, captured.aliases(place, used) if captured else used, taught))
-        return base, torch.stack([full(one) for one in found])
+        return base, torch.stack([to_full_precision(one) for one in found])
 
     def hypergradient(
-        self, look: Look, slopes: Tensors, after: Tensors, batch: Batch, held_out: Batch
+        self, look: StepRecord, slopes: Tensors, after: Tensors, batch: Batch, held_out: Batch
     ) -> Float[Tensor, " pathways"]:
         """How the outer loss at the weights `after` the step grows with each pathway's weight in it."""
         inner = {name: slope for name, slope in slopes.items() if name in look.weights}
@@ -211,14 +211,14 @@ class SearchStep:
     def outer_gradient(self, after: Tensors, held_out: Batch) -> dict[str, Tensor]:
         """v: the gradient of the cross entropy on the held-out batch, which leaves no trace in buffers."""
         weights = leaves({name: after[name] for name in self.weights})
-        outputs = outputs_of(Tapped(self.student.model), held_out.images, parts=held_out.parts)
-        slopes = gradient(F.cross_entropy(outputs(weights)[LOGITS], held_out.labels), weights)
+        outputs = outputs_of(FeatureExtractor(self.student.model), held_out.images, parts=held_out.parts)
+        slopes = gradient(F.cross_entropy(outputs(weights)[LOGITS_KEY], held_out.labels), weights)
         return dict(over_team()(slopes))
 
 
-def full(value: Tensor) -> Tensor:
+def to_full_precision(value: Tensor) -> Tensor:
     return value if value.dtype == torch.float64 else value.float()
 
 
 def weighted(base: Float[Tensor, ""], losses: Float[Tensor, " pathways"], strengths: Tensor) -> Float[Tensor, ""]:
-    return full(base) + (strengths * losses).sum()
+    return to_full_precision(base) + (strengths * losses).sum()

@@ -9,7 +9,7 @@ from copy import deepcopy
 
 from automl_kd.bilevel.base import leaves
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, total
+from automl_kd.losses.base import Example, sum_of_terms
 from automl_kd.losses.learned.loss import Learned, Phi
 from automl_kd.methods.base import STEP
 from automl_kd.methods.weighted_losses import first
@@ -20,8 +20,8 @@ from automl_kd.models.features import Outputs
 def update_macs(student: int, loss: int, *, look_ahead: int, ratio: int, anchored: bool) -> int:
     """Of an outer update, for each image in the batch of its inner step; without a teacher's pass on a fresh batch.
 
-    `student`: a forward pass. `loss`: as `loss_macs` counts it. `look_ahead`, `ratio`: as in `Pace`. A gradient that is
-    differentiated costs three.
+    `student`: a forward pass. `loss`: as `learned_loss_macs` counts it. `look_ahead`, `ratio`: as in `Pace`. A gradient
+    that is differentiated costs three.
     """
     if look_ahead == 1:
         dual = 3 * student  # a product of two dual numbers is three products
@@ -33,7 +33,7 @@ def update_macs(student: int, loss: int, *, look_ahead: int, ratio: int, anchore
     return inner + ratio * STEP * student + anchor
 
 
-def loss_macs(learned: Learned, example: Example, batch: Batch, phi: Phi) -> int:
+def learned_loss_macs(learned: Learned, example: Example, batch: Batch, phi: Phi) -> int:
     """Multiply-adds of the loss networks and projections per image, for the loss and the student's gradient.
 
     Counted rather than taken as `STEP` times the forward pass: a weight is a constant for the student, and phi stands
@@ -45,5 +45,5 @@ def loss_macs(learned: Learned, example: Example, batch: Batch, phi: Phi) -> int
     seen = Outputs(one.logits.detach().requires_grad_(), leaves(one.features))
     with counting() as counter:
         terms = learned(seen, two, batch.labels[:size], phi)
-        total(list(terms.values())).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        sum_of_terms(list(terms.values())).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     return round(counter.macs / size)

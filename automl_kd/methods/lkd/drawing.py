@@ -10,8 +10,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "automl_kd", "font.family": "sans-serif", "font.size": 10.5}
-LEVELS = 21
+SURFACE_SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "automl_kd",
+    "font.family": "sans-serif",
+    "font.size": 10.5,
+}
+CONTOUR_LEVELS = 21
 
 
 def learned_loss_svg(surfaces: Mapping[str, np.ndarray], probabilities: np.ndarray, what: str) -> str:
@@ -21,7 +26,7 @@ def learned_loss_svg(surfaces: Mapping[str, np.ndarray], probabilities: np.ndarr
     `probabilities`, ascending in [0, 1]. `what` is drawn: "weight", whose colours have their middle at 1 and their ends
     at 0 and 2, or "cost", whose colours span the values. Equal arguments give equal text.
     """
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context(SURFACE_SETTINGS):
         figure = Figure(figsize=(4.1 * len(surfaces) + 0.8, 4.0), layout="constrained")
         panels = np.atleast_1d(figure.subplots(1, len(surfaces), sharey=True))
         levels, colours = scale_of(surfaces, what)
@@ -38,7 +43,7 @@ def learned_loss_svg(surfaces: Mapping[str, np.ndarray], probabilities: np.ndarr
 
 def scale_of(surfaces: Mapping[str, np.ndarray], what: str) -> tuple[np.ndarray, str]:
     if what == "weight":
-        return np.linspace(0, 2, LEVELS), "RdBu_r"
+        return np.linspace(0, 2, CONTOUR_LEVELS), "RdBu_r"
     low = min(float(values.min()) for values in surfaces.values())
     high = max(float(values.max()) for values in surfaces.values())
-    return np.linspace(low, max(high, low + 1e-6), LEVELS), "viridis"
+    return np.linspace(low, max(high, low + 1e-6), CONTOUR_LEVELS), "viridis"

@@ -16,26 +16,26 @@ from automl_kd import distributed
 from automl_kd.data import Batch, Dataset, Split, plain_view, train_view
 from automl_kd.data.counter import key
 from automl_kd.data.division import set_apart
-from automl_kd.models.features import Outputs, Tapped
+from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe
-from automl_kd.teacher_cache.cached_teacher import Teach
+from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
 from automl_kd.training.loop import steps_per_epoch
 
-HELD = 21  # the first word of the draw's key, apart from those of the division and of the views
+HELD_OUT_STREAM = 21  # the first word of the draw's key, apart from those of the division and of the views
 
 
-def hold_out(dataset: Dataset, fraction: float, *, seed: int) -> tuple[Dataset, Split]:
+def hold_out_images(dataset: Dataset, fraction: float, *, seed: int) -> tuple[Dataset, Split]:
     """The set without `fraction` of its training images, and these; refusals as `set_apart`."""
-    return set_apart(dataset, fraction, key(HELD, seed))
+    return set_apart(dataset, fraction, key(HELD_OUT_STREAM, seed))
 
 
 @dataclass(frozen=True, eq=False)
-class Classroom:
+class MetaData:
     """What the outer loop looks at: both networks, what the student trains on, and the images held out from it."""
 
-    student: Tapped
-    teach: Teach
+    student: FeatureExtractor
+    teach: TeacherOutputs
     dataset: Dataset
     held: Split
     recipe: Recipe
@@ -53,17 +53,17 @@ class Classroom:
         rows = places[torch.searchsorted(sorted_index, index)]
         seed = derive(self.seed, "view")
         images = train_view(self.dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment)
-        return Batch(self.laid_out(images), split.labels[rows], index, epoch, parts=distributed.parts())
+        return Batch(self.laid_out(images), split.labels[rows], index, epoch, parts=distributed.shard_count())
 
     def held_batch(self, count: int, rng: np.random.Generator) -> Batch:
         """`count` held-out images as they are measured, or all where there are fewer; in a process group, a shard."""
-        with distributed.dealt(drawn(len(self.held), count, rng).to(self.held.labels.device)) as rows:
+        with distributed.dealt(draw_rows(len(self.held), count, rng).to(self.held.labels.device)) as rows:
             images = self.laid_out(plain_view(self.dataset, self.held, rows))
-            return Batch(images, self.held.labels[rows], self.held.index[rows], 0, parts=distributed.parts())
+            return Batch(images, self.held.labels[rows], self.held.index[rows], 0, parts=distributed.shard_count())
 
     def fresh_batch(self, epoch: int, rng: np.random.Generator) -> tuple[Batch, Outputs]:
         split = self.dataset.train
-        with distributed.dealt(drawn(len(split), self.recipe.batch_size, rng).to(split.labels.device)) as rows:
+        with distributed.dealt(draw_rows(len(split), self.recipe.batch_size, rng).to(split.labels.device)) as rows:
             batch = self.view(split.index[rows], epoch)
         return batch, self.teach(batch)
 
@@ -71,5 +71,5 @@ class Classroom:
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images
 
 
-def drawn(of: int, count: int, rng: np.random.Generator) -> Tensor:
+def draw_rows(of: int, count: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(rng.choice(of, size=min(count, of), replace=False))

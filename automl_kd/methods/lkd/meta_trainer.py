@@ -23,16 +23,16 @@ from torch.func import functional_call
 from automl_kd import distributed
 from automl_kd.bilevel.base import HyperGradient, Problem, Tensors
 from automl_kd.bilevel.distributed import over_team
-from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, Memory
+from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, OptimizerMemory
 from automl_kd.bilevel.output_backward import OutputBackward
-from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of, weights_of
+from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch
 from automl_kd.errors import DivergedError
-from automl_kd.losses.base import Terms
+from automl_kd.losses.base import LossTerms
 from automl_kd.losses.learned.loss import Learned, Phi
-from automl_kd.methods.lkd.meta_data import Classroom
-from automl_kd.methods.lkd.past_students import Keep, Past, Pool, Sampling
+from automl_kd.methods.lkd.meta_data import MetaData
+from automl_kd.methods.lkd.past_students import KeepPolicy, Past, Pool, Sampling
 from automl_kd.models.features import Outputs
 from automl_kd.seeds import derive
 from automl_kd.training.optimisers import learning_rate
@@ -63,23 +63,23 @@ class Pace:
     ratio: int
     pool: int
     snapshots: int
-    keep: Keep
+    keep: KeepPolicy
     sampling: Sampling
 
 
-class Tutor(nn.Module):
+class MetaTrainer(nn.Module):
     """A training objective that also learns: called with each batch before the student's step, it returns the terms.
 
     Its parameters, the projections of the learned loss, are the student optimiser's. All else that it remembers (phi,
     its optimiser's memory, the pool, counters) travels in its extra state, so a checkpoint holds it.
     """
 
-    def __init__(self, room: Classroom, learned: Learned, phi: Phi, pace: Pace) -> None:
+    def __init__(self, room: MetaData, learned: Learned, phi: Phi, pace: Pace) -> None:
         super().__init__()
         self.room, self.learned, self.pace = room, learned, pace
         self.phi = {name: value.detach() for name, value in phi.items()}
         zero = next(iter(self.phi.values())).new_zeros((), dtype=torch.float64)
-        self.memories: Mapping[str, Memory] = {
+        self.memories: Mapping[str, OptimizerMemory] = {
             name: {"exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value), "step": zero}
             for name, value in self.phi.items()
         }
@@ -89,7 +89,7 @@ class Tutor(nn.Module):
         self.skipped = torch.zeros_like(zero)
         self.course: list[Phi] = []
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         if self.step % self.room.steps == 0:
             self.refuse_skipped()
         if self.step >= self.due:
@@ -98,7 +98,7 @@ class Tutor(nn.Module):
         snapshot = self.step % max(self.steps // self.pace.snapshots, 1) == 0
         if snapshot:
             self.course.append(self.phi)
-        draws = Draws.now(batch.images.device) if snapshot else None
+        draws = GeneratorStates.now(batch.images.device) if snapshot else None
         taught = self.room.teach(batch)
         seen = self.room.student(batch.images)
         if draws is not None:
@@ -117,16 +117,16 @@ class Tutor(nn.Module):
         """Depends on the seed and the step alone, so a continued run draws what an unbroken one draws."""
         return np.random.default_rng(derive(self.room.seed, what, self.step))
 
-    def record(self, batch: Batch, taught: Outputs, seen: Outputs, draws: Draws) -> None:
+    def record(self, batch: Batch, taught: Outputs, seen: Outputs, draws: GeneratorStates) -> None:
         one = Past(
             step=self.step,
             rate=learning_rate(self.room.recipe, self.step, self.room.steps),
             batch=batch,
-            weights=copied(weights_of(self.room.student.model)),
-            projections=copied(dict(self.learned.named_parameters())),
+            weights=copy_weights(trainable_parameters(self.room.student.model)),
+            projections=copy_weights(dict(self.learned.named_parameters())),
             taught=taught,
             draws=draws,
-            loss=distributed.mean(F.cross_entropy(seen.logits.detach().float(), batch.labels)),
+            loss=distributed.mean_over_group(F.cross_entropy(seen.logits.detach().float(), batch.labels)),
         )
         self.pool.add(one, self.rng("reservoir"))
 
@@ -154,8 +154,8 @@ class Tutor(nn.Module):
         taught = as_float(taught)
 
         def loss(seen: Tensors, phi: Tensors) -> Tensor:
-            given = (named(seen), taught, batch.labels, phi)
-            terms: Terms = functional_call(self.learned, dict(past.projections), given)
+            given = (named_outputs(seen), taught, batch.labels, phi)
+            terms: LossTerms = functional_call(self.learned, dict(past.projections), given)
             return torch.stack(list(terms.values())).sum()
 
         validate = outputs_of(room.student, held.images, past.draws, parts=held.parts)
@@ -163,7 +163,7 @@ class Tutor(nn.Module):
         departure = self.departure(past, batch, taught)
 
         def outer(weights: Tensors, phi: Tensors) -> Tensor:
-            return F.cross_entropy(validate(weights)[LOGITS], held.labels) + departure(phi)
+            return F.cross_entropy(validate(weights)[LOGITS_KEY], held.labels) + departure(phi)
 
         momentum, decay = (recipe.momentum, recipe.weight_decay) if recipe.optimiser == "sgd" else (0.0, 0.0)
         rule = SGD(lr=past.rate / (1 - momentum), weight_decay=decay)
@@ -175,7 +175,9 @@ class Tutor(nn.Module):
         if not self.pace.anchor:
             return lambda _phi: batch.images.new_zeros(())
         with torch.no_grad():
-            seen = named(outputs_of(self.room.student, batch.images, past.draws, parts=batch.parts)(past.weights))
+            seen = named_outputs(
+                outputs_of(self.room.student, batch.images, past.draws, parts=batch.parts)(past.weights)
+            )
         return lambda phi: self.pace.anchor * self.learned.departure(seen, taught, batch.labels, phi)
 
     def move(self, slope: Tensors) -> None:
@@ -216,7 +218,7 @@ class Tutor(nn.Module):
         self.pool.past = [Past.of(past, self.room.view) for past in state["past"]]
 
 
-def copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def copy_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in weights.items()}
 
 
@@ -224,8 +226,8 @@ def chosen(sound: Tensor, new: Tensors, old: Tensors) -> dict[str, Tensor]:
     return {name: torch.where(sound, new[name], old[name]) for name in old}
 
 
-def named(seen: Tensors) -> Outputs:
-    return Outputs(seen[LOGITS], {name: value for name, value in seen.items() if name != LOGITS})
+def named_outputs(seen: Tensors) -> Outputs:
+    return Outputs(seen[LOGITS_KEY], {name: value for name, value in seen.items() if name != LOGITS_KEY})
 
 
 def as_float(outputs: Outputs) -> Outputs:

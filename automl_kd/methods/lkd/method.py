@@ -19,31 +19,31 @@ from torch import Tensor, nn
 from automl_kd import distributed, storage
 from automl_kd.data import Batch
 from automl_kd.errors import CheckpointError
-from automl_kd.losses.base import Example, Taps, read_stages
+from automl_kd.losses.base import Example, FeatureNames, read_stages
 from automl_kd.losses.learned.file import LearnedLoss, load_learned, save_learned
-from automl_kd.losses.learned.loss import Form, Layout, Learned, Phi, Weighing
+from automl_kd.losses.learned.loss import Learned, LossForm, LossLayout, Phi, Weighing
 from automl_kd.losses.learned.start import initial_phi
 from automl_kd.losses.learned.surface import probabilities, surface
-from automl_kd.methods.base import STEP, Quote, require_whole_steps, train
-from automl_kd.methods.dry_run import FEW, tapped
-from automl_kd.methods.lkd.cost import loss_macs, update_macs
-from automl_kd.methods.lkd.meta_data import Classroom, hold_out
-from automl_kd.methods.lkd.meta_trainer import Pace, Tutor
-from automl_kd.methods.lkd.past_students import Keep, Sampling
+from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
+from automl_kd.methods.lkd.cost import learned_loss_macs, update_macs
+from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
+from automl_kd.methods.lkd.meta_trainer import MetaTrainer, Pace
+from automl_kd.methods.lkd.past_students import KeepPolicy, Sampling
 from automl_kd.methods.weighted_losses import first_look
-from automl_kd.models.costs.cost import count
-from automl_kd.models.features import Tapped
+from automl_kd.models.costs.cost import count_cost
+from automl_kd.models.features import FeatureExtractor
 from automl_kd.registry import check_fields
 from automl_kd.seeds import derive
-from automl_kd.spec import Place, Report, TrialSpec, require
-from automl_kd.storage.pinned import located
-from automl_kd.teacher_cache.cached_teacher import guide
-from automl_kd.training.loop import fit
-from automl_kd.training.trial import Setting, load_teacher, set_up
+from automl_kd.spec import Report, TrialPaths, TrialSpec, require
+from automl_kd.storage.pinned import located_path
+from automl_kd.teacher_cache.cached_teacher import teacher_outputs
+from automl_kd.training.loop import fit_student
+from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
-Mode = Literal["joint", "retrain", "two_stage_dynamic"]
+LearningMode = Literal["joint", "retrain", "two_stage_dynamic"]
 
-FILE, PICTURE = "learned_loss.pt", "learned_loss.svg"
+LOSS_FILE, PICTURE = "learned_loss.pt", "learned_loss.svg"
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class LKD:
     """
 
     taught: ClassVar[bool] = True
-    mode: Mode = "joint"
+    mode: LearningMode = "joint"
     loss: str = field(default="", metadata={"file": True})
     temperature: float = 4.0
     ce: float = 0.1
     weight: float = 0.9
     stages: str = ""
     map_weight: float = 1.0
-    form: Form = "weighted"
+    form: LossForm = "weighted"
     label: bool = True
     rescale: bool = False
     held_out: float = 0.1
@@ -83,7 +83,7 @@ class LKD:
     ratio: int = 2
     pool: int = 20
     snapshots: int = 100
-    keep: Keep = "window"
+    keep: KeepPolicy = "window"
     sampling: Sampling = "uniform"
 
     def __post_init__(self) -> None:
@@ -104,9 +104,9 @@ class LKD:
         require(gated or not self.anchor, "anchor holds weights to 1 and the free form has none; set anchor = 0")
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> LossLayout:
         pairs = len(read_stages(self.stages)) if self.stages else 0
-        return Layout(form=self.form, label=self.label, logits=self.weight > 0, pairs=pairs)
+        return LossLayout(form=self.form, label=self.label, logits=self.weight > 0, pairs=pairs)
 
     @property
     def pace(self) -> Pace:
@@ -128,18 +128,21 @@ class LKD:
         update = update_macs(student, loss, look_ahead=self.look_ahead, ratio=self.ratio, anchored=self.anchor > 0)
         return STEP * student + loss + teacher + (update + fresh) * (1 - self.warmup) / self.interval
 
-    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
         if self.mode == "joint" or not self.loss:
             require_whole_steps(setting.spec)
-            hold_out(setting.dataset, self.held_out, seed=setting.spec.data.split_seed)
-        with tapped(setting, teacher, Taps.of(self.stages) if self.stages else Taps()) as (student, guide):
-            example, batch = first_look(setting, student, guide, examples=FEW)
-            loss_macs(self.made(setting, example), example, batch, self.start(setting))
+            hold_out_images(setting.dataset, self.held_out, seed=setting.spec.data.split_seed)
+        with tapped(setting, teacher, FeatureNames.of(self.stages) if self.stages else FeatureNames()) as (
+            student,
+            guide,
+        ):
+            example, batch = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
+            learned_loss_macs(self.made(setting, example), example, batch, self.start(setting))
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
-        setting = set_up(spec, place)
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
-        if isinstance(report, Quote):
+        if isinstance(report, CostEstimate):
             self.quote(setting, teacher, report)
             return
         if self.mode == "joint":
@@ -149,7 +152,7 @@ class LKD:
         self.leave(setting, found)
         self.follow(setting, teacher, found, report)
 
-    def quote(self, setting: Setting, teacher: nn.Module, report: Quote) -> None:
+    def quote(self, setting: TrialContext, teacher: nn.Module, report: CostEstimate) -> None:
         """What a trial would cost, by the loss that it begins with; what is learned before counts in `macs`."""
         if self.mode == "joint":
             self.learn(setting, teacher, report)
@@ -157,55 +160,57 @@ class LKD:
             phi = self.start(setting)
             self.follow(setting, teacher, LearnedLoss(self.layout, self.temperature, phi, [phi]), report)
 
-    def given(self, setting: Setting) -> LearnedLoss:
-        found = load_learned(located(self.loss), self.layout, next(setting.student.parameters()))
+    def given(self, setting: TrialContext) -> LearnedLoss:
+        found = load_learned(located_path(self.loss), self.layout, next(setting.student.parameters()))
         if found.temperature != self.temperature:
             raise CheckpointError(
-                f"{located(self.loss)} was learned at the temperature {found.temperature:g}, and the option is "
+                f"{located_path(self.loss)} was learned at the temperature {found.temperature:g}, and the option is "
                 f"{self.temperature:g}; set temperature = {found.temperature:g}"
             )
         return found
 
-    def start(self, setting: Setting) -> Phi:
+    def start(self, setting: TrialContext) -> Phi:
         if self.loss:
             return self.given(setting).phi
         like = next(setting.student.parameters())
         found = initial_phi(self.layout, self.temperature, seed=derive(setting.spec.seed, "phi"))
         return {name: value.to(like) for name, value in found.items()}
 
-    def search(self, setting: Setting, teacher: nn.Module) -> LearnedLoss:
+    def search(self, setting: TrialContext, teacher: nn.Module) -> LearnedLoss:
         """Learn the loss with a student that is thrown away, in a folder of its own; nothing is reported."""
         spec, place = setting.spec, setting.place
-        own = set_up(replace(spec, seed=derive(spec.seed, "search")), replace(place, trial=place.trial / "search"))
+        own = prepare_trial(
+            replace(spec, seed=derive(spec.seed, "search")), replace(place, trial=place.trial / "search")
+        )
         return self.learn(replace(own, tally=setting.tally), teacher, None)
 
-    def learn(self, setting: Setting, teacher: nn.Module, report: Report | None) -> LearnedLoss:
+    def learn(self, setting: TrialContext, teacher: nn.Module, report: Report | None) -> LearnedLoss:
         """Train the setting's student and the loss together; `report` is None where the student does not count."""
         spec = setting.spec
         require_whole_steps(spec)
-        dataset, held = hold_out(setting.dataset, self.held_out, seed=spec.data.split_seed)
+        dataset, held = hold_out_images(setting.dataset, self.held_out, seed=spec.data.split_seed)
         setting = replace(setting, dataset=dataset)
         with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
             example, batch = first_look(setting, student, tapped)
             learned, phi = self.made(setting, example), self.start(setting)
-            room = Classroom(student, guide(setting, tapped), dataset, held, spec.recipe, spec.seed)
-            tutor = Tutor(room, learned, phi, self.pace)
+            room = MetaData(student, teacher_outputs(setting, tapped), dataset, held, spec.recipe, spec.seed)
+            tutor = MetaTrainer(room, learned, phi, self.pace)
             if report is None:
                 folder = setting.place.trial
                 run = (setting.student, tutor, dataset, spec.recipe)
-                fit(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, adapters=tutor)
+                fit_student(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, adapters=tutor)
             else:
-                own = loss_macs(learned, example, batch, phi)
-                cost = self.learning_macs(setting.cost.macs, count(teacher, dataset.shape).macs, own)
+                own = learned_loss_macs(learned, example, batch, phi)
+                cost = self.learning_macs(setting.cost.macs, count_cost(teacher, dataset.shape).macs, own)
                 train(setting, tutor, report, macs_per_image=round(cost), adapters=tutor)
         return LearnedLoss(self.layout, self.temperature, tutor.phi, [*tutor.course])
 
-    def follow(self, setting: Setting, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
+    def follow(self, setting: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
         """Train the setting's student on all training images under a loss that is learned no further."""
         epochs, dynamic = setting.spec.recipe.epochs, self.mode == "two_stage_dynamic"
         with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
             example, first_batch = first_look(setting, student, tapped)
-            learned, teach = self.made(setting, example), guide(setting, tapped)
+            learned, teach = self.made(setting, example), teacher_outputs(setting, tapped)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 taught = teach(batch)
@@ -213,15 +218,15 @@ class LKD:
                 terms: Mapping[str, Tensor] = learned(student(batch.images), taught, batch.labels, phi)
                 return terms
 
-            own = loss_macs(learned, example, first_batch, found.phi)
-            cost = self.macs(setting.cost.macs, count(teacher, setting.dataset.shape).macs, own)
+            own = learned_loss_macs(learned, example, first_batch, found.phi)
+            cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs, own)
             train(setting, objective, report, macs_per_image=cost, adapters=learned)
 
-    def tapped(self, model: nn.Module, side: Literal["student", "teacher"]) -> Tapped:
-        taps = Taps.of(self.stages) if self.stages else Taps()
-        return Tapped(model, taps.student if side == "student" else taps.teacher)
+    def tapped(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:
+        taps = FeatureNames.of(self.stages) if self.stages else FeatureNames()
+        return FeatureExtractor(model, taps.student if side == "student" else taps.teacher)
 
-    def made(self, setting: Setting, example: Example) -> Learned:
+    def made(self, setting: TrialContext, example: Example) -> Learned:
         weighing = Weighing(
             layout=self.layout,
             temperature=self.temperature,
@@ -236,12 +241,12 @@ class LKD:
             torch.default_generator.manual_seed(derive(setting.spec.seed, "projections") % 2**32)
             return Learned(weighing, example)
 
-    def leave(self, setting: Setting, found: LearnedLoss) -> None:
+    def leave(self, setting: TrialContext, found: LearnedLoss) -> None:
         """Put the learned loss and its picture into the trial's folder."""
         if not distributed.leads():
             return
         folder = setting.place.trial
-        save_learned(found, folder / FILE)
+        save_learned(found, folder / LOSS_FILE)
         surfaces = surface(found.phi, found.layout, found.temperature, setting.dataset.shape.classes)
         if surfaces:
             from automl_kd.methods.lkd.drawing import learned_loss_svg  # noqa: PLC0415  a second to import

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from automl_kd import distributed
-from automl_kd.bilevel.pure import Draws
+from automl_kd.bilevel.pure import GeneratorStates
 from automl_kd.data import Batch
 from automl_kd.models.features import Outputs
 
 Sampling = Literal["uniform", "latest", "recent", "by_loss"]
-Keep = Literal["window", "reservoir"]
+KeepPolicy = Literal["window", "reservoir"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Past:
     weights: Mapping[str, Tensor]
     projections: Mapping[str, Tensor]
     taught: Outputs
-    draws: Draws
+    draws: GeneratorStates
     loss: Tensor
 
     def state(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Past:
 
         `draws`: the states of the first process's generators, then of the second one's.
         """
-        every = distributed.gathered if self.batch.parts > 1 else alone
+        every = distributed.gather_shards if self.batch.parts > 1 else identity_average
         return {
             "step": self.step,
             "rate": self.rate,
@@ -58,7 +58,9 @@ class Past:
             "projections": dict(self.projections),
             "logits": every(self.taught.logits),
             "features": {name: every(value) for name, value in self.taught.features.items()},
-            "draws": [one for states in zip(*map(distributed.each, self.draws.states), strict=True) for one in states],
+            "draws": [
+                one for states in zip(*map(distributed.gather_values, self.draws.states), strict=True) for one in states
+            ],
             "loss": self.loss,
         }
 
@@ -67,9 +69,9 @@ class Past:
         """`view`: from indices of images and an epoch to a batch."""
         with distributed.dealt(torch.arange(len(state["index"]), device=state["index"].device)) as rows:
             batch = view(state["index"][rows], state["epoch"])
-            features = {name: distributed.own(value) for name, value in state["features"].items()}
+            features = {name: distributed.own_shard(value) for name, value in state["features"].items()}
             # A checkpoint is read onto the device, and generators want their states on the processor.
-            kinds, draws = len(Draws.now(batch.images.device).states), [one.cpu() for one in state["draws"]]
+            kinds, draws = len(GeneratorStates.now(batch.images.device).states), [one.cpu() for one in state["draws"]]
             mine = kinds * distributed.rank() % len(draws)
             return Past(
                 step=state["step"],
@@ -77,13 +79,13 @@ class Past:
                 batch=batch,
                 weights=state["weights"],
                 projections=state["projections"],
-                taught=Outputs(distributed.own(state["logits"]), features),
-                draws=Draws(batch.images.device, tuple(draws[mine : mine + kinds])),
+                taught=Outputs(distributed.own_shard(state["logits"]), features),
+                draws=GeneratorStates(batch.images.device, tuple(draws[mine : mine + kinds])),
                 loss=state["loss"],
             )
 
 
-def alone(value: Tensor) -> Tensor:
+def identity_average(value: Tensor) -> Tensor:
     return value
 
 
@@ -96,7 +98,7 @@ class Pool:
     """
 
     size: int
-    keep: Keep
+    keep: KeepPolicy
     recorded: int = 0
     past: list[Past] = field(default_factory=list)
 

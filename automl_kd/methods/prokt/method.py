@@ -30,25 +30,25 @@ from automl_kd import distributed
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses.logits.kd import KD, kd_loss
-from automl_kd.losses.weighted_sum import Mix, Mixed, entries, read_mix
-from automl_kd.methods.base import STEP, Quote, require_whole_steps, train
+from automl_kd.losses.weighted_sum import Mix, Mixed, parse_entries, read_mix
+from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
 from automl_kd.methods.prokt.moving_teacher import (
     STARTS,
-    detached,
+    detach_outputs,
     probe,
     starting_teacher,
     uncached,
     zero_head,
 )
-from automl_kd.methods.weighted_losses import first_look, loss_macs, rehearse_mix
-from automl_kd.models.costs.cost import count
-from automl_kd.models.features import Outputs, Tapped
+from automl_kd.methods.weighted_losses import first_look, rehearse_mix, weighted_loss_macs
+from automl_kd.models.costs.cost import count_cost
+from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.sync_norm import share_norms
-from automl_kd.spec import Place, Recipe, Report, TrialSpec, require
-from automl_kd.training.gradients import Gradients
+from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require
+from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.loop import steps_per_epoch
 from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
-from automl_kd.training.trial import Setting, set_up
+from automl_kd.training.trial import TrialContext, prepare_trial
 
 
 def fixed_loss(ce: Tensor, kl: Tensor, weight: float) -> Tensor:
@@ -110,9 +110,9 @@ class ProKT:
         require(self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
         for name in ("temperature", "teacher_lr", "epsilon", "beta_lr"):
             require(getattr(self, name) > 0, f"{name} must be above 0, got {getattr(self, name)}")
-        one_of("start", self.start, *STARTS)
-        one_of("probe", self.probe, "shared", "eval")
-        one_of("target", self.target, "updated", "stale")
+        require_choice("start", self.start, *STARTS)
+        require_choice("probe", self.probe, "shared", "eval")
+        require_choice("target", self.target, "updated", "stale")
         require(
             not self.zero_heads or self.start != "finetuned",
             "zero_heads would undo a fine-tuned teacher; set start to 'pretrained' or 'scratch' or zero_heads to false",
@@ -121,7 +121,7 @@ class ProKT:
 
     def mix(self, label_smoothing: float = 0.0) -> Mix:
         """The student's losses, with the shared temperature where they leave it open."""
-        mix, (_, options) = read_mix(self.losses, label_smoothing=label_smoothing), entries(self.losses)
+        mix, (_, options) = read_mix(self.losses, label_smoothing=label_smoothing), parse_entries(self.losses)
         if "temperature" in options.get("kd", {}):
             return mix
         shared = KD(temperature=self.temperature)
@@ -132,7 +132,7 @@ class ProKT:
         moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
         return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
 
-    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
         require_whole_norms(setting.spec.recipe)
         require_whole_steps(setting.spec)
         if self.zero_heads or self.start == "pretrained":
@@ -141,16 +141,19 @@ class ProKT:
             zero_head(setting.student)
         rehearse_mix(self.mix(), setting, teacher)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         require_whole_norms(spec.recipe)
         require_whole_steps(spec)
-        setting = set_up(spec, place)
+        setting = prepare_trial(spec, place)
         network = starting_teacher(setting, self.start)
         if self.zero_heads:
             for model in (setting.student, network):
                 zero_head(model)
         mix = self.mix(spec.recipe.label_smoothing)
-        with Tapped(setting.student, mix.taps.student) as student, Tapped(network, mix.taps.teacher) as guide:
+        with (
+            FeatureExtractor(setting.student, mix.taps.student) as student,
+            FeatureExtractor(network, mix.taps.teacher) as guide,
+        ):
             example, batch = first_look(setting, student, guide)
             mixed = mix.make(example)
             teacher = MovingTeacher(self, guide, setting)
@@ -164,9 +167,9 @@ class ProKT:
             def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
                 report({**metrics, **teacher.measured(epoch)}, epoch=epoch)
 
-            cost = self.macs(setting.cost.macs, count(network, setting.dataset.shape).macs)
-            cost += STEP * loss_macs(mixed, example, batch)
-            told = report if isinstance(report, Quote) else measured
+            cost = self.macs(setting.cost.macs, count_cost(network, setting.dataset.shape).macs)
+            cost += STEP * weighted_loss_macs(mixed, example, batch)
+            told = report if isinstance(report, CostEstimate) else measured
             train(setting, objective, told, macs_per_image=cost, adapters=Carried(mixed, teacher))
 
 
@@ -178,7 +181,7 @@ def require_whole_norms(recipe: Recipe) -> None:
         )
 
 
-def one_of(name: str, value: str, *known: str) -> None:
+def require_choice(name: str, value: str, *known: str) -> None:
     require(value in known, f"{name} must be {' or '.join(map(repr, known))}, got {value!r}")
 
 
@@ -189,12 +192,12 @@ class MovingTeacher:
     device.
     """
 
-    def __init__(self, options: ProKT, guide: Tapped, setting: Setting) -> None:
+    def __init__(self, options: ProKT, guide: FeatureExtractor, setting: TrialContext) -> None:
         self.options, self.guide, self.recipe = options, guide, setting.spec.recipe
         share_norms(guide.model, 1)
         distributed.make_alike(guide.model.state_dict().values())
         self.parameters = list(guide.model.parameters())
-        self.gradients = Gradients(self.parameters)
+        self.gradients = GroupGradients(self.parameters)
         self.optimiser = make_optimiser(self.parameters, self.recipe)
         self.steps = steps_per_epoch(len(setting.dataset.train), self.recipe.batch_size)
         self.moving = round((1 - options.freeze) * self.steps * self.recipe.epochs)
@@ -204,7 +207,7 @@ class MovingTeacher:
         self.step = 0
         guide.model.train()
 
-    def lesson(self, student: Tapped, batch: Batch) -> tuple[Outputs, Outputs]:
+    def lesson(self, student: FeatureExtractor, batch: Batch) -> tuple[Outputs, Outputs]:
         """What the student says, with its graph, and what the teacher says, which has taken its step before."""
         moves, again = self.step < self.moving, self.options.probe == "eval"
         self.step += 1
@@ -219,11 +222,13 @@ class MovingTeacher:
         ce, kl = self.losses(outputs.logits, said, batch)
         if self.options.dual:
             loss = dual_loss(ce, kl, self.beta, self.options.epsilon)
-            self.beta = ascended(self.beta, distributed.mean(kl.detach()), self.options.epsilon, self.options.beta_lr)
+            self.beta = ascended(
+                self.beta, distributed.mean_over_group(kl.detach()), self.options.epsilon, self.options.beta_lr
+            )
         else:
             loss = fixed_loss(ce, kl, self.options.weight)
         self.descend(loss)
-        return detached(outputs) if self.options.target == "stale" else probe(self.guide, batch.images)
+        return detach_outputs(outputs) if self.options.target == "stale" else probe(self.guide, batch.images)
 
     def stand(self, said: Tensor, batch: Batch) -> Outputs:
         outputs = probe(self.guide, batch.images)
@@ -234,7 +239,7 @@ class MovingTeacher:
         """Cross entropy and KL(student || teacher), both of the teacher's `logits`, and noted."""
         ce = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
         kl = kd_loss(logits, said, self.options.temperature)
-        self.sums[batch.epoch - 1] += distributed.mean(torch.stack([ce.detach(), kl.detach(), self.beta]))
+        self.sums[batch.epoch - 1] += distributed.mean_over_group(torch.stack([ce.detach(), kl.detach(), self.beta]))
         return ce, kl
 
     def descend(self, loss: Tensor) -> None:

@@ -9,16 +9,16 @@ from automl_kd.errors import ConfigError, TrialError
 from automl_kd.methods.weighted_losses import last_linear
 from automl_kd.models import build, load_space
 from automl_kd.models.costs.cost import evaluating
-from automl_kd.models.features import Outputs, Tapped
+from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.seeds import derive
 from automl_kd.space import Architecture
-from automl_kd.training.trial import Setting, load_teacher, on_device
+from automl_kd.training.trial import TrialContext, load_teacher, to_trial_device
 
 STARTS = ("finetuned", "pretrained", "scratch")
 """The teacher as it was trained; its body with a new last layer; new weights altogether."""
 
 
-def starting_teacher(setting: Setting, start: str) -> nn.Module:
+def starting_teacher(setting: TrialContext, start: str) -> nn.Module:
     """The trial's teacher as one of `STARTS` says, with gradients, in evaluation mode."""
     if start == "finetuned":
         return load_teacher(setting).requires_grad_(True)
@@ -28,7 +28,7 @@ def starting_teacher(setting: Setting, start: str) -> nn.Module:
     space, seed = load_space(f"model:{spec.teacher.model}"), derive(spec.seed, "teacher") % 2**32
     fresh = build(space, Architecture(()), shape, seed=seed)
     if start == "scratch":
-        return on_device(fresh.eval(), spec, setting.place, shape)
+        return to_trial_device(fresh.eval(), spec, setting.place, shape)
     network = load_teacher(setting)
     head_of(network).load_state_dict(head_of(fresh).state_dict())
     return network.requires_grad_(True)
@@ -48,13 +48,13 @@ def zero_head(model: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
-def probe(network: Tapped, images: Tensor) -> Outputs:
+def probe(network: FeatureExtractor, images: Tensor) -> Outputs:
     """What the network says in evaluation mode; no buffer changes, nothing is drawn, no graph is built."""
     with evaluating(network.model), torch.no_grad():
         return network(images)
 
 
-def detached(outputs: Outputs) -> Outputs:
+def detach_outputs(outputs: Outputs) -> Outputs:
     return Outputs(outputs.logits.detach(), {name: value.detach() for name, value in outputs.features.items()})
 
 

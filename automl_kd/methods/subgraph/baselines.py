@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from automl_kd.methods.subgraph.budget import Scores, even
+from automl_kd.methods.subgraph.budget import PartScores, even
 from automl_kd.models.pruning.coupling import Coupling
 
 SPREAD = 2.0
@@ -20,7 +20,7 @@ SPREAD = 2.0
 Baseline = Literal["uniform", "shallow", "random", "magnitude"]
 
 
-def baseline_scores(name: Baseline, model: nn.Module, coupling: Coupling, rng: np.random.Generator) -> Scores:
+def baseline_scores(name: Baseline, model: nn.Module, coupling: Coupling, rng: np.random.Generator) -> PartScores:
     if name == "uniform":
         return uniform(coupling)
     if name == "shallow":
@@ -28,12 +28,12 @@ def baseline_scores(name: Baseline, model: nn.Module, coupling: Coupling, rng: n
     return random(coupling, rng) if name == "random" else magnitude(model, coupling)
 
 
-def uniform(coupling: Coupling) -> Scores:
+def uniform(coupling: Coupling) -> PartScores:
     """All blocks, all layers thinned by the same fraction."""
-    return Scores({group.name: even(group.size) for group in coupling.free}, dict.fromkeys(coupling.blocks, np.inf))
+    return PartScores({group.name: even(group.size) for group in coupling.free}, dict.fromkeys(coupling.blocks, np.inf))
 
 
-def shallow(coupling: Coupling) -> Scores:
+def shallow(coupling: Coupling) -> PartScores:
     """All channels; of the blocks equally many in each stage, the first ones. What no block fits is filled up thinly.
 
     Below the cost of the network without blocks it thins uniformly.
@@ -41,10 +41,10 @@ def shallow(coupling: Coupling) -> Scores:
     blocks: dict[str, float] = {}
     for names in coupling.stages.values():
         blocks |= dict(zip(names, even(len(names)).tolist(), strict=True))
-    return Scores({group.name: 1 + even(group.size) for group in coupling.free}, blocks)
+    return PartScores({group.name: 1 + even(group.size) for group in coupling.free}, blocks)
 
 
-def random(coupling: Coupling, rng: np.random.Generator) -> Scores:
+def random(coupling: Coupling, rng: np.random.Generator) -> PartScores:
     """Channels at random in layers that are favoured at random, and random blocks.
 
     Independent scores of channels alone would average out to uniform widths.
@@ -53,10 +53,10 @@ def random(coupling: Coupling, rng: np.random.Generator) -> Scores:
     for group in coupling.free:
         favour = SPREAD ** rng.uniform(-1, 1)
         channels[group.name] = favour * even(group.size)[torch.from_numpy(rng.permutation(group.size))]
-    return Scores(channels, {name: float(rng.uniform(0.1, SPREAD)) for name in coupling.blocks})
+    return PartScores(channels, {name: float(rng.uniform(0.1, SPREAD)) for name in coupling.blocks})
 
 
-def magnitude(model: nn.Module, coupling: Coupling) -> Scores:
+def magnitude(model: nn.Module, coupling: Coupling) -> PartScores:
     """Norms of the filters that write a channel, over their mean in the layer; of a block, over those of all blocks.
 
     Li, Kadav, Durdanovic, Samet, Graf. Pruning Filters for Efficient ConvNets. 2016. arXiv:1608.08710, section 3.1,
@@ -74,7 +74,7 @@ def magnitude(model: nn.Module, coupling: Coupling) -> Scores:
         for name in coupling.blocks
     }
     mean = sum(branches.values()) / max(len(branches), 1)
-    return Scores(channels, {name: value / mean for name, value in branches.items()})
+    return PartScores(channels, {name: value / mean for name, value in branches.items()})
 
 
 def filter_norms(model: nn.Module, layer: str) -> Tensor:

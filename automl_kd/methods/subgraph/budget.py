@@ -16,19 +16,19 @@ from torch import Tensor
 
 from automl_kd.config import Budget
 from automl_kd.errors import ConfigError
-from automl_kd.models.costs.cost import Cost
-from automl_kd.models.pruning.coupling import Coupling, Selection, add, difference, total
+from automl_kd.models.costs.cost import NetworkCost
+from automl_kd.models.pruning.coupling import Coupling, Selection, add, cost_difference, total_cost
 from automl_kd.spec import require
 
 LARGEST_MULTIPLE = 1000
 """Of a budget."""
 
-Latency = Callable[[Selection], float]
+MeasureLatency = Callable[[Selection], float]
 """Milliseconds of the network of a selection, measured."""
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
+class PartScores:
     """By group, one for each channel; by block one number. Higher stays; 0 or less is never added; all on the CPU."""
 
     channels: Mapping[str, Tensor]
@@ -56,7 +56,7 @@ def read_multiples(text: str) -> list[float]:
     return multiples
 
 
-def scaled(budget: Budget, multiple: float) -> Budget:
+def scale_budget(budget: Budget, multiple: float) -> Budget:
     """A limit stays one: it does not fall to the 0 that means none."""
     return Budget(
         params=max(math.floor(budget.params * multiple), min(budget.params, 1)),
@@ -65,13 +65,13 @@ def scaled(budget: Budget, multiple: float) -> Budget:
     )
 
 
-def within(cost: Cost, budget: Budget) -> bool:
+def within_countable_budget(cost: NetworkCost, budget: Budget) -> bool:
     """Whether what can be counted is within the budget; its latency is not."""
     return not (budget.params and cost.params > budget.params) and not (budget.macs and cost.macs > budget.macs)
 
 
 def refuse_below(
-    coupling: Coupling, budget: Budget, least: Mapping[str, int], model: str, latencies: Sequence[Latency] = ()
+    coupling: Coupling, budget: Budget, least: Mapping[str, int], model: str, latencies: Sequence[MeasureLatency] = ()
 ) -> None:
     """`ConfigError` if even the smallest subgraph costs more than the budget allows.
 
@@ -123,17 +123,17 @@ class Filling:
         self.widths = {name: least.get(name, group.size) for name, group in coupling.groups.items()}
         self.removed = set(coupling.blocks)
         present = [layer for layer in coupling.layers.values() if not layer.block]
-        self.cost = add(coupling.rest, total(present, self.widths))
+        self.cost = add(coupling.rest, total_cost(present, self.widths))
 
-    def priced(self, name: str, step: int) -> Cost:
+    def priced(self, name: str, step: int) -> NetworkCost:
         """The cost after `step` more channels of a group, or with a block (step 0)."""
         if name in self.coupling.blocks:
-            return add(self.cost, total(self.coupling.inside(name), self.widths))
+            return add(self.cost, total_cost(self.coupling.inside(name), self.widths))
         layers = [layer for layer in self.coupling.touching[name] if layer.block not in self.removed]
         wider = {**self.widths, name: self.widths[name] + step}
-        return add(self.cost, difference(total(layers, wider), total(layers, self.widths)))
+        return add(self.cost, cost_difference(total_cost(layers, wider), total_cost(layers, self.widths)))
 
-    def grow(self, name: str, step: int, cost: Cost) -> None:
+    def grow(self, name: str, step: int, cost: NetworkCost) -> None:
         self.removed.discard(name)
         if step:
             self.widths[name] += step
@@ -144,7 +144,7 @@ Path = list[tuple[str, int]]
 """Additions in order: a group and by how many channels, or a block and 0. Every beginning of it is a subgraph."""
 
 
-def fill(coupling: Coupling, scores: Scores, budget: Budget, least: Mapping[str, int], divisor: int) -> Path:
+def fill_budget(coupling: Coupling, scores: PartScores, budget: Budget, least: Mapping[str, int], divisor: int) -> Path:
     """The additions that fill the budget's params and macs, highest score first; of equals the relatively narrowest."""
     filling, path = Filling(coupling, least), Path()
     ranked = {name: values.sort(descending=True).values for name, values in scores.channels.items()}
@@ -165,7 +165,7 @@ def fill(coupling: Coupling, scores: Scores, budget: Budget, least: Mapping[str,
     while heap:
         _, _, name, step = heapq.heappop(heap)
         cost = filling.priced(name, step)
-        if not within(cost, budget):
+        if not within_countable_budget(cost, budget):
             continue
         filling.grow(name, step, cost)
         path.append((name, step))
@@ -174,7 +174,7 @@ def fill(coupling: Coupling, scores: Scores, budget: Budget, least: Mapping[str,
     return path
 
 
-def selected(coupling: Coupling, scores: Scores, least: Mapping[str, int], path: Path) -> Selection:
+def selected(coupling: Coupling, scores: PartScores, least: Mapping[str, int], path: Path) -> Selection:
     """The subgraph after the additions of `path`: of each group its channels of highest score."""
     widths = {group.name: least[group.name] for group in coupling.free}
     for name, step in path:
@@ -187,14 +187,19 @@ def selected(coupling: Coupling, scores: Scores, least: Mapping[str, int], path:
     return Selection(channels, frozenset(coupling.blocks) - {name for name, _ in path})
 
 
-def choose(
-    coupling: Coupling, scores: Scores, budget: Budget, least: Mapping[str, int], divisor: int, latency: Latency
+def choose_subgraph(
+    coupling: Coupling,
+    scores: PartScores,
+    budget: Budget,
+    least: Mapping[str, int],
+    divisor: int,
+    latency: MeasureLatency,
 ) -> Selection:
     """The subgraph of the highest scores within the budget. `ConfigError` if the smallest is too slow for it.
 
     A latency is measured, so its limit is met by halving the path of additions, not after each of them.
     """
-    path = fill(coupling, scores, budget, least, divisor)
+    path = fill_budget(coupling, scores, budget, least, divisor)
 
     def cut_at(end: int) -> Selection:
         return selected(coupling, scores, least, path[:end])

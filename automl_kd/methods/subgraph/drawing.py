@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 KEPT, GONE = "#2f6f9f", "#d9d9d9"
-SETTINGS: Any = {
+DRAWING_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "automl_kd",
     "font.family": "sans-serif",
@@ -28,9 +28,9 @@ Layers = Sequence[Mapping[str, str | int]]
 """In order of depth: name, stage, block, kept and total (channels), params, macs; kept is 0 in a block left out."""
 
 
-def draw(layers: Layers, title: str) -> str:
+def draw_subgraph(layers: Layers, title: str) -> str:
     """An `<svg>` element: a bar for each layer at the left, the stages' shares of the cost at the right."""
-    with mpl.rc_context(SETTINGS):
+    with mpl.rc_context(DRAWING_SETTINGS):
         figure = Figure(figsize=(8.6, 1.4 + max(ROW * len(layers), 2.0)), layout="constrained")
         figure.suptitle(title, x=0.01, ha="left", fontsize=10)
         bars, shares = figure.subplots(1, 2, width_ratios=(3, 2))

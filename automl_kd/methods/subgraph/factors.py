@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from automl_kd.methods.subgraph.proximal import apg, ista
-from automl_kd.models.pruning.coupling import Coupling, Selection, total
+from automl_kd.models.pruning.coupling import Coupling, Selection, total_cost
 from automl_kd.training.checkpoint import State
 
-Kind = Literal["channel", "block", "stage"]
+FactorKind = Literal["channel", "block", "stage"]
 Remedy = Literal["frozen", "mean", "max"]
 Measure = Literal["params", "macs"]
 
@@ -27,7 +27,7 @@ MEMORY = 0.99
 """Of the running mean of |g dKL/dg|."""
 
 
-class Factors:
+class SubgraphFactors:
     """`kinds`: which factors exist. `least`: the minimum width of each group, which is never undercut.
 
     `values` (parts,): channels group by group, then blocks, then stages; a leaf of the graph, in float32. `taylor`: the
@@ -35,7 +35,7 @@ class Factors:
     """
 
     def __init__(
-        self, coupling: Coupling, kinds: frozenset[Kind], least: Mapping[str, int], device: torch.device
+        self, coupling: Coupling, kinds: frozenset[FactorKind], least: Mapping[str, int], device: torch.device
     ) -> None:
         self.coupling = coupling
         self.groups = coupling.free if "channel" in kinds else ()
@@ -48,7 +48,9 @@ class Factors:
         self.momentum = torch.zeros(sum(self.sizes), device=device)
         self.taylor = torch.zeros(sum(self.sizes), device=device)
         self.owner = torch.repeat_interleave(torch.arange(len(self.sizes)), torch.tensor(self.sizes)).to(device)
-        self.table, self.protected = (x.to(device) for x in places(self.sizes[: len(self.groups)], self.names, least))
+        self.table, self.protected = (
+            x.to(device) for x in channel_positions(self.sizes[: len(self.groups)], self.names, least)
+        )
 
     def gates(self) -> dict[str, Tensor]:
         """Views of the factors by name, for `surgery.attach`; gradients flow back to `values`."""
@@ -111,7 +113,7 @@ class Factors:
         self.momentum, self.taylor = state["momentum"], state["taylor"]
 
 
-def places(sizes: list[int], names: tuple[str, ...], least: Mapping[str, int]) -> tuple[Tensor, Tensor]:
+def channel_positions(sizes: list[int], names: tuple[str, ...], least: Mapping[str, int]) -> tuple[Tensor, Tensor]:
     """Where each group's channels lie in the vector, padded with its length, and which ranks are protected."""
     if not sizes:
         return torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0, dtype=torch.bool)
@@ -123,11 +125,11 @@ def places(sizes: list[int], names: tuple[str, ...], least: Mapping[str, int]) -
     return table, across < torch.tensor([least[name] for name in names[: len(sizes)]])[:, None]
 
 
-def costs(factors: Factors, selection: Selection, measure: Measure) -> Tensor:
+def part_costs(factors: SubgraphFactors, selection: Selection, measure: Measure) -> Tensor:
     """What each part costs at the widths of `selection` (parts,): one channel more or less, a branch, a stage's."""
     coupling = factors.coupling
     widths = coupling.widths(selection)
-    branches = {name: getattr(total(coupling.inside(name), widths), measure) for name in coupling.blocks}
+    branches = {name: getattr(total_cost(coupling.inside(name), widths), measure) for name in coupling.blocks}
     each: list[float] = [marginal(coupling, name, widths, measure) for name in factors.names[: len(factors.groups)]]
     each += [branches[name] for name in factors.blocks]
     each += [sum(branches[name] for name in coupling.stages[stage]) for stage in factors.stages]
@@ -137,15 +139,15 @@ def costs(factors: Factors, selection: Selection, measure: Measure) -> Tensor:
 def marginal(coupling: Coupling, name: str, widths: Mapping[str, int], measure: Measure) -> float:
     layers = coupling.touching[name]
     one_less = {**widths, name: widths[name] - 1}
-    return float(getattr(total(layers, widths), measure) - getattr(total(layers, one_less), measure))
+    return float(getattr(total_cost(layers, widths), measure) - getattr(total_cost(layers, one_less), measure))
 
 
-def alphas(factors: Factors, selection: Selection, measure: Measure) -> Tensor:
+def alphas(factors: SubgraphFactors, selection: Selection, measure: Measure) -> Tensor:
     """The weights alpha_j: a part's cost over the mean cost of its kind (parts,).
 
     By kind, because a block costs hundreds of channels, and its factor would be zero before theirs had moved.
     """
-    cost = costs(factors, selection, measure)
+    cost = part_costs(factors, selection, measure)
     ends = (factors.channels, factors.channels + len(factors.blocks), len(cost))
     kinds = torch.tensor_split(cost, ends[:2])
     return torch.cat([kind / kind.mean() for kind in kinds if len(kind)])

@@ -7,7 +7,8 @@ cut away, and the small network is trained by plain knowledge distillation, from
 
 The budget is the cost of the student that the trial's space and architecture name, in parameters and multiply-adds,
 unless the options state one. So a trial of this method stands beside one of `kd` on the hand-made student, at equal
-size. `choose` replaces the search by a way of cutting that needs none: the baselines to which it must be compared.
+size. `choose` replaces the search by a way of cutting that needs none: the baselines to which it must be
+compared.
 """
 
 from __future__ import annotations
@@ -26,34 +27,34 @@ from automl_kd.config import Budget
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.losses.logits.kd import kd_loss
-from automl_kd.methods.base import STEP, Quote, train
+from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.methods.subgraph.baselines import baseline_scores
 from automl_kd.methods.subgraph.budget import (
-    Latency,
-    Scores,
-    choose,
+    MeasureLatency,
+    PartScores,
+    choose_subgraph,
     devices_here,
     least_widths,
     read_multiples,
     refuse_below,
-    scaled,
+    scale_budget,
 )
-from automl_kd.methods.subgraph.drawing import draw
+from automl_kd.methods.subgraph.drawing import draw_subgraph
 from automl_kd.methods.subgraph.options import SearchOptions
-from automl_kd.methods.subgraph.search import FILE, Search
+from automl_kd.methods.subgraph.search import CHECKPOINT_FILE, SubgraphSearchRun
 from automl_kd.models import build_from, build_model
-from automl_kd.models.costs.cost import Cost, count
+from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.costs.latency import measure_latency
-from automl_kd.models.foreign.copying import copied
+from automl_kd.models.foreign.copying import copy_network
 from automl_kd.models.pruning.coupling import Coupling, Selection
-from automl_kd.models.pruning.description import Description, describe, read_description
-from automl_kd.models.pruning.surgery import thin
+from automl_kd.models.pruning.description import Description, describe_selection, read_description
+from automl_kd.models.pruning.surgery import thin_network
 from automl_kd.models.pruning.tracing import trace
 from automl_kd.seeds import derive
-from automl_kd.spec import Place, Report, TrialSpec, require
-from automl_kd.teacher_cache.cached_teacher import guide
+from automl_kd.spec import Report, TrialPaths, TrialSpec, require
+from automl_kd.teacher_cache.cached_teacher import teacher_outputs
 from automl_kd.training import checkpoint
-from automl_kd.training.trial import Setting, load_teacher, on_device, set_up
+from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial, to_trial_device
 
 SEARCH_STEP = 4
 """Forward passes of the teacher's network that a step of the search costs: the teacher's, and a training step."""
@@ -98,35 +99,35 @@ class Subgraph(SearchOptions):
         searched = self.share * SEARCH_STEP * teacher if self.choose == "search" else 0.0
         return round(searched) + STEP * student + teacher
 
-    def bound(self, setting: Setting, teacher: int) -> float:
+    def bound(self, setting: TrialContext, teacher: int) -> float:
         """At most so many multiply-adds for an image of an epoch: the student is not found yet."""
         recipe = setting.spec.recipe
         epochs = self.recipe(recipe).epochs if self.choose == "search" else 0
         student = self.budget(setting.cost).macs or teacher
         return epochs / recipe.epochs * SEARCH_STEP * teacher + STEP * student + teacher
 
-    def budget(self, student: Cost) -> Budget:
+    def budget(self, student: NetworkCost) -> Budget:
         stated = Budget(params=self.params_limit, macs=self.macs_limit, latency_ms=self.latency_limit_ms)
         return stated if stated != Budget() else Budget(params=student.params, macs=student.macs)
 
-    def rehearse(self, setting: Setting, teacher: nn.Module) -> None:
+    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
         assert setting.spec.teacher is not None  # a rehearsal has one
         coupling = trace(teacher, setting.dataset.shape)
         least = least_widths(coupling, self.floor, self.divisor)
-        budget = scaled(self.budget(setting.cost), min(read_multiples(self.multiples)))
+        budget = scale_budget(self.budget(setting.cost), min(read_multiples(self.multiples)))
         latencies = [timed(teacher, coupling, setting, device) for device in devices_here(setting.place.device)]
         refuse_below(coupling, budget, least, setting.spec.teacher.model, latencies)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: Place) -> None:
-        setting = set_up(spec, place)
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
-        teacher_macs = count(teacher, setting.dataset.shape).macs
-        if isinstance(report, Quote):
+        teacher_macs = count_cost(teacher, setting.dataset.shape).macs
+        if isinstance(report, CostEstimate):
             report.epoch_macs = len(setting.dataset.train) * self.bound(setting, teacher_macs)
             return
         student = find_student(self, setting, teacher)
-        found = replace(setting, student=on_device(student, spec, place, setting.dataset.shape))
-        teach, smoothing = guide(setting, teacher), spec.recipe.label_smoothing
+        found = replace(setting, student=to_trial_device(student, spec, place, setting.dataset.shape))
+        teach, smoothing = teacher_outputs(setting, teacher), spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             taught = teach(batch).logits
@@ -136,7 +137,7 @@ class Subgraph(SearchOptions):
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),
             }
 
-        epochs, seconds = spent(setting)
+        epochs, seconds = search_effort(setting)
         searched = float(epochs * len(setting.dataset.train) * SEARCH_STEP * teacher_macs)
 
         def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
@@ -146,7 +147,7 @@ class Subgraph(SearchOptions):
         train(found, objective, with_search, macs_per_image=STEP * found.cost.macs + teacher_macs)
 
 
-def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.Module:
+def find_student(options: Subgraph, setting: TrialContext, teacher: nn.Module) -> nn.Module:
     """The network to train: as described in the trial's folder, or found now and described there."""
     spec, shape = setting.spec, setting.dataset.shape
     assert spec.teacher is not None  # the teacher was loaded
@@ -158,41 +159,41 @@ def find_student(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.
     model = supergraph(options, setting, teacher)
     budget, multiples = options.budget(setting.cost), read_multiples(options.multiples)
     least = least_widths(coupling, options.floor, options.divisor)
-    refuse_below(coupling, scaled(budget, min(multiples)), least, spec.teacher.model)
-    scores = part_scores(options, setting, teacher, model, coupling, scaled(budget, min(multiples)))
+    refuse_below(coupling, scale_budget(budget, min(multiples)), least, spec.teacher.model)
+    scores = part_scores(options, setting, teacher, model, coupling, scale_budget(budget, min(multiples)))
     if not known and distributed.leads():
         latency = timed(teacher, coupling, setting, setting.place.device)
         for position, multiple in reversed(list(enumerate(multiples))):
-            chosen = choose(coupling, scores, scaled(budget, multiple), least, options.divisor, latency)
-            description = describe(spec.teacher.model, coupling, chosen, as_numbers(scores))
+            chosen = choose_subgraph(coupling, scores, scale_budget(budget, multiple), least, options.divisor, latency)
+            description = describe_selection(spec.teacher.model, coupling, chosen, as_numbers(scores))
             # The one to be trained is written last: where it is, all are.
-            write(description, setting, f"students/{multiple:g}" if position else "subgraph")
+            write_subgraph(description, setting, f"students/{multiple:g}" if position else "subgraph")
     distributed.wait_for_leader()
     description = read_description(path)
     if not options.inherit:
         return rebuilt(description, setting)
-    return thin(model, coupling, description.selection).requires_grad_(True)
+    return thin_network(model, coupling, description.selection).requires_grad_(True)
 
 
-def timed(teacher: nn.Module, coupling: Coupling, setting: Setting, device: str) -> Latency:
+def timed(teacher: nn.Module, coupling: Coupling, setting: TrialContext, device: str) -> MeasureLatency:
     def latency(selection: Selection) -> float:
-        return measure_latency(thin(teacher, coupling, selection), setting.dataset.shape, device=device).ms
+        return measure_latency(thin_network(teacher, coupling, selection), setting.dataset.shape, device=device).ms
 
     return latency
 
 
 def part_scores(
-    options: Subgraph, setting: Setting, teacher: nn.Module, model: nn.Module, coupling: Coupling, budget: Budget
-) -> Scores:
+    options: Subgraph, setting: TrialContext, teacher: nn.Module, model: nn.Module, coupling: Coupling, budget: Budget
+) -> PartScores:
     spec = setting.spec
     if options.choose != "search":
         rng = np.random.default_rng(derive(spec.seed, "subgraph"))
         return baseline_scores(options.choose, teacher, coupling, rng)
     # The search sees batches of its own, and all searches under one seed the same ones.
     seed, recipe = derive(spec.seed, "subgraph"), options.recipe(spec.recipe)
-    search = Search(
+    search = SubgraphSearchRun(
         model,
-        guide(replace(setting, spec=replace(spec, seed=seed, recipe=recipe)), teacher),
+        teacher_outputs(replace(setting, spec=replace(spec, seed=seed, recipe=recipe)), teacher),
         setting.dataset,
         recipe,
         seed,
@@ -204,40 +205,40 @@ def part_scores(
     return search.finish(setting.place.trial)
 
 
-def supergraph(options: Subgraph, setting: Setting, teacher: nn.Module) -> nn.Module:
+def supergraph(options: Subgraph, setting: TrialContext, teacher: nn.Module) -> nn.Module:
     """The network to search in, apart from the teacher: a copy of it, or a fresh one of the same kind."""
     spec = setting.spec
     if options.weights != "random":
-        return copied(teacher)
+        return copy_network(teacher)
     assert spec.teacher is not None
-    with seeded(spec, "supergraph"):
+    with seeded_generator(spec, "supergraph"):
         shape = setting.dataset.shape
-        return on_device(build_model(spec.teacher.model, shape), spec, setting.place, shape)
+        return to_trial_device(build_model(spec.teacher.model, shape), spec, setting.place, shape)
 
 
-def rebuilt(description: Description, setting: Setting) -> nn.Module:
-    with seeded(setting.spec, "student"):
+def rebuilt(description: Description, setting: TrialContext) -> nn.Module:
+    with seeded_generator(setting.spec, "student"):
         return build_from(description, setting.dataset.shape)
 
 
 @contextmanager
-def seeded(spec: TrialSpec, stream: str) -> Iterator[None]:
+def seeded_generator(spec: TrialSpec, stream: str) -> Iterator[None]:
     """Torch's generator on the processor, seeded for one network; afterwards as it was."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(derive(spec.seed, stream) % 2**32)
         yield
 
 
-def as_numbers(scores: Scores) -> dict[str, tuple[float, ...]]:
+def as_numbers(scores: PartScores) -> dict[str, tuple[float, ...]]:
     """For the description; what is kept before all else has no number there, as JSON has none for it."""
     numbers = {name: tuple(values.tolist()) for name, values in scores.channels.items() if values.isfinite().all()}
     return numbers | {name: (value,) for name, value in scores.blocks.items() if np.isfinite(value)}
 
 
-def write(description: Description, setting: Setting, name: str) -> None:
+def write_subgraph(description: Description, setting: TrialContext, name: str) -> None:
     """`name`.json and its drawing, `name`.svg, in the trial's folder; each is whole or absent."""
     path = setting.place.trial / f"{name}.json"
-    storage.write(path.with_suffix(".svg"), draw(description.layers, title_of(description)))
+    storage.write(path.with_suffix(".svg"), draw_subgraph(description.layers, title_of(description)))
     storage.write(path, description.to_json())
 
 
@@ -246,8 +247,8 @@ def title_of(description: Description) -> str:
     return f"inside {description.model}: {cost.params:,} parameters, {cost.macs:,} multiply-adds"
 
 
-def spent(setting: Setting) -> tuple[int, float]:
+def search_effort(setting: TrialContext) -> tuple[int, float]:
     """Epochs and seconds of the trial's search; zeros if there was none."""
-    state = checkpoint.load(setting.place.trial / FILE, torch.device("cpu"))
+    state = checkpoint.load_checkpoint(setting.place.trial / CHECKPOINT_FILE, torch.device("cpu"))
     history = state["run"]["history"] if state is not None else []
     return len(history), history[-1]["seconds"] if history else 0.0

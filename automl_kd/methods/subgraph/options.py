@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from automl_kd.methods.subgraph.factors import Kind, Remedy
+from automl_kd.methods.subgraph.factors import FactorKind, Remedy
 from automl_kd.registry import check_fields
 from automl_kd.spec import Recipe, require
 
-KINDS: tuple[Kind, ...] = ("channel", "block", "stage")
+FACTOR_KINDS: tuple[FactorKind, ...] = ("channel", "block", "stage")
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class SearchOptions:
         require(self.share > 0, f"share must be above 0, got {self.share}")
         kinds = self.granularity.split("+")
         require(
-            set(kinds) <= set(KINDS) and len(set(kinds)) == len(kinds),
-            f"granularity joins some of {', '.join(KINDS)} by '+', got {self.granularity!r}",
+            set(kinds) <= set(FACTOR_KINDS) and len(set(kinds)) == len(kinds),
+            f"granularity joins some of {', '.join(FACTOR_KINDS)} by '+', got {self.granularity!r}",
         )
         require(0 <= self.ramp <= 1, f"ramp must lie in [0, 1], got {self.ramp}")
         require(self.growth >= 1, f"growth must be 1 (none) or more, got {self.growth}")
@@ -63,8 +63,8 @@ class SearchOptions:
         )
 
     @property
-    def kinds(self) -> frozenset[Kind]:
-        return frozenset(kind for kind in KINDS if kind in self.granularity.split("+"))
+    def kinds(self) -> frozenset[FactorKind]:
+        return frozenset(kind for kind in FACTOR_KINDS if kind in self.granularity.split("+"))
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The recipe of the search: the trial's data and schedule, its own length, rate and decay."""

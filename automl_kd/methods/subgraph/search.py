@@ -27,23 +27,23 @@ from torch import Tensor, nn
 
 from automl_kd import distributed
 from automl_kd.config import Budget
-from automl_kd.data import Batch, Dataset, order
+from automl_kd.data import Batch, Dataset, epoch_order
 from automl_kd.errors import DivergedError
 from automl_kd.losses.logits.kd import kd_loss
-from automl_kd.methods.subgraph.budget import Scores, within
-from automl_kd.methods.subgraph.factors import Factors, Measure, alphas, costs
+from automl_kd.methods.subgraph.budget import PartScores, within_countable_budget
+from automl_kd.methods.subgraph.factors import Measure, SubgraphFactors, alphas, part_costs
 from automl_kd.methods.subgraph.options import SearchOptions
 from automl_kd.models.pruning.coupling import Coupling
-from automl_kd.models.pruning.surgery import attach, fold
+from automl_kd.models.pruning.surgery import attach, fold_gates
 from automl_kd.spec import Recipe
-from automl_kd.teacher_cache.cached_teacher import Teach
+from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
 from automl_kd.training import checkpoint, loop
 from automl_kd.training.optimisers import learning_rate
 
-FILE = "search.pt"
+CHECKPOINT_FILE = "search.pt"
 
 
-class Search:
+class SubgraphSearchRun:
     """A search under way: `run` holds the super-graph, its optimiser and how far it has come.
 
     `budget`: the smallest that a student is wanted for; while the parts that are not zero fit it, nothing is penalised.
@@ -53,7 +53,7 @@ class Search:
     def __init__(
         self,
         model: nn.Module,
-        teach: Teach,
+        teach: TeacherOutputs,
         dataset: Dataset,
         recipe: Recipe,
         seed: int,
@@ -65,8 +65,8 @@ class Search:
     ) -> None:
         prepare(model, options)
         self.teach, self.coupling, self.options, self.budget = teach, coupling, options, budget
-        self.run = loop.Run(model, dataset, recipe, seed)
-        self.factors = Factors(coupling, options.kinds, least, self.run.device)
+        self.run = loop.TrainingRun(model, dataset, recipe, seed)
+        self.factors = SubgraphFactors(coupling, options.kinds, least, self.run.device)
         self.gates: dict[str, Tensor] = {}
         self.multiplier = 1.0
         # Where only a latency is limited, nobody measures it in between: the penalty neither grows nor rests.
@@ -81,12 +81,12 @@ class Search:
         self.factors.restore(state["factors"])
         self.multiplier = state["multiplier"]
 
-    def finish(self, folder: Path) -> Scores:
+    def finish(self, folder: Path) -> PartScores:
         """Search to the end, continuing from `folder` if something is there; the last state stays there.
 
         At the end the factors are multiplied into the super-graph's weights, which then need no gates.
         """
-        if (state := checkpoint.load(folder / FILE, self.run.device)) is not None:
+        if (state := checkpoint.load_checkpoint(folder / CHECKPOINT_FILE, self.run.device)) is not None:
             self.restore(state)
         saved = time.monotonic()
         epochs = self.run.recipe.epochs
@@ -94,10 +94,12 @@ class Search:
             for epoch in range(len(self.run.history) + 1, epochs + 1):
                 self.epoch(epoch)
                 if epoch == epochs or distributed.from_leader(time.monotonic() - saved) > loop.SAVE_SECONDS:
-                    checkpoint.save(self.state(), folder / FILE)
+                    checkpoint.save(self.state(), folder / CHECKPOINT_FILE)
                     saved = time.monotonic()
-        found = scores(self.factors, self.run.student, self.options, self.measure)
-        fold(self.run.student, self.coupling, {name: gate.detach() for name, gate in self.factors.gates().items()})
+        found = score_parts(self.factors, self.run.student, self.options, self.measure)
+        fold_gates(
+            self.run.student, self.coupling, {name: gate.detach() for name, gate in self.factors.gates().items()}
+        )
         return found
 
     @contextmanager
@@ -114,20 +116,20 @@ class Search:
         begun, run = time.monotonic(), self.run
         loop.seed_layers(run.seed, epoch)
         weights = self.weights()
-        rows = order(len(run.dataset.train), seed=run.order_seed, epoch=epoch).to(run.device)
+        rows = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=epoch).to(run.device)
         set_mode(run.student, self.options)
         loss = torch.zeros((), device=run.device)
         for step in range(run.steps):
             chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
             with distributed.dealt(chosen, run.recipe.accumulate) as own:
                 loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
-        loss = distributed.mean(loss)
-        refuse_nonfinite("loss", loss, epoch)
-        refuse_nonfinite("sum of factors", self.factors.values.detach().sum(), epoch)  # after the last step
+        loss = distributed.mean_over_group(loss)
+        refuse_nonfinite_search("loss", loss, epoch)
+        refuse_nonfinite_search("sum of factors", self.factors.values.detach().sum(), epoch)  # after the last step
         distributed.average(run.student.buffers())
         run.sound.refuse(epoch)
         strength, cost = self.options.strength * self.multiplier, self.coupling.cost(self.factors.alive())
-        if self.countable and not within(cost, self.budget):
+        if self.countable and not within_countable_budget(cost, self.budget):
             self.multiplier *= self.options.growth
         entry = {"train_loss": loss.item() / run.steps, "strength": strength, "params": cost.params, "macs": cost.macs}
         run.history.append({**entry, "seconds": run.seconds + time.monotonic() - begun})
@@ -139,7 +141,7 @@ class Search:
         """
         alive = self.factors.alive()
         weights = alphas(self.factors, alive, self.measure)
-        met = self.countable and within(self.coupling.cost(alive), self.budget)
+        met = self.countable and within_countable_budget(self.coupling.cost(alive), self.budget)
         return torch.zeros_like(weights) if met else weights
 
     def step(self, batch: Batch, step: int, weights: Tensor) -> Tensor:
@@ -151,7 +153,7 @@ class Search:
         loss = run.differentiate(self.objective, batch)
         run.advance()  # clips the weights' gradients alone: the factors are not among them
         assert self.factors.values.grad is not None
-        self.factors.values.grad = distributed.mean(self.factors.values.grad)
+        self.factors.values.grad = distributed.mean_over_group(self.factors.values.grad)
         penalty = self.strength_at(step) * weights
         # The factors' step falls with the weights' schedule.
         size = options.rate * rate / options.search_lr
@@ -192,17 +194,17 @@ def norms(model: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
 
 
-def refuse_nonfinite(name: str, value: Tensor, epoch: int) -> None:
+def refuse_nonfinite_search(name: str, value: Tensor, epoch: int) -> None:
     if not math.isfinite(value.item()):
         raise DivergedError(f"the search's {name} became {value.item()} in epoch {epoch}; lower search_lr or rate")
 
 
-def scores(factors: Factors, model: nn.Module, options: SearchOptions, measure: Measure) -> Scores:
+def score_parts(factors: SubgraphFactors, model: nn.Module, options: SearchOptions, measure: Measure) -> PartScores:
     """What each part is worth by `options.score`; parts without a factor are kept before all others."""
     coupling, alive = factors.coupling, factors.alive()
     values = factors.values.detach()
     if options.score == "taylor":
-        values = factors.taylor * (values > 0) / costs(factors, coupling.whole, measure).clamp(min=1)
+        values = factors.taylor * (values > 0) / part_costs(factors, coupling.whole, measure).clamp(min=1)
     parts = dict(zip(factors.names, torch.split(values.cpu().double(), factors.sizes), strict=True))
     channels = {}
     for group in coupling.free:
@@ -219,7 +221,7 @@ def scores(factors: Factors, model: nn.Module, options: SearchOptions, measure: 
     top = [value for value in blocks.values() if not math.isinf(value)]
     if top and options.score != "taylor" and (mean := sum(top) / len(top)):
         blocks = {name: value / mean for name, value in blocks.items()}
-    return Scores(channels, {name: 0.0 if name in alive.removed else value for name, value in blocks.items()})
+    return PartScores(channels, {name: 0.0 if name in alive.removed else value for name, value in blocks.items()})
 
 
 def norm_weights(model: nn.Module, coupling: Coupling, group: str) -> Tensor:

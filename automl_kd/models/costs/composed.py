@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
-def composed() -> Iterator[None]:
+def without_fused_attention() -> Iterator[None]:
     """Inside, attention runs on no fused kernel, on any device; afterwards the settings are as they were.
 
     The numbers are those of the fused kernels but for rounding, and but for what dropout inside attention draws.

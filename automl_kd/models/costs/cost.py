@@ -13,28 +13,28 @@ from torch import Tensor, nn
 from automl_kd import space as spaces
 from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.foreign.adoption import adopt
-from automl_kd.space import Architecture, SearchSpace, TaskShape, Values
+from automl_kd.space import Architecture, InputShape, SearchSpace, Values
 
 
 @dataclass(frozen=True)
-class Cost:
+class NetworkCost:
     """`params`: trainable or not, buffers excluded. `macs`: multiply-adds of convolutions and matrix products."""
 
     params: int
     macs: int
 
 
-def count(model: nn.Module, shape: TaskShape) -> Cost:
+def count_cost(model: nn.Module, shape: InputShape) -> NetworkCost:
     """The cost of `model` for one image of `shape`, by running it once in evaluation mode; it is left as it was.
 
     The network must be on one device, which may be "meta", and of one floating type. The count is the same on each.
     """
     with evaluating(model), torch.no_grad(), counting() as counter:
-        model(blank(model, shape))
-    return Cost(params=sum(parameter.numel() for parameter in model.parameters()), macs=counter.macs)
+        model(blank_images(model, shape))
+    return NetworkCost(params=sum(parameter.numel() for parameter in model.parameters()), macs=counter.macs)
 
 
-def blank(model: nn.Module, shape: TaskShape, batch: int = 1) -> Tensor:
+def blank_images(model: nn.Module, shape: InputShape, batch: int = 1) -> Tensor:
     """Black images of `shape`, on the device and in the floating type of the model's parameters."""
     example = next(model.parameters(), torch.empty(0))
     return example.new_zeros((batch, shape.channels, shape.height, shape.width))
@@ -52,25 +52,25 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def cost_of(space: SearchSpace, architecture: Architecture, shape: TaskShape) -> Cost:
+def cost_of(space: SearchSpace, architecture: Architecture, shape: InputShape) -> NetworkCost:
     """The cost of a point of `space`, as the space says it, or counted once and remembered.
 
     `InfeasibleArchitectureError` for a point outside the space.
     """
-    spaces.check(space, architecture)
+    spaces.check_architecture(space, architecture)
     if space.cost is not None:
-        return Cost(*space.cost(architecture.as_dict(), shape))
+        return NetworkCost(*space.cost(architecture.as_dict(), shape))
     return cost_of_build(space.build, architecture, shape)
 
 
 @lru_cache(maxsize=100_000)
 def cost_of_build(
-    build: Callable[[Values, TaskShape], nn.Module], architecture: Architecture, shape: TaskShape
-) -> Cost:
+    build: Callable[[Values, InputShape], nn.Module], architecture: Architecture, shape: InputShape
+) -> NetworkCost:
     """Keyed by the function that builds, which two spaces do not share by accident as they may a name.
 
     Built with real weights: at 32x32 torch's rules for shapes alone (device "meta") take longer than the arithmetic.
     """
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         model = adopt(build(architecture.as_dict(), shape), shape)
-    return count(model, shape)
+    return count_cost(model, shape)

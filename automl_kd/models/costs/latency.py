@@ -10,16 +10,16 @@ from statistics import quantiles
 import torch
 from torch import Tensor, nn
 
-from automl_kd.models.costs.cost import blank
-from automl_kd.models.foreign.copying import copied
-from automl_kd.space import TaskShape
+from automl_kd.models.costs.cost import blank_images
+from automl_kd.models.foreign.copying import copy_network
+from automl_kd.space import InputShape
 
 FEWEST_RUNS = 5
 """Below this a median says little; slow networks overrun their budget instead."""
 
 
 @dataclass(frozen=True)
-class Latency:
+class LatencyMeasurement:
     """`ms`: median time of a forward pass of `batch` images; `iqr_ms`: from the first quartile to the third.
 
     `threads`: torch's threads on the processor. `runs`: passes that were timed, after warm-up.
@@ -34,8 +34,8 @@ class Latency:
 
 
 def measure_latency(
-    model: nn.Module, shape: TaskShape, *, device: str = "cpu", batch: int = 1, budget_seconds: float = 0.3
-) -> Latency:
+    model: nn.Module, shape: InputShape, *, device: str = "cpu", batch: int = 1, budget_seconds: float = 0.3
+) -> LatencyMeasurement:
     """Time a copy of `model` on `device`, in evaluation mode and without autograd; the model itself is not touched.
 
     A fifth of the budget warms up, the rest is timed. Includes neither the copying of images to the device nor that
@@ -43,14 +43,14 @@ def measure_latency(
     """
     if batch < 1 or budget_seconds <= 0:
         raise ValueError(f"latency needs a batch and a budget above 0, got {batch} and {budget_seconds}")
-    student = copied(model).to(device).eval()
-    images = blank(student, shape, batch)
+    student = copy_network(model).to(device).eval()
+    images = blank_images(student, shape, batch)
     timer = time_on_cuda if images.is_cuda else time_on_host
     with torch.inference_mode():
-        repeat(timer, student, images, budget_seconds / 5, fewest=2)
-        times = repeat(timer, student, images, budget_seconds * 4 / 5, fewest=FEWEST_RUNS)
+        repeat_passes(timer, student, images, budget_seconds / 5, fewest=2)
+        times = repeat_passes(timer, student, images, budget_seconds * 4 / 5, fewest=FEWEST_RUNS)
     low, median, high = quantiles(times, n=4)
-    return Latency(
+    return LatencyMeasurement(
         ms=median,
         iqr_ms=high - low,
         batch=batch,
@@ -60,7 +60,7 @@ def measure_latency(
     )
 
 
-def repeat(
+def repeat_passes(
     timer: Callable[[nn.Module, Tensor], float], model: nn.Module, images: Tensor, seconds: float, *, fewest: int
 ) -> list[float]:
     """Milliseconds of as many passes as fit into `seconds`, at least `fewest`."""

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from automl_kd.models.costs.composed import composed
+from automl_kd.models.costs.composed import without_fused_attention
 
-aten = torch.ops.aten
+aten_ops = torch.ops.aten
 Shape = Sequence[int]
 
 
@@ -37,14 +37,14 @@ class Counter:
 @contextmanager
 def counting() -> Iterator[Counter]:
     """Count inside, forward passes and backward ones."""
-    with composed(), FlopCounterMode(display=False, custom_mapping=dict(FORMULAS)) as flops:
+    with without_fused_attention(), FlopCounterMode(display=False, custom_mapping=dict(FORMULAS)) as flops:
         yield Counter(flops)
 
 
 # Formulas give operations, two for a multiply-add, from the shapes of an operation's arguments.
 
 
-def dot(one: Shape, _other: Shape, **_: Any) -> int:
+def dot_cost(one: Shape, _other: Shape, **_: Any) -> int:
     return 2 * prod(one)
 
 
@@ -111,19 +111,19 @@ def recurrent_layer(tokens: Shape, *weights: Any, **_: Any) -> int:
 
 
 FORMULAS: Mapping[Any, Callable[..., int]] = {
-    aten.dot: dot,
-    aten.vdot: dot,
-    aten.mv: matrix_vector,
-    aten.addmv: added_matrix_vector,
-    aten.addbmm: added_matrices,
-    aten._addmm_activation: added_matrices,
-    aten._trilinear: trilinear,
-    aten._scaled_dot_product_flash_attention_for_cpu: attention,
-    aten._scaled_dot_product_fused_attention_overrideable: attention,
-    aten._native_multi_head_attention: multihead,
-    aten._transformer_encoder_layer_fwd: encoder_layer,
-    aten.mkldnn_rnn_layer: recurrent_layer,
-    aten._cudnn_rnn: recurrent_stack,
-    aten.miopen_rnn: recurrent_stack,
+    aten_ops.dot: dot_cost,
+    aten_ops.vdot: dot_cost,
+    aten_ops.mv: matrix_vector,
+    aten_ops.addmv: added_matrix_vector,
+    aten_ops.addbmm: added_matrices,
+    aten_ops._addmm_activation: added_matrices,
+    aten_ops._trilinear: trilinear,
+    aten_ops._scaled_dot_product_flash_attention_for_cpu: attention,
+    aten_ops._scaled_dot_product_fused_attention_overrideable: attention,
+    aten_ops._native_multi_head_attention: multihead,
+    aten_ops._transformer_encoder_layer_fwd: encoder_layer,
+    aten_ops.mkldnn_rnn_layer: recurrent_layer,
+    aten_ops._cudnn_rnn: recurrent_stack,
+    aten_ops.miopen_rnn: recurrent_stack,
 }
 """What torch's own table lacks."""

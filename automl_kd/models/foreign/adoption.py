@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from automl_kd.errors import ConfigError, NetworkError
 from automl_kd.models.foreign.overwriting import counted_copy, kind_of_pass, version_of, written_over
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Door:
         return None if logits is made else logits
 
 
-def adopt(model: nn.Module, shape: TaskShape) -> nn.Module:
+def adopt(model: nn.Module, shape: InputShape) -> nn.Module:
     """`model` itself with a `Door`, its lazy layers settled; `ConfigError` if it is not a network that takes hooks."""
     if not isinstance(model, nn.Module):
         raise ConfigError(f"a network was wanted and a {type(model).__name__} was built; build a torch.nn.Module")
@@ -111,7 +111,7 @@ def unchecked(model: nn.Module) -> Iterator[None]:
         door.classes = classes
 
 
-def settle(model: nn.Module, shape: TaskShape) -> None:
+def settle(model: nn.Module, shape: InputShape) -> None:
     """Give lazy layers their shapes by a pass of black images; draws their weights from torch's global generator."""
     if not any(map(is_lazy, chain(model.parameters(), model.buffers()))):
         return

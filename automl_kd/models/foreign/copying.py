@@ -10,7 +10,7 @@ from torch import Tensor, nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def copied(model: Network) -> Network:
+def copy_network(model: Network) -> Network:
     """A deep copy, with hooks and taps.
 
     Some modules keep what they computed, as the old `weight_norm` keeps its weight, and `deepcopy` refuses a tensor

@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError, DataError, UnknownNameError
-from automl_kd.registry import load, suggestion
-from automl_kd.space import TaskShape
+from automl_kd.registry import load_reference, suggestion
+from automl_kd.space import InputShape
 
 
-def torchvision_model(name: str, shape: TaskShape) -> nn.Module:
+def torchvision_model(name: str, shape: InputShape) -> nn.Module:
     """`torchvision.models` network `name` without trained weights, with `shape.classes` outputs.
 
     A grey image is repeated to three channels by a hook, so that the network keeps torchvision's parameter names.
@@ -47,9 +47,9 @@ def repeat_channel(_module: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
     return (given[0].expand(-1, 3, -1, -1),)
 
 
-def referenced_model(reference: str, shape: TaskShape) -> nn.Module:
+def referenced_model(reference: str, shape: InputShape) -> nn.Module:
     """What the function `module:function` returns for `shape`; `ConfigError` unless that is a network."""
-    function = load(reference)
+    function = load_reference(reference)
     if not callable(function):
         raise ConfigError(f"{reference!r} is a {type(function).__name__}; name a function of a TaskShape")
     model = function(shape)

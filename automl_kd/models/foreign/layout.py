@@ -11,12 +11,12 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from automl_kd.models.costs.cost import blank, evaluating
+from automl_kd.models.costs.cost import blank_images, evaluating
 from automl_kd.models.foreign.adoption import Door, adopt, find_door
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
 
-def lay_out(model: nn.Module, shape: TaskShape, layout: torch.memory_format) -> bool:
+def lay_out(model: nn.Module, shape: InputShape, layout: torch.memory_format) -> bool:
     """Put the network's weights into `layout`, or keep them contiguous; whether the layout could be had.
 
     It is tried in evaluation mode on black images. A network that runs in neither way is left in `layout`, where the
@@ -35,21 +35,21 @@ def lay_out(model: nn.Module, shape: TaskShape, layout: torch.memory_format) -> 
     return True
 
 
-def keep_contiguous(model: nn.Module, shape: TaskShape) -> None:
+def keep_contiguous(model: nn.Module, shape: InputShape) -> None:
     """Rows last, for its weights and for whatever images it is given."""
     model.to(memory_format=torch.contiguous_format)
     door_of(model, shape).contiguous = True
 
 
-def door_of(model: nn.Module, shape: TaskShape) -> Door:
+def door_of(model: nn.Module, shape: InputShape) -> Door:
     door = find_door(adopt(model, shape))
     assert door is not None
     return door
 
 
-def runs(model: nn.Module, shape: TaskShape, layout: torch.memory_format) -> bool:
-    images = blank(model, shape, 2).contiguous(memory_format=layout)
-    with torch.random.fork_rng([images.device] if images.is_cuda else []), untrained(model), torch.no_grad():
+def runs(model: nn.Module, shape: InputShape, layout: torch.memory_format) -> bool:
+    images = blank_images(model, shape, 2).contiguous(memory_format=layout)
+    with torch.random.fork_rng([images.device] if images.is_cuda else []), in_evaluation_mode(model), torch.no_grad():
         try:
             model(images)
         except Exception:  # whatever anybody's forward function raises
@@ -58,7 +58,7 @@ def runs(model: nn.Module, shape: TaskShape, layout: torch.memory_format) -> boo
 
 
 @contextmanager
-def untrained(model: nn.Module) -> Iterator[None]:
+def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode; what a network writes into its buffers even so is undone."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with evaluating(model):

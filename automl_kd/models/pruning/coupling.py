@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from automl_kd.models.costs.cost import Cost
+from automl_kd.models.costs.cost import NetworkCost
 
 
 @dataclass(frozen=True)
-class Group:
+class ChannelGroup:
     """`size` channels, named after the first layer that writes them.
 
     `fixed`: never thinned: images, logits, and what the tracing does not understand. `block`: the block inside which
@@ -51,16 +51,16 @@ class Layer:
     macs_out: int
     block: str
 
-    def cost(self, inputs: int, outputs: int) -> Cost:
+    def cost(self, inputs: int, outputs: int) -> NetworkCost:
         pairs = inputs * self.repeat * outputs
-        return Cost(
+        return NetworkCost(
             params=self.params_each * pairs + self.params_out * outputs,
             macs=self.macs_each * pairs + self.macs_out * outputs,
         )
 
 
 @dataclass(frozen=True)
-class Block:
+class RemovableBlock:
     """A module that may be replaced by the identity.
 
     `branch`: the module whose output is added to the block's input. `after`: modules without parameters that follow
@@ -85,13 +85,13 @@ class Selection:
 class Coupling:
     """A traced network. `rest`: the cost of what no layer accounts for; it never changes."""
 
-    groups: Mapping[str, Group]
+    groups: Mapping[str, ChannelGroup]
     layers: Mapping[str, Layer]
-    blocks: Mapping[str, Block]
-    rest: Cost
+    blocks: Mapping[str, RemovableBlock]
+    rest: NetworkCost
 
     @cached_property
-    def free(self) -> tuple[Group, ...]:
+    def free(self) -> tuple[ChannelGroup, ...]:
         """The groups that can be thinned."""
         return tuple(group for group in self.groups.values() if not group.fixed)
 
@@ -119,24 +119,24 @@ class Coupling:
             name: group.size if group.fixed else len(selection.channels[name]) for name, group in self.groups.items()
         }
 
-    def cost(self, selection: Selection) -> Cost:
+    def cost(self, selection: Selection) -> NetworkCost:
         """What `models.cost.count` finds on the network of `selection`, without building it."""
         layers = [layer for layer in self.layers.values() if layer.block not in selection.removed]
-        return add(self.rest, total(layers, self.widths(selection)))
+        return add(self.rest, total_cost(layers, self.widths(selection)))
 
 
-def total(layers: Iterable[Layer], widths: Mapping[str, int]) -> Cost:
+def total_cost(layers: Iterable[Layer], widths: Mapping[str, int]) -> NetworkCost:
     """The cost of `layers` at these widths of the groups."""
     params, macs = 0, 0
     for layer in layers:
         cost = layer.cost(widths[layer.reads] if layer.reads else 0, widths[layer.writes])
         params, macs = params + cost.params, macs + cost.macs
-    return Cost(params, macs)
+    return NetworkCost(params, macs)
 
 
-def add(one: Cost, two: Cost) -> Cost:
-    return Cost(one.params + two.params, one.macs + two.macs)
+def add(one: NetworkCost, two: NetworkCost) -> NetworkCost:
+    return NetworkCost(one.params + two.params, one.macs + two.macs)
 
 
-def difference(one: Cost, two: Cost) -> Cost:
-    return Cost(one.params - two.params, one.macs - two.macs)
+def cost_difference(one: NetworkCost, two: NetworkCost) -> NetworkCost:
+    return NetworkCost(one.params - two.params, one.macs - two.macs)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from automl_kd.errors import ConfigError
-from automl_kd.models.costs.cost import Cost
+from automl_kd.models.costs.cost import NetworkCost
 from automl_kd.models.pruning.coupling import Coupling, Selection
-from automl_kd.storage.pinned import located
+from automl_kd.storage.pinned import located_path
 
-VERSION = 1
+DESCRIPTION_VERSION = 1
 """Of the description's format."""
 
 
@@ -30,7 +30,7 @@ class Description:
     model: str
     channels: Mapping[str, tuple[int, ...]]
     removed: tuple[str, ...]
-    cost: Cost
+    cost: NetworkCost
     layers: tuple[Mapping[str, str | int], ...] = ()
     scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class Description:
         return f"{self.model} subgraph{share}"
 
     def to_json(self) -> str:
-        return json.dumps({"version": VERSION, **asdict(self)}, sort_keys=True)
+        return json.dumps({"version": DESCRIPTION_VERSION, **asdict(self)}, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> Description:
@@ -54,14 +54,14 @@ class Description:
         try:
             record: dict[str, Any] = json.loads(text)
             version = record.pop("version")
-            if version != VERSION:
+            if version != DESCRIPTION_VERSION:
                 raise ConfigError(
-                    f"this description of a student has version {version!r} and {VERSION} was wanted; search it again"
+                    f"this description of a student has version {version!r}, not {DESCRIPTION_VERSION}; search it again"
                 )
             tuples = {name: tuple(kept) for name, kept in record.pop("channels").items()}
             scores = {name: tuple(values) for name, values in record.pop("scores").items()}
             lists = {name: tuple(record.pop(name)) for name in ("removed", "layers")}
-            cost = Cost(**record["cost"])
+            cost = NetworkCost(**record["cost"])
             description = Description(**{**record, **lists, "cost": cost}, channels=tuples, scores=scores)
             description.label  # noqa: B018 - refuses layers that cannot be read
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -72,7 +72,7 @@ class Description:
         return description
 
 
-def describe(
+def describe_selection(
     model: str, coupling: Coupling, selection: Selection, scores: Mapping[str, tuple[float, ...]] | None = None
 ) -> Description:
     """The record of `selection` in the model called `model`."""
@@ -81,7 +81,7 @@ def describe(
     for layer in coupling.layers.values():
         if layer.reads:
             gone = layer.block in selection.removed
-            cost = Cost(0, 0) if gone else layer.cost(widths[layer.reads], widths[layer.writes])
+            cost = NetworkCost(0, 0) if gone else layer.cost(widths[layer.reads], widths[layer.writes])
             kept, size = 0 if gone else widths[layer.writes], coupling.groups[layer.writes].size
             stage = layer.name.partition(".")[0]
             layers.append({"name": layer.name, "stage": stage, "block": layer.block, "kept": kept, "total": size})
@@ -98,7 +98,7 @@ def describe(
 
 def read_description(file: Path | str) -> Description:
     """The description in a file, pinned or not; `ConfigError` if there is none."""
-    path = located(str(file))
+    path = located_path(str(file))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -112,7 +112,7 @@ def read_description(file: Path | str) -> Description:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def check(description: Description, coupling: Coupling) -> None:
+def check_description(description: Description, coupling: Coupling) -> None:
     """Raise `ConfigError` unless the description names just the groups and blocks of `coupling`, within their sizes."""
     sizes = {group.name: group.size for group in coupling.free}
     wrong = sorted(set(sizes) ^ set(description.channels)) + sorted(set(description.removed) - set(coupling.blocks))

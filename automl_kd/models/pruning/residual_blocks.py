@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from automl_kd.models.pruning.coupling import Block
+from automl_kd.models.pruning.coupling import RemovableBlock
 
 SUMS: frozenset[Any] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
 
 
-def find_blocks(graph: fx.Graph, model: nn.Module, mixing: frozenset[str]) -> dict[str, Block]:
+def find_blocks(graph: fx.Graph, model: nn.Module, mixing: frozenset[str]) -> dict[str, RemovableBlock]:
     """The removable blocks by name, in the order in which they run; `mixing` names the layers that make a branch."""
     modules = dict(model.named_modules())
     runs = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
-    found: dict[str, Block] = {}
+    found: dict[str, RemovableBlock] = {}
     for node in graph.nodes:
         if node.target not in SUMS or len(node.all_input_nodes) != 2:
             continue
@@ -37,7 +37,7 @@ def find_blocks(graph: fx.Graph, model: nn.Module, mixing: frozenset[str]) -> di
 
 def block_at(
     graph: fx.Graph, node: fx.Node, branch: fx.Node, shortcut: fx.Node, modules: dict[str, nn.Module]
-) -> Block | None:
+) -> RemovableBlock | None:
     """The block whose addition is `node`, if `shortcut` is its input and everything else in it is the branch."""
     owner = owners(node)[-1] if owners(node) else ""
     start, identities = behind_identities(shortcut, modules)
@@ -50,7 +50,9 @@ def block_at(
     after = [other for other in mine if other not in inside and other not in identities and other is not node]
     if not inside <= set(mine) or start in mine or not follows(node, after, modules):
         return None
-    return Block(owner, str(branch.target), tuple(str(other.target) for other in after), owner.rpartition(".")[0])
+    return RemovableBlock(
+        owner, str(branch.target), tuple(str(other.target) for other in after), owner.rpartition(".")[0]
+    )
 
 
 def owners(node: fx.Node) -> list[str]:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from automl_kd.models.blocks import initialise
-from automl_kd.models.foreign.copying import copied
-from automl_kd.models.pruning.coupling import Block, Coupling, Layer, Selection
-from automl_kd.models.pruning.description import Description, check
+from automl_kd.models.foreign.copying import copy_network
+from automl_kd.models.pruning.coupling import Coupling, Layer, RemovableBlock, Selection
+from automl_kd.models.pruning.description import Description, check_description
 from automl_kd.models.pruning.tracing import trace
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
 Gates = Mapping[str, Tensor]
 """By group (channels,); by block and by stage a number. What is absent is not gated. Looked up at every pass."""
@@ -45,7 +45,7 @@ def channel_gate(gates: Gates, layer: Layer) -> Callable[[nn.Module, tuple[Tenso
     return multiply
 
 
-def branch_gate(gates: Gates, block: Block) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
+def branch_gate(gates: Gates, block: RemovableBlock) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
     def multiply(_module: nn.Module, _given: tuple[Tensor], made: Tensor) -> Tensor:
         for name in (block.name, block.stage):
             made = made * gates[name].to(made.dtype) if name in gates else made
@@ -54,7 +54,7 @@ def branch_gate(gates: Gates, block: Block) -> Callable[[nn.Module, tuple[Tensor
     return multiply
 
 
-def fold(model: nn.Module, coupling: Coupling, gates: Gates) -> None:
+def fold_gates(model: nn.Module, coupling: Coupling, gates: Gates) -> None:
     """Multiply `gates` into the weights in place: without gates, `model` then computes what it did with them."""
     with torch.no_grad():
         for layer in coupling.layers.values():
@@ -91,15 +91,15 @@ class Passed(nn.Module):
         return x
 
 
-def thin(model: nn.Module, coupling: Coupling, selection: Selection) -> nn.Module:
+def thin_network(model: nn.Module, coupling: Coupling, selection: Selection) -> nn.Module:
     """A copy of `model` with the selected channels and blocks alone; taps, modes and other modules stay as they are.
 
     `model` carries no gates.
     """
-    small = copied(model)
+    small = copy_network(model)
     for layer in coupling.layers.values():
         if layer.block not in selection.removed:
-            cut(small.get_submodule(layer.name), layer, selection.channels)
+            cut_layer(small.get_submodule(layer.name), layer, selection.channels)
     for name in selection.removed:
         block = coupling.blocks[name]
         after = {inner.removeprefix(f"{name}."): small.get_submodule(inner) for inner in block.after}
@@ -107,20 +107,20 @@ def thin(model: nn.Module, coupling: Coupling, selection: Selection) -> nn.Modul
     return small
 
 
-def cut(module: nn.Module, layer: Layer, channels: Mapping[str, tuple[int, ...]]) -> None:
+def cut_layer(module: nn.Module, layer: Layer, channels: Mapping[str, tuple[int, ...]]) -> None:
     """Keep the inputs and outputs of one layer that `channels` names; groups that it does not name stay whole."""
     for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
         small = tensor.detach()
         if layer.writes in channels and tensor.ndim:
-            small = small.index_select(0, rows(channels[layer.writes], 1, tensor))
+            small = small.index_select(0, channel_rows(channels[layer.writes], 1, tensor))
         if layer.reads in channels and tensor.ndim > 1:
-            small = small.index_select(1, rows(channels[layer.reads], layer.repeat, tensor))
+            small = small.index_select(1, channel_rows(channels[layer.reads], layer.repeat, tensor))
         is_parameter = isinstance(tensor, nn.Parameter)
         setattr(module, name, nn.Parameter(small, tensor.requires_grad) if is_parameter else small)
     restate(module)
 
 
-def rows(kept: tuple[int, ...], repeat: int, like: Tensor) -> Tensor:
+def channel_rows(kept: tuple[int, ...], repeat: int, like: Tensor) -> Tensor:
     first = torch.tensor(kept, dtype=torch.int64, device=like.device)[:, None] * repeat
     return (first + torch.arange(repeat, device=like.device)).flatten()
 
@@ -138,15 +138,15 @@ def restate(module: nn.Module) -> None:
         module.num_features = len(module.running_mean)
 
 
-def carve(description: Description, model: nn.Module, shape: TaskShape) -> nn.Module:
+def carve(description: Description, model: nn.Module, shape: InputShape) -> nn.Module:
     """The described student inside `model`, freshly initialised for `shape`; draws from torch's global generator.
 
     Initialised after it was thinned, as the variance of He's initialisation follows the widths. `ConfigError` if the
     description does not fit the model.
     """
     coupling = trace(model, shape)
-    check(description, coupling)
-    small = thin(model, coupling, description.selection)
+    check_description(description, coupling)
+    small = thin_network(model, coupling, description.selection)
     initialise(small)
     for module in small.modules():
         if isinstance(module, nn.Linear):

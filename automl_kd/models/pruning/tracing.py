@@ -19,12 +19,12 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from automl_kd.errors import ConfigError
-from automl_kd.models.costs.cost import blank, count, evaluating
-from automl_kd.models.pruning.coupling import Coupling, Group, Layer, difference, total
+from automl_kd.models.costs.cost import blank_images, count_cost, evaluating
+from automl_kd.models.pruning.coupling import ChannelGroup, Coupling, Layer, cost_difference, total_cost
 from automl_kd.models.pruning.residual_blocks import find_blocks
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-Norm = nn.BatchNorm1d | nn.BatchNorm2d
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 CHANNELWISE = (
     *(nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Hardsigmoid, nn.Tanh),
@@ -52,21 +52,21 @@ ASKED: frozenset[Any] = frozenset({getattr, "size", "dim"})
 SPATIAL = ((2, 3), (-2, -1), (3, 2), (-1, -2))
 
 
-def trace(model: nn.Module, shape: TaskShape) -> Coupling:
+def trace(model: nn.Module, shape: InputShape) -> Coupling:
     """The coupling of `model`, which is left as it was. `ConfigError` if its forward pass cannot be traced."""
     with evaluating(model), torch.no_grad():
-        graph = record(model, shape)
+        graph = record_graph(model, shape)
         tracer = Follower(model)
         for node in graph.nodes:
             tracer.follow(node)
     blocks = find_blocks(graph, model, tracer.mixing())
     groups, layers = tracer.named(tuple(blocks))
     widths = {name: group.size for name, group in groups.items()}
-    rest = difference(count(model, shape), total(layers.values(), widths))
+    rest = cost_difference(count_cost(model, shape), total_cost(layers.values(), widths))
     return Coupling(groups, layers, blocks, rest)
 
 
-def record(model: nn.Module, shape: TaskShape) -> fx.Graph:
+def record_graph(model: nn.Module, shape: InputShape) -> fx.Graph:
     """The graph of a forward pass in evaluation mode, each node with the shape of its tensor."""
     try:
         graph = fx.Tracer().trace(model)
@@ -78,7 +78,7 @@ def record(model: nn.Module, shape: TaskShape) -> fx.Graph:
     seen: list[Tensor] = []
     # Registered last, so it sees what the network's own hooks make of the images.
     handle = model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    model(blank(model, shape))
+    model(blank_images(model, shape))
     handle.remove()
     propagation: Any = ShapeProp(fx.GraphModule(model, graph))
     propagation.propagate(seen[0])
@@ -159,7 +159,7 @@ class Follower:
             self.opaque(node)
         elif isinstance(module, CHANNELWISE):
             self.passed(node)
-        elif isinstance(module, Norm) and source.repeat == 1:
+        elif isinstance(module, BatchNorm) and source.repeat == 1:
             self.channels[node] = source
             self.uses[name] = Use(None, source.slot, 1, 0, 0, parameters(module) // module.num_features, 0)
         elif isinstance(module, nn.Conv2d):
@@ -210,7 +210,7 @@ class Follower:
         operands = [self.channels.get(given) for given in node.all_input_nodes]
         known = [one for one in operands if one is not None]
         sizes = {(self.sizes[one.slot], one.repeat) for one in known}
-        if not known or len(known) < len(operands) or len(sizes) > 1 or shape_of(node)[1] != entries(sizes):
+        if not known or len(known) < len(operands) or len(sizes) > 1 or shape_of(node)[1] != channel_entries(sizes):
             self.opaque(node)
             return
         for other in known[1:]:
@@ -220,7 +220,7 @@ class Follower:
     def mixing(self) -> frozenset[str]:
         return frozenset(name for name, use in self.uses.items() if use.reads is not None)
 
-    def named(self, blocks: tuple[str, ...]) -> tuple[dict[str, Group], dict[str, Layer]]:
+    def named(self, blocks: tuple[str, ...]) -> tuple[dict[str, ChannelGroup], dict[str, Layer]]:
         """Groups under the name of their first writer, and the layers in terms of them."""
         roots = [self.root(slot) for slot in range(len(self.parents))]
         fixed = {roots[slot] for slot in self.fixed}
@@ -232,7 +232,7 @@ class Follower:
         for root, found in writers.items():
             homes = {home(name, blocks) for name in found}
             block = homes.pop() if len(homes) == 1 else ""
-            groups[names[root]] = Group(names[root], self.sizes[root], root in fixed or not found, block)
+            groups[names[root]] = ChannelGroup(names[root], self.sizes[root], root in fixed or not found, block)
         layers = {
             name: Layer(
                 name,
@@ -257,7 +257,7 @@ def shape_of(node: Any) -> tuple[int, ...]:
     return tuple(getattr(found, "shape", ()))
 
 
-def entries(sizes: set[tuple[int, int]]) -> int:
+def channel_entries(sizes: set[tuple[int, int]]) -> int:
     size, repeat = next(iter(sizes))
     return size * repeat
 

@@ -17,8 +17,8 @@ from torch import nn
 from automl_kd import storage
 from automl_kd.errors import CheckpointError
 from automl_kd.files import open_file
-from automl_kd.models.weights.file import StandIn, read_file
-from automl_kd.models.weights.fit import check_values, fits, refuse_misfit, telling
+from automl_kd.models.weights.file import StandIn, read_weights_file
+from automl_kd.models.weights.fit import check_values, fits_network, refuse_misfit, telling
 from automl_kd.models.weights.sets import Match, matches, sets_in
 
 
@@ -48,24 +48,24 @@ def load_weights(model: nn.Module, path: str | Path, weights: str = "") -> str:
     """
     path, own = Path(path), model.state_dict()
     found = matches_in(path, own)
-    able = [one for one in found if fits(own, one)]
+    able = [one for one in found if fits_network(own, one)]
     if able:
         chosen = choose(able, weights, path)
         check_values(own, chosen.found, path)
         versions = {**versions_of(own), **chosen.versions} if chosen.versioned else versions_of(own)
-        put(model, {**own, **chosen.found}, versions)
+        load_state(model, {**own, **chosen.found}, versions)
         return telling(path, chosen, able)
     nearest = min(called(found, weights) or found, key=lambda one: len(one.missing) + len(one.surplus))
     if not converts(model, nearest):
         refuse_misfit(own, nearest, path)
     check_values(own, nearest.found, path)
-    put(model, {**nearest.found, **nearest.surplus}, nearest.versions)
+    load_state(model, {**nearest.found, **nearest.surplus}, nearest.versions)
     return telling(path, nearest, []) or f"{path}: of an earlier version of the network, which converts it"
 
 
 def matches_in(path: Path, own: Mapping[str, Any]) -> list[Match]:
     """Every set of weights in a file, as those of a network with the state `own`; `CheckpointError` without any."""
-    saved = read_file(path)
+    saved = read_weights_file(path)
     found = [one for each in sets_in(saved) for one in matches(each, own, versions_of(own))]
     if found:
         return found
@@ -110,20 +110,20 @@ def converts(model: nn.Module, found: Match) -> bool:
     if not found.versions:
         return False
     try:
-        put(deepcopy(model), {**found.found, **found.surplus}, found.versions)
+        load_state(deepcopy(model), {**found.found, **found.surplus}, found.versions)
     except Exception:  # whatever a network's own code may raise on what is not meant for it
         return False
     return True
 
 
-def put(model: nn.Module, state: Mapping[str, Any], versions: Mapping[str, Any]) -> None:
+def load_state(model: nn.Module, state: Mapping[str, Any], versions: Mapping[str, Any]) -> None:
     ordered: OrderedDict[str, Any] = OrderedDict(state)
     ordered._metadata = OrderedDict(versions)  # type: ignore[attr-defined]  # where torch looks for it
     with warnings.catch_warnings(action="ignore"):  # that an earlier version is converted, which is told in our words
         model.load_state_dict(ordered)
 
 
-def digest(path: str | Path) -> str:
+def digest_file(path: str | Path) -> str:
     """SHA-256 of the file's content, as 64 hex digits; `CheckpointError` if there is no such file."""
     try:
         with open_file(Path(path)) as file:

@@ -51,7 +51,7 @@ class DictStandIn:
         return OrderedDict()
 
 
-def read_file(path: Path) -> object:
+def read_weights_file(path: Path) -> object:
     """What was saved in `path`, with tensors on the processor and `StandIn`s for objects of other classes.
 
     `CheckpointError` if the file is missing, damaged, or of a kind that holds no weights for a network of ours.
@@ -135,17 +135,19 @@ def refuse_programs(path: Path) -> None:
         return  # of torch before 1.6, or damaged, which reading it will say
     inside = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inside:
-        refuse(path, "a TorchScript program", f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pt')")
+        refuse_file(
+            path, "a TorchScript program", f"torch.save(torch.jit.load({path.name!r}).state_dict(), 'weights.pt')"
+        )
     if inside & {"archive_format", "models/model.json"} or "serialized_exported_program.json" in names:
         export = f"torch.save(torch.export.load({path.name!r}).state_dict, 'weights.pt')"
-        refuse(path, "a program of torch.export", export)
+        refuse_file(path, "a program of torch.export", export)
     if "data.pkl" not in inside:
         raise CheckpointError(
             f"checkpoint {path} is an archive without weights of torch; save the network's state_dict by torch.save"
         )
 
 
-def refuse(path: Path, what: str, remedy: str) -> Never:
+def refuse_file(path: Path, what: str, remedy: str) -> Never:
     raise CheckpointError(
         f"checkpoint {path} is {what}, which can be run but not looked into; save its weights by {remedy} and name "
         "the network that it was made from as teacher.model"

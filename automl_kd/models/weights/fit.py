@@ -13,11 +13,11 @@ from torch.nn.parameter import is_lazy
 from automl_kd.errors import CheckpointError
 from automl_kd.models.weights.sets import Match
 
-SHOWN = 3
+SHOWN_NAMES = 3
 """How many of the names that a message is about it shows."""
 
 
-def fits(own: Mapping[str, Any], found: Match) -> bool:
+def fits_network(own: Mapping[str, Any], found: Match) -> bool:
     """Whether names and shapes are those of the network with the state `own`."""
     return not found.missing and not found.surplus and not other_shapes(own, found)
 
@@ -36,8 +36,8 @@ def refuse_misfit(own: Mapping[str, Any], found: Match, path: Path) -> Never:
     """Raise the `CheckpointError` that says how weights and network differ."""
     if found.missing or found.surplus:
         raise CheckpointError(
-            f"checkpoint {path} is of another network: {listed(found.missing, 'missing')}, "
-            f"{listed(found.surplus, 'unexpected')}; name the model that it was saved from"
+            f"checkpoint {path} is of another network: {list_some(found.missing, 'missing')}, "
+            f"{list_some(found.surplus, 'unexpected')}; name the model that it was saved from"
         )
     different = other_shapes(own, found)
     if (classes := class_counts(own, found.found, different)) is not None:
@@ -45,20 +45,20 @@ def refuse_misfit(own: Mapping[str, Any], found: Match, path: Path) -> Never:
             f"checkpoint {path} has {classes[0]} classes, the data has {classes[1]}; "
             "take a checkpoint trained on this data"
         )
-    shapes = (f"{name} is {shape(found.found[name])}, wanted {shape(own[name])}" for name in different[:SHOWN])
+    shapes = (f"{name} is {shape(found.found[name])}, wanted {shape(own[name])}" for name in different[:SHOWN_NAMES])
     raise CheckpointError(
         f"checkpoint {path} has {len(different)} tensors of another shape ({'; '.join(shapes)}); "
         "name the model that it was saved from"
     )
 
 
-def listed(keys: Iterable[str], kind: str) -> str:
+def list_some(keys: Iterable[str], kind: str) -> str:
     names = list(keys)
     return f"{len(names)} keys {kind}{in_brackets(names)}"
 
 
 def in_brackets(names: Sequence[str]) -> str:
-    return f" ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})" if names else ""
+    return f" ({', '.join(names[:SHOWN_NAMES])}{', ...' if len(names) > SHOWN_NAMES else ''})" if names else ""
 
 
 def class_counts(own: Mapping[str, Any], saved: Mapping[str, Any], different: Iterable[str]) -> tuple[int, int] | None:
@@ -85,7 +85,7 @@ def check_values(own: Mapping[str, Any], found: Mapping[str, Any], path: Path) -
             f"checkpoint {path} has {len(rounded)} tensors of type {tensors[rounded[0]].dtype}{in_brackets(rounded)} "
             "where the network has real numbers; save it before it is quantised"
         )
-    if broken := [name for name, value in tensors.items() if not finite(value, own.get(name))]:
+    if broken := [name for name, value in tensors.items() if not is_finite_where_needed(value, own.get(name))]:
         raise CheckpointError(
             f"checkpoint {path} holds values that are not finite (NaN or infinite) in {len(broken)} of {len(tensors)} "
             f"tensors{in_brackets(broken)}: its training diverged or the file was spoilt; take an earlier checkpoint"
@@ -105,7 +105,7 @@ def is_float(value: Any) -> bool:
     return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
 
 
-def finite(value: Tensor, own: Any) -> bool:
+def is_finite_where_needed(value: Tensor, own: Any) -> bool:
     """Infinite values pass where the fresh network has them at the same places, as masks of attention do."""
     if not is_float(value) or (good := torch.isfinite(value)).all():
         return True

@@ -17,16 +17,16 @@ from torch import Tensor
 WRAPPERS = {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """What data-parallel training, compiling, Fabric, FSDP and activation checkpointing put into names, at any place."""
 
-NETWORKS = {"model", "net", "network", "student", "teacher", "ema", "ema_model", "model_ema", "swa_model"}
+NETWORK_WORDS = {"model", "net", "network", "student", "teacher", "ema", "ema_model", "model_ema", "swa_model"}
 """Attributes under which a larger module, such as Lightning's, keeps the network itself."""
 
 TRACKED = "num_batches_tracked"
 """Counts batches of a batch normalisation, which no output depends on; older files lack it."""
 
-BESIDE = {TRACKED, "total_ops", "total_params", "n_averaged"}
+EXTRA_ENTRIES = {TRACKED, "total_ops", "total_params", "n_averaged"}
 """Buffers that a profiler or averaging leaves among weights, and that a network need not have."""
 
-AVERAGED = {"ema", "swa", "avg", "average", "averaged"}
+AVERAGED_WORDS = {"ema", "swa", "avg", "average", "averaged"}
 """Words in the name of weights that are a mean over steps of training."""
 
 DEPTH = 4
@@ -66,14 +66,14 @@ class Match:
 
     @property
     def is_average(self) -> bool:
-        return bool(words(self.name) & AVERAGED)
+        return bool(split_words(self.name) & AVERAGED_WORDS)
 
     def is_called(self, asked: str) -> bool:
         """By its name, the beginning of that up to a dot, or a word of it."""
-        return asked == self.name or self.name.startswith(f"{asked}.") or asked.casefold() in words(self.name)
+        return asked == self.name or self.name.startswith(f"{asked}.") or asked.casefold() in split_words(self.name)
 
 
-def words(name: str) -> set[str]:
+def split_words(name: str) -> set[str]:
     return set(re.split(r"[^a-z0-9]+", name.casefold()))
 
 
@@ -89,7 +89,7 @@ def sets_in(saved: object) -> Iterator[WeightSet]:
             if tensors := {key: value for key, value in named.items() if is_weight(key, value)}:
                 metadata = getattr(node, "_metadata", None)
                 yield WeightSet(name, tensors, metadata if isinstance(metadata, Mapping) else {})
-            below += [(joined(name, key), value) for key, value in named.items() if key not in tensors]
+            below += [(join_names(name, key), value) for key, value in named.items() if key not in tensors]
         level = below
 
 
@@ -97,7 +97,7 @@ def is_weight(key: str, value: object) -> bool:
     return isinstance(value, Tensor) or key.endswith("_extra_state")  # of modules that save more than tensors
 
 
-def joined(*names: str) -> str:
+def join_names(*names: str) -> str:
     return ".".join(filter(None, names))
 
 
@@ -120,11 +120,11 @@ def match(
     raw = {name: theirs.get(before + plain_name.removeprefix(within)) for plain_name, name in ours.items()}
     taken = set(raw.values())
     left = {plain_name: name for plain_name, name in theirs.items() if name not in taken}
-    aside = {name: there for name, there in left.items() if not name.startswith(before) or last(name) in BESIDE}
+    aside = {name: there for name, there in left.items() if not name.startswith(before) or last(name) in EXTRA_ENTRIES}
     absent = [name for name, there in raw.items() if there is None]
     versions = versions_by_path(one.metadata, paths, within, before)
     return Match(
-        name=joined(one.name, before.rstrip(".")),
+        name=join_names(one.name, before.rstrip(".")),
         found={name: one.tensors[there] for name, there in raw.items() if there is not None},
         surplus={
             within + name.removeprefix(before): one.tensors[there] for name, there in left.items() if name not in aside
@@ -141,11 +141,11 @@ def match(
 def plain(names: Iterable[str]) -> dict[str, str]:
     """Each name by itself without what wrappers put into it; unchanged where two would become one."""
     names = list(names)
-    found = {unwrapped(name): name for name in names}
+    found = {unwrap_entry(name): name for name in names}
     return found if len(found) == len(names) else {name: name for name in names}
 
 
-def unwrapped(name: str) -> str:
+def unwrap_entry(name: str) -> str:
     return ".".join(piece for piece in name.split(".") if piece not in WRAPPERS)
 
 
@@ -155,9 +155,9 @@ def last(name: str) -> str:
 
 def common(names: Collection[str]) -> str:
     """The longest beginning, with its dots, of words for the network itself that all names share."""
-    weights = [name for name in names if last(name) not in BESIDE]
+    weights = [name for name in names if last(name) not in EXTRA_ENTRIES]
     before = ""
-    while weights and (piece := weights[0][len(before) :].partition(".")[0]) in NETWORKS:
+    while weights and (piece := weights[0][len(before) :].partition(".")[0]) in NETWORK_WORDS:
         if not all(name.startswith(f"{before}{piece}.") for name in weights):
             break
         before += f"{piece}."
@@ -176,9 +176,9 @@ def prefixes(needed: list[str], theirs: Collection[str]) -> list[str]:
 
 def may_precede(before: str, theirs: Collection[str]) -> bool:
     """Whether names with this prefix are the network itself, and not one of its parts that looks like ours."""
-    if set(before.rstrip(".").split(".")) <= NETWORKS or not before:
+    if set(before.rstrip(".").split(".")) <= NETWORK_WORDS or not before:
         return True
-    return all(name.startswith(before) for name in theirs if last(name) not in BESIDE)
+    return all(name.startswith(before) for name in theirs if last(name) not in EXTRA_ENTRIES)
 
 
 def dropped(raw: Mapping[str, str | None]) -> str:
@@ -195,8 +195,10 @@ def versions_by_path(
     metadata: Mapping[str, Any], paths: Collection[str], within: str, before: str
 ) -> dict[str, Mapping[str, Any] | None]:
     """The file's version of each of the network's modules, by the network's paths; None where it has none."""
-    given = {unwrapped(path): version for path, version in metadata.items()}  # what is wrapped comes after its wrapper
-    inner = {path: f"{unwrapped(path)}." for path in paths}
+    given = {
+        unwrap_entry(path): version for path, version in metadata.items()
+    }  # what is wrapped comes after its wrapper
+    inner = {path: f"{unwrap_entry(path)}." for path in paths}
     return {
         path: given.get((before + name.removeprefix(within)).strip("."))
         for path, name in inner.items()

@@ -26,12 +26,12 @@ from automl_kd.nasbench.proxy_benchmark.rank_correlation import (
     resampled_spearman,
     spearman,
 )
-from automl_kd.nasbench.proxy_benchmark.scores import WAY, Entry, Mask, Reals
+from automl_kd.nasbench.proxy_benchmark.scores import WAY, ArchitectureMask, ProxyScores, Reals
 
 ROUNDS, SEED = 1000, 0
-SIZES = ("params", "macs")
+SIZE_PROXIES = ("params", "macs")
 YARDSTICK = "params"
-LEAST = 10
+MIN_ARCHITECTURES = 10
 """Fewer architectures than this are not judged, nor compared over seeds."""
 
 THE_YARDSTICK = "the yardstick"
@@ -83,11 +83,12 @@ class Case:
     their_accuracy: Reals
 
 
-def judge(entries: Sequence[Entry], targets: Sequence[Target]) -> Panel:
+def judge_entries(entries: Sequence[ProxyScores], targets: Sequence[Target]) -> Panel:
     """Every entry against every target, for each target best Kendall first. All are along the same architectures.
 
     Where a proxy was shown images of a target's dataset, only those scores are held against it; else all are, and the
-    column `dataset` says what they were made on. What was asked about fewer than `LEAST` architectures is left out.
+    column `dataset` says what they were made on. What was asked about fewer than `MIN_ARCHITECTURES` architectures is
+    left out.
     """
     proxies, lost = [], []
     for target in targets:
@@ -96,47 +97,47 @@ def judge(entries: Sequence[Entry], targets: Sequence[Target]) -> Panel:
             key = {"target": target.title, **{name: getattr(one, name) for name in WAY}}
             case = make_case(one, target)
             found = judge_case(case)
-            rows.append({**key, **about(one, target), **found, "verdict": verdict(found, one.proxy)})
+            rows.append({**key, **about(one, target), **found, "verdict": verdict_of_row(found, one.proxy)})
             lost += [{**key, **budget._asdict()} for budget in regrets(case.scores, case.accuracy, case.costs)]
         proxies += sorted(rows, key=lambda row: -np.nan_to_num(row["kendall"], nan=-2.0))
     return Panel(pd.DataFrame(proxies), pd.DataFrame(lost))
 
 
-def for_target(entries: Sequence[Entry], target: Target) -> list[Entry]:
+def for_target(entries: Sequence[ProxyScores], target: Target) -> list[ProxyScores]:
     """Those to be held against a target, with the counts of parameters and multiply-adds if they are not among them."""
-    sizes = [size_entry(name, target) for name in SIZES]
-    known = [one for one in entries if common_rows(one, target).sum() >= LEAST]
+    sizes = [size_entry(name, target) for name in SIZE_PROXIES]
+    known = [one for one in entries if common_rows(one, target).sum() >= MIN_ARCHITECTURES]
     own = {apart_from_images(one) for one in known if one.dataset == target.dataset}
     chosen = [one for one in known if one.dataset == target.dataset or apart_from_images(one) not in own]
     scored = {one.proxy for one in chosen}
-    counted = [one for one in sizes if one.proxy not in scored and common_rows(one, target).sum() >= LEAST]
+    counted = [one for one in sizes if one.proxy not in scored and common_rows(one, target).sum() >= MIN_ARCHITECTURES]
     return [*counted, *chosen]
 
 
-def apart_from_images(one: Entry) -> tuple[object, ...]:
+def apart_from_images(one: ProxyScores) -> tuple[object, ...]:
     return one.space, one.proxy, one.teacher, one.draws, one.images
 
 
-def size_entry(name: str, target: Target) -> Entry:
+def size_entry(name: str, target: Target) -> ProxyScores:
     """A size that the target knows, as if a proxy had counted it."""
     values = target.costs[name][None]
     known = ~np.isnan(values)
-    return Entry(name, "", target.dataset, "", 1, 0, (0,), values, known, float("nan"))
+    return ProxyScores(name, "", target.dataset, "", 1, 0, (0,), values, known, float("nan"))
 
 
-def common_rows(one: Entry, target: Target) -> Mask:
-    rows: Mask = one.rows & known_rows(target)
+def common_rows(one: ProxyScores, target: Target) -> ArchitectureMask:
+    rows: ArchitectureMask = one.rows & known_rows(target)
     return rows
 
 
-def known_rows(target: Target) -> Mask:
+def known_rows(target: Target) -> ArchitectureMask:
     """The architectures whose accuracy and sizes are known, (n,)."""
-    needed = [target.accuracy, *(target.costs[name] for name in SIZES)]
-    known: Mask = np.logical_and.reduce([~np.isnan(one) for one in needed])
+    needed = [target.accuracy, *(target.costs[name] for name in SIZE_PROXIES)]
+    known: ArchitectureMask = np.logical_and.reduce([~np.isnan(one) for one in needed])
     return known
 
 
-def make_case(one: Entry, target: Target) -> Case:
+def make_case(one: ProxyScores, target: Target) -> Case:
     rows = common_rows(one, target)
     shared = rows & one.common
     return Case(
@@ -150,45 +151,45 @@ def make_case(one: Entry, target: Target) -> Case:
 
 def judge_case(case: Case) -> dict[str, float]:
     """What is measured of a proxy; the names of the panel's columns."""
-    counts, y, size = sample(len(case.accuracy)), case.accuracy, case.costs[YARDSTICK]
+    counts, y, size = resample_architectures(len(case.accuracy)), case.accuracy, case.costs[YARDSTICK]
     tau = np.mean([resampled_kendall(x, y, counts) for x in case.scores], axis=0)
     rho = np.mean([resampled_spearman(x, y, counts) for x in case.scores], axis=0)
     gain = tau - resampled_kendall(size, y, counts)
-    given = np.column_stack([case.costs[name] for name in SIZES])
+    given = np.column_stack([case.costs[name] for name in SIZE_PROXIES])
     inside, bins = matched(case.scores, y, size)
     return {
-        **estimate("kendall", tau),
+        **resampled_estimate("kendall", tau),
         "kendall_seed_std": over_seeds(kendall, case),
-        **estimate("spearman", rho),
+        **resampled_estimate("spearman", rho),
         "spearman_seed_std": over_seeds(spearman, case),
         "seed_architectures": len(case.their_accuracy) if len(case.every_seed) > 1 else 0,
         "partial_spearman": float(np.mean([partial_spearman(x, y, given) for x in case.scores])),
         "matched_kendall": inside,
         "matched_bins": bins,
-        **estimate("over_params", gain),
+        **resampled_estimate("over_params", gain),
     }
 
 
 @lru_cache(maxsize=1)
-def sample(n: int) -> Counts:
+def resample_architectures(n: int) -> Counts:
     """All n architectures once, then draws: the same for all proxies on as many, so that differences are paired."""
     return np.concatenate([np.ones((1, n), dtype=np.float32), draws(n, ROUNDS, SEED)])
 
 
-def estimate(name: str, resampled: Reals) -> dict[str, float]:
+def resampled_estimate(name: str, resampled: Reals) -> dict[str, float]:
     """The value on all architectures, and the middle 95 % of the draws; NaN if one of them has no value."""
     low, high = np.quantile(resampled[1:], [0.025, 0.975])
     return {name: float(resampled[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def over_seeds(measure: Callable[[Reals, Reals], float], case: Case) -> float:
-    """The standard deviation of a correlation over all weight seeds; NaN for one, and on fewer than `LEAST` rows."""
-    if len(case.every_seed) < 2 or len(case.their_accuracy) < LEAST:
+    """Standard deviation of a correlation over weight seeds; NaN for one seed, or under `MIN_ARCHITECTURES` rows."""
+    if len(case.every_seed) < 2 or len(case.their_accuracy) < MIN_ARCHITECTURES:
         return float("nan")
     return float(np.std([measure(x, case.their_accuracy) for x in case.every_seed], ddof=1))
 
 
-def about(one: Entry, target: Target) -> dict[str, object]:
+def about(one: ProxyScores, target: Target) -> dict[str, object]:
     """What is known of an entry without measuring; published figures are of NAS-Bench-201 after 200 epochs."""
     known = target.column == f"{target.dataset}_test_acc_200"
     tau, rho = published(one.proxy, target.dataset) if known else (float("nan"), float("nan"))
@@ -203,7 +204,7 @@ def about(one: Entry, target: Target) -> dict[str, object]:
     }
 
 
-def verdict(row: Mapping[str, float], proxy: str) -> str:
+def verdict_of_row(row: Mapping[str, float], proxy: str) -> str:
     """Whether the panel's row shows a proxy to beat counting parameters, in words."""
     if proxy == YARDSTICK:
         return THE_YARDSTICK

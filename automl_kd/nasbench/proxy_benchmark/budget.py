@@ -25,7 +25,7 @@ BINS, LEAST = 10, 16
 class Regret(NamedTuple):
     """Accuracies are fractions, `limit` is in the unit of the cost.
 
-    `top1`, `top10`: regret of the first pick, and of the best of the first ten, as `best_of` expects them.
+    `top1`, `top10`: regret of the first pick, and of the best of the first ten, as `expected_best` expects them.
     """
 
     cost: str
@@ -45,14 +45,14 @@ def regrets(scores: Reals, accuracy: Reals, costs: Mapping[str, Reals]) -> Itera
             within = amount <= limit
             best = float(accuracy[within].max())
             picks = [
-                float(np.mean([best_of(line, accuracy[within], picks) for line in scores[:, within]]))
+                float(np.mean([expected_best(line, accuracy[within], picks) for line in scores[:, within]]))
                 for picks in PICKS
             ]
             one, ten = (best - pick for pick in picks)
             yield Regret(cost, share, float(limit), int(within.sum()), best, one, ten)
 
 
-def best_of(scores: Reals, accuracy: Reals, picks: int) -> float:
+def expected_best(scores: Reals, accuracy: Reals, picks: int) -> float:
     """The expected accuracy of the best among the `picks` highest scores, equal scores being taken in random order."""
     picks = min(picks, len(scores))
     threshold = np.partition(scores, -picks)[-picks]

@@ -13,50 +13,53 @@ from automl_kd import storage
 from automl_kd.nasbench.proxy_benchmark import plots as panel_plots
 from automl_kd.nasbench.proxy_benchmark.benchmark import YARDSTICK, Panel, Target, for_target
 from automl_kd.nasbench.proxy_benchmark.published import published_sheet, source
-from automl_kd.nasbench.proxy_benchmark.scores import WAY, Entry
+from automl_kd.nasbench.proxy_benchmark.scores import WAY, ProxyScores
 from automl_kd.nasbench.proxy_benchmark.table import (
     NOTES,
-    REGRET_NOTE,
-    effort_sheet,
+    PICKS_NOTE,
+    add_titles,
+    benchmark_markdown,
+    budget_regret_sheet,
     panel_sheet,
-    regret_sheet,
-    sentence,
-    titled,
-    to_markdown,
+    scoring_effort_sheet,
+    target_sentence,
 )
 from automl_kd.results.sheet import without_html
 from automl_kd.results.store import parquet
 from automl_kd.results.templates import load_template
 
-SHOWN = 11
+SHOWN_SCATTERS = 11
 """Scores with a scatter plot, besides the number of parameters: the best of each target."""
 
-Groups = Sequence[tuple[Sequence[Entry], Sequence[Target]]]
+Groups = Sequence[tuple[Sequence[ProxyScores], Sequence[Target]]]
 
 
 def write_panel(panel: Panel, groups: Groups, out: Path, command: str) -> list[Path]:
     """Write `panel.parquet`, `panel_regret.parquet`, `panel.md` and `panel.html` to the folder `out`; their paths."""
     tables = {"panel.parquet": panel.proxies, "panel_regret.parquet": panel.regrets}
     for name, frame in tables.items():
-        parquet.write(pa.Table.from_pandas(frame, preserve_index=False), out / name)
-    texts = {"panel.md": without_html(to_markdown(panel, command)), "panel.html": page(panel, groups, command)}
+        parquet.write_parquet(pa.Table.from_pandas(frame, preserve_index=False), out / name)
+    texts = {
+        "panel.md": without_html(benchmark_markdown(panel, command)),
+        "panel.html": render_page(panel, groups, command),
+    }
     for name, text in texts.items():
         storage.write(out / name, text)
     return [out / name for name in (*tables, *texts)]
 
 
-def page(panel: Panel, groups: Groups, command: str) -> str:
+def render_page(panel: Panel, groups: Groups, command: str) -> str:
     """The page as text."""
-    shown = Panel(titled(panel.proxies), titled(panel.regrets))
+    shown = Panel(add_titles(panel.proxies), add_titles(panel.regrets))
     targets = [(entries, target) for entries, targets in groups for target in targets]
     named = set(shown.proxies["target"])
     return load_template(Path(__file__).with_name("page.html")).render(
-        sentences=[sentence(rows) for _, rows in shown.proxies.groupby("target", sort=False, observed=True)],
-        overviews=[panel_plots.dots(rows) for rows in by_group(shown.proxies, groups)],
-        views=[view(shown, entries, target) for entries, target in targets if target.title in named],
+        sentences=[target_sentence(rows) for _, rows in shown.proxies.groupby("target", sort=False, observed=True)],
+        overviews=[panel_plots.plot_correlations(rows) for rows in by_group(shown.proxies, groups)],
+        views=[target_view(shown, entries, target) for entries, target in targets if target.title in named],
         left_out=panel.notes,
         notes=NOTES,
-        regret_note=REGRET_NOTE,
+        regret_note=PICKS_NOTE,
         published=published_sheet(),
         source=source(),
         command=command,
@@ -68,7 +71,7 @@ def by_group(rows: pd.DataFrame, groups: Groups) -> list[pd.DataFrame]:
     return [part for part in parts if len(part)]
 
 
-def view(panel: Panel, entries: Sequence[Entry], target: Target) -> Mapping[str, object]:
+def target_view(panel: Panel, entries: Sequence[ProxyScores], target: Target) -> Mapping[str, object]:
     """What the template shows of one target."""
     rows = panel.proxies[panel.proxies["target"] == target.title]
     lost = panel.regrets[panel.regrets["target"] == target.title]
@@ -76,16 +79,16 @@ def view(panel: Panel, entries: Sequence[Entry], target: Target) -> Mapping[str,
         "title": target.title,
         "accuracy": rows["accuracy"].iloc[0],
         "sheet": panel_sheet(rows),
-        "effort": effort_sheet(rows),
-        "regrets": regret_sheet(lost, list(rows["title"])),
-        "cost": panel_plots.cost(rows),
-        "scatter": scatter(rows, entries, target),
+        "effort": scoring_effort_sheet(rows),
+        "regrets": budget_regret_sheet(lost, list(rows["title"])),
+        "cost": panel_plots.plot_cost(rows),
+        "scatter": target_scatter(rows, entries, target),
     }
 
 
-def scatter(rows: pd.DataFrame, entries: Sequence[Entry], target: Target) -> Markup:
+def target_scatter(rows: pd.DataFrame, entries: Sequence[ProxyScores], target: Target) -> Markup:
     """The best few scores of a target and the number of parameters."""
     found = {tuple(getattr(one, name) for name in WAY): one for one in for_target(entries, target)}
-    best = pd.concat([rows[rows["proxy"] == YARDSTICK].head(1), rows[rows["proxy"] != YARDSTICK].head(SHOWN)])
+    best = pd.concat([rows[rows["proxy"] == YARDSTICK].head(1), rows[rows["proxy"] != YARDSTICK].head(SHOWN_SCATTERS)])
     chosen = [found[tuple(row[name] for name in WAY)] for row in best.to_dict("records")]
-    return panel_plots.scatter(chosen, list(best["title"]), target)
+    return panel_plots.plot_scatter(chosen, list(best["title"]), target)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
 
-FILE = Path(__file__).with_name("published.toml")
-DATASETS = ("cifar10", "cifar100", "imagenet16")
+PUBLISHED_FILE = Path(__file__).with_name("published.toml")
+PUBLISHED_DATASETS = ("cifar10", "cifar100", "imagenet16")
 
 
 class Figures(NamedTuple):
@@ -35,23 +35,23 @@ def figures() -> tuple[Figures, ...]:
             one["title"],
             one["proxy"],
             one.get("labels", False),
-            {dataset: one[dataset][0] for dataset in DATASETS},
-            {dataset: one[dataset][1] for dataset in DATASETS},
+            {dataset: one[dataset][0] for dataset in PUBLISHED_DATASETS},
+            {dataset: one[dataset][1] for dataset in PUBLISHED_DATASETS},
         )
-        for one in tomllib.loads(FILE.read_text(encoding="utf-8"))["figures"]
+        for one in tomllib.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))["figures"]
     )
 
 
 @cache
 def source() -> str:
     """Where they come from."""
-    return str(tomllib.loads(FILE.read_text(encoding="utf-8"))["source"])
+    return str(tomllib.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))["source"])
 
 
 def published(proxy: str, dataset: str) -> tuple[float, float]:
     """Kendall and Spearman; NaN if none are known."""
     for one in figures():
-        if one.proxy == proxy and dataset in DATASETS:
+        if one.proxy == proxy and dataset in PUBLISHED_DATASETS:
             return one.kendall[dataset], one.spearman[dataset]
     return float("nan"), float("nan")
 
@@ -63,12 +63,15 @@ def published_sheet() -> Sheet:
             one.title,
             one.proxy,
             "yes" if one.labels else "no",
-            *(f"{decimals(one.kendall[dataset])} / {decimals(one.spearman[dataset])}" for dataset in DATASETS),
+            *(
+                f"{decimals(one.kendall[dataset])} / {decimals(one.spearman[dataset])}"
+                for dataset in PUBLISHED_DATASETS
+            ),
         )
         for one in figures()
     )
     words = ("published as", "our name", "uses trained accuracies")
-    return Sheet((*map(Column, words), *(Column(dataset, numeric=True) for dataset in DATASETS)), rows)
+    return Sheet((*map(Column, words), *(Column(dataset, numeric=True) for dataset in PUBLISHED_DATASETS)), rows)
 
 
 def decimals(value: float) -> str:

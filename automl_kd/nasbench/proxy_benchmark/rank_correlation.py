@@ -44,7 +44,7 @@ class Ranks(NamedTuple):
         return middle
 
 
-def ranks(values: Reals) -> Ranks:
+def rank_values(values: Reals) -> Ranks:
     if np.isnan(values).any():
         raise ValueError("values without an order (nan) have no ranks; say first where they stand")
     _, code, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -53,13 +53,13 @@ def ranks(values: Reals) -> Ranks:
 
 def kendall(x: Reals, y: Reals) -> float:
     """Tau-b in [-1, 1]; NaN if either is constant."""
-    a, b = ranks(x), ranks(y)
-    return float(ratio(concordance(a, b).mean(), untied(a).mean(), untied(b).mean()))
+    a, b = rank_values(x), rank_values(y)
+    return float(normalized_form(concordance(a, b).mean(), untied(a).mean(), untied(b).mean()))
 
 
 def spearman(x: Reals, y: Reals) -> float:
     """Pearson's correlation of mid-ranks, in [-1, 1]; NaN if either is constant."""
-    return pearson(ranks(x).centred, ranks(y).centred)
+    return pearson(rank_values(x).centred, rank_values(y).centred)
 
 
 def partial_spearman(x: Reals, y: Reals, given: Reals) -> float:
@@ -67,8 +67,8 @@ def partial_spearman(x: Reals, y: Reals, given: Reals) -> float:
 
     NaN if they leave nothing of one.
     """
-    design = np.column_stack([np.ones(len(x)), *(ranks(column).centred for column in given.T)])
-    both = np.column_stack([ranks(x).centred, ranks(y).centred])
+    design = np.column_stack([np.ones(len(x)), *(rank_values(column).centred for column in given.T)])
+    both = np.column_stack([rank_values(x).centred, rank_values(y).centred])
     rest = both - design @ np.linalg.lstsq(design, both, rcond=None)[0]
     if (rest.std(axis=0) <= 1e-9).any():  # rounding only
         return float("nan")
@@ -77,7 +77,7 @@ def partial_spearman(x: Reals, y: Reals, given: Reals) -> float:
 
 def pearson(f: Reals, g: Reals) -> float:
     """Of two vectors with mean 0."""
-    return float(ratio(f @ g, f @ f, g @ g))
+    return float(normalized_form(f @ g, f @ f, g @ g))
 
 
 def draws(n: int, rounds: int, seed: int) -> Counts:
@@ -92,26 +92,28 @@ def draws(n: int, rounds: int, seed: int) -> Counts:
 
 def resampled_kendall(x: Reals, y: Reals, counts: Counts) -> Reals:
     """Tau-b of each bootstrap sample, (rounds,)."""
-    a, b = ranks(x), ranks(y)
+    a, b = rank_values(x), rank_values(y)
     if len(x) <= EXACT:
         s, t = (np.sign(one.code[:, None] - one.code) for one in (a, b))
         p = counts / np.float64(len(x))
-        return ratio(*(((p @ form) * p).sum(axis=1) for form in (s * t, s * s, t * t)))
-    return ratio(*expand(counts, [2 * concordance(a, b), 2 * untied(a), 2 * untied(b)], order=2))
+        return normalized_form(*(((p @ form) * p).sum(axis=1) for form in (s * t, s * s, t * t)))
+    return normalized_form(*expand_forms(counts, [2 * concordance(a, b), 2 * untied(a), 2 * untied(b)], order=2))
 
 
 def resampled_spearman(x: Reals, y: Reals, counts: Counts) -> Reals:
     """Spearman's correlation of each bootstrap sample, (rounds,)."""
-    a, b = ranks(x), ranks(y)
+    a, b = rank_values(x), rank_values(y)
     pairs = ((a, b), (a, a), (b, b))
     if len(x) > EXACT:
-        return ratio(*expand(counts, [product(one, other) for one, other in pairs], order=3))
+        return normalized_form(*expand_forms(counts, [product_gradient(one, other) for one, other in pairs], order=3))
     p = counts / np.float64(len(x))
     centred = {one: 0.5 * p @ np.sign(ours.code - ours.code[:, None]) for one, ours in enumerate((a, b))}
-    return ratio(*((p * centred[one] * centred[other]).sum(axis=1) for one, other in ((0, 1), (0, 0), (1, 1))))
+    return normalized_form(
+        *((p * centred[one] * centred[other]).sum(axis=1) for one, other in ((0, 1), (0, 0), (1, 1)))
+    )
 
 
-def expand(counts: Counts, gradients: list[Reals], order: int) -> list[Reals]:
+def expand_forms(counts: Counts, gradients: list[Reals], order: int) -> list[Reals]:
     """First-order expansions around equal weights of forms of this order, from their gradients there.
 
     Such a form is homogeneous of degree `order`, so its value there is the mean of its gradient divided by that.
@@ -122,7 +124,7 @@ def expand(counts: Counts, gradients: list[Reals], order: int) -> list[Reals]:
     return [mean / order + change.astype(np.float64) for mean, change in zip(means, changes.T, strict=True)]
 
 
-def ratio(form: Reals | float, first: Reals | float, second: Reals | float) -> Reals:
+def normalized_form(form: Reals | float, first: Reals | float, second: Reals | float) -> Reals:
     """The quotient form / sqrt(first * second), NaN where either is 0."""
     product = np.maximum(np.asarray(first) * np.asarray(second), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -136,7 +138,7 @@ def untied(a: Ranks) -> Reals:
     return fraction
 
 
-def product(a: Ranks, b: Ranks) -> Reals:
+def product_gradient(a: Ranks, b: Ranks) -> Reals:
     """The gradient of sum_i p_i f(x_i) g(y_i) by each p_i, at equal weights; its mean is three times the form."""
     f, g = a.centred, b.centred
     gradient: Reals = f * g + carried(a, g) + carried(b, f)
@@ -161,14 +163,14 @@ def concordance(a: Ranks, b: Ranks) -> Reals:
     left, right = a.below, a.below + a.equal
     low, high = b.below, b.below + b.equal
     ends, bounds = np.concatenate([left, left, right, right]), np.concatenate([low, high, low, high])
-    both_less, less_up_to, up_to_less, both_up_to = dominated(column[order], ends, bounds).reshape(4, n)
+    both_less, less_up_to, up_to_less, both_up_to = count_smaller(column[order], ends, bounds).reshape(4, n)
     # of the pairs of signs: (-, -) - (-, +) - (+, -) + (+, +)
     signed = both_less - (left - less_up_to) - (low - up_to_less) + (n - right - high + both_up_to)
     mean: Reals = signed / n
     return mean
 
 
-def dominated(values: Integers, ends: Integers, bounds: Integers) -> Integers:
+def count_smaller(values: Integers, ends: Integers, bounds: Integers) -> Integers:
     """How many of `values[:end]` are less than `bound`, for each pair of them; values are a permutation of 0..n-1.
 
     A wavelet matrix (Claude, Navarro, Ordonez. Information Systems 47, 2015): from the highest bit to the lowest, those

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from automl_kd.errors import ResultError
-from automl_kd.nasbench.proxy_benchmark.benchmark import LEAST, Panel, Target, judge, known_rows
+from automl_kd.nasbench.proxy_benchmark.benchmark import MIN_ARCHITECTURES, Panel, Target, judge_entries, known_rows
 from automl_kd.nasbench.proxy_benchmark.page import Groups, write_panel
-from automl_kd.nasbench.proxy_benchmark.scores import Entry, arrange, read_long
+from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores, arrange, read_long
 from automl_kd.nasbench.proxy_benchmark.targets import of_s1, of_table
 from automl_kd.nasbench.table.other_networks import without_others
-from automl_kd.nasbench.table.table import Table, find
+from automl_kd.nasbench.table.table import Table, find_table
 from automl_kd.results.store.folder import require_writable
 
 
@@ -34,7 +34,7 @@ def make_panel(
     scores were left out, and which targets.
     """
     require_writable(out)
-    table = Table.load(find(nasbench201))
+    table = Table.load(find_table(nasbench201))
     targets = of_table(table, devices)
     scores = read_long(paths)
     ours, others = without_others(scores, table)
@@ -52,7 +52,9 @@ def make_panel(
         )
     panel = judge_groups(groups, on_target)._replace(notes=(*others, *left_out(groups)))
     if panel.proxies.empty or not panel.proxies["space"].any():  # sizes alone have no space
-        raise ResultError(f"{paths[0]} scores too few architectures of known accuracy and size; score {LEAST} or more")
+        raise ResultError(
+            f"{paths[0]} scores too few architectures of known accuracy and size; score {MIN_ARCHITECTURES} or more"
+        )
     return panel, write_panel(panel, groups, out, command)
 
 
@@ -62,7 +64,7 @@ def judge_groups(groups: Groups, on_target: Callable[[str, int], None]) -> Panel
     for entries, targets in groups:
         for target in targets:
             on_target(target.title, len(entries))
-            panels.append(judge(entries, [target]))
+            panels.append(judge_entries(entries, [target]))
     proxies = pd.concat([one.proxies for one in panels], ignore_index=True)
     return Panel(proxies, pd.concat([one.regrets for one in panels], ignore_index=True))
 
@@ -72,7 +74,7 @@ def left_out(groups: Groups) -> list[str]:
     targets = [target for _, targets in groups for target in targets]
     entries = [one for entries, _ in groups for one in entries if one.narrower]
     return [
-        *(too_little(one) for one in targets if known_rows(one).sum() < LEAST),
+        *(too_little(one) for one in targets if known_rows(one).sum() < MIN_ARCHITECTURES),
         *dict.fromkeys(one_of_several(one) for one in entries),
     ]
 
@@ -80,11 +82,11 @@ def left_out(groups: Groups) -> list[str]:
 def too_little(target: Target) -> str:
     return (
         f"{target.title} is left out: accuracy, parameters and FLOPs are all on record for {known_rows(target).sum()} "
-        f"of its architectures, and {LEAST} or more are judged."
+        f"of its architectures, and {MIN_ARCHITECTURES} or more are judged."
     )
 
 
-def one_of_several(one: Entry) -> str:
+def one_of_several(one: ProxyScores) -> str:
     others = " and ".join(f"{among:,}" if among else "an unknown number" for among in one.narrower)
     return (
         f"{one.proxy} on {one.dataset}: scores whose ranks were taken within {one.among:,} architectures are judged, "

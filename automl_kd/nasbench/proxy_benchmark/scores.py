@@ -21,7 +21,7 @@ from automl_kd.results.store import parquet
 from automl_kd.results.store.row import SCORE_SCHEMA
 
 Reals = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+ArchitectureMask = NDArray[np.bool_]
 
 WAY = ["space", "proxy", "dataset", "teacher", "draws", "images", "among"]
 """What makes two scores of one architecture comparable, besides the seed."""
@@ -29,11 +29,13 @@ WAY = ["space", "proxy", "dataset", "teacher", "draws", "images", "among"]
 FILE_ROWS = "file_rows"
 """A column of what is read: how many rows the score's file has."""
 
-NEEDED = pa.schema([SCORE_SCHEMA.field(name) for name in (*WAY, "seed", "label", "score", "seconds", "params", "macs")])
+REQUIRED_SCORES = pa.schema(
+    [SCORE_SCHEMA.field(name) for name in (*WAY, "seed", "label", "score", "seconds", "params", "macs")]
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class ProxyScores:
     """What one proxy, asked in one way, says of n architectures; higher promises better.
 
     `values`, `asked`: (seeds, n); a value is not finite where the proxy failed, and where it was not asked.
@@ -50,29 +52,29 @@ class Entry:
     images: int
     seeds: tuple[int, ...]
     values: Reals
-    asked: Mask
+    asked: ArchitectureMask
     seconds: float
     among: int = 0
     narrower: tuple[int, ...] = ()
 
     @cached_property
-    def leading(self) -> Mask:
+    def leading(self) -> ArchitectureMask:
         """Of each seed whether it was asked about as many architectures as any, and the same ones as the first such."""
         numbers = self.asked.sum(axis=1)
         first = self.asked[int(numbers.argmax())]
-        same: Mask = (self.asked == first).all(axis=1)
+        same: ArchitectureMask = (self.asked == first).all(axis=1)
         return same
 
     @property
-    def rows(self) -> Mask:
+    def rows(self) -> ArchitectureMask:
         """The architectures that the leading seeds were asked about, (n,)."""
-        rows: Mask = self.asked[int(self.leading.argmax())]
+        rows: ArchitectureMask = self.asked[int(self.leading.argmax())]
         return rows
 
     @property
-    def common(self) -> Mask:
+    def common(self) -> ArchitectureMask:
         """The architectures that every seed was asked about, (n,)."""
-        common: Mask = np.logical_and.reduce(self.asked)
+        common: ArchitectureMask = np.logical_and.reduce(self.asked)
         return common
 
     @cached_property
@@ -92,18 +94,18 @@ def read_long(paths: Sequence[Path]) -> pd.DataFrame:
     Besides the columns of scores there is `FILE_ROWS`.
     """
     files = [file for path in paths for file in score_files(path)]
-    table = pa.concat_tables([read_one(file) for file in files])
+    table = pa.concat_tables([read_score_file(file) for file in files])
     if not len(table):
         raise ResultError(f"{paths[0]} holds no scores; make some with 'automl-kd score'")
-    text = [field.name for field in NEEDED if field.type == pa.string()]
+    text = [field.name for field in REQUIRED_SCORES if field.type == pa.string()]
     for name in text:
         table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
 
-def read_one(file: Path) -> pa.Table:
-    table = parquet.load(file, NEEDED, ("architecture", "proxy", "score"))
+def read_score_file(file: Path) -> pa.Table:
+    table = parquet.load_parquet(file, REQUIRED_SCORES, ("architecture", "proxy", "score"))
     return table.append_column(FILE_ROWS, pa.array(np.full(len(table), len(table))))
 
 
@@ -116,7 +118,7 @@ def score_files(path: Path) -> list[Path]:
     raise ResultError(f"no scores are in {path}; give a folder that 'automl-kd score' wrote to, or one of its files")
 
 
-def arrange(scores: pd.DataFrame, labels: Sequence[str]) -> list[Entry]:
+def arrange(scores: pd.DataFrame, labels: Sequence[str]) -> list[ProxyScores]:
     """One entry for each proxy and way of asking it about architectures with these labels; others are left out.
 
     Of several scores of one architecture by one seed, asked for in the same way, that of the file with the most rows
@@ -129,12 +131,12 @@ def arrange(scores: pd.DataFrame, labels: Sequence[str]) -> list[Entry]:
     # Stable, and the last key is the first to sort by: of several scores the one to count comes last.
     known = known.iloc[np.lexsort((known[FILE_ROWS], known["score"].notna()))]
     groups = known.groupby(WAY, observed=True, dropna=False, sort=True)
-    return widest([entry(dict(zip(WAY, way, strict=True)), ours, len(labels)) for way, ours in groups])
+    return widest([proxy_scores(dict(zip(WAY, way, strict=True)), ours, len(labels)) for way, ours in groups])
 
 
-def widest(entries: Sequence[Entry]) -> list[Entry]:
+def widest(entries: Sequence[ProxyScores]) -> list[ProxyScores]:
     """Of entries that differ only in `among` the one with the most, and in it what the others had."""
-    alike: dict[tuple[object, ...], list[Entry]] = {}
+    alike: dict[tuple[object, ...], list[ProxyScores]] = {}
     for one in entries:
         alike.setdefault(tuple(getattr(one, name) for name in WAY if name != "among"), []).append(one)
     found = []
@@ -144,7 +146,7 @@ def widest(entries: Sequence[Entry]) -> list[Entry]:
     return found
 
 
-def entry(way: dict[str, object], ours: pd.DataFrame, n: int) -> Entry:
+def proxy_scores(way: dict[str, object], ours: pd.DataFrame, n: int) -> ProxyScores:
     seeds, line = np.unique(ours["seed"].to_numpy(dtype=np.int64), return_inverse=True)
     counts = np.full((len(seeds), n), -1)
     counts[line, ours["place"].to_numpy()] = np.arange(len(ours))  # the last of several stays
@@ -152,7 +154,7 @@ def entry(way: dict[str, object], ours: pd.DataFrame, n: int) -> Entry:
     values = np.full((len(seeds), n), np.nan)
     values[asked] = ours["score"].to_numpy(dtype=np.float64)[counts[asked]]
     text = {name: "" if pd.isna(value) else str(value) for name, value in way.items()}  # type: ignore[call-overload]
-    return Entry(
+    return ProxyScores(
         proxy=text["proxy"],
         space=text["space"],
         dataset=text["dataset"],

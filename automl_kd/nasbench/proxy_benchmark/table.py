@@ -9,7 +9,7 @@ import pandas as pd
 
 from automl_kd.nasbench.proxy_benchmark.benchmark import (
     BEATS,
-    LEAST,
+    MIN_ARCHITECTURES,
     NO_VALUE,
     NOT_SHOWN,
     ROUNDS,
@@ -30,7 +30,7 @@ COSTS = {"params": "parameters", "macs": "FLOPs"}
 NOTES = (
     "Kendall is tau-b and Spearman the correlation of mid-ranks with the accuracy named at the head; with several "
     "weight seeds both are means over seeds, and ± is the standard deviation over seeds, on the architectures that "
-    f"every seed scored, where these are {LEAST} or more.",
+    f"every seed scored, where these are {MIN_ARCHITECTURES} or more.",
     f"In brackets: 95 % intervals, percentiles of {ROUNDS} bootstrap draws of architectures, the same draws for all "
     f"proxies. Up to {EXACT} architectures each draw is computed exactly, beyond that to first order around the whole. "
     "An interval covers the chance in which architectures were compared, not that in weights.",
@@ -48,14 +48,14 @@ NOTES = (
     "Published figures are in a column of their own; their source is at the end, and they may be of another protocol.",
     "All accuracies are test accuracies: they are reported on, and nothing here is chosen by them.",
 )
-REGRET_NOTE = (
+PICKS_NOTE = (
     "Regret in points of accuracy: how far the first pick / the best of the first ten picks lies below the best "
     "architecture within the budget. A budget is a quantile of the cost over the architectures in question. Among "
     "equal scores the expected pick counts; with several seeds, their mean."
 )
 
 
-def titled(frame: pd.DataFrame) -> pd.DataFrame:
+def add_titles(frame: pd.DataFrame) -> pd.DataFrame:
     """With a column `title`: the proxy, and where a target has it several times, what tells them apart."""
     names = [name for name in WAY if name != "proxy"]
     groups = frame.groupby(["target", "proxy"], sort=False, observed=True)
@@ -86,9 +86,9 @@ def panel_sheet(rows: pd.DataFrame) -> Sheet:
     lines = tuple(
         (
             row["title"],
-            correlation(row, "kendall"),
-            correlation(row, "spearman"),
-            units.MISSING if row["proxy"] == YARDSTICK else f"{signed(row['over_params'])} {gain_interval(row)}",
+            write_correlation(row, "kendall"),
+            write_correlation(row, "spearman"),
+            units.MISSING if row["proxy"] == YARDSTICK else f"{write_signed(row['over_params'])} {gain_interval(row)}",
             row["verdict"],
             decimals(row["partial_spearman"]),
             decimals(row["matched_kendall"]),
@@ -100,7 +100,7 @@ def panel_sheet(rows: pd.DataFrame) -> Sheet:
     return Sheet((Column("proxy"), *columns), lines)
 
 
-def effort_sheet(rows: pd.DataFrame) -> Sheet:
+def scoring_effort_sheet(rows: pd.DataFrame) -> Sheet:
     """What the scores of one target took, and what they are of."""
     words = ("seconds", "architectures", "weight seeds", "compared over seeds", "images", "scored on", "space")
     lines = tuple(
@@ -124,7 +124,7 @@ def pair(kendall: float, spearman: float) -> str:
     return f"{decimals(kendall)} / {decimals(spearman)}" if known else units.MISSING
 
 
-def correlation(row: Mapping[str, float], name: str) -> str:
+def write_correlation(row: Mapping[str, float], name: str) -> str:
     """As "0.630 ± 0.004 [0.624, 0.635]", without ± for one seed."""
     spread = row[f"{name}_seed_std"]
     within = f"[{decimals(row[f'{name}_low'])}, {decimals(row[f'{name}_high'])}]"
@@ -134,14 +134,14 @@ def correlation(row: Mapping[str, float], name: str) -> str:
 
 
 def gain_interval(row: Mapping[str, float]) -> str:
-    return f"[{signed(row['over_params_low'])}, {signed(row['over_params_high'])}]"
+    return f"[{write_signed(row['over_params_low'])}, {write_signed(row['over_params_high'])}]"
 
 
-def signed(value: float) -> str:
+def write_signed(value: float) -> str:
     return units.MISSING if units.missing(value) else f"{value:+.3f}"
 
 
-def regret_sheet(rows: pd.DataFrame, order: Sequence[str]) -> Sheet:
+def budget_regret_sheet(rows: pd.DataFrame, order: Sequence[str]) -> Sheet:
     """One target's regrets, a column for each budget, proxies in `order` of their titles."""
     limited = rows[(rows["share"] < 1) | (rows["cost"] == YARDSTICK)]  # without a limit all costs are alike
     limited = limited.sort_values("share", key=lambda share: share == 1, kind="stable")
@@ -151,16 +151,16 @@ def regret_sheet(rows: pd.DataFrame, order: Sequence[str]) -> Sheet:
         for row in records(limited)
     }
     lines = tuple((name, *(cells[name, *budget] for budget in budgets)) for name in order)
-    return Sheet((Column("proxy"), *(Column(head(*budget), numeric=True) for budget in budgets)), lines)
+    return Sheet((Column("proxy"), *(Column(budget_heading(*budget), numeric=True) for budget in budgets)), lines)
 
 
-def head(cost: str, share: float) -> str:
+def budget_heading(cost: str, share: float) -> str:
     """A budget in words."""
     named = COSTS.get(cost, f"latency on {cost.removesuffix('_latency_ms').replace('_', ' ')}")
     return "no limit" if share == 1 else f"{named}, lowest {100 * share:.0f}\u00a0%"
 
 
-def sentence(rows: pd.DataFrame) -> str:
+def target_sentence(rows: pd.DataFrame) -> str:
     """How many of one target's proxies beat counting parameters, each on its own architectures, and by how much."""
     others = rows[rows["proxy"] != YARDSTICK]
     better, unclear, worse, void = (
@@ -180,15 +180,15 @@ def sentence(rows: pd.DataFrame) -> str:
     )
 
 
-def to_markdown(panel: Panel, command: str) -> str:
+def benchmark_markdown(panel: Panel, command: str) -> str:
     """All tables, what they say and how to read them."""
-    panel = Panel(titled(panel.proxies), titled(panel.regrets), panel.notes)
+    panel = Panel(add_titles(panel.proxies), add_titles(panel.regrets), panel.notes)
     parts = [f"{made_by(command)}\n", *(f"{note}\n" for note in panel.notes)]
     for name, rows in panel.proxies.groupby("target", sort=False, observed=True):
         lost = panel.regrets[panel.regrets["target"] == name]
-        parts += [f"## {name}\n", f"{sentence(rows)} Accuracies: {rows['accuracy'].iloc[0]}.\n"]
-        parts += [panel_sheet(rows).to_markdown(), effort_sheet(rows).to_markdown()]
-        parts += [REGRET_NOTE + "\n", regret_sheet(lost, list(rows["title"])).to_markdown()]
+        parts += [f"## {name}\n", f"{target_sentence(rows)} Accuracies: {rows['accuracy'].iloc[0]}.\n"]
+        parts += [panel_sheet(rows).to_markdown(), scoring_effort_sheet(rows).to_markdown()]
+        parts += [PICKS_NOTE + "\n", budget_regret_sheet(lost, list(rows["title"])).to_markdown()]
     parts += ["## How to read it\n", "".join(f"- {note}\n" for note in NOTES)]
     parts += ["## Published figures, none of them ours\n", f"Kendall / Spearman. {source()}.\n"]
     return "\n".join([*parts, published_sheet().to_markdown()])

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from automl_kd.nasbench.proxy_benchmark.benchmark import Target
 from automl_kd.nasbench.proxy_benchmark.scores import Reals, sizes
-from automl_kd.nasbench.table.columns import DATASETS
+from automl_kd.nasbench.table.columns import TABLE_DATASETS
 from automl_kd.nasbench.table.table import Table
 from automl_kd.results.store import parquet
 
@@ -45,7 +45,7 @@ def of_table(table: Table, devices: Sequence[str] | None = None) -> list[Target]
                 **latencies(table, [name.replace("{dataset}", dataset) for name in named]),
             },
         )
-        for dataset in DATASETS
+        for dataset in TABLE_DATASETS
     ]
 
 
@@ -58,7 +58,7 @@ def of_s1(path: Path, scores: pd.DataFrame) -> list[Target]:
 
     Labels are those of the scored space, "3-5-7"; sizes are taken from `scores`. `ResultError` for another file.
     """
-    frame = parquet.to_frame(parquet.load(path, S1_SCHEMA, S1_SCHEMA.names))
+    frame = parquet.to_frame(parquet.load_parquet(path, S1_SCHEMA, S1_SCHEMA.names))
     labels = ["-".join(depths) for depths in frame["arch"]]
     params, macs = sizes(scores, labels)
     return [

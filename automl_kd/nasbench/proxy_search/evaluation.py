@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from automl_kd.experiment.records import device_name, git_commit, versions
-from automl_kd.nasbench.proxy_benchmark.benchmark import YARDSTICK, Target, estimate, sample
+from automl_kd.nasbench.proxy_benchmark.benchmark import YARDSTICK, Target, resample_architectures, resampled_estimate
 from automl_kd.nasbench.proxy_benchmark.published import published
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import (
     kendall,
@@ -19,12 +19,12 @@ from automl_kd.nasbench.proxy_benchmark.rank_correlation import (
     resampled_spearman,
     spearman,
 )
-from automl_kd.nasbench.proxy_search.findings import FOUND, Findings
+from automl_kd.nasbench.proxy_search.findings import FOUND_FORMULA, Findings
 from automl_kd.nasbench.proxy_search.preparation import FormulaLab
 from automl_kd.nasbench.proxy_search.statistics import Statistics
 from automl_kd.nasbench.table.columns import Reals
 from automl_kd.proxies import AGGREGATES
-from automl_kd.proxies.aggregate import Aggregate, parse
+from automl_kd.proxies.aggregate import Aggregate, parse_aggregate
 
 LITERATURE = Aggregate("log_rank_sum", ("naswot", "logsynflow", "live_conv_count", "macs"))
 """Statistics that rank well each on their own, summed as AZ-NAS (arXiv:2403.19232) sums its own, without any label."""
@@ -34,14 +34,14 @@ def findings(lab: FormulaLab, tried: pd.DataFrame) -> Findings:
     """`tried`: all formulas of all searches, as recorded."""
     asked = lab.experiment.proxy
     ours = tried[(tried["labels"] == asked.labels) & (tried["sample"] == lab.experiment.seed)]
-    best = best_of(ours, ["search", "seed"])
+    best = best_formulas(ours, ["search", "seed"])
     effort = ours.groupby(["search", "seed"], observed=True)["seconds"].agg(search_seconds="max", formulas="size")
-    found = read(str(best.iloc[int(best["objective"].argmax())]["formula"]))
-    numbers = best_of(tried[tried["search"] == asked.searches[0].title], ["labels", "seed", "sample"])
+    found = read_formula(str(best.iloc[int(best["objective"].argmax())]["formula"]))
+    numbers = best_formulas(tried[tried["search"] == asked.searches[0].title], ["labels", "seed", "sample"])
     numbers = numbers[numbers["sample"] == numbers["seed"]]
     labelled = lab.statistics[lab.tuned.title].rows[lab.labelled(asked.labels, lab.experiment.seed)]
     rankings = rankings_of(lab, found)
-    judged = [judge(lab, title, one, target) for target in lab.targets for title, one in rankings.items()]
+    judged = [judge_formula(lab, title, one, target) for target in lab.targets for title, one in rankings.items()]
     return Findings(
         name=lab.experiment.name,
         formula=str(found),
@@ -50,25 +50,25 @@ def findings(lab: FormulaLab, tried: pd.DataFrame) -> Findings:
         labels=asked.labels,
         label_seconds=float(lab.table.seconds_of(lab.choosing)[labelled].sum()),
         judged=pd.DataFrame([row for row in judged if row]),
-        generality=pd.DataFrame(generality(lab, found)),
+        generality=pd.DataFrame(measure_generality(lab, found)),
         searches=reported(lab, best.merge(effort, on=["search", "seed"])),
         numbers=reported(lab, numbers) if asked.compare_labels else numbers.iloc[:0],
         label_hours={
             count: float(lab.table.seconds_of(lab.choosing).mean()) * count / 3600 for count in set(numbers["labels"])
         },
-        members=pd.DataFrame(members(lab, found)),
+        members=pd.DataFrame(formula_members(lab, found)),
         absent=absent(lab, found),
-        provenance=provenance(lab),
+        provenance=search_provenance(lab),
     )
 
 
-def read(text: str) -> Aggregate:
-    found = parse(text)
+def read_formula(text: str) -> Aggregate:
+    found = parse_aggregate(text)
     assert found is not None, text
     return found
 
 
-def best_of(tried: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def best_formulas(tried: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Of each search the formula that it would hand over; of equal ones the shorter, then the earlier."""
     order = tried.sort_values(["objective", "members", "index"], ascending=[False, True, True], kind="stable")
     return order.dropna(subset=["objective"]).groupby(keys, sort=True, observed=True).head(1).sort_values(keys)
@@ -82,7 +82,7 @@ def rankings_of(lab: FormulaLab, found: Aggregate) -> dict[str, Aggregate]:
     named = {"sum from the literature": LITERATURE, **AGGREGATES}
     known = {title: one for title, one in named.items() if set(one.members) <= set(lab.names)}
     return {
-        FOUND: found,
+        FOUND_FORMULA: found,
         **known,
         f"best single statistic: {single}": singles[single],
         **({"counting parameters": singles[YARDSTICK]} if YARDSTICK in singles and single != YARDSTICK else {}),
@@ -99,13 +99,13 @@ def values(one: Aggregate, statistics: Statistics) -> Reals:
     return one.sum(statistics.shares, statistics.size)
 
 
-def judge(lab: FormulaLab, title: str, one: Aggregate, target: Target) -> dict[str, object]:
+def judge_formula(lab: FormulaLab, title: str, one: Aggregate, target: Target) -> dict[str, object]:
     """One ranking against one target; nothing if a statistic of it was not scored there."""
     statistics = lab.statistics[target.title]
     if not set(one.members) <= set(statistics.names):
         return {}
     x, y = values(one, statistics), target.accuracy[statistics.rows]
-    counts = sample(len(y))
+    counts = resample_architectures(len(y))
     alone = one.members[0] if len(one.members) == 1 else title
     tau, rho = published(alone, target.dataset) if "NAS-Bench" in target.title else (np.nan, np.nan)
     return {
@@ -115,8 +115,8 @@ def judge(lab: FormulaLab, title: str, one: Aggregate, target: Target) -> dict[s
         "accuracy": target.column,
         "tuned": target is lab.tuned,
         "architectures": len(y),
-        **estimate("kendall", resampled_kendall(x, y, counts)),
-        **estimate("spearman", resampled_spearman(x, y, counts)),
+        **resampled_estimate("kendall", resampled_kendall(x, y, counts)),
+        **resampled_estimate("spearman", resampled_spearman(x, y, counts)),
         "published_kendall": tau,
         "published_spearman": rho,
         "seconds": sum(np.nan_to_num(statistics.seconds[name]) for name in one.members),
@@ -124,14 +124,14 @@ def judge(lab: FormulaLab, title: str, one: Aggregate, target: Target) -> dict[s
     }
 
 
-def generality(lab: FormulaLab, found: Aggregate) -> list[dict[str, object]]:
+def measure_generality(lab: FormulaLab, found: Aggregate) -> list[dict[str, object]]:
     """The found formula on the labels that chose it, and on all else, with and without those architectures."""
     asked, statistics = lab.experiment.proxy, lab.statistics[lab.tuned.title]
     bought = np.isin(np.arange(statistics.size), lab.labelled(asked.labels, lab.experiment.seed))
     x, chosen = values(found, statistics), lab.choosing.values[statistics.rows]
     rows = [
-        line(f"the labels: {lab.choosing.name}", "the labelled ones", x[bought], chosen[bought]),
-        line(lab.choosing.name, "all others", x[~bought], chosen[~bought]),
+        correlation_record(f"the labels: {lab.choosing.name}", "the labelled ones", x[bought], chosen[bought]),
+        correlation_record(lab.choosing.name, "all others", x[~bought], chosen[~bought]),
     ]
     numbers = statistics.rows[bought]
     for target in lab.targets:
@@ -140,11 +140,14 @@ def generality(lab: FormulaLab, found: Aggregate) -> list[dict[str, object]]:
             continue
         x, y = values(found, there), target.accuracy[there.rows]
         new = ~np.isin(there.rows, numbers)
-        rows += [line(target.column, "all", x, y), line(target.column, "without the labelled ones", x[new], y[new])]
+        rows += [
+            correlation_record(target.column, "all", x, y),
+            correlation_record(target.column, "without the labelled ones", x[new], y[new]),
+        ]
     return rows
 
 
-def line(accuracy: str, which: str, x: Reals, y: Reals) -> dict[str, object]:
+def correlation_record(accuracy: str, which: str, x: Reals, y: Reals) -> dict[str, object]:
     known = len(y) >= 2
     return {
         "accuracy": accuracy,
@@ -163,14 +166,14 @@ def reported(lab: FormulaLab, best: pd.DataFrame) -> pd.DataFrame:
                 kendall(values(one, statistics), target.accuracy[statistics.rows])
                 if set(one.members) <= set(statistics.names)
                 else np.nan
-                for one in map(read, best["formula"])
+                for one in map(read_formula, best["formula"])
             ]
             for target, statistics in ((target, lab.statistics[target.title]) for target in lab.targets)
         }
     )
 
 
-def members(lab: FormulaLab, found: Aggregate) -> list[dict[str, object]]:
+def formula_members(lab: FormulaLab, found: Aggregate) -> list[dict[str, object]]:
     """What the formula is made of, where each statistic was measured."""
     statistics = lab.statistics[lab.tuned.title]
     return [
@@ -191,7 +194,7 @@ def absent(lab: FormulaLab, found: Aggregate) -> Mapping[str, tuple[str, ...]]:
     return {title: tuple(sorted(names)) for title, names in missing.items() if names}
 
 
-def provenance(lab: FormulaLab) -> dict[str, str]:
+def search_provenance(lab: FormulaLab) -> dict[str, str]:
     return {
         "finished (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "table": f"{lab.table.path.name}, SHA-256 {hashlib.sha256(lab.table.path.read_bytes()).hexdigest()[:12]}",

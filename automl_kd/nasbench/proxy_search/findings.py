@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-FOUND = "found formula"
+FOUND_FORMULA = "found formula"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

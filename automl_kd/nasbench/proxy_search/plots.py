@@ -13,33 +13,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from automl_kd.nasbench.proxy_search.findings import FOUND
-from automl_kd.results.report.plots import CARD, INK, QUIET, SETTINGS, STYLES, blank, finish
+from automl_kd.nasbench.proxy_search.findings import FOUND_FORMULA
+from automl_kd.results.report.plots import CARD, INK, PLOT_SETTINGS, QUIET, ROLE_STYLES, blank_figure, finish_figure
 
-PLAIN = {"text.parse_math": False}
-LOOKS = list(STYLES.values())
+NO_MATH = {"text.parse_math": False}
+SEARCH_STYLES = list(ROLE_STYLES.values())
 
 
-def dots(rows: pd.DataFrame) -> Markup:
+def plot_rankings(rows: pd.DataFrame) -> Markup:
     """Kendall with its interval, a panel for each target and a line for each ranking, the best mean on top."""
     order = list(rows.groupby("title", observed=True)["kendall"].mean().sort_values().index)
     targets = list(dict.fromkeys(rows["target"]))
-    with mpl.rc_context(SETTINGS | PLAIN):
+    with mpl.rc_context(PLOT_SETTINGS | NO_MATH):
         figure = Figure(figsize=(12.4, 1.2 + 0.32 * len(order)), layout="constrained")
         figure.patch.set_alpha(0.0)
         several = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
         for axes, target in zip(several, targets, strict=True):
-            draw_target(axes, rows[rows["target"] == target], order)
+            draw_ranking_panel(axes, rows[rows["target"] == target], order)
             axes.set_title(target.rpartition("NAS-Bench-201, ")[2], fontsize=11.5)
         several[0].set_yticks(range(len(order)), order)
         several[0].set_ylim(-0.7, len(order) - 0.3)
-        return finish(figure, several[0], "Kendall's correlation of each ranking with test accuracy")
+        return finish_figure(figure, several[0], "Kendall's correlation of each ranking with test accuracy")
 
 
-def draw_target(axes: Axes, rows: pd.DataFrame, order: list[str]) -> None:
-    colour, marker = STYLES["found-method"]
+def draw_ranking_panel(axes: Axes, rows: pd.DataFrame, order: list[str]) -> None:
+    colour, marker = ROLE_STYLES["found-method"]
     for name, ours in rows.groupby("title", sort=False, observed=True):
-        mine = name == FOUND
+        mine = name == FOUND_FORMULA
         paint, place = (colour if mine else QUIET), order.index(str(name))
         axes.hlines([place], ours["kendall_low"], ours["kendall_high"], color=paint, lw=1.6)
         axes.plot(ours["kendall"], [place], marker if mine else "o", color=paint, ms=6.5, mec=CARD, mew=0.8)
@@ -52,11 +52,11 @@ def draw_target(axes: Axes, rows: pd.DataFrame, order: list[str]) -> None:
 
 def progress(tried: pd.DataFrame) -> Markup:
     """Kendall on the labels of the best formula so far, over the number tried, for each search."""
-    with mpl.rc_context(SETTINGS | PLAIN):
-        figure, axes = blank("formulas tried", "Kendall's tau-b on the labels")
+    with mpl.rc_context(PLOT_SETTINGS | NO_MATH):
+        figure, axes = blank_figure("formulas tried", "Kendall's tau-b on the labels")
         axes.set_xscale("log")
         for (name, ours), (colour, _) in zip(
-            tried.groupby("search", sort=False, observed=True), LOOKS * 9, strict=False
+            tried.groupby("search", sort=False, observed=True), SEARCH_STYLES * 9, strict=False
         ):
             # One row for each seed; all seeds of a search try equally many.
             values = ours.pivot(index="seed", columns="index", values="kendall")
@@ -68,4 +68,4 @@ def progress(tried: pd.DataFrame) -> Markup:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_xlim(left=10)
         axes.set_ylim(max(0.0, float(tried["kendall"].quantile(0.5))), float(tried["kendall"].max()) + 0.01)
-        return finish(figure, axes, "Kendall's correlation on the labels over the number of formulas tried")
+        return finish_figure(figure, axes, "Kendall's correlation on the labels over the number of formulas tried")

@@ -12,19 +12,19 @@ from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.files import expand
 from automl_kd.nasbench.proxy_benchmark.benchmark import Target
-from automl_kd.nasbench.proxy_benchmark.scores import Entry, arrange, read_long
+from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores, arrange, read_long
 from automl_kd.nasbench.proxy_benchmark.targets import of_s1, of_table
 from automl_kd.nasbench.proxy_search.formula_space import formula_space
 from automl_kd.nasbench.proxy_search.statistics import Statistics, chosen_entries, statistics_of
 from automl_kd.nasbench.table.columns import Integers
 from automl_kd.nasbench.table.other_networks import without_others
-from automl_kd.nasbench.table.table import Choosing, Table, find
+from automl_kd.nasbench.table.table import Choosing, Table, find_table
 from automl_kd.proxies import aggregate_of
 from automl_kd.registry import suggestion
-from automl_kd.search import Objective, Proposer, make_proposer
+from automl_kd.search import Sampler, SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 
-OBJECTIVE = Objective("kendall", maximise=True)
+OBJECTIVE = SearchObjective("kendall", maximise=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,8 +51,8 @@ class FormulaLab:
     def space(self) -> SearchSpace:
         return formula_space(self.names, self.experiment.proxy.terms)
 
-    def proposer(self, name: str, options: Mapping[str, Scalar], seed: int) -> Proposer:
-        return make_proposer(name, self.space, objectives=[OBJECTIVE], seed=seed, options=options)
+    def proposer(self, name: str, options: Mapping[str, Scalar], seed: int) -> Sampler:
+        return make_sampler(name, self.space, objectives=[OBJECTIVE], seed=seed, options=options)
 
     def labelled(self, count: int, seed: int) -> Integers:
         """Places, within the statistics of the tuned target, of `count` architectures whose label is bought."""
@@ -66,11 +66,11 @@ def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) 
     `path`: of the table, a file or its folder; None asks the environment.
     """
     asked = experiment.proxy
-    table = Table.load(find(path))
+    table = Table.load(find_table(path))
     choosing = table.choosing_named(asked.choose)
     targets = of_table(table, devices=())
     tuned = next(one for one in targets if one.dataset == choosing.accuracy.dataset)
-    scores, others = without_others(read_long([locate(asked.scores, table, "scores")]), table)
+    scores, others = without_others(read_long([locate_scores(asked.scores, table, "scores")]), table)
     entries = arrange(scores, table.arch_str)
     if not entries and others:
         raise ConfigError(others[0])
@@ -81,12 +81,12 @@ def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) 
         )
     dataset = asked.dataset or choosing.accuracy.dataset
     names = names_of(experiment, chosen_entries(entries, tuned, dataset))
-    statistics = {one.title: composed(entries, one, dataset, names) for one in targets}
+    statistics = {one.title: compose_statistics(entries, one, dataset, names) for one in targets}
     if asked.s1:
-        scores = read_long([locate(asked.s1_scores, table, "s1_scores")])
-        students = of_s1(locate(asked.s1, table, "s1"), scores)
+        scores = read_long([locate_scores(asked.s1_scores, table, "s1_scores")])
+        students = of_s1(locate_scores(asked.s1, table, "s1"), scores)
         found = arrange(scores, students[0].labels)
-        statistics |= {one.title: composed(found, one, dataset, names) for one in students}
+        statistics |= {one.title: compose_statistics(found, one, dataset, names) for one in students}
         targets += students
     lab = FormulaLab(
         experiment=experiment,
@@ -103,7 +103,7 @@ def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) 
     return lab
 
 
-def locate(file: str, table: Table, key: str) -> Path:
+def locate_scores(file: str, table: Table, key: str) -> Path:
     """In the working folder, or beside the table."""
     given = expand(file)
     for path in (given, table.path.parent / given):
@@ -115,7 +115,7 @@ def locate(file: str, table: Table, key: str) -> Path:
     )
 
 
-def names_of(experiment: Experiment, scored: Mapping[str, Entry]) -> tuple[str, ...]:
+def names_of(experiment: Experiment, scored: Mapping[str, ProxyScores]) -> tuple[str, ...]:
     """The statistics to compose, in the order of their names; aggregates only if they are asked for."""
     asked = experiment.proxy
     for name in (*asked.statistics, *asked.without):
@@ -128,7 +128,9 @@ def names_of(experiment: Experiment, scored: Mapping[str, Entry]) -> tuple[str, 
     return names
 
 
-def composed(entries: Sequence[Entry], target: Target, dataset: str, names: Sequence[str]) -> Statistics:
+def compose_statistics(
+    entries: Sequence[ProxyScores], target: Target, dataset: str, names: Sequence[str]
+) -> Statistics:
     """Of those of `names` that were scored."""
     chosen = chosen_entries(entries, target, dataset)
     return statistics_of({name: chosen[name] for name in names if name in chosen}, target)

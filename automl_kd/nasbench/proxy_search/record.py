@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from automl_kd.results.store import parquet
 
-SCHEMA = pa.schema(
+FORMULA_SCHEMA = pa.schema(
     [
         ("search", pa.string()),
         ("seed", pa.int64()),
@@ -27,22 +27,25 @@ SCHEMA = pa.schema(
 """`sample`: the seed by which the `labels` architectures were drawn. `kendall`: on those. `seconds`: from the start."""
 
 
-def part(folder: Path, key: str) -> Path:
+def formula_file(folder: Path, key: str) -> Path:
     return folder / "formulas" / f"{key}.parquet"
 
 
-def write_part(folder: Path, key: str, frame: pd.DataFrame) -> None:
+def write_formulas(folder: Path, key: str, frame: pd.DataFrame) -> None:
     """Durably and whole. `frame` has the columns of the schema."""
-    parquet.write(pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False), part(folder, key))
+    parquet.write_parquet(
+        pa.Table.from_pandas(frame[FORMULA_SCHEMA.names], schema=FORMULA_SCHEMA, preserve_index=False),
+        formula_file(folder, key),
+    )
 
 
-def read_parts(folder: Path, keys: Sequence[str]) -> pd.DataFrame:
+def read_formulas(folder: Path, keys: Sequence[str]) -> pd.DataFrame:
     """`ResultError` naming a file that cannot be read."""
-    tables = [parquet.load(part(folder, key), SCHEMA, SCHEMA.names) for key in keys]
+    tables = [parquet.load_parquet(formula_file(folder, key), FORMULA_SCHEMA, FORMULA_SCHEMA.names) for key in keys]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
     """Any frame, whole or not at all."""
-    parquet.write(pa.Table.from_pandas(frame, preserve_index=False), path)
+    parquet.write_parquet(pa.Table.from_pandas(frame, preserve_index=False), path)

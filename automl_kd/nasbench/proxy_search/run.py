@@ -18,24 +18,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from automl_kd.config import Experiment, FormulaSearch, parse, to_record
+from automl_kd.config import Experiment, FormulaSearch, parse_record, to_record
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import kendall
 from automl_kd.nasbench.proxy_search.evaluation import findings
 from automl_kd.nasbench.proxy_search.findings import Findings
-from automl_kd.nasbench.proxy_search.formula_space import formula, short
+from automl_kd.nasbench.proxy_search.formula_space import formula, is_short
 from automl_kd.nasbench.proxy_search.preparation import OBJECTIVE, FormulaLab, open_proxy_search
-from automl_kd.nasbench.proxy_search.record import part, read_parts, write_part
-from automl_kd.nasbench.proxy_search.report import write_report
+from automl_kd.nasbench.proxy_search.record import formula_file, read_formulas, write_formulas
+from automl_kd.nasbench.proxy_search.report import write_proxy_report
 from automl_kd.nasbench.table.columns import Integers
 from automl_kd.results.store.folder import check_folder, lock, open_folder
-from automl_kd.search import Exhausted, Feasible, Proposer
+from automl_kd.search import Exhausted, Feasible, Sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 
-VERSION = 1
+FORMULA_SEARCH_VERSION = 1
 """Part of every key; raised when a search comes to mean something else."""
 
 KEPT = 25
@@ -43,7 +43,7 @@ KEPT = 25
 
 
 @dataclass(frozen=True)
-class Piece:
+class FormulaSearchPiece:
     """One search: who, from which seed, on how many labels, drawn by the seed `sample`."""
 
     search: FormulaSearch
@@ -61,7 +61,7 @@ class Piece:
         digest = hashlib.sha256(lab.choosing.values.tobytes()).hexdigest()
         search = {name: value for name, value in asdict(self.search).items() if name not in {"name", "seeds"}}
         parts = [
-            VERSION,
+            FORMULA_SEARCH_VERSION,
             search,
             self.seed,
             self.labels,
@@ -84,42 +84,42 @@ def run_proxy_search(
     """
     lab = open_proxy_search(experiment, roots.results, path)
     record = to_record(experiment)
-    check_folder(lab.folder, record, upgrade)
-    pieces = {piece.key(lab): piece for piece in pieces_of(experiment)}
+    check_folder(lab.folder, record, add_new_search_fields)
+    pieces = {piece.key(lab): piece for piece in formula_search_pieces(experiment)}
     with lock(lab.folder):
-        open_folder(lab.folder, record, upgrade)
+        open_folder(lab.folder, record, add_new_search_fields)
         watcher.stage("searches over formulas", len(pieces), "searches")
         for done, (key, piece) in enumerate(pieces.items()):
             watcher.step(done, f"{piece.search.title}, seed {piece.seed}, {piece.labels} labels")
-            if not part(lab.folder, key).exists():
-                write_part(lab.folder, key, carry_out(lab, piece))
+            if not formula_file(lab.folder, key).exists():
+                write_formulas(lab.folder, key, search_formulas_of(lab, piece))
         watcher.stage("judging what was found", 1)
-        tried = read_parts(lab.folder, list(pieces))
+        tried = read_formulas(lab.folder, list(pieces))
         found = findings(lab, tried)
-        return found, write_report(found, tried, lab.folder, command)
+        return found, write_proxy_report(found, tried, lab.folder, command)
 
 
-def upgrade(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def add_new_search_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """A stored experiment with the fields that have come since, at their defaults."""
-    return to_record(parse(Experiment, record, where))
+    return to_record(parse_record(Experiment, record, where))
 
 
-def pieces_of(experiment: Experiment) -> Iterator[Piece]:
+def formula_search_pieces(experiment: Experiment) -> Iterator[FormulaSearchPiece]:
     """All searches on the labels bought; then the first on other numbers of labels, each seed on its own draw."""
     asked, first = experiment.proxy, experiment.seed
     for search in asked.searches:
         for seed in range(first, first + search.seeds):
-            yield Piece(search, seed, asked.labels, first)
+            yield FormulaSearchPiece(search, seed, asked.labels, first)
     for labels in (*asked.compare_labels, asked.labels) if asked.compare_labels else ():
         for seed in range(first, first + asked.searches[0].seeds):
-            yield Piece(asked.searches[0], seed, labels, seed)
+            yield FormulaSearchPiece(asked.searches[0], seed, labels, seed)
 
 
 def statistics_digest(lab: FormulaLab) -> str:
     return lab.statistics[lab.tuned.title].digest
 
 
-def carry_out(lab: FormulaLab, piece: Piece) -> pd.DataFrame:
+def search_formulas_of(lab: FormulaLab, piece: FormulaSearchPiece) -> pd.DataFrame:
     """Every formula that a search tries, in order."""
     judge = Judge(lab, lab.labelled(piece.labels, piece.sample))
     answered: list[tuple[Architecture, float]] = []
@@ -131,13 +131,13 @@ def carry_out(lab: FormulaLab, piece: Piece) -> pd.DataFrame:
             found = judge(point)
             answered.append((point, float(str(found["objective"]))))
             rows.append({"index": number, **found, "seconds": time.monotonic() - start})
-            proposer.tell(number, point, outcome(answered[-1][1]))
+            proposer.tell(number, point, formula_outcome(answered[-1][1]))
     return pd.DataFrame(rows).assign(
         search=piece.search.title, seed=piece.seed, labels=piece.labels, sample=piece.sample
     )
 
 
-def asked(proposer: Proposer, numbers: range) -> list[tuple[int, Architecture]]:
+def asked(proposer: Sampler, numbers: range) -> list[tuple[int, Architecture]]:
     """The proposals of these numbers, all made before any is answered."""
     try:
         return [(number, proposer.ask(number)) for number in numbers]
@@ -149,24 +149,24 @@ def asked(proposer: Proposer, numbers: range) -> list[tuple[int, Architecture]]:
 
 
 def informed(
-    lab: FormulaLab, piece: Piece, before: Proposer | None, answered: Sequence[tuple[Architecture, float]]
-) -> Proposer:
+    lab: FormulaLab, piece: FormulaSearchPiece, before: Sampler | None, answered: Sequence[tuple[Architecture, float]]
+) -> Sampler:
     """The proposer that knows the answers so far; with a memory, a fresh one that knows the best and the latest."""
     search = piece.search
     if before is not None and not search.memory:
         return before
     proposer = Feasible(
         lab.proposer(search.proposer, search.options, piece.seed),
-        lambda point: short(point, lab.experiment.proxy.members),
+        lambda point: is_short(point, lab.experiment.proxy.members),
     )
     best = np.argsort([-value for _, value in answered], kind="stable")[:KEPT].tolist()
     latest = range(max(0, len(answered) - search.memory), len(answered))
     for number in sorted({*best, *latest}):
-        proposer.tell(number, answered[number][0], outcome(answered[number][1]))
+        proposer.tell(number, answered[number][0], formula_outcome(answered[number][1]))
     return proposer
 
 
-def outcome(value: float) -> Outcome:
+def formula_outcome(value: float) -> Outcome:
     return Outcome(status="complete", metrics={OBJECTIVE.name: value}, epoch=0)
 
 

@@ -12,7 +12,7 @@ from automl_kd.nasbench.proxy_benchmark.benchmark import ROUNDS
 from automl_kd.nasbench.proxy_benchmark.published import decimals, figures
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import EXACT
 from automl_kd.nasbench.proxy_benchmark.table import records
-from automl_kd.nasbench.proxy_search.findings import FOUND, Findings
+from automl_kd.nasbench.proxy_search.findings import FOUND_FORMULA, Findings
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
 
@@ -40,10 +40,10 @@ NUMBERS_NOTE = (
 )
 
 
-def sentences(found: Findings) -> list[str]:
+def write_sentences(found: Findings) -> list[str]:
     """What was found, how far it is from the goal, and what it cost."""
     rows = of_benchmark(found)
-    ours = rows[rows["title"] == FOUND]
+    ours = rows[rows["title"] == FOUND_FORMULA]
     least = float(ours["kendall"].min())
     reached = "reaches" if least >= GOAL else "does not reach"
     single = rows[rows["title"].str.startswith("best single statistic")]
@@ -73,10 +73,10 @@ def of_benchmark(found: Findings) -> pd.DataFrame:
 
 
 def by_target(rows: pd.DataFrame) -> str:
-    return ", ".join(f"{short(row['target'])} {decimals(row['kendall'])}" for row in records(rows))
+    return ", ".join(f"{short_target(row['target'])} {decimals(row['kendall'])}" for row in records(rows))
 
 
-def short(target: str) -> str:
+def short_target(target: str) -> str:
     """Without the benchmark, which a table names once."""
     return target.rpartition("NAS-Bench-201, ")[2]
 
@@ -85,16 +85,16 @@ def ranking(rows: pd.DataFrame, measure: str) -> Sheet:
     """One line for each ranking, a column for each target, and the published figures apart."""
     targets = list(dict.fromkeys(rows["target"]))
     tuned = set(rows.loc[rows["tuned"], "target"])
-    heads = [f"{short(one)}{' (tuned on)' if one in tuned else ''}" for one in targets]
+    heads = [f"{short_target(one)}{' (tuned on)' if one in tuned else ''}" for one in targets]
     texts = ("ranking", "formula") if measure == "kendall" else ("ranking",)
     columns = (*map(Column, texts), *(Column(one, numeric=True) for one in heads))
     lines = []
     for title, ours in rows.groupby("title", sort=False, observed=True):
         cells = {row["target"]: row for row in records(ours)}
-        own = [within(cells[one], measure) if one in cells else units.MISSING for one in targets]
+        own = [write_interval(cells[one], measure) if one in cells else units.MISSING for one in targets]
         known = list(ours[f"published_{measure}"])
         head = (str(title), str(ours["formula"].iloc[0]))[: len(texts)]
-        lines.append((*head, *own, listed(known), f"{ours['seconds'].iloc[0]:.2g}"))
+        lines.append((*head, *own, list_values(known), f"{ours['seconds'].iloc[0]:.2g}"))
     if "NAS-Bench" in targets[0]:
         lines.append((*(f"{AGGREGATE}, no labels", "")[: len(texts)], *published_cells(measure, len(targets))))
     return Sheet((*columns, Column("published by others", numeric=True), Column("seconds", numeric=True)), tuple(lines))
@@ -104,18 +104,18 @@ def published_cells(measure: str, targets: int) -> tuple[str, ...]:
     """Of the aggregate to beat, which has no figures of ours."""
     one = next(one for one in figures() if one.title == AGGREGATE)
     values = one.kendall if measure == "kendall" else one.spearman
-    return (*[units.MISSING] * targets, listed(list(values.values())), units.MISSING)
+    return (*[units.MISSING] * targets, list_values(list(values.values())), units.MISSING)
 
 
-def listed(values: Sequence[float]) -> str:
+def list_values(values: Sequence[float]) -> str:
     return units.MISSING if all(map(units.missing, values)) else " / ".join(map(decimals, values))
 
 
-def within(row: dict[str, Any], measure: str) -> str:
+def write_interval(row: dict[str, Any], measure: str) -> str:
     return f"{decimals(row[measure])} [{decimals(row[f'{measure}_low'])}, {decimals(row[f'{measure}_high'])}]"
 
 
-def generality(found: Findings) -> Sheet:
+def generality_sheet(found: Findings) -> Sheet:
     words = ("architectures", "Kendall", "Spearman")
     columns = (Column("accuracy"), Column("which architectures"), *(Column(name, numeric=True) for name in words))
     lines = tuple(
@@ -131,7 +131,7 @@ def generality(found: Findings) -> Sheet:
     return Sheet(columns, lines)
 
 
-def members(found: Findings) -> Sheet:
+def members_sheet(found: Findings) -> Sheet:
     words = ("Kendall alone", "seconds", "failed")
     columns = (Column("statistic"), Column("scored on"), *(Column(name, numeric=True) for name in words))
     lines = tuple(
@@ -155,17 +155,17 @@ def searches(found: Findings) -> Sheet:
             str(name),
             str(len(rows)),
             f"{rows['formulas'].max():,}",
-            spread(rows["kendall"]),
+            write_spread(rows["kendall"]),
             *(extent(rows[target]) for target in targets),
             units.duration(float(rows["search_seconds"].mean())),
         )
         for name, rows in found.searches.groupby("search", sort=False, observed=True)
     )
-    names = ("search seeds", "formulas each", "on the labels", *map(short, targets), "time of a search")
+    names = ("search seeds", "formulas each", "on the labels", *map(short_target, targets), "time of a search")
     return Sheet((Column("search"), *(Column(name, numeric=True) for name in names)), lines)
 
 
-def numbers(found: Findings) -> Sheet:
+def label_count_sheet(found: Findings) -> Sheet:
     """Each number of labels over its seeds."""
     targets = targets_of(found)
     lines = tuple(
@@ -173,12 +173,12 @@ def numbers(found: Findings) -> Sheet:
             f"{labels:,}",
             units.duration(3600 * found.label_hours[int(str(labels))]),
             str(len(rows)),
-            spread(rows["kendall"]),
+            write_spread(rows["kendall"]),
             *(extent(rows[target]) for target in targets),
         )
         for labels, rows in found.numbers.groupby("labels", sort=True, observed=True)
     )
-    names = ("labels", "their training", "seeds", "on the labels", *map(short, targets))
+    names = ("labels", "their training", "seeds", "on the labels", *map(short_target, targets))
     return Sheet(tuple(Column(name, numeric=True) for name in names), lines)
 
 
@@ -194,7 +194,7 @@ def formulas(found: Findings) -> Sheet:
         )
         for row in records(found.searches.sort_values("objective", ascending=False, kind="stable"))
     )
-    names = ("on the labels", *map(short, targets))
+    names = ("on the labels", *map(short_target, targets))
     texts = (Column("search"), Column("seed", numeric=True), Column("formula"))
     return Sheet((*texts, *(Column(name, numeric=True) for name in names)), lines)
 
@@ -203,7 +203,7 @@ def targets_of(found: Findings) -> list[str]:
     return list(dict.fromkeys(found.judged["target"]))
 
 
-def spread(values: pd.Series[float]) -> str:
+def write_spread(values: pd.Series[float]) -> str:
     """As "0.780 ± 0.004", without ± for one."""
     return decimals(values.mean()) if len(values) < 2 else f"{decimals(values.mean())} ± {values.std():.3f}"
 

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from automl_kd.errors import ResultError
 from automl_kd.nasbench.proxy_benchmark.benchmark import Target, for_target
-from automl_kd.nasbench.proxy_benchmark.scores import Entry
+from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores
 from automl_kd.nasbench.table.columns import Integers, Reals
 
 
@@ -45,7 +45,7 @@ class Statistics:
         return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def statistics_of(chosen: Mapping[str, Entry], target: Target) -> Statistics:
+def statistics_of(chosen: Mapping[str, ProxyScores], target: Target) -> Statistics:
     """Of the entries by name, ranks among the architectures that all of them and the target know."""
     asked = np.logical_and.reduce([one.rows for one in chosen.values()]) & ~np.isnan(target.accuracy)
     rows = np.flatnonzero(asked)
@@ -58,12 +58,12 @@ def statistics_of(chosen: Mapping[str, Entry], target: Target) -> Statistics:
     )
 
 
-def chosen_entries(entries: Sequence[Entry], target: Target, dataset: str) -> dict[str, Entry]:
+def chosen_entries(entries: Sequence[ProxyScores], target: Target, dataset: str) -> dict[str, ProxyScores]:
     """One for each proxy, by name: made on the target's images, else on those of `dataset`, else on any.
 
     `ResultError` for a proxy that was scored in two ways.
     """
-    chosen: dict[str, Entry] = {}
+    chosen: dict[str, ProxyScores] = {}
     for one in sorted(for_target(entries, target), key=lambda entry: (entry.proxy, entry.dataset != dataset)):
         before = chosen.setdefault(one.proxy, one)
         if before is not one and before.dataset in (one.dataset, target.dataset):
@@ -74,7 +74,7 @@ def chosen_entries(entries: Sequence[Entry], target: Target, dataset: str) -> di
     return chosen
 
 
-def shares_of(one: Entry, rows: Integers) -> Reals:
+def shares_of(one: ProxyScores, rows: Integers) -> Reals:
     """Ranks over m; of several weight seeds, the rank of the mean rank."""
     ranks = [rankdata(values) for values in one.ranking[one.leading][:, rows]]
     share: Reals = rankdata(np.mean(ranks, axis=0)) / max(len(rows), 1)

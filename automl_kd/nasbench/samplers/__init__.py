@@ -10,39 +10,49 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, get_type_hints
 
 from automl_kd.errors import ConfigError
-from automl_kd.nasbench.samplers.batched_session import NOTHING, Desk, Guide, History
+from automl_kd.nasbench.samplers.batched_session import NOTHING, BatchedHistory, BatchedSession, Guidance
 from automl_kd.nasbench.samplers.bench import Bench
-from automl_kd.nasbench.samplers.draws import Draws
+from automl_kd.nasbench.samplers.draws import SeededDraws
 from automl_kd.nasbench.samplers.evolution import Evolution, Scalarised
 from automl_kd.nasbench.samplers.gaussian_process import GaussianProcess
 from automl_kd.nasbench.samplers.halving import Asha, Halving
-from automl_kd.nasbench.samplers.local_search import LocalSearch
-from automl_kd.nasbench.samplers.nsga2 import NSGA2
+from automl_kd.nasbench.samplers.local_search import BatchedLocalSearch
+from automl_kd.nasbench.samplers.nsga2 import BatchedNSGA2
 from automl_kd.nasbench.samplers.random_search import Random
-from automl_kd.nasbench.samplers.tpe import TPE
+from automl_kd.nasbench.samplers.tpe import BatchedTPE
 from automl_kd.registry import suggestion
-from automl_kd.search import fits
+from automl_kd.search import fits_option
 from automl_kd.space import Scalar
 
-__all__ = ["NOTHING", "PAIRS", "SEARCHERS", "Bench", "Guide", "History", "Searcher", "explore", "make_searcher"]
+__all__ = [
+    "NOTHING",
+    "PAIRS",
+    "SEARCHERS",
+    "BatchedHistory",
+    "Bench",
+    "Guidance",
+    "Searcher",
+    "explore",
+    "make_searcher",
+]
 
 
 class Searcher(Protocol):
     """A way of searching. It must not keep anything between runs, nor read accuracies that it did not ask for."""
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         """Ask the desk until it closes."""
 
 
 SEARCHERS: Mapping[str, Callable[..., Searcher]] = {
     "random": Random,
-    "local": LocalSearch,
+    "local": BatchedLocalSearch,
     "evolution": Evolution,
-    "tpe": TPE,
+    "tpe": BatchedTPE,
     "gp": GaussianProcess,
     "asha": Asha,
     "halving": Halving,
-    "nsga2": NSGA2,
+    "nsga2": BatchedNSGA2,
     "scalarised": Scalarised,
 }
 """Each is a frozen dataclass whose fields are its options."""
@@ -60,7 +70,7 @@ def make_searcher(name: str, options: Mapping[str, Scalar]) -> Searcher:
         if option not in hints:
             hint = suggestion(option, hints) if hints else "it has none"
             raise ConfigError(f"searcher {name!r} has no option {option!r}; {hint}")
-        if not fits(value, hints[option]):
+        if not fits_option(value, hints[option]):
             raise ConfigError(
                 f"option {option!r} of searcher {name!r} is {value!r}; write it as {hints[option].__name__}"
             )
@@ -81,9 +91,9 @@ def explore(
     queries: int,
     *,
     seconds: float = float("inf"),
-    guide: Guide | None = None,
-) -> History:
+    guide: Guidance | None = None,
+) -> BatchedHistory:
     """Run `searcher` with every one of `seeds`: at most `queries` questions each, and `seconds` of simulated time."""
-    desk = Desk(bench, Draws(seeds), queries, seconds=seconds, guide=guide)
+    desk = BatchedSession(bench, SeededDraws(seeds), queries, seconds=seconds, guide=guide)
     searcher.run(desk)
     return desk.history()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_kd.nasbench.samplers.bench import Bench
-from automl_kd.nasbench.samplers.draws import Draws, Integers, Reals
+from automl_kd.nasbench.samplers.draws import Integers, Reals, SeededDraws
 
 Mask = NDArray[np.bool_]
 
@@ -23,7 +23,7 @@ NOTHING = -1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Guide:
+class Guidance:
     """How candidates are picked.
 
     `tries`: of so many candidates the first that is new is asked about; 1 takes what comes.
@@ -46,7 +46,7 @@ class Guide:
             raise ValueError("a pool or a warm start needs a score")
 
 
-class History(NamedTuple):
+class BatchedHistory(NamedTuple):
     """What was asked, in order, shape (seeds, questions) each.
 
     `rows`: architectures, or `NOTHING` once a seed's time was up. `rungs`: which of the bench's trainings.
@@ -59,17 +59,17 @@ class History(NamedTuple):
     scored: Integers
 
 
-class Desk:
+class BatchedSession:
     """One search under way, for all seeds of `draws` in step.
 
     It ends after `queries` questions, or for a seed whose time exceeds `seconds`.
     """
 
     def __init__(
-        self, bench: Bench, draws: Draws, queries: int, *, seconds: float = np.inf, guide: Guide | None = None
+        self, bench: Bench, draws: SeededDraws, queries: int, *, seconds: float = np.inf, guide: Guidance | None = None
     ) -> None:
         self.bench, self.draws, self.queries, self.limit = bench, draws, queries, seconds
-        self.guide = guide or Guide()
+        self.guide = guide or Guidance()
         self.lanes = np.arange(len(draws))
         self.step = 0
         self.known = np.zeros((len(draws), len(bench)), dtype=np.int8)
@@ -151,8 +151,8 @@ class Desk:
         answers: Reals = np.stack([accuracy[rows] for accuracy in bench.choose])[rungs, self.lanes]
         return answers
 
-    def history(self) -> History:
-        return History(
+    def history(self) -> BatchedHistory:
+        return BatchedHistory(
             np.stack(self.rows, axis=1),
             np.stack(self.rungs, axis=1),
             np.stack(self.seconds, axis=1),

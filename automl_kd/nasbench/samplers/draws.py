@@ -23,7 +23,7 @@ STRIDE = 2**24
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
+class SeededDraws:
     """`seeds`: distinct integers of 0 or more, in any order."""
 
     seeds: Sequence[int]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from automl_kd.nasbench.samplers.batched_session import Desk
+from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import Integers, Reals
 from automl_kd.spec import require
 
@@ -32,14 +32,14 @@ class Evolution:
         require(min(self.population, self.tournament) >= 1, "population and tournament must be 1 or more")
         require(1 <= self.parents <= self.tournament, "parents must lie in 1 to the size of a tournament")
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         living, values = newborn(desk, self.population)
         while desk.open:
             rows = desk.fresh() if desk.step < self.population else desk.prefer(self.children(desk, living, values))
             place = desk.step % self.population
             living[:, place], values[:, place] = rows, desk.query(rows)
 
-    def children(self, desk: Desk, living: Integers, values: Reals) -> Integers:
+    def children(self, desk: BatchedSession, living: Integers, values: Reals) -> Integers:
         """A mutant each of as many tournaments as the desk wants candidates."""
         drawn = drawn_members(desk, self.population, self.tournament)
         entered = np.take_along_axis(values, drawn.reshape(len(values), -1), axis=1).reshape(drawn.shape)
@@ -64,14 +64,14 @@ class Scalarised:
     def __post_init__(self) -> None:
         require(min(self.population, self.tournament) >= 1, "population and tournament must be 1 or more")
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         living, _ = newborn(desk, self.population)
         while desk.open:
             rows = desk.fresh() if desk.step < self.population else desk.prefer(self.children(desk, living))
             living[:, desk.step % self.population] = rows
             desk.query(rows)
 
-    def children(self, desk: Desk, living: Integers) -> Integers:
+    def children(self, desk: BatchedSession, living: Integers) -> Integers:
         losses = desk.bench.losses[living]
         low, high = losses.min(axis=1, keepdims=True), losses.max(axis=1, keepdims=True)
         scaled = (losses - low) / np.maximum(high - low, 1e-12)
@@ -82,13 +82,13 @@ class Scalarised:
         return mutants(desk, winners(living, drawn, place))
 
 
-def newborn(desk: Desk, population: int) -> tuple[Integers, Reals]:
+def newborn(desk: BatchedSession, population: int) -> tuple[Integers, Reals]:
     """Room for the living and their accuracies, (seeds, population)."""
     shape = (len(desk.lanes), population)
     return np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf)
 
 
-def drawn_members(desk: Desk, population: int, tournament: int) -> Integers:
+def drawn_members(desk: BatchedSession, population: int, tournament: int) -> Integers:
     """Places among the living, shape (seeds, candidates, tournament)."""
     drawn = desk.integers("tournament", population, desk.width * tournament)
     return drawn.reshape(len(desk.lanes), desk.width, tournament)
@@ -100,7 +100,7 @@ def winners(living: Integers, drawn: Integers, place: Integers) -> Integers:
     return found
 
 
-def mutants(desk: Desk, parents: Integers) -> Integers:
+def mutants(desk: BatchedSession, parents: Integers) -> Integers:
     """Each of `parents` (seeds, k) with one edge, drawn uniformly, given another operation."""
     neighbours = desk.bench.neighbours
     mutated: Integers = neighbours[parents, desk.integers("mutation", neighbours.shape[1], parents.shape[1])]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from automl_kd.nasbench.samplers.batched_session import Desk
+from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import Integers, Reals
 from automl_kd.nasbench.samplers.tpe import one_hot
 from automl_kd.spec import require
@@ -43,7 +43,7 @@ class GaussianProcess:
         require(self.startup >= 2, "startup must be 2 or more")
         require(min(self.candidates, self.refit) >= 1, "candidates and refit must be 1 or more")
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         rows = np.zeros((len(desk.lanes), desk.queries), dtype=np.int64)
         values = np.zeros(rows.shape)
         scale = noise = np.zeros(0)
@@ -55,11 +55,11 @@ class GaussianProcess:
             else:
                 told, scores = rows[:, :step], normal_scores(values[:, :step])
                 if step - fitted >= self.refit:
-                    (scale, noise), fitted = fit(desk, told, scores), step
+                    (scale, noise), fitted = fit_kernel(desk, told, scores), step
                 rows[:, step] = desk.prefer(self.proposals(desk, told, scores, scale, noise))
             values[:, step] = desk.query(rows[:, step])
 
-    def proposals(self, desk: Desk, told: Integers, scores: Reals, scale: Reals, noise: Reals) -> Integers:
+    def proposals(self, desk: BatchedSession, told: Integers, scores: Reals, scale: Reals, noise: Reals) -> Integers:
         """Candidates with the highest expected improvement, best first, as many as the desk wants."""
         top = np.take_along_axis(told, np.argsort(-scores, axis=1, kind="stable")[:, :NEAR], axis=1)
         near = desk.bench.neighbours[top].reshape(len(top), -1)
@@ -79,7 +79,7 @@ def normal_scores(values: Reals) -> Reals:
     return scores
 
 
-def distances(desk: Desk, some: Integers, others: Integers) -> Reals:
+def edge_distances(desk: BatchedSession, some: Integers, others: Integers) -> Reals:
     """Edges in which architectures differ: (seeds, n), (seeds, m) to (seeds, n, m)."""
     encodings, operations = desk.bench.encodings, desk.bench.operations
     matches = one_hot(encodings[some], operations) @ one_hot(encodings[others], operations).transpose(0, 2, 1)
@@ -87,9 +87,9 @@ def distances(desk: Desk, some: Integers, others: Integers) -> Reals:
     return different
 
 
-def fit(desk: Desk, told: Integers, scores: Reals) -> tuple[Reals, Reals]:
+def fit_kernel(desk: BatchedSession, told: Integers, scores: Reals) -> tuple[Reals, Reals]:
     """For each seed the scale and the noise of the grid with the highest marginal likelihood."""
-    apart, identity = distances(desk, told, told), np.eye(told.shape[1])
+    apart, identity = edge_distances(desk, told, told), np.eye(told.shape[1])
     pairs = [(scale, noise) for scale in SCALES for noise in NOISES]
     likelihood = np.stack(
         [log_likelihood(np.exp(-apart / scale) + noise * identity, scores) for scale, noise in pairs], axis=1
@@ -108,12 +108,12 @@ def log_likelihood(covariance: Reals, scores: Reals) -> Reals:
 
 
 def posterior(
-    desk: Desk, told: Integers, scores: Reals, candidates: Integers, scale: Reals, noise: Reals
+    desk: BatchedSession, told: Integers, scores: Reals, candidates: Integers, scale: Reals, noise: Reals
 ) -> tuple[Reals, Reals]:
     """Mean and variance at the candidates, (seeds, candidates) each (Rasmussen and Williams, eq. 2.25 and 2.26)."""
     width = scale[:, None, None]
-    covariance = np.exp(-distances(desk, told, told) / width) + noise[:, None, None] * np.eye(told.shape[1])
-    across = np.exp(-distances(desk, candidates, told) / width)
+    covariance = np.exp(-edge_distances(desk, told, told) / width) + noise[:, None, None] * np.eye(told.shape[1])
+    across = np.exp(-edge_distances(desk, candidates, told) / width)
     inverse = np.linalg.inv(covariance)
     mean = (across @ (inverse @ scores[:, :, None]))[:, :, 0]
     variance = 1 - ((across @ inverse) * across).sum(axis=2)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_kd.errors import ConfigError
-from automl_kd.nasbench.samplers.batched_session import Desk
+from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.spec import require
 
 
@@ -28,7 +28,7 @@ class Halving:
     def __post_init__(self) -> None:
         require(2 <= self.reduction <= self.width, "reduction must lie in 2 to the width of a bracket")
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         require_two(desk)
         bracket = np.zeros((len(desk.lanes), self.width), dtype=np.int64)
         low = np.zeros(bracket.shape)
@@ -52,7 +52,7 @@ class Asha:
     def __post_init__(self) -> None:
         require(self.reduction >= 2, "reduction must be 2 or more")
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         require_two(desk)
         shape = (len(desk.lanes), desk.queries)
         waiting, low = np.full(shape, -np.inf), np.full(shape, -np.inf)
@@ -74,10 +74,10 @@ class Asha:
             count[new] += 1
 
 
-def require_two(desk: Desk) -> None:
+def require_two(desk: BatchedSession) -> None:
     if len(desk.bench.choose) != 2:
         raise ConfigError("successive halving needs a short training beside the long one; name the task's early column")
 
 
-def rung(desk: Desk, number: int) -> NDArray[np.int8]:
+def rung(desk: BatchedSession, number: int) -> NDArray[np.int8]:
     return np.full(len(desk.lanes), number, dtype=np.int8)

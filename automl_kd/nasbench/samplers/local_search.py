@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from automl_kd.nasbench.samplers.batched_session import Desk, Mask
+from automl_kd.nasbench.samplers.batched_session import BatchedSession, Mask
 from automl_kd.nasbench.samplers.draws import Integers, Reals
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalSearch:
+class BatchedLocalSearch:
     """Neighbours of where it stands (White, Nolen, Savani 2020, arXiv:2005.02960).
 
     `first`: move to the first neighbour that is better, not to the best of all.
@@ -24,12 +24,12 @@ class LocalSearch:
 
     first: bool = True
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         centre = desk.fresh()
         height = desk.query(centre)
         while desk.open and desk.step < desk.guide.warm:
             rows = desk.fresh()
-            centre, height = moved(centre, height, rows, desk.query(rows), np.ones(len(rows), dtype=np.bool_))
+            centre, height = move_to_better(centre, height, rows, desk.query(rows), np.ones(len(rows), dtype=np.bool_))
         while desk.open:
             centre, height = climbed(desk, centre, height)
             around = shuffled(desk, desk.bench.neighbours[centre])
@@ -38,16 +38,16 @@ class LocalSearch:
             rows = np.where(stuck, desk.fresh(stuck), beside) if stuck.any() else beside
             values = desk.query(rows)
             height = np.where(stuck, -np.inf, height)
-            centre, height = moved(centre, height, rows, values, stuck | self.first)
+            centre, height = move_to_better(centre, height, rows, values, stuck | self.first)
 
 
-def moved(centre: Integers, height: Reals, rows: Integers, values: Reals, may: Mask) -> tuple[Integers, Reals]:
+def move_to_better(centre: Integers, height: Reals, rows: Integers, values: Reals, may: Mask) -> tuple[Integers, Reals]:
     """Stand on `rows` where they are higher and the seed may move."""
     better = may & (values > height)
     return np.where(better, rows, centre), np.where(better, values, height)
 
 
-def climbed(desk: Desk, centre: Integers, height: Reals) -> tuple[Integers, Reals]:
+def climbed(desk: BatchedSession, centre: Integers, height: Reals) -> tuple[Integers, Reals]:
     """Move up as far as neighbourhoods are known completely, which needs no question."""
     while True:
         around = desk.bench.neighbours[centre]
@@ -56,16 +56,16 @@ def climbed(desk: Desk, centre: Integers, height: Reals) -> tuple[Integers, Real
         rows, tops = around[desk.lanes, best], values[desk.lanes, best]
         if not (tops > height).any():
             return centre, height
-        centre, height = moved(centre, height, rows, tops, np.ones(len(rows), dtype=np.bool_))
+        centre, height = move_to_better(centre, height, rows, tops, np.ones(len(rows), dtype=np.bool_))
 
 
-def explored(desk: Desk, around: Integers) -> Mask:
+def explored(desk: BatchedSession, around: Integers) -> Mask:
     """Of each seed whether it knows all that is around it."""
     unknown = (~desk.is_known(around)).sum(axis=1)
     nothing_left: Mask = unknown == 0
     return nothing_left
 
 
-def shuffled(desk: Desk, around: Integers) -> Integers:
+def shuffled(desk: BatchedSession, around: Integers) -> Integers:
     order = np.argsort(desk.uniform("order", around.shape[1]), axis=1)
     return np.take_along_axis(around, order, axis=1)

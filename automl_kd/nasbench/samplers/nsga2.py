@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from automl_kd.nasbench.samplers.batched_session import Desk
+from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import Integers, Reals
 from automl_kd.nasbench.samplers.evolution import mutants
 from automl_kd.spec import require
 
 
 @dataclass(frozen=True, kw_only=True)
-class NSGA2:
+class BatchedNSGA2:
     """Two objectives by rank and crowding (Deb et al. 2002, doi:10.1109/4235.996017).
 
     `population`, at least 2: parents, and children of a generation. `crossover` in [0, 1]: the share of children with
@@ -32,13 +32,13 @@ class NSGA2:
         require(self.population >= 2, "population must be 2 or more")
         require(0 <= self.crossover <= 1, "crossover must lie in 0 to 1")
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         parents = self.generation(desk, None)
         while desk.open:
             born = np.concatenate([parents, self.generation(desk, parents)], axis=1)
             parents = np.take_along_axis(born, order_of(desk.bench.losses[born])[:, : self.population], axis=1)
 
-    def generation(self, desk: Desk, parents: Integers | None) -> Integers:
+    def generation(self, desk: BatchedSession, parents: Integers | None) -> Integers:
         """As many as there is room for, asked about one after another; `parents` best first, None for random ones."""
         rows = []
         for _ in range(self.population):
@@ -47,7 +47,7 @@ class NSGA2:
                 desk.query(rows[-1])
         return np.stack(rows, axis=1)
 
-    def children(self, desk: Desk, parents: Integers) -> Integers:
+    def children(self, desk: BatchedSession, parents: Integers) -> Integers:
         """Candidates (seeds, width). Parents stand in their order, so the earlier of two wins a tournament."""
         bench, width, count = desk.bench, desk.width, parents.shape[1]
         place = desk.integers("tournament", count, 4 * width).reshape(-1, 2, width, 2).min(axis=3)
@@ -59,11 +59,11 @@ class NSGA2:
 
 def order_of(losses: Reals) -> Integers:
     """Places of the points (seeds, n, 2) by front, and within one by crowding, the emptiest surroundings first."""
-    rank = fronts(losses)
+    rank = front_numbers(losses)
     return np.lexsort((-crowding(losses, rank), rank), axis=1)
 
 
-def fronts(losses: Reals) -> Integers:
+def front_numbers(losses: Reals) -> Integers:
     """The front of each point, 0 for the best: (seeds, n, m) to (seeds, n)."""
     one, other = losses[:, :, None], losses[:, None]
     dominates = (one <= other).all(axis=3) & (one < other).any(axis=3)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from automl_kd.nasbench.samplers.batched_session import Desk
+from automl_kd.nasbench.samplers.batched_session import BatchedSession
 
 
 @dataclass(frozen=True, kw_only=True)
 class Random:
     """Bergstra, Bengio. Random Search for Hyper-Parameter Optimization. JMLR 13, 2012."""
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         while desk.open:
             desk.query(desk.fresh())

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_kd.nasbench.samplers.batched_session import Desk
+from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import Integers, Reals
 from automl_kd.spec import require
 
@@ -27,7 +27,7 @@ GOOD_SHARE, GOOD_MOST = 0.1, 25
 
 
 @dataclass(frozen=True, kw_only=True)
-class TPE:
+class BatchedTPE:
     """Ratio of densities of good and other points (Bergstra et al. 2011).
 
     `startup`: random questions before; `candidates`: draws from the density of good points, at least 1.
@@ -39,7 +39,7 @@ class TPE:
     def __post_init__(self) -> None:
         require(min(self.startup, self.candidates) >= 1, "startup and candidates must be 1 or more")
 
-    def run(self, desk: Desk) -> None:
+    def run(self, desk: BatchedSession) -> None:
         rows = np.zeros((len(desk.lanes), desk.queries), dtype=np.int64)
         values = np.zeros(rows.shape)
         while desk.open:
@@ -48,7 +48,7 @@ class TPE:
             rows[:, step] = desk.fresh() if early else desk.prefer(self.candidates_of(desk, rows, values))
             values[:, step] = desk.query(rows[:, step])
 
-    def candidates_of(self, desk: Desk, rows: Integers, values: Reals) -> Integers:
+    def candidates_of(self, desk: BatchedSession, rows: Integers, values: Reals) -> Integers:
         """The draws with the highest ratio, best first, as many as the desk wants (seeds, width)."""
         told = desk.step
         encoded = desk.bench.encodings[rows[:, :told]]
@@ -57,7 +57,7 @@ class TPE:
         # In order of time again: weights go by age.
         below, above = np.sort(order[:, :good], axis=1), np.sort(order[:, good:], axis=1)
         lanes = desk.lanes[:, None]
-        drawn = draw(desk, encoded[lanes, below], max(self.candidates, 4 * desk.guide.pool))
+        drawn = draw_cells(desk, encoded[lanes, below], max(self.candidates, 4 * desk.guide.pool))
         ratio = log_density(drawn, encoded[lanes, below], desk) - log_density(drawn, encoded[lanes, above], desk)
         best = np.argsort(-ratio, axis=1, kind="stable")[:, : desk.width]
         return desk.bench.find(drawn[lanes, best])
@@ -72,7 +72,7 @@ def mixture(count: int, operations: int) -> tuple[Reals, float, float]:
     return weights / weights.sum(), (1 + prior) / total, prior / total
 
 
-def draw(desk: Desk, encoded: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+def draw_cells(desk: BatchedSession, encoded: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """Draws from the density of the points `encoded` (seeds, points, edges): (seeds, count, edges)."""
     seeds, points, edges = encoded.shape
     operations = desk.bench.operations
@@ -86,7 +86,7 @@ def draw(desk: Desk, encoded: NDArray[np.uint8], count: int) -> NDArray[np.uint8
     return np.where(kept, trial, uniform).astype(np.uint8)
 
 
-def log_density(drawn: NDArray[np.uint8], encoded: NDArray[np.uint8], desk: Desk) -> Reals:
+def log_density(drawn: NDArray[np.uint8], encoded: NDArray[np.uint8], desk: BatchedSession) -> Reals:
     """Of the draws (seeds, draws, edges) under the mixture of the points (seeds, points, edges)."""
     edges, operations = drawn.shape[2], desk.bench.operations
     weights, own, other = mixture(encoded.shape[1], operations)

@@ -21,7 +21,7 @@ from automl_kd.errors import ConfigError, UnknownNameError
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-DATASETS = ("cifar10", "cifar100", "imagenet16")
+TABLE_DATASETS = ("cifar10", "cifar100", "imagenet16")
 VALIDATION_LIKE = "cifar10_trainhalf_test_acc_200_s888"
 """Test accuracy that chooses when asked for by name."""
 
@@ -60,13 +60,13 @@ class AccuracyName:
         return f"{self.text}: {split} accuracy on {self.dataset} after {self.epochs} epochs, {seeds}{caveat}"
 
 
-def parse(name: str) -> AccuracyName:
+def parse_column(name: str) -> AccuracyName:
     """What `name` says; `UnknownNameError` if it is not the name of an accuracy."""
     found = PATTERN.fullmatch(name)
     if found is None:
         raise UnknownNameError(
             f"{name!r} is not the name of an accuracy column; write it as cifar10_valid_acc_12, with dataset "
-            f"({', '.join(DATASETS)}), split (valid, test) and epochs"
+            f"({', '.join(TABLE_DATASETS)}), split (valid, test) and epochs"
         )
     dataset, trainhalf, split, epochs, seed = found.groups()
     return AccuracyName(

@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from automl_kd.errors import ResultError
 from automl_kd.nasbench.table import cells
-from automl_kd.nasbench.table.columns import DATASETS, PATTERN, Integers, Reals
+from automl_kd.nasbench.table.columns import PATTERN, TABLE_DATASETS, Integers, Reals
 
-FILE, HARDWARE = "nasbench201.parquet", "nasbench201_hardware.parquet"
+TABLE_FILE, HARDWARE = "nasbench201.parquet", "nasbench201_hardware.parquet"
 TIME = "cifar10_trainhalf_train_time_12_s"
 REQUIRED = (
     "arch_index",
     "arch_str",
     TIME,
-    *(f"{dataset}_{what}" for dataset in DATASETS for what in ("test_acc_200", "valid_acc_12", "params_m", "flops_m")),
+    *(
+        f"{dataset}_{what}"
+        for dataset in TABLE_DATASETS
+        for what in ("test_acc_200", "valid_acc_12", "params_m", "flops_m")
+    ),
 )
 
 FORMAT_KEY, FORMAT = b"automl_kd.nasbench201", b"1"
@@ -32,8 +36,8 @@ NOWHERE = -1.0
 
 def read_table(path: Path) -> tuple[Integers, tuple[str, ...], NDArray[np.uint8], dict[str, Reals]]:
     """Official numbers, cells, their operations, and all other columns by name; rows sorted by number."""
-    stored = read(path, REQUIRED)
-    index, order = numbers(stored, path)
+    stored = read_table_file(path, REQUIRED)
+    index, order = official_numbers(stored, path)
     strings = stored["arch_str"].take(pa.array(order))
     encodings = checked_cells(strings, index, path)
     names = [name for name in stored.column_names if name not in {"arch_index", "arch_str"}]
@@ -47,8 +51,8 @@ def read_table(path: Path) -> tuple[Integers, tuple[str, ...], NDArray[np.uint8]
 
 def read_hardware(path: Path, index: Integers) -> dict[str, Reals]:
     """Its columns by name, at the rows `index`; NaN where it has no such row or says that nothing was measured."""
-    stored = read(path, ("arch_index",))
-    known, order = numbers(stored, path)
+    stored = read_table_file(path, ("arch_index",))
+    known, order = official_numbers(stored, path)
     place = np.minimum(np.searchsorted(known, index), len(known) - 1)
     absent = known[place] != index
     columns = {}
@@ -61,7 +65,7 @@ def read_hardware(path: Path, index: Integers) -> dict[str, Reals]:
     return columns
 
 
-def read(path: Path, required: tuple[str, ...]) -> pa.Table:
+def read_table_file(path: Path, required: tuple[str, ...]) -> pa.Table:
     """The file, if it can be read and has the `required` columns and at least one row."""
     try:
         with pq.ParquetFile(path) as file:
@@ -87,12 +91,12 @@ def read(path: Path, required: tuple[str, ...]) -> pa.Table:
     return stored
 
 
-def numbers(stored: pa.Table, path: Path) -> tuple[Integers, Integers]:
+def official_numbers(stored: pa.Table, path: Path) -> tuple[Integers, Integers]:
     """The official numbers, ascending, and the rows in that order."""
     found = reals(stored, "arch_index", path)
-    if not (np.isin(found, np.arange(cells.SIZE)).all() and len(np.unique(found)) == len(found)):
+    if not (np.isin(found, np.arange(cells.CELL_COUNT)).all() and len(np.unique(found)) == len(found)):
         raise ResultError(
-            f"the column arch_index of {path} is not made of distinct numbers from 0 to {cells.SIZE - 1} (it has "
+            f"the column arch_index of {path} is not made of distinct numbers from 0 to {cells.CELL_COUNT - 1} (it has "
             f"{len(found)} rows); {AGAIN}"
         )
     order = np.argsort(found)
@@ -105,7 +109,7 @@ def checked_cells(strings: pa.ChunkedArray, index: Integers, path: Path) -> NDAr
         encodings = cells.encode([str(text) for text in strings.to_pylist()])
     except ResultError as error:
         raise ResultError(f"{path} cannot be used: {error}") from error
-    wrong = cells.ranks(encodings) != cells.official_ranks()[index]
+    wrong = cells.lexicographic_ranks(encodings) != cells.official_ranks()[index]
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise ResultError(

@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from automl_kd.errors import ConfigError, ResultError
 from automl_kd.nasbench.table import cells
-from automl_kd.nasbench.table.columns import DATASETS, VALIDATION_LIKE, AccuracyName, parse
-from automl_kd.nasbench.table.file import FILE, FORMAT, FORMAT_KEY, HARDWARE, TIME, read, read_hardware
+from automl_kd.nasbench.table.columns import TABLE_DATASETS, VALIDATION_LIKE, AccuracyName, parse_column
+from automl_kd.nasbench.table.file import FORMAT, FORMAT_KEY, HARDWARE, TABLE_FILE, TIME, read_hardware, read_table_file
 from automl_kd.results.store import parquet
 
 ENDING = ".pickle.pbz2"
@@ -32,7 +32,12 @@ OFFICIAL = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "ImageNe
 CIFAR10_HALF = "cifar10-valid"
 
 ACCURACIES = (
-    *(f"{dataset}_{split}_acc_{epochs}" for epochs in LENGTHS for dataset in DATASETS for split in ("test", "valid")),
+    *(
+        f"{dataset}_{split}_acc_{epochs}"
+        for epochs in LENGTHS
+        for dataset in TABLE_DATASETS
+        for split in ("test", "valid")
+    ),
     VALIDATION_LIKE,
     "cifar100_test_acc_200_s888",
     "imagenet16_test_acc_200_s888",
@@ -50,7 +55,7 @@ def import_archive(
     and put beside. `progress` is told how many are done, and of how many. Nothing is written before all is read.
     Raises `ConfigError` for what cannot be imported, `ResultError` for what is damaged.
     """
-    target = out if out.suffix == ".parquet" else out / FILE
+    target = out if out.suffix == ".parquet" else out / TABLE_FILE
     require_target(target)
     numbers = stored_numbers(official)
     if hardware is not None:
@@ -60,12 +65,12 @@ def import_archive(
     records = []
     for done, number in enumerate(numbers):
         progress(done, len(numbers))
-        with named(official / f"{number:06d}{ENDING}"):
-            records.append(record(api, number, names[number]))
+        with name_file_in_errors(official / f"{number:06d}{ENDING}"):
+            records.append(cell_record(api, number, names[number]))
         api.arch2infos_dict.clear()  # the package keeps all that it read
     if hardware is not None:
-        parquet.write(read(hardware, ("arch_index",)), target.with_name(HARDWARE))
-    parquet.write(to_table(records, isomorphs(api)), target)
+        parquet.write_parquet(read_table_file(hardware, ("arch_index",)), target.with_name(HARDWARE))
+    parquet.write_parquet(records_to_table(records, isomorphs(api)), target)
     return target, len(records)
 
 
@@ -100,12 +105,12 @@ def opened(official: Path) -> Any:
             "the official files are read by the package nats_bench, which is not installed; run 'pip install "
             "nats_bench' and then the same command"
         ) from error
-    with named(official / f"meta{ENDING}"):
+    with name_file_in_errors(official / f"meta{ENDING}"):
         return create(str(official), "tss", fast_mode=True, verbose=False)
 
 
 @contextmanager
-def named(file: Path) -> Iterator[None]:
+def name_file_in_errors(file: Path) -> Iterator[None]:
     """Whatever goes wrong in reading `file` becomes a `ResultError` that names it."""
     try:
         yield
@@ -123,7 +128,7 @@ def checked_names(api: Any, official: Path) -> list[str]:
     """The cells by official number, if they are those of the benchmark."""
     names = list(map(str, api.meta_archs))
     try:
-        ranks = cells.ranks(cells.encode(names))
+        ranks = cells.lexicographic_ranks(cells.encode(names))
     except ResultError as error:
         raise ResultError(f"{official} is not the topology space: {error}") from error
     if not np.array_equal(ranks, cells.official_ranks()):
@@ -131,7 +136,7 @@ def checked_names(api: Any, official: Path) -> list[str]:
     return names
 
 
-def record(api: Any, number: int, name: str) -> dict[str, object]:
+def cell_record(api: Any, number: int, name: str) -> dict[str, object]:
     """One row of the table, without isomorph_index."""
     runs = {length: api.query_meta_info_by_index(number, length) for length in LENGTHS}
     if runs["200"].arch_str != name:
@@ -140,7 +145,7 @@ def record(api: Any, number: int, name: str) -> dict[str, object]:
     return {
         "arch_index": number,
         "arch_str": name,
-        **{one: accuracy(runs, parse(one)) for one in ACCURACIES},
+        **{one: accuracy(runs, parse_column(one)) for one in ACCURACIES},
         TIME: float(runs["12"].get_metrics(CIFAR10_HALF, "train")["all_time"]),
         **{f"{dataset}_params_m": float(cost["params"]) for dataset, cost in costs.items()},
         **{f"{dataset}_flops_m": float(cost["flops"]) for dataset, cost in costs.items()},
@@ -167,7 +172,7 @@ def isomorphs(api: Any) -> dict[int, int]:
     return {number: first.setdefault(api.get_unique_str(number), number) for number in range(len(api.meta_archs))}
 
 
-def to_table(records: list[dict[str, object]], isomorph: dict[int, int]) -> pa.Table:
+def records_to_table(records: list[dict[str, object]], isomorph: dict[int, int]) -> pa.Table:
     integer, text, real = pa.int32(), pa.string(), pa.float64()
     types = {"arch_index": integer, "arch_str": text, "isomorph_index": integer}
     names = ["arch_index", "arch_str", "isomorph_index", *(name for name in records[0] if name not in types)]

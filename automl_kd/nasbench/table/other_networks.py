@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from automl_kd.nasbench.table.columns import DATASETS
+from automl_kd.nasbench.table.columns import TABLE_DATASETS
 from automl_kd.nasbench.table.table import Table
 
-NETWORKS = ["space", "dataset"]
+NETWORK_COLUMNS = ["space", "dataset"]
 
 
 def without_others(scores: pd.DataFrame, table: Table) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -27,22 +27,22 @@ def without_others(scores: pd.DataFrame, table: Table) -> tuple[pd.DataFrame, tu
     others = dict(find_others(scores, table))
     if not others:
         return scores, ()
-    keys = zip(*(scores[name] for name in NETWORKS), strict=True)
+    keys = zip(*(scores[name] for name in NETWORK_COLUMNS), strict=True)
     return scores[[key not in others for key in keys]], tuple(others.values())
 
 
 def find_others(scores: pd.DataFrame, table: Table) -> Iterator[tuple[tuple[str, str], str]]:
     """Space and dataset of other networks, and the sentence."""
-    known = scores[[*NETWORKS, "label", "params"]].drop_duplicates().dropna()
+    known = scores[[*NETWORK_COLUMNS, "label", "params"]].drop_duplicates().dropna()
     row = pd.Index(table.arch_str).get_indexer(pd.Index(known["label"].astype(str)))
-    for kind, ours in known.assign(row=row)[row >= 0].groupby(NETWORKS, observed=True):
+    for kind, ours in known.assign(row=row)[row >= 0].groupby(NETWORK_COLUMNS, observed=True):
         space, dataset = map(str, kind)
-        expected = table.params(dataset if dataset in DATASETS else DATASETS[0])[ours["row"]]
+        expected = table.params(dataset if dataset in TABLE_DATASETS else TABLE_DATASETS[0])[ours["row"]]
         difference = ours["params"].to_numpy(dtype=np.float64) - expected
         difference = difference[~np.isnan(expected)]
         low, high = difference.min(initial=np.inf), difference.max(initial=-np.inf)
-        if max(-low, high) >= 1 if dataset in DATASETS else high - low >= 1:
-            wanted = "no difference" if dataset in DATASETS else "the same difference for all cells"
+        if max(-low, high) >= 1 if dataset in TABLE_DATASETS else high - low >= 1:
+            wanted = "no difference" if dataset in TABLE_DATASETS else "the same difference for all cells"
             yield (
                 (space, dataset),
                 f"Scores of {space} on {dataset} are left out: its networks are not those of the table (their "

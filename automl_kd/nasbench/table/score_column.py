@@ -53,7 +53,7 @@ def read_column(
     networks than the table's, as far as rows name space, dataset and params; beside others these are left out.
     """
     columns = ("proxy", "label", "score", "seconds", "dataset", "space", "params", "among", "arch_index")
-    stored = read(path, (*columns, column, seconds))
+    stored = read_score_columns(path, (*columns, column, seconds))
     if "proxy" in stored.column_names:
         stored, key, score, timer = of_proxy(stored, column, path), "label", "score", "seconds"
     else:
@@ -76,31 +76,31 @@ def read_column(
     return ScoreColumn(name, values, spent, f"{column} of {path.name}{about}")
 
 
-def read(path: Path, names: tuple[str, ...]) -> pa.Table:
+def read_score_columns(path: Path, names: tuple[str, ...]) -> pa.Table:
     """A file, or all files of scores in a folder: those of its columns that are in `names`."""
-    files = files_of(path)
+    files = score_column_files(path)
     if not files:
         raise ConfigError(f"no scores are in {path}; make some with 'automl-kd score', or name a Parquet file")
     try:
-        return pa.concat_tables([read_one(file, names) for file in files], promote_options="default")
+        return pa.concat_tables([read_columns(file, names) for file in files], promote_options="default")
     # What pyarrow raises for damaged files, and for files whose columns have types that do not go together.
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ResultError(f"{path} cannot be read as scores ({reason}); copy it or score again") from error
 
 
-def files_of(path: Path) -> list[Path]:
+def score_column_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else parquet.files(path / "scores") or parquet.files(path)
 
 
-def read_one(path: Path, names: tuple[str, ...]) -> pa.Table:
+def read_columns(path: Path, names: tuple[str, ...]) -> pa.Table:
     with pq.ParquetFile(path) as file:
         return file.read([name for name in file.schema_arrow.names if name in names])
 
 
 def column_names(path: Path) -> list[str]:
     """Of a file, or of the first one in a folder."""
-    return list(pq.read_schema(files_of(path)[0]).names)
+    return list(pq.read_schema(score_column_files(path)[0]).names)
 
 
 def of_proxy(stored: pa.Table, proxy: str, path: Path) -> pa.Table:

@@ -23,8 +23,8 @@ from automl_kd.errors import ConfigError, ResultError, UnknownNameError
 from automl_kd.files import expand
 from automl_kd.nasbench.table import cells
 from automl_kd.nasbench.table.columns import (
-    DATASETS,
     PATTERN,
+    TABLE_DATASETS,
     VALIDATION_LIKE,
     AccuracyName,
     Choosing,
@@ -32,33 +32,33 @@ from automl_kd.nasbench.table.columns import (
     Reals,
     Reporting,
     Yardsticks,
-    parse,
+    parse_column,
 )
-from automl_kd.nasbench.table.file import FILE, HARDWARE, TIME, read_hardware, read_table
+from automl_kd.nasbench.table.file import HARDWARE, TABLE_FILE, TIME, read_hardware, read_table
 from automl_kd.registry import suggestion
 
-__all__ = ["ENVIRONMENT", "VALIDATION_LIKE", "Choosing", "Reporting", "Table", "Yardsticks", "find"]
+__all__ = ["ENVIRONMENT", "VALIDATION_LIKE", "Choosing", "Reporting", "Table", "Yardsticks", "find_table"]
 
 ENVIRONMENT = "AUTOML_KD_NASBENCH201"
 LATENCY, ENERGY = "_latency_ms", "_energy_mj"
 
-IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet16": 151_700}
-HALF = 25_000
+TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet16": 151_700}
+HALF_IMAGES = 25_000
 """Images in an epoch. The benchmark's clock is proportional to them: over the 1,000 first architectures, and over 12
 and 200 epochs alike, an epoch takes 2 times as long as one on CIFAR-10's half, and 6.068 times on ImageNet16-120."""
 
 
-def find(path: Path | None = None) -> Path:
+def find_table(path: Path | None = None) -> Path:
     """The table's file: at `path` (a file, or a folder with nasbench201.parquet), else where the environment says.
 
     `ConfigError` if neither leads to one.
     """
-    named = path or Path(os.environ.get(ENVIRONMENT) or FILE)
-    found = expand(named / FILE if named.is_dir() else named).absolute()
+    named = path or Path(os.environ.get(ENVIRONMENT) or TABLE_FILE)
+    found = expand(named / TABLE_FILE if named.is_dir() else named).absolute()
     if not found.is_file():
         raise ConfigError(
             f"there is no NAS-Bench-201 table at {found}; make one from the official files with 'automl-kd "
-            f"import-nasbench201', or name a folder with {FILE} by --nasbench201 or by {ENVIRONMENT}"
+            f"import-nasbench201', or name a folder with {TABLE_FILE} by --nasbench201 or by {ENVIRONMENT}"
         )
     return found
 
@@ -84,7 +84,7 @@ class Table:
 
         `ResultError` for what is damaged, of another version, or contradicts the benchmark's numbering.
         """
-        file = find(Path(path))
+        file = find_table(Path(path))
         index, strings, encodings, columns = read_table(file)
         beside = file.with_name(HARDWARE)
         hardware = read_hardware(beside, index) if beside.is_file() else {}
@@ -96,11 +96,11 @@ class Table:
     @property
     def extent(self) -> str:
         """How much of the benchmark it holds, in words."""
-        return f"{len(self):,} of {cells.SIZE:,} architectures"
+        return f"{len(self):,} of {cells.CELL_COUNT:,} architectures"
 
     def require_whole(self, purpose: str) -> None:
         """`ResultError` unless all architectures are here. `purpose` completes "... needs all": "a search"."""
-        if len(self) != cells.SIZE:
+        if len(self) != cells.CELL_COUNT:
             raise ResultError(
                 f"{self.path} holds {self.extent}, and {purpose} needs all; import the complete benchmark"
             )
@@ -131,7 +131,7 @@ class Table:
     def neighbours(self) -> Integers:
         """Rows of the 24 cells that differ in one operation, shape (15625, 24). Needs a whole table."""
         self.require_whole("the list of neighbours")
-        return cells.neighbours(self.encodings)
+        return cells.neighbour_positions(self.encodings)
 
     @cached_property
     def isomorph(self) -> Integers:
@@ -170,12 +170,12 @@ class Table:
 
     def accuracy_names(self) -> tuple[AccuracyName, ...]:
         """All accuracies in the table, in its order."""
-        return tuple(parse(name) for name in self.columns if PATTERN.fullmatch(name))
+        return tuple(parse_column(name) for name in self.columns if PATTERN.fullmatch(name))
 
     def _accuracy(self, name: str) -> tuple[AccuracyName, Reals]:
         values = self.column(name) / 100
         values.flags.writeable = False
-        return parse(name), values
+        return parse_column(name), values
 
     # --- costs
 
@@ -194,8 +194,8 @@ class Table:
         check_dataset(dataset)
         if half and dataset != "cifar10":
             raise ConfigError(f"only cifar10 was trained on half of its images, not {dataset}; ask for all images")
-        images = HALF if half else IMAGES[dataset]
-        return self.column(TIME) * (epochs / 12 * images / HALF)
+        images = HALF_IMAGES if half else TRAINING_IMAGES[dataset]
+        return self.column(TIME) * (epochs / 12 * images / HALF_IMAGES)
 
     def seconds_of(self, column: Choosing | Reporting) -> Reals:
         """One seed's training up to this accuracy, on the images that it was trained on."""
@@ -232,5 +232,5 @@ class Table:
 
 def check_dataset(dataset: str) -> None:
     """`UnknownNameError` unless the benchmark has it."""
-    if dataset not in DATASETS:
-        raise UnknownNameError(f"NAS-Bench-201 has no dataset {dataset!r}; {suggestion(dataset, DATASETS)}")
+    if dataset not in TABLE_DATASETS:
+        raise UnknownNameError(f"NAS-Bench-201 has no dataset {dataset!r}; {suggestion(dataset, TABLE_DATASETS)}")

@@ -11,27 +11,27 @@ from automl_kd import storage
 from automl_kd.nasbench.tabular import plots
 from automl_kd.nasbench.tabular import table as tables
 from automl_kd.nasbench.tabular.record import Record
-from automl_kd.nasbench.tabular.sentences import sentences
+from automl_kd.nasbench.tabular.sentences import write_tabular_sentences
 from automl_kd.results.sheet import without_html
-from automl_kd.results.store.folder import read_record as read_experiment
+from automl_kd.results.store.folder import read_experiment_record as read_experiment
 from automl_kd.results.templates import load_template
 
 
-def write_report(record: Record, out: Path, command: str = "") -> list[Path]:
+def write_tabular_report(record: Record, out: Path, command: str = "") -> list[Path]:
     """Write `leaderboard.html` and `leaderboard.md` to the folder `out`, whole or not at all; their paths."""
-    said = sentences(record)
-    storage.write(out / "leaderboard.html", page(record, said, command))
-    storage.write(out / "leaderboard.md", without_html(tables.to_markdown(record, said, command)))
+    said = write_tabular_sentences(record)
+    storage.write(out / "leaderboard.html", render_tabular_page(record, said, command))
+    storage.write(out / "leaderboard.md", without_html(tables.tabular_markdown(record, said, command)))
     return [out / "leaderboard.html", out / "leaderboard.md"]
 
 
-def page(record: Record, said: list[str], command: str) -> str:
+def render_tabular_page(record: Record, said: list[str], command: str) -> str:
     """The page as text. `said`: its sentences."""
     facts = record.facts
     return load_template(Path(__file__).with_name("page.html")).render(
         name=facts["name"],
         sentences=said,
-        views=[view(record, task) for task in facts["tasks"] if len(tables.task_rows(record, task))],
+        views=[task_view(record, task) for task in facts["tasks"] if len(tables.task_rows(record, task))],
         untrained=[
             (task["name"], tables.untrained_sheet(record, task)) for task in facts["tasks"] if len(record.untrained)
         ],
@@ -47,13 +47,13 @@ def page(record: Record, said: list[str], command: str) -> str:
     )
 
 
-def view(record: Record, task: Mapping[str, Any]) -> Mapping[str, object]:
+def task_view(record: Record, task: Mapping[str, Any]) -> Mapping[str, object]:
     """What the template shows of one task."""
     return {
         "name": task["name"],
         "statement": tables.statement(task),
-        "sheet": tables.regret_sheet(record, task),
-        "note": tables.note(record, task),
+        "sheet": tables.task_regret_sheet(record, task),
+        "note": tables.task_note(record, task),
         "overviews": [drawn for axis in plots.AXES if (drawn := plots.overview(record, task, axis))],
         "aided": [drawn for axis in plots.AXES if (drawn := plots.aided(record, task, axis))],
     }

@@ -19,14 +19,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from automl_kd.nasbench.tabular.record import Record
 from automl_kd.nasbench.tabular.regret import bands
 from automl_kd.nasbench.tabular.table import task_rows
-from automl_kd.results.report.plots import QUIET, SETTINGS, STYLES, blank, finish
+from automl_kd.results.report.plots import PLOT_SETTINGS, QUIET, ROLE_STYLES, blank_figure, finish_figure
 
-Look = tuple[str, str]
-LOOKS: list[Look] = [(colour, dash) for dash in ("-", "--", ":") for colour, _ in reversed(STYLES.values())]
+LineStyle = tuple[str, str]
+LINE_STYLES: list[LineStyle] = [
+    (colour, dash) for dash in ("-", "--", ":") for colour, _ in reversed(ROLE_STYLES.values())
+]
 """Colour and dash."""
 
-LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-PLAIN = {"text.parse_math": False}
+REGRET_TICKS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+LITERAL_TEXT = {"text.parse_math": False}
 AXES = {"queries": "trainings", "hours": "simulated hours"}
 
 
@@ -36,13 +38,13 @@ def overview(record: Record, task: Mapping[str, Any], axis: str) -> Markup | Non
     rows = curves(record, task, axis, names)
     if rows.empty:
         return None
-    with mpl.rc_context(SETTINGS | PLAIN):
-        figure, axes = blank(AXES[axis], "regret on test, points")
+    with mpl.rc_context(PLOT_SETTINGS | LITERAL_TEXT):
+        figure, axes = blank_figure(AXES[axis], "regret on test, points")
         found = set(rows["search"])
-        for look, name in zip(LOOKS, [name for name in names if name in found], strict=False):
-            draw(axes, rows[rows["search"] == name], look, name, shaded=False)
+        for look, name in zip(LINE_STYLES, [name for name in names if name in found], strict=False):
+            draw_curve(axes, rows[rows["search"] == name], look, name, shaded=False)
         scale([axes], task)
-        return finish(figure, axes, f"Median regret over {AXES[axis]}")
+        return finish_figure(figure, axes, f"Median regret over {AXES[axis]}")
 
 
 def aided(record: Record, task: Mapping[str, Any], axis: str) -> Markup | None:
@@ -53,16 +55,18 @@ def aided(record: Record, task: Mapping[str, Any], axis: str) -> Markup | None:
     aids = list(dict.fromkeys(["", *(run["aid"] for run in runs)]))
     if len(aids) == 1:
         return None
-    looks = dict(zip(aids, LOOKS, strict=False))
-    with mpl.rc_context(SETTINGS | PLAIN):
+    looks = dict(zip(aids, LINE_STYLES, strict=False))
+    with mpl.rc_context(PLOT_SETTINGS | LITERAL_TEXT):
         figure, several = panels(kinds, AXES[axis], "regret on test, points")
         for axes, kind in zip(several, kinds, strict=True):
             for run in (one for one in runs if one["kind"] == kind and one["aid"] in looks):
-                draw(axes, curves(record, task, axis, [run["search"]]), looks[run["aid"]], "_")
+                draw_curve(axes, curves(record, task, axis, [run["search"]]), looks[run["aid"]], "_")
         scale(several, task)
         for aid, (colour, dash) in looks.items():
             several[0].plot([], [], dash, color=colour, lw=1.6, label=aid or "alone")
-        return finish(figure, several[0], f"Regret over {AXES[axis]} with and without proxies, for each searcher")
+        return finish_figure(
+            figure, several[0], f"Regret over {AXES[axis]} with and without proxies, for each searcher"
+        )
 
 
 def hypervolumes(record: Record) -> Markup | None:
@@ -71,16 +75,16 @@ def hypervolumes(record: Record) -> Markup | None:
         return None
     devices, names = (list(record.fronts[column].unique()) for column in ("device", "search"))
     found = bands(record.fronts, "hypervolume", by=("device", "search", "at"))
-    with mpl.rc_context(SETTINGS | PLAIN):
+    with mpl.rc_context(PLOT_SETTINGS | LITERAL_TEXT):
         figure, several = panels(devices, "trainings", "share of the best area")
         for axes, device in zip(several, devices, strict=True):
-            for look, name in zip(LOOKS, names, strict=False):
+            for look, name in zip(LINE_STYLES, names, strict=False):
                 ours = found[(found["device"] == device) & (found["search"] == name)]
-                draw(axes, ours, look, name if axes is several[0] else "_")
+                draw_curve(axes, ours, look, name if axes is several[0] else "_")
             axes.set_xscale("log")
             axes.set_ylim(0, 1)
             plain_ticks(axes)
-        return finish(figure, several[0], "Hypervolume over trainings for each device")
+        return finish_figure(figure, several[0], "Hypervolume over trainings for each device")
 
 
 def curves(record: Record, task: Mapping[str, Any], axis: str, names: Sequence[str]) -> pd.DataFrame:
@@ -90,7 +94,7 @@ def curves(record: Record, task: Mapping[str, Any], axis: str, names: Sequence[s
     return found.assign(**{column: 100 * found[column] for column in ("low", "middle", "high")})
 
 
-def draw(axes: Axes, rows: pd.DataFrame, look: Look, label: str, *, shaded: bool = True) -> None:
+def draw_curve(axes: Axes, rows: pd.DataFrame, look: LineStyle, label: str, *, shaded: bool = True) -> None:
     colour, dash = look
     ordered = rows.sort_values("at")
     at = ordered["at"].to_numpy(dtype=float)
@@ -126,9 +130,9 @@ def scale(several: Sequence[Axes], task: Mapping[str, Any]) -> None:
     tops = [float(heights.max()) for heights in lines if len(heights)]
     for axes in several:
         axes.set_xscale("log")
-        axes.set_yscale("symlog", linthresh=LEVELS[0], linscale=0.5)
-        axes.set_ylim(0, min(1.2 * max(tops, default=1.0), LEVELS[-1]))
-        axes.yaxis.set_major_locator(FixedLocator([0.0, *LEVELS]))
+        axes.set_yscale("symlog", linthresh=REGRET_TICKS[0], linscale=0.5)
+        axes.set_ylim(0, min(1.2 * max(tops, default=1.0), REGRET_TICKS[-1]))
+        axes.yaxis.set_major_locator(FixedLocator([0.0, *REGRET_TICKS]))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.axhline(100 * (task["best"] - task["best_chosen"]), color=QUIET, lw=0.9, dashes=(4, 3))

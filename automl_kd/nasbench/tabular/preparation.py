@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_kd.config import Experiment, Run, Task
+from automl_kd.config import Experiment, SamplerRun, TableTask
 from automl_kd.errors import ConfigError
 from automl_kd.files import expand
-from automl_kd.nasbench.samplers import PAIRS, Bench, Guide, Searcher, make_searcher
+from automl_kd.nasbench.samplers import PAIRS, Bench, Guidance, Searcher, make_searcher
 from automl_kd.nasbench.table.columns import Reals
 from automl_kd.nasbench.table.score_column import ScoreColumn, read_column
-from automl_kd.nasbench.table.table import Choosing, Table, Yardsticks, find
+from automl_kd.nasbench.table.table import Choosing, Table, Yardsticks, find_table
 from automl_kd.registry import suggestion
 
 HALVING = ("asha", "halving")
@@ -25,7 +25,7 @@ HALVING = ("asha", "halving")
 class Ready:
     """A task with the columns that it names. `rungs`: what may be chosen by, the shortest training first."""
 
-    task: Task
+    task: TableTask
     by: Yardsticks
     early: Choosing | None
     table: Table
@@ -49,7 +49,7 @@ class Ready:
             latency=self.table.macs(self.dataset) if second is None else second,
         )
 
-    def takes(self, run: Run) -> bool:
+    def takes(self, run: SamplerRun) -> bool:
         return run.kind not in HALVING or self.early is not None
 
 
@@ -68,11 +68,11 @@ class TableLab:
         """None for no name."""
         return self.scores[task.task.name, name] if name else None
 
-    def guide(self, task: Ready, run: Run) -> Guide:
+    def guide(self, task: Ready, run: SamplerRun) -> Guidance:
         score = self.score(task, run.screen or run.warm)
         if score is None:
-            return Guide(tries=run.tries)
-        return Guide(
+            return Guidance(tries=run.tries)
+        return Guidance(
             tries=run.tries,
             score=score.values,
             pool=run.pool if run.screen else 0,
@@ -87,7 +87,7 @@ def open_table(experiment: Experiment, results: Path, path: Path | None) -> Tabl
 
     `path`: of the table, a file or its folder; None asks the environment.
     """
-    table = Table.load(find(path))
+    table = Table.load(find_table(path))
     table.require_whole("a search")
     tasks = tuple(ready(table, task) for task in experiment.table.tasks)
     check_runs(experiment, tasks)
@@ -106,7 +106,7 @@ def open_table(experiment: Experiment, results: Path, path: Path | None) -> Tabl
     )
 
 
-def ready(table: Table, task: Task) -> Ready:
+def ready(table: Table, task: TableTask) -> Ready:
     by = Yardsticks(table.choosing_named(task.choose), table.reporting_named(task.report))
     if gaps := int(np.isnan(by.reporting.values).sum()):
         raise ConfigError(f"{task.report} has no value for {gaps} architectures; report on one that has all")
@@ -135,7 +135,7 @@ def check_runs(experiment: Experiment, tasks: Sequence[Ready]) -> None:
             raise ConfigError(f"table.tradeoff cannot use searcher {kind!r}; {suggestion(kind, PAIRS)}")
 
 
-def searcher_of(run: Run) -> Searcher:
+def searcher_of(run: SamplerRun) -> Searcher:
     return make_searcher(run.kind, run.options)
 
 
@@ -156,7 +156,7 @@ def find_score(experiment: Experiment, table: Table, task: Ready, name: str) -> 
     wanted = experiment.table.scores[name]
     return read_column(
         table,
-        locate(wanted.file, table, name),
+        locate_score_file(wanted.file, table, name),
         name,
         column=wanted.column or name,
         dataset=wanted.dataset or task.dataset,
@@ -165,7 +165,7 @@ def find_score(experiment: Experiment, table: Table, task: Ready, name: str) -> 
     )
 
 
-def locate(file: str, table: Table, name: str) -> Path:
+def locate_score_file(file: str, table: Table, name: str) -> Path:
     """In the working folder, or beside the table."""
     given = expand(file)
     for path in (given, table.path.parent / given):

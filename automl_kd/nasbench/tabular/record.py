@@ -20,22 +20,22 @@ from automl_kd import files, storage
 from automl_kd.errors import ResultError
 from automl_kd.results.store import parquet
 
-Kind = Literal["searches", "fronts", "untrained"]
+RecordKind = Literal["searches", "fronts", "untrained"]
 
 WHO = [("task", pa.string()), ("search", pa.string()), ("seed", pa.int64())]
-FOUND = [
+FOUND_COLUMNS = [
     ("architecture", pa.int64()),
     ("val_accuracy", pa.float64()),
     ("test_accuracy", pa.float64()),
     ("regret", pa.float64()),
 ]
-SCHEMAS: Mapping[Kind, pa.Schema] = {
-    "searches": pa.schema([*WHO, ("axis", pa.string()), ("at", pa.float64()), *FOUND]),
+RECORD_SCHEMAS: Mapping[RecordKind, pa.Schema] = {
+    "searches": pa.schema([*WHO, ("axis", pa.string()), ("at", pa.float64()), *FOUND_COLUMNS]),
     "fronts": pa.schema([*WHO, ("device", pa.string()), ("at", pa.float64()), ("hypervolume", pa.float64())]),
     "untrained": pa.schema(
         [
             *WHO,
-            *FOUND,
+            *FOUND_COLUMNS,
             ("scored", pa.int64()),
             ("score_seconds", pa.float64()),
             ("trained", pa.int64()),
@@ -57,15 +57,15 @@ class Record:
     untrained: pd.DataFrame
 
 
-def part(folder: Path, kind: Kind, key: str) -> Path:
+def record_file(folder: Path, kind: RecordKind, key: str) -> Path:
     return folder / kind / f"{key}.parquet"
 
 
-def write_part(folder: Path, kind: Kind, key: str, frame: pd.DataFrame) -> None:
+def write_search(folder: Path, kind: RecordKind, key: str, frame: pd.DataFrame) -> None:
     """Durably and whole. `frame` has the columns of the schema."""
-    schema = SCHEMAS[kind]
-    parquet.write(
-        pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False), part(folder, kind, key)
+    schema = RECORD_SCHEMAS[kind]
+    parquet.write_parquet(
+        pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False), record_file(folder, kind, key)
     )
 
 
@@ -79,21 +79,21 @@ def is_tabular(folder: Path) -> bool:
     return (folder / "facts.json").is_file()
 
 
-def read_record(folder: Path) -> Record:
+def read_tabular_record(folder: Path) -> Record:
     """`ResultError` for what is missing or damaged."""
     path = folder / "facts.json"
     try:
         facts = dict(files.read_json(path))
-        keys = {kind: list(facts["parts"][kind]) for kind in SCHEMAS}
+        keys = {kind: list(facts["parts"][kind]) for kind in RECORD_SCHEMAS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultError(f"{path} cannot be read ({error}); run the search again") from error
-    return Record(folder, facts, **{kind: read_parts(folder, kind, keys[kind]) for kind in SCHEMAS})
+    return Record(folder, facts, **{kind: read_searches(folder, kind, keys[kind]) for kind in RECORD_SCHEMAS})
 
 
-def read_parts(folder: Path, kind: Kind, keys: list[str]) -> pd.DataFrame:
-    schema = SCHEMAS[kind]
+def read_searches(folder: Path, kind: RecordKind, keys: list[str]) -> pd.DataFrame:
+    schema = RECORD_SCHEMAS[kind]
     try:
-        tables = [parquet.load(part(folder, kind, key), schema, schema.names) for key in keys]
+        tables = [parquet.load_parquet(record_file(folder, kind, key), schema, schema.names) for key in keys]
     except FileNotFoundError as error:
         raise ResultError(f"{error.filename} is missing; run the search again, which makes it anew") from error
     frame: pd.DataFrame = pa.concat_tables(tables or [schema.empty_table()]).to_pandas()

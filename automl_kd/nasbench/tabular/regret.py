@@ -95,7 +95,7 @@ def extent_of(reporting: Reporting, latency: Reals, points: float) -> Extent:
     slowest = float(np.nanmax(latency))
     open_ended = Extent(reporting.best - points, slowest, reporting.best, 1.0)
     everything = np.flatnonzero(~np.isnan(latency))[None]
-    area = float(dominated(everything, reporting.values, latency, open_ended)[0])
+    area = float(dominated_area(everything, reporting.values, latency, open_ended)[0])
     return open_ended._replace(area=area)
 
 
@@ -109,10 +109,10 @@ def hypervolume(rows: Integers, by: Yardsticks, latency: Reals, extent: Extent) 
     values = by.choosing.values[ascending]
     before = np.concatenate([np.full((len(rows), 1), -np.inf), np.maximum.accumulate(values, axis=1)[:, :-1]], axis=1)
     front = np.where((values > before) & ~np.isnan(latency[ascending]), ascending, NONE)
-    return dominated(front, by.reporting.values, latency, extent) / extent.area
+    return dominated_area(front, by.reporting.values, latency, extent) / extent.area
 
 
-def dominated(rows: Integers, accuracy: Reals, latency: Reals, extent: Extent) -> Reals:
+def dominated_area(rows: Integers, accuracy: Reals, latency: Reals, extent: Extent) -> Reals:
     """The area that `rows` (seeds, n) dominate, in units of the rectangle at the reference point."""
     gain = (accuracy[rows] - extent.accuracy) / (extent.best - extent.accuracy)
     gain = np.where(rows == NONE, 0.0, np.clip(gain, 0.0, 1.0))

@@ -17,30 +17,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from automl_kd.config import Experiment, Run, parse, to_record
+from automl_kd.config import Experiment, SamplerRun, parse_record, to_record
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.records import device_name, git_commit, versions
-from automl_kd.nasbench.samplers import Guide, explore, make_searcher
+from automl_kd.nasbench.samplers import Guidance, explore, make_searcher
 from automl_kd.nasbench.table.columns import Reals
 from automl_kd.nasbench.tabular import regret
 from automl_kd.nasbench.tabular.preparation import Ready, TableLab, open_table, searcher_of
-from automl_kd.nasbench.tabular.record import Kind, part, read_parts, write_facts, write_part
+from automl_kd.nasbench.tabular.record import RecordKind, read_searches, record_file, write_facts, write_search
 from automl_kd.nasbench.tabular.training_free import by_score, by_training, reached
 from automl_kd.results.store.folder import check_folder, lock, open_folder
 
-VERSION = 1
+TABULAR_VERSION = 1
 """Part of every key; raised when a search comes to mean something else."""
 
-MARKS = 40
+CURVE_POINTS = 40
 """Points of a curve along each axis, besides those at which searches are compared."""
 
 
 @dataclass(frozen=True)
-class Piece:
+class TabularPiece:
     """One search and how to carry it out."""
 
-    kind: Kind
+    kind: RecordKind
     title: str
     key: str
     make: Callable[[], pd.DataFrame]
@@ -54,38 +54,38 @@ def run_table(experiment: Experiment, roots: Roots, watcher: Watcher, *, path: P
     """
     lab = open_table(experiment, roots.results, path)
     record = to_record(lab.experiment)
-    check_folder(lab.folder, record, upgrade)
-    pieces = list(pieces_of(lab))
+    check_folder(lab.folder, record, add_new_table_fields)
+    pieces = list(tabular_pieces(lab))
     with lock(lab.folder):
-        open_folder(lab.folder, record, upgrade)
+        open_folder(lab.folder, record, add_new_table_fields)
         watcher.stage("searches of the table", len(pieces), "searches")
         for done, piece in enumerate(pieces):
             watcher.step(done, piece.title)
-            if not part(lab.folder, piece.kind, piece.key).exists():
-                write_part(lab.folder, piece.kind, piece.key, piece.make())
-        write_facts(lab.folder, facts(lab, pieces))
+            if not record_file(lab.folder, piece.kind, piece.key).exists():
+                write_search(lab.folder, piece.kind, piece.key, piece.make())
+        write_facts(lab.folder, run_facts(lab, pieces))
     return lab.folder
 
 
-def upgrade(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def add_new_table_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """A stored experiment with the fields that have come since, at their defaults."""
-    return to_record(parse(Experiment, record, where))
+    return to_record(parse_record(Experiment, record, where))
 
 
-def pieces_of(lab: TableLab) -> Iterator[Piece]:
+def tabular_pieces(lab: TableLab) -> Iterator[TabularPiece]:
     """All searches in the order in which they are shown."""
     asked = lab.experiment.table
     for task in lab.tasks:
         for run in asked.runs:
             if task.takes(run):
-                yield searched(lab, task, run)
+                yield search_piece(lab, task, run)
     for task in lab.tasks if asked.untrained.scores else ():
         for name in ("", *asked.untrained.scores):
-            yield untrained(lab, task, name)
+            yield search_training_free(lab, task, name)
     for device in asked.tradeoff.devices:
         for kind in asked.tradeoff.searchers:
             for screen in dict.fromkeys(("", asked.tradeoff.screen)):
-                yield fronts(lab, device, kind, screen)
+                yield front_piece(lab, device, kind, screen)
 
 
 def key_of(lab: TableLab, task: Ready, *settings: object) -> str:
@@ -93,7 +93,7 @@ def key_of(lab: TableLab, task: Ready, *settings: object) -> str:
     bench = task.bench("asha")
     columns = (*bench.choose, *bench.seconds, bench.losses, task.by.reporting.values)
     digests = [hashlib.sha256(one.tobytes()).hexdigest() for one in columns]
-    text = json.dumps([VERSION, lab.experiment.seed, asdict(task.task), digests, *settings], sort_keys=True)
+    text = json.dumps([TABULAR_VERSION, lab.experiment.seed, asdict(task.task), digests, *settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -107,7 +107,7 @@ def seeds_of(lab: TableLab, count: int = 0) -> list[int]:
     return list(range(first, first + (count or lab.experiment.table.seeds)))
 
 
-def searched(lab: TableLab, task: Ready, run: Run) -> Piece:
+def search_piece(lab: TableLab, task: Ready, run: SamplerRun) -> TabularPiece:
     asked = lab.experiment.table
     seeds, queries = seeds_of(lab, run.seeds), run.queries or asked.queries
     settings = (asdict(run), len(seeds), queries, asked.compare, score_digest(lab, task, run.screen or run.warm))
@@ -131,10 +131,10 @@ def searched(lab: TableLab, task: Ready, run: Run) -> Piece:
         ]
         return pd.concat(frames, ignore_index=True).assign(task=task.task.name, search=run.title)
 
-    return Piece("searches", f"{task.task.name}: {run.title}", key_of(lab, task, "searched", *settings), make)
+    return TabularPiece("searches", f"{task.task.name}: {run.title}", key_of(lab, task, "searched", *settings), make)
 
 
-def untrained(lab: TableLab, task: Ready, name: str) -> Piece:
+def search_training_free(lab: TableLab, task: Ready, name: str) -> TabularPiece:
     """Evolution by the score `name`; without a name by training, which it is compared with."""
     settings, seeds = lab.experiment.table.untrained, seeds_of(lab)
     score = None if name == "random" else lab.score(task, name)
@@ -145,17 +145,17 @@ def untrained(lab: TableLab, task: Ready, name: str) -> Piece:
 
     digest = "" if score is None else score.digest
     key = key_of(lab, task, "untrained", name, asdict(settings) | {"scores": ""}, len(seeds), digest)
-    return Piece("untrained", f"{task.task.name}: led by {name or 'training'}", key, make)
+    return TabularPiece("untrained", f"{task.task.name}: led by {name or 'training'}", key, make)
 
 
-def fronts(lab: TableLab, device: str, kind: str, screen: str) -> Piece:
+def front_piece(lab: TableLab, device: str, kind: str, screen: str) -> TabularPiece:
     """The first task's accuracy against latency on one device."""
     task, settings, seeds = lab.tasks[0], lab.experiment.table.tradeoff, seeds_of(lab)
     latency, score = lab.latencies[device], lab.score(task, screen)
     title = f"{kind}, screened by {screen}" if screen else kind
 
     def make() -> pd.DataFrame:
-        guide = Guide() if score is None else Guide(score=score.values, pool=settings.pool)
+        guide = Guidance() if score is None else Guidance(score=score.values, pool=settings.pool)
         history = explore(make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.queries, guide=guide)
         extent = regret.extent_of(task.by.reporting, latency, settings.points / 100)
         marks = query_marks(settings.queries, lab.experiment.table.compare)
@@ -168,27 +168,27 @@ def fronts(lab: TableLab, device: str, kind: str, screen: str) -> Piece:
     digests = [hashlib.sha256(latency.tobytes()).hexdigest(), score_digest(lab, task, screen)]
     numbers = (settings.queries, settings.pool, settings.points, len(seeds), lab.experiment.table.compare)
     key = key_of(lab, task, "fronts", device, kind, screen, *numbers, *digests)
-    return Piece("fronts", f"{device}: {title}", key, make)
+    return TabularPiece("fronts", f"{device}: {title}", key, make)
 
 
 def query_marks(queries: int, compare: tuple[int, ...]) -> list[int]:
-    grid = np.unique(np.round(np.geomspace(1, queries, MARKS)).astype(int))
+    grid = np.unique(np.round(np.geomspace(1, queries, CURVE_POINTS)).astype(int))
     return sorted({*grid.tolist(), *(mark for mark in compare if mark <= queries)})
 
 
 def hour_marks(hours: tuple[float, ...]) -> list[float]:
     """From a fiftieth of the last time on."""
-    grid = np.geomspace(hours[-1] / 50, hours[-1], MARKS)
+    grid = np.geomspace(hours[-1] / 50, hours[-1], CURVE_POINTS)
     # The end of the grid is the last of `hours` but for rounding.
     return sorted({*(round(float(mark), 6) for mark in grid[:-1]), *hours})
 
 
-def facts(lab: TableLab, pieces: list[Piece]) -> dict[str, Any]:
+def run_facts(lab: TableLab, pieces: list[TabularPiece]) -> dict[str, Any]:
     """What the report says beside the rows."""
     asked = lab.experiment.table
-    kinds: tuple[Kind, ...] = ("searches", "fronts", "untrained")
+    kinds: tuple[RecordKind, ...] = ("searches", "fronts", "untrained")
     parts = {kind: [piece.key for piece in pieces if piece.kind == kind] for kind in kinds}
-    found = read_parts(lab.folder, "untrained", parts["untrained"])
+    found = read_searches(lab.folder, "untrained", parts["untrained"])
     return {
         "name": lab.experiment.name,
         "parts": parts,

@@ -8,18 +8,18 @@ from typing import Any
 from automl_kd.nasbench.tabular.record import Record
 from automl_kd.nasbench.tabular.table import common_mark, regrets_at, task_rows
 from automl_kd.results import units
-from automl_kd.results.statistics.interval import estimate
+from automl_kd.results.statistics.interval import estimate_mean
 
 CLAIM = 180
 """How many times faster than search with training, at least: DisWOT (arXiv:2303.15678), abstract."""
 
-LEFT_OUT = (
+SECONDS_NOTE = (
     "The seconds that 'automl-kd score' records are those of the scores: building the networks and the teacher's "
     "single pass are left out of such ratios."
 )
 
 
-def sentences(record: Record) -> list[str]:
+def write_tabular_sentences(record: Record) -> list[str]:
     """The best search of each task, what proxies changed, and the acceleration without training."""
     tasks = record.facts["tasks"]
     accelerations = [*filter(None, (of_scores(record, task) for task in tasks))]
@@ -27,7 +27,7 @@ def sentences(record: Record) -> list[str]:
     return [
         *(" ".join(of_task(record, task)) for task in searched),
         *accelerations,
-        *([LEFT_OUT] if accelerations else []),
+        *([SECONDS_NOTE] if accelerations else []),
         *of_fronts(record),
     ]
 
@@ -53,7 +53,7 @@ def of_aid(record: Record, task: Mapping[str, Any], aid: str, mark: float) -> It
         base = alone.get(run["kind"])
         if run["aid"] != aid or base not in regrets or run["search"] not in regrets:
             continue
-        change = estimate(regrets[run["search"]] - regrets[str(base)])
+        change = estimate_mean(regrets[run["search"]] - regrets[str(base)])
         word = "lower" if change.high < 0 else "higher" if change.low > 0 else "not shown to differ"
         words[word].append(run["kind"])
     every = sum(map(len, words.values()))
@@ -88,11 +88,11 @@ def of_scores(record: Record, task: Mapping[str, Any]) -> str:
     return (
         f"{task['name']}: evolution by training finds {trained} % on test. Led by a score alone, how many times longer "
         "training takes than scoring, and than scoring with the final trainings: "
-        f"{'; '.join(told)}. That it is at least {CLAIM} times {verdict(words)}."
+        f"{'; '.join(told)}. That it is at least {CLAIM} times {acceleration_verdict(words)}."
     )
 
 
-def verdict(words: Mapping[str, list[str]]) -> str:
+def acceleration_verdict(words: Mapping[str, list[str]]) -> str:
     """For which scores the claim holds, and in which accounting."""
     says = {
         "whole": "holds either way for",

@@ -16,9 +16,9 @@ from automl_kd.nasbench.tabular.regret import bands
 from automl_kd.results import units
 from automl_kd.results.report.leaderboard import made_by
 from automl_kd.results.sheet import Column, Sheet
-from automl_kd.results.statistics.interval import Estimate, estimate
+from automl_kd.results.statistics.interval import Estimate, estimate_mean
 
-REGRET_NOTE = (
+TEST_REGRET_NOTE = (
     "Regret on test, in percentage points, after so many trainings and at so many simulated hours: median over {seeds} "
     "and 10–90 % band. Best first, by mean regret after {mark} trainings, shown with its 95 % interval. A training of "
     "either length is one; what is known already is not trained again. Hours come from the table's training times of "
@@ -64,7 +64,7 @@ def regrets_at(record: Record, task: Mapping[str, Any], axis: str, at: float) ->
     }
 
 
-def regret_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
+def task_regret_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
     """One line for each search of a task."""
     mark = common_mark(record, task)
     rows = task_rows(record, task)
@@ -73,7 +73,7 @@ def regret_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
         for one in bands(rows, by=("search", "axis", "at")).to_dict("records")
     }
     compare, hours = record.facts["compare"], task["hours"]
-    means = {name: estimate(series) for name, series in regrets_at(record, task, "queries", mark).items()}
+    means = {name: estimate_mean(series) for name, series in regrets_at(record, task, "queries", mark).items()}
     order = sorted(rows["search"].unique(), key=lambda name: means[name].mean if name in means else np.inf)
     lines = []
     for name in order:
@@ -88,13 +88,13 @@ def regret_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
     return Sheet((Column("search"), *(Column(head, numeric=True) for head in heads)), tuple(lines))
 
 
-def note(record: Record, task: Mapping[str, Any]) -> str:
+def task_note(record: Record, task: Mapping[str, Any]) -> str:
     """How to read the sheet of a task."""
     counts = task_rows(record, task).groupby("search", observed=True)["seed"].nunique()
     seeds = units.some(int(counts.max()), "seed") + (
         f" ({counts.min()} of some)" if counts.min() < counts.max() else ""
     )
-    return REGRET_NOTE.format(mark=f"{common_mark(record, task):g}", seeds=seeds)
+    return TEST_REGRET_NOTE.format(mark=f"{common_mark(record, task):g}", seeds=seeds)
 
 
 def band(one: Mapping[Any, Any] | None) -> str:
@@ -116,7 +116,7 @@ def untrained_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
     reference = float(ours.loc[ours["search"] == "", "train_seconds"].median())
     lines = []
     for name, group in ours.groupby("search", sort=False, observed=True):
-        accuracy, lost = middle(group, "test_accuracy"), middle(group, "regret")
+        accuracy, lost = median_and_deciles(group, "test_accuracy"), median_and_deciles(group, "regret")
         scoring, training = float(group["score_seconds"].median()), float(group["train_seconds"].median())
         lines.append(
             (
@@ -126,8 +126,8 @@ def untrained_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
                 *scored(group),
                 f"{group['trained'].median():.0f}",
                 units.duration(training),
-                ratio(reference, scoring) if name else units.MISSING,
-                ratio(reference, scoring + training) if name else units.MISSING,
+                cost_ratio(reference, scoring) if name else units.MISSING,
+                cost_ratio(reference, scoring + training) if name else units.MISSING,
                 as_good(task, str(name)) if name else units.MISSING,
             )
         )
@@ -142,12 +142,12 @@ def scored(group: pd.DataFrame) -> tuple[str, str]:
     return f"{count:.0f}", units.duration(float(group["score_seconds"].median()))
 
 
-def middle(group: pd.DataFrame, column: str) -> tuple[float, float, float]:
+def median_and_deciles(group: pd.DataFrame, column: str) -> tuple[float, float, float]:
     low, median, high = group[column].quantile([0.1, 0.5, 0.9])
     return float(low), float(median), float(high)
 
 
-def ratio(reference: float, cost: float) -> str:
+def cost_ratio(reference: float, cost: float) -> str:
     """A dash where the cost is not on record or nothing."""
     return units.MISSING if units.missing(cost) or cost <= 0 else units.times(reference / cost)
 
@@ -204,13 +204,13 @@ def score_sheet(record: Record) -> Sheet:
     return Sheet(heads, tuple(lines))
 
 
-def to_markdown(record: Record, sentences: list[str], command: str) -> str:
+def tabular_markdown(record: Record, sentences: list[str], command: str) -> str:
     """All of it as one text."""
     blocks = [*([made_by(command)] if command else []), *sentences]
     for task in record.facts["tasks"]:
         if len(task_rows(record, task)):
-            blocks += [f"## {task['name']}", statement(task), note(record, task)]
-            blocks += [regret_sheet(record, task).to_markdown()]
+            blocks += [f"## {task['name']}", statement(task), task_note(record, task)]
+            blocks += [task_regret_sheet(record, task).to_markdown()]
     if len(record.untrained):
         blocks += ["## Searches that score instead of training", UNTRAINED_NOTE]
         for task in record.facts["tasks"]:

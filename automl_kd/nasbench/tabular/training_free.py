@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from automl_kd.config import Untrained
-from automl_kd.nasbench.samplers import Bench, Guide, History, explore
+from automl_kd.nasbench.samplers import BatchedHistory, Bench, Guidance, explore
 from automl_kd.nasbench.samplers.evolution import Evolution
 from automl_kd.nasbench.samplers.random_search import Random
 from automl_kd.nasbench.table.columns import Integers
@@ -27,10 +27,12 @@ def by_score(task: Ready, settings: Untrained, seeds: Sequence[int], score: Scor
     """What each seed's search by the score came to; None takes `top` random architectures."""
     if score is None:
         rows = explore(Random(), task.bench(""), seeds, settings.top).rows
-        return outcome(task, seeds, rows, np.zeros(len(seeds), dtype=np.int64), 0.0)
-    history = explore(evolution(settings), without_training(task, score), seeds, settings.queries, guide=Guide(tries=1))
+        return trained_outcome(task, seeds, rows, np.zeros(len(seeds), dtype=np.int64), 0.0)
+    history = explore(
+        evolution(settings), without_training(task, score), seeds, settings.queries, guide=Guidance(tries=1)
+    )
     scored = np.array([len(np.unique(rows)) for rows in history.rows])
-    return outcome(task, seeds, best_of(history.rows, score, settings.top), scored, score.seconds)
+    return trained_outcome(task, seeds, best_by_score(history.rows, score, settings.top), scored, score.seconds)
 
 
 def evolution(settings: Untrained) -> Evolution:
@@ -49,7 +51,7 @@ def without_training(task: Ready, score: ScoreColumn) -> Bench:
     )
 
 
-def best_of(rows: Integers, score: ScoreColumn, top: int) -> Integers:
+def best_by_score(rows: Integers, score: ScoreColumn, top: int) -> Integers:
     """The `top` distinct architectures of each line with the best scores, of equals the earlier."""
     found = []
     for line in rows:
@@ -59,7 +61,9 @@ def best_of(rows: Integers, score: ScoreColumn, top: int) -> Integers:
     return np.stack(found)
 
 
-def outcome(task: Ready, seeds: Sequence[int], rows: Integers, scored: Integers, seconds_each: float) -> pd.DataFrame:
+def trained_outcome(
+    task: Ready, seeds: Sequence[int], rows: Integers, scored: Integers, seconds_each: float
+) -> pd.DataFrame:
     """Of the trained `rows` (seeds, trained) the one with the best accuracy to choose by, and all costs."""
     chosen = task.by.choosing.prefer(rows)
     cost = task.table.seconds_of(task.by.choosing)
@@ -72,10 +76,10 @@ def outcome(task: Ready, seeds: Sequence[int], rows: Integers, scored: Integers,
     )
 
 
-def by_training(task: Ready, settings: Untrained, seeds: Sequence[int]) -> tuple[pd.DataFrame, History]:
+def by_training(task: Ready, settings: Untrained, seeds: Sequence[int]) -> tuple[pd.DataFrame, BatchedHistory]:
     """The same evolution, led by the accuracy to choose by; what it asks about again is not trained again."""
     bench = task.bench("")
-    history = explore(evolution(settings), bench, seeds, settings.queries, guide=Guide(tries=1))
+    history = explore(evolution(settings), bench, seeds, settings.queries, guide=Guidance(tries=1))
     held = regret.incumbents(history.rows, history.rungs, [task.by.choosing])[:, -1:]
     frame = regret.curve_frame(seeds, [0.0], held, task.by, "")
     trained = np.array([len(np.unique(rows)) for rows in history.rows])

@@ -38,9 +38,9 @@ from automl_kd.proxies.base import Shared
 from automl_kd.proxies.hearing import LAYERS, heard
 from automl_kd.proxies.passes import Passes, proxy_generator
 
-IMAGES = 32
+NOISE_IMAGES = 32
 """Of noise, at most; no more than the probe has, whose number is the user's to choose."""
-FLOOR = 1e-6
+SINGULAR_VALUE_FLOOR = 1e-6
 """Added to a singular value that is divided by."""
 
 
@@ -64,16 +64,16 @@ def pixels(feature_map: Float[Tensor, "batch channels height width"]) -> Float[T
 
 
 def entropies(passes: Passes) -> Float[Tensor, " blocks"]:
-    maps = blocks(passes)
+    maps = block_maps(passes)
     return passes.once("block entropies", lambda: torch.stack([spectrum_entropy(one.detach()) for one in maps]))
 
 
-def blocks(passes: Passes) -> list[Tensor]:
+def block_maps(passes: Passes) -> list[Tensor]:
     """The maps of stem and blocks for images of noise, as large as the probe's; with their graph if somebody sees it.
 
     Raises `ConfigError` for fewer than 2.
     """
-    found = passes.once("blocks of noise", partial(run, passes))
+    found = passes.once("blocks of noise", partial(run_blocks, passes))
     if len(found) < 2:
         raise ConfigError(
             f"az_nas compares a student's blocks and found {len(found)}, where at least 2 are needed; "
@@ -82,23 +82,23 @@ def blocks(passes: Passes) -> list[Tensor]:
     return found
 
 
-def run(passes: Passes) -> list[Tensor]:
-    noise = passes.probe.once(f"az_nas {passes.seed}", partial(drawn, passes)).detach().requires_grad_()
+def run_blocks(passes: Passes) -> list[Tensor]:
+    noise = passes.probe.once(f"az_nas {passes.seed}", partial(draw_noise, passes)).detach().requires_grad_()
     graph = "noise_graph" in passes.sees
     # Only the images have a gradient, so backward works out none by weights.
-    student, weights = passes.student, kaiming(passes.student)
+    student, weights = passes.student, kaiming_initialized(passes.student)
     with torch.set_grad_enabled(graph):
         _, _, kept = heard(student, frozenset({"blocks"}), lambda: functional_call(student, weights, (noise,)))
     return [one for one in kept["blocks"] if one.ndim == 4]
 
 
-def drawn(passes: Passes) -> Float[Tensor, "images channels height width"]:
+def draw_noise(passes: Passes) -> Float[Tensor, "images channels height width"]:
     like = passes.probe.images
-    noise = torch.randn((min(IMAGES, len(like)), *like.shape[1:]), generator=passes.generator("az_nas"))
+    noise = torch.randn((min(NOISE_IMAGES, len(like)), *like.shape[1:]), generator=passes.generator("az_nas"))
     return noise.to(like.device, like.dtype).contiguous(memory_format=torch.channels_last)
 
 
-def kaiming(student: nn.Module) -> dict[str, Tensor]:
+def kaiming_initialized(student: nn.Module) -> dict[str, Tensor]:
     """Its parameters without gradient, the weights of layers, drawn from N(0, 1), scaled to variance 2 / fan-in."""
     found = {name: one.detach() for name, one in student.named_parameters()}
     for path, module in student.named_modules():
@@ -119,7 +119,7 @@ def progressivity(passes: Passes) -> Tensor:
 
 def trainability(passes: Passes) -> Tensor:
     """At most 0. Minus infinity if a block is the identity. Raises `ConfigError` for fewer than 2 blocks."""
-    maps = blocks(passes)
+    maps = block_maps(passes)
     return torch.stack(
         [block_trainability(*pair, random_signs(passes.seed, pair[1])) for pair in pairwise(maps)]
     ).mean()
@@ -130,13 +130,13 @@ def block_trainability(entering: Tensor, leaving: Tensor, signs: Tensor) -> Floa
     if back is None:
         back = torch.zeros_like(entering)
     samples = pixels(signs)
-    jacobian = pixels(folded(back, signs)).T @ samples / len(samples)
+    jacobian = pixels(fold_windows(back, signs)).T @ samples / len(samples)
     # Of random signs only those that came back as they went are 1 on average exactly, in every channel.
     same = (jacobian.diagonal() == 1).all() & (back.shape == signs.shape)
     # The norm from the smaller of two Gram matrices: cheaper than singular values, and only the greatest is wanted.
     gram = jacobian @ jacobian.T if len(jacobian) < jacobian.shape[1] else jacobian.T @ jacobian
     greatest = torch.linalg.eigvalsh(gram)[-1].clamp_min(0).sqrt()
-    return torch.where(same, -torch.inf, 2 - greatest - 1 / (greatest + FLOOR))
+    return torch.where(same, -torch.inf, 2 - greatest - 1 / (greatest + SINGULAR_VALUE_FLOOR))
 
 
 def random_signs(seed: int, like: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def drawn_signs(seed: int, shape: torch.Size, dtype: torch.dtype, device: torch.
         return raw.to(dtype).mul_(2).sub_(1).view(batch, height, width, channels).movedim(-1, 1)
 
 
-def folded(back: Tensor, signs: Tensor) -> Tensor:
+def fold_windows(back: Tensor, signs: Tensor) -> Tensor:
     """`back` at the resolution of `signs`, the pixels of a window as channels; its edge is padded with zeros."""
     (high, wide), (height, width) = back.shape[2:], signs.shape[2:]
     factor = max(-(-high // height), -(-wide // width))

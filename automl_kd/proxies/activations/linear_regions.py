@@ -33,7 +33,7 @@ from automl_kd.proxies.hearing import LAYERS, heard
 from automl_kd.proxies.passes import NORMS, Passes
 
 SAMPLES, SIDE = 3000, 3
-LARGEST = 256
+MAX_SAMPLES = 256
 """Of so many numbers a map is small."""
 
 
@@ -42,15 +42,15 @@ def linear_regions(passes: Passes) -> Tensor:
 
     Raises `ConfigError` if no rectifier module runs, or a convolution has groups, which cannot be thinned.
     """
-    crops = local(passes.probe.images, passes.generator("linear_regions", "crops"))
+    crops = local_crops(passes.probe.images, passes.generator("linear_regions", "crops"))
     student = passes.student
     with torch.no_grad(), unchecked(student), thin_and_small(student, thinned(student)):
         _, _, kept = heard(student, frozenset({"relus"}), lambda: student(crops))
     maps, _ = once_each(at_least_one(kept["relus"], "linear_regions"))
-    return distinct([on(one) for one in maps], passes.generator("linear_regions", "names"))
+    return count_distinct_codes([on(one) for one in maps], passes.generator("linear_regions", "names"))
 
 
-def local(
+def local_crops(
     images: Float[Tensor, "batch channels height width"], generator: torch.Generator
 ) -> Float[Tensor, "samples 1 down along"]:
     """Random crops of random channels, with a window of at most 3x3."""
@@ -77,11 +77,11 @@ def thinned(student: nn.Module) -> dict[str, Tensor]:
         if isinstance(module, NORMS):
             found |= {name: one[: less(len(one), factor)] for name, one in held.items()}
         elif isinstance(module, LAYERS):
-            found |= {name: thin(one, factor, isinstance(module, nn.Linear)) for name, one in held.items()}
+            found |= {name: thin_weight(one, factor, isinstance(module, nn.Linear)) for name, one in held.items()}
     return found
 
 
-def thin(values: Tensor, factor: int, classifier: bool) -> Tensor:
+def thin_weight(values: Tensor, factor: int, classifier: bool) -> Tensor:
     """A bias, or a weight scaled to variance 2 / fan-in. A linear layer keeps its outputs, which are classes."""
     kept = values if classifier else values[: less(len(values), factor)]
     if kept.ndim == 1:
@@ -101,13 +101,13 @@ def thin_and_small(student: nn.Module, parameters: Mapping[str, Tensor]) -> Iter
     for path, module in student.named_modules():
         weight, bias = (parameters.get(f"{path}.{name}") for name in ("weight", "bias"))
         if isinstance(module, nn.Conv2d) and weight is not None:
-            vars(module)["forward"] = partial(product, partial(module._conv_forward, weight=weight, bias=bias))
+            vars(module)["forward"] = partial(layer_as_product, partial(module._conv_forward, weight=weight, bias=bias))
         elif isinstance(module, nn.AvgPool2d):
-            vars(module)["forward"] = partial(product, module.forward)
+            vars(module)["forward"] = partial(layer_as_product, module.forward)
         elif isinstance(module, nn.Linear) and weight is not None:
             vars(module)["forward"] = partial(F.linear, weight=weight, bias=bias)
         elif isinstance(module, NORMS):
-            vars(module)["forward"] = partial(normalised, weight, bias, module.eps)
+            vars(module)["forward"] = partial(normalize_samples, weight, bias, module.eps)
         else:
             continue
         replaced.append(module)
@@ -118,10 +118,10 @@ def thin_and_small(student: nn.Module, parameters: Mapping[str, Tensor]) -> Iter
             del vars(module)["forward"]
 
 
-def product(layer: Callable[[Tensor], Tensor], x: Float[Tensor, "samples inputs down along"]) -> Tensor:
+def layer_as_product(layer: Callable[[Tensor], Tensor], x: Float[Tensor, "samples inputs down along"]) -> Tensor:
     """What a linear layer makes of `x`, from what it makes of each number that a map has room for."""
     size = x[0].numel()
-    if size > LARGEST:
+    if size > MAX_SAMPLES:
         return layer(x)
     columns = x.movedim(0, -1).reshape(size, -1)
     numbers = torch.eye(size + 1, size, dtype=x.dtype, device=x.device).view(-1, *x.shape[1:])
@@ -132,7 +132,7 @@ def product(layer: Callable[[Tensor], Tensor], x: Float[Tensor, "samples inputs 
     return made.view(*nothing.shape[1:], -1).movedim(-1, 0)
 
 
-def normalised(
+def normalize_samples(
     weight: Tensor | None, bias: Tensor | None, eps: float, x: Float[Tensor, "samples channels *place"]
 ) -> Tensor:
     """Batch normalisation by the batch's own statistics."""
@@ -153,7 +153,7 @@ def on(feature_map: Float[Tensor, "samples channels *place"]) -> Bool[Tensor, "u
     return feature_map.movedim(0, -1).flatten(0, -2) > 0
 
 
-def distinct(codes: list[Bool[Tensor, "_ samples"]], generator: torch.Generator) -> Int[Tensor, ""]:
+def count_distinct_codes(codes: list[Bool[Tensor, "_ samples"]], generator: torch.Generator) -> Int[Tensor, ""]:
     """How many columns differ, all codes of a sample taken as one column.
 
     A column is known by the sum of random 63-bit numbers, one for each unit that is on, modulo 2^64: among 3,000, two

@@ -30,7 +30,7 @@ from automl_kd.proxies.passes import Passes
 CHANNELS = 8
 """As many as "opt" looks at."""
 
-Group = tuple[Float[Tensor, "layers channels pixels"], Float[Tensor, " layers"]]
+LayerGroup = tuple[Float[Tensor, "layers channels pixels"], Float[Tensor, " layers"]]
 """Maps of equal shape, and how often each is to be counted."""
 
 
@@ -43,7 +43,7 @@ def smallest_eigenvalues(
     return eigenvalues[:, 0]
 
 
-def layers(passes: Passes) -> list[Group]:
+def layers(passes: Passes) -> list[LayerGroup]:
     """The maps of one image of noise behind convolutions and rectifiers, those of equal shape together."""
     noise = passes.probe.once(f"meco {passes.seed}", lambda: image_of_noise(passes))
     with torch.no_grad():
@@ -63,7 +63,7 @@ def image_of_noise(passes: Passes) -> Tensor:
     return noise.to(passes.probe.images)
 
 
-def by_shape(maps: Sequence[Tensor]) -> list[Group]:
+def by_shape(maps: Sequence[Tensor]) -> list[LayerGroup]:
     groups: dict[torch.Size, list[tuple[Tensor, int]]] = {}
     for one, times in zip(*once_each(maps), strict=True):
         # In the order of memory, channels last; in another, every map would be copied twice.

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float64, Int8, Num
 from torch import Tensor
 
-from automl_kd.proxies.activations.rectified import active, once_each
+from automl_kd.proxies.activations.rectified import active_units, once_each
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
 
@@ -32,7 +32,9 @@ def both_on(units: Int8[Tensor, "batch units"]) -> Num[Tensor, "batch batch"]:
     return codes @ codes.T
 
 
-def total(counts: Sequence[Num[Tensor, "batch batch"]], times: Sequence[int]) -> Float64[Tensor, "batch batch"]:
+def total_agreement(
+    counts: Sequence[Num[Tensor, "batch batch"]], times: Sequence[int]
+) -> Float64[Tensor, "batch batch"]:
     """Over all rectifiers, each counted so often.
 
     Exact below 2^53 units; floats of single precision would lose units from 2^24 on.
@@ -58,7 +60,7 @@ def naswot(passes: Passes) -> Tensor:
     """
     relus = passes.forward.relus
     maps, times = once_each(relus)
-    on = total([both_on(units) for units in active(maps, "naswot")], times)
+    on = total_agreement([both_on(units) for units in active_units(maps, "naswot")], times)
     units = sum(one[0].numel() for one in relus)
     sign, log_determinant = torch.linalg.slogdet(agreement(on, units))
     return torch.where(sign > 0, log_determinant, -torch.inf)

@@ -31,7 +31,7 @@ def at_least_one(maps: Sequence[Tensor], proxy: str) -> Sequence[Tensor]:
     return maps
 
 
-def active(maps: Sequence[Tensor], proxy: str) -> Iterator[Int8[Tensor, "batch _"]]:
+def active_units(maps: Sequence[Tensor], proxy: str) -> Iterator[Int8[Tensor, "batch _"]]:
     """For each map of `maps`, outputs of rectifiers, 1 for each unit of an image that is above zero, and 0 elsewhere.
 
     The order of the units is that of memory, which no pattern depends on. Raises as `at_least_one` does.

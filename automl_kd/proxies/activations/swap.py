@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int, Int8
 from torch import Tensor
 
-from automl_kd.proxies.activations.rectified import active, once_each
+from automl_kd.proxies.activations.rectified import active_units, once_each
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
 
@@ -41,13 +41,13 @@ def swap(passes: Passes) -> Tensor:
     Raises `ConfigError` if no rectifier module runs.
     """
     relus = passes.forward.relus
-    return passes.once("distinct patterns", lambda: distinct(relus, passes.probe.images.device))
+    return passes.once("distinct patterns", lambda: count_distinct_patterns(relus, passes.probe.images.device))
 
 
-def distinct(relus: Sequence[Tensor], device: torch.device) -> Tensor:
+def count_distinct_patterns(relus: Sequence[Tensor], device: torch.device) -> Tensor:
     maps = [one[:SAMPLES] for one in once_each(relus)[0]]
     seen = torch.zeros(2**SAMPLES, device=device)
-    for units in active(maps, "swap"):
+    for units in active_units(maps, "swap"):
         seen.index_fill_(0, patterns(units).long(), 1)
     return seen.sum()
 

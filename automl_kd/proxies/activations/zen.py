@@ -31,8 +31,8 @@ BATCH, STEP = 16, 0.01
 def zen(passes: Passes) -> Tensor:
     """The score for weights as they are; they should be of unit variance. Minus infinity if nothing passes through."""
     # Both the same tensors for all students of a draw: a bank remembers what first layers make of them.
-    x = passes.probe.once(f"zen {passes.seed}", lambda: drawn(passes)[0])
-    close = passes.probe.once(f"zen {passes.seed}, changed", lambda: x + STEP * drawn(passes)[1])
+    x = passes.probe.once(f"zen {passes.seed}", lambda: draw_perturbed(passes)[0])
+    close = passes.probe.once(f"zen {passes.seed}, changed", lambda: x + STEP * draw_perturbed(passes)[1])
     with noting_variances(passes.student) as variances:
         before = last_map(passes.student, x, variances)
     spreads = [one.mean().sqrt() for one in variances]
@@ -40,7 +40,7 @@ def zen(passes: Passes) -> Tensor:
     return torch.stack([change, *spreads]).log().sum()
 
 
-def drawn(passes: Passes) -> Float[Tensor, "two batch channels height width"]:
+def draw_perturbed(passes: Passes) -> Float[Tensor, "two batch channels height width"]:
     shape = passes.probe.shape
     noise = torch.randn(2, BATCH, shape.channels, shape.height, shape.width, generator=passes.generator("zen"))
     # Channels last: a view would keep the other order.

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import Passes, weights_of
+from automl_kd.proxies.passes import Passes, layer_weights
 
 
 def l2_norm(passes: Passes) -> Tensor:
     """The sum over convolutional and linear layers of the L2 norm of the layer's weight."""
-    return torch.stack([weight.detach().norm() for weight in weights_of(passes.student)]).sum()
+    return torch.stack([weight.detach().norm() for weight in layer_weights(passes.student)]).sum()
 
 
 L2_NORM = Shared(l2_norm)

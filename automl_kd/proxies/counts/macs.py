@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from automl_kd.models.costs.cost import Cost
+from automl_kd.models.costs.cost import NetworkCost
 from automl_kd.proxies.base import OfCost
 
 
-def macs(cost: Cost) -> float:
+def macs(cost: NetworkCost) -> float:
     """Multiply-adds of the student's forward pass on one image of the task's shape."""
     return float(cost.macs)
 

@@ -5,11 +5,11 @@ Larger students of one family tend to be better, so the count itself ranks well 
 
 from __future__ import annotations
 
-from automl_kd.models.costs.cost import Cost
+from automl_kd.models.costs.cost import NetworkCost
 from automl_kd.proxies.base import OfCost
 
 
-def params(cost: Cost) -> float:
+def params(cost: NetworkCost) -> float:
     """How many numbers the student learns."""
     return float(cost.params)
 

@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.gradients.jacob_cov import K, correlations
+from automl_kd.proxies.gradients.jacob_cov import K, jacobian_correlations
 from automl_kd.proxies.passes import Passes
 
-MANY = 100
+MANY_CLASSES = 100
 """The largest number of classes whose scores are added."""
 
 
@@ -35,10 +35,10 @@ def epe_nas_score(rows: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"
     Beyond, e_c is divided by the number of the class's images, and the score is the sum of |e_c - e_d| over all pairs
     of classes of at least two images, divided by the number of such classes.
     """
-    matrix = correlations(rows)
+    matrix = jacobian_correlations(rows)
     members = F.one_hot(labels, classes).to(matrix.dtype)
     e = class_scores(matrix, members)
-    if classes <= MANY:
+    if classes <= MANY_CLASSES:
         return e.abs().sum()
     images = members.sum(0)
     several = (images > 1).to(e.dtype)

@@ -27,10 +27,10 @@ def saliency(output: Float[Tensor, "batch ..."], gradient: Float[Tensor, "batch 
     return by_place.sum(1).square().mean(0).sum() / 2
 
 
-def fisher(passes: Passes) -> Tensor:
+def fisher_score(passes: Passes) -> Tensor:
     """The sum over layers of their channels' saliencies, times the number of weights that make a channel."""
     layers = passes.layer_gradients
     return torch.stack([saliency(one.output, one.gradient) * one.weight[0].numel() for one in layers]).sum()
 
 
-FISHER = Shared(fisher, sees=("layer_gradients",))
+FISHER = Shared(fisher_score, sees=("layer_gradients",))

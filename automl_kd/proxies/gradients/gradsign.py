@@ -19,25 +19,25 @@ from torch import Tensor
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.hearing import LAYERS
 from automl_kd.proxies.passes import Passes
-from automl_kd.proxies.separate import by_own_statistics, gradients, separate, weight_gradients
+from automl_kd.proxies.separate import by_own_statistics, output_gradients, separate, weight_gradients
 
-IMAGES = 16
+SIGN_IMAGES = 16
 """How many of the batch are taken at most: the cost grows with them."""
 
 
 def gradsign(passes: Passes) -> Tensor:
-    """sum_k |sum_i sign(dl_i/dw_k)| over the first `IMAGES` images i and all convolutional and linear weights k.
+    """sum_k |sum_i sign(dl_i/dw_k)| over the first `SIGN_IMAGES` images i and all convolutional and linear weights k.
 
     Between 0 and the number of images times the number of weights. Weights that the logits do not depend on count 0.
     Raises `ConfigError` for maps of one position.
     """
-    images, labels = passes.probe.images[:IMAGES], passes.probe.labels[:IMAGES]
+    images, labels = passes.probe.images[:SIGN_IMAGES], passes.probe.labels[:SIGN_IMAGES]
     logits, every = separate(passes.student, images, by_own_statistics)
     runs = [run for run in every if isinstance(run.layer, LAYERS)]
     errors = logits.detach().softmax(1) - F.one_hot(labels, logits.shape[1])  # d(cross entropy)/d(logits)
     agreements = [
         weight_gradients(run, gradient).sign_().sum(0).abs_().sum()
-        for run, gradient in zip(runs, gradients(logits, errors, runs), strict=True)
+        for run, gradient in zip(runs, output_gradients(logits, errors, runs), strict=True)
         if gradient is not None
     ]
     return torch.stack(agreements).sum()

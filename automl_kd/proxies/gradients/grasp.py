@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import Passes, present, weights_of
+from automl_kd.proxies.passes import Passes, layer_weights, with_gradient
 from automl_kd.proxies.smooth_norm import twice_differentiable
 
 
@@ -25,14 +25,14 @@ def grasp(passes: Passes) -> Tensor:
     a backward pass that can be differentiated.
     """
     student, probe = passes.student, passes.probe
-    weights = weights_of(student)
+    weights = layer_weights(student)
     with torch.enable_grad(), twice_differentiable(student):
         loss = F.cross_entropy(student(probe.images), probe.labels)
         found = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
         length = torch.stack([gradient.square().sum() for gradient in found if gradient is not None]).sum() / 2
     # H g is the gradient of g^T g / 2.
     products = torch.autograd.grad(length, weights, allow_unused=True)
-    pairs = present((weight.detach(), product) for weight, product in zip(weights, products, strict=True))
+    pairs = with_gradient((weight.detach(), product) for weight, product in zip(weights, products, strict=True))
     return -torch.stack([(weight * product).sum() for weight, product in pairs]).sum()
 
 

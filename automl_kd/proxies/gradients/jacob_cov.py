@@ -20,7 +20,7 @@ K = 1e-5
 """What is added before logarithms, in this proxy and in epe_nas."""
 
 
-def correlations(rows: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch batch"]:
+def jacobian_correlations(rows: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch batch"]:
     """Pearson's, of each row with each, in float64; not a number for a row that is constant."""
     return torch.corrcoef(rows.flatten(1).double())
 
@@ -40,7 +40,7 @@ def score_of(matrix: Float[Tensor, "batch batch"]) -> Float[Tensor, ""]:
 
 def jacob_cov(passes: Passes) -> Tensor:
     """Of the gradients of the summed logits by the images. Not a number if an image has no effect on the logits."""
-    return score_of(correlations(passes.input_gradient))
+    return score_of(jacobian_correlations(passes.input_gradient))
 
 
 JACOB_COV = Shared(jacob_cov, sees=("input_gradient",))

@@ -15,22 +15,22 @@ from torch import Tensor, nn
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
 
-IMAGES = 16
+KERNEL_IMAGES = 16
 """How many of the batch are taken at most: the cost grows with their square."""
 
-FLOOR = torch.finfo(torch.float32).eps
+SMALLEST_EIGENVALUE = torch.finfo(torch.float32).eps
 """Smallest eigenvalue, relative to the largest, that float32 gradients can tell from zero."""
 
 
 def ntk_condition(passes: Passes) -> Tensor:
-    """-log(largest / smallest eigenvalue) of the kernel of the first `IMAGES` images; at most 0.
+    """-log(largest / smallest eigenvalue) of the kernel of the first `KERNEL_IMAGES` images; at most 0.
 
     The logarithm ranks as the number does. Ratios beyond 1/eps of float32 count as that. Minus infinity if no logit
     depends on a weight.
     """
-    values = torch.linalg.eigvalsh(kernel(passes.student, passes.probe.images[:IMAGES]))
+    values = torch.linalg.eigvalsh(kernel(passes.student, passes.probe.images[:KERNEL_IMAGES]))
     ratio = values[0] / values[-1]
-    return torch.where(values[-1] > 0, ratio.clamp_min(FLOOR), 0).log()
+    return torch.where(values[-1] > 0, ratio.clamp_min(SMALLEST_EIGENVALUE), 0).log()
 
 
 def kernel(student: nn.Module, images: Tensor) -> Tensor:

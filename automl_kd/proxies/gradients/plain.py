@@ -15,9 +15,9 @@ from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
 
 
-def plain(passes: Passes) -> Tensor:
+def plain_score(passes: Passes) -> Tensor:
     """The sum of w dL/dw over convolutional and linear weights w, with L the mean cross entropy."""
     return torch.stack([(weight * gradient).sum() for weight, gradient in passes.weight_gradients]).sum()
 
 
-PLAIN = Shared(plain, sees=("weight_gradients",))
+PLAIN_PROXY = Shared(plain_score, sees=("weight_gradients",))

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.hearing import LAYERS
 from automl_kd.proxies.passes import Passes
-from automl_kd.proxies.separate import Ran, by_fresh_statistics, gradients, separate
+from automl_kd.proxies.separate import Ran, by_fresh_statistics, output_gradients, separate
 
-IMAGES = 16
+FISHER_IMAGES = 16
 TENSORS = 128
 UNIFORM = 0.05
 """What part of the predictions is the uniform distribution."""
@@ -39,8 +39,10 @@ def vkdnw(passes: Passes) -> Tensor:
 
     Of parameters that the logits do not depend on the matrix has rows of zeros.
     """
-    logits, runs = separate(passes.student, passes.probe.images[:IMAGES], by_fresh_statistics, kaiming(passes))
-    eigenvalues = torch.linalg.eigvalsh(fisher(jacobian(logits, runs), logits.detach()).double())
+    logits, runs = separate(
+        passes.student, passes.probe.images[:FISHER_IMAGES], by_fresh_statistics, kaiming_weights(passes)
+    )
+    eigenvalues = torch.linalg.eigvalsh(fisher_matrix(jacobian(logits, runs), logits.detach()).double())
     return entropy(eigenvalues) + len(list(passes.student.parameters()))
 
 
@@ -53,7 +55,7 @@ def entropy(eigenvalues: Float[Tensor, " weights"]) -> Float[Tensor, ""]:
     return entropies.sum()
 
 
-def fisher(
+def fisher_matrix(
     rows: Float[Tensor, "images classes weights"], logits: Float[Tensor, "images classes"]
 ) -> Float[Tensor, "weights weights"]:
     """Mean over images of J' (diag p - p p') J for predictions p: the covariance, under p, of the `rows` of J."""
@@ -81,7 +83,7 @@ def first_channels(logits: Tensor, runs: Sequence[Ran]) -> Iterator[Float[Tensor
     classes = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
     by_class = [
         # Copied, lest a channel keep the memory of a whole map.
-        [None if one is None else one[:, 0].clone() for one in gradients(logits, errors.expand_as(logits), runs)]
+        [None if one is None else one[:, 0].clone() for one in output_gradients(logits, errors.expand_as(logits), runs)]
         for errors in classes
     ]
     for found in zip(*by_class, strict=True):
@@ -111,7 +113,7 @@ def first_input(run: Ran, positions: torch.Size) -> Tensor:
     return given
 
 
-def kaiming(passes: Passes) -> dict[str, Tensor]:
+def kaiming_weights(passes: Passes) -> dict[str, Tensor]:
     """Normal weights of variance 2 / inputs for convolutions and linear layers, and their biases of 0, by name."""
     drawn: dict[str, Tensor] = {}
     for name, module in passes.student.named_modules():

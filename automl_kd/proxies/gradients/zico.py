@@ -16,9 +16,9 @@ from torch import Tensor
 
 from automl_kd.errors import ConfigError
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.passes import Passes, weights_of
+from automl_kd.proxies.passes import Passes, layer_weights
 
-Gradients = Sequence[Tensor | None]
+WeightGradients = Sequence[Tensor | None]
 
 
 def layer_score(one: Tensor, other: Tensor) -> Tensor:
@@ -38,13 +38,13 @@ def zico(passes: Passes) -> Tensor:
             "zico compares the gradients of two halves of a batch and got one image; score with a batch of at least 2"
         )
     halves = zip(images.tensor_split(2), labels.tensor_split(2), strict=True)
-    one, other = (gradients(passes, *half) for half in halves)
+    one, other = (weight_gradients_of(passes, *half) for half in halves)
     pairs = [(g, h) for g, h in zip(one, other, strict=True) if g is not None and h is not None]
     return torch.stack([layer_score(g, h) for g, h in pairs]).sum()
 
 
-def gradients(passes: Passes, images: Tensor, labels: Tensor) -> Gradients:
-    weights = weights_of(passes.student)
+def weight_gradients_of(passes: Passes, images: Tensor, labels: Tensor) -> WeightGradients:
+    weights = layer_weights(passes.student)
     with torch.enable_grad():
         loss = F.cross_entropy(passes.student(images), labels)
     return torch.autograd.grad(loss, weights, allow_unused=True)

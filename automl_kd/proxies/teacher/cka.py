@@ -10,7 +10,7 @@ from __future__ import annotations
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-FLOOR = 1e-30
+SMALLEST_PRODUCT = 1e-30
 """Smallest product of norms by which is divided: constant features are like nothing."""
 
 
@@ -25,7 +25,7 @@ def linear_cka(one: Float[Tensor, "images ..."], two: Float[Tensor, "images ..."
 def alignment(one: Float64[Tensor, "images images"], two: Float64[Tensor, "images images"]) -> Float[Tensor, ""]:
     """Of centred inner products, K and L."""
     norms: Tensor = one.norm() * two.norm()
-    return (one * two).sum() / norms.clamp_min(FLOOR)
+    return (one * two).sum() / norms.clamp_min(SMALLEST_PRODUCT)
 
 
 def inner_products(features: Float[Tensor, "images ..."]) -> Float64[Tensor, "images images"]:

@@ -21,7 +21,7 @@ from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.probe import Probe
 
-FLOOR = 1e-12
+SMALLEST_NORM = 1e-12
 """Smallest norm by which a row is divided, in both similarities."""
 
 
@@ -40,7 +40,7 @@ def distance(student: Float[Tensor, "batch batch"], teacher: Float[Tensor, "batc
 def relations(feature_map: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch batch"]:
     # Channels last, as maps lie in memory; the order of a sample's numbers makes no difference.
     flat = feature_map.movedim(1, -1).flatten(1)
-    return F.normalize(flat @ flat.T, dim=1, eps=FLOOR)
+    return F.normalize(flat @ flat.T, dim=1, eps=SMALLEST_NORM)
 
 
 def classifier_gradient(
@@ -71,8 +71,8 @@ def semantic_similarity(
     # g, a as in E = a g^T: row i of the outer product is g_i g, and |g_i| ||g|| its length.
     g_s, g_t = student, teacher
     square_s, square_t = g_s.square().sum(1), g_t.square().sum(1)
-    a_s = g_s / (g_s.abs() * square_s.sqrt()[:, None]).clamp_min(FLOOR)
-    a_t = g_t / (g_t.abs() * square_t.sqrt()[:, None]).clamp_min(FLOOR)
+    a_s = g_s / (g_s.abs() * square_s.sqrt()[:, None]).clamp_min(SMALLEST_NORM)
+    a_t = g_t / (g_t.abs() * square_t.sqrt()[:, None]).clamp_min(SMALLEST_NORM)
     # ||a_s g_s^T - a_t g_t^T||^2 multiplied out; a trace of products of rank one is a product of dot products.
     own = a_s.square().sum(1) * square_s + a_t.square().sum(1) * square_t
     shared = (a_s * a_t).sum(1) * (g_s * g_t).sum(1)
@@ -81,19 +81,19 @@ def semantic_similarity(
 
 def relation(passes: Passes) -> Tensor:
     """Relation similarity of the last maps before pooling."""
-    teacher = teacher_of(passes.probe)
+    teacher = require_teacher(passes.probe)
     theirs = passes.probe.once("relations", lambda: relations(teacher.features["pre_pool"]))
     return distance(relations(passes.tap("pre_pool")), theirs)
 
 
 def semantic(passes: Passes) -> Tensor:
     """Semantic similarity of the classifiers, from the vectors they see and the logits they give."""
-    labels, teacher = passes.probe.labels, teacher_of(passes.probe)
+    labels, teacher = passes.probe.labels, require_teacher(passes.probe)
     ours = classifier_gradient(passes.tap("pooled"), passes.outputs.logits, labels)
     return semantic_similarity(ours, classifier_gradient(teacher.features["pooled"], teacher.logits, labels))
 
 
-def teacher_of(probe: Probe) -> Outputs:
+def require_teacher(probe: Probe) -> Outputs:
     if probe.teacher is None:
         raise ConfigError("DisWOT compares a student with a teacher, but the probe has none; give make_probe a teacher")
     return probe.teacher

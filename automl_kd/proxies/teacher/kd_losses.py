@@ -29,19 +29,19 @@ from automl_kd.losses.relations.pkt import pkt_loss
 from automl_kd.losses.relations.rkd import rkd_loss
 from automl_kd.losses.relations.sp import sp_loss
 from automl_kd.models.features import Outputs
-from automl_kd.proxies.base import Entry, Shared
+from automl_kd.proxies.base import ProxyEntry, Shared
 from automl_kd.proxies.passes import Passes, Sight
 from automl_kd.proxies.probe import Probe
 from automl_kd.proxies.teacher.cka import alignment, inner_products
 from automl_kd.registry import suggestion
 
 Compare = Callable[[Tensor, Tensor], Tensor]
-Prepare = Callable[[Tensor], Tensor]
+PrepareTeacher = Callable[[Tensor], Tensor]
 """What of a teacher's map is the same for all students."""
-LOGITS = "logits"
+LOGITS_PLACE = "logits"
 
 
-def minus_loss(name: str, compare: Compare, places: tuple[str, ...], prepare: Prepare, passes: Passes) -> Tensor:
+def minus_loss(name: str, compare: Compare, places: tuple[str, ...], prepare: PrepareTeacher, passes: Passes) -> Tensor:
     """-sum of compare(student, prepare(teacher)) at `places`: taps of both networks, or the logits.
 
     Raises `ConfigError` if the teacher lacks a place or the loss wants equal widths, `UnknownNameError` if the student
@@ -53,16 +53,16 @@ def minus_loss(name: str, compare: Compare, places: tuple[str, ...], prepare: Pr
             f"{name} compares a student with a teacher, but the probe has none; give make_probe a teacher"
         )
     prepared = partial(prepared_once, name, prepare, passes.probe, teacher)
-    pairs = [(passes.outputs.logits if at == LOGITS else passes.tap(at), prepared(at)) for at in places]
+    pairs = [(passes.outputs.logits if at == LOGITS_PLACE else passes.tap(at), prepared(at)) for at in places]
     return -torch.stack([compare(one.detach(), two) for one, two in pairs]).sum()
 
 
-def prepared_once(name: str, prepare: Prepare, probe: Probe, teacher: Outputs, place: str) -> Tensor:
-    return probe.once(f"{name} at {place}", lambda: prepare(teachers(name, place, teacher)))
+def prepared_once(name: str, prepare: PrepareTeacher, probe: Probe, teacher: Outputs, place: str) -> Tensor:
+    return probe.once(f"{name} at {place}", lambda: prepare(teacher_map(name, place, teacher)))
 
 
-def teachers(name: str, place: str, teacher: Outputs) -> Tensor:
-    if place == LOGITS:
+def teacher_map(name: str, place: str, teacher: Outputs) -> Tensor:
+    if place == LOGITS_PLACE:
         return teacher.logits
     if place not in teacher.features:
         raise ConfigError(
@@ -84,7 +84,7 @@ def equally_wide(name: str, compare: Compare) -> Compare:
     return compared
 
 
-def as_it_is(teacher: Tensor) -> Tensor:
+def unchanged(teacher: Tensor) -> Tensor:
     return teacher
 
 
@@ -92,18 +92,18 @@ def unlike(student: Tensor, inner_products_of_teacher: Tensor) -> Tensor:
     return 1 - alignment(inner_products(student), inner_products_of_teacher)
 
 
-def member(name: str, compare: Compare, places: tuple[str, ...], source: str) -> Entry:
-    prepare = inner_products if compare is unlike else as_it_is
+def member(name: str, compare: Compare, places: tuple[str, ...], source: str) -> ProxyEntry:
+    prepare = inner_products if compare is unlike else unchanged
     sees: tuple[Sight, ...] = ("stages",) if any(place.startswith("stage") for place in places) else ()
-    return Entry(
+    return ProxyEntry(
         proxy=Shared(partial(minus_loss, name, compare, places, prepare), sees), source=source, needs_teacher=True
     )
 
 
-KD_LOSSES: Mapping[str, Entry] = {
+KD_LOSSES: Mapping[str, ProxyEntry] = {
     one: member(one, compare, places, source)
     for one, compare, places, source in (
-        ("kd_kd", partial(kd_loss, temperature=4.0), (LOGITS,), "Hinton et al. 2015, arXiv:1503.02531"),
+        ("kd_kd", partial(kd_loss, temperature=4.0), (LOGITS_PLACE,), "Hinton et al. 2015, arXiv:1503.02531"),
         ("kd_fitnet", equally_wide("kd_fitnet", F.mse_loss), ("pooled",), "Romero et al. 2014, arXiv:1412.6550"),
         ("kd_at", partial(at_loss, power=2.0), ("stage2", "stage3"), "Zagoruyko, Komodakis 2016, arXiv:1612.03928"),
         ("kd_nst", nst_loss, ("stage2", "stage3"), "Huang, Wang 2017, arXiv:1707.01219"),

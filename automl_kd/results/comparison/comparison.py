@@ -18,19 +18,19 @@ import pandas as pd
 
 from automl_kd.errors import ResultError
 from automl_kd.results.comparison.entries import (
-    Contender,
-    Entry,
+    ComparedMethod,
+    ComparisonEntry,
     Finding,
     Unit,
+    comparison_entries,
     contender,
-    entries_of,
     place,
     unit_of,
 )
-from automl_kd.results.statistics.interval import Estimate, estimate
+from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.statistics.significance import has_spread, holm, t_test
-from automl_kd.results.store.folder import read_record
-from automl_kd.results.verdict.arms import Cost, cost
+from automl_kd.results.store.folder import read_experiment_record
+from automl_kd.results.verdict.arms import StageCost, stage_cost
 from automl_kd.results.verdict.teacher import teacher_of, warning
 
 LEVEL = 0.05
@@ -40,7 +40,7 @@ LEVEL = 0.05
 class Attempt(NamedTuple):
     """A combination of options as the choice tried it; `lost`: trials that did not complete."""
 
-    contender: Contender
+    contender: ComparedMethod
     options_json: str
     val_mean: float
     seeds: int
@@ -49,17 +49,18 @@ class Attempt(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class Comparison:
     """`entries`: by compute, most first, then by mean validation accuracy. `missing`: without a complete final.
 
-    `teachers`: what they are and their accuracy on test. `warning`: what speaks against the teacher, if anything does.
+    `teachers`: what they are and their accuracy on test. `warning`: what speaks against the teacher, if
+    anything does.
     """
 
-    reference: Contender
-    entries: tuple[Entry, ...]
-    missing: tuple[Contender, ...]
+    reference: ComparedMethod
+    entries: tuple[ComparisonEntry, ...]
+    missing: tuple[ComparedMethod, ...]
     unit: Unit
-    costs: tuple[Cost, ...]
+    costs: tuple[StageCost, ...]
     attempts: tuple[Attempt, ...]
     teachers: tuple[tuple[str, float], ...]
     warning: str = ""
@@ -68,13 +69,13 @@ class Contest:
     def fractions(self) -> list[float]:
         return sorted({one.compute for one in self.entries}, reverse=True)
 
-    def at(self, compute: float) -> list[Entry]:
+    def at(self, compute: float) -> list[ComparisonEntry]:
         return [one for one in self.entries if one.compute == compute]
 
 
-def contest_of(folder: Path, rows: pd.DataFrame) -> Contest | None:
+def contest_of(folder: Path, rows: pd.DataFrame) -> Comparison | None:
     """The comparison in an experiment's folder; None if that is a search for a student, or has no record."""
-    record = read_record(folder) if (folder / "experiment.json").exists() else {}
+    record = read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
     return contest(rows, record) if is_contest(record) else None
 
 
@@ -82,7 +83,7 @@ def is_contest(record: Mapping[str, Any]) -> bool:
     return bool((record.get("contest") or {}).get("contenders"))
 
 
-def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_accuracy") -> Contest:
+def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_accuracy") -> Comparison:
     """Judge the finals of one experiment whose `record` names contenders.
 
     `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
@@ -97,58 +98,58 @@ def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_a
     reference = line_up[section["reference"]]
     rows = rows.assign(compute=rows["compute"].fillna(1.0))
     unit = unit_of(rows, record, reference)
-    entries = judged(list(entries_of(rows, line_up, unit, metric)), reference)
+    entries = judged(list(comparison_entries(rows, line_up, unit, metric)), reference)
     done = {one.contender.name for one in entries if one.test.n}
-    costs = (cost(rows, run, None) for run in ("teacher", "choice", "final"))
-    return Contest(
+    costs = (stage_cost(rows, run, None) for run in ("teacher", "choice", "final"))
+    return Comparison(
         reference=reference,
         entries=tuple(sorted(entries, key=place)),
         missing=tuple(one for name, one in line_up.items() if name not in done),
         unit=unit,
         costs=tuple(one for one in costs if one.trials),
         attempts=tuple(attempts(rows, line_up)),
-        teachers=tuple(teachers(rows, metric)),
+        teachers=tuple(teacher_accuracies(rows, metric)),
         warning=warning(teacher_of(rows)),
     )
 
 
-def teachers(rows: pd.DataFrame, metric: str) -> Iterator[tuple[str, float]]:
+def teacher_accuracies(rows: pd.DataFrame, metric: str) -> Iterator[tuple[str, float]]:
     known = rows[(rows["run"] == "teacher") & (rows["status"] == "complete")].dropna(subset=[metric])
     yield from ((str(label), float(value)) for label, value in zip(known["label"], known[metric], strict=True))
 
 
-def attempts(rows: pd.DataFrame, line_up: Mapping[str, Contender]) -> Iterator[Attempt]:
+def attempts(rows: pd.DataFrame, line_up: Mapping[str, ComparedMethod]) -> Iterator[Attempt]:
     """The combinations of the choice, in the order of contenders, best first."""
     ours = rows[rows["run"] == "choice"].drop_duplicates(["role", "key"])
     final = rows[rows["run"] == "final"]
     chosen = set(zip(final["role"], final["options_json"], strict=True))
     for name, one in line_up.items():
         groups = ours[ours["role"] == name].groupby("options_json", observed=True)
-        made = [attempt(one, str(options), group, (name, options) in chosen) for options, group in groups]
+        made = [attempt_of(one, str(options), group, (name, options) in chosen) for options, group in groups]
         yield from sorted(made, key=lambda each: (math.isnan(each.val_mean), -each.val_mean, each.options_json))
 
 
-def attempt(one: Contender, options: str, trials: pd.DataFrame, chosen: bool) -> Attempt:
+def attempt_of(one: ComparedMethod, options: str, trials: pd.DataFrame, chosen: bool) -> Attempt:
     complete = trials[trials["status"] == "complete"]
     lost = len(trials) - len(complete)
     return Attempt(one, options, float(complete["val_accuracy"].mean()), len(complete), lost, chosen)
 
 
-def judged(entries: Sequence[Entry], reference: Contender) -> list[Entry]:
+def judged(entries: Sequence[ComparisonEntry], reference: ComparedMethod) -> list[ComparisonEntry]:
     """The entries with their differences from the reference at the same compute, tested and adjusted together."""
     bases = references(entries, reference)
     compared = [against(one, bases.get(one.compute), reference) for one in entries]
     adjusted = holm([one.p for one in compared])
-    return [found(one, p) for one, p in zip(compared, adjusted, strict=True)]
+    return [with_finding(one, p) for one, p in zip(compared, adjusted, strict=True)]
 
 
-def references(entries: Sequence[Entry], reference: Contender) -> dict[float, Entry]:
+def references(entries: Sequence[ComparisonEntry], reference: ComparedMethod) -> dict[float, ComparisonEntry]:
     """The reference's entry at each compute; of several, the best on validation."""
     ours = [one for one in entries if one.contender == reference and one.test.n]
     return {one.compute: one for one in sorted(ours, key=place, reverse=True)}
 
 
-def against(one: Entry, base: Entry | None, reference: Contender) -> Entry:
+def against(one: ComparisonEntry, base: ComparisonEntry | None, reference: ComparedMethod) -> ComparisonEntry:
     """`one` with its difference from `base` and the test of it, or with the reason why there is none."""
     if one is base:
         return dataclasses.replace(one, finding="reference")
@@ -158,7 +159,7 @@ def against(one: Entry, base: Entry | None, reference: Contender) -> Entry:
         return dataclasses.replace(one, reason=f"{reference.title} was not completed at this compute")
     # Rounded far below what a test set resolves, so that equal differences have no spread from the last bits.
     shared = [seed for seed in one.accuracy if seed in base.accuracy]
-    difference = estimate(round(one.accuracy[seed] - base.accuracy[seed], 12) for seed in shared)
+    difference = estimate_mean(round(one.accuracy[seed] - base.accuracy[seed], 12) for seed in shared)
     extra = one.cost / base.cost if base.cost > 0 else math.nan
     return dataclasses.replace(
         one, difference=difference, p=t_test(difference), extra=extra, reason=no_test(difference)
@@ -174,7 +175,7 @@ def no_test(difference: Estimate) -> str:
     return "the difference is the same in every seed" if difference.mean else "no seed shows any difference"
 
 
-def found(one: Entry, p_holm: float) -> Entry:
+def with_finding(one: ComparisonEntry, p_holm: float) -> ComparisonEntry:
     if math.isnan(p_holm):
         return one
     word: Finding = "no difference shown" if p_holm >= LEVEL else "helped" if one.difference.mean > 0 else "worse"

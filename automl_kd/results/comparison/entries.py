@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from automl_kd.results import units
-from automl_kd.results.statistics.interval import Estimate, estimate
+from automl_kd.results.statistics.interval import Estimate, estimate_mean
 
 Finding = Literal["reference", "helped", "worse", "no difference shown", "not known"]
 
-MARGIN = 0.05
+COMPUTE_MARGIN = 0.05
 """A cost that differs from the reference's by a larger part than this is not the same compute."""
 
 
@@ -30,7 +30,7 @@ class Unit(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class ComparedMethod:
     """A way of teaching as the experiment's record has it. `title` is for people."""
 
     name: str
@@ -39,7 +39,7 @@ class Contender:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ComparisonEntry:
     """One line of the table.
 
     `title`: the contender's, with what sets this set of options apart if the contender has several in the finals.
@@ -51,7 +51,7 @@ class Entry:
     `extra`: cost over that of the reference there, NaN if unknown.
     """
 
-    contender: Contender
+    contender: ComparedMethod
     title: str
     options_json: str
     compute: float
@@ -76,18 +76,18 @@ class Entry:
     @property
     def unequal(self) -> bool:
         """Whether it had more or less compute than the reference it is compared with."""
-        return abs(self.extra - 1) > MARGIN
+        return abs(self.extra - 1) > COMPUTE_MARGIN
 
 
-def contender(section: Mapping[str, Any]) -> Contender:
-    return Contender(name=section["name"], title=section.get("title") or section["name"], method=section["method"])
+def contender(section: Mapping[str, Any]) -> ComparedMethod:
+    return ComparedMethod(name=section["name"], title=section.get("title") or section["name"], method=section["method"])
 
 
-def place(one: Entry) -> tuple[float, float, str]:
+def place(one: ComparisonEntry) -> tuple[float, float, str]:
     return -one.compute, math.inf if math.isnan(one.val_mean) else -one.val_mean, one.title
 
 
-def unit_of(rows: pd.DataFrame, record: Mapping[str, Any], reference: Contender) -> Unit:
+def unit_of(rows: pd.DataFrame, record: Mapping[str, Any], reference: ComparedMethod) -> Unit:
     """A forward pass of the reference's student over the training set; over one image if their number is not known.
 
     Multiply-adds if the student's are not known either.
@@ -101,7 +101,9 @@ def unit_of(rows: pd.DataFrame, record: Mapping[str, Any], reference: Contender)
     return Unit("forward passes of the student over the training set", float(macs.iloc[0]) * images)
 
 
-def entries_of(rows: pd.DataFrame, line_up: Mapping[str, Contender], unit: Unit, metric: str) -> Iterator[Entry]:
+def comparison_entries(
+    rows: pd.DataFrame, line_up: Mapping[str, ComparedMethod], unit: Unit, metric: str
+) -> Iterator[ComparisonEntry]:
     """Every entry of the finals, not compared yet."""
     final = rows[(rows["run"] == "final") & rows["role"].isin(list(line_up))]
     sets = final.groupby("role", observed=True)["options_json"].unique()
@@ -109,19 +111,19 @@ def entries_of(rows: pd.DataFrame, line_up: Mapping[str, Contender], unit: Unit,
     for (role, options, compute), ours in final.groupby(["role", "options_json", "compute"], observed=True):
         one = line_up[str(role)]
         tests = choice[choice["role"] == one.name]
-        yield Entry(
+        yield ComparisonEntry(
             contender=one,
-            title=titled(one, str(options), [str(text) for text in sets[one.name]]),
+            title=entry_title(one, str(options), [str(text) for text in sets[one.name]]),
             options_json=str(options),
             compute=float(str(compute)),
             tried=int(tests["options_json"].nunique()),
             choice_cost=float(tests["train_macs"].sum()) / unit.macs,
-            difference=estimate([]),
-            **measured(ours, unit, metric),
+            difference=estimate_mean([]),
+            **measure_entry(ours, unit, metric),
         )
 
 
-def measured(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]:
+def measure_entry(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]:
     """What the trials of one entry came to."""
     complete = ours[(ours["status"] == "complete") & ours[metric].notna()].drop_duplicates("key").sort_values("seed")
     known = complete["params"].dropna()
@@ -131,7 +133,7 @@ def measured(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]:
         "params": float(known.mean()) if len(known) else None,
         "label": ", ".join(sorted(set(described["label"]))),
         "accuracy": {int(seed): float(value) for seed, value in zip(complete["seed"], complete[metric], strict=True)},
-        "test": estimate(complete[metric]),
+        "test": estimate_mean(complete[metric]),
         "val_mean": float(complete[metric.replace("test_", "val_")].mean()),
         "cost": float(complete["train_macs"].mean()) / unit.macs,
         "seconds": float(complete["seconds"].mean()),
@@ -139,7 +141,7 @@ def measured(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]:
     }
 
 
-def titled(one: Contender, options: str, all_sets: Sequence[str]) -> str:
+def entry_title(one: ComparedMethod, options: str, all_sets: Sequence[str]) -> str:
     """The contender's title, and the options in which its sets differ if it has several."""
     if len(all_sets) < 2:
         return one.title

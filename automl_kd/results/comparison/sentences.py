@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from statistics import median
 
 from automl_kd.results import units
-from automl_kd.results.comparison.comparison import LEVEL, Contest
-from automl_kd.results.comparison.entries import Entry
+from automl_kd.results.comparison.comparison import LEVEL, Comparison
+from automl_kd.results.comparison.entries import ComparisonEntry
 from automl_kd.results.statistics.significance import detectable
 
 
-def sentences(judged: Contest) -> list[str]:
+def comparison_sentences(judged: Comparison) -> list[str]:
     """For each share of the compute, most first: which methods helped, which were worse, which showed no difference.
 
     Before them, a warning where the teacher gives reason to one.
@@ -25,10 +25,10 @@ def sentences(judged: Contest) -> list[str]:
     return found
 
 
-def of_fraction(judged: Contest, compute: float) -> str:
+def of_fraction(judged: Comparison, compute: float) -> str:
     """One paragraph on the entries at `compute`."""
     entries = judged.at(compute)
-    where = "full compute" if compute == 1 else f"{share(compute)} of the compute"
+    where = "full compute" if compute == 1 else f"{write_share(compute)} of the compute"
     base = next((one for one in entries if one.finding == "reference"), None)
     if base is None:
         return f"At {where} nothing can be said: {judged.reference.title} was not completed there."
@@ -38,26 +38,28 @@ def of_fraction(judged: Contest, compute: float) -> str:
         return f"{against} no other method was trained."
     helped = [one for one in others if one.finding == "helped"]
     first = (
-        f"{units.some(len(helped), 'method')} helped: {listed(helped)}" if helped else "none is shown to have helped"
+        f"{units.some(len(helped), 'method')} helped: {list_entries(helped)}"
+        if helped
+        else "none is shown to have helped"
     )
     return " ".join([f"{against} {first}.", *not_helped(others), *from_scratch(entries)])
 
 
-def not_helped(entries: list[Entry]) -> Iterator[str]:
+def not_helped(entries: list[ComparisonEntry]) -> Iterator[str]:
     """The other findings, and what is not known by the reason why."""
     for word in ("worse", "no difference shown"):
         if ours := [one for one in entries if one.finding == word]:
-            yield f"{word.capitalize()}: {listed(ours)}."
+            yield f"{word.capitalize()}: {list_entries(ours)}."
     unknown = [one for one in entries if one.finding == "not known"]
     for reason in dict.fromkeys(one.reason for one in unknown):
-        yield f"Not known, as {reason}: {listed([one for one in unknown if one.reason == reason])}."
+        yield f"Not known, as {reason}: {list_entries([one for one in unknown if one.reason == reason])}."
 
 
-def listed(entries: list[Entry]) -> str:
+def list_entries(entries: list[ComparisonEntry]) -> str:
     return "; ".join(map(mention, entries))
 
 
-def mention(one: Entry) -> str:
+def mention(one: ComparisonEntry) -> str:
     """The entry with its difference in points and what else must be known of it."""
     notes = [units.points(one.difference.mean)] if one.difference.n else []
     notes += [f"{units.some(one.failed, 'training')} failed"] if one.failed else []
@@ -65,7 +67,7 @@ def mention(one: Entry) -> str:
     return f"{one.title} ({', '.join(notes)})" if notes else one.title
 
 
-def from_scratch(entries: list[Entry]) -> Iterator[str]:
+def from_scratch(entries: list[ComparisonEntry]) -> Iterator[str]:
     """Where the students without a teacher stand."""
     ranked = [one for one in entries if one.test.n]
     for one in ranked:
@@ -74,7 +76,7 @@ def from_scratch(entries: list[Entry]) -> Iterator[str]:
             yield f"{one.title} reaches {units.percent(one.test.mean)} %, {place}."
 
 
-def reading(judged: Contest) -> list[str]:
+def reading(judged: Comparison) -> list[str]:
     """How to read the findings: what such a test cannot see, and how the numbers came about."""
     tests = sum(not math.isnan(one.p) for one in judged.entries)
     ns = sorted({one.test.n for one in judged.entries if one.test.n})
@@ -88,7 +90,7 @@ def reading(judged: Contest) -> list[str]:
     return [*([power(judged, tests)] if tests else []), " ".join([origin, *taught])]
 
 
-def power(judged: Contest, tests: int) -> str:
+def power(judged: Comparison, tests: int) -> str:
     """How findings are made, and which differences that can miss by the spread that the rows show."""
     tested = [one.difference for one in judged.entries if not math.isnan(one.p)]
     alone = median(one.half_width for one in tested)
@@ -105,14 +107,14 @@ def power(judged: Contest, tests: int) -> str:
     )
 
 
-def unadjusted(judged: Contest) -> Iterator[str]:
+def unadjusted(judged: Comparison) -> Iterator[str]:
     """Which entries only a test of their own would tell from the reference."""
     several = len(judged.fractions) > 1
     near = [one for one in judged.entries if one.p < LEVEL <= one.p_holm]
     if near:
-        names = "; ".join(mention(one) + (f" at {share(one.compute)}" if several else "") for one in near)
+        names = "; ".join(mention(one) + (f" at {write_share(one.compute)}" if several else "") for one in near)
         yield f"Without the adjustment, as if it were the only one asked about, p is below {LEVEL:g} for: {names}."
 
 
-def share(compute: float) -> str:
+def write_share(compute: float) -> str:
     return f"{100 * compute:.3g} %"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from automl_kd.results import units
-from automl_kd.results.comparison.comparison import Contest
-from automl_kd.results.comparison.entries import MARGIN, Entry
-from automl_kd.results.comparison.sentences import reading, sentences, share
+from automl_kd.results.comparison.comparison import Comparison
+from automl_kd.results.comparison.entries import COMPUTE_MARGIN, ComparisonEntry
+from automl_kd.results.comparison.sentences import comparison_sentences, reading, write_share
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.statistics.interval import Estimate
 
 
-def result_sheet(judged: Contest) -> Sheet:
+def result_sheet(judged: Comparison) -> Sheet:
     """What each entry reached and whether it helped; the share of the compute only if there are several."""
     several, seeds = len(judged.fractions) > 1, len({one.test.n for one in judged.entries}) > 1
     columns = [
@@ -31,11 +31,11 @@ def result_sheet(judged: Contest) -> Sheet:
     rows = tuple(
         (
             one.title,
-            *([share(one.compute)] if several else []),
+            *([write_share(one.compute)] if several else []),
             units.percent_interval(one.test.mean, one.test.half_width),
             units.percent(one.val_mean),
             *([str(one.test.n)] if seeds else []),
-            difference(one.difference),
+            write_difference(one.difference),
             probability(one.p),
             probability(one.p_holm),
             conclusion(one),
@@ -47,18 +47,18 @@ def result_sheet(judged: Contest) -> Sheet:
     return Sheet(tuple(columns), rows)
 
 
-def effort_sheet(judged: Contest) -> Sheet:
+def training_effort_sheet(judged: Comparison) -> Sheet:
     """How each contender was trained, at all shares of the compute, and what choosing its options took."""
-    methods: dict[tuple[str, str], list[Entry]] = {}
+    methods: dict[tuple[str, str], list[ComparisonEntry]] = {}
     for one in judged.entries:
         methods.setdefault((one.contender.name, one.options_json), []).append(one)
-    rows = tuple(effort(entries) for entries in methods.values())
+    rows = tuple(training_effort(entries) for entries in methods.values())
     words = {"method", "options", "student"}
     names = ("method", "epochs", "tried", "cost of choosing", "failed", "options", "params", "student")
     return Sheet(tuple(Column(name, numeric=name not in words) for name in names), rows)
 
 
-def effort(entries: list[Entry]) -> tuple[str, ...]:
+def training_effort(entries: list[ComparisonEntry]) -> tuple[str, ...]:
     first = entries[0]
     return (
         first.title,
@@ -67,12 +67,12 @@ def effort(entries: list[Entry]) -> tuple[str, ...]:
         amount(first.choice_cost) if first.tried else units.MISSING,
         str(sum(one.failed for one in entries)),
         units.options(first.options_json) or units.MISSING,
-        units.count(first.params),
+        units.format_count(first.params),
         first.label,
     )
 
 
-def attempt_sheet(judged: Contest) -> Sheet:
+def attempt_sheet(judged: Comparison) -> Sheet:
     """Every combination of options that the choice tried, contender by contender."""
     names = ("method", "options", "validation, %", "seeds", "lost", "in the finals")
     rows = tuple(
@@ -90,7 +90,7 @@ def attempt_sheet(judged: Contest) -> Sheet:
     return Sheet(tuple(Column(name, numeric=name in numeric) for name in names), rows)
 
 
-def stage_sheet(judged: Contest) -> Sheet:
+def stage_sheet(judged: Comparison) -> Sheet:
     """What each stage cost in all."""
     stages = {"teacher": "teacher", "choice": "choice of options", "final": "finals"}
     names = ("stage", "trials", "training time", "training MACs", "cost")
@@ -99,7 +99,7 @@ def stage_sheet(judged: Contest) -> Sheet:
             stages[one.stage],
             str(one.trials),
             units.duration(one.seconds),
-            units.count(one.train_macs),
+            units.format_count(one.train_macs),
             amount(one.train_macs / judged.unit.macs),
         )
         for one in judged.costs
@@ -107,20 +107,20 @@ def stage_sheet(judged: Contest) -> Sheet:
     return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), rows)
 
 
-def cost_note(judged: Contest) -> str:
+def cost_note(judged: Comparison) -> str:
     return (
         f"Cost is in {judged.unit.name}, with all forward and backward passes of a training, the teacher's included;"
         " cost and training time are means per training. Epochs are whole, at least one, and set before it is known"
-        f" what a search inside a method finds, so costs differ; by more than {MARGIN:.0%} is marked."
+        f" what a search inside a method finds, so costs differ; by more than {COMPUTE_MARGIN:.0%} is marked."
     )
 
 
 def amount(cost: float) -> str:
     """A cost in units: three digits."""
-    return units.count(cost) if cost >= 99.95 else units.times(cost)
+    return units.format_count(cost) if cost >= 99.95 else units.times(cost)
 
 
-def difference(one: Estimate) -> str:
+def write_difference(one: Estimate) -> str:
     if not one.n:
         return units.MISSING
     return units.points(one.mean) if one.n < 2 else f"{units.points(one.mean)} ± {units.percent(one.half_width)}"
@@ -130,20 +130,20 @@ def probability(p: float) -> str:
     return units.MISSING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def conclusion(one: Entry) -> str:
+def conclusion(one: ComparisonEntry) -> str:
     """The finding or why there is none, and whether the entry had more or less compute."""
     unequal = f"; had {units.times(one.extra)} times the compute" if one.unequal else ""
     return f"{one.finding}{f': {one.reason}' if one.reason else ''}{unequal}"
 
 
-def to_markdown(judged: Contest) -> str:
+def comparison_markdown(judged: Comparison) -> str:
     """All of it: sentences, the table, how entries were trained, what was tried, what the stages cost."""
     blocks = [
-        *(f"{text}\n" for text in sentences(judged)),
+        *(f"{text}\n" for text in comparison_sentences(judged)),
         *(f"{text}\n" for text in reading(judged)),
         result_sheet(judged).to_markdown(),
         f"{cost_note(judged)}\n",
-        effort_sheet(judged).to_markdown(),
+        training_effort_sheet(judged).to_markdown(),
     ]
     if judged.attempts:
         blocks += ["What was tried to choose the options:\n", attempt_sheet(judged).to_markdown()]

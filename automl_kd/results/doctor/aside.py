@@ -10,11 +10,11 @@ from pathlib import Path
 from automl_kd import files
 from automl_kd.errors import ResultError
 
-DAMAGED = "damaged"
+DAMAGED_FOLDER = "damaged"
 
 
 @dataclass(frozen=True)
-class Finding:
+class FolderFault:
     """`what` was found, `remedy`: what is to be done about it, `done`: what `mend` has done.
 
     `mend` is None where nothing need be done. `fault`: readers or the search trip over it; other findings are only
@@ -36,7 +36,7 @@ def inside(folder: Path, pattern: str) -> list[Path]:
 
 
 def leads_aside(path: Path) -> bool:
-    return path.parts[0] == DAMAGED or path.parts[0].startswith("tune-")
+    return path.parts[0] == DAMAGED_FOLDER or path.parts[0].startswith("tune-")
 
 
 def leavings(folder: Path) -> list[Path]:
@@ -44,32 +44,32 @@ def leavings(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*")) if path.is_file() and path.name != "lock"]
 
 
-def set_aside(folder: Path, path: Path, reason: str) -> Finding:
-    return Finding(
+def set_aside(folder: Path, path: Path, reason: str) -> FolderFault:
+    return FolderFault(
         what=f"{path} {reason}",
-        remedy=f"--repair moves it to {DAMAGED}/, and the same search command makes it again",
-        done=f"moved to {DAMAGED}/; the same search command makes it again",
+        remedy=f"--repair moves it to {DAMAGED_FOLDER}/, and the same search command makes it again",
+        done=f"moved to {DAMAGED_FOLDER}/; the same search command makes it again",
         mend=lambda: move_aside(folder, path, reason),
     )
 
 
 def move_aside(folder: Path, path: Path, reason: str) -> None:
     """Move a file to the same place below `damaged/`, beside what is there already, and note why."""
-    target = folder / DAMAGED / path.relative_to(folder)
+    target = folder / DAMAGED_FOLDER / path.relative_to(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while target.exists():
         number += 1
         target = target.with_name(f"{path.name}.{number}")
     path.rename(target)
-    note(folder, str(target.relative_to(folder / DAMAGED)), reason)
+    note_damage(folder, str(target.relative_to(folder / DAMAGED_FOLDER)), reason)
 
 
-def note(folder: Path, what: str, reason: str) -> None:
+def note_damage(folder: Path, what: str, reason: str) -> None:
     line = " ".join(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {what}: {reason}".split())
-    files.append_line(folder / DAMAGED / "notes.txt", line)
+    files.append_line(folder / DAMAGED_FOLDER / "notes.txt", line)
 
 
-def reason_of(error: ResultError, path: Path) -> str:
+def describe_reason(error: ResultError, path: Path) -> str:
     """What an error says of a file, without its name and without advice."""
     return str(error).partition(";")[0].removeprefix(str(path)).strip()

@@ -16,39 +16,39 @@ import pyarrow as pa
 from automl_kd import files, storage
 from automl_kd.errors import FileError, ResultError
 from automl_kd.results.doctor.aside import (
-    DAMAGED,
-    Finding,
+    DAMAGED_FOLDER,
+    FolderFault,
+    describe_reason,
     inside,
     leavings,
     move_aside,
-    note,
-    reason_of,
+    note_damage,
     set_aside,
 )
 from automl_kd.results.store import parquet, soundness
-from automl_kd.results.store.folder import read_finals, read_record
+from automl_kd.results.store.folder import read_experiment_record, read_finals
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA, SCORE_SCHEMA
 from automl_kd.results.store.table import IDENTITY, ResultTable
 
-TABLES = {
+CHECKED_TABLES = {
     "rows": (ROW_SCHEMA, IDENTITY["rows"]),
     "curves": (CURVE_SCHEMA, IDENTITY["curves"]),
     "scores": (SCORE_SCHEMA, ("architecture", "proxy")),
 }
-RECORDS = {"experiment.json": read_record, "finals.json": read_finals}
-MOST = 2**30
+CHECKED_RECORDS = {"experiment.json": read_experiment_record, "finals.json": read_finals}
+MAX_CHECKED_BYTES = 2**30
 """Bytes of a journal: some millions of proposals."""
 
 STUDENT = ("student.pt", "student_best.pt", "student.json")
 """What a complete trial hands over."""
 
-SHOWN = 3
+SHOWN_TRIALS = 3
 
-LOOSE = 100
+MANY_LOOSE_FILES = 100
 """So many small files, and reading becomes slow."""
 
 
-def examine(folder: Path) -> Iterator[Finding]:
+def examine(folder: Path) -> Iterator[FolderFault]:
     """All findings in the folder of an experiment, or of a teacher. Each is as of the moment it is asked for."""
     yield from scratch_files(folder)
     yield from tune_folders(folder)
@@ -65,11 +65,11 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield from loose_files(folder)
 
 
-def scratch_files(folder: Path) -> Iterator[Finding]:
+def scratch_files(folder: Path) -> Iterator[FolderFault]:
     """What a writer that was killed left: its name begins with "_"."""
     for path in inside(folder, "**/_*"):
         if path.is_file() and path.name != "__init__.py":
-            yield Finding(
+            yield FolderFault(
                 what=f"{path} is the scratch file of a writer that was killed",
                 remedy="--repair removes it",
                 done="removed",
@@ -79,9 +79,9 @@ def scratch_files(folder: Path) -> Iterator[Finding]:
             )
 
 
-def tune_folders(folder: Path) -> Iterator[Finding]:
+def tune_folders(folder: Path) -> Iterator[FolderFault]:
     for path in sorted(folder.glob("tune-*")):
-        yield Finding(
+        yield FolderFault(
             what=f"{path} is a folder that Ray Tune left when it was killed",
             remedy="--repair removes it, and so does the next run",
             done="removed",
@@ -91,26 +91,26 @@ def tune_folders(folder: Path) -> Iterator[Finding]:
         )
 
 
-def damaged_records(folder: Path) -> Iterator[Finding]:
+def damaged_records(folder: Path) -> Iterator[FolderFault]:
     """JSON that cannot be read, or holds something else: the experiment, its finals, the cards of students."""
     for path in inside(folder, "**/*.json"):
         try:
             files.read_json(path)
-            if path.parent == folder and path.name in RECORDS:
-                RECORDS[path.name](folder)
+            if path.parent == folder and path.name in CHECKED_RECORDS:
+                CHECKED_RECORDS[path.name](folder)
         except FileError as error:
             # A card without its student is written again with it; so its trial is set aside as a whole.
             yield set_aside(folder, path, f"cannot be read as JSON ({error.strerror})")
         except ResultError as error:
-            yield set_aside(folder, path, reason_of(error, path))
+            yield set_aside(folder, path, describe_reason(error, path))
 
 
-def damaged_journal(folder: Path) -> Iterator[Finding]:
+def damaged_journal(folder: Path) -> Iterator[FolderFault]:
     path = folder / "proposals.jsonl"
     if not path.exists():
         return
     try:
-        content = files.read_bytes(path, limit=MOST)
+        content = files.read_bytes(path, limit=MAX_CHECKED_BYTES)
     except FileError as error:
         yield set_aside(folder, path, f"cannot be read ({error.strerror})")
         return
@@ -118,14 +118,14 @@ def damaged_journal(folder: Path) -> Iterator[Finding]:
     lines = content.splitlines()[: -1 if torn else None]
     sound = next((place for place, line in enumerate(lines) if not is_point(line)), len(lines))
     if sound < len(lines):
-        yield Finding(
+        yield FolderFault(
             what=f"{path} is damaged in line {sound + 1} of {len(lines)}",
             remedy=f"--repair keeps the {sound} proposals before it; the search makes the others again",
-            done=f"moved to {DAMAGED}/, the {sound} proposals before it kept",
+            done=f"moved to {DAMAGED_FOLDER}/, the {sound} proposals before it kept",
             mend=lambda: cut_journal(folder, sound),
         )
     elif torn:
-        yield Finding(
+        yield FolderFault(
             what=f"{path} ends with a torn line",
             remedy="--repair cuts it off, and so does the next run",
             done="cut off: nothing had been done about that proposal yet",
@@ -149,40 +149,40 @@ def cut_journal(folder: Path, sound: int) -> None:
     storage.write(path, b"".join(kept).decode())
 
 
-def damaged_tables(folder: Path) -> Iterator[Finding]:
+def damaged_tables(folder: Path) -> Iterator[FolderFault]:
     """Files of rows, curves and scores that cannot be read, and rows in others that cannot be ours."""
-    for kind, (schema, identity) in TABLES.items():
+    for kind, (schema, identity) in CHECKED_TABLES.items():
         for path in [one for one in inside(folder, f"{kind}/**/*.parquet") if one.name[0] not in "_."]:
             try:
-                table = parquet.load(path, schema, identity)
+                table = parquet.load_parquet(path, schema, identity)
             except FileNotFoundError:
                 continue  # folded meanwhile
             except ResultError as error:
-                yield set_aside(folder, path, reason_of(error, path))
+                yield set_aside(folder, path, describe_reason(error, path))
                 continue
             if wrong := list(soundness.faults(table, kind)):
                 yield unsound_rows(folder, path, table, wrong)
 
 
-def unsound_rows(folder: Path, path: Path, table: pa.Table, wrong: list[soundness.Fault]) -> Finding:
+def unsound_rows(folder: Path, path: Path, table: pa.Table, wrong: list[soundness.Fault]) -> FolderFault:
     """Some rows of a file: they are set aside, and the others stay."""
     masks = [mask for mask, _ in wrong]
     bad = np.logical_or.reduce(masks)
     what = f"{path} has {bad.sum()} of {len(table)} rows {' or '.join(said for _, said in wrong)}"
 
     def mend() -> None:
-        note(folder, str(path.relative_to(folder)), what)
-        ResultTable(folder).part(path, table, bad, folder / DAMAGED)
+        note_damage(folder, str(path.relative_to(folder)), what)
+        ResultTable(folder).part(path, table, bad, folder / DAMAGED_FOLDER)
 
-    return Finding(
+    return FolderFault(
         what=what,
-        remedy=f"--repair moves them to {DAMAGED}/, and the same search command makes them again",
-        done=f"moved to {DAMAGED}/; the same search command makes them again",
+        remedy=f"--repair moves them to {DAMAGED_FOLDER}/, and the same search command makes them again",
+        done=f"moved to {DAMAGED_FOLDER}/; the same search command makes them again",
         mend=mend,
     )
 
 
-def damaged_weights(folder: Path) -> Iterator[Finding]:
+def damaged_weights(folder: Path) -> Iterator[FolderFault]:
     """Checkpoints and weights whose archive is cut short or whose content does not fit its check sums."""
     for path in inside(folder, "**/*.pt"):
         if (reason := fault_of_archive(path)) is not None:
@@ -200,7 +200,7 @@ def fault_of_archive(path: Path) -> str | None:
     return None if broken is None else f"is damaged in {broken}"
 
 
-def lost_teacher(folder: Path) -> Iterator[Finding]:
+def lost_teacher(folder: Path) -> Iterator[FolderFault]:
     """A teacher whose card says that it was trained to its end, and whose weights are gone."""
 
     def mend() -> None:
@@ -208,15 +208,15 @@ def lost_teacher(folder: Path) -> Iterator[Finding]:
             move_aside(folder, path, "the weights of this teacher are gone")
 
     if (folder / "student.json").exists() and not (folder / "student.pt").exists():
-        yield Finding(
+        yield FolderFault(
             what=f"{folder} is a trained teacher without its weights",
             remedy="--repair prepares it to be trained again by the next search that needs it",
-            done=f"the rest moved to {DAMAGED}/; the next search that needs it trains it again",
+            done=f"the rest moved to {DAMAGED_FOLDER}/; the next search that needs it trains it again",
             mend=mend,
         )
 
 
-def incomplete_trials(folder: Path) -> Iterator[Finding]:
+def incomplete_trials(folder: Path) -> Iterator[FolderFault]:
     """Trials of which one part is there and another is not: to the table, they are set aside as a whole."""
     table = ResultTable(folder)
     rows, curves = table.read(), table.curves()
@@ -231,12 +231,12 @@ def incomplete_trials(folder: Path) -> Iterator[Finding]:
         yield lost_trial(folder, run, key, f"trial {key} of run {run!r} has lost its weights", files=True)
 
 
-def unfinished_trials(folder: Path) -> Iterator[Finding]:
+def unfinished_trials(folder: Path) -> Iterator[FolderFault]:
     """Folders of trials without a row: nothing is wrong with them, if their search is to go on."""
     recorded = set(ResultTable(folder).read()["key"])
     begun = [path.parent.name for path in inside(folder, "trials/*/checkpoint.pt")]
     if unfinished := [key for key in begun if key not in recorded]:
-        yield Finding(
+        yield FolderFault(
             what=f"{folder}: no row is there of {', '.join(unfinished)}, which were begun",
             remedy="the same search command continues them",
             done="left alone: the same search command continues them",
@@ -245,15 +245,15 @@ def unfinished_trials(folder: Path) -> Iterator[Finding]:
         )
 
 
-def trials_without_files(folder: Path) -> Iterator[Finding]:
+def trials_without_files(folder: Path) -> Iterator[FolderFault]:
     """Complete trials of which nothing is left but rows and curves: somebody has deleted their folders."""
     rows = ResultTable(folder).read()
     complete = rows[(rows["status"] == "complete") & (rows["run"] != "teacher")]
     keys = list(dict.fromkeys(complete["key"]))
     gone = [key for key in keys if not leavings(folder / "trials" / key) and not lacks_student(folder, key)]
     if gone:
-        shown = ", ".join(gone[:SHOWN]) + (", ..." if len(gone) > SHOWN else "")
-        yield Finding(
+        shown = ", ".join(gone[:SHOWN_TRIALS]) + (", ..." if len(gone) > SHOWN_TRIALS else "")
+        yield FolderFault(
             what=f"{folder}: {len(gone)} of {len(keys)} complete trials have lost their folders in trials/ ({shown})",
             remedy="their rows and curves count as before, and their weights are gone for good",
             done="left alone: their rows and curves count as before, and their weights are gone for good",
@@ -272,33 +272,33 @@ def without_student(folder: Path, ended: pd.DataFrame) -> list[tuple[str, str]]:
 def lacks_student(folder: Path, key: str) -> bool:
     """Whether a part of it is missing. Trials whose folder somebody deleted to save space are at rest."""
     trial = folder / "trials" / key
-    torn = [name for name in STUDENT if (folder / DAMAGED / "trials" / key / name).exists()]
+    torn = [name for name in STUDENT if (folder / DAMAGED_FOLDER / "trials" / key / name).exists()]
     half = (trial / "student.json").exists() != (trial / "student.pt").exists()
     return half or any(not (trial / name).exists() for name in torn)
 
 
-def lost_trial(folder: Path, run: str, key: str, what: str, *, files: bool) -> Finding:
+def lost_trial(folder: Path, run: str, key: str, what: str, *, files: bool) -> FolderFault:
     def mend() -> None:
-        note(folder, f"records of trial {key}, run {run}", what)
-        ResultTable(folder).set_aside(run, key, folder / DAMAGED)
+        note_damage(folder, f"records of trial {key}, run {run}", what)
+        ResultTable(folder).set_aside(run, key, folder / DAMAGED_FOLDER)
         for path in leavings(folder / "trials" / key) if files else []:
             move_aside(folder, path, what)
 
-    return Finding(
+    return FolderFault(
         what=f"{folder}: {what}",
         remedy="--repair sets its records aside, and the same search command makes them again",
-        done=f"its records moved to {DAMAGED}/; the same search command makes them again",
+        done=f"its records moved to {DAMAGED_FOLDER}/; the same search command makes them again",
         mend=mend,
     )
 
 
-def loose_files(folder: Path) -> Iterator[Finding]:
+def loose_files(folder: Path) -> Iterator[FolderFault]:
     """Many small files, and trials that are in two of them: read all the same, but slowly."""
     table = ResultTable(folder)
     loose = [path for kind in ("rows", "curves") for path in inside(folder, f"{kind}/run=*/[!_]*.parquet")]
     parts = [len(inside(folder, f"{kind}/part-*.parquet")) for kind in ("rows", "curves")]
-    if len(loose) >= LOOSE or max(parts) > 1 or (loose and max(parts)):
-        yield Finding(
+    if len(loose) >= MANY_LOOSE_FILES or max(parts) > 1 or (loose and max(parts)):
+        yield FolderFault(
             what=f"{folder} has {len(loose)} loose files and {sum(parts)} parts, in which a trial may be twice",
             remedy="--repair gathers them into one part, in which each is once; readers count each once anyway",
             done="gathered into one part, in which each is once",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results.doctor import checks as symptoms
-from automl_kd.results.doctor.aside import DAMAGED
+from automl_kd.results.doctor.aside import DAMAGED_FOLDER
 from automl_kd.results.store.folder import in_use, lock, owner_of
 
 OURS = ("experiment.json", "proposals.jsonl", "rows", "curves", "scores", "trials", "lock")
@@ -93,4 +93,4 @@ def is_teacher(folder: Path) -> bool:
 def teachers_in(folder: Path) -> Iterator[Path]:
     """Folders of teachers, which are named by the keys of their trainings."""
     if folder.name == "teachers":
-        yield from sorted(one for one in folder.iterdir() if one.is_dir() and one.name != DAMAGED)
+        yield from sorted(one for one in folder.iterdir() if one.is_dir() and one.name != DAMAGED_FOLDER)

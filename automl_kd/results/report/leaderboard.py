@@ -15,7 +15,7 @@ import pandas as pd
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.statistics import grouped
-from automl_kd.results.statistics.grouped import Places, joined
+from automl_kd.results.statistics.grouped import Places, join_words
 from automl_kd.results.verdict.arms import ARMS
 
 BY = ("run", "dataset", "space", "architecture", "label", "method", "options_json", "teacher", "epochs", "setting")
@@ -23,22 +23,22 @@ BY = ("run", "dataset", "space", "architecture", "label", "method", "options_jso
 
 ROLE_NAMES: dict[str, str] = {str(role): name for role, name in ARMS.items()}
 RANKED_WITHIN = ("run", "dataset")
-AVERAGED = ("latency_ms", "seconds", "train_macs")
-LEFT_OUT = ("stopped", "failed")
+AVERAGED_COLUMNS = ("latency_ms", "seconds", "train_macs")
+UNRANKED_STATUSES = ("stopped", "failed")
 MEASURES = (
     *("role", "seeds", "val_mean", "mean", "std", "half_width", "params", "macs"),
-    *AVERAGED,
-    *LEFT_OUT,
+    *AVERAGED_COLUMNS,
+    *UNRANKED_STATUSES,
 )
-NEEDED = (
+LEADERBOARD_COLUMNS = (
     *BY,
-    *("role", "key", "status", "params", "macs", *AVERAGED),
+    *("role", "key", "status", "params", "macs", *AVERAGED_COLUMNS),
     *("val_accuracy", "test_accuracy", "val_accuracy_best", "test_accuracy_best"),
 )
 """The columns of rows from which a leaderboard is computed."""
 
 
-def leaderboard(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test_accuracy") -> pd.DataFrame:
+def rank_results(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test_accuracy") -> pd.DataFrame:
     """One line per entry with at least one complete trial, best first.
 
     `metric` (`test_accuracy`, or `test_accuracy_best` of the epoch best on validation) is reported as `mean`, `std` and
@@ -56,23 +56,23 @@ def leaderboard(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test_
     places = places[number]
     first = np.unique(number, return_index=True)[1][entries]
     names = {name: rows[name].iloc[first].tolist() for name in by}
-    found = {**names, **measures(rows, places, len(entries), metric)} if len(entries) else {}
+    found = {**names, **leaderboard_columns(rows, places, len(entries), metric)} if len(entries) else {}
     board = pd.DataFrame(found, columns=[*by, *MEASURES])
     within = [name for name in RANKED_WITHIN if name in by]
     return with_ranks(board, within, list(by))
 
 
-def measures(rows: pd.DataFrame, places: Places, count: int, metric: str) -> dict[str, object]:
+def leaderboard_columns(rows: pd.DataFrame, places: Places, count: int, metric: str) -> dict[str, object]:
     """The columns `MEASURES` of `count` entries; `places`: which of them each row belongs to, -1 for none."""
     complete = (rows["status"] == "complete").to_numpy()
-    means = {"val_mean": metric.replace("test_", "val_"), **{name: name for name in AVERAGED}}
+    means = {"val_mean": metric.replace("test_", "val_"), **{name: name for name in AVERAGED_COLUMNS}}
     trials = rows.loc[complete, list(dict.fromkeys(["key", "role", "params", "macs", metric, *means.values()]))]
-    roles = joined(trials["role"], places[complete])
+    roles = join_words(trials["role"], places[complete])
     trials = trials.assign(place=places[complete]).drop_duplicates(["place", "key"]).sort_values("place", kind="stable")
     owner = trials["place"].to_numpy()
     first = trials.groupby(owner, observed=True)[["params", "macs"]].first()
     reals = {name: trials[name].to_numpy(dtype=float) for name in {metric, *means.values()}}
-    ended = {name: places[(rows["status"] == name).to_numpy() & (places >= 0)] for name in LEFT_OUT}
+    ended = {name: places[(rows["status"] == name).to_numpy() & (places >= 0)] for name in UNRANKED_STATUSES}
     return {
         "role": roles,
         "seeds": np.bincount(owner, minlength=count),
@@ -97,7 +97,7 @@ def with_ranks(board: pd.DataFrame, within: list[str], by: list[str]) -> pd.Data
     return ranked[["rank", "tie", *by, *MEASURES]]
 
 
-def pareto_front(rows: pd.DataFrame, maximise: Sequence[str], minimise: Sequence[str]) -> pd.DataFrame:
+def pareto_rows(rows: pd.DataFrame, maximise: Sequence[str], minimise: Sequence[str]) -> pd.DataFrame:
     """The rows that no other row beats: as good in every column and better in one. Their order is kept.
 
     Rows that lack one of the values are left out; equal rows are kept together.
@@ -110,13 +110,13 @@ def pareto_front(rows: pd.DataFrame, maximise: Sequence[str], minimise: Sequence
     return known[~np.array(beaten, dtype=bool)]
 
 
-def failures(rows: pd.DataFrame) -> list[str]:
+def list_failures(rows: pd.DataFrame) -> list[str]:
     """One line for each failed trial: what it was and why it failed."""
     failed = rows[rows["status"] == "failed"]
     return [failure(row) for row in failed.to_dict("records")]
 
 
-KINDS: Mapping[str, str] = {
+FAILURE_WORDS: Mapping[str, str] = {
     "diverged": "diverged, ",
     "memory": "out of memory, ",
     "data": "images or labels, ",
@@ -132,7 +132,7 @@ def failure(row: dict[Any, Any]) -> str:
     trial = row["run"] if units.missing(row["proposal"]) else f"{row['run']} trial {row['proposal']}"
     reached = "" if units.missing(row["epochs_done"]) else f" after {units.some(row['epochs_done'], 'epoch')}"
     reason = "no reason was recorded" if units.missing(row["error"]) else " ".join(row["error"].split())
-    kind = "" if units.missing(row["reason"]) else KINDS[row["reason"]]
+    kind = "" if units.missing(row["reason"]) else FAILURE_WORDS[row["reason"]]
     return f"{trial} ({row['label']}, {row['method']}, seed {row['seed']}, key {row['key']}){reached}: {kind}{reason}"
 
 
@@ -160,7 +160,7 @@ COLUMNS = {
 def to_sheet(board: pd.DataFrame) -> Sheet:
     """A board from the default `by`, for people, without columns that tell them nothing here."""
     names = [name for name in COLUMNS if name not in silent_columns(board)]
-    lines = [line(entry) for entry in board.to_dict("records")]
+    lines = [leaderboard_line(entry) for entry in board.to_dict("records")]
     return Sheet(tuple(COLUMNS[name] for name in names), tuple(tuple(one[name] for name in names) for one in lines))
 
 
@@ -176,7 +176,7 @@ def silent_columns(board: pd.DataFrame) -> set[str]:
     return same | {name for name, silent in empty.items() if silent}
 
 
-def line(entry: dict[Any, Any]) -> dict[str, str]:
+def leaderboard_line(entry: dict[Any, Any]) -> dict[str, str]:
     chosen = units.options(entry["options_json"])
     return {
         "rank": units.MISSING if units.missing(entry["rank"]) else f"{entry['rank']}{' =' if entry['tie'] else ''}",
@@ -189,12 +189,12 @@ def line(entry: dict[Any, Any]) -> dict[str, str]:
         "seeds": str(entry["seeds"]),
         "validation": units.percent(entry["val_mean"]),
         "test": units.percent_interval(entry["mean"], entry["half_width"]),
-        "params": units.count(entry["params"]),
-        "macs": units.count(entry["macs"]),
+        "params": units.format_count(entry["params"]),
+        "macs": units.format_count(entry["macs"]),
         "latency": units.milliseconds(entry["latency_ms"]),
         "epochs": str(entry["epochs"]),
         "seconds": units.duration(entry["seconds"]),
-        "train_macs": units.count(entry["train_macs"]),
+        "train_macs": units.format_count(entry["train_macs"]),
         "lost": str(entry["stopped"] + entry["failed"]),
     }
 
@@ -205,7 +205,7 @@ NOTE = (
 )
 
 
-def to_markdown(board: pd.DataFrame, command: str = "") -> str:
+def leaderboard_markdown(board: pd.DataFrame, command: str = "") -> str:
     """The board as Markdown; its first line is the command that made it. One table per run."""
     parts = [made_by(command)] if command else []
     for run, part in board.groupby("run", observed=True):

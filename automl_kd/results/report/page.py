@@ -23,16 +23,16 @@ from automl_kd.results.comparison import (
 from automl_kd.results.comparison import (
     table as contest_table,
 )
-from automl_kd.results.comparison.comparison import Contest, contest, is_contest
-from automl_kd.results.report.leaderboard import NOTE, failures, leaderboard, to_sheet
+from automl_kd.results.comparison.comparison import Comparison, contest, is_contest
+from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.store.account import line_of
-from automl_kd.results.store.folder import of_this_comparison, read_record
+from automl_kd.results.store.folder import of_this_comparison, read_experiment_record
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.templates import load_template
-from automl_kd.results.verdict.gain import verdict
+from automl_kd.results.verdict.gain import judge_search
 from automl_kd.results.verdict.table import cost_table, gain_table, truth_table
 
 RUNS = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
@@ -59,7 +59,7 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", sta
     """
     given = [folders] if isinstance(folders, Path) else folders
     found = [folder for one in given for folder in experiment_folders(one)]
-    views = [view(folder) for folder in found]
+    views = [experiment_view(folder) for folder in found]
     title = views[0]["name"] if len(views) == 1 else units.some(len(views), "experiment")
     text = load_template(Path(__file__).with_name("page.html")).render(
         title=title, views=views, note=NOTE, command=command, standing=standing
@@ -68,27 +68,27 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", sta
     return out
 
 
-def view(folder: Path) -> dict[str, object]:
+def experiment_view(folder: Path) -> dict[str, object]:
     """What the template shows of one experiment."""
     rows = of_this_comparison(folder, ResultTable(folder).read(REPORTED))
-    record = read_record(folder) if (folder / "experiment.json").exists() else {}
+    record = read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
     compared = contest(rows, record) if is_contest(record) else None
     return {
         "name": record.get("name", folder.resolve().name),
-        "facts": facts(rows),
+        "facts": trial_facts(rows),
         "data": line_of(folder),
-        **(searched(folder, rows) if compared is None else contested(compared)),
-        "failures": failures(rows),
-        "provenance": provenance(rows),
+        **(search_view(folder, rows) if compared is None else contested(compared)),
+        "failures": list_failures(rows),
+        "provenance": results_provenance(rows),
         "record": json.dumps(record, indent=2) if record else "",
     }
 
 
-def searched(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
+def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
     """What is shown of a search for a student only."""
     scores = read_scores(folder)
-    judged = verdict(rows, scores=scores)
-    boards = leaderboard(rows)
+    judged = judge_search(rows, scores=scores)
+    boards = rank_results(rows)
     search, teacher = rows[rows["run"] == "search"], rows[rows["run"] == "teacher"]
     return {
         "compared": None,
@@ -106,22 +106,22 @@ def searched(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def contested(compared: Contest) -> dict[str, object]:
+def contested(compared: Comparison) -> dict[str, object]:
     """What is shown of a comparison of methods only."""
     return {
         "compared": contest_table.result_sheet(compared),
-        "sentences": contest_words.sentences(compared),
+        "sentences": contest_words.comparison_sentences(compared),
         "aside": contest_words.reading(compared),
-        "dots": contest_plots.dots(compared),
+        "dots": contest_plots.plot_accuracies(compared),
         "over_cost": contest_plots.accuracy_over_cost(compared),
-        "effort": contest_table.effort_sheet(compared),
+        "effort": contest_table.training_effort_sheet(compared),
         "attempts": contest_table.attempt_sheet(compared),
         "costs": contest_table.stage_sheet(compared),
         "cost_note": contest_table.cost_note(compared),
     }
 
 
-def facts(rows: pd.DataFrame) -> str:
+def trial_facts(rows: pd.DataFrame) -> str:
     """How many trials there are and how they ended, in a line."""
     trials = rows.drop_duplicates(["run", "key"])
     ends = [f"{int((trials['status'] == status).sum())} {status}" for status in ("complete", "stopped", "failed")]
@@ -142,20 +142,20 @@ def screening(scores: pd.DataFrame) -> Sheet | None:
     return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), tuple(lines))
 
 
-def provenance(rows: pd.DataFrame) -> list[tuple[str, str]]:
+def results_provenance(rows: pd.DataFrame) -> list[tuple[str, str]]:
     """Where the numbers come from: dates, device, commit and versions, all that occur."""
     started = rows["started"].dropna()
     dates = [f"{moment:%Y-%m-%d %H:%M}" for moment in (started.min(), started.max())] if len(started) else []
-    packages = [json.loads(text).items() for text in distinct(rows, "versions_json")]
+    packages = [json.loads(text).items() for text in distinct_values(rows, "versions_json")]
     versions = [f"{name} {value}" for pairs in packages for name, value in pairs]
     known = [
         ("trials started (UTC)", " to ".join(dict.fromkeys(dates))),
-        ("device", ", ".join(distinct(rows, "device"))),
-        ("commit", ", ".join(distinct(rows, "git_commit"))),
+        ("device", ", ".join(distinct_values(rows, "device"))),
+        ("commit", ", ".join(distinct_values(rows, "git_commit"))),
         ("versions", ", ".join(dict.fromkeys(versions))),
     ]
     return [(name, text) for name, text in known if text]
 
 
-def distinct(rows: pd.DataFrame, name: str) -> list[str]:
+def distinct_values(rows: pd.DataFrame, name: str) -> list[str]:
     return [str(value) for value in rows[name].dropna().unique()]

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from automl_kd.results import units
-from automl_kd.results.report.leaderboard import pareto_front
+from automl_kd.results.report.leaderboard import pareto_rows
 from automl_kd.results.store.row import FinalRole
 from automl_kd.results.verdict.arms import ARMS, Arm
 
 INK, QUIET, LINE, CARD = "#010101", "#020202", "#030303", "#040404"
-STYLES: dict[FinalRole, tuple[str, str]] = {
+ROLE_STYLES: dict[FinalRole, tuple[str, str]] = {
     "default-scratch": ("#050505", "o"),
     "default-kd": ("#060606", "s"),
     "found-scratch": ("#070707", "^"),
@@ -31,9 +31,9 @@ STYLES: dict[FinalRole, tuple[str, str]] = {
 """Colour and marker: shapes differ too, for those who do not tell the colours apart."""
 
 VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line", CARD: "--card"} | {
-    colour: f"--{role}" for role, (colour, _) in STYLES.items()
+    colour: f"--{role}" for role, (colour, _) in ROLE_STYLES.items()
 }
-SETTINGS: Any = {
+PLOT_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "automl_kd",
     "font.family": "sans-serif",
@@ -63,13 +63,13 @@ def accuracy_against_params(search: pd.DataFrame, arms: dict[FinalRole, Arm], te
 
     None if there is nothing to draw.
     """
-    trials = located(search)
+    trials = located_rows(search)
     finals = {role: one for role, one in arms.items() if one.params}
-    taught = located(teacher)
+    taught = located_rows(teacher)
     if trials.empty and not finals:
         return None
-    with mpl.rc_context(SETTINGS):
-        figure, axes = blank("parameters", "test accuracy, %")
+    with mpl.rc_context(PLOT_SETTINGS):
+        figure, axes = blank_figure("parameters", "test accuracy, %")
         axes.set_xscale("log")
         if len(trials):
             draw_search(axes, trials)
@@ -78,10 +78,10 @@ def accuracy_against_params(search: pd.DataFrame, arms: dict[FinalRole, Arm], te
         if len(taught):
             axes.plot(taught["params"], 100 * taught["test_accuracy"], "*", color=INK, ms=11, label="teacher")
         label_decades(axes)
-        return finish(figure, axes, "Test accuracy against the number of parameters, on a logarithmic scale")
+        return finish_figure(figure, axes, "Test accuracy against the number of parameters, on a logarithmic scale")
 
 
-def located(rows: pd.DataFrame) -> pd.DataFrame:
+def located_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Complete rows with both coordinates, as plain numbers."""
     known = rows[rows["status"] == "complete"].dropna(subset=["params", "test_accuracy"])
     return known[["params", "test_accuracy", "val_accuracy"]].astype(float)
@@ -89,7 +89,7 @@ def located(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw_search(axes: Axes, trials: pd.DataFrame) -> None:
     # Who is on the front is chosen on validation, like everything; how high it lies is reported on test.
-    front = pareto_front(trials, maximise=["val_accuracy"], minimise=["params"]).sort_values("params")
+    front = pareto_rows(trials, maximise=["val_accuracy"], minimise=["params"]).sort_values("params")
     label = "search trial"
     axes.plot(trials["params"], 100 * trials["test_accuracy"], "o", color=QUIET, ms=5, alpha=0.45, label=label)
     if len(trials) > 1:
@@ -99,7 +99,7 @@ def draw_search(axes: Axes, trials: pd.DataFrame) -> None:
 
 
 def draw_arm(axes: Axes, role: FinalRole, one: Arm) -> None:
-    colour, marker = STYLES[role]
+    colour, marker = ROLE_STYLES[role]
     half = 0.0 if units.missing(one.test.half_width) else 100 * one.test.half_width
     axes.errorbar(
         one.params or 0.0,
@@ -126,7 +126,7 @@ def label_decades(axes: Axes) -> None:
         axes.set_xlim(low, high)
     steps = (1, 2, 5) if high < 300 * low else (1,)
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=steps))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+", "", units.count(value))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+", "", units.format_count(value))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -135,16 +135,16 @@ def learning_curves(rows: pd.DataFrame, curves: pd.DataFrame) -> Markup | None:
     """Validation accuracy over epochs: finals coloured by role, search trials faint. None if there is nothing."""
     joined = curves.merge(rows[["experiment", "run", "key", "role"]], on=["experiment", "run", "key"])
     # Contenders of a comparison of methods are too many to tell apart by colour: their curves are not drawn.
-    joined = joined[joined["role"].isin(["search", *STYLES])].dropna(subset=["val_accuracy"])
+    joined = joined[joined["role"].isin(["search", *ROLE_STYLES])].dropna(subset=["val_accuracy"])
     if joined.empty:
         return None
-    with mpl.rc_context(SETTINGS):
-        figure, axes = blank("epoch", "validation accuracy, %")
+    with mpl.rc_context(PLOT_SETTINGS):
+        figure, axes = blank_figure("epoch", "validation accuracy, %")
         draw_curves(axes, joined[joined["role"] == "search"], "search trial", QUIET, 0.35)
-        for role, (colour, _) in STYLES.items():
+        for role, (colour, _) in ROLE_STYLES.items():
             draw_curves(axes, joined[joined["role"] == role], ARMS[role], colour, 0.9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return finish(figure, axes, "Validation accuracy over epochs, one line per trial")
+        return finish_figure(figure, axes, "Validation accuracy over epochs, one line per trial")
 
 
 def draw_curves(axes: Axes, curves: pd.DataFrame, label: str, colour: str, alpha: float) -> None:
@@ -162,7 +162,7 @@ def draw_curves(axes: Axes, curves: pd.DataFrame, label: str, colour: str, alpha
         )
 
 
-def blank(across: str, up: str, height: float = 4.6) -> tuple[Figure, Axes]:
+def blank_figure(across: str, up: str, height: float = 4.6) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6.2, height), layout="constrained")
     figure.patch.set_alpha(0.0)
     axes = figure.add_subplot()
@@ -171,7 +171,7 @@ def blank(across: str, up: str, height: float = 4.6) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def finish(figure: Figure, axes: Axes, title: str) -> Markup:
+def finish_figure(figure: Figure, axes: Axes, title: str) -> Markup:
     """The figure as an `<svg>` element whose colours are the page's variables."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2, handletextpad=0.4)
     sink = io.StringIO()

@@ -17,7 +17,7 @@ Numbers = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Places = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 
 
-def blocks(owner: Places, count: int) -> Iterator[tuple[Places, Places]]:
+def blocks_by_size(owner: Places, count: int) -> Iterator[tuple[Places, Places]]:
     """For each size that occurs: the groups of that size, and in a row for each the places of its values."""
     sizes = np.bincount(owner, minlength=count)
     starts = np.cumsum(sizes) - sizes
@@ -29,7 +29,7 @@ def blocks(owner: Places, count: int) -> Iterator[tuple[Places, Places]]:
 def means(values: Numbers, owner: Places, count: int) -> Numbers:
     """As pandas takes them: what is NaN is left out; NaN where nothing is left."""
     found = np.full(count, math.nan)
-    for groups, places in blocks(owner, count):
+    for groups, places in blocks_by_size(owner, count):
         block = values[places]
         known = ~np.isnan(block)
         with np.errstate(invalid="ignore"):
@@ -42,7 +42,7 @@ def estimates(values: Numbers, owner: Places, count: int) -> dict[str, Numbers]:
     known = ~np.isnan(values)
     values, owner = values[known], owner[known]
     mean, std, half_width = (np.full(count, math.nan) for _ in range(3))
-    for groups, places in blocks(owner, count):
+    for groups, places in blocks_by_size(owner, count):
         block, n = values[places], places.shape[1]
         mean[groups] = block.mean(axis=1)
         if n > 1:
@@ -51,7 +51,7 @@ def estimates(values: Numbers, owner: Places, count: int) -> dict[str, Numbers]:
     return {"mean": mean, "std": std, "half_width": half_width}
 
 
-def joined(words: pd.Series, owner: Places) -> list[str]:
+def join_words(words: pd.Series, owner: Places) -> list[str]:
     """For each group its distinct words in alphabetical order, with commas; each has some. `owner` in any order."""
     distinct = pd.Categorical(words.astype(str) if words.dtype == object else words)
     names = sorted(map(str, distinct.categories))

@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
         return self.mean + self.half_width
 
 
-def estimate(values: Iterable[float]) -> Estimate:
+def estimate_mean(values: Iterable[float]) -> Estimate:
     """Mean, sample standard deviation and half the width of the 95 % interval; NaN among `values` is left out."""
     array = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
     n = len(array)

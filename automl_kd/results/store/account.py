@@ -14,19 +14,19 @@ from typing import Any
 
 from automl_kd import files, storage
 
-FILE = "data.json"
-MOST = 3
+DATA_FILE = "data.json"
+MAX_NAMED = 3
 """So many changes are told."""
 
 
 def write_account(folder: Path, account: Mapping[str, Any], known_as: str) -> None:
-    storage.write(folder / FILE, json.dumps({**account, "known_as": known_as}))
+    storage.write(folder / DATA_FILE, json.dumps({**account, "known_as": known_as}))
 
 
 def read_account(folder: Path) -> dict[str, Any]:
     """Empty where none was kept, as in the folders of earlier versions, or it is damaged."""
     try:
-        found = files.read_json(folder / FILE)
+        found = files.read_json(folder / DATA_FILE)
     except OSError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -40,16 +40,16 @@ def line_of(folder: Path) -> str:
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """In words, what of the images is not as it was, as far as the accounts tell."""
     try:
-        found = list(differences(old, new))
+        found = list(describe_differences(old, new))
     except (KeyError, TypeError, ValueError, IndexError):  # no account, or a damaged one
         found = []
     if not found:
         return "images or labels are others, or this version reads them otherwise, which of them is not on record"
-    more = f" and {len(found) - MOST} more changes" if len(found) > MOST else ""
-    return "; ".join(found[:MOST]) + more
+    more = f" and {len(found) - MAX_NAMED} more changes" if len(found) > MAX_NAMED else ""
+    return "; ".join(found[:MAX_NAMED]) + more
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for name in old["classes"]:
         if name not in new["classes"]:
             yield f"class {name!r} is gone"

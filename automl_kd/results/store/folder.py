@@ -23,7 +23,7 @@ measured."""
 
 SECTIONS = ("search", "finalists", "contest", "recipe", "teacher", "data")
 
-ROOM = 32 * 2**20
+DISK_SPACE = 32 * 2**20
 """Free bytes without which a run is not begun: a few checkpoints of the larger students fill as much."""
 
 
@@ -31,12 +31,12 @@ Upgrade = Callable[[Mapping[str, Any], str], Mapping[str, Any]]
 """From a record of an earlier version, and where it lies, to one with what was added since at its default."""
 
 
-def as_it_is(record: Mapping[str, Any], _where: str) -> Mapping[str, Any]:
+def keep_record(record: Mapping[str, Any], _where: str) -> Mapping[str, Any]:
     return record
 
 
 def check_folder(
-    folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is, account: Mapping[str, Any] | None = None
+    folder: Path, record: Mapping[str, Any], upgrade: Upgrade = keep_record, account: Mapping[str, Any] | None = None
 ) -> None:
     """Refuse what could not be written to, is in use or holds something else, without leaving a trace.
 
@@ -44,8 +44,8 @@ def check_folder(
     """
     if who := storage.holder(folder):
         raise ResultError(in_use_by(who, folder))
-    fetch(folder)
-    require_room(require_writable(folder))
+    fetch_folder(folder)
+    require_disk_space(require_writable(folder))
     if written_here(folder):
         raise ResultError(in_use_by(f"process {owner_of(folder)}", folder))
     require_same(folder, record, upgrade, account)
@@ -59,7 +59,7 @@ def require_storage(folder: Path, *, failed: bool) -> None:
     """
     require_there(folder / "experiment.json")
     if failed:
-        require_room(require_writable(folder))
+        require_disk_space(require_writable(folder))
 
 
 def require_there(path: Path) -> None:
@@ -68,12 +68,12 @@ def require_there(path: Path) -> None:
         raise ResultError(f"{path} is not there any more; bring its file system back, and run the same command again")
 
 
-def require_room(ground: Path) -> None:
+def require_disk_space(ground: Path) -> None:
     """Refuse a nearly full file system."""
-    if (free := shutil.disk_usage(ground).free) < ROOM:
+    if (free := shutil.disk_usage(ground).free) < DISK_SPACE:
         raise ResultError(
-            f"{ground} has {free / 2**20:.0f} MiB free, and a run needs {ROOM // 2**20} or more; make room or give "
-            "another --out"
+            f"{ground} has {free / 2**20:.0f} MiB free, and a run needs {DISK_SPACE // 2**20} or more; "
+            "make room or give another --out"
         )
 
 
@@ -88,7 +88,7 @@ def require_writable(folder: Path) -> Path:
 
 
 def open_folder(
-    folder: Path, record: Mapping[str, Any], upgrade: Upgrade = as_it_is, account: Mapping[str, Any] | None = None
+    folder: Path, record: Mapping[str, Any], upgrade: Upgrade = keep_record, account: Mapping[str, Any] | None = None
 ) -> None:
     """Make the folder of the experiment `record`, or check that it is the one that is there.
 
@@ -106,7 +106,7 @@ def data_name(folder: Path, name: str) -> str:
     """What the rows in `folder` call its images, which are called `name` now and may have been moved."""
     if known := read_account(folder).get("known_as"):
         return str(known)
-    recorded = read_record(folder) if (folder / "experiment.json").exists() else {}
+    recorded = read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
     return str(recorded.get("data", {}).get("name", name))
 
 
@@ -114,7 +114,7 @@ def require_same(
     folder: Path, record: Mapping[str, Any], upgrade: Upgrade, account: Mapping[str, Any] | None = None
 ) -> None:
     if (folder / "experiment.json").exists():
-        old = comparable(upgrade(read_record(folder), str(folder / "experiment.json")))
+        old = comparable(upgrade(read_experiment_record(folder), str(folder / "experiment.json")))
         difference = first_difference(old, comparable(record))
         if difference.startswith("its data.digest") and account is not None:
             raise ResultError(
@@ -166,12 +166,12 @@ def read_finals(folder: Path) -> dict[str, list[tuple[str, str]]]:
         ) from error
 
 
-def read_record(folder: Path) -> dict[str, Any]:
+def read_experiment_record(folder: Path) -> dict[str, Any]:
     """The experiment of a folder; `ResultError` if it is damaged, or does not look like one."""
     path = folder / "experiment.json"
     try:
         record: Any = files.read_json(path)
-        reason = fault_of(record)
+        reason = find_record_fault(record)
     except FileError as error:
         reason = str(error.strerror)
     if reason:
@@ -179,7 +179,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def fault_of(record: Any) -> str:
+def find_record_fault(record: Any) -> str:
     """What keeps a record from being an experiment's, as far as readers take it apart; empty if nothing does."""
     if not isinstance(record, Mapping):
         return "it holds no object"
@@ -263,7 +263,7 @@ def in_use_by(who: str, folder: Path) -> str:
     return f"{who} is writing to {folder}; wait for it, or give this run another name or --out"
 
 
-def fetch(folder: Path) -> None:
+def fetch_folder(folder: Path) -> None:
     """Bring a folder that stands for one in a bucket up to date, except where a run on this machine keeps it so."""
     busy = [one for one in (folder, *folder.glob("*/")) if written_here(one)]
     storage.pull(folder, wanted=lambda path: not any(path.is_relative_to(one) for one in busy))

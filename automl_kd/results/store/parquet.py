@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 from automl_kd import storage
 from automl_kd.errors import FileError, ResultError
 from automl_kd.files import require_file
-from automl_kd.results.store.row import check
+from automl_kd.results.store.row import check_columns
 
 CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
-SMALL = 1000
-PLAIN: Mapping[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+SMALL_TABLE = 1000
+UNCOMPRESSED: Mapping[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
 PACKED: Mapping[str, Any] = {"compression": "zstd"}
-"""How fewer and more rows than `SMALL` are written: packing a single row takes longer and makes it larger."""
+"""How fewer and more rows than `SMALL_TABLE` are written: packing a single row takes longer and makes it larger."""
 
 PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
 
@@ -30,21 +30,21 @@ def to_table(records: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.T
     """Records, each with exactly the columns of `schema`, as a table."""
     listed = list(records)
     for record in listed:
-        check(record, schema)
+        check_columns(record, schema)
     try:
         return pa.Table.from_pylist(listed, schema=schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ResultError(f"a record does not fit the types of the results table: {error}") from error
 
 
-def write(table: pa.Table, path: Path) -> None:
+def write_parquet(table: pa.Table, path: Path) -> None:
     """Make `path` hold `table`, durably; a file already there is replaced in one step.
 
     An `OSError` (no space left, say) passes on and leaves neither `path` changed nor anything else behind. Only a
     killed process can leave its scratch file; its name begins with "_" and readers skip it.
     """
     with storage.replacing(path) as scratch, scratch.open("wb") as sink:
-        pq.write_table(table, sink, **(PLAIN if len(table) < SMALL else PACKED))
+        pq.write_table(table, sink, **(UNCOMPRESSED if len(table) < SMALL_TABLE else PACKED))
 
 
 def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:
@@ -52,7 +52,7 @@ def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith(("_", ".")))
 
 
-def whole(path: Path) -> bool:
+def ends_as_parquet(path: Path) -> bool:
     """Whether the file ends as Parquet does, by which one that was cut short is told."""
     try:
         pq.read_metadata(path)
@@ -61,7 +61,7 @@ def whole(path: Path) -> bool:
     return True
 
 
-def load(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
+def load_parquet(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
     """The file at `path` in the shape of `schema`: columns it lacks are null, columns unknown to us are left out.
 
     `identity`: columns without which the file is not one of ours. Raises `ResultError` naming the file, or

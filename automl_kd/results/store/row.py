@@ -19,7 +19,7 @@ from automl_kd.errors import ResultError
 from automl_kd.registry import SLUG
 from automl_kd.spec import Reason
 
-Run = Literal["teacher", "search", "choice", "final"]
+TrialKind = Literal["teacher", "search", "choice", "final"]
 Status = Literal["complete", "stopped", "failed"]
 Precision = Literal["float32", "bfloat16", "float64", "float16"]
 FinalRole = Literal["default-scratch", "default-kd", "found-scratch", "found-method"]
@@ -58,7 +58,7 @@ class Row:
     hex digits of its data, recipe and teacher (see setting.py), which rows of earlier versions get when they are read.
     """
 
-    run: Run
+    run: TrialKind
     key: str
     role: Role
     proposal: int | None = None
@@ -108,7 +108,7 @@ class Row:
     experiment: str
 
     def __post_init__(self) -> None:
-        demand("run", self.run, get_args(Run))
+        demand("run", self.run, get_args(TrialKind))
         if self.compute is None:
             demand("role", self.role, FINAL_ROLES if self.run == "final" else (self.run,))
         elif re.fullmatch(SLUG, self.role) is None:
@@ -141,7 +141,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class ScoreRow:
     """One architecture scored by one proxy; higher promises better.
 
     `score`: mean over `draws` of weights and images, None if scoring failed and `error` says why; `spread`: their
@@ -184,7 +184,7 @@ def check_fractions(record: Row | Point) -> None:
 ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
 
 
-def schema_of(record: type[Row | Point | Score]) -> pa.Schema:
+def schema_of(record: type[Row | Point | ScoreRow]) -> pa.Schema:
     hints = get_type_hints(record)
     return pa.schema([(item.name, arrow_type(hints[item.name])) for item in fields(record)])
 
@@ -199,10 +199,10 @@ def arrow_type(hint: Any) -> pa.DataType:
 
 ROW_SCHEMA = schema_of(Row)
 CURVE_SCHEMA = pa.schema([ROW_SCHEMA.field(name) for name in ("experiment", "run", "key")] + list(schema_of(Point)))
-SCORE_SCHEMA = schema_of(Score)
+SCORE_SCHEMA = schema_of(ScoreRow)
 
 
-def check(record: Mapping[str, object], schema: pa.Schema) -> None:
+def check_columns(record: Mapping[str, object], schema: pa.Schema) -> None:
     """Raise `ResultError` unless `record` has exactly the columns of `schema`: pyarrow drops others in silence."""
     if unknown := sorted(set(record) - set(schema.names)):
         raise ResultError(

@@ -13,24 +13,24 @@ import pandas as pd
 import pyarrow as pa
 
 from automl_kd.results.store import parquet
-from automl_kd.results.store.row import SCORE_SCHEMA, Score
+from automl_kd.results.store.row import SCORE_SCHEMA, ScoreRow
 from automl_kd.results.store.soundness import require_sound
 
-IDENTITY = ["space", "dataset", "architecture", "proxy", "teacher", "seed", "draws", "images", "among"]
+SCORE_IDENTITY = ["space", "dataset", "architecture", "proxy", "teacher", "seed", "draws", "images", "among"]
 ENTRY = ["space", "dataset", "architecture"]
 
 
-def write_scores(folder: Path, scores: Iterable[Score]) -> Path:
+def write_scores(folder: Path, scores: Iterable[ScoreRow]) -> Path:
     """Write a batch to one new file under `folder/scores`; the same batch again is the same file."""
     records = [asdict(score) for score in scores]
     digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()[:16]
     path = folder / "scores" / f"{digest}.parquet"
-    parquet.write(parquet.to_table(records, SCORE_SCHEMA), path)
+    parquet.write_parquet(parquet.to_table(records, SCORE_SCHEMA), path)
     return path
 
 
 def write_columns(path: Path, columns: Mapping[str, object]) -> None:
-    """Write many scores at once to `path`: for each column of `Score` a sequence, or one value for all rows."""
+    """Write many scores at once to `path`: for each column of `ScoreRow` a sequence, or one value for all rows."""
     lengths = {len(values) for values in columns.values() if isinstance(values, np.ndarray)}
     (rows,) = lengths
     arrays = []
@@ -39,27 +39,27 @@ def write_columns(path: Path, columns: Mapping[str, object]) -> None:
         array = pa.array(given, from_pandas=True) if isinstance(given, np.ndarray) else pa.repeat(given, rows)
         arrays.append(array.cast(field.type))
     table = pa.Table.from_arrays(arrays, schema=SCORE_SCHEMA)
-    parquet.write(table, path)
+    parquet.write_parquet(table, path)
 
 
-def read_file(path: Path) -> pd.DataFrame:
+def read_scores_file(path: Path) -> pd.DataFrame:
     """One file of scores; `ResultError` if it cannot be read or is none."""
     return parquet.to_frame(load_scores(path))
 
 
 def load_scores(path: Path) -> pa.Table:
-    return require_sound(parquet.load(path, SCORE_SCHEMA, ("architecture", "proxy")), "scores", path)
+    return require_sound(parquet.load_parquet(path, SCORE_SCHEMA, ("architecture", "proxy")), "scores", path)
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
     """All scores under `folder/scores`, none twice, a score before an error. Empty if there are none."""
     tables = [load_scores(path) for path in parquet.files(folder / "scores")]
     frame = parquet.to_frame(pa.concat_tables(tables) if tables else SCORE_SCHEMA.empty_table())
-    ordered = frame.sort_values([*IDENTITY, "score", "seconds"], na_position="last", kind="stable")
-    return ordered.drop_duplicates(IDENTITY).reset_index(drop=True)
+    ordered = frame.sort_values([*SCORE_IDENTITY, "score", "seconds"], na_position="last", kind="stable")
+    return ordered.drop_duplicates(SCORE_IDENTITY).reset_index(drop=True)
 
 
-def ranked(scores: pd.DataFrame) -> pd.DataFrame:
+def rank_architectures(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per architecture, best first, in each space and dataset.
 
     Columns: rank (1 is best; equal sums share it), space, dataset, architecture, label, params, macs; for each proxy

@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from automl_kd.errors import ResultError
 from automl_kd.registry import choices_of
-from automl_kd.results.store.row import Point, Row, Score
+from automl_kd.results.store.row import Point, Row, ScoreRow
 
-Mask = NDArray[np.bool_]
-Fault = tuple[Mask, str]
+RowMask = NDArray[np.bool_]
+Fault = tuple[RowMask, str]
 """Which rows have it, and what it is, as what stands behind "has a row"."""
 
 JSON = {"options_json": dict, "versions_json": dict, "values_json": dict, "schedule_json": list, "lineage_json": list}
 """Columns whose texts readers take apart, and what they hold."""
 
-KINDS: Mapping[str, type[Row | Point | Score]] = {"rows": Row, "curves": Point, "scores": Score}
+RECORD_KINDS: Mapping[str, type[Row | Point | ScoreRow]] = {"rows": Row, "curves": Point, "scores": ScoreRow}
 
 
 def faults(table: pa.Table, kind: str) -> Iterator[Fault]:
     """All that is wrong with a table of rows, curves or scores, whatever columns of it were read."""
-    record = KINDS[kind]
+    record = RECORD_KINDS[kind]
     names = [*required(record), *(("run", "key") if kind == "curves" else ())]
     for name in [one for one in names if one in table.column_names]:
         yield from found(table[name].is_null(), f"without {name}")
@@ -51,7 +51,7 @@ def faults(table: pa.Table, kind: str) -> Iterator[Fault]:
 
 
 def found(mask: pa.ChunkedArray, what: str) -> Iterator[Fault]:
-    here: Mask = np.asarray(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), dtype=bool)
+    here: RowMask = np.asarray(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), dtype=bool)
     if here.any():
         yield here, what
 

@@ -21,18 +21,18 @@ from automl_kd.errors import ResultError
 from automl_kd.registry import suggestion
 from automl_kd.results.store import parquet
 from automl_kd.results.store.config_hash import settings
-from automl_kd.results.store.folder import fetch
+from automl_kd.results.store.folder import fetch_folder
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA, Point, Row
 from automl_kd.results.store.soundness import require_sound
 
-Kind = Literal["rows", "curves"]
+TableKind = Literal["rows", "curves"]
 SCHEMAS = {"rows": ROW_SCHEMA, "curves": CURVE_SCHEMA}
 IDENTITY = {"rows": ("run", "role", "key"), "curves": ("run", "key")}
 ORDER = {"rows": ["run", "started", "proposal", "role", "key"], "curves": ["run", "key", "epoch"]}
 REPORTED = tuple(name for name in ROW_SCHEMA.names if name not in {"spec_json", "values_json"})
 """The columns of rows that reports use: all but the two that make up most of a row."""
 
-ATTEMPTS = 10
+READ_ATTEMPTS = 10
 
 
 class Results(NamedTuple):
@@ -57,8 +57,8 @@ class ResultTable:
         owner = {"experiment": row.experiment, "run": row.run, "key": row.key}
         points = parquet.to_table(({**owner, **vars(point)} for point in curve), CURVE_SCHEMA)
         record = parquet.to_table([vars(row)], ROW_SCHEMA)
-        parquet.write(points, self.folder / "curves" / f"run={row.run}" / f"{row.key}.parquet")
-        parquet.write(record, self.folder / "rows" / f"run={row.run}" / f"{stem(row)}.parquet")
+        parquet.write_parquet(points, self.folder / "curves" / f"run={row.run}" / f"{row.key}.parquet")
+        parquet.write_parquet(record, self.folder / "rows" / f"run={row.run}" / f"{row_file_stem(row)}.parquet")
 
     def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """All rows, by run and time; dtypes as in `parquet.to_frame`. A table not yet written to is empty.
@@ -104,52 +104,52 @@ class ResultTable:
         """
         chosen = pa.array(np.asarray(chosen, dtype=bool))
         aside = target / path.relative_to(self.folder)
-        parquet.write(table.filter(chosen), aside.with_name(f"{aside.stem}-{uuid4().hex[:8]}.parquet"))
+        parquet.write_parquet(table.filter(chosen), aside.with_name(f"{aside.stem}-{uuid4().hex[:8]}.parquet"))
         rest = table.filter(pc.invert(chosen))
         if len(rest):
-            parquet.write(rest, path)
+            parquet.write_parquet(rest, path)
         else:
             path.unlink()
-            storage.remove([path])
+            storage.remove_objects([path])
 
     def loose(self) -> int:
         """How many rows lie in files of their own, which `fold` would gather."""
         return sum(path.parent.name.startswith("run=") for path in self._files("rows"))
 
-    def _fold(self, kind: Kind) -> None:
+    def _fold(self, kind: TableKind) -> None:
         paths = self._files(kind)
         stamps = {path: stamp(path) for path in paths}
         folded = newest([self._load_file(path, kind) for path in paths], kind)
         number = max([0, *(int(path.name.split("-")[1]) for path in paths if path.name.startswith("part-"))]) + 1
         # The token keeps two processes that fold at once from replacing each other's part.
-        parquet.write(folded, self.folder / kind / f"part-{number:06d}-{uuid4().hex[:8]}.parquet")
+        parquet.write_parquet(folded, self.folder / kind / f"part-{number:06d}-{uuid4().hex[:8]}.parquet")
         # One that is not as it was took the name of a newer row while we were folding.
         inputs = [path for path, seen in stamps.items() if stamp(path) == seen]
         for path in inputs:
             path.unlink(missing_ok=True)
-        storage.remove(inputs)
+        storage.remove_objects(inputs)
 
-    def _files(self, kind: Kind) -> list[Path]:
+    def _files(self, kind: TableKind) -> list[Path]:
         """Oldest first: parts by number, then loose files."""
         # Loose files are listed first: one that is folded meanwhile is then missing when it is opened, which is
         # noticed, rather than from both lists, which is not.
         loose = [path for run in sorted((self.folder / kind).glob("run=*")) for path in parquet.files(run)]
         return parquet.files(self.folder / kind, "part-*.parquet") + loose
 
-    def _load(self, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
-        for _ in range(ATTEMPTS):
+    def _load(self, kind: TableKind, columns: Sequence[str] | None = None) -> pa.Table:
+        for _ in range(READ_ATTEMPTS):
             try:
                 return newest([self._load_file(path, kind, columns) for path in self._files(kind)], kind)
             except FileNotFoundError:
                 continue  # folded under our hands: its rows are in a new part by now
         raise ResultError(f"{self.folder} changes while it is being read; try again when the other process is done")
 
-    def _load_file(self, path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
+    def _load_file(self, path: Path, kind: TableKind, columns: Sequence[str] | None = None) -> pa.Table:
         """`columns`: these and those by which rows are told apart and ordered; None for all."""
         schema = narrowed(kind, columns)
-        table = require_sound(parquet.load(path, schema, IDENTITY[kind]), kind, path)
+        table = require_sound(parquet.load_parquet(path, schema, IDENTITY[kind]), kind, path)
         if "setting" in schema.names and table["setting"].null_count:
-            specs = table if "spec_json" in schema.names else parquet.load(path, SETTING, ("spec_json",))
+            specs = table if "spec_json" in schema.names else parquet.load_parquet(path, SETTING, ("spec_json",))
             table = with_settings(table, specs["spec_json"])
         return table
 
@@ -157,7 +157,7 @@ class ResultTable:
 SETTING = pa.schema([ROW_SCHEMA.field("spec_json")])
 
 
-def narrowed(kind: Kind, columns: Sequence[str] | None) -> pa.Schema:
+def narrowed(kind: TableKind, columns: Sequence[str] | None) -> pa.Schema:
     """The schema of what is loaded, in its usual order."""
     if columns is None:
         return SCHEMAS[kind]
@@ -177,7 +177,7 @@ def with_settings(table: pa.Table, specs: pa.ChunkedArray) -> pa.Table:
     return table.set_column(place, table.schema.field(place), filled)
 
 
-def stem(row: Row) -> str:
+def row_file_stem(row: Row) -> str:
     """The name of a row's file. In the run "final" the role belongs to it: two roles may share one trial."""
     return row.key if row.role == row.run else f"{row.key}-{row.role}"
 
@@ -191,7 +191,7 @@ def stamp(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def newest(tables: list[pa.Table], kind: Kind) -> pa.Table:
+def newest(tables: list[pa.Table], kind: TableKind) -> pa.Table:
     """The tables as one; where several hold the same trial, all that the last of them says of it and nothing else."""
     if not tables:
         return SCHEMAS[kind].empty_table()
@@ -208,14 +208,14 @@ def newest(tables: list[pa.Table], kind: Kind) -> pa.Table:
     return stacked if kept.all() else stacked.filter(pa.array(kept))
 
 
-def to_sorted_frame(table: pa.Table, kind: Kind, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def to_sorted_frame(table: pa.Table, kind: TableKind, columns: Sequence[str] | None = None) -> pd.DataFrame:
     order = pc.sort_indices(table.select(ORDER[kind]), [(name, "ascending") for name in ORDER[kind]])
     wanted = table if columns is None else table.select(list(columns))
     moved = not np.array_equal(order.to_numpy(), np.arange(len(table)))
     return parquet.to_frame(wanted.take(order) if moved else wanted)
 
 
-def read(path: Path | str, columns: Sequence[str] | None = None) -> Results:
+def read_results(path: Path | str, columns: Sequence[str] | None = None) -> Results:
     """The results in `path`: the folder of one experiment, or one that holds several, here or in a bucket.
 
     `columns`: only these of the rows, which spares reading the others.
@@ -231,8 +231,8 @@ def read(path: Path | str, columns: Sequence[str] | None = None) -> Results:
 
 def experiment_folders(place: Path | str) -> list[Path]:
     """`place` itself if it holds rows, else the folders in it that do, sorted by name; fetched from a bucket."""
-    path = storage.local(place)
-    fetch(path)
+    path = storage.local_path(place)
+    fetch_folder(path)
     if not path.is_dir():
         raise ResultError(f"there is no folder {path}; give the folder of an experiment, or one that holds several")
     folders = [path] if (path / "rows").is_dir() else sorted(rows.parent for rows in path.glob("*/rows"))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import jinja2
 
-SHARED = Path(__file__).parent
+SHARED_TEMPLATES = Path(__file__).parent
 
 
 def load_template(file: Path) -> jinja2.Template:
     """The template at `file`, which escapes what it is given and refuses to print what it was not given."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([file.parent, SHARED]),
+        loader=jinja2.FileSystemLoader([file.parent, SHARED_TEMPLATES]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

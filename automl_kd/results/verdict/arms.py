@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from automl_kd.results.statistics.interval import Estimate, estimate
+from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.store.row import FROM_FILE, FinalRole
 
 ARMS: dict[FinalRole, str] = {
@@ -49,7 +49,7 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class StageCost:
     """What a stage cost, all its trials together. `trainings`: its multiply-adds in trainings of the arm default-kd."""
 
     stage: str
@@ -76,8 +76,8 @@ def arm(rows: pd.DataFrame, role: FinalRole, metric: str) -> Arm | None:
         epochs=int(latest["epochs"]),
         params=float(known.iloc[0]) if len(known) else None,
         accuracy={int(seed): float(value) for seed, value in zip(trials["seed"], trials[metric], strict=True)},
-        test=estimate(trials[metric]),
-        val=estimate(trials[metric.replace("test_", "val_")]),
+        test=estimate_mean(trials[metric]),
+        val=estimate_mean(trials[metric.replace("test_", "val_")]),
         train_macs=float(trials["train_macs"].mean()),
         seconds=float(trials["seconds"].mean()),
         failed=int((rows[ours]["status"] != "complete").sum()),
@@ -87,17 +87,17 @@ def arm(rows: pd.DataFrame, role: FinalRole, metric: str) -> Arm | None:
 def paired(arms: dict[FinalRole, Arm], better: FinalRole, base: FinalRole) -> Estimate:
     """Accuracy of `better` minus that of `base`, over the seeds that both completed."""
     if better not in arms or base not in arms:
-        return estimate([])
+        return estimate_mean([])
     ours, theirs = arms[better].accuracy, arms[base].accuracy
     # Rounded far below what a test set resolves, so that equal differences have no spread from the last bits.
-    return estimate(round(ours[seed] - theirs[seed], 12) for seed in ours if seed in theirs)
+    return estimate_mean(round(ours[seed] - theirs[seed], 12) for seed in ours if seed in theirs)
 
 
-def cost(rows: pd.DataFrame, run: str, unit: Arm | None) -> Cost:
+def stage_cost(rows: pd.DataFrame, run: str, unit: Arm | None) -> StageCost:
     """All trainings of a run, whatever came of them; a trial with two roles counts once."""
     ours = rows[(rows["run"] == run) & (rows["method"] != FROM_FILE)].drop_duplicates("key")
     train_macs = float(ours["train_macs"].sum())
-    return Cost(
+    return StageCost(
         stage=run,
         trials=len(ours),
         seconds=float(ours["seconds"].sum()),

@@ -14,31 +14,31 @@ import pandas as pd
 
 from automl_kd.errors import ResultError
 from automl_kd.results import units
-from automl_kd.results.statistics.interval import Estimate, estimate
+from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.store.row import FINAL_ROLES, FinalRole
-from automl_kd.results.verdict.arms import ARMS, COMPARISONS, Arm, Cost, arm, cost, paired
+from automl_kd.results.verdict.arms import ARMS, COMPARISONS, Arm, StageCost, arm, paired, stage_cost
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
 
-STAGES = ("teacher", "search", "choice", "final")
+COSTED_STAGES = ("teacher", "search", "choice", "final")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """`gains` has the keys of `COMPARISONS`; an estimate with n = 0 could not be made.
 
-    `sentence` begins with a warning where the teacher gives reason to one; otherwise `teacher_sentence` says how good
-    it is, if that is known.
+    `sentence` begins with a warning where the teacher gives reason to one; otherwise `teacher_sentence` says
+    how good it is, if that is known.
     """
 
     arms: dict[FinalRole, Arm]
     gains: dict[str, Estimate]
-    costs: tuple[Cost, ...]
+    costs: tuple[StageCost, ...]
     sentence: str
     cost_sentence: str
     teacher_sentence: str = ""
 
 
-def verdict(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFrame | None = None) -> Verdict:
+def judge_search(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFrame | None = None) -> Verdict:
     """Judge one experiment by its rows of the run "final"; the others, and what proxies took, tell what it cost.
 
     `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
@@ -51,10 +51,10 @@ def verdict(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFr
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
     one_point = not final.empty and bool(final["space"].astype(str).str.startswith("model:").all())
     searched = bool((rows["run"] == "search").any())
-    costs = tuple(cost(rows, run, arms.get("default-kd")) for run in STAGES)
+    costs = tuple(stage_cost(rows, run, arms.get("default-kd")) for run in COSTED_STAGES)
     teacher = teacher_of(rows)
     warned = warning(teacher, untaught(arms))
-    judged = (lesson if one_point and not searched else sentence)(final, arms, gains)
+    judged = (lesson if one_point and not searched else verdict_sentence)(final, arms, gains)
     return Verdict(
         arms=arms,
         gains=gains,
@@ -71,7 +71,7 @@ def untaught(arms: dict[FinalRole, Arm]) -> float | None:
     return one.val.mean if one is not None and one.val.n else None
 
 
-def sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
+def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
     """One plain sentence on a search: gained, not gained, worse, or why that cannot be said yet."""
     gain = gains["search"]
     found, base = arms.get("found-method"), arms.get("default-kd")
@@ -84,7 +84,7 @@ def sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, E
     close = ""
     if found.architecture == base.architecture:
         close = "; the found student is the default student itself, so its architecture gained nothing"
-    return f"{judgement(gain)}: {comparison(found, base)}{close}."
+    return f"{judge_gain(gain)}: {comparison(found, base)}{close}."
 
 
 def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
@@ -95,14 +95,14 @@ def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Est
     if gain.n == 0:
         return "No verdict: no seed was completed both by the taught student and from scratch."
     ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (taught, scratch))
-    student = f"{taught.label}, {units.count(taught.params)} parameters"
+    student = f"{taught.label}, {units.format_count(taught.params)} parameters"
     return (
-        f"{judgement(gain)}: {student}, taught by {taught_by(taught)} reaches {ours} on test,"
+        f"{judge_gain(gain)}: {student}, taught by {describe_teaching(taught)} reaches {ours} on test,"
         f" trained from scratch at equal compute {theirs}."
     )
 
 
-def taught_by(one: Arm) -> str:
+def describe_teaching(one: Arm) -> str:
     chosen = "; ".join(filter(None, (units.options(one.options_json), units.schedule(one.schedule_json))))
     return f"{one.method} ({chosen})" if chosen else one.method
 
@@ -121,7 +121,7 @@ def missing_sentence(final: pd.DataFrame, role: FinalRole) -> str:
     return f"No verdict: none of the {units.some(len(ours), 'final trial')} of this kind is complete: {ARMS[role]}."
 
 
-def judgement(gain: Estimate) -> str:
+def judge_gain(gain: Estimate) -> str:
     """The difference in percentage points and what may be concluded from it."""
     difference = units.points(gain.mean)
     if gain.n == 1:
@@ -136,27 +136,29 @@ def judgement(gain: Estimate) -> str:
 def comparison(found: Arm, base: Arm) -> str:
     """Both students with their means over the seeds that both completed."""
     seeds = found.accuracy.keys() & base.accuracy.keys()
-    ours, theirs = (f"{units.percent(estimate(one.accuracy[seed] for seed in seeds).mean)} %" for one in (found, base))
+    ours, theirs = (
+        f"{units.percent(estimate_mean(one.accuracy[seed] for seed in seeds).mean)} %" for one in (found, base)
+    )
     return (
-        f"the found student {described(found)} taught by {taught_by(found)} reaches {ours} on test,"
-        f" the default student {described(base)} with plain KD {theirs}"
+        f"the found student {describe_arm(found)} taught by {describe_teaching(found)} reaches {ours} on test,"
+        f" the default student {describe_arm(base)} with plain KD {theirs}"
     )
 
 
-def described(one: Arm) -> str:
-    return f"({one.label}, {units.count(one.params)} parameters)" if one.params else f"({one.label})"
+def describe_arm(one: Arm) -> str:
+    return f"({one.label}, {units.format_count(one.params)} parameters)" if one.params else f"({one.label})"
 
 
-def cost_sentence(costs: tuple[Cost, ...], arms: dict[FinalRole, Arm], scores: pd.DataFrame | None) -> str:
+def cost_sentence(costs: tuple[StageCost, ...], arms: dict[FinalRole, Arm], scores: pd.DataFrame | None) -> str:
     """What the search and the teacher cost, and whether the comparison was made at equal compute."""
     teacher, search, choice, _ = costs
-    parts = [f"The search took {spent(search)}" if search.trials else "No search trial is recorded"]
+    parts = [f"The search took {describe_cost(search)}" if search.trials else "No search trial is recorded"]
     if scores is not None and len(scores):
         screened = units.some(int(scores["architecture"].nunique()), "architecture")
         parts.append(f"screening {screened} by proxies {units.duration(float(scores['seconds'].sum()))}")
     if choice.trials:
-        parts.append(f"the choice among its best {spent(choice)}")
-    parts.append(f"the teacher {spent(teacher)}" if teacher.trials else "no teacher was trained here")
+        parts.append(f"the choice among its best {describe_cost(choice)}")
+    parts.append(f"the teacher {describe_cost(teacher)}" if teacher.trials else "no teacher was trained here")
     text = "; ".join(parts) + "."
     ratio = compute_ratio(arms)
     if ratio is not None and ratio > 1.05:
@@ -172,9 +174,9 @@ def cost_sentence(costs: tuple[Cost, ...], arms: dict[FinalRole, Arm], scores: p
     return text
 
 
-def spent(cost: Cost) -> str:
+def describe_cost(cost: StageCost) -> str:
     """Time and multiply-adds of a stage, the latter also in trainings of the default student."""
-    text = f"{units.duration(cost.seconds)} and {units.count(cost.train_macs)} multiply-adds"
+    text = f"{units.duration(cost.seconds)} and {units.format_count(cost.train_macs)} multiply-adds"
     if math.isnan(cost.trainings):
         return text
     return f"{text}, as much as {units.times(cost.trainings)} final trainings of the default student"

@@ -22,10 +22,10 @@ def truth_table(judged: Verdict) -> Sheet:
             units.percent_interval(one.test.mean, one.test.half_width),
             units.percent(one.val.mean),
             str(one.test.n),
-            units.count(one.params),
+            units.format_count(one.params),
             str(one.epochs),
             units.duration(one.seconds),
-            units.count(one.train_macs),
+            units.format_count(one.train_macs),
             str(one.failed),
             one.label,
             one.method,
@@ -63,7 +63,7 @@ def cost_table(judged: Verdict) -> Sheet:
             stages[one.stage],
             str(one.trials),
             units.duration(one.seconds),
-            units.count(one.train_macs),
+            units.format_count(one.train_macs),
             units.times(one.trainings),
         )
         for one in judged.costs
@@ -72,7 +72,7 @@ def cost_table(judged: Verdict) -> Sheet:
     return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), rows)
 
 
-def to_markdown(judged: Verdict) -> str:
+def verdict_to_markdown(judged: Verdict) -> str:
     """The verdict as Markdown: the sentence, the four arms, the differences, the costs."""
     tables = (truth_table(judged), gain_table(judged), cost_table(judged))
     close = " ".join(filter(None, [judged.teacher_sentence, judged.cost_sentence]))

@@ -74,7 +74,7 @@ def warning(teacher: Teacher | None, scratch: float | None = None) -> str:
             f"Warning: {reached}, and always naming the largest class is on {units.percent(teacher.largest)} %: "
             f"nothing shows that it knows these classes, so no gain can be owed to what it knows; {advice(teacher)}."
         )
-    if scratch is not None and below(teacher, scratch):
+    if scratch is not None and is_below_accuracy(teacher, scratch):
         return (
             f"Warning: {reached}, fewer than a student without a teacher ({units.percent(scratch)} %); "
             f"{advice(teacher)}."
@@ -87,7 +87,7 @@ def near_chance(teacher: Teacher) -> bool:
     return teacher.right == 0 or float(bdtrc(teacher.right - 1, teacher.images, teacher.largest)) > RARE
 
 
-def below(teacher: Teacher, accuracy: float) -> bool:
+def is_below_accuracy(teacher: Teacher, accuracy: float) -> bool:
     """Whether so few right answers are rare for a network of this accuracy."""
     return float(bdtr(teacher.right, teacher.images, accuracy)) < RARE
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from automl_kd.nasbench.table.columns import DATASETS
+from automl_kd.nasbench.table.columns import TABLE_DATASETS
 from automl_kd.results.store.scores import write_scores
 from tests.nasbench import table_files as files
 from tests.results.synthetic import score
@@ -27,7 +27,7 @@ def no_table_elsewhere(monkeypatch):
 def table(tmp_path: Path) -> Path:
     """A table of thirty cells: accuracy falls with the number, and parameters tell nothing of it."""
     rng = np.random.default_rng(0)
-    params = {f"{dataset}_params_m": list(rng.permutation(len(NUMBERS)) + 1.0) for dataset in DATASETS}
+    params = {f"{dataset}_params_m": list(rng.permutation(len(NUMBERS)) + 1.0) for dataset in TABLE_DATASETS}
     return files.write(tmp_path, files.columns(NUMBERS) | params)
 
 
@@ -78,7 +78,7 @@ def test_s1_beside_it(run, tmp_path, table, scores):
 
 def test_what_is_left_out_is_said(run, tmp_path, scores):
     rng = np.random.default_rng(0)
-    params = {f"{dataset}_params_m": list(rng.permutation(len(NUMBERS)) + 1.0) for dataset in DATASETS}
+    params = {f"{dataset}_params_m": list(rng.permutation(len(NUMBERS)) + 1.0) for dataset in TABLE_DATASETS}
     params["cifar100_params_m"] = [math.nan] * len(NUMBERS)
     files.write(tmp_path, files.columns(NUMBERS) | params)
     small = {"space": "a:SMALL", "dataset": "cifar10", "params": 7}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from automl_kd.nasbench.table.columns import DATASETS
+from automl_kd.nasbench.table.columns import TABLE_DATASETS
 from automl_kd.results.store.scores import write_scores
 from tests.nasbench import table_files as files
 from tests.results.synthetic import score
@@ -35,8 +35,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of thirty cells whose accuracy falls with the number, scores that rise with it, and an experiment."""
     monkeypatch.delenv("AUTOML_KD_NASBENCH201", raising=False)
     rng = np.random.default_rng(0)
-    columns = {f"{dataset}_params_m": list(rng.permutation(len(NUMBERS)) + 1.0) for dataset in DATASETS}
-    falling = {f"{dataset}_valid_acc_12": [80.0 - number for number in NUMBERS] for dataset in DATASETS}
+    columns = {f"{dataset}_params_m": list(rng.permutation(len(NUMBERS)) + 1.0) for dataset in TABLE_DATASETS}
+    falling = {f"{dataset}_valid_acc_12": [80.0 - number for number in NUMBERS] for dataset in TABLE_DATASETS}
     files.write(tmp_path, files.columns(NUMBERS) | columns | falling)
     made = [
         score("errs", number, float(number), label=files.cell(number), dataset="cifar10", params=None)

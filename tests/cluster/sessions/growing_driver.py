@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster
 from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.sessions import growing
 from automl_kd.cluster.sessions.private import at_loopback, token_of_its_own
-from automl_kd.cluster.tune_runner import run
+from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.config import Resources
 from automl_kd.spec import Outcome, TrialSpec
 from tests import tiny
@@ -63,7 +63,7 @@ def main(folder: Path) -> None:
     patched: Any = growing
     patched.grows = lambda: True
     patched.request_resources = lambda bundles: asked.append(bundles)
-    run(
+    run_trials(
         ask,
         on_epoch=on_epoch,
         on_outcome=on_outcome,

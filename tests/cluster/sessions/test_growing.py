@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from automl_kd.cluster.sessions import growing, session
-from automl_kd.cluster.sessions.growing import gathered, has_kinds, is_starting, remembered
+from automl_kd.cluster.sessions.growing import has_kinds, is_starting, remembered, wait_for_resources
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
 
@@ -77,7 +77,7 @@ def clock(monkeypatch):
 
 def test_a_head_of_no_processors_is_waited_at_until_a_machine_joins(clock):
     day = clock(at40=[GPU])
-    with gathered(Resources(), 4, day.said.append) as found:
+    with wait_for_resources(Resources(), 4, day.said.append) as found:
         assert (found.device, day.now) == ("cuda", 40.0)
     assert day.asked == [(0.0, 4, {"CPU": 1, "GPU": 1.0}), (40.0, 0, {})]
     assert day.said == [
@@ -88,13 +88,13 @@ def test_a_head_of_no_processors_is_waited_at_until_a_machine_joins(clock):
 
 def test_a_head_with_processors_does_not_train_on_them_while_gpus_are_being_started(clock):
     day = clock({**ALONE, "pending_launches": {"gpu": 1}}, at0=[{"CPU": 8.0}], at300=[GPU])
-    with gathered(Resources(), 4, day.said.append) as found:
+    with wait_for_resources(Resources(), 4, day.said.append) as found:
         assert (found.device, day.now) == ("cuda", 300.0)
 
 
 def test_where_no_gpu_is_being_started_trials_run_on_processors_and_that_is_said(clock):
     day = clock(at0=[{"CPU": 8.0}])
-    with gathered(Resources(concurrent=2), 4, day.said.append) as found:
+    with wait_for_resources(Resources(concurrent=2), 4, day.said.append) as found:
         assert (found.device, day.now) == ("cpu", 60.0)
     assert [count for _, count, _ in day.asked] == [2, 2, 0]
     assert day.said[1:] == [
@@ -107,7 +107,7 @@ def test_machines_that_do_not_come_are_waited_for_so_long_and_no_longer(clock):
     resources = Resources(device="cuda", gpus=2, workers=2, wait_minutes=5)
     with (
         pytest.raises(ConfigError, match=r"^each of the 2 workers of a trial asks for 1 CPU and 2 GPUs, but no machin"),
-        gathered(resources, 3, day.said.append),
+        wait_for_resources(resources, 3, day.said.append),
     ):
         pytest.fail("there is no room")
     assert day.asked == [(0.0, 6, {"CPU": 1, "GPU": 2}), (300.0, 0, {})]
@@ -120,7 +120,7 @@ def test_who_interrupts_the_wait_asks_for_nothing_any_more(clock, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(day, "sleep", interrupt)
-    with pytest.raises(KeyboardInterrupt), gathered(Resources(), 3, day.said.append):
+    with pytest.raises(KeyboardInterrupt), wait_for_resources(Resources(), 3, day.said.append):
         pytest.fail("there is no room")
     assert day.asked[-1] == (0.0, 0, {})
 

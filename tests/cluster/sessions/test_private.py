@@ -58,7 +58,7 @@ def test_a_folder_without_place_is_refused_with_its_cause(tmp_path_factory, monk
         ):
             require_place(root / "ray")
     else:
-        monkeypatch.setattr("automl_kd.cluster.sessions.private.ROOM", 2**60)
+        monkeypatch.setattr("automl_kd.cluster.sessions.private.SHARED_MEMORY", 2**60)
         with pytest.raises(ConfigError, match=r"where Ray keeps its own files, has [0-9]+ MiB free, and it needs"):
             require_place(root / "ray")
 

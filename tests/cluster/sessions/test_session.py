@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import ray
 
-from automl_kd.cluster.sessions.growing import gathered
-from automl_kd.cluster.sessions.session import concurrency, device_of, session, share
+from automl_kd.cluster.sessions.growing import wait_for_resources
+from automl_kd.cluster.sessions.session import concurrency, device_of, resources_per_trial, session
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
 
@@ -46,21 +46,21 @@ def test_the_device_is_the_best_there_is_unless_it_is_named(cluster):
     assert (device_of(Resources()), device_of(Resources(device="cuda"))) == ("cpu", "cuda")
     cluster({"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0})
     assert (device_of(Resources()), device_of(Resources(device="cpu"))) == ("cuda", "cpu")
-    assert share(Resources(cpus=2, gpus=0.5)) == {"cpu": 2, "gpu": 0.5}
-    assert share(Resources(device="cpu")) == {"cpu": 1, "gpu": 0}
+    assert resources_per_trial(Resources(cpus=2, gpus=0.5)) == {"cpu": 2, "gpu": 0.5}
+    assert resources_per_trial(Resources(device="cpu")) == {"cpu": 1, "gpu": 0}
 
 
 @pytest.mark.parametrize("resources", [Resources(cpus=8), Resources(device="cuda", gpus=0.5)])
 def test_a_trial_for_which_there_is_no_room_is_refused_at_once_where_no_machine_will_come(cluster, resources):
     cluster({"CPU": 4.0})
     sentence = r"^a trial asks for .* but Ray has 4 CPUs and 0 GPUs; lower trial\.cpus"
-    with pytest.raises(ConfigError, match=sentence), gathered(resources, 3, say=pytest.fail):
+    with pytest.raises(ConfigError, match=sentence), wait_for_resources(resources, 3, say=pytest.fail):
         pytest.fail("there is no room")
 
 
 def test_where_there_is_room_the_device_is_decided(cluster):
     cluster({"CPU": 4.0, "GPU": 1.0})
-    with gathered(Resources(), 3, say=pytest.fail) as found:
+    with wait_for_resources(Resources(), 3, say=pytest.fail) as found:
         assert found == Resources(device="cuda")
 
 
@@ -69,11 +69,11 @@ def test_a_gpu_that_is_not_used_is_named(cluster, monkeypatch, module, maker):
     cluster({"CPU": 4.0})
     monkeypatch.setattr(f"{module}.is_available", lambda: True)
     said: list[str] = []
-    with gathered(Resources(), 3, said.append) as found:
+    with wait_for_resources(Resources(), 3, said.append) as found:
         assert found.device == "cpu"
     (sentence,) = said
     assert sentence.startswith(f"trials run on CPUs: the {maker} GPU of this machine is not used")
-    with gathered(found, 3, pytest.fail):  # said once
+    with wait_for_resources(found, 3, pytest.fail):  # said once
         pass
 
 

@@ -44,7 +44,7 @@ def test_the_process_ends_with_a_sentence_when_the_door_is_gone():
 def test_the_process_ends_with_a_sentence_when_ray_has_no_room_for_its_files(monkeypatch, tmp_path, free, ends):
     # A look each half second; full for 20 seconds on end is too long.
     looks, said = iter(free), list[str]()
-    clock = itertools.count(0.0, watchdog.LOOK_SECONDS / 2)
+    clock = itertools.count(0.0, watchdog.WATCH_SECONDS / 2)
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=next(looks)))
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from automl_kd.data import Split, load
+from automl_kd.data import Split, load_data
 from automl_kd.data.images import decode
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
@@ -43,7 +43,7 @@ def matches(split: Split) -> bool:
 
 def test_class_folders_alone_are_divided_three_ways(tmp_path):
     write(tmp_path / "set", ("ant", "bee"), 20)
-    found = load(spec_of(tmp_path / "set"), tmp_path)
+    found = load_data(spec_of(tmp_path / "set"), tmp_path)
     # 8 of 40 for testing, 3 of the other 32 for validation
     assert (len(found.train), len(found.validation), len(found.test)) == (29, 3, 8)
     assert (found.class_names, found.augment, found.note) == (("ant", "bee"), "crop-flip", "")
@@ -67,7 +67,7 @@ def test_class_folders_alone_are_divided_three_ways(tmp_path):
 def test_layouts(tmp_path, given, sizes, note):
     for place, name in enumerate(given):
         write(tmp_path / "set" / name, ("ant", "bee"), 3 if place else 10, base=100 * place)
-    found = load(spec_of(tmp_path / "set"), tmp_path)
+    found = load_data(spec_of(tmp_path / "set"), tmp_path)
     assert (len(found.train), len(found.validation), len(found.test)) == sizes
     assert found.note == note
     assert found.train.images[:, 1].max() < 100
@@ -83,7 +83,7 @@ def test_strangers_among_the_files_are_passed_over(tmp_path):
     (tmp_path / "ant" / "readme.txt").write_text("no image")
     (tmp_path / "ant" / "._000.png").write_bytes(b"what another system left here")
     write(tmp_path / "bee", ("deeper",), 2)
-    found = load(spec_of(tmp_path), tmp_path)
+    found = load_data(spec_of(tmp_path), tmp_path)
     assert found.class_names == ("ant", "bee")
     assert len(found.train) + len(found.validation) + len(found.test) == 22
 
@@ -114,25 +114,25 @@ def test_the_shorter_side_is_scaled_and_the_middle_kept(tmp_path, height, width)
 
 def test_resolution_zero_wants_images_of_one_size(tmp_path):
     write(tmp_path / "set", ("ant", "bee"), 10, height=6, width=9)
-    assert load(spec_of(tmp_path / "set"), tmp_path).train.images.shape[1:] == (3, 6, 9)
+    assert load_data(spec_of(tmp_path / "set"), tmp_path).train.images.shape[1:] == (3, 6, 9)
     write(tmp_path / "set", ("cow",), 10, height=7, width=9)
     with pytest.raises(DataError, match=r"cow.*png has 7x9 pixels where another has 6x9; set data.resolution"):
-        load(spec_of(tmp_path / "set"), tmp_path)
-    assert load(spec_of(tmp_path / "set", resolution=4), tmp_path).train.images.shape[1:] == (3, 4, 4)
+        load_data(spec_of(tmp_path / "set"), tmp_path)
+    assert load_data(spec_of(tmp_path / "set", resolution=4), tmp_path).train.images.shape[1:] == (3, 4, 4)
 
 
 def test_only_the_images_that_are_kept_are_decoded(tmp_path):
     write(tmp_path / "set", ("ant", "bee"), 20)
-    kept = load(spec_of(tmp_path / "set", train_images=6), tmp_path)
+    kept = load_data(spec_of(tmp_path / "set", train_images=6), tmp_path)
     used = torch.cat([part.index for part in (kept.train, kept.validation, kept.test)]).tolist()
     files = sorted((tmp_path / "set").rglob("*.png"))
     # The header of the first file is read in any case, for the size that all must have.
     for position in set(range(1, 40)) - set(used):
         files[position].write_bytes(b"damaged")
-    again = load(spec_of(tmp_path / "set", train_images=6), tmp_path)
+    again = load_data(spec_of(tmp_path / "set", train_images=6), tmp_path)
     assert torch.equal(again.train.images, kept.train.images)
     with pytest.raises(DataError, match="could not be decoded as an image; replace or remove it"):
-        load(spec_of(tmp_path / "set"), tmp_path)
+        load_data(spec_of(tmp_path / "set"), tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
@@ -145,14 +145,14 @@ def test_a_damaged_image_is_named(tmp_path, suffix):
         with pytest.raises(DataError, match=rf"{file} could not be decoded"):
             decode.decoded([file], (40, 40), fit=False, root=tmp_path)
     with pytest.raises(DataError, match=rf"{file} could not be decoded"):
-        decode.size_of(file)
+        decode.read_image_size(file)
 
 
 @pytest.fixture
 def little_memory(tmp_path, monkeypatch):
     """A set of which only the training images exceed the memory that a split may take."""
     write(tmp_path / "set", ("ant", "bee"), 20)
-    expected = load(spec_of(tmp_path / "set"), tmp_path)
+    expected = load_data(spec_of(tmp_path / "set"), tmp_path)
     monkeypatch.setattr(decode, "IN_MEMORY", 10 * 3 * 6 * 6)
     return expected
 
@@ -160,23 +160,23 @@ def little_memory(tmp_path, monkeypatch):
 def test_large_sets_are_mapped_from_a_file_made_once(tmp_path, little_memory):
     root = tmp_path / "root"
     for _ in range(2):
-        found = load(spec_of(tmp_path / "set"), root)
+        found = load_data(spec_of(tmp_path / "set"), root)
         assert torch.equal(found.train.images, little_memory.train.images)
         assert found.mean == little_memory.mean
         (kept,) = (root / ".decoded").glob("*.npy")
     made = kept.stat().st_mtime_ns
-    load(spec_of(tmp_path / "set"), root)
+    load_data(spec_of(tmp_path / "set"), root)
     assert kept.stat().st_mtime_ns == made
     assert np.load(kept).shape == (29, 3, 6, 6)
 
 
 def test_a_changed_file_is_decoded_again(tmp_path, little_memory):
     root = tmp_path / "root"
-    load(spec_of(tmp_path / "set"), root)
+    load_data(spec_of(tmp_path / "set"), root)
     changed = sorted((tmp_path / "set").rglob("*.png"))[int(little_memory.train.index[0])]
     Image.new("RGB", (6, 6), (1, 2, 3)).save(changed)
     os.utime(changed, ns=(1, 1))
-    found = load(spec_of(tmp_path / "set"), root)
+    found = load_data(spec_of(tmp_path / "set"), root)
     assert found.train.images[0, :, 0, 0].tolist() == [1, 2, 3]
     assert len(list((root / ".decoded").glob("*.npy"))) == 2
 
@@ -186,17 +186,17 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
     root = tmp_path / "root"
     sorted((tmp_path / "set").rglob("*.png"))[-1].write_bytes(b"damaged")
     with pytest.raises(DataError, match="could not be decoded"):
-        load(spec_of(tmp_path / "set", validation=0.04), root)
+        load_data(spec_of(tmp_path / "set", validation=0.04), root)
     assert [path.suffix for path in (root / ".decoded").iterdir()] == [".lock"]
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 5}))
     with pytest.raises(DataError, match=r"needs 0.0 GB in .* make room or lower data.resolution"):
-        load(spec_of(tmp_path / "set"), root)
+        load_data(spec_of(tmp_path / "set"), root)
 
 
 def test_a_wrong_layout_is_one_sentence(tmp_path):
     def sentence(match: str) -> None:
         with pytest.raises(DataError, match=match) as caught:
-            load(spec_of(tmp_path / "set"), tmp_path)
+            load_data(spec_of(tmp_path / "set"), tmp_path)
         assert "\n" not in str(caught.value)
 
     sentence("no folder .*set; give the path of a folder")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from automl_kd.data import account_of, load
-from automl_kd.data.images.layout import layout_of
+from automl_kd.data import account_of, load_data
+from automl_kd.data.images.layout import find_layout
 from automl_kd.data.images.listing import images_below
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
@@ -39,13 +39,13 @@ def lay_out(top: Path, *names: str) -> Path:
     ],
 )
 def test_splits_and_what_is_around_them(tmp_path, given, splits):
-    found = layout_of(lay_out(tmp_path, *given)).tops
+    found = find_layout(lay_out(tmp_path, *given)).tops
     assert {kind: str(top.relative_to(tmp_path)) for kind, top in found.items()} == splits
 
 
 def test_a_spelling_that_is_no_class(tmp_path):
     """What became classes, and what was cut from training although it was there."""
-    found = load(DataSpec(name=f"folder:{lay_out(tmp_path / 'set', 'Training', 'valid', 'TEST')}"), tmp_path)
+    found = load_data(DataSpec(name=f"folder:{lay_out(tmp_path / 'set', 'Training', 'valid', 'TEST')}"), tmp_path)
     assert found.class_names == CLASSES
     assert (len(found.train), len(found.validation), len(found.test)) == (20, 20, 20)
     assert found.made == {"training": "Training/", "validation": "valid/", "test": "TEST/"}
@@ -61,7 +61,7 @@ def test_a_spelling_that_is_no_class(tmp_path):
 )
 def test_splits_that_do_not_fit_together(tmp_path, given, sentence):
     with pytest.raises(DataError, match=sentence):
-        layout_of(lay_out(tmp_path, *given))
+        find_layout(lay_out(tmp_path, *given))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_splits_that_do_not_fit_together(tmp_path, given, sentence):
 def test_classes_that_look_like_splits_are_refused(tmp_path, classes):
     fill(tmp_path, classes)
     with pytest.raises(DataError, match=r"look like splits and not like classes; call them train/, val/ and test/"):
-        layout_of(tmp_path)
+        find_layout(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ def test_classes_that_look_like_splits_are_refused(tmp_path, classes):
 )
 def test_classes_that_are_called_like_one_split_are_classes(tmp_path, classes):
     fill(tmp_path, classes, 4)
-    assert layout_of(tmp_path).tops == {"training": tmp_path}
+    assert find_layout(tmp_path).tops == {"training": tmp_path}
 
 
 def test_a_split_without_class_folders_is_refused(tmp_path):
     fill(tmp_path / "train")
     fill(tmp_path, ("test",))
     with pytest.raises(DataError, match=r"test holds images and .*train does not; put the images of each class into"):
-        layout_of(tmp_path)
+        find_layout(tmp_path)
 
 
 def test_the_only_class_of_a_split_is_no_wrapping(tmp_path):
     fill(tmp_path / "train")
     fill(tmp_path / "test" / "ant", ("north", "south"))
-    found = load(DataSpec(name=f"folder:{tmp_path}"), tmp_path)
+    found = load_data(DataSpec(name=f"folder:{tmp_path}"), tmp_path)
     assert set(found.test.labels.tolist()) == {0}
     assert len(found.test) == 20
     assert "no test image of class 'bee'" in account_of(found, tmp_path)["line"]
@@ -117,7 +117,7 @@ def test_what_is_passed_over_is_counted(tmp_path):
     (top / "train" / "ant" / "lost.png").symlink_to(tmp_path / "nowhere.png")
     (top / "train" / "bee" / "zero.png").symlink_to("/dev/zero")
     os.mkfifo(top / "train" / "bee" / "pipe.png")
-    found = load(DataSpec(name=f"folder:{top}"), tmp_path)
+    found = load_data(DataSpec(name=f"folder:{top}"), tmp_path)
     assert len(found.train) + len(found.validation) == 20
     assert found.passed_over == {
         "files in unlabelled/": 20,
@@ -139,7 +139,7 @@ def test_nothing_to_read_says_what_there_is(tmp_path):
     for number in range(3):
         (tmp_path / "ant" / f"{number}.heic").touch()
     with pytest.raises(DataError, match=r"no class subfolder with images in it \(passed over: 3 .heic\)"):
-        load(DataSpec(name=f"folder:{tmp_path}"), tmp_path)
+        load_data(DataSpec(name=f"folder:{tmp_path}"), tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["jfif", "gif", "JPE"])
@@ -162,7 +162,7 @@ def test_links_are_followed_and_lead_nowhere_twice(tmp_path):
     (away / "more" / "back").symlink_to(top / "ant")
     (top / "cow").symlink_to(away / "other")
     assert len(images_below(top / "ant").files) == 20
-    assert load(DataSpec(name=f"folder:{top}"), tmp_path).class_names == ("ant", "bee", "cow")
+    assert load_data(DataSpec(name=f"folder:{top}"), tmp_path).class_names == ("ant", "bee", "cow")
 
 
 def test_files_come_in_the_order_of_their_paths(tmp_path):
@@ -182,7 +182,7 @@ def test_a_tree_that_changes_while_it_is_listed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError, match=r"bee went away while .* was listed; run it again when nobody changes"):
-        load(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path)
+        load_data(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path)
 
 
 def test_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
@@ -193,7 +193,7 @@ def test_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError, match=r"set cannot be listed \(Permission denied\); correct that"):
-        load(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path)
+        load_data(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path)
 
 
 def test_names_need_not_be_text(tmp_path):
@@ -201,7 +201,7 @@ def test_names_need_not_be_text(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     (tmp_path / "set" / "ant").rename(tmp_path / "set" / name)
     (tmp_path / "set" / name / "0.png").unlink()
-    found = load(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path)
+    found = load_data(DataSpec(name=f"folder:{tmp_path / 'set'}"), tmp_path)
     assert r"smallest class 'caf\udce9'" in account_of(found, tmp_path)["line"]
 
 
@@ -218,5 +218,5 @@ def test_names_need_not_be_text(tmp_path):
 )
 def test_paths_that_are_none(tmp_path, name, sentence):
     with pytest.raises(DataError, match=sentence) as caught:
-        load(DataSpec(name=name), tmp_path)
+        load_data(DataSpec(name=name), tmp_path)
     assert "\0" not in str(caught.value)

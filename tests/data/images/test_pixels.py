@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from automl_kd.data import load
+from automl_kd.data import load_data
 from automl_kd.data.images import pixels
-from automl_kd.data.images.decode import decode, size_of
+from automl_kd.data.images.decode import decode, read_image_size
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 from tests.data.pictures import fill, noise
@@ -22,7 +22,7 @@ from tests.data.pictures import fill, noise
 
 def greys(file: Path, max_value: float = 0.0) -> list[int]:
     """The first row of an image that must have come out grey."""
-    found = np.asarray(pixels.read(file, max_value))
+    found = np.asarray(pixels.read_image(file, max_value))
     assert (found == found[..., :1]).all()
     return [int(value) for value in found[0, :, 0]]
 
@@ -46,7 +46,7 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path, suffix):
     Image.fromarray(np.array([[0, 819, 4095]], np.uint16)).save(file)
     assert greys(file, 4095) == [0, 51, 255]
     with pytest.raises(DataError, match=r"values from 0 to 4095, and 0 to 4000 are read as black to white"):
-        pixels.read(file, 4000)
+        pixels.read_image(file, 4000)
 
 
 def test_a_pgm_states_its_largest_value(tmp_path):
@@ -81,17 +81,17 @@ def test_floats_run_from_0_to_1_or_to_the_value_that_is_given(tmp_path):
     Image.fromarray(np.array([[0, 51, 255]], np.float32)).save(file)
     assert greys(file, 255) == [0, 51, 255]
     with pytest.raises(DataError, match=r"values from 0 to 255, and 0 to 1 are .*; set data.max_value"):
-        pixels.read(file)
+        pixels.read_image(file)
     for value, sentence in ((-0.5, "shift them to begin at 0"), (np.nan, "not finite"), (np.inf, "not finite")):
         Image.fromarray(np.array([[0, value]], np.float32)).save(file)
         with pytest.raises(DataError, match=sentence):
-            pixels.read(file)
+            pixels.read_image(file)
 
 
 def test_long_integers_state_no_white(tmp_path):
     Image.fromarray(np.array([[0, 819, 4095]], np.int32)).save(tmp_path / "a.tif")
     with pytest.raises(DataError, match=r"integers of 32 bits, which state no white; set data.max_value"):
-        pixels.read(tmp_path / "a.tif")
+        pixels.read_image(tmp_path / "a.tif")
     assert greys(tmp_path / "a.tif", 4095) == [0, 51, 255]
 
 
@@ -101,7 +101,7 @@ def test_colour_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path):
     assert greys(file) == greys(file, 65535) == [0x12, 0x12]
     assert pixels.is_deep(file)
     with pytest.raises(DataError, match=r"16 bits for each colour, of which the upper 8 are read"):
-        pixels.read(file, 4095)
+        pixels.read_image(file, 4095)
 
 
 def test_what_is_transparent_is_white(tmp_path):
@@ -121,7 +121,7 @@ def test_what_is_transparent_is_white(tmp_path):
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_inks_are_not_turned_into_their_opposite(tmp_path, suffix):
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / f"red.{suffix}")
-    red, green, blue = np.asarray(pixels.read(tmp_path / f"red.{suffix}"))[0, 0].tolist()
+    red, green, blue = np.asarray(pixels.read_image(tmp_path / f"red.{suffix}"))[0, 0].tolist()
     assert red > 240
     assert green < 15
     assert blue < 15
@@ -148,39 +148,39 @@ def test_images_stand_upright(tmp_path, suffix, orientation):
     Image.fromarray(np.ascontiguousarray(np.repeat(stored[..., None], 3, axis=2))).save(
         tmp_path / f"a.{suffix}", exif=exif, **options
     )
-    assert size_of(tmp_path / f"a.{suffix}") == (3, 4)
+    assert read_image_size(tmp_path / f"a.{suffix}") == (3, 4)
     assert np.array_equal(decode(tmp_path / f"a.{suffix}", (3, 4), fit=False)[0], upright)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_remarks_do_not_damage_the_image(tmp_path):
     noise().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xffgarbage")
-    assert pixels.read(tmp_path / "a.jpg").size == (6, 6)
+    assert pixels.read_image(tmp_path / "a.jpg").size == (6, 6)
 
 
 def test_pages_are_counted_without_small_copies_of_them(tmp_path):
     first, second = noise(), noise()
     first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
     with pytest.raises(DataError, match=r"two.tif has 2 pages, and which of them is meant is not known"):
-        pixels.read(tmp_path / "two.tif")
+        pixels.read_image(tmp_path / "two.tif")
     second.encoderinfo = {"tiffinfo": {254: 1}}
     first.save(tmp_path / "copy.tif", save_all=True, append_images=[second])
     with Image.open(tmp_path / "copy.tif") as saved:
         assert getattr(saved, "n_frames", 1) == 2
-    assert pixels.read(tmp_path / "copy.tif").tobytes() == first.tobytes()
+    assert pixels.read_image(tmp_path / "copy.tif").tobytes() == first.tobytes()
     first.save(tmp_path / "film.gif", save_all=True, append_images=[second])
     with Image.open(tmp_path / "film.gif") as saved:
-        assert pixels.read(tmp_path / "film.gif").tobytes() == saved.convert("RGB").tobytes()
+        assert pixels.read_image(tmp_path / "film.gif").tobytes() == saved.convert("RGB").tobytes()
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(DataError, match="it is a pipe, not a file"):
-        pixels.read(tmp_path / "pipe.png")
+        pixels.read_image(tmp_path / "pipe.png")
     with pytest.raises(DataError, match="it is a device, not a file"):
-        pixels.read(Path("/dev/zero"))
+        pixels.read_image(Path("/dev/zero"))
     with pytest.raises(DataError, match=r"gone.png cannot be read: No such file"):
-        pixels.read(tmp_path / "gone.png")
+        pixels.read_image(tmp_path / "gone.png")
 
 
 def of_depth(top: Path, high: float, *, suffix: str = "png", kind: object = np.uint16) -> Path:
@@ -199,37 +199,37 @@ def spec_of(top: Path, max_value: float = 0.0) -> DataSpec:
 def test_a_set_that_uses_a_sixteenth_of_its_range_is_asked_about(tmp_path):
     top = of_depth(tmp_path / "set", 4096)
     with pytest.raises(DataError, match=r"no pixel .* exceeds a sixteenth .*4,095 of 65,535.* set data.max_value"):
-        load(spec_of(top), tmp_path)
-    assert load(spec_of(top, 4095), tmp_path).train.images.max() > 240
-    assert load(spec_of(top, 65535), tmp_path).train.images.max() == 16
+        load_data(spec_of(top), tmp_path)
+    assert load_data(spec_of(top, 4095), tmp_path).train.images.max() > 240
+    assert load_data(spec_of(top, 65535), tmp_path).train.images.max() == 16
     noise(0, 60000, channels=1, kind=np.uint16).save(top / "ant" / "0.png")
     noise(0, 60000, channels=1, kind=np.uint16).save(top / "bee" / "0.png")
-    assert load(spec_of(of_depth(tmp_path / "whole", 65535)), tmp_path).train.images.max() > 240
+    assert load_data(spec_of(of_depth(tmp_path / "whole", 65535)), tmp_path).train.images.max() > 240
 
 
 def test_dark_floats_and_dark_deep_colour_are_asked_about(tmp_path):
     with pytest.raises(DataError, match=r"set data.max_value"):
-        load(spec_of(of_depth(tmp_path / "floats", 0.03, suffix="tif", kind=np.float32)), tmp_path)
+        load_data(spec_of(of_depth(tmp_path / "floats", 0.03, suffix="tif", kind=np.float32)), tmp_path)
     fill(tmp_path / "colour")
     for number, file in enumerate(sorted((tmp_path / "colour").rglob("*.png"))):
         png16(file, np.arange(12).reshape(2, 2, 3) * 300 + number)
     with pytest.raises(DataError, match=r"set data.max_value"):
-        load(spec_of(tmp_path / "colour"), tmp_path)
+        load_data(spec_of(tmp_path / "colour"), tmp_path)
 
 
 def test_dark_images_of_eight_bits_are_taken_as_they_are(tmp_path):
     fill(tmp_path / "set")
     for file in (tmp_path / "set").rglob("*.png"):
         noise(0, 9).save(file)
-    assert load(spec_of(tmp_path / "set"), tmp_path).train.images.max() == 8
+    assert load_data(spec_of(tmp_path / "set"), tmp_path).train.images.max() == 8
 
 
 def test_a_white_that_nothing_heeds_is_refused(tmp_path):
     fill(tmp_path / "set")
     with pytest.raises(DataError, match=r"data.max_value = 4095 is for images of more than 8 bits, and none"):
-        load(spec_of(tmp_path / "set", 4095), tmp_path)
+        load_data(spec_of(tmp_path / "set", 4095), tmp_path)
     with pytest.raises(DataError, match=r"data.max_value = 4095 is for folders .* 'digits'; drop it"):
-        load(DataSpec(max_value=4095), tmp_path)
+        load_data(DataSpec(max_value=4095), tmp_path)
     with pytest.raises(ValueError, match="max_value must be 0"):
         DataSpec(max_value=-1)
 
@@ -239,4 +239,4 @@ def test_a_set_without_any_contrast_is_refused(tmp_path):
     for file in (tmp_path / "set").rglob("*.png"):
         Image.new("RGBA", (6, 6), (3, 2, 1, 0)).save(file)
     with pytest.raises(DataError, match=r"all pixels of the training images .* are the same \(255, 255, 255 of 255\)"):
-        load(spec_of(tmp_path / "set"), tmp_path)
+        load_data(spec_of(tmp_path / "set"), tmp_path)

@@ -6,19 +6,19 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from automl_kd.console.sentences import facts
-from automl_kd.experiment.progress.events import Plan, TrialNews
-from automl_kd.experiment.progress.stage_progress import Tally
+from automl_kd.console.sentences import stage_facts
+from automl_kd.experiment.progress.events import StagePlan, TrialNews
+from automl_kd.experiment.progress.stage_progress import StageProgress
 
-PLAN = Plan(trials=4, work=4.0, workers=2, ahead=8.0, reference="default-kd", baseline="plain KD")
+PLAN = StagePlan(trials=4, work=4.0, workers=2, ahead=8.0, reference="default-kd", baseline="plain KD")
 
 
 class Told:
     """A tally whose clock stands where the test puts it."""
 
-    def __init__(self, plan: Plan = PLAN) -> None:
+    def __init__(self, plan: StagePlan = PLAN) -> None:
         self.now = 0.0
-        self.tally = Tally(plan, lambda: self.now)
+        self.tally = StageProgress(plan, lambda: self.now)
 
     def hear(self, second: float, key: str, **changes) -> Told:
         self.now = second
@@ -32,7 +32,7 @@ def test_nothing_is_estimated_before_an_epoch_was_measured():
     assert told.tally.left() is None
     # The first epoch of a worker's first trial has the worker's start in it.
     assert told.hear(30, "a", epoch=1, val_accuracy=0.5).tally.left() is None
-    assert dict(facts(told.tally, 30.0)) == {
+    assert dict(stage_facts(told.tally, 30.0)) == {
         "trials": "2 running, 2 to come; 2 of 2 workers busy",
         "best": "50.00 % on validation (a, epoch 1 of 10)",
         "baseline": "plain KD: not trained yet",
@@ -55,7 +55,8 @@ def test_what_is_left_by_hand():
         }
     )
     assert (
-        dict(facts(told.tally, 32.0))["time"] == "32 s so far, about 38 s left, then about 1 min 20 s for later stages"
+        dict(stage_facts(told.tally, 32.0))["time"]
+        == "32 s so far, about 38 s left, then about 1 min 20 s for later stages"
     )
 
 
@@ -92,19 +93,19 @@ def test_the_baseline_is_no_candidate_and_the_best_is_compared_with_it():
     told.hear(0, "b", epoch=10, status="complete", val_accuracy=0.93, roles=("default-kd",))
     told.hear(0, "c", epoch=10, status="failed", val_accuracy=0.99)
     told.hear(0, "d", epoch=9, val_accuracy=0.98)
-    said = dict(facts(told.tally, 1.0))
+    said = dict(stage_facts(told.tally, 1.0))
     assert said["best"] == "91.00 % on validation (a), -2.00 points from the baseline"
     assert said["baseline"] == "plain KD: 93.00 %"
     assert said["trials"] == "1 running, 2 complete, 1 failed; 1 of 2 workers busy"
     # One that stands for both roles is the found student too.
     told.hear(0, "b", epoch=10, status="complete", val_accuracy=0.93, roles=("default-kd", "found-method"))
-    assert dict(facts(told.tally, 1.0))["best"] == "93.00 % on validation (b), 0.00 points from the baseline"
+    assert dict(stage_facts(told.tally, 1.0))["best"] == "93.00 % on validation (b), 0.00 points from the baseline"
 
 
 def test_what_is_on_record_is_said_until_the_stage_knows_better():
     plan = replace(PLAN, known={"teacher": 0.99, "plain KD": 0.9})
     told = Told(plan)
-    assert dict(facts(told.tally, 1.0))["baseline"] == "plain KD: 90.00 %; teacher: 99.00 %"
+    assert dict(stage_facts(told.tally, 1.0))["baseline"] == "plain KD: 90.00 %; teacher: 99.00 %"
     told.hear(0, "b", epoch=10, status="complete", val_accuracy=0.8, roles=("default-kd",))
     assert told.tally.baseline == 0.8
 
@@ -118,4 +119,4 @@ def test_a_scheduler_may_put_trials_aside_which_keeps_no_worker_busy():
 
 def test_a_plan_without_trials_is_none():
     with pytest.raises(ValueError, match="needs trials and workers"):
-        Plan(trials=0, work=1.0, workers=1)
+        StagePlan(trials=0, work=1.0, workers=1)

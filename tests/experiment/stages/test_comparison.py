@@ -11,7 +11,7 @@ from automl_kd.config import CHOICE_SEEDS, Contender, Contest, Finalists, loads
 from automl_kd.errors import ConfigError
 from automl_kd.experiment import Roots
 from automl_kd.experiment.cost_estimates import quoted
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages import comparison as contest
 from automl_kd.experiment.stages.comparison import Candidate
@@ -60,14 +60,14 @@ def test_combinations_are_all_of_them_the_last_option_fastest():
     ],
 )
 def test_epochs_are_what_the_compute_pays_for(tmp_path, monkeypatch, epoch, fraction, epochs):
-    lab = open_lab(described(), roots(tmp_path), Silent())
+    lab = prepare_experiment(described(), roots(tmp_path), Silent())
     monkeypatch.setattr(contest, "quoted", lambda _lab, spec: epoch(spec.recipe.epochs))
     assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
 
 
 def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypatch):
     longer = Recipe(epochs=40, batch_size=16)
-    lab = open_lab(described(recipe=longer), roots(tmp_path), Silent())
+    lab = prepare_experiment(described(recipe=longer), roots(tmp_path), Silent())
     monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 10.0)
     assert contest.affordable(lab, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
     # At the same price another one may have the 5 % that a surcharge could have taken.
@@ -75,7 +75,7 @@ def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypat
 
 
 def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path, monkeypatch):
-    lab = open_lab(described(), roots(tmp_path), Silent())
+    lab = prepare_experiment(described(), roots(tmp_path), Silent())
     monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 25.0)
     dear = Contender(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
     # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
@@ -84,7 +84,7 @@ def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path,
 
 def test_a_quote_is_the_trials_own_and_asked_once(tmp_path):
     quick = dataclasses.replace(tiny.spec(), data=described().data)
-    lab = open_lab(described(), roots(tmp_path), Silent())
+    lab = prepare_experiment(described(), roots(tmp_path), Silent())
     # The method that pretends knows no quotes; its first report says 1 multiply-add an epoch.
     assert quoted(lab, quick) == 1.0
     asked = tiny.lines(lab.place(dataclasses.replace(quick, seed=0), "cpu").trial / "epochs")
@@ -93,14 +93,14 @@ def test_a_quote_is_the_trials_own_and_asked_once(tmp_path):
 
 
 def test_the_best_candidates_go_on_the_earlier_of_equals_and_failures_never(tmp_path):
-    lab = open_lab(described(), roots(tmp_path), Silent())
+    lab = prepare_experiment(described(), roots(tmp_path), Silent())
     candidates = [Candidate(SUMS, options) for options in SUMS.combinations]
     means = {("sums", 0): 0.4, ("sums", 1): 0.6, ("sums", 2): 0.4}
-    assert contest.best_of(lab, "sums", candidates, means) == [candidates[1], candidates[0]]
+    assert contest.best_candidates(lab, "sums", candidates, means) == [candidates[1], candidates[0]]
     means[("sums", 0)] = -1.0
-    assert contest.best_of(lab, "sums", candidates, means) == [candidates[1], candidates[2]]
+    assert contest.best_candidates(lab, "sums", candidates, means) == [candidates[1], candidates[2]]
     means[("sums", 2)] = -1.0
-    assert contest.best_of(lab, "sums", candidates, means) == [candidates[1]]
+    assert contest.best_candidates(lab, "sums", candidates, means) == [candidates[1]]
 
 
 CONTENDERS = """
@@ -153,13 +153,13 @@ def test_bad_contests_are_refused_by_name(change, message):
 )
 def test_what_no_method_would_do_is_refused_before_the_teacher_is_trained(tmp_path, contender, message):
     with pytest.raises(Exception, match=message):
-        open_lab(described(contest=Contest(contenders=(contender,))), roots(tmp_path), Silent())
+        prepare_experiment(described(contest=Contest(contenders=(contender,))), roots(tmp_path), Silent())
     assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.ray
 def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_session, tmp_path):
-    lab = stages.run(described(), roots(tmp_path), Silent())
+    lab = stages.run_stages(described(), roots(tmp_path), Silent())
     rows = lab.table.read()
     assert set(rows["status"]) == {"complete"}
     choice, final = rows[rows["run"] == "choice"], rows[rows["run"] == "final"]
@@ -179,13 +179,13 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
         assert (ours["train_macs"] * (ours["epochs"] + 1) / ours["epochs"] > limit).all()
 
     changed = dataclasses.replace(SCRATCH, compute=(0.45, 1.0))  # of four epochs, as many as before
-    stages.run(described(contest=Contest(contenders=(changed, KD, SUMS))), roots(tmp_path), Silent())
+    stages.run_stages(described(contest=Contest(contenders=(changed, KD, SUMS))), roots(tmp_path), Silent())
     renamed = lab.table.read()
     assert set(renamed.loc[renamed["role"] == "scratch", "compute"]) == {0.45, 1.0}
     assert len(renamed) == len(rows)
 
     wider = Contest(contenders=(*CONTEST.contenders, Contender(name="plain-kd", method="kd")))
-    lab = stages.run(described(contest=wider), roots(tmp_path), Silent())
+    lab = stages.run_stages(described(contest=wider), roots(tmp_path), Silent())
     again = lab.table.read()
     kept = again[~again["role"].isin(["plain-kd", "scratch"])]
     assert list(kept["started"]) == list(rows.loc[rows["role"] != "scratch", "started"])

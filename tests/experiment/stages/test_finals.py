@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd.config import CHOICE_SEEDS, Finalists
-from automl_kd.experiment.context import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.proposals import Proposal
 from automl_kd.experiment.stages.finals import entrants, final_spec, line_up, mean_validation, shortlist
@@ -28,20 +28,20 @@ def by_kd(student: Architecture, **options) -> Proposal:
     return Proposal(student, "kd", options)
 
 
-def epochs_of(lab: Lab, found: Proposal) -> list[int]:
+def epochs_of(lab: ExperimentContext, found: Proposal) -> list[int]:
     """In the order of the truth table: default student from scratch and by plain KD, found one likewise."""
     return [one.epochs for one in line_up(lab, found)]
 
 
-def lab_of(root, **changes) -> Lab:
+def lab_of(root, **changes) -> ExperimentContext:
     """With a teacher that is as good as trained: what a trial costs may be asked of it."""
-    lab = open_lab(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
+    lab = prepare_experiment(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
     tiny.leave_teacher(lab)
     return lab
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory) -> Lab:
+def taught(tmp_path_factory) -> ExperimentContext:
     return lab_of(tmp_path_factory.mktemp("lab"), method="kd", finalists=Finalists(seeds=(0, 1)))
 
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from automl_kd import experiment as stages
-from automl_kd.config import Finalists, Range, Search, loads, to_record
+from automl_kd.config import Finalists, Range, SearchSection, loads, to_record
 from automl_kd.errors import ConfigError, ResultError
-from automl_kd.experiment import Lab, Roots
-from automl_kd.experiment.preparation import open_lab
+from automl_kd.experiment import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent, TrialNews
 from automl_kd.experiment.stages.finals import final_spec, shortlist
 from automl_kd.experiment.stages.population import Population
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 from automl_kd.results.store.folder import open_folder
 from automl_kd.space import Architecture
 from automl_kd.spec import Recipe, TrialSpec, read_schedule
@@ -33,11 +33,11 @@ __all__ = ["quick"]
 pytestmark = pytest.mark.usefixtures("quick")
 
 PERTURB = {"recipe.lr": Range(low=0.001, high=0.5, log=True), "method.temperature": Range(low=1, high=10)}
-SEARCH = Search(proposer="random", trials=4, scheduler="pbt", interval=2, perturb=PERTURB)
+SEARCH = SearchSection(proposer="random", trials=4, scheduler="pbt", interval=2, perturb=PERTURB)
 TOLD = ["proposal", "key", "status", "epochs_done", "val_accuracy", "test_accuracy", "schedule_json", "lineage_json"]
 
 
-def open_population(root: Path, **changes) -> Lab:
+def open_population(root: Path, **changes) -> ExperimentContext:
     fields = {
         "space": "model:tests.tiny:teacher",
         "method": "kd",
@@ -46,23 +46,23 @@ def open_population(root: Path, **changes) -> Lab:
         "finalists": Finalists(seeds=(0,), count=2, epochs=3),
         **changes,
     }
-    lab = open_lab(tiny.experiment(**fields), Roots(results=root / "results", data=root), Silent())
+    lab = prepare_experiment(tiny.experiment(**fields), Roots(results=root / "results", data=root), Silent())
     open_folder(lab.folder, to_record(lab.experiment))
     torch.manual_seed(11)
     tiny.leave_teacher(lab)
     return lab
 
 
-def table(lab: Lab) -> pd.DataFrame:
+def table(lab: ExperimentContext) -> pd.DataFrame:
     rows = lab.table.read()
     return rows[rows["run"] == "search"].sort_values("proposal")[TOLD].reset_index(drop=True)
 
 
-def weights(lab: Lab) -> dict[str, object]:
+def weights(lab: ExperimentContext) -> dict[str, object]:
     return {key: content(lab.folder / "trials" / key / "student.pt") for key in table(lab)["key"]}
 
 
-def settings(scheduler: Any, **changes) -> Search:
+def settings(scheduler: Any, **changes) -> SearchSection:
     return dataclasses.replace(SEARCH, scheduler=scheduler, **changes)
 
 
@@ -103,7 +103,7 @@ def test_the_watcher_hears_of_every_member_from_its_beginning_to_its_end(tmp_pat
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory) -> Lab:
+def done(tmp_path_factory) -> ExperimentContext:
     """A population of six with enough changes for a line of descent; no latency is measured at length."""
     with pytest.MonkeyPatch.context() as patch:
         quick.__wrapped__(patch)  # type: ignore[attr-defined]
@@ -135,7 +135,7 @@ def test_the_trial_of_a_row_trained_from_scratch_comes_to_its_weights(done, tmp_
     assert len(read_schedule(row["schedule_json"])) >= 2
     spec, recorder = TrialSpec.from_json(row["spec_json"]), tiny.Recorder()
     assert spec.key == row["key"]
-    carry_out(spec, recorder, dataclasses.replace(done.place(spec, "cpu"), trial=tmp_path / "again"))
+    run_trial(spec, recorder, dataclasses.replace(done.place(spec, "cpu"), trial=tmp_path / "again"))
     assert recorder.seen[5]["val_accuracy"] == row["val_accuracy"]
     for name in ("student.pt", "student_best.pt"):
         assert not difference(content(done.folder / "trials" / row["key"] / name), content(tmp_path / "again" / name))
@@ -188,7 +188,7 @@ def test_a_damaged_record_of_changes_is_refused_and_a_line_cut_short_is_dropped(
 @pytest.mark.long
 def test_an_experiment_with_a_population_from_its_teacher_to_its_finals(ray_session, tmp_path):
     lab = open_population(tmp_path, search=settings("pb2", trials=3))
-    stages.run(lab.experiment, lab.roots, Silent())
+    stages.run_stages(lab.experiment, lab.roots, Silent())
     rows = lab.table.read()
     assert list(rows["run"].value_counts()[["search", "choice", "final"]]) == [3, 2, 4]
     assert set(rows["status"]) == {"complete"}
@@ -245,7 +245,7 @@ def test_what_no_population_can_do_is_refused_in_one_sentence(tmp_path, lines, s
     pbt = "search.scheduler='pbt' search.interval=2 " + 'search.perturb."method.temperature"={low=1,high=9}'
     settings = lines.replace("PBT", pbt).split()
     with pytest.raises(ConfigError, match=sentence) as caught:
-        open_lab(loads(TEXT, settings), Roots(results=tmp_path / "results", data=tmp_path), Silent())
+        prepare_experiment(loads(TEXT, settings), Roots(results=tmp_path / "results", data=tmp_path), Silent())
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "results").exists()
 
@@ -253,8 +253,8 @@ def test_what_no_population_can_do_is_refused_in_one_sentence(tmp_path, lines, s
 def test_weights_of_losses_may_change_if_they_stay_above_zero(tmp_path):
     text = TEXT + 'method = "distil"\n[search]\nscheduler = "pb2"\n[search.perturb]\n'
     roots = Roots(results=tmp_path / "results", data=tmp_path)
-    lab = open_lab(loads(text + "method.losses.kd = { low = 0.1, high = 1 }"), roots, Silent())
+    lab = prepare_experiment(loads(text + "method.losses.kd = { low = 0.1, high = 1 }"), roots, Silent())
     (stage,) = lab.proposal(Architecture.of({"method.losses.kd": 0.5})).schedule
     assert stage.changes == {"method.losses": "kd=0.5"}
     with pytest.raises(ConfigError, match=r"'method\.losses\.kd' must stay above 0, or the loss and its layers would"):
-        open_lab(loads(text + "method.losses.kd = { low = 0.0, high = 1 }"), roots, Silent())
+        prepare_experiment(loads(text + "method.losses.kd = { low = 0.0, high = 1 }"), roots, Silent())

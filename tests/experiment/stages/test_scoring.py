@@ -21,7 +21,7 @@ from automl_kd.space import Architecture
 from search_spaces import nasbench201
 
 SETTINGS = Scoring(
-    space="search_spaces.nasbench201:SMALL",
+    space="search_spaces.nasbench201:SMALL_SPACE",
     proxies=("diswot_relation", "grad_norm", "params", "rank_sum(grad_norm+params)"),
     sample=40,
     images=8,
@@ -113,19 +113,19 @@ def test_equal_functions_are_read_once_and_score_the_same(monkeypatch, tmp_path)
 
 
 def architectures() -> list[Architecture]:
-    return module.distinct(nasbench201.SMALL, 40, 0)
+    return module.draw_distinct_points(nasbench201.SMALL_SPACE, 40, 0)
 
 
 def function_of(one: Architecture) -> Architecture:
-    assert nasbench201.SMALL.canonical is not None
-    return Architecture.of(nasbench201.SMALL.canonical(one.as_dict()))
+    assert nasbench201.SMALL_SPACE.canonical is not None
+    return Architecture.of(nasbench201.SMALL_SPACE.canonical(one.as_dict()))
 
 
 def test_a_worker_that_is_not_there_is_not_asked(monkeypatch, tmp_path):
     monkeypatch.setattr(scoring_pool, "session", lambda *_: pytest.fail("no Ray was wanted"))
     counts = Scoring(space=SETTINGS.space, proxies=("params", "macs"), sample=None)
     table = run(tmp_path, Labour(workers=2), counts)
-    assert len(table) == 2 * nasbench201.SIZE
+    assert len(table) == 2 * nasbench201.SPACE_SIZE
 
 
 def test_an_aggregate_says_among_how_many_it_ranked(whole):

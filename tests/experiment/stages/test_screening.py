@@ -12,17 +12,17 @@ from torch import nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.stages.screening import make_probes, rank_sums, screen
-from automl_kd.proxies.score import Score
+from automl_kd.proxies.score import ProxyScore
 from automl_kd.space import Architecture
 from tests import tiny
 
 POINTS = [Architecture.of({"width": width}) for width in (2, 4, 8)]
 
 
-def scores(*values: float) -> list[Score]:
+def scores(*values: float) -> list[ProxyScore]:
     """Two proxies for each architecture in turn; nan with an error."""
     return [
-        Score(
+        ProxyScore(
             architecture=POINTS[position // 2],
             proxy="ab"[position % 2],
             value=float(value),
@@ -57,7 +57,7 @@ def probes():
 
 
 def test_a_pool_is_ranked_and_what_was_said_is_passed_on(probes):
-    said: list[Score] = []
+    said: list[ProxyScore] = []
     rank = screen(tiny.SPACE, ["params", "naswot"], probes, seed=0, on_scores=said.extend)
     sums = rank(POINTS)
     assert len(said) == 6

@@ -11,10 +11,10 @@ import torch
 
 from automl_kd import experiment as stages
 from automl_kd.config import Experiment
-from automl_kd.experiment import Lab, Roots
+from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.results.report.page import write_page
-from automl_kd.results.verdict.gain import verdict
+from automl_kd.results.verdict.gain import judge_search
 from automl_kd.results.verdict.teacher import teacher_of
 from automl_kd.spec import TeacherSpec
 from tests import tiny
@@ -33,9 +33,9 @@ def ignorant(root: Path) -> TeacherSpec:
     return TeacherSpec(model="tests.tiny:teacher", checkpoint=str(root / "teacher.pt"))
 
 
-def carry_out(root: Path, experiment: Experiment) -> tuple[Lab, Notes]:
+def carry_out(root: Path, experiment: Experiment) -> tuple[ExperimentContext, Notes]:
     notes = Notes()
-    return stages.run(experiment, Roots(results=root / "results", data=root), notes), notes
+    return stages.run_stages(experiment, Roots(results=root / "results", data=root), notes), notes
 
 
 def test_a_teacher_near_chance_is_warned_of_on_the_terminal_in_the_verdict_and_on_the_page(ray_session, tmp_path):
@@ -52,7 +52,7 @@ def test_a_teacher_near_chance_is_warned_of_on_the_terminal_in_the_verdict_and_o
     (warned,) = notes.notes
     assert warned.startswith("Warning: the teacher (tests.tiny:teacher, from a file) is right on")
     assert [plan.known.get("teacher") for plan in notes.plans[1:]] == [row["val_accuracy"]] * (len(notes.plans) - 1)
-    assert verdict(rows).sentence.startswith("Warning: ")
+    assert judge_search(rows).sentence.startswith("Warning: ")
     page = write_page(lab.folder, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Warning: the teacher (tests.tiny:teacher, from a file)" in page
 

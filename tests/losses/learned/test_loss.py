@@ -13,7 +13,7 @@ from torch import Tensor
 from automl_kd.errors import CheckpointError, ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.learned.file import LearnedLoss, load_learned, save_learned
-from automl_kd.losses.learned.loss import Layout, Learned, Weighing, class_inputs, gate, map_loss, weighted_kd
+from automl_kd.losses.learned.loss import Learned, LossLayout, Weighing, class_inputs, gate, map_loss, weighted_kd
 from automl_kd.losses.learned.start import initial_phi, share_of_kd
 from automl_kd.losses.learned.surface import probabilities, surface
 from automl_kd.losses.logits.kd import kd_loss
@@ -37,7 +37,7 @@ def example(student: Outputs, teacher: Outputs, labels: Tensor) -> Example:
     return Example(student, teacher, labels, torch.arange(len(labels)), student.logits.shape[1], len(labels), epochs=1)
 
 
-def learned(layout: Layout, student: Outputs, teacher: Outputs, labels: Tensor, **options: object) -> Learned:
+def learned(layout: LossLayout, student: Outputs, teacher: Outputs, labels: Tensor, **options: object) -> Learned:
     how = {"temperature": T, "ce": 0.0, "logits": 1.0, "maps": 1.0, **options}
     torch.manual_seed(0)
     return Learned(Weighing(layout, **how), example(student, teacher, labels))  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def learned(layout: Layout, student: Outputs, teacher: Outputs, labels: Tensor, 
 def test_it_is_exactly_kd_at_the_start(label, rescale):
     one, two, labels = logits(7, 10, seed=1)
     one.requires_grad_()
-    layout = Layout(label=label)
+    layout = LossLayout(label=label)
     phi = {name: value.double() for name, value in initial_phi(layout, T, seed=4).items()}
     outputs = Outputs(one, {}), Outputs(two, {})
     term = learned(layout, *outputs, labels, rescale=rescale)(*outputs, labels, phi)["lkd"]
@@ -74,7 +74,7 @@ def test_inputs_of_a_class_by_hand():
 
 
 def test_a_gate_is_one_where_its_last_layer_is_zero_and_stays_below_two():
-    phi = initial_phi(Layout(), T, seed=0)
+    phi = initial_phi(LossLayout(), T, seed=0)
     weights = {name.removeprefix("logits."): value for name, value in phi.items()}
     x = torch.randn(6, 3, 5, generator=torch.Generator().manual_seed(0))
     assert gate(x, weights).equal(torch.ones(6, 3))
@@ -84,14 +84,14 @@ def test_a_gate_is_one_where_its_last_layer_is_zero_and_stays_below_two():
 
 
 def test_the_order_and_number_of_classes_do_not_matter():
-    phi = moved(initial_phi(Layout(), T, seed=0))
+    phi = moved(initial_phi(LossLayout(), T, seed=0))
     for classes in (3, 10):
         one, two, labels = logits(5, classes, seed=classes)
         order = torch.randperm(classes, generator=torch.Generator().manual_seed(1))
         values = []
         for a, b, c in ((one, two, labels), (one[:, order], two[:, order], order.argsort()[labels])):
             outputs = Outputs(a, {}), Outputs(b, {})
-            values.append(learned(Layout(), *outputs, c)(*outputs, c, phi)["lkd"])
+            values.append(learned(LossLayout(), *outputs, c)(*outputs, c, phi)["lkd"])
         torch.testing.assert_close(values[0], values[1])
 
 
@@ -99,7 +99,7 @@ def test_the_order_and_number_of_classes_do_not_matter():
 def test_rescaled_it_pulls_as_hard_as_kd_whatever_phi_says(form):
     one, two, labels = logits(6, 4, seed=2)
     one.requires_grad_()
-    layout = Layout(form=form)
+    layout = LossLayout(form=form)
     phi = moved(initial_phi(layout, T, seed=0))
     outputs = Outputs(one, {}), Outputs(two, {})
     lengths = []
@@ -121,7 +121,7 @@ def test_shares_of_kd_are_never_negative_and_add_up_to_it():
 
 
 def test_the_free_form_begins_near_kd_and_above_zero():
-    layout = Layout(form="free")
+    layout = LossLayout(form="free")
     phi = {name: value.double() for name, value in initial_phi(layout, T, seed=0).items()}
     generator = torch.Generator().manual_seed(9)
     teacher = T * torch.randn(200, 10, generator=generator, dtype=torch.float64)
@@ -139,7 +139,7 @@ def test_the_free_form_begins_near_kd_and_above_zero():
 def test_maps_begin_as_a_mean_squared_difference_of_standardised_maps():
     generator = torch.Generator().manual_seed(0)
     one, two = torch.randn(4, 3, 4, 4, generator=generator), torch.randn(4, 3, 2, 2, generator=generator)
-    phi = initial_phi(Layout(logits=False, pairs=1), T, seed=0)
+    phi = initial_phi(LossLayout(logits=False, pairs=1), T, seed=0)
     found = map_loss(one, two, {name.removeprefix("pair0."): value for name, value in phi.items()})
     a, b = F.batch_norm(F.avg_pool2d(one, 2), None, None, training=True), F.batch_norm(two, None, None, training=True)
     torch.testing.assert_close(found, (a - b).square().mean(), atol=1e-3, rtol=1e-3)
@@ -150,7 +150,7 @@ def test_maps_are_projected_by_layers_of_its_own():
     labels = torch.tensor([0, 1, 2, 0])
     student = Outputs(torch.randn(4, 3, generator=generator), {"a": torch.randn(4, 2, 4, 4, generator=generator)})
     teacher = Outputs(torch.randn(4, 3, generator=generator), {"b": torch.randn(4, 5, 4, 4, generator=generator)})
-    layout = Layout(pairs=1)
+    layout = LossLayout(pairs=1)
     loss = learned(layout, student, teacher, labels, stages="a:b")
     terms = loss(student, teacher, labels, initial_phi(layout, T, seed=0))
     assert terms.keys() == {"ce", "lkd", "lkd_maps"}
@@ -164,14 +164,14 @@ def test_maps_are_projected_by_layers_of_its_own():
 def test_departure_by_hand():
     # Every weight is 2 sigmoid(ln 3) = 3/2, so the mean of (w - 1)^2 is 1/4.
     one, two, labels = logits(3, 4, seed=0)
-    phi = {name: value.double() for name, value in initial_phi(Layout(), T, seed=0).items()}
+    phi = {name: value.double() for name, value in initial_phi(LossLayout(), T, seed=0).items()}
     phi["logits.last.bias"] = torch.tensor([3.0], dtype=torch.float64).log()
     outputs = Outputs(one, {}), Outputs(two, {})
-    found = learned(Layout(), *outputs, labels).departure(*outputs, labels, phi)
+    found = learned(LossLayout(), *outputs, labels).departure(*outputs, labels, phi)
     torch.testing.assert_close(found.item(), 0.25)
 
 
-def saved(path: Path, fits: Layout, **changes: object) -> LearnedLoss:
+def saved(path: Path, fits: LossLayout, **changes: object) -> LearnedLoss:
     first, last = (moved(initial_phi(fits, T, seed=0), seed=seed) for seed in (1, 2))
     loss = LearnedLoss(fits, T, last, [first, last])
     save_learned(loss, path)
@@ -181,7 +181,7 @@ def saved(path: Path, fits: Layout, **changes: object) -> LearnedLoss:
 
 
 def test_a_file_gives_back_the_loss_and_its_course(tmp_path):
-    layout = Layout(label=False, pairs=2)
+    layout = LossLayout(label=False, pairs=2)
     loss = saved(tmp_path / "loss.pt", layout)
     found = load_learned(tmp_path / "loss.pt", layout, torch.zeros((), dtype=torch.float64))
     assert found.temperature == T
@@ -200,33 +200,33 @@ def test_a_file_gives_back_the_loss_and_its_course(tmp_path):
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_one_sentence(tmp_path, changes, message):
-    saved(tmp_path / "loss.pt", Layout(), **changes)
+    saved(tmp_path / "loss.pt", LossLayout(), **changes)
     with pytest.raises(CheckpointError, match=message):
-        load_learned(tmp_path / "loss.pt", Layout(), torch.zeros(()))
+        load_learned(tmp_path / "loss.pt", LossLayout(), torch.zeros(()))
 
 
 def test_what_is_no_learned_loss_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="there is no learned loss"):
-        load_learned(tmp_path / "missing.pt", Layout(), torch.zeros(()))
+        load_learned(tmp_path / "missing.pt", LossLayout(), torch.zeros(()))
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match="is not a learned loss"):
-        load_learned(tmp_path / "other.pt", Layout(), torch.zeros(()))
+        load_learned(tmp_path / "other.pt", LossLayout(), torch.zeros(()))
     (tmp_path / "broken.pt").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        load_learned(tmp_path / "broken.pt", Layout(), torch.zeros(()))
+        load_learned(tmp_path / "broken.pt", LossLayout(), torch.zeros(()))
 
 
 def test_a_surface_shows_what_the_networks_answer():
-    phi = {name: value.clone() for name, value in initial_phi(Layout(), T, seed=0).items()}
+    phi = {name: value.clone() for name, value in initial_phi(LossLayout(), T, seed=0).items()}
     phi["logits.last.bias"] = torch.tensor([3.0]).log()
-    found = surface(phi, Layout(), T, classes=10)
+    found = surface(phi, LossLayout(), T, classes=10)
     assert found.keys() == {"true class", "other class"}
     np.testing.assert_allclose(found["true class"], np.full((41, 41), 1.5), rtol=1e-6)
     # A network that looks at the teacher's probability alone: equal along each row, rising from row to row.
     phi = {name: torch.zeros_like(value) for name, value in phi.items()}
     phi["logits.first.weight"][0, 1] = phi["logits.second.weight"][0, 0] = phi["logits.last.weight"][0, 0] = 1.0
-    found = surface(phi, Layout(), T, classes=10)
+    found = surface(phi, LossLayout(), T, classes=10)
     p = torch.from_numpy(probabilities())
     by_hand = 2 * torch.sigmoid(torch.tanh(torch.tanh(p)))
     np.testing.assert_allclose(found["other class"], by_hand[:, None].expand(-1, 41).numpy(), rtol=1e-6)
-    assert surface({}, Layout(logits=False, pairs=1), T, classes=10) == {}
+    assert surface({}, LossLayout(logits=False, pairs=1), T, classes=10) == {}

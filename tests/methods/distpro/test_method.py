@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from automl_kd.errors import ConfigError, StopTrial, UnknownNameError
-from automl_kd.methods import METHODS, carry_out, make_method
+from automl_kd.methods import METHODS, make_method, run_trial
 from automl_kd.methods.distpro.process import Process, load_process, save_process
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.space import Architecture, Scalar
@@ -101,7 +101,7 @@ def test_a_process_is_transferred_to_another_student(tmp_path):
     options: dict[str, Scalar] = {"process": str(tmp_path / "searched" / "process.json"), "clip": 0.0}
     other = replace(spec("distpro", options, epochs=2), architecture=Architecture.of({"width": 8}))
     recorder = Recorder()
-    carry_out(other, recorder, place(tmp_path, "other"))
+    run_trial(other, recorder, place(tmp_path, "other"))
     assert set(recorder.seen) == {1, 2}
 
 

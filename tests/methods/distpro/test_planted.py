@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.models.features import Outputs, Tapped
+from automl_kd.models.features import FeatureExtractor, Outputs
 from tests.methods.distpro.test_step import SGD, case
 
 
 class Planted:
     """A teacher whose stem is noise, and whose logits are the labels that the images hide."""
 
-    def __init__(self, tapped: Tapped) -> None:
+    def __init__(self, tapped: FeatureExtractor) -> None:
         self.model, self.names, self.generator = tapped.model, tapped.names, torch.Generator().manual_seed(5)
         self.tapped = tapped
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from automl_kd.errors import ConfigError
 from automl_kd.methods.distpro.pathways import Pathway, list_pathways
 from automl_kd.methods.distpro.process import (
-    STYLES,
+    WEIGHT_STYLES,
     Process,
     biased,
     load_process,
-    recorded,
+    process_from_steps,
     require_pathways,
     save_process,
     weigh,
@@ -54,7 +54,9 @@ def test_ten_pathways_at_the_start(style, value):
 
 def test_the_factor_counts_in_two_styles_only():
     alpha = torch.tensor([0.5, -2.0])
-    by_factor = [style for style in STYLES if not torch.equal(weigh(style, alpha, 2.0), weigh(style, alpha, 1.0))]
+    by_factor = [
+        style for style in WEIGHT_STYLES if not torch.equal(weigh(style, alpha, 2.0), weigh(style, alpha, 1.0))
+    ]
     assert by_factor == ["equal", "scaled"]
 
 
@@ -65,7 +67,7 @@ def test_bias_is_one_and_lets_all_weights_vanish():
     assert biased(torch.tensor([-30.0, -30.0])).sum() < 1e-12
 
 
-@given(st.lists(st.floats(-8, 8), min_size=1, max_size=6), st.sampled_from(sorted(STYLES)))
+@given(st.lists(st.floats(-8, 8), min_size=1, max_size=6), st.sampled_from(sorted(WEIGHT_STYLES)))
 def test_weights_are_never_negative_and_keep_their_sum(alpha, style):
     weights = weigh(style, torch.tensor(alpha, dtype=torch.float64), 1.0)
     assert weights.min() >= 0
@@ -82,7 +84,7 @@ def test_stretching_by_hand():
 @given(st.integers(1, 40))
 def test_replay_at_the_searchs_own_length_is_the_record(steps):
     rows = torch.linspace(0, 3, 2 * steps).reshape(steps, 2)
-    axis, alpha = recorded(range(steps), list(rows), steps)
+    axis, alpha = process_from_steps(range(steps), list(rows), steps)
     found = Process(pathways=TWO, style="softmax", kd=1.0, steps=steps, axis=axis, alpha=alpha).stretched(steps)
     torch.testing.assert_close(found.float(), rows, atol=1e-5, rtol=1e-5)
 

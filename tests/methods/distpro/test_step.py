@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from automl_kd.bilevel.backbone_jvp import Pathways
-from automl_kd.bilevel.base import Problem, Tensors, detached, part
-from automl_kd.bilevel.pure import LOGITS, Draws, outputs_of
+from automl_kd.bilevel.base import Problem, Tensors, detach_tensors, select_prefix
+from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of
 from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch
@@ -22,10 +22,10 @@ from automl_kd.losses.base import Example
 from automl_kd.methods.distpro.pathways import PathwayLosses, list_pathways, seen, taps_needed
 from automl_kd.methods.distpro.step import CONNECTOR, SearchStep, Weighting
 from automl_kd.models import build_model
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from automl_kd.spec import Recipe
-from automl_kd.teacher_cache.cached_teacher import Asked
-from automl_kd.training.loop import Run
+from automl_kd.teacher_cache.cached_teacher import LiveTeacher
+from automl_kd.training.loop import TrainingRun
 from tests import tiny
 
 STAGES = "stem+stage1.pre+stage2.pre+stage3.pre+pooled+logits"
@@ -54,7 +54,7 @@ def batch(size: int, seed: int, dtype: torch.dtype) -> Batch:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    run: Run
+    run: TrainingRun
     step: SearchStep
     teacher: nn.Module
 
@@ -76,12 +76,12 @@ def case(
     interval: int = 1,
     lr: float = 0.1,
     dtype: torch.dtype = torch.float64,
-    guide: Callable[[Tapped], Tapped] = lambda tapped: tapped,
+    guide: Callable[[FeatureExtractor], FeatureExtractor] = lambda tapped: tapped,
 ) -> Case:
     student, teacher = network(0, dtype), network(1, dtype).eval().requires_grad_(False)
     pathways = list_pathways(stages, connect, transforms)
     taps = taps_needed(pathways)
-    one, two = Tapped(student, taps.student), guide(Tapped(teacher, taps.teacher))
+    one, two = FeatureExtractor(student, taps.student), guide(FeatureExtractor(teacher, taps.teacher))
     look = batch(4, 7, dtype)
     with torch.no_grad():
         student.eval()
@@ -89,11 +89,11 @@ def case(
     torch.manual_seed(2)
     losses = PathwayLosses(pathways, example)
     weighting = Weighting(losses, torch.empty(0, dtype=dtype), style="scaled", kd=0.3, lr=lr, steps=6, record=1)
-    run = Run(student.train(), tiny.dataset(), recipe, seed=0, adapters=weighting)
+    run = TrainingRun(student.train(), tiny.dataset(), recipe, seed=0, adapters=weighting)
     step = SearchStep(
         weighting=weighting,
         student=one,
-        teach=Asked(two),
+        teach=LiveTeacher(two),
         outer=lambda number: batch(8, 200 + number, dtype),
         order=order,
         interval=interval,
@@ -117,28 +117,28 @@ def heard(made: Case, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 def by_double_backward(made: Case, seen_batch: Batch, held_out: Batch) -> Tensor:
     """The gradient by the weights, with student and connectors unrolled together, on copies."""
     student, losses = deepcopy(made.step.student.model), deepcopy(made.weighting.losses)
-    tapped = Tapped(student, made.step.student.names)
-    view = outputs_of(tapped, seen_batch.images, Draws.now(torch.device("cpu")))
-    validate = outputs_of(Tapped(student), held_out.images)
+    tapped = FeatureExtractor(student, made.step.student.names)
+    view = outputs_of(tapped, seen_batch.images, GeneratorStates.now(torch.device("cpu")))
+    validate = outputs_of(FeatureExtractor(student), held_out.images)
     taught = seen(made.step.teach(seen_batch))
 
     def split(weights: Tensors) -> dict[str, Tensor]:
         return {name: value for name, value in weights.items() if not name.startswith(CONNECTOR)}
 
     def loss(place: int) -> Callable[[Tensors], Tensor]:
-        return lambda given: functional_call(losses, part(given, CONNECTOR), (place, given, taught))
+        return lambda given: functional_call(losses, select_prefix(given, CONNECTOR), (place, given, taught))
 
     problem = Problem(
         loss=Pathways(
-            base=lambda given: F.cross_entropy(given[LOGITS], seen_batch.labels),
+            base=lambda given: F.cross_entropy(given[LOGITS_KEY], seen_batch.labels),
             losses=[loss(place) for place in range(len(losses.pathways))],
             strengths=lambda hypers: hypers["w"],
         ),
-        outer=lambda at, _: F.cross_entropy(validate(split(at))[LOGITS], held_out.labels),
+        outer=lambda at, _: F.cross_entropy(validate(split(at))[LOGITS_KEY], held_out.labels),
         step=step_of(made.run.optimiser, made.step.trained, made.run.recipe.clip_norm),
         outputs=lambda at: {**at, **view(split(at))},
     )
-    return Unroll()(problem, detached(made.step.trained), {"w": made.weighting.strengths()})["w"]
+    return Unroll()(problem, detach_tensors(made.step.trained), {"w": made.weighting.strengths()})["w"]
 
 
 @pytest.mark.parametrize("order", ["lagged", "sequential"])
@@ -169,7 +169,7 @@ def test_with_frozen_weights_a_step_is_a_plain_distillation_step(order, clip_nor
     def objective(given: Batch) -> dict[str, Tensor]:
         outputs, taught = seen(plain.step.student(given.images)), seen(plain.step.teach(given))
         terms = torch.stack([losses(place, outputs, taught) for place in range(len(weights))])
-        return {"all": F.cross_entropy(outputs[LOGITS], given.labels) + (weights * terms).sum()}
+        return {"all": F.cross_entropy(outputs[LOGITS_KEY], given.labels) + (weights * terms).sum()}
 
     for number in range(3):
         loss = searched.take(number, torch.float32)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from automl_kd.errors import StopTrial
-from automl_kd.methods import base, carry_out
+from automl_kd.methods import base, run_trial
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, Scalar
-from automl_kd.spec import DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.training import loop, trial
 from tests import tiny
 
@@ -44,8 +44,8 @@ class Recorder:
             raise StopTrial
 
 
-def place(root: Path, trial: str) -> Place:
-    where = Place(trial=root / trial, teachers=root / "teachers", data=root)
+def place(root: Path, trial: str) -> TrialPaths:
+    where = TrialPaths(trial=root / trial, teachers=root / "teachers", data=root)
     file = where.teachers / teacher_trial(TEACHER, DATA).key / "student.pt"
     if not file.exists():
         torch.manual_seed(11)
@@ -69,7 +69,7 @@ def spec(method: str, options: Mapping[str, Scalar], **recipe: object) -> TrialS
 
 def trained(root: Path, method: str, options: Mapping[str, Scalar], trial: str, *, stop: int = 0) -> Recorder:
     recorder = Recorder(stop)
-    carry_out(spec(method, options), recorder, place(root, trial))
+    run_trial(spec(method, options), recorder, place(root, trial))
     return recorder
 
 

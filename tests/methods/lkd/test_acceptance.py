@@ -11,8 +11,8 @@ from statistics import mean
 import pytest
 from torch import nn
 
-from automl_kd.methods import base, carry_out
-from automl_kd.methods.lkd.meta_data import hold_out
+from automl_kd.methods import base, run_trial
+from automl_kd.methods.lkd.meta_data import hold_out_images
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.space import Architecture, Scalar
 from automl_kd.spec import Recipe, TrialSpec
@@ -46,7 +46,7 @@ def accuracy(root: Path, method: str, options: Mapping[str, Scalar], teacher: nn
         seed=seed,
     )
     seen: dict[str, float] = {}
-    carry_out(spec, lambda metrics, *, epoch: seen.update(metrics), mixture.place(root, f"{method}{seed}", teacher))
+    run_trial(spec, lambda metrics, *, epoch: seen.update(metrics), mixture.place(root, f"{method}{seed}", teacher))
     return seen["test_accuracy"]
 
 
@@ -58,7 +58,7 @@ def results(tmp_path_factory) -> dict[str, list[float]]:
         data, root = mixture.dataset(seed), tmp_path_factory.mktemp(f"seed{seed}")
         good = mixture.train_teacher(data, seed=seed)
         wrong = mixture.misled(deepcopy(good))
-        seen, _ = hold_out(data, 300 / 1300, seed=mixture.DATA.split_seed)
+        seen, _ = hold_out_images(data, 300 / 1300, seed=mixture.DATA.split_seed)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(base, "measure_latency", partial(measure_latency, budget_seconds=0.01))
             patch.setattr(trial, "load_dataset", lambda *_, seen=seen: seen)

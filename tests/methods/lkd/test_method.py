@@ -12,21 +12,21 @@ import pytest
 import torch
 
 from automl_kd.bilevel.unroll import Unroll
-from automl_kd.data import order
+from automl_kd.data import epoch_order
 from automl_kd.errors import CheckpointError, ConfigError, DataError, StopTrial, TrialError
 from automl_kd.losses.learned.start import initial_phi
-from automl_kd.methods import base, carry_out, make_method
+from automl_kd.methods import base, make_method, run_trial
 from automl_kd.methods.lkd import meta_trainer as lkd_tutor
-from automl_kd.methods.lkd.meta_data import Classroom, hold_out
-from automl_kd.methods.lkd.meta_trainer import Tutor
-from automl_kd.methods.lkd.method import FILE, LKD, PICTURE
+from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
+from automl_kd.methods.lkd.meta_trainer import MetaTrainer
+from automl_kd.methods.lkd.method import LKD, LOSS_FILE, PICTURE
 from automl_kd.methods.lkd.past_students import Past, Pool
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.latency import measure_latency
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from automl_kd.space import Scalar
 from automl_kd.spec import Recipe
-from automl_kd.teacher_cache.cached_teacher import Asked
+from automl_kd.teacher_cache.cached_teacher import LiveTeacher
 from automl_kd.training import loop, trial
 from tests import tiny
 from tests.methods.test_weighted_losses import Recorder, load, place, same, spec
@@ -44,7 +44,7 @@ def stripes(monkeypatch):
 
 def trained(root: Path, trial: str, options: Mapping[str, Scalar], *, stop: int = 0) -> Recorder:
     recorder = Recorder(stop)
-    carry_out(spec("lkd", {**OFTEN, **options}), recorder, place(root, trial))
+    run_trial(spec("lkd", {**OFTEN, **options}), recorder, place(root, trial))
     return recorder
 
 
@@ -55,35 +55,35 @@ def extra(root: Path, trial: str) -> dict[str, object]:
     return found
 
 
-def tutor(root: Path, dtype: torch.dtype = torch.float64, **options: object) -> Tutor:
+def tutor(root: Path, dtype: torch.dtype = torch.float64, **options: object) -> MetaTrainer:
     """One that has recorded a few students of a network in `dtype`, as a run would."""
     method = LKD(**{**OFTEN, **options})  # type: ignore[arg-type]
-    setting = trial.set_up(spec("lkd", {}), place(root))
+    setting = trial.prepare_trial(spec("lkd", {}), place(root))
     teacher = trial.load_teacher(setting).to(dtype)
     setting.student.to(dtype)
-    dataset, held = hold_out(setting.dataset, 0.2, seed=0)
+    dataset, held = hold_out_images(setting.dataset, 0.2, seed=0)
     student, guide = method.tapped(setting.student, "student"), method.tapped(teacher, "teacher")
     double(student)
     double(guide)
     example, _ = first_look(setting, student, guide)
-    room = Classroom(student, Asked(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1)
-    made = Tutor(room, method.made(setting, example), method.start(setting), method.pace)
+    room = MetaData(student, LiveTeacher(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1)
+    made = MetaTrainer(room, method.made(setting, example), method.start(setting), method.pace)
     setting.student.train()
     return made
 
 
-def double(tapped: Tapped) -> None:
+def double(tapped: FeatureExtractor) -> None:
     """Views are float32; a network in float64 is to see them in float64."""
     tapped.model.register_forward_pre_hook(lambda module, given: (given[0].to(next(module.parameters()).dtype),))
 
 
-def step(one: Tutor, count: int = 1) -> None:
+def step(one: MetaTrainer, count: int = 1) -> None:
     for _ in range(count):
-        rows = order(len(one.room.dataset.train), seed=0, epoch=one.step)[:20]
+        rows = epoch_order(len(one.room.dataset.train), seed=0, epoch=one.step)[:20]
         one(one.room.view(one.room.dataset.train.index[rows], epoch=1))
 
 
-def slope(one: Tutor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def slope(one: MetaTrainer) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The method's own hypergradient and that of unrolling, from the last recorded student."""
     past = one.pool.past[-1]
     given = (past, past.batch, past.taught, one.room.held_batch(40, np.random.default_rng(0)))
@@ -113,7 +113,7 @@ def test_the_slope_is_that_of_unrolling(tmp_path, options):
 def test_an_update_moves_phi_and_nothing_else(tmp_path):
     one = tutor(tmp_path, dtype=torch.float32)
     step(one, 2)
-    assert isinstance(one.room.teach, Asked)
+    assert isinstance(one.room.teach, LiveTeacher)
     model, teacher = one.room.student.model, one.room.teach.teacher.model
     before = [{name: v.clone() for name, v in net.state_dict().items()} for net in (model, teacher)]
     phi, state = dict(one.phi), torch.get_rng_state()
@@ -141,7 +141,7 @@ def test_a_loss_that_counts_for_nothing_is_not_moved_by_its_slope(tmp_path):
     found, _ = slope(one)
     assert max(v.abs().max().item() for name, v in found.items() if name.startswith("logits")) < 1e-25
     assert "logits.last.bias" not in LKD(weight=0.0, stages="pre_pool").start(
-        trial.set_up(spec("lkd", {}), place(tmp_path))
+        trial.prepare_trial(spec("lkd", {}), place(tmp_path))
     )
 
 
@@ -162,21 +162,21 @@ def test_it_continues_bit_for_bit(tmp_path, options, stop):
         trained(tmp_path, "broken", options, stop=stop)
     rest = trained(tmp_path, "broken", options)
     assert same(whole.seen, rest.seen)
-    for file in ("student.pt", "student_best.pt", "checkpoint.pt", FILE):
+    for file in ("student.pt", "student_best.pt", "checkpoint.pt", LOSS_FILE):
         assert same(load(tmp_path, "unbroken", file), load(tmp_path, "broken", file)), file
 
 
 def test_killed_in_the_middle_of_an_epoch_it_continues(tmp_path, monkeypatch):
     trained(tmp_path, "unbroken", {})
-    update, calls = Tutor.update, Counter[str]()
+    update, calls = MetaTrainer.update, Counter[str]()
 
-    def killed(self: Tutor, epoch: int) -> None:
+    def killed(self: MetaTrainer, epoch: int) -> None:
         calls["update"] += 1
         if calls["update"] == 4:
             raise KeyboardInterrupt
         update(self, epoch)
 
-    monkeypatch.setattr(lkd_tutor.Tutor, "update", killed)
+    monkeypatch.setattr(lkd_tutor.MetaTrainer, "update", killed)
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, "broken", {})
     trained(tmp_path, "broken", {})
@@ -196,20 +196,20 @@ def test_a_checkpoint_holds_the_pool_the_loss_and_its_optimiser(tmp_path):
 
 def test_held_out_images_are_never_trained_on_and_are_drawn_class_by_class():
     dataset = tiny.dataset()
-    rest, held = hold_out(dataset, 0.25, seed=3)
+    rest, held = hold_out_images(dataset, 0.25, seed=3)
     assert Counter(held.labels.tolist()) == {0: 8, 1: 8, 2: 8}
     assert sorted(rest.train.index.tolist() + held.index.tolist()) == list(range(96))
     with pytest.raises(DataError, match=r"96 training images, too few to hold out 0\.001"):
-        hold_out(dataset, 0.001, seed=0)
+        hold_out_images(dataset, 0.001, seed=0)
 
 
 @pytest.mark.parametrize("mode", ["joint", "retrain"])
 def test_a_loss_learned_elsewhere_is_used_or_learned_on(tmp_path, mode):
     trained(tmp_path, "first", {})
-    file = str(tmp_path / "first" / FILE)
+    file = str(tmp_path / "first" / LOSS_FILE)
     trained(tmp_path, "second", {"mode": mode, "loss": file})
     assert not (tmp_path / "second" / "search").exists()
-    kept = same(load(tmp_path, "first", FILE)["phi"], load(tmp_path, "second", FILE)["phi"])
+    kept = same(load(tmp_path, "first", LOSS_FILE)["phi"], load(tmp_path, "second", LOSS_FILE)["phi"])
     assert kept == (mode == "retrain")
     with pytest.raises(CheckpointError, match="make form, label, weight and stages agree"):
         trained(tmp_path, "third", {"loss": file, "label": False})
@@ -257,8 +257,8 @@ def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
 
 def quoted(root: Path, options: Mapping[str, Scalar]) -> float:
     """What an epoch is said to cost."""
-    quote = base.Quote()
-    carry_out(spec("lkd", {**OFTEN, "stages": "pre_pool", **options}), quote, place(root))
+    quote = base.CostEstimate()
+    run_trial(spec("lkd", {**OFTEN, "stages": "pre_pool", **options}), quote, place(root))
     return quote.epoch_macs
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from automl_kd.losses.learned.file import LearnedLoss, save_learned
-from automl_kd.losses.learned.loss import Layout
+from automl_kd.losses.learned.loss import LossLayout
 from automl_kd.losses.learned.start import initial_phi
-from automl_kd.methods import carry_out
+from automl_kd.methods import run_trial
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.spec import Recipe
 from tests import tiny
@@ -18,8 +18,8 @@ from tests import tiny
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_a_student_under_the_initial_loss_is_that_of_plain_distillation(tmp_path, temperature):
-    phi = initial_phi(Layout(), temperature, seed=3)
-    save_learned(LearnedLoss(Layout(), temperature, phi, [phi]), tmp_path / "learned_loss.pt")
+    phi = initial_phi(LossLayout(), temperature, seed=3)
+    save_learned(LearnedLoss(LossLayout(), temperature, phi, [phi]), tmp_path / "learned_loss.pt")
     learned = {"mode": "retrain", "loss": str(tmp_path / "learned_loss.pt"), "temperature": temperature, "weight": 0.9}
     students = {}
     for method, options in {
@@ -29,7 +29,7 @@ def test_a_student_under_the_initial_loss_is_that_of_plain_distillation(tmp_path
     }.items():
         spec = tiny.taught(tmp_path, method.partition(",")[0], options=options, recipe=Recipe(epochs=2, batch_size=16))
         place = dataclasses.replace(tiny.place(tmp_path, spec), trial=tmp_path / method)
-        carry_out(spec, tiny.Recorder(), place)
+        run_trial(spec, tiny.Recorder(), place)
         students[method] = tiny.build({"width": 4}, tiny.SHAPE)
         load_weights(students[method], place.trial / "student.pt")
     for name, value in students["kd"].state_dict().items():

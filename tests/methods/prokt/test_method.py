@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from automl_kd.data import Dataset, Split, order
+from automl_kd.data import Dataset, Split, epoch_order
 from automl_kd.errors import ConfigError, StopTrial, TrialError, UnknownNameError
-from automl_kd.methods import METHODS, base, carry_out, make_method
+from automl_kd.methods import METHODS, base, make_method, run_trial
 from automl_kd.methods.prokt import method as prokt
 from automl_kd.methods.prokt.method import ProKT
 from automl_kd.methods.prokt.moving_teacher import probe
 from automl_kd.models.costs.latency import measure_latency
-from automl_kd.models.features import Outputs, Tapped
+from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.space import Scalar
 from automl_kd.spec import Recipe
 from automl_kd.training import loop, trial
@@ -47,7 +47,7 @@ def undropped(monkeypatch):
 
 def trained(root: Path, options: Mapping[str, Scalar], trial: str, *, stop: int = 0, **recipe: Any) -> Recorder:
     recorder = Recorder(stop)
-    carry_out(spec("prokt", options, **recipe), recorder, place(root, trial))
+    run_trial(spec("prokt", options, **recipe), recorder, place(root, trial))
     return recorder
 
 
@@ -65,16 +65,16 @@ def head_of(root: Path, trial: str) -> torch.Tensor:
 
 def published(root: Path, options: ProKT) -> tuple[nn.Module, nn.Module]:
     """The method step by step, as the specification states it, for the trial that `trained` carries out."""
-    setting = trial.set_up(spec("prokt", {}), place(root))
+    setting = trial.prepare_trial(spec("prokt", {}), place(root))
     student, teacher = setting.student, trial.load_teacher(setting).requires_grad_(True).train()
     recipe = setting.spec.recipe
-    run = loop.Run(student, setting.dataset, recipe, seed=5)
+    run = loop.TrainingRun(student, setting.dataset, recipe, seed=5)
     settings: Any = {"lr": recipe.lr, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     first, second = torch.optim.SGD(teacher.parameters(), **settings), torch.optim.SGD(student.parameters(), **settings)
     student.train()
     for step in range(EPOCHS * STEPS):
         epoch = step // STEPS + 1
-        rows = order(96, seed=run.order_seed, epoch=epoch)[step % STEPS * 20 :][:20]
+        rows = epoch_order(96, seed=run.order_seed, epoch=epoch)[step % STEPS * 20 :][:20]
         batch = run.batch(rows, epoch)
         x, y, rate = batch.images, batch.labels, learning_rate(recipe, step, STEPS)
         first.param_groups[0]["lr"], second.param_groups[0]["lr"] = options.teacher_lr * rate, rate
@@ -123,7 +123,7 @@ def test_a_probe_changes_no_buffer_draws_nothing_and_puts_modes_back():
     model = tiny.Net(tiny.SHAPE, 4).train()
     model.norm.eval()
     before, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    with Tapped(model, ["pre_pool"]) as network:
+    with FeatureExtractor(model, ["pre_pool"]) as network:
         outputs = probe(network, torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(1)))
     assert same(before, dict(model.state_dict()))
     assert torch.equal(random, torch.get_rng_state())
@@ -152,9 +152,9 @@ def test_with_lambda_0_the_teacher_learns_from_the_labels_as_if_alone(tmp_path, 
         trained(tmp_path, {"weight": 0.0, "losses": loss, "target": target, "teacher_lr": 1.0}, loss)
         ends.append(teacher_of(tmp_path, loss)["network"])
     assert same(*ends)
-    setting = trial.set_up(spec("prokt", {}), place(tmp_path))
+    setting = trial.prepare_trial(spec("prokt", {}), place(tmp_path))
     alone = trial.load_teacher(setting).requires_grad_(True)
-    run = loop.Run(alone, setting.dataset, setting.spec.recipe, seed=5)
+    run = loop.TrainingRun(alone, setting.dataset, setting.spec.recipe, seed=5)
     for epoch in range(1, EPOCHS + 1):
         run.train_epoch(lambda batch: {"ce": F.cross_entropy(alone(batch.images), batch.labels)}, epoch)
     assert same(dict(alone.state_dict()), dict(ends[0]))
@@ -267,7 +267,7 @@ def test_it_trains_with_a_teacher_from_scratch_and_with_lambda_1_it_does_not(tmp
 
 
 def test_under_autocast_the_teacher_is_asked_with_the_weights_of_after_its_step(tmp_path, monkeypatch):
-    def checked(network: Tapped, images: torch.Tensor) -> Outputs:
+    def checked(network: FeatureExtractor, images: torch.Tensor) -> Outputs:
         found, copy = probe(network, images), deepcopy(network.model).eval()
         with torch.no_grad():
             assert torch.equal(found.logits, copy(images))  # a copy's weights are in no cache
@@ -312,7 +312,7 @@ def test_a_loss_that_does_not_exist_is_refused_before_anything_is_trained():
 def test_a_trial_without_a_teacher_is_refused(tmp_path, start):
     trial = spec("prokt", {"start": start})
     with pytest.raises(TrialError, match="needs a teacher and the trial names none"):
-        carry_out(type(trial)(**{**vars(trial), "teacher": None}), Recorder(), place(tmp_path))
+        run_trial(type(trial)(**{**vars(trial), "teacher": None}), Recorder(), place(tmp_path))
 
 
 def test_the_temperature_is_shared_unless_the_losses_have_their_own():

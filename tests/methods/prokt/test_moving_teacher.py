@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.methods.prokt.moving_teacher import detached, head_of, starting_teacher, uncached, zero_head
+from automl_kd.methods.prokt.moving_teacher import detach_outputs, head_of, starting_teacher, uncached, zero_head
 from automl_kd.models.features import Outputs
 from automl_kd.training import trial
 from tests import tiny
@@ -19,7 +19,7 @@ from tests.methods.test_weighted_losses import place, spec
 @pytest.fixture
 def setting(tmp_path, monkeypatch):
     monkeypatch.setattr(trial, "load_dataset", lambda *_: tiny.dataset())
-    return trial.set_up(spec("prokt", {}), place(tmp_path))
+    return trial.prepare_trial(spec("prokt", {}), place(tmp_path))
 
 
 def test_the_three_starts(setting):
@@ -89,7 +89,7 @@ def test_outside_autocast_precision_stays():
 
 def test_detached_outputs_have_no_graph():
     leaf = torch.ones(2, 3, requires_grad=True)
-    outputs = detached(Outputs(2 * leaf, {"stage1": 3 * leaf}))
+    outputs = detach_outputs(Outputs(2 * leaf, {"stage1": 3 * leaf}))
     assert not outputs.logits.requires_grad
     assert torch.equal(outputs.features["stage1"], torch.full((2, 3), 3.0))
     assert not outputs.features["stage1"].requires_grad

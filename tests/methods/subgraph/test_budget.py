@@ -12,25 +12,25 @@ from automl_kd.config import Budget
 from automl_kd.errors import ConfigError
 from automl_kd.methods.subgraph.baselines import baseline_scores, magnitude
 from automl_kd.methods.subgraph.budget import (
-    Scores,
-    choose,
+    PartScores,
+    choose_subgraph,
     devices_here,
     even,
-    fill,
+    fill_budget,
     least_widths,
     refuse_below,
-    scaled,
+    scale_budget,
     selected,
     smallest,
 )
 from automl_kd.models import build_model
-from automl_kd.models.costs.cost import count
+from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.pruning.coupling import Selection
-from automl_kd.models.pruning.surgery import thin
+from automl_kd.models.pruning.surgery import thin_network
 from automl_kd.models.pruning.tracing import trace
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-SHAPE = TaskShape(3, 8, 8, 10)
+SHAPE = InputShape(3, 8, 8, 10)
 MODEL = build_model("resnet14", SHAPE)
 COUPLING = trace(MODEL, SHAPE)
 WHOLE = COUPLING.cost(COUPLING.whole)
@@ -42,11 +42,11 @@ def untimed(_selection: Selection) -> float:
     raise AssertionError("no latency was asked for")
 
 
-def chosen(scores: Scores, budget: Budget) -> Selection:
-    return choose(COUPLING, scores, budget, LEAST, 4, untimed)
+def chosen(scores: PartScores, budget: Budget) -> Selection:
+    return choose_subgraph(COUPLING, scores, budget, LEAST, 4, untimed)
 
 
-def baseline(name: str, seed: int = 0) -> Scores:
+def baseline(name: str, seed: int = 0) -> PartScores:
     return baseline_scores(name, MODEL, COUPLING, np.random.default_rng(seed))  # type: ignore[arg-type]
 
 
@@ -63,15 +63,15 @@ def test_least_widths_by_hand():
 @given(st.integers(0, 10_000), st.floats(0.15, 1.0), st.sampled_from(["params", "macs", "both"]))
 def test_any_scores_fill_any_budget_from_below(seed, fraction, measure):
     rng = np.random.default_rng(seed)
-    scores = Scores(
+    scores = PartScores(
         {group.name: torch.from_numpy(rng.uniform(0.1, 1, group.size)) for group in COUPLING.free},
         {name: float(rng.uniform(0.1, 1)) for name in COUPLING.blocks},
     )
     limit = Budget(params=WHOLE.params, macs=WHOLE.macs)
-    budget = scaled(limit if measure == "both" else Budget(**{measure: getattr(limit, measure)}), fraction)
+    budget = scale_budget(limit if measure == "both" else Budget(**{measure: getattr(limit, measure)}), fraction)
     found = chosen(scores, budget)
     cost = COUPLING.cost(found)
-    assert cost == count(thin(MODEL, COUPLING, found), SHAPE)
+    assert cost == count_cost(thin_network(MODEL, COUPLING, found), SHAPE)
     for name in ("params", "macs"):
         assert not getattr(budget, name) or getattr(cost, name) <= getattr(budget, name)
     for group in COUPLING.free:
@@ -86,7 +86,7 @@ def test_any_scores_fill_any_budget_from_below(seed, fraction, measure):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("fraction", [0.3, 0.6])
 def test_baselines_have_equal_cost(name, fraction):
-    budget = scaled(Budget(macs=WHOLE.macs), fraction)
+    budget = scale_budget(Budget(macs=WHOLE.macs), fraction)
     cost = COUPLING.cost(chosen(baseline(name), budget))
     # four channels of the widest stream cost about a twentieth of a network as small as this one
     assert 0.93 * budget.macs <= cost.macs <= budget.macs
@@ -97,14 +97,14 @@ def test_the_whole_budget_is_the_whole_network():
 
 
 def test_uniform_thinning_keeps_the_same_share_everywhere():
-    found = chosen(baseline("uniform"), scaled(Budget(macs=WHOLE.macs), 0.4))
+    found = chosen(baseline("uniform"), scale_budget(Budget(macs=WHOLE.macs), 0.4))
     shares = [len(found.channels[group.name]) / group.size for group in COUPLING.free]
     assert found.removed == frozenset()
     assert max(shares) - min(shares) <= 4 / 16  # one step of the narrowest layers
 
 
 def test_shallow_keeps_all_channels_and_the_first_blocks():
-    found = chosen(baseline("shallow"), scaled(Budget(macs=WHOLE.macs), 0.8))
+    found = chosen(baseline("shallow"), scale_budget(Budget(macs=WHOLE.macs), 0.8))
     assert found.removed
     assert all(len(found.channels[group.name]) == group.size for group in COUPLING.free if not group.block)
     # stage 1 has two blocks that could go: the second one goes first
@@ -112,7 +112,7 @@ def test_shallow_keeps_all_channels_and_the_first_blocks():
 
 
 def test_random_subgraphs_differ_in_shape_and_repeat_under_their_seed():
-    budget = scaled(Budget(macs=WHOLE.macs), 0.5)
+    budget = scale_budget(Budget(macs=WHOLE.macs), 0.5)
     one, again, two = (chosen(baseline("random", seed), budget) for seed in (0, 0, 1))
     assert one == again
     assert COUPLING.widths(one) != COUPLING.widths(two)
@@ -132,14 +132,14 @@ def test_magnitude_by_hand():
 
 def test_one_search_gives_students_for_several_budgets():
     scores = baseline("random")
-    small, large = (chosen(scores, scaled(Budget(macs=WHOLE.macs), fraction)) for fraction in (0.3, 0.6))
+    small, large = (chosen(scores, scale_budget(Budget(macs=WHOLE.macs), fraction)) for fraction in (0.3, 0.6))
     assert COUPLING.cost(small).macs < COUPLING.cost(large).macs <= 0.6 * WHOLE.macs
 
 
 def test_what_scores_zero_is_left_out_though_there_is_room():
     scores = baseline("uniform")
     half = {name: values * (torch.arange(len(values)) < len(values) / 2) for name, values in scores.channels.items()}
-    found = chosen(Scores(half, {**scores.blocks, "stage2.1": 0.0}), Budget(macs=WHOLE.macs))
+    found = chosen(PartScores(half, {**scores.blocks, "stage2.1": 0.0}), Budget(macs=WHOLE.macs))
     assert found.removed == {"stage2.1"}
     present = [group for group in COUPLING.free if group.block != "stage2.1"]
     assert all(len(found.channels[group.name]) == group.size // 2 for group in present)
@@ -153,8 +153,8 @@ def test_a_latency_is_met_by_the_longest_path_that_is_fast_enough():
         return COUPLING.cost(selection).macs / 1e6  # a machine whose time is its multiply-adds
 
     limit = 0.5 * WHOLE.macs / 1e6
-    found = choose(COUPLING, scores, Budget(latency_ms=limit), LEAST, 4, latency)
-    path = fill(COUPLING, scores, Budget(), LEAST, 4)
+    found = choose_subgraph(COUPLING, scores, Budget(latency_ms=limit), LEAST, 4, latency)
+    path = fill_budget(COUPLING, scores, Budget(), LEAST, 4)
     ends = [selected(COUPLING, scores, LEAST, path[:end]) for end in range(len(path) + 1)]
     fast = [end for end in ends if COUPLING.cost(end).macs / 1e6 <= limit]
     assert found == fast[-1]
@@ -169,7 +169,7 @@ def test_budgets_below_the_smallest_are_refused():
         with pytest.raises(ConfigError, match=rf"^a budget of {smallest - 1} {name} lies below the {smallest} of .*; "):
             refuse_below(COUPLING, Budget(**{name: smallest - 1}), LEAST, "resnet14")
     with pytest.raises(ConfigError, match=r"^a budget of 0.5 ms lies below the 1 ms of the smallest subgraph; raise"):
-        choose(COUPLING, baseline("uniform"), Budget(latency_ms=0.5), LEAST, 4, lambda _: 1.0)
+        choose_subgraph(COUPLING, baseline("uniform"), Budget(latency_ms=0.5), LEAST, 4, lambda _: 1.0)
 
 
 def test_a_latency_below_that_of_the_smallest_is_refused_before_anything_is_chosen():
@@ -197,8 +197,8 @@ def test_which_devices_are_timed_beforehand(monkeypatch):
 
 
 def test_a_limit_that_is_scaled_stays_one():
-    assert scaled(Budget(params=1000, macs=0), 1e-9) == Budget(params=1, macs=0)
-    assert scaled(Budget(params=1001, macs=3), 0.5) == Budget(params=500, macs=1)
+    assert scale_budget(Budget(params=1000, macs=0), 1e-9) == Budget(params=1, macs=0)
+    assert scale_budget(Budget(params=1001, macs=3), 0.5) == Budget(params=500, macs=1)
 
 
 def test_even_scores_by_hand():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from automl_kd.methods.subgraph.drawing import draw
+from automl_kd.methods.subgraph.drawing import draw_subgraph
 
 LAYERS: list[dict[str, str | int]] = [
     {"name": "stem", "stage": "stem", "block": "", "kept": 4, "total": 16, "params": 100, "macs": 1000},
@@ -18,7 +18,7 @@ def words(drawn: str) -> list[str]:
 
 
 def test_every_layer_and_stage_is_named_with_what_was_kept():
-    found = words(draw(LAYERS, "inside resnet20"))
+    found = words(draw_subgraph(LAYERS, "inside resnet20"))
     assert "inside resnet20" in found
     assert {"stem", "stage1.0.conv", "fc", "stage1"} <= set(found)
     assert found.count("4 of 16") == 1
@@ -27,5 +27,5 @@ def test_every_layer_and_stage_is_named_with_what_was_kept():
 
 
 def test_the_same_student_is_drawn_alike():
-    assert draw(LAYERS, "one") == draw(LAYERS, "one")
-    assert draw(LAYERS, "one") != draw([{**LAYERS[0], "kept": 8}, *LAYERS[1:]], "one")
+    assert draw_subgraph(LAYERS, "one") == draw_subgraph(LAYERS, "one")
+    assert draw_subgraph(LAYERS, "one") != draw_subgraph([{**LAYERS[0], "kept": 8}, *LAYERS[1:]], "one")

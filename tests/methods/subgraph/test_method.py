@@ -13,29 +13,29 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from automl_kd.config import Budget, parse
+from automl_kd.config import Budget, parse_record
 from automl_kd.errors import ConfigError, StopTrial, TrialError
 from automl_kd.methods import base
-from automl_kd.methods.model_card import load_student
+from automl_kd.methods.model_card import load_trained_student
 from automl_kd.methods.subgraph import method as subgraph
-from automl_kd.methods.subgraph.budget import choose, least_widths
-from automl_kd.methods.subgraph.drawing import draw
+from automl_kd.methods.subgraph.budget import choose_subgraph, least_widths
+from automl_kd.methods.subgraph.drawing import draw_subgraph
 from automl_kd.methods.subgraph.method import Subgraph
 from automl_kd.methods.subgraph.options import SearchOptions
-from automl_kd.methods.subgraph.search import Search
+from automl_kd.methods.subgraph.search import SubgraphSearchRun
 from automl_kd.models import build_from
 from automl_kd.models.costs.latency import measure_latency
-from automl_kd.models.features import Tapped
+from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.pruning.coupling import Coupling, Selection
 from automl_kd.models.pruning.description import Description
-from automl_kd.models.pruning.surgery import fold, mask
+from automl_kd.models.pruning.surgery import fold_gates, mask
 from automl_kd.models.pruning.tracing import trace
 from automl_kd.models.resnet import ResNet
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.seeds import derive
-from automl_kd.space import Architecture, Scalar, TaskShape
-from automl_kd.spec import DataSpec, Place, Recipe, TeacherSpec, TrialSpec, teacher_trial
-from automl_kd.teacher_cache.cached_teacher import Asked
+from automl_kd.space import Architecture, InputShape, Scalar
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.teacher_cache.cached_teacher import LiveTeacher
 from automl_kd.training import loop, trial
 from tests import tiny
 
@@ -43,11 +43,11 @@ TEACHER = TeacherSpec(model="tests.methods.subgraph.test_method:residual")
 DATA = DataSpec(name="stripes")
 
 
-def residual(shape: TaskShape) -> nn.Module:
+def residual(shape: InputShape) -> nn.Module:
     return ResNet(shape, [2, 1], [8, 8, 16])
 
 
-def plain(shape: TaskShape) -> nn.Module:
+def plain(shape: InputShape) -> nn.Module:
     return nn.Sequential(
         *(nn.Conv2d(shape.channels, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
         *(nn.Conv2d(8, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
@@ -63,7 +63,7 @@ def stripes(monkeypatch):
     monkeypatch.setattr(base, "measure_latency", quick)
     monkeypatch.setattr(subgraph, "measure_latency", quick)
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(subgraph, "draw", lambda _layers, title: f"<svg>{title}</svg>")
+    monkeypatch.setattr(subgraph, "draw_subgraph", lambda _layers, title: f"<svg>{title}</svg>")
 
 
 def settled(model: nn.Module, sharpness: float) -> nn.Module:
@@ -81,15 +81,15 @@ def planted(teacher: nn.Module, blocks: frozenset[str]) -> tuple[Coupling, Selec
     coupling, rng = trace(teacher, tiny.SHAPE), np.random.default_rng(0)
     halves = {group.name: rng.permutation(group.size)[: group.size // 2].tolist() for group in coupling.free}
     left = Selection({name: tuple(sorted(half)) for name, half in halves.items()}, blocks)
-    fold(teacher, coupling, mask(coupling, left))
+    fold_gates(teacher, coupling, mask(coupling, left))
     return coupling, left
 
 
-def search(teacher: nn.Module, coupling: Coupling, epochs: int, budget: Budget, **options: Scalar) -> Search:
-    read = parse(SearchOptions, {"share": 1.0, "growth": 1.0, **options}, "options")
-    return Search(
+def search(teacher: nn.Module, coupling: Coupling, epochs: int, budget: Budget, **options: Scalar) -> SubgraphSearchRun:
+    read = parse_record(SearchOptions, {"share": 1.0, "growth": 1.0, **options}, "options")
+    return SubgraphSearchRun(
         copy.deepcopy(teacher),
-        Asked(Tapped(teacher)),
+        LiveTeacher(FeatureExtractor(teacher)),
         tiny.dataset(),
         read.recipe(Recipe(epochs=epochs, batch_size=48)),
         derive(3, "subgraph"),
@@ -108,7 +108,7 @@ def test_planted_sparsity_is_recovered_in_a_plain_network(tmp_path):
     found = search(teacher, coupling, 150, budget, weights="frozen", proximal="apg", strength=0.03, rate=0.05)
     scores = found.finish(tmp_path)
     assert found.factors.alive() == left
-    assert choose(coupling, scores, budget, least_widths(coupling, 0.01, 1), 1, lambda _: 0.0) == left
+    assert choose_subgraph(coupling, scores, budget, least_widths(coupling, 0.01, 1), 1, lambda _: 0.0) == left
     # exactly zero where nothing depended on it
     for name, gate in found.factors.gates().items():
         gone = sorted(set(range(len(gate))) - set(left.channels[name]))
@@ -123,7 +123,7 @@ def test_planted_sparsity_is_recovered_in_a_residual_network(tmp_path):
     budget = Budget(macs=coupling.cost(left).macs)
     found = search(teacher, coupling, 800, budget, weights="frozen", proximal="apg", strength=0.01, rate=0.05, ramp=0.1)
     scores = found.finish(tmp_path)
-    selection = choose(coupling, scores, budget, least_widths(coupling, 0.01, 1), 1, lambda _: 0.0)
+    selection = choose_subgraph(coupling, scores, budget, least_widths(coupling, 0.01, 1), 1, lambda _: 0.0)
     assert selection.removed == left.removed
     present = [group.name for group in coupling.free if group.block not in left.removed]
     assert {name: selection.channels[name] for name in present} == {name: left.channels[name] for name in present}
@@ -204,8 +204,8 @@ class Recorder:
             raise StopTrial
 
 
-def place(root: Path, trial: str = "trial") -> Place:
-    where = Place(trial=root / trial, teachers=root / "teachers", data=root)
+def place(root: Path, trial: str = "trial") -> TrialPaths:
+    where = TrialPaths(trial=root / trial, teachers=root / "teachers", data=root)
     file = where.teachers / teacher_trial(TEACHER, DATA).key / "student.pt"
     if not file.exists():
         torch.manual_seed(11)
@@ -214,7 +214,7 @@ def place(root: Path, trial: str = "trial") -> Place:
 
 
 def carry_out(
-    where: Place, report: Recorder, space: str = "tests.methods.subgraph.test_method", **options: Scalar
+    where: TrialPaths, report: Recorder, space: str = "tests.methods.subgraph.test_method", **options: Scalar
 ) -> Recorder:
     spec = TrialSpec(
         space=f"model:{space}:hand_made",
@@ -226,15 +226,15 @@ def carry_out(
         recipe=Recipe(epochs=4, batch_size=48),
         seed=5,
     )
-    parse(Subgraph, {"divisor": 1, "strength": 0.1, "share": 0.75, **options}, "options")(spec, report, where)
+    parse_record(Subgraph, {"divisor": 1, "strength": 0.1, "share": 0.75, **options}, "options")(spec, report, where)
     return report
 
 
-def hand_made(shape: TaskShape) -> nn.Module:
+def hand_made(shape: InputShape) -> nn.Module:
     return ResNet(shape, [1, 1], [6, 6, 10])
 
 
-def saved(where: Place) -> dict[str, Tensor]:
+def saved(where: TrialPaths) -> dict[str, Tensor]:
     found: dict[str, Tensor] = torch.load(where.trial / "student.pt", weights_only=True)
     return found
 
@@ -244,7 +244,7 @@ def test_a_trial_trains_a_student_of_the_hand_made_ones_cost(tmp_path, choice):
     where = place(tmp_path)
     last = carry_out(where, Recorder(), choose=choice).seen[4]
     description = Description.from_json((where.trial / "subgraph.json").read_text(encoding="utf-8"))
-    handed = load_student(where.trial).state_dict()
+    handed = load_trained_student(where.trial).state_dict()
     assert all(torch.equal(value, handed[name]) for name, value in saved(where).items())
     limit = trace(hand_made(tiny.SHAPE), tiny.SHAPE)
     allowed = limit.cost(limit.whole)
@@ -282,18 +282,18 @@ def test_a_broken_trial_continues_to_the_same_student_bit_for_bit(tmp_path, monk
         with pytest.raises(StopTrial):
             carry_out(broken, Recorder(stop=2), **options)
     else:
-        real, calls = Search.step, []
+        real, calls = SubgraphSearchRun.step, []
 
-        def dying(self: Search, *given: object) -> Tensor:
+        def dying(self: SubgraphSearchRun, *given: object) -> Tensor:
             calls.append(1)
             if len(calls) == 4:  # in the middle of the second epoch of two steps
                 raise KeyboardInterrupt
             return real(self, *given)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Search, "step", dying)
+        monkeypatch.setattr(SubgraphSearchRun, "step", dying)
         with pytest.raises(KeyboardInterrupt):
             carry_out(broken, Recorder(), **options)
-        monkeypatch.setattr(Search, "step", real)
+        monkeypatch.setattr(SubgraphSearchRun, "step", real)
     continued = carry_out(broken, Recorder(), **options)
     one, two = ((where.trial / "subgraph.json").read_text(encoding="utf-8") for where in (whole, broken))
     assert one == two
@@ -306,7 +306,7 @@ def test_a_broken_trial_continues_to_the_same_student_bit_for_bit(tmp_path, monk
 
 
 def test_one_search_leaves_students_for_several_budgets(tmp_path, monkeypatch):
-    monkeypatch.setattr(subgraph, "draw", draw)
+    monkeypatch.setattr(subgraph, "draw_subgraph", draw_subgraph)
     where = place(tmp_path)
     carry_out(where, Recorder(), multiples="1, 0.6,1.4", macs_limit=20_000)
     costs = []
@@ -370,4 +370,4 @@ def test_a_measured_latency_is_a_budget(tmp_path, monkeypatch):
 )
 def test_options_out_of_range_are_refused_in_a_sentence(options, words):
     with pytest.raises(ConfigError, match=words):
-        parse(Subgraph, options, "options of method 'subgraph'")
+        parse_record(Subgraph, options, "options of method 'subgraph'")

@@ -7,26 +7,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_kd.methods.subgraph.factors import FAINT, Factors, Kind, alphas, costs
+from automl_kd.methods.subgraph.factors import FAINT, FactorKind, SubgraphFactors, alphas, part_costs
 from automl_kd.methods.subgraph.proximal import apg, ista, soft_threshold
 from automl_kd.models import build_model
-from automl_kd.models.costs.cost import count
+from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.pruning.coupling import Coupling, Selection
-from automl_kd.models.pruning.surgery import thin
+from automl_kd.models.pruning.surgery import thin_network
 from automl_kd.models.pruning.tracing import trace
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-SHAPE = TaskShape(3, 8, 8, 10)
-ALL: frozenset[Kind] = frozenset(("channel", "block", "stage"))
+SHAPE = InputShape(3, 8, 8, 10)
+ALL: frozenset[FactorKind] = frozenset(("channel", "block", "stage"))
 
 
 def coupling() -> Coupling:
     return trace(build_model("resnet14", SHAPE), SHAPE)
 
 
-def factors(kinds: frozenset[Kind] = ALL, least: int = 2) -> Factors:
+def factors(kinds: frozenset[FactorKind] = ALL, least: int = 2) -> SubgraphFactors:
     found = coupling()
-    return Factors(found, kinds, {group.name: least for group in found.free}, torch.device("cpu"))
+    return SubgraphFactors(found, kinds, {group.name: least for group in found.free}, torch.device("cpu"))
 
 
 def test_soft_threshold_by_hand():
@@ -80,7 +80,7 @@ def test_factors_begin_at_one_and_lie_by_group_block_and_stage():
     assert set(factors(frozenset({"block"})).gates()) == set(parts.coupling.blocks)
 
 
-def step(parts: Factors, **moved: torch.Tensor) -> None:
+def step(parts: SubgraphFactors, **moved: torch.Tensor) -> None:
     """A step of length 1, without penalty, that takes the named parts to the given values."""
     for name, gate in parts.gates().items():
         if name in moved:
@@ -138,13 +138,13 @@ def test_projection_undoes_a_penalty_that_is_alike_for_all():
 def test_costs_are_those_of_networks_with_one_part_less():
     parts, model = factors(), build_model("resnet14", SHAPE)
     found = parts.coupling
-    whole = count(model, SHAPE)
-    by_part = dict(zip(parts.names, torch.split(costs(parts, found.whole, "macs"), parts.sizes), strict=True))
+    whole = count_cost(model, SHAPE)
+    by_part = dict(zip(parts.names, torch.split(part_costs(parts, found.whole, "macs"), parts.sizes), strict=True))
     for name in ("stem.0", "stage2.1.body.0"):
         less = Selection({**found.whole.channels, name: found.whole.channels[name][1:]})
-        assert by_part[name][0].item() == whole.macs - count(thin(model, found, less), SHAPE).macs
-    without = thin(model, found, Selection(found.whole.channels, frozenset({"stage3.1"})))
-    assert by_part["stage3.1"].item() == by_part["stage3"].item() == whole.macs - count(without, SHAPE).macs
+        assert by_part[name][0].item() == whole.macs - count_cost(thin_network(model, found, less), SHAPE).macs
+    without = thin_network(model, found, Selection(found.whole.channels, frozenset({"stage3.1"})))
+    assert by_part["stage3.1"].item() == by_part["stage3"].item() == whole.macs - count_cost(without, SHAPE).macs
 
 
 def test_alpha_is_the_cost_over_the_mean_of_its_kind():

@@ -6,18 +6,18 @@ from torch import nn
 
 from automl_kd.errors import InfeasibleArchitectureError
 from automl_kd.models import build_model
-from automl_kd.models.costs.cost import Cost, blank, cost_of, cost_of_build, count
-from automl_kd.space import Architecture, Choice, Parameter, SearchSpace, TaskShape, Values
+from automl_kd.models.costs.cost import NetworkCost, blank_images, cost_of, cost_of_build, count_cost
+from automl_kd.space import Architecture, Choice, InputShape, Parameter, SearchSpace, Values
 from search_spaces.resnet_depth import SPACE
 
-CIFAR = TaskShape(3, 32, 32, 10)
+CIFAR = InputShape(3, 32, 32, 10)
 
 
 def test_by_hand():
     # 3x3 convolution, 2 to 4 channels, 5x6 outputs: 72 weights, 72 * 30 multiply-adds; then 120 to 3, with bias
-    shape = TaskShape(2, 5, 6, 3)
+    shape = InputShape(2, 5, 6, 3)
     model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(120, 3))
-    assert count(model, shape) == Cost(params=72 + 8 + 363, macs=72 * 30 + 360)
+    assert count_cost(model, shape) == NetworkCost(params=72 + 8 + 363, macs=72 * 30 + 360)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_by_hand():
 )
 def test_known_networks(name, params, macs):
     # Published to two digits, some with shortcuts of the other kind.
-    cost = count(build_model(name, CIFAR), CIFAR)
+    cost = count_cost(build_model(name, CIFAR), CIFAR)
     assert cost.params == pytest.approx(params, rel=0.02)
     assert cost.macs == pytest.approx(macs, rel=0.01)
 
@@ -37,7 +37,7 @@ def test_counting_leaves_the_model_as_it_was():
     modes = [module.training for module in model.modules()]
     state = {key: value.clone() for key, value in model.state_dict().items()}
     before = torch.get_rng_state()
-    count(model, CIFAR)
+    count_cost(model, CIFAR)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -47,14 +47,14 @@ def test_counting_leaves_the_model_as_it_was():
 def test_modes_come_back_when_the_network_fails():
     model = nn.Linear(2, 2)
     with pytest.raises(RuntimeError):
-        count(model, CIFAR)
+        count_cost(model, CIFAR)
     assert model.training
 
 
 def test_the_image_has_the_networks_type_and_device():
-    assert blank(nn.Linear(1, 1).double(), CIFAR, batch=4).dtype == torch.float64
-    assert blank(nn.Linear(1, 1, device="meta"), CIFAR).device.type == "meta"
-    assert blank(nn.ReLU(), CIFAR, batch=4).shape == (4, 3, 32, 32)
+    assert blank_images(nn.Linear(1, 1).double(), CIFAR, batch=4).dtype == torch.float64
+    assert blank_images(nn.Linear(1, 1, device="meta"), CIFAR).device.type == "meta"
+    assert blank_images(nn.ReLU(), CIFAR, batch=4).shape == (4, 3, 32, 32)
 
 
 def test_cost_of_a_point_is_that_of_its_network_and_draws_nothing():
@@ -62,11 +62,11 @@ def test_cost_of_a_point_is_that_of_its_network_and_draws_nothing():
     before = torch.get_rng_state()
     cost = cost_of(SPACE, Architecture.of(SPACE.default), CIFAR)
     assert torch.equal(torch.get_rng_state(), before)
-    assert cost == count(build_model("resnet20", CIFAR), CIFAR)
+    assert cost == count_cost(build_model("resnet20", CIFAR), CIFAR)
 
 
 def space_of_width(factor: int, calls: list[int]) -> SearchSpace:
-    def build(values: Values, shape: TaskShape) -> nn.Module:
+    def build(values: Values, shape: InputShape) -> nn.Module:
         calls.append(factor)
         width = factor * int(values["width"])
         pixels = shape.channels * shape.height * shape.width
@@ -84,7 +84,7 @@ def space_of_width(factor: int, calls: list[int]) -> SearchSpace:
 def test_costs_are_remembered_but_not_mixed_up_between_spaces_of_one_name():
     calls: list[int] = []
     one, two = space_of_width(1, calls), space_of_width(3, calls)
-    point, shape = Architecture.of({"width": 2}), TaskShape(1, 8, 8, 10)
+    point, shape = Architecture.of({"width": 2}), InputShape(1, 8, 8, 10)
     assert cost_of(one, point, shape).params == 65 * 2 + 3 * 10
     assert cost_of(two, point, shape).params == 65 * 6 + 7 * 10
     assert cost_of(one, point, shape).params == 65 * 2 + 3 * 10

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models.costs.latency import FEWEST_RUNS, measure_latency
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-SHAPE = TaskShape(1, 8, 8, 10)
+SHAPE = InputShape(1, 8, 8, 10)
 
 
 class Sleeper(nn.Module):

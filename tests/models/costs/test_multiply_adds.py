@@ -17,12 +17,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torchvision import models
 
 from automl_kd.models import build_model
-from automl_kd.models.costs.cost import count
+from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.costs.multiply_adds import counting
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-CIFAR = TaskShape(3, 32, 32, 10)
-ROWS = TaskShape(1, 6, 8, 5)
+CIFAR = InputShape(3, 32, 32, 10)
+ROWS = InputShape(1, 6, 8, 5)
 """Images of six rows of eight, which the networks below take for six tokens of size 8."""
 
 
@@ -156,12 +156,12 @@ def test_kernels_that_are_asked_for_by_name_count_the_same():
 
 
 def test_a_student_of_encoder_layers_by_hand():
-    shape = TaskShape(3, 32, 32, 10)
+    shape = InputShape(3, 32, 32, 10)
     layer = nn.TransformerEncoderLayer(48, 4, 96, batch_first=True)
     encoder = nn.TransformerEncoder(layer, 3)
     network = nn.Sequential(nn.Conv2d(3, 48, 4, 4), nn.Flatten(2), Tokens(encoder, lambda net, x: net(x.mT)))
     per_layer = 64 * 4 * 48 * 48 + 2 * 64 * 64 * 48 + 2 * 64 * 48 * 96
-    assert count(network, shape).macs == 64 * 48 * 48 + 3 * per_layer
+    assert count_cost(network, shape).macs == 64 * 48 * 48 + 3 * per_layer
 
 
 def fused() -> tuple[bool, bool]:
@@ -177,7 +177,7 @@ class Failing(nn.Module):
 def test_settings_come_back_when_the_network_fails():
     before = fused()
     with pytest.raises(ZeroDivisionError):
-        count(Failing(), ROWS)
+        count_cost(Failing(), ROWS)
     assert fused() == before
 
 
@@ -195,7 +195,7 @@ CONVOLUTIONAL = {
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_convolutional_networks_count_what_they_always_did(name: str):
-    assert count(build_model(name, CIFAR), CIFAR).macs == CONVOLUTIONAL[name]
+    assert count_cost(build_model(name, CIFAR), CIFAR).macs == CONVOLUTIONAL[name]
 
 
 QUICK = ("resnet18", "mobilenet_v3_small", "vit_b_16", "swin_t", "squeezenet1_1")
@@ -207,11 +207,11 @@ SLOW = (
 )
 
 
-def published(name: str) -> tuple[float, TaskShape]:
+def published(name: str) -> tuple[float, InputShape]:
     """The multiply-adds that torchvision states for a network, in 10^9 with three decimals, and for which images."""
     weights = list(models.get_model_weights(name))[-1]
     size = weights.transforms.keywords["crop_size"]
-    return weights.meta["_ops"], TaskShape(3, size, size, 1000)
+    return weights.meta["_ops"], InputShape(3, size, size, 1000)
 
 
 def check_published(name: str) -> None:
@@ -219,7 +219,7 @@ def check_published(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # googlenet's and inception's, about initialisation
         network = on_meta(name)
-    found = count(network, shape).macs / 1e9
+    found = count_cost(network, shape).macs / 1e9
     assert found == pytest.approx(stated, rel=0.01, abs=0.0005)
 
 

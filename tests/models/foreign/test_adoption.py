@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.models import build_model
 from automl_kd.models.foreign.adoption import adopt, find_door, unchecked
-from automl_kd.models.foreign.copying import copied
+from automl_kd.models.foreign.copying import copy_network
 from tests import strange
 from tests.tiny import SHAPE
 
@@ -165,7 +165,7 @@ def test_a_network_that_keeps_what_it_computed_can_be_copied():
     network = strange.weight_norm(SHAPE).eval()
     with pytest.raises(RuntimeError):
         deepcopy(network)
-    copy = copied(network)
+    copy = copy_network(network)
     assert torch.equal(copy(images()), network(images()))
     with torch.no_grad():
         copy.get_parameter("conv.weight_g").mul_(2)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.models import build_model
-from automl_kd.models.costs.cost import Cost, count
+from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.pruning.coupling import Coupling, Selection
 from automl_kd.models.pruning.tracing import trace
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 
-SHAPE = TaskShape(channels=2, height=4, width=4, classes=3)
+SHAPE = InputShape(channels=2, height=4, width=4, classes=3)
 
 
 class Flat(nn.Module):
@@ -97,8 +97,8 @@ def test_one_group_through_depthwise_norm_and_flattening_by_hand():
     assert coupling.layers["fc"].repeat == 16
     # with w channels: 18w + w, 9w + w, 2w, 16w*3 + 3; multiply-adds of 16 places: 18*16w, 9*16w, 48w
     kept = Selection({"one": (0, 3)})
-    assert coupling.cost(kept) == Cost(params=2 * (19 + 10 + 2 + 48) + 3, macs=2 * (288 + 144 + 48))
-    assert coupling.cost(coupling.whole) == count(Flat(), SHAPE)
+    assert coupling.cost(kept) == NetworkCost(params=2 * (19 + 10 + 2 + 48) + 3, macs=2 * (288 + 144 + 48))
+    assert coupling.cost(coupling.whole) == count_cost(Flat(), SHAPE)
 
 
 def test_what_is_added_shares_its_fate():
@@ -118,7 +118,7 @@ def test_a_layer_that_runs_twice_is_kept_whole():
     model = nn.Sequential(shared, nn.ReLU(), shared, nn.Conv2d(2, 4, 1), nn.Flatten(), nn.Linear(64, 3))
     coupling = trace(model, SHAPE)
     assert free(coupling) == {"3": 4}
-    assert coupling.cost(coupling.whole) == count(model, SHAPE)
+    assert coupling.cost(coupling.whole) == count_cost(model, SHAPE)
 
 
 @pytest.mark.parametrize("kind", ["sum", "relu"])
@@ -128,7 +128,7 @@ def test_a_block_is_an_input_plus_a_branch(kind):
     assert (block.name, block.branch, block.after) == ("1", "1.inner", ("1.relu",) if kind == "relu" else ())
     # 4*4 + 4 weights, 16 products in 16 places
     whole, without = coupling.cost(coupling.whole), coupling.cost(Selection(coupling.whole.channels, frozenset("1")))
-    assert Cost(whole.params - without.params, whole.macs - without.macs) == Cost(20, 256)
+    assert NetworkCost(whole.params - without.params, whole.macs - without.macs) == NetworkCost(20, 256)
 
 
 @pytest.mark.parametrize("kind", ["branch used twice", "tanh", "branch ends in a function"])
@@ -152,14 +152,14 @@ def test_no_block_where_leaving_it_out_would_change_more(kind):
     ],
 )
 def test_groups_and_blocks_of_known_networks(name, blocks, groups):
-    shape = TaskShape(3, 32, 32, 10)
+    shape = InputShape(3, 32, 32, 10)
     coupling = trace(build_model(name, shape), shape)
     assert (len(coupling.blocks), len(coupling.free)) == (blocks, groups)
-    assert coupling.rest == Cost(0, 0)
+    assert coupling.rest == NetworkCost(0, 0)
 
 
 def test_streams_and_stages_of_resnet20():
-    shape = TaskShape(3, 8, 8, 10)
+    shape = InputShape(3, 8, 8, 10)
     coupling = trace(build_model("resnet20", shape), shape)
     writers = [layer.name for layer in coupling.layers.values() if layer.reads and layer.writes == "stem.0"]
     assert writers == ["stem.0", "stage1.0.body.3", "stage1.1.body.3", "stage1.2.body.3"]

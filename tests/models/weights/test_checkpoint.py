@@ -10,13 +10,13 @@ from torch import nn
 
 from automl_kd.errors import CheckpointError
 from automl_kd.models import build_model
-from automl_kd.models.weights.checkpoint import digest, load_weights, save_weights
-from automl_kd.space import TaskShape
+from automl_kd.models.weights.checkpoint import digest_file, load_weights, save_weights
+from automl_kd.space import InputShape
 
-TEN, HUNDRED = TaskShape(1, 8, 8, 10), TaskShape(1, 8, 8, 100)
+TEN, HUNDRED = InputShape(1, 8, 8, 10), InputShape(1, 8, 8, 100)
 
 
-def network(shape: TaskShape = TEN, name: str = "resnet8") -> nn.Module:
+def network(shape: InputShape = TEN, name: str = "resnet8") -> nn.Module:
     return build_model(name, shape)
 
 
@@ -47,7 +47,7 @@ def test_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match=r"no checkpoint file .*absent\.pt; check the path"):
         load_weights(network(), tmp_path / "absent.pt")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        digest(tmp_path / "absent.pt")
+        digest_file(tmp_path / "absent.pt")
 
 
 def test_damaged_files_never_pass(tmp_path):
@@ -131,7 +131,7 @@ def test_another_number_of_classes(tmp_path):
     ("saved", "wanted"),
     [
         (nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 2)), nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))),
-        (network(TaskShape(3, 8, 8, 10)), network(TEN)),
+        (network(InputShape(3, 8, 8, 10)), network(TEN)),
         (nn.Linear(3, 2), nn.Linear(2, 2)),
     ],
     ids=["width", "channels", "inputs"],
@@ -166,4 +166,4 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_digest_is_sha256_of_the_content(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"abc")
-    assert digest(tmp_path / "weights.pt") == hashlib.sha256(b"abc").hexdigest()
+    assert digest_file(tmp_path / "weights.pt") == hashlib.sha256(b"abc").hexdigest()

@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from automl_kd.errors import CheckpointError
-from automl_kd.models.weights.checkpoint import digest, load_weights, save_weights
+from automl_kd.models.weights.checkpoint import digest_file, load_weights, save_weights
 
 
 def network(outputs: int = 3) -> nn.Sequential:
@@ -320,6 +320,6 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
         with pytest.raises(
             CheckpointError, match=r"cannot be read \(it is a (pipe|folder), not a file\); check the path"
         ):
-            digest(path)
+            digest_file(path)
         with pytest.raises(CheckpointError, match="no checkpoint file"):
             load_weights(built(), path)

@@ -20,16 +20,16 @@ from automl_kd.nasbench.proxy_benchmark.benchmark import (
     WORSE,
     Target,
     for_target,
-    judge,
+    judge_entries,
 )
 from automl_kd.nasbench.proxy_benchmark.published import figures, published
-from automl_kd.nasbench.proxy_benchmark.scores import Entry, arrange, read_long, sizes
+from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores, arrange, read_long, sizes
 from automl_kd.nasbench.proxy_benchmark.table import records
 from automl_kd.nasbench.proxy_benchmark.targets import of_s1, of_table
 from automl_kd.nasbench.table.other_networks import without_others
 from automl_kd.nasbench.table.table import Table
 from automl_kd.results.store import parquet
-from automl_kd.results.store.row import Score
+from automl_kd.results.store.row import ScoreRow
 from automl_kd.results.store.scores import write_scores
 from tests.nasbench import table_files as files
 from tests.results.synthetic import score
@@ -47,17 +47,17 @@ ACCURACY = 0.5 + 0.02 * (SIZE - 100) / 10 + 0.02 * random(1)
 TARGET = Target("toy", "cifar10", "cifar10_test_acc_200", LABELS, ACCURACY, {"params": SIZE, "macs": SIZE + random(2)})
 
 
-def entry(proxy: str, *values: np.ndarray, **changes: Any) -> Entry:
+def entry(proxy: str, *values: np.ndarray, **changes: Any) -> ProxyScores:
     """Scores of all N, a line for each seed; where a value is NaN the proxy failed."""
     lines = np.array(values)
     asked = changes.pop("asked", np.ones_like(lines, dtype=bool))
     named = {"space": "a:B", "dataset": "cifar10", "teacher": "", "draws": 1, "images": 64, **changes}
-    return Entry(proxy=proxy, seeds=tuple(range(len(lines))), values=lines, asked=asked, seconds=0.1, **named)
+    return ProxyScores(proxy=proxy, seeds=tuple(range(len(lines))), values=lines, asked=asked, seconds=0.1, **named)
 
 
-def rows(*entries: Entry, target: Target = TARGET) -> dict[str, dict[str, Any]]:
+def rows(*entries: ProxyScores, target: Target = TARGET) -> dict[str, dict[str, Any]]:
     """The panel's rows by proxy, best first."""
-    return {row["proxy"]: row for row in records(judge(entries, [target]).proxies)}
+    return {row["proxy"]: row for row in records(judge_entries(entries, [target]).proxies)}
 
 
 def test_three_verdicts():
@@ -118,7 +118,7 @@ def test_without_sizes_nothing_is_judged():
     unknown = np.full(N, np.nan)
     target = Target("toy", "cifar10", "kd_acc", LABELS, ACCURACY, {"params": unknown, "macs": unknown})
     assert for_target([entry("a", ACCURACY)], target) == []
-    assert judge([entry("a", ACCURACY)], [target]).proxies.empty
+    assert judge_entries([entry("a", ACCURACY)], [target]).proxies.empty
 
 
 def test_seeds_are_averaged_and_their_spread_is_over_common_rows():
@@ -147,7 +147,7 @@ def test_scores_on_the_targets_images_go_before_others():
     own, other = entry("a", SIZE), entry("a", SIZE, dataset="digits")
     lone = entry("b", SIZE, dataset="digits")
     assert [one.proxy for one in for_target([own, other, lone], TARGET)] == ["params", "macs", "a", "b"]
-    found = judge([own, other, lone], [TARGET]).proxies
+    found = judge_entries([own, other, lone], [TARGET]).proxies
     assert dict(zip(found["proxy"], found["dataset"], strict=True)) == dict.fromkeys(
         ("params", "macs", "a"), "cifar10"
     ) | {"b": "digits"}
@@ -176,7 +176,7 @@ def test_published_figures_are_correlations():
 
 
 def test_arranged_along_labels(tmp_path):
-    made: list[Score] = [
+    made: list[ScoreRow] = [
         *(score("a", number, float(number), seed=seed) for number in (1, 2) for seed in (0, 1)),
         score("a", 3, None, error="the loss was not finite", spread=None),
         score("b", 1, 7.0, teacher="resnet20", seconds=3.0),
@@ -294,7 +294,7 @@ def test_scores_that_are_none(tmp_path):
 
 def write_s1(path: Path) -> Path:
     columns = {"arch": ["135", "777"], "kd_acc": [70.0, 75.0], "cls_acc": [68.0, 72.0]}
-    parquet.write(pa.table(columns), path)
+    parquet.write_parquet(pa.table(columns), path)
     return path
 
 
@@ -306,7 +306,7 @@ def test_s1_has_two_targets_and_sizes_from_the_scores(tmp_path):
     np.testing.assert_array_equal(distilled.costs["params"], [np.nan, 5.0])
 
 
-def standin(folder: Path, shared_data: Path, table: Table) -> list[Entry]:
+def standin(folder: Path, shared_data: Path, table: Table) -> list[ProxyScores]:
     """The public scores of a few proxies as if this project had computed them."""
     public = pd.read_parquet(shared_data / "nasbench201_zero_cost.parquet")
     names = {"freerea_logsynflow": "logsynflow", "freerea_naswot": "naswot", "suitezero_jacov": "jacob_cov"}
@@ -317,7 +317,7 @@ def standin(folder: Path, shared_data: Path, table: Table) -> list[Entry]:
             values = ordered[column].to_numpy(dtype=np.float64)[None]
             asked = np.full_like(values, fill_value=True, dtype=bool) if "freerea" in column else ~np.isnan(values)
             if asked.any():
-                entries.append(Entry(proxy, "a:B", str(dataset), "", 1, 64, (0,), values, asked, 0.1))
+                entries.append(ProxyScores(proxy, "a:B", str(dataset), "", 1, 64, (0,), values, asked, 0.1))
     return entries
 
 
@@ -331,7 +331,7 @@ def test_figures_computed_elsewhere_from_the_same_tables(tmp_path, shared_data):
         "jacob_cov": ((0.615, 0.799), None, (0.604, 0.785)),
     }
     table = Table.load(shared_data)
-    panel = judge(standin(tmp_path, shared_data, table), of_table(table))
+    panel = judge_entries(standin(tmp_path, shared_data, table), of_table(table))
     for proxy, figures_ in expected.items():
         for target, wanted in zip(of_table(table), figures_, strict=True):
             found = panel.proxies[(panel.proxies["target"] == target.title) & (panel.proxies["proxy"] == proxy)]

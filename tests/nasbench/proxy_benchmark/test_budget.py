@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_kd.nasbench.proxy_benchmark.budget import best_of, matched, regrets
+from automl_kd.nasbench.proxy_benchmark.budget import expected_best, matched, regrets
 
 
 def array(*values: float) -> np.ndarray:
@@ -18,10 +18,10 @@ def array(*values: float) -> np.ndarray:
 
 def test_equal_scores_by_hand():
     scores, accuracy = array(2, 1, 1, 1), array(0.5, 0.6, 0.7, 0.8)
-    assert best_of(scores, accuracy, 1) == 0.5
-    assert best_of(scores, accuracy, 2) == pytest.approx(0.7)  # one of three equals: their mean
-    assert best_of(scores, accuracy, 3) == pytest.approx(2 / 3 * 0.8 + 1 / 3 * 0.7)  # two of three hold 0.8 twice
-    assert best_of(scores, accuracy, 4) == best_of(scores, accuracy, 10) == pytest.approx(0.8)
+    assert expected_best(scores, accuracy, 1) == 0.5
+    assert expected_best(scores, accuracy, 2) == pytest.approx(0.7)  # one of three equals: their mean
+    assert expected_best(scores, accuracy, 3) == pytest.approx(2 / 3 * 0.8 + 1 / 3 * 0.7)  # two of three hold 0.8 twice
+    assert expected_best(scores, accuracy, 4) == expected_best(scores, accuracy, 10) == pytest.approx(0.8)
 
 
 @given(
@@ -35,7 +35,7 @@ def test_expected_best_is_the_mean_over_all_orders(pairs, picks):
     sure = [one for one, score in zip(accuracy, scores, strict=True) if score > threshold]
     tied = [one for one, score in zip(accuracy, scores, strict=True) if score == threshold]
     ways = [max([*sure, *drawn]) for drawn in combinations(tied, picks - len(sure))]
-    assert best_of(scores, accuracy, picks) == pytest.approx(np.mean(ways))
+    assert expected_best(scores, accuracy, picks) == pytest.approx(np.mean(ways))
 
 
 def test_regret_by_hand():

@@ -15,19 +15,19 @@ from automl_kd.nasbench.proxy_benchmark.benchmark import (
     THE_YARDSTICK,
     WORSE,
     Target,
-    judge,
+    judge_entries,
 )
 from automl_kd.nasbench.proxy_benchmark.page import write_panel
-from automl_kd.nasbench.proxy_benchmark.plots import cost, front, running_median
+from automl_kd.nasbench.proxy_benchmark.plots import front, plot_cost, running_median
 from automl_kd.nasbench.proxy_benchmark.published import published_sheet
-from automl_kd.nasbench.proxy_benchmark.scores import Entry
+from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores
 from automl_kd.nasbench.proxy_benchmark.table import (
-    effort_sheet,
+    add_titles,
+    benchmark_markdown,
+    budget_regret_sheet,
     panel_sheet,
-    regret_sheet,
-    sentence,
-    titled,
-    to_markdown,
+    scoring_effort_sheet,
+    target_sentence,
 )
 from automl_kd.results.sheet import without_html
 
@@ -67,7 +67,7 @@ ROW = {
 
 
 def frame(*changes: dict[str, object]) -> pd.DataFrame:
-    return titled(pd.DataFrame([ROW | change for change in changes]))
+    return add_titles(pd.DataFrame([ROW | change for change in changes]))
 
 
 def test_cells_by_hand():
@@ -83,12 +83,14 @@ def test_cells_by_hand():
         "7",
         "– / 0.750",
     )
-    assert effort_sheet(frame({})).rows == (("a", "0.012", "15,625", "3", "1,000", "64", "cifar10", "spaces:ONE"),)
+    assert scoring_effort_sheet(frame({})).rows == (
+        ("a", "0.012", "15,625", "3", "1,000", "64", "cifar10", "spaces:ONE"),
+    )
     none = {"published_spearman": np.nan, "seconds": np.nan, "seed_architectures": 0, "proxy": "params"}
     none |= {"images": 0, "space": ""}
     [line] = panel_sheet(frame(none)).rows
     assert (line[3], line[-1]) == ("–", "–")
-    assert effort_sheet(frame(none)).rows == (("params", "–", "15,625", "3", "–", "–", "cifar10", "–"),)
+    assert scoring_effort_sheet(frame(none)).rows == (("params", "–", "15,625", "3", "–", "–", "cifar10", "–"),)
 
 
 def test_titles_tell_apart_what_a_target_has_several_times():
@@ -103,11 +105,11 @@ def test_sentence_by_hand():
     # counted on fewer architectures, another number of its own
     fewer = {**yardstick, "kendall": 0.7, "architectures": 100, "images": 0}
     rows = frame({}, {"proxy": "b", "verdict": NOT_SHOWN}, {"proxy": "c", "verdict": WORSE}, fewer, yardstick)
-    assert sentence(rows) == (
+    assert target_sentence(rows) == (
         "toy: of 3 scores, 1 beats counting parameters on the same architectures (in Kendall, a by 0.050); 1 is not "
         "shown to, 1 is worse. On 15,625 architectures, counting parameters has a Kendall of 0.578."
     )
-    assert sentence(frame({"proxy": "c", "verdict": WORSE}, {"proxy": "d", "verdict": NO_VALUE}, yardstick)) == (
+    assert target_sentence(frame({"proxy": "c", "verdict": WORSE}, {"proxy": "d", "verdict": NO_VALUE}, yardstick)) == (
         "toy: of 2 scores, none beats counting parameters on the same architectures; none is not shown to, 1 is worse, "
         "and 1 has no value here. On 15,625 architectures, counting parameters has a Kendall of 0.578."
     )
@@ -117,8 +119,9 @@ def test_the_sentence_ranks_by_what_is_gained_on_the_same_architectures():
     # b has the higher Kendall, on architectures where counting has one higher still
     easy = {"proxy": "b", "kendall": 0.8, "over_params": 0.01, "architectures": 50}
     yardstick = {"proxy": "params", "kendall": 0.578, "verdict": THE_YARDSTICK}
-    assert "2 beat counting parameters on the same architectures (in Kendall, a by 0.050, b by 0.010)" in sentence(
-        frame(easy, {}, yardstick)
+    assert (
+        "2 beat counting parameters on the same architectures (in Kendall, a by 0.050, b by 0.010)"
+        in target_sentence(frame(easy, {}, yardstick))
     )
 
 
@@ -128,7 +131,7 @@ def test_regret_columns_are_budgets():
         for cost in ("params", "macs", "help_pixel2_latency_ms")
         for share in (0.5, 1.0)
     ]
-    sheet = regret_sheet(pd.DataFrame(budgets), ["a"])
+    sheet = budget_regret_sheet(pd.DataFrame(budgets), ["a"])
     assert [column.name for column in sheet.columns] == [
         "proxy",
         "parameters, lowest 50\u00a0%",
@@ -149,7 +152,7 @@ def test_published_sheet_says_what_used_labels():
 def test_front_by_hand():
     points = pd.DataFrame({"seconds": [1.0, 2.0, 3.0, 0.5], "kendall": [0.5, 0.4, 0.6, 0.1]})
     assert front(points).index.tolist() == [3, 0, 2]  # the second is slower and worse than the first
-    assert cost(frame({"seconds": np.nan})) is None
+    assert plot_cost(frame({"seconds": np.nan})) is None
 
 
 def test_running_median_by_hand():
@@ -166,11 +169,11 @@ def written(tmp_path_factory):
     size, accuracy = rng.permutation(n).astype(float), rng.uniform(0.5, 0.9, n)
     values = np.array([accuracy, accuracy + 0.01])
     entries = [
-        Entry("good<b>", "s:S", "cifar10", "", 1, 64, (0, 1), values, np.ones_like(values, dtype=bool), 0.1),
-        Entry("noise$_x$", "s:S", "digits", "", 1, 64, (0, 1), -values, np.ones_like(values, dtype=bool), np.nan),
+        ProxyScores("good<b>", "s:S", "cifar10", "", 1, 64, (0, 1), values, np.ones_like(values, dtype=bool), 0.1),
+        ProxyScores("noise$_x$", "s:S", "digits", "", 1, 64, (0, 1), -values, np.ones_like(values, dtype=bool), np.nan),
     ]
     target = Target("Toy, data", "cifar10", "cifar10_test_acc_200", ["?"] * n, accuracy, {"params": size, "macs": size})
-    panel = judge(entries, [target])._replace(notes=("Something <else> is left out.",))
+    panel = judge_entries(entries, [target])._replace(notes=("Something <else> is left out.",))
     return panel, write_panel(
         panel, [(entries, [target])], tmp_path_factory.mktemp("panel") / "new", "automl-kd panel x"
     )
@@ -202,4 +205,4 @@ def test_markdown_marks_each_proxy_in_words(written):
     assert text.count("Something &lt;else> is left out.\n") == 1
     assert all("| worse than counting parameters |" in line for line in text.splitlines() if "| noise$_x$ | -" in line)
     assert "arXiv:2502.04975" in text
-    assert without_html(to_markdown(written[0], "automl-kd panel x")) == text
+    assert without_html(benchmark_markdown(written[0], "automl-kd panel x")) == text

@@ -13,11 +13,11 @@ from scipy import stats
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import (
     EXACT,
     concordance,
-    dominated,
+    count_smaller,
     draws,
     kendall,
     partial_spearman,
-    ranks,
+    rank_values,
     resampled_kendall,
     resampled_spearman,
     spearman,
@@ -61,14 +61,14 @@ def test_as_scipy_has_them(pairs):
 def test_concordance_is_the_sum_it_stands_for(pairs):
     x, y = np.array(pairs, dtype=np.float64).T
     naive = (np.sign(x[:, None] - x) * np.sign(y[:, None] - y)).mean(axis=1)
-    np.testing.assert_allclose(concordance(ranks(x), ranks(y)), naive, atol=1e-12)
+    np.testing.assert_allclose(concordance(rank_values(x), rank_values(y)), naive, atol=1e-12)
 
 
 @given(st.permutations(range(11)), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), min_size=1))
 def test_dominated_counts(values, questions):
     ends, bounds = np.array(questions).T
     expected = [sum(value < bound for value in values[:end]) for end, bound in questions]
-    assert dominated(np.array(values), ends, bounds).tolist() == expected
+    assert count_smaller(np.array(values), ends, bounds).tolist() == expected
 
 
 def test_monotone_changes_change_nothing():

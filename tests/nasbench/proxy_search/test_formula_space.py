@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.errors import InfeasibleArchitectureError
-from automl_kd.nasbench.proxy_search.formula_space import formula, formula_space, short
-from automl_kd.proxies.aggregate import parse
-from automl_kd.search import PROPOSERS, Feasible, Objective, make_proposer
-from automl_kd.space import Architecture, TaskShape, check, mutate, sample
+from automl_kd.nasbench.proxy_search.formula_space import formula, formula_space, is_short
+from automl_kd.proxies.aggregate import parse_aggregate
+from automl_kd.search import SAMPLERS, Feasible, SearchObjective, make_sampler
+from automl_kd.space import Architecture, InputShape, check_architecture, mutate, sample_architecture
 from automl_kd.spec import Outcome
 
 NAMES = ("macs", "naswot", "zen")
 SPACE = formula_space(NAMES, 3)
-KENDALL = Objective("kendall", maximise=True)
+KENDALL = SearchObjective("kendall", maximise=True)
 
 
 def point(**values: object) -> dict[str, object]:
@@ -48,7 +48,7 @@ def point(**values: object) -> dict[str, object]:
     ],
 )
 def test_points_as_formulas(values, text):
-    check(SPACE, Architecture.of(values))
+    check_architecture(SPACE, Architecture.of(values))
     assert str(formula(values)) == text
     assert SPACE.label(Architecture.of(values)) == text
 
@@ -56,27 +56,29 @@ def test_points_as_formulas(values, text):
 @given(st.integers(0, 10_000))
 def test_every_point_is_a_formula_that_can_be_read_again(seed):
     rng = np.random.default_rng(seed)
-    for one in (first := sample(SPACE, rng), mutate(SPACE, first, rng)):
-        check(SPACE, one)
+    for one in (first := sample_architecture(SPACE, rng), mutate(SPACE, first, rng)):
+        check_architecture(SPACE, one)
         found = formula(one.as_dict())
-        read = parse(str(found))
+        read = parse_aggregate(str(found))
         assert read is not None
         assert read.parts == found.parts
-        assert short(one, len(found.members))
-        assert not short(one, len(found.members) - 1)
+        assert is_short(one, len(found.members))
+        assert not is_short(one, len(found.members) - 1)
 
 
 def test_a_formula_is_no_network():
     with pytest.raises(InfeasibleArchitectureError, match=r"rank_sum\(macs\) is a formula"):
-        SPACE.build(SPACE.default, TaskShape(3, 8, 8, 10))
+        SPACE.build(SPACE.default, InputShape(3, 8, 8, 10))
 
 
-@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_every_proposer_searches_formulas_within_their_length(name):
-    proposer = Feasible(make_proposer(name, SPACE, objectives=[KENDALL], seed=0, options={}), lambda one: short(one, 2))
+    proposer = Feasible(
+        make_sampler(name, SPACE, objectives=[KENDALL], seed=0, options={}), lambda one: is_short(one, 2)
+    )
     for index in range(15):
         one = proposer.ask(index)
-        check(SPACE, one)
-        assert short(one, 2)
+        check_architecture(SPACE, one)
+        assert is_short(one, 2)
         value = float("nan") if index == 3 else float(len(str(formula(one.as_dict()))))
         proposer.tell(index, one, Outcome(status="complete", metrics={"kendall": value}, epoch=0))

@@ -17,11 +17,11 @@ from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.nasbench.proxy_benchmark.table import records
-from automl_kd.nasbench.proxy_search.findings import FOUND, Findings
+from automl_kd.nasbench.proxy_search.findings import FOUND_FORMULA, Findings
 from automl_kd.nasbench.proxy_search.run import run_proxy_search
-from automl_kd.nasbench.proxy_search.sentences import sentences
-from automl_kd.nasbench.table.columns import DATASETS
-from automl_kd.proxies.aggregate import parse
+from automl_kd.nasbench.proxy_search.sentences import write_sentences
+from automl_kd.nasbench.table.columns import TABLE_DATASETS
+from automl_kd.proxies.aggregate import parse_aggregate
 from automl_kd.results.store.scores import write_scores
 from tests.nasbench import table_files as files
 from tests.results.synthetic import score
@@ -38,10 +38,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AUTOML_KD_NASBENCH201", raising=False)
     accuracy, rng = 60 + 5 * WORTH, np.random.default_rng(1)
-    columns: dict[str, Any] = {f"{name}_{kind}": list(accuracy) for name in DATASETS for kind in ("test_acc_200",)}
-    columns |= {f"{name}_valid_acc_12": list(accuracy + rng.normal(size=80)) for name in DATASETS}
+    columns: dict[str, Any] = {
+        f"{name}_{kind}": list(accuracy) for name in TABLE_DATASETS for kind in ("test_acc_200",)
+    }
+    columns |= {f"{name}_valid_acc_12": list(accuracy + rng.normal(size=80)) for name in TABLE_DATASETS}
     columns |= {
-        f"{name}_{size}": list(rng.permutation(80) + 1.0) for name in DATASETS for size in ("params_m", "flops_m")
+        f"{name}_{size}": list(rng.permutation(80) + 1.0) for name in TABLE_DATASETS for size in ("params_m", "flops_m")
     }
     files.write(tmp_path, files.columns(NUMBERS) | columns)
     write_scores(tmp_path / "scored", [one for n in NUMBERS for one in scored(n, files.cell(n), "a:CELLS")])
@@ -96,7 +98,7 @@ def tried(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "formulas.parquet").drop(columns="seconds")
 
 
-def rows_of(found: Findings, title: str = FOUND) -> dict[str, dict[str, Any]]:
+def rows_of(found: Findings, title: str = FOUND_FORMULA) -> dict[str, dict[str, Any]]:
     """What was judged of one ranking, by target."""
     return {row["target"]: row for row in records(found.judged) if row["title"].startswith(title)}
 
@@ -109,11 +111,11 @@ def test_what_is_found_and_reported(place):
     distilled, alone = ours["S1 on CIFAR-100, distilled"], ours["S1 on CIFAR-100, without a teacher"]
     assert distilled["kendall"] == -alone["kendall"] > 0.8
     assert [row["tuned"] for row in ours.values()] == [True, False, False, False, False]
-    formula = parse(found.formula)
+    formula = parse_aggregate(found.formula)
     assert formula is not None
     assert {"width", "depth"} <= set(formula.members)
     assert max(row["kendall"] for row in rows_of(found, "best single").values()) < 0.7
-    said = sentences(found)
+    said = write_sentences(found)
     assert "chosen on 50 labels of cifar10; it reaches 0.76 on all three" in said[1]
     text, page = ((folder / f"leaderboard.{kind}").read_text() for kind in ("md", "html"))
     assert all(sentence in text for sentence in said)
@@ -142,7 +144,7 @@ def test_searches_see_the_labels_only(place):
     folder, _ = run(place, experiment())
     # Test accuracies turned round: the report changes, the searches do not.
     table = pq.read_table(place / "nasbench201.parquet")
-    for name in (f"{dataset}_test_acc_200" for dataset in DATASETS):
+    for name in (f"{dataset}_test_acc_200" for dataset in TABLE_DATASETS):
         table = table.set_column(table.column_names.index(name), name, pa.array(60 - 5 * WORTH))
     pq.write_table(table, place / "nasbench201.parquet")
     other, found = run(place, experiment(), out="elsewhere")
@@ -162,7 +164,7 @@ def test_a_penalty_shortens(place):
     folder, found = run(place, experiment(penalty=0.6))
     rows = tried(folder)
     np.testing.assert_allclose(rows["objective"], rows["kendall"] - 0.6 * rows["members"])
-    formula = parse(found.formula)
+    formula = parse_aggregate(found.formula)
     assert formula is not None
     assert len(formula.members) == 1
 
@@ -193,7 +195,7 @@ def test_where_a_statistic_was_not_scored_the_formula_is_not_judged(place):
     columns = {"arch": [f"1{n}1" for n in numbers], "kd_acc": [60.0 + n for n in numbers], "cls_acc": [60.0] * 10}
     pq.write_table(pa.table(columns), place / "other.parquet")
     _, found = run(place, experiment(s1="other.parquet", s1_scores="few"))
-    assert any("where there are no scores of depth" in sentence for sentence in sentences(found))
+    assert any("where there are no scores of depth" in sentence for sentence in write_sentences(found))
     assert not any(target.startswith("S1") for target in rows_of(found))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from automl_kd.errors import ResultError
 from automl_kd.nasbench.proxy_benchmark.benchmark import Target
-from automl_kd.nasbench.proxy_benchmark.scores import Entry
+from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores
 from automl_kd.nasbench.proxy_search.statistics import chosen_entries, shares_of, statistics_of
 from automl_kd.nasbench.table.columns import Reals
 
@@ -20,11 +20,11 @@ TARGET = Target(
 )
 
 
-def entry(proxy: str, *lines: np.ndarray, **changes: Any) -> Entry:
+def entry(proxy: str, *lines: np.ndarray, **changes: Any) -> ProxyScores:
     values = np.array(lines)
     asked = changes.pop("asked", np.ones_like(values, dtype=bool))
     named = {"space": "a:B", "dataset": "cifar10", "teacher": "", "draws": 1, "images": 64, **changes}
-    return Entry(proxy=proxy, seeds=tuple(range(len(lines))), values=values, asked=asked, seconds=0.1, **named)
+    return ProxyScores(proxy=proxy, seeds=tuple(range(len(lines))), values=values, asked=asked, seconds=0.1, **named)
 
 
 def test_failures_rank_last_together_and_are_counted():

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from automl_kd.errors import ConfigError
-from automl_kd.nasbench.samplers import Guide, explore, make_searcher
+from automl_kd.nasbench.samplers import Guidance, explore, make_searcher
 from automl_kd.nasbench.samplers import gaussian_process as gp
-from automl_kd.nasbench.samplers.batched_session import Desk
-from automl_kd.nasbench.samplers.draws import Draws
-from automl_kd.nasbench.samplers.nsga2 import crowding, fronts
-from automl_kd.nasbench.samplers.tpe import TPE, log_density, mixture
-from automl_kd.search import Objective
+from automl_kd.nasbench.samplers.batched_session import BatchedSession
+from automl_kd.nasbench.samplers.draws import SeededDraws
+from automl_kd.nasbench.samplers.nsga2 import crowding, front_numbers
+from automl_kd.nasbench.samplers.tpe import BatchedTPE, log_density, mixture
+from automl_kd.search import SearchObjective
 from automl_kd.search.pareto import crowding_distance, non_dominated_ranks
 from automl_kd.search.tpe import TPE as OptunaTPE
 from automl_kd.space import Architecture, Choice, Parameter, SearchSpace
@@ -31,7 +31,7 @@ class TestEvolution:
         # a tournament of 200 among 4 leaves none out, but for one case in 10^24
         bench = make_bench()
         searcher = make_searcher("evolution", {"population": 4, "tournament": 200})
-        rows = explore(searcher, bench, range(5), 30, guide=Guide(tries=1)).rows
+        rows = explore(searcher, bench, range(5), 30, guide=Guidance(tries=1)).rows
         for line in rows:
             for step in range(4, 30):
                 living = line[step - 4 : step]
@@ -41,7 +41,7 @@ class TestEvolution:
     def test_the_parent_may_be_one_of_the_best(self):
         bench = make_bench()
         options = {"population": 4, "tournament": 200, "parents": 200}
-        rows = explore(make_searcher("evolution", options), bench, range(5), 30, guide=Guide(tries=1)).rows
+        rows = explore(make_searcher("evolution", options), bench, range(5), 30, guide=Guidance(tries=1)).rows
         parents = {"best": 0, "other": 0}
         for line in rows:
             for step in range(4, 30):
@@ -108,13 +108,13 @@ class TestTPE:
         # 1/2 * (1/2)^3 * 1/6 + 1/2 * (1/4)^4
         weights, own, other = mixture(1, 4)
         np.testing.assert_allclose([*weights, own, other], [0.5, 0.5, 0.5, 1 / 6])
-        desk = Desk(make_bench(), Draws([0]), 1)
+        desk = BatchedSession(make_bench(), SeededDraws([0]), 1)
         point, drawn = np.array([[[0, 1, 2, 3]]], dtype=np.uint8), np.array([[[0, 1, 2, 2]]], dtype=np.uint8)
         np.testing.assert_allclose(np.exp(log_density(drawn, point, desk)), [[1 / 96 + 1 / 512]], rtol=1e-5)
 
     def test_densities_sum_to_one(self):
         bench = make_bench()
-        desk = Desk(bench, Draws([0]), 1)
+        desk = BatchedSession(bench, SeededDraws([0]), 1)
         points = bench.encodings[None, 30:70]
         everything = bench.encodings[None]
         np.testing.assert_allclose(np.exp(log_density(everything, points, desk)).sum(), 1.0, rtol=1e-4)
@@ -125,10 +125,10 @@ class TestTPE:
         # among 800 has a standard deviation of 0.018, among 1,500 of 0.013: 0.08 is more than three of both.
         bench = make_bench(noise=0.1)
         rows = np.random.default_rng(1).permutation(len(bench))[:40]
-        desk = Desk(bench, Draws(range(1500)), 60, guide=Guide(tries=1))
+        desk = BatchedSession(bench, SeededDraws(range(1500)), 60, guide=Guidance(tries=1))
         desk.step = 40
         told = np.tile(rows, (1500, 1))
-        ours = bench.encodings[TPE().candidates_of(desk, told, bench.choose[0][told])[:, 0]]
+        ours = bench.encodings[BatchedTPE().candidates_of(desk, told, bench.choose[0][told])[:, 0]]
         theirs = np.array([optuna_proposal(bench, rows, index) for index in range(800)])
         for edge in range(EDGES):
             shares = [np.bincount(found[:, edge], minlength=OPERATIONS) / len(found) for found in (ours, theirs)]
@@ -148,7 +148,7 @@ def optuna_proposal(bench, rows, index):
         source="of this test",
         default=dict.fromkeys(names, 0),
     )
-    proposer = OptunaTPE(space, (Objective("val_accuracy", maximise=True),), seed=index)
+    proposer = OptunaTPE(space, (SearchObjective("val_accuracy", maximise=True),), seed=index)
     for number, row in enumerate(rows):
         values = dict(zip(names, bench.encodings[row].tolist(), strict=True))
         metrics = {"val_accuracy": float(bench.choose[0][row])}
@@ -163,7 +163,7 @@ class TestGaussianProcess:
         # one answer y at a, noise 1/10; b differs in 2 edges, scale 4: k = exp(-1/2)
         # mean k y / 1.1, variance 1 - k^2 / 1.1; at a itself k = 1
         bench = make_bench()
-        desk = Desk(bench, Draws([0]), 1)
+        desk = BatchedSession(bench, SeededDraws([0]), 1)
         a, b = (int(bench.find(np.array(cell))) for cell in ([0, 1, 2, 3], [0, 1, 3, 2]))
         mean, variance = gp.posterior(
             desk,
@@ -205,7 +205,7 @@ class TestNSGA2:
         # distinct values: at equal ones, which of them is at the end of a front is a matter of order
         rng = np.random.default_rng(seed)
         losses = np.stack([np.stack([rng.permutation(count), rng.permutation(count)], axis=1) for _ in range(3)]) * 1.0
-        rank = fronts(losses)
+        rank = front_numbers(losses)
         distance = crowding(losses, rank)
         for line, points in enumerate(losses):
             np.testing.assert_array_equal(rank[line], non_dominated_ranks(points))
@@ -216,7 +216,7 @@ class TestNSGA2:
 
     def test_equal_points_share_a_front(self):
         losses = np.array([[[0.0, 1.0], [0.0, 1.0], [1.0, 1.0]]])
-        np.testing.assert_array_equal(fronts(losses), [[0, 0, 1]])
+        np.testing.assert_array_equal(front_numbers(losses), [[0, 0, 1]])
 
     def test_it_finds_more_of_the_front_than_random_search(self):
         bench = make_bench(noise=0.0)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd.errors import ConfigError
-from automl_kd.nasbench.samplers import NOTHING, SEARCHERS, Bench, Guide, explore, make_searcher
-from automl_kd.nasbench.samplers.batched_session import Desk
-from automl_kd.nasbench.samplers.draws import Draws
+from automl_kd.nasbench.samplers import NOTHING, SEARCHERS, Bench, Guidance, explore, make_searcher
+from automl_kd.nasbench.samplers.batched_session import BatchedSession
+from automl_kd.nasbench.samplers.draws import SeededDraws
 
 EDGES, OPERATIONS = 4, 4
 SEEDS = (0, 1, 2, 7)
@@ -39,10 +39,10 @@ def bench_for(kind: str) -> Bench:
 
 
 GUIDES = {
-    "alone": Guide(),
-    "screened": Guide(score=make_bench(5).choose[0], pool=5, seconds=0.5),
-    "warm": Guide(score=make_bench(5).choose[0], warm=4, sample=30),
-    "repeats": Guide(tries=1),
+    "alone": Guidance(),
+    "screened": Guidance(score=make_bench(5).choose[0], pool=5, seconds=0.5),
+    "warm": Guidance(score=make_bench(5).choose[0], warm=4, sample=30),
+    "repeats": Guidance(tries=1),
 }
 
 
@@ -91,7 +91,7 @@ class TestEverySearcher:
         assert (np.diff(history.seconds, axis=1) >= 0).all()
 
 
-def best_after(kind: str, queries: int, guide: Guide | None = None) -> float:
+def best_after(kind: str, queries: int, guide: Guidance | None = None) -> float:
     bench = bench_for(kind)
     history = explore(make_searcher(kind, {}), bench, range(60), queries, guide=guide)
     return float(bench.choose[-1][history.rows].max(axis=1).mean())
@@ -106,13 +106,13 @@ def test_what_learns_beats_random_search(kind):
 def test_a_good_score_helps_early(kind):
     score = make_bench(0, noise=0.2).choose[0]
     plain = best_after(kind, 8)
-    assert best_after(kind, 8, Guide(score=score, pool=10)) > plain + 0.03
-    assert best_after(kind, 8, Guide(score=score, warm=4, sample=50)) > plain + 0.03
+    assert best_after(kind, 8, Guidance(score=score, pool=10)) > plain + 0.03
+    assert best_after(kind, 8, Guidance(score=score, warm=4, sample=50)) > plain + 0.03
 
 
 class TestDraws:
     def test_uniform_numbers_look_uniform(self):
-        drawn = Draws(range(50)).uniform("x", 3, 400)
+        drawn = SeededDraws(range(50)).uniform("x", 3, 400)
         assert drawn.min() >= 0
         assert drawn.max() < 1
         # 20,000 numbers in ten bins: 2,000 each, with a standard deviation of 42
@@ -120,14 +120,14 @@ class TestDraws:
         assert abs(counts - 2000).max() < 5 * 42
 
     def test_streams_steps_and_seeds_differ(self):
-        draws = Draws([0, 1])
+        draws = SeededDraws([0, 1])
         found = [draws.uniform("x", 0, 3), draws.uniform("y", 0, 3), draws.uniform("x", 1, 3)]
         assert len({value for one in found for value in one.ravel().tolist()}) == 18
 
     @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=5, unique=True), st.integers(1, 50))
     @settings(max_examples=25, deadline=None)
     def test_integers_stay_below(self, seeds, below):
-        drawn = Draws(seeds).integers("x", 2, below, 20)
+        drawn = SeededDraws(seeds).integers("x", 2, below, 20)
         assert drawn.min() >= 0
         assert drawn.max() < below
 
@@ -164,14 +164,14 @@ class TestBench:
 
 class TestDesk:
     def test_a_known_question_costs_a_question_but_no_time(self):
-        desk = Desk(make_bench(), Draws([0, 1]), 3)
+        desk = BatchedSession(make_bench(), SeededDraws([0, 1]), 3)
         for rows in ([4, 4], [4, 5], [5, 5]):
             desk.query(np.array(rows))
         # ten seconds for each architecture: 4 and 5 for the first seed after three questions, likewise the second
         np.testing.assert_array_equal(desk.history().seconds, [[10, 10, 20], [10, 20, 20]])
 
     def test_a_promotion_is_trained_from_the_start(self):
-        desk = Desk(make_bench(rungs=2), Draws([0]), 2)
+        desk = BatchedSession(make_bench(rungs=2), SeededDraws([0]), 2)
         desk.query(np.array([4]), np.array([0], dtype=np.int8))
         desk.query(np.array([4]))
         # 10 seconds for the short training, 100 for the long one
@@ -180,7 +180,7 @@ class TestDesk:
     def test_the_best_new_candidate_of_a_pool_is_taken_and_its_scores_are_paid_for(self):
         score = -np.arange(256.0)
         score[0] = np.nan
-        desk = Desk(make_bench(), Draws([0]), 2, guide=Guide(score=score, pool=4, seconds=0.25))
+        desk = BatchedSession(make_bench(), SeededDraws([0]), 2, guide=Guidance(score=score, pool=4, seconds=0.25))
         candidates = np.array([[0, 7, 3, 9]])
         first = desk.prefer(candidates)
         desk.query(first)
@@ -194,8 +194,8 @@ class TestDesk:
 
     def test_a_warm_start_takes_the_best_of_its_sample_in_order(self):
         score = np.arange(256.0)
-        guide = Guide(score=score, warm=3, sample=40)
-        desk = Desk(make_bench(), Draws([0]), 3, guide=guide)
+        guide = Guidance(score=score, warm=3, sample=40)
+        desk = BatchedSession(make_bench(), SeededDraws([0]), 3, guide=guide)
         sample = np.unique(desk.draws.integers("warm", 0, 256, 40))
         asked = [int(rows[0]) for rows in (warm_question(desk) for _ in range(3))]
         assert asked == sorted(sample.tolist())[-3:][::-1]
@@ -207,10 +207,10 @@ class TestDesk:
 
     def test_a_pool_needs_a_score(self):
         with pytest.raises(ValueError, match="needs a score"):
-            Guide(pool=3)
+            Guidance(pool=3)
 
 
-def warm_question(desk: Desk) -> np.ndarray:
+def warm_question(desk: BatchedSession) -> np.ndarray:
     rows = desk.fresh()
     desk.query(rows)
     return rows

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from automl_kd.errors import ConfigError, ResultError, UnknownNameError
-from automl_kd.nasbench.table.table import ENVIRONMENT, Table, find
+from automl_kd.nasbench.table.table import ENVIRONMENT, Table, find_table
 from tests.nasbench.table_files import cell, columns, sentence, write
 
 # --- finding the file
@@ -17,17 +17,17 @@ from tests.nasbench.table_files import cell, columns, sentence, write
 def test_found_by_path_folder_or_environment(tmp_path, monkeypatch):
     path = write(tmp_path)
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path))
-    assert find() == find(tmp_path) == find(path) == path
+    assert find_table() == find_table(tmp_path) == find_table(path) == path
     monkeypatch.delenv(ENVIRONMENT)
     monkeypatch.chdir(tmp_path)
-    assert find() == path
+    assert find_table() == path
 
 
 def test_a_missing_table_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.delenv(ENVIRONMENT, raising=False)
     monkeypatch.chdir(tmp_path)
     for where in (None, tmp_path, tmp_path / "gone"):
-        said = sentence(find, where, kind=ConfigError)
+        said = sentence(find_table, where, kind=ConfigError)
         assert "automl-kd import-nasbench201" in said
         assert "--nasbench201" in said
         assert ENVIRONMENT in said

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from automl_kd.errors import ConfigError, ResultError, UnknownNameError
 from automl_kd.nasbench.table import cells
-from automl_kd.nasbench.table.columns import DATASETS, parse
+from automl_kd.nasbench.table.columns import TABLE_DATASETS, parse_column
 from automl_kd.nasbench.table.table import VALIDATION_LIKE, Choosing, Table, Yardsticks
 from search_spaces.nasbench201 import OPERATIONS, from_index, index, to_string
 from tests.nasbench.table_files import NUMBERS, cell, sentence, write
@@ -161,24 +161,24 @@ def test_a_validation_accuracy_with_gaps_cannot_choose(tmp_path):
 
 
 def test_names_of_accuracies():
-    one = parse("cifar10_trainhalf_test_acc_200_s888")
+    one = parse_column("cifar10_trainhalf_test_acc_200_s888")
     assert (one.dataset, one.split, one.epochs, one.seed, one.trainhalf) == ("cifar10", "test", 200, 888, True)
-    assert parse("cifar100_valid_acc_12").dataset == "cifar100"
+    assert parse_column("cifar100_valid_acc_12").dataset == "cifar100"
     # CIFAR-10's validation images are one half of its training images; the others' are taken from their test images
-    assert [parse(f"{dataset}_valid_acc_12").half for dataset in DATASETS] == [True, False, False]
+    assert [parse_column(f"{dataset}_valid_acc_12").half for dataset in TABLE_DATASETS] == [True, False, False]
     for wrong in ("cifar10_acc_200", "cifar10_val_acc", "cifar10_flops_m", "cifar10_test_acc_200_s", ""):
-        assert "is not the name of an accuracy" in sentence(parse, wrong, kind=UnknownNameError)
+        assert "is not the name of an accuracy" in sentence(parse_column, wrong, kind=UnknownNameError)
 
 
 # --- architectures
 
 
-@given(st.lists(st.integers(0, cells.SIZE - 1), min_size=1, max_size=20))
+@given(st.lists(st.integers(0, cells.CELL_COUNT - 1), min_size=1, max_size=20))
 def test_strings_are_read_as_the_space_writes_them(numbers):
     values = [from_index(number) for number in numbers]
     encodings = cells.encode([to_string(one) for one in values])
     assert encodings.tolist() == [[OPERATIONS.index(one[edge]) for edge in cells.EDGES] for one in values]
-    ranks = cells.ranks(encodings)
+    ranks = cells.lexicographic_ranks(encodings)
     assert (cells.official_ranks()[[index(one) for one in values]] == ranks).all()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd.errors import AutoMLKDError
-from automl_kd.nasbench.table.columns import parse
+from automl_kd.nasbench.table.columns import parse_column
 from automl_kd.nasbench.table.score_column import read_column
 from automl_kd.nasbench.table.table import Choosing, Reporting, Table, Yardsticks
 from automl_kd.nasbench.tabular import regret
@@ -20,11 +20,11 @@ from tests.nasbench.table_files import NUMBERS, cell, write
 
 
 def choosing(values, name="cifar10_valid_acc_12"):
-    return Choosing(parse(name), np.array(values))
+    return Choosing(parse_column(name), np.array(values))
 
 
 def reporting(values):
-    return Reporting(parse("cifar10_test_acc_200"), np.array(values))
+    return Reporting(parse_column("cifar10_test_acc_200"), np.array(values))
 
 
 def rungs(of):

@@ -14,11 +14,11 @@ from automl_kd.errors import AutoMLKDError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.nasbench.table.score_column import ScoreColumn
-from automl_kd.nasbench.tabular.page import write_report
+from automl_kd.nasbench.tabular.page import write_tabular_report
 from automl_kd.nasbench.tabular.preparation import open_table
-from automl_kd.nasbench.tabular.record import read_record
+from automl_kd.nasbench.tabular.record import read_tabular_record
 from automl_kd.nasbench.tabular.run import hour_marks, query_marks, run_table
-from automl_kd.nasbench.tabular.training_free import best_of, by_score, by_training, reached
+from automl_kd.nasbench.tabular.training_free import best_by_score, by_score, by_training, reached
 from tests.nasbench.made_up_table import TEXT, make_table
 
 
@@ -43,7 +43,7 @@ def tree(folder):
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory, nasbench201):
-    return read_record(carried_out(tmp_path_factory.mktemp("results"), nasbench201))
+    return read_tabular_record(carried_out(tmp_path_factory.mktemp("results"), nasbench201))
 
 
 class TestRecord:
@@ -106,12 +106,12 @@ class TestSittings:
     def test_a_part_that_is_missing_is_named(self, record, tmp_path):
         (tmp_path / "facts.json").write_text(json.dumps(record.facts))
         with pytest.raises(AutoMLKDError, match=r"is missing; run the search again"):
-            read_record(tmp_path)
+            read_tabular_record(tmp_path)
 
 
 class TestReport:
     def test_both_files_say_the_same_and_need_no_network(self, record, tmp_path):
-        page, text = write_report(record, tmp_path, "automl-kd search mine.toml")
+        page, text = write_tabular_report(record, tmp_path, "automl-kd search mine.toml")
         html, markdown = page.read_text(), text.read_text()
         for words in ("Regret on test", "random, screened by good", "help_phone", "automl-kd search mine.toml"):
             assert words in html
@@ -125,7 +125,7 @@ class TestUntrained:
     def test_the_best_are_distinct_and_in_order(self):
         score = ScoreColumn("s", np.array([0.1, 0.9, 0.5, 0.9]), 0.0, "")
         rows = np.array([[2, 1, 1, 0, 3], [0, 0, 2, 2, 0]])
-        np.testing.assert_array_equal(best_of(rows, score, 2), [[1, 3], [2, 0]])
+        np.testing.assert_array_equal(best_by_score(rows, score, 2), [[1, 3], [2, 0]])
 
     def test_a_perfect_score_is_led_to_the_top(self, task):
         settings = Untrained(queries=300, top=1)
@@ -173,7 +173,7 @@ def test_on_the_real_table_evolution_beats_random_search(shared_data, tmp_path):
         + '\n[[table.runs]]\nkind = "evolution"\n'
     )
     roots = Roots(results=tmp_path, data=tmp_path)
-    record = read_record(run_table(config.loads(text), roots, Silent(), path=shared_data))
+    record = read_tabular_record(run_table(config.loads(text), roots, Silent(), path=shared_data))
     last = record.searches[(record.searches["at"] == 200) & (record.searches["task"] == "cifar10")]
     means = last.groupby("search", observed=True)["regret"].mean()
     # published medians after 200 to 300 trainings are around a tenth of a point for evolution, half for random search

@@ -11,10 +11,10 @@ from automl_kd.proxies.activations.az_nas import (
     AZ_EXPRESSIVITY,
     AZ_PROGRESSIVITY,
     AZ_TRAINABILITY,
-    IMAGES,
-    blocks,
-    folded,
-    kaiming,
+    NOISE_IMAGES,
+    block_maps,
+    fold_windows,
+    kaiming_initialized,
     random_signs,
     spectrum_entropy,
 )
@@ -49,9 +49,9 @@ def times(*factors: float) -> nn.Conv2d:
     return convolution(torch.tensor(factors)[:, None, None, None])
 
 
-@pytest.mark.parametrize(("probe", "images"), [(PROBE, 8), (NORMAL, IMAGES)])
+@pytest.mark.parametrize(("probe", "images"), [(PROBE, 8), (NORMAL, NOISE_IMAGES)])
 def test_no_more_noise_than_the_probe_has_images(probe, images):
-    stem, block = blocks(Passes(Stages(times(1)), probe))
+    stem, block = block_maps(Passes(Stages(times(1)), probe))
     assert len(stem) == len(block) == images
 
 
@@ -122,14 +122,14 @@ def test_signs_are_signs():
 
 def test_windows_become_channels_and_an_odd_edge_is_padded():
     back = torch.arange(9.0).view(1, 1, 3, 3)
-    windows = folded(back, torch.zeros(1, 1, 2, 2))[0, :, 0, 0]
+    windows = fold_windows(back, torch.zeros(1, 1, 2, 2))[0, :, 0, 0]
     assert windows.tolist() == [0, 1, 3, 4]
-    assert folded(back, torch.zeros(1, 1, 2, 2))[0, :, 1, 1].tolist() == [8, 0, 0, 0]
+    assert fold_windows(back, torch.zeros(1, 1, 2, 2))[0, :, 1, 1].tolist() == [8, 0, 0, 0]
 
 
 def test_weights_are_scaled_and_biases_are_not():
     layer = nn.Conv2d(2, 1, 2)
-    scaled = kaiming(nn.Sequential(layer))
+    scaled = kaiming_initialized(nn.Sequential(layer))
     torch.testing.assert_close(scaled["0.weight"], layer.weight.detach() * 0.5)  # sqrt(2 / 8)
     torch.testing.assert_close(scaled["0.bias"], layer.state_dict()["bias"])
     assert not scaled["0.weight"].requires_grad

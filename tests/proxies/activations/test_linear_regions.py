@@ -11,8 +11,8 @@ from automl_kd.models import build
 from automl_kd.proxies.activations.linear_regions import (
     LINEAR_REGIONS,
     SAMPLES,
-    distinct,
-    local,
+    count_distinct_codes,
+    local_crops,
     thin_and_small,
     thinned,
 )
@@ -31,7 +31,7 @@ def generator() -> torch.Generator:
 def test_samples_that_differ_are_counted_over_all_codes():
     # Columns 101, 011, 101, 100: the first and third are one.
     codes = [torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0]]) > 0, torch.tensor([[1, 1, 1, 0]]) > 0]
-    assert distinct(codes, generator()).item() == 3
+    assert count_distinct_codes(codes, generator()).item() == 3
 
 
 def test_signs_of_two_pixels_by_hand():
@@ -44,7 +44,7 @@ def test_signs_of_two_pixels_by_hand():
 def test_crops_are_windows_of_one_channel():
     # Pixels are numbered, so a window's rows are 10 apart, its columns 1, and channels begin 100 apart.
     images = torch.arange(2 * 3 * 100.0).view(2, 3, 10, 10)
-    crops = local(images, generator())
+    crops = local_crops(images, generator())
     assert crops.shape == (SAMPLES, 1, 3, 3)
     corner = crops[:, :, :1, :1]
     window = torch.tensor([[0.0, 1, 2], [10, 11, 12], [20, 21, 22]])

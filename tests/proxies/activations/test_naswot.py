@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.proxies.activations.naswot import NASWOT, agreement, both_on, total
-from automl_kd.proxies.activations.rectified import active
+from automl_kd.proxies.activations.naswot import NASWOT, agreement, both_on, total_agreement
+from automl_kd.proxies.activations.rectified import active_units
 from tests.proxies.examples import linear, vectors
 
 LAST = torch.channels_last
@@ -70,8 +70,8 @@ def test_a_network_without_rectifiers_is_refused():
 
 def test_the_total_over_rectifiers_is_exact_beyond_single_precision():
     # 2^24 + 1 is the first whole number that single precision does not have; a GPU counts in it.
-    assert total([torch.full((1, 1), 2.0**24), torch.ones(1, 1)], [1, 1]).item() == 2**24 + 1
-    assert total([torch.full((1, 1), 2**30, dtype=torch.int32)] * 2, [1, 2]).item() == 3 * 2**30
+    assert total_agreement([torch.full((1, 1), 2.0**24), torch.ones(1, 1)], [1, 1]).item() == 2**24 + 1
+    assert total_agreement([torch.full((1, 1), 2**30, dtype=torch.int32)] * 2, [1, 2]).item() == 3 * 2**30
 
 
 @given(st.integers(1, 9), st.integers(1, 300), st.integers(0, 5))
@@ -84,5 +84,5 @@ def test_bytes_count_as_floats_do(images: int, units: int, seed: int):
 
 def test_the_layout_in_memory_does_not_matter():
     images = torch.randn(3, 4, 5, 5, generator=torch.Generator().manual_seed(0))
-    rows = [both_on(next(active([maps], "naswot"))) for maps in (images, images.to(memory_format=LAST))]
+    rows = [both_on(next(active_units([maps], "naswot"))) for maps in (images, images.to(memory_format=LAST))]
     assert torch.equal(*rows)

@@ -9,7 +9,7 @@ from automl_kd.proxies.counts.live_convolutions import LIVE_CONV_COUNT, LIVE_CON
 from automl_kd.proxies.counts.longest_path import LONGEST_PATH, longest_path
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.probe import Probe
-from automl_kd.proxies.score import score
+from automl_kd.proxies.score import score_architectures
 from automl_kd.space import Architecture
 from search_spaces import nasbench201
 from tests.proxies.examples import GREY, example_probe, linear, vectors
@@ -65,7 +65,7 @@ def counts(**edges: str) -> list[float]:
         **{key.replace("to", "<-"): one for key, one in edges.items()},
     }
     given = {f"{key[-1]}<-{key[1]}" if key.startswith("e") else key: one for key, one in values.items()}
-    found = score(SPACE, [Architecture.of(given)], COUNTS, [example_probe(teacher=None)], seed=0)
+    found = score_architectures(SPACE, [Architecture.of(given)], COUNTS, [example_probe(teacher=None)], seed=0)
     return [one.value for one in found]
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from automl_kd.proxies.gradients.fisher import FISHER, saliency
 from automl_kd.proxies.probe import Probe
-from automl_kd.space import TaskShape
+from automl_kd.space import InputShape
 from tests.proxies.examples import linear, vectors
 
 
@@ -40,10 +40,10 @@ def test_places_of_a_map_add_up_before_the_square():
     convolution = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.ones_(convolution.weight)
     network = nn.Sequential(convolution, nn.Flatten(), linear([1, 1], [0, 0]))
-    probe = Probe(torch.tensor([[[[1.0, -1.0]]]]), torch.tensor([0]), TaskShape(1, 1, 2, 2))
+    probe = Probe(torch.tensor([[[[1.0, -1.0]]]]), torch.tensor([0]), InputShape(1, 1, 2, 2))
     assert FISHER(network, probe) == pytest.approx(0, abs=1e-12)
     # With pixels (1, 1): logits (2, 0), error (-q, q) with q = 1/(1 + e^2). Map: (-2 q)^2/2; logits: (2 * -q)^2/2 times
     # two weights.
     q = 1 / (1 + math.exp(2))
-    probe = Probe(torch.tensor([[[[1.0, 1.0]]]]), torch.tensor([0]), TaskShape(1, 1, 2, 2))
+    probe = Probe(torch.tensor([[[[1.0, 1.0]]]]), torch.tensor([0]), InputShape(1, 1, 2, 2))
     assert FISHER(network, probe) == pytest.approx(2 * q**2 + 2 * 2 * q**2, rel=1e-5)

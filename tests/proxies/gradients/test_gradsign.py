@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from automl_kd.models import build
-from automl_kd.proxies.gradients.gradsign import GRADSIGN, IMAGES
+from automl_kd.proxies.gradients.gradsign import GRADSIGN, SIGN_IMAGES
 from automl_kd.proxies.probe import Probe
-from automl_kd.space import Architecture, TaskShape
+from automl_kd.space import Architecture, InputShape
 from search_spaces import nasbench201
 from tests.proxies.examples import linear, vectors
 
@@ -35,12 +35,12 @@ def test_one_layer_by_hand(rows, labels, expected):
 
 def test_only_the_first_images_are_looked_at():
     network = nn.Sequential(nn.Flatten(), linear(*BLANK))
-    probe = vectors(*[[3.0, 4.0]] * (IMAGES + 3), labels=[0] * (IMAGES + 3))
-    assert GRADSIGN(network, probe) == 4 * IMAGES
+    probe = vectors(*[[3.0, 4.0]] * (SIGN_IMAGES + 3), labels=[0] * (SIGN_IMAGES + 3))
+    assert GRADSIGN(network, probe) == 4 * SIGN_IMAGES
 
 
 def test_a_network_of_cells_agrees_with_one_image_after_the_other():
-    shape = TaskShape(1, 8, 8, 10)
+    shape = InputShape(1, 8, 8, 10)
     space = nasbench201.space(4, 1)
     student = build(space, Architecture.of(space.default), shape, seed=0).double().train()
     generator = torch.Generator().manual_seed(0)

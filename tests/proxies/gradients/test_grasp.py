@@ -58,7 +58,7 @@ def test_weights_that_play_no_part_count_nothing():
 
 def test_float32_is_precise_enough():
     # Double backward through many layers, against float64.
-    student = build(nasbench201.SMALL, Architecture.of(nasbench201.DEFAULT), GREY, seed=0)
+    student = build(nasbench201.SMALL_SPACE, Architecture.of(nasbench201.DEFAULT), GREY, seed=0)
     probe = example_probe(GREY, batch=16, teacher=None)
     value = GRASP(student, probe)
     object.__setattr__(probe, "images", probe.images.double())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from automl_kd.proxies.gradients.jacob_cov import JACOB_COV, K, correlations, score_of
+from automl_kd.proxies.gradients.jacob_cov import JACOB_COV, K, jacobian_correlations, score_of
 from tests.proxies.examples import linear, vectors
 
 
@@ -22,20 +22,22 @@ def test_uncorrelated_rows_have_eigenvalues_of_one():
 
 def test_two_rows_by_hand():
     # (1, 2, 3) and (1, 3, 2), centred (-1, 0, 1) and (-1, 1, 0): correlation 1/2, eigenvalues 1/2 and 3/2.
-    matrix = correlations(torch.tensor([[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]]))
+    matrix = jacobian_correlations(torch.tensor([[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]]))
     assert matrix[0, 1].item() == pytest.approx(0.5)
     assert float(score_of(matrix)) == pytest.approx(of_eigenvalues(0.5, 1.5))
 
 
 def test_equal_rows_are_singular_and_finite():
-    matrix = correlations(torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))
+    matrix = jacobian_correlations(torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))
     assert float(score_of(matrix)) == pytest.approx(of_eigenvalues(0, 2))
 
 
 @given(seed=st.integers(0, 2**31), rank=st.integers(1, 12))
 def test_it_equals_the_sum_over_eigenvalues(seed: int, rank: int):
     generator = torch.Generator().manual_seed(seed)
-    matrix = correlations(torch.randn(8, rank, generator=generator) @ torch.randn(rank, 30, generator=generator))
+    matrix = jacobian_correlations(
+        torch.randn(8, rank, generator=generator) @ torch.randn(rank, 30, generator=generator)
+    )
     eigenvalues = torch.linalg.eigvalsh(matrix).clamp_min(0).tolist()
     assert float(score_of(matrix)) == pytest.approx(of_eigenvalues(*eigenvalues), rel=1e-6)
 

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models import build
-from automl_kd.proxies.gradients.vkdnw import TENSORS, UNIFORM, VKDNW, entropy, fisher, jacobian, kaiming
+from automl_kd.proxies.gradients.vkdnw import TENSORS, UNIFORM, VKDNW, entropy, fisher_matrix, jacobian, kaiming_weights
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.separate import by_fresh_statistics, separate
-from automl_kd.space import Architecture, TaskShape
+from automl_kd.space import Architecture, InputShape
 from search_spaces import nasbench201
 from tests.proxies.examples import linear, vectors
 
-SHAPE = TaskShape(1, 8, 8, 10)
+SHAPE = InputShape(1, 8, 8, 10)
 
 
 def images(count: int) -> Tensor:
@@ -37,12 +37,12 @@ def test_fisher_information_by_hand():
     # Logits 0, so p = (1/2, 1/2) with or without a part of the uniform distribution; rows (3, 0) and (1, 2) differ by
     # (2, -2), and the covariance is a quarter of its square.
     rows = torch.tensor([[[3.0, 0.0], [1.0, 2.0]]])
-    torch.testing.assert_close(fisher(rows, torch.zeros(1, 2)), torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+    torch.testing.assert_close(fisher_matrix(rows, torch.zeros(1, 2)), torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
 
 
 def test_predictions_that_are_certain_keep_a_part_of_the_uniform_distribution():
     # p = (1 - u/2, u/2): variance of rows 1 and 0.
-    found = fisher(torch.tensor([[[1.0], [0.0]]]), torch.tensor([[100.0, 0.0]]))
+    found = fisher_matrix(torch.tensor([[[1.0], [0.0]]]), torch.tensor([[100.0, 0.0]]))
     assert float(found) == pytest.approx((1 - UNIFORM / 2) * UNIFORM / 2)
 
 
@@ -87,7 +87,7 @@ def test_strides_and_padding_are_heeded():
 def test_weights_are_redrawn_by_kaimings_rule_whatever_they_were():
     probe = vectors([3, 4], [1, 2], labels=[0, 0])
     one, two = (nn.Sequential(nn.Flatten(), nn.Linear(2, 4000), nn.Linear(4000, 2)) for _ in range(2))
-    drawn = kaiming(Passes(one, probe))
+    drawn = kaiming_weights(Passes(one, probe))
     assert float(drawn["1.weight"].detach().std()) == pytest.approx(1, rel=0.05)  # 2 inputs: variance 1
     assert float(drawn["2.weight"].detach().std()) == pytest.approx(math.sqrt(2 / 4000), rel=0.05)
     assert not drawn["1.bias"].any()

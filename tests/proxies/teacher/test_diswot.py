@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.models import build, build_model
-from automl_kd.models.features import Outputs, Tapped
+from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.proxies.initialisation import normal_weights
-from automl_kd.proxies.passes import Passes, Seen
+from automl_kd.proxies.passes import ForwardPass, Passes
 from automl_kd.proxies.probe import Probe, make_probe
-from automl_kd.proxies.score import score
+from automl_kd.proxies.score import score_architectures
 from automl_kd.proxies.teacher import diswot
 from automl_kd.proxies.teacher.diswot import classifier_gradient, relation_similarity, semantic_similarity
 from automl_kd.seeds import derive
-from automl_kd.space import Architecture, SearchSpace, TaskShape
+from automl_kd.space import Architecture, InputShape, SearchSpace
 from search_spaces import nasbench201, resnet_depth
 from tests.proxies.examples import example_probe
 
-TASK = TaskShape(channels=3, height=16, width=16, classes=10)
+TASK = InputShape(channels=3, height=16, width=16, classes=10)
 
 
 def test_relation_of_two_samples_by_hand():
@@ -87,7 +87,7 @@ def definition(student: nn.Module, teacher: nn.Module, probe: Probe) -> tuple[fl
     """Both metrics by autograd, B x B and K x C x C matrices."""
     grams, products = [], []
     for network in (student, teacher):
-        with Tapped(network.train(), ["pre_pool"]) as tapped:
+        with FeatureExtractor(network.train(), ["pre_pool"]) as tapped:
             outputs = tapped(probe.images)
         flat = outputs.features["pre_pool"].detach().reshape(len(probe.labels), -1)
         grams.append(F.normalize(flat @ flat.T, dim=1, eps=1e-12))
@@ -116,7 +116,7 @@ def test_scores_equal_the_definition(space: SearchSpace, values: dict[str, str])
     normal_weights(teacher, "teacher", seed)
     probe = example_probe(TASK, batch=16, seed=seed, teacher=None)
     probe = make_probe(probe.images, probe.labels, TASK, teacher, seed=seed)
-    found = score(space, [architecture], ["diswot_relation", "diswot_semantic"], [probe], seed=seed)
+    found = score_architectures(space, [architecture], ["diswot_relation", "diswot_semantic"], [probe], seed=seed)
     # Weights are named after the edges of the cell that stands for all cells of its function.
     stand_in = architecture if space.canonical is None else Architecture.of(space.canonical(architecture.as_dict()))
     student = build(space, stand_in, TASK, seed=derive("student", seed, 0))
@@ -132,7 +132,7 @@ def test_scores_equal_the_definition(space: SearchSpace, values: dict[str, str])
 def passed(outputs: Outputs, probe: Probe) -> Passes:
     """The passes of a student that has said this."""
     passes = Passes(nn.Identity(), probe)
-    passes.done["forward"] = Seen(outputs, [], [], [], [])
+    passes.done["forward"] = ForwardPass(outputs, [], [], [], [])
     return passes
 
 
@@ -151,7 +151,7 @@ def test_semantic_refuses_other_widths_and_names_the_way_out():
 
 def test_relation_takes_other_widths():
     small = nasbench201.space(4, 1)
-    (one, other) = score(
+    (one, other) = score_architectures(
         small, [Architecture.of(small.default)], ["diswot_relation", "diswot_semantic"], [example_probe()], seed=0
     )
     assert one.value < 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from automl_kd.results import Point, ResultTable, Row
-from automl_kd.results.store.row import Score
+from automl_kd.results.store.row import ScoreRow
 from automl_kd.results.store.scores import write_scores
 
 BEGUN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -59,9 +59,9 @@ def write(folder: Path) -> None:
         table.append(Row(**{name: value for name, value in every.items() if name in known}), curve)
         if number == 2:
             table.fold()
-    names = {item.name for item in fields(Score)}
+    names = {item.name for item in fields(ScoreRow)}
     score = {**PLAIN, "proxy": "naswot", "score": 1.5, "images": 64}
-    write_scores(folder, [Score(**{name: value for name, value in score.items() if name in names})])
+    write_scores(folder, [ScoreRow(**{name: value for name, value in score.items() if name in names})])
 
 
 if __name__ == "__main__":

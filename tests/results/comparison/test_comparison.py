@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable
 from automl_kd.results.comparison.comparison import contest, contest_of, is_contest
-from automl_kd.results.report.leaderboard import leaderboard, to_sheet
+from automl_kd.results.report.leaderboard import rank_results, to_sheet
 from automl_kd.results.store.parquet import to_frame, to_table
 from automl_kd.results.store.row import ROW_SCHEMA
 from tests.results.synthetic import CONTEST, contest_choice, contest_finals, finals, row
@@ -189,6 +189,6 @@ def test_leaderboards_take_contenders_and_name_roles(tmp_path):
         table.append(one)
     for one in finals("kd-again", KD, compute=1.0, experiment="methods"):
         table.append(one)
-    board = leaderboard(table.read())
+    board = rank_results(table.read())
     assert sorted(board["role"]) == ["dkd", "kd", "kd, kd-again"]
     assert "kd, kd-again" in to_sheet(board).to_markdown()

@@ -11,14 +11,14 @@ from rich.console import Console
 from automl_kd.console.report import report
 from automl_kd.results import ResultTable
 from automl_kd.results.comparison.comparison import contest, contest_of
-from automl_kd.results.comparison.plots import accuracy_over_cost, dots
-from automl_kd.results.comparison.sentences import reading, sentences
+from automl_kd.results.comparison.plots import accuracy_over_cost, plot_accuracies
+from automl_kd.results.comparison.sentences import comparison_sentences, reading
 from automl_kd.results.comparison.table import (
     attempt_sheet,
-    effort_sheet,
+    comparison_markdown,
     result_sheet,
     stage_sheet,
-    to_markdown,
+    training_effort_sheet,
 )
 from automl_kd.results.report.page import write_page
 from automl_kd.results.report.plots import learning_curves
@@ -63,7 +63,7 @@ def test_the_sentence_names_every_finding(tmp_path):
     scratch = contest_finals("scratch", {0: 0.85, 1: 0.87, 2: 0.89}, method="scratch")
     dkd = contest_finals("dkd", {0: 0.911, 1: 0.92, 2: 0.929}, train_macs=1.2e12)
     one = small(tmp_path, contest_finals("kd", KD), dkd, scratch)
-    assert sentences(one) == [
+    assert comparison_sentences(one) == [
         "At full compute, against KD, tuned (91.00 % on test), 1 method helped: DKD (+1.00, with 1.20 times the "
         "compute). Worse: scratch (-4.00). scratch reaches 87.00 %, place 3 of 3 by validation accuracy."
     ]
@@ -78,14 +78,14 @@ def test_the_sentence_names_every_finding(tmp_path):
 
 def test_the_sentence_says_what_it_cannot_say(tmp_path):
     one = small(tmp_path, contest_finals("kd", {0: 0.9}), contest_finals("dkd", {0: 0.9}, 0.25))
-    assert sentences(one) == [
+    assert comparison_sentences(one) == [
         "At full compute, against KD, tuned (90.00 % on test), no other method was trained.",
         "At 25 % of the compute nothing can be said: KD, tuned was not completed there.",
         "Without a complete final training so far: scratch.",
     ]
     assert len(reading(one)) == 1  # no test was made, so there is nothing that it could miss
     alone = small(tmp_path, contest_finals("dkd", {0: 0.95}))
-    assert "Not known, as one seed cannot tell a difference from chance: DKD (+5.00)." in sentences(alone)[0]
+    assert "Not known, as one seed cannot tell a difference from chance: DKD (+5.00)." in comparison_sentences(alone)[0]
 
 
 def test_findings_without_the_adjustment_are_told_apart(judged):
@@ -112,7 +112,7 @@ def test_tables_by_hand(tmp_path):
         ),
         ("KD, tuned", "91.00 ± 2.48", "92.00", "–", "–", "–", "reference", "1.00 M", "20 s"),
     )
-    assert effort_sheet(one).rows == (
+    assert training_effort_sheet(one).rows == (
         ("DKD", "40", "2", "1.00 M", "0", "beta=2", "10.0 k", "depth=1"),
         ("KD, tuned", "40", "–", "–", "0", "–", "10.0 k", "depth=1"),
     )
@@ -128,14 +128,14 @@ def test_tables_by_hand(tmp_path):
 
 def test_every_entry_has_a_line_and_every_contender_a_training(judged):
     assert len(result_sheet(judged).rows) == 22
-    assert len(effort_sheet(judged).rows) == len(FIELD)
-    text = to_markdown(judged)
+    assert len(training_effort_sheet(judged).rows) == len(FIELD)
+    text = comparison_markdown(judged)
     assert all(f"| {title} |" in text for _, title, *_ in FIELD)
     assert text.index("At full compute") < text.index("| method |") < text.index("What was tried")
 
 
 def test_plots_show_what_is_there(whole, judged, tmp_path):
-    drawn, costs = str(dots(judged)), str(accuracy_over_cost(judged))
+    drawn, costs = str(plot_accuracies(judged)), str(accuracy_over_cost(judged))
     for _, title, *_ in FIELD:
         assert title in drawn
     assert "DistPro, searched and replayed" in costs
@@ -144,9 +144,9 @@ def test_plots_show_what_is_there(whole, judged, tmp_path):
     table = ResultTable(whole)
     assert learning_curves(table.read(), table.curves()) is None
     lone = small(tmp_path, contest_finals("kd", {0: 0.9}))
-    assert dots(lone) is not None
+    assert plot_accuracies(lone) is not None
     assert accuracy_over_cost(lone) is None
-    assert dots(small(tmp_path, contest_finals("kd", {0: 0.9}, status="failed"))) is None
+    assert plot_accuracies(small(tmp_path, contest_finals("kd", {0: 0.9}, status="failed"))) is None
 
 
 def test_the_page_says_it_in_order(whole):

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from automl_kd.results import ResultTable, Row
 from automl_kd.results.report.leaderboard import (
     BY,
-    failures,
-    leaderboard,
-    pareto_front,
-    to_markdown,
+    leaderboard_markdown,
+    list_failures,
+    pareto_rows,
+    rank_results,
     to_sheet,
 )
-from automl_kd.results.statistics.interval import estimate
+from automl_kd.results.statistics.interval import estimate_mean
 from automl_kd.results.store import parquet
 from automl_kd.results.store.row import ROW_SCHEMA
 from tests.results.synthetic import row
@@ -56,7 +56,7 @@ def frame(folder: Path, rows: list[Row]) -> pd.DataFrame:
 
 
 def test_validation_ranks_and_test_is_reported(tmp_path):
-    board = leaderboard(frame(tmp_path, three_by_three()))
+    board = rank_results(frame(tmp_path, three_by_three()))
     assert board["label"].tolist() == ["student A", "student B", "student C"]
     assert board["rank"].tolist() == [1, 2, 3]
     assert board["mean"].tolist() == pytest.approx([0.60, 0.71, 0.80])
@@ -73,7 +73,7 @@ def test_equal_means_share_a_rank_and_are_marked(tmp_path):
     # A and B both average 0.82 on validation, in another order; C follows on rank 3.
     rows = frame(tmp_path, three_by_three())
     rows.loc[rows["label"] == "student A", "val_accuracy"] = [0.83, 0.81, 0.82]
-    board = leaderboard(rows)
+    board = rank_results(rows)
     assert board["rank"].tolist() == [1, 1, 3]
     assert board["tie"].tolist() == [True, True, False]
     assert [cells[0] for cells in to_sheet(board).rows] == ["1 =", "1 =", "3"]
@@ -84,7 +84,7 @@ def test_the_order_does_not_depend_on_that_of_the_rows(tmp_path):
     rows["val_accuracy"] = 0.5
     for seed in range(3):
         pd.testing.assert_frame_equal(
-            leaderboard(rows), leaderboard(rows.iloc[np.random.default_rng(seed).permutation(len(rows))])
+            rank_results(rows), rank_results(rows.iloc[np.random.default_rng(seed).permutation(len(rows))])
         )
 
 
@@ -92,7 +92,7 @@ def test_failed_and_stopped_trials_are_counted_not_averaged(tmp_path):
     lost = {"architecture": "A" * 12, "label": "student A", "val_accuracy": 0.1, "test_accuracy": 0.1}
     extra = [row(key="A3", seed=3, status="failed", **lost), row(key="A4", seed=4, status="stopped", **lost)]
     never = row(key="D0", architecture="D" * 12, label="student D", status="failed")
-    board = leaderboard(frame(tmp_path, [*three_by_three(), *extra, never]))
+    board = rank_results(frame(tmp_path, [*three_by_three(), *extra, never]))
     assert board["label"].tolist() == ["student A", "student B", "student C"]
     assert board[["seeds", "failed", "stopped"]].to_numpy().tolist()[0] == [3, 1, 1]
     assert board["val_mean"][0] == pytest.approx(0.92)
@@ -106,7 +106,7 @@ def test_other_epochs_data_or_options_make_another_entry(tmp_path):
         {"spec_json": '{"data": {"train_images": 50}, "seed": 0}'},
     ]
     rows = [row(key=str(place), **change) for place, change in enumerate(changes)]
-    board = leaderboard(frame(tmp_path, rows))
+    board = rank_results(frame(tmp_path, rows))
     assert len(board) == 4
     assert "setting" in [column.name for column in to_sheet(board).columns]
 
@@ -117,12 +117,12 @@ def test_runs_and_datasets_are_ranked_apart(tmp_path):
         row(key="2", dataset="cifar10", val_accuracy=0.4),
         row(key="3", run="final", role="default-kd", val_accuracy=0.3),
     ]
-    assert leaderboard(frame(tmp_path, rows))["rank"].tolist() == [1, 1, 1]
+    assert rank_results(frame(tmp_path, rows))["rank"].tolist() == [1, 1, 1]
 
 
 def test_one_trial_in_two_roles_counts_once(tmp_path):
     roles = [row(run="final", role=role, key="same") for role in ("default-kd", "found-method")]
-    board = leaderboard(frame(tmp_path, roles))
+    board = rank_results(frame(tmp_path, roles))
     assert board["seeds"].tolist() == [1]
     assert board["role"].tolist() == ["default-kd, found-method"]
     assert math.isnan(board["half_width"][0])
@@ -130,7 +130,7 @@ def test_one_trial_in_two_roles_counts_once(tmp_path):
 
 def test_by_and_metric_can_be_chosen(tmp_path):
     rows = frame(tmp_path, three_by_three())
-    board = leaderboard(rows, by=("method",), metric="test_accuracy_best")
+    board = rank_results(rows, by=("method",), metric="test_accuracy_best")
     assert board["seeds"].tolist() == [9]
     assert board[["mean", "val_mean"]].to_numpy().tolist() == [pytest.approx([0.89, 0.91])]
 
@@ -141,7 +141,7 @@ def plainly(rows: pd.DataFrame) -> dict[tuple[Any, ...], list[Any]]:
     for name, group in rows.groupby(list(BY), dropna=False, observed=True):
         complete = group[group["status"] == "complete"]
         trials = complete.drop_duplicates("key")
-        reported = estimate(trials["test_accuracy"])
+        reported = estimate_mean(trials["test_accuracy"])
         if len(trials):
             found[named(name)] = [
                 *(", ".join(sorted(set(complete["role"]))), len(trials), trials["val_accuracy"].mean()),
@@ -184,7 +184,7 @@ def test_entries_measured_together_are_those_measured_alone_bit_for_bit():
     records = [vars(drawn(rng, number)) | {"setting": "abc"} for number in range(300)]
     rows = parquet.to_frame(parquet.to_table(records, ROW_SCHEMA))
     wanted = plainly(rows)
-    board = leaderboard(rows)
+    board = rank_results(rows)
     assert len(board) == len(wanted) > 8
     columns = ["role", "seeds", "val_mean", "mean", "std", "half_width", "seconds", "params", "stopped", "failed"]
     for entry in board.to_dict("records"):
@@ -194,7 +194,7 @@ def test_entries_measured_together_are_those_measured_alone_bit_for_bit():
 
 
 def test_no_rows_make_an_empty_board(tmp_path):
-    board = leaderboard(ResultTable(tmp_path).read())
+    board = rank_results(ResultTable(tmp_path).read())
     assert board.empty
     assert set(BY) <= set(board.columns)
 
@@ -202,8 +202,8 @@ def test_no_rows_make_an_empty_board(tmp_path):
 def test_front_by_hand():
     # b costs more than a and is no better; c is best, d equals a.
     rows = pd.DataFrame({"acc": [0.8, 0.8, 0.9, 0.8, None], "params": [10, 20, 30, 10, 1]}, index=list("abcde"))
-    assert pareto_front(rows, ["acc"], ["params"]).index.tolist() == ["a", "c", "d"]
-    assert pareto_front(rows, ["acc"], []).index.tolist() == ["c"]
+    assert pareto_rows(rows, ["acc"], ["params"]).index.tolist() == ["a", "c", "d"]
+    assert pareto_rows(rows, ["acc"], []).index.tolist() == ["c"]
 
 
 points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)
@@ -212,7 +212,7 @@ points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, m
 @given(points)
 def test_front_by_definition(values):
     rows = pd.DataFrame(values, columns=["gain", "cost"])
-    kept = set(pareto_front(rows, ["gain"], ["cost"]).index)
+    kept = set(pareto_rows(rows, ["gain"], ["cost"]).index)
     for place, (gain, cost) in enumerate(values):
         beaten = any((g >= gain and c <= cost) and (g > gain or c < cost) for g, c in values)
         assert (place not in kept) == beaten
@@ -225,7 +225,7 @@ def test_failures_are_one_line_each(tmp_path):
         row(key="3", status="stopped"),
         row(key="4", status="failed", proposal=5, epochs_done=1, error="CUDA out of memory", reason="memory"),
     ]
-    assert failures(frame(tmp_path, rows)) == [
+    assert list_failures(frame(tmp_path, rows)) == [
         "search trial 4 (depth=1, kd, seed 0, key 1) after 1 epoch: the loss is nan; lower lr",
         "search trial 5 (depth=1, kd, seed 0, key 4) after 1 epoch: out of memory, CUDA out of memory",
         "search (depth=1, kd, seed 0, key 2): no reason was recorded",
@@ -233,8 +233,8 @@ def test_failures_are_one_line_each(tmp_path):
 
 
 def test_markdown_begins_with_its_command_and_escapes_cells(tmp_path):
-    board = leaderboard(frame(tmp_path, [row(label="a|b <i>")]))
-    lines = to_markdown(board, "automl-kd leaderboard results --out x").splitlines()
+    board = rank_results(frame(tmp_path, [row(label="a|b <i>")]))
+    lines = leaderboard_markdown(board, "automl-kd leaderboard results --out x").splitlines()
     assert lines[0] == "<!-- made by: automl-kd leaderboard results - -out x -->"
     assert r"a\|b &lt;i>" in lines[5]
     assert "90.00 | 88.00" in lines[5]

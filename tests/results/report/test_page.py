@@ -12,7 +12,7 @@ from automl_kd.results import ResultTable
 from automl_kd.results.report.page import write_page
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
 from automl_kd.results.store.scores import write_scores
-from automl_kd.results.verdict.gain import verdict
+from automl_kd.results.verdict.gain import judge_search
 from tests.results.synthetic import curve, four_arms, row, score, write_experiment
 
 NASTY = "</li><script>alert('x')</script> <img src=http://evil.example/x.png>"
@@ -116,7 +116,7 @@ def test_nothing_to_draw_is_no_plot(tmp_path):
     table = ResultTable(tmp_path)
     table.append(row(params=None))
     rows = table.read()
-    assert accuracy_against_params(rows, verdict(rows).arms, rows) is None
+    assert accuracy_against_params(rows, judge_search(rows).arms, rows) is None
     assert learning_curves(rows, table.curves()) is None
 
 

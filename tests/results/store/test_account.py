@@ -11,7 +11,7 @@ from automl_kd.config import Experiment, to_record
 from automl_kd.errors import ResultError
 from automl_kd.results.report.page import write_page
 from automl_kd.results.store.account import line_of, read_account
-from automl_kd.results.store.folder import check_folder, data_name, open_folder, read_record
+from automl_kd.results.store.folder import check_folder, data_name, open_folder, read_experiment_record
 from automl_kd.results.store.table import ResultTable
 from automl_kd.spec import DataSpec
 from tests.results.synthetic import row
@@ -40,7 +40,7 @@ def test_moved_images_continue_under_their_first_name(tmp_path):
     for place in ("folder:/there", "folder:/elsewhere"):
         moved = replace(HERE, name=place)
         open_folder(tmp_path, record_of(moved), account=account_of(moved))
-        assert read_record(tmp_path)["data"]["name"] == place
+        assert read_experiment_record(tmp_path)["data"]["name"] == place
         assert data_name(tmp_path, place) == read_account(tmp_path)["known_as"] == "folder:/here"
         assert line_of(tmp_path) == f"data {place}: 2 classes <b>"
 
@@ -62,7 +62,7 @@ def test_changed_images_are_told_in_words(tmp_path):
     (tmp_path / "data.json").write_text("{")
     with pytest.raises(ResultError, match=r"have changed: images or labels are others, .* is not on record; bring"):
         check_folder(tmp_path, record_of(other), account=account_of(other, test=5))
-    assert read_record(tmp_path) == record_of(HERE)
+    assert read_experiment_record(tmp_path) == record_of(HERE)
 
 
 def test_another_division_is_told_by_its_option(tmp_path):

@@ -8,13 +8,13 @@ import json
 import pytest
 
 from automl_kd.results.store.config_hash import setting, settings, untold
-from automl_kd.spec import DataSpec, Recipe, TrialSpec, distinct
+from automl_kd.spec import DataSpec, Recipe, TrialSpec, non_default_fields
 from tests import tiny
 
 
 def by_definition(text: str) -> str:
     try:
-        record = distinct(TrialSpec.from_json(text))
+        record = non_default_fields(TrialSpec.from_json(text))
     except (KeyError, TypeError, ValueError):
         record = json.loads(text)
     for name in ("space", "architecture", "method", "options", "seed"):

@@ -11,7 +11,7 @@ import pytest
 from automl_kd import storage
 from automl_kd.config import Experiment, to_record
 from automl_kd.errors import ResultError
-from automl_kd.experiment import upgrade
+from automl_kd.experiment import add_new_fields
 from automl_kd.results.store.folder import (
     check_folder,
     first_difference,
@@ -19,7 +19,7 @@ from automl_kd.results.store.folder import (
     lock,
     of_this_comparison,
     open_folder,
-    read_record,
+    read_experiment_record,
     write_finals,
 )
 
@@ -32,7 +32,7 @@ def test_the_same_experiment_more_trials_and_other_finalists_continue(tmp_path):
     longer = replace(EXPERIMENT, search=replace(EXPERIMENT.search, trials=99))
     longer = replace(longer, finalists=replace(longer.finalists, seeds=(5,)), trial=replace(longer.trial, concurrent=7))
     open_folder(tmp_path / "one", to_record(longer))
-    assert read_record(tmp_path / "one")["search"]["trials"] == 99
+    assert read_experiment_record(tmp_path / "one")["search"]["trials"] == 99
 
 
 def test_another_experiment_is_refused_with_the_first_key_that_differs(tmp_path):
@@ -40,7 +40,7 @@ def test_another_experiment_is_refused_with_the_first_key_that_differs(tmp_path)
     other = to_record(replace(EXPERIMENT, recipe=replace(EXPERIMENT.recipe, lr=0.5)))
     with pytest.raises(ResultError, match=r"holds another experiment: its recipe\.lr is 0\.05, here it is 0\.5;"):
         check_folder(tmp_path, other)
-    assert read_record(tmp_path) == RECORD
+    assert read_experiment_record(tmp_path) == RECORD
 
 
 def test_a_key_that_only_one_record_has_is_a_difference():
@@ -53,7 +53,7 @@ def test_what_a_kill_left_of_a_first_sitting_is_no_obstacle(tmp_path):
     (tmp_path / "lock").touch()
     (tmp_path / "_experiment.json.123").write_text("{")
     open_folder(tmp_path, RECORD)
-    assert read_record(tmp_path) == RECORD
+    assert read_experiment_record(tmp_path) == RECORD
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
@@ -98,8 +98,8 @@ def test_a_record_of_an_earlier_version_is_the_same_experiment(tmp_path):
     older = {key: value for key, value in RECORD.items() if key != "recipe"}
     older["recipe"] = {key: value for key, value in RECORD["recipe"].items() if key != "clip_norm"}
     storage.write(tmp_path / "experiment.json", json.dumps(older))
-    open_folder(tmp_path, RECORD, upgrade)
-    assert read_record(tmp_path) == RECORD
+    open_folder(tmp_path, RECORD, add_new_fields)
+    assert read_experiment_record(tmp_path) == RECORD
 
 
 def test_finals_of_an_earlier_comparison_are_left_out(tmp_path):

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 from automl_kd.errors import ResultError
-from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA, SCORE_SCHEMA, Point, Row, Score, check
+from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA, SCORE_SCHEMA, Point, Row, ScoreRow, check_columns
 from tests.results.synthetic import row, score
 
 
 def test_schemas_have_the_columns_of_their_records():
     assert ROW_SCHEMA.names == [item.name for item in dataclasses.fields(Row)]
-    assert SCORE_SCHEMA.names == [item.name for item in dataclasses.fields(Score)]
+    assert SCORE_SCHEMA.names == [item.name for item in dataclasses.fields(ScoreRow)]
     assert CURVE_SCHEMA.names == ["experiment", "run", "key", *(item.name for item in dataclasses.fields(Point))]
 
 
@@ -64,9 +64,9 @@ def test_points_are_checked_too():
 
 def test_check_compares_keys():
     record = dataclasses.asdict(score("synflow", 1, 2.0))
-    check(record, SCORE_SCHEMA)
+    check_columns(record, SCORE_SCHEMA)
     with pytest.raises(ResultError, match="no column 'accuracy_top5'"):
-        check({**record, "accuracy_top5": 0.9}, SCORE_SCHEMA)
+        check_columns({**record, "accuracy_top5": 0.9}, SCORE_SCHEMA)
     del record["params"]
     with pytest.raises(ResultError, match="lacks 'params'"):
-        check(record, SCORE_SCHEMA)
+        check_columns(record, SCORE_SCHEMA)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import automl_kd
 from automl_kd.errors import ResultError
-from automl_kd.results import Point, ResultTable, read
+from automl_kd.results import Point, ResultTable, read_results
 from automl_kd.results.store import parquet
 from automl_kd.results.store.config_hash import setting
 from automl_kd.results.store.row import ROW_SCHEMA
@@ -54,7 +54,7 @@ ALL = {"a1": 0.1, "b2": 0.2, "c3": 0.3}
 
 
 def test_round_trip_with_dtypes(table):
-    rows, curves = read(table.folder)
+    rows, curves = read_results(table.folder)
     assert accuracies(table) == ALL
     assert str(rows["params"].dtype) == "Int64"
     assert str(rows["error"].dtype) == "string"
@@ -101,10 +101,10 @@ def test_a_new_table_is_empty_with_all_columns(tmp_path):
 
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_fold_changes_nothing_but_the_number_of_files(table, rounds):
-    before = read(table.folder)
+    before = read_results(table.folder)
     for _ in range(rounds):
         table.fold()
-    after = read(table.folder)
+    after = read_results(table.folder)
     pd.testing.assert_frame_equal(before.rows, after.rows)
     pd.testing.assert_frame_equal(before.curves, after.curves)
     assert not loose(table)
@@ -166,7 +166,7 @@ def test_a_fold_killed_before_its_part_has_its_name_changes_nothing(table, monke
 
 
 def test_a_row_written_while_folding_is_kept(table, monkeypatch):
-    write = parquet.write
+    write = parquet.write_parquet
 
     def write_then_append(stored: pa.Table, path: Path) -> None:
         write(stored, path)
@@ -174,13 +174,13 @@ def test_a_row_written_while_folding_is_kept(table, monkeypatch):
             monkeypatch.undo()
             table.append(row(key="a1", val_accuracy=0.9))
 
-    monkeypatch.setattr(parquet, "write", write_then_append)
+    monkeypatch.setattr(parquet, "write_parquet", write_then_append)
     table.fold()
     assert accuracies(table) == {**ALL, "a1": 0.9}
 
 
 def test_reading_while_another_process_folds(table, monkeypatch):
-    load = parquet.load
+    load = parquet.load_parquet
     calls: list[Path] = []
 
     def load_after_fold(path: Path, *rest: Any) -> pa.Table:
@@ -189,7 +189,7 @@ def test_reading_while_another_process_folds(table, monkeypatch):
             table.fold()
         return load(path, *rest)
 
-    monkeypatch.setattr(parquet, "load", load_after_fold)
+    monkeypatch.setattr(parquet, "load_parquet", load_after_fold)
     assert accuracies(table) == ALL
 
 
@@ -207,12 +207,14 @@ def test_a_torn_file_is_named(table, content):
 def test_a_foreign_file_is_named(table):
     pq.write_table(pa.table({"price": [1.0]}), table.folder / "rows" / "run=search" / "stocks.parquet")
     with pytest.raises(ResultError, match=r"stocks\.parquet has no column 'run'"):
-        read(table.folder)
+        read_results(table.folder)
 
 
 def test_a_column_of_another_type_is_named(table):
     path = loose(table)[0]
-    stored = parquet.load(path, ROW_SCHEMA, ["key"]).drop_columns(["seed"]).append_column("seed", pa.array(["zero"]))
+    stored = (
+        parquet.load_parquet(path, ROW_SCHEMA, ["key"]).drop_columns(["seed"]).append_column("seed", pa.array(["zero"]))
+    )
     pq.write_table(stored, path)
     with pytest.raises(ResultError, match=r"a1\.parquet has a column of another type"):
         table.read()
@@ -220,7 +222,7 @@ def test_a_column_of_another_type_is_named(table):
 
 def test_older_and_newer_files_are_read_in_today_s_shape(table):
     old, new, _ = loose(table)
-    stored = parquet.load(old, ROW_SCHEMA, ["key"])
+    stored = parquet.load_parquet(old, ROW_SCHEMA, ["key"])
     pq.write_table(stored.drop_columns(["train_macs", "spec_json"]), old)
     pq.write_table(stored.set_column(1, "key", pa.array(["b2"])).append_column("joules", pa.array([5.0])), new)
     rows = table.read().set_index("key")
@@ -266,11 +268,11 @@ def test_a_write_cut_by_a_real_limit_leaves_nothing(table):
 def test_read_takes_one_experiment_or_several(tmp_path):
     for name in ("one", "two"):
         ResultTable(tmp_path / name).append(row(key="same", experiment=name), curve(0.5, 2))
-    rows, curves = read(tmp_path)
+    rows, curves = read_results(tmp_path)
     assert list(rows["experiment"]) == ["one", "two"]
     joined = rows.merge(curves, on=["experiment", "run", "key"])
     assert len(joined) == 4
-    assert len(read(str(tmp_path / "two")).rows) == 1
+    assert len(read_results(str(tmp_path / "two")).rows) == 1
 
 
 def test_only_some_columns_can_be_read(tmp_path):
@@ -279,7 +281,7 @@ def test_only_some_columns_can_be_read(tmp_path):
         table.append(row(key=key, started=NOON - timedelta(minutes=place), val_accuracy=place / 10))
     whole = table.read()
     pd.testing.assert_frame_equal(table.read(["val_accuracy", "key"]), whole[["val_accuracy", "key"]])
-    assert list(automl_kd.read(tmp_path, ["key"]).rows["key"]) == ["c", "a", "b"]
+    assert list(automl_kd.read_results(tmp_path, ["key"]).rows["key"]) == ["c", "a", "b"]
     with pytest.raises(ResultError, match="rows have no column 'acuracy'"):
         table.read(["acuracy"])
 
@@ -300,12 +302,12 @@ def test_settings_of_earlier_versions_are_made_from_their_specs(tmp_path):
 
 def test_read_says_what_is_missing(tmp_path):
     with pytest.raises(ResultError, match="there is no folder"):
-        read(tmp_path / "nowhere")
+        read_results(tmp_path / "nowhere")
     with pytest.raises(ResultError, match="no results are in"):
-        read(tmp_path)
+        read_results(tmp_path)
     (tmp_path / "x" / "rows").mkdir(parents=True)
     with pytest.raises(ResultError, match="without any finished trial"):
-        read(tmp_path)
+        read_results(tmp_path)
 
 
 def test_a_value_of_the_wrong_type_is_refused_before_anything_is_written(tmp_path):

@@ -9,8 +9,8 @@ import pytest
 
 from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable, Row
-from automl_kd.results.verdict.gain import Verdict, verdict
-from automl_kd.results.verdict.table import cost_table, gain_table, to_markdown, truth_table
+from automl_kd.results.verdict.gain import Verdict, judge_search
+from automl_kd.results.verdict.table import cost_table, gain_table, truth_table, verdict_to_markdown
 from tests.results.synthetic import NOON, finals, four_arms, row
 
 BASE = {0: 0.90, 1: 0.91, 2: 0.92}
@@ -20,7 +20,7 @@ def judge(folder: Path, rows: list[Row]) -> Verdict:
     table = ResultTable(folder)
     for one in rows:
         table.append(one)
-    return verdict(table.read())
+    return judge_search(table.read())
 
 
 def test_gained(tmp_path):
@@ -175,7 +175,7 @@ def test_tables_for_people(tmp_path):
     assert truth_table(judged).rows[3][:5] == ("found student, its method", "94.00 ± 4.97", "95.00", "3", "10.0 k")
     assert gain_table(judged).rows[0][1:] == ("+3.00", "+0.52 to +5.48", "3")
     assert cost_table(judged).rows == (("final comparison", "12", "4 min 0 s", "12.0 T", "12.0"),)
-    assert to_markdown(judged).startswith(judged.sentence)
+    assert verdict_to_markdown(judged).startswith(judged.sentence)
 
 
 def test_one_experiment_at_a_time(tmp_path):
@@ -186,4 +186,4 @@ def test_one_experiment_at_a_time(tmp_path):
 def test_the_other_metric(tmp_path):
     ResultTable(tmp_path).append(finals("found-method", {0: 0.5}, test_accuracy_best=0.75)[0])
     rows: pd.DataFrame = ResultTable(tmp_path).read()
-    assert verdict(rows, "test_accuracy_best").arms["found-method"].test.mean == 0.75
+    assert judge_search(rows, "test_accuracy_best").arms["found-method"].test.mean == 0.75

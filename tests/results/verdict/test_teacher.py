@@ -13,9 +13,9 @@ from automl_kd.results.comparison import sentences as contest_words
 from automl_kd.results.comparison.comparison import contest
 from automl_kd.results.report.page import write_page
 from automl_kd.results.store.row import Row
-from automl_kd.results.verdict.gain import verdict
-from automl_kd.results.verdict.table import to_markdown
-from automl_kd.results.verdict.teacher import Teacher, below, near_chance, teacher_of
+from automl_kd.results.verdict.gain import judge_search
+from automl_kd.results.verdict.table import verdict_to_markdown
+from automl_kd.results.verdict.teacher import Teacher, is_below_accuracy, near_chance, teacher_of
 from tests.results.synthetic import finals, four_arms, row
 
 BASE = {0: 0.90, 1: 0.91, 2: 0.92}
@@ -46,31 +46,31 @@ def test_chance_ends_where_a_binomial_says():
     assert near_chance(teacher(0))  # as bad as the order of classes can make it
     assert not near_chance(teacher(180))
     # fewer than half of 10 heads are never rare; of 11 coins that fall on heads with 7 in 8, none is
-    assert not below(teacher(4, images=10), 0.5)
-    assert below(teacher(0, images=11), 0.875)
+    assert not is_below_accuracy(teacher(4, images=10), 0.5)
+    assert is_below_accuracy(teacher(0, images=11), 0.875)
 
 
 @pytest.mark.parametrize("unknown", [{"val_images": None}, {"val_largest": None}, {"status": "failed"}])
 def test_nothing_is_said_of_what_was_not_measured(tmp_path, unknown):
     rows = read(tmp_path, [*four_arms(BASE, BASE), taught_by(18, **unknown)])
     assert teacher_of(rows) is None
-    judged = verdict(rows)
+    judged = judge_search(rows)
     assert judged.teacher_sentence == ""
     assert not judged.sentence.startswith("Warning")
 
 
 def test_a_good_teacher_is_named_with_its_accuracy_and_costs_no_training(tmp_path):
-    judged = verdict(read(tmp_path, [*four_arms(BASE, BASE), taught_by(171)]))
+    judged = judge_search(read(tmp_path, [*four_arms(BASE, BASE), taught_by(171)]))
     assert judged.sentence.startswith("No gain is shown")
     assert judged.teacher_sentence == "The teacher (resnet56, from a file) reaches 95.00 % on validation."
     assert "no teacher was trained here" in judged.cost_sentence
     assert "teacher" not in {one.stage for one in judged.costs}
-    assert f"{judged.teacher_sentence} {judged.cost_sentence}" in to_markdown(judged)
+    assert f"{judged.teacher_sentence} {judged.cost_sentence}" in verdict_to_markdown(judged)
 
 
 def test_a_verdict_on_a_teacher_near_chance_begins_with_a_warning(tmp_path):
     rows = read(tmp_path, [*four_arms({0: 0.92, 1: 0.94, 2: 0.96}, BASE), taught_by(19)])
-    judged = verdict(rows)
+    judged = judge_search(rows)
     warned = (
         "Warning: the teacher (resnet56, from a file) is right on 10.56 % of 180 validation images, and always naming "
         "the largest class is on 10.00 %: nothing shows that it knows these classes, so no gain can be owed to what it "
@@ -78,13 +78,13 @@ def test_a_verdict_on_a_teacher_near_chance_begins_with_a_warning(tmp_path):
     )
     assert judged.sentence.startswith(f"{warned} Gained 3.00 points ")
     assert judged.teacher_sentence == ""
-    assert to_markdown(judged).startswith(warned)
+    assert verdict_to_markdown(judged).startswith(warned)
     page = write_page(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"<p>{warned} Gained" in page
 
 
 def test_a_teacher_below_a_student_from_scratch_is_warned_of(tmp_path):
-    judged = verdict(read(tmp_path, [*four_arms(BASE, BASE), taught_by(108)]))
+    judged = judge_search(read(tmp_path, [*four_arms(BASE, BASE), taught_by(108)]))
     scratch = judged.arms["default-scratch"].val.mean
     assert judged.sentence.startswith(
         "Warning: the teacher (resnet56, from a file) is right on 60.00 % of 180 validation images, fewer than a "
@@ -94,7 +94,7 @@ def test_a_teacher_below_a_student_from_scratch_is_warned_of(tmp_path):
 
 def test_a_teacher_that_was_trained_here_gets_other_advice(tmp_path):
     trained = taught_by(19, method="scratch", train_macs=1e12)
-    assert "; train it longer, or by another teacher.recipe. " in verdict(read(tmp_path, [trained])).sentence
+    assert "; train it longer, or by another teacher.recipe. " in judge_search(read(tmp_path, [trained])).sentence
 
 
 def test_a_comparison_of_methods_begins_with_the_warning(tmp_path):
@@ -102,7 +102,9 @@ def test_a_comparison_of_methods_begins_with_the_warning(tmp_path):
     rows = read(tmp_path, [taught_by(19), *[one_of(one) for one in final]])
     section = {"reference": "kd", "contenders": [{"name": "kd", "method": "kd", "options": {}, "tune": {}}]}
     judged = contest(rows, {"contest": section, "recipe": {"epochs": 10}})
-    assert contest_words.sentences(judged)[0].startswith("Warning: the teacher (resnet56, from a file) is right on")
+    assert contest_words.comparison_sentences(judged)[0].startswith(
+        "Warning: the teacher (resnet56, from a file) is right on"
+    )
     assert not any(one.stage == "teacher" for one in judged.costs)
     assert re.search(r"The teacher \(resnet56\) reaches 10.56 % on test", contest_words.reading(judged)[-1])
 
