@@ -81,7 +81,7 @@ def models() -> CatalogueLines:
         yield name, f"{format_count(spent.params)} parameters, {format_count(spent.macs)} multiply-adds on CIFAR-10"
     yield "torchvision:NAME", "any classification model of torchvision"
     yield "subgraph:FILE", "a student that method subgraph found, from its subgraph.json, with new weights"
-    yield "module:function", "a function of your own from a TaskShape to a network"
+    yield "module:function", "a function of your own from an InputShape to a network"
 
 
 def datasets() -> CatalogueLines:

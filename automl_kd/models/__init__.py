@@ -83,7 +83,7 @@ def load_space(reference: str) -> SearchSpace:
         return one_point(reference.removeprefix("model:"))
     found = load_reference(reference)
     if not isinstance(found, SearchSpace):
-        raise ConfigError(f"{reference!r} is a {type(found).__name__}; name a SearchSpace, such as module:SPACE")
+        raise ConfigError(f"{reference!r} is of type {type(found).__name__}; name a SearchSpace, such as module:SPACE")
     return found
 
 

@@ -128,7 +128,7 @@ def proxy_entry(name: str) -> ProxyEntry:
     found: object = lookup(PROXIES, name, "proxy")
     if not isinstance(found, ProxyEntry):
         raise ConfigError(
-            f"{name!r} is a {type(found).__name__}, and a proxy's Entry was wanted; "
-            "wrap the function as Entry(proxy=function, source=...) and name that"
+            f"{name!r} is a {type(found).__name__}, and a ProxyEntry was wanted; "
+            "wrap the function as ProxyEntry(proxy=function, source=...) and name that"
         )
     return found

@@ -52,7 +52,7 @@ def test_a_module_in_the_current_folder_is_found(refused, beside, monkeypatch):
 def test_what_is_installed_comes_first(refused, beside):
     (beside / "colorsys.py").write_text("raise SystemExit('the wrong one')")
     (beside / "mine.toml").write_text(TOML.format(space="colorsys:ONE_THIRD"))
-    assert "'colorsys:ONE_THIRD' is a float; name a SearchSpace" in refused("search", "project/mine.toml")
+    assert "'colorsys:ONE_THIRD' is of type float; name a SearchSpace" in refused("search", "project/mine.toml")
     assert str(beside.resolve()) not in sys.path
 
 
@@ -64,7 +64,10 @@ def test_a_module_that_is_nowhere_names_the_folders(refused, beside):
 
 
 def test_a_process_that_is_started_finds_it_too(beside):
-    code = "import sys; from automl_kd.registry import load; print(load('my_spaces_beside:SPACE').name, sys.path[-1])"
+    code = (
+        "import sys; from automl_kd.registry import load_reference; "
+        "print(load_reference('my_spaces_beside:SPACE').name, sys.path[-1])"
+    )
     root = str(Path(automl_kd.__file__).parents[1])
     environment = {**os.environ, "AUTOML_KD_BESIDE": str(beside), "PYTHONPATH": root}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -77,10 +80,10 @@ def test_workers_of_a_private_ray_find_it(beside):
     code = (
         "import ray, pathlib, sys\n"
         "from automl_kd.cluster.sessions.session import session\n"
-        "from automl_kd.registry import load, search_beside\n"
+        "from automl_kd.registry import load_reference, search_beside\n"
         "search_beside(pathlib.Path(sys.argv[1]))\n"
         "with session():\n"
-        "    print(ray.get(ray.remote(lambda: load('my_spaces_beside:SPACE').name).remote()))\n"
+        "    print(ray.get(ray.remote(lambda: load_reference('my_spaces_beside:SPACE').name).remote()))\n"
     )
     root = str(Path(automl_kd.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": root, "AUTOML_KD_BESIDE": ""}

@@ -40,7 +40,7 @@ def no_ray(monkeypatch):
         ("space='./mine.py:SPACE'", "no space is called './mine.py:SPACE'"),
         ("space='nowhere.at_all:SPACE'", "no module 'nowhere' could be imported"),
         ("space='search_spaces.resnet:SPAC'", "has no 'SPAC'; did you mean 'SPACE'?"),
-        ("space='math:pi'", "'math:pi' is a float; name a SearchSpace"),
+        ("space='math:pi'", "'math:pi' is of type float; name a SearchSpace"),
         ("method=kdd", "no method is called 'kdd'; did you mean 'kd'?"),
         ("search.proposer=evolutoin", "no proposer is called 'evolutoin'; did you mean 'evolution'?"),
         ("search.screen=['synflo']", "no proxy is called 'synflo'; did you mean 'synflow'?"),

@@ -21,7 +21,7 @@ def stages(monkeypatch):
     """Puts a function in the place of the experiment's stages."""
 
     def replace(pretend) -> None:
-        monkeypatch.setattr(automl_kd.experiment, "run", pretend)
+        monkeypatch.setattr(automl_kd.experiment, "run_stages", pretend)
 
     return replace
 

@@ -87,7 +87,7 @@ def test_what_a_proxy_failed_on_is_said_shown_and_ranked_last(run):
         ((SPACES[0], "--proxies", " , "), "--proxies ' , ' names none; 'automl-kd show proxies' lists them"),
         ((SPACES[0], "--proxies", "params", "--data", "digit"), "no dataset is called 'digit'"),
         ((SPACES[0], "--proxies", "diswot", "--teacher", "resnet57"), "no model is called 'resnet57'"),
-        ((SPACES[0], "--proxies", "math:pi"), "'math:pi' is a float, and a proxy's Entry was wanted"),
+        ((SPACES[0], "--proxies", "math:pi"), "'math:pi' is a float, and a ProxyEntry was wanted"),
         (
             (SPACES[0], "--proxies", "diswot_semantic", "--teacher", "resnet8x4", "--sample", "2"),
             "proxy 'diswot_semantic' fails on all 2 architectures: diswot_semantic needs equal (classes, channels)",

@@ -138,8 +138,8 @@ def test_the_first_line_says_what_it_is_and_whence(name):
 def elsewhere() -> dict[str, list[str]]:
     """What each proposes in another process: keys by name."""
     script = (
-        "from tests.conformance.test_samplers import PROPOSERS, fresh, search\n"
-        "for name in PROPOSERS: print(name, *(one.key for one in search(fresh(name), 20)))"
+        "from tests.conformance.test_samplers import SAMPLERS, fresh, search\n"
+        "for name in SAMPLERS: print(name, *(one.key for one in search(fresh(name), 20)))"
     )
     root = Path(__file__).parents[2]
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)

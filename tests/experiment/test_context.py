@@ -65,7 +65,11 @@ def searching(**changes) -> SearchSection:
             ConfigError,
             r"options of method 'kd': weight must lie in \[0, 1\], got 2.0",
         ),
-        ({"space": "tests.tiny:SHAPE"}, ConfigError, "'tests.tiny:SHAPE' is a TaskShape; name a SearchSpace, .*"),
+        (
+            {"space": "tests.tiny:SHAPE"},
+            ConfigError,
+            "'tests.tiny:SHAPE' is of type InputShape; name a SearchSpace.*",
+        ),
         ({"data": DataSpec(name="digit")}, UnknownNameError, "no dataset is called 'digit'; did you mean 'digits'?"),
         ({"data": DataSpec(name="arrays:none.npz")}, DataError, "no file .*none.npz; give the path of an .npz file .*"),
         (
@@ -213,6 +217,6 @@ def test_a_method_that_fails_while_its_cost_is_asked_for_is_named(tmp_path, monk
     def fail(*_arguments):
         raise OSError("the network reads a file that is gone")
 
-    monkeypatch.setattr("automl_kd.experiment.cost_estimates.carry_out", fail)
+    monkeypatch.setattr("automl_kd.experiment.cost_estimates.run_trial", fail)
     with pytest.raises(ConfigError, match=r"the networks of method 'scratch' cannot be built .* a file that is gone\)"):
         quoted(opened(tmp_path), tiny.spec(method="scratch"))

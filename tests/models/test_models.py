@@ -39,7 +39,7 @@ def test_a_function_of_the_users():
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
 
 
-@pytest.mark.parametrize(("attribute", "said"), [("nothing", "returned a NoneType"), ("SHAPE", "is a TaskShape")])
+@pytest.mark.parametrize(("attribute", "said"), [("nothing", "returned a NoneType"), ("SHAPE", "of type InputShape")])
 def test_a_reference_that_builds_no_network(attribute, said):
     with pytest.raises(ConfigError, match=said):
         build_model(f"{__name__}:{attribute}", SHAPE)
@@ -85,7 +85,7 @@ def test_a_model_is_a_space_of_one_point():
 
 def test_a_space_by_reference():
     assert load_space("search_spaces.resnet_depth:SPACE") is SPACE
-    with pytest.raises(ConfigError, match="is a TaskShape; name a SearchSpace"):
+    with pytest.raises(ConfigError, match="is of type InputShape; name a SearchSpace"):
         load_space(f"{__name__}:SHAPE")
     with pytest.raises(UnknownNameError):
         load_space("search_spaces.resnet_depth")

@@ -153,7 +153,7 @@ def test_an_unknown_proxy_is_met_with_a_suggestion(wrong, right):
 
 def test_a_reference_must_lead_to_an_entry():
     assert proxy_entry(f"{HERE}:NOISY").source == "made up"
-    with pytest.raises(ConfigError, match=r"is a function, and a proxy's Entry was wanted"):
+    with pytest.raises(ConfigError, match=r"is a function, and a ProxyEntry was wanted"):
         proxy_entry(f"{HERE}:noisy")
 
 

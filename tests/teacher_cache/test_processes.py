@@ -24,7 +24,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from automl_kd.spec import TrialSpec
-from tests.methods.test_guide import TAPS, trained
+from tests.teacher_cache.test_cached_teacher import TAPS, trained
 
 root, folder, text, last = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 write, calls = os.pwritev, [0]

@@ -51,7 +51,7 @@ def referenced_model(reference: str, shape: InputShape) -> nn.Module:
     """What the function `module:function` returns for `shape`; `ConfigError` unless that is a network."""
     function = load_reference(reference)
     if not callable(function):
-        raise ConfigError(f"{reference!r} is a {type(function).__name__}; name a function of a TaskShape")
+        raise ConfigError(f"{reference!r} is of type {type(function).__name__}; name a function of an InputShape")
     model = function(shape)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"{reference!r} returned a {type(model).__name__}; let it return a torch.nn.Module")

@@ -56,7 +56,8 @@ class Description:
             version = record.pop("version")
             if version != DESCRIPTION_VERSION:
                 raise ConfigError(
-                    f"this description of a student has version {version!r}, not {DESCRIPTION_VERSION}; search it again"
+                    f"this description of a student has version {version!r} and {DESCRIPTION_VERSION} was wanted; "
+                    "search it again"
                 )
             tuples = {name: tuple(kept) for name, kept in record.pop("channels").items()}
             scores = {name: tuple(values) for name, values in record.pop("scores").items()}

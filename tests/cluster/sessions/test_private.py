@@ -117,7 +117,7 @@ def test_every_port_lies_at_the_loopback_address(ray_session):
 
 JOIN = """
 import sys
-from automl_kd.cluster.session import session
+from automl_kd.cluster.sessions.session import session
 from automl_kd.errors import ConfigError
 import ray
 

@@ -178,8 +178,8 @@ def test_more_workers_than_processors_and_no_gpu(tmp_path, whole):
 KILLED = """
 import sys
 from pathlib import Path
-from automl_kd.experiment import scoring
-from tests.experiment.test_scoring import ALONE, SETTINGS, Silent, score_space
+from automl_kd.experiment.stages import scoring
+from tests.experiment.stages.test_scoring import ALONE, SETTINGS, Silent, score_space
 
 scoring.BATCH = 4
 out = Path(sys.argv[1])

@@ -175,7 +175,7 @@ def test_formulas_of_one_statistic_are_found_among_long_ones(place):
 
 
 def test_a_limit_that_no_proposal_keeps_is_a_sentence(place, monkeypatch):
-    monkeypatch.setattr("automl_kd.nasbench.proxy_search.run.short", lambda point, members: False)
+    monkeypatch.setattr("automl_kd.nasbench.proxy_search.run.is_short", lambda point, members: False)
     with pytest.raises(ConfigError, match="as few statistics as proxy"):
         run(place, experiment())
 
