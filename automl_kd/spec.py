@@ -322,11 +322,11 @@ class TrialPaths:
     pausable: bool = False
 
 
-Reason = Literal["diverged", "memory", "data", "timeout", "storage", "died", "other"]
+FailureKind = Literal["diverged", "memory", "data", "timeout", "storage", "died", "other"]
 """Of what kind a failure is: numbers not finite, out of memory, damaged or missing images, took too long, a file system
 or network that failed, its process died."""
 
-SETTLED: tuple[Reason, ...] = ("diverged", "timeout")
+SETTLED: tuple[FailureKind, ...] = ("diverged", "timeout")
 """Failures that are known to come again: a later sitting does not repeat them unless it is asked to."""
 
 
@@ -334,14 +334,14 @@ SETTLED: tuple[Reason, ...] = ("diverged", "timeout")
 class Outcome:
     """What came of a trial. `metrics` holds the last value reported for each name.
 
-    "stopped": the scheduler ended it early; "failed": `error` says why, `reason` of what kind that is.
+    "stopped": the scheduler ended it early; "failed": `error` says why, `failure_kind` of what kind that is.
     """
 
     status: Literal["complete", "stopped", "failed"]
     metrics: Mapping[str, float]
     epoch: int
     error: str = ""
-    reason: Reason | None = None
+    failure_kind: FailureKind | None = None
 
 
 class Report(Protocol):

@@ -131,7 +131,7 @@ def launch(config: Mapping[str, Any]) -> None:
         # A worker that failed and did not say why was killed; others then fail because it is gone.
         explained = told and set(getattr(run.error, "worker_failures", told)) <= set(told)
         failure = next(iter(told.values())) if explained else DEATH
-        if explained and failure.reason not in PASSING:
+        if explained and failure.failure_kind not in PASSING:
             break
     tune.report(failure._asdict())
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from automl_kd.errors import DataError, DivergedError, StorageError
-from automl_kd.spec import Reason
+from automl_kd.spec import FailureKind
 
-PASSING: frozenset[Reason] = frozenset({"memory", "storage"})
+PASSING: frozenset[FailureKind] = frozenset({"memory", "storage"})
 """What another attempt may not meet again: another trial took the memory, a file system was away for a moment."""
 
 NO_MEMORY = re.compile(
@@ -29,7 +29,7 @@ MARK = "overdue.txt"
 """A file in a trial's folder: where it was when its time was over."""
 
 
-def failure_kind_of(error: BaseException) -> Reason:
+def failure_kind_of(error: BaseException) -> FailureKind:
     """The kind of an error that ended a trial, also by what caused it."""
     chain = list(causes(error))
     if any(isinstance(one, DivergedError) for one in chain):

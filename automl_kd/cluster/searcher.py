@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from automl_kd import storage
 from automl_kd.cluster.failures import overdue
-from automl_kd.spec import Outcome, Reason, TeacherCacheOptions, TrialPaths, TrialSpec
+from automl_kd.spec import FailureKind, Outcome, TeacherCacheOptions, TrialPaths, TrialSpec
 
 Metrics = Mapping[str, float]
 Curve = dict[int, Metrics]
@@ -28,7 +28,7 @@ class Failure(NamedTuple):
     """An error in words, and of what kind it is."""
 
     error: str
-    reason: Reason
+    failure_kind: FailureKind
 
 
 DIED = Failure("its worker process died (killed, crashed or out of memory)", "died")
@@ -135,7 +135,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         if live is None or self.failure is not None:
             return
         if "error" in result:
-            live.failure = Failure(result["error"], result.get("reason", "other"))
+            live.failure = Failure(result["error"], result.get("failure_kind", "other"))
         elif "epoch" in result:
             live.failure = None  # what had failed was tried again, and goes on
             self.hear(live, result)

@@ -58,9 +58,9 @@ def work(config: Mapping[str, Any]) -> None:
     except Exception as error:  # the one place that catches everything (errors.py)
         if lost_device(error):
             raise
-        reason = failure_kind_of(error)
-        tune.report(Failure(f"{type(error).__name__}: {error}", reason)._asdict())
-        if reason in PASSING:
+        failure_kind = failure_kind_of(error)
+        tune.report(Failure(f"{type(error).__name__}: {error}", failure_kind)._asdict())
+        if failure_kind in PASSING:
             raise
     finally:
         give_back()

@@ -90,11 +90,11 @@ def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.Dat
 
 
 def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
-    """One table for each run, in the order of time."""
+    """One table for each kind of trial, in the order of time."""
     if board.groupby("method", observed=True)["options_json"].nunique().le(1).all():
         board = board.assign(options_json="{}")  # the same in every line; the verdict says them once
-    for run, title in reversed(RUNS.items()):
-        ours = board[board["run"] == run]
+    for trial_kind, title in reversed(RUNS.items()):
+        ours = board[board["trial_kind"] == trial_kind]
         shown = f", best {SHOWN_ROWS} of {len(ours)}" if len(ours) > SHOWN_ROWS else ""
         if not ours.empty:
             print_sheet(console, f"{name}: {title.lower()}{shown}", to_sheet(ours.head(SHOWN_ROWS)), RANKING_COLUMNS)
@@ -141,9 +141,9 @@ def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:
         table.add_column(column, justify="left" if words else "right", no_wrap=column != "description")
     for row in frame.head(top).to_dict("records"):
         scores = [score_cell(row[name], row[f"{name}_spread"]) for name in proxies]
-        label = Text(row["label"], no_wrap=True, overflow="ellipsis")
+        label = Text(row["student"], no_wrap=True, overflow="ellipsis")
         cells = (units.format_count(row[name]) for name in size)
-        table.add_row(str(row["rank"]), row["architecture"], label, *cells, *scores, f"{row['seconds']:.3f}")
+        table.add_row(str(row["rank"]), row["architecture_id"], label, *cells, *scores, f"{row['seconds']:.3f}")
     console.print(table, highlight=False, markup=False)
 
 

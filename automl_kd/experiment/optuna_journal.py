@@ -31,8 +31,8 @@ class OptunaJournal:
         """The study as the rows have it; `points` are the proposals."""
         mirror = OptunaJournal(lab, StudyFile(lab.folder / STUDY, lab.experiment.name, lab.searched, lab.objectives))
         rows, curves = lab.table.read(), lab.table.curves()
-        ours = rows[(rows["run"] == "search") & rows["proposal"].notna()]
-        reported = replays(ours, curves[curves["run"] == "search"])
+        ours = rows[(rows["trial_kind"] == "search") & rows["proposal"].notna()]
+        reported = replays(ours, curves[curves["trial_kind"] == "search"])
         tried = {}
         for row in ours.sort_values("proposal").to_dict("records"):
             index = int(row["proposal"])

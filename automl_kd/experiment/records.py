@@ -19,13 +19,15 @@ from automl_kd import storage
 from automl_kd.cluster.searcher import Curve, Failure, Metrics
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.methods.model_card import student_label
-from automl_kd.results.store.config_hash import setting
+from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.folder import data_name
 from automl_kd.results.store.row import PRECISIONS, Point, Precision, Role, Row, TrialKind
 from automl_kd.search.population import Lineage
 from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
 
-MEASURED_COLUMNS = [item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute"]
+MEASURED_COLUMNS = [
+    item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute_fraction"
+]
 COUNTED = [
     item.name for item in fields(Row) if item.type == "int | None" and item.name not in {"proposal", "epochs_done"}
 ]
@@ -37,10 +39,10 @@ def row_of(
     spec: TrialSpec,
     outcome: Outcome,
     *,
-    run: TrialKind,
+    trial_kind: TrialKind,
     role: Role,
     proposal: int | None = None,
-    compute: float | None = None,
+    compute_fraction: float | None = None,
     lineage: Lineage = (),
     started: datetime,
     device: str,
@@ -50,17 +52,17 @@ def row_of(
     # Images that were moved keep their first name here: an entry of a leaderboard is one trial's settings.
     known = replace(spec, data=replace(spec.data, name=data_name(lab.folder, spec.data.name)))
     return Row(
-        run=run,
+        trial_kind=trial_kind,
         key=spec.key,
         role=role,
         proposal=proposal,
         status=outcome.status,
         error=outcome.error or None,
-        reason=outcome.reason,
+        failure_kind=outcome.failure_kind,
         space=spec.space,
-        architecture=spec.architecture.key,
+        architecture_id=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
-        label=student_label(spec, folder),
+        student=student_label(spec, folder),
         method=spec.method,
         options_json=json.dumps(dict(spec.options), sort_keys=True),
         schedule_json=schedule_text(spec.schedule) or None,
@@ -70,16 +72,16 @@ def row_of(
         seed=spec.seed,
         epochs=spec.recipe.epochs,
         epochs_done=outcome.epoch,
-        compute=compute,
+        compute_fraction=compute_fraction,
         **report_columns(outcome.metrics),
-        **(validation_of(lab) if run == "teacher" else {}),
+        **(validation_of(lab) if trial_kind == "teacher" else {}),
         device=device_name(device),
         precision=precision(outcome.metrics),
         started=started,
         git_commit=git_commit(),
         versions_json=versions(),
         spec_json=spec.to_json(),
-        setting=setting(known.to_json()),
+        config_hash=hash_config(known.to_json()),
         experiment=lab.experiment.name,
     )
 
@@ -87,7 +89,7 @@ def row_of(
 def validation_of(lab: ExperimentContext) -> dict[str, Any]:
     """What a teacher's validation accuracy is to be held against."""
     labels = lab.dataset.validation.labels
-    return {"val_images": len(labels), "val_largest": int(labels.bincount().max()) / len(labels)}
+    return {"val_images": len(labels), "val_majority_fraction": int(labels.bincount().max()) / len(labels)}
 
 
 def report_columns(metrics: Metrics) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def settled_failures(rows: pd.DataFrame, curves: pd.DataFrame) -> dict[str, tupl
     return {
         row["key"]: (
             replay(row, by_key[row["key"]]) if row["key"] in by_key else [],
-            Failure(row["error"], row["reason"]),
+            Failure(row["error"], row["failure_kind"]),
         )
         for row in settled.to_dict("records")
     }
@@ -132,7 +134,7 @@ def settled_failures(rows: pd.DataFrame, curves: pd.DataFrame) -> dict[str, tupl
 
 def is_settled(rows: pd.DataFrame) -> pd.Series[bool]:
     """Which of `rows` are failures that are known to come again."""
-    return (rows["status"] == "failed") & rows["reason"].isin(SETTLED)
+    return (rows["status"] == "failed") & rows["failure_kind"].isin(SETTLED)
 
 
 def replay(row: Mapping[Any, Any], curve: pd.DataFrame) -> list[Metrics]:

@@ -47,7 +47,7 @@ def look(folder: Path, before: Seen) -> tuple[Seen, list[str]]:
     found = Seen(by_identity(rows), journal(folder))
     if len(found.rows) != len(rows):
         wrong.append("a row is there twice")
-    if curves.duplicated(["run", "key", "epoch"]).any():
+    if curves.duplicated(["trial_kind", "key", "epoch"]).any():
         wrong.append("an epoch is in a curve twice")
     if len(set(found.proposals)) != len(found.proposals):
         wrong.append("an architecture was proposed twice")
@@ -92,7 +92,7 @@ def by_identity(rows: pd.DataFrame) -> dict[Identity, dict[str, Any]]:
     records: list[dict[str, Any]] = [
         {str(name): value for name, value in row.items()} for row in kept.to_dict("records")
     ]
-    return {(row["run"], row["role"], row["key"]): row for row in records}
+    return {(row["trial_kind"], row["role"], row["key"]): row for row in records}
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -78,17 +78,17 @@ def spec(seed: int) -> TrialSpec:
 
 def row(one: TrialSpec, outcome: Outcome) -> Row:
     return Row(
-        run="search",
+        trial_kind="search",
         role="search",
         key=one.key,
         proposal=one.seed,
         status=outcome.status,
         error=outcome.error or None,
-        reason=outcome.reason,
+        failure_kind=outcome.failure_kind,
         space=one.space,
-        architecture=one.architecture.key,
+        architecture_id=one.architecture.key,
         values_json="{}",
-        label="nap",
+        student="nap",
         method=one.method,
         options_json="{}",
         dataset=one.data.name,

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from automl_kd.results.store import parquet
-from automl_kd.results.store.config_hash import setting
+from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA
 from automl_kd.space import Architecture, sample_architecture
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec
@@ -49,9 +49,9 @@ def rows(count: int, *, seeds: int, experiment: str, first: int = 0) -> pa.Table
     known: dict[str, object] = {
         "key": [hashlib.sha256(f"{number} {one}".encode()).hexdigest()[:16] for number, one in trials],
         "proposal": np.arange(count),
-        "architecture": names,
+        "architecture_id": names,
         "values_json": [json.dumps({**points[number % 50].as_dict(), "number": number}) for number in numbers.tolist()],
-        "label": [f"basic {number}" for number in numbers],
+        "student": [f"basic {number}" for number in numbers],
         "seed": seed,
         "val_accuracy": accuracy,
         "test_accuracy": accuracy - 0.01,
@@ -66,7 +66,7 @@ def rows(count: int, *, seeds: int, experiment: str, first: int = 0) -> pa.Table
         ],
     }
     constant: dict[str, object] = {
-        "run": "search",
+        "trial_kind": "search",
         "role": "search",
         "status": "complete",
         "space": "search_spaces.resnet:SPACE",
@@ -80,7 +80,7 @@ def rows(count: int, *, seeds: int, experiment: str, first: int = 0) -> pa.Table
         "train_loss": 0.3,
         "device": "cpu",
         "started": NOON,
-        "setting": setting(texts[0]),
+        "config_hash": hash_config(texts[0]),
         "git_commit": "0f1e2d3c4b5a",
         "versions_json": '{"python": "3.11.2", "torch": "2.15.0"}',
         "experiment": experiment,
@@ -98,7 +98,7 @@ def curves(trials: pa.Table, epochs: int) -> pa.Table:
     """A curve of so many epochs for each row."""
     count = len(trials) * epochs
     rng = np.random.default_rng(0)
-    repeated = {name: np.repeat(trials[name].to_numpy(), epochs) for name in ("experiment", "run", "key")}
+    repeated = {name: np.repeat(trials[name].to_numpy(), epochs) for name in ("experiment", "trial_kind", "key")}
     known: dict[str, object] = {
         **repeated,
         "epoch": np.tile(np.arange(1, epochs + 1), len(trials)),

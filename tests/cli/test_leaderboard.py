@@ -66,9 +66,9 @@ def test_no_results(refused, tmp_path):
 
 
 def test_a_torn_file_is_named_before_anything_is_printed(refused, tmp_path, folder):
-    (tmp_path / "torn" / "rows" / "run=search").mkdir(parents=True)
-    (tmp_path / "torn" / "rows" / "run=search" / "a.parquet").write_bytes(b"PAR1 and half of it")
-    assert "torn/rows/run=search/a.parquet cannot be read as Parquet" in refused("leaderboard", "tiny", "torn")
+    (tmp_path / "torn" / "rows" / "trial_kind=search").mkdir(parents=True)
+    (tmp_path / "torn" / "rows" / "trial_kind=search" / "a.parquet").write_bytes(b"PAR1 and half of it")
+    assert "torn/rows/trial_kind=search/a.parquet cannot be read as Parquet" in refused("leaderboard", "tiny", "torn")
     (folder / "experiment.json").write_text("{")
     assert f"{folder.name}/experiment.json cannot be read" in refused("leaderboard", "tiny")
 
@@ -86,8 +86,8 @@ def test_no_space_leaves_nothing(refused, folder, no_space):
 def test_texts_of_rows_are_no_html_in_markdown(run, tmp_path):
     tag = "<img src=x onerror=alert(1)>"
     table = ResultTable(tmp_path / "results" / "mine")
-    table.append(row(key="a1", label=tag, options_json=json.dumps({"text": tag})))
-    table.append(row(key="b2", status="failed", label=tag, error=f"RuntimeError: {tag}"))
+    table.append(row(key="a1", student=tag, options_json=json.dumps({"text": tag})))
+    table.append(row(key="b2", status="failed", student=tag, error=f"RuntimeError: {tag}"))
     assert run("leaderboard", "results/mine").code == 0
     made, *rest = (tmp_path / "results" / "mine" / "leaderboard.md").read_text().splitlines()
     assert made == "<!-- made by: automl-kd leaderboard results/mine -->"

@@ -140,7 +140,7 @@ def test_moved_images_go_on_and_changed_ones_are_told(run, tmp_path):
     assert code == 0, err
     after = ResultTable(page.parent).read()
     assert set(after["dataset"]) == {f"folder:{tmp_path}/here"}
-    assert after["setting"].nunique() == before["setting"].nunique()
+    assert after["config_hash"].nunique() == before["config_hash"].nunique()
     assert len(after) > len(before)
     assert set(before["key"]) < set(after["key"])
     noise(0, 60000, channels=1, kind=np.uint16).save(tmp_path / "there" / "Test" / "bee" / "new.png")

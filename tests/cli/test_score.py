@@ -21,7 +21,19 @@ PAIR = SearchSpace(
 )
 """One of the two has as many channels as the teacher `tests.tiny:teacher`."""
 
-COLUMNS = ("space", "architecture", "label", "proxy", "score", "spread", "draws", "seconds", "params", "macs", "seed")
+COLUMNS = (
+    "space",
+    "architecture_id",
+    "student",
+    "proxy",
+    "score",
+    "spread",
+    "repeats",
+    "seconds",
+    "params",
+    "macs",
+    "seed",
+)
 
 
 def written(folder) -> pd.DataFrame:
@@ -46,7 +58,7 @@ def test_the_table_and_the_file_agree(run, tmp_path, space):
     assert (frame["seconds"] >= 0).all()
     heading, *lines, last = out.splitlines()
     assert heading.split() == ["rank", "architecture", "description", "naswot", "params", "seconds"]
-    assert {line.split()[1] for line in lines if line.split()[0].isdigit()} == set(frame["architecture"])
+    assert {line.split()[1] for line in lines if line.split()[0].isdigit()} == set(frame["architecture_id"])
     assert len(lines) == 3  # a long description is cut short, not wrapped
     assert re.fullmatch(rf"written to {tmp_path}/scores/scores/[0-9a-f]{{16}}\.parquet", last)
 
@@ -55,7 +67,7 @@ def test_a_seed_decides_the_scores(run, tmp_path):
     frames = []
     for folder, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         run("score", SPACES[0], "--proxies", "naswot", *QUICK[:-1], str(tmp_path / folder / "scores"), "--seed", seed)
-        frames.append(written(tmp_path / folder)[["architecture", "score"]])
+        frames.append(written(tmp_path / folder)[["architecture_id", "score"]])
     pd.testing.assert_frame_equal(frames[0], frames[1])
     assert not frames[0].equals(frames[2])
 

@@ -136,13 +136,13 @@ def test_each_kind_is_recorded_and_only_what_may_pass_is_tried_again(ray_session
     )
     for kind, spec in specs.items():
         outcome, curve, attempts = found[spec.key]
-        assert (outcome.status, outcome.reason, outcome.epoch) == ("failed", kind, 1)
+        assert (outcome.status, outcome.failure_kind, outcome.epoch) == ("failed", kind, 1)
         assert outcome.error
         assert list(curve) == [1]
         assert attempts == (2 if kind in passing else 1)
     for spec in passing.values():
         outcome, curve, attempts = found[spec.key]
-        assert (outcome.status, outcome.error, outcome.reason, attempts) == ("complete", "", None, 2)
+        assert (outcome.status, outcome.error, outcome.failure_kind, attempts) == ("complete", "", None, 2)
         assert sorted(curve) == [1, 2, 3]
     assert found[sound.key][0].status == "complete"
     assert "Traceback" not in capfd.readouterr().err
@@ -158,7 +158,7 @@ def test_a_hanging_trial_is_ended_not_repeated_and_the_rest_goes_on(ray_session,
     )
     assert time.monotonic() - begun < 600  # the sleep that it was in
     outcome, curve, attempts = found[hanging.key]
-    assert (outcome.status, outcome.reason, list(curve), attempts) == ("failed", "timeout", [1], 1)
+    assert (outcome.status, outcome.failure_kind, list(curve), attempts) == ("failed", "timeout", [1], 1)
     assert outcome.error.startswith("took longer than trial.timeout_minutes and was ended in go_wrong (faulty.")
     assert found[sound.key][0].status == "complete"
     assert not list(tmp_path.glob("trials/*/overdue.txt"))

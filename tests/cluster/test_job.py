@@ -118,5 +118,5 @@ def test_a_job_leaves_its_results_in_the_folder_that_it_was_given(head, tmp_path
     assert f"written to {tmp_path / 'results' / 'quickstart' / 'leaderboard.html'}" in ran.stdout
     rows = automl_kd.read_results(tmp_path / "results").rows
     assert set(rows["status"]) == {"complete"}
-    assert sorted(rows["run"].unique()) == ["final", "search", "teacher"]
+    assert sorted(rows["trial_kind"].unique()) == ["final", "search", "teacher"]
     assert not (tmp_path / ".ray").exists()

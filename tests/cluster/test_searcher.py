@@ -140,18 +140,18 @@ def test_a_reported_error_makes_a_failed_trial_with_what_it_had_measured(driver)
 def test_what_failed_and_goes_on_after_all_did_not_fail(driver):
     driver.searcher.suggest("t0")
     driver.searcher.on_trial_result("t0", epoch(1))
-    driver.searcher.on_trial_result("t0", {"error": "OSError: gone", "reason": "storage"})
+    driver.searcher.on_trial_result("t0", {"error": "OSError: gone", "failure_kind": "storage"})
     for number in (1, 2, 3):
         driver.searcher.on_trial_result("t0", epoch(number))
     driver.searcher.on_trial_complete("t0", epoch(3))
-    assert (driver.outcomes[0].status, driver.outcomes[0].reason) == ("complete", None)
+    assert (driver.outcomes[0].status, driver.outcomes[0].failure_kind) == ("complete", None)
 
 
 def test_a_reported_reason_is_the_outcomes_also_where_the_process_died_of_it(driver):
     driver.searcher.suggest("t0")
-    driver.searcher.on_trial_result("t0", {"error": "MemoryError: ", "reason": "memory"})
+    driver.searcher.on_trial_result("t0", {"error": "MemoryError: ", "failure_kind": "memory"})
     driver.searcher.on_trial_complete("t0", None, error=True)
-    assert (driver.outcomes[0].error, driver.outcomes[0].reason) == ("MemoryError: ", "memory")
+    assert (driver.outcomes[0].error, driver.outcomes[0].failure_kind) == ("MemoryError: ", "memory")
 
 
 def test_a_process_that_was_ended_for_taking_too_long_says_so(driver):
@@ -160,7 +160,7 @@ def test_a_process_that_was_ended_for_taking_too_long_says_so(driver):
     (trial / "overdue.txt").write_text('Thread 0x1 (most recent call first):\n  File "/a/b.py", line 7 in fit\n')
     driver.searcher.suggest("t0")
     driver.searcher.on_trial_complete("t0", None, error=True)
-    assert driver.outcomes[0].reason == "timeout"
+    assert driver.outcomes[0].failure_kind == "timeout"
     assert driver.outcomes[0].error.partition(";")[0].endswith("was ended in fit (b.py, line 7)")
 
 
@@ -173,7 +173,7 @@ def test_a_worker_that_died_makes_a_failed_trial_with_a_reason(driver):
             metrics={},
             epoch=0,
             error="its worker process died (killed, crashed or out of memory)",
-            reason="died",
+            failure_kind="died",
         )
     ]
 
@@ -214,7 +214,7 @@ def test_trials_of_earlier_sittings_are_repeated_here_without_one_of_tune(driver
     driver.ask = driver.searcher.ask = lambda index: driver.assignments[index] if index < 4 else None
     assert from_config(driver.searcher.suggest("t0")) == driver.assignments[3]
     assert list(driver.searcher.live) == ["t0"]
-    assert [(one.status, one.epoch, one.reason) for one in driver.outcomes] == [
+    assert [(one.status, one.epoch, one.failure_kind) for one in driver.outcomes] == [
         ("complete", 3, None),
         ("stopped", 1, None),
         ("failed", 0, "diverged"),

@@ -96,7 +96,7 @@ def test_sound_trials_are_complete_with_what_they_reported(mixed):
 
 def test_a_failure_is_recorded_with_its_reason_and_the_rest_goes_on(mixed):
     assert mixed.outcomes[3] == Outcome(
-        status="failed", metrics={}, epoch=0, error="RuntimeError: this width never works", reason="other"
+        status="failed", metrics={}, epoch=0, error="RuntimeError: this width never works", failure_kind="other"
     )
     assert mixed.trained(MIXED[1]) == ["1"]
 

@@ -63,8 +63,8 @@ def test_what_cannot_be_written_disturbs_nobody(tmp_path):
             super().write(standing)
             tried.set()
 
-    (tmp_path / "rows" / "run=search").mkdir(parents=True)
-    (tmp_path / "rows" / "run=search" / "a.parquet").write_bytes(b"torn")
+    (tmp_path / "rows" / "trial_kind=search").mkdir(parents=True)
+    (tmp_path / "rows" / "trial_kind=search" / "a.parquet").write_bytes(b"torn")
     with Watched(Silent(), tmp_path, "", every=0.01) as watcher:
         watcher.stage("search", 4)
         assert tried.wait(60)

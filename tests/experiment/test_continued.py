@@ -90,7 +90,17 @@ def sit(lab: ExperimentContext, until: int) -> list[int]:
 
 def recorded(lab: ExperimentContext) -> tuple[list[str], list[tuple[Any, ...]], str]:
     rows = lab.table.read().sort_values("proposal")
-    names = ["proposal", "key", "label", "status", "error", "reason", "epochs_done", "val_accuracy", "test_accuracy"]
+    names = [
+        "proposal",
+        "key",
+        "student",
+        "status",
+        "error",
+        "failure_kind",
+        "epochs_done",
+        "val_accuracy",
+        "test_accuracy",
+    ]
     lines = (lab.folder / "proposals.jsonl").read_text(encoding="utf-8").splitlines()
     return lines, [tuple(map(str, one)) for one in rows[names].itertuples(index=False)], lab.table.curves().to_csv()
 
@@ -116,8 +126,8 @@ def test_a_failure_that_is_known_to_come_again_is_repeated_only_if_asked_for(tmp
     lab = opened(tmp_path, "random")
     sit(lab, -1)
     rows = lab.table.read()
-    assert {"diverged", "died"} <= set(rows["reason"].dropna())
-    assert sit(lab, -1) == [int(one) for one in rows[rows["reason"] == "died"]["proposal"]]
+    assert {"diverged", "died"} <= set(rows["failure_kind"].dropna())
+    assert sit(lab, -1) == [int(one) for one in rows[rows["failure_kind"] == "died"]["proposal"]]
     willing = opened(tmp_path, "random", retry_failed=True)
     assert sit(willing, -1) == [
         int(one) for one in rows[rows["status"] == "failed"].sort_values("proposal")["proposal"]
@@ -130,7 +140,7 @@ def test_storage_that_failed_under_a_trial_ends_the_sitting_and_the_next_one_goe
     searching = Searching(lab)
     given = searching.ask(0)
     assert given is not None
-    lost = Outcome(status="failed", metrics={}, epoch=0, error="OSError: No space left", reason="storage")
+    lost = Outcome(status="failed", metrics={}, epoch=0, error="OSError: No space left", failure_kind="storage")
     if stage == "gone":
         lab.folder.rename(tmp_path / "unmounted")
     else:
@@ -151,6 +161,6 @@ def test_storage_that_failed_where_ours_is_sound_is_the_trials_own_failure(tmp_p
     searching = Searching(lab)
     given = searching.ask(0)
     assert given is not None
-    lost = Outcome(status="failed", metrics={}, epoch=0, error="OSError: Input/output error", reason="storage")
+    lost = Outcome(status="failed", metrics={}, epoch=0, error="OSError: Input/output error", failure_kind="storage")
     searching.on_outcome(given.spec, lost, {})
-    assert lab.table.read()["reason"].tolist() == ["storage"]
+    assert lab.table.read()["failure_kind"].tolist() == ["storage"]

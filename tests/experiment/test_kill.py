@@ -87,7 +87,7 @@ class Command:
             )
 
     def recorded(self) -> int:
-        return len(list((self.folder / "rows" / "run=search").glob("[!_]*.parquet")))
+        return len(list((self.folder / "rows" / "trial_kind=search").glob("[!_]*.parquet")))
 
     def wait_for_rows(self, count: int) -> None:
         self.wait_until(lambda: self.recorded() >= count or self.process.poll() is not None, 120)
@@ -148,11 +148,11 @@ def finish(one: Command) -> pd.DataFrame:
     assert heard(one) == []
     assert not list(one.folder.glob("tune-*"))
     rows = automl_kd.read_results(one.folder).rows
-    assert not rows.duplicated(["run", "role", "key"]).any()
-    search = rows[rows["run"] == "search"]
+    assert not rows.duplicated(["trial_kind", "role", "key"]).any()
+    search = rows[rows["trial_kind"] == "search"]
     assert sorted(search["proposal"]) == list(range(TRIALS))
     assert set(search["status"]) <= {"complete", "stopped"}
-    final = rows[rows["run"] == "final"]
+    final = rows[rows["trial_kind"] == "final"]
     assert sorted(final["role"]) == sorted(FINAL_ROLES)
     assert set(final["status"]) == {"complete"}
     return rows

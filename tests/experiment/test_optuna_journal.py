@@ -46,7 +46,7 @@ def assert_mirrored(lab: ExperimentContext, trials: int) -> None:
         row = rows.loc[trial.user_attrs["key"]]
         assert trial.state.name == STATES[row["status"]]
         assert trial.user_attrs["proposal"] == row["proposal"]
-        assert f"width {trial.params['width']}" == row["label"]
+        assert f"width {trial.params['width']}" == row["student"]
         if row["status"] == "complete":
             assert trial.values == [row[name.removeprefix("-")] for name in names]
 

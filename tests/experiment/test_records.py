@@ -29,7 +29,7 @@ LAST = {
     "teacher_seconds_saved": 0.5,
     "best_epoch": 2.0,
     "val_images": 22.0,
-    "val_largest": 0.5,
+    "val_majority_fraction": 0.5,
     "test_accuracy": 0.7,
     "test_accuracy_best": 0.71,
     "latency_ms": 0.5,
@@ -48,7 +48,9 @@ def lab(tmp_path) -> ExperimentContext:
 
 
 def record(lab: ExperimentContext, spec: TrialSpec, outcome: Outcome, curve=CURVE) -> None:
-    row = row_of(lab, spec, outcome, run="search", role="search", proposal=0, started=datetime.now(UTC), device="cpu")
+    row = row_of(
+        lab, spec, outcome, trial_kind="search", role="search", proposal=0, started=datetime.now(UTC), device="cpu"
+    )
     lab.table.append(row, points_of(curve))
 
 
@@ -109,9 +111,9 @@ def test_a_row_says_what_was_done_and_can_be_done_again(lab):
     assert TrialSpec.from_json(row["spec_json"]) == spec
     wanted = {
         "key": spec.key,
-        "architecture": spec.architecture.key,
+        "architecture_id": spec.architecture.key,
         "values_json": '{"width": 4}',
-        "label": "width 4",
+        "student": "width 4",
         "options_json": '{"seconds": 0.5}',
         "teacher": "tests.tiny:teacher",
         "error": "no luck",

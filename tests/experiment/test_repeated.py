@@ -16,10 +16,10 @@ from automl_kd.experiment.records import row_of
 from automl_kd.experiment.stages import trials
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.results.store.folder import open_folder
-from automl_kd.spec import Outcome, Reason
+from automl_kd.spec import Outcome, FailureKind
 from tests import tiny
 
-REASONS: dict[int, Reason | None] = {3: "diverged", 4: "timeout", 5: "memory", 6: "died", 7: "other", 8: None}
+REASONS: dict[int, FailureKind | None] = {3: "diverged", 4: "timeout", 5: "memory", 6: "died", 7: "other", 8: None}
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def opened(tmp_path, **trial: Any) -> ExperimentContext:
 
 def carried_out(lab: ExperimentContext) -> None:
     entrants = [Entrant("found-method", tiny.spec(width=width)) for width in (2, *REASONS)]
-    carry_out_all(lab, entrants, as_run="final", title="finals")
+    carry_out_all(lab, entrants, trial_kind="final", title="finals")
 
 
 @pytest.mark.parametrize(("retry_failed", "again"), [(False, [5, 6, 7, 8]), (True, [3, 4, 5, 6, 7, 8])])
@@ -59,12 +59,14 @@ def test_what_would_fail_again_is_repeated_only_if_asked_for(tmp_path, asked, re
     for width in (2, *REASONS):
         reason = REASONS.get(width)
         error = f"failed: {reason}" if width in REASONS else ""
-        outcome = Outcome(status="failed" if error else "complete", metrics={}, epoch=3, error=error, reason=reason)
+        outcome = Outcome(
+            status="failed" if error else "complete", metrics={}, epoch=3, error=error, failure_kind=reason
+        )
         row = row_of(
             lab,
             tiny.spec(width=width),
             outcome,
-            run="final",
+            trial_kind="final",
             role="found-method",
             started=datetime.now(UTC),
             device="cpu",

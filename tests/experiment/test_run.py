@@ -22,7 +22,7 @@ from tests import tiny
 
 pytestmark = pytest.mark.ray
 
-ROW = ["run", "role", "key", "proposal", "status", "epochs_done", "val_accuracy", "test_accuracy", "started"]
+ROW = ["trial_kind", "role", "key", "proposal", "status", "epochs_done", "val_accuracy", "test_accuracy", "started"]
 
 
 class Notes:
@@ -116,12 +116,12 @@ def test_an_experiment_leaves_a_row_and_a_curve_for_every_trial(first):
     lab, notes = first
     rows, curves = lab.table.read(), lab.table.curves()
     assert set(rows["status"]) == {"complete"}
-    assert list(rows["run"].value_counts()[["teacher", "search", "choice", "final"]]) == [1, 4, 2, 4]
-    assert sorted(rows.loc[rows["run"] == "search", "proposal"]) == [0, 1, 2, 3]
-    assert sorted(rows.loc[rows["run"] == "final", "role"]) == sorted(FINAL_ROLES)
-    counts = curves.groupby(["run", "key"], observed=True)["epoch"].apply(list)
+    assert list(rows["trial_kind"].value_counts()[["teacher", "search", "choice", "final"]]) == [1, 4, 2, 4]
+    assert sorted(rows.loc[rows["trial_kind"] == "search", "proposal"]) == [0, 1, 2, 3]
+    assert sorted(rows.loc[rows["trial_kind"] == "final", "role"]) == sorted(FINAL_ROLES)
+    counts = curves.groupby(["trial_kind", "key"], observed=True)["epoch"].apply(list)
     for row in rows.to_dict("records"):
-        assert counts[row["run"], row["key"]] == list(range(1, row["epochs_done"] + 1))
+        assert counts[row["trial_kind"], row["key"]] == list(range(1, row["epochs_done"] + 1))
     assert notes.titles == [
         "teacher tests.tiny:teacher",
         "search, 4 trials by random",
@@ -135,19 +135,19 @@ def test_an_experiment_leaves_a_row_and_a_curve_for_every_trial(first):
 
 def test_the_found_student_is_the_best_of_the_search(first):
     rows = first[0].table.read()
-    best = rows[rows["run"] == "search"].sort_values("val_accuracy").iloc[-1]
-    choice = rows[rows["run"] == "choice"]
+    best = rows[rows["trial_kind"] == "search"].sort_values("val_accuracy").iloc[-1]
+    choice = rows[rows["trial_kind"] == "choice"]
     assert list(choice["seed"]) == [1_000_000, 1_000_000]
-    assert best["architecture"] == choice.sort_values("val_accuracy").iloc[-1]["architecture"]
+    assert best["architecture_id"] == choice.sort_values("val_accuracy").iloc[-1]["architecture_id"]
     final = rows[rows["role"] == "found-method"].iloc[0]
-    assert final["architecture"] == best["architecture"]
-    assert rows[rows["run"] != "final"]["key"].is_unique
-    assert not set(rows[rows["run"] == "final"]["key"]) & set(rows[rows["run"] != "final"]["key"])
+    assert final["architecture_id"] == best["architecture_id"]
+    assert rows[rows["trial_kind"] != "final"]["key"].is_unique
+    assert not set(rows[rows["trial_kind"] == "final"]["key"]) & set(rows[rows["trial_kind"] != "final"]["key"])
 
 
 def test_results_are_folded_and_nothing_of_tune_is_left(first):
     lab, _ = first
-    assert len([path for path in lab.folder.rglob("*.parquet") if path.parent.name.startswith("run=")]) == 0
+    assert len([path for path in lab.folder.rglob("*.parquet") if path.parent.name.startswith("trial_kind=")]) == 0
     assert not list(lab.folder.glob("tune-*"))
     assert not list(lab.folder.rglob("_*"))
 
@@ -155,13 +155,15 @@ def test_results_are_folded_and_nothing_of_tune_is_left(first):
 def test_more_trials_continue_the_same_folder_and_repeat_none(second):
     lab, _, before = second
     rows = lab.table.read()
-    search = rows[rows["run"] == "search"]
+    search = rows[rows["trial_kind"] == "search"]
     assert sorted(search["proposal"]) == list(range(14))
-    assert not rows.duplicated(["run", "role", "key"]).any()
-    earlier = before.rows[before.rows["run"] == "search"]
+    assert not rows.duplicated(["trial_kind", "role", "key"]).any()
+    earlier = before.rows[before.rows["trial_kind"] == "search"]
     kept = search[search["proposal"] < 4]
     assert kept[ROW].to_dict("records") == earlier[ROW].to_dict("records")
-    finals = set(rows.loc[rows["run"] == "final", "key"]) | set(before.rows.loc[before.rows["run"] == "final", "key"])
+    finals = set(rows.loc[rows["trial_kind"] == "final", "key"]) | set(
+        before.rows.loc[before.rows["trial_kind"] == "final", "key"]
+    )
     only_searched = set(earlier["key"]) - finals
     assert len(only_searched) >= 2
     now = trained(lab)
@@ -172,7 +174,7 @@ def test_a_failed_trial_is_noted_and_the_experiment_goes_on_until_the_space_is_u
     lab, notes, _ = second
     rows = lab.table.read()
     failed = rows[rows["status"] == "failed"]
-    assert list(failed["label"]) == ["width 7"]
+    assert list(failed["student"]) == ["width 7"]
     assert list(failed["error"]) == ["RuntimeError: this width never works"]
     assert besides_the_teacher(notes) == [
         f"trial {failed['proposal'].iloc[0]} failed: RuntimeError: this width never works",
@@ -183,7 +185,7 @@ def test_a_failed_trial_is_noted_and_the_experiment_goes_on_until_the_space_is_u
 def test_a_found_default_stands_for_two_roles_with_one_training(second):
     lab, _, _ = second
     rows = lab.table.read()
-    final = rows[(rows["run"] == "final") & (rows["label"] == "width 15")].set_index("role")
+    final = rows[(rows["trial_kind"] == "final") & (rows["student"] == "width 15")].set_index("role")
     assert sorted(final.index) == sorted(FINAL_ROLES)
     assert final.loc["default-scratch", "key"] == final.loc["found-scratch", "key"]
     assert final.loc["default-scratch", "test_accuracy"] == final.loc["found-scratch", "test_accuracy"]
@@ -196,7 +198,7 @@ def test_deleted_weights_of_a_teacher_are_made_again_bit_for_bit(second):
     assert notes.titles[0] == "teacher tests.tiny:teacher"
     assert all(torch.equal(again[key], before.teacher[key]) for key in before.teacher)
     rows = lab.table.read()
-    assert list(rows.loc[rows["run"] == "teacher", "status"]) == ["complete"]
+    assert list(rows.loc[rows["trial_kind"] == "teacher", "status"]) == ["complete"]
 
 
 def test_a_teacher_is_trained_once_for_all_experiments_under_one_root(second):
@@ -209,7 +211,7 @@ def test_a_teacher_is_trained_once_for_all_experiments_under_one_root(second):
     assert {path.name: path.stat().st_mtime_ns for path in trained_once} == stamps
     assert [path.name for path in other.teachers.iterdir()] == [folder.name]
     assert notes.titles == ["teacher tests.tiny:teacher", "finalists and baselines at equal compute"]
-    ours, theirs = (one.table.read().set_index("run").loc["teacher"] for one in (lab, other))
+    ours, theirs = (one.table.read().set_index("trial_kind").loc["teacher"] for one in (lab, other))
     for name in ("key", "val_accuracy", "test_accuracy", "seconds"):
         assert ours[name] == theirs[name]
 

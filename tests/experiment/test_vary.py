@@ -435,7 +435,7 @@ def test_a_search_over_methods_alone_ends_in_a_truth_table_and_continues(ray_ses
     before = carry_out(1).table.read()
     lab = carry_out(5)
     rows = of_this_comparison(lab.folder, lab.table.read())
-    search = rows[rows["run"] == "search"]
+    search = rows[rows["trial_kind"] == "search"]
     # three points make a trial: two temperatures, and the one sum that is not empty
     assert sorted(zip(search["method"], search["options_json"], strict=True)) == [
         ("distil", '{"losses": "dist=2.0"}'),
@@ -444,9 +444,9 @@ def test_a_search_over_methods_alone_ends_in_a_truth_table_and_continues(ray_ses
     ]
     assert set(search["status"]) == {"complete"}
     first = search.set_index("proposal").loc[0]
-    assert first["started"] == before[before["run"] == "search"]["started"].iloc[0]
+    assert first["started"] == before[before["trial_kind"] == "search"]["started"].iloc[0]
     best = search.sort_values("val_accuracy").iloc[-1]
-    final = rows[rows["run"] == "final"].set_index("role")
+    final = rows[rows["trial_kind"] == "final"].set_index("role")
     tied = search[search["val_accuracy"] == best["val_accuracy"]]
     assert final.loc["found-method", "options_json"] in set(tied["options_json"])
     assert final.loc["default-kd", "options_json"] == "{}"

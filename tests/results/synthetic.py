@@ -20,15 +20,15 @@ def row(**changes: Any) -> Row:
     """A complete search trial; `changes` replace its fields, and a changed seed changes the spec with it."""
     seed = changes.get("seed", 0)
     plain = Row(
-        run="search",
+        trial_kind="search",
         key="a" * 16,
         role="search",
         proposal=0,
         status="complete",
         space="search_spaces.tiny:SPACE",
-        architecture="0123456789ab",
+        architecture_id="0123456789ab",
         values_json='{"depth": 1}',
-        label="depth=1",
+        student="depth=1",
         method="kd",
         options_json='{"temperature": 4.0, "weight": 0.9}',
         dataset="digits",
@@ -62,7 +62,7 @@ def finals(role: str, accuracies: dict[int, float], **changes: Any) -> list[Row]
     return [
         row(
             **{
-                "run": "final",
+                "trial_kind": "final",
                 "role": role,
                 "key": f"{role.replace('-', '')}{seed}",
                 "seed": seed,
@@ -80,8 +80,8 @@ def finals(role: str, accuracies: dict[int, float], **changes: Any) -> list[Row]
 
 def four_arms(found: dict[int, float], base: dict[int, float], **changes: Any) -> list[Row]:
     """The truth table's rows: the default student has 20,000 parameters, the found one 10,000."""
-    default = {"architecture": "d" * 12, "label": "default", "params": 20_000}
-    ours = {"architecture": "f" * 12, "label": "found", "params": 10_000, **changes}
+    default = {"architecture_id": "d" * 12, "student": "default", "params": 20_000}
+    ours = {"architecture_id": "f" * 12, "student": "found", "params": 10_000, **changes}
     return [
         *finals("default-scratch", {seed: value - 0.02 for seed, value in base.items()}, **default),
         *finals("default-kd", base, **default),
@@ -101,8 +101,10 @@ def write_experiment(folder: Path, trials: int = 16) -> ResultTable:
     """A whole experiment: teacher, search with stopped and failed trials, finals, scores, experiment.json."""
     rng = np.random.default_rng(0)
     table = ResultTable(folder)
-    teacher = row(run="teacher", role="teacher", key="t0", method="scratch", options_json="{}", teacher=None, epochs=40)
-    teacher = dataclasses.replace(teacher, label="resnet20", params=272_474, proposal=None, test_accuracy=0.962)
+    teacher = row(
+        trial_kind="teacher", role="teacher", key="t0", method="scratch", options_json="{}", teacher=None, epochs=40
+    )
+    teacher = dataclasses.replace(teacher, student="resnet20", params=272_474, proposal=None, test_accuracy=0.962)
     table.append(teacher, curve(0.97, 40))
     for number in range(trials):
         trial, reached = searched(number, rng)
@@ -120,7 +122,12 @@ def searched(number: int, rng: np.random.Generator) -> tuple[Row, int]:
     """Search trial `number` and how many epochs it reached; every fourth is stopped, every seventh fails."""
     params = int(10 ** rng.uniform(3.6, 4.6))
     val = float(0.80 + 0.09 * (np.log10(params) - 3.6) + rng.normal(0, 0.015))
-    name = {"key": f"{number:016x}", "proposal": number, "architecture": f"{number:012x}", "label": f"depth={number}"}
+    name = {
+        "key": f"{number:016x}",
+        "proposal": number,
+        "architecture_id": f"{number:012x}",
+        "student": f"depth={number}",
+    }
     trial = row(**name, params=params, macs=90 * params, started=NOON + timedelta(minutes=number))
     if number % 7 == 6:
         lost: dict[str, Any] = {
@@ -142,13 +149,13 @@ def score(proxy: str, number: int, value: float | None, **changes: Any) -> Score
     """Score of architecture `number` by `proxy`."""
     plain = ScoreRow(
         space="search_spaces.tiny:SPACE",
-        architecture=f"{number:012x}",
+        architecture_id=f"{number:012x}",
         values_json=f'{{"depth": {number}}}',
-        label=f"depth={number}",
+        student=f"depth={number}",
         proxy=proxy,
         score=value,
         spread=0.1,
-        draws=2,
+        repeats=2,
         seconds=0.5,
         params=1000 * number,
         macs=100_000 * number,
@@ -175,14 +182,20 @@ def contest_finals(name: str, accuracies: dict[int, float], compute: float = 1.0
     epochs = round(40 * compute)
     stem = f"{name.replace('-', '')}{mark}{round(1000 * compute)}s"
     plain: dict[str, Any] = {"epochs": epochs, "epochs_done": epochs, "train_macs": compute * 1e12}
-    entry = {"experiment": "methods", "compute": compute, "method": "kd", **plain, **changes}
+    entry = {"experiment": "methods", "compute_fraction": compute, "method": "kd", **plain, **changes}
     return [dataclasses.replace(one, key=f"{stem}{one.seed}") for one in finals(name, accuracies, **entry)]
 
 
 def contest_choice(name: str, tried: dict[str, float], **changes: Any) -> list[Row]:
     """One trial of the choice for each set of options, as JSON, with these validation accuracies."""
     stem = name.replace("-", "")
-    plain: dict[str, Any] = {"run": "choice", "role": name, "compute": 0.5, "proposal": None, "experiment": "methods"}
+    plain: dict[str, Any] = {
+        "trial_kind": "choice",
+        "role": name,
+        "compute_fraction": 0.5,
+        "proposal": None,
+        "experiment": "methods",
+    }
     return [
         row(
             **{
@@ -223,7 +236,9 @@ def write_contest(folder: Path, seeds: int = 3) -> ResultTable:
     """A whole comparison of methods: teacher, choice, 22 entries, one failed final, experiment.json."""
     rng = np.random.default_rng(0)
     table = ResultTable(folder)
-    teacher = row(run="teacher", role="teacher", key="t0", label="resnet56", teacher=None, experiment="methods")
+    teacher = row(
+        trial_kind="teacher", role="teacher", key="t0", student="resnet56", teacher=None, experiment="methods"
+    )
     table.append(dataclasses.replace(teacher, method="scratch", test_accuracy=0.962))
     noise = rng.normal(0, 0.004, seeds)  # of the seed itself, which pairing takes out
     for name, _, method, gain, more in FIELD:

@@ -176,8 +176,8 @@ def test_a_search_goes_on_where_another_machine_ended_it(on_machine, bucket, tmp
     assert sorted(before["role"]) == sorted(["search", "search", *FINAL_ROLES])
     search(tmp_path, "third", "--set", "search.trials=4", out=bucket)
     after = automl_kd.read_results(bucket).rows
-    assert sorted(after[after["run"] == "search"]["proposal"]) == [0, 1, 2, 3]
+    assert sorted(after[after["trial_kind"] == "search"]["proposal"]) == [0, 1, 2, 3]
     assert set(after["status"]) == {"complete"}
-    kept = after.merge(before[["run", "role", "key", "started"]])  # what was recorded is not carried out again
+    kept = after.merge(before[["trial_kind", "role", "key", "started"]])  # what was recorded is not carried out again
     assert len(kept) >= len(before) - 2  # the found student may be another one by now
     assert (tmp_path / "third" / "automl_kd").exists()

@@ -82,7 +82,7 @@ def test_a_search_pays_once_for_its_teacher_and_comes_to_the_same_results(ray_se
         carried_out(tmp_path, "with", TeacherCacheOptions()),
         carried_out(tmp_path, "without", TeacherCacheOptions(keep="off")),
     )
-    rows, others = (lab.table.read().set_index(["run", "role", "key"]) for lab in (with_bank, without))
+    rows, others = (lab.table.read().set_index(["trial_kind", "role", "key"]) for lab in (with_bank, without))
     assert set(rows["status"]) == {"complete"}
     same = ["epochs", "train_loss", "val_accuracy", "test_accuracy", "test_accuracy_best", "train_macs"]
     assert rows[same].sort_index().equals(others.loc[rows.index, same].sort_index())

@@ -117,7 +117,7 @@ def known(rows: pd.DataFrame, reference: str, name: str) -> dict[str, float]:
     """Validation accuracies on record: of the teacher, and the mean of the baseline's finals."""
     complete = rows[(rows["status"] == "complete") & rows["val_accuracy"].notna()]
     found = {
-        "teacher": complete.loc[complete["run"] == "teacher", "val_accuracy"],
-        name: complete.loc[(complete["run"] == "final") & (complete["role"] == reference), "val_accuracy"],
+        "teacher": complete.loc[complete["trial_kind"] == "teacher", "val_accuracy"],
+        name: complete.loc[(complete["trial_kind"] == "final") & (complete["role"] == reference), "val_accuracy"],
     }
     return {what: float(accuracies.mean()) for what, accuracies in found.items() if len(accuracies)}

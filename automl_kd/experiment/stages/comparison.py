@@ -36,7 +36,7 @@ def contend(lab: ExperimentContext) -> None:
     unit = quoted(lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]))
     chosen, attempts = choose_options(lab, tried, unit)
     line_up = [one for candidate in chosen for one in finals(lab, candidate, unit)]
-    carry_out_all(lab, line_up, as_run="final", title="finals at equal compute", ahead=0.0)
+    carry_out_all(lab, line_up, trial_kind="final", title="finals at equal compute", ahead=0.0)
     write_finals(lab.folder, role_keys(line_up), choice=role_keys(attempts))
 
 
@@ -60,7 +60,7 @@ def choose_options(
     entrants = [Entrant(name, spec, contest.tuning) for (name, _), own in specs.items() for spec in own]
     finalists = [(common_contender(candidates), len(candidates)) for candidates in tried.values()]
     ahead = len(seeds) * sum(min(one.best, among) * sum(one.compute) for one, among in finalists)
-    carry_out_all(lab, entrants, as_run="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
+    carry_out_all(lab, entrants, trial_kind="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
     means = {place: validation(lab, place[0], own) for place, own in specs.items()}
     chosen = [one for name, candidates in tried.items() for one in best_candidates(lab, name, candidates, means)]
     return chosen, entrants
@@ -73,7 +73,7 @@ def common_contender(candidates: list[Candidate]) -> Contender:
 def validation(lab: ExperimentContext, name: str, specs: list[TrialSpec]) -> float:
     """Mean validation accuracy of a candidate's trials; below 0 unless all are complete."""
     rows = lab.table.read()
-    ours = rows[(rows["run"] == "choice") & (rows["role"] == name) & (rows["status"] == "complete")]
+    ours = rows[(rows["trial_kind"] == "choice") & (rows["role"] == name) & (rows["status"] == "complete")]
     found = ours[ours["key"].isin([spec.key for spec in specs])]["val_accuracy"]
     return float(found.mean()) if len(found) == len(specs) else -1.0
 

@@ -36,7 +36,7 @@ class Training(NamedTuple):
 
 def shortlist(rows: pd.DataFrame, count: int) -> list[Proposal]:
     """The best `count` complete search trials by the validation accuracy of their last epoch; the smaller of equals."""
-    complete = rows[(rows["run"] == "search") & (rows["status"] == "complete")]
+    complete = rows[(rows["trial_kind"] == "search") & (rows["status"] == "complete")]
     best = complete.sort_values(["val_accuracy", "params", "key"], ascending=[False, True, True])
     return [proposal_of(*one) for one in zip(*(best[name].head(count) for name in PROPOSAL_COLUMNS), strict=True)]
 
@@ -62,7 +62,7 @@ def choose_finalist(lab: ExperimentContext) -> Proposal | None:
     ]
     title = f"choice among {len(candidates)} finalists"
     entered = [Entrant("choice", spec) for spec in specs]
-    carry_out_all(lab, entered, as_run="choice", title=title, ahead=work_of_finals(lab, chosen=True))
+    carry_out_all(lab, entered, trial_kind="choice", title=title, ahead=work_of_finals(lab, chosen=True))
     rows = lab.table.read()
     means = mean_validation(rows[rows["key"].isin([spec.key for spec in specs])])
     return max(candidates, key=lambda one: (means.get(one.key, -1.0), -lab.cost(one.architecture).params))
@@ -70,7 +70,7 @@ def choose_finalist(lab: ExperimentContext) -> Proposal | None:
 
 def mean_validation(rows: pd.DataFrame) -> dict[Key, float]:
     """Mean validation accuracy of the complete trials of run "choice", by the keys of proposals."""
-    ours = rows[(rows["run"] == "choice") & (rows["status"] == "complete") & rows["val_accuracy"].notna()]
+    ours = rows[(rows["trial_kind"] == "choice") & (rows["status"] == "complete") & rows["val_accuracy"].notna()]
     found: dict[Key, list[float]] = {}
     for key, accuracy in zip(proposal_keys(ours), ours["val_accuracy"], strict=True):
         found.setdefault(key, []).append(float(accuracy))
@@ -79,7 +79,7 @@ def mean_validation(rows: pd.DataFrame) -> dict[Key, float]:
 
 def proposal_keys(rows: pd.DataFrame) -> list[Key]:
     """The key of the proposal that each row's trial tried."""
-    columns = [rows[name].astype(str) for name in ("architecture", "method", "options_json")]
+    columns = [rows[name].astype(str) for name in ("architecture_id", "method", "options_json")]
     schedules = ["" if pd.isna(one) else str(one) for one in rows["schedule_json"]]
     return list(zip(*columns, schedules, strict=True))
 
@@ -140,6 +140,6 @@ def compare(lab: ExperimentContext) -> bool:
     if found is None:
         return False
     compared = entrants(lab, found)
-    carry_out_all(lab, compared, as_run="final", title="finalists and baselines at equal compute", ahead=0.0)
+    carry_out_all(lab, compared, trial_kind="final", title="finalists and baselines at equal compute", ahead=0.0)
     write_finals(lab.folder, [(one.role, one.spec.key) for one in compared])
     return True

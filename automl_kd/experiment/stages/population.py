@@ -89,7 +89,7 @@ class Population:
         self.journal = Journal.open(lab.folder / "proposals.jsonl")
         self.first = self.beginnings()
         rows, curves = lab.table.read(), lab.table.curves()
-        self.replays = replays(rows[rows["run"] == "search"], curves[curves["run"] == "search"])
+        self.replays = replays(rows[rows["trial_kind"] == "search"], curves[curves["trial_kind"] == "search"])
         self.mirror = OptunaJournal.of(lab, self.journal.proposals)
         self.device = device_of(lab.experiment.trial)
         self.started: dict[int, datetime] = {}
@@ -219,12 +219,12 @@ class Population:
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
 
     def record(self, index: int, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        require_storage(self.lab.folder, failed=outcome.reason == "storage")
+        require_storage(self.lab.folder, failed=outcome.failure_kind == "storage")
         row = row_of(
             self.lab,
             spec,
             outcome,
-            run="search",
+            trial_kind="search",
             role="search",
             proposal=index,
             lineage=self.members[index].lineage,

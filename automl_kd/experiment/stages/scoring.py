@@ -229,9 +229,9 @@ def assemble_scores(
     spread = values.std(axis=1, ddof=1) if draws > 1 else np.where(np.isnan(values[:, 0]), np.nan, 0.0)
     among = [None if aggregate_of(name) is None else len(chosen) for name in names]
     repeated = {
-        "architecture": [one.key for one in chosen],
+        "architecture_id": [one.key for one in chosen],
         "values_json": [json.dumps(one.as_dict()) for one in chosen],
-        "label": [space.label(one) for one in chosen],
+        "student": [space.label(one) for one in chosen],
         "params": [cost.params for cost in costs],
         "macs": [cost.macs for cost in costs],
     }
@@ -246,7 +246,7 @@ def assemble_scores(
         "dataset": scoring.data,
         "teacher": scoring.teacher,
         "seed": scoring.seed,
-        "draws": draws,
+        "repeats": draws,
         "images": scoring.images,
         "among": np.tile(np.array(among, dtype=object), len(chosen)),
     }

@@ -117,13 +117,13 @@ def score_row(
     cost = cost_of(space, one.architecture, shape)
     return ScoreRow(
         space=reference,
-        architecture=one.architecture.key,
+        architecture_id=one.architecture.key,
         values_json=json.dumps(one.architecture.as_dict()),
-        label=space.label(one.architecture),
+        student=space.label(one.architecture),
         proxy=one.proxy,
         score=None if one.error else one.value,
         spread=None if one.error else one.spread,
-        draws=one.draws,
+        repeats=one.draws,
         images=images,
         seconds=one.seconds,
         params=cost.params,

@@ -79,7 +79,7 @@ class Searching:
         self.lab = lab
         self.journal = Journal.open(lab.folder / "proposals.jsonl")
         rows, curves = lab.table.read(), lab.table.curves()
-        rows, curves = rows[rows["run"] == "search"], curves[curves["run"] == "search"]
+        rows, curves = rows[rows["trial_kind"] == "search"], curves[curves["trial_kind"] == "search"]
         self.replays = replays(rows, curves)
         self.failures = {} if lab.experiment.trial.retry_failed else settled_failures(rows, curves)
         self.proposer = make_search_proposer(lab, self.is_new)
@@ -122,12 +122,12 @@ class Searching:
         if spec.key in self.replays:
             outcome = on_record(spec, self.replays[spec.key])
         elif spec.key not in self.failures:
-            require_storage(self.lab.folder, failed=outcome.reason == "storage")
+            require_storage(self.lab.folder, failed=outcome.failure_kind == "storage")
             row = row_of(
                 self.lab,
                 spec,
                 outcome,
-                run="search",
+                trial_kind="search",
                 role="search",
                 proposal=index,
                 started=self.started[spec.key],

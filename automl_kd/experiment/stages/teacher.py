@@ -27,9 +27,9 @@ def prepare_teacher(lab: ExperimentContext) -> None:
         lab.watcher.note(f"the same teacher {teacher.model} is {done} by another run; waiting for it")
     with lock(folder, wait=True):
         entrants, again = [Entrant("teacher", lab.lesson)], not teacher.checkpoint and lost(folder)
-        carry_out_all(lab, entrants, as_run="teacher", title=title, again=again)
+        carry_out_all(lab, entrants, trial_kind="teacher", title=title, again=again)
     rows = lab.table.read()
-    ours = rows[(rows["run"] == "teacher") & (rows["key"] == lab.lesson.key)]
+    ours = rows[(rows["trial_kind"] == "teacher") & (rows["key"] == lab.lesson.key)]
     if not (ours["status"] == "complete").any():
         reason = ours["error"].dropna().iloc[-1] if len(ours["error"].dropna()) else "it was interrupted"
         raise TrialError(f"the teacher {teacher.model} could not be {done}: {reason}")

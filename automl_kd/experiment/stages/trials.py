@@ -26,14 +26,14 @@ class Entrant(NamedTuple):
 
     role: Role
     spec: TrialSpec
-    compute: float | None = None
+    compute_fraction: float | None = None
 
 
 def carry_out_all(
     lab: ExperimentContext,
     entrants: Sequence[Entrant],
     *,
-    as_run: TrialKind,
+    trial_kind: TrialKind,
     title: str,
     again: bool = False,
     ahead: float | None = None,
@@ -45,7 +45,7 @@ def carry_out_all(
     `again`: also those that have one, because what they left behind is gone. `ahead`: what follows, as in `Plan`.
     """
     rows = lab.table.read()
-    done = rows[rows["run"] == as_run]
+    done = rows[rows["trial_kind"] == trial_kind]
     over = done["status"] == "complete"
     if not lab.experiment.trial.retry_failed:
         over |= is_settled(done)
@@ -58,7 +58,7 @@ def carry_out_all(
     lab.watcher.stage(title, epochs, "epochs")
     billings = bill(lab, missing)
     work = sum(one.work for one in billings.values())
-    lab.watcher.plan(plan_of(lab, trials=len(specs), work=work, ahead=ahead, compared=as_run != "teacher"))
+    lab.watcher.plan(plan_of(lab, trials=len(specs), work=work, ahead=ahead, compared=trial_kind != "teacher"))
     started = {spec.key: datetime.now(UTC) for spec in specs}
     reached = dict.fromkeys(started, 0)
 
@@ -73,16 +73,16 @@ def carry_out_all(
         lab.watcher.step(sum(reached.values()), note_of(metrics))
 
     def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        require_storage(lab.folder, failed=outcome.reason == "storage")
+        require_storage(lab.folder, failed=outcome.failure_kind == "storage")
         for one in missing:
             if one.spec.key == spec.key:
                 row = row_of(
                     lab,
                     spec,
                     outcome,
-                    run=as_run,
+                    trial_kind=trial_kind,
                     role=one.role,
-                    compute=one.compute,
+                    compute_fraction=one.compute_fraction,
                     started=started[spec.key],
                     device=device,
                 )
@@ -108,17 +108,23 @@ def carry_out_all(
 def bill(lab: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, Billing]:
     """What the watcher is told of each trial, by its key."""
     found: dict[str, Billing] = {}
-    for role, spec, compute in entrants:
+    for role, spec, compute_fraction in entrants:
         label = f"{student_label(spec, lab.place(spec, 'cpu').trial)}, {spec.method}, seed {spec.seed % SEEDS}"
         roles = found[spec.key].roles if spec.key in found else ()
-        found[spec.key] = Billing(label=label, roles=(*roles, role), work=1.0 if compute is None else compute)
+        found[spec.key] = Billing(
+            label=label, roles=(*roles, role), work=1.0 if compute_fraction is None else compute_fraction
+        )
     return found
 
 
 def is_recorded(rows: pd.DataFrame, one: Entrant) -> bool:
     """Whether `rows` hold it, at the same share of the compute: the same trial may stand for another one by now."""
     ours = rows[(rows["role"] == one.role) & (rows["key"] == one.spec.key)]
-    return len(ours) > 0 if one.compute is None else bool((ours["compute"] == one.compute).any())
+    return (
+        len(ours) > 0
+        if one.compute_fraction is None
+        else bool((ours["compute_fraction"] == one.compute_fraction).any())
+    )
 
 
 def note_of(metrics: Metrics) -> str:

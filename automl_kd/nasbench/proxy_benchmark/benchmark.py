@@ -115,7 +115,7 @@ def for_target(entries: Sequence[ProxyScores], target: Target) -> list[ProxyScor
 
 
 def apart_from_images(one: ProxyScores) -> tuple[object, ...]:
-    return one.space, one.proxy, one.teacher, one.draws, one.images
+    return one.space, one.proxy, one.teacher, one.repeats, one.images
 
 
 def size_entry(name: str, target: Target) -> ProxyScores:

@@ -23,14 +23,14 @@ from automl_kd.results.store.row import SCORE_SCHEMA
 Reals = NDArray[np.float64]
 ArchitectureMask = NDArray[np.bool_]
 
-WAY = ["space", "proxy", "dataset", "teacher", "draws", "images", "among"]
+WAY = ["space", "proxy", "dataset", "teacher", "repeats", "images", "among"]
 """What makes two scores of one architecture comparable, besides the seed."""
 
 FILE_ROWS = "file_rows"
 """A column of what is read: how many rows the score's file has."""
 
 REQUIRED_SCORES = pa.schema(
-    [SCORE_SCHEMA.field(name) for name in (*WAY, "seed", "label", "score", "seconds", "params", "macs")]
+    [SCORE_SCHEMA.field(name) for name in (*WAY, "seed", "student", "score", "seconds", "params", "macs")]
 )
 
 
@@ -48,7 +48,7 @@ class ProxyScores:
     space: str
     dataset: str
     teacher: str
-    draws: int
+    repeats: int
     images: int
     seeds: tuple[int, ...]
     values: Reals
@@ -105,7 +105,7 @@ def read_long(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def read_score_file(file: Path) -> pa.Table:
-    table = parquet.load_parquet(file, REQUIRED_SCORES, ("architecture", "proxy", "score"))
+    table = parquet.load_parquet(file, REQUIRED_SCORES, ("architecture_id", "proxy", "score"))
     return table.append_column(FILE_ROWS, pa.array(np.full(len(table), len(table))))
 
 
@@ -125,8 +125,8 @@ def arrange(scores: pd.DataFrame, labels: Sequence[str]) -> list[ProxyScores]:
     counts, of equally long files that of the last read; a failure only where there is no score. Of entries that differ
     in nothing but `among` the one with the most is kept.
     """
-    places = pd.Index(labels).get_indexer(scores["label"].cat.categories)
-    place = places[scores["label"].cat.codes]
+    places = pd.Index(labels).get_indexer(scores["student"].cat.categories)
+    place = places[scores["student"].cat.codes]
     known = scores.assign(place=place)[place >= 0]
     # Stable, and the last key is the first to sort by: of several scores the one to count comes last.
     known = known.iloc[np.lexsort((known[FILE_ROWS], known["score"].notna()))]
@@ -159,7 +159,7 @@ def proxy_scores(way: dict[str, object], ours: pd.DataFrame, n: int) -> ProxySco
         space=text["space"],
         dataset=text["dataset"],
         teacher=text["teacher"],
-        draws=int(float(text["draws"] or 1)),
+        repeats=int(float(text["repeats"] or 1)),
         images=int(float(text["images"] or 0)),
         seeds=tuple(int(seed) for seed in seeds),
         values=values,
@@ -171,5 +171,5 @@ def proxy_scores(way: dict[str, object], ours: pd.DataFrame, n: int) -> ProxySco
 
 def sizes(scores: pd.DataFrame, labels: Sequence[str]) -> tuple[Reals, Reals]:
     """Parameters and multiply-adds of the architectures as they were scored; NaN where none is on record."""
-    first = scores.groupby("label", observed=True)[["params", "macs"]].first().reindex(list(labels))
+    first = scores.groupby("student", observed=True)[["params", "macs"]].first().reindex(list(labels))
     return first["params"].to_numpy(dtype=np.float64), first["macs"].to_numpy(dtype=np.float64)

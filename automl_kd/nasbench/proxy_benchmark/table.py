@@ -72,7 +72,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def title(row: Mapping[str, object], apart: Mapping[str, bool]) -> str:
-    forms = {"space": "{}", "dataset": "on {}", "teacher": "teacher {}", "draws": "{} draws", "images": "{} images"}
+    forms = {"space": "{}", "dataset": "on {}", "teacher": "teacher {}", "repeats": "{} repeats", "images": "{} images"}
     words = [
         form.format(str(row[name]).rpartition(":")[2]) for name, form in forms.items() if apart[name] and row[name]
     ]

@@ -21,7 +21,7 @@ NETWORK_COLUMNS = ["space", "dataset"]
 def without_others(scores: pd.DataFrame, table: Table) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The scores that may be held against the table, and a sentence about each kind of others.
 
-    `scores` has columns space, dataset, label and params. Where no params are on record nothing is left out, nor are
+    `scores` has columns space, dataset, student and params. Where no params are on record nothing is left out, nor are
     scores under labels that the table does not have.
     """
     others = dict(find_others(scores, table))
@@ -33,8 +33,8 @@ def without_others(scores: pd.DataFrame, table: Table) -> tuple[pd.DataFrame, tu
 
 def find_others(scores: pd.DataFrame, table: Table) -> Iterator[tuple[tuple[str, str], str]]:
     """Space and dataset of other networks, and the sentence."""
-    known = scores[[*NETWORK_COLUMNS, "label", "params"]].drop_duplicates().dropna()
-    row = pd.Index(table.arch_str).get_indexer(pd.Index(known["label"].astype(str)))
+    known = scores[[*NETWORK_COLUMNS, "student", "params"]].drop_duplicates().dropna()
+    row = pd.Index(table.arch_str).get_indexer(pd.Index(known["student"].astype(str)))
     for kind, ours in known.assign(row=row)[row >= 0].groupby(NETWORK_COLUMNS, observed=True):
         space, dataset = map(str, kind)
         expected = table.params(dataset if dataset in TABLE_DATASETS else TABLE_DATASETS[0])[ours["row"]]

@@ -18,6 +18,7 @@ from automl_kd.nasbench.table.other_networks import without_others
 from automl_kd.nasbench.table.table import Table
 from automl_kd.registry import suggestion
 from automl_kd.results.store import parquet
+from automl_kd.results.store.renamed_columns import find_stored_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,27 +47,27 @@ def read_column(
 ) -> ScoreColumn:
     """The score `column` of `path`: a file with a row for each architecture and proxy, or with a column for each.
 
-    The former has columns proxy, score and label, as `automl-kd score` writes it (a folder of such files will do), and
+    The former has columns proxy, score and student, as `automl-kd score` writes it (a folder of such files will do), and
     scores with several seeds are averaged; the latter has arch_index. Where rows name a dataset, those about `dataset`
     count; if there are none and it is not `required`, those about the only one there is. Scores of an aggregate that
     ranked within several sets of architectures count within the largest. `ConfigError` also for scores of other
     networks than the table's, as far as rows name space, dataset and params; beside others these are left out.
     """
-    columns = ("proxy", "label", "score", "seconds", "dataset", "space", "params", "among", "arch_index")
+    columns = ("proxy", "student", "score", "seconds", "dataset", "space", "params", "among", "arch_index")
     stored = read_score_columns(path, (*columns, column, seconds))
     if "proxy" in stored.column_names:
-        stored, key, score, timer = of_proxy(stored, column, path), "label", "score", "seconds"
+        stored, key, score, timer = of_proxy(stored, column, path), "student", "score", "seconds"
     else:
         key, score, timer = "arch_index", column, seconds
     for wanted in filter(None, (key, score, timer)):
         if wanted not in stored.column_names:
             raise ConfigError(f"{path} has no column {wanted!r}; {suggestion(wanted, column_names(path))}")
     about, stored = of_dataset(stored, dataset, required, path)
-    if key == "label":
+    if key == "student":
         stored, within = of_largest(of_the_table(stored, table))
         about += within
     frame = stored.select([key, score, *filter(None, [timer])]).to_pandas()
-    keys = table.arch_str if key == "label" else table.arch_index
+    keys = table.arch_str if key == "student" else table.arch_index
     means = frame.groupby(key, observed=True)[score].mean().reindex(pd.Index(keys))
     values = means.to_numpy(dtype=np.float64)
     values = np.where(np.isfinite(values), values, np.nan)
@@ -95,7 +96,9 @@ def score_column_files(path: Path) -> list[Path]:
 
 def read_columns(path: Path, names: tuple[str, ...]) -> pa.Table:
     with pq.ParquetFile(path) as file:
-        return file.read([name for name in file.schema_arrow.names if name in names])
+        found = find_stored_names(names, file.schema_arrow.names)
+        stored = file.read(list(found.values()))
+    return pa.table({name: stored[there] for name, there in found.items()})
 
 
 def column_names(path: Path) -> list[str]:
@@ -123,7 +126,7 @@ def of_dataset(stored: pa.Table, dataset: str, required: bool, path: Path) -> tu
 
 def of_the_table(stored: pa.Table, table: Table) -> pa.Table:
     """The rows without those of other networks; `ConfigError` if that leaves none."""
-    names = ["space", "dataset", "label", "params"]
+    names = ["space", "dataset", "student", "params"]
     if not set(names) <= set(stored.column_names):
         return stored
     kept, others = without_others(stored.select(names).to_pandas(), table)

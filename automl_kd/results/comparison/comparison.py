@@ -67,10 +67,10 @@ class Comparison:
 
     @property
     def fractions(self) -> list[float]:
-        return sorted({one.compute for one in self.entries}, reverse=True)
+        return sorted({one.compute_fraction for one in self.entries}, reverse=True)
 
-    def at(self, compute: float) -> list[ComparisonEntry]:
-        return [one for one in self.entries if one.compute == compute]
+    def at(self, compute_fraction: float) -> list[ComparisonEntry]:
+        return [one for one in self.entries if one.compute_fraction == compute_fraction]
 
 
 def contest_of(folder: Path, rows: pd.DataFrame) -> Comparison | None:
@@ -96,11 +96,11 @@ def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_a
     section = record["contest"]
     line_up = {one["name"]: contender(one) for one in section["contenders"]}
     reference = line_up[section["reference"]]
-    rows = rows.assign(compute=rows["compute"].fillna(1.0))
+    rows = rows.assign(compute_fraction=rows["compute_fraction"].fillna(1.0))
     unit = unit_of(rows, record, reference)
     entries = judged(list(comparison_entries(rows, line_up, unit, metric)), reference)
     done = {one.contender.name for one in entries if one.test.n}
-    costs = (stage_cost(rows, run, None) for run in ("teacher", "choice", "final"))
+    costs = (stage_cost(rows, trial_kind, None) for trial_kind in ("teacher", "choice", "final"))
     return Comparison(
         reference=reference,
         entries=tuple(sorted(entries, key=place)),
@@ -114,14 +114,14 @@ def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_a
 
 
 def teacher_accuracies(rows: pd.DataFrame, metric: str) -> Iterator[tuple[str, float]]:
-    known = rows[(rows["run"] == "teacher") & (rows["status"] == "complete")].dropna(subset=[metric])
-    yield from ((str(label), float(value)) for label, value in zip(known["label"], known[metric], strict=True))
+    known = rows[(rows["trial_kind"] == "teacher") & (rows["status"] == "complete")].dropna(subset=[metric])
+    yield from ((str(student), float(value)) for student, value in zip(known["student"], known[metric], strict=True))
 
 
 def attempts(rows: pd.DataFrame, line_up: Mapping[str, ComparedMethod]) -> Iterator[Attempt]:
     """The combinations of the choice, in the order of contenders, best first."""
-    ours = rows[rows["run"] == "choice"].drop_duplicates(["role", "key"])
-    final = rows[rows["run"] == "final"]
+    ours = rows[rows["trial_kind"] == "choice"].drop_duplicates(["role", "key"])
+    final = rows[rows["trial_kind"] == "final"]
     chosen = set(zip(final["role"], final["options_json"], strict=True))
     for name, one in line_up.items():
         groups = ours[ours["role"] == name].groupby("options_json", observed=True)
@@ -138,7 +138,7 @@ def attempt_of(one: ComparedMethod, options: str, trials: pd.DataFrame, chosen: 
 def judged(entries: Sequence[ComparisonEntry], reference: ComparedMethod) -> list[ComparisonEntry]:
     """The entries with their differences from the reference at the same compute, tested and adjusted together."""
     bases = references(entries, reference)
-    compared = [against(one, bases.get(one.compute), reference) for one in entries]
+    compared = [against(one, bases.get(one.compute_fraction), reference) for one in entries]
     adjusted = holm([one.p for one in compared])
     return [with_finding(one, p) for one, p in zip(compared, adjusted, strict=True)]
 
@@ -146,7 +146,7 @@ def judged(entries: Sequence[ComparisonEntry], reference: ComparedMethod) -> lis
 def references(entries: Sequence[ComparisonEntry], reference: ComparedMethod) -> dict[float, ComparisonEntry]:
     """The reference's entry at each compute; of several, the best on validation."""
     ours = [one for one in entries if one.contender == reference and one.test.n]
-    return {one.compute: one for one in sorted(ours, key=place, reverse=True)}
+    return {one.compute_fraction: one for one in sorted(ours, key=place, reverse=True)}
 
 
 def against(one: ComparisonEntry, base: ComparisonEntry | None, reference: ComparedMethod) -> ComparisonEntry:

@@ -43,10 +43,10 @@ class ComparisonEntry:
     """One line of the table.
 
     `title`: the contender's, with what sets this set of options apart if the contender has several in the finals.
-    `compute`: fraction of the full compute in (0, 1]. `accuracy`: by seed. `cost`: in units per training,
+    `compute_fraction`: fraction of the full compute in (0, 1]. `accuracy`: by seed. `cost`: in units per training,
     `seconds` per training, means over complete trials; `choice_cost`: in units, all trials of the choice together.
     `tried`: combinations of options trained in the choice. `failed`: finals that are not complete.
-    `difference`: accuracy less that of the reference at the same `compute`, over the seeds that both completed.
+    `difference`: accuracy less that of the reference at the same `compute_fraction`, over the seeds that both completed.
     `p`, `p_holm`: two-sided, NaN where there is no test. `finding` is "not known" for the `reason` given.
     `extra`: cost over that of the reference there, NaN if unknown.
     """
@@ -54,10 +54,10 @@ class ComparisonEntry:
     contender: ComparedMethod
     title: str
     options_json: str
-    compute: float
+    compute_fraction: float
     epochs: int
     params: float | None
-    label: str
+    student: str
     accuracy: dict[int, float]
     test: Estimate
     val_mean: float
@@ -84,7 +84,7 @@ def contender(section: Mapping[str, Any]) -> ComparedMethod:
 
 
 def place(one: ComparisonEntry) -> tuple[float, float, str]:
-    return -one.compute, math.inf if math.isnan(one.val_mean) else -one.val_mean, one.title
+    return -one.compute_fraction, math.inf if math.isnan(one.val_mean) else -one.val_mean, one.title
 
 
 def unit_of(rows: pd.DataFrame, record: Mapping[str, Any], reference: ComparedMethod) -> Unit:
@@ -92,7 +92,7 @@ def unit_of(rows: pd.DataFrame, record: Mapping[str, Any], reference: ComparedMe
 
     Multiply-adds if the student's are not known either.
     """
-    macs = rows[(rows["role"] == reference.name) & (rows["run"] != "teacher")]["macs"].dropna()
+    macs = rows[(rows["role"] == reference.name) & (rows["trial_kind"] != "teacher")]["macs"].dropna()
     if macs.empty:
         return Unit("multiply-adds", 1.0)
     images = int((record.get("data") or {}).get("train_images") or 0)
@@ -105,17 +105,19 @@ def comparison_entries(
     rows: pd.DataFrame, line_up: Mapping[str, ComparedMethod], unit: Unit, metric: str
 ) -> Iterator[ComparisonEntry]:
     """Every entry of the finals, not compared yet."""
-    final = rows[(rows["run"] == "final") & rows["role"].isin(list(line_up))]
+    final = rows[(rows["trial_kind"] == "final") & rows["role"].isin(list(line_up))]
     sets = final.groupby("role", observed=True)["options_json"].unique()
-    choice = rows[rows["run"] == "choice"].drop_duplicates(["role", "key"])
-    for (role, options, compute), ours in final.groupby(["role", "options_json", "compute"], observed=True):
+    choice = rows[rows["trial_kind"] == "choice"].drop_duplicates(["role", "key"])
+    for (role, options, compute_fraction), ours in final.groupby(
+        ["role", "options_json", "compute_fraction"], observed=True
+    ):
         one = line_up[str(role)]
         tests = choice[choice["role"] == one.name]
         yield ComparisonEntry(
             contender=one,
             title=entry_title(one, str(options), [str(text) for text in sets[one.name]]),
             options_json=str(options),
-            compute=float(str(compute)),
+            compute_fraction=float(str(compute_fraction)),
             tried=int(tests["options_json"].nunique()),
             choice_cost=float(tests["train_macs"].sum()) / unit.macs,
             difference=estimate_mean([]),
@@ -131,7 +133,7 @@ def measure_entry(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]
     return {
         "epochs": int(described["epochs"].iloc[0]),
         "params": float(known.mean()) if len(known) else None,
-        "label": ", ".join(sorted(set(described["label"]))),
+        "student": ", ".join(sorted(set(described["student"]))),
         "accuracy": {int(seed): float(value) for seed, value in zip(complete["seed"], complete[metric], strict=True)},
         "test": estimate_mean(complete[metric]),
         "val_mean": float(complete[metric.replace("test_", "val_")].mean()),

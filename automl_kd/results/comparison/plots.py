@@ -32,7 +32,7 @@ def plot_accuracies(judged: Comparison) -> Markup | None:
 
     A vertical line goes through the reference's mean. None if nothing is complete.
     """
-    compute = max((one.compute for one in judged.entries if one.test.n), default=0.0)
+    compute = max((one.compute_fraction for one in judged.entries if one.test.n), default=0.0)
     entries = sorted((one for one in judged.at(compute) if one.test.n), key=lambda one: one.test.mean)
     if not entries:
         return None

@@ -112,7 +112,9 @@ def unadjusted(judged: Comparison) -> Iterator[str]:
     several = len(judged.fractions) > 1
     near = [one for one in judged.entries if one.p < LEVEL <= one.p_holm]
     if near:
-        names = "; ".join(mention(one) + (f" at {write_share(one.compute)}" if several else "") for one in near)
+        names = "; ".join(
+            mention(one) + (f" at {write_share(one.compute_fraction)}" if several else "") for one in near
+        )
         yield f"Without the adjustment, as if it were the only one asked about, p is below {LEVEL:g} for: {names}."
 
 

@@ -31,7 +31,7 @@ def result_sheet(judged: Comparison) -> Sheet:
     rows = tuple(
         (
             one.title,
-            *([write_share(one.compute)] if several else []),
+            *([write_share(one.compute_fraction)] if several else []),
             units.percent_interval(one.test.mean, one.test.half_width),
             units.percent(one.val_mean),
             *([str(one.test.n)] if seeds else []),
@@ -68,7 +68,7 @@ def training_effort(entries: list[ComparisonEntry]) -> tuple[str, ...]:
         str(sum(one.failed for one in entries)),
         units.options(first.options_json) or units.MISSING,
         units.format_count(first.params),
-        first.label,
+        first.student,
     )
 
 

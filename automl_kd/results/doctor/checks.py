@@ -28,12 +28,12 @@ from automl_kd.results.doctor.aside import (
 from automl_kd.results.store import parquet, soundness
 from automl_kd.results.store.folder import read_experiment_record, read_finals
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA, SCORE_SCHEMA
-from automl_kd.results.store.table import IDENTITY, ResultTable
+from automl_kd.results.store.table import IDENTITY, ResultTable, is_loose
 
 CHECKED_TABLES = {
     "rows": (ROW_SCHEMA, IDENTITY["rows"]),
     "curves": (CURVE_SCHEMA, IDENTITY["curves"]),
-    "scores": (SCORE_SCHEMA, ("architecture", "proxy")),
+    "scores": (SCORE_SCHEMA, ("architecture_id", "proxy")),
 }
 CHECKED_RECORDS = {"experiment.json": read_experiment_record, "finals.json": read_finals}
 MAX_CHECKED_BYTES = 2**30
@@ -221,14 +221,14 @@ def incomplete_trials(folder: Path) -> Iterator[FolderFault]:
     table = ResultTable(folder)
     rows, curves = table.read(), table.curves()
     ended = rows[rows["status"].isin(["complete", "stopped"]) & (rows["epochs_done"].fillna(0) > 0)]
-    with_curve = set(zip(curves["run"].astype(str), curves["key"], strict=True))
-    with_row = set(zip(rows["run"].astype(str), rows["key"], strict=True))
-    for run, key in sorted(set(zip(ended["run"].astype(str), ended["key"], strict=True)) - with_curve):
-        yield lost_trial(folder, run, key, f"trial {key} of run {run!r} has a row and no curve", files=False)
-    for run, key in sorted(with_curve - with_row):
-        yield lost_trial(folder, run, key, f"trial {key} of run {run!r} has a curve and no row", files=False)
-    for run, key in without_student(folder, ended):
-        yield lost_trial(folder, run, key, f"trial {key} of run {run!r} has lost its weights", files=True)
+    with_curve = set(zip(curves["trial_kind"].astype(str), curves["key"], strict=True))
+    with_row = set(zip(rows["trial_kind"].astype(str), rows["key"], strict=True))
+    for trial_kind, key in sorted(set(zip(ended["trial_kind"].astype(str), ended["key"], strict=True)) - with_curve):
+        yield lost_trial(folder, trial_kind, key, f"{trial_kind} trial {key} has a row and no curve", files=False)
+    for trial_kind, key in sorted(with_curve - with_row):
+        yield lost_trial(folder, trial_kind, key, f"{trial_kind} trial {key} has a curve and no row", files=False)
+    for trial_kind, key in without_student(folder, ended):
+        yield lost_trial(folder, trial_kind, key, f"{trial_kind} trial {key} has lost its weights", files=True)
 
 
 def unfinished_trials(folder: Path) -> Iterator[FolderFault]:
@@ -248,7 +248,7 @@ def unfinished_trials(folder: Path) -> Iterator[FolderFault]:
 def trials_without_files(folder: Path) -> Iterator[FolderFault]:
     """Complete trials of which nothing is left but rows and curves: somebody has deleted their folders."""
     rows = ResultTable(folder).read()
-    complete = rows[(rows["status"] == "complete") & (rows["run"] != "teacher")]
+    complete = rows[(rows["status"] == "complete") & (rows["trial_kind"] != "teacher")]
     keys = list(dict.fromkeys(complete["key"]))
     gone = [key for key in keys if not leavings(folder / "trials" / key) and not lacks_student(folder, key)]
     if gone:
@@ -265,8 +265,8 @@ def trials_without_files(folder: Path) -> Iterator[FolderFault]:
 def without_student(folder: Path, ended: pd.DataFrame) -> list[tuple[str, str]]:
     """Complete trials of which files are left, or were set aside, but no student."""
     complete = ended[ended["status"] == "complete"]
-    named = sorted(set(zip(complete["run"].astype(str), complete["key"], strict=True)))
-    return [(run, key) for run, key in named if run != "teacher" and lacks_student(folder, key)]
+    named = sorted(set(zip(complete["trial_kind"].astype(str), complete["key"], strict=True)))
+    return [(trial_kind, key) for trial_kind, key in named if trial_kind != "teacher" and lacks_student(folder, key)]
 
 
 def lacks_student(folder: Path, key: str) -> bool:
@@ -277,10 +277,10 @@ def lacks_student(folder: Path, key: str) -> bool:
     return half or any(not (trial / name).exists() for name in torn)
 
 
-def lost_trial(folder: Path, run: str, key: str, what: str, *, files: bool) -> FolderFault:
+def lost_trial(folder: Path, trial_kind: str, key: str, what: str, *, files: bool) -> FolderFault:
     def mend() -> None:
-        note_damage(folder, f"records of trial {key}, run {run}", what)
-        ResultTable(folder).set_aside(run, key, folder / DAMAGED_FOLDER)
+        note_damage(folder, f"records of {trial_kind} trial {key}", what)
+        ResultTable(folder).set_aside(trial_kind, key, folder / DAMAGED_FOLDER)
         for path in leavings(folder / "trials" / key) if files else []:
             move_aside(folder, path, what)
 
@@ -295,7 +295,9 @@ def lost_trial(folder: Path, run: str, key: str, what: str, *, files: bool) -> F
 def loose_files(folder: Path) -> Iterator[FolderFault]:
     """Many small files, and trials that are in two of them: read all the same, but slowly."""
     table = ResultTable(folder)
-    loose = [path for kind in ("rows", "curves") for path in inside(folder, f"{kind}/run=*/[!_]*.parquet")]
+    loose = [
+        path for kind in ("rows", "curves") for path in inside(folder, f"{kind}/*/[!_]*.parquet") if is_loose(path)
+    ]
     parts = [len(inside(folder, f"{kind}/part-*.parquet")) for kind in ("rows", "curves")]
     if len(loose) >= MANY_LOOSE_FILES or max(parts) > 1 or (loose and max(parts)):
         yield FolderFault(

@@ -18,11 +18,22 @@ from automl_kd.results.statistics import grouped
 from automl_kd.results.statistics.grouped import Places, join_words
 from automl_kd.results.verdict.arms import ARMS
 
-BY = ("run", "dataset", "space", "architecture", "label", "method", "options_json", "teacher", "epochs", "setting")
+BY = (
+    "trial_kind",
+    "dataset",
+    "space",
+    "architecture_id",
+    "student",
+    "method",
+    "options_json",
+    "teacher",
+    "epochs",
+    "config_hash",
+)
 """What trials of one entry have in common."""
 
 ROLE_NAMES: dict[str, str] = {str(role): name for role, name in ARMS.items()}
-RANKED_WITHIN = ("run", "dataset")
+RANKED_WITHIN = ("trial_kind", "dataset")
 AVERAGED_COLUMNS = ("latency_ms", "seconds", "train_macs")
 UNRANKED_STATUSES = ("stopped", "failed")
 MEASURES = (
@@ -47,8 +58,8 @@ def rank_results(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test
     `latency_ms`, `seconds` and `train_macs` are means per trial; `stopped` and `failed` count trials that are left out.
     A trial that appears twice under one key counts once.
     """
-    if rows["setting"].isna().any():
-        rows = rows.assign(setting=rows["setting"].fillna(""))  # without a spec
+    if rows["config_hash"].isna().any():
+        rows = rows.assign(config_hash=rows["config_hash"].fillna(""))  # without a spec
     number = rows.groupby(list(by), dropna=False, observed=True, sort=False).ngroup().to_numpy()
     entries = np.unique(number[(rows["status"] == "complete").to_numpy()])
     places = np.full(len(rows) + 1, -1)
@@ -125,15 +136,15 @@ FAILURE_WORDS: Mapping[str, str] = {
     "died": "died, ",
     "other": "",
 }
-"""How a failure's reason is said before its error."""
+"""How the kind of a failure is said before its error."""
 
 
 def failure(row: dict[Any, Any]) -> str:
-    trial = row["run"] if units.missing(row["proposal"]) else f"{row['run']} trial {row['proposal']}"
+    trial = row["trial_kind"] if units.missing(row["proposal"]) else f"{row['trial_kind']} trial {row['proposal']}"
     reached = "" if units.missing(row["epochs_done"]) else f" after {units.some(row['epochs_done'], 'epoch')}"
     reason = "no reason was recorded" if units.missing(row["error"]) else " ".join(row["error"].split())
-    kind = "" if units.missing(row["reason"]) else FAILURE_WORDS[row["reason"]]
-    return f"{trial} ({row['label']}, {row['method']}, seed {row['seed']}, key {row['key']}){reached}: {kind}{reason}"
+    kind = "" if units.missing(row["failure_kind"]) else FAILURE_WORDS[row["failure_kind"]]
+    return f"{trial} ({row['student']}, {row['method']}, seed {row['seed']}, key {row['key']}){reached}: {kind}{reason}"
 
 
 COLUMNS = {
@@ -150,7 +161,7 @@ COLUMNS = {
     "latency": Column("latency, ms", numeric=True),
     "epochs": Column("epochs", numeric=True),
     "method": Column("method"),
-    "setting": Column("setting"),
+    "config_hash": Column("config"),
     "seconds": Column("training", numeric=True),
     "train_macs": Column("training MACs", numeric=True),
     "lost": Column("stopped or failed", numeric=True),
@@ -165,11 +176,11 @@ def to_sheet(board: pd.DataFrame) -> Sheet:
 
 
 def silent_columns(board: pd.DataFrame) -> set[str]:
-    """Columns with one value throughout, or none, and `setting` unless two lines look the same without it."""
+    """Columns with one value throughout, or none, and `config_hash` unless two lines look the same without it."""
     same = {name for name in ("dataset", "space", "role") if board[name].nunique() <= 1}
-    looks = board[[name for name in BY if name != "setting"]]
+    looks = board[[name for name in BY if name != "config_hash"]]
     empty = {
-        "setting": not looks.duplicated().any(),
+        "config_hash": not looks.duplicated().any(),
         "latency": board["latency_ms"].isna().all(),
         "lost": (board["stopped"] + board["failed"]).eq(0).all(),
     }
@@ -183,9 +194,9 @@ def leaderboard_line(entry: dict[Any, Any]) -> dict[str, str]:
         "dataset": entry["dataset"],
         "space": entry["space"],
         "role": ", ".join(ROLE_NAMES.get(role, role) for role in entry["role"].split(", ")),
-        "student": entry["label"],
+        "student": entry["student"],
         "method": f"{entry['method']} ({chosen})" if chosen else entry["method"],
-        "setting": entry["setting"],
+        "config_hash": entry["config_hash"],
         "seeds": str(entry["seeds"]),
         "validation": units.percent(entry["val_mean"]),
         "test": units.percent_interval(entry["mean"], entry["half_width"]),
@@ -206,10 +217,10 @@ NOTE = (
 
 
 def leaderboard_markdown(board: pd.DataFrame, command: str = "") -> str:
-    """The board as Markdown; its first line is the command that made it. One table per run."""
+    """The board as Markdown; its first line is the command that made it. One table per kind of trial."""
     parts = [made_by(command)] if command else []
-    for run, part in board.groupby("run", observed=True):
-        parts.append(f"## Run: {run}\n\n{to_sheet(part).to_markdown()}")
+    for trial_kind, part in board.groupby("trial_kind", observed=True):
+        parts.append(f"## Trial kind: {trial_kind}\n\n{to_sheet(part).to_markdown()}")
     return "\n".join([*parts, NOTE, ""])
 
 

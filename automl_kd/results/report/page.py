@@ -89,7 +89,7 @@ def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
     scores = read_scores(folder)
     judged = judge_search(rows, scores=scores)
     boards = rank_results(rows)
-    search, teacher = rows[rows["run"] == "search"], rows[rows["run"] == "teacher"]
+    search, teacher = rows[rows["trial_kind"] == "search"], rows[rows["trial_kind"] == "teacher"]
     return {
         "compared": None,
         "sentences": [judged.sentence],
@@ -98,7 +98,9 @@ def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
         "gains": gain_table(judged) if judged.arms else None,
         "costs": cost_table(judged),
         "boards": {
-            title: to_sheet(boards[boards["run"] == run]) for run, title in RUNS.items() if (boards["run"] == run).any()
+            title: to_sheet(boards[boards["trial_kind"] == trial_kind])
+            for trial_kind, title in RUNS.items()
+            if (boards["trial_kind"] == trial_kind).any()
         },
         "scatter": accuracy_against_params(search, judged.arms, teacher),
         "curves": learning_curves(rows, ResultTable(folder).curves()),
@@ -123,7 +125,7 @@ def contested(compared: Comparison) -> dict[str, object]:
 
 def trial_facts(rows: pd.DataFrame) -> str:
     """How many trials there are and how they ended, in a line."""
-    trials = rows.drop_duplicates(["run", "key"])
+    trials = rows.drop_duplicates(["trial_kind", "key"])
     ends = [f"{int((trials['status'] == status).sum())} {status}" for status in ("complete", "stopped", "failed")]
     datasets = ", ".join(sorted(rows["dataset"].dropna().unique())) or "no data yet"
     return f"{datasets} · {units.some(len(trials), 'trial')}: {', '.join(ends)}"
@@ -136,7 +138,7 @@ def screening(scores: pd.DataFrame) -> Sheet | None:
     lines = []
     for proxy, ours in scores.groupby("proxy", observed=True):
         failed = int(ours["score"].isna().sum())
-        number = ours[["space", "architecture"]].drop_duplicates().shape[0]
+        number = ours[["space", "architecture_id"]].drop_duplicates().shape[0]
         lines.append((str(proxy), str(number), str(failed), units.duration(float(ours["seconds"].sum()))))
     names = ("proxy", "architectures", "failed", "time")
     return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), tuple(lines))

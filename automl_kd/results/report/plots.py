@@ -133,7 +133,7 @@ def label_decades(axes: Axes) -> None:
 
 def learning_curves(rows: pd.DataFrame, curves: pd.DataFrame) -> Markup | None:
     """Validation accuracy over epochs: finals coloured by role, search trials faint. None if there is nothing."""
-    joined = curves.merge(rows[["experiment", "run", "key", "role"]], on=["experiment", "run", "key"])
+    joined = curves.merge(rows[["experiment", "trial_kind", "key", "role"]], on=["experiment", "trial_kind", "key"])
     # Contenders of a comparison of methods are too many to tell apart by colour: their curves are not drawn.
     joined = joined[joined["role"].isin(["search", *ROLE_STYLES])].dropna(subset=["val_accuracy"])
     if joined.empty:

@@ -17,19 +17,19 @@ TOLD = ("space", "architecture", "method", "options", "seed")
 """What other columns of an entry tell of a spec, or what its trials differ in."""
 
 
-def settings(specs: Iterable[str]) -> list[str]:
-    """The setting of each spec, given as JSON. Specs that differ in nothing else are read once."""
+def hash_configs(specs: Iterable[str]) -> list[str]:
+    """The hash of each spec's configuration, the specs given as JSON. Specs that differ in nothing else are read once."""
     known: dict[str, str] = {}
     found = []
     for text in specs:
         rest = untold(text)
         if rest not in known:
-            known[rest] = setting(text)
+            known[rest] = hash_config(text)
         found.append(known[rest])
     return found
 
 
-def setting(spec_json: str) -> str:
+def hash_config(spec_json: str) -> str:
     rest = {name: value for name, value in record_of(spec_json).items() if name not in TOLD}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
 
@@ -53,7 +53,7 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def untold(spec_json: str) -> str:
-    """`spec_json` without most of what other columns tell: where two specs agree in this, their settings agree.
+    """`spec_json` without most of what other columns tell: where two specs agree in this, their hashes agree.
 
     Only what is certain to be told is cut out; a spec in another form than ours stays longer than it need be.
     """

@@ -147,7 +147,7 @@ def of_this_comparison(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     runs = read_finals(folder)
     current = {(run, *one) for run, keys in runs.items() for one in keys}
-    rows_named = zip(rows["run"], rows["role"], rows["key"], strict=True)
+    rows_named = zip(rows["trial_kind"], rows["role"], rows["key"], strict=True)
     kept = [run not in runs or (run, role, key) in current for run, role, key in rows_named]
     return rows[pd.Series(kept, rows.index, dtype=bool)]
 

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from automl_kd import storage
 from automl_kd.errors import FileError, ResultError
 from automl_kd.files import require_file
+from automl_kd.results.store.renamed_columns import find_stored_names
 from automl_kd.results.store.row import check_columns
 
-CATEGORIES = ("run", "role", "status", "space", "method", "dataset", "proxy")
+CATEGORIES = ("trial_kind", "role", "status", "space", "method", "dataset", "proxy")
 SMALL_TABLE = 1000
 UNCOMPRESSED: Mapping[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
 PACKED: Mapping[str, Any] = {"compression": "zstd"}
@@ -62,17 +63,19 @@ def ends_as_parquet(path: Path) -> bool:
 
 
 def load_parquet(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
-    """The file at `path` in the shape of `schema`: columns it lacks are null, columns unknown to us are left out.
+    """The file at `path` in the shape of `schema`: columns it lacks are null, columns unknown to us are left out,
+    and columns that it has under an old name get their new one.
 
     `identity`: columns without which the file is not one of ours. Raises `ResultError` naming the file, or
     `FileNotFoundError` if there is none.
     """
     try:
         require_file(path)
-        # Not pq.read_table, which would take folder names such as "run=search" for columns.
+        # Not pq.read_table, which would take folder names such as "trial_kind=search" for columns.
         with pq.ParquetFile(path) as file:
             here = file.schema_arrow.names
-            stored = file.read([name for name in schema.names if name in here])
+            names = find_stored_names(schema.names, here)
+            stored = file.read(list(names.values()))
     # What pyarrow raises for a file that is cut off, damaged or of a kind that it does not read.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOENT:
@@ -81,10 +84,11 @@ def load_parquet(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.T
         raise ResultError(
             f"{path} cannot be read as Parquet ({reason}); 'automl-kd doctor FOLDER --repair' moves it aside"
         ) from error
-    if missing := [name for name in identity if name not in here]:
+    found = find_stored_names(identity, here)
+    if missing := [name for name in identity if name not in found]:
         raise ResultError(f"{path} has no column {missing[0]!r}, so it is not a file of results; move it elsewhere")
     try:
-        return conform(stored, schema)
+        return conform(stored, schema, names)
     # What a cast raises for values that do not fit, and for types between which there is none.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ResultError(
@@ -93,9 +97,10 @@ def load_parquet(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.T
         ) from error
 
 
-def conform(stored: pa.Table, schema: pa.Schema) -> pa.Table:
+def conform(stored: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -> pa.Table:
+    """`stored` in the shape of `schema`, whose columns have the `names` there."""
     columns = [
-        stored[field.name].cast(field.type) if field.name in stored.column_names else pa.nulls(len(stored), field.type)
+        stored[names[field.name]].cast(field.type) if field.name in names else pa.nulls(len(stored), field.type)
         for field in schema
     ]
     return pa.Table.from_arrays(columns, schema=schema)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from automl_kd.errors import ResultError
 from automl_kd.registry import SLUG
-from automl_kd.spec import Reason
+from automl_kd.spec import FailureKind
 
 TrialKind = Literal["teacher", "search", "choice", "final"]
 Status = Literal["complete", "stopped", "failed"]
@@ -34,13 +34,13 @@ FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One trial as recorded. (`run`, `role`, `key`) names it; None means not measured or not applicable.
+    """One trial as recorded. (`trial_kind`, `role`, `key`) names it; None means not measured or not applicable.
 
-    `role`: the same as `run`, except in "final": there what the trial stands for, one of `FINAL_ROLES`; in a comparison
+    `role`: the same as `trial_kind`, except in "final": there what the trial stands for, one of `FINAL_ROLES`; in a comparison
     of methods the contender's name, also in "choice". One trial that stands for two roles has a row for each.
-    `reason`: of what kind the `error` of a failed trial is.
-    `compute`: in a comparison of methods, the fraction of its full compute that the trial was given.
-    `architecture`: twelve hex digits; `values_json`, `label`: the same point for programs and for people.
+    `failure_kind`: of what kind the `error` of a failed trial is.
+    `compute_fraction`: in a comparison of methods, the fraction of its full compute that the trial was given.
+    `architecture_id`: twelve hex digits; `values_json`, `student`: the same point for programs and for people.
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
     `epochs`: asked for; `epochs_done`: reached. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
@@ -50,25 +50,25 @@ class Row:
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
     `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
-    `val_images`, `val_largest`: of a teacher, the number of images that its validation accuracy is of, and the fraction
+    `val_images`, `val_majority_fraction`: of a teacher, the number of images that its validation accuracy is of, and the fraction
     of them that are of the largest class, which one reaches who always names that class.
     `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
     member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
-    `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `setting`: six
-    hex digits of its data, recipe and teacher (see setting.py), which rows of earlier versions get when they are read.
+    `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `config_hash`:
+    six hex digits of its data, recipe and teacher (see config_hash.py), which rows of earlier versions get when they are read.
     """
 
-    run: TrialKind
+    trial_kind: TrialKind
     key: str
     role: Role
     proposal: int | None = None
     status: Status
     error: str | None = None
-    reason: Reason | None = None
+    failure_kind: FailureKind | None = None
     space: str
-    architecture: str
+    architecture_id: str
     values_json: str
-    label: str
+    student: str
     method: str
     options_json: str
     schedule_json: str | None = None
@@ -78,7 +78,7 @@ class Row:
     seed: int
     epochs: int
     epochs_done: int | None = None
-    compute: float | None = None
+    compute_fraction: float | None = None
     val_accuracy: float | None = None
     test_accuracy: float | None = None
     best_epoch: int | None = None
@@ -97,25 +97,25 @@ class Row:
     teacher_passes_saved: int | None = None
     teacher_seconds_saved: float | None = None
     val_images: int | None = None
-    val_largest: float | None = None
+    val_majority_fraction: float | None = None
     device: str | None = None
     precision: Precision | None = None
     started: datetime | None = None
     git_commit: str | None = None
     versions_json: str | None = None
     spec_json: str | None = None
-    setting: str | None = None
+    config_hash: str | None = None
     experiment: str
 
     def __post_init__(self) -> None:
-        demand("run", self.run, get_args(TrialKind))
-        if self.compute is None:
-            demand("role", self.role, FINAL_ROLES if self.run == "final" else (self.run,))
+        demand("trial_kind", self.trial_kind, get_args(TrialKind))
+        if self.compute_fraction is None:
+            demand("role", self.role, FINAL_ROLES if self.trial_kind == "final" else (self.trial_kind,))
         elif re.fullmatch(SLUG, self.role) is None:
             raise ResultError(f"a contender's role is its name, lower-case letters, digits and '-', got {self.role!r}")
         demand("status", self.status, get_args(Status))
-        if self.reason is not None:
-            demand("reason", self.reason, get_args(Reason))
+        if self.failure_kind is not None:
+            demand("failure_kind", self.failure_kind, get_args(FailureKind))
         if self.precision is not None:
             demand("precision", self.precision, PRECISIONS)
         if not (self.key.isascii() and self.key.isalnum()):
@@ -144,19 +144,19 @@ class Point:
 class ScoreRow:
     """One architecture scored by one proxy; higher promises better.
 
-    `score`: mean over `draws` of weights and images, None if scoring failed and `error` says why; `spread`: their
-    standard deviation. `seconds`: time of all draws. `among`: of an aggregate, how many architectures its ranks were
+    `score`: mean over `repeats` with other weights and images, None if scoring failed and `error` says why; `spread`: their
+    standard deviation. `seconds`: time of all repeats. `among`: of an aggregate, how many architectures its ranks were
     taken among; scores from different sets do not compare.
     """
 
     space: str
-    architecture: str
+    architecture_id: str
     values_json: str
-    label: str
+    student: str
     proxy: str
     score: float | None
     spread: float | None = None
-    draws: int = 1
+    repeats: int = 1
     images: int | None = None
     seconds: float | None = None
     params: int | None = None
@@ -198,7 +198,9 @@ def arrow_type(hint: Any) -> pa.DataType:
 
 
 ROW_SCHEMA = schema_of(Row)
-CURVE_SCHEMA = pa.schema([ROW_SCHEMA.field(name) for name in ("experiment", "run", "key")] + list(schema_of(Point)))
+CURVE_SCHEMA = pa.schema(
+    [ROW_SCHEMA.field(name) for name in ("experiment", "trial_kind", "key")] + list(schema_of(Point))
+)
 SCORE_SCHEMA = schema_of(ScoreRow)
 
 

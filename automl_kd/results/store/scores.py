@@ -16,8 +16,8 @@ from automl_kd.results.store import parquet
 from automl_kd.results.store.row import SCORE_SCHEMA, ScoreRow
 from automl_kd.results.store.soundness import require_sound
 
-SCORE_IDENTITY = ["space", "dataset", "architecture", "proxy", "teacher", "seed", "draws", "images", "among"]
-ENTRY = ["space", "dataset", "architecture"]
+SCORE_IDENTITY = ["space", "dataset", "architecture_id", "proxy", "teacher", "seed", "repeats", "images", "among"]
+ENTRY = ["space", "dataset", "architecture_id"]
 
 
 def write_scores(folder: Path, scores: Iterable[ScoreRow]) -> Path:
@@ -48,7 +48,7 @@ def read_scores_file(path: Path) -> pd.DataFrame:
 
 
 def load_scores(path: Path) -> pa.Table:
-    return require_sound(parquet.load_parquet(path, SCORE_SCHEMA, ("architecture", "proxy")), "scores", path)
+    return require_sound(parquet.load_parquet(path, SCORE_SCHEMA, ("architecture_id", "proxy")), "scores", path)
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
@@ -68,7 +68,7 @@ def rank_architectures(scores: pd.DataFrame) -> pd.DataFrame:
     """
     keys = [scores[name] for name in ENTRY]
     entries = scores.groupby(keys, observed=True)
-    frame = entries[["label", "params", "macs"]].first()
+    frame = entries[["student", "params", "macs"]].first()
     proxies = sorted(scores["proxy"].dropna().unique())
     rank_sum = pd.Series(0.0, index=frame.index)
     for proxy in proxies:
@@ -80,4 +80,4 @@ def rank_architectures(scores: pd.DataFrame) -> pd.DataFrame:
     frame["seconds"] = entries["seconds"].sum()
     rank = frame.groupby(ENTRY[:2], observed=True)["rank_sum"].rank(method="min").astype("Int64")
     frame.insert(0, "rank", rank)
-    return frame.reset_index().sort_values([*ENTRY[:2], "rank", "architecture"], ignore_index=True)
+    return frame.reset_index().sort_values([*ENTRY[:2], "rank", "architecture_id"], ignore_index=True)

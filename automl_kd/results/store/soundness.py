@@ -32,7 +32,7 @@ RECORD_KINDS: Mapping[str, type[Row | Point | ScoreRow]] = {"rows": Row, "curves
 def faults(table: pa.Table, kind: str) -> Iterator[Fault]:
     """All that is wrong with a table of rows, curves or scores, whatever columns of it were read."""
     record = RECORD_KINDS[kind]
-    names = [*required(record), *(("run", "key") if kind == "curves" else ())]
+    names = [*required(record), *(("trial_kind", "key") if kind == "curves" else ())]
     for name in [one for one in names if one in table.column_names]:
         yield from found(table[name].is_null(), f"without {name}")
     for name in [one for one in table.column_names if "accuracy" in one]:

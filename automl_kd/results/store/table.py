@@ -18,25 +18,28 @@ import pyarrow.compute as pc
 
 from automl_kd import storage
 from automl_kd.errors import ResultError
-from automl_kd.registry import suggestion
 from automl_kd.results.store import parquet
-from automl_kd.results.store.config_hash import settings
+from automl_kd.results.store.config_hash import hash_configs
 from automl_kd.results.store.folder import fetch_folder
+from automl_kd.results.store.renamed_columns import suggest_column
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA, Point, Row
 from automl_kd.results.store.soundness import require_sound
 
 TableKind = Literal["rows", "curves"]
 SCHEMAS = {"rows": ROW_SCHEMA, "curves": CURVE_SCHEMA}
-IDENTITY = {"rows": ("run", "role", "key"), "curves": ("run", "key")}
-ORDER = {"rows": ["run", "started", "proposal", "role", "key"], "curves": ["run", "key", "epoch"]}
+IDENTITY = {"rows": ("trial_kind", "role", "key"), "curves": ("trial_kind", "key")}
+ORDER = {"rows": ["trial_kind", "started", "proposal", "role", "key"], "curves": ["trial_kind", "key", "epoch"]}
 REPORTED = tuple(name for name in ROW_SCHEMA.names if name not in {"spec_json", "values_json"})
 """The columns of rows that reports use: all but the two that make up most of a row."""
+
+LOOSE_FOLDERS = ("run=", "trial_kind=")
+"""How the folders of loose files begin, in earlier versions and now. What lies in the former is the older."""
 
 READ_ATTEMPTS = 10
 
 
 class Results(NamedTuple):
-    """`rows`: one per trial and role; `curves`: one per epoch; joined by experiment, run and key."""
+    """`rows`: one per trial and role; `curves`: one per epoch; joined by experiment, trial_kind and key."""
 
     rows: pd.DataFrame
     curves: pd.DataFrame
@@ -49,32 +52,34 @@ class ResultTable:
         self.folder = folder
 
     def append(self, row: Row, curve: Iterable[Point] = ()) -> None:
-        """Record a trial; what was recorded under the same run, role and key is replaced.
+        """Record a trial; what was recorded under the same trial_kind, role and key is replaced.
 
         The curve is written first: a row that exists has its curve. An `OSError` passes on; what was recorded before
         stays as it was.
         """
-        owner = {"experiment": row.experiment, "run": row.run, "key": row.key}
+        owner = {"experiment": row.experiment, "trial_kind": row.trial_kind, "key": row.key}
         points = parquet.to_table(({**owner, **vars(point)} for point in curve), CURVE_SCHEMA)
         record = parquet.to_table([vars(row)], ROW_SCHEMA)
-        parquet.write_parquet(points, self.folder / "curves" / f"run={row.run}" / f"{row.key}.parquet")
-        parquet.write_parquet(record, self.folder / "rows" / f"run={row.run}" / f"{row_file_stem(row)}.parquet")
+        parquet.write_parquet(points, self.folder / "curves" / f"trial_kind={row.trial_kind}" / f"{row.key}.parquet")
+        parquet.write_parquet(
+            record, self.folder / "rows" / f"trial_kind={row.trial_kind}" / f"{row_file_stem(row)}.parquet"
+        )
 
     def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """All rows, by run and time; dtypes as in `parquet.to_frame`. A table not yet written to is empty.
+        """All rows, by trial_kind and time; dtypes as in `parquet.to_frame`. A table not yet written to is empty.
 
         `columns`: only these, which spares reading the others.
         """
         return to_sorted_frame(self._load("rows", columns), "rows", columns)
 
     def curves(self) -> pd.DataFrame:
-        """All learning curves, one row per epoch, by run, key and epoch."""
+        """All learning curves, one row per epoch, by trial_kind, key and epoch."""
         return to_sorted_frame(self._load("curves"), "curves")
 
-    def keys(self, run: str, role: str | None = None) -> set[str]:
-        """Keys of the trials recorded under `run` (and `role`), whatever their status."""
-        rows = self._load("rows").select(["run", "role", "key"]).to_pylist()
-        return {row["key"] for row in rows if row["run"] == run and role in {None, row["role"]}}
+    def keys(self, trial_kind: str, role: str | None = None) -> set[str]:
+        """Keys of the trials recorded under `trial_kind` (and `role`), whatever their status."""
+        rows = self._load("rows").select(["trial_kind", "role", "key"]).to_pylist()
+        return {row["key"] for row in rows if row["trial_kind"] == trial_kind and role in {None, row["role"]}}
 
     def fold(self) -> None:
         """Gather all files of rows into one part, and all of curves. What is read does not change.
@@ -84,15 +89,15 @@ class ResultTable:
         """
         for kind in ("rows", "curves"):
             paths = self._files(kind)
-            if len(paths) > 1 or any(path.parent.name.startswith("run=") for path in paths):
+            if len(paths) > 1 or any(is_loose(path) for path in paths):
                 self._fold(kind)
 
-    def set_aside(self, run: str, key: str, target: Path) -> None:
+    def set_aside(self, trial_kind: str, key: str, target: Path) -> None:
         """Take all that is recorded of a trial out of the table, into files of the same names below `target`."""
         for kind in ("rows", "curves"):
             for path in self._files(kind):
                 table = self._load_file(path, kind)
-                ours = pc.and_(pc.equal(table["run"], run), pc.equal(table["key"], key))
+                ours = pc.and_(pc.equal(table["trial_kind"], trial_kind), pc.equal(table["key"], key))
                 if not pc.any(ours).as_py():
                     continue
                 self.part(path, table, ours, target)
@@ -114,7 +119,7 @@ class ResultTable:
 
     def loose(self) -> int:
         """How many rows lie in files of their own, which `fold` would gather."""
-        return sum(path.parent.name.startswith("run=") for path in self._files("rows"))
+        return sum(is_loose(path) for path in self._files("rows"))
 
     def _fold(self, kind: TableKind) -> None:
         paths = self._files(kind)
@@ -130,10 +135,11 @@ class ResultTable:
         storage.remove_objects(inputs)
 
     def _files(self, kind: TableKind) -> list[Path]:
-        """Oldest first: parts by number, then loose files."""
+        """Oldest first: parts by number, then loose files, those of earlier versions before ours."""
         # Loose files are listed first: one that is folded meanwhile is then missing when it is opened, which is
         # noticed, rather than from both lists, which is not.
-        loose = [path for run in sorted((self.folder / kind).glob("run=*")) for path in parquet.files(run)]
+        folders = [path for pattern in LOOSE_FOLDERS for path in sorted((self.folder / kind).glob(f"{pattern}*"))]
+        loose = [path for folder in folders for path in parquet.files(folder)]
         return parquet.files(self.folder / kind, "part-*.parquet") + loose
 
     def _load(self, kind: TableKind, columns: Sequence[str] | None = None) -> pa.Table:
@@ -148,13 +154,13 @@ class ResultTable:
         """`columns`: these and those by which rows are told apart and ordered; None for all."""
         schema = narrowed(kind, columns)
         table = require_sound(parquet.load_parquet(path, schema, IDENTITY[kind]), kind, path)
-        if "setting" in schema.names and table["setting"].null_count:
-            specs = table if "spec_json" in schema.names else parquet.load_parquet(path, SETTING, ("spec_json",))
-            table = with_settings(table, specs["spec_json"])
+        if "config_hash" in schema.names and table["config_hash"].null_count:
+            specs = table if "spec_json" in schema.names else parquet.load_parquet(path, SPEC_ONLY, ("spec_json",))
+            table = with_config_hashes(table, specs["spec_json"])
         return table
 
 
-SETTING = pa.schema([ROW_SCHEMA.field("spec_json")])
+SPEC_ONLY = pa.schema([ROW_SCHEMA.field("spec_json")])
 
 
 def narrowed(kind: TableKind, columns: Sequence[str] | None) -> pa.Schema:
@@ -162,24 +168,31 @@ def narrowed(kind: TableKind, columns: Sequence[str] | None) -> pa.Schema:
     if columns is None:
         return SCHEMAS[kind]
     if unknown := sorted(set(columns) - set(SCHEMAS[kind].names)):
-        raise ResultError(f"{kind} have no column {unknown[0]!r}; {suggestion(unknown[0], SCHEMAS[kind].names)}")
+        raise ResultError(f"{kind} have no column {unknown[0]!r}; {suggest_column(unknown[0], SCHEMAS[kind].names)}")
     wanted = {*columns, *IDENTITY[kind], *ORDER[kind]}
     return pa.schema([field for field in SCHEMAS[kind] if field.name in wanted])
 
 
-def with_settings(table: pa.Table, specs: pa.ChunkedArray) -> pa.Table:
-    """`table` with the settings that are missing in it, as far as there are specs."""
-    pairs = zip(table["setting"].to_pylist(), specs.to_pylist(), strict=True)
-    lacking = [setting is None and spec is not None for setting, spec in pairs]
-    found = settings(specs.filter(pa.array(lacking)).to_pylist())
-    place = table.schema.get_field_index("setting")
-    filled = pc.replace_with_mask(table["setting"].combine_chunks(), pa.array(lacking), pa.array(found, pa.string()))
+def with_config_hashes(table: pa.Table, specs: pa.ChunkedArray) -> pa.Table:
+    """`table` with the hashes that are missing in it, as far as there are specs."""
+    pairs = zip(table["config_hash"].to_pylist(), specs.to_pylist(), strict=True)
+    lacking = [config_hash is None and spec is not None for config_hash, spec in pairs]
+    found = hash_configs(specs.filter(pa.array(lacking)).to_pylist())
+    place = table.schema.get_field_index("config_hash")
+    filled = pc.replace_with_mask(
+        table["config_hash"].combine_chunks(), pa.array(lacking), pa.array(found, pa.string())
+    )
     return table.set_column(place, table.schema.field(place), filled)
 
 
+def is_loose(path: Path) -> bool:
+    """Whether a file of rows or curves holds one trial."""
+    return path.parent.name.startswith(LOOSE_FOLDERS)
+
+
 def row_file_stem(row: Row) -> str:
-    """The name of a row's file. In the run "final" the role belongs to it: two roles may share one trial."""
-    return row.key if row.role == row.run else f"{row.key}-{row.role}"
+    """The name of a row's file. In the trial kind "final" the role belongs to it: two roles may share one trial."""
+    return row.key if row.role == row.trial_kind else f"{row.key}-{row.role}"
 
 
 def stamp(path: Path) -> tuple[int, int] | None:

@@ -33,8 +33,8 @@ class Arm:
     """One line of the truth table. `accuracy` is by seed; costs are means per trial; `failed` trials are left out."""
 
     role: FinalRole
-    label: str
-    architecture: str
+    student: str
+    architecture_id: str
     method: str
     options_json: str
     schedule_json: str
@@ -65,14 +65,14 @@ def arm(rows: pd.DataFrame, role: FinalRole, metric: str) -> Arm | None:
     complete = rows[(rows["status"] == "complete") & rows[metric].notna()]
     if complete.empty:
         return None
-    holder = ["architecture", "method", "options_json", "schedule_json", "epochs"]
+    holder = ["architecture_id", "method", "options_json", "schedule_json", "epochs"]
     latest = complete.sort_values(["started", "key"], na_position="first").iloc[-1]
     ours = pd.Series([all(row[name] == latest[name] for name in holder) for row in rows.to_dict("records")], rows.index)
     trials = complete[ours[complete.index]].sort_values("seed")
     known = trials["params"].dropna()
     return Arm(
         role=role,
-        **{name: str(latest[name]) for name in ("label", *holder[:4])},
+        **{name: str(latest[name]) for name in ("student", *holder[:4])},
         epochs=int(latest["epochs"]),
         params=float(known.iloc[0]) if len(known) else None,
         accuracy={int(seed): float(value) for seed, value in zip(trials["seed"], trials[metric], strict=True)},
@@ -93,12 +93,12 @@ def paired(arms: dict[FinalRole, Arm], better: FinalRole, base: FinalRole) -> Es
     return estimate_mean(round(ours[seed] - theirs[seed], 12) for seed in ours if seed in theirs)
 
 
-def stage_cost(rows: pd.DataFrame, run: str, unit: Arm | None) -> StageCost:
-    """All trainings of a run, whatever came of them; a trial with two roles counts once."""
-    ours = rows[(rows["run"] == run) & (rows["method"] != FROM_FILE)].drop_duplicates("key")
+def stage_cost(rows: pd.DataFrame, trial_kind: str, unit: Arm | None) -> StageCost:
+    """All trainings of a kind, whatever came of them; a trial with two roles counts once."""
+    ours = rows[(rows["trial_kind"] == trial_kind) & (rows["method"] != FROM_FILE)].drop_duplicates("key")
     train_macs = float(ours["train_macs"].sum())
     return StageCost(
-        stage=run,
+        stage=trial_kind,
         trials=len(ours),
         seconds=float(ours["seconds"].sum()),
         train_macs=train_macs,

@@ -39,19 +39,19 @@ class Verdict:
 
 
 def judge_search(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFrame | None = None) -> Verdict:
-    """Judge one experiment by its rows of the run "final"; the others, and what proxies took, tell what it cost.
+    """Judge one experiment by its rows of the trial kind "final"; the others, and what proxies took, tell what it cost.
 
     `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
     """
     if rows["experiment"].nunique() > 1:
         raise ResultError(f"a verdict is on one experiment, got rows of {rows['experiment'].nunique()}; choose one")
-    final = rows[rows["run"] == "final"]
+    final = rows[rows["trial_kind"] == "final"]
     found = {role: arm(final[final["role"] == role], role, metric) for role in FINAL_ROLES}
     arms = {role: one for role, one in found.items() if one is not None}
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
     one_point = not final.empty and bool(final["space"].astype(str).str.startswith("model:").all())
-    searched = bool((rows["run"] == "search").any())
-    costs = tuple(stage_cost(rows, run, arms.get("default-kd")) for run in COSTED_STAGES)
+    searched = bool((rows["trial_kind"] == "search").any())
+    costs = tuple(stage_cost(rows, trial_kind, arms.get("default-kd")) for trial_kind in COSTED_STAGES)
     teacher = teacher_of(rows)
     warned = warning(teacher, untaught(arms))
     judged = (lesson if one_point and not searched else verdict_sentence)(final, arms, gains)
@@ -80,9 +80,9 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
     if gain.n == 0:
         return "No verdict: no seed was completed by both the found student with its method and plain KD."
     if taught_alike(found, base):
-        return f"Nothing was gained: the search chose the default student ({found.label}) and teaches it by plain KD."
+        return f"Nothing was gained: the search chose the default student ({found.student}) and teaches it by plain KD."
     close = ""
-    if found.architecture == base.architecture:
+    if found.architecture_id == base.architecture_id:
         close = "; the found student is the default student itself, so its architecture gained nothing"
     return f"{judge_gain(gain)}: {comparison(found, base)}{close}."
 
@@ -95,7 +95,7 @@ def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Est
     if gain.n == 0:
         return "No verdict: no seed was completed both by the taught student and from scratch."
     ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (taught, scratch))
-    student = f"{taught.label}, {units.format_count(taught.params)} parameters"
+    student = f"{taught.student}, {units.format_count(taught.params)} parameters"
     return (
         f"{judge_gain(gain)}: {student}, taught by {describe_teaching(taught)} reaches {ours} on test,"
         f" trained from scratch at equal compute {theirs}."
@@ -109,7 +109,7 @@ def describe_teaching(one: Arm) -> str:
 
 def taught_alike(found: Arm, base: Arm) -> bool:
     """Whether both arms are the same trials under two names."""
-    names = ("architecture", "method", "options_json", "schedule_json", "epochs")
+    names = ("architecture_id", "method", "options_json", "schedule_json", "epochs")
     return all(getattr(found, name) == getattr(base, name) for name in names)
 
 
@@ -146,7 +146,7 @@ def comparison(found: Arm, base: Arm) -> str:
 
 
 def describe_arm(one: Arm) -> str:
-    return f"({one.label}, {units.format_count(one.params)} parameters)" if one.params else f"({one.label})"
+    return f"({one.student}, {units.format_count(one.params)} parameters)" if one.params else f"({one.student})"
 
 
 def cost_sentence(costs: tuple[StageCost, ...], arms: dict[FinalRole, Arm], scores: pd.DataFrame | None) -> str:
@@ -154,7 +154,7 @@ def cost_sentence(costs: tuple[StageCost, ...], arms: dict[FinalRole, Arm], scor
     teacher, search, choice, _ = costs
     parts = [f"The search took {describe_cost(search)}" if search.trials else "No search trial is recorded"]
     if scores is not None and len(scores):
-        screened = units.some(int(scores["architecture"].nunique()), "architecture")
+        screened = units.some(int(scores["architecture_id"].nunique()), "architecture")
         parts.append(f"screening {screened} by proxies {units.duration(float(scores['seconds'].sum()))}")
     if choice.trials:
         parts.append(f"the choice among its best {describe_cost(choice)}")

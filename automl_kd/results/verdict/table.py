@@ -13,7 +13,7 @@ def truth_table(judged: Verdict) -> Sheet:
     names = ["student", "test, %", "validation, %", "seeds", "params", "epochs", "training", "training MACs", "failed"]
     columns = [
         *(Column(name, numeric=place > 0) for place, name in enumerate(names)),
-        Column("label"),
+        Column("architecture"),
         Column("method"),
     ]
     rows = tuple(
@@ -27,7 +27,7 @@ def truth_table(judged: Verdict) -> Sheet:
             units.duration(one.seconds),
             units.format_count(one.train_macs),
             str(one.failed),
-            one.label,
+            one.student,
             one.method,
         )
         for role, one in judged.arms.items()

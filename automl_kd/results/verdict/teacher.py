@@ -40,17 +40,17 @@ class Teacher:
 
 def teacher_of(rows: pd.DataFrame) -> Teacher | None:
     """The teacher of one experiment; None if it was not measured, or by an earlier version, which counted no images."""
-    known = rows[(rows["run"] == "teacher") & (rows["status"] == "complete")]
-    known = known.dropna(subset=["val_accuracy", "val_images", "val_largest"])
+    known = rows[(rows["trial_kind"] == "teacher") & (rows["status"] == "complete")]
+    known = known.dropna(subset=["val_accuracy", "val_images", "val_majority_fraction"])
     if known.empty:
         return None
     row = known.iloc[-1]
     return Teacher(
-        label=str(row["label"]),
+        label=str(row["student"]),
         from_file=row["method"] == FROM_FILE,
         accuracy=float(row["val_accuracy"]),
         images=int(row["val_images"]),
-        largest=float(row["val_largest"]),
+        largest=float(row["val_majority_fraction"]),
     )
 
 

@@ -35,7 +35,7 @@ def table(tmp_path: Path) -> Path:
 def scores(tmp_path: Path) -> Path:
     """A score that knows the accuracy, one that knows its opposite, and one that fails on a third."""
     made = [
-        score(proxy, number, value(number), label=files.cell(number), space="a:CELLS", dataset="cifar10", params=None)
+        score(proxy, number, value(number), student=files.cell(number), space="a:CELLS", dataset="cifar10", params=None)
         for number in NUMBERS
         for proxy, value in {
             "knows": lambda number: -float(number),
@@ -66,7 +66,7 @@ def test_s1_beside_it(run, tmp_path, table, scores):
     depths = [f"{a}{b}{c}" for a in "135" for b in "13" for c in "57"]
     accuracies = list(np.linspace(60, 70, len(depths)))
     pq.write_table(pa.table({"arch": depths, "kd_acc": accuracies, "cls_acc": accuracies[::-1]}), "s1.parquet")
-    made = [score("a", place, float(place), label="-".join(one)) for place, one in enumerate(depths)]
+    made = [score("a", place, float(place), student="-".join(one)) for place, one in enumerate(depths)]
     write_scores(tmp_path / "students", made)
     code, out, _ = run("panel", "students", "--nasbench201", str(table), "--s1", "s1.parquet", "--out", "found")
     assert code == 0
@@ -82,10 +82,10 @@ def test_what_is_left_out_is_said(run, tmp_path, scores):
     params["cifar100_params_m"] = [math.nan] * len(NUMBERS)
     files.write(tmp_path, files.columns(NUMBERS) | params)
     small = {"space": "a:SMALL", "dataset": "cifar10", "params": 7}
-    made = [score("tiny", number, float(number), label=files.cell(number), **small) for number in NUMBERS]
+    made = [score("tiny", number, float(number), student=files.cell(number), **small) for number in NUMBERS]
     ranked = {"space": "a:CELLS", "dataset": "cifar10", "params": None}
     made += [
-        score("a+b", number, float(number), label=files.cell(number), among=among, **ranked)
+        score("a+b", number, float(number), student=files.cell(number), among=among, **ranked)
         for among in (20, 30)
         for number in range(among)
     ]
@@ -103,7 +103,7 @@ def test_what_is_left_out_is_said(run, tmp_path, scores):
         assert "within 20 are left out." in text
     assert "| tiny |" not in page
     assert "CIFAR-100: of" not in page
-    only = [score("tiny", number, float(number), label=files.cell(number), **small) for number in NUMBERS]
+    only = [score("tiny", number, float(number), student=files.cell(number), **small) for number in NUMBERS]
     write_scores(tmp_path / "small", only)
     code, _, err = run("panel", "small", "--nasbench201", "nasbench201.parquet", "--out", "found")
     assert code == 2
@@ -118,7 +118,7 @@ def test_refused(refused, tmp_path, table, scores):
     assert "no latency is known" in refused("panel", "scored", *here, "--device", "help_pixel2")
     assert "has no column 'arch'" in refused("panel", "scored", *here, "--s1", "nasbench201.parquet")
     write_scores(
-        tmp_path / "few", [score("a", number, 1.0, label=files.cell(number), params=None) for number in range(9)]
+        tmp_path / "few", [score("a", number, 1.0, student=files.cell(number), params=None) for number in range(9)]
     )
     assert "few scores too few architectures of known accuracy and size; score 10 or more" in refused(
         "panel", "few", *here

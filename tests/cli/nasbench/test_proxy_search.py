@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     falling = {f"{dataset}_valid_acc_12": [80.0 - number for number in NUMBERS] for dataset in TABLE_DATASETS}
     files.write(tmp_path, files.columns(NUMBERS) | columns | falling)
     made = [
-        score("errs", number, float(number), label=files.cell(number), dataset="cifar10", params=None)
+        score("errs", number, float(number), student=files.cell(number), dataset="cifar10", params=None)
         for number in NUMBERS
     ]
     write_scores(tmp_path / "scored", made)

@@ -79,7 +79,7 @@ def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path,
     monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 25.0)
     dear = Contender(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
     # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
-    assert {one.compute for one in contest.finals(lab, Candidate(dear, {}), unit=10.0)} == {1.0}
+    assert {one.compute_fraction for one in contest.finals(lab, Candidate(dear, {}), unit=10.0)} == {1.0}
 
 
 def test_a_quote_is_the_trials_own_and_asked_once(tmp_path):
@@ -162,10 +162,10 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
     lab = stages.run_stages(described(), roots(tmp_path), Silent())
     rows = lab.table.read()
     assert set(rows["status"]) == {"complete"}
-    choice, final = rows[rows["run"] == "choice"], rows[rows["run"] == "final"]
+    choice, final = rows[rows["trial_kind"] == "choice"], rows[rows["trial_kind"] == "final"]
     assert dict(choice["role"].astype(str).value_counts()) == {"kd": 4, "sums": 3}
     assert set(choice["seed"]) == {CHOICE_SEEDS}
-    assert set(choice["compute"]) == {0.5}
+    assert set(choice["compute_fraction"]) == {0.5}
     # Scratch at two lengths, the best KD, the best two sums; each with two seeds.
     assert dict(final["role"].astype(str).value_counts()) == {"scratch": 4, "sums": 4, "kd": 2}
     assert set(final["seed"]) == {0, 1}
@@ -173,7 +173,7 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
     assert set(final[final["role"] == "kd"]["options_json"]) == {best["options_json"]}
     # Nobody had more than the reference and its slack, and nobody could have had another epoch.
     for share in (0.5, 1.0):
-        ours = final[final["compute"] == share]
+        ours = final[final["compute_fraction"] == share]
         limit = share * float(final[final["role"] == "kd"]["train_macs"].iloc[0]) * 1.05
         assert (ours["train_macs"] <= limit).all()
         assert (ours["train_macs"] * (ours["epochs"] + 1) / ours["epochs"] > limit).all()
@@ -181,7 +181,7 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
     changed = dataclasses.replace(SCRATCH, compute=(0.45, 1.0))  # of four epochs, as many as before
     stages.run_stages(described(contest=Contest(contenders=(changed, KD, SUMS))), roots(tmp_path), Silent())
     renamed = lab.table.read()
-    assert set(renamed.loc[renamed["role"] == "scratch", "compute"]) == {0.45, 1.0}
+    assert set(renamed.loc[renamed["role"] == "scratch", "compute_fraction"]) == {0.45, 1.0}
     assert len(renamed) == len(rows)
 
     wider = Contest(contenders=(*CONTEST.contenders, Contender(name="plain-kd", method="kd")))

@@ -47,9 +47,9 @@ def taught(tmp_path_factory) -> ExperimentContext:
 
 def rows(*entries: tuple[str, str, float | None, int, int]) -> pd.DataFrame:
     """(run, status, validation accuracy, parameters, width) of each."""
-    frame = pd.DataFrame(entries, columns=["run", "status", "val_accuracy", "params", "width"])
+    frame = pd.DataFrame(entries, columns=["trial_kind", "status", "val_accuracy", "params", "width"])
     frame["values_json"] = [f'{{"width": {width}}}' for width in frame["width"]]
-    frame["architecture"] = [Architecture.of({"width": width}).key for width in frame["width"]]
+    frame["architecture_id"] = [Architecture.of({"width": width}).key for width in frame["width"]]
     frame["method"], frame["options_json"], frame["schedule_json"] = "kd", "{}", None
     frame["key"] = [f"{position:016x}" for position in range(len(frame))]
     return frame

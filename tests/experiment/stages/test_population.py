@@ -55,7 +55,7 @@ def open_population(root: Path, **changes) -> ExperimentContext:
 
 def table(lab: ExperimentContext) -> pd.DataFrame:
     rows = lab.table.read()
-    return rows[rows["run"] == "search"].sort_values("proposal")[TOLD].reset_index(drop=True)
+    return rows[rows["trial_kind"] == "search"].sort_values("proposal")[TOLD].reset_index(drop=True)
 
 
 def weights(lab: ExperimentContext) -> dict[str, object]:
@@ -190,11 +190,11 @@ def test_an_experiment_with_a_population_from_its_teacher_to_its_finals(ray_sess
     lab = open_population(tmp_path, search=settings("pb2", trials=3))
     stages.run_stages(lab.experiment, lab.roots, Silent())
     rows = lab.table.read()
-    assert list(rows["run"].value_counts()[["search", "choice", "final"]]) == [3, 2, 4]
+    assert list(rows["trial_kind"].value_counts()[["search", "choice", "final"]]) == [3, 2, 4]
     assert set(rows["status"]) == {"complete"}
     found = rows[rows["role"] == "found-method"].iloc[0]
-    chosen = rows[(rows["run"] == "choice") & (rows["schedule_json"] == found["schedule_json"])]
-    assert chosen["val_accuracy"].iloc[0] == rows.loc[rows["run"] == "choice", "val_accuracy"].max()
+    chosen = rows[(rows["trial_kind"] == "choice") & (rows["schedule_json"] == found["schedule_json"])]
+    assert chosen["val_accuracy"].iloc[0] == rows.loc[rows["trial_kind"] == "choice", "val_accuracy"].max()
     assert (found["epochs"], found["seed"]) == (3, 0)
     assert rows.loc[rows["role"] == "default-kd", "schedule_json"].isna().all()
     # Tune's workers came to the same population as one process that takes its members one by one

@@ -49,7 +49,7 @@ def whole(tmp_path_factory) -> pd.DataFrame:
 def test_the_table_holds_each_architecture_under_each_proxy(whole: pd.DataFrame):
     assert len(whole) == 40 * 4
     assert whole["score"].notna().all()
-    assert set(whole["draws"]) == {2}
+    assert set(whole["repeats"]) == {2}
     params = whole[whole["proxy"] == "params"]
     assert (params["score"] == params["params"]).all()
     assert (params["spread"] == 0).all()
@@ -108,7 +108,7 @@ def test_equal_functions_are_read_once_and_score_the_same(monkeypatch, tmp_path)
     settings = Scoring(space=SETTINGS.space, proxies=("grad_norm",), sample=400, images=4)
     table = run(tmp_path, settings=settings)
     assert len(seen) == len(set(seen)) < 400 * 0.9
-    stand_ins = [function_of(Architecture.of(nasbench201.from_string(one))) for one in table["label"]]
+    stand_ins = [function_of(Architecture.of(nasbench201.from_string(one))) for one in table["student"]]
     assert table.groupby([one.key for one in stand_ins], observed=True)["score"].nunique(dropna=False).eq(1).all()
 
 
@@ -136,9 +136,9 @@ def test_an_aggregate_says_among_how_many_it_ranked(whole):
 
 def test_a_smaller_sample_is_part_of_a_larger_one_whatever_the_weights(tmp_path, whole):
     part = run(tmp_path, settings=Scoring(space=SETTINGS.space, proxies=("params",), sample=10, seed=3))
-    assert set(part["architecture"]) < set(whole["architecture"])
+    assert set(part["architecture_id"]) < set(whole["architecture_id"])
     other = run(tmp_path, settings=Scoring(space=SETTINGS.space, proxies=("params",), sample=10, sample_seed=3))
-    assert not set(part["architecture"]) <= set(other["architecture"])
+    assert not set(part["architecture_id"]) <= set(other["architecture_id"])
 
 
 def parts_of(out: Path) -> Path:

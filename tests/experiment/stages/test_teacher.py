@@ -42,11 +42,14 @@ def test_a_teacher_near_chance_is_warned_of_on_the_terminal_in_the_verdict_and_o
     experiment = tiny.experiment(teacher=ignorant(tmp_path))
     lab, notes = carry_out(tmp_path, experiment)
     rows = lab.table.read()
-    row = rows[rows["run"] == "teacher"].iloc[0]
+    row = rows[rows["trial_kind"] == "teacher"].iloc[0]
     labels = lab.dataset.validation.labels
     share = int((labels == 1).sum()) / len(labels)
     assert (row["status"], row["method"], row["val_accuracy"]) == ("complete", "from-file", pytest.approx(share))
-    assert (row["val_images"], row["val_largest"]) == (len(labels), int(labels.bincount().max()) / len(labels))
+    assert (row["val_images"], row["val_majority_fraction"]) == (
+        len(labels),
+        int(labels.bincount().max()) / len(labels),
+    )
     assert teacher_of(rows) is not None
     assert notes.titles[0] == "teacher tests.tiny:teacher, measured on validation"
     (warned,) = notes.notes
@@ -62,5 +65,5 @@ def test_a_teacher_near_chance_is_warned_of_on_the_terminal_in_the_verdict_and_o
     assert carry_out(tmp_path, experiment)[1].notes == [warned]
     other, said = carry_out(tmp_path, dataclasses.replace(experiment, name="other"))
     assert said.notes == [warned]
-    assert (other.table.read()["run"] == "teacher").sum() == 1
+    assert (other.table.read()["trial_kind"] == "teacher").sum() == 1
     assert file.stat().st_mtime_ns == before

@@ -51,7 +51,7 @@ def entry(proxy: str, *values: np.ndarray, **changes: Any) -> ProxyScores:
     """Scores of all N, a line for each seed; where a value is NaN the proxy failed."""
     lines = np.array(values)
     asked = changes.pop("asked", np.ones_like(lines, dtype=bool))
-    named = {"space": "a:B", "dataset": "cifar10", "teacher": "", "draws": 1, "images": 64, **changes}
+    named = {"space": "a:B", "dataset": "cifar10", "teacher": "", "repeats": 1, "images": 64, **changes}
     return ProxyScores(proxy=proxy, seeds=tuple(range(len(lines))), values=lines, asked=asked, seconds=0.1, **named)
 
 
@@ -235,7 +235,7 @@ def test_scores_of_other_networks_are_known_by_their_parameters(tmp_path):
     # The table's cells have 100,000 parameters, 200,000 and so on, on each dataset.
     table = Table.load(files.write(tmp_path))
     made = [
-        score("a", number, 1.0, label=files.cell(number), space=space, dataset=dataset, params=params(place))
+        score("a", number, 1.0, student=files.cell(number), space=space, dataset=dataset, params=params(place))
         for place, number in enumerate(files.NUMBERS, 1)
         for space, dataset, params in (
             ("a:SAME", "cifar100", lambda place: 100_000 * place),
@@ -245,7 +245,7 @@ def test_scores_of_other_networks_are_known_by_their_parameters(tmp_path):
             ("a:SILENT", "digits", lambda _: None),
         )
     ]
-    made.append(score("a", 1, 1.0, label="1-3-5", space="a:OTHER", params=5))  # not a cell
+    made.append(score("a", 1, 1.0, student="1-3-5", space="a:OTHER", params=5))  # not a cell
     write_scores(tmp_path, made)
     kept, said = without_others(read_long([tmp_path]), table)
     assert kinds(kept) == {
@@ -269,7 +269,7 @@ def test_scores_of_other_networks_are_known_by_their_parameters(tmp_path):
 def test_a_table_without_parameters_tells_of_no_other_networks(tmp_path, dataset):
     unknown = dict.fromkeys(("cifar10_params_m", "cifar100_params_m"), [math.nan] * len(files.NUMBERS))
     table = Table.load(files.write(tmp_path, unknown))
-    made = [score("a", number, 1.0, label=files.cell(number), dataset=dataset) for number in files.NUMBERS]
+    made = [score("a", number, 1.0, student=files.cell(number), dataset=dataset) for number in files.NUMBERS]
     write_scores(tmp_path, made)
     assert without_others(read_long([tmp_path]), table)[1] == ()
 
@@ -299,7 +299,7 @@ def write_s1(path: Path) -> Path:
 
 
 def test_s1_has_two_targets_and_sizes_from_the_scores(tmp_path):
-    write_scores(tmp_path, [score("a", 1, 1.0, label="7-7-7", params=5, macs=50)])
+    write_scores(tmp_path, [score("a", 1, 1.0, student="7-7-7", params=5, macs=50)])
     distilled, plain = of_s1(write_s1(tmp_path / "s1.parquet"), read_long([tmp_path]))
     assert distilled.labels == ["1-3-5", "7-7-7"]
     assert (distilled.accuracy.tolist(), plain.accuracy.tolist()) == ([0.7, 0.75], [0.68, 0.72])

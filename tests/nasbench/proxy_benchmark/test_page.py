@@ -37,7 +37,7 @@ ROW = {
     "proxy": "a",
     "dataset": "cifar10",
     "teacher": "",
-    "draws": 1,
+    "repeats": 1,
     "images": 64,
     "among": 0,
     "accuracy": "cifar10_test_acc_200",

@@ -64,7 +64,7 @@ def scored(number: int, label: str, space: str) -> list[Any]:
             proxy,
             number,
             None if np.isnan(value) else value,
-            label=label,
+            student=label,
             space=space,
             dataset="cifar10",
             params=None if space == "a:CELLS" else 1000 * number,

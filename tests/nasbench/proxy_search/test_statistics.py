@@ -23,7 +23,7 @@ TARGET = Target(
 def entry(proxy: str, *lines: np.ndarray, **changes: Any) -> ProxyScores:
     values = np.array(lines)
     asked = changes.pop("asked", np.ones_like(values, dtype=bool))
-    named = {"space": "a:B", "dataset": "cifar10", "teacher": "", "draws": 1, "images": 64, **changes}
+    named = {"space": "a:B", "dataset": "cifar10", "teacher": "", "repeats": 1, "images": 64, **changes}
     return ProxyScores(proxy=proxy, seeds=tuple(range(len(lines))), values=values, asked=asked, seconds=0.1, **named)
 
 

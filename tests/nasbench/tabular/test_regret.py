@@ -141,7 +141,7 @@ class TestScoreColumn:
     def test_a_long_file_is_averaged_over_seeds(self, table, tmp_path):
         frame = pd.DataFrame(
             {
-                "label": [cell(NUMBERS[0])] * 2 + [cell(NUMBERS[1])] * 2,
+                "student": [cell(NUMBERS[0])] * 2 + [cell(NUMBERS[1])] * 2,
                 "proxy": ["a", "a", "a", "b"],
                 "score": [1.0, 3.0, 5.0, 7.0],
                 "seconds": [0.1, 0.3, 0.2, 9.0],
@@ -155,7 +155,7 @@ class TestScoreColumn:
         assert "scored on cifar10" in found.source
 
     def test_an_aggregate_counts_within_its_largest_set(self, table, tmp_path):
-        columns = {"proxy": "a+b", "dataset": "cifar10", "label": [cell(NUMBERS[0])] * 3 + [cell(NUMBERS[1])]}
+        columns = {"proxy": "a+b", "dataset": "cifar10", "student": [cell(NUMBERS[0])] * 3 + [cell(NUMBERS[1])]}
         frame = pd.DataFrame({**columns, "score": [1.0, 3.0, 5.0, 8.0], "seconds": 0.1, "among": [None, 4, 9, 9]})
         frame.to_parquet(tmp_path / "long.parquet")
         found = read_column(table, tmp_path / "long.parquet", "a", column="a+b", dataset="cifar10", required=True)
@@ -164,7 +164,7 @@ class TestScoreColumn:
 
     def test_scores_of_other_networks_do_not_count(self, table, tmp_path):
         # The table's first rows have 100,000 parameters and 200,000.
-        columns = {"proxy": "a", "dataset": "cifar10", "label": [cell(NUMBERS[0]), cell(NUMBERS[1])] * 2}
+        columns = {"proxy": "a", "dataset": "cifar10", "student": [cell(NUMBERS[0]), cell(NUMBERS[1])] * 2}
         frame = pd.DataFrame({**columns, "space": ["s:SMALL"] * 2 + ["s:SPACE"] * 2, "score": [1.0, 2.0, 3.0, 4.0]})
         frame = frame.assign(seconds=0.1, params=[5, 6, 100_000, 200_000])
         frame.to_parquet(tmp_path / "long.parquet")

@@ -20,9 +20,9 @@ BEGUN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 PLAIN: dict[str, Any] = {
     "space": "search_spaces.resnet:SPACE",
-    "architecture": "0123456789ab",
+    "architecture_id": "0123456789ab",
     "values_json": '{"depth": 1}',
-    "label": "depth=1",
+    "student": "depth=1",
     "method": "kd",
     "options_json": '{"temperature": 4.0}',
     "dataset": "digits",
@@ -38,14 +38,26 @@ PLAIN: dict[str, Any] = {
 }
 MEASURED: dict[str, Any] = {"epochs_done": 2, "val_accuracy": 0.75, "test_accuracy": 0.7, "seconds": 1.5}
 TRIALS: list[dict[str, Any]] = [
-    {"run": "teacher", "role": "teacher", "key": "aa", "status": "complete", "teacher": None, **MEASURED},
-    {"run": "search", "role": "search", "key": "bb", "proposal": 0, "status": "complete", **MEASURED},
-    {"run": "search", "role": "search", "key": "cc", "proposal": 1, "status": "stopped", "epochs_done": 1},
-    {"run": "search", "role": "search", "key": "dd", "proposal": 2, "status": "failed", "error": "the loss became nan"},
-    {"run": "final", "role": "found-method", "key": "ee", "status": "complete", **MEASURED, "latency_ms": 0.25},
+    {"trial_kind": "teacher", "role": "teacher", "key": "aa", "status": "complete", "teacher": None, **MEASURED},
+    {"trial_kind": "search", "role": "search", "key": "bb", "proposal": 0, "status": "complete", **MEASURED},
+    {"trial_kind": "search", "role": "search", "key": "cc", "proposal": 1, "status": "stopped", "epochs_done": 1},
+    {
+        "trial_kind": "search",
+        "role": "search",
+        "key": "dd",
+        "proposal": 2,
+        "status": "failed",
+        "error": "the loss became nan",
+    },
+    {"trial_kind": "final", "role": "found-method", "key": "ee", "status": "complete", **MEASURED, "latency_ms": 0.25},
 ]
 # Columns that came later, where they are known.
-LATER: dict[str, dict[str, Any]] = {"dd": {"reason": "diverged"}, "ee": {"train_macs": 2.5e9}}
+LATER: dict[str, dict[str, Any]] = {
+    "aa": {"val_images": 40, "val_majority_fraction": 0.25},
+    "cc": {"config_hash": "abcdef"},
+    "dd": {"failure_kind": "diverged"},
+    "ee": {"train_macs": 2.5e9, "compute_fraction": 0.5},
+}
 
 
 def write(folder: Path) -> None:
@@ -60,7 +72,7 @@ def write(folder: Path) -> None:
         if number == 2:
             table.fold()
     names = {item.name for item in fields(ScoreRow)}
-    score = {**PLAIN, "proxy": "naswot", "score": 1.5, "images": 64}
+    score = {**PLAIN, "proxy": "naswot", "score": 1.5, "images": 64, "repeats": 2}
     write_scores(folder, [ScoreRow(**{name: value for name, value in score.items() if name in names})])
 
 

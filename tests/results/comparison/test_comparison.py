@@ -143,7 +143,9 @@ def test_other_units_where_the_images_or_the_student_are_not_known(judge):
 
 def test_failed_and_missing(judge):
     rows = contest_finals("dkd", {0: 0.9, 1: 0.9}) + contest_finals("dkd", {2: 0.1}, status="failed")
-    judged = judge(contest_finals("kd", KD), rows, [row(run="teacher", role="teacher", key="t", experiment="methods")])
+    judged = judge(
+        contest_finals("kd", KD), rows, [row(trial_kind="teacher", role="teacher", key="t", experiment="methods")]
+    )
     dkd = by_title(judged)["DKD"]
     assert (dkd.failed, dkd.test.n, dkd.accuracy) == (1, 2, {0: 0.9, 1: 0.9})
     assert [one.name for one in judged.missing] == ["scratch"]
@@ -184,10 +186,10 @@ def frame_of(rows):
 
 def test_leaderboards_take_contenders_and_name_roles(tmp_path):
     table = ResultTable(tmp_path)
-    shared = finals("kd", KD, compute=1.0, experiment="methods")
+    shared = finals("kd", KD, compute_fraction=1.0, experiment="methods")
     for one in [*shared, *contest_choice("kd", {"{}": 0.9}), *contest_finals("dkd", KD, options_json='{"beta": 2}')]:
         table.append(one)
-    for one in finals("kd-again", KD, compute=1.0, experiment="methods"):
+    for one in finals("kd-again", KD, compute_fraction=1.0, experiment="methods"):
         table.append(one)
     board = rank_results(table.read())
     assert sorted(board["role"]) == ["dkd", "kd", "kd, kd-again"]

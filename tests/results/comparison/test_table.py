@@ -201,6 +201,6 @@ def test_a_search_and_a_contest_in_one_report(whole, tmp_path):
     write_experiment(search)
     assert report(Console(width=100), [search, whole], tmp_path / "out", "x")
     text = (tmp_path / "out" / "leaderboard.md").read_text()
-    assert text.count("## Run: final") == 1
+    assert text.count("## Trial kind: final") == 1
     assert "prokt" not in text.split("At full compute")[0]
     assert "Gained 1.93 points" in text

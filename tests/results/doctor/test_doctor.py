@@ -66,7 +66,7 @@ def pipe(path: Path) -> None:
 
 def change(folder: Path, kind: str, **values: object) -> None:
     """Other values in the file of the second trial."""
-    path = folder / kind / "run=search" / f"{KEYS[1]}.parquet"
+    path = folder / kind / "trial_kind=search" / f"{KEYS[1]}.parquet"
     with pq.ParquetFile(path) as file:
         table = file.read()
     for name, value in values.items():
@@ -108,16 +108,19 @@ def test_a_sound_folder_has_nothing_to_be_said_of(folder):
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "torn row": (lambda f: cut(f / f"rows/run=search/{KEYS[1]}.parquet"), ["cannot be read as Parquet", "and no row"]),
+    "torn row": (
+        lambda f: cut(f / f"rows/trial_kind=search/{KEYS[1]}.parquet"),
+        ["cannot be read as Parquet", "and no row"],
+    ),
     "torn curve": (
-        lambda f: cut(f / f"curves/run=search/{KEYS[1]}.parquet"),
+        lambda f: cut(f / f"curves/trial_kind=search/{KEYS[1]}.parquet"),
         ["cannot be read as Parquet", "and no curve"],
     ),
     "torn scores": (lambda f: cut(next((f / "scores").glob("*"))), ["cannot be read as Parquet"]),
     "torn part": (lambda f: cut_part(f), ["as Parquet"]),
     "not ours": (lambda f: (f / "rows/part-000001-x.parquet").write_bytes(b"PAR1"), ["as Parquet"]),
-    "no curve": (lambda f: (f / f"curves/run=search/{KEYS[1]}.parquet").unlink(), ["has a row and no curve"]),
-    "no row": (lambda f: (f / f"rows/run=search/{KEYS[1]}.parquet").unlink(), ["has a curve and no row"]),
+    "no curve": (lambda f: (f / f"curves/trial_kind=search/{KEYS[1]}.parquet").unlink(), ["has a row and no curve"]),
+    "no row": (lambda f: (f / f"rows/trial_kind=search/{KEYS[1]}.parquet").unlink(), ["has a curve and no row"]),
     "experiment": (lambda f: (f / "experiment.json").write_text('{"na'), ["cannot be read as JSON"]),
     "finals": (lambda f: (f / "finals.json").write_bytes(b"\xff\xfe"), ["cannot be read as JSON"]),
     "nested finals": (lambda f: (f / "finals.json").write_text("[" * 9999), ["nested too deeply"]),
@@ -127,7 +130,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         ["its contest is no section"],
     ),
     "a pipe": (lambda f: pipe(f / "finals.json"), ["it is a pipe, not a file"]),
-    "a pipe for rows": (lambda f: pipe(f / f"rows/run=search/{KEYS[1]}.parquet"), ["it is a pipe", "and no row"]),
+    "a pipe for rows": (
+        lambda f: pipe(f / f"rows/trial_kind=search/{KEYS[1]}.parquet"),
+        ["it is a pipe", "and no row"],
+    ),
     "percent": (lambda f: change(f, "rows", val_accuracy=93.0), ["whose val_accuracy is no fraction", "and no row"]),
     "infinite": (lambda f: change(f, "rows", test_accuracy=float("inf")), ["whose test_accuracy is no", "and no row"]),
     "no key": (lambda f: change(f, "rows", key=None), ["without key", "and no row"]),
@@ -214,7 +220,7 @@ def test_the_journal_keeps_what_stands_before_the_damage(folder):
 
 
 def test_clutter_is_no_fault_and_is_cleared_away(folder):
-    (folder / "rows" / "run=search" / "_0123-x.parquet").write_bytes(b"half")
+    (folder / "rows" / "trial_kind=search" / "_0123-x.parquet").write_bytes(b"half")
     (folder / "trials" / KEYS[3] / "_checkpoint.pt.77").write_bytes(b"half")
     (folder / "tune-0123abcd" / "work").mkdir(parents=True)
     with (folder / "proposals.jsonl").open("a") as file:
@@ -231,7 +237,7 @@ def test_clutter_is_no_fault_and_is_cleared_away(folder):
 
 
 def test_a_folder_that_is_written_to_is_left_alone(folder):
-    cut(folder / "rows" / "run=search" / f"{KEYS[1]}.parquet")
+    cut(folder / "rows" / "trial_kind=search" / f"{KEYS[1]}.parquet")
     (folder / "_scratch").write_bytes(b"")
     hold = (
         "import pathlib, sys\nfrom automl_kd.results.store.folder import lock\n"

@@ -37,8 +37,8 @@ def three_by_three() -> list[Row]:
         row(
             key=f"{name}{seed}",
             seed=seed,
-            architecture=name * 12,
-            label=f"student {name}",
+            architecture_id=name * 12,
+            student=f"student {name}",
             val_accuracy=VALIDATION[name][seed],
             test_accuracy=TEST[name][seed],
             seconds=10.0 * (seed + 1),
@@ -57,7 +57,7 @@ def frame(folder: Path, rows: list[Row]) -> pd.DataFrame:
 
 def test_validation_ranks_and_test_is_reported(tmp_path):
     board = rank_results(frame(tmp_path, three_by_three()))
-    assert board["label"].tolist() == ["student A", "student B", "student C"]
+    assert board["student"].tolist() == ["student A", "student B", "student C"]
     assert board["rank"].tolist() == [1, 2, 3]
     assert board["mean"].tolist() == pytest.approx([0.60, 0.71, 0.80])
     assert board["val_mean"].tolist() == pytest.approx([0.92, 0.82, 0.72])
@@ -72,7 +72,7 @@ def test_validation_ranks_and_test_is_reported(tmp_path):
 def test_equal_means_share_a_rank_and_are_marked(tmp_path):
     # A and B both average 0.82 on validation, in another order; C follows on rank 3.
     rows = frame(tmp_path, three_by_three())
-    rows.loc[rows["label"] == "student A", "val_accuracy"] = [0.83, 0.81, 0.82]
+    rows.loc[rows["student"] == "student A", "val_accuracy"] = [0.83, 0.81, 0.82]
     board = rank_results(rows)
     assert board["rank"].tolist() == [1, 1, 3]
     assert board["tie"].tolist() == [True, True, False]
@@ -89,11 +89,11 @@ def test_the_order_does_not_depend_on_that_of_the_rows(tmp_path):
 
 
 def test_failed_and_stopped_trials_are_counted_not_averaged(tmp_path):
-    lost = {"architecture": "A" * 12, "label": "student A", "val_accuracy": 0.1, "test_accuracy": 0.1}
+    lost = {"architecture_id": "A" * 12, "student": "student A", "val_accuracy": 0.1, "test_accuracy": 0.1}
     extra = [row(key="A3", seed=3, status="failed", **lost), row(key="A4", seed=4, status="stopped", **lost)]
-    never = row(key="D0", architecture="D" * 12, label="student D", status="failed")
+    never = row(key="D0", architecture_id="D" * 12, student="student D", status="failed")
     board = rank_results(frame(tmp_path, [*three_by_three(), *extra, never]))
-    assert board["label"].tolist() == ["student A", "student B", "student C"]
+    assert board["student"].tolist() == ["student A", "student B", "student C"]
     assert board[["seeds", "failed", "stopped"]].to_numpy().tolist()[0] == [3, 1, 1]
     assert board["val_mean"][0] == pytest.approx(0.92)
 
@@ -108,20 +108,20 @@ def test_other_epochs_data_or_options_make_another_entry(tmp_path):
     rows = [row(key=str(place), **change) for place, change in enumerate(changes)]
     board = rank_results(frame(tmp_path, rows))
     assert len(board) == 4
-    assert "setting" in [column.name for column in to_sheet(board).columns]
+    assert "config" in [column.name for column in to_sheet(board).columns]
 
 
 def test_runs_and_datasets_are_ranked_apart(tmp_path):
     rows = [
         row(key="1", dataset="digits", val_accuracy=0.5),
         row(key="2", dataset="cifar10", val_accuracy=0.4),
-        row(key="3", run="final", role="default-kd", val_accuracy=0.3),
+        row(key="3", trial_kind="final", role="default-kd", val_accuracy=0.3),
     ]
     assert rank_results(frame(tmp_path, rows))["rank"].tolist() == [1, 1, 1]
 
 
 def test_one_trial_in_two_roles_counts_once(tmp_path):
-    roles = [row(run="final", role=role, key="same") for role in ("default-kd", "found-method")]
+    roles = [row(trial_kind="final", role=role, key="same") for role in ("default-kd", "found-method")]
     board = rank_results(frame(tmp_path, roles))
     assert board["seeds"].tolist() == [1]
     assert board["role"].tolist() == ["default-kd, found-method"]
@@ -166,11 +166,11 @@ def drawn(rng: np.random.Generator, number: int) -> Row:
     name = f"{rng.integers(3):012x}"
     return row(
         key=f"k{rng.integers(number, number + 3)}",
-        run="final" if final else "search",
+        trial_kind="final" if final else "search",
         role=str(rng.choice(["default-kd", "found-method"])) if final else "search",
         status=str(rng.choice(["complete", "complete", "complete", "stopped", "failed"])),
-        architecture=name,
-        label=name,
+        architecture_id=name,
+        student=name,
         teacher=perhaps("resnet20"),
         val_accuracy=perhaps(float(rng.random())),
         test_accuracy=perhaps(float(rng.random())),
@@ -181,7 +181,7 @@ def drawn(rng: np.random.Generator, number: int) -> Row:
 
 def test_entries_measured_together_are_those_measured_alone_bit_for_bit():
     rng = np.random.default_rng(0)
-    records = [vars(drawn(rng, number)) | {"setting": "abc"} for number in range(300)]
+    records = [vars(drawn(rng, number)) | {"config_hash": "abc"} for number in range(300)]
     rows = parquet.to_frame(parquet.to_table(records, ROW_SCHEMA))
     wanted = plainly(rows)
     board = rank_results(rows)
@@ -223,7 +223,7 @@ def test_failures_are_one_line_each(tmp_path):
         row(key="1", status="failed", proposal=4, epochs_done=1, error="the loss is nan;\n  lower lr"),
         row(key="2", status="failed", proposal=None, epochs_done=None),
         row(key="3", status="stopped"),
-        row(key="4", status="failed", proposal=5, epochs_done=1, error="CUDA out of memory", reason="memory"),
+        row(key="4", status="failed", proposal=5, epochs_done=1, error="CUDA out of memory", failure_kind="memory"),
     ]
     assert list_failures(frame(tmp_path, rows)) == [
         "search trial 4 (depth=1, kd, seed 0, key 1) after 1 epoch: the loss is nan; lower lr",
@@ -233,7 +233,7 @@ def test_failures_are_one_line_each(tmp_path):
 
 
 def test_markdown_begins_with_its_command_and_escapes_cells(tmp_path):
-    board = rank_results(frame(tmp_path, [row(label="a|b <i>")]))
+    board = rank_results(frame(tmp_path, [row(student="a|b <i>")]))
     lines = leaderboard_markdown(board, "automl-kd leaderboard results --out x").splitlines()
     assert lines[0] == "<!-- made by: automl-kd leaderboard results - -out x -->"
     assert r"a\|b &lt;i>" in lines[5]

@@ -84,8 +84,8 @@ def test_the_same_results_make_the_same_page(whole, text):
 
 def test_what_rows_say_is_escaped(tmp_path):
     table = ResultTable(tmp_path / "x")
-    table.append(row(key="1", status="failed", error=NASTY, label=NASTY, device=NASTY))
-    table.append(row(key="2", label=NASTY), curve(0.5, 3))
+    table.append(row(key="1", status="failed", error=NASTY, student=NASTY, device=NASTY))
+    table.append(row(key="2", student=NASTY), curve(0.5, 3))
     parsed = Tags(text := write_page(tmp_path / "x", tmp_path / "page.html").read_text())
     assert "script" not in parsed.tags
     assert "img" not in parsed.tags
@@ -98,7 +98,7 @@ def test_what_rows_say_is_escaped(tmp_path):
         [row()],
         [row(status="failed", val_accuracy=None, test_accuracy=None, params=None, error=None)],
         [row(status="stopped", test_accuracy=None, started=None, versions_json=None, seconds=None, train_macs=None)],
-        [row(run="teacher", role="teacher")],
+        [row(trial_kind="teacher", role="teacher")],
         four_arms({0: 0.9}, {0: 0.8})[:2],
         [row(params=None, device=None)],
     ],

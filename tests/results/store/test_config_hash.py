@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from automl_kd.results.store.config_hash import setting, settings, untold
+from automl_kd.results.store.config_hash import hash_config, hash_configs, untold
 from automl_kd.spec import DataSpec, Recipe, TrialSpec, non_default_fields
 from tests import tiny
 
@@ -45,15 +45,15 @@ FOREIGN = [
 ]
 
 
-def test_what_other_columns_tell_makes_no_other_setting():
-    assert len({setting(one.to_json()) for one in (SPEC, *TOLD)}) == 1
-    assert len({setting(one.to_json()) for one in (SPEC, *OTHER)}) == 1 + len(OTHER)
+def test_what_other_columns_tell_makes_no_other_hash():
+    assert len({hash_config(one.to_json()) for one in (SPEC, *TOLD)}) == 1
+    assert len({hash_config(one.to_json()) for one in (SPEC, *OTHER)}) == 1 + len(OTHER)
 
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_many_at_once_are_those_of_each(turn):
     texts = [one.to_json() for one in (SPEC, *TOLD, *OTHER)][::turn] + FOREIGN
-    assert settings(texts * 2) == [by_definition(text) for text in texts * 2]
+    assert hash_configs(texts * 2) == [by_definition(text) for text in texts * 2]
 
 
 def test_specs_of_ours_are_read_once_for_all_seeds_and_students():
@@ -64,4 +64,4 @@ def test_specs_of_ours_are_read_once_for_all_seeds_and_students():
 def test_specs_from_before_there_was_a_field_agree_with_those_that_leave_it_alone():
     record = json.loads(SPEC.to_json())
     del record["recipe"]["accumulate"]
-    assert setting(json.dumps(record)) == setting(SPEC.to_json())
+    assert hash_config(json.dumps(record)) == hash_config(SPEC.to_json())

@@ -103,7 +103,9 @@ def test_a_record_of_an_earlier_version_is_the_same_experiment(tmp_path):
 
 
 def test_finals_of_an_earlier_comparison_are_left_out(tmp_path):
-    rows = pd.DataFrame({"run": ["search", "final", "final"], "role": ["search", "a", "a"], "key": ["1", "2", "3"]})
+    rows = pd.DataFrame(
+        {"trial_kind": ["search", "final", "final"], "role": ["search", "a", "a"], "key": ["1", "2", "3"]}
+    )
     assert len(of_this_comparison(tmp_path, rows)) == 3
     write_finals(tmp_path, [("a", "3")])
     assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "3"]
@@ -112,7 +114,7 @@ def test_finals_of_an_earlier_comparison_are_left_out(tmp_path):
 
 
 def test_trials_by_which_nothing_is_chosen_any_more_are_left_out(tmp_path):
-    rows = pd.DataFrame({"run": ["choice", "choice", "final"], "role": ["a", "a", "a"], "key": ["1", "2", "3"]})
+    rows = pd.DataFrame({"trial_kind": ["choice", "choice", "final"], "role": ["a", "a", "a"], "key": ["1", "2", "3"]})
     write_finals(tmp_path, [("a", "3")])
     assert list(of_this_comparison(tmp_path, rows)["key"]) == ["1", "2", "3"]  # a search keeps all of its choice
     write_finals(tmp_path, [("a", "3")], choice=[("a", "2")])

@@ -16,7 +16,7 @@ from tests.results.synthetic import row, score
 def test_schemas_have_the_columns_of_their_records():
     assert ROW_SCHEMA.names == [item.name for item in dataclasses.fields(Row)]
     assert SCORE_SCHEMA.names == [item.name for item in dataclasses.fields(ScoreRow)]
-    assert CURVE_SCHEMA.names == ["experiment", "run", "key", *(item.name for item in dataclasses.fields(Point))]
+    assert CURVE_SCHEMA.names == ["experiment", "trial_kind", "key", *(item.name for item in dataclasses.fields(Point))]
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_types_follow_from_annotations(name, kind):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"run": "finals"}, "run is 'finals'"),
+        ({"trial_kind": "finals"}, "trial_kind is 'finals'"),
         ({"precision": "half"}, "precision is 'half' here; it must be one of float32"),
         ({"role": "found-method"}, "must be one of search"),
-        ({"run": "final", "role": "search"}, "default-scratch"),
+        ({"trial_kind": "final", "role": "search"}, "default-scratch"),
         ({"status": "done"}, "complete, stopped, failed"),
         ({"key": "../a"}, "letters and digits"),
         ({"val_accuracy": 91.2}, "divide percentages by 100"),

@@ -47,7 +47,7 @@ def test_rank_sum_by_hand(tmp_path):
     write_scores(tmp_path, TWO_PROXIES)
     board = rank_architectures(read_scores(tmp_path))
     # ranks by naswot 1 2 3, by synflow 1 2 3 (a failure is last): sums 2 4 6
-    assert board["label"].tolist() == ["depth=1", "depth=2", "depth=3"]
+    assert board["student"].tolist() == ["depth=1", "depth=2", "depth=3"]
     assert board["rank"].tolist() == [1, 2, 3]
     assert board["rank_sum"].tolist() == [2.0, 4.0, 6.0]
     assert board["naswot"].tolist() == [30.0, 20.0, 10.0]

@@ -22,7 +22,7 @@ import automl_kd
 from automl_kd.errors import ResultError
 from automl_kd.results import Point, ResultTable, read_results
 from automl_kd.results.store import parquet
-from automl_kd.results.store.config_hash import setting
+from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.row import ROW_SCHEMA
 from automl_kd.spec import Recipe
 from tests import tiny
@@ -41,7 +41,7 @@ def table(tmp_path):
 
 
 def loose(table: ResultTable, kind: str = "rows") -> list[Path]:
-    return sorted((table.folder / kind).glob("run=*/*.parquet"))
+    return sorted((table.folder / kind).glob("trial_kind=*/*.parquet"))
 
 
 def accuracies(table: ResultTable) -> dict[str, float]:
@@ -76,7 +76,7 @@ def test_same_key_again_replaces_row_and_whole_curve(table):
 
 
 def test_same_key_in_other_runs_is_another_row(table):
-    table.append(row(run="teacher", role="teacher", key="a1"))
+    table.append(row(trial_kind="teacher", role="teacher", key="a1"))
     assert len(table.read()) == 4
 
 
@@ -205,8 +205,8 @@ def test_a_torn_file_is_named(table, content):
 
 
 def test_a_foreign_file_is_named(table):
-    pq.write_table(pa.table({"price": [1.0]}), table.folder / "rows" / "run=search" / "stocks.parquet")
-    with pytest.raises(ResultError, match=r"stocks\.parquet has no column 'run'"):
+    pq.write_table(pa.table({"price": [1.0]}), table.folder / "rows" / "trial_kind=search" / "stocks.parquet")
+    with pytest.raises(ResultError, match=r"stocks\.parquet has no column 'trial_kind'"):
         read_results(table.folder)
 
 
@@ -270,7 +270,7 @@ def test_read_takes_one_experiment_or_several(tmp_path):
         ResultTable(tmp_path / name).append(row(key="same", experiment=name), curve(0.5, 2))
     rows, curves = read_results(tmp_path)
     assert list(rows["experiment"]) == ["one", "two"]
-    joined = rows.merge(curves, on=["experiment", "run", "key"])
+    joined = rows.merge(curves, on=["experiment", "trial_kind", "key"])
     assert len(joined) == 4
     assert len(read_results(str(tmp_path / "two")).rows) == 1
 
@@ -286,16 +286,16 @@ def test_only_some_columns_can_be_read(tmp_path):
         table.read(["acuracy"])
 
 
-def test_settings_of_earlier_versions_are_made_from_their_specs(tmp_path):
+def test_config_hashes_of_earlier_versions_are_made_from_their_specs(tmp_path):
     table = ResultTable(tmp_path)
     specs = {"a": tiny.spec().to_json(), "b": tiny.spec(recipe=Recipe(epochs=9)).to_json(), "c": None}
     for key, spec in specs.items():
         table.append(row(key=key, spec_json=spec))
-    table.append(row(key="d", spec_json=specs["a"], setting="kept"))
-    wanted = {key: None if spec is None else setting(spec) for key, spec in specs.items()} | {"d": "kept"}
+    table.append(row(key="d", spec_json=specs["a"], config_hash="kept"))
+    wanted = {key: None if spec is None else hash_config(spec) for key, spec in specs.items()} | {"d": "kept"}
     for _ in range(2):
-        for rows in (table.read(), table.read(["key", "setting"])):
-            found = dict(zip(rows["key"], rows["setting"].tolist(), strict=True))
+        for rows in (table.read(), table.read(["key", "config_hash"])):
+            found = dict(zip(rows["key"], rows["config_hash"].tolist(), strict=True))
             assert {key: None if pd.isna(value) else value for key, value in found.items()} == wanted
         table.fold()
 

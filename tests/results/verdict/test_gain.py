@@ -98,7 +98,7 @@ def test_all_finals_failed(tmp_path):
 
 
 def test_the_default_student_found_again(tmp_path):
-    base = finals("default-kd", BASE, architecture="d" * 12, label="plain")
+    base = finals("default-kd", BASE, architecture_id="d" * 12, student="plain")
     same = [row(**{**vars(one), "role": "found-method"}) for one in base]
     judged = judge(tmp_path, base + same)
     assert (
@@ -109,9 +109,9 @@ def test_the_default_student_found_again(tmp_path):
 
 
 def test_the_default_student_taught_otherwise(tmp_path):
-    base = finals("default-kd", BASE, architecture="d" * 12)
+    base = finals("default-kd", BASE, architecture_id="d" * 12)
     found = {seed: value + 0.02 for seed, value in BASE.items()}
-    other = finals("found-method", found, architecture="d" * 12, method="dkd", options_json='{"beta": 8.0}')
+    other = finals("found-method", found, architecture_id="d" * 12, method="dkd", options_json='{"beta": 8.0}')
     judged = judge(tmp_path, base + other)
     assert judged.sentence.startswith("Gained 2.00 points (95 % interval +2.00 to +2.00, 3 seeds)")
     assert "taught by dkd (beta=8) reaches" in judged.sentence
@@ -119,22 +119,22 @@ def test_the_default_student_taught_otherwise(tmp_path):
 
 
 def test_failed_seeds_are_counted(tmp_path):
-    lost = finals("found-method", {3: 0.1}, status="failed", architecture="f" * 12, label="found")
+    lost = finals("found-method", {3: 0.1}, status="failed", architecture_id="f" * 12, student="found")
     arms = judge(tmp_path, four_arms(BASE, BASE) + lost).arms
     assert arms["found-method"].failed == 1
     assert arms["found-method"].test.n == 3
 
 
 def test_the_latest_holder_of_a_role_counts(tmp_path):
-    old = finals("found-method", {0: 0.1, 1: 0.1}, architecture="e" * 12, key="old", started=NOON.replace(hour=1))
+    old = finals("found-method", {0: 0.1, 1: 0.1}, architecture_id="e" * 12, key="old", started=NOON.replace(hour=1))
     arms = judge(tmp_path, old + four_arms(BASE, BASE)).arms
-    assert arms["found-method"].architecture == "f" * 12
+    assert arms["found-method"].architecture_id == "f" * 12
     assert arms["found-method"].test.n == 3
 
 
 def test_costs_count_every_trial_in_units_of_a_default_training(tmp_path):
     searched = [row(key=f"s{n}", status=status) for n, status in enumerate(("complete", "stopped", "failed"))]
-    teacher = row(run="teacher", role="teacher", key="t", seconds=100.0, train_macs=5e12)
+    teacher = row(trial_kind="teacher", role="teacher", key="t", seconds=100.0, train_macs=5e12)
     arms = four_arms(BASE, BASE, train_macs=2e12)
     judged = judge(tmp_path, [*searched, teacher, *arms])
     # default-kd: 1 T each; 3 search trials of 1 T, teacher 5 T, finals 6 of 1 T and 6 of 2 T
@@ -160,7 +160,9 @@ def test_more_compute_for_the_baseline_is_said_too(tmp_path):
 
 def test_without_a_search_the_teaching_is_judged(tmp_path):
     taught = {seed: value + 0.02 for seed, value in BASE.items()}
-    taught_rows = finals("found-method", taught, space="model:resnet8", label="resnet8", options_json='{"weight": 0.5}')
+    taught_rows = finals(
+        "found-method", taught, space="model:resnet8", student="resnet8", options_json='{"weight": 0.5}'
+    )
     only_taught = judge(tmp_path, taught_rows)
     assert only_taught.sentence == "No verdict yet: the final trials are not done (none of: found student, scratch)."
     judged = judge(tmp_path, finals("found-scratch", BASE, space="model:resnet8"))

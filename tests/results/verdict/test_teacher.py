@@ -22,9 +22,14 @@ BASE = {0: 0.90, 1: 0.91, 2: 0.92}
 
 
 def taught_by(right: int, **changes) -> Row:
-    measured = {"val_accuracy": right / 180, "test_accuracy": right / 180, "val_images": 180, "val_largest": 0.1}
+    measured = {
+        "val_accuracy": right / 180,
+        "test_accuracy": right / 180,
+        "val_images": 180,
+        "val_majority_fraction": 0.1,
+    }
     free = {"method": "from-file", "options_json": "{}", "seconds": 0.0, "train_macs": 0.0}
-    named = {"run": "teacher", "role": "teacher", "key": "e" * 16, "proposal": None, "label": "resnet56"}
+    named = {"trial_kind": "teacher", "role": "teacher", "key": "e" * 16, "proposal": None, "student": "resnet56"}
     return row(**{**named, **free, **measured, **changes})
 
 
@@ -50,7 +55,7 @@ def test_chance_ends_where_a_binomial_says():
     assert is_below_accuracy(teacher(0, images=11), 0.875)
 
 
-@pytest.mark.parametrize("unknown", [{"val_images": None}, {"val_largest": None}, {"status": "failed"}])
+@pytest.mark.parametrize("unknown", [{"val_images": None}, {"val_majority_fraction": None}, {"status": "failed"}])
 def test_nothing_is_said_of_what_was_not_measured(tmp_path, unknown):
     rows = read(tmp_path, [*four_arms(BASE, BASE), taught_by(18, **unknown)])
     assert teacher_of(rows) is None
@@ -111,4 +116,4 @@ def test_a_comparison_of_methods_begins_with_the_warning(tmp_path):
 
 def one_of(final: Row) -> Row:
     """A final as one of the contender "kd", at full compute."""
-    return dataclasses.replace(final, role="kd", compute=1.0, options_json=json.dumps({}))
+    return dataclasses.replace(final, role="kd", compute_fraction=1.0, options_json=json.dumps({}))
