@@ -16,7 +16,7 @@ from automl_kd.experiment.records import row_of
 from automl_kd.experiment.stages import trials
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.results.store.folder import open_folder
-from automl_kd.spec import Outcome, FailureKind
+from automl_kd.spec import FailureKind, Outcome
 from tests import tiny
 
 REASONS: dict[int, FailureKind | None] = {3: "diverged", 4: "timeout", 5: "memory", 6: "died", 7: "other", 8: None}

@@ -47,8 +47,8 @@ def read_column(
 ) -> ScoreColumn:
     """The score `column` of `path`: a file with a row for each architecture and proxy, or with a column for each.
 
-    The former has columns proxy, score and student, as `automl-kd score` writes it (a folder of such files will do), and
-    scores with several seeds are averaged; the latter has arch_index. Where rows name a dataset, those about `dataset`
+    The former has columns proxy, score and student, as `automl-kd score` writes it (a folder of such files will do);
+    scores with several seeds are averaged. The latter has arch_index. Where rows name a dataset, those about `dataset`
     count; if there are none and it is not `required`, those about the only one there is. Scores of an aggregate that
     ranked within several sets of architectures count within the largest. `ConfigError` also for scores of other
     networks than the table's, as far as rows name space, dataset and params; beside others these are left out.

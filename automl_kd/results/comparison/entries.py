@@ -46,7 +46,7 @@ class ComparisonEntry:
     `compute_fraction`: fraction of the full compute in (0, 1]. `accuracy`: by seed. `cost`: in units per training,
     `seconds` per training, means over complete trials; `choice_cost`: in units, all trials of the choice together.
     `tried`: combinations of options trained in the choice. `failed`: finals that are not complete.
-    `difference`: accuracy less that of the reference at the same `compute_fraction`, over the seeds that both completed.
+    `difference`: accuracy less that of the reference at the same fraction, over the seeds that both completed.
     `p`, `p_holm`: two-sided, NaN where there is no test. `finding` is "not known" for the `reason` given.
     `extra`: cost over that of the reference there, NaN if unknown.
     """

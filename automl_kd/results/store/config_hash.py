@@ -18,7 +18,7 @@ TOLD = ("space", "architecture", "method", "options", "seed")
 
 
 def hash_configs(specs: Iterable[str]) -> list[str]:
-    """The hash of each spec's configuration, the specs given as JSON. Specs that differ in nothing else are read once."""
+    """The hash of each spec, given as JSON. Specs that differ in nothing else are read once."""
     known: dict[str, str] = {}
     found = []
     for text in specs:

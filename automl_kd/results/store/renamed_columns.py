@@ -22,7 +22,7 @@ FORMER_NAMES: Mapping[str, str] = {new: old for old, new in RENAMED_COLUMNS.item
 
 
 def find_stored_names(wanted: Iterable[str], stored: Collection[str]) -> dict[str, str]:
-    """Those of the columns `wanted`, by today's names, that a file with the columns `stored` has, and their names there."""
+    """Today's names of the columns `wanted` that a file has, and their names in it. `stored`: all names in it."""
     names = {name: name if name in stored else FORMER_NAMES.get(name, name) for name in wanted}
     return {name: there for name, there in names.items() if there in stored}
 

@@ -1,7 +1,8 @@
 """What one row of results holds: the only place where columns are named.
 
 A record is a dataclass; its Arrow schema is derived from it. To add a column, add a field with the default None: files
-written before read as null. Accuracies are fractions in [0, 1]; other units stand in the names.
+written before read as null. To rename one, list its old name in renamed_columns.py. Accuracies are fractions in [0, 1];
+other units stand in the names.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 class Row:
     """One trial as recorded. (`trial_kind`, `role`, `key`) names it; None means not measured or not applicable.
 
-    `role`: the same as `trial_kind`, except in "final": there what the trial stands for, one of `FINAL_ROLES`; in a comparison
-    of methods the contender's name, also in "choice". One trial that stands for two roles has a row for each.
+    `trial_kind`: the stage that the trial belongs to. `role`: the same, except in "final": there what the trial stands
+    for, one of `FINAL_ROLES`; in a comparison of methods the contender's name, also in "choice". One trial that stands
+    for two roles has a row for each.
     `failure_kind`: of what kind the `error` of a failed trial is.
     `compute_fraction`: in a comparison of methods, the fraction of its full compute that the trial was given.
     `architecture_id`: twelve hex digits; `values_json`, `student`: the same point for programs and for people.
@@ -50,12 +52,13 @@ class Row:
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
     `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
-    `val_images`, `val_majority_fraction`: of a teacher, the number of images that its validation accuracy is of, and the fraction
-    of them that are of the largest class, which one reaches who always names that class.
+    `val_images`: of a teacher, the number of images that its validation accuracy is of. `val_majority_fraction`: the
+    fraction of them that are of the largest class, which one reaches who always names that class.
     `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
     member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
     `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `config_hash`:
-    six hex digits of its data, recipe and teacher (see config_hash.py), which rows of earlier versions get when they are read.
+    six hex digits of its data, recipe and teacher (see config_hash.py). Rows of earlier versions get it when they are
+    read.
     """
 
     trial_kind: TrialKind
@@ -144,9 +147,9 @@ class Point:
 class ScoreRow:
     """One architecture scored by one proxy; higher promises better.
 
-    `score`: mean over `repeats` with other weights and images, None if scoring failed and `error` says why; `spread`: their
-    standard deviation. `seconds`: time of all repeats. `among`: of an aggregate, how many architectures its ranks were
-    taken among; scores from different sets do not compare.
+    `score`: mean over `repeats`, each with weights and images of its own; None if scoring failed and `error` says why.
+    `spread`: their standard deviation. `seconds`: time of all repeats. `among`: of an aggregate, how many architectures
+    its ranks were taken among; scores from different sets do not compare.
     """
 
     space: str

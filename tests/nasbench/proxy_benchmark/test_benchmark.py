@@ -288,7 +288,7 @@ def test_scores_that_are_none(tmp_path):
     with pytest.raises(ResultError, match=r"torn\.parquet cannot be read as Parquet"):
         read_long([tmp_path])
     files.write(tmp_path)
-    with pytest.raises(ResultError, match="has no column 'architecture'"):
+    with pytest.raises(ResultError, match="has no column 'architecture_id'"):
         read_long([tmp_path / "nasbench201.parquet"])
 
 
