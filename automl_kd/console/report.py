@@ -17,7 +17,7 @@ from automl_kd.results.comparison import sentences as contest_words
 from automl_kd.results.comparison import table as contest_table
 from automl_kd.results.comparison.comparison import Comparison, contest_of
 from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results, to_sheet
-from automl_kd.results.report.page import RUNS, write_page
+from automl_kd.results.report.page import TRIAL_KIND_TITLES, write_page
 from automl_kd.results.sheet import Sheet, without_html
 from automl_kd.results.store.folder import of_this_comparison, require_writable
 from automl_kd.results.store.scores import read_scores
@@ -33,7 +33,7 @@ EFFORT = ("method", "epochs", "tried", "cost of choosing", "failed", "options")
 """Columns that fit a terminal; the files have them all."""
 
 SHOWN_ROWS = 20
-"""Entries of a run that are printed; the files have them all."""
+"""Entries of a kind of trial that are printed; the files have them all."""
 
 
 def report(console: Console, paths: Sequence[Path], target: Path, command: str) -> bool:
@@ -93,7 +93,7 @@ def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
     """One table for each kind of trial, in the order of time."""
     if board.groupby("method", observed=True)["options_json"].nunique().le(1).all():
         board = board.assign(options_json="{}")  # the same in every line; the verdict says them once
-    for trial_kind, title in reversed(RUNS.items()):
+    for trial_kind, title in reversed(TRIAL_KIND_TITLES.items()):
         ours = board[board["trial_kind"] == trial_kind]
         shown = f", best {SHOWN_ROWS} of {len(ours)}" if len(ours) > SHOWN_ROWS else ""
         if not ours.empty:

@@ -2,7 +2,8 @@
 
 An entry is a contender with one set of options, trained at one fraction of the full compute with several seeds. It is
 compared with the reference at the same fraction, seed by seed: a paired t-test, adjusted by Holm for all entries
-compared. Options were chosen on validation in the run "choice", with seeds of their own; test accuracy only reports.
+compared. Trials of the kind "choice", with seeds of their own, chose options on validation; test accuracy only
+reports.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rankings computed from rows: selected on validation, reported on test, averaged over seeds. Pure functions.
 
 An entry is a student taught in one way; its trials differ in nothing but their seed. Entries are ranked by their mean
-validation accuracy, and only against entries of the same run and dataset.
+validation accuracy, and only against entries of the same kind of trial and dataset.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def rank_results(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test
 
     `metric` (`test_accuracy`, or `test_accuracy_best` of the epoch best on validation) is reported as `mean`, `std` and
     `half_width` of its 95 % interval over `seeds` trials; the validation accuracy of the same epoch, `val_mean`, ranks.
-    `rank` is 1 for the best of its run and dataset; entries with equal `val_mean` share a rank and have `tie` set.
+    `rank` is 1 for the best of its `trial_kind` and dataset; entries with equal `val_mean` share it and have `tie` set.
     `latency_ms`, `seconds` and `train_macs` are means per trial; `stopped` and `failed` count trials that are left out.
     A trial that appears twice under one key counts once.
     """

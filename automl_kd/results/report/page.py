@@ -35,7 +35,7 @@ from automl_kd.results.templates import load_template
 from automl_kd.results.verdict.gain import judge_search
 from automl_kd.results.verdict.table import cost_table, gain_table, truth_table
 
-RUNS = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
+TRIAL_KIND_TITLES = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
 
 
 class Standing(NamedTuple):
@@ -99,7 +99,7 @@ def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
         "costs": cost_table(judged),
         "boards": {
             title: to_sheet(boards[boards["trial_kind"] == trial_kind])
-            for trial_kind, title in RUNS.items()
+            for trial_kind, title in TRIAL_KIND_TITLES.items()
             if (boards["trial_kind"] == trial_kind).any()
         },
         "scatter": accuracy_against_params(search, judged.arms, teacher),

@@ -137,28 +137,28 @@ def require_same(
 
 def write_finals(folder: Path, final: Iterable[tuple[str, str]], choice: Iterable[tuple[str, str]] = ()) -> None:
     """Note which trials, as (role, key), the comparison at the end is between, and by which its methods were tuned."""
-    runs = {"final": [list(one) for one in final], "choice": [list(one) for one in choice]}
-    storage.write(folder / "finals.json", json.dumps({run: keys for run, keys in runs.items() if keys}))
+    finals = {"final": [list(one) for one in final], "choice": [list(one) for one in choice]}
+    storage.write(folder / "finals.json", json.dumps({kind: keys for kind, keys in finals.items() if keys}))
 
 
 def of_this_comparison(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """`rows` without finals, or trials of a choice, of earlier comparisons: others may have been asked for since."""
     if not (folder / "finals.json").exists():
         return rows
-    runs = read_finals(folder)
-    current = {(run, *one) for run, keys in runs.items() for one in keys}
+    finals = read_finals(folder)
+    current = {(kind, *one) for kind, keys in finals.items() for one in keys}
     rows_named = zip(rows["trial_kind"], rows["role"], rows["key"], strict=True)
-    kept = [run not in runs or (run, role, key) in current for run, role, key in rows_named]
+    kept = [kind not in finals or (kind, role, key) in current for kind, role, key in rows_named]
     return rows[pd.Series(kept, rows.index, dtype=bool)]
 
 
 def read_finals(folder: Path) -> dict[str, list[tuple[str, str]]]:
-    """The trials of `finals.json` by run; `ResultError` if it is damaged."""
+    """The trials of `finals.json` by trial_kind; `ResultError` if it is damaged."""
     path = folder / "finals.json"
     try:
         record = files.read_json(path)
-        runs = record if isinstance(record, dict) else {"final": record}  # a list in the first release
-        return {run: [(str(role), str(key)) for role, key in keys] for run, keys in runs.items()}
+        finals = record if isinstance(record, dict) else {"final": record}  # a list in the first release
+        return {kind: [(str(role), str(key)) for role, key in keys] for kind, keys in finals.items()}
     except (FileError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, FileError) else "it does not list roles and keys"
         raise ResultError(
