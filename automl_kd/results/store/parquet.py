@@ -63,11 +63,10 @@ def ends_as_parquet(path: Path) -> bool:
 
 
 def load_parquet(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.Table:
-    """The file at `path` in the shape of `schema`: columns it lacks are null, columns unknown to us are left out,
-    and columns that it has under an old name get their new one.
+    """The file at `path` in the shape of `schema`, with today's names for columns that it has under old ones.
 
-    `identity`: columns without which the file is not one of ours. Raises `ResultError` naming the file, or
-    `FileNotFoundError` if there is none.
+    Columns it lacks are null, columns unknown to us are left out. `identity`: columns without which the file is not one
+    of ours. Raises `ResultError` naming the file, or `FileNotFoundError` if there is none.
     """
     try:
         require_file(path)
