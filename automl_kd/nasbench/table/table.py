@@ -58,7 +58,7 @@ def find_table(path: Path | None = None) -> Path:
     if not found.is_file():
         raise ConfigError(
             f"there is no NAS-Bench-201 table at {found}; make one from the official files with 'automl-kd "
-            f"import-nasbench201', or name a folder with {TABLE_FILE} by --nasbench201 or by {ENVIRONMENT}"
+            f"nasbench import', or name a folder with {TABLE_FILE} by --nasbench201 or by {ENVIRONMENT}"
         )
     return found
 
