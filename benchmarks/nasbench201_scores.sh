@@ -1,5 +1,5 @@
-# Scores of NAS-Bench-201 by every proxy, for the panel and the searches: most of them on the whole space, the dearest on
-# a sample, and two more draws of images and weights on samples, which show how much a score depends on the draw.
+# Scores of NAS-Bench-201 by every proxy, for the proxy benchmark and the searches: most of them on the whole space, the
+# dearest on a sample, and two more draws of images and weights on samples, which show how much a score depends on the draw.
 #
 #   sh benchmarks/nasbench201_scores.sh
 #

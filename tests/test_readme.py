@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 
 from automl_kd.cli import app
 from automl_kd.config import loads
@@ -113,6 +114,12 @@ def test_the_method_of_the_recipe_trains_and_continues(tmp_path, recipes):
 
 
 def test_every_command_exists():
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    shown = set(re.findall(r"automl-kd ([a-z][a-z0-9-]*)", README))
-    assert shown == known
+    (group,) = app.registered_groups
+    assert group.typer_instance is not None
+    known = names_of(app) | {f"{group.name} {name}" for name in names_of(group.typer_instance)}
+    assert set(re.findall(rf"automl-kd ((?:{group.name} )?[a-z][a-z0-9-]*)", README)) == known
+
+
+def names_of(app: typer.Typer) -> set[str]:
+    shown = [command for command in app.registered_commands if command.callback and not command.hidden]
+    return {command.name or command.callback.__name__ for command in shown if command.callback}

@@ -1,4 +1,4 @@
-"""The command line: search, score, distill, leaderboard, show, doctor, import-nasbench201, panel.
+"""The command line: search, score, distill, leaderboard, show, doctor, nasbench.
 
 Mistakes of the user end in one sentence on stderr and exit code 2, without a traceback; an interrupted run ends with
 130 and is continued by the same command; 1 means that the work was done in part only.
@@ -16,13 +16,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from automl_kd import config, storage
-from automl_kd.cli import catalogue
+from automl_kd.cli import catalogue, nasbench
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.mistakes import sentence_of
-from automl_kd.cli.nasbench.import_table import import_nasbench201
-from automl_kd.cli.nasbench.proxy_benchmark import panel
-from automl_kd.cli.nasbench.proxy_search import search_formulas
-from automl_kd.cli.nasbench.tabular import search_table
 from automl_kd.cli.score import score
 from automl_kd.config import Experiment
 from automl_kd.console.options import Address, DataRoot, Out, Overrides, command_line, roots
@@ -49,30 +45,20 @@ def search(
     out: Out = "results",
     data_root: DataRoot = "data",
     address: Address = "",
-    nasbench201: Annotated[
-        Path | None,
-        typer.Option("--nasbench201", help="The table to search, or its folder; or AUTOML_KD_NASBENCH201."),
-    ] = None,
     progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    r"""Find a student for a teacher: screen, train under a scheduler, compare with baselines at equal compute.
+    """Find a student for a teacher: screen, train under a scheduler, compare with baselines at equal compute.
 
-    Run again, it continues where it ended, however it ended. A file with a [\[table.tasks]] section searches a table
-    of measured architectures, without training; one with a [\[proxy.searches]] section searches for a proxy.
+    Run again, it continues where it ended, however it ended.
 
     [bold]automl-kd search[/bold]
     [bold]automl-kd search benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
-    [bold]automl-kd search benchmarks/nasbench201_search.toml --nasbench201 nasbench201[/bold]
     """
     search_beside(experiment.parent, Path())
     described = config.load_experiment(experiment, overrides)
     catalogue.require_space(described.space)
-    if described.table.tasks:
-        search_table(described, roots(out, data_root), nasbench201, command_line(), progress)
-    elif described.proxy.scores:
-        search_formulas(described, roots(out, data_root), nasbench201, command_line(), progress)
-    else:
-        run_experiment(described, out, data_root, address, progress)
+    nasbench.require_command(described, experiment, "search")
+    run_experiment(described, out, data_root, address, progress)
 
 
 @app.command()
@@ -158,9 +144,8 @@ def show(
     typer.echo(json.dumps(config.to_record(config.load_experiment(Path(what), overrides)), indent=2))
 
 
-app.command("import-nasbench201")(import_nasbench201)
-app.command()(panel)
 app.command()(doctor)
+nasbench.mount(app)
 
 
 def run_experiment(experiment: Experiment, out: str, data_root: str, address: str, progress: ProgressMode) -> None:

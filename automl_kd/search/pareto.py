@@ -15,25 +15,6 @@ ObjectivePoints = NDArray[np.float64]
 """(n, m): n points with m objectives each."""
 
 
-def pareto_mask(points: ObjectivePoints) -> NDArray[np.bool_]:
-    """Which of the (n, m) points no other dominates: a mask of length n. `ValueError` if one is not a number.
-
-    In lexicographic order only an earlier point can dominate a later one, and a dominated point is always dominated by
-    one of the front, so each point is compared with the front so far.
-    """
-    require_numbers(points)
-    on_front = np.zeros(len(points), dtype=np.bool_)
-    front = np.empty_like(points)
-    size = 0
-    for i in np.lexsort(points.T[::-1]):
-        earlier = front[:size]
-        dominated = ((earlier <= points[i]).all(axis=1) & (earlier < points[i]).any(axis=1)).any()
-        if not dominated:
-            front[size], on_front[i] = points[i], True
-            size += 1
-    return on_front
-
-
 def non_dominated_ranks(points: ObjectivePoints) -> NDArray[np.int64]:
     """The front to which each of the (n, m) points belongs, 0 for the best: fast-non-dominated-sort, section III-A.
 

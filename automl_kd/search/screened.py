@@ -11,7 +11,6 @@ from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 
 ScoreFunction = Callable[[Sequence[Architecture]], Sequence[float]]
-OnPool = Callable[[int, Sequence[Architecture], Sequence[float]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,14 +18,12 @@ class Screened:
     """The best of `pool` (at least 1) candidates of `inner` by `score`, which sees them all in one call.
 
     More is better, a score that is not a number is worst, and the first of equals is taken. Candidates that `inner`
-    repeats are scored once, so the pool may hold fewer. `on_pool` is called with the index of the proposal, the
-    candidates and their scores, once for each pool.
+    repeats are scored once, so the pool may hold fewer.
     """
 
     inner: Sampler
     score: ScoreFunction
     pool: int
-    on_pool: OnPool | None = None
     answers: dict[tuple[int, int], Architecture] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -40,8 +37,6 @@ class Screened:
             scores = self.score(candidates)
             if len(scores) != len(candidates):
                 raise ValueError(f"a score of {len(candidates)} architectures returned {len(scores)} numbers")
-            if self.on_pool is not None:
-                self.on_pool(index, candidates, scores)
             self.answers[index, draw] = candidates[best_position(scores)]
         return self.answers[index, draw]
 

@@ -70,7 +70,9 @@ def test_help_shows_an_example(run, verb):
     assert f"\n automl-kd {verb} " in out.partition("Options")[0].partition("Usage")[2]
 
 
-@pytest.mark.parametrize("command", app.registered_commands, ids=lambda one: one.callback.__name__)
+@pytest.mark.parametrize(
+    "command", [one for one in app.registered_commands if not one.hidden], ids=lambda one: one.callback.__name__
+)
 def test_help_says_all_that_is_written(run, command):
     """Rich takes what stands in brackets for its own marks."""
     name = command.name or command.callback.__name__

@@ -97,7 +97,7 @@ def path(folder: Path, random: Random) -> list[str]:
             ["leaderboard", name],
             ["doctor", name],
             ["score", name, "--proxies", "params"],
-            ["panel", name],
+            ["nasbench", "proxy-benchmark", name],
             ["distill", "--student", name, "--data", "digit"],
         ]
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from automl_kd.search.pareto import ObjectivePoints, crowding_distance, non_dominated_ranks, pareto_mask
+from automl_kd.search.pareto import ObjectivePoints, crowding_distance, non_dominated_ranks
 
 # (1, 4), (2, 2), (4, 1) dominate nothing of each other; (2, 4) is behind (2, 2); (4, 4) is behind (2, 4) as well
 FIVE = np.array([[2.0, 4.0], [1.0, 4.0], [4.0, 4.0], [4.0, 1.0], [2.0, 2.0]])
@@ -26,13 +26,7 @@ def naive_front(points: ObjectivePoints) -> list[bool]:
 
 
 def test_five_points_by_hand():
-    assert pareto_mask(FIVE).tolist() == [False, True, False, True, True]
     assert non_dominated_ranks(FIVE).tolist() == [1, 0, 2, 0, 0]
-
-
-@given(points)
-def test_the_front_is_what_nothing_dominates(points):
-    assert pareto_mask(points).tolist() == naive_front(points)
 
 
 @given(points)
@@ -47,11 +41,10 @@ def test_ranks_peel_one_front_after_another(points):
 def test_order_and_scale_do_not_matter(points, shuffler):
     order = list(range(len(points)))
     shuffler.shuffle(order)
-    np.testing.assert_array_equal(pareto_mask(points[order] * 3 - 1), pareto_mask(points)[order])
+    np.testing.assert_array_equal(non_dominated_ranks(points[order] * 3 - 1), non_dominated_ranks(points)[order])
 
 
 def test_equal_points_share_the_front():
-    assert pareto_mask(np.ones((3, 2))).all()
     assert non_dominated_ranks(np.ones((3, 2))).tolist() == [0, 0, 0]
 
 
@@ -69,8 +62,7 @@ def test_an_objective_without_spread_adds_nothing():
     assert crowding_distance(np.ones((0, 2))).tolist() == []
 
 
-@pytest.mark.parametrize("function", [pareto_mask, non_dominated_ranks])
 @pytest.mark.parametrize("wrong", [np.array([[np.nan, 1.0]]), np.array([1.0, 2.0])])
-def test_what_are_no_points_is_refused(function, wrong):
+def test_what_are_no_points_is_refused(wrong):
     with pytest.raises(ValueError, match=r"shape \(n, m\)"):
-        function(wrong)
+        non_dominated_ranks(wrong)

@@ -33,20 +33,16 @@ def test_the_first_of_equals_and_nan_last(scores, best):
 
 
 def test_scored_once_until_something_is_told():
-    calls, pools = [], []
+    calls = []
 
     def score(architectures):
         calls.append(len(architectures))
         return closeness_to_five(architectures)
 
-    def on_pool(index, candidates, scores):
-        pools.append((index, [number(one) for one in candidates], list(scores)))
-
     inner = Counter()
-    screened = Screened(inner, score, pool=2, on_pool=on_pool)
+    screened = Screened(inner, score, pool=2)
     assert screened.ask(7) == screened.ask(7)
     assert calls == [2]
-    assert pools == [(7, [0, 1], [-5.0, -4.0])]
     screened.tell(0, bits(0, 0, 0), complete())
     screened.ask(7)
     assert calls == [2, 2]

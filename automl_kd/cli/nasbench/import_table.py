@@ -1,4 +1,4 @@
-"""`automl-kd import-nasbench201`: the official files of NAS-Bench-201 turned into one small table."""
+"""`automl-kd nasbench import`: the official files of NAS-Bench-201 turned into one small table."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import typer
 from automl_kd.console.screen import watching
 
 
-def import_nasbench201(
+def import_table(
     official: Annotated[Path, typer.Argument(help="The unpacked folder NATS-tss-v1_0-3ffb9-simple.")],
     out: Annotated[Path, typer.Argument(help="Folder of the table, or its file if the name ends in .parquet.")],
     hardware: Annotated[
         Path | None, typer.Option(help="A Parquet table of latencies by arch_index, to be put beside it.")
     ] = None,
 ) -> None:
-    """Convert the official NATS-Bench topology files to the table that searches and panels read.
+    """Convert the official NATS-Bench topology files to the table that the other commands read.
 
     Needs the package nats_bench. The files are pickles, which can run code: import only what you trust.
 
-    [bold]automl-kd import-nasbench201 NATS-tss-v1_0-3ffb9-simple nasbench201[/bold]
+    [bold]automl-kd nasbench import NATS-tss-v1_0-3ffb9-simple nasbench201[/bold]
     """
     from automl_kd.nasbench.table import official_files as nats_bench  # noqa: PLC0415 - pyarrow is slow to import
     from automl_kd.nasbench.table.table import Table  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`automl-kd panel`: how well proxies rank architectures whose accuracy is known, and whether counting does as well."""
+"""`automl-kd nasbench proxy-benchmark`: how well proxies rank architectures whose accuracy is known."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from automl_kd.cli.nasbench.options import TablePath
 from automl_kd.console.options import command_line
 from automl_kd.console.screen import output, watching
 
@@ -16,12 +17,9 @@ LEADING_COLUMNS = ("proxy", "Kendall", "finding", "given size", "at equal size",
 TERMINAL_ROWS = 20
 
 
-def panel(
+def benchmark_proxies(
     scores: Annotated[list[Path], typer.Argument(help="Folders that 'automl-kd score' wrote to, or single files.")],
-    nasbench201: Annotated[
-        Path | None,
-        typer.Option("--nasbench201", help="The table, or its folder; without one, AUTOML_KD_NASBENCH201 names it."),
-    ] = None,
+    nasbench201: TablePath = None,
     s1: Annotated[
         Path | None, typer.Option("--s1", help="Accuracies of the 64 students of S1: Parquet, arch, kd_acc, cls_acc.")
     ] = None,
@@ -29,13 +27,13 @@ def panel(
         list[str] | None,
         typer.Option(help="Whose latency is a budget; may be repeated. Default: hwnas_{dataset}_raspi4 if known."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the panel: Parquet, Markdown, HTML.")] = Path("results/panel"),
+    out: Annotated[Path, typer.Option(help="Folder of the result: Parquet, Markdown, HTML.")] = Path("results/panel"),
 ) -> None:
     """Hold scores of untrained networks against accuracies that training gave: NAS-Bench-201, and DisWOT's S1.
 
     Each proxy that does not beat counting parameters is marked so.
 
-    [bold]automl-kd panel results/scores --nasbench201 nasbench201 --out results/panel[/bold]
+    [bold]automl-kd nasbench proxy-benchmark results/scores --nasbench201 nasbench201 --out results/panel[/bold]
     """
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.nasbench.proxy_benchmark.report import make_panel  # noqa: PLC0415

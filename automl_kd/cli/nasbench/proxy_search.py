@@ -1,28 +1,35 @@
-"""What `automl-kd search` does with an experiment that has a `[proxy]` section: search formulas, print the report."""
+"""`automl-kd nasbench proxy-search`: a search over formulas of statistics that need no training."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from automl_kd import storage
-from automl_kd.config import Experiment
-from automl_kd.console.screen import ProgressMode, output, watching
-
-if TYPE_CHECKING:
-    from automl_kd.experiment.context import Roots
+from automl_kd.cli.nasbench.options import ExperimentFile, TablePath, read_experiment
+from automl_kd.console.options import Out, Overrides, command_line, roots
+from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 
 
 def search_formulas(
-    experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str, progress: ProgressMode
+    experiment: ExperimentFile,
+    overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
+    out: Out = "results",
+    nasbench201: TablePath = None,
+    progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    """Carry out the searches that are not on disk yet, write the report beside them, print it."""
+    r"""Search for a proxy: a formula of scores that ranks measured architectures as their accuracies do.
+
+    FILE has a [\[proxy]] section. Run again, the command continues where it ended.
+
+    [bold]automl-kd nasbench proxy-search benchmarks/nasbench201_proxy.toml --nasbench201 nasbench201[/bold]
+    """
+    described = read_experiment(experiment, overrides, "nasbench proxy-search")
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.nasbench.proxy_search.run import run_proxy_search  # noqa: PLC0415 - torch is slow to import
     from automl_kd.nasbench.proxy_search.sentences import ranking, searches, write_sentences  # noqa: PLC0415
 
     with watching(progress) as screen:
-        found, written = run_proxy_search(experiment, roots, screen, path=nasbench201, command=command)
+        found, written = run_proxy_search(
+            described, roots(out, "data"), screen, path=nasbench201, command=command_line()
+        )
     console = output()
     for family, rows in found.tables.items():
         sheet = ranking(rows, "kendall")

@@ -1,25 +1,30 @@
-"""What `automl-kd search` does with an experiment that has a `[table]` section: search the table, print the report."""
+"""`automl-kd nasbench search`: searches of a table of measured architectures, without training."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from automl_kd import storage
-from automl_kd.config import Experiment
-from automl_kd.console.screen import ProgressMode, output, watching
-
-if TYPE_CHECKING:
-    from automl_kd.experiment.context import Roots
+from automl_kd.cli.nasbench.options import ExperimentFile, TablePath, read_experiment
+from automl_kd.console.options import Out, Overrides, command_line, roots
+from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 
 LEADING_TABLES = 2
 """Numbers of trainings, the largest ones, whose regrets fit a terminal; the files have them all."""
 
 
 def search_table(
-    experiment: Experiment, roots: Roots, nasbench201: Path | None, command: str, progress: ProgressMode
+    experiment: ExperimentFile,
+    overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
+    out: Out = "results",
+    nasbench201: TablePath = None,
+    progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    """Carry out the searches that are not on disk yet, write the report beside them, print it."""
+    r"""Search a table of measured architectures, without training: many seeds of each sampler, and what they find.
+
+    FILE has a [\[table.tasks]] section. Run again, the command continues where it ended.
+
+    [bold]automl-kd nasbench search benchmarks/nasbench201_search.toml --nasbench201 nasbench201[/bold]
+    """
+    described = read_experiment(experiment, overrides, "nasbench search")
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.nasbench.tabular.page import write_tabular_report  # noqa: PLC0415
     from automl_kd.nasbench.tabular.record import read_tabular_record  # noqa: PLC0415
@@ -28,8 +33,8 @@ def search_table(
     from automl_kd.nasbench.tabular.table import task_regret_sheet, untrained_sheet  # noqa: PLC0415
 
     with watching(progress) as screen:
-        record = read_tabular_record(run_table(experiment, roots, screen, path=nasbench201))
-        written = write_tabular_report(record, record.folder, command)
+        record = read_tabular_record(run_table(described, roots(out, "data"), screen, path=nasbench201))
+        written = write_tabular_report(record, record.folder, command_line())
     console = output()
     for task in record.facts["tasks"]:
         after = [f"after {mark}" for mark in record.facts["compare"][-LEADING_TABLES:]]

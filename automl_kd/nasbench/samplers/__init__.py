@@ -1,7 +1,9 @@
 """Searches of a table of measured architectures, with hundreds of seeds stepped together.
 
-The same ideas as the proposers of `automl_kd.search`, in numpy over seeds, because a look-up costs less than asking one
-proposer. A seed's run depends on nothing but its seed and the settings.
+The proposers of `automl_kd.search` again, in numpy over seeds, because a look-up costs less than asking one proposer.
+After the same outcomes they propose the same, with the same probabilities (tested); local search does so until it knows
+all neighbours of its best point, NSGA-II at the end of each generation. A seed's run depends on its seed and the
+settings alone.
 """
 
 from __future__ import annotations

@@ -50,17 +50,19 @@ class BatchedTPE:
 
     def candidates_of(self, desk: BatchedSession, rows: Integers, values: Reals) -> Integers:
         """The draws with the highest ratio, best first, as many as the desk wants (seeds, width)."""
-        told = desk.step
-        encoded = desk.bench.encodings[rows[:, :told]]
-        order = np.argsort(-values[:, :told], axis=1, kind="stable")
-        good = min(math.ceil(GOOD_SHARE * told), GOOD_MOST)
-        # In order of time again: weights go by age.
-        below, above = np.sort(order[:, :good], axis=1), np.sort(order[:, good:], axis=1)
-        lanes = desk.lanes[:, None]
-        drawn = draw_cells(desk, encoded[lanes, below], max(self.candidates, 4 * desk.guide.pool))
-        ratio = log_density(drawn, encoded[lanes, below], desk) - log_density(drawn, encoded[lanes, above], desk)
+        below, above = split_trials(desk.bench.encodings[rows[:, : desk.step]], values[:, : desk.step])
+        drawn = draw_cells(desk, below, max(self.candidates, 4 * desk.guide.pool))
+        ratio = log_density(drawn, below, desk) - log_density(drawn, above, desk)
         best = np.argsort(-ratio, axis=1, kind="stable")[:, : desk.width]
-        return desk.bench.find(drawn[lanes, best])
+        return desk.bench.find(drawn[desk.lanes[:, None], best])
+
+
+def split_trials(encoded: NDArray[np.uint8], values: Reals) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The good trials of each seed and the others, each in order of time, as their weights go by age."""
+    order = np.argsort(-values, axis=1, kind="stable")
+    good = min(math.ceil(GOOD_SHARE * values.shape[1]), GOOD_MOST)
+    lanes = np.arange(len(values))[:, None]
+    return encoded[lanes, np.sort(order[:, :good], axis=1)], encoded[lanes, np.sort(order[:, good:], axis=1)]
 
 
 def mixture(count: int, operations: int) -> tuple[Reals, float, float]:

@@ -23,7 +23,6 @@ from automl_kd.errors import ConfigError, ResultError, UnknownNameError
 from automl_kd.files import expand
 from automl_kd.nasbench.table import cells
 from automl_kd.nasbench.table.columns import (
-    PATTERN,
     TABLE_DATASETS,
     VALIDATION_LIKE,
     AccuracyName,
@@ -40,7 +39,7 @@ from automl_kd.registry import suggestion
 __all__ = ["ENVIRONMENT", "VALIDATION_LIKE", "Choosing", "Reporting", "Table", "Yardsticks", "find_table"]
 
 ENVIRONMENT = "AUTOML_KD_NASBENCH201"
-LATENCY, ENERGY = "_latency_ms", "_energy_mj"
+LATENCY = "_latency_ms"
 
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet16": 151_700}
 HALF_IMAGES = 25_000
@@ -58,7 +57,7 @@ def find_table(path: Path | None = None) -> Path:
     if not found.is_file():
         raise ConfigError(
             f"there is no NAS-Bench-201 table at {found}; make one from the official files with 'automl-kd "
-            f"import-nasbench201', or name a folder with {TABLE_FILE} by --nasbench201 or by {ENVIRONMENT}"
+            f"nasbench import', or name a folder with {TABLE_FILE} by --nasbench201 or by {ENVIRONMENT}"
         )
     return found
 
@@ -168,10 +167,6 @@ class Table:
         """An accuracy to report on, named in full. `ConfigError` for one that chooses."""
         return Reporting(*self._accuracy(name))
 
-    def accuracy_names(self) -> tuple[AccuracyName, ...]:
-        """All accuracies in the table, in its order."""
-        return tuple(parse_column(name) for name in self.columns if PATTERN.fullmatch(name))
-
     def _accuracy(self, name: str) -> tuple[AccuracyName, Reals]:
         values = self.column(name) / 100
         values.flags.writeable = False
@@ -209,19 +204,11 @@ class Table:
 
     def latency_ms(self, device: str) -> Reals:
         """Measured or, for eyeriss and fpga, modelled latency; NaN for architectures that do not run on the device."""
-        return self._measured(device, LATENCY)
-
-    def energy_mj(self, device: str) -> Reals:
-        """As `latency_ms`, for devices whose energy is known."""
-        return self._measured(device, ENERGY)
-
-    def _measured(self, device: str, unit: str) -> Reals:
         if not self.hardware:
             raise ConfigError(f"there is no {HARDWARE} beside {self.path}, so no latency is known; put it there")
-        known = [name.removesuffix(unit) for name in self.hardware if name.endswith(unit)]
-        if device not in known:
-            raise UnknownNameError(f"no device is called {device!r}; {suggestion(device, known)}")
-        return self.hardware[device + unit]
+        if device not in self.devices:
+            raise UnknownNameError(f"no device is called {device!r}; {suggestion(device, self.devices)}")
+        return self.hardware[device + LATENCY]
 
     def column(self, name: str) -> Reals:
         """A column as stored, in the unit that its name says. `UnknownNameError` if there is none of this name."""

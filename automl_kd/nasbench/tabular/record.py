@@ -74,11 +74,6 @@ def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     storage.write(folder / "facts.json", json.dumps(facts, indent=1))
 
 
-def is_tabular(folder: Path) -> bool:
-    """Whether `folder` holds the results of searches of a table."""
-    return (folder / "facts.json").is_file()
-
-
 def read_tabular_record(folder: Path) -> Record:
     """`ResultError` for what is missing or damaged."""
     path = folder / "facts.json"

@@ -1,4 +1,4 @@
-"""`automl-kd import-nasbench201`: what it prints and writes, and what it refuses."""
+"""`automl-kd nasbench import`: what it prints and writes, and what it refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from automl_kd.nasbench.table.table import Table
 from tests.cli.conftest import tree
 
-COMMAND = "import-nasbench201"
+COMMAND = ("nasbench", "import")
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def sample(shared_data) -> str:
 
 def test_the_sample_becomes_a_table(run, tmp_path, sample, shared_data):
     latencies = shared_data / "nasbench201_hardware.parquet"
-    code, out, err = run(COMMAND, sample, "table", "--hardware", str(latencies))
+    code, out, err = run(*COMMAND, sample, "table", "--hardware", str(latencies))
     assert code == 0, err
     assert err == "importing 3 architectures\n"
     assert out == f"3 of 15,625 architectures written to {tmp_path / 'table' / 'nasbench201.parquet'}\n"
@@ -31,23 +31,23 @@ def test_the_sample_becomes_a_table(run, tmp_path, sample, shared_data):
 
 
 def test_the_same_again_is_the_same_file(run, tmp_path, sample):
-    run(COMMAND, sample, "one.parquet")
+    run(*COMMAND, sample, "one.parquet")
     before = tree(tmp_path)
-    assert run(COMMAND, sample, "one.parquet").code == 0
+    assert run(*COMMAND, sample, "one.parquet").code == 0
     assert tree(tmp_path) == before
 
 
 def test_a_full_disk_leaves_nothing(refused, sample, no_space):
-    assert os.strerror(errno.ENOSPC) in refused(COMMAND, sample, "table")
+    assert os.strerror(errno.ENOSPC) in refused(*COMMAND, sample, "table")
 
 
 def test_mistakes_are_one_sentence(refused, tmp_path, monkeypatch):
-    assert "holds no official NATS-Bench files" in refused(COMMAND, "nowhere", "table")
+    assert "holds no official NATS-Bench files" in refused(*COMMAND, "nowhere", "table")
     (tmp_path / "file").write_bytes(b"")
-    assert "file/nasbench201.parquet cannot be written" in refused(COMMAND, "nowhere", "file")
+    assert "file/nasbench201.parquet cannot be written" in refused(*COMMAND, "nowhere", "file")
     for name in ("meta", "000000"):
         (tmp_path / f"{name}.pickle.pbz2").write_bytes(b"")
-    said = refused(COMMAND, ".", "table", "--hardware", "file")
+    said = refused(*COMMAND, ".", "table", "--hardware", "file")
     assert "file is damaged or no Parquet file" in said
     monkeypatch.setitem(sys.modules, "nats_bench", None)
-    assert "pip install nats_bench" in refused(COMMAND, ".", "table")
+    assert "pip install nats_bench" in refused(*COMMAND, ".", "table")

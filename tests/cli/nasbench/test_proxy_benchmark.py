@@ -1,4 +1,4 @@
-"""`automl-kd panel` on a small table and made-up scores."""
+"""`automl-kd nasbench proxy-benchmark` on a small table and made-up scores."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.nasbench import table_files as files
 from tests.results.synthetic import score
 
 NUMBERS = range(30)
+COMMAND = ("nasbench", "proxy-benchmark")
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def scores(tmp_path: Path) -> Path:
 
 
 def test_printed_and_written(run, tmp_path, table, scores):
-    code, out, err = run("panel", "scored", "--nasbench201", "nasbench201.parquet", "--out", "found")
+    code, out, err = run(*COMMAND, "scored", "--nasbench201", "nasbench201.parquet", "--out", "found")
     assert code == 0, err
     [knows, *_] = [line for line in out.splitlines() if line.startswith("knows")]
     assert "1.000 [1.000, 1.000]" in knows
@@ -57,7 +58,7 @@ def test_printed_and_written(run, tmp_path, table, scores):
     assert all(line.split()[-1] == "10" for line in out.splitlines() if line.startswith("fails"))
     assert out.splitlines()[-1] == f"written to {tmp_path}/found/panel.html"
     text = (tmp_path / "found" / "panel.md").read_text()
-    assert text.startswith("<!-- made by: automl-kd panel scored")
+    assert text.startswith("<!-- made by: automl-kd nasbench proxy-benchmark scored")
     assert "NAS-Bench-201, ImageNet16-120: of 4 scores, " in text
     assert "S1" not in text
 
@@ -68,7 +69,7 @@ def test_s1_beside_it(run, tmp_path, table, scores):
     pq.write_table(pa.table({"arch": depths, "kd_acc": accuracies, "cls_acc": accuracies[::-1]}), "s1.parquet")
     made = [score("a", place, float(place), student="-".join(one)) for place, one in enumerate(depths)]
     write_scores(tmp_path / "students", made)
-    code, out, _ = run("panel", "students", "--nasbench201", str(table), "--s1", "s1.parquet", "--out", "found")
+    code, out, _ = run(*COMMAND, "students", "--nasbench201", str(table), "--s1", "s1.parquet", "--out", "found")
     assert code == 0
     assert "S1 on CIFAR-100, distilled: of 2 scores, none beats counting parameters on the same" in " ".join(
         out.split()
@@ -90,7 +91,7 @@ def test_what_is_left_out_is_said(run, tmp_path, scores):
         for number in range(among)
     ]
     write_scores(tmp_path / "scored", made)
-    code, out, err = run("panel", "scored", "--nasbench201", "nasbench201.parquet", "--out", "found")
+    code, out, err = run(*COMMAND, "scored", "--nasbench201", "nasbench201.parquet", "--out", "found")
     assert code == 0, err
     page = (tmp_path / "found" / "panel.md").read_text()
     for text in (" ".join(out.split()), page):
@@ -105,29 +106,29 @@ def test_what_is_left_out_is_said(run, tmp_path, scores):
     assert "CIFAR-100: of" not in page
     only = [score("tiny", number, float(number), student=files.cell(number), **small) for number in NUMBERS]
     write_scores(tmp_path / "small", only)
-    code, _, err = run("panel", "small", "--nasbench201", "nasbench201.parquet", "--out", "found")
+    code, _, err = run(*COMMAND, "small", "--nasbench201", "nasbench201.parquet", "--out", "found")
     assert code == 2
     assert "Scores of a:SMALL on cifar10 are left out" in " ".join(err.split())
 
 
 def test_refused(refused, tmp_path, table, scores):
     here = ("--nasbench201", "nasbench201.parquet", "--out", "found")
-    assert "no scores are in nowhere; give a folder" in refused("panel", "nowhere", *here)
-    assert "there is no NAS-Bench-201 table at" in refused("panel", "scored", "--nasbench201", "nowhere")
-    assert "is not a folder" in refused("panel", "scored", *here[:2], "--out", "nasbench201.parquet")
-    assert "no latency is known" in refused("panel", "scored", *here, "--device", "help_pixel2")
-    assert "has no column 'arch'" in refused("panel", "scored", *here, "--s1", "nasbench201.parquet")
+    assert "no scores are in nowhere; give a folder" in refused(*COMMAND, "nowhere", *here)
+    assert "there is no NAS-Bench-201 table at" in refused(*COMMAND, "scored", "--nasbench201", "nowhere")
+    assert "is not a folder" in refused(*COMMAND, "scored", *here[:2], "--out", "nasbench201.parquet")
+    assert "no latency is known" in refused(*COMMAND, "scored", *here, "--device", "help_pixel2")
+    assert "has no column 'arch'" in refused(*COMMAND, "scored", *here, "--s1", "nasbench201.parquet")
     write_scores(
         tmp_path / "few", [score("a", number, 1.0, student=files.cell(number), params=None) for number in range(9)]
     )
     assert "few scores too few architectures of known accuracy and size; score 10 or more" in refused(
-        "panel", "few", *here
+        *COMMAND, "few", *here
     )
     write_scores(tmp_path / "other", [score("a", number, 1.0) for number in NUMBERS])
     assert "none of the architectures scored in other (of search_spaces.tiny:SPACE) has a known accuracy" in refused(
-        "panel", "other", *here
+        *COMMAND, "other", *here
     )
 
 
 def test_no_space_leaves_nothing(refused, table, scores, no_space):
-    assert "No space left on device" in refused("panel", "scored", "--nasbench201", str(table), "--out", "found")
+    assert "No space left on device" in refused(*COMMAND, "scored", "--nasbench201", str(table), "--out", "found")

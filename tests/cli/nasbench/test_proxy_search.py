@@ -1,4 +1,4 @@
-"""`automl-kd search` with a `[proxy]` section, on a small table and made-up scores."""
+"""`automl-kd nasbench proxy-search` on a small table and made-up scores."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.nasbench import table_files as files
 from tests.results.synthetic import score
 
 NUMBERS = range(30)
+COMMAND = ("nasbench", "proxy-search")
 EXPERIMENT = """
 name = "formulas"
 space = "search_spaces.nasbench201:SPACE"
@@ -47,7 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_found_printed_and_written(run, tmp_path):
-    code, out, err = run("search", "formulas.toml", "--nasbench201", str(tmp_path), "--out", "found")
+    code, out, err = run(*COMMAND, "formulas.toml", "--nasbench201", str(tmp_path), "--out", "found")
     assert code == 0, err
     # Downwards the score knows the accuracy, and twenty draws from so few statistics find that.
     assert "Kendall CIFAR-10 1.000, CIFAR-100 1.000, ImageNet16-120 1.000 over 30 architectures" in " ".join(
@@ -56,15 +57,15 @@ def test_found_printed_and_written(run, tmp_path):
     assert "found formula" in out
     assert out.splitlines()[-1] == f"written to {tmp_path}/found/formulas/leaderboard.html"
     text = (tmp_path / "found" / "formulas" / "leaderboard.md").read_text()
-    assert text.startswith("<!-- made by: automl-kd search formulas.toml")
+    assert text.startswith("<!-- made by: automl-kd nasbench proxy-search formulas.toml")
 
 
 def test_refused(refused, tmp_path):
     table = ("--nasbench201", str(tmp_path))
-    assert "there is no NAS-Bench-201 table at" in refused("search", "formulas.toml", "--nasbench201", "nowhere")
+    assert "there is no NAS-Bench-201 table at" in refused(*COMMAND, "formulas.toml", "--nasbench201", "nowhere")
     assert "proxy.scores is nowhere, which is neither in" in refused(
-        "search", "formulas.toml", *table, "--set", "proxy.scores=nowhere"
+        *COMMAND, "formulas.toml", *table, "--set", "proxy.scores=nowhere"
     )
     assert "proxy asks for 31 labels, and 30 architectures are" in refused(
-        "search", "formulas.toml", *table, "--set", "proxy.labels=31"
+        *COMMAND, "formulas.toml", *table, "--set", "proxy.labels=31"
     )

@@ -1,10 +1,12 @@
-"""`automl-kd search` on a table: all the way to the report, and what it refuses."""
+"""`automl-kd nasbench search`: all the way to the report, and what it refuses."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.nasbench.made_up_table import TEXT, make_table
+
+COMMAND = ("nasbench", "search")
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +16,7 @@ def nasbench201(tmp_path_factory):
 
 def test_the_command_line_goes_all_the_way(run, tmp_path, nasbench201):
     (tmp_path / "mine.toml").write_text(TEXT)
-    code, out, err = run("search", "mine.toml", "--nasbench201", str(nasbench201), "--set", "table.seeds=3")
+    code, out, err = run(*COMMAND, "mine.toml", "--nasbench201", str(nasbench201), "--set", "table.seeds=3")
     assert code == 0, err
     assert "cifar10: after 20 trainings the lowest mean regret" in out
     # said once, not for each task
@@ -50,10 +52,10 @@ def test_the_command_line_goes_all_the_way(run, tmp_path, nasbench201):
 def test_what_cannot_be_carried_out_is_refused_in_a_sentence(refused, tmp_path, nasbench201, old, new, said):
     assert old in TEXT
     (tmp_path / "mine.toml").write_text(TEXT.replace(old, new))
-    assert said in refused("search", "mine.toml", "--nasbench201", str(nasbench201))
+    assert said in refused(*COMMAND, "mine.toml", "--nasbench201", str(nasbench201))
 
 
 def test_without_a_table_it_is_said_how_to_get_one(refused, tmp_path, monkeypatch):
     monkeypatch.delenv("AUTOML_KD_NASBENCH201", raising=False)
     (tmp_path / "mine.toml").write_text(TEXT)
-    assert "import-nasbench201" in refused("search", "mine.toml")
+    assert "automl-kd nasbench import" in refused(*COMMAND, "mine.toml")

@@ -28,7 +28,7 @@ def test_a_missing_table_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for where in (None, tmp_path, tmp_path / "gone"):
         said = sentence(find_table, where, kind=ConfigError)
-        assert "automl-kd import-nasbench201" in said
+        assert "automl-kd nasbench import" in said
         assert "--nasbench201" in said
         assert ENVIRONMENT in said
 

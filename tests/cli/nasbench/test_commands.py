@@ -1,0 +1,55 @@
+"""`automl-kd nasbench`: its help, the names that its commands had before, and experiments of another kind."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from automl_kd.cli import QUICKSTART
+from automl_kd.cli.nasbench import MOVED_COMMANDS, nasbench
+from tests.nasbench.made_up_table import TEXT
+
+COMMANDS = [command for command in nasbench.registered_commands if command.callback and command.name]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda one: one.name)
+def test_help_shows_an_example_and_all_that_is_written(run, command):
+    code, out, _ = run("nasbench", command.name, "--help")
+    assert code == 0
+    assert f"\n automl-kd nasbench {command.name} " in out.partition("Options")[0].partition("Usage")[2]
+    written = re.sub(r"\[/?bold\]", "", inspect.getdoc(command.callback) or "").replace("\\[", "[")
+    assert " ".join(written.split()) in " ".join(out.split())
+
+
+def test_the_group_has_help_of_its_own(run):
+    code, out, _ = run("nasbench", "--help")
+    assert code == 0
+    assert [command.name for command in COMMANDS] == ["import", "search", "proxy-search", "proxy-benchmark"]
+    assert all(f" {command.name} " in out for command in COMMANDS)
+    assert " nasbench " in run("--help").out
+
+
+@pytest.mark.parametrize("arguments", [(), ("somewhere", "--out", "x"), ("--help",), ("--nasbench201", "x")])
+@pytest.mark.parametrize(("old", "new"), MOVED_COMMANDS.items())
+def test_an_old_name_is_refused_with_the_new_one(refused, run, old, new, arguments):
+    assert refused(old, *arguments) == f"'automl-kd {old}' is now 'automl-kd {new}'; run that"
+    assert old not in run("--help").out
+    assert run(*new.split(), "--help").code == 0
+
+
+PROXY = 'name = "b"\nspace = "a:B"\n[proxy]\nscores = "x"\nchoose = "y"\n[[proxy.searches]]\nproposer = "random"\n'
+
+
+@pytest.mark.parametrize("command", ["search", "nasbench search", "nasbench proxy-search"])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [(QUICKSTART.read_text(), "search"), (TEXT, "nasbench search"), (PROXY, "nasbench proxy-search")],
+    ids=["search", "table", "proxy"],
+)
+def test_an_experiment_of_another_kind_is_refused_with_its_command(refused, tmp_path, text, wanted, command):
+    if command != wanted:
+        (tmp_path / "my own.toml").write_text(text)
+        said = refused(*command.split(), "my own.toml")
+        assert said == f"my own.toml is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} 'my own.toml'"
