@@ -18,6 +18,7 @@ from automl_kd.config import Experiment, Finalists, Resources, SearchSection
 from automl_kd.data import Dataset, Source, Split, in_memory, load_data
 from automl_kd.errors import StopTrial
 from automl_kd.methods import make_method
+from automl_kd.methods.base import CostEstimate
 from automl_kd.models.features import Tap
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, InputShape, IntRange, Parameter, SearchSpace, Values
@@ -191,6 +192,9 @@ class Pretend:
 
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student
+
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        return CostEstimate(1.0)
 
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         width = int(spec.architecture.as_dict()["width"])

@@ -57,7 +57,7 @@ class ExperimentContext:
     objectives: tuple[SearchObjective, ...]
     teacher_macs: int
     latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
-    quotes: dict[str, float] = dataclasses.field(default_factory=dict)
+    cost_estimates: dict[str, float] = dataclasses.field(default_factory=dict)
     told: set[str] = dataclasses.field(default_factory=set)
 
     @property

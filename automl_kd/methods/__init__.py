@@ -25,13 +25,14 @@ from automl_kd.methods.scratch import Scratch
 from automl_kd.methods.subgraph.method import Subgraph
 from automl_kd.methods.weighted_losses import WeightedLosses
 from automl_kd.models import build, build_model, load_space
+from automl_kd.models.costs.cost import count_cost
 from automl_kd.registry import lookup_options
 from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import Scalar
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require_shares
 from automl_kd.storage.pinned import pin
 from automl_kd.training.divergence import refuse_metrics
-from automl_kd.training.trial import TrialContext
+from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 METHODS: Mapping[str, type[Method]] = {
     "scratch": Scratch,
@@ -92,14 +93,25 @@ def run_trial(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
     """
     require_shares(spec.recipe, distributed.size(), "recipe.")
     storage.pull(place.trial, weights=True)
-    if isinstance(report, CostEstimate):  # no schedule changes what an epoch costs
-        by_method(spec, report, place)
-        return
     told = refuse_nonfinite_reports(distributed.told_by_leader(report))
     if spec.schedule:
         follow(spec, told, place, by_method)
     else:
         by_method(spec, told, place)
+
+
+def estimate_cost(spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+    """What the trial will cost, by its method's `cost`, or for a method without one by its `macs`.
+
+    No schedule changes what an epoch costs. Nothing is trained, searched or written.
+    """
+    require_shares(spec.recipe, distributed.size(), "recipe.")
+    method = make_method(spec.method, spec.options)
+    if hasattr(method, "cost"):  # which a user's own method may lack
+        return method.cost(spec, place)
+    setting = prepare_trial(spec, place)
+    teacher_macs = count_cost(load_teacher(setting), setting.dataset.shape).macs if method.taught else 0
+    return CostEstimate.of(setting, method.macs(setting.cost.macs, teacher_macs))
 
 
 def refuse_nonfinite_reports(report: Report) -> Report:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from torch import nn
 
 from automl_kd import distributed
-from automl_kd.errors import ConfigError, StopTrial
+from automl_kd.errors import ConfigError
 from automl_kd.methods.model_card import write_card
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.results.store.row import PRECISIONS
@@ -35,22 +35,26 @@ class Method(Protocol):
         """Multiply-adds spent on one image of one epoch, given those of one forward pass of each network."""
         ...
 
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        """What the trial will cost. Nothing is trained, searched or written; its teacher must have been trained."""
+        ...
+
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None: ...
 
 
+@dataclass(frozen=True)
 class CostEstimate:
-    """Given to a trial as its report, it asks only what the trial will cost: nothing is trained, searched or written.
+    """What a trial will cost, before it is trained.
 
-    `epoch_macs`: multiply-adds of one epoch, that of a search before it spread over the epochs; an upper bound where
-    they depend on what the search finds. NaN until the trial was called, and if it knows no quotes; it is ended then
-    by its first report.
+    `epoch_macs`: multiply-adds of one epoch, those of a search before it spread over the epochs; an upper bound where
+    they depend on what the search finds.
     """
 
-    epoch_macs: float = math.nan
+    epoch_macs: float
 
-    def __call__(self, metrics: Mapping[str, float], *, epoch: int) -> None:
-        self.epoch_macs = metrics.get("train_macs", math.nan) / epoch
-        raise StopTrial
+    @staticmethod
+    def of(setting: TrialContext, macs_per_image: int) -> CostEstimate:
+        return CostEstimate(float(len(setting.dataset.train) * macs_per_image))
 
 
 def require_whole_steps(spec: TrialSpec) -> None:
@@ -79,10 +83,7 @@ def train(
     device, measured beside whatever else runs there.
     """
     spec, dataset = setting.spec, setting.dataset
-    epoch_macs = float(len(dataset.train) * macs_per_image)
-    if isinstance(report, CostEstimate):
-        report.epoch_macs = epoch_macs
-        return
+    epoch_macs = CostEstimate.of(setting, macs_per_image).epoch_macs
 
     def finish() -> Mapping[str, float]:
         if not distributed.leads():

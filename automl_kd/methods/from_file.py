@@ -57,10 +57,10 @@ class FromFile:
             "another method"
         )
 
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:  # noqa: ARG002 - nothing is trained
+        return CostEstimate(0.0)
+
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        if isinstance(report, CostEstimate):
-            report.epoch_macs = 0.0
-            return
         kept = place.trial / MEASURED_FILE
         if distributed.from_leader(kept.exists()):
             report(read_json(kept), epoch=1)

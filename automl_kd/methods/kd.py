@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.losses.logits.kd import kd_loss
-from automl_kd.methods.base import STEP, train
+from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
-from automl_kd.training.trial import load_teacher, prepare_trial
+from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ class PlainKD:
     def macs(self, student: int, teacher: int) -> int:
         return STEP * student + teacher
 
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        setting = prepare_trial(spec, place)
+        return CostEstimate.of(setting, self.macs_per_image(setting, load_teacher(setting)))
+
+    def macs_per_image(self, setting: TrialContext, teacher: nn.Module) -> int:
+        return self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
+
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
@@ -53,5 +60,4 @@ class PlainKD:
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),
             }
 
-        cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
-        train(setting, objective, report, macs_per_image=cost)
+        train(setting, objective, report, macs_per_image=self.macs_per_image(setting, teacher))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
-from automl_kd.methods.base import STEP, train
+from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training.trial import prepare_trial
 
@@ -23,6 +23,10 @@ class Scratch:
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - there is no teacher
         return STEP * student
+
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        setting = prepare_trial(spec, place)
+        return CostEstimate.of(setting, self.macs(setting.cost.macs, 0))
 
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         setting = prepare_trial(spec, place)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from automl_kd.data import Batch, epoch_order, plain_view
 from automl_kd.losses.base import Example
 from automl_kd.losses.weighted_sum import Mix, Mixed, read_mix
-from automl_kd.methods.base import STEP, train
+from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
@@ -51,6 +51,20 @@ class WeightedLosses:
     def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
         rehearse_mix(read_mix(self.losses), setting, teacher)
 
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        setting = prepare_trial(spec, place)
+        teacher = load_teacher(setting)
+        mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
+        with tapped(setting, teacher, mix.taps) as (student, guide):
+            example, batch = first_look(setting, student, guide)
+            return CostEstimate.of(setting, self.macs_per_image(setting, teacher, mix.make(example), example, batch))
+
+    def macs_per_image(
+        self, setting: TrialContext, teacher: nn.Module, mixed: Mixed, example: Example, batch: Batch
+    ) -> int:
+        networks = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
+        return networks + STEP * weighted_loss_macs(mixed, example, batch)
+
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
@@ -67,8 +81,7 @@ class WeightedLosses:
                 terms: Mapping[str, Tensor] = mixed(student(batch.images), taught, batch)
                 return terms
 
-            cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
-            cost += STEP * weighted_loss_macs(mixed, example, batch)
+            cost = self.macs_per_image(setting, teacher, mixed, example, batch)
             train(setting, objective, report, macs_per_image=cost, adapters=mixed)
 
 

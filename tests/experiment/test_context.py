@@ -11,7 +11,7 @@ import torch
 from automl_kd.config import Budget, Finalists, SearchSection
 from automl_kd.errors import CheckpointError, ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
-from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.models.weights.checkpoint import digest_file, save_weights
@@ -217,6 +217,6 @@ def test_a_method_that_fails_while_its_cost_is_asked_for_is_named(tmp_path, monk
     def fail(*_arguments):
         raise OSError("the network reads a file that is gone")
 
-    monkeypatch.setattr("automl_kd.experiment.cost_estimates.run_trial", fail)
+    monkeypatch.setattr("automl_kd.experiment.cost_estimates.estimate_cost", fail)
     with pytest.raises(ConfigError, match=r"the networks of method 'scratch' cannot be built .* a file that is gone\)"):
-        quoted(opened(tmp_path), tiny.spec(method="scratch"))
+        estimate_epoch_macs(opened(tmp_path), tiny.spec(method="scratch"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from automl_kd.config import CHOICE_SEEDS, Contender
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.methods import make_method
 from automl_kd.results.store.folder import write_finals
@@ -33,7 +33,9 @@ def contend(lab: ExperimentContext) -> None:
     }
     lab.watcher.stage("what each candidate costs", sum(map(len, tried.values())), "candidates")
     reference = tried[lab.experiment.contest.reference][0]
-    unit = quoted(lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]))
+    unit = estimate_epoch_macs(
+        lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0])
+    )
     chosen, attempts = choose_options(lab, tried, unit)
     line_up = [one for candidate in chosen for one in finals(lab, candidate, unit)]
     carry_out_all(lab, line_up, as_run="final", title="finals at equal compute", ahead=0.0)
@@ -114,9 +116,9 @@ def affordable(lab: ExperimentContext, candidate: Candidate, fraction: float, un
     budget = given * unit * (1 + SLACK)
 
     def fits(epochs: int) -> bool:
-        return epochs * quoted(lab, trial(lab, candidate, epochs, seed)) <= budget
+        return epochs * estimate_epoch_macs(lab, trial(lab, candidate, epochs, seed)) <= budget
 
-    epochs = max(1, int(budget / quoted(lab, trial(lab, candidate, whole, seed))))
+    epochs = max(1, int(budget / estimate_epoch_macs(lab, trial(lab, candidate, whole, seed))))
     while epochs > 1 and not fits(epochs):
         epochs -= 1
     while fits(epochs + 1):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from automl_kd.config import CHOICE_SEEDS
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.progress.reporter import work_of_finals
 from automl_kd.experiment.proposals import Key, Proposal, plain_kd
 from automl_kd.experiment.stages.search import search_spec
@@ -96,7 +96,9 @@ def entrants(lab: ExperimentContext, found: Proposal) -> list[Entrant]:
 def line_up(lab: ExperimentContext, found: Proposal) -> list[Training]:
     """What is compared."""
     default = lab.baseline
-    budget = full_length(lab) * quoted(lab, final_spec(lab, found, full_length(lab), lab.experiment.finalists.seeds[0]))
+    budget = full_length(lab) * estimate_epoch_macs(
+        lab, final_spec(lab, found, full_length(lab), lab.experiment.finalists.seeds[0])
+    )
     baselines: list[tuple[FinalRole, Proposal]] = [
         ("default-scratch", Proposal(default, "scratch")),
         ("default-kd", plain_kd(lab.experiment, default)),

@@ -25,6 +25,7 @@ from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, seen, taps_needed
 from automl_kd.methods.distpro.process import check_style, load_process, require_pathways, weigh, weights_over
 from automl_kd.methods.distpro.search import DEFAULT_STAGES, PROCESS, DistProSearch, connector_macs, make_losses
+from automl_kd.methods.dry_run import tapped
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor
@@ -102,8 +103,36 @@ class DistPro:
             self.searching.rehearse_pathways(setting, teacher)
             self.weights(setting)
 
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        """With every pathway at each step, where a search decides: the most that a trial can cost."""
+        searched = 0.0
+        if self.searches:
+            own = self.search_trial(spec, place)
+            searched = own[0].recipe.epochs * self.searching.cost(*own).epoch_macs
+        setting = prepare_trial(spec, place)
+        teacher = load_teacher(setting)
+        with tapped(setting, teacher, taps_needed(self.searching.pathways)) as (student, guide):
+            example, _ = first_look(setting, student, guide)
+            losses = make_losses(self.searching.pathways, example, self.temperature)
+            macs = self.macs_per_image(setting, teacher, losses, example, self.everywhere(setting), searched)
+            return CostEstimate.of(setting, macs)
+
+    def macs_per_image(
+        self,
+        setting: TrialContext,
+        teacher: nn.Module,
+        losses: PathwayLosses,
+        example: Example,
+        weights: Float[Tensor, "steps pathways"],
+        searched: float,
+    ) -> int:
+        """`searched`: multiply-adds of the search before, which are spread over the run."""
+        guiding = guiding_macs(weights, count_cost(teacher, setting.dataset.shape).macs, losses, example)
+        spread = searched / (setting.spec.recipe.epochs * len(setting.dataset.train))
+        return round(STEP * setting.cost.macs + guiding + spread)
+
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        before = self.search_first(spec, place, report) if self.searches else {}
+        before = self.search_first(spec, place) if self.searches else {}
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
         pathways = self.searching.pathways
@@ -112,31 +141,27 @@ class DistPro:
             FeatureExtractor(setting.student, taps.student) as student,
             FeatureExtractor(teacher, taps.teacher) as tapped,
         ):
-            weights = self.everywhere(setting) if isinstance(report, CostEstimate) else self.weights(setting)
+            weights = self.weights(setting)
             example, _ = first_look(setting, student, tapped)
             losses = make_losses(pathways, example, self.temperature)
             objective = replayed(student, teacher_outputs(setting, tapped), losses, weights, spec.recipe)
-            cost = STEP * setting.cost.macs + guiding_macs(
-                weights, count_cost(teacher, setting.dataset.shape).macs, losses, example
-            )
-            cost += before.get("train_macs", 0.0) / (spec.recipe.epochs * len(setting.dataset.train))
-            told = report if isinstance(report, CostEstimate) else after(report, before)
-            train(setting, objective, told, macs_per_image=round(cost), adapters=losses)
+            searched = before.get("train_macs", 0.0)
+            cost = self.macs_per_image(setting, teacher, losses, example, weights, searched)
+            train(setting, objective, after(report, before), macs_per_image=cost, adapters=losses)
 
-    def search_first(self, spec: TrialSpec, place: TrialPaths, report: Report) -> Mapping[str, float]:
-        """Search within this trial's folder, or continue it there; what the search reported last, or would cost."""
+    def search_trial(self, spec: TrialSpec, place: TrialPaths) -> tuple[TrialSpec, TrialPaths]:
         epochs = max(1, round(self.search * spec.recipe.epochs))
-        own = replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(place, trial=place.trial / "search")
-        if isinstance(report, CostEstimate):
-            quote = CostEstimate()
-            self.searching(own[0], quote, own[1])
-            return {"train_macs": epochs * quote.epoch_macs}
+        return replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(place, trial=place.trial / "search")
+
+    def search_first(self, spec: TrialSpec, place: TrialPaths) -> Mapping[str, float]:
+        """Search within this trial's folder, or continue it there; what the search reported last."""
+        searched, folder = self.search_trial(spec, place)
         last: dict[str, float] = {}
 
         def listen(metrics: Mapping[str, float], *, epoch: int) -> None:  # noqa: ARG001 - the protocol's
             last.update(metrics)
 
-        self.searching(own[0], listen, own[1])
+        self.searching(searched, listen, folder)
         distributed.wait_for_leader()  # the process is in a file, which the leader wrote
         return last
 

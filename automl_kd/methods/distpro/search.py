@@ -22,7 +22,7 @@ from automl_kd.data import Batch, Split, epoch_order, train_view
 from automl_kd.data.division import set_apart
 from automl_kd.errors import TrialError
 from automl_kd.losses.base import Example
-from automl_kd.methods.base import STEP, require_whole_steps, train
+from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
 from automl_kd.methods.distpro.drawing import weights_over_time
 from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, seen, taps_needed
 from automl_kd.methods.distpro.process import Process, check_style, process_from_steps, save_process, weigh
@@ -112,13 +112,29 @@ class DistProSearch:
             example, _ = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
             connector_macs(make_losses(self.pathways, example, self.temperature), example)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        setting, _ = self.hold_out(spec, place)
+        teacher = load_teacher(setting)
+        with tapped(setting, teacher, taps_needed(self.pathways)) as (student, guide):
+            example, _ = first_look(setting, student, guide)
+            losses = make_losses(self.pathways, example, self.temperature)
+            return CostEstimate.of(setting, self.macs_per_image(setting, teacher, losses, example))
+
+    def macs_per_image(self, setting: TrialContext, teacher: nn.Module, losses: PathwayLosses, example: Example) -> int:
+        teacher_macs = count_cost(teacher, setting.dataset.shape).macs
+        return self.step_macs(setting.cost.macs, teacher_macs, sum(connector_macs(losses, example)))
+
+    def hold_out(self, spec: TrialSpec, place: TrialPaths) -> tuple[TrialContext, Split]:
+        """The trial without the images of the outer loss, and these."""
         require_whole_steps(spec)
         setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
         dataset, outer = set_apart(setting.dataset, self.held_out, derive(spec.seed, "held out"))
-        setting = replace(setting, dataset=dataset)
+        return replace(setting, dataset=dataset), outer
+
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
+        setting, outer = self.hold_out(spec, place)
+        teacher = load_teacher(setting)
         taps = taps_needed(self.pathways)
         with (
             FeatureExtractor(setting.student, taps.student) as student,
@@ -136,9 +152,7 @@ class DistProSearch:
                 interval=self.interval,
                 smoothing=spec.recipe.label_smoothing,
             )
-            cost = self.step_macs(
-                setting.cost.macs, count_cost(teacher, dataset.shape).macs, sum(connector_macs(losses, example))
-            )
+            cost = self.macs_per_image(setting, teacher, losses, example)
             try:
                 train(setting, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
             finally:

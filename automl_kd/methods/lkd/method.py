@@ -139,26 +139,31 @@ class LKD:
             example, batch = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
             learned_loss_macs(self.made(setting, example), example, batch, self.start(setting))
 
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        """By the loss that the trial begins with; what is learned before counts in `macs`."""
+        setting, joint = prepare_trial(spec, place), self.mode == "joint"
+        teacher = load_teacher(setting)
+        if joint:
+            require_whole_steps(spec)
+            dataset, _ = hold_out_images(setting.dataset, self.held_out, seed=spec.data.split_seed)
+            setting = replace(setting, dataset=dataset)
+        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
+            example, batch = first_look(setting, student, tapped)
+            own = learned_loss_macs(self.made(setting, example), example, batch, self.start(setting))
+        count = self.learning_macs if joint else self.macs
+        return CostEstimate.of(
+            setting, round(count(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs, own))
+        )
+
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
-        if isinstance(report, CostEstimate):
-            self.quote(setting, teacher, report)
-            return
         if self.mode == "joint":
             self.leave(setting, self.learn(setting, teacher, report))
             return
         found = self.given(setting) if self.loss else self.search(setting, teacher)
         self.leave(setting, found)
         self.follow(setting, teacher, found, report)
-
-    def quote(self, setting: TrialContext, teacher: nn.Module, report: CostEstimate) -> None:
-        """What a trial would cost, by the loss that it begins with; what is learned before counts in `macs`."""
-        if self.mode == "joint":
-            self.learn(setting, teacher, report)
-        else:
-            phi = self.start(setting)
-            self.follow(setting, teacher, LearnedLoss(self.layout, self.temperature, phi, [phi]), report)
 
     def given(self, setting: TrialContext) -> LearnedLoss:
         found = load_learned(located_path(self.loss), self.layout, next(setting.student.parameters()))

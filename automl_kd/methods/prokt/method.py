@@ -29,9 +29,11 @@ from torch import Tensor, nn
 from automl_kd import distributed
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
+from automl_kd.losses.base import Example
 from automl_kd.losses.logits.kd import KD, kd_loss
 from automl_kd.losses.weighted_sum import Mix, Mixed, parse_entries, read_mix
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
+from automl_kd.methods.dry_run import tapped
 from automl_kd.methods.prokt.moving_teacher import (
     STARTS,
     detach_outputs,
@@ -141,7 +143,21 @@ class ProKT:
             zero_head(setting.student)
         rehearse_mix(self.mix(), setting, teacher)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        setting, network = self.starting_networks(spec, place)
+        mix = self.mix(spec.recipe.label_smoothing)
+        with tapped(setting, network, mix.taps) as (student, guide):
+            example, batch = first_look(setting, student, guide)
+            return CostEstimate.of(setting, self.macs_per_image(setting, network, mix.make(example), example, batch))
+
+    def macs_per_image(
+        self, setting: TrialContext, network: nn.Module, mixed: Mixed, example: Example, batch: Batch
+    ) -> int:
+        networks = self.macs(setting.cost.macs, count_cost(network, setting.dataset.shape).macs)
+        return networks + STEP * weighted_loss_macs(mixed, example, batch)
+
+    def starting_networks(self, spec: TrialSpec, place: TrialPaths) -> tuple[TrialContext, nn.Module]:
+        """The trial with its student, and its teacher, as both begin."""
         require_whole_norms(spec.recipe)
         require_whole_steps(spec)
         setting = prepare_trial(spec, place)
@@ -149,6 +165,10 @@ class ProKT:
         if self.zero_heads:
             for model in (setting.student, network):
                 zero_head(model)
+        return setting, network
+
+    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+        setting, network = self.starting_networks(spec, place)
         mix = self.mix(spec.recipe.label_smoothing)
         with (
             FeatureExtractor(setting.student, mix.taps.student) as student,
@@ -167,10 +187,8 @@ class ProKT:
             def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
                 report({**metrics, **teacher.measured(epoch)}, epoch=epoch)
 
-            cost = self.macs(setting.cost.macs, count_cost(network, setting.dataset.shape).macs)
-            cost += STEP * weighted_loss_macs(mixed, example, batch)
-            told = report if isinstance(report, CostEstimate) else measured
-            train(setting, objective, told, macs_per_image=cost, adapters=Carried(mixed, teacher))
+            cost = self.macs_per_image(setting, network, mixed, example, batch)
+            train(setting, objective, measured, macs_per_image=cost, adapters=Carried(mixed, teacher))
 
 
 def require_whole_norms(recipe: Recipe) -> None:

@@ -118,13 +118,15 @@ class Subgraph(SearchOptions):
         latencies = [timed(teacher, coupling, setting, device) for device in devices_here(setting.place.device)]
         refuse_below(coupling, budget, least, setting.spec.teacher.model, latencies)
 
+    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+        setting = prepare_trial(spec, place)
+        teacher_macs = count_cost(load_teacher(setting), setting.dataset.shape).macs
+        return CostEstimate(len(setting.dataset.train) * self.bound(setting, teacher_macs))
+
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
         teacher_macs = count_cost(teacher, setting.dataset.shape).macs
-        if isinstance(report, CostEstimate):
-            report.epoch_macs = len(setting.dataset.train) * self.bound(setting, teacher_macs)
-            return
         student = find_student(self, setting, teacher)
         found = replace(setting, student=to_trial_device(student, spec, place, setting.dataset.shape))
         teach, smoothing = teacher_outputs(setting, teacher), spec.recipe.label_smoothing

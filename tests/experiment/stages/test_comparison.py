@@ -10,7 +10,7 @@ from automl_kd import experiment as stages
 from automl_kd.config import CHOICE_SEEDS, Contender, Contest, Finalists, loads
 from automl_kd.errors import ConfigError
 from automl_kd.experiment import Roots
-from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages import comparison as contest
@@ -61,14 +61,14 @@ def test_combinations_are_all_of_them_the_last_option_fastest():
 )
 def test_epochs_are_what_the_compute_pays_for(tmp_path, monkeypatch, epoch, fraction, epochs):
     lab = prepare_experiment(described(), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "quoted", lambda _lab, spec: epoch(spec.recipe.epochs))
+    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, spec: epoch(spec.recipe.epochs))
     assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
 
 
 def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypatch):
     longer = Recipe(epochs=40, batch_size=16)
     lab = prepare_experiment(described(recipe=longer), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 10.0)
+    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, _spec: 10.0)
     assert contest.affordable(lab, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
     # At the same price another one may have the 5 % that a surcharge could have taken.
     assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), 1.0, unit=10.0) == 42
@@ -76,20 +76,19 @@ def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypat
 
 def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path, monkeypatch):
     lab = prepare_experiment(described(), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 25.0)
+    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, _spec: 25.0)
     dear = Contender(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
     # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
     assert {one.compute for one in contest.finals(lab, Candidate(dear, {}), unit=10.0)} == {1.0}
 
 
-def test_a_quote_is_the_trials_own_and_asked_once(tmp_path):
+def test_an_estimate_is_the_methods_own_and_made_once(tmp_path):
     quick = dataclasses.replace(tiny.spec(), data=described().data)
     lab = prepare_experiment(described(), roots(tmp_path), Silent())
-    # The method that pretends knows no quotes; its first report says 1 multiply-add an epoch.
-    assert quoted(lab, quick) == 1.0
-    asked = tiny.lines(lab.place(dataclasses.replace(quick, seed=0), "cpu").trial / "epochs")
-    assert quoted(lab, dataclasses.replace(quick, seed=5)) == 1.0
-    assert tiny.lines(lab.place(dataclasses.replace(quick, seed=0), "cpu").trial / "epochs") == asked == 1
+    assert estimate_epoch_macs(lab, quick) == 1.0
+    assert estimate_epoch_macs(lab, dataclasses.replace(quick, seed=5)) == 1.0
+    assert len(lab.cost_estimates) == 1
+    assert not lab.place(dataclasses.replace(quick, seed=0), "cpu").trial.exists()
 
 
 def test_the_best_candidates_go_on_the_earlier_of_equals_and_failures_never(tmp_path):

@@ -15,7 +15,7 @@ from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import epoch_order
 from automl_kd.errors import CheckpointError, ConfigError, DataError, StopTrial, TrialError
 from automl_kd.losses.learned.start import initial_phi
-from automl_kd.methods import base, make_method, run_trial
+from automl_kd.methods import base, estimate_cost, make_method, run_trial
 from automl_kd.methods.lkd import meta_trainer as lkd_tutor
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
 from automl_kd.methods.lkd.meta_trainer import MetaTrainer
@@ -238,28 +238,26 @@ def test_loss_networks_count_wherever_they_are_evaluated_by_hand(tmp_path):
     # differentiated (3 of the loss), the outer loss on twice as many images (2 * 3).
     learning = 3 * student + loss + teacher + (12 * student + 4 * loss) / 2
     # 19 of 96 images are held out. Retraining adds a plain step on all of them, and is told a fraction of 0.2.
-    assert quoted(tmp_path, {}) == 77 * round(learning)
+    assert estimated(tmp_path, {}) == 77 * round(learning)
     retrain = 3 * student + loss + teacher
-    assert quoted(tmp_path, {"mode": "retrain"}) == 96 * (retrain + round(0.8 * learning))
+    assert estimated(tmp_path, {"mode": "retrain"}) == 96 * (retrain + round(0.8 * learning))
     # Unrolled, each of two steps is a gradient that is differentiated.
     unrolled = 3 * student + loss + teacher + (2 * 3 * (3 * student + loss) + 6 * student) / 2
-    assert quoted(tmp_path, {"look_ahead": 2}) == 77 * round(unrolled)
+    assert estimated(tmp_path, {"look_ahead": 2}) == 77 * round(unrolled)
     # The anchor looks at the past student once more, and differentiates the weights by phi.
-    assert quoted(tmp_path, {"anchor": 0.1}) == 77 * round(learning + (student + 3 * loss) / 2)
+    assert estimated(tmp_path, {"anchor": 0.1}) == 77 * round(learning + (student + 3 * loss) / 2)
 
 
 def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
     student, teacher, network = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48, 3 * (5 * 16 + 16 * 16 + 16)
     # Forward and back to the inputs; phi stands still. Four times that in an update, as above.
     learning = 3 * student + 2 * network + teacher + (12 * student + 4 * 2 * network) / 2
-    assert quoted(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning)
+    assert estimated(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning)
 
 
-def quoted(root: Path, options: Mapping[str, Scalar]) -> float:
+def estimated(root: Path, options: Mapping[str, Scalar]) -> float:
     """What an epoch is said to cost."""
-    quote = base.CostEstimate()
-    run_trial(spec("lkd", {**OFTEN, "stages": "pre_pool", **options}), quote, place(root))
-    return quote.epoch_macs
+    return estimate_cost(spec("lkd", {**OFTEN, "stages": "pre_pool", **options}), place(root)).epoch_macs
 
 
 def test_what_it_learned_is_drawn(tmp_path):
