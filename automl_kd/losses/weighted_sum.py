@@ -163,10 +163,10 @@ def gather_outputs(
         )
         for seen, wanted in zip((student, teacher), names, strict=True)
     )
-    images, labels, index = (
-        distributed.gather_shards(value) for value in (batch.images[:, :0], batch.labels, batch.index)
+    inputs, labels, index = (
+        distributed.gather_shards(value) for value in (batch.inputs[:, :0], batch.labels, batch.index)
     )
-    return one, two, Batch(images, labels, index, batch.epoch, opens=batch.opens)
+    return one, two, Batch(inputs, labels, index, batch.epoch, opens=batch.opens)
 
 
 def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:

@@ -54,7 +54,7 @@ class PlainKD:
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             taught = teach(batch).logits
-            logits = setting.student(batch.images)
+            logits = setting.student(batch.inputs)
             return {
                 "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),

@@ -32,7 +32,7 @@ class Scratch:
         setting = prepare_trial(spec, place)
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            logits = setting.student(batch.images)
+            logits = setting.student(batch.inputs)
             return {"ce": cross_entropy(logits, batch.labels, label_smoothing=spec.recipe.label_smoothing)}
 
         train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))

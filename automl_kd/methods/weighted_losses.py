@@ -78,7 +78,7 @@ class WeightedLosses:
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 taught = teach(batch)
-                terms: Mapping[str, Tensor] = mixed(student(batch.images), taught, batch)
+                terms: Mapping[str, Tensor] = mixed(student(batch.inputs), taught, batch)
                 return terms
 
             cost = self.macs_per_image(setting, teacher, mixed, example, batch)
@@ -129,7 +129,7 @@ def weighted_loss_macs(mixed: Mixed, example: Example, batch: Batch) -> int:
     spent = 0.0
     # One count for all epochs in which the same losses are evaluated.
     for epochs in mixed.phases().values():
-        part = Batch(batch.images[:size], batch.labels[:size], batch.index[:size], epoch=epochs[-1])
+        part = Batch(batch.inputs[:size], batch.labels[:size], batch.index[:size], epoch=epochs[-1])
         with torch.no_grad(), counting() as counter:
             mixed(one, two, part)
         spent += counter.macs * len(epochs)

@@ -60,7 +60,7 @@ class LiveTeacher:
 
     def __call__(self, batch: Batch) -> Outputs:
         with torch.no_grad():
-            return self.teacher(batch.images)
+            return self.teacher(batch.inputs)
 
 
 def teacher_outputs(setting: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:

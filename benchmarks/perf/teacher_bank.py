@@ -116,7 +116,7 @@ def measure_rounding() -> None:
     run = TrainingRun(setting.student, setting.dataset, spec.recipe, spec.seed)
     rows = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=1)
     with torch.no_grad():
-        exact = taught(run.batch(rows, 1).images)
+        exact = taught(run.batch(rows, 1).inputs)
     print("| outputs | bytes of an image | logits differ by at most | KL at temperature 1 | at 4 |")
     print("|---|---|---|---|---|")
     for precision in ("exact", "float16", "top5", "top3"):

@@ -44,7 +44,7 @@ class Struck:
                     file.write(f"{batch.epoch}\n")
             if distributed.rank() == 1 and batch.epoch == 2:
                 self.strike(place)
-            return {"ce": F.cross_entropy(setting.student(batch.images), batch.labels)}
+            return {"ce": F.cross_entropy(setting.student(batch.inputs), batch.labels)}
 
         train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))
 

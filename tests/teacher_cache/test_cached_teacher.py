@@ -194,7 +194,7 @@ class Scene:
 
     def right(self, outputs: Outputs, batch: Batch) -> bool:
         with torch.no_grad():
-            return torch.equal(outputs.logits, self.teacher(batch.images))
+            return torch.equal(outputs.logits, self.teacher(batch.inputs))
 
     def counts(self) -> tuple[int, int]:
         return self.setting.tally.asked, self.setting.tally.computed

@@ -40,7 +40,7 @@ def trained(folder: Path, harm: str, at: int, student: nn.Module | None = None) 
     def objective(batch: Batch) -> Mapping[str, Tensor]:
         nonlocal step
         step += 1
-        terms = {"ce": F.cross_entropy(student(batch.images), batch.labels), "own": adapters.weight.square().sum()}
+        terms = {"ce": F.cross_entropy(student(batch.inputs), batch.labels), "own": adapters.weight.square().sum()}
         if step == at:
             spoil(harm, student, adapters)
         return terms

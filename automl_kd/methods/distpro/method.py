@@ -204,7 +204,7 @@ def replayed(
             position.update(epoch=batch.epoch, step=(batch.epoch - 1) * each - 1)
         position["step"] += batch.opens
         step = position["step"]
-        outputs = seen(student(batch.images))
+        outputs = seen(student(batch.inputs))
         terms = {"ce": cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
         if counted[step]:
             taught = seen(teach(batch))

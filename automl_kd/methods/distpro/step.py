@@ -184,7 +184,7 @@ class SearchStep:
         losses = self.weighting.losses
         with autocast(run.device, run.recipe):
             taught = seen(self.teach(batch))
-            outputs = seen(self.student(batch.images))
+            outputs = seen(self.student(batch.inputs))
             base = cross_entropy(outputs[LOGITS_KEY], batch.labels, label_smoothing=self.smoothing)
             found = []
             for place, pathway in enumerate(losses.pathways):
@@ -199,7 +199,7 @@ class SearchStep:
         inner = {name: slope for name, slope in slopes.items() if name in look.weights}
         u = look.step.direction(look.weights, inner, self.outer_gradient(after, held_out))
         held = {name: look.weights[name] for name in self.weights}
-        outputs = outputs_of(self.student, batch.images, look.draws)
+        outputs = outputs_of(self.student, batch.inputs, look.draws)
         _, tangents = forward_mode(outputs, held, {name: value for name, value in u.items() if name in held})
         # A connector moves its own pathway alone, and its gradient is that of w times its loss, as what is captured is.
         tangents |= {name: value for name, value in u.items() if name not in held}
@@ -211,7 +211,7 @@ class SearchStep:
     def outer_gradient(self, after: Tensors, held_out: Batch) -> dict[str, Tensor]:
         """v: the gradient of the cross entropy on the held-out batch, which leaves no trace in buffers."""
         weights = leaves({name: after[name] for name in self.weights})
-        outputs = outputs_of(FeatureExtractor(self.student.model), held_out.images, parts=held_out.parts)
+        outputs = outputs_of(FeatureExtractor(self.student.model), held_out.inputs, parts=held_out.parts)
         slopes = gradient(F.cross_entropy(outputs(weights)[LOGITS_KEY], held_out.labels), weights)
         return dict(over_team()(slopes))
 

@@ -98,9 +98,9 @@ class MetaTrainer(nn.Module):
         snapshot = self.step % max(self.steps // self.pace.snapshots, 1) == 0
         if snapshot:
             self.course.append(self.phi)
-        draws = GeneratorStates.now(batch.images.device) if snapshot else None
+        draws = GeneratorStates.now(batch.inputs.device) if snapshot else None
         taught = self.room.teach(batch)
-        seen = self.room.student(batch.images)
+        seen = self.room.student(batch.inputs)
         if draws is not None:
             self.record(batch, taught, seen, draws)
         self.step += 1
@@ -138,7 +138,7 @@ class MetaTrainer(nn.Module):
         if self.pace.batch == "fresh":
             batch, taught = self.room.fresh_batch(epoch, rng)
         held = self.room.held_batch(self.pace.ratio * self.room.recipe.batch_size, rng)
-        with torch.autocast(batch.images.device.type, enabled=False):
+        with torch.autocast(batch.inputs.device.type, enabled=False):
             found = self.slope(past, batch, taught, held)
         self.move(found)
 
@@ -158,8 +158,8 @@ class MetaTrainer(nn.Module):
             terms: LossTerms = functional_call(self.learned, dict(past.projections), given)
             return torch.stack(list(terms.values())).sum()
 
-        validate = outputs_of(room.student, held.images, past.draws, parts=held.parts)
-        outputs = outputs_of(room.student, batch.images, past.draws, parts=batch.parts)
+        validate = outputs_of(room.student, held.inputs, past.draws, parts=held.parts)
+        outputs = outputs_of(room.student, batch.inputs, past.draws, parts=batch.parts)
         departure = self.departure(past, batch, taught)
 
         def outer(weights: Tensors, phi: Tensors) -> Tensor:
@@ -173,10 +173,10 @@ class MetaTrainer(nn.Module):
     def departure(self, past: Past, batch: Batch, taught: Outputs) -> Callable[[Tensors], Tensor]:
         """The anchor's part of the outer loss, which looks at the past student as it was before the step."""
         if not self.pace.anchor:
-            return lambda _phi: batch.images.new_zeros(())
+            return lambda _phi: batch.inputs.new_zeros(())
         with torch.no_grad():
             seen = named_outputs(
-                outputs_of(self.room.student, batch.images, past.draws, parts=batch.parts)(past.weights)
+                outputs_of(self.room.student, batch.inputs, past.draws, parts=batch.parts)(past.weights)
             )
         return lambda phi: self.pace.anchor * self.learned.departure(seen, taught, batch.labels, phi)
 

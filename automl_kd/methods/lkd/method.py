@@ -220,7 +220,7 @@ class LKD:
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 taught = teach(batch)
                 phi = found.at((batch.epoch - 1) / epochs) if dynamic else found.phi
-                terms: Mapping[str, Tensor] = learned(student(batch.images), taught, batch.labels, phi)
+                terms: Mapping[str, Tensor] = learned(student(batch.inputs), taught, batch.labels, phi)
                 return terms
 
             own = learned_loss_macs(learned, example, first_batch, found.phi)

@@ -71,7 +71,7 @@ class Past:
             batch = view(state["index"][rows], state["epoch"])
             features = {name: distributed.own_shard(value) for name, value in state["features"].items()}
             # A checkpoint is read onto the device, and generators want their states on the processor.
-            kinds, draws = len(GeneratorStates.now(batch.images.device).states), [one.cpu() for one in state["draws"]]
+            kinds, draws = len(GeneratorStates.now(batch.inputs.device).states), [one.cpu() for one in state["draws"]]
             mine = kinds * distributed.rank() % len(draws)
             return Past(
                 step=state["step"],
@@ -80,7 +80,7 @@ class Past:
                 weights=state["weights"],
                 projections=state["projections"],
                 taught=Outputs(distributed.own_shard(state["logits"]), features),
-                draws=GeneratorStates(batch.images.device, tuple(draws[mine : mine + kinds])),
+                draws=GeneratorStates(batch.inputs.device, tuple(draws[mine : mine + kinds])),
                 loss=state["loss"],
             )
 

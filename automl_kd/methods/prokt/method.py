@@ -179,7 +179,7 @@ class ProKT:
             teacher = MovingTeacher(self, guide, setting)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
-                with uncached(batch.images.device):
+                with uncached(batch.inputs.device):
                     learnt, taught = teacher.lesson(student, batch)
                     terms: Mapping[str, Tensor] = mixed(learnt, taught, batch)
                     return terms
@@ -229,14 +229,14 @@ class MovingTeacher:
         """What the student says, with its graph, and what the teacher says, which has taken its step before."""
         moves, again = self.step < self.moving, self.options.probe == "eval"
         self.step += 1
-        before = probe(student, batch.images) if moves and again else None
-        learnt = student(batch.images)
+        before = probe(student, batch.inputs) if moves and again else None
+        learnt = student(batch.inputs)
         said = (before or learnt).logits.detach()
         return learnt, self.follow(said, batch) if moves else self.stand(said, batch)
 
     def follow(self, said: Tensor, batch: Batch) -> Outputs:
         """One step towards the labels, held near to what the student `said`; then what the teacher teaches."""
-        outputs = self.guide(batch.images)
+        outputs = self.guide(batch.inputs)
         ce, kl = self.losses(outputs.logits, said, batch)
         if self.options.dual:
             loss = dual_loss(ce, kl, self.beta, self.options.epsilon)
@@ -246,10 +246,10 @@ class MovingTeacher:
         else:
             loss = fixed_loss(ce, kl, self.options.weight)
         self.descend(loss)
-        return detach_outputs(outputs) if self.options.target == "stale" else probe(self.guide, batch.images)
+        return detach_outputs(outputs) if self.options.target == "stale" else probe(self.guide, batch.inputs)
 
     def stand(self, said: Tensor, batch: Batch) -> Outputs:
-        outputs = probe(self.guide, batch.images)
+        outputs = probe(self.guide, batch.inputs)
         self.losses(outputs.logits, said, batch)
         return outputs
 

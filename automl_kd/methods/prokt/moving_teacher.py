@@ -48,10 +48,10 @@ def zero_head(model: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
-def probe(network: FeatureExtractor, images: Tensor) -> Outputs:
+def probe(network: FeatureExtractor, inputs: Tensor) -> Outputs:
     """What the network says in evaluation mode; no buffer changes, nothing is drawn, no graph is built."""
     with evaluating(network.model), torch.no_grad():
-        return network(images)
+        return network(inputs)
 
 
 def detach_outputs(outputs: Outputs) -> Outputs:

@@ -133,7 +133,7 @@ class Subgraph(SearchOptions):
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             taught = teach(batch).logits
-            logits = found.student(batch.images)
+            logits = found.student(batch.inputs)
             return {
                 "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
                 "kd": self.weight * kd_loss(logits, taught, self.temperature),

@@ -163,7 +163,7 @@ class SubgraphSearchRun:
     def objective(self, batch: Batch) -> Tensor:
         self.gates.update(self.factors.gates())
         taught = self.teach(batch).logits
-        logits = self.run.student(batch.images)
+        logits = self.run.student(batch.inputs)
         loss = kd_loss(logits.float(), taught.float(), self.options.search_temperature)
         if self.options.search_ce:
             loss = loss + self.options.search_ce * F.cross_entropy(logits.float(), batch.labels)

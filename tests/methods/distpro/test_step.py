@@ -85,7 +85,7 @@ def case(
     look = batch(4, 7, dtype)
     with torch.no_grad():
         student.eval()
-        example = Example(one(look.images), two(look.images), look.labels, look.index, 3, 8, 1)
+        example = Example(one(look.inputs), two(look.inputs), look.labels, look.index, 3, 8, 1)
     torch.manual_seed(2)
     losses = PathwayLosses(pathways, example)
     weighting = Weighting(losses, torch.empty(0, dtype=dtype), style="scaled", kd=0.3, lr=lr, steps=6, record=1)
@@ -118,8 +118,8 @@ def by_double_backward(made: Case, seen_batch: Batch, held_out: Batch) -> Tensor
     """The gradient by the weights, with student and connectors unrolled together, on copies."""
     student, losses = deepcopy(made.step.student.model), deepcopy(made.weighting.losses)
     tapped = FeatureExtractor(student, made.step.student.names)
-    view = outputs_of(tapped, seen_batch.images, GeneratorStates.now(torch.device("cpu")))
-    validate = outputs_of(FeatureExtractor(student), held_out.images)
+    view = outputs_of(tapped, seen_batch.inputs, GeneratorStates.now(torch.device("cpu")))
+    validate = outputs_of(FeatureExtractor(student), held_out.inputs)
     taught = seen(made.step.teach(seen_batch))
 
     def split(weights: Tensors) -> dict[str, Tensor]:
@@ -167,7 +167,7 @@ def test_with_frozen_weights_a_step_is_a_plain_distillation_step(order, clip_nor
     before = deepcopy(searched.teacher.state_dict())
 
     def objective(given: Batch) -> dict[str, Tensor]:
-        outputs, taught = seen(plain.step.student(given.images)), seen(plain.step.teach(given))
+        outputs, taught = seen(plain.step.student(given.inputs)), seen(plain.step.teach(given))
         terms = torch.stack([losses(place, outputs, taught) for place in range(len(weights))])
         return {"all": F.cross_entropy(outputs[LOGITS_KEY], given.labels) + (weights * terms).sum()}
 

@@ -76,7 +76,7 @@ def published(root: Path, options: ProKT) -> tuple[nn.Module, nn.Module]:
         epoch = step // STEPS + 1
         rows = epoch_order(96, seed=run.order_seed, epoch=epoch)[step % STEPS * 20 :][:20]
         batch = run.batch(rows, epoch)
-        x, y, rate = batch.images, batch.labels, learning_rate(recipe, step, STEPS)
+        x, y, rate = batch.inputs, batch.labels, learning_rate(recipe, step, STEPS)
         first.param_groups[0]["lr"], second.param_groups[0]["lr"] = options.teacher_lr * rate, rate
         said = student.eval()(x).softmax(1).detach() if options.probe == "eval" else None
         mine = student.train()(x)
