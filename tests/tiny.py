@@ -19,7 +19,7 @@ from automl_kd.data import Dataset, Source, Split, in_memory, load_data
 from automl_kd.errors import StopTrial
 from automl_kd.methods import make_method
 from automl_kd.methods.base import CostEstimate
-from automl_kd.models.features import Tap
+from automl_kd.models.features import FeatureLayer
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, InputShape, IntRange, Parameter, SearchSpace, Values
 from automl_kd.spec import DataSpec, Recipe, Report, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
@@ -39,7 +39,7 @@ class Net(nn.Module):
         self.norm, self.relu = nn.BatchNorm2d(width), nn.ReLU()
         self.pool, self.dropout = nn.AdaptiveAvgPool2d(1), nn.Dropout(0.1)
         self.classifier = nn.Linear(width, shape.classes)
-        self.taps = {"pre_pool": Tap("relu"), "pooled": Tap("classifier", "input")}
+        self.feature_layers = {"pre_pool": FeatureLayer("relu"), "pooled": FeatureLayer("classifier", "input")}
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.relu(self.norm(self.stem(images)))

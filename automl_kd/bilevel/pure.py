@@ -59,7 +59,7 @@ def trainable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def outputs_of(
-    tapped: FeatureExtractor, inputs: Tensor, draws: GeneratorStates | None = None, *, parts: int = 0
+    extractor: FeatureExtractor, inputs: Tensor, draws: GeneratorStates | None = None, *, parts: int = 0
 ) -> Callable[[Tensors], dict[str, Tensor]]:
     """The function from weights to the network's outputs on `inputs`: logits as `LOGITS_KEY`, features by their names.
 
@@ -72,7 +72,7 @@ def outputs_of(
     """
     drawn = GeneratorStates.now(inputs.device) if draws is None else draws
     whole = (parts or distributed.shard_count()) == 1
-    seen = FunctionalFeatures(tapped)
+    seen = FunctionalFeatures(extractor)
 
     def outputs(weights: Tensors) -> dict[str, Tensor]:
         # Running statistics are written into copies, which are thrown away with the call.
@@ -88,11 +88,11 @@ def outputs_of(
 class FunctionalFeatures(nn.Module):
     """A tapped network as a module, because `functional_call` wants one."""
 
-    def __init__(self, tapped: FeatureExtractor) -> None:
+    def __init__(self, extractor: FeatureExtractor) -> None:
         super().__init__()
-        self.network = tapped.model
-        self._tapped = tapped
+        self.network = extractor.model
+        self._extractor = extractor
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-        found = self._tapped(inputs)
+        found = self._extractor(inputs)
         return {LOGITS_KEY: found.logits, **found.features}

@@ -37,7 +37,7 @@ V = TypeVar("V")
 
 LOSSES: Mapping[str, type[Loss]] = {"ce": CrossEntropy, **DISTILLERS}
 
-loss_type = partial(lookup_options, LOSSES, kind="distiller", members=("standard", "taps", "make"))
+loss_type = partial(lookup_options, LOSSES, kind="distiller", members=("standard", "features", "make"))
 """From a name to the table's entry, or to what `module:attribute` refers to; `ConfigError` if that is no loss."""
 
 SCHEDULE = ("start", "until", "warmup")
@@ -89,10 +89,10 @@ class Mix:
     parts: tuple[WeightedLoss, ...]
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         together = FeatureNames()
         for part in self.parts:
-            together |= part.loss.taps
+            together |= part.loss.features
         return together
 
     def make(self, example: Example) -> Mixed:
@@ -154,8 +154,8 @@ def gather_outputs(
     """What all processes of a team have of the batch, as far as `parts` look at it; every process then has it all."""
     if batch.parts == 1 or not parts:
         return student, teacher, batch
-    taps = [part.loss.taps for part in parts]
-    names = ({name for one in taps for name in one.student}, {name for one in taps for name in one.teacher})
+    features = [part.loss.features for part in parts]
+    names = ({name for one in features for name in one.student}, {name for one in features for name in one.teacher})
     one, two = (
         Outputs(
             distributed.gather_shards(seen.logits),
@@ -246,7 +246,7 @@ def make_loss(name: str, weight: float | None, options: Mapping[str, Scalar]) ->
             raise ConfigError(f"losses: {name}.{key} = {value!r} does not fit; it should be a number in [0, 1]")
     numbers = {"warmup": kind.standard.warmup, **{key: float(value) for key, value in schedule.items()}}
     try:
-        loss.taps  # noqa: B018 - refuses stages that cannot be read, before anything is built
+        loss.features  # noqa: B018 - refuses stages that cannot be read, before anything is built
         return WeightedLoss(name, loss, kind.standard.weight if weight is None else weight, **numbers)
     except ValueError as error:
         raise ConfigError(f"losses: {error}") from error

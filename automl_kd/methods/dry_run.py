@@ -33,15 +33,15 @@ class Rehearsed(Protocol):
 
 
 @contextmanager
-def tapped(
-    setting: TrialContext, teacher: nn.Module, taps: FeatureNames
+def open_extractors(
+    setting: TrialContext, teacher: nn.Module, features: FeatureNames
 ) -> Iterator[tuple[FeatureExtractor, FeatureExtractor]]:
     """Student and teacher with their taps; an `UnknownNameError` says of which network it speaks."""
     with (
-        open_features(setting.student, taps.student, "student") as student,
-        open_features(teacher, taps.teacher, "teacher") as guide,
+        open_features(setting.student, features.student, "student") as student,
+        open_features(teacher, features.teacher, "teacher") as teacher_network,
     ):
-        yield student, guide
+        yield student, teacher_network
 
 
 def open_features(model: nn.Module, names: tuple[str, ...], side: str) -> FeatureExtractor:

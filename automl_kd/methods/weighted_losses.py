@@ -17,7 +17,7 @@ from automl_kd.data import Batch, epoch_order, plain_view
 from automl_kd.losses.base import Example
 from automl_kd.losses.weighted_sum import Mix, Mixed, read_mix
 from automl_kd.methods.base import STEP, CostEstimate, train
-from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.features import FeatureExtractor, Outputs
@@ -55,8 +55,8 @@ class WeightedLosses:
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
-        with tapped(setting, teacher, mix.taps) as (student, guide):
-            example, batch = first_look(setting, student, guide)
+        with open_extractors(setting, teacher, mix.features) as (student, teacher_network):
+            example, batch = first_look(setting, student, teacher_network)
             return CostEstimate.of(setting, self.macs_per_image(setting, teacher, mix.make(example), example, batch))
 
     def macs_per_image(
@@ -70,11 +70,11 @@ class WeightedLosses:
         teacher = load_teacher(setting)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
         with (
-            FeatureExtractor(setting.student, mix.taps.student) as student,
-            FeatureExtractor(teacher, mix.taps.teacher) as tapped,
+            FeatureExtractor(setting.student, mix.features.student) as student,
+            FeatureExtractor(teacher, mix.features.teacher) as teacher_network,
         ):
-            example, batch = first_look(setting, student, tapped)
-            mixed, teach = mix.make(example), teacher_outputs(setting, tapped)
+            example, batch = first_look(setting, student, teacher_network)
+            mixed, teach = mix.make(example), teacher_outputs(setting, teacher_network)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 taught = teach(batch)
@@ -87,8 +87,8 @@ class WeightedLosses:
 
 def rehearse_mix(mix: Mix, setting: TrialContext, teacher: nn.Module) -> None:
     """Make the losses, and evaluate each of them once."""
-    with tapped(setting, teacher, mix.taps) as (student, guide):
-        example, batch = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
+    with open_extractors(setting, teacher, mix.features) as (student, teacher_network):
+        example, batch = first_look(setting, student, teacher_network, examples=DRY_RUN_IMAGES)
         weighted_loss_macs(mix.make(example), example, batch)
 
 

@@ -72,12 +72,12 @@ def teacher_outputs(setting: TrialContext, teacher: nn.Module | FeatureExtractor
     quick = fold_teacher(
         teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(setting)
     )
-    tapped = quick.teacher
+    extractor = quick.teacher
     keep = setting.place.bank.keep
-    kept = keep == "taps" or (keep != "off" and not tapped.names)
+    kept = keep == "taps" or (keep != "off" and not extractor.names)
     assert setting.spec.teacher is not None  # it was loaded
     if not kept and setting.spec.teacher.outputs == "exact":
-        return LiveTeacher(tapped)
+        return LiveTeacher(extractor)
     return CachedTeacher(setting, quick, setting.spec.teacher.outputs, kept=kept)
 
 

@@ -53,7 +53,7 @@ def shelf(setting: TrialContext) -> Path:
 
 
 def cache_identity(
-    setting: TrialContext, taps: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
+    setting: TrialContext, features: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
 ) -> dict[str, Any]:
     """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed.
 
@@ -67,7 +67,7 @@ def cache_identity(
         "teacher": by_content(teacher_spec(setting).model),
         "weights": ":".join(filter(None, [weights_digest(setting), teacher_spec(setting).weights])),
         "outputs": precision,
-        "taps": list(taps),
+        "taps": list(features),
         "data": spec.data.digest or data.digest_dataset(dataset),
         "images": hashlib.sha256(split.index.cpu().numpy().tobytes()).hexdigest()[:16],
         "normalised": [dataset.mean, dataset.std],

@@ -100,7 +100,7 @@ def torchdistill(student: nn.Module, teacher: nn.Module, run: TrainingRun, batch
 
     def step(number: int) -> None:
         one = batch(number)
-        box.post_forward_process(loss=box.forward_process(one.images, one.labels, None))
+        box.post_forward_process(loss=box.forward_process(one.inputs, one.labels, None))
 
     return Contestant(box.student_model, step)
 
@@ -129,7 +129,7 @@ def timm(student: nn.Module, teacher: nn.Module, run: TrainingRun, batch: Callab
 
     def step(number: int) -> None:
         one = batch(number)
-        loss = task(one.images, one.labels)["loss"]
+        loss = task(one.inputs, one.labels)["loss"]
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

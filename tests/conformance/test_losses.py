@@ -54,8 +54,8 @@ def test_options_are_flat_have_defaults_and_name_their_source(name):
 @pytest.mark.parametrize("model", ["resnet8", "wrn-16-1", "vgg8"])
 def test_default_taps_are_in_every_model_of_the_zoo(name, model):
     network = build_model(model, InputShape(3, 16, 16, 10))
-    taps = DISTILLERS[name]().taps
-    for tap in {*taps.student, *taps.teacher}:
+    features = DISTILLERS[name]().features
+    for tap in {*features.student, *features.teacher}:
         assert find_feature(network, tap).module
 
 
@@ -90,9 +90,9 @@ def test_gradient_reaches_student_and_layers_and_never_the_teacher(name):
 @every_loss
 def test_only_the_taps_that_were_asked_for_are_looked_at(name):
     student, teacher = outputs(0), other(name)
-    taps = DISTILLERS[name]().taps
-    few_s = Outputs(student.logits, {tap: student.features[tap] for tap in taps.student})
-    few_t = Outputs(teacher.logits, {tap: teacher.features[tap] for tap in taps.teacher})
+    features = DISTILLERS[name]().features
+    few_s = Outputs(student.logits, {tap: student.features[tap] for tap in features.student})
+    few_t = Outputs(teacher.logits, {tap: teacher.features[tap] for tap in features.teacher})
     torch.testing.assert_close(
         value(made(name, student, teacher), student, teacher), value(made(name, few_s, few_t), few_s, few_t)
     )

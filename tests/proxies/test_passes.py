@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from automl_kd.models import build
-from automl_kd.proxies.hearing import blocks_of
+from automl_kd.proxies.hooks import blocks_of
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.probe import Probe
 from automl_kd.space import Architecture

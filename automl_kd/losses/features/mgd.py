@@ -57,7 +57,7 @@ class MGD:
         require(0 <= self.ratio < 1, f"ratio must lie in [0, 1), got {self.ratio}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Generation:

@@ -22,10 +22,10 @@ from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.methods.base import STEP, CostEstimate, train
-from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, seen, taps_needed
+from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, needed_features, seen
 from automl_kd.methods.distpro.process import check_style, load_process, require_pathways, weigh, weights_over
 from automl_kd.methods.distpro.search import DEFAULT_STAGES, PROCESS, DistProSearch, connector_macs, make_losses
-from automl_kd.methods.dry_run import tapped
+from automl_kd.methods.dry_run import open_extractors
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor
@@ -111,8 +111,8 @@ class DistPro:
             searched = own[0].recipe.epochs * self.searching.cost(*own).epoch_macs
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
-        with tapped(setting, teacher, taps_needed(self.searching.pathways)) as (student, guide):
-            example, _ = first_look(setting, student, guide)
+        with open_extractors(setting, teacher, needed_features(self.searching.pathways)) as (student, teacher_network):
+            example, _ = first_look(setting, student, teacher_network)
             losses = make_losses(self.searching.pathways, example, self.temperature)
             macs = self.macs_per_image(setting, teacher, losses, example, self.everywhere(setting), searched)
             return CostEstimate.of(setting, macs)
@@ -136,15 +136,15 @@ class DistPro:
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
         pathways = self.searching.pathways
-        taps = taps_needed(pathways)
+        features = needed_features(pathways)
         with (
-            FeatureExtractor(setting.student, taps.student) as student,
-            FeatureExtractor(teacher, taps.teacher) as tapped,
+            FeatureExtractor(setting.student, features.student) as student,
+            FeatureExtractor(teacher, features.teacher) as teacher_network,
         ):
             weights = self.weights(setting)
-            example, _ = first_look(setting, student, tapped)
+            example, _ = first_look(setting, student, teacher_network)
             losses = make_losses(pathways, example, self.temperature)
-            objective = replayed(student, teacher_outputs(setting, tapped), losses, weights, spec.recipe)
+            objective = replayed(student, teacher_outputs(setting, teacher_network), losses, weights, spec.recipe)
             searched = before.get("train_macs", 0.0)
             cost = self.macs_per_image(setting, teacher, losses, example, weights, searched)
             train(setting, objective, after(report, before), macs_per_image=cost, adapters=losses)

@@ -24,10 +24,10 @@ from automl_kd.errors import TrialError
 from automl_kd.losses.base import Example
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
 from automl_kd.methods.distpro.drawing import weights_over_time
-from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, seen, taps_needed
+from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, needed_features, seen
 from automl_kd.methods.distpro.process import Process, check_style, process_from_steps, save_process, weigh
 from automl_kd.methods.distpro.step import SearchStep, Weighting
-from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
@@ -108,15 +108,15 @@ class DistProSearch:
 
     def rehearse_pathways(self, setting: TrialContext, teacher: nn.Module) -> None:
         """Make the pathways' losses, and evaluate each of them once."""
-        with tapped(setting, teacher, taps_needed(self.pathways)) as (student, guide):
-            example, _ = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
+        with open_extractors(setting, teacher, needed_features(self.pathways)) as (student, teacher_network):
+            example, _ = first_look(setting, student, teacher_network, examples=DRY_RUN_IMAGES)
             connector_macs(make_losses(self.pathways, example, self.temperature), example)
 
     def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
         setting, _ = self.hold_out(spec, place)
         teacher = load_teacher(setting)
-        with tapped(setting, teacher, taps_needed(self.pathways)) as (student, guide):
-            example, _ = first_look(setting, student, guide)
+        with open_extractors(setting, teacher, needed_features(self.pathways)) as (student, teacher_network):
+            example, _ = first_look(setting, student, teacher_network)
             losses = make_losses(self.pathways, example, self.temperature)
             return CostEstimate.of(setting, self.macs_per_image(setting, teacher, losses, example))
 
@@ -135,18 +135,18 @@ class DistProSearch:
         """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
         setting, outer = self.hold_out(spec, place)
         teacher = load_teacher(setting)
-        taps = taps_needed(self.pathways)
+        features = needed_features(self.pathways)
         with (
-            FeatureExtractor(setting.student, taps.student) as student,
-            FeatureExtractor(teacher, taps.teacher) as tapped,
+            FeatureExtractor(setting.student, features.student) as student,
+            FeatureExtractor(teacher, features.teacher) as teacher_network,
         ):
-            example, _ = first_look(setting, student, tapped)
+            example, _ = first_look(setting, student, teacher_network)
             losses = make_losses(self.pathways, example, self.temperature)
             weighting = self.weighting(losses, setting)
             step = SearchStep(
                 weighting=weighting,
                 student=student,
-                teach=teacher_outputs(setting, tapped),
+                teach=teacher_outputs(setting, teacher_network),
                 outer=outer_batches(setting, outer),
                 order=self.order,
                 interval=self.interval,

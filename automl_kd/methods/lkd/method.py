@@ -25,7 +25,7 @@ from automl_kd.losses.learned.loss import Learned, LossForm, LossLayout, Phi, We
 from automl_kd.losses.learned.start import initial_phi
 from automl_kd.losses.learned.surface import probabilities, surface
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
-from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.methods.lkd.cost import learned_loss_macs, update_macs
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
 from automl_kd.methods.lkd.meta_trainer import MetaTrainer, Pace
@@ -132,11 +132,11 @@ class LKD:
         if self.mode == "joint" or not self.loss:
             require_whole_steps(setting.spec)
             hold_out_images(setting.dataset, self.held_out, seed=setting.spec.data.split_seed)
-        with tapped(setting, teacher, FeatureNames.of(self.stages) if self.stages else FeatureNames()) as (
+        with open_extractors(setting, teacher, FeatureNames.of(self.stages) if self.stages else FeatureNames()) as (
             student,
-            guide,
+            teacher_network,
         ):
-            example, batch = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
+            example, batch = first_look(setting, student, teacher_network, examples=DRY_RUN_IMAGES)
             learned_loss_macs(self.made(setting, example), example, batch, self.start(setting))
 
     def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
@@ -147,8 +147,11 @@ class LKD:
             require_whole_steps(spec)
             dataset, _ = hold_out_images(setting.dataset, self.held_out, seed=spec.data.split_seed)
             setting = replace(setting, dataset=dataset)
-        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
-            example, batch = first_look(setting, student, tapped)
+        with (
+            self.feature_extractor(setting.student, "student") as student,
+            self.feature_extractor(teacher, "teacher") as teacher_network,
+        ):
+            example, batch = first_look(setting, student, teacher_network)
             own = learned_loss_macs(self.made(setting, example), example, batch, self.start(setting))
         count = self.learning_macs if joint else self.macs
         return CostEstimate.of(
@@ -195,10 +198,13 @@ class LKD:
         require_whole_steps(spec)
         dataset, held = hold_out_images(setting.dataset, self.held_out, seed=spec.data.split_seed)
         setting = replace(setting, dataset=dataset)
-        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
-            example, batch = first_look(setting, student, tapped)
+        with (
+            self.feature_extractor(setting.student, "student") as student,
+            self.feature_extractor(teacher, "teacher") as teacher_network,
+        ):
+            example, batch = first_look(setting, student, teacher_network)
             learned, phi = self.made(setting, example), self.start(setting)
-            room = MetaData(student, teacher_outputs(setting, tapped), dataset, held, spec.recipe, spec.seed)
+            room = MetaData(student, teacher_outputs(setting, teacher_network), dataset, held, spec.recipe, spec.seed)
             tutor = MetaTrainer(room, learned, phi, self.pace)
             if report is None:
                 folder = setting.place.trial
@@ -213,9 +219,12 @@ class LKD:
     def follow(self, setting: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
         """Train the setting's student on all training images under a loss that is learned no further."""
         epochs, dynamic = setting.spec.recipe.epochs, self.mode == "two_stage_dynamic"
-        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
-            example, first_batch = first_look(setting, student, tapped)
-            learned, teach = self.made(setting, example), teacher_outputs(setting, tapped)
+        with (
+            self.feature_extractor(setting.student, "student") as student,
+            self.feature_extractor(teacher, "teacher") as teacher_network,
+        ):
+            example, first_batch = first_look(setting, student, teacher_network)
+            learned, teach = self.made(setting, example), teacher_outputs(setting, teacher_network)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 taught = teach(batch)
@@ -227,9 +236,9 @@ class LKD:
             cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs, own)
             train(setting, objective, report, macs_per_image=cost, adapters=learned)
 
-    def tapped(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:
-        taps = FeatureNames.of(self.stages) if self.stages else FeatureNames()
-        return FeatureExtractor(model, taps.student if side == "student" else taps.teacher)
+    def feature_extractor(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:
+        features = FeatureNames.of(self.stages) if self.stages else FeatureNames()
+        return FeatureExtractor(model, features.student if side == "student" else features.teacher)
 
     def made(self, setting: TrialContext, example: Example) -> Learned:
         weighing = Weighing(

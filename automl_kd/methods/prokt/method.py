@@ -33,7 +33,7 @@ from automl_kd.losses.base import Example
 from automl_kd.losses.logits.kd import KD, kd_loss
 from automl_kd.losses.weighted_sum import Mix, Mixed, parse_entries, read_mix
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
-from automl_kd.methods.dry_run import tapped
+from automl_kd.methods.dry_run import open_extractors
 from automl_kd.methods.prokt.moving_teacher import (
     STARTS,
     detach_outputs,
@@ -146,8 +146,8 @@ class ProKT:
     def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
         setting, network = self.starting_networks(spec, place)
         mix = self.mix(spec.recipe.label_smoothing)
-        with tapped(setting, network, mix.taps) as (student, guide):
-            example, batch = first_look(setting, student, guide)
+        with open_extractors(setting, network, mix.features) as (student, teacher_network):
+            example, batch = first_look(setting, student, teacher_network)
             return CostEstimate.of(setting, self.macs_per_image(setting, network, mix.make(example), example, batch))
 
     def macs_per_image(
@@ -171,12 +171,12 @@ class ProKT:
         setting, network = self.starting_networks(spec, place)
         mix = self.mix(spec.recipe.label_smoothing)
         with (
-            FeatureExtractor(setting.student, mix.taps.student) as student,
-            FeatureExtractor(network, mix.taps.teacher) as guide,
+            FeatureExtractor(setting.student, mix.features.student) as student,
+            FeatureExtractor(network, mix.features.teacher) as teacher_network,
         ):
-            example, batch = first_look(setting, student, guide)
+            example, batch = first_look(setting, student, teacher_network)
             mixed = mix.make(example)
-            teacher = MovingTeacher(self, guide, setting)
+            teacher = MovingTeacher(self, teacher_network, setting)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 with uncached(batch.inputs.device):
@@ -210,11 +210,11 @@ class MovingTeacher:
     device.
     """
 
-    def __init__(self, options: ProKT, guide: FeatureExtractor, setting: TrialContext) -> None:
-        self.options, self.guide, self.recipe = options, guide, setting.spec.recipe
-        share_norms(guide.model, 1)
-        distributed.make_alike(guide.model.state_dict().values())
-        self.parameters = list(guide.model.parameters())
+    def __init__(self, options: ProKT, teacher_network: FeatureExtractor, setting: TrialContext) -> None:
+        self.options, self.network, self.recipe = options, teacher_network, setting.spec.recipe
+        share_norms(teacher_network.model, 1)
+        distributed.make_alike(teacher_network.model.state_dict().values())
+        self.parameters = list(teacher_network.model.parameters())
         self.gradients = GroupGradients(self.parameters)
         self.optimiser = make_optimiser(self.parameters, self.recipe)
         self.steps = steps_per_epoch(len(setting.dataset.train), self.recipe.batch_size)
@@ -223,7 +223,7 @@ class MovingTeacher:
         self.beta = torch.tensor(options.beta, device=device)
         self.sums = torch.zeros(self.recipe.epochs, 3, device=device)
         self.step = 0
-        guide.model.train()
+        teacher_network.model.train()
 
     def lesson(self, student: FeatureExtractor, batch: Batch) -> tuple[Outputs, Outputs]:
         """What the student says, with its graph, and what the teacher says, which has taken its step before."""
@@ -236,7 +236,7 @@ class MovingTeacher:
 
     def follow(self, said: Tensor, batch: Batch) -> Outputs:
         """One step towards the labels, held near to what the student `said`; then what the teacher teaches."""
-        outputs = self.guide(batch.inputs)
+        outputs = self.network(batch.inputs)
         ce, kl = self.losses(outputs.logits, said, batch)
         if self.options.dual:
             loss = dual_loss(ce, kl, self.beta, self.options.epsilon)
@@ -246,10 +246,10 @@ class MovingTeacher:
         else:
             loss = fixed_loss(ce, kl, self.options.weight)
         self.descend(loss)
-        return detach_outputs(outputs) if self.options.target == "stale" else probe(self.guide, batch.inputs)
+        return detach_outputs(outputs) if self.options.target == "stale" else probe(self.network, batch.inputs)
 
     def stand(self, said: Tensor, batch: Batch) -> Outputs:
-        outputs = probe(self.guide, batch.inputs)
+        outputs = probe(self.network, batch.inputs)
         self.losses(outputs.logits, said, batch)
         return outputs
 
@@ -278,11 +278,11 @@ class MovingTeacher:
 
     def state(self) -> dict[str, Any]:
         """All that a continued trial needs to compute the same numbers."""
-        saved = {"network": self.guide.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        saved = {"network": self.network.model.state_dict(), "optimiser": self.optimiser.state_dict()}
         return {**saved, "beta": self.beta, "sums": self.sums, "step": self.step}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.guide.model.load_state_dict(state["network"])
+        self.network.model.load_state_dict(state["network"])
         resume(self.optimiser, state["optimiser"])
         self.beta, self.sums, self.step = state["beta"], state["sums"], state["step"]
 

@@ -103,7 +103,7 @@ def test_images_are_held_out_by_class_and_seen_in_whole_passes(tmp_path):
     first, second, third = (batches(number) for number in range(3))
     assert sorted([*first.index.tolist(), *second.index.tolist()]) == sorted(held.index.tolist())
     assert third.index.tolist() != first.index.tolist()
-    assert torch.equal(batches(0).images, first.images)
+    assert torch.equal(batches(0).inputs, first.inputs)
 
 
 def test_the_file_is_small_and_plain(tmp_path):

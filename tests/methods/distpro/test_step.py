@@ -19,7 +19,7 @@ from automl_kd.bilevel.real_optimiser import step_of
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch
 from automl_kd.losses.base import Example
-from automl_kd.methods.distpro.pathways import PathwayLosses, list_pathways, seen, taps_needed
+from automl_kd.methods.distpro.pathways import PathwayLosses, list_pathways, needed_features, seen
 from automl_kd.methods.distpro.step import CONNECTOR, SearchStep, Weighting
 from automl_kd.models import build_model
 from automl_kd.models.features import FeatureExtractor
@@ -80,8 +80,8 @@ def case(
 ) -> Case:
     student, teacher = network(0, dtype), network(1, dtype).eval().requires_grad_(False)
     pathways = list_pathways(stages, connect, transforms)
-    taps = taps_needed(pathways)
-    one, two = FeatureExtractor(student, taps.student), guide(FeatureExtractor(teacher, taps.teacher))
+    features = needed_features(pathways)
+    one, two = FeatureExtractor(student, features.student), guide(FeatureExtractor(teacher, features.teacher))
     look = batch(4, 7, dtype)
     with torch.no_grad():
         student.eval()

@@ -62,7 +62,7 @@ def tutor(root: Path, dtype: torch.dtype = torch.float64, **options: object) -> 
     teacher = trial.load_teacher(setting).to(dtype)
     setting.student.to(dtype)
     dataset, held = hold_out_images(setting.dataset, 0.2, seed=0)
-    student, guide = method.tapped(setting.student, "student"), method.tapped(teacher, "teacher")
+    student, guide = method.feature_extractor(setting.student, "student"), method.feature_extractor(teacher, "teacher")
     double(student)
     double(guide)
     example, _ = first_look(setting, student, guide)

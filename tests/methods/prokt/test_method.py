@@ -156,7 +156,7 @@ def test_with_lambda_0_the_teacher_learns_from_the_labels_as_if_alone(tmp_path, 
     alone = trial.load_teacher(setting).requires_grad_(True)
     run = loop.TrainingRun(alone, setting.dataset, setting.spec.recipe, seed=5)
     for epoch in range(1, EPOCHS + 1):
-        run.train_epoch(lambda batch: {"ce": F.cross_entropy(alone(batch.images), batch.labels)}, epoch)
+        run.train_epoch(lambda batch: {"ce": F.cross_entropy(alone(batch.inputs), batch.labels)}, epoch)
     assert same(dict(alone.state_dict()), dict(ends[0]))
 
 
