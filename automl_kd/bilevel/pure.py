@@ -63,8 +63,8 @@ def outputs_of(
 ) -> Callable[[Tensors], dict[str, Tensor]]:
     """The function from weights to the network's outputs on `inputs`: logits as `LOGITS_KEY`, features by their names.
 
-    `draws`: the moment from which layers draw at each call; now, if None. `parts`: into how many parts a team of
-    processes has divided the images, of which these are one; 0 for those of the batch at hand.
+    `draws`: the moment from which layers draw at each call; now, if None. `parts`: into how many parts a process group
+    of processes has divided the images, of which these are one; 0 for those of the batch at hand.
 
     The network runs in the mode that its modules are in when the function is called, and in the precision of weights
     and images even where autocast surrounds the call: tangents and differences of bfloat16 passes are mostly noise.

@@ -100,7 +100,7 @@ class Loss(Protocol):
     """Options of one loss: a frozen dataclass whose fields have defaults and are bool, int, float or str.
 
     A loss is a mean over images. One that compares images with each other, or remembers them, says so by a
-    `whole: ClassVar[bool] = True`: where a team of processes divides the batch, each process then gives it the
+    `whole: ClassVar[bool] = True`: where a process group divides the batch, each process then gives it the
     outputs, labels and indices of all images, and no pixels.
 
     `make` refuses, as a `ConfigError`, outputs that the loss cannot compare. It draws initial weights from torch's

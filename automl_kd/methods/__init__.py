@@ -89,11 +89,12 @@ def dry_run_method(spec: TrialSpec, dataset: Dataset, place: TrialPaths) -> None
 def run_trial(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
     """The trainable for every spec: look up its method and run it, stage after stage if it has a schedule.
 
-    In a team all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not finite.
+    In a process group all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not
+    finite.
     """
     require_shares(spec.recipe, distributed.size(), "recipe.")
     storage.pull(place.trial, weights=True)
-    told = refuse_nonfinite_reports(distributed.told_by_leader(report))
+    told = refuse_nonfinite_reports(distributed.report_from_main(report))
     if spec.schedule:
         follow(spec, told, place, by_method)
     else:

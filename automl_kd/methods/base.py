@@ -86,7 +86,7 @@ def train(
     epoch_macs = CostEstimate.of(setting, macs_per_image).epoch_macs
 
     def finish() -> Mapping[str, float]:
-        if not distributed.leads():
+        if not distributed.is_main_process():
             return {}
         write_card(setting.place.trial, spec, dataset.shape)
         latency = measure_latency(setting.student, dataset.shape, device=setting.place.device)

@@ -62,11 +62,11 @@ class FromFile:
 
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         kept = place.trial / MEASURED_FILE
-        if distributed.from_leader(kept.exists()):
+        if distributed.from_main_process(kept.exists()):
             report(read_json(kept), epoch=1)
             return
         metrics = measure_teacher(spec, place)
-        if distributed.leads():
+        if distributed.is_main_process():
             storage.write(kept, json.dumps(metrics))
         report(metrics, epoch=1)
 

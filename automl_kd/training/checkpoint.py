@@ -16,8 +16,8 @@ State = dict[str, Any]
 
 
 def save(state: State, path: Path) -> None:
-    """Put `state` into the file at `path`; in a team the leader does."""
-    if not distributed.leads():
+    """Put `state` into the file at `path`; in a process group the leader does."""
+    if not distributed.is_main_process():
         return
     with storage.replacing(path) as scratch, scratch.open("wb") as file:
         torch.save(state, file)

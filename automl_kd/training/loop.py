@@ -2,7 +2,7 @@
 
 Everything random in an epoch follows from (seed, epoch, image), so a run continued from a checkpoint computes the same
 numbers as an unbroken one, whenever it was cut: to the last bit where it goes on with the same build of torch, as many
-threads and a processor or GPU of the same kind, and up to rounding elsewhere. In a team of processes each has its part
+threads and a processor or GPU of the same kind, and up to rounding elsewhere. In a process group each has its part
 of every batch, and all come to the same weights; what layers draw, such as dropout, is each process's own.
 """
 
@@ -41,8 +41,9 @@ class OwnStep:
     """In place of an objective: a method's own training step, which `take` carries out.
 
     It gets the run, the batch and the step's number, counted from 0 over the run, leaves the run's weights after that
-    step, and returns the loss, detached. Whatever else it must remember belongs into the run's adapters. In a team it
-    averages what it computes from its part of the batch: the weights that it leaves must be the same everywhere.
+    step, and returns the loss, detached. Whatever else it must remember belongs into the run's adapters. In a process
+    group it averages what it computes from its part of the batch: the weights that it leaves must be the same
+    everywhere.
     """
 
     take: Callable[[TrainingRun, Batch, int], Tensor]
@@ -70,7 +71,7 @@ class TrainingRun:
         self.parameters = [*student.parameters(), *self.adapters.parameters()]
         for network in (student, self.adapters):
             share_norms(network, recipe.norm_shards)
-            distributed.make_alike([*network.parameters(), *network.buffers()])
+            distributed.broadcast_from_main([*network.parameters(), *network.buffers()])
         self.optimiser = make_optimiser(self.parameters, recipe)
         self.gradients = GroupGradients(self.parameters)
         self.sound = Sound(student=student, adapters=self.adapters)
@@ -113,7 +114,7 @@ class TrainingRun:
         self.adapters.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            with distributed.dealt(chosen, recipe.accumulate) as own:
+            with distributed.shard_rows(chosen, recipe.accumulate) as own:
                 total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
                 refuse_loss(distributed.mean_over_group(total), epoch)
@@ -156,7 +157,7 @@ class TrainingRun:
         return total
 
     def descend(self, loss: Tensor) -> Tensor:
-        """One step down the gradients of `loss`, averaged over the team; the loss, detached."""
+        """One step down the gradients of `loss`, averaged over the process group; the loss, detached."""
         self.optimiser.zero_grad(set_to_none=True)
         self.gradients.backward(loss)
         self.advance()
@@ -198,7 +199,7 @@ def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 def seed_layers(seed: int, epoch: int) -> None:
-    """Seed what layers draw in `epoch`, such as dropout; each process of a team draws its own."""
+    """Seed what layers draw in `epoch`, such as dropout; each process of a process group draws its own."""
     own = ("rank", distributed.rank()) if distributed.rank() else ()
     torch.manual_seed(derive(seed, "epoch", epoch, *own))
 
@@ -229,12 +230,13 @@ def fit_student(
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
     `report` stops the trial, so that it can be continued from where it was stopped.
 
-    In a team all call it, the leader writes, and all report the same metrics, of which the seconds are each one's own.
+    In a process group all call it, the leader writes, and all report the same metrics, of which the seconds are each
+    one's own.
     """
     run = TrainingRun(student, dataset, recipe, seed, adapters)
     if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
-    if not distributed.alike(len(run.history)):
+    if not distributed.all_equal(len(run.history)):
         raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
     for epoch, metrics in enumerate(run.history, start=1):
         report(metrics, epoch=epoch)
@@ -244,7 +246,9 @@ def fit_student(
         metrics |= tally()
         if epoch == recipe.epochs:
             metrics |= {**last_words(run, folder), **finish()}
-        due = pausable or epoch == recipe.epochs or distributed.from_leader(time.monotonic() - saved) > SAVE_SECONDS
+        due = (
+            pausable or epoch == recipe.epochs or distributed.from_main_process(time.monotonic() - saved) > SAVE_SECONDS
+        )
         if due:
             checkpoint.save(run.state(), folder / "checkpoint.pt")
             saved = time.monotonic()
@@ -289,11 +293,11 @@ def last_words(run: TrainingRun, folder: Path) -> dict[str, float]:
     measured["val_accuracy_best"] = max(accuracies)
     measured["best_epoch"] = accuracies.index(max(accuracies)) + 1
     measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if distributed.leads():
+    if distributed.is_main_process():
         save_weights(run.student, folder / "student.pt")
     run.student.load_state_dict(run.best)
     measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if distributed.leads():
+    if distributed.is_main_process():
         save_weights(run.student, folder / "student_best.pt")
     run.student.load_state_dict(last)
     return measured

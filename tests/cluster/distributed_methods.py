@@ -38,7 +38,7 @@ class Struck:
         place.trial.mkdir(parents=True, exist_ok=True)
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            if distributed.leads() and batch.epoch > begun[0]:
+            if distributed.is_main_process() and batch.epoch > begun[0]:
                 begun[0] = batch.epoch
                 with (place.trial / "epochs").open("a", encoding="utf-8") as file:
                     file.write(f"{batch.epoch}\n")

@@ -73,7 +73,7 @@ def gate(x: Float[Tensor, "*items inputs"], weights: Phi) -> Float[Tensor, "*ite
 def standardised(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     def mean(values: Tensor) -> Tensor:
         found = values.mean(dims, keepdim=True)
-        return distributed.differentiable_mean(found) if 0 in dims else found  # over a team's whole batch
+        return distributed.differentiable_mean(found) if 0 in dims else found  # over a process group's whole batch
 
     centred = x - mean(x)
     return centred * torch.rsqrt(mean(centred.square()) + WEIGHT_MARGIN)

@@ -162,7 +162,7 @@ class DistPro:
             last.update(metrics)
 
         self.searching(searched, listen, folder)
-        distributed.wait_for_leader()  # the process is in a file, which the leader wrote
+        distributed.wait_for_main_process()  # the process is in a file, which the leader wrote
         return last
 
     def everywhere(self, setting: TrialContext) -> Float[Tensor, "steps pathways"]:

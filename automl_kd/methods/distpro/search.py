@@ -157,7 +157,7 @@ class DistProSearch:
                 train(setting, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
             finally:
                 # Also where the last report ends the trial.
-                if weighting.complete and distributed.leads():
+                if weighting.complete and distributed.is_main_process():
                     leave(self.process(weighting), place.trial)
 
     def weighting(self, losses: PathwayLosses, setting: TrialContext) -> Weighting:
@@ -194,7 +194,7 @@ def outer_batches(setting: TrialContext, outer: Split) -> Callable[[int], Batch]
 
     def batch(number: int) -> Batch:
         turn, place = number // each + 1, number % each
-        with distributed.dealt(rows_in(turn)[place * size : (place + 1) * size]) as rows:
+        with distributed.shard_rows(rows_in(turn)[place * size : (place + 1) * size]) as rows:
             images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=spec.recipe.augment)
             if spec.recipe.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from automl_kd.bilevel.backbone_jvp import Captured, pathway_gradient
 from automl_kd.bilevel.base import Tensors, copies, gradient, leaves
-from automl_kd.bilevel.distributed import over_team
+from automl_kd.bilevel.distributed import over_process_group
 from automl_kd.bilevel.inner_step import InnerStep
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
 from automl_kd.bilevel.real_optimiser import step_of
@@ -160,7 +160,7 @@ class SearchStep:
         base, losses = self.terms(run, batch, look.captured)
         loss = weighted(base, losses, look.strengths)
         found = torch.autograd.grad(loss, list(self.trained.values()), retain_graph=True, allow_unused=True)
-        slopes = over_team()(
+        slopes = over_process_group()(
             {name: slope for name, slope in zip(self.trained, found, strict=True) if slope is not None}
         )
         ahead, _ = look.step.take(look.weights, {name: slopes[name] for name in slopes if name in look.weights})
@@ -206,14 +206,14 @@ class SearchStep:
         for place, captured in look.captured.gradients.items():
             prefix = f"{CONNECTOR}connectors.{place}."
             captured |= {name: value for name, value in inner.items() if name.startswith(prefix)}
-        return over_team()({"h": pathway_gradient(look.captured, tangents, look.strengths)})["h"]
+        return over_process_group()({"h": pathway_gradient(look.captured, tangents, look.strengths)})["h"]
 
     def outer_gradient(self, after: Tensors, held_out: Batch) -> dict[str, Tensor]:
         """v: the gradient of the cross entropy on the held-out batch, which leaves no trace in buffers."""
         weights = leaves({name: after[name] for name in self.weights})
         outputs = outputs_of(FeatureExtractor(self.student.model), held_out.inputs, parts=held_out.parts)
         slopes = gradient(F.cross_entropy(outputs(weights)[LOGITS_KEY], held_out.labels), weights)
-        return dict(over_team()(slopes))
+        return dict(over_process_group()(slopes))
 
 
 def to_full_precision(value: Tensor) -> Tensor:

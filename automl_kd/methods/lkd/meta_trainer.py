@@ -22,7 +22,7 @@ from torch.func import functional_call
 
 from automl_kd import distributed
 from automl_kd.bilevel.base import HyperGradient, Problem, Tensors
-from automl_kd.bilevel.distributed import over_team
+from automl_kd.bilevel.distributed import over_process_group
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, OptimizerMemory
 from automl_kd.bilevel.output_backward import OutputBackward
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
@@ -147,7 +147,7 @@ class MetaTrainer(nn.Module):
         problem = self.problem(past, batch, taught, held)
         ahead = self.pace.look_ahead
         gradient: HyperGradient = OutputBackward() if ahead == 1 else Unroll(ahead)
-        return gradient(problem, past.weights, self.phi, over_team())
+        return gradient(problem, past.weights, self.phi, over_process_group())
 
     def problem(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> Problem:
         room, recipe = self.room, self.room.recipe

@@ -257,7 +257,7 @@ class LKD:
 
     def leave(self, setting: TrialContext, found: LearnedLoss) -> None:
         """Put the learned loss and its picture into the trial's folder."""
-        if not distributed.leads():
+        if not distributed.is_main_process():
             return
         folder = setting.place.trial
         save_learned(found, folder / LOSS_FILE)

@@ -26,7 +26,7 @@ KeepPolicy = Literal["window", "reservoir"]
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """One student before one of its steps, and that step's batch, of which a process in a team has its part.
+    """One student before one of its steps, and that step's batch, of which a process in a process group has its part.
 
     `weights` and `projections` (of the learned loss) are copies. `taught`: what the teacher said of the batch. `draws`:
     from where the step drew its dropout. `rate`: its learning rate. `loss`: its training cross entropy. The buffers are
@@ -43,7 +43,7 @@ class Past:
     loss: Tensor
 
     def state(self) -> dict[str, Any]:
-        """Plain values and tensors, of a team's whole batch. The images are left out: index and epoch make them again.
+        """Plain values and tensors, of a process group's whole batch. The images are left out: index and epoch make them again.
 
         `draws`: the states of the first process's generators, then of the second one's.
         """
@@ -67,7 +67,7 @@ class Past:
     @staticmethod
     def of(state: Mapping[str, Any], view: Callable[[Tensor, int], Batch]) -> Past:
         """`view`: from indices of images and an epoch to a batch."""
-        with distributed.dealt(torch.arange(len(state["index"]), device=state["index"].device)) as rows:
+        with distributed.shard_rows(torch.arange(len(state["index"]), device=state["index"].device)) as rows:
             batch = view(state["index"][rows], state["epoch"])
             features = {name: distributed.own_shard(value) for name, value in state["features"].items()}
             # A checkpoint is read onto the device, and generators want their states on the processor.

@@ -213,7 +213,7 @@ class MovingTeacher:
     def __init__(self, options: ProKT, teacher_network: FeatureExtractor, setting: TrialContext) -> None:
         self.options, self.network, self.recipe = options, teacher_network, setting.spec.recipe
         share_norms(teacher_network.model, 1)
-        distributed.make_alike(teacher_network.model.state_dict().values())
+        distributed.broadcast_from_main(teacher_network.model.state_dict().values())
         self.parameters = list(teacher_network.model.parameters())
         self.gradients = GroupGradients(self.parameters)
         self.optimiser = make_optimiser(self.parameters, self.recipe)

@@ -154,7 +154,7 @@ def find_student(options: Subgraph, setting: TrialContext, teacher: nn.Module) -
     spec, shape = setting.spec, setting.dataset.shape
     assert spec.teacher is not None  # the teacher was loaded
     path = setting.place.trial / "subgraph.json"
-    known = bool(distributed.from_leader(path.exists()))
+    known = bool(distributed.from_main_process(path.exists()))
     if known and not options.inherit:
         return rebuilt(read_description(path), setting)
     coupling = trace(teacher, shape)
@@ -163,14 +163,14 @@ def find_student(options: Subgraph, setting: TrialContext, teacher: nn.Module) -
     least = least_widths(coupling, options.floor, options.divisor)
     refuse_below(coupling, scale_budget(budget, min(multiples)), least, spec.teacher.model)
     scores = part_scores(options, setting, teacher, model, coupling, scale_budget(budget, min(multiples)))
-    if not known and distributed.leads():
+    if not known and distributed.is_main_process():
         latency = timed(teacher, coupling, setting, setting.place.device)
         for position, multiple in reversed(list(enumerate(multiples))):
             chosen = choose_subgraph(coupling, scores, scale_budget(budget, multiple), least, options.divisor, latency)
             description = describe_selection(spec.teacher.model, coupling, chosen, as_numbers(scores))
             # The one to be trained is written last: where it is, all are.
             write_subgraph(description, setting, f"students/{multiple:g}" if position else "subgraph")
-    distributed.wait_for_leader()
+    distributed.wait_for_main_process()
     description = read_description(path)
     if not options.inherit:
         return rebuilt(description, setting)

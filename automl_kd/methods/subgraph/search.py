@@ -93,7 +93,7 @@ class SubgraphSearchRun:
         with self.gated():
             for epoch in range(len(self.run.history) + 1, epochs + 1):
                 self.epoch(epoch)
-                if epoch == epochs or distributed.from_leader(time.monotonic() - saved) > loop.SAVE_SECONDS:
+                if epoch == epochs or distributed.from_main_process(time.monotonic() - saved) > loop.SAVE_SECONDS:
                     checkpoint.save(self.state(), folder / CHECKPOINT_FILE)
                     saved = time.monotonic()
         found = score_parts(self.factors, self.run.student, self.options, self.measure)
@@ -121,7 +121,7 @@ class SubgraphSearchRun:
         loss = torch.zeros((), device=run.device)
         for step in range(run.steps):
             chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-            with distributed.dealt(chosen, run.recipe.accumulate) as own:
+            with distributed.shard_rows(chosen, run.recipe.accumulate) as own:
                 loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
         loss = distributed.mean_over_group(loss)
         refuse_nonfinite_search("loss", loss, epoch)
