@@ -124,7 +124,7 @@ def taught(root: Path, method: str, **recipe: Any) -> TrialSpec:
 )
 def test_methods_refuse_what_they_cannot_do_before_anything_is_trained(tmp_path, method, recipe, said):
     spec = taught(tmp_path, method, **recipe)
-    assert make_method(method, spec.options).taught
+    assert make_method(method, spec.options).needs_teacher
     with pytest.raises(ConfigError, match=said):
         dry_run_method(spec, tiny.loaded(tmp_path), tiny.place(tmp_path, spec))
     with pytest.raises(ConfigError, match=said):

@@ -132,10 +132,10 @@ def lesson() -> TrialSpec:
     return teacher_trial(TEACHER, DATA)
 
 
-def taught(root: Path, method: str, **changes: Any) -> TrialSpec:
+def needs_teacher(root: Path, method: str, **changes: Any) -> TrialSpec:
     """A real trial of `method`, whose teacher, if it has one, lies where the trial will look for it."""
     one = spec(method=method, **changes)
-    if not make_method(method, one.options).taught:
+    if not make_method(method, one.options).needs_teacher:
         return one
     torch.manual_seed(11)
     save_weights(teacher(SHAPE), root / "teachers" / lesson().key / "student.pt")
@@ -185,7 +185,7 @@ class Pretend:
     second epoch of a trial of this width, the first time.
     """
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     seconds: float = 0.0
     fail: int = 0
     die: int = 0

@@ -200,7 +200,7 @@ def own_metrics(result: Mapping[str, Any]) -> Metrics:
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
-    parts = dataclasses.asdict(assignment.place)  # with the bank's settings as a mapping
+    parts = dataclasses.asdict(assignment.place)  # with the teacher cache's options as a mapping
     place = {name: storage.address(value) if isinstance(value, Path) else value for name, value in parts.items()}
     record = {"spec": assignment.spec.to_json(), "place": place}
     return {**record, "replay": assignment.replay, "failure": assignment.failure, "until": assignment.until}
@@ -215,7 +215,7 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             teachers=storage.local_path(place["teachers"]),
             data=storage.local_path(place["data"]),
             device=place["device"],
-            bank=TeacherCacheOptions(**place["bank"]),
+            teacher_cache=TeacherCacheOptions(**place["teacher_cache"]),
             pausable=place["pausable"],
         ),
         replay=config["replay"],

@@ -22,6 +22,7 @@ from automl_kd.results.store.table import ResultTable
 from automl_kd.search import SearchObjective
 from automl_kd.space import Architecture, SearchSpace
 from automl_kd.spec import Outcome, TeacherCacheOptions, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
 """The metrics that a search may follow."""
@@ -107,7 +108,9 @@ class ExperimentContext:
     def place(self, spec: TrialSpec, device: str) -> TrialPaths:
         """Where a trial works; that of the teacher among the teachers, everything else in this experiment's folder."""
         folder = self.teachers / spec.key if spec.key == self.lesson.key else self.folder / "trials" / spec.key
-        return TrialPaths(trial=folder, teachers=self.teachers, data=self.roots.data, device=device, bank=self.banking)
+        return TrialPaths(
+            trial=folder, teachers=self.teachers, data=self.roots.data, device=device, teacher_cache=self.banking
+        )
 
     @property
     def banking(self) -> TeacherCacheOptions:
@@ -115,14 +118,14 @@ class ExperimentContext:
         asked, timed = self.experiment.bank, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 
-    def note_bank(self, outcome: Outcome) -> None:
+    def note_full_cache(self, outcome: Outcome) -> None:
         """Say once if a trial's teacher was asked for want of room in the bank."""
-        if outcome.metrics.get("teacher_passes_unkept") and "bank" not in self.told:
-            self.told.add("bank")
+        if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.told:
+            self.told.add("teacher cache")
             limit = f"{self.experiment.bank.limit_gb:g}"
             self.watcher.note(
-                f"the teacher bank is full (bank.limit_gb = {limit}, or the disk): what it has no room for, each trial "
-                f"computes for itself; raise the limit, or remove {self.teachers}/*/bank"
+                f"the teacher cache is full (bank.limit_gb = {limit}, or the disk): what it has no room for, each trial "
+                f"computes for itself; raise the limit, or remove {self.teachers}/*/{TEACHER_CACHE_FOLDER}"
             )
 
     def within_budget(self, architecture: Architecture) -> bool:

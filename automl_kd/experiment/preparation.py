@@ -70,7 +70,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         require_feasible_budget(lab)
         check_baseline(lab)
     check_networks(lab)
-    check_bank(experiment)
+    check_teacher_cache(experiment)
     check_methods(lab)
     check_search(lab)
     return lab
@@ -143,7 +143,7 @@ def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, 
         )
 
 
-def check_bank(experiment: Experiment) -> None:
+def check_teacher_cache(experiment: Experiment) -> None:
     """Refuse what was asked for a fixed teacher's outputs where a method has none."""
     moving = moving_methods(experiment)
     asked = {"bank.keep": (experiment.bank.keep, "auto"), "teacher.outputs": (experiment.teacher.outputs, "exact")}

@@ -151,7 +151,7 @@ class Mixed(nn.Module):
 def gather_outputs(
     student: Outputs, teacher: Outputs, batch: Batch, parts: Sequence[WeightedLoss]
 ) -> tuple[Outputs, Outputs, Batch]:
-    """What all processes of a process group have of the batch, as far as `parts` look at it; every process then has it all."""
+    """What all processes have of the batch, as far as `parts` look at it; every process then has it all."""
     if batch.parts == 1 or not parts:
         return student, teacher, batch
     features = [part.loss.features for part in parts]

@@ -50,7 +50,7 @@ def method_type(name: str) -> type[Method]:
     """The table's entry, or the one that `module:attribute` refers to; `ConfigError` if that is no method."""
     if name == FROM_FILE:  # of teachers alone, so not in the table
         return FromFile
-    return lookup_options(METHODS, name, "method", ("taught", "macs", "__call__"))
+    return lookup_options(METHODS, name, "method", ("needs_teacher", "macs", "__call__"))
 
 
 def make_method(name: str, options: Mapping[str, Scalar]) -> Method:
@@ -111,7 +111,7 @@ def estimate_cost(spec: TrialSpec, place: TrialPaths) -> CostEstimate:
     if hasattr(method, "cost"):  # which a user's own method may lack
         return method.cost(spec, place)
     setting = prepare_trial(spec, place)
-    teacher_macs = count_cost(load_teacher(setting), setting.dataset.shape).macs if method.taught else 0
+    teacher_macs = count_cost(load_teacher(setting), setting.dataset.shape).macs if method.needs_teacher else 0
     return CostEstimate.of(setting, method.macs(setting.cost.macs, teacher_macs))
 
 

@@ -25,11 +25,11 @@ STEP = 3
 class Method(Protocol):
     """A `Trainable` whose options are its fields: a frozen dataclass with a default for each.
 
-    `taught`: whether a trial of it needs a teacher in its spec. One that changes its teacher says so by a class
+    `needs_teacher`: whether a trial of it needs a teacher in its spec. One that changes its teacher says so by a class
     variable `moves_teacher = True`: what such a teacher said is of no use to another trial.
     """
 
-    taught: ClassVar[bool]
+    needs_teacher: ClassVar[bool]
 
     def macs(self, student: int, teacher: int) -> int:
         """Multiply-adds spent on one image of one epoch, given those of one forward pass of each network."""

@@ -46,7 +46,7 @@ def measuring_trial(teacher: TeacherSpec, data: DataSpec, recipe: Recipe, worker
 class FromFile:
     """Measures the teacher that is in a file, on validation and test images; for teachers only."""
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - nothing is trained
         return 0

@@ -28,7 +28,7 @@ class PlainKD:
     `temperature` > 0; `weight` in [0, 1] is the teacher's share of the loss, the labels have the rest.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     temperature: float = field(default=4.0, metadata={"live": True})
     weight: float = field(default=0.9, metadata={"live": True})
 
@@ -49,15 +49,15 @@ class PlainKD:
     def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
         setting = prepare_trial(spec, place)
         teacher = load_teacher(setting)
-        teach = teacher_outputs(setting, teacher)
+        ask_teacher = teacher_outputs(setting, teacher)
         smoothing = spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            taught = teach(batch).logits
+            teacher_logits = ask_teacher(batch).logits
             logits = setting.student(batch.inputs)
             return {
                 "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
-                "kd": self.weight * kd_loss(logits, taught, self.temperature),
+                "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 
         train(setting, objective, report, macs_per_image=self.macs_per_image(setting, teacher))

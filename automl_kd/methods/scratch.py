@@ -19,7 +19,7 @@ from automl_kd.training.trial import prepare_trial
 class Scratch:
     """Cross entropy on the labels; no teacher."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - there is no teacher
         return STEP * student

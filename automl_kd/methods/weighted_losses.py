@@ -38,7 +38,7 @@ class WeightedLosses:
     standard weight of the CIFAR-100 benchmark.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     losses: str = field(default="kd", metadata={"live": True})
 
     def __post_init__(self) -> None:
@@ -74,11 +74,11 @@ class WeightedLosses:
             FeatureExtractor(teacher, mix.features.teacher) as teacher_network,
         ):
             example, batch = first_look(setting, student, teacher_network)
-            mixed, teach = mix.make(example), teacher_outputs(setting, teacher_network)
+            mixed, ask_teacher = mix.make(example), teacher_outputs(setting, teacher_network)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
-                taught = teach(batch)
-                terms: Mapping[str, Tensor] = mixed(student(batch.inputs), taught, batch)
+                teacher_out = ask_teacher(batch)
+                terms: Mapping[str, Tensor] = mixed(student(batch.inputs), teacher_out, batch)
                 return terms
 
             cost = self.macs_per_image(setting, teacher, mixed, example, batch)

@@ -20,7 +20,7 @@ from automl_kd import distributed
 
 
 class SyncNorm(_BatchNorm):
-    """`pieces`: into how many parts a batch is cut, each normalised by itself; 1 for the process group's whole batch."""
+    """`pieces`: into how many parts a batch is cut, each normalised by itself; 1 for the whole batch."""
 
     pieces: int
 
@@ -92,7 +92,7 @@ SYNC_NORMS: Mapping[type[nn.Module], type[SyncNorm]] = {
 
 
 def share_norms(model: nn.Module, pieces: int) -> None:
-    """Let the batch normalisation in `model` look at the process group's whole batch, or at each of `pieces` > 1 parts of it.
+    """Let the batch normalisation in `model` look at the whole batch, or at each of `pieces` > 1 parts of it.
 
     In place: the layers keep their names, weights and hooks. Nothing changes in a process alone with one piece.
     """

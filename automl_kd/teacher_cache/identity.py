@@ -19,6 +19,7 @@ import torch
 from automl_kd import data
 from automl_kd.models.weights import checkpoint
 from automl_kd.spec import TeacherSpec, teacher_trial
+from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
 from automl_kd.storage.pinned import by_content
 from automl_kd.training.evaluate import in_bfloat16
 from automl_kd.training.trial import TrialContext, teacher_file
@@ -26,7 +27,7 @@ from automl_kd.training.trial import TrialContext, teacher_file
 CACHE_VERSION = 2  # with batch normalisation folded into convolutions
 """Part of every identity: raised when the same words begin to mean other numbers."""
 
-TOLD_APART_BY = (
+PROCESSOR_FIELDS = (
     "vendor_id",
     "cpu family",
     "model",
@@ -45,11 +46,11 @@ CHOOSING = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS",
 """Environment variables that say which kernels to use; torch's own shows in its capability."""
 
 
-def shelf(setting: TrialContext) -> Path:
+def teacher_cache_folder(setting: TrialContext) -> Path:
     """The folder for all that is kept of the setting's teacher."""
     teacher, place = teacher_spec(setting), setting.place
     own = teacher_trial(teacher, setting.spec.data).key
-    return place.teachers / (weights_digest(setting)[:16] if teacher.checkpoint else own) / "bank"
+    return place.teachers / (weights_digest(setting)[:16] if teacher.checkpoint else own) / TEACHER_CACHE_FOLDER
 
 
 def cache_identity(
@@ -132,7 +133,7 @@ def processor() -> tuple[str, ...]:
 
 def kind_of(lines: Iterable[str]) -> list[str]:
     """What /proc/cpuinfo says of the kind of a processor: the same for all of its cores and at any time."""
-    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    sets = (said.get("flags") or said.get("Features") or "").split()
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    sets = (fields.get("flags") or fields.get("Features") or "").split()
     known = sorted(name for name in sets if name.startswith(INSTRUCTIONS))
-    return [*(said[name] for name in TOLD_APART_BY if name in said), " ".join(known)]
+    return [*(fields[name] for name in PROCESSOR_FIELDS if name in fields), " ".join(known)]

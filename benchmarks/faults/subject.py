@@ -69,7 +69,7 @@ def images(_root: Path) -> Source:
 class Nap:
     """A trial that sleeps through its epochs, and continues where it was killed."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     seconds: float = 0.2
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - what every method is asked

@@ -55,7 +55,7 @@ LIMIT_BUSY = 0.95
 class Idle:
     """A method that trains nothing. It waits, and leaves in the trial's folder when it began and ended."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     seconds: float = 0.0
 
     def macs(self, student: int, teacher: int) -> int:

@@ -114,7 +114,7 @@ def together(
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         place = scene.prepare(root)
-        places = {name: replace(place, bank=banks.get(name, place.bank)) for name in methods}
+        places = {name: replace(place, teacher_cache=banks.get(name, place.teacher_cache)) for name in methods}
         stand(scene.spec(root), places, list(methods.items()), {}, then)
 
 

@@ -93,9 +93,9 @@ def one_search(spec: TrialSpec, place: TrialPaths) -> dict[bool, float]:
         one = replace(spec, space="search_spaces.resnet_depth:SPACE", architecture=Architecture.of(values), method="kd")
         folders = {banked: place.trial / f"{number}-{banked}" for banked in spent}
         for banked in (True, False) if number % 2 else (False, True):
-            bank = KEPT if banked else place.bank
+            bank = KEPT if banked else place.teacher_cache
             begun = time.process_time()
-            run_trial(one, silent, replace(place, trial=folders[banked], bank=bank))
+            run_trial(one, silent, replace(place, trial=folders[banked], teacher_cache=bank))
             spent[banked] += time.process_time() - begun
         left = [torch.load(folder / "student.pt", weights_only=True).values() for folder in folders.values()]
         assert all(map(torch.equal, *left)), "the bank changed what a student learnt"

@@ -14,7 +14,7 @@ from automl_kd.training.checkpoint import epochs_saved
 class Counted:
     """The method `scratch`, with a line in `trial/sittings` for every time that it was begun."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
 
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student

@@ -26,7 +26,7 @@ class Struck:
     The leader leaves a line with its epoch in `trial/epochs` whenever it begins one.
     """
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     how: Literal["killed", "failed"] = "killed"
 
     def macs(self, student: int, teacher: int) -> int:

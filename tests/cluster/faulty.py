@@ -18,7 +18,7 @@ from tests import tiny
 class Faulty:
     """Three pretended epochs; `fault` happens in the second, `times` times over all attempts, which are counted."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     fault: str = ""
     times: int = 99
 

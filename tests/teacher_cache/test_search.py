@@ -69,10 +69,10 @@ def test_nobody_has_to_ask_for_it(tmp_path):
 def test_a_full_bank_is_said_once(tmp_path):
     lab, notes = opened(tmp_path)
     for unkept in (0.0, 3.0, 5.0):
-        lab.note_bank(Outcome(status="complete", metrics={"teacher_passes_unkept": unkept}, epoch=1))
-    lab.note_bank(Outcome(status="failed", metrics={}, epoch=0))
+        lab.note_full_cache(Outcome(status="complete", metrics={"teacher_passes_unkept": unkept}, epoch=1))
+    lab.note_full_cache(Outcome(status="failed", metrics={}, epoch=0))
     assert len(notes.notes) == 1
-    assert notes.notes[0].startswith("the teacher bank is full (bank.limit_gb = 10, or the disk): ")
+    assert notes.notes[0].startswith("the teacher cache is full (bank.limit_gb = 10, or the disk): ")
 
 
 @pytest.mark.ray

@@ -134,7 +134,7 @@ def trial(lab: ExperimentContext, candidate: Candidate, epochs: int, seed: int) 
         method=method,
         options=candidate.options,
         data=experiment.data,
-        teacher=experiment.teacher if make_method(method, candidate.options).taught else None,
+        teacher=experiment.teacher if make_method(method, candidate.options).needs_teacher else None,
         recipe=dataclasses.replace(experiment.recipe, epochs=epochs),
         seed=seed,
     )

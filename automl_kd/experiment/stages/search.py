@@ -139,7 +139,7 @@ class Searching:
         self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
         self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier sitting did
-        self.lab.note_bank(outcome)
+        self.lab.note_full_cache(outcome)
         if outcome.status == "failed":
             self.lab.watcher.note(f"trial {index} failed: {outcome.error}")
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
@@ -211,7 +211,7 @@ def search_spec(lab: ExperimentContext, proposal: Proposal) -> TrialSpec:
         method=proposal.method,
         options=proposal.options,
         data=experiment.data,
-        teacher=experiment.teacher if proposal.made.taught else None,
+        teacher=experiment.teacher if proposal.made.needs_teacher else None,
         recipe=experiment.recipe,
         seed=SEARCH_SEEDS + experiment.seed,
         schedule=proposal.schedule,

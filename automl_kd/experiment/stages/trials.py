@@ -87,7 +87,7 @@ def carry_out_all(
                     device=device,
                 )
                 lab.table.append(row, points_of(curve))
-        lab.note_bank(outcome)
+        lab.note_full_cache(outcome)
         if outcome.status == "failed":
             lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
 

@@ -50,7 +50,7 @@ class DistPro:
     `kd`, are not evaluated. `by_place`: a process whose taps have other names fits if its pathways correspond.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     process: str = field(default="", metadata={"file": True})
     search: float = 1 / 6
     replay: str = "process"
@@ -188,7 +188,7 @@ class DistPro:
 
 def replayed(
     student: FeatureExtractor,
-    teach: TeacherOutputs,
+    ask_teacher: TeacherOutputs,
     losses: PathwayLosses,
     weights: Float[Tensor, "steps pathways"],
     recipe: Recipe,
@@ -207,9 +207,9 @@ def replayed(
         outputs = seen(student(batch.inputs))
         terms = {"ce": cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
         if counted[step]:
-            taught = seen(teach(batch))
+            teacher_out = seen(ask_teacher(batch))
             for place in counted[step]:
-                terms[str(losses.pathways[place])] = shares[step, place] * losses(place, outputs, taught)
+                terms[str(losses.pathways[place])] = shares[step, place] * losses(place, outputs, teacher_out)
         return terms
 
     return objective

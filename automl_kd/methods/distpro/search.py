@@ -65,7 +65,7 @@ class DistProSearch:
     outer loss.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     stages: str = DEFAULT_STAGES
     connect: str = "lower"
     transforms: str = "complex"
@@ -146,7 +146,7 @@ class DistProSearch:
             step = SearchStep(
                 weighting=weighting,
                 student=student,
-                teach=teacher_outputs(setting, teacher_network),
+                ask_teacher=teacher_outputs(setting, teacher_network),
                 outer=outer_batches(setting, outer),
                 order=self.order,
                 interval=self.interval,

@@ -114,7 +114,7 @@ class SearchStep:
 
     weighting: Weighting
     student: FeatureExtractor
-    teach: TeacherOutputs
+    ask_teacher: TeacherOutputs
     outer: Callable[[int], Batch]
     order: str = "lagged"
     interval: int = 1
@@ -183,13 +183,13 @@ class SearchStep:
         """Cross entropy, and the pathways' losses, whose slopes at the student's outputs go to `captured`."""
         losses = self.weighting.losses
         with autocast(run.device, run.recipe):
-            taught = seen(self.teach(batch))
+            teacher_out = seen(self.ask_teacher(batch))
             outputs = seen(self.student(batch.inputs))
             base = cross_entropy(outputs[LOGITS_KEY], batch.labels, label_smoothing=self.smoothing)
             found = []
             for place, pathway in enumerate(losses.pathways):
                 used = {pathway.student: outputs[pathway.student]}
-                found.append(losses(place, captured.aliases(place, used) if captured else used, taught))
+                found.append(losses(place, captured.aliases(place, used) if captured else used, teacher_out))
         return base, torch.stack([to_full_precision(one) for one in found])
 
     def hypergradient(

@@ -35,7 +35,7 @@ class MetaData:
     """What the outer loop looks at: both networks, what the student trains on, and the images held out from it."""
 
     student: FeatureExtractor
-    teach: TeacherOutputs
+    ask_teacher: TeacherOutputs
     dataset: Dataset
     held: Split
     recipe: Recipe
@@ -65,7 +65,7 @@ class MetaData:
         split = self.dataset.train
         with distributed.shard_rows(draw_rows(len(split), self.recipe.batch_size, rng).to(split.labels.device)) as rows:
             batch = self.view(split.index[rows], epoch)
-        return batch, self.teach(batch)
+        return batch, self.ask_teacher(batch)
 
     def laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images

@@ -99,12 +99,12 @@ class MetaTrainer(nn.Module):
         if snapshot:
             self.course.append(self.phi)
         draws = GeneratorStates.now(batch.inputs.device) if snapshot else None
-        taught = self.room.teach(batch)
+        teacher_out = self.room.ask_teacher(batch)
         seen = self.room.student(batch.inputs)
         if draws is not None:
-            self.record(batch, taught, seen, draws)
+            self.record(batch, teacher_out, seen, draws)
         self.step += 1
-        return dict(self.learned(seen, taught, batch.labels, self.phi))
+        return dict(self.learned(seen, teacher_out, batch.labels, self.phi))
 
     def wait(self) -> int:
         """Steps until the next update, at least 1."""
@@ -117,14 +117,14 @@ class MetaTrainer(nn.Module):
         """Depends on the seed and the step alone, so a continued run draws what an unbroken one draws."""
         return np.random.default_rng(derive(self.room.seed, what, self.step))
 
-    def record(self, batch: Batch, taught: Outputs, seen: Outputs, draws: GeneratorStates) -> None:
+    def record(self, batch: Batch, teacher_out: Outputs, seen: Outputs, draws: GeneratorStates) -> None:
         one = Past(
             step=self.step,
             rate=learning_rate(self.room.recipe, self.step, self.room.steps),
             batch=batch,
             weights=copy_weights(trainable_parameters(self.room.student.model)),
             projections=copy_weights(dict(self.learned.named_parameters())),
-            taught=taught,
+            teacher_outputs=teacher_out,
             draws=draws,
             loss=distributed.mean_over_group(F.cross_entropy(seen.logits.detach().float(), batch.labels)),
         )
@@ -134,33 +134,33 @@ class MetaTrainer(nn.Module):
         """Move phi once, from one past student. Changes nothing else: no weight, buffer, gradient or generator."""
         rng = self.rng("update")
         past = self.pool.draw(self.pace.sampling, rng)
-        batch, taught = past.batch, past.taught
+        batch, teacher_out = past.batch, past.teacher_outputs
         if self.pace.batch == "fresh":
-            batch, taught = self.room.fresh_batch(epoch, rng)
+            batch, teacher_out = self.room.fresh_batch(epoch, rng)
         held = self.room.held_batch(self.pace.ratio * self.room.recipe.batch_size, rng)
         with torch.autocast(batch.inputs.device.type, enabled=False):
-            found = self.slope(past, batch, taught, held)
+            found = self.slope(past, batch, teacher_out, held)
         self.move(found)
 
-    def slope(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> dict[str, Tensor]:
+    def slope(self, past: Past, batch: Batch, teacher_out: Outputs, held: Batch) -> dict[str, Tensor]:
         """The hypergradient: how the held-out cross entropy after the step changes with phi."""
-        problem = self.problem(past, batch, taught, held)
+        problem = self.problem(past, batch, teacher_out, held)
         ahead = self.pace.look_ahead
         gradient: HyperGradient = OutputBackward() if ahead == 1 else Unroll(ahead)
         return gradient(problem, past.weights, self.phi, over_process_group())
 
-    def problem(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> Problem:
+    def problem(self, past: Past, batch: Batch, teacher_out: Outputs, held: Batch) -> Problem:
         room, recipe = self.room, self.room.recipe
-        taught = as_float(taught)
+        teacher_out = as_float(teacher_out)
 
         def loss(seen: Tensors, phi: Tensors) -> Tensor:
-            given = (named_outputs(seen), taught, batch.labels, phi)
+            given = (named_outputs(seen), teacher_out, batch.labels, phi)
             terms: LossTerms = functional_call(self.learned, dict(past.projections), given)
             return torch.stack(list(terms.values())).sum()
 
         validate = outputs_of(room.student, held.inputs, past.draws, parts=held.parts)
         outputs = outputs_of(room.student, batch.inputs, past.draws, parts=batch.parts)
-        departure = self.departure(past, batch, taught)
+        departure = self.departure(past, batch, teacher_out)
 
         def outer(weights: Tensors, phi: Tensors) -> Tensor:
             return F.cross_entropy(validate(weights)[LOGITS_KEY], held.labels) + departure(phi)
@@ -170,7 +170,7 @@ class MetaTrainer(nn.Module):
         step = InnerStep.same(rule, past.weights, recipe.clip_norm)
         return Problem(loss=loss, outer=outer, step=step, outputs=outputs)
 
-    def departure(self, past: Past, batch: Batch, taught: Outputs) -> Callable[[Tensors], Tensor]:
+    def departure(self, past: Past, batch: Batch, teacher_out: Outputs) -> Callable[[Tensors], Tensor]:
         """The anchor's part of the outer loss, which looks at the past student as it was before the step."""
         if not self.pace.anchor:
             return lambda _phi: batch.inputs.new_zeros(())
@@ -178,7 +178,7 @@ class MetaTrainer(nn.Module):
             seen = named_outputs(
                 outputs_of(self.room.student, batch.inputs, past.draws, parts=batch.parts)(past.weights)
             )
-        return lambda phi: self.pace.anchor * self.learned.departure(seen, taught, batch.labels, phi)
+        return lambda phi: self.pace.anchor * self.learned.departure(seen, teacher_out, batch.labels, phi)
 
     def move(self, slope: Tensors) -> None:
         """One step of AdamW on phi, or none where the slope is not finite, decided without waiting for the device."""

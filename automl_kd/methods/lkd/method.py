@@ -59,7 +59,7 @@ class LKD:
     The others: see `Pace` in `methods/lkd_tutor.py`. A trial leaves learned_loss.pt and a drawing of it in its folder.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     mode: LearningMode = "joint"
     loss: str = field(default="", metadata={"file": True})
     temperature: float = 4.0
@@ -224,12 +224,12 @@ class LKD:
             self.feature_extractor(teacher, "teacher") as teacher_network,
         ):
             example, first_batch = first_look(setting, student, teacher_network)
-            learned, teach = self.made(setting, example), teacher_outputs(setting, teacher_network)
+            learned, ask_teacher = self.made(setting, example), teacher_outputs(setting, teacher_network)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
-                taught = teach(batch)
+                teacher_out = ask_teacher(batch)
                 phi = found.at((batch.epoch - 1) / epochs) if dynamic else found.phi
-                terms: Mapping[str, Tensor] = learned(student(batch.inputs), taught, batch.labels, phi)
+                terms: Mapping[str, Tensor] = learned(student(batch.inputs), teacher_out, batch.labels, phi)
                 return terms
 
             own = learned_loss_macs(learned, example, first_batch, found.phi)

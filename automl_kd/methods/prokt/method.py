@@ -90,7 +90,7 @@ class ProKT:
     `freeze` in [0, 1): the last fraction of all steps, in which the teacher stands still.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     moves_teacher: ClassVar[bool] = True
     weight: float = field(default=0.3, metadata={"live": True})
     temperature: float = field(default=1.0, metadata={"live": True})
@@ -180,8 +180,8 @@ class ProKT:
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 with uncached(batch.inputs.device):
-                    learnt, taught = teacher.lesson(student, batch)
-                    terms: Mapping[str, Tensor] = mixed(learnt, taught, batch)
+                    learnt, teacher_out = teacher.lesson(student, batch)
+                    terms: Mapping[str, Tensor] = mixed(learnt, teacher_out, batch)
                     return terms
 
             def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
@@ -231,13 +231,13 @@ class MovingTeacher:
         self.step += 1
         before = probe(student, batch.inputs) if moves and again else None
         learnt = student(batch.inputs)
-        said = (before or learnt).logits.detach()
-        return learnt, self.follow(said, batch) if moves else self.stand(said, batch)
+        student_logits = (before or learnt).logits.detach()
+        return learnt, self.follow(student_logits, batch) if moves else self.stand(student_logits, batch)
 
-    def follow(self, said: Tensor, batch: Batch) -> Outputs:
-        """One step towards the labels, held near to what the student `said`; then what the teacher teaches."""
+    def follow(self, student_logits: Tensor, batch: Batch) -> Outputs:
+        """One step towards the labels, held near to the student; then what the teacher teaches."""
         outputs = self.network(batch.inputs)
-        ce, kl = self.losses(outputs.logits, said, batch)
+        ce, kl = self.losses(outputs.logits, student_logits, batch)
         if self.options.dual:
             loss = dual_loss(ce, kl, self.beta, self.options.epsilon)
             self.beta = ascended(
@@ -248,15 +248,15 @@ class MovingTeacher:
         self.descend(loss)
         return detach_outputs(outputs) if self.options.target == "stale" else probe(self.network, batch.inputs)
 
-    def stand(self, said: Tensor, batch: Batch) -> Outputs:
+    def stand(self, student_logits: Tensor, batch: Batch) -> Outputs:
         outputs = probe(self.network, batch.inputs)
-        self.losses(outputs.logits, said, batch)
+        self.losses(outputs.logits, student_logits, batch)
         return outputs
 
-    def losses(self, logits: Tensor, said: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def losses(self, logits: Tensor, student_logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross entropy and KL(student || teacher), both of the teacher's `logits`, and noted."""
         ce = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
-        kl = kd_loss(logits, said, self.options.temperature)
+        kl = kd_loss(logits, student_logits, self.options.temperature)
         self.sums[batch.epoch - 1] += distributed.mean_over_group(torch.stack([ce.detach(), kl.detach(), self.beta]))
         return ce, kl
 

@@ -73,7 +73,7 @@ class Subgraph(SearchOptions):
     `temperature`, `weight`: of the student's training, as in `kd`.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     choose: Literal["search", "uniform", "shallow", "random", "magnitude"] = "search"
     params_limit: int = 0
     macs_limit: int = 0
@@ -129,14 +129,14 @@ class Subgraph(SearchOptions):
         teacher_macs = count_cost(teacher, setting.dataset.shape).macs
         student = find_student(self, setting, teacher)
         found = replace(setting, student=to_trial_device(student, spec, place, setting.dataset.shape))
-        teach, smoothing = teacher_outputs(setting, teacher), spec.recipe.label_smoothing
+        ask_teacher, smoothing = teacher_outputs(setting, teacher), spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            taught = teach(batch).logits
+            teacher_logits = ask_teacher(batch).logits
             logits = found.student(batch.inputs)
             return {
                 "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
-                "kd": self.weight * kd_loss(logits, taught, self.temperature),
+                "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 
         epochs, seconds = search_effort(setting)

@@ -53,7 +53,7 @@ class SubgraphSearchRun:
     def __init__(
         self,
         model: nn.Module,
-        teach: TeacherOutputs,
+        ask_teacher: TeacherOutputs,
         dataset: Dataset,
         recipe: Recipe,
         seed: int,
@@ -64,7 +64,7 @@ class SubgraphSearchRun:
         least: Mapping[str, int],
     ) -> None:
         prepare(model, options)
-        self.teach, self.coupling, self.options, self.budget = teach, coupling, options, budget
+        self.ask_teacher, self.coupling, self.options, self.budget = ask_teacher, coupling, options, budget
         self.run = loop.TrainingRun(model, dataset, recipe, seed)
         self.factors = SubgraphFactors(coupling, options.kinds, least, self.run.device)
         self.gates: dict[str, Tensor] = {}
@@ -162,9 +162,9 @@ class SubgraphSearchRun:
 
     def objective(self, batch: Batch) -> Tensor:
         self.gates.update(self.factors.gates())
-        taught = self.teach(batch).logits
+        teacher_out = self.ask_teacher(batch).logits
         logits = self.run.student(batch.inputs)
-        loss = kd_loss(logits.float(), taught.float(), self.options.search_temperature)
+        loss = kd_loss(logits.float(), teacher_out.float(), self.options.search_temperature)
         if self.options.search_ce:
             loss = loss + self.options.search_ce * F.cross_entropy(logits.float(), batch.labels)
         return loss

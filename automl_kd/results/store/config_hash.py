@@ -58,13 +58,13 @@ def untold(spec_json: str) -> str:
     Only what is certain to be told is cut out; a spec in another form than ours stays longer than it need be.
     """
     start = spec_json.find("}") if spec_json.startswith('{"architecture": {') else 0
-    taught, recipe = spec_json.find('"method": ', start), spec_json.find(', "recipe": ', start)
+    end_of_space, recipe = spec_json.find('"method": ', start), spec_json.find(', "recipe": ', start)
     seed, teacher = spec_json.find(', "seed": ', recipe), spec_json.find(', "teacher": ', recipe)
-    if not -1 < taught < recipe < seed < teacher:
+    if not -1 < end_of_space < recipe < seed < teacher:
         return spec_json
-    if not (told(spec_json[taught:recipe]) and told(spec_json[seed + 2 : teacher])):
+    if not (told(spec_json[end_of_space:recipe]) and told(spec_json[seed + 2 : teacher])):
         return spec_json
-    return spec_json[start:taught] + spec_json[recipe:seed] + spec_json[teacher:]
+    return spec_json[start:end_of_space] + spec_json[recipe:seed] + spec_json[teacher:]
 
 
 @lru_cache(maxsize=10_000)

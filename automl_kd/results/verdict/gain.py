@@ -89,15 +89,15 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
 
 def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
     """One plain sentence on a student that was not searched for: what teaching it gained over training from scratch."""
-    taught, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
-    if taught is None or scratch is None:
-        return missing_sentence(final, "found-scratch" if taught is not None else "found-method")
+    found, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
+    if found is None or scratch is None:
+        return missing_sentence(final, "found-scratch" if found is not None else "found-method")
     if gain.n == 0:
         return "No verdict: no seed was completed both by the taught student and from scratch."
-    ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (taught, scratch))
-    student = f"{taught.label}, {units.format_count(taught.params)} parameters"
+    ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (found, scratch))
+    student = f"{found.label}, {units.format_count(found.params)} parameters"
     return (
-        f"{judge_gain(gain)}: {student}, taught by {describe_teaching(taught)} reaches {ours} on test,"
+        f"{judge_gain(gain)}: {student}, taught by {describe_teaching(found)} reaches {ours} on test,"
         f" trained from scratch at equal compute {theirs}."
     )
 

@@ -93,7 +93,7 @@ def case(
     step = SearchStep(
         weighting=weighting,
         student=one,
-        teach=LiveTeacher(two),
+        ask_teacher=LiveTeacher(two),
         outer=lambda number: batch(8, 200 + number, dtype),
         order=order,
         interval=interval,

@@ -86,7 +86,7 @@ def step(one: MetaTrainer, count: int = 1) -> None:
 def slope(one: MetaTrainer) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The method's own hypergradient and that of unrolling, from the last recorded student."""
     past = one.pool.past[-1]
-    given = (past, past.batch, past.taught, one.room.held_batch(40, np.random.default_rng(0)))
+    given = (past, past.batch, past.teacher_outputs, one.room.held_batch(40, np.random.default_rng(0)))
     return one.slope(*given), Unroll(1)(one.problem(*given), past.weights, one.phi)
 
 
@@ -113,8 +113,8 @@ def test_the_slope_is_that_of_unrolling(tmp_path, options):
 def test_an_update_moves_phi_and_nothing_else(tmp_path):
     one = tutor(tmp_path, dtype=torch.float32)
     step(one, 2)
-    assert isinstance(one.room.teach, LiveTeacher)
-    model, teacher = one.room.student.model, one.room.teach.teacher.model
+    assert isinstance(one.room.ask_teacher, LiveTeacher)
+    model, teacher = one.room.student.model, one.room.ask_teacher.teacher.model
     before = [{name: v.clone() for name, v in net.state_dict().items()} for net in (model, teacher)]
     phi, state = dict(one.phi), torch.get_rng_state()
     one.update(1)
