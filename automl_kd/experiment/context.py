@@ -75,7 +75,7 @@ class ExperimentContext:
         return self.roots.results / "teachers"
 
     @property
-    def lesson(self) -> TrialSpec:
+    def teacher_training(self) -> TrialSpec:
         """The trial to which the teacher is owed: its training, or the measuring of what its file holds."""
         teacher, data = self.experiment.teacher, self.experiment.data
         if not teacher.checkpoint:
@@ -107,7 +107,9 @@ class ExperimentContext:
 
     def place(self, spec: TrialSpec, device: str) -> TrialPaths:
         """Where a trial works; that of the teacher among the teachers, everything else in this experiment's folder."""
-        folder = self.teachers / spec.key if spec.key == self.lesson.key else self.folder / "trials" / spec.key
+        folder = (
+            self.teachers / spec.key if spec.key == self.teacher_training.key else self.folder / "trials" / spec.key
+        )
         return TrialPaths(
             trial=folder, teachers=self.teachers, data=self.roots.data, device=device, teacher_cache=self.banking
         )
@@ -124,8 +126,8 @@ class ExperimentContext:
             self.told.add("teacher cache")
             limit = f"{self.experiment.bank.limit_gb:g}"
             self.watcher.note(
-                f"the teacher cache is full (bank.limit_gb = {limit}, or the disk): what it has no room for, each trial "
-                f"computes for itself; raise the limit, or remove {self.teachers}/*/{TEACHER_CACHE_FOLDER}"
+                f"the teacher cache is full (bank.limit_gb = {limit}, or the disk): each trial computes for "
+                f"itself what it has no room for; raise the limit, or remove {self.teachers}/*/{TEACHER_CACHE_FOLDER}"
             )
 
     def within_budget(self, architecture: Architecture) -> bool:

@@ -64,7 +64,7 @@ class Changes:
         return found
 
     def append(self, epochs: int, scores: list[float | None], members: list[Member]) -> None:
-        described = [[one.course, one.lineage, one.alive] for one in members]
+        described = [[one.history, one.lineage, one.alive] for one in members]
         storage.append_line(self.path, json.dumps({"epochs": epochs, "scores": scores, "members": described}))
         self.keep(epochs, scores, members)
 
@@ -75,8 +75,8 @@ class Changes:
 
 
 def read_member(record: Sequence[object]) -> Member:
-    course, lineage, alive = json.loads(json.dumps(record))
-    return Member(tuple((epoch, knobs) for epoch, knobs in course), tuple(map(tuple, lineage)), alive)
+    history, lineage, alive = json.loads(json.dumps(record))
+    return Member(tuple((epoch, knobs) for epoch, knobs in history), tuple(map(tuple, lineage)), alive)
 
 
 class Population:
@@ -138,7 +138,9 @@ class Population:
     def spec(self, member: Member) -> TrialSpec:
         """The trial that a member is by now: its schedule is its course."""
         method, options = default_teaching(self.lab.experiment)
-        stages = tuple(Stage(epoch / self.epochs, changes_of(knobs, method, options)) for epoch, knobs in member.course)
+        stages = tuple(
+            Stage(epoch / self.epochs, changes_of(knobs, method, options)) for epoch, knobs in member.history
+        )
         return search_spec(self.lab, Proposal(Architecture(()), method, options, stages))
 
     def change(self) -> None:

@@ -19,17 +19,17 @@ def prepare_teacher(lab: ExperimentContext) -> None:
     that may know nothing, each time.
     """
     teacher = lab.experiment.teacher
-    folder = lab.teachers / lab.lesson.key
+    folder = lab.teachers / lab.teacher_training.key
     done, title = "trained", f"teacher {teacher.model}"
     if teacher.checkpoint:
         done, title = "measured", f"{title}, measured on validation"
     if in_use(folder):
         lab.watcher.note(f"the same teacher {teacher.model} is {done} by another run; waiting for it")
     with lock(folder, wait=True):
-        entrants, again = [Entrant("teacher", lab.lesson)], not teacher.checkpoint and lost(folder)
+        entrants, again = [Entrant("teacher", lab.teacher_training)], not teacher.checkpoint and lost(folder)
         carry_out_all(lab, entrants, as_run="teacher", title=title, again=again)
     rows = lab.table.read()
-    ours = rows[(rows["run"] == "teacher") & (rows["key"] == lab.lesson.key)]
+    ours = rows[(rows["run"] == "teacher") & (rows["key"] == lab.teacher_training.key)]
     if not (ours["status"] == "complete").any():
         reason = ours["error"].dropna().iloc[-1] if len(ours["error"].dropna()) else "it was interrupted"
         raise TrialError(f"the teacher {teacher.model} could not be {done}: {reason}")

@@ -28,7 +28,7 @@ from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, trai
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.methods.lkd.cost import learned_loss_macs, update_macs
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
-from automl_kd.methods.lkd.meta_trainer import MetaTrainer, Pace
+from automl_kd.methods.lkd.meta_trainer import MetaSchedule, MetaTrainer
 from automl_kd.methods.lkd.past_students import KeepPolicy, Sampling
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
@@ -56,7 +56,8 @@ class LKD:
     `form`, `label`, `rescale`, `stages`: see `distillers/learned.py`; without stages no maps are compared.
     `ce`, `weight`, `map_weight` >= 0: of the labels, the learned loss of logits (0 leaves it out) and that of maps.
     `held_out`: the part of the training images in (0, 1) that the loss, and not the student, is trained on.
-    The others: see `Pace` in `methods/lkd_tutor.py`. A trial leaves learned_loss.pt and a drawing of it in its folder.
+    The others: see `MetaSchedule` in `methods/lkd/meta_trainer.py`. A trial leaves learned_loss.pt and a drawing of it
+    in its folder.
     """
 
     needs_teacher: ClassVar[bool] = True
@@ -109,8 +110,8 @@ class LKD:
         return LossLayout(form=self.form, label=self.label, logits=self.weight > 0, pairs=pairs)
 
     @property
-    def pace(self) -> Pace:
-        return Pace(**{item.name: getattr(self, item.name) for item in fields(Pace)})
+    def schedule(self) -> MetaSchedule:
+        return MetaSchedule(**{item.name: getattr(self, item.name) for item in fields(MetaSchedule)})
 
     def macs(self, student: int, teacher: int, loss: int = 0) -> int:
         """Averaged over the training images, held-out ones included, those of a learning before counted in.
@@ -204,17 +205,19 @@ class LKD:
         ):
             example, batch = first_look(setting, student, teacher_network)
             learned, phi = self.made(setting, example), self.start(setting)
-            room = MetaData(student, teacher_outputs(setting, teacher_network), dataset, held, spec.recipe, spec.seed)
-            tutor = MetaTrainer(room, learned, phi, self.pace)
+            meta_data = MetaData(
+                student, teacher_outputs(setting, teacher_network), dataset, held, spec.recipe, spec.seed
+            )
+            meta_trainer = MetaTrainer(meta_data, learned, phi, self.schedule)
             if report is None:
                 folder = setting.place.trial
-                run = (setting.student, tutor, dataset, spec.recipe)
-                fit_student(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, adapters=tutor)
+                run = (setting.student, meta_trainer, dataset, spec.recipe)
+                fit_student(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, adapters=meta_trainer)
             else:
                 own = learned_loss_macs(learned, example, batch, phi)
                 cost = self.learning_macs(setting.cost.macs, count_cost(teacher, dataset.shape).macs, own)
-                train(setting, tutor, report, macs_per_image=round(cost), adapters=tutor)
-        return LearnedLoss(self.layout, self.temperature, tutor.phi, [*tutor.course])
+                train(setting, meta_trainer, report, macs_per_image=round(cost), adapters=meta_trainer)
+        return LearnedLoss(self.layout, self.temperature, meta_trainer.phi, [*meta_trainer.history])
 
     def follow(self, setting: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
         """Train the setting's student on all training images under a loss that is learned no further."""

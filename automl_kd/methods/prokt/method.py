@@ -180,7 +180,7 @@ class ProKT:
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 with uncached(batch.inputs.device):
-                    learnt, teacher_out = teacher.lesson(student, batch)
+                    learnt, teacher_out = teacher.advance(student, batch)
                     terms: Mapping[str, Tensor] = mixed(learnt, teacher_out, batch)
                     return terms
 
@@ -225,7 +225,7 @@ class MovingTeacher:
         self.step = 0
         teacher_network.model.train()
 
-    def lesson(self, student: FeatureExtractor, batch: Batch) -> tuple[Outputs, Outputs]:
+    def advance(self, student: FeatureExtractor, batch: Batch) -> tuple[Outputs, Outputs]:
         """What the student says, with its graph, and what the teacher says, which has taken its step before."""
         moves, again = self.step < self.moving, self.options.probe == "eval"
         self.step += 1

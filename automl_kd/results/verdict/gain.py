@@ -54,7 +54,7 @@ def judge_search(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.D
     costs = tuple(stage_cost(rows, run, arms.get("default-kd")) for run in COSTED_STAGES)
     teacher = teacher_of(rows)
     warned = warning(teacher, untaught(arms))
-    judged = (lesson if one_point and not searched else verdict_sentence)(final, arms, gains)
+    judged = (judge_teaching if one_point and not searched else verdict_sentence)(final, arms, gains)
     return Verdict(
         arms=arms,
         gains=gains,
@@ -87,7 +87,7 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
     return f"{judge_gain(gain)}: {comparison(found, base)}{close}."
 
 
-def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
+def judge_teaching(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
     """One plain sentence on a student that was not searched for: what teaching it gained over training from scratch."""
     found, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
     if found is None or scratch is None:

@@ -57,7 +57,7 @@ def test_a_teacher_near_chance_is_warned_of_on_the_terminal_in_the_verdict_and_o
     assert "Warning: the teacher (tests.tiny:teacher, from a file)" in page
 
     # Again, and in another experiment, it is not measured anew, and said all the same.
-    file = lab.teachers / lab.lesson.key / "measured.json"
+    file = lab.teachers / lab.teacher_training.key / "measured.json"
     before = file.stat().st_mtime_ns
     assert carry_out(tmp_path, experiment)[1].notes == [warned]
     other, said = carry_out(tmp_path, dataclasses.replace(experiment, name="other"))

@@ -66,8 +66,10 @@ def tutor(root: Path, dtype: torch.dtype = torch.float64, **options: object) -> 
     double(student)
     double(guide)
     example, _ = first_look(setting, student, guide)
-    room = MetaData(student, LiveTeacher(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1)
-    made = MetaTrainer(room, method.made(setting, example), method.start(setting), method.pace)
+    meta_data = MetaData(
+        student, LiveTeacher(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1
+    )
+    made = MetaTrainer(meta_data, method.made(setting, example), method.start(setting), method.schedule)
     setting.student.train()
     return made
 
@@ -79,14 +81,14 @@ def double(tapped: FeatureExtractor) -> None:
 
 def step(one: MetaTrainer, count: int = 1) -> None:
     for _ in range(count):
-        rows = epoch_order(len(one.room.dataset.train), seed=0, epoch=one.step)[:20]
-        one(one.room.view(one.room.dataset.train.index[rows], epoch=1))
+        rows = epoch_order(len(one.meta_data.dataset.train), seed=0, epoch=one.step)[:20]
+        one(one.meta_data.view(one.meta_data.dataset.train.index[rows], epoch=1))
 
 
 def slope(one: MetaTrainer) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The method's own hypergradient and that of unrolling, from the last recorded student."""
     past = one.pool.past[-1]
-    given = (past, past.batch, past.teacher_outputs, one.room.held_batch(40, np.random.default_rng(0)))
+    given = (past, past.batch, past.teacher_outputs, one.meta_data.held_batch(40, np.random.default_rng(0)))
     return one.slope(*given), Unroll(1)(one.problem(*given), past.weights, one.phi)
 
 
@@ -113,8 +115,8 @@ def test_the_slope_is_that_of_unrolling(tmp_path, options):
 def test_an_update_moves_phi_and_nothing_else(tmp_path):
     one = tutor(tmp_path, dtype=torch.float32)
     step(one, 2)
-    assert isinstance(one.room.ask_teacher, LiveTeacher)
-    model, teacher = one.room.student.model, one.room.ask_teacher.teacher.model
+    assert isinstance(one.meta_data.ask_teacher, LiveTeacher)
+    model, teacher = one.meta_data.student.model, one.meta_data.ask_teacher.teacher.model
     before = [{name: v.clone() for name, v in net.state_dict().items()} for net in (model, teacher)]
     phi, state = dict(one.phi), torch.get_rng_state()
     one.update(1)
