@@ -59,7 +59,7 @@ class ExperimentContext:
     teacher_macs: int
     latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
     cost_estimates: dict[str, float] = dataclasses.field(default_factory=dict)
-    told: set[str] = dataclasses.field(default_factory=set)
+    noted: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def folder(self) -> Path:
@@ -122,8 +122,8 @@ class ExperimentContext:
 
     def note_full_cache(self, outcome: Outcome) -> None:
         """Say once if a trial's teacher was asked for want of room in the bank."""
-        if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.told:
-            self.told.add("teacher cache")
+        if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.noted:
+            self.noted.add("teacher cache")
             limit = f"{self.experiment.bank.limit_gb:g}"
             self.watcher.note(
                 f"the teacher cache is full (bank.limit_gb = {limit}, or the disk): each trial computes for "

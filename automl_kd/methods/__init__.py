@@ -94,11 +94,11 @@ def run_trial(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
     """
     require_shares(spec.recipe, distributed.size(), "recipe.")
     storage.pull(place.trial, weights=True)
-    told = refuse_nonfinite_reports(distributed.report_from_main(report))
+    reporter = refuse_nonfinite_reports(distributed.report_from_main(report))
     if spec.schedule:
-        follow(spec, told, place, by_method)
+        follow(spec, reporter, place, by_method)
     else:
-        by_method(spec, told, place)
+        by_method(spec, reporter, place)
 
 
 def estimate_cost(spec: TrialSpec, place: TrialPaths) -> CostEstimate:

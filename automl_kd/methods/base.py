@@ -115,6 +115,6 @@ def train(
         report=measured,
         finish=finish,
         adapters=adapters,
-        tally=setting.tally.take,
+        cache_stats=setting.cache_stats.take,
         pausable=setting.place.pausable,
     )

@@ -94,7 +94,7 @@ class CachedTeacher:
     def __init__(self, setting: TrialContext, quick: Folded, precision: str, *, kept: bool) -> None:
         teacher = quick.teacher
         self.setting, self.precision, self.kept = setting, precision, kept
-        self.live, self.tally = LiveTeacher(teacher), setting.tally
+        self.live, self.cache_stats = LiveTeacher(teacher), setting.cache_stats
         self.dataset, self.recipe, self.seed = setting.dataset, setting.spec.recipe, setting.spec.seed
         self.still = kept and not teacher.names and stand_still(setting)
         self.about = (
@@ -116,21 +116,21 @@ class CachedTeacher:
     def kept_of(self, batch: Batch) -> Kept:
         if not self.kept or not self.known(batch):
             return self.ask(batch)
-        self.tally.asked += 1
+        self.cache_stats.asked += 1
         if not self.lost:
             try:
                 return self.gather(batch) if self.still else self.take(batch)
             except OSError:  # the disk is full or gone: from here on the teacher is asked
                 self.lost = True
-        self.tally.computed += 1
-        self.tally.unkept += 1
+        self.cache_stats.computed += 1
+        self.cache_stats.unkept += 1
         return self.ask(batch)
 
     def take(self, batch: Batch) -> Kept:
         self.turn(batch.epoch, *batch.part[2:])
         if (kept := self.found(batch)) is None:
             return self.compute(batch)
-        self.tally.seconds += self.read_seconds
+        self.cache_stats.seconds += self.read_seconds
         return kept
 
     def gather(self, batch: Batch) -> Kept:
@@ -146,9 +146,9 @@ class CachedTeacher:
             at = rows[torch.searchsorted(index, batch.index)]
             outputs = {name: value[at] for name, value in self.table.items()}
             if agreed >= EVIDENCE:
-                self.tally.seconds += self.read_seconds
+                self.cache_stats.seconds += self.read_seconds
                 return outputs
-        self.tally.computed += 1
+        self.cache_stats.computed += 1
         kept = self.ask(batch)
         if outputs is not None:
             equal = all(torch.equal(outputs[name], value) for name, value in kept.items())
@@ -259,7 +259,7 @@ class CachedTeacher:
         """Ask the teacher, and put what it says into the bank. `ahead`: before the trial itself needs it."""
         begun, before = Moment(self.device), None if self.proven else generators(self.device)
         kept = self.ask(batch)
-        self.tally.computed += 1
+        self.cache_stats.computed += 1
         if before is not None and not all(map(torch.equal, before, generators(self.device))):
             # A teacher that draws, in evaluation mode: whoever did not ask it would go on with other draws.
             self.kept = False
@@ -275,8 +275,8 @@ class CachedTeacher:
 
     def count(self, landed: list[Landed]) -> None:
         for one in landed:
-            self.tally.unkept += not one.written
-            self.tally.seconds -= one.seconds if one.ahead else 0.0
+            self.cache_stats.unkept += not one.written
+            self.cache_stats.seconds -= one.seconds if one.ahead else 0.0
 
 
 def put_back(states: list[Tensor], device: torch.device) -> None:

@@ -215,7 +215,7 @@ def fit_student(
     report: Report,
     finish: Callable[[], Mapping[str, float]],
     adapters: nn.Module | None = None,
-    tally: Callable[[], Mapping[str, float]] = dict,
+    cache_stats: Callable[[], Mapping[str, float]] = dict,
     pausable: bool = False,
 ) -> None:
     """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
@@ -226,7 +226,7 @@ def fit_student(
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
     The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `adapters`, layers and
     memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
-    `tally`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
+    `cache_stats`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
     `report` stops the trial, so that it can be continued from where it was stopped.
 
@@ -243,7 +243,7 @@ def fit_student(
     saved = time.monotonic()
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         metrics = one_epoch(run, objective, epoch)
-        metrics |= tally()
+        metrics |= cache_stats()
         if epoch == recipe.epochs:
             metrics |= {**last_words(run, folder), **finish()}
         due = (

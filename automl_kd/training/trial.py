@@ -49,13 +49,13 @@ PASSES = ("teacher_passes", "teacher_passes_saved", "teacher_passes_unkept", "te
 
 @dataclass(frozen=True, eq=False)
 class TrialContext:
-    """One trial, set up: its images and its fresh student on the device. `tally`: of all its teacher's passes."""
+    """One trial, set up: its images and its fresh student on the device. `cache_stats`: of all its teacher's passes."""
 
     spec: TrialSpec
     place: TrialPaths
     dataset: Dataset
     student: nn.Module
-    tally: CacheStats = field(default_factory=CacheStats)
+    cache_stats: CacheStats = field(default_factory=CacheStats)
 
     @cached_property
     def cost(self) -> NetworkCost:

@@ -15,7 +15,7 @@ import torch
 from automl_kd import experiment as stages
 from automl_kd.errors import ResultError, TrialError
 from automl_kd.experiment import ExperimentContext, Roots
-from automl_kd.experiment.progress.events import StagePlan, TrialNews
+from automl_kd.experiment.progress.events import StagePlan, TrialStatus
 from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
@@ -34,7 +34,7 @@ class Notes:
         self.notes: list[str] = []
         self.steps: list[int] = []
         self.plans: list[StagePlan] = []
-        self.news: list[TrialNews] = []
+        self.news: list[TrialStatus] = []
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.titles.append(title)
@@ -49,8 +49,8 @@ class Notes:
     def plan(self, plan: StagePlan) -> None:
         self.plans.append(plan)
 
-    def trial(self, news: TrialNews) -> None:
-        self.news.append(news)
+    def trial(self, trial: TrialStatus) -> None:
+        self.news.append(trial)
 
 
 def carry_out(root: Path, **changes) -> tuple[ExperimentContext, Notes]:

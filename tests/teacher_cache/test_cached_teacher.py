@@ -197,7 +197,7 @@ class Scene:
             return torch.equal(outputs.logits, self.teacher(batch.inputs))
 
     def counts(self) -> tuple[int, int]:
-        return self.setting.tally.asked, self.setting.tally.computed
+        return self.setting.cache_stats.asked, self.setting.cache_stats.computed
 
 
 def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ from automl_kd.cluster.sessions.session import device_of
 from automl_kd.errors import ResultError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.optuna_journal import OptunaJournal
-from automl_kd.experiment.progress.events import TrialNews
+from automl_kd.experiment.progress.events import TrialStatus
 from automl_kd.experiment.progress.reporter import plan_of, with_metrics, work_of_finals
 from automl_kd.experiment.proposals import Proposal, default_teaching
 from automl_kd.experiment.records import points_of, replays, row_of
@@ -93,7 +93,7 @@ class Population:
         self.mirror = OptunaJournal.of(lab, self.journal.proposals)
         self.device = device_of(lab.experiment.trial)
         self.started: dict[int, datetime] = {}
-        self.news: dict[int, TrialNews] = {}
+        self.news: dict[int, TrialStatus] = {}
         self.ended, self.best = len(self.changes.epochs) * len(self.first), 0.0
         self.begin()
 
@@ -186,23 +186,23 @@ class Population:
     def told(self, index: int, replay: Sequence[Metrics] | None) -> None:
         """Tell the watcher that a member goes on. Between two rounds it counts as running, as it has not ended."""
         label = ", ".join(f"{name}={value:.4g}" for name, value in self.members[index].knobs.items())
-        news = self.news.get(index) or TrialNews(
+        trial = self.news.get(index) or TrialStatus(
             key=f"member {index}", number=index, label="", roles=("search",), epochs=self.epochs
         )
-        news = dataclasses.replace(news, label=label)
+        trial = dataclasses.replace(trial, label=label)
         if replay:
-            last = with_metrics(news, replay[-1], len(replay))
-            news = dataclasses.replace(last, status="complete", recorded=True)
-        self.tell(news)
+            last = with_metrics(trial, replay[-1], len(replay))
+            trial = dataclasses.replace(last, status="complete", recorded=True)
+        self.tell(trial)
 
-    def tell(self, news: TrialNews) -> None:
-        self.news[news.number] = news
-        self.lab.watcher.trial(news)
+    def tell(self, trial: TrialStatus) -> None:
+        self.news[trial.number] = trial
+        self.lab.watcher.trial(trial)
 
     def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
-        news = self.news[self.running[spec.key]]
-        if epoch > news.epoch:  # a continued trial reports again what is known of it
-            self.tell(with_metrics(news, metrics, epoch))
+        trial = self.news[self.running[spec.key]]
+        if epoch > trial.epoch:  # a continued trial reports again what is known of it
+            self.tell(with_metrics(trial, metrics, epoch))
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 

@@ -21,7 +21,7 @@ from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext
 from automl_kd.experiment.optuna_journal import OptunaJournal
-from automl_kd.experiment.progress.reporter import Billing, Teller, plan_of, work_of_finals
+from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of, work_of_finals
 from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
 from automl_kd.experiment.stages.screening import by_student, make_probes, score_row, screen
@@ -159,14 +159,14 @@ def run_search(lab: ExperimentContext) -> None:
     if told_of_scheduler := unhalved(settings, lab.experiment.recipe.epochs):
         lab.watcher.note(told_of_scheduler)
     searching = Searching(lab)
-    told = Teller(
+    reporter = ProgressReporter(
         lab.watcher,
         lambda spec: billing(lab, spec),
         ask=searching.ask,
         on_epoch=searching.on_epoch,
         on_outcome=searching.on_outcome,
     )
-    carry_through(lab, told)
+    carry_through(lab, reporter)
 
 
 class Sitting(Protocol):
@@ -245,8 +245,8 @@ def keep_scores(lab: ExperimentContext, scores: Sequence[ProxyScore]) -> None:
     """Put what proxies said of a pool on record, and say once of each which architectures it cannot judge."""
     experiment = lab.experiment
     for one in scores:
-        if one.error and one.proxy not in lab.told:
-            lab.told.add(one.proxy)
+        if one.error and one.proxy not in lab.noted:
+            lab.noted.add(one.proxy)
             lab.watcher.note(f"proxy {one.proxy!r} ranks last what it cannot judge: {one.error}")
     rows = [
         score_row(

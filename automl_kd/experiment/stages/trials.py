@@ -13,7 +13,7 @@ from automl_kd.cluster.sessions.session import device_of
 from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.config import SEEDS
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.progress.reporter import Billing, Teller, plan_of
+from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of
 from automl_kd.experiment.records import is_settled, points_of, row_of
 from automl_kd.methods.model_card import student_label
 from automl_kd.results.store.folder import require_storage
@@ -91,11 +91,13 @@ def carry_out_all(
         if outcome.status == "failed":
             lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
 
-    told = Teller(lab.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome)
+    reporter = ProgressReporter(
+        lab.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome
+    )
     run_trials(
-        told.ask,
-        on_epoch=told.on_epoch,
-        on_outcome=told.on_outcome,
+        reporter.ask,
+        on_epoch=reporter.on_epoch,
+        on_outcome=reporter.on_outcome,
         resources=lab.experiment.trial,
         search=None,
         epochs=max(spec.recipe.epochs for spec in specs),

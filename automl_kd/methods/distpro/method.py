@@ -228,8 +228,8 @@ def after(report: Report, search: Mapping[str, float]) -> Report:
     """Reports that count the seconds of the search before, by its last report, and its passes of the teacher."""
     counted = {name: search[name] for name in ("seconds", *PASSES) if name in search}
 
-    def told(metrics: Mapping[str, float], *, epoch: int) -> None:
+    def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
         total = {name: metrics.get(name, 0.0) + value for name, value in counted.items()}
         report({**metrics, **total}, epoch=epoch)
 
-    return told
+    return with_search

@@ -191,7 +191,7 @@ class LKD:
         own = prepare_trial(
             replace(spec, seed=derive(spec.seed, "search")), replace(place, trial=place.trial / "search")
         )
-        return self.learn(replace(own, tally=setting.tally), teacher, None)
+        return self.learn(replace(own, cache_stats=setting.cache_stats), teacher, None)
 
     def learn(self, setting: TrialContext, teacher: nn.Module, report: Report | None) -> LearnedLoss:
         """Train the setting's student and the loss together; `report` is None where the student does not count."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from automl_kd.cluster.searcher import Assignment
-from automl_kd.experiment.progress.events import Silent, TrialNews
-from automl_kd.experiment.progress.reporter import Billing, Teller
+from automl_kd.experiment.progress.events import Silent, TrialStatus
+from automl_kd.experiment.progress.reporter import Billing, ProgressReporter
 from automl_kd.spec import Outcome
 from tests import tiny
 
 
 class Ears(Silent):
     def __init__(self) -> None:
-        self.heard: list[TrialNews] = []
+        self.heard: list[TrialStatus] = []
 
-    def trial(self, news: TrialNews) -> None:
-        self.heard.append(news)
+    def trial(self, trial: TrialStatus) -> None:
+        self.heard.append(trial)
 
 
 class Stage:
@@ -29,7 +29,7 @@ class Stage:
         ]
         self.calls: list[tuple[object, ...]] = []
         self.ears = Ears()
-        self.teller = Teller(
+        self.teller = ProgressReporter(
             self.ears,
             lambda spec: Billing(label=f"width {spec.architecture.as_dict()['width']}", roles=("search",)),
             ask=lambda index: self.given[index] if index < 2 else None,

@@ -16,7 +16,7 @@ from automl_kd.config import Finalists, Range, SearchSection, loads, to_record
 from automl_kd.errors import ConfigError, ResultError
 from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
-from automl_kd.experiment.progress.events import Silent, TrialNews
+from automl_kd.experiment.progress.events import Silent, TrialStatus
 from automl_kd.experiment.stages.finals import final_spec, shortlist
 from automl_kd.experiment.stages.population import Population
 from automl_kd.methods import run_trial
@@ -89,7 +89,7 @@ def test_the_watcher_hears_of_every_member_from_its_beginning_to_its_end(tmp_pat
     ears, again = Ears(), Ears()
     lab = dataclasses.replace(open_population(tmp_path), watcher=ears)
     carry_through(Population(lab), at_once=4)
-    members: dict[int, list[TrialNews]] = {one.number: [] for one in ears.heard}
+    members: dict[int, list[TrialStatus]] = {one.number: [] for one in ears.heard}
     for one in ears.heard:
         members[one.number].append(one)
     assert sorted(members) == [0, 1, 2, 3]
