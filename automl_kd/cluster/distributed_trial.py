@@ -127,10 +127,10 @@ def launch(config: Mapping[str, Any]) -> None:
         if late := overdue(from_config(config).place.trial):
             failure = Failure(late, "timeout")
             break
-        told: dict[int, Failure] = ray.get(desk.failures.remote())
+        failures: dict[int, Failure] = ray.get(desk.failures.remote())
         # A worker that failed and did not say why was killed; others then fail because it is gone.
-        explained = told and set(getattr(run.error, "worker_failures", told)) <= set(told)
-        failure = next(iter(told.values())) if explained else DEATH
+        explained = failures and set(getattr(run.error, "worker_failures", failures)) <= set(failures)
+        failure = next(iter(failures.values())) if explained else DEATH
         if explained and failure.reason not in PASSING:
             break
     tune.report(failure._asdict())

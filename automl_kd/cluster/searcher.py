@@ -138,9 +138,9 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
             live.failure = Failure(result["error"], result.get("reason", "other"))
         elif "epoch" in result:
             live.failure = None  # what had failed was tried again, and goes on
-            self.hear(live, result)
+            self.record_report(live, result)
 
-    def hear(self, live: Live, result: Mapping[str, Any]) -> None:
+    def record_report(self, live: Live, result: Mapping[str, Any]) -> None:
         """Put an epoch on its trial's curve, and pass it on."""
         metrics = own_metrics(result)
         live.curve[result["epoch"]] = metrics
@@ -154,7 +154,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         if live is None or self.failure is not None:
             return
         if result is not None and not error and "epoch" in result:
-            self.hear(live, result)  # Tune passes the report with which a trial ends here alone
+            self.record_report(live, result)  # Tune passes the report with which a trial ends here alone
         if self.failure is not None:
             return
         if error and live.failure is None:

@@ -110,9 +110,9 @@ def tune_trials(
     scheduler: Forward | None,
     resources: Resources,
     scratch: Path,
-    told: Mapping[str, Any],
+    shared_params: Mapping[str, Any],
 ) -> None:
-    """Let Tune carry out what the searcher hands out; `told`: to each trial."""
+    """Let Tune carry out what the searcher hands out; `shared_params`: to each trial."""
     for left_behind in scratch.glob("tune-*"):
         shutil.rmtree(left_behind, ignore_errors=True)
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
@@ -121,7 +121,7 @@ def tune_trials(
         with silence_ray(), blamed(searcher, own):
             tuner = tune.Tuner(
                 tune.with_resources(work, resources_per_trial(resources)),
-                param_space={**to_worker(resources, own), **told},
+                param_space={**to_worker(resources, own), **shared_params},
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
                     scheduler=scheduler,

@@ -8,22 +8,22 @@ from automl_kd.results import units
 
 def stage_facts(progress: StageProgress, elapsed: float) -> tuple[tuple[str, str], ...]:
     """All there is to say, by name. `elapsed`: seconds of the stage."""
-    said = {
+    phrases = {
         "trials": standing(progress),
         "best": best(progress),
         "baseline": baseline(progress),
         "time": time_left(progress, elapsed),
         "cost": stage_costs(progress),
     }
-    return tuple((name, text) for name, text in said.items() if text)
+    return tuple((name, text) for name, text in phrases.items() if text)
 
 
 def standing(progress: StageProgress) -> str:
     """As "2 running, 5 complete, 1 stopped, 4 to come; 2 of 2 workers busy"; of what there is none, nothing."""
     counts = {status: len(progress.having(status)) for status in ("running", "complete", "stopped", "failed")}
     counts["to come"] = max(0, progress.plan.trials - len(progress.trials))
-    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return f"{said}; {progress.busy} of {units.some(progress.plan.workers, 'worker')} busy"
+    phrases = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{phrases}; {progress.busy} of {units.some(progress.plan.workers, 'worker')} busy"
 
 
 def best(progress: StageProgress) -> str:
@@ -32,8 +32,12 @@ def best(progress: StageProgress) -> str:
     if one is None or one.val_accuracy is None:
         return "none yet"
     unfinished = "" if one.status == "complete" else f", epoch {one.epoch} of {one.epochs}"
-    said = f"{units.percent(one.val_accuracy)} % on validation ({one.label}{unfinished})"
-    return said if baseline is None else f"{said}, {units.points(one.val_accuracy - baseline)} points from the baseline"
+    phrases = f"{units.percent(one.val_accuracy)} % on validation ({one.label}{unfinished})"
+    return (
+        phrases
+        if baseline is None
+        else f"{phrases}, {units.points(one.val_accuracy - baseline)} points from the baseline"
+    )
 
 
 def baseline(progress: StageProgress) -> str:
@@ -48,13 +52,13 @@ def baseline(progress: StageProgress) -> str:
 
 def time_left(progress: StageProgress, elapsed: float) -> str:
     left = progress.left()
-    said = f"{units.duration(elapsed)} so far"
+    phrases = f"{units.duration(elapsed)} so far"
     if left is None:
-        return f"{said}; what is left can be told after the first epochs"
-    said = f"{said}, about {units.duration(left.seconds)} left"
+        return f"{phrases}; what is left can be told after the first epochs"
+    phrases = f"{phrases}, about {units.duration(left.seconds)} left"
     if left.ahead_seconds:
-        said = f"{said}, then about {units.duration(left.ahead_seconds)} for later stages"
-    return said
+        phrases = f"{phrases}, then about {units.duration(left.ahead_seconds)} for later stages"
+    return phrases
 
 
 def stage_costs(progress: StageProgress) -> str:

@@ -44,10 +44,10 @@ def shortfall(lab: ExperimentContext, candidates: Sequence[Architecture]) -> str
     broken = [name for name, limit in limits.items() if least[name] > limit]
     if not broken:
         return f"each of {describe(limits)} is kept by some, all together by none"
-    told = [
+    phrases = [
         f"{describe({name: limits[name]})}, where the least is {WORDS[name].format(least[name])}" for name in broken
     ]
-    return " and ".join(told)
+    return " and ".join(phrases)
 
 
 def check_baseline(lab: ExperimentContext) -> None:
@@ -56,9 +56,9 @@ def check_baseline(lab: ExperimentContext) -> None:
     if not lab.within_budget(lab.baseline):
         limits, costs = limits_of(lab.experiment.budget), costs_of(lab, lab.baseline)
         over = {name: limit for name, limit in limits.items() if costs.get(name, 0.0) > limit}
-        told = " and ".join(WORDS[name].format(costs[name]) for name in over)
+        phrases = " and ".join(WORDS[name].format(costs[name]) for name in over)
         raise ConfigError(
-            f"the baseline student {lab.space.label(lab.baseline)} has {told}, over the budget ({describe(over)}); "
+            f"the baseline student {lab.space.label(lab.baseline)} has {phrases}, over the budget ({describe(over)}); "
             "raise [budget] or name a smaller finalists.baseline"
         )
 

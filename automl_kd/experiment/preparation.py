@@ -135,8 +135,8 @@ def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, 
         watcher.note(unwrapped)
     few = plain_view(dataset, dataset.validation, torch.arange(min(DRY_RUN_IMAGES, len(dataset.validation))))
     with in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape), evaluating(teacher), torch.no_grad():
-        said = teacher(few)
-    if isinstance(said, Tensor) and not torch.isfinite(said).all():
+        logits = teacher(few)
+    if isinstance(logits, Tensor) and not torch.isfinite(logits).all():
         raise CheckpointError(
             f"checkpoint {file} has finite weights, and what the teacher says of validation images is not (NaN or "
             "infinite): variances of batch normalisation below 0 or weights too large do so; take another checkpoint"
@@ -158,7 +158,7 @@ def check_teacher_cache(experiment: Experiment) -> None:
 def check_methods(lab: ExperimentContext) -> None:
     """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
     experiment = lab.experiment
-    for method, options in taught_ways(experiment):
+    for method, options in teaching_ways(experiment):
         spec = TrialSpec(
             space=experiment.space,
             architecture=lab.baseline,
@@ -173,7 +173,7 @@ def check_methods(lab: ExperimentContext) -> None:
             dry_run_method(spec, lab.dataset, lab.place(spec, "cuda" if experiment.trial.device == "cuda" else "cpu"))
 
 
-def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
+def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
     """Methods and options to rehearse: those of the contenders, or else of the search."""
     for contender in experiment.contest.contenders:
         yield from ((contender.method, options) for options in contender.combinations)

@@ -142,7 +142,7 @@ class MapMemory:
 
     def __call__(self, part: nn.Module, x: Tensor) -> Tensor:
         first, *others = part if isinstance(part, nn.Sequential) else [part]
-        heard = first._forward_hooks and first is not part
+        has_hooks = first._forward_hooks and first is not part
         asked = any(map(obliged, (part, first))) or any(is_watched(one) or noting(one) for one in others)
         if torch.is_grad_enabled() or x.is_inference() or asked:
             fresh: Tensor = part(x)
@@ -152,7 +152,7 @@ class MapMemory:
         made_of_x = self.known.setdefault(x, {})
         if part in made_of_x and made_of_x[part].state == state:
             made = made_of_x[part].made
-            if heard:
+            if has_hooks:
                 first(x)  # for its hooks
             tell(part, made)
             return made

@@ -100,9 +100,9 @@ class StageProgress:
         A trial that has not begun is expected to get as far as those that have ended did on average; one that runs
         and is past that, to its end.
         """
-        heard = [one for one in tuple(self.trials.values()) if one.epoch and not one.recorded]
-        done = sum(work_done(one) for one in heard)
-        spans = [(self.spans[one.key], work_done(one)) for one in heard]
+        reported = [one for one in tuple(self.trials.values()) if one.epoch and not one.recorded]
+        done = sum(work_done(one) for one in reported)
+        spans = [(self.spans[one.key], work_done(one)) for one in reported]
         measured = sum(work - span.before for span, work in spans)
         if not measured:
             return None
@@ -116,8 +116,8 @@ class StageProgress:
         return Left(
             seconds=pace * max([work / workers, *rests]),
             ahead_seconds=None if self.plan.ahead is None else pace * self.plan.ahead / workers,
-            train_macs=work * sum(one.train_macs for one in heard) / done,
-            train_seconds=work * sum(one.seconds for one in heard) / done,
+            train_macs=work * sum(one.train_macs for one in reported) / done,
+            train_seconds=work * sum(one.seconds for one in reported) / done,
         )
 
 

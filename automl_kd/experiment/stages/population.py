@@ -93,7 +93,7 @@ class Population:
         self.mirror = OptunaJournal.of(lab, self.journal.proposals)
         self.device = device_of(lab.experiment.trial)
         self.started: dict[int, datetime] = {}
-        self.news: dict[int, TrialStatus] = {}
+        self.trials: dict[int, TrialStatus] = {}
         self.ended, self.best = len(self.changes.epochs) * len(self.first), 0.0
         self.begin()
 
@@ -132,7 +132,7 @@ class Population:
         self.started.setdefault(index, datetime.now(UTC))
         until = self.until if self.until < self.epochs else None
         place, replay = self.lab.place(spec, self.device), self.replays.get(spec.key)
-        self.told(index, replay)
+        self.notify_replay(index, replay)
         return Assignment(spec=spec, place=place, replay=replay, until=until)
 
     def spec(self, member: Member) -> TrialSpec:
@@ -183,26 +183,26 @@ class Population:
                     found.append(Gain(number, before, member.knobs, (after - before) / length))
         return found
 
-    def told(self, index: int, replay: Sequence[Metrics] | None) -> None:
+    def notify_replay(self, index: int, replay: Sequence[Metrics] | None) -> None:
         """Tell the watcher that a member goes on. Between two rounds it counts as running, as it has not ended."""
         label = ", ".join(f"{name}={value:.4g}" for name, value in self.members[index].knobs.items())
-        trial = self.news.get(index) or TrialStatus(
+        trial = self.trials.get(index) or TrialStatus(
             key=f"member {index}", number=index, label="", roles=("search",), epochs=self.epochs
         )
         trial = dataclasses.replace(trial, label=label)
         if replay:
             last = with_metrics(trial, replay[-1], len(replay))
             trial = dataclasses.replace(last, status="complete", recorded=True)
-        self.tell(trial)
+        self.notify(trial)
 
-    def tell(self, trial: TrialStatus) -> None:
-        self.news[trial.number] = trial
+    def notify(self, trial: TrialStatus) -> None:
+        self.trials[trial.number] = trial
         self.lab.watcher.trial(trial)
 
     def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
-        trial = self.news[self.running[spec.key]]
+        trial = self.trials[self.running[spec.key]]
         if epoch > trial.epoch:  # a continued trial reports again what is known of it
-            self.tell(with_metrics(trial, metrics, epoch))
+            self.notify(with_metrics(trial, metrics, epoch))
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 
@@ -214,8 +214,8 @@ class Population:
             self.scores[index] = outcome.metrics["val_accuracy"]
         if (not reached or self.until == self.epochs) and spec.key not in self.replays:
             self.record(index, spec, outcome, curve)
-            last = with_metrics(self.news[index], outcome.metrics, max(outcome.epoch, self.news[index].epoch))
-            self.tell(dataclasses.replace(last, status=outcome.status, error=outcome.error))
+            last = with_metrics(self.trials[index], outcome.metrics, max(outcome.epoch, self.trials[index].epoch))
+            self.notify(dataclasses.replace(last, status=outcome.status, error=outcome.error))
         self.ended += 1
         self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}")

@@ -156,8 +156,8 @@ def run_search(lab: ExperimentContext) -> None:
     settings = lab.experiment.search
     lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials, "trials")
     lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
-    if told_of_scheduler := unhalved(settings, lab.experiment.recipe.epochs):
-        lab.watcher.note(told_of_scheduler)
+    if describe_scheduler := unhalved(settings, lab.experiment.recipe.epochs):
+        lab.watcher.note(describe_scheduler)
     searching = Searching(lab)
     reporter = ProgressReporter(
         lab.watcher,

@@ -34,8 +34,8 @@ def prepare_teacher(lab: ExperimentContext) -> None:
         reason = ours["error"].dropna().iloc[-1] if len(ours["error"].dropna()) else "it was interrupted"
         raise TrialError(f"the teacher {teacher.model} could not be {done}: {reason}")
     found = teacher_of(ours)
-    if said := warning(found) or (accuracy_of(found) if teacher.checkpoint else ""):
-        lab.watcher.note(said)
+    if warning_text := warning(found) or (accuracy_of(found) if teacher.checkpoint else ""):
+        lab.watcher.note(warning_text)
 
 
 def lost(folder: Path) -> bool:

@@ -53,19 +53,19 @@ class GaussianProcess:
             if step < max(self.startup, desk.guide.warm):
                 rows[:, step] = desk.fresh()
             else:
-                told, scores = rows[:, :step], normal_scores(values[:, :step])
+                asked, scores = rows[:, :step], normal_scores(values[:, :step])
                 if step - fitted >= self.refit:
-                    (scale, noise), fitted = fit_kernel(desk, told, scores), step
-                rows[:, step] = desk.prefer(self.proposals(desk, told, scores, scale, noise))
+                    (scale, noise), fitted = fit_kernel(desk, asked, scores), step
+                rows[:, step] = desk.prefer(self.proposals(desk, asked, scores, scale, noise))
             values[:, step] = desk.query(rows[:, step])
 
-    def proposals(self, desk: BatchedSession, told: Integers, scores: Reals, scale: Reals, noise: Reals) -> Integers:
+    def proposals(self, desk: BatchedSession, asked: Integers, scores: Reals, scale: Reals, noise: Reals) -> Integers:
         """Candidates with the highest expected improvement, best first, as many as the desk wants."""
-        top = np.take_along_axis(told, np.argsort(-scores, axis=1, kind="stable")[:, :NEAR], axis=1)
+        top = np.take_along_axis(asked, np.argsort(-scores, axis=1, kind="stable")[:, :NEAR], axis=1)
         near = desk.bench.neighbours[top].reshape(len(top), -1)
         anywhere = desk.integers("candidates", len(desk.bench), self.candidates)
         candidates = np.concatenate([near, anywhere], axis=1)
-        mean, variance = posterior(desk, told, scores, candidates, scale, noise)
+        mean, variance = posterior(desk, asked, scores, candidates, scale, noise)
         gain = expected_improvement(mean, variance, scores.max(axis=1))
         gain[desk.is_known(candidates)] = -np.inf
         best = np.argsort(-gain, axis=1, kind="stable")[:, : desk.width]
@@ -87,9 +87,9 @@ def edge_distances(desk: BatchedSession, some: Integers, others: Integers) -> Re
     return different
 
 
-def fit_kernel(desk: BatchedSession, told: Integers, scores: Reals) -> tuple[Reals, Reals]:
+def fit_kernel(desk: BatchedSession, asked: Integers, scores: Reals) -> tuple[Reals, Reals]:
     """For each seed the scale and the noise of the grid with the highest marginal likelihood."""
-    apart, identity = edge_distances(desk, told, told), np.eye(told.shape[1])
+    apart, identity = edge_distances(desk, asked, asked), np.eye(asked.shape[1])
     pairs = [(scale, noise) for scale in SCALES for noise in NOISES]
     likelihood = np.stack(
         [log_likelihood(np.exp(-apart / scale) + noise * identity, scores) for scale, noise in pairs], axis=1
@@ -108,12 +108,12 @@ def log_likelihood(covariance: Reals, scores: Reals) -> Reals:
 
 
 def posterior(
-    desk: BatchedSession, told: Integers, scores: Reals, candidates: Integers, scale: Reals, noise: Reals
+    desk: BatchedSession, asked: Integers, scores: Reals, candidates: Integers, scale: Reals, noise: Reals
 ) -> tuple[Reals, Reals]:
     """Mean and variance at the candidates, (seeds, candidates) each (Rasmussen and Williams, eq. 2.25 and 2.26)."""
     width = scale[:, None, None]
-    covariance = np.exp(-edge_distances(desk, told, told) / width) + noise[:, None, None] * np.eye(told.shape[1])
-    across = np.exp(-edge_distances(desk, candidates, told) / width)
+    covariance = np.exp(-edge_distances(desk, asked, asked) / width) + noise[:, None, None] * np.eye(asked.shape[1])
+    across = np.exp(-edge_distances(desk, candidates, asked) / width)
     inverse = np.linalg.inv(covariance)
     mean = (across @ (inverse @ scores[:, :, None]))[:, :, 0]
     variance = 1 - ((across @ inverse) * across).sum(axis=2)

@@ -50,10 +50,10 @@ class BatchedTPE:
 
     def candidates_of(self, desk: BatchedSession, rows: Integers, values: Reals) -> Integers:
         """The draws with the highest ratio, best first, as many as the desk wants (seeds, width)."""
-        told = desk.step
-        encoded = desk.bench.encodings[rows[:, :told]]
-        order = np.argsort(-values[:, :told], axis=1, kind="stable")
-        good = min(math.ceil(GOOD_SHARE * told), GOOD_MOST)
+        asked = desk.step
+        encoded = desk.bench.encodings[rows[:, :asked]]
+        order = np.argsort(-values[:, :asked], axis=1, kind="stable")
+        good = min(math.ceil(GOOD_SHARE * asked), GOOD_MOST)
         # In order of time again: weights go by age.
         below, above = np.sort(order[:, :good], axis=1), np.sort(order[:, good:], axis=1)
         lanes = desk.lanes[:, None]

@@ -31,11 +31,11 @@ class FolderFault:
 
 def inside(folder: Path, pattern: str) -> list[Path]:
     """Paths in a folder, without those that were moved aside and those of Ray Tune."""
-    found = (path for path in folder.glob(pattern) if not leads_aside(path.relative_to(folder)))
+    found = (path for path in folder.glob(pattern) if not is_moved_aside(path.relative_to(folder)))
     return sorted(found)
 
 
-def leads_aside(path: Path) -> bool:
+def is_moved_aside(path: Path) -> bool:
     return path.parts[0] == DAMAGED_FOLDER or path.parts[0].startswith("tune-")
 
 

@@ -168,7 +168,7 @@ def unsound_rows(folder: Path, path: Path, table: pa.Table, wrong: list[soundnes
     """Some rows of a file: they are set aside, and the others stay."""
     masks = [mask for mask, _ in wrong]
     bad = np.logical_or.reduce(masks)
-    what = f"{path} has {bad.sum()} of {len(table)} rows {' or '.join(said for _, said in wrong)}"
+    what = f"{path} has {bad.sum()} of {len(table)} rows {' or '.join(words for _, words in wrong)}"
 
     def mend() -> None:
         note_damage(folder, str(path.relative_to(folder)), what)

@@ -13,7 +13,7 @@ from typing import Any
 
 from automl_kd.spec import TrialSpec, non_default_fields
 
-TOLD = ("space", "architecture", "method", "options", "seed")
+LEFT_OUT = ("space", "architecture", "method", "options", "seed")
 """What other columns of an entry tell of a spec, or what its trials differ in."""
 
 
@@ -30,7 +30,7 @@ def settings(specs: Iterable[str]) -> list[str]:
 
 
 def setting(spec_json: str) -> str:
-    rest = {name: value for name, value in record_of(spec_json).items() if name not in TOLD}
+    rest = {name: value for name, value in record_of(spec_json).items() if name not in LEFT_OUT}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
 
 
@@ -62,15 +62,15 @@ def untold(spec_json: str) -> str:
     seed, teacher = spec_json.find(', "seed": ', recipe), spec_json.find(', "teacher": ', recipe)
     if not -1 < end_of_space < recipe < seed < teacher:
         return spec_json
-    if not (told(spec_json[end_of_space:recipe]) and told(spec_json[seed + 2 : teacher])):
+    if not (is_left_out(spec_json[end_of_space:recipe]) and is_left_out(spec_json[seed + 2 : teacher])):
         return spec_json
     return spec_json[start:end_of_space] + spec_json[recipe:seed] + spec_json[teacher:]
 
 
 @lru_cache(maxsize=10_000)
-def told(piece: str) -> bool:
+def is_left_out(piece: str) -> bool:
     """Whether a piece of a spec holds nothing but what other columns tell."""
     try:
-        return set(json.loads("{" + piece + "}")) <= set(TOLD)
+        return set(json.loads("{" + piece + "}")) <= set(LEFT_OUT)
     except ValueError:
         return False
