@@ -142,9 +142,9 @@ def needs_teacher(root: Path, method: str, **changes: Any) -> TrialSpec:
     return dataclasses.replace(one, teacher=TEACHER)
 
 
-def leave_teacher(lab: ExperimentContext) -> None:
+def leave_teacher(context: ExperimentContext) -> None:
     """Weights where the trials of an experiment look for those of its teacher."""
-    trained = lab.teachers / teacher_trial(lab.experiment.teacher, lab.experiment.data).key / "student.pt"
+    trained = context.teachers / teacher_trial(context.experiment.teacher, context.experiment.data).key / "student.pt"
     save_weights(teacher(SHAPE), trained)
 
 
@@ -193,19 +193,19 @@ class Pretend:
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student
 
-    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         return CostEstimate(1.0)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         width = int(spec.architecture.as_dict()["width"])
-        place.trial.mkdir(parents=True, exist_ok=True)
+        paths.trial.mkdir(parents=True, exist_ok=True)
         for epoch in range(1, spec.recipe.epochs + 1):
-            with (place.trial / "epochs").open("a", encoding="utf-8") as file:
+            with (paths.trial / "epochs").open("a", encoding="utf-8") as file:
                 file.write(f"{epoch}\n")
             if width == self.fail:
                 raise RuntimeError("this width never works")
-            if width == self.die and epoch == 2 and not (place.trial / "died").exists():
-                (place.trial / "died").touch()
+            if width == self.die and epoch == 2 and not (paths.trial / "died").exists():
+                (paths.trial / "died").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(self.seconds)
             report(pretended(width, epoch, spec.recipe.epochs), epoch=epoch)

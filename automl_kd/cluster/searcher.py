@@ -44,7 +44,7 @@ class Assignment:
     """
 
     spec: TrialSpec
-    place: TrialPaths
+    paths: TrialPaths
     replay: Sequence[Metrics] | None = None
     failure: Failure | None = None
     until: int | None = None
@@ -210,7 +210,7 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
     place = config["place"]
     return Assignment(
         spec=TrialSpec.from_json(config["spec"]),
-        place=TrialPaths(
+        paths=TrialPaths(
             trial=storage.local_path(place["trial"]),
             teachers=storage.local_path(place["teachers"]),
             data=storage.local_path(place["data"]),

@@ -22,8 +22,8 @@ def standing(progress: StageProgress) -> str:
     """As "2 running, 5 complete, 1 stopped, 4 to come; 2 of 2 workers busy"; of what there is none, nothing."""
     counts = {status: len(progress.having(status)) for status in ("running", "complete", "stopped", "failed")}
     counts["to come"] = max(0, progress.plan.trials - len(progress.trials))
-    phrases = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return f"{phrases}; {progress.busy} of {units.some(progress.plan.workers, 'worker')} busy"
+    sentence = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{sentence}; {progress.busy} of {units.some(progress.plan.workers, 'worker')} busy"
 
 
 def best(progress: StageProgress) -> str:
@@ -32,11 +32,11 @@ def best(progress: StageProgress) -> str:
     if one is None or one.val_accuracy is None:
         return "none yet"
     unfinished = "" if one.status == "complete" else f", epoch {one.epoch} of {one.epochs}"
-    phrases = f"{units.percent(one.val_accuracy)} % on validation ({one.label}{unfinished})"
+    sentence = f"{units.percent(one.val_accuracy)} % on validation ({one.label}{unfinished})"
     return (
-        phrases
+        sentence
         if baseline is None
-        else f"{phrases}, {units.points(one.val_accuracy - baseline)} points from the baseline"
+        else f"{sentence}, {units.points(one.val_accuracy - baseline)} points from the baseline"
     )
 
 
@@ -52,13 +52,13 @@ def baseline(progress: StageProgress) -> str:
 
 def time_left(progress: StageProgress, elapsed: float) -> str:
     left = progress.left()
-    phrases = f"{units.duration(elapsed)} so far"
+    sentence = f"{units.duration(elapsed)} so far"
     if left is None:
-        return f"{phrases}; what is left can be told after the first epochs"
-    phrases = f"{phrases}, about {units.duration(left.seconds)} left"
+        return f"{sentence}; what is left can be told after the first epochs"
+    sentence = f"{sentence}, about {units.duration(left.seconds)} left"
     if left.ahead_seconds:
-        phrases = f"{phrases}, then about {units.duration(left.ahead_seconds)} for later stages"
-    return phrases
+        sentence = f"{sentence}, then about {units.duration(left.ahead_seconds)} for later stages"
+    return sentence
 
 
 def stage_costs(progress: StageProgress) -> str:

@@ -105,7 +105,7 @@ class ExperimentContext:
         with in_a_sentence(name, self.dataset.shape):
             return cost_of(self.space, architecture, self.dataset.shape)
 
-    def place(self, spec: TrialSpec, device: str) -> TrialPaths:
+    def trial_paths(self, spec: TrialSpec, device: str) -> TrialPaths:
         """Where a trial works; that of the teacher among the teachers, everything else in this experiment's folder."""
         folder = (
             self.teachers / spec.key if spec.key == self.teacher_training.key else self.folder / "trials" / spec.key

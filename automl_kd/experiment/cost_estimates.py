@@ -11,19 +11,19 @@ from automl_kd.methods import estimate_cost
 from automl_kd.spec import TrialSpec
 
 
-def estimate_epoch_macs(lab: ExperimentContext, spec: TrialSpec) -> float:
+def estimate_epoch_macs(context: ExperimentContext, spec: TrialSpec) -> float:
     """Multiply-adds of one epoch of the trial; about a second, once for trials that differ in seed.
 
     Its teacher must have been trained.
     """
     same = dataclasses.replace(spec, seed=0)
-    if same.key not in lab.cost_estimates:
-        with in_a_sentence(f"networks of method {spec.method!r}", lab.dataset.shape):
-            estimate = estimate_cost(same, lab.place(same, "cpu"))
+    if same.key not in context.cost_estimates:
+        with in_a_sentence(f"networks of method {spec.method!r}", context.dataset.shape):
+            estimate = estimate_cost(same, context.trial_paths(same, "cpu"))
         if not estimate.epoch_macs > 0:
             raise ConfigError(
                 f"method {spec.method!r} says that an epoch costs {estimate.epoch_macs:g} multiply-adds; let its "
                 "`cost`, or without one its `macs`, return what a training takes"
             )
-        lab.cost_estimates[same.key] = estimate.epoch_macs
-    return lab.cost_estimates[same.key]
+        context.cost_estimates[same.key] = estimate.epoch_macs
+    return context.cost_estimates[same.key]

@@ -55,7 +55,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     account = data.account_of(dataset, roots.data)
     known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
-    lab = ExperimentContext(
+    context = ExperimentContext(
         experiment=experiment,
         roots=roots,
         watcher=watcher,
@@ -67,13 +67,13 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         teacher_macs=check_teacher(experiment, dataset, watcher),
     )
     with in_a_sentence(f"students of {experiment.space}", dataset.shape):
-        require_feasible_budget(lab)
-        check_baseline(lab)
-    check_networks(lab)
+        require_feasible_budget(context)
+        check_baseline(context)
+    check_networks(context)
     check_teacher_cache(experiment)
-    check_methods(lab)
-    check_search(lab)
-    return lab
+    check_methods(context)
+    check_search(context)
+    return context
 
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
@@ -155,13 +155,13 @@ def check_teacher_cache(experiment: Experiment) -> None:
             )
 
 
-def check_methods(lab: ExperimentContext) -> None:
+def check_methods(context: ExperimentContext) -> None:
     """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
-    experiment = lab.experiment
+    experiment = context.experiment
     for method, options in teaching_ways(experiment):
         spec = TrialSpec(
             space=experiment.space,
-            architecture=lab.baseline,
+            architecture=context.baseline,
             method=method,
             options=options,
             data=experiment.data,
@@ -169,8 +169,10 @@ def check_methods(lab: ExperimentContext) -> None:
             recipe=experiment.recipe,
             seed=experiment.seed,
         )
-        with in_a_sentence(f"networks of method {method!r}", lab.dataset.shape):
-            dry_run_method(spec, lab.dataset, lab.place(spec, "cuda" if experiment.trial.device == "cuda" else "cpu"))
+        with in_a_sentence(f"networks of method {method!r}", context.dataset.shape):
+            dry_run_method(
+                spec, context.dataset, context.trial_paths(spec, "cuda" if experiment.trial.device == "cuda" else "cpu")
+            )
 
 
 def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
@@ -190,11 +192,15 @@ def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Sc
             yield teaching(values, experiment.method, experiment.options)
 
 
-def check_search(lab: ExperimentContext) -> None:
+def check_search(context: ExperimentContext) -> None:
     """Refuse a proposer, or an option or objective of it, that will not do, and unknown proxies."""
-    settings = lab.experiment.search
+    settings = context.experiment.search
     make_sampler(
-        settings.proposer, lab.searched, objectives=lab.objectives, seed=lab.experiment.seed, options=settings.options
+        settings.proposer,
+        context.searched,
+        objectives=context.objectives,
+        seed=context.experiment.seed,
+        options=settings.options,
     )
     for name in expand_proxies(settings.screen):
         proxy_entry(name)

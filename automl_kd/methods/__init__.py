@@ -75,7 +75,7 @@ def pin_files(method: Method) -> Method:
     return pinned
 
 
-def dry_run_method(spec: TrialSpec, dataset: Dataset, place: TrialPaths) -> None:
+def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None:
     """Refuse by an `AutoMLKDError`, before its teacher is trained, a trial that is known to fail. Writes nothing."""
     method = make_method(spec.method, spec.options)
     if not isinstance(method, Rehearsed) or spec.teacher is None:
@@ -83,25 +83,25 @@ def dry_run_method(spec: TrialSpec, dataset: Dataset, place: TrialPaths) -> None
     student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=0)
     with torch.random.fork_rng(devices=[]):
         teacher = build_model(spec.teacher.model, dataset.shape).requires_grad_(False).eval()
-    method.rehearse(TrialContext(spec, place, dataset, student), teacher)
+    method.rehearse(TrialContext(spec, paths, dataset, student), teacher)
 
 
-def run_trial(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+def run_trial(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
     """The trainable for every spec: look up its method and run it, stage after stage if it has a schedule.
 
     In a process group all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not
     finite.
     """
     require_shares(spec.recipe, distributed.size(), "recipe.")
-    storage.pull(place.trial, weights=True)
+    storage.pull(paths.trial, weights=True)
     reporter = refuse_nonfinite_reports(distributed.report_from_main(report))
     if spec.schedule:
-        follow(spec, reporter, place, by_method)
+        follow(spec, reporter, paths, by_method)
     else:
-        by_method(spec, reporter, place)
+        by_method(spec, reporter, paths)
 
 
-def estimate_cost(spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+def estimate_cost(spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
     """What the trial will cost, by its method's `cost`, or for a method without one by its `macs`.
 
     No schedule changes what an epoch costs. Nothing is trained, searched or written.
@@ -109,10 +109,10 @@ def estimate_cost(spec: TrialSpec, place: TrialPaths) -> CostEstimate:
     require_shares(spec.recipe, distributed.size(), "recipe.")
     method = make_method(spec.method, spec.options)
     if hasattr(method, "cost"):  # which a user's own method may lack
-        return method.cost(spec, place)
-    setting = prepare_trial(spec, place)
-    teacher_macs = count_cost(load_teacher(setting), setting.dataset.shape).macs if method.needs_teacher else 0
-    return CostEstimate.of(setting, method.macs(setting.cost.macs, teacher_macs))
+        return method.cost(spec, paths)
+    context = prepare_trial(spec, paths)
+    teacher_macs = count_cost(load_teacher(context), context.dataset.shape).macs if method.needs_teacher else 0
+    return CostEstimate.of(context, method.macs(context.cost.macs, teacher_macs))
 
 
 def refuse_nonfinite_reports(report: Report) -> Report:
@@ -125,5 +125,5 @@ def refuse_nonfinite_reports(report: Report) -> Report:
     return looked_at
 
 
-def by_method(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-    make_method(spec.method, spec.options)(spec, report, place)
+def by_method(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+    make_method(spec.method, spec.options)(spec, report, paths)

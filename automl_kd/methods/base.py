@@ -35,11 +35,11 @@ class Method(Protocol):
         """Multiply-adds spent on one image of one epoch, given those of one forward pass of each network."""
         ...
 
-    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         """What the trial will cost. Nothing is trained, searched or written; its teacher must have been trained."""
         ...
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None: ...
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class CostEstimate:
     epoch_macs: float
 
     @staticmethod
-    def of(setting: TrialContext, macs_per_image: int) -> CostEstimate:
-        return CostEstimate(float(len(setting.dataset.train) * macs_per_image))
+    def of(context: TrialContext, macs_per_image: int) -> CostEstimate:
+        return CostEstimate(float(len(context.dataset.train) * macs_per_image))
 
 
 def require_whole_steps(spec: TrialSpec) -> None:
@@ -67,7 +67,7 @@ def require_whole_steps(spec: TrialSpec) -> None:
 
 
 def train(
-    setting: TrialContext,
+    context: TrialContext,
     objective: TrainingObjective | OwnStep,
     report: Report,
     *,
@@ -82,14 +82,14 @@ def train(
     so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the trial's
     device, measured beside whatever else runs there.
     """
-    spec, dataset = setting.spec, setting.dataset
-    epoch_macs = CostEstimate.of(setting, macs_per_image).epoch_macs
+    spec, dataset = context.spec, context.dataset
+    epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs
 
     def finish() -> Mapping[str, float]:
         if not distributed.is_main_process():
             return {}
-        write_card(setting.place.trial, spec, dataset.shape)
-        latency = measure_latency(setting.student, dataset.shape, device=setting.place.device)
+        write_card(context.paths.trial, spec, dataset.shape)
+        latency = measure_latency(context.student, dataset.shape, device=context.paths.device)
         return {
             "latency_ms": latency.ms,
             "latency_iqr_ms": latency.iqr_ms,
@@ -98,23 +98,23 @@ def train(
         }
 
     passes: dict[str, float] = {}
-    precision = PRECISIONS.index(precision_of(setting.student, dataset.train.labels.device, spec.recipe))
+    precision = PRECISIONS.index(precision_of(context.student, dataset.train.labels.device, spec.recipe))
 
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
-        spent = {"params": setting.cost.params, "macs": setting.cost.macs, "train_macs": epoch * epoch_macs}
+        spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": epoch * epoch_macs}
         passes.update({name: passes.get(name, 0) + metrics[name] for name in PASSES if name in metrics})
         report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
 
     fit_student(
-        setting.student,
+        context.student,
         objective,
         dataset,
         spec.recipe,
         seed=spec.seed,
-        folder=setting.place.trial,
+        folder=context.paths.trial,
         report=measured,
         finish=finish,
         adapters=adapters,
-        cache_stats=setting.cache_stats.take,
-        pausable=setting.place.pausable,
+        cache_stats=context.cache_stats.take,
+        pausable=context.paths.pausable,
     )

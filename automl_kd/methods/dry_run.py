@@ -29,16 +29,16 @@ class Rehearsed(Protocol):
     evaluation mode. It trains and writes nothing.
     """
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None: ...
+    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None: ...
 
 
 @contextmanager
 def open_extractors(
-    setting: TrialContext, teacher: nn.Module, features: FeatureNames
+    context: TrialContext, teacher: nn.Module, features: FeatureNames
 ) -> Iterator[tuple[FeatureExtractor, FeatureExtractor]]:
     """Student and teacher with their taps; an `UnknownNameError` says of which network it speaks."""
     with (
-        open_features(setting.student, features.student, "student") as student,
+        open_features(context.student, features.student, "student") as student,
         open_features(teacher, features.teacher, "teacher") as teacher_network,
     ):
         yield student, teacher_network

@@ -39,25 +39,25 @@ class PlainKD:
     def macs(self, student: int, teacher: int) -> int:
         return STEP * student + teacher
 
-    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
-        setting = prepare_trial(spec, place)
-        return CostEstimate.of(setting, self.macs_per_image(setting, load_teacher(setting)))
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context = prepare_trial(spec, paths)
+        return CostEstimate.of(context, self.macs_per_image(context, load_teacher(context)))
 
-    def macs_per_image(self, setting: TrialContext, teacher: nn.Module) -> int:
-        return self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
+    def macs_per_image(self, context: TrialContext, teacher: nn.Module) -> int:
+        return self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
-        ask_teacher = teacher_outputs(setting, teacher)
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
+        ask_teacher = teacher_outputs(context, teacher)
         smoothing = spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             teacher_logits = ask_teacher(batch).logits
-            logits = setting.student(batch.inputs)
+            logits = context.student(batch.inputs)
             return {
                 "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
                 "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 
-        train(setting, objective, report, macs_per_image=self.macs_per_image(setting, teacher))
+        train(context, objective, report, macs_per_image=self.macs_per_image(context, teacher))

@@ -53,18 +53,18 @@ class Onward:
             raise Turn
 
 
-def follow(spec: TrialSpec, report: Report, place: TrialPaths, trainable: Trainable) -> None:
+def follow(spec: TrialSpec, report: Report, paths: TrialPaths, trainable: Trainable) -> None:
     """Carry out `spec` by `trainable`, called with the values of each stage that is not behind the checkpoint."""
     epochs = spec.recipe.epochs
     onward = Onward(report, epochs)
-    ahead = min(epochs_saved(place.trial / "checkpoint.pt") + 1, epochs)
+    ahead = min(epochs_saved(paths.trial / "checkpoint.pt") + 1, epochs)
     for part in schedule_parts(spec):
         if part.last >= ahead:
             onward.last = part.last
             with suppress(Turn):
-                trainable(part.spec, onward, place)
-    if (place.trial / CARD).exists():
-        name_card(place.trial, spec)
+                trainable(part.spec, onward, paths)
+    if (paths.trial / CARD).exists():
+        name_card(paths.trial, spec)
 
 
 def schedule_parts(spec: TrialSpec) -> Iterator[SchedulePart]:

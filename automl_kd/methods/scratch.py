@@ -24,15 +24,15 @@ class Scratch:
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - there is no teacher
         return STEP * student
 
-    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
-        setting = prepare_trial(spec, place)
-        return CostEstimate.of(setting, self.macs(setting.cost.macs, 0))
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context = prepare_trial(spec, paths)
+        return CostEstimate.of(context, self.macs(context.cost.macs, 0))
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting = prepare_trial(spec, place)
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context = prepare_trial(spec, paths)
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            logits = setting.student(batch.inputs)
+            logits = context.student(batch.inputs)
             return {"ce": cross_entropy(logits, batch.labels, label_smoothing=spec.recipe.label_smoothing)}
 
-        train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))
+        train(context, objective, report, macs_per_image=self.macs(context.cost.macs, 0))

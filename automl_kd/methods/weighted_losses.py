@@ -48,59 +48,59 @@ class WeightedLosses:
         """Without the losses' own layers, whose cost is known only where the networks are; trials report it."""
         return STEP * student + teacher
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
-        rehearse_mix(read_mix(self.losses), setting, teacher)
+    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
+        rehearse_mix(read_mix(self.losses), context, teacher)
 
-    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
-        with open_extractors(setting, teacher, mix.features) as (student, teacher_network):
-            example, batch = first_look(setting, student, teacher_network)
-            return CostEstimate.of(setting, self.macs_per_image(setting, teacher, mix.make(example), example, batch))
+        with open_extractors(context, teacher, mix.features) as (student, teacher_network):
+            example, batch = first_look(context, student, teacher_network)
+            return CostEstimate.of(context, self.macs_per_image(context, teacher, mix.make(example), example, batch))
 
     def macs_per_image(
-        self, setting: TrialContext, teacher: nn.Module, mixed: Mixed, example: Example, batch: Batch
+        self, context: TrialContext, teacher: nn.Module, mixed: Mixed, example: Example, batch: Batch
     ) -> int:
-        networks = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
+        networks = self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs)
         return networks + STEP * weighted_loss_macs(mixed, example, batch)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
         with (
-            FeatureExtractor(setting.student, mix.features.student) as student,
+            FeatureExtractor(context.student, mix.features.student) as student,
             FeatureExtractor(teacher, mix.features.teacher) as teacher_network,
         ):
-            example, batch = first_look(setting, student, teacher_network)
-            mixed, ask_teacher = mix.make(example), teacher_outputs(setting, teacher_network)
+            example, batch = first_look(context, student, teacher_network)
+            mixed, ask_teacher = mix.make(example), teacher_outputs(context, teacher_network)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 teacher_out = ask_teacher(batch)
                 terms: Mapping[str, Tensor] = mixed(student(batch.inputs), teacher_out, batch)
                 return terms
 
-            cost = self.macs_per_image(setting, teacher, mixed, example, batch)
-            train(setting, objective, report, macs_per_image=cost, adapters=mixed)
+            cost = self.macs_per_image(context, teacher, mixed, example, batch)
+            train(context, objective, report, macs_per_image=cost, adapters=mixed)
 
 
-def rehearse_mix(mix: Mix, setting: TrialContext, teacher: nn.Module) -> None:
+def rehearse_mix(mix: Mix, context: TrialContext, teacher: nn.Module) -> None:
     """Make the losses, and evaluate each of them once."""
-    with open_extractors(setting, teacher, mix.features) as (student, teacher_network):
-        example, batch = first_look(setting, student, teacher_network, examples=DRY_RUN_IMAGES)
+    with open_extractors(context, teacher, mix.features) as (student, teacher_network):
+        example, batch = first_look(context, student, teacher_network, examples=DRY_RUN_IMAGES)
         weighted_loss_macs(mix.make(example), example, batch)
 
 
 def first_look(
-    setting: TrialContext, student: FeatureExtractor, teacher: FeatureExtractor, *, examples: int = EXAMPLES
+    context: TrialContext, student: FeatureExtractor, teacher: FeatureExtractor, *, examples: int = EXAMPLES
 ) -> tuple[Example, Batch]:
     """Both networks' outputs for a few training images, in evaluation mode, and what else losses are made from."""
-    spec, data = setting.spec, setting.dataset
+    spec, data = context.spec, context.dataset
     split, seed = data.train, derive(spec.seed, "losses")
     rows = epoch_order(len(split), seed=seed, epoch=0)[:examples].to(split.labels.device)
     images = plain_view(data, split, rows)
-    with evaluating(setting.student), torch.no_grad():
+    with evaluating(context.student), torch.no_grad():
         one, two = student(images), teacher(images)
     example = Example(
         one,

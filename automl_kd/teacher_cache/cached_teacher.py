@@ -63,42 +63,42 @@ class LiveTeacher:
             return self.teacher(batch.inputs)
 
 
-def teacher_outputs(setting: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:
+def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:
     """What the setting's teacher, as it was loaded, says of batches of the setting's run.
 
     By `place.bank` from the bank, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
     method that changes its teacher, or wants gradients through it, asks it itself.
     """
     quick = fold_teacher(
-        teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(setting)
+        teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(context)
     )
     extractor = quick.teacher
-    keep = setting.place.teacher_cache.keep
+    keep = context.paths.teacher_cache.keep
     kept = keep == "taps" or (keep != "off" and not extractor.names)
-    assert setting.spec.teacher is not None  # it was loaded
-    if not kept and setting.spec.teacher.outputs == "exact":
+    assert context.spec.teacher is not None  # it was loaded
+    if not kept and context.spec.teacher.outputs == "exact":
         return LiveTeacher(extractor)
-    return CachedTeacher(setting, quick, setting.spec.teacher.outputs, kept=kept)
+    return CachedTeacher(context, quick, context.spec.teacher.outputs, kept=kept)
 
 
-def few_images(setting: TrialContext) -> Tensor:
+def few_images(context: TrialContext) -> Tensor:
     """Training images on which a folded teacher is compared with the teacher itself."""
-    split = setting.dataset.train
+    split = context.dataset.train
     rows = torch.arange(min(FOLDING_IMAGES, len(split)), device=split.labels.device)
-    return laid_out(plain_view(setting.dataset, split, rows), setting.spec.recipe)
+    return laid_out(plain_view(context.dataset, split, rows), context.spec.recipe)
 
 
 class CachedTeacher:
     """`TeacherOutputs` of some precision, cached on disk if `kept`. Nothing is opened before the first batch."""
 
-    def __init__(self, setting: TrialContext, quick: Folded, precision: str, *, kept: bool) -> None:
+    def __init__(self, context: TrialContext, quick: Folded, precision: str, *, kept: bool) -> None:
         teacher = quick.teacher
-        self.setting, self.precision, self.kept = setting, precision, kept
-        self.live, self.cache_stats = LiveTeacher(teacher), setting.cache_stats
-        self.dataset, self.recipe, self.seed = setting.dataset, setting.spec.recipe, setting.spec.seed
-        self.still = kept and not teacher.names and stand_still(setting)
+        self.context, self.precision, self.kept = context, precision, kept
+        self.live, self.cache_stats = LiveTeacher(teacher), context.cache_stats
+        self.dataset, self.recipe, self.seed = context.dataset, context.spec.recipe, context.spec.seed
+        self.still = kept and not teacher.names and stand_still(context)
         self.about = (
-            cache_identity(setting, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
+            cache_identity(context, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
         )
         self.number = run_number(self.dataset, self.recipe, self.seed)
         self.steps = steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
@@ -190,12 +190,12 @@ class CachedTeacher:
     def store(self) -> TeacherCacheStore:
         name = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:16]
         return TeacherCacheStore(
-            teacher_cache_folder(self.setting) / name,
-            self.setting.place.teachers,
+            teacher_cache_folder(self.context) / name,
+            self.context.paths.teachers,
             self.about,
             images=min(self.recipe.batch_size, len(self.dataset.train)),
             steps=self.steps,
-            limit=self.setting.place.teacher_cache.limit_gb * 1e9,
+            limit=self.context.paths.teacher_cache.limit_gb * 1e9,
         )
 
     @cached_property
@@ -285,9 +285,9 @@ def put_back(states: list[Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states[1], device)
 
 
-def stand_still(setting: TrialContext) -> bool:
+def stand_still(context: TrialContext) -> bool:
     """Whether images look alike in every epoch, and what is said of all of them fits into memory."""
-    dataset, recipe = setting.dataset, setting.spec.recipe
+    dataset, recipe = context.dataset, context.spec.recipe
     augment = dataset.augment if recipe.augment == "auto" else recipe.augment
     count = len(dataset.train)
     fits = 4 * count * dataset.shape.classes <= MOST_BYTES and count % recipe.batch_size != 1

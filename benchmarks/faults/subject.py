@@ -75,12 +75,12 @@ class Nap:
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - what every method is asked
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        place.trial.mkdir(parents=True, exist_ok=True)
-        with (place.trial / "attempts").open("a", encoding="utf-8") as file:
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        paths.trial.mkdir(parents=True, exist_ok=True)
+        with (paths.trial / "attempts").open("a", encoding="utf-8") as file:
             file.write("once more\n")
         for epoch in range(1, spec.recipe.epochs + 1):
-            slept = place.trial / f"epoch{epoch}"
+            slept = paths.trial / f"epoch{epoch}"
             if not slept.exists():
                 time.sleep(self.seconds)
                 slept.touch()

@@ -47,7 +47,7 @@ class Sitting:
             self.live += 1
             self.peak = max(self.peak, self.live)
             one = specs[index]
-            return Assignment(spec=one, place=tiny.place(self.root, one), replay=(replays or {}).get(width_of(one)))
+            return Assignment(spec=one, paths=tiny.place(self.root, one), replay=(replays or {}).get(width_of(one)))
 
         run_trials(
             ask,

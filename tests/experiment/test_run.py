@@ -55,13 +55,13 @@ class Notes:
 
 def carry_out(root: Path, **changes) -> tuple[ExperimentContext, Notes]:
     notes = Notes()
-    lab = stages.run_stages(tiny.experiment(**changes), Roots(results=root / "results", data=root), notes)
-    return lab, notes
+    context = stages.run_stages(tiny.experiment(**changes), Roots(results=root / "results", data=root), notes)
+    return context, notes
 
 
-def trained(lab: ExperimentContext) -> dict[str, int]:
+def trained(context: ExperimentContext) -> dict[str, int]:
     """How many epochs workers pretended in each trial, over all sittings."""
-    return {path.parent.name: tiny.lines(path) for path in lab.folder.glob("trials/*/epochs")}
+    return {path.parent.name: tiny.lines(path) for path in context.folder.glob("trials/*/epochs")}
 
 
 def trials(count: int):
@@ -72,9 +72,9 @@ FAILING = {"fail": 7}
 """Of the fourteen points of the space this one never works."""
 
 
-def lesson(lab: ExperimentContext) -> TrialSpec:
+def lesson(context: ExperimentContext) -> TrialSpec:
     """The trial that trains the experiment's teacher."""
-    return teacher_trial(lab.experiment.teacher, lab.experiment.data)
+    return teacher_trial(context.experiment.teacher, context.experiment.data)
 
 
 @pytest.fixture(scope="module")

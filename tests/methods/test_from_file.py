@@ -36,9 +36,9 @@ def lesson(teacher: TeacherSpec) -> TrialSpec:
     return measuring_trial(teacher, tiny.DATA, tiny.RECIPE)
 
 
-def measured(spec: TrialSpec, place: TrialPaths) -> dict[str, float]:
+def measured(spec: TrialSpec, paths: TrialPaths) -> dict[str, float]:
     recorder = tiny.Recorder()
-    run_trial(spec, recorder, place)
+    run_trial(spec, recorder, paths)
     assert list(recorder.seen) == [1]
     return recorder.seen[1]
 

@@ -101,10 +101,10 @@ def test_they_learn(tmp_path, name: str):
 def test_a_bank_of_a_wrongly_folded_teacher_is_another(tmp_path, name: str, folded: bool):
     spec = taught_by(tmp_path, spec_of("kd", tmp_path), name)
     place = dataclasses.replace(tiny.place(tmp_path, spec), bank=TeacherCacheOptions(keep="logits"))
-    setting = trial.prepare_trial(spec, place)
-    teacher = trial.load_teacher(setting)
+    context = trial.prepare_trial(spec, place)
+    teacher = trial.load_teacher(context)
     for module in teacher.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             module.running_var.fill_(4.0)
-    about = teacher_outputs(setting, teacher).about  # type: ignore[attr-defined]  # a Guide, as outputs are kept
+    about = teacher_outputs(context, teacher).about  # type: ignore[attr-defined]  # a Guide, as outputs are kept
     assert ("folded" not in about) == folded

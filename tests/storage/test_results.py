@@ -81,7 +81,7 @@ def test_a_trial_that_moves_to_another_machine_continues_and_is_handed_over_from
     run_trial(spec, whole, tiny.place(tmp_path, spec))
     root = on_machine("first")
     spec = tiny.taught(root, "kd", options={"weight": 0.5})
-    config = to_config(Assignment(spec=spec, place=tiny.place(root, spec)))
+    config = to_config(Assignment(spec=spec, paths=tiny.place(root, spec)))
     monkeypatch.setattr("automl_kd.training.loop.SAVE_SECONDS", -1)
     with pytest.raises(StopTrial):
         run_trial(spec, broken, tiny.place(root, spec))

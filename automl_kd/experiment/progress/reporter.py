@@ -83,11 +83,11 @@ def with_metrics(trial: TrialStatus, metrics: Metrics, epoch: int) -> TrialStatu
 
 
 def plan_of(
-    lab: ExperimentContext, *, trials: int, work: float, ahead: float | None, compared: bool = True
+    context: ExperimentContext, *, trials: int, work: float, ahead: float | None, compared: bool = True
 ) -> StagePlan:
     """The plan of a stage; `compared`: with its baseline, and what is on record of it."""
-    contest = lab.experiment.contest
-    plan = StagePlan(trials=trials, work=work, workers=concurrency(lab.experiment.trial), ahead=ahead)
+    contest = context.experiment.contest
+    plan = StagePlan(trials=trials, work=work, workers=concurrency(context.experiment.trial), ahead=ahead)
     if not compared:
         return plan
     reference, name = (
@@ -95,20 +95,20 @@ def plan_of(
         if contest.contenders
         else ("default-kd", "default student, plain KD")
     )
-    on_record = known(of_this_comparison(lab.folder, lab.table.read()), reference, name)
+    on_record = known(of_this_comparison(context.folder, context.table.read()), reference, name)
     return dataclasses.replace(plan, reference=reference, baseline=name, known=on_record)
 
 
-def work_of_finals(lab: ExperimentContext, *, chosen: bool = False) -> float:
+def work_of_finals(context: ExperimentContext, *, chosen: bool = False) -> float:
     """What comes after the search, in its own trainings; `chosen`: after the choice among finalists, in such trainings.
 
     A choice with one candidate takes none, and trials that stand for two roles are counted as two.
     """
-    finalists, recipe = lab.experiment.finalists, lab.experiment.recipe
+    finalists, recipe = context.experiment.finalists, context.experiment.recipe
     finals = len(FINAL_ROLES) * len(finalists.seeds)
     if chosen:
         return finals
-    count = min(finalists.count, lab.experiment.search.trials)
+    count = min(finalists.count, context.experiment.search.trials)
     trainings = finals + (count * len(finalists.seeds) if count > 1 else 0)
     return trainings * (finalists.epochs or recipe.epochs) / recipe.epochs
 

@@ -96,30 +96,30 @@ class DistPro:
         before = self.search * self.searching.macs(student, teacher) if self.searches else 0
         return round(STEP * student + teacher + before)
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
+    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
         if self.searches:
-            self.searching.rehearse(setting, teacher)
+            self.searching.rehearse(context, teacher)
         else:
-            self.searching.rehearse_pathways(setting, teacher)
-            self.weights(setting)
+            self.searching.rehearse_pathways(context, teacher)
+            self.weights(context)
 
-    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         """With every pathway at each step, where a search decides: the most that a trial can cost."""
         searched = 0.0
         if self.searches:
-            own = self.search_trial(spec, place)
+            own = self.search_trial(spec, paths)
             searched = own[0].recipe.epochs * self.searching.cost(*own).epoch_macs
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
-        with open_extractors(setting, teacher, needed_features(self.searching.pathways)) as (student, teacher_network):
-            example, _ = first_look(setting, student, teacher_network)
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
+        with open_extractors(context, teacher, needed_features(self.searching.pathways)) as (student, teacher_network):
+            example, _ = first_look(context, student, teacher_network)
             losses = make_losses(self.searching.pathways, example, self.temperature)
-            macs = self.macs_per_image(setting, teacher, losses, example, self.everywhere(setting), searched)
-            return CostEstimate.of(setting, macs)
+            macs = self.macs_per_image(context, teacher, losses, example, self.everywhere(context), searched)
+            return CostEstimate.of(context, macs)
 
     def macs_per_image(
         self,
-        setting: TrialContext,
+        context: TrialContext,
         teacher: nn.Module,
         losses: PathwayLosses,
         example: Example,
@@ -127,35 +127,35 @@ class DistPro:
         searched: float,
     ) -> int:
         """`searched`: multiply-adds of the search before, which are spread over the run."""
-        guiding = guiding_macs(weights, count_cost(teacher, setting.dataset.shape).macs, losses, example)
-        spread = searched / (setting.spec.recipe.epochs * len(setting.dataset.train))
-        return round(STEP * setting.cost.macs + guiding + spread)
+        guiding = guiding_macs(weights, count_cost(teacher, context.dataset.shape).macs, losses, example)
+        spread = searched / (context.spec.recipe.epochs * len(context.dataset.train))
+        return round(STEP * context.cost.macs + guiding + spread)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        before = self.search_first(spec, place) if self.searches else {}
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        before = self.search_first(spec, paths) if self.searches else {}
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
         pathways = self.searching.pathways
         features = needed_features(pathways)
         with (
-            FeatureExtractor(setting.student, features.student) as student,
+            FeatureExtractor(context.student, features.student) as student,
             FeatureExtractor(teacher, features.teacher) as teacher_network,
         ):
-            weights = self.weights(setting)
-            example, _ = first_look(setting, student, teacher_network)
+            weights = self.weights(context)
+            example, _ = first_look(context, student, teacher_network)
             losses = make_losses(pathways, example, self.temperature)
-            objective = replayed(student, teacher_outputs(setting, teacher_network), losses, weights, spec.recipe)
+            objective = replayed(student, teacher_outputs(context, teacher_network), losses, weights, spec.recipe)
             searched = before.get("train_macs", 0.0)
-            cost = self.macs_per_image(setting, teacher, losses, example, weights, searched)
-            train(setting, objective, after(report, before), macs_per_image=cost, adapters=losses)
+            cost = self.macs_per_image(context, teacher, losses, example, weights, searched)
+            train(context, objective, after(report, before), macs_per_image=cost, adapters=losses)
 
-    def search_trial(self, spec: TrialSpec, place: TrialPaths) -> tuple[TrialSpec, TrialPaths]:
+    def search_trial(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialSpec, TrialPaths]:
         epochs = max(1, round(self.search * spec.recipe.epochs))
-        return replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(place, trial=place.trial / "search")
+        return replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(paths, trial=paths.trial / "search")
 
-    def search_first(self, spec: TrialSpec, place: TrialPaths) -> Mapping[str, float]:
+    def search_first(self, spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
         """Search within this trial's folder, or continue it there; what the search reported last."""
-        searched, folder = self.search_trial(spec, place)
+        searched, folder = self.search_trial(spec, paths)
         last: dict[str, float] = {}
 
         def listen(metrics: Mapping[str, float], *, epoch: int) -> None:  # noqa: ARG001 - the protocol's
@@ -165,18 +165,18 @@ class DistPro:
         distributed.wait_for_main_process()  # the process is in a file, which the leader wrote
         return last
 
-    def everywhere(self, setting: TrialContext) -> Float[Tensor, "steps pathways"]:
+    def everywhere(self, context: TrialContext) -> Float[Tensor, "steps pathways"]:
         """Every pathway at each step of the run, by the weight `kd`: the most that a replay can cost."""
-        recipe = setting.spec.recipe
-        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+        recipe = context.spec.recipe
+        steps = recipe.epochs * steps_per_epoch(len(context.dataset.train), recipe.batch_size)
         return torch.full((steps, len(self.searching.pathways)), self.kd, dtype=torch.float64)
 
-    def weights(self, setting: TrialContext) -> Float[Tensor, "steps pathways"]:
+    def weights(self, context: TrialContext) -> Float[Tensor, "steps pathways"]:
         """At each step of the run; 0 where a pathway is not evaluated. `ConfigError` if none ever is."""
-        everywhere, pathways = self.everywhere(setting), self.searching.pathways
+        everywhere, pathways = self.everywhere(context), self.searching.pathways
         if self.replay == "equal":
             return everywhere
-        path = located_path(self.process) if self.process else setting.place.trial / "search" / PROCESS
+        path = located_path(self.process) if self.process else context.paths.trial / "search" / PROCESS
         process = load_process(path)
         require_pathways(process, pathways, by_place=self.by_place)
         final = self.replay == "final"

@@ -101,70 +101,70 @@ class DistProSearch:
         each += (STEP - 1) * (student + connectors) if self.order == "sequential" else 0
         return round(STEP * (student + connectors) + teacher + each / self.interval)
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
-        require_whole_steps(setting.spec)
-        set_apart(setting.dataset, self.held_out, 0)
-        self.rehearse_pathways(setting, teacher)
+    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
+        require_whole_steps(context.spec)
+        set_apart(context.dataset, self.held_out, 0)
+        self.rehearse_pathways(context, teacher)
 
-    def rehearse_pathways(self, setting: TrialContext, teacher: nn.Module) -> None:
+    def rehearse_pathways(self, context: TrialContext, teacher: nn.Module) -> None:
         """Make the pathways' losses, and evaluate each of them once."""
-        with open_extractors(setting, teacher, needed_features(self.pathways)) as (student, teacher_network):
-            example, _ = first_look(setting, student, teacher_network, examples=DRY_RUN_IMAGES)
+        with open_extractors(context, teacher, needed_features(self.pathways)) as (student, teacher_network):
+            example, _ = first_look(context, student, teacher_network, examples=DRY_RUN_IMAGES)
             connector_macs(make_losses(self.pathways, example, self.temperature), example)
 
-    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
-        setting, _ = self.hold_out(spec, place)
-        teacher = load_teacher(setting)
-        with open_extractors(setting, teacher, needed_features(self.pathways)) as (student, teacher_network):
-            example, _ = first_look(setting, student, teacher_network)
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context, _ = self.hold_out(spec, paths)
+        teacher = load_teacher(context)
+        with open_extractors(context, teacher, needed_features(self.pathways)) as (student, teacher_network):
+            example, _ = first_look(context, student, teacher_network)
             losses = make_losses(self.pathways, example, self.temperature)
-            return CostEstimate.of(setting, self.macs_per_image(setting, teacher, losses, example))
+            return CostEstimate.of(context, self.macs_per_image(context, teacher, losses, example))
 
-    def macs_per_image(self, setting: TrialContext, teacher: nn.Module, losses: PathwayLosses, example: Example) -> int:
-        teacher_macs = count_cost(teacher, setting.dataset.shape).macs
-        return self.step_macs(setting.cost.macs, teacher_macs, sum(connector_macs(losses, example)))
+    def macs_per_image(self, context: TrialContext, teacher: nn.Module, losses: PathwayLosses, example: Example) -> int:
+        teacher_macs = count_cost(teacher, context.dataset.shape).macs
+        return self.step_macs(context.cost.macs, teacher_macs, sum(connector_macs(losses, example)))
 
-    def hold_out(self, spec: TrialSpec, place: TrialPaths) -> tuple[TrialContext, Split]:
+    def hold_out(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialContext, Split]:
         """The trial without the images of the outer loss, and these."""
         require_whole_steps(spec)
-        setting = prepare_trial(spec, place)
-        dataset, outer = set_apart(setting.dataset, self.held_out, derive(spec.seed, "held out"))
-        return replace(setting, dataset=dataset), outer
+        context = prepare_trial(spec, paths)
+        dataset, outer = set_apart(context.dataset, self.held_out, derive(spec.seed, "held out"))
+        return replace(context, dataset=dataset), outer
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
-        setting, outer = self.hold_out(spec, place)
-        teacher = load_teacher(setting)
+        context, outer = self.hold_out(spec, paths)
+        teacher = load_teacher(context)
         features = needed_features(self.pathways)
         with (
-            FeatureExtractor(setting.student, features.student) as student,
+            FeatureExtractor(context.student, features.student) as student,
             FeatureExtractor(teacher, features.teacher) as teacher_network,
         ):
-            example, _ = first_look(setting, student, teacher_network)
+            example, _ = first_look(context, student, teacher_network)
             losses = make_losses(self.pathways, example, self.temperature)
-            weighting = self.weighting(losses, setting)
+            weighting = self.weighting(losses, context)
             step = SearchStep(
                 weighting=weighting,
                 student=student,
-                ask_teacher=teacher_outputs(setting, teacher_network),
-                outer=outer_batches(setting, outer),
+                ask_teacher=teacher_outputs(context, teacher_network),
+                outer=outer_batches(context, outer),
                 order=self.order,
                 interval=self.interval,
                 smoothing=spec.recipe.label_smoothing,
             )
-            cost = self.macs_per_image(setting, teacher, losses, example)
+            cost = self.macs_per_image(context, teacher, losses, example)
             try:
-                train(setting, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
+                train(context, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
             finally:
                 # Also where the last report ends the trial.
                 if weighting.complete and distributed.is_main_process():
-                    leave(self.process(weighting), place.trial)
+                    leave(self.process(weighting), paths.trial)
 
-    def weighting(self, losses: PathwayLosses, setting: TrialContext) -> Weighting:
-        recipe = setting.spec.recipe
-        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+    def weighting(self, losses: PathwayLosses, context: TrialContext) -> Weighting:
+        recipe = context.spec.recipe
+        steps = recipe.epochs * steps_per_epoch(len(context.dataset.train), recipe.batch_size)
         record = max(1, -(-steps // MAX_RECORDS))
-        like = next(setting.student.parameters()).detach()
+        like = next(context.student.parameters()).detach()
         return Weighting(losses, like, style=self.style, kd=self.kd, lr=self.alpha_lr, steps=steps, record=record)
 
     def process(self, weighting: Weighting) -> Process:
@@ -178,12 +178,12 @@ class DistProSearch:
             raise TrialError(f"the search found no process: {error}; lower alpha_lr") from error
 
 
-def outer_batches(setting: TrialContext, outer: Split) -> Callable[[int], Batch]:
+def outer_batches(context: TrialContext, outer: Split) -> Callable[[int], Batch]:
     """Number to batch: whole passes over the held-out images, each in an order and with views of its own.
 
     In a process group, to this process's part of the batch.
     """
-    spec, dataset = setting.spec, setting.dataset
+    spec, dataset = context.spec, context.dataset
     size = min(spec.recipe.batch_size, len(outer))
     each = len(outer) // size
     order_seed, view_seed = derive(spec.seed, "outer order"), derive(spec.seed, "outer view")

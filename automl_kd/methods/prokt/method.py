@@ -134,49 +134,49 @@ class ProKT:
         moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
         return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
-        require_whole_norms(setting.spec.recipe)
-        require_whole_steps(setting.spec)
+    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
+        require_whole_norms(context.spec.recipe)
+        require_whole_steps(context.spec)
         if self.zero_heads or self.start == "pretrained":
             zero_head(teacher)
         if self.zero_heads:
-            zero_head(setting.student)
-        rehearse_mix(self.mix(), setting, teacher)
+            zero_head(context.student)
+        rehearse_mix(self.mix(), context, teacher)
 
-    def cost(self, spec: TrialSpec, place: TrialPaths) -> CostEstimate:
-        setting, network = self.starting_networks(spec, place)
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context, network = self.starting_networks(spec, paths)
         mix = self.mix(spec.recipe.label_smoothing)
-        with open_extractors(setting, network, mix.features) as (student, teacher_network):
-            example, batch = first_look(setting, student, teacher_network)
-            return CostEstimate.of(setting, self.macs_per_image(setting, network, mix.make(example), example, batch))
+        with open_extractors(context, network, mix.features) as (student, teacher_network):
+            example, batch = first_look(context, student, teacher_network)
+            return CostEstimate.of(context, self.macs_per_image(context, network, mix.make(example), example, batch))
 
     def macs_per_image(
-        self, setting: TrialContext, network: nn.Module, mixed: Mixed, example: Example, batch: Batch
+        self, context: TrialContext, network: nn.Module, mixed: Mixed, example: Example, batch: Batch
     ) -> int:
-        networks = self.macs(setting.cost.macs, count_cost(network, setting.dataset.shape).macs)
+        networks = self.macs(context.cost.macs, count_cost(network, context.dataset.shape).macs)
         return networks + STEP * weighted_loss_macs(mixed, example, batch)
 
-    def starting_networks(self, spec: TrialSpec, place: TrialPaths) -> tuple[TrialContext, nn.Module]:
+    def starting_networks(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialContext, nn.Module]:
         """The trial with its student, and its teacher, as both begin."""
         require_whole_norms(spec.recipe)
         require_whole_steps(spec)
-        setting = prepare_trial(spec, place)
-        network = starting_teacher(setting, self.start)
+        context = prepare_trial(spec, paths)
+        network = starting_teacher(context, self.start)
         if self.zero_heads:
-            for model in (setting.student, network):
+            for model in (context.student, network):
                 zero_head(model)
-        return setting, network
+        return context, network
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting, network = self.starting_networks(spec, place)
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context, network = self.starting_networks(spec, paths)
         mix = self.mix(spec.recipe.label_smoothing)
         with (
-            FeatureExtractor(setting.student, mix.features.student) as student,
+            FeatureExtractor(context.student, mix.features.student) as student,
             FeatureExtractor(network, mix.features.teacher) as teacher_network,
         ):
-            example, batch = first_look(setting, student, teacher_network)
+            example, batch = first_look(context, student, teacher_network)
             mixed = mix.make(example)
-            teacher = MovingTeacher(self, teacher_network, setting)
+            teacher = MovingTeacher(self, teacher_network, context)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
                 with uncached(batch.inputs.device):
@@ -187,8 +187,8 @@ class ProKT:
             def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
                 report({**metrics, **teacher.measured(epoch)}, epoch=epoch)
 
-            cost = self.macs_per_image(setting, network, mixed, example, batch)
-            train(setting, objective, measured, macs_per_image=cost, adapters=Carried(mixed, teacher))
+            cost = self.macs_per_image(context, network, mixed, example, batch)
+            train(context, objective, measured, macs_per_image=cost, adapters=Carried(mixed, teacher))
 
 
 def require_whole_norms(recipe: Recipe) -> None:
@@ -210,16 +210,16 @@ class MovingTeacher:
     device.
     """
 
-    def __init__(self, options: ProKT, teacher_network: FeatureExtractor, setting: TrialContext) -> None:
-        self.options, self.network, self.recipe = options, teacher_network, setting.spec.recipe
+    def __init__(self, options: ProKT, teacher_network: FeatureExtractor, context: TrialContext) -> None:
+        self.options, self.network, self.recipe = options, teacher_network, context.spec.recipe
         share_norms(teacher_network.model, 1)
         distributed.broadcast_from_main(teacher_network.model.state_dict().values())
         self.parameters = list(teacher_network.model.parameters())
         self.gradients = GroupGradients(self.parameters)
         self.optimiser = make_optimiser(self.parameters, self.recipe)
-        self.steps = steps_per_epoch(len(setting.dataset.train), self.recipe.batch_size)
+        self.steps = steps_per_epoch(len(context.dataset.train), self.recipe.batch_size)
         self.moving = round((1 - options.freeze) * self.steps * self.recipe.epochs)
-        device = setting.dataset.train.labels.device
+        device = context.dataset.train.labels.device
         self.beta = torch.tensor(options.beta, device=device)
         self.sums = torch.zeros(self.recipe.epochs, 3, device=device)
         self.step = 0

@@ -24,8 +24,8 @@ class Stage:
         self.specs = [tiny.spec(width=4), tiny.spec(width=5)]
         replay = [{"val_accuracy": 0.1}, {"val_accuracy": 0.2, "train_macs": 9.0, "seconds": 3.0}]
         self.given = [
-            Assignment(spec=self.specs[0], place=tiny.place(root, self.specs[0])),
-            Assignment(spec=self.specs[1], place=tiny.place(root, self.specs[1]), replay=replay),
+            Assignment(spec=self.specs[0], paths=tiny.place(root, self.specs[0])),
+            Assignment(spec=self.specs[1], paths=tiny.place(root, self.specs[1]), replay=replay),
         ]
         self.calls: list[tuple[object, ...]] = []
         self.ears = Ears()

@@ -58,19 +58,19 @@ def extra(root: Path, trial: str) -> dict[str, object]:
 def tutor(root: Path, dtype: torch.dtype = torch.float64, **options: object) -> MetaTrainer:
     """One that has recorded a few students of a network in `dtype`, as a run would."""
     method = LKD(**{**OFTEN, **options})  # type: ignore[arg-type]
-    setting = trial.prepare_trial(spec("lkd", {}), place(root))
-    teacher = trial.load_teacher(setting).to(dtype)
-    setting.student.to(dtype)
-    dataset, held = hold_out_images(setting.dataset, 0.2, seed=0)
-    student, guide = method.feature_extractor(setting.student, "student"), method.feature_extractor(teacher, "teacher")
+    context = trial.prepare_trial(spec("lkd", {}), place(root))
+    teacher = trial.load_teacher(context).to(dtype)
+    context.student.to(dtype)
+    dataset, held = hold_out_images(context.dataset, 0.2, seed=0)
+    student, guide = method.feature_extractor(context.student, "student"), method.feature_extractor(teacher, "teacher")
     double(student)
     double(guide)
-    example, _ = first_look(setting, student, guide)
+    example, _ = first_look(context, student, guide)
     meta_data = MetaData(
         student, LiveTeacher(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1
     )
-    made = MetaTrainer(meta_data, method.made(setting, example), method.start(setting), method.schedule)
-    setting.student.train()
+    made = MetaTrainer(meta_data, method.made(context, example), method.start(context), method.schedule)
+    context.student.train()
     return made
 
 

@@ -65,10 +65,10 @@ def head_of(root: Path, trial: str) -> torch.Tensor:
 
 def published(root: Path, options: ProKT) -> tuple[nn.Module, nn.Module]:
     """The method step by step, as the specification states it, for the trial that `trained` carries out."""
-    setting = trial.prepare_trial(spec("prokt", {}), place(root))
-    student, teacher = setting.student, trial.load_teacher(setting).requires_grad_(True).train()
-    recipe = setting.spec.recipe
-    run = loop.TrainingRun(student, setting.dataset, recipe, seed=5)
+    context = trial.prepare_trial(spec("prokt", {}), place(root))
+    student, teacher = context.student, trial.load_teacher(context).requires_grad_(True).train()
+    recipe = context.spec.recipe
+    run = loop.TrainingRun(student, context.dataset, recipe, seed=5)
     settings: Any = {"lr": recipe.lr, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     first, second = torch.optim.SGD(teacher.parameters(), **settings), torch.optim.SGD(student.parameters(), **settings)
     student.train()
@@ -152,9 +152,9 @@ def test_with_lambda_0_the_teacher_learns_from_the_labels_as_if_alone(tmp_path, 
         trained(tmp_path, {"weight": 0.0, "losses": loss, "target": target, "teacher_lr": 1.0}, loss)
         ends.append(teacher_of(tmp_path, loss)["network"])
     assert same(*ends)
-    setting = trial.prepare_trial(spec("prokt", {}), place(tmp_path))
-    alone = trial.load_teacher(setting).requires_grad_(True)
-    run = loop.TrainingRun(alone, setting.dataset, setting.spec.recipe, seed=5)
+    context = trial.prepare_trial(spec("prokt", {}), place(tmp_path))
+    alone = trial.load_teacher(context).requires_grad_(True)
+    run = loop.TrainingRun(alone, context.dataset, context.spec.recipe, seed=5)
     for epoch in range(1, EPOCHS + 1):
         run.train_epoch(lambda batch: {"ce": F.cross_entropy(alone(batch.inputs), batch.labels)}, epoch)
     assert same(dict(alone.state_dict()), dict(ends[0]))
