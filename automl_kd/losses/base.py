@@ -33,7 +33,7 @@ LossTerms = Mapping[str, Tensor]
 
 
 @runtime_checkable
-class Distiller(Protocol):
+class LossFunction(Protocol):
     """Loss terms by name, each a scalar; a term is called by the loss's name, or `name.part`.
 
     Gradients reach the student's outputs, the distiller's own layers and never the teacher's outputs. The outputs are
@@ -112,7 +112,7 @@ class Loss(Protocol):
     @property
     def features(self) -> FeatureNames: ...
 
-    def make(self, example: Example) -> Distiller: ...
+    def make(self, example: Example) -> LossFunction: ...
 
 
 @lru_cache

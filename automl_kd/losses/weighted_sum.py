@@ -25,7 +25,7 @@ from automl_kd.config import parse_record
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses import DISTILLERS
-from automl_kd.losses.base import Distiller, Example, FeatureNames, Loss, LossTerms, Number, Standard
+from automl_kd.losses.base import Example, FeatureNames, Loss, LossFunction, LossTerms, Number, Standard
 from automl_kd.losses.cross_entropy import CrossEntropy
 from automl_kd.models.features import Outputs
 from automl_kd.registry import lookup_options
@@ -103,7 +103,7 @@ class Mix:
         return mixed
 
 
-def make_part(part: WeightedLoss, example: Example) -> Distiller:
+def make_part(part: WeightedLoss, example: Example) -> LossFunction:
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(derive(example.seed, part.name) % 2**32)
         return part.loss.make(example)
@@ -115,10 +115,10 @@ class Mixed(nn.Module):
     A tensor as weight is how an outer problem differentiates through it.
     """
 
-    def __init__(self, parts: tuple[WeightedLoss, ...], distillers: list[Distiller], epochs: int) -> None:
+    def __init__(self, parts: tuple[WeightedLoss, ...], loss_functions: list[LossFunction], epochs: int) -> None:
         super().__init__()
-        self.parts, self.distillers, self.epochs = parts, distillers, epochs
-        own = {part.name: made for part, made in zip(parts, distillers, strict=True) if isinstance(made, nn.Module)}
+        self.parts, self.loss_functions, self.epochs = parts, loss_functions, epochs
+        own = {part.name: made for part, made in zip(parts, loss_functions, strict=True) if isinstance(made, nn.Module)}
         # References contain dots, which names of modules may not.
         self.layers = nn.ModuleDict({name.replace(".", "_"): made for name, made in own.items()})
 
@@ -127,14 +127,14 @@ class Mixed(nn.Module):
     ) -> LossTerms:
         terms: dict[str, Tensor] = {}
         counted = [
-            one for one in zip(self.parts, self.distillers, strict=True) if one[0].share(batch.epoch, self.epochs)
+            one for one in zip(self.parts, self.loss_functions, strict=True) if one[0].share(batch.epoch, self.epochs)
         ]
         given = (student, teacher, batch)
         everything = gather_outputs(*given, [part for part, _ in counted if part.whole_batch])
-        for part, distiller in counted:
+        for part, loss_function in counted:
             weight = part.share(batch.epoch, self.epochs) * (weights or {}).get(part.name, part.weight)
             with distributed.whole_batch() if part.whole_batch else nullcontext():
-                found = distiller(*(everything if part.whole_batch else given))
+                found = loss_function(*(everything if part.whole_batch else given))
             for name, term in found.items():
                 terms[name] = term if name.endswith(".own") else weight * term
         return terms

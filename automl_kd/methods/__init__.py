@@ -15,7 +15,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.methods.base import CostEstimate, Method
 from automl_kd.methods.distpro.method import DistPro
 from automl_kd.methods.distpro.search import DistProSearch
-from automl_kd.methods.dry_run import Rehearsed
+from automl_kd.methods.dry_run import DryRunnable
 from automl_kd.methods.from_file import FromFile
 from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.lkd.method import LKD
@@ -78,12 +78,12 @@ def pin_files(method: Method) -> Method:
 def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None:
     """Refuse by an `AutoMLKDError`, before its teacher is trained, a trial that is known to fail. Writes nothing."""
     method = make_method(spec.method, spec.options)
-    if not isinstance(method, Rehearsed) or spec.teacher is None:
+    if not isinstance(method, DryRunnable) or spec.teacher is None:
         return
     student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=0)
     with torch.random.fork_rng(devices=[]):
         teacher = build_model(spec.teacher.model, dataset.shape).requires_grad_(False).eval()
-    method.rehearse(TrialContext(spec, paths, dataset, student), teacher)
+    method.dry_run(TrialContext(spec, paths, dataset, student), teacher)
 
 
 def run_trial(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:

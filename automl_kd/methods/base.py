@@ -72,11 +72,11 @@ def train(
     report: Report,
     *,
     macs_per_image: int,
-    adapters: nn.Module | None = None,
+    loss_modules: nn.Module | None = None,
 ) -> None:
     """Train the setting's student under `objective` and measure it.
 
-    `adapters`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
+    `loss_modules`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
     `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
     of one image) and train_macs (all passes so far, as if none had been read from the bank), with a bank also `PASSES`
     so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the trial's
@@ -114,7 +114,7 @@ def train(
         folder=context.paths.trial,
         report=measured,
         finish=finish,
-        adapters=adapters,
+        loss_modules=loss_modules,
         cache_stats=context.cache_stats.take,
         pausable=context.paths.pausable,
     )

@@ -1,6 +1,6 @@
 """What can be known of a trial before anything is trained: whether its taps, losses and files fit its networks.
 
-A method that has more to check than its options has a `rehearse`. The networks are untrained and the images few, so
+A method that has more to check than its options has a `dry_run`. The networks are untrained and the images few, so
 that this takes a fraction of a second.
 """
 
@@ -22,14 +22,14 @@ DRY_RUN_IMAGES = 4
 
 
 @runtime_checkable
-class Rehearsed(Protocol):
+class DryRunnable(Protocol):
     """A method that can say beforehand, by an `AutoMLKDError`, that its trials would fail.
 
-    `rehearse` is given a setting whose folder does not exist, and a teacher with random weights, frozen and in
+    `dry_run` is given a setting whose folder does not exist, and a teacher with random weights, frozen and in
     evaluation mode. It trains and writes nothing.
     """
 
-    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None: ...
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None: ...
 
 
 @contextmanager

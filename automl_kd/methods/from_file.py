@@ -51,7 +51,7 @@ class FromFile:
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - nothing is trained
         return 0
 
-    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:  # noqa: ARG002 - it is refused whatever it is
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:  # noqa: ARG002 - it is refused whatever it is
         raise ConfigError(
             f"method {context.spec.method!r} trains no student: it is how a teacher from a file is measured; choose "
             "another method"

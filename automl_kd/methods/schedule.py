@@ -35,11 +35,11 @@ class SchedulePart(NamedTuple):
     last: int
 
 
-class Turn(StopTrial):
+class StageEnd(StopTrial):
     """A stage has come to its last epoch."""
 
 
-class Onward:
+class StageReporter:
     """Passes on each epoch once, though every stage reports again what came before it; ends a stage after `last`."""
 
     def __init__(self, report: Report, epochs: int) -> None:
@@ -50,19 +50,19 @@ class Onward:
             self.seen = epoch
             self.report(metrics, epoch=epoch)
         if self.last <= epoch < self.epochs:
-            raise Turn
+            raise StageEnd
 
 
 def follow(spec: TrialSpec, report: Report, paths: TrialPaths, trainable: Trainable) -> None:
     """Carry out `spec` by `trainable`, called with the values of each stage that is not behind the checkpoint."""
     epochs = spec.recipe.epochs
-    onward = Onward(report, epochs)
+    reporter = StageReporter(report, epochs)
     ahead = min(epochs_saved(paths.trial / "checkpoint.pt") + 1, epochs)
     for part in schedule_parts(spec):
         if part.last >= ahead:
-            onward.last = part.last
-            with suppress(Turn):
-                trainable(part.spec, onward, paths)
+            reporter.last = part.last
+            with suppress(StageEnd):
+                trainable(part.spec, reporter, paths)
     if (paths.trial / CARD).exists():
         name_card(paths.trial, spec)
 

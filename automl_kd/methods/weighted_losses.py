@@ -48,8 +48,8 @@ class WeightedLosses:
         """Without the losses' own layers, whose cost is known only where the networks are; trials report it."""
         return STEP * student + teacher
 
-    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
-        rehearse_mix(read_mix(self.losses), context, teacher)
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
+        dry_run_mix(read_mix(self.losses), context, teacher)
 
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         context = prepare_trial(spec, paths)
@@ -82,10 +82,10 @@ class WeightedLosses:
                 return terms
 
             cost = self.macs_per_image(context, teacher, mixed, example, batch)
-            train(context, objective, report, macs_per_image=cost, adapters=mixed)
+            train(context, objective, report, macs_per_image=cost, loss_modules=mixed)
 
 
-def rehearse_mix(mix: Mix, context: TrialContext, teacher: nn.Module) -> None:
+def dry_run_mix(mix: Mix, context: TrialContext, teacher: nn.Module) -> None:
     """Make the losses, and evaluate each of them once."""
     with open_extractors(context, teacher, mix.features) as (student, teacher_network):
         example, batch = first_look(context, student, teacher_network, examples=DRY_RUN_IMAGES)

@@ -12,6 +12,9 @@ import torch
 from automl_kd import distributed, files, storage
 from automl_kd.errors import CheckpointError
 
+LOSS_MODULES = "adapters"
+"""Under this key checkpoints hold the state of loss modules, since their first version."""
+
 State = dict[str, Any]
 
 

@@ -41,8 +41,8 @@ class OwnStep:
     """In place of an objective: a method's own training step, which `take` carries out.
 
     It gets the run, the batch and the step's number, counted from 0 over the run, leaves the run's weights after that
-    step, and returns the loss, detached. Whatever else it must remember belongs into the run's adapters. In a process
-    group it averages what it computes from its part of the batch: the weights that it leaves must be the same
+    step, and returns the loss, detached. Whatever else it must remember belongs into the run's loss modules. In a
+    process group it averages what it computes from its part of the batch: the weights that it leaves must be the same
     everywhere.
     """
 
@@ -59,22 +59,22 @@ SAVE_SECONDS = 5.0
 class TrainingRun:
     """One trial in training: the network, its optimiser and how far it has come.
 
-    `adapters`: what is trained with the student and saved in checkpoints, but is no part of it.
+    `loss_modules`: what is trained with the student and saved in checkpoints, but is no part of it.
     """
 
     def __init__(
-        self, student: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, adapters: nn.Module | None = None
+        self, student: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, loss_modules: nn.Module | None = None
     ) -> None:
         keep_freed_memory()
         self.student, self.dataset, self.recipe, self.seed = student, dataset, recipe, seed
-        self.adapters = nn.Module() if adapters is None else adapters
-        self.parameters = [*student.parameters(), *self.adapters.parameters()]
-        for network in (student, self.adapters):
+        self.loss_modules = nn.Module() if loss_modules is None else loss_modules
+        self.parameters = [*student.parameters(), *self.loss_modules.parameters()]
+        for network in (student, self.loss_modules):
             share_norms(network, recipe.norm_shards)
             distributed.broadcast_from_main([*network.parameters(), *network.buffers()])
         self.optimiser = make_optimiser(self.parameters, recipe)
         self.gradients = GroupGradients(self.parameters)
-        self.sound = Sound(student=student, adapters=self.adapters)
+        self.sound = Sound(student=student, loss_modules=self.loss_modules)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.device = dataset.train.labels.device
@@ -90,7 +90,7 @@ class TrainingRun:
         """In a process group, to be asked for by all: what each knows of its part is put together."""
         return {
             "student": self.student.state_dict(),
-            "adapters": self.adapters.state_dict(),
+            checkpoint.LOSS_MODULES: self.loss_modules.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "best": self.best,
             "history": self.history,
@@ -98,7 +98,7 @@ class TrainingRun:
 
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
-        self.adapters.load_state_dict(state.get("adapters", {}))  # absent before there were any
+        self.loss_modules.load_state_dict(state.get(checkpoint.LOSS_MODULES, {}))  # absent before there were any
         resume(self.optimiser, state["optimiser"])
         for group in self.optimiser.param_groups:
             group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
@@ -111,7 +111,7 @@ class TrainingRun:
         rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
         total = torch.zeros((), device=self.device)
         self.student.train()
-        self.adapters.train()
+        self.loss_modules.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             with distributed.shard_rows(chosen, recipe.accumulate) as own:
@@ -214,7 +214,7 @@ def fit_student(
     folder: Path,
     report: Report,
     finish: Callable[[], Mapping[str, float]],
-    adapters: nn.Module | None = None,
+    loss_modules: nn.Module | None = None,
     cache_stats: Callable[[], Mapping[str, float]] = dict,
     pausable: bool = False,
 ) -> None:
@@ -224,8 +224,8 @@ def fit_student(
     The last one adds val_accuracy_best, best_epoch, test_accuracy (weights of the last epoch), test_accuracy_best
     (weights of the epoch best on validation, the earlier of equals) and what `finish` returns: the test images are
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
-    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `adapters`, layers and
-    memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
+    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `loss_modules`, layers
+    and memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
     `cache_stats`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
     `report` stops the trial, so that it can be continued from where it was stopped.
@@ -233,7 +233,7 @@ def fit_student(
     In a process group all call it, the leader writes, and all report the same metrics, of which the seconds are each
     one's own.
     """
-    run = TrainingRun(student, dataset, recipe, seed, adapters)
+    run = TrainingRun(student, dataset, recipe, seed, loss_modules)
     if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
     if not distributed.all_equal(len(run.history)):
@@ -268,7 +268,7 @@ def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: i
     begun = time.monotonic()
     loss = run.train_epoch(objective, epoch)
     # Of parts that were normalised each by itself, every process knows its own running statistics.
-    distributed.average([*run.student.buffers(), *run.adapters.buffers()])
+    distributed.average([*run.student.buffers(), *run.loss_modules.buffers()])
     run.sound.refuse(epoch)
     accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
     refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)

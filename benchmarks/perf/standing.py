@@ -136,11 +136,11 @@ def stand(
         _report: object,
         *,
         macs_per_image: int,
-        adapters: nn.Module | None = None,
+        loss_modules: nn.Module | None = None,
     ) -> None:
-        run = TrainingRun(context.student, context.dataset, context.spec.recipe, SEED, adapters)
+        run = TrainingRun(context.student, context.dataset, context.spec.recipe, SEED, loss_modules)
         run.student.train()
-        run.adapters.train()
+        run.loss_modules.train()
         one = Standing(run, objective, macs_per_image)
         stand(spec, places, others, {**standing, name: one}, then)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.losses import DISTILLERS
-from automl_kd.losses.base import Distiller, Loss
+from automl_kd.losses.base import Loss, LossFunction
 from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.models import build_model
 from automl_kd.models.features import Outputs, find_feature
@@ -27,7 +27,7 @@ ZERO_WHEN_EQUAL = [
 every_loss = pytest.mark.parametrize("name", DISTILLERS)
 
 
-def made(name: str, student: Outputs, teacher: Outputs, *, seed: int = 0) -> Distiller:
+def made(name: str, student: Outputs, teacher: Outputs, *, seed: int = 0) -> LossFunction:
     torch.manual_seed(seed)
     return DISTILLERS[name]().make(example(student, teacher, seed=seed))
 
@@ -37,7 +37,7 @@ def other(name: str, *, size: int = 8, count: int = 6) -> Outputs:
     return outputs(1, width=4 if name == "fsp" else 8, size=size, count=count)
 
 
-def value(distiller: Distiller, student: Outputs, teacher: Outputs) -> torch.Tensor:
+def value(distiller: LossFunction, student: Outputs, teacher: Outputs) -> torch.Tensor:
     return torch.stack(list(distiller(student, teacher, batch(len(student.logits))).values()))
 
 

@@ -30,7 +30,7 @@ NEW = {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"}
 PROGRAM = "import sys; from {module} import sit; sit(sys.argv[1], int(sys.argv[2]))"
 
 
-class Sitting(Searching):
+class SearchSession(Searching):
     """Broken off in the middle of a trial, when `left` epochs were trained; a negative number is never reached."""
 
     left = -1
@@ -56,10 +56,10 @@ def sit(root: str, left: int) -> None:
     """In a process of its own."""
     loop.SAVE_SECONDS = 0.0
     context = opened(Path(root))
-    sitting = Sitting(context)
-    sitting.left = left
+    session = SearchSession(context)
+    session.left = left
     try:
-        carry_through(sitting)
+        carry_through(session)
     except Broken:
         assert left > 0
 

@@ -101,8 +101,8 @@ class Population:
         """The members as the proposer begins them."""
         if self.changes.members and len(self.changes.members[0]) != self.settings.trials:
             raise ResultError(
-                f"the population in {self.context.folder} has {len(self.changes.members[0])} members, and search.trials "
-                f"is {self.settings.trials}; put it back, or give this search another name"
+                f"the population in {self.context.folder} has {len(self.changes.members[0])} members, and "
+                f"search.trials is {self.settings.trials}; put it back, or give this search another name"
             )
         proposer = make_search_proposer(self.context, lambda candidate: candidate not in self.journal.proposals)
         while len(self.journal.proposals) < self.settings.trials:

@@ -169,7 +169,7 @@ def run_search(context: ExperimentContext) -> None:
     carry_through(context, reporter)
 
 
-class Sitting(Protocol):
+class SearchSession(Protocol):
     """What a search does between Tune's questions and the records on disk."""
 
     def ask(self, index: int, /) -> Assignment | Later | None: ...
@@ -179,11 +179,11 @@ class Sitting(Protocol):
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve, /) -> None: ...
 
 
-def carry_through(context: ExperimentContext, sitting: Sitting) -> None:
+def carry_through(context: ExperimentContext, session: SearchSession) -> None:
     run_trials(
-        sitting.ask,
-        on_epoch=sitting.on_epoch,
-        on_outcome=sitting.on_outcome,
+        session.ask,
+        on_epoch=session.on_epoch,
+        on_outcome=session.on_outcome,
         resources=context.experiment.trial,
         search=context.experiment.search,
         epochs=context.experiment.recipe.epochs,

@@ -96,11 +96,11 @@ class DistPro:
         before = self.search * self.searching.macs(student, teacher) if self.searches else 0
         return round(STEP * student + teacher + before)
 
-    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         if self.searches:
-            self.searching.rehearse(context, teacher)
+            self.searching.dry_run(context, teacher)
         else:
-            self.searching.rehearse_pathways(context, teacher)
+            self.searching.dry_run_pathways(context, teacher)
             self.weights(context)
 
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
@@ -147,7 +147,7 @@ class DistPro:
             objective = replayed(student, teacher_outputs(context, teacher_network), losses, weights, spec.recipe)
             searched = before.get("train_macs", 0.0)
             cost = self.macs_per_image(context, teacher, losses, example, weights, searched)
-            train(context, objective, after(report, before), macs_per_image=cost, adapters=losses)
+            train(context, objective, after(report, before), macs_per_image=cost, loss_modules=losses)
 
     def search_trial(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialSpec, TrialPaths]:
         epochs = max(1, round(self.search * spec.recipe.epochs))

@@ -101,12 +101,12 @@ class DistProSearch:
         each += (STEP - 1) * (student + connectors) if self.order == "sequential" else 0
         return round(STEP * (student + connectors) + teacher + each / self.interval)
 
-    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         require_whole_steps(context.spec)
         set_apart(context.dataset, self.held_out, 0)
-        self.rehearse_pathways(context, teacher)
+        self.dry_run_pathways(context, teacher)
 
-    def rehearse_pathways(self, context: TrialContext, teacher: nn.Module) -> None:
+    def dry_run_pathways(self, context: TrialContext, teacher: nn.Module) -> None:
         """Make the pathways' losses, and evaluate each of them once."""
         with open_extractors(context, teacher, needed_features(self.pathways)) as (student, teacher_network):
             example, _ = first_look(context, student, teacher_network, examples=DRY_RUN_IMAGES)
@@ -154,7 +154,7 @@ class DistProSearch:
             )
             cost = self.macs_per_image(context, teacher, losses, example)
             try:
-                train(context, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
+                train(context, OwnStep(step), report, macs_per_image=cost, loss_modules=weighting)
             finally:
                 # Also where the last report ends the trial.
                 if weighting.complete and distributed.is_main_process():

@@ -129,7 +129,7 @@ class LKD:
         update = update_macs(student, loss, look_ahead=self.look_ahead, ratio=self.ratio, anchored=self.anchor > 0)
         return STEP * student + loss + teacher + (update + fresh) * (1 - self.warmup) / self.interval
 
-    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         if self.mode == "joint" or not self.loss:
             require_whole_steps(context.spec)
             hold_out_images(context.dataset, self.held_out, seed=context.spec.data.split_seed)
@@ -212,11 +212,11 @@ class LKD:
             if report is None:
                 folder = context.paths.trial
                 run = (context.student, meta_trainer, dataset, spec.recipe)
-                fit_student(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, adapters=meta_trainer)
+                fit_student(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, loss_modules=meta_trainer)
             else:
                 own = learned_loss_macs(learned, example, batch, phi)
                 cost = self.learning_macs(context.cost.macs, count_cost(teacher, dataset.shape).macs, own)
-                train(context, meta_trainer, report, macs_per_image=round(cost), adapters=meta_trainer)
+                train(context, meta_trainer, report, macs_per_image=round(cost), loss_modules=meta_trainer)
         return LearnedLoss(self.layout, self.temperature, meta_trainer.phi, [*meta_trainer.history])
 
     def follow(self, context: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
@@ -237,7 +237,7 @@ class LKD:
 
             own = learned_loss_macs(learned, example, first_batch, found.phi)
             cost = self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs, own)
-            train(context, objective, report, macs_per_image=cost, adapters=learned)
+            train(context, objective, report, macs_per_image=cost, loss_modules=learned)
 
     def feature_extractor(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:
         features = FeatureNames.of(self.stages) if self.stages else FeatureNames()

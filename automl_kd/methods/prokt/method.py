@@ -42,7 +42,7 @@ from automl_kd.methods.prokt.moving_teacher import (
     uncached,
     zero_head,
 )
-from automl_kd.methods.weighted_losses import first_look, rehearse_mix, weighted_loss_macs
+from automl_kd.methods.weighted_losses import dry_run_mix, first_look, weighted_loss_macs
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.sync_norm import share_norms
@@ -134,14 +134,14 @@ class ProKT:
         moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
         return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
 
-    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         require_whole_norms(context.spec.recipe)
         require_whole_steps(context.spec)
         if self.zero_heads or self.start == "pretrained":
             zero_head(teacher)
         if self.zero_heads:
             zero_head(context.student)
-        rehearse_mix(self.mix(), context, teacher)
+        dry_run_mix(self.mix(), context, teacher)
 
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         context, network = self.starting_networks(spec, paths)
@@ -188,7 +188,7 @@ class ProKT:
                 report({**metrics, **teacher.measured(epoch)}, epoch=epoch)
 
             cost = self.macs_per_image(context, network, mixed, example, batch)
-            train(context, objective, measured, macs_per_image=cost, adapters=Carried(mixed, teacher))
+            train(context, objective, measured, macs_per_image=cost, loss_modules=Carried(mixed, teacher))
 
 
 def require_whole_norms(recipe: Recipe) -> None:

@@ -110,7 +110,7 @@ class Subgraph(SearchOptions):
         stated = Budget(params=self.params_limit, macs=self.macs_limit, latency_ms=self.latency_limit_ms)
         return stated if stated != Budget() else Budget(params=student.params, macs=student.macs)
 
-    def rehearse(self, context: TrialContext, teacher: nn.Module) -> None:
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         assert context.spec.teacher is not None  # a rehearsal has one
         coupling = trace(teacher, context.dataset.shape)
         least = least_widths(coupling, self.floor, self.divisor)

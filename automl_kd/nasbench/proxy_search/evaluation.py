@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from automl_kd.experiment.records import device_name, git_commit, versions
-from automl_kd.nasbench.proxy_benchmark.benchmark import YARDSTICK, Target, resample_architectures, resampled_estimate
+from automl_kd.nasbench.proxy_benchmark.benchmark import BASELINE, Target, resample_architectures, resampled_estimate
 from automl_kd.nasbench.proxy_benchmark.published import published
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import (
     kendall,
@@ -88,7 +88,7 @@ def rankings_of(context: FormulaContext, found: Aggregate) -> dict[str, Aggregat
         FOUND_FORMULA: found,
         **known,
         f"best single statistic: {single}": singles[single],
-        **({"counting parameters": singles[YARDSTICK]} if YARDSTICK in singles and single != YARDSTICK else {}),
+        **({"counting parameters": singles[BASELINE]} if BASELINE in singles and single != BASELINE else {}),
     }
 
 

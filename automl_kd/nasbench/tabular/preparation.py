@@ -68,7 +68,7 @@ class TabularContext:
         """None for no name."""
         return self.scores[task.task.name, name] if name else None
 
-    def guide(self, task: Ready, run: SamplerRun) -> Guidance:
+    def guidance(self, task: Ready, run: SamplerRun) -> Guidance:
         score = self.score(task, run.screen or run.warm)
         if score is None:
             return Guidance(tries=run.tries)

@@ -26,7 +26,7 @@ from automl_kd.nasbench.table.columns import Reals
 from automl_kd.nasbench.tabular import regret
 from automl_kd.nasbench.tabular.preparation import Ready, TabularContext, open_table, searcher_of
 from automl_kd.nasbench.tabular.record import RecordKind, read_searches, record_file, write_facts, write_search
-from automl_kd.nasbench.tabular.training_free import by_score, by_training, reached
+from automl_kd.nasbench.tabular.training_free import by_score, by_training, time_to_target
 from automl_kd.results.store.folder import check_folder, lock, open_folder
 
 TABULAR_VERSION = 1
@@ -119,7 +119,7 @@ def search_piece(context: TabularContext, task: Ready, run: SamplerRun) -> Tabul
             seeds,
             queries,
             seconds=3600 * run.hours or np.inf,
-            guide=context.guide(task, run),
+            guidance=context.guidance(task, run),
         )
         held = regret.incumbents(history.rows, history.rungs, task.rungs(run.kind))
         questions = [mark for mark in query_marks(queries, asked.compare) if mark <= held.shape[1]]
@@ -157,8 +157,10 @@ def front_piece(context: TabularContext, device: str, kind: str, screen: str) ->
     title = f"{kind}, screened by {screen}" if screen else kind
 
     def make() -> pd.DataFrame:
-        guide = Guidance() if score is None else Guidance(score=score.values, pool=settings.pool)
-        history = explore(make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.queries, guide=guide)
+        guidance = Guidance() if score is None else Guidance(score=score.values, pool=settings.pool)
+        history = explore(
+            make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.queries, guidance=guidance
+        )
         extent = regret.extent_of(task.by.reporting, latency, settings.points / 100)
         marks = query_marks(settings.queries, context.experiment.table.compare)
         volumes = np.stack(
@@ -230,7 +232,7 @@ def task_facts(context: TabularContext, task: Ready, found: pd.DataFrame) -> dic
             }
             for one in columns
         ],
-        "reached": reached(task, asked.untrained, seeds_of(context), found),
+        "reached": time_to_target(task, asked.untrained, seeds_of(context), found),
     }
 
 

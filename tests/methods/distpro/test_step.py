@@ -89,7 +89,7 @@ def case(
     torch.manual_seed(2)
     losses = PathwayLosses(pathways, example)
     weighting = Weighting(losses, torch.empty(0, dtype=dtype), style="scaled", kd=0.3, lr=lr, steps=6, record=1)
-    run = TrainingRun(student.train(), tiny.dataset(), recipe, seed=0, adapters=weighting)
+    run = TrainingRun(student.train(), tiny.dataset(), recipe, seed=0, loss_modules=weighting)
     step = SearchStep(
         weighting=weighting,
         student=one,
