@@ -132,7 +132,7 @@ def lesson() -> TrialSpec:
     return teacher_trial(TEACHER, DATA)
 
 
-def needs_teacher(root: Path, method: str, **changes: Any) -> TrialSpec:
+def taught(root: Path, method: str, **changes: Any) -> TrialSpec:
     """A real trial of `method`, whose teacher, if it has one, lies where the trial will look for it."""
     one = spec(method=method, **changes)
     if not make_method(method, one.options).needs_teacher:

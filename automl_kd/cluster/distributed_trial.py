@@ -102,8 +102,8 @@ def work_together(config: Mapping[str, Any]) -> None:
     if rank == 0:
         ray.get(config["rooms"].take.remote(assignment.spec.key, get_current_placement_group()))
     try:
-        with limited(assignment.place.trial, config["timeout"] if rank == 0 else 0.0):
-            run_trial(assignment.spec, report, assignment.place)
+        with limited(assignment.paths.trial, config["timeout"] if rank == 0 else 0.0):
+            run_trial(assignment.spec, report, assignment.paths)
     except StopTrial:
         return
     except Exception as error:
@@ -124,7 +124,7 @@ def launch(config: Mapping[str, Any]) -> None:
         pass_on(exchange, run)
         if run.error is None:
             return
-        if late := overdue(from_config(config).place.trial):
+        if late := overdue(from_config(config).paths.trial):
             failure = Failure(late, "timeout")
             break
         failures: dict[int, Failure] = ray.get(exchange.failures.remote())

@@ -158,7 +158,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         if self.failure is not None:
             return
         if error and live.failure is None:
-            late = overdue(live.assignment.place.trial)
+            late = overdue(live.assignment.paths.trial)
             live.failure = Failure(late, "timeout") if late else DIED
         try:
             self.on_outcome(live.assignment.spec, outcome_of(live), live.curve)
@@ -200,7 +200,7 @@ def own_metrics(result: Mapping[str, Any]) -> Metrics:
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
-    parts = dataclasses.asdict(assignment.place)  # with the teacher cache's options as a mapping
+    parts = dataclasses.asdict(assignment.paths)  # with the teacher cache's options as a mapping
     place = {name: storage.address(value) if isinstance(value, Path) else value for name, value in parts.items()}
     record = {"spec": assignment.spec.to_json(), "place": place}
     return {**record, "replay": assignment.replay, "failure": assignment.failure, "until": assignment.until}

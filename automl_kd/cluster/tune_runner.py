@@ -44,7 +44,7 @@ def work(config: Mapping[str, Any]) -> None:
         if epoch == assignment.until:
             raise StopTrial
 
-    if late := overdue(assignment.place.trial):  # its last attempt, which is why it has this one
+    if late := overdue(assignment.paths.trial):  # its last attempt, which is why it has this one
         tune.report(Failure(late, "timeout")._asdict())
         return
     if config["workers"] > 1:
@@ -53,8 +53,8 @@ def work(config: Mapping[str, Any]) -> None:
     torch.set_num_threads(int(config["threads"]))
     keep_to(config["each"].get("GPU", 0.0))
     try:
-        with contextlib.suppress(StopTrial), limited(assignment.place.trial, config["timeout"]):
-            run_trial(assignment.spec, report, assignment.place)
+        with contextlib.suppress(StopTrial), limited(assignment.paths.trial, config["timeout"]):
+            run_trial(assignment.spec, report, assignment.paths)
     except Exception as error:  # the one place that catches everything (errors.py)
         if lost_device(error):
             raise

@@ -12,8 +12,8 @@ import torch
 from automl_kd import distributed, files, storage
 from automl_kd.errors import CheckpointError
 
-LOSS_MODULES = "adapters"
-"""Under this key checkpoints hold the state of loss modules, since their first version."""
+OPTIMIZER, LOSS_MODULES = "optimiser", "adapters"
+"""Under these keys checkpoints hold the states of optimizers and of loss modules, since their first version."""
 
 State = dict[str, Any]
 

@@ -30,7 +30,7 @@ from automl_kd.training import checkpoint
 from automl_kd.training.divergence import Sound, refuse_loss, refuse_metrics
 from automl_kd.training.evaluate import autocast, evaluate
 from automl_kd.training.gradients import GroupGradients
-from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
+from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
 
 TrainingObjective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
@@ -72,7 +72,7 @@ class TrainingRun:
         for network in (student, self.loss_modules):
             share_norms(network, recipe.norm_shards)
             distributed.broadcast_from_main([*network.parameters(), *network.buffers()])
-        self.optimiser = make_optimiser(self.parameters, recipe)
+        self.optimizer = make_optimizer(self.parameters, recipe)
         self.gradients = GroupGradients(self.parameters)
         self.sound = Sound(student=student, loss_modules=self.loss_modules)
         self.history: list[dict[str, float]] = []
@@ -91,7 +91,7 @@ class TrainingRun:
         return {
             "student": self.student.state_dict(),
             checkpoint.LOSS_MODULES: self.loss_modules.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            checkpoint.OPTIMIZER: self.optimizer.state_dict(),
             "best": self.best,
             "history": self.history,
         }
@@ -99,8 +99,8 @@ class TrainingRun:
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
         self.loss_modules.load_state_dict(state.get(checkpoint.LOSS_MODULES, {}))  # absent before there were any
-        resume(self.optimiser, state["optimiser"])
-        for group in self.optimiser.param_groups:
+        resume(self.optimizer, state[checkpoint.OPTIMIZER])
+        for group in self.optimizer.param_groups:
             group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
         self.best, self.history = state["best"], state["history"]
 
@@ -135,7 +135,7 @@ class TrainingRun:
         return self.train_step(objective, batch, step)
 
     def set_rate(self, step: int) -> None:
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, step, self.steps)
 
     def train_step(self, objective: TrainingObjective, batch: Batch, step: int) -> Tensor:
@@ -146,7 +146,7 @@ class TrainingRun:
 
     def differentiate(self, loss_of: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """Leave the batch loss's gradients, averaged over the process group; return this process's loss, detached."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         pieces, total = batch.cut(self.recipe.accumulate), torch.zeros((), device=self.device)
         for place, piece in enumerate(pieces, start=1):
             with autocast(self.device, self.recipe):
@@ -158,7 +158,7 @@ class TrainingRun:
 
     def descend(self, loss: Tensor) -> Tensor:
         """One step down the gradients of `loss`, averaged over the process group; the loss, detached."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.gradients.backward(loss)
         self.advance()
         return loss.detach()
@@ -167,7 +167,7 @@ class TrainingRun:
         """The optimiser's step along the gradients that there are, which are clipped before."""
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
-        self.optimiser.step()
+        self.optimizer.step()
 
 
 def run_number(dataset: Dataset, recipe: Recipe, seed: int) -> int:
@@ -278,7 +278,7 @@ def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: i
         "train_loss": loss,
         "val_accuracy": accuracy,
         "val_loss": val_loss,
-        "lr": run.optimiser.param_groups[0]["lr"],
+        "lr": run.optimizer.param_groups[0]["lr"],
         "seconds": run.seconds + time.monotonic() - begun,
     }
     run.history.append(metrics)

@@ -28,7 +28,7 @@ def test_a_loss_is_the_mean_of_those_of_both_halves_unless_it_says_otherwise(nam
     drawing = isinstance(made, nn.Module) and any(isinstance(layer, CountedGenerator) for layer in made.modules())
 
     def value(rows: slice) -> float:
-        seen = Batch(all_images.images[rows], all_images.labels[rows], all_images.index[rows], 4)
+        seen = Batch(all_images.inputs[rows], all_images.labels[rows], all_images.index[rows], 4)
         terms = deepcopy(made)(part(one, rows), part(two, rows), seen)
         return sum(term.item() for term in terms.values())
 

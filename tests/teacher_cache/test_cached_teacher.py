@@ -224,7 +224,7 @@ def test_what_another_process_computes_is_not_waited_for(tmp_path):
     scene = Scene(tmp_path)
     scene.guide(scene.batch(0, epoch=2))
     assert isinstance(scene.guide, CachedTeacher)
-    folder = scene.guide.bank.folder
+    folder = scene.guide.store.folder
     with claimed_elsewhere(folder / "epoch-0001.bin", 0, 2):
         found = scene.guide(scene.batch(0))
         assert scene.right(found, scene.batch(0))

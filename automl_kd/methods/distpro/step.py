@@ -25,7 +25,7 @@ from automl_kd.bilevel.base import Tensors, copies, gradient, leaves
 from automl_kd.bilevel.distributed import over_process_group
 from automl_kd.bilevel.inner_step import InnerStep
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
-from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.tangents import forward_mode
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
@@ -33,9 +33,10 @@ from automl_kd.methods.distpro.pathways import PathwayLosses, seen
 from automl_kd.methods.distpro.process import weigh
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
+from automl_kd.training.checkpoint import OPTIMIZER
 from automl_kd.training.evaluate import autocast
 from automl_kd.training.loop import TrainingRun
-from automl_kd.training.optimisers import resume
+from automl_kd.training.optimizers import resume
 
 BETAS = (0.5, 0.999)
 """Of alpha's Adam, as published."""
@@ -60,7 +61,7 @@ class Weighting(nn.Module):
         self.losses, self.style, self.kd, self.steps, self.record = losses, style, kd, steps, record
         # A buffer, because the student's optimiser takes all parameters there are.
         self.register_buffer("alpha", like.new_ones(len(losses.pathways)))
-        self.optimiser = torch.optim.Adam([self.alpha], lr=lr, betas=BETAS)
+        self.optimizer = torch.optim.Adam([self.alpha], lr=lr, betas=BETAS)
         self.moments: list[int] = []
         self.rows: list[Tensor] = []
 
@@ -74,7 +75,7 @@ class Weighting(nn.Module):
         if not weights.requires_grad:  # equal weights, whatever alpha
             return
         (self.alpha.grad,) = torch.autograd.grad(weights, alpha, h.to(weights.dtype))
-        self.optimiser.step()
+        self.optimizer.step()
         self.alpha.grad = None
 
     def note(self, step: int) -> None:
@@ -87,10 +88,10 @@ class Weighting(nn.Module):
         return bool(self.moments) and self.moments[-1] == self.steps - 1
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {"optimiser": self.optimiser.state_dict(), "moments": list(self.moments), "rows": list(self.rows)}
+        return {OPTIMIZER: self.optimizer.state_dict(), "moments": list(self.moments), "rows": list(self.rows)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        resume(self.optimiser, state["optimiser"])
+        resume(self.optimizer, state[OPTIMIZER])
         self.moments, self.rows = list(state["moments"]), list(state["rows"])
 
 
@@ -145,7 +146,7 @@ class SearchStep:
         """The real step, and the hypergradient through it."""
         look = self.look(run)
         loss = weighted(*self.terms(run, batch, look.captured), look.strengths)
-        run.optimiser.zero_grad(set_to_none=True)
+        run.optimizer.zero_grad(set_to_none=True)
         run.gradients.backward(loss)
         slopes = {name: value.grad for name, value in self.trained.items() if value.grad is not None}
         # Clipping changes gradients in place.
@@ -173,7 +174,7 @@ class SearchStep:
         stepped = self.trained if clip else self.weights
         return StepRecord(
             weights=copies(stepped),
-            step=step_of(run.optimiser, stepped, clip),
+            step=step_of(run.optimizer, stepped, clip),
             draws=GeneratorStates.now(run.device),
             strengths=self.weighting.strengths(),
             captured=Captured(),

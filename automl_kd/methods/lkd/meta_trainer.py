@@ -36,7 +36,7 @@ from automl_kd.methods.lkd.meta_data import MetaData
 from automl_kd.methods.lkd.past_students import KeepPolicy, Past, Pool, Sampling
 from automl_kd.models.features import Outputs
 from automl_kd.seeds import derive
-from automl_kd.training.optimisers import learning_rate
+from automl_kd.training.optimizers import learning_rate
 
 MOST_SKIPPED = 0.05
 
@@ -125,7 +125,7 @@ class MetaTrainer(nn.Module):
             batch=batch,
             weights=copy_weights(trainable_parameters(self.meta_data.student.model)),
             projections=copy_weights(dict(self.learned.named_parameters())),
-            teacher_outputs=teacher_out,
+            teacher_out=teacher_out,
             draws=draws,
             loss=distributed.mean_over_group(F.cross_entropy(seen.logits.detach().float(), batch.labels)),
         )
@@ -135,7 +135,7 @@ class MetaTrainer(nn.Module):
         """Move phi once, from one past student. Changes nothing else: no weight, buffer, gradient or generator."""
         rng = self.rng("update")
         past = self.pool.draw(self.schedule.sampling, rng)
-        batch, teacher_out = past.batch, past.teacher_outputs
+        batch, teacher_out = past.batch, past.teacher_out
         if self.schedule.batch == "fresh":
             batch, teacher_out = self.meta_data.fresh_batch(epoch, rng)
         held = self.meta_data.held_batch(self.schedule.ratio * self.meta_data.recipe.batch_size, rng)

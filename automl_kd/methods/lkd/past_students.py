@@ -28,7 +28,7 @@ KeepPolicy = Literal["window", "reservoir"]
 class Past:
     """One student before one of its steps, and that step's batch, of which a process in a process group has its part.
 
-    `weights` and `projections` (of the learned loss) are copies. `teacher_outputs`: of the batch. `draws`: from where
+    `weights` and `projections` (of the learned loss) are copies. `teacher_out`: outputs of the batch. `draws`: from where
     the step drew its dropout. `rate`: its learning rate. `loss`: its training cross entropy. The buffers are not kept:
     a network in training looks at its batch's statistics.
     """
@@ -56,8 +56,8 @@ class Past:
             "epoch": self.batch.epoch,
             "weights": dict(self.weights),
             "projections": dict(self.projections),
-            "logits": every(self.teacher_outputs.logits),
-            "features": {name: every(value) for name, value in self.teacher_outputs.features.items()},
+            "logits": every(self.teacher_out.logits),
+            "features": {name: every(value) for name, value in self.teacher_out.features.items()},
             "draws": [
                 one for states in zip(*map(distributed.gather_values, self.draws.states), strict=True) for one in states
             ],
@@ -79,7 +79,7 @@ class Past:
                 batch=batch,
                 weights=state["weights"],
                 projections=state["projections"],
-                teacher_outputs=Outputs(distributed.own_shard(state["logits"]), features),
+                teacher_out=Outputs(distributed.own_shard(state["logits"]), features),
                 draws=GeneratorStates(batch.inputs.device, tuple(draws[mine : mine + kinds])),
                 loss=state["loss"],
             )

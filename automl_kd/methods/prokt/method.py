@@ -47,9 +47,10 @@ from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.sync_norm import share_norms
 from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require
+from automl_kd.training.checkpoint import OPTIMIZER
 from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.loop import steps_per_epoch
-from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
+from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
 from automl_kd.training.trial import TrialContext, prepare_trial
 
 
@@ -216,7 +217,7 @@ class MovingTeacher:
         distributed.broadcast_from_main(teacher_network.model.state_dict().values())
         self.parameters = list(teacher_network.model.parameters())
         self.gradients = GroupGradients(self.parameters)
-        self.optimiser = make_optimiser(self.parameters, self.recipe)
+        self.optimizer = make_optimizer(self.parameters, self.recipe)
         self.steps = steps_per_epoch(len(context.dataset.train), self.recipe.batch_size)
         self.moving = round((1 - options.freeze) * self.steps * self.recipe.epochs)
         device = context.dataset.train.labels.device
@@ -262,14 +263,14 @@ class MovingTeacher:
 
     def descend(self, loss: Tensor) -> None:
         rate = self.options.teacher_lr * learning_rate(self.recipe, self.step - 1, self.steps)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(loss.device.type, enabled=False):
             self.gradients.backward(loss)
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
-        self.optimiser.step()
+        self.optimizer.step()
 
     def measured(self, epoch: int) -> dict[str, float]:
         """Means over the steps of `epoch`: the teacher's cross entropy, KL(student || teacher), the dual multiplier."""
@@ -278,12 +279,12 @@ class MovingTeacher:
 
     def state(self) -> dict[str, Any]:
         """All that a continued trial needs to compute the same numbers."""
-        saved = {"network": self.network.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        saved = {"network": self.network.model.state_dict(), OPTIMIZER: self.optimizer.state_dict()}
         return {**saved, "beta": self.beta, "sums": self.sums, "step": self.step}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.network.model.load_state_dict(state["network"])
-        resume(self.optimiser, state["optimiser"])
+        resume(self.optimizer, state[OPTIMIZER])
         self.beta, self.sums, self.step = state["beta"], state["sums"], state["step"]
 
 

@@ -38,7 +38,7 @@ from automl_kd.models.pruning.surgery import attach, fold_gates
 from automl_kd.spec import Recipe
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
 from automl_kd.training import checkpoint, loop
-from automl_kd.training.optimisers import learning_rate
+from automl_kd.training.optimizers import learning_rate
 
 CHECKPOINT_FILE = "search.pt"
 
@@ -148,7 +148,7 @@ class SubgraphSearchRun:
         """Weights by the optimiser, factors by a proximal step, both from the gradient at the same point."""
         run, options = self.run, self.options
         rate = learning_rate(run.recipe, step, run.steps)
-        for group in run.optimiser.param_groups:
+        for group in run.optimizer.param_groups:
             group["lr"] = rate
         loss = run.differentiate(self.objective, batch)
         run.advance()  # clips the weights' gradients alone: the factors are not among them

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from automl_kd.bilevel.backbone_jvp import Pathways
 from automl_kd.bilevel.base import Problem, Tensors, detach_tensors, select_prefix
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of
-from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch
 from automl_kd.losses.base import Example
@@ -120,7 +120,7 @@ def by_double_backward(made: Case, seen_batch: Batch, held_out: Batch) -> Tensor
     tapped = FeatureExtractor(student, made.step.student.names)
     view = outputs_of(tapped, seen_batch.inputs, GeneratorStates.now(torch.device("cpu")))
     validate = outputs_of(FeatureExtractor(student), held_out.inputs)
-    taught = seen(made.step.teach(seen_batch))
+    taught = seen(made.step.ask_teacher(seen_batch))
 
     def split(weights: Tensors) -> dict[str, Tensor]:
         return {name: value for name, value in weights.items() if not name.startswith(CONNECTOR)}
@@ -167,7 +167,7 @@ def test_with_frozen_weights_a_step_is_a_plain_distillation_step(order, clip_nor
     before = deepcopy(searched.teacher.state_dict())
 
     def objective(given: Batch) -> dict[str, Tensor]:
-        outputs, taught = seen(plain.step.student(given.inputs)), seen(plain.step.teach(given))
+        outputs, taught = seen(plain.step.student(given.inputs)), seen(plain.step.ask_teacher(given))
         terms = torch.stack([losses(place, outputs, taught) for place in range(len(weights))])
         return {"all": F.cross_entropy(outputs[LOGITS_KEY], given.labels) + (weights * terms).sum()}
 

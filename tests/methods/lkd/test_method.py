@@ -88,7 +88,7 @@ def step(one: MetaTrainer, count: int = 1) -> None:
 def slope(one: MetaTrainer) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The method's own hypergradient and that of unrolling, from the last recorded student."""
     past = one.pool.past[-1]
-    given = (past, past.batch, past.teacher_outputs, one.meta_data.held_batch(40, np.random.default_rng(0)))
+    given = (past, past.batch, past.teacher_out, one.meta_data.held_batch(40, np.random.default_rng(0)))
     return one.slope(*given), Unroll(1)(one.problem(*given), past.weights, one.phi)
 
 

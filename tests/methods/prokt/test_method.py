@@ -24,7 +24,7 @@ from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.space import Scalar
 from automl_kd.spec import Recipe
 from automl_kd.training import loop, trial
-from automl_kd.training.optimisers import learning_rate
+from automl_kd.training.optimizers import learning_rate
 from tests import tiny
 from tests.methods.test_weighted_losses import MEMORIES, Recorder, load, place, same, spec
 
@@ -90,10 +90,10 @@ def published(root: Path, options: ProKT) -> tuple[nn.Module, nn.Module]:
     return student, teacher
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimiser.zero_grad()
+def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    optimizer.zero_grad()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
 
 
 @pytest.mark.parametrize("probe", ["shared", "eval"])
@@ -211,7 +211,7 @@ def test_a_stopped_trial_continues_bit_for_bit_with_its_teacher(tmp_path, option
 def test_a_trial_killed_in_mid_epoch_continues_bit_for_bit(tmp_path, monkeypatch, lesson):
     trained(tmp_path, {"start": "scratch"}, "unbroken")
     with monkeypatch.context() as killing:
-        original, seen = prokt.MovingTeacher.lesson, []
+        original, seen = prokt.MovingTeacher.advance, []
 
         def killed(self, *given):
             seen.append(1)
@@ -219,7 +219,7 @@ def test_a_trial_killed_in_mid_epoch_continues_bit_for_bit(tmp_path, monkeypatch
                 raise KeyboardInterrupt
             return original(self, *given)
 
-        killing.setattr(prokt.MovingTeacher, "lesson", killed)
+        killing.setattr(prokt.MovingTeacher, "advance", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path, {"start": "scratch"}, "broken")
     trained(tmp_path, {"start": "scratch"}, "broken")
