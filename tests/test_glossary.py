@@ -30,6 +30,9 @@ PENDING = (
 )  # fmt: skip
 """Retired too, and not yet renamed everywhere."""
 
+PENDING_TERMS = ("trial kind", "proxy filter", "content hash")
+"""Terms of the glossary whose names are still others."""
+
 TERM = re.compile(r"^- \*\*(?P<term>[^*]+)\*\*(?: \(`(?P<name>\w+)`\))?: ", re.MULTILINE)
 
 
@@ -79,7 +82,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 
 def glossary() -> list[tuple[str, str]]:
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    return [(found["term"], found["name"] or "") for found in TERM.finditer(text)]
+    return [(found["term"], found["name"] or "") for found in TERM.finditer(text) if found["term"] not in PENDING_TERMS]
 
 
 @pytest.mark.parametrize(("term", "name"), glossary(), ids=[term for term, _ in glossary()])
@@ -88,7 +91,7 @@ def test_every_term_of_the_glossary_is_in_use(term, name):
     assert wanted in words_in_use() or wanted.replace("-", " ") in words_in_use()
 
 
-def test_the_glossary_is_a_page_of_sorted_meanings():
+def test_the_glossary_has_each_term_once():
     terms = [term for term, _ in glossary()]
     assert 30 <= len(terms) <= 60
     assert len(set(terms)) == len(terms)

@@ -24,7 +24,7 @@ from automl_kd import distributed
 from automl_kd.config import parse_record
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
-from automl_kd.losses import DISTILLERS
+from automl_kd.losses import DISTILLATION_LOSSES
 from automl_kd.losses.base import Example, FeatureNames, Loss, LossFunction, LossTerms, Number, Standard
 from automl_kd.losses.cross_entropy import CrossEntropy
 from automl_kd.models.features import Outputs
@@ -35,7 +35,7 @@ from automl_kd.spec import require
 
 V = TypeVar("V")
 
-LOSSES: Mapping[str, type[Loss]] = {"ce": CrossEntropy, **DISTILLERS}
+LOSSES: Mapping[str, type[Loss]] = {"ce": CrossEntropy, **DISTILLATION_LOSSES}
 
 loss_type = partial(lookup_options, LOSSES, kind="distiller", members=("standard", "features", "make"))
 """From a name to the table's entry, or to what `module:attribute` refers to; `ConfigError` if that is no loss."""

@@ -1,4 +1,4 @@
-"""A trial whose recipe and options change while it trains: its method is called stage after stage.
+"""A trial with a hyperparameter schedule, which changes its recipe and options: its method is called stage after stage.
 
 Each call has the values of one stage and continues from the checkpoint that the one before left at its last epoch, so
 any method that trains by `automl_kd.methods.base.train` can follow a schedule, and a broken trial continues within its

@@ -28,9 +28,9 @@ KeepPolicy = Literal["window", "reservoir"]
 class Past:
     """One student before one of its steps, and that step's batch, of which a process in a process group has its part.
 
-    `weights` and `projections` (of the learned loss) are copies. `teacher_out`: outputs of the batch. `draws`: from where
-    the step drew its dropout. `rate`: its learning rate. `loss`: its training cross entropy. The buffers are not kept:
-    a network in training looks at its batch's statistics.
+    `weights` and `projections` (of the learned loss) are copies. `teacher_out`: outputs of the batch. `draws`: from
+    where the step drew its dropout. `rate`: its learning rate. `loss`: its training cross entropy. The buffers are not
+    kept: a network in training looks at its batch's statistics.
     """
 
     step: int

@@ -79,7 +79,7 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
         return missing_sentence(final, "default-kd" if found is not None else "found-method")
     if gain.n == 0:
         return "No verdict: no seed was completed by both the found student with its method and plain KD."
-    if taught_equally(found, base):
+    if have_same_teaching(found, base):
         return f"Nothing was gained: the search chose the default student ({found.label}) and teaches it by plain KD."
     close = ""
     if found.architecture == base.architecture:
@@ -107,7 +107,7 @@ def describe_teaching(one: Arm) -> str:
     return f"{one.method} ({chosen})" if chosen else one.method
 
 
-def taught_equally(found: Arm, base: Arm) -> bool:
+def have_same_teaching(found: Arm, base: Arm) -> bool:
     """Whether both arms are the same trials under two names."""
     names = ("architecture", "method", "options_json", "schedule_json", "epochs")
     return all(getattr(found, name) == getattr(base, name) for name in names)
