@@ -59,7 +59,7 @@ def test_where_a_search_decides_the_estimate_is_a_bound(method, options, tmp_pat
 class Uncosted:
     """A user's own method, which does not say what a trial costs beyond `macs`."""
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
 
     def macs(self, student, teacher):
         return 5 * student + teacher
