@@ -50,7 +50,7 @@ THOROUGH = (
 
 def trained(root: Path, spec: TrialSpec, folder: str, bank: TeacherCacheOptions, *, stop: int = 0) -> tiny.Recorder:
     recorder = tiny.Recorder(stop)
-    place = dataclasses.replace(tiny.place(root, spec), trial=root / folder, bank=bank)
+    place = dataclasses.replace(tiny.place(root, spec), trial=root / folder, teacher_cache=bank)
     run_trial(spec, recorder, place)
     return recorder
 
@@ -181,7 +181,9 @@ class Scene:
 
     def __init__(self, root: Path, bank: TeacherCacheOptions = TAPS, spec: TrialSpec | None = None) -> None:
         self.spec = spec or spec_of("kd", root)
-        self.setting = trial.prepare_trial(self.spec, dataclasses.replace(tiny.place(root, self.spec), bank=bank))
+        self.setting = trial.prepare_trial(
+            self.spec, dataclasses.replace(tiny.place(root, self.spec), teacher_cache=bank)
+        )
         self.run = TrainingRun(self.setting.student, self.setting.dataset, self.spec.recipe, self.spec.seed)
         self.teacher = trial.load_teacher(self.setting)
         self.guide = teacher_outputs(self.setting, self.teacher)
