@@ -1,6 +1,6 @@
 """The processes that train one student together, each on its part of every batch. In a process alone nothing happens.
 
-The team is torch's default process group, if there is one. What all of them minimise is the mean, over the processes,
+The process group is torch's default one, if there is one. What all of them minimise is the mean, over the processes,
 of the loss that each computes on its part; as the parts are equal in size, that is the loss of the whole batch. A batch
 that cannot be divided evenly is given to every process whole, which comes to the same mean.
 """
@@ -32,8 +32,8 @@ def rank() -> int:
     return dist.get_rank() if size() > 1 else 0
 
 
-def leads() -> bool:
-    """Whether this process writes and reports for the team."""
+def is_main_process() -> bool:
+    """Whether this process writes and reports for the process group."""
     return rank() == 0
 
 
@@ -64,7 +64,7 @@ def whole_batch(is_whole: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def dealt(rows: Tensor, micro: int = 1) -> Iterator[Tensor]:
+def shard_rows(rows: Tensor, micro: int = 1) -> Iterator[Tensor]:
     """The part of `rows` (n,) that this process has; all of them, as in `whole_batch`, if they cannot be divided.
 
     `micro`: each of so many consecutive pieces is divided by itself, so that what is accumulated in pieces is the same
@@ -86,21 +86,21 @@ def device() -> torch.device:
 
 
 def sum_over_group(value: Tensor) -> Tensor:
-    """The sum over the team, without gradient."""
+    """The sum over the process group, without gradient."""
     if size() == 1:
         return value
-    # A copy in plain order: the team's messages must lie in memory alike.
+    # A copy in plain order: the process group's messages must lie in memory alike.
     message = value.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(message)
     return message if value.is_contiguous() else torch.empty_like(value).copy_(message)
 
 
 def mean_over_group(value: Tensor) -> Tensor:
-    """The mean over the team, without gradient."""
+    """The mean over the process group, without gradient."""
     return value if size() == 1 else sum_over_group(value) / size()
 
 
-def from_leader(value: float) -> float:
+def from_main_process(value: float) -> float:
     """The leader's value; the others wait for it."""
     if size() == 1:
         return value
@@ -109,12 +109,12 @@ def from_leader(value: float) -> float:
     return message.item()
 
 
-def wait_for_leader() -> None:
+def wait_for_main_process() -> None:
     """Go on once the leader has come here: what it wrote before can be read afterwards."""
-    from_leader(0.0)
+    from_main_process(0.0)
 
 
-def alike(value: float) -> bool:
+def all_equal(value: float) -> bool:
     """Whether all have the same value."""
     return size() == 1 or torch.equal(ends := range_over_group(value), ends.flip(0))
 
@@ -125,13 +125,13 @@ def any_of(flag: bool) -> bool:
 
 
 def range_over_group(value: float) -> Tensor:
-    """The least and the largest value in the team."""
+    """The least and the largest value in the process group."""
     ends = torch.tensor([-value, value], dtype=torch.float64, device=device())
     dist.all_reduce(ends, op=dist.ReduceOp.MAX)
     return ends * torch.tensor([-1.0, 1.0], dtype=torch.float64, device=ends.device)
 
 
-def make_alike(tensors: Iterable[Tensor]) -> None:
+def broadcast_from_main(tensors: Iterable[Tensor]) -> None:
     """Put the leader's values into everyone's tensors."""
     if size() == 1:
         return
@@ -143,7 +143,7 @@ def make_alike(tensors: Iterable[Tensor]) -> None:
 
 
 def average(tensors: Iterable[Tensor]) -> None:
-    """Put the team's mean into everyone's tensors, those of whole numbers left out."""
+    """Put the process group's mean into everyone's tensors, those of whole numbers left out."""
     if size() == 1:
         return
     with torch.no_grad():
@@ -153,7 +153,7 @@ def average(tensors: Iterable[Tensor]) -> None:
 
 
 def summed(value: Tensor) -> Tensor:
-    """The sum over the team, differentiable any number of times, forwards and backwards.
+    """The sum over the process group, differentiable any number of times, forwards and backwards.
 
     A sum is symmetric, so each process gets back the sum of what all send back.
     """
@@ -164,7 +164,7 @@ def summed(value: Tensor) -> Tensor:
 
 
 def differentiable_mean(value: Tensor) -> Tensor:
-    """The mean over the team, differentiable as `summed`."""
+    """The mean over the process group, differentiable as `summed`."""
     return value if size() == 1 else summed(value) / size()
 
 
@@ -203,19 +203,19 @@ def gather_values(value: Tensor) -> list[Tensor]:
     return [one.clone() for one in gather_shards(value[None].to(device())).cpu()]
 
 
-def told_by_leader(report: Callable[..., None]) -> Callable[..., None]:
+def report_from_main(report: Callable[..., None]) -> Callable[..., None]:
     """`report` by the leader alone. If it raises `StopTrial` there, it does so for all."""
     if size() == 1:
         return report
 
-    def told(metrics: Mapping[str, float], *, epoch: int) -> None:
+    def relay(metrics: Mapping[str, float], *, epoch: int) -> None:
         stopped = False
-        if leads():
+        if is_main_process():
             try:
                 report(metrics, epoch=epoch)
             except StopTrial:
                 stopped = True
-        if from_leader(stopped):
+        if from_main_process(stopped):
             raise StopTrial
 
-    return told
+    return relay

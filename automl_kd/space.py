@@ -150,8 +150,9 @@ class SearchSpace:
     Parameters are ordered parents before children.
 
     What follows only saves time. `canonical`: a point that computes the same function at initialisation, the same one
-    for all such points. `cost`: parameters and multiply-adds of a point, exactly, without building it. `bank`: a store
-    of parts, made by a `PreparePart` when first needed, from which it assembles networks that share them, for scoring.
+    for all such points. `cost`: parameters and multiply-adds of a point, exactly, without building it. `part_cache`: a
+    store of parts, made by a `PreparePart` when first needed, from which it assembles networks that share them, for
+    scoring.
     """
 
     name: str
@@ -162,7 +163,7 @@ class SearchSpace:
     describe: Callable[[Values], str] | None = None
     canonical: Callable[[Values], Values] | None = None
     cost: Callable[[Values, InputShape], tuple[int, int]] | None = None
-    bank: Callable[[InputShape, PreparePart], Callable[[Values], nn.Module]] | None = None
+    part_cache: Callable[[InputShape, PreparePart], Callable[[Values], nn.Module]] | None = None
 
     def __post_init__(self) -> None:
         for position, (name, parameter) in enumerate(self.parameters.items()):

@@ -310,15 +310,15 @@ class TrialPaths:
     """Where a trial works: folders and device. Not part of what it is, so not part of its key. Paths are absolute.
 
     `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
-    the image sets. `bank`: how far teachers' outputs are kept, below `teachers`. `pausable`: save a checkpoint after
-    every epoch, because the trial may be paused after any.
+    the image sets. `teacher_cache`: how far teachers' outputs are kept, below `teachers`. `pausable`: save a checkpoint
+    after every epoch, because the trial may be paused after any.
     """
 
     trial: Path
     teachers: Path
     data: Path
     device: str = "cpu"
-    bank: TeacherCacheOptions = field(default_factory=lambda: TeacherCacheOptions(keep="off"))
+    teacher_cache: TeacherCacheOptions = field(default_factory=lambda: TeacherCacheOptions(keep="off"))
     pausable: bool = False
 
 
@@ -359,4 +359,4 @@ class Trainable(Protocol):
     Knows nothing of Ray, Optuna or result files, and returns nothing: whatever it measures it reports.
     """
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None: ...
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None: ...

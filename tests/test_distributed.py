@@ -38,15 +38,15 @@ def test_alone_it_is_nothing():
     assert all(function(value) is value or torch.equal(function(value), value) for function in same)
     assert (
         distributed.size(),
-        distributed.leads(),
+        distributed.is_main_process(),
         distributed.shard_count(),
-        distributed.from_leader(2.5),
-        distributed.alike(1),
+        distributed.from_main_process(2.5),
+        distributed.all_equal(1),
     ) == (1, True, 1, 2.5, True)
 
 
 def test_the_second_of_two_has_the_second_half(second_of_two):
-    with distributed.dealt(torch.arange(8)) as rows:
+    with distributed.shard_rows(torch.arange(8)) as rows:
         assert rows.tolist() == [4, 5, 6, 7]
         assert (
             distributed.shard_count(),
@@ -56,13 +56,13 @@ def test_the_second_of_two_has_the_second_half(second_of_two):
 
 
 def test_of_what_is_accumulated_it_has_the_second_half_of_each_piece(second_of_two):
-    with distributed.dealt(torch.arange(8), 2) as rows:
+    with distributed.shard_rows(torch.arange(8), 2) as rows:
         assert rows.tolist() == [2, 3, 6, 7]
 
 
 @pytest.mark.parametrize(("count", "micro"), [(7, 1), (2, 1), (6, 2)])
 def test_what_cannot_be_divided_goes_to_all(second_of_two, count: int, micro: int):
-    with distributed.dealt(torch.arange(count), micro) as rows:
+    with distributed.shard_rows(torch.arange(count), micro) as rows:
         assert rows.tolist() == list(range(count))
         assert (distributed.shard_count(), distributed.shard_index()) == (1, 0)
     assert distributed.shard_count() == 2
@@ -124,7 +124,7 @@ def taught(root: Path, method: str, **recipe: Any) -> TrialSpec:
 )
 def test_methods_refuse_what_they_cannot_do_before_anything_is_trained(tmp_path, method, recipe, said):
     spec = taught(tmp_path, method, **recipe)
-    assert make_method(method, spec.options).taught
+    assert make_method(method, spec.options).needs_teacher
     with pytest.raises(ConfigError, match=said):
         dry_run_method(spec, tiny.loaded(tmp_path), tiny.place(tmp_path, spec))
     with pytest.raises(ConfigError, match=said):

@@ -83,7 +83,7 @@ def recipes(tmp_path, monkeypatch):
 def test_the_loss_of_the_recipe_trains_alone_and_in_the_sum_that_is_shown(tmp_path, recipes):
     (shown,) = re.findall(r'losses = "([^"]*my_losses[^"]*)"', README)
     assert isinstance(shown_loss := read_mix(shown).parts[2].loss, Loss)
-    assert shown_loss.taps == FeatureNames(("stage2",), ("stage2",))
+    assert shown_loss.features == FeatureNames(("stage2",), ("stage2",))
     losses = []
     for weight in (0.0, 1.0):
         spec = tiny.taught(tmp_path, "distil", options={"losses": f"my_losses:MeanMap={weight}, ce=1"})

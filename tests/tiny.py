@@ -18,7 +18,8 @@ from automl_kd.config import Experiment, Finalists, Resources, SearchSection
 from automl_kd.data import Dataset, Source, Split, in_memory, load_data
 from automl_kd.errors import StopTrial
 from automl_kd.methods import make_method
-from automl_kd.models.features import Tap
+from automl_kd.methods.base import CostEstimate
+from automl_kd.models.features import FeatureLayer
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, InputShape, IntRange, Parameter, SearchSpace, Values
 from automl_kd.spec import DataSpec, Recipe, Report, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
@@ -38,7 +39,7 @@ class Net(nn.Module):
         self.norm, self.relu = nn.BatchNorm2d(width), nn.ReLU()
         self.pool, self.dropout = nn.AdaptiveAvgPool2d(1), nn.Dropout(0.1)
         self.classifier = nn.Linear(width, shape.classes)
-        self.taps = {"pre_pool": Tap("relu"), "pooled": Tap("classifier", "input")}
+        self.feature_layers = {"pre_pool": FeatureLayer("relu"), "pooled": FeatureLayer("classifier", "input")}
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.relu(self.norm(self.stem(images)))
@@ -134,16 +135,16 @@ def lesson() -> TrialSpec:
 def taught(root: Path, method: str, **changes: Any) -> TrialSpec:
     """A real trial of `method`, whose teacher, if it has one, lies where the trial will look for it."""
     one = spec(method=method, **changes)
-    if not make_method(method, one.options).taught:
+    if not make_method(method, one.options).needs_teacher:
         return one
     torch.manual_seed(11)
     save_weights(teacher(SHAPE), root / "teachers" / lesson().key / "student.pt")
     return dataclasses.replace(one, teacher=TEACHER)
 
 
-def leave_teacher(lab: ExperimentContext) -> None:
+def leave_teacher(context: ExperimentContext) -> None:
     """Weights where the trials of an experiment look for those of its teacher."""
-    trained = lab.teachers / teacher_trial(lab.experiment.teacher, lab.experiment.data).key / "student.pt"
+    trained = context.teachers / teacher_trial(context.experiment.teacher, context.experiment.data).key / "student.pt"
     save_weights(teacher(SHAPE), trained)
 
 
@@ -184,7 +185,7 @@ class Pretend:
     second epoch of a trial of this width, the first time.
     """
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     seconds: float = 0.0
     fail: int = 0
     die: int = 0
@@ -192,16 +193,19 @@ class Pretend:
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        return CostEstimate(1.0)
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         width = int(spec.architecture.as_dict()["width"])
-        place.trial.mkdir(parents=True, exist_ok=True)
+        paths.trial.mkdir(parents=True, exist_ok=True)
         for epoch in range(1, spec.recipe.epochs + 1):
-            with (place.trial / "epochs").open("a", encoding="utf-8") as file:
+            with (paths.trial / "epochs").open("a", encoding="utf-8") as file:
                 file.write(f"{epoch}\n")
             if width == self.fail:
                 raise RuntimeError("this width never works")
-            if width == self.die and epoch == 2 and not (place.trial / "died").exists():
-                (place.trial / "died").touch()
+            if width == self.die and epoch == 2 and not (paths.trial / "died").exists():
+                (paths.trial / "died").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(self.seconds)
             report(pretended(width, epoch, spec.recipe.epochs), epoch=epoch)

@@ -33,7 +33,7 @@ def all_reduce_mean(tensors: Tensors) -> dict[str, Tensor]:
     return mean
 
 
-def over_team() -> Reduce:
+def over_process_group() -> Reduce:
     """The mean over the processes that train together; `average_of_one_process` where there is one."""
     return all_reduce_mean if distributed.size() > 1 else average_of_one_process
 

@@ -86,7 +86,7 @@ class InnerStep:
     """One step of an optimiser: a rule for each weight, what is remembered of each, and clipping before it.
 
     `clip_norm`: the norm above which all gradients together are scaled down; 0 does not clip. It is taken over the
-    weights named in `rules` alone, so whatever else is trained beside them (adapters) must be clipped by itself.
+    weights named in `rules` alone, so whatever else is trained beside them (loss modules) must be clipped by itself.
     """
 
     rules: Mapping[str, Rule]

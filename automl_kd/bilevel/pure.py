@@ -59,27 +59,27 @@ def trainable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def outputs_of(
-    tapped: FeatureExtractor, images: Tensor, draws: GeneratorStates | None = None, *, parts: int = 0
+    extractor: FeatureExtractor, inputs: Tensor, draws: GeneratorStates | None = None, *, parts: int = 0
 ) -> Callable[[Tensors], dict[str, Tensor]]:
-    """The function from weights to the network's outputs on `images`: logits as `LOGITS_KEY`, features by their names.
+    """The function from weights to the network's outputs on `inputs`: logits as `LOGITS_KEY`, features by their names.
 
-    `draws`: the moment from which layers draw at each call; now, if None. `parts`: into how many parts a team of
-    processes has divided the images, of which these are one; 0 for those of the batch at hand.
+    `draws`: the moment from which layers draw at each call; now, if None. `parts`: into how many parts a process group
+    of processes has divided the images, of which these are one; 0 for those of the batch at hand.
 
     The network runs in the mode that its modules are in when the function is called, and in the precision of weights
     and images even where autocast surrounds the call: tangents and differences of bfloat16 passes are mostly noise.
     Parameters that a call does not name keep their values.
     """
-    drawn = GeneratorStates.now(images.device) if draws is None else draws
+    drawn = GeneratorStates.now(inputs.device) if draws is None else draws
     whole = (parts or distributed.shard_count()) == 1
-    seen = FunctionalFeatures(tapped)
+    seen = FunctionalFeatures(extractor)
 
     def outputs(weights: Tensors) -> dict[str, Tensor]:
         # Running statistics are written into copies, which are thrown away with the call.
         state = {name: buffer.clone() for name, buffer in seen.named_buffers()}
         state |= {f"network.{name}": value for name, value in weights.items()}
-        with drawn.replayed(), distributed.whole_batch(whole), torch.autocast(images.device.type, enabled=False):
-            found: dict[str, Tensor] = functional_call(seen, state, (images,))
+        with drawn.replayed(), distributed.whole_batch(whole), torch.autocast(inputs.device.type, enabled=False):
+            found: dict[str, Tensor] = functional_call(seen, state, (inputs,))
         return found
 
     return outputs
@@ -88,11 +88,11 @@ def outputs_of(
 class FunctionalFeatures(nn.Module):
     """A tapped network as a module, because `functional_call` wants one."""
 
-    def __init__(self, tapped: FeatureExtractor) -> None:
+    def __init__(self, extractor: FeatureExtractor) -> None:
         super().__init__()
-        self.network = tapped.model
-        self._tapped = tapped
+        self.network = extractor.model
+        self._extractor = extractor
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        found = self._tapped(images)
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        found = self._extractor(inputs)
         return {LOGITS_KEY: found.logits, **found.features}

@@ -157,12 +157,12 @@ def run_experiment(experiment: Experiment, out: str, data_root: str, address: st
 
             place = roots(out, data_root)
             with LivePage(shown, place.results / experiment.name, command_line()) as watcher:
-                lab = stages.run_stages(experiment, place, watcher, address=address)
+                context = stages.run_stages(experiment, place, watcher, address=address)
     except KeyboardInterrupt:
         stop("interrupted; what has ended is on record, and the same command continues", 130)
     from automl_kd.console.report import report  # noqa: PLC0415 - pandas is slow to import
 
-    if not report(output(), [lab.folder], lab.folder, command_line()):
+    if not report(output(), [context.folder], context.folder, command_line()):
         raise typer.Exit(1)
 
 

@@ -46,10 +46,10 @@ def methods() -> CatalogueLines:
     return [(name, first_line_of_docstring(method)) for name, method in METHODS.items()]
 
 
-def distillers() -> CatalogueLines:
-    from automl_kd.losses import DISTILLERS  # noqa: PLC0415
+def distillation_losses() -> CatalogueLines:
+    from automl_kd.losses import DISTILLATION_LOSSES  # noqa: PLC0415
 
-    return [(name, first_line_of_docstring(distiller)) for name, distiller in DISTILLERS.items()]
+    return [(name, first_line_of_docstring(loss)) for name, loss in DISTILLATION_LOSSES.items()]
 
 
 def proxies() -> CatalogueLines:
@@ -97,7 +97,7 @@ def datasets() -> CatalogueLines:
 CATALOGUES: Mapping[str, Callable[[], CatalogueLines]] = {
     "spaces": spaces,
     "methods": methods,
-    "distillers": distillers,
+    "distillers": distillation_losses,
     "proxies": proxies,
     "proposers": proposers,
     "models": models,

@@ -89,27 +89,27 @@ def make_rooms() -> Any:
 
 def work_together(config: Mapping[str, Any]) -> None:
     """One worker of a trial. What goes wrong in it is told to the desk, and ends the other workers as well."""
-    assignment, desk = from_config(config), config["desk"]
+    assignment, exchange = from_config(config), config["exchange"]
     torch.set_num_threads(int(config["threads"]))
     if (device := get_device()).type == "cuda":
         torch.cuda.set_device(device)
 
     def report(metrics: Metrics, *, epoch: int) -> None:
-        if not ray.get(desk.report.remote({**metrics, "epoch": epoch})) or epoch == assignment.until:
+        if not ray.get(exchange.report.remote({**metrics, "epoch": epoch})) or epoch == assignment.until:
             raise StopTrial
 
     rank = train.get_context().get_world_rank()
     if rank == 0:
         ray.get(config["rooms"].take.remote(assignment.spec.key, get_current_placement_group()))
     try:
-        with limited(assignment.place.trial, config["timeout"] if rank == 0 else 0.0):
-            run_trial(assignment.spec, report, assignment.place)
+        with limited(assignment.paths.trial, config["timeout"] if rank == 0 else 0.0):
+            run_trial(assignment.spec, report, assignment.paths)
     except StopTrial:
         return
     except Exception as error:
         if lost_device(error):
             raise
-        ray.get(desk.fail.remote(rank, Failure(f"{type(error).__name__}: {error}", failure_kind_of(error))))
+        ray.get(exchange.fail.remote(rank, Failure(f"{type(error).__name__}: {error}", failure_kind_of(error))))
         time.sleep(GRACE_SECONDS)
         raise
 
@@ -119,18 +119,18 @@ def launch(config: Mapping[str, Any]) -> None:
     failure = DEATH
     ray.get(config["rooms"].free.remote(from_config(config).spec.key))  # of a launcher that was killed
     for _ in range(1 + config["retries"]):
-        desk = ray.remote(num_cpus=0)(ReportExchange).remote()
-        run = Workers(config, desk)
-        pass_on(desk, run)
+        exchange = ray.remote(num_cpus=0)(ReportExchange).remote()
+        run = Workers(config, exchange)
+        pass_on(exchange, run)
         if run.error is None:
             return
-        if late := overdue(from_config(config).place.trial):
+        if late := overdue(from_config(config).paths.trial):
             failure = Failure(late, "timeout")
             break
-        told: dict[int, Failure] = ray.get(desk.failures.remote())
+        failures: dict[int, Failure] = ray.get(exchange.failures.remote())
         # A worker that failed and did not say why was killed; others then fail because it is gone.
-        explained = told and set(getattr(run.error, "worker_failures", told)) <= set(told)
-        failure = next(iter(told.values())) if explained else DEATH
+        explained = failures and set(getattr(run.error, "worker_failures", failures)) <= set(failures)
+        failure = next(iter(failures.values())) if explained else DEATH
         if explained and failure.failure_kind not in PASSING:
             break
     tune.report(failure._asdict())
@@ -147,12 +147,12 @@ class Trainer(TorchTrainer):  # type: ignore[misc]  # ray is untyped here
 class Workers(threading.Thread):
     """The Ray Train run; `error` is what ended it, or None."""
 
-    def __init__(self, config: Mapping[str, Any], desk: Any) -> None:
+    def __init__(self, config: Mapping[str, Any], exchange: Any) -> None:
         super().__init__(daemon=True)
         self.error: Exception | None = None
         self.trainer = Trainer(
             work_together,
-            train_loop_config={**config, "desk": desk},
+            train_loop_config={**config, "exchange": exchange},
             scaling_config=train.ScalingConfig(
                 num_workers=config["workers"],
                 use_gpu=config["each"].get("GPU", 0) > 0,
@@ -170,9 +170,9 @@ class Workers(threading.Thread):
             self.error = error
 
 
-def pass_on(desk: Any, run: Workers) -> None:
+def pass_on(exchange: Any, run: Workers) -> None:
     """Hand the leader's reports to Tune until the run has ended. If Tune ends the trial, the workers are told."""
-    report = desk.next.remote()
+    report = exchange.next.remote()
     while run.is_alive():
         ready, _ = ray.wait([report], timeout=LISTEN_SECONDS)
         if not ready:
@@ -182,5 +182,5 @@ def pass_on(desk: Any, run: Workers) -> None:
             tune.report(ray.get(report))
             goes_on = True
         finally:  # Tune ends a trial by an exit out of its report
-            desk.decide.remote(goes_on)
-        report = desk.next.remote()
+            exchange.decide.remote(goes_on)
+        report = exchange.next.remote()

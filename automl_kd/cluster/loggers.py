@@ -114,7 +114,7 @@ class Named(tune.Callback):  # type: ignore[misc]  # ray is untyped here
     def setup(self, *arguments: Any, **info: Any) -> None:
         self.inner.setup(*arguments, **info)
 
-    def on_trial_start(self, *, trial: Any, **_told: Any) -> None:
+    def on_trial_start(self, *, trial: Any, **_reported: Any) -> None:
         assignment = from_config(trial.config)
         if assignment.replay is not None:
             return
@@ -126,7 +126,7 @@ class Named(tune.Callback):  # type: ignore[misc]  # ray is untyped here
             shown.begun = True
             self.inner.log_trial_start(shown)
 
-    def on_trial_result(self, *, iteration: int, trial: Any, result: dict[str, Any], **_told: Any) -> None:
+    def on_trial_result(self, *, iteration: int, trial: Any, result: dict[str, Any], **_reported: Any) -> None:
         shown = self.of(trial)
         if shown is None:
             return
@@ -135,10 +135,10 @@ class Named(tune.Callback):  # type: ignore[misc]  # ray is untyped here
             shown.epoch = result["epoch"]
             self.inner.log_trial_result(iteration, shown, {**own_metrics(result), "training_iteration": shown.epoch})
 
-    def on_trial_complete(self, *, trial: Any, **_told: Any) -> None:
+    def on_trial_complete(self, *, trial: Any, **_reported: Any) -> None:
         self.end(trial)
 
-    def on_trial_error(self, *, trial: Any, **_told: Any) -> None:
+    def on_trial_error(self, *, trial: Any, **_reported: Any) -> None:
         self.end(trial, failed=True)
 
     def end(self, trial: Any, *, failed: bool = False) -> None:

@@ -60,8 +60,8 @@ def unhalved(search: SearchSection, epochs: int) -> str:
     for one in brackets(search.trials, epochs, search.reduction):
         never += one.unhalved
         sizes[one.rungs[0]] += one.size - one.unhalved
-    said = ", ".join(f"{size} from epoch {first} on" for first, size in sorted(sizes.items()) if size)
-    return f"hyperband compares {said or 'none'}; {never} of {search.trials} never"
+    phrases = ", ".join(f"{size} from epoch {first} on" for first, size in sorted(sizes.items()) if size)
+    return f"hyperband compares {phrases or 'none'}; {never} of {search.trials} never"
 
 
 class Forward(TrialScheduler):  # type: ignore[misc]  # ray is untyped here

@@ -44,7 +44,7 @@ class Assignment:
     """
 
     spec: TrialSpec
-    place: TrialPaths
+    paths: TrialPaths
     replay: Sequence[Metrics] | None = None
     failure: Failure | None = None
     until: int | None = None
@@ -138,9 +138,9 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
             live.failure = Failure(result["error"], result.get("failure_kind", "other"))
         elif "epoch" in result:
             live.failure = None  # what had failed was tried again, and goes on
-            self.hear(live, result)
+            self.record_report(live, result)
 
-    def hear(self, live: Live, result: Mapping[str, Any]) -> None:
+    def record_report(self, live: Live, result: Mapping[str, Any]) -> None:
         """Put an epoch on its trial's curve, and pass it on."""
         metrics = own_metrics(result)
         live.curve[result["epoch"]] = metrics
@@ -154,11 +154,11 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         if live is None or self.failure is not None:
             return
         if result is not None and not error and "epoch" in result:
-            self.hear(live, result)  # Tune passes the report with which a trial ends here alone
+            self.record_report(live, result)  # Tune passes the report with which a trial ends here alone
         if self.failure is not None:
             return
         if error and live.failure is None:
-            late = overdue(live.assignment.place.trial)
+            late = overdue(live.assignment.paths.trial)
             live.failure = Failure(late, "timeout") if late else DIED
         try:
             self.on_outcome(live.assignment.spec, outcome_of(live), live.curve)
@@ -200,7 +200,7 @@ def own_metrics(result: Mapping[str, Any]) -> Metrics:
 
 def to_config(assignment: Assignment) -> dict[str, Any]:
     """An assignment as the plain values that Tune carries to a worker."""
-    parts = dataclasses.asdict(assignment.place)  # with the bank's settings as a mapping
+    parts = dataclasses.asdict(assignment.paths)  # with the teacher cache's options as a mapping
     place = {name: storage.address(value) if isinstance(value, Path) else value for name, value in parts.items()}
     record = {"spec": assignment.spec.to_json(), "place": place}
     return {**record, "replay": assignment.replay, "failure": assignment.failure, "until": assignment.until}
@@ -210,12 +210,12 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
     place = config["place"]
     return Assignment(
         spec=TrialSpec.from_json(config["spec"]),
-        place=TrialPaths(
+        paths=TrialPaths(
             trial=storage.local_path(place["trial"]),
             teachers=storage.local_path(place["teachers"]),
             data=storage.local_path(place["data"]),
             device=place["device"],
-            bank=TeacherCacheOptions(**place["bank"]),
+            teacher_cache=TeacherCacheOptions(**place["teacher_cache"]),
             pausable=place["pausable"],
         ),
         replay=config["replay"],

@@ -44,7 +44,7 @@ def work(config: Mapping[str, Any]) -> None:
         if epoch == assignment.until:
             raise StopTrial
 
-    if late := overdue(assignment.place.trial):  # its last attempt, which is why it has this one
+    if late := overdue(assignment.paths.trial):  # its last attempt, which is why it has this one
         tune.report(Failure(late, "timeout")._asdict())
         return
     if config["workers"] > 1:
@@ -53,8 +53,8 @@ def work(config: Mapping[str, Any]) -> None:
     torch.set_num_threads(int(config["threads"]))
     keep_to(config["each"].get("GPU", 0.0))
     try:
-        with contextlib.suppress(StopTrial), limited(assignment.place.trial, config["timeout"]):
-            run_trial(assignment.spec, report, assignment.place)
+        with contextlib.suppress(StopTrial), limited(assignment.paths.trial, config["timeout"]):
+            run_trial(assignment.spec, report, assignment.paths)
     except Exception as error:  # the one place that catches everything (errors.py)
         if lost_device(error):
             raise
@@ -110,9 +110,9 @@ def tune_trials(
     scheduler: Forward | None,
     resources: Resources,
     scratch: Path,
-    told: Mapping[str, Any],
+    shared_params: Mapping[str, Any],
 ) -> None:
-    """Let Tune carry out what the searcher hands out; `told`: to each trial."""
+    """Let Tune carry out what the searcher hands out; `shared_params`: to each trial."""
     for left_behind in scratch.glob("tune-*"):
         shutil.rmtree(left_behind, ignore_errors=True)
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
@@ -121,7 +121,7 @@ def tune_trials(
         with silence_ray(), blamed(searcher, own):
             tuner = tune.Tuner(
                 tune.with_resources(work, resources_per_trial(resources)),
-                param_space={**to_worker(resources, own), **told},
+                param_space={**to_worker(resources, own), **shared_params},
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
                     scheduler=scheduler,

@@ -112,8 +112,8 @@ def parse_record(kind: type[T], record: Mapping[str, Any], where: str) -> T:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         # A tagged union reports the tried type behind the key; keys of our records never hold brackets or spaces.
-        told = (str(part) for part in first["loc"])
-        key = ".".join(part for part in told if part not in {"bool", "int", "float", "str"} and "[" not in part)
+        location = (str(part) for part in first["loc"])
+        key = ".".join(part for part in location if part not in {"bool", "int", "float", "str"} and "[" not in part)
         raise ConfigError(f"{where}: {explain_error(key, first)}") from error
 
 

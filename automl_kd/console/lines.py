@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from automl_kd.experiment.progress.events import StagePlan, TrialNews
+    from automl_kd.experiment.progress.events import StagePlan, TrialStatus
     from automl_kd.experiment.progress.stage_progress import StageProgress
 
 LINE_SECONDS = 15.0
@@ -44,19 +44,19 @@ class PlainLines:
 
     def plan(self, plan: StagePlan) -> None: ...
 
-    def trial(self, news: TrialNews) -> None: ...
+    def trial(self, trial: TrialStatus) -> None: ...
 
 
 class JsonLines:
     """A `Watcher` that writes an object for everything it is told, with the UTC time and the name of the event.
 
     stage (title, total, unit), step (done, note), note (text), plan and trial (the fields of `StagePlan` and
-    `TrialNews`), progress (what a stage of trials comes to, now and then) and end (outcome: done, interrupted or
+    `TrialStatus`), progress (what a stage of trials comes to, now and then) and end (outcome: done, interrupted or
     failed).
     """
 
     def __init__(self) -> None:
-        self.tally: StageProgress | None = None
+        self.progress: StageProgress | None = None
         self.stepped = self.spoken = 0.0
 
     def __enter__(self) -> JsonLines:
@@ -79,12 +79,12 @@ class JsonLines:
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.summarise()
-        self.tally, self.stepped = None, time.monotonic()
+        self.progress, self.stepped = None, time.monotonic()
         self.say("stage", title=title, total=total, unit=unit)
 
     def step(self, done: int, note: str = "") -> None:
         # What a stage of trials comes to is said trial by trial.
-        if self.tally is None and time.monotonic() - self.stepped > 1.0:
+        if self.progress is None and time.monotonic() - self.stepped > 1.0:
             self.stepped = time.monotonic()
             self.say("step", done=done, note=note)
 
@@ -94,31 +94,31 @@ class JsonLines:
     def plan(self, plan: StagePlan) -> None:
         from automl_kd.experiment.progress.stage_progress import StageProgress  # noqa: PLC0415 - the room brings torch along
 
-        self.tally, self.spoken = StageProgress(plan), time.monotonic()
+        self.progress, self.spoken = StageProgress(plan), time.monotonic()
         self.say("plan", **asdict(plan))
 
-    def trial(self, news: TrialNews) -> None:
-        self.say("trial", **asdict(news))
-        if self.tally is not None:
-            self.tally.hear(news)
+    def trial(self, trial: TrialStatus) -> None:
+        self.say("trial", **asdict(trial))
+        if self.progress is not None:
+            self.progress.notify(trial)
             if time.monotonic() - self.spoken > LINE_SECONDS:
                 self.summarise()
 
     def summarise(self) -> None:
-        if self.tally is None:
+        if self.progress is None:
             return
         self.spoken = time.monotonic()
-        tally, left, best = self.tally, self.tally.left(), self.tally.best
+        progress, left, best = self.progress, self.progress.left(), self.progress.best
         self.say(
             "progress",
-            **{status: len(tally.having(status)) for status in ("running", "complete", "stopped", "failed")},
-            trials=tally.plan.trials,
-            busy=tally.busy,
-            workers=tally.plan.workers,
+            **{status: len(progress.having(status)) for status in ("running", "complete", "stopped", "failed")},
+            trials=progress.plan.trials,
+            busy=progress.busy,
+            workers=progress.plan.workers,
             best=best and {"key": best.key, "label": best.label, "val_accuracy": best.val_accuracy},
-            baseline=tally.baseline,
-            train_macs=tally.train_macs,
-            train_seconds=tally.train_seconds,
+            baseline=progress.baseline,
+            train_macs=progress.train_macs,
+            train_seconds=progress.train_seconds,
             left=left and asdict(left),
         )
 

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from automl_kd.console.sentences import stage_facts
 from automl_kd.errors import AutoMLKDError
-from automl_kd.experiment.progress.events import StagePlan, TrialNews, Watcher
+from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
 from automl_kd.experiment.progress.stage_progress import StageProgress
 from automl_kd.results.report.page import Standing, write_page
 from automl_kd.results.store.table import ResultTable
@@ -39,7 +39,7 @@ class LivePage:
     def __init__(self, inner: Watcher, folder: Path, command: str, every: float = EVERY) -> None:
         self.inner, self.folder, self.command, self.every = inner, folder, command, every
         self.title, self.begun = "", 0.0
-        self.tally: StageProgress | None = None
+        self.progress: StageProgress | None = None
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.keep, name="results page", daemon=True)
 
@@ -64,10 +64,10 @@ class LivePage:
             pause = max(self.every, SHARE * (time.monotonic() - begun))
 
     def standing(self, pause: float) -> Standing:
-        tally, seconds = self.tally, max(1, round(pause))
+        progress, seconds = self.progress, max(1, round(pause))
         return Standing(
             headline=f"Running, as of {now()}: {self.title}",
-            facts=() if tally is None else stage_facts(tally, time.monotonic() - self.begun),
+            facts=() if progress is None else stage_facts(progress, time.monotonic() - self.begun),
             note=f"This page is written again about every {seconds} s and reloads itself. If its time stays behind by "
             f"more than {MAX_FAILURES * seconds} s, the run was killed, and the same command continues it.",
             reload=seconds,
@@ -83,7 +83,7 @@ class LivePage:
             return
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
-        self.title, self.begun, self.tally = title, time.monotonic(), None
+        self.title, self.begun, self.progress = title, time.monotonic(), None
         self.inner.stage(title, total, unit)
         if self.thread.ident is None:
             self.thread.start()
@@ -95,13 +95,13 @@ class LivePage:
         self.inner.note(text)
 
     def plan(self, plan: StagePlan) -> None:
-        self.tally = StageProgress(plan)
+        self.progress = StageProgress(plan)
         self.inner.plan(plan)
 
-    def trial(self, news: TrialNews) -> None:
-        if self.tally is not None:
-            self.tally.hear(news)
-        self.inner.trial(news)
+    def trial(self, trial: TrialStatus) -> None:
+        if self.progress is not None:
+            self.progress.notify(trial)
+        self.inner.trial(trial)
 
 
 def now() -> str:

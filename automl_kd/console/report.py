@@ -126,7 +126,7 @@ def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | No
 
 
 def saved_passes(rows: pd.DataFrame) -> list[str]:
-    """What the teacher bank saved, in a line, if there was one."""
+    """What the teacher cache saved, in a line, if there was one."""
     return [line] if (line := saving(rows)) else []
 
 

@@ -29,7 +29,7 @@ from rich.text import Text
 from automl_kd.console.lines import JsonLines, PlainLines
 
 if TYPE_CHECKING:
-    from automl_kd.experiment.progress.events import StagePlan, TrialNews, Watcher
+    from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
     from automl_kd.experiment.progress.stage_progress import StageProgress
 
 WIDE = 160
@@ -106,7 +106,7 @@ class Screen:
         )
         self.task: TaskID | None = None
         self.total = 0
-        self.tally: StageProgress | None = None
+        self.progress: StageProgress | None = None
         self.live = Live(console=console, get_renderable=self.draw, refresh_per_second=FRAMES)
 
     def __enter__(self) -> Screen:
@@ -121,14 +121,14 @@ class Screen:
         self.live.stop()
 
     def draw(self) -> RenderableType:
-        tally, task = self.tally, self.task
+        progress, task = self.progress, self.task
         if task is None:
             return Spinner("dots", "getting ready")
-        if tally is None:
+        if progress is None:
             return self.bars
         from automl_kd.console.trial_board import board  # noqa: PLC0415 - pandas is slow to import, and loaded by now
 
-        return Group(self.bars, board(tally, self.bars.tasks[task].elapsed or 0.0, self.console.height))
+        return Group(self.bars, board(progress, self.bars.tasks[task].elapsed or 0.0, self.console.height))
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:  # noqa: ARG002 - the bar has no room
         self.end_stage()
@@ -137,7 +137,7 @@ class Screen:
 
     def step(self, done: int, note: str = "") -> None:
         if self.task is not None:
-            planned = self.tally is not None
+            planned = self.progress is not None
             self.bars.update(self.task, completed=done, note="" if planned else note, planned=planned)
 
     def note(self, text: str) -> None:
@@ -146,16 +146,16 @@ class Screen:
     def plan(self, plan: StagePlan) -> None:
         from automl_kd.experiment.progress.stage_progress import StageProgress  # noqa: PLC0415 - the room brings torch along
 
-        self.tally = StageProgress(plan)
+        self.progress = StageProgress(plan)
         self.step(0)
 
-    def trial(self, news: TrialNews) -> None:
-        if self.tally is not None:
-            self.tally.hear(news)
+    def trial(self, trial: TrialStatus) -> None:
+        if self.progress is not None:
+            self.progress.notify(trial)
 
     def end_stage(self) -> None:
         """Fill the bar of the stage that ended: a search may end early, when its space is used up."""
-        self.tally = None
+        self.progress = None
         if self.task is not None:
             self.bars.update(self.task, completed=self.total, note="", planned=True)
             self.bars.stop_task(self.task)

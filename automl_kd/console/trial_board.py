@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from automl_kd.console.sentences import stage_facts
-from automl_kd.experiment.progress.events import TrialNews
+from automl_kd.experiment.progress.events import TrialStatus
 from automl_kd.experiment.progress.stage_progress import StageProgress
 from automl_kd.results import units
 
@@ -15,18 +15,18 @@ ABOVE = 15
 """Lines of a window that are not for running trials: bars, the lines about the stage, notes that scroll by."""
 
 
-def board(tally: StageProgress, elapsed: float, height: int) -> RenderableType:
+def board(progress: StageProgress, elapsed: float, height: int) -> RenderableType:
     """`elapsed`: seconds of the stage; `height`: lines of the window."""
     lines = Table.grid(padding=(0, 2))
     lines.add_column(no_wrap=True, style="dim")
     lines.add_column(overflow="fold")
-    for name, text in stage_facts(tally, elapsed):
+    for name, text in stage_facts(progress, elapsed):
         lines.add_row(name, Text(text))
-    running = tally.having("running")
+    running = progress.having("running")
     return Group(lines, *([trials(running, max(1, height - ABOVE))] if running else []))
 
 
-def trials(running: list[TrialNews], most: int) -> RenderableType:
+def trials(running: list[TrialStatus], most: int) -> RenderableType:
     """One line for each, the longest-running first; labels give way where the window is narrow."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("trial", justify="right", min_width=5, no_wrap=True)

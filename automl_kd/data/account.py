@@ -98,7 +98,7 @@ def line(dataset: Dataset, account: Account) -> str:
     ]
     classes, training = account["classes"], account["splits"]["training"]["images"]
     least = min(training)
-    told = [
+    phrases = [
         f"{len(classes)} classes, {', '.join(parts)} images of {account['size']}",
         f"smallest class '{classes[training.index(least)]}' with {least:,} training images",
         *[lacking(name, one["images"], classes) for name, one in account["splits"].items() if not all(one["images"])],
@@ -106,7 +106,7 @@ def line(dataset: Dataset, account: Account) -> str:
         *([f"passed over: {counted(dataset.passed_over)}"] if dataset.passed_over else []),
         *([dataset.note] if dataset.note else []),
     ]
-    return printable(f"data {dataset.name}: {'; '.join(filter(None, told))}")
+    return printable(f"data {dataset.name}: {'; '.join(filter(None, phrases))}")
 
 
 def lacking(split: str, images: list[int], classes: list[str]) -> str:

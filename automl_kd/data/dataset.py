@@ -158,15 +158,15 @@ def digest_dataset(dataset: Dataset) -> str:
 class Batch:
     """Training images as a network sees them, on the device: what a loss may look at besides the networks' outputs.
 
-    `images`: float32 (batch, channels, height, width). `labels`: int64 (batch,). `index`: int64 (batch,), the images'
+    `inputs`: float32 (batch, channels, height, width). `labels`: int64 (batch,). `index`: int64 (batch,), the images'
     positions in their set, the same in every epoch. `epoch`: counted from 1. `part`: the run's number
     (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds numbers that say which.
     With the epoch they decide which images there are and in what order. Empty for a batch of another kind. `parts`:
-    into how many parts of equal size a team of processes has divided the batch, of which this is one. `opens`: whether
+    into how many parts of equal size a process group has divided the batch, of which this is one. `opens`: whether
     the batch begins a training step; where gradients are accumulated, only the first of a step does.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
     index: Tensor
     epoch: int
@@ -182,15 +182,15 @@ class Batch:
         pieces = max(1, min(pieces, len(self) // 2))
         if pieces == 1:
             return [self]
-        cut = zip(*(value.tensor_split(pieces) for value in (self.images, self.labels, self.index)), strict=True)
+        cut = zip(*(value.tensor_split(pieces) for value in (self.inputs, self.labels, self.index)), strict=True)
         return [
             replace(
                 self,
-                images=images,
+                inputs=inputs,
                 labels=labels,
                 index=index,
                 part=(*self.part, pieces, place) if self.part else (),
                 opens=place == 0,
             )
-            for place, (images, labels, index) in enumerate(cut)
+            for place, (inputs, labels, index) in enumerate(cut)
         ]

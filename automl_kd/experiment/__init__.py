@@ -31,35 +31,35 @@ def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, addres
     Raises an `AutoMLKDError` for what cannot be carried out, before anything is written, and `KeyboardInterrupt` if
     the user stops it: what has ended is on record.
     """
-    lab = prepare_experiment(experiment, roots, watcher)
-    record = to_record(lab.experiment)
+    context = prepare_experiment(experiment, roots, watcher)
+    record = to_record(context.experiment)
     # All that can be refused is refused before the folder is made.
-    check_folder(lab.folder, record, add_new_fields, lab.account)
-    require_trials(lab)
-    watcher.note(lab.account["line"])
+    check_folder(context.folder, record, add_new_fields, context.account)
+    require_trials(context)
+    watcher.note(context.account["line"])
     with session(address):
-        with wait_for_resources(lab.experiment.trial, 1, watcher.note) as found:
-            lab = choose_device(lab, found.device)
-        with lock(lab.folder):
-            open_folder(lab.folder, record, add_new_fields, lab.account)
-            require_shared(lab.folder)
-            prepare_teacher(lab)
-            if lab.experiment.contest.contenders:
-                contend(lab)
+        with wait_for_resources(context.experiment.trial, 1, watcher.note) as found:
+            context = choose_device(context, found.device)
+        with lock(context.folder):
+            open_folder(context.folder, record, add_new_fields, context.account)
+            require_shared(context.folder)
+            prepare_teacher(context)
+            if context.experiment.contest.contenders:
+                contend(context)
             else:
-                if lab.experiment.search.perturb:
-                    search_by_population(lab)
-                elif lab.searched.parameters:
-                    run_search(lab)
-                compare(lab)
-            lab.table.fold()
-    return lab
+                if context.experiment.search.perturb:
+                    search_by_population(context)
+                elif context.searched.parameters:
+                    run_search(context)
+                compare(context)
+            context.table.fold()
+    return context
 
 
-def choose_device(lab: ExperimentContext, device: Literal["auto", "cpu", "cuda"]) -> ExperimentContext:
+def choose_device(context: ExperimentContext, device: Literal["auto", "cpu", "cuda"]) -> ExperimentContext:
     """The device is chosen once: machines of a cluster come and go, and trials of one search run on one kind."""
-    trial = dataclasses.replace(lab.experiment.trial, device=device)
-    return dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, trial=trial))
+    trial = dataclasses.replace(context.experiment.trial, device=device)
+    return dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, trial=trial))
 
 
 def add_new_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:

@@ -19,54 +19,55 @@ BUDGET_DRAWS = 500
 WORDS = {"params": "{:,} parameters", "macs": "{:,} multiply-adds", "latency_ms": "a latency of {:.3g} ms"}
 
 
-def require_feasible_budget(lab: ExperimentContext) -> None:
+def require_feasible_budget(context: ExperimentContext) -> None:
     """Refuse a budget that no architecture of many meets, and say which limit it is, and how near they came."""
-    rng = np.random.default_rng(lab.experiment.seed)
-    candidates = [space.sample_architecture(lab.space, rng) for _ in range(BUDGET_DRAWS)]
-    if not any(map(lab.within_budget, candidates)):
+    rng = np.random.default_rng(context.experiment.seed)
+    candidates = [space.sample_architecture(context.space, rng) for _ in range(BUDGET_DRAWS)]
+    if not any(map(context.within_budget, candidates)):
         raise ConfigError(
-            f"none of {BUDGET_DRAWS} architectures of {lab.space.name!r} meets the budget: "
-            f"{shortfall(lab, candidates)}; raise [budget] or widen the space"
+            f"none of {BUDGET_DRAWS} architectures of {context.space.name!r} meets the budget: "
+            f"{shortfall(context, candidates)}; raise [budget] or widen the space"
         )
-    points = (space.sample_architecture(lab.searched, rng) for _ in range(BUDGET_DRAWS))
-    if lab.experiment.vary and not any(map(lab.allowed, points)):
+    points = (space.sample_architecture(context.searched, rng) for _ in range(BUDGET_DRAWS))
+    if context.experiment.vary and not any(map(context.allowed, points)):
         raise ConfigError(
             f"none of {BUDGET_DRAWS} points of [vary] can be tried: their methods refuse their options together or "
             "no loss is left in a sum; allow other values"
         )
 
 
-def shortfall(lab: ExperimentContext, candidates: Sequence[Architecture]) -> str:
+def shortfall(context: ExperimentContext, candidates: Sequence[Architecture]) -> str:
     """Which limits none of `candidates` keeps, with the least that there is; if each is kept by some, that."""
-    limits = limits_of(lab.experiment.budget)
-    costs = [costs_of(lab, one) for one in candidates]
+    limits = limits_of(context.experiment.budget)
+    costs = [costs_of(context, one) for one in candidates]
     least = {name: min((cost[name] for cost in costs if name in cost), default=0.0) for name in limits}
     broken = [name for name, limit in limits.items() if least[name] > limit]
     if not broken:
         return f"each of {describe(limits)} is kept by some, all together by none"
-    told = [
+    phrases = [
         f"{describe({name: limits[name]})}, where the least is {WORDS[name].format(least[name])}" for name in broken
     ]
-    return " and ".join(told)
+    return " and ".join(phrases)
 
 
-def check_baseline(lab: ExperimentContext) -> None:
+def check_baseline(context: ExperimentContext) -> None:
     """Refuse a baseline outside the space or over the budget: the comparison would be between unequal students."""
-    space.check_architecture(lab.space, lab.baseline)
-    if not lab.within_budget(lab.baseline):
-        limits, costs = limits_of(lab.experiment.budget), costs_of(lab, lab.baseline)
+    space.check_architecture(context.space, context.baseline)
+    if not context.within_budget(context.baseline):
+        limits, costs = limits_of(context.experiment.budget), costs_of(context, context.baseline)
         over = {name: limit for name, limit in limits.items() if costs.get(name, 0.0) > limit}
-        told = " and ".join(WORDS[name].format(costs[name]) for name in over)
+        costs_over = " and ".join(WORDS[name].format(costs[name]) for name in over)
         raise ConfigError(
-            f"the baseline student {lab.space.label(lab.baseline)} has {told}, over the budget ({describe(over)}); "
+            f"the baseline student {context.space.label(context.baseline)} has {costs_over}, over the budget "
+            f"({describe(over)}); "
             "raise [budget] or name a smaller finalists.baseline"
         )
 
 
-def costs_of(lab: ExperimentContext, architecture: Architecture) -> Mapping[str, float]:
+def costs_of(context: ExperimentContext, architecture: Architecture) -> Mapping[str, float]:
     """By the names of limits; the latency where it was measured, as it is for those that keep the other limits."""
-    cost = lab.cost(architecture)
-    measured = {"latency_ms": lab.latencies[architecture]} if architecture in lab.latencies else {}
+    cost = context.cost(architecture)
+    measured = {"latency_ms": context.latencies[architecture]} if architecture in context.latencies else {}
     return {"params": cost.params, "macs": cost.macs, **measured}
 
 

@@ -22,6 +22,7 @@ from automl_kd.results.store.table import ResultTable
 from automl_kd.search import SearchObjective
 from automl_kd.space import Architecture, SearchSpace
 from automl_kd.spec import Outcome, TeacherCacheOptions, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
 """The metrics that a search may follow."""
@@ -57,8 +58,8 @@ class ExperimentContext:
     objectives: tuple[SearchObjective, ...]
     teacher_macs: int
     latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
-    quotes: dict[str, float] = dataclasses.field(default_factory=dict)
-    told: set[str] = dataclasses.field(default_factory=set)
+    cost_estimates: dict[str, float] = dataclasses.field(default_factory=dict)
+    noted: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def folder(self) -> Path:
@@ -74,7 +75,7 @@ class ExperimentContext:
         return self.roots.results / "teachers"
 
     @property
-    def lesson(self) -> TrialSpec:
+    def teacher_training(self) -> TrialSpec:
         """The trial to which the teacher is owed: its training, or the measuring of what its file holds."""
         teacher, data = self.experiment.teacher, self.experiment.data
         if not teacher.checkpoint:
@@ -104,10 +105,14 @@ class ExperimentContext:
         with in_a_sentence(name, self.dataset.shape):
             return cost_of(self.space, architecture, self.dataset.shape)
 
-    def place(self, spec: TrialSpec, device: str) -> TrialPaths:
+    def trial_paths(self, spec: TrialSpec, device: str) -> TrialPaths:
         """Where a trial works; that of the teacher among the teachers, everything else in this experiment's folder."""
-        folder = self.teachers / spec.key if spec.key == self.lesson.key else self.folder / "trials" / spec.key
-        return TrialPaths(trial=folder, teachers=self.teachers, data=self.roots.data, device=device, bank=self.banking)
+        folder = (
+            self.teachers / spec.key if spec.key == self.teacher_training.key else self.folder / "trials" / spec.key
+        )
+        return TrialPaths(
+            trial=folder, teachers=self.teachers, data=self.roots.data, device=device, teacher_cache=self.banking
+        )
 
     @property
     def banking(self) -> TeacherCacheOptions:
@@ -115,14 +120,14 @@ class ExperimentContext:
         asked, timed = self.experiment.bank, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 
-    def note_bank(self, outcome: Outcome) -> None:
+    def note_full_cache(self, outcome: Outcome) -> None:
         """Say once if a trial's teacher was asked for want of room in the bank."""
-        if outcome.metrics.get("teacher_passes_unkept") and "bank" not in self.told:
-            self.told.add("bank")
+        if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.noted:
+            self.noted.add("teacher cache")
             limit = f"{self.experiment.bank.limit_gb:g}"
             self.watcher.note(
-                f"the teacher bank is full (bank.limit_gb = {limit}, or the disk): what it has no room for, each trial "
-                f"computes for itself; raise the limit, or remove {self.teachers}/*/bank"
+                f"the teacher cache is full (bank.limit_gb = {limit}, or the disk): each trial computes for "
+                f"itself what it has no room for; raise the limit, or remove {self.teachers}/*/{TEACHER_CACHE_FOLDER}"
             )
 
     def within_budget(self, architecture: Architecture) -> bool:

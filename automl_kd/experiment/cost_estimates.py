@@ -1,32 +1,29 @@
-"""What a trial will cost, asked of the trial itself."""
+"""What a trial will cost, by its method's own account."""
 
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
 
-from automl_kd.errors import ConfigError, StopTrial
+from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.sentences import in_a_sentence
-from automl_kd.methods import run_trial
-from automl_kd.methods.base import CostEstimate
+from automl_kd.methods import estimate_cost
 from automl_kd.spec import TrialSpec
 
 
-def quoted(lab: ExperimentContext, spec: TrialSpec) -> float:
-    """Multiply-adds of one epoch, by the trial's own account; about a second, once for trials that differ in seed.
+def estimate_epoch_macs(context: ExperimentContext, spec: TrialSpec) -> float:
+    """Multiply-adds of one epoch of the trial; about a second, once for trials that differ in seed.
 
     Its teacher must have been trained.
     """
     same = dataclasses.replace(spec, seed=0)
-    if same.key not in lab.quotes:
-        quote = CostEstimate()
-        with suppress(StopTrial), in_a_sentence(f"networks of method {spec.method!r}", lab.dataset.shape):
-            run_trial(same, quote, lab.place(same, "cpu"))
-        if not quote.epoch_macs > 0:
+    if same.key not in context.cost_estimates:
+        with in_a_sentence(f"networks of method {spec.method!r}", context.dataset.shape):
+            estimate = estimate_cost(same, context.trial_paths(same, "cpu"))
+        if not estimate.epoch_macs > 0:
             raise ConfigError(
-                f"method {spec.method!r} did not say what an epoch costs; let it report train_macs, or train by "
-                "automl_kd.methods.base.train"
+                f"method {spec.method!r} says that an epoch costs {estimate.epoch_macs:g} multiply-adds; let its "
+                "`cost`, or without one its `macs`, return what a training takes"
             )
-        lab.quotes[same.key] = quote.epoch_macs
-    return lab.quotes[same.key]
+        context.cost_estimates[same.key] = estimate.epoch_macs
+    return context.cost_estimates[same.key]

@@ -96,9 +96,9 @@ def unsettle(model: nn.Module) -> None:
             module.running_var.uniform_(0.5, 2)
 
 
-def check_networks(lab: ExperimentContext) -> None:
+def check_networks(context: ExperimentContext) -> None:
     """Run teacher and baseline student as training will do it, and say once what is done otherwise for their sake."""
-    experiment, dataset = lab.experiment, lab.dataset
+    experiment, dataset = context.experiment, context.dataset
     learns = not experiment.teacher.checkpoint or bool(moving_methods(experiment))
     recipe = experiment.recipe if experiment.teacher.checkpoint else experiment.teacher.recipe
     with torch.random.fork_rng(devices=[]):
@@ -106,16 +106,16 @@ def check_networks(lab: ExperimentContext) -> None:
         with in_a_sentence(name, dataset.shape):
             network = build_model(experiment.teacher.model, dataset.shape)
             teacher = Trying(name, network, dataset, recipe, learns)
-            say(lab, [*teacher.notes(), *teacher.folding_notes()])
+            say(context, [*teacher.notes(), *teacher.folding_notes()])
         name = f"students of {experiment.space}"
         with in_a_sentence(name, dataset.shape):
-            network = build(lab.space, lab.baseline, dataset.shape, seed=0)
-            say(lab, Trying(name, network, dataset, experiment.recipe, trained=True).notes())
+            network = build(context.space, context.baseline, dataset.shape, seed=0)
+            say(context, Trying(name, network, dataset, experiment.recipe, trained=True).notes())
 
 
-def say(lab: ExperimentContext, notes: Iterable[str]) -> None:
+def say(context: ExperimentContext, notes: Iterable[str]) -> None:
     for note in notes:
-        lab.watcher.note(note)
+        context.watcher.note(note)
 
 
 def moving_methods(experiment: Experiment) -> list[str]:

@@ -22,15 +22,17 @@ STUDY = "study.journal"
 class OptunaJournal:
     """Told of every outcome that is recorded. What goes wrong with the study is noted, once, and ends nothing."""
 
-    lab: ExperimentContext
+    context: ExperimentContext
     file: StudyFile
     broken: bool = False
 
     @staticmethod
-    def of(lab: ExperimentContext, points: Sequence[Architecture]) -> OptunaJournal:
+    def of(context: ExperimentContext, points: Sequence[Architecture]) -> OptunaJournal:
         """The study as the rows have it; `points` are the proposals."""
-        mirror = OptunaJournal(lab, StudyFile(lab.folder / STUDY, lab.experiment.name, lab.searched, lab.objectives))
-        rows, curves = lab.table.read(), lab.table.curves()
+        mirror = OptunaJournal(
+            context, StudyFile(context.folder / STUDY, context.experiment.name, context.searched, context.objectives)
+        )
+        rows, curves = context.table.read(), context.table.curves()
         ours = rows[(rows["trial_kind"] == "search") & rows["proposal"].notna()]
         reported = replays(ours, curves[curves["trial_kind"] == "search"])
         tried = {}
@@ -49,7 +51,7 @@ class OptunaJournal:
         self.attempt(lambda: self.file.add(key, tried))
 
     def tried(self, index: int, point: Architecture, status: str, curve: Mapping[int, Metrics], error: str) -> Tried:
-        names = [one.name for one in self.lab.objectives]
+        names = [one.name for one in self.context.objectives]
         last = curve[max(curve)] if curve else {}
         notes: dict[str, str | int] = {"proposal": index, **({"error": error} if error else {})}
         return Tried(
@@ -68,7 +70,9 @@ class OptunaJournal:
         except (OSError, RuntimeError, ValueError) as error:
             self.broken = True
             reason = f"{type(error).__name__}: {error}"
-            self.lab.watcher.note(f"{STUDY} could not be written ({reason}); the next sitting makes it from the rows")
+            self.context.watcher.note(
+                f"{STUDY} could not be written ({reason}); the next sitting makes it from the rows"
+            )
 
 
 def error_in(row: Mapping[Any, Any]) -> str:

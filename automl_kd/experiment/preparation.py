@@ -55,7 +55,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     account = data.account_of(dataset, roots.data)
     known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
-    lab = ExperimentContext(
+    context = ExperimentContext(
         experiment=experiment,
         roots=roots,
         watcher=watcher,
@@ -67,13 +67,13 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         teacher_macs=check_teacher(experiment, dataset, watcher),
     )
     with in_a_sentence(f"students of {experiment.space}", dataset.shape):
-        require_feasible_budget(lab)
-        check_baseline(lab)
-    check_networks(lab)
-    check_bank(experiment)
-    check_methods(lab)
-    check_search(lab)
-    return lab
+        require_feasible_budget(context)
+        check_baseline(context)
+    check_networks(context)
+    check_teacher_cache(experiment)
+    check_methods(context)
+    check_search(context)
+    return context
 
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
@@ -135,15 +135,15 @@ def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, 
         watcher.note(unwrapped)
     few = plain_view(dataset, dataset.validation, torch.arange(min(DRY_RUN_IMAGES, len(dataset.validation))))
     with in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape), evaluating(teacher), torch.no_grad():
-        said = teacher(few)
-    if isinstance(said, Tensor) and not torch.isfinite(said).all():
+        logits = teacher(few)
+    if isinstance(logits, Tensor) and not torch.isfinite(logits).all():
         raise CheckpointError(
             f"checkpoint {file} has finite weights, and what the teacher says of validation images is not (NaN or "
             "infinite): variances of batch normalisation below 0 or weights too large do so; take another checkpoint"
         )
 
 
-def check_bank(experiment: Experiment) -> None:
+def check_teacher_cache(experiment: Experiment) -> None:
     """Refuse what was asked for a fixed teacher's outputs where a method has none."""
     moving = moving_methods(experiment)
     asked = {"bank.keep": (experiment.bank.keep, "auto"), "teacher.outputs": (experiment.teacher.outputs, "exact")}
@@ -155,13 +155,13 @@ def check_bank(experiment: Experiment) -> None:
             )
 
 
-def check_methods(lab: ExperimentContext) -> None:
+def check_methods(context: ExperimentContext) -> None:
     """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
-    experiment = lab.experiment
-    for method, options in taught_ways(experiment):
+    experiment = context.experiment
+    for method, options in teaching_ways(experiment):
         spec = TrialSpec(
             space=experiment.space,
-            architecture=lab.baseline,
+            architecture=context.baseline,
             method=method,
             options=options,
             data=experiment.data,
@@ -169,11 +169,13 @@ def check_methods(lab: ExperimentContext) -> None:
             recipe=experiment.recipe,
             seed=experiment.seed,
         )
-        with in_a_sentence(f"networks of method {method!r}", lab.dataset.shape):
-            dry_run_method(spec, lab.dataset, lab.place(spec, "cuda" if experiment.trial.device == "cuda" else "cpu"))
+        with in_a_sentence(f"networks of method {method!r}", context.dataset.shape):
+            dry_run_method(
+                spec, context.dataset, context.trial_paths(spec, "cuda" if experiment.trial.device == "cuda" else "cpu")
+            )
 
 
-def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
+def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
     """Methods and options to rehearse: those of the contenders, or else of the search."""
     for contender in experiment.contest.contenders:
         yield from ((contender.method, options) for options in contender.combinations)
@@ -190,11 +192,15 @@ def taught_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scal
             yield teaching(values, experiment.method, experiment.options)
 
 
-def check_search(lab: ExperimentContext) -> None:
+def check_search(context: ExperimentContext) -> None:
     """Refuse a proposer, or an option or objective of it, that will not do, and unknown proxies."""
-    settings = lab.experiment.search
+    settings = context.experiment.search
     make_sampler(
-        settings.proposer, lab.searched, objectives=lab.objectives, seed=lab.experiment.seed, options=settings.options
+        settings.proposer,
+        context.searched,
+        objectives=context.objectives,
+        seed=context.experiment.seed,
+        options=settings.options,
     )
     for name in expand_proxies(settings.screen):
         proxy_entry(name)

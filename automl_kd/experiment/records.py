@@ -35,7 +35,7 @@ COUNTED = [
 
 
 def row_of(
-    lab: ExperimentContext,
+    context: ExperimentContext,
     spec: TrialSpec,
     outcome: Outcome,
     *,
@@ -47,10 +47,10 @@ def row_of(
     started: datetime,
     device: str,
 ) -> Row:
-    folder = lab.place(spec, device).trial
+    folder = context.trial_paths(spec, device).trial
     storage.pull(folder)  # what a worker on another machine left
     # Images that were moved keep their first name here: an entry of a leaderboard is one trial's settings.
-    known = replace(spec, data=replace(spec.data, name=data_name(lab.folder, spec.data.name)))
+    known = replace(spec, data=replace(spec.data, name=data_name(context.folder, spec.data.name)))
     return Row(
         trial_kind=trial_kind,
         key=spec.key,
@@ -74,7 +74,7 @@ def row_of(
         epochs_done=outcome.epoch,
         compute_fraction=compute_fraction,
         **report_columns(outcome.metrics),
-        **(validation_of(lab) if trial_kind == "teacher" else {}),
+        **(validation_of(context) if trial_kind == "teacher" else {}),
         device=device_name(device),
         precision=precision(outcome.metrics),
         started=started,
@@ -82,13 +82,13 @@ def row_of(
         versions_json=versions(),
         spec_json=spec.to_json(),
         config_hash=hash_config(known.to_json()),
-        experiment=lab.experiment.name,
+        experiment=context.experiment.name,
     )
 
 
-def validation_of(lab: ExperimentContext) -> dict[str, Any]:
+def validation_of(context: ExperimentContext) -> dict[str, Any]:
     """What a teacher's validation accuracy is to be held against."""
-    labels = lab.dataset.validation.labels
+    labels = context.dataset.validation.labels
     return {"val_images": len(labels), "val_majority_fraction": int(labels.bincount().max()) / len(labels)}
 
 

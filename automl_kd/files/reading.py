@@ -56,8 +56,8 @@ def check(path: Path, status: os.stat_result, limit: int | None) -> None:
         found = FILE_KINDS.get(kind, "something else")
         raise FileError(errno.EISDIR if kind == stat.S_IFDIR else errno.EINVAL, f"it is {found}, not a file", str(path))
     if limit is not None and status.st_size > limit:
-        told = f"it has {status.st_size:,} bytes, more than the {limit:,} that are read"
-        raise FileError(errno.EFBIG, told, str(path))
+        message = f"it has {status.st_size:,} bytes, more than the {limit:,} that are read"
+        raise FileError(errno.EFBIG, message, str(path))
 
 
 def open_file(path: Path, *, limit: int | None = None) -> io.BufferedReader:

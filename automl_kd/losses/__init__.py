@@ -31,7 +31,7 @@ from automl_kd.losses.relations.pkt import PKT
 from automl_kd.losses.relations.rkd import RKD
 from automl_kd.losses.relations.sp import SP
 
-DISTILLERS: Mapping[str, type[Loss]] = {
+DISTILLATION_LOSSES: Mapping[str, type[Loss]] = {
     "kd": KD,
     "dkd": DKD,
     "dist": DIST,

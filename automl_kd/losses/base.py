@@ -33,7 +33,7 @@ LossTerms = Mapping[str, Tensor]
 
 
 @runtime_checkable
-class Distiller(Protocol):
+class LossFunction(Protocol):
     """Loss terms by name, each a scalar; a term is called by the loss's name, or `name.part`.
 
     Gradients reach the student's outputs, the distiller's own layers and never the teacher's outputs. The outputs are
@@ -100,7 +100,7 @@ class Loss(Protocol):
     """Options of one loss: a frozen dataclass whose fields have defaults and are bool, int, float or str.
 
     A loss is a mean over images. One that compares images with each other, or remembers them, says so by a
-    `whole: ClassVar[bool] = True`: where a team of processes divides the batch, each process then gives it the
+    `whole: ClassVar[bool] = True`: where a process group divides the batch, each process then gives it the
     outputs, labels and indices of all images, and no pixels.
 
     `make` refuses, as a `ConfigError`, outputs that the loss cannot compare. It draws initial weights from torch's
@@ -110,9 +110,9 @@ class Loss(Protocol):
     standard: ClassVar[Standard]
 
     @property
-    def taps(self) -> FeatureNames: ...
+    def features(self) -> FeatureNames: ...
 
-    def make(self, example: Example) -> Distiller: ...
+    def make(self, example: Example) -> LossFunction: ...
 
 
 @lru_cache

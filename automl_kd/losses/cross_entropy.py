@@ -36,7 +36,7 @@ class CrossEntropy:
         require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames()
 
     def make(self, example: Example) -> CrossEntropy:  # noqa: ARG002 - nothing to build

@@ -24,8 +24,8 @@ from automl_kd import distributed
 from automl_kd.config import parse_record
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
-from automl_kd.losses import DISTILLERS
-from automl_kd.losses.base import Distiller, Example, FeatureNames, Loss, LossTerms, Number, Standard
+from automl_kd.losses import DISTILLATION_LOSSES
+from automl_kd.losses.base import Example, FeatureNames, Loss, LossFunction, LossTerms, Number, Standard
 from automl_kd.losses.cross_entropy import CrossEntropy
 from automl_kd.models.features import Outputs
 from automl_kd.registry import lookup_options
@@ -35,9 +35,9 @@ from automl_kd.spec import require
 
 V = TypeVar("V")
 
-LOSSES: Mapping[str, type[Loss]] = {"ce": CrossEntropy, **DISTILLERS}
+LOSSES: Mapping[str, type[Loss]] = {"ce": CrossEntropy, **DISTILLATION_LOSSES}
 
-loss_type = partial(lookup_options, LOSSES, kind="distiller", members=("standard", "taps", "make"))
+loss_type = partial(lookup_options, LOSSES, kind="distiller", members=("standard", "features", "make"))
 """From a name to the table's entry, or to what `module:attribute` refers to; `ConfigError` if that is no loss."""
 
 SCHEDULE = ("start", "until", "warmup")
@@ -89,10 +89,10 @@ class Mix:
     parts: tuple[WeightedLoss, ...]
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         together = FeatureNames()
         for part in self.parts:
-            together |= part.loss.taps
+            together |= part.loss.features
         return together
 
     def make(self, example: Example) -> Mixed:
@@ -103,7 +103,7 @@ class Mix:
         return mixed
 
 
-def make_part(part: WeightedLoss, example: Example) -> Distiller:
+def make_part(part: WeightedLoss, example: Example) -> LossFunction:
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(derive(example.seed, part.name) % 2**32)
         return part.loss.make(example)
@@ -115,10 +115,10 @@ class Mixed(nn.Module):
     A tensor as weight is how an outer problem differentiates through it.
     """
 
-    def __init__(self, parts: tuple[WeightedLoss, ...], distillers: list[Distiller], epochs: int) -> None:
+    def __init__(self, parts: tuple[WeightedLoss, ...], loss_functions: list[LossFunction], epochs: int) -> None:
         super().__init__()
-        self.parts, self.distillers, self.epochs = parts, distillers, epochs
-        own = {part.name: made for part, made in zip(parts, distillers, strict=True) if isinstance(made, nn.Module)}
+        self.parts, self.loss_functions, self.epochs = parts, loss_functions, epochs
+        own = {part.name: made for part, made in zip(parts, loss_functions, strict=True) if isinstance(made, nn.Module)}
         # References contain dots, which names of modules may not.
         self.layers = nn.ModuleDict({name.replace(".", "_"): made for name, made in own.items()})
 
@@ -127,14 +127,14 @@ class Mixed(nn.Module):
     ) -> LossTerms:
         terms: dict[str, Tensor] = {}
         counted = [
-            one for one in zip(self.parts, self.distillers, strict=True) if one[0].share(batch.epoch, self.epochs)
+            one for one in zip(self.parts, self.loss_functions, strict=True) if one[0].share(batch.epoch, self.epochs)
         ]
         given = (student, teacher, batch)
         everything = gather_outputs(*given, [part for part, _ in counted if part.whole_batch])
-        for part, distiller in counted:
+        for part, loss_function in counted:
             weight = part.share(batch.epoch, self.epochs) * (weights or {}).get(part.name, part.weight)
             with distributed.whole_batch() if part.whole_batch else nullcontext():
-                found = distiller(*(everything if part.whole_batch else given))
+                found = loss_function(*(everything if part.whole_batch else given))
             for name, term in found.items():
                 terms[name] = term if name.endswith(".own") else weight * term
         return terms
@@ -151,11 +151,11 @@ class Mixed(nn.Module):
 def gather_outputs(
     student: Outputs, teacher: Outputs, batch: Batch, parts: Sequence[WeightedLoss]
 ) -> tuple[Outputs, Outputs, Batch]:
-    """What all processes of a team have of the batch, as far as `parts` look at it; every process then has it all."""
+    """What all processes have of the batch, as far as `parts` look at it; every process then has it all."""
     if batch.parts == 1 or not parts:
         return student, teacher, batch
-    taps = [part.loss.taps for part in parts]
-    names = ({name for one in taps for name in one.student}, {name for one in taps for name in one.teacher})
+    features = [part.loss.features for part in parts]
+    names = ({name for one in features for name in one.student}, {name for one in features for name in one.teacher})
     one, two = (
         Outputs(
             distributed.gather_shards(seen.logits),
@@ -163,10 +163,10 @@ def gather_outputs(
         )
         for seen, wanted in zip((student, teacher), names, strict=True)
     )
-    images, labels, index = (
-        distributed.gather_shards(value) for value in (batch.images[:, :0], batch.labels, batch.index)
+    inputs, labels, index = (
+        distributed.gather_shards(value) for value in (batch.inputs[:, :0], batch.labels, batch.index)
     )
-    return one, two, Batch(images, labels, index, batch.epoch, opens=batch.opens)
+    return one, two, Batch(inputs, labels, index, batch.epoch, opens=batch.opens)
 
 
 def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
@@ -246,7 +246,7 @@ def make_loss(name: str, weight: float | None, options: Mapping[str, Scalar]) ->
             raise ConfigError(f"losses: {name}.{key} = {value!r} does not fit; it should be a number in [0, 1]")
     numbers = {"warmup": kind.standard.warmup, **{key: float(value) for key, value in schedule.items()}}
     try:
-        loss.taps  # noqa: B018 - refuses stages that cannot be read, before anything is built
+        loss.features  # noqa: B018 - refuses stages that cannot be read, before anything is built
         return WeightedLoss(name, loss, kind.standard.weight if weight is None else weight, **numbers)
     except ValueError as error:
         raise ConfigError(f"losses: {error}") from error

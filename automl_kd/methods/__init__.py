@@ -15,7 +15,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.methods.base import CostEstimate, Method
 from automl_kd.methods.distpro.method import DistPro
 from automl_kd.methods.distpro.search import DistProSearch
-from automl_kd.methods.dry_run import Rehearsed
+from automl_kd.methods.dry_run import DryRunnable
 from automl_kd.methods.from_file import FromFile
 from automl_kd.methods.kd import PlainKD
 from automl_kd.methods.lkd.method import LKD
@@ -25,13 +25,14 @@ from automl_kd.methods.scratch import Scratch
 from automl_kd.methods.subgraph.method import Subgraph
 from automl_kd.methods.weighted_losses import WeightedLosses
 from automl_kd.models import build, build_model, load_space
+from automl_kd.models.costs.cost import count_cost
 from automl_kd.registry import lookup_options
 from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import Scalar
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require_shares
 from automl_kd.storage.pinned import pin
 from automl_kd.training.divergence import refuse_metrics
-from automl_kd.training.trial import TrialContext
+from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 METHODS: Mapping[str, type[Method]] = {
     "scratch": Scratch,
@@ -49,7 +50,7 @@ def method_type(name: str) -> type[Method]:
     """The table's entry, or the one that `module:attribute` refers to; `ConfigError` if that is no method."""
     if name == FROM_FILE:  # of teachers alone, so not in the table
         return FromFile
-    return lookup_options(METHODS, name, "method", ("taught", "macs", "__call__"))
+    return lookup_options(METHODS, name, "method", ("needs_teacher", "macs", "__call__"))
 
 
 def make_method(name: str, options: Mapping[str, Scalar]) -> Method:
@@ -74,32 +75,44 @@ def pin_files(method: Method) -> Method:
     return pinned
 
 
-def dry_run_method(spec: TrialSpec, dataset: Dataset, place: TrialPaths) -> None:
+def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None:
     """Refuse by an `AutoMLKDError`, before its teacher is trained, a trial that is known to fail. Writes nothing."""
     method = make_method(spec.method, spec.options)
-    if not isinstance(method, Rehearsed) or spec.teacher is None:
+    if not isinstance(method, DryRunnable) or spec.teacher is None:
         return
     student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=0)
     with torch.random.fork_rng(devices=[]):
         teacher = build_model(spec.teacher.model, dataset.shape).requires_grad_(False).eval()
-    method.rehearse(TrialContext(spec, place, dataset, student), teacher)
+    method.dry_run(TrialContext(spec, paths, dataset, student), teacher)
 
 
-def run_trial(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+def run_trial(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
     """The trainable for every spec: look up its method and run it, stage after stage if it has a schedule.
 
-    In a team all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not finite.
+    In a process group all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not
+    finite.
     """
     require_shares(spec.recipe, distributed.size(), "recipe.")
-    storage.pull(place.trial, weights=True)
-    if isinstance(report, CostEstimate):  # no schedule changes what an epoch costs
-        by_method(spec, report, place)
-        return
-    told = refuse_nonfinite_reports(distributed.told_by_leader(report))
+    storage.pull(paths.trial, weights=True)
+    reporter = refuse_nonfinite_reports(distributed.report_from_main(report))
     if spec.schedule:
-        follow(spec, told, place, by_method)
+        follow(spec, reporter, paths, by_method)
     else:
-        by_method(spec, told, place)
+        by_method(spec, reporter, paths)
+
+
+def estimate_cost(spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+    """What the trial will cost, by its method's `cost`, or for a method without one by its `macs`.
+
+    No schedule changes what an epoch costs. Nothing is trained, searched or written.
+    """
+    require_shares(spec.recipe, distributed.size(), "recipe.")
+    method = make_method(spec.method, spec.options)
+    if hasattr(method, "cost"):  # which a user's own method may lack
+        return method.cost(spec, paths)
+    context = prepare_trial(spec, paths)
+    teacher_macs = count_cost(load_teacher(context), context.dataset.shape).macs if method.needs_teacher else 0
+    return CostEstimate.of(context, method.macs(context.cost.macs, teacher_macs))
 
 
 def refuse_nonfinite_reports(report: Report) -> Report:
@@ -112,5 +125,5 @@ def refuse_nonfinite_reports(report: Report) -> Report:
     return looked_at
 
 
-def by_method(spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-    make_method(spec.method, spec.options)(spec, report, place)
+def by_method(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+    make_method(spec.method, spec.options)(spec, report, paths)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from torch import nn
 
 from automl_kd import distributed
-from automl_kd.errors import ConfigError, StopTrial
+from automl_kd.errors import ConfigError
 from automl_kd.methods.model_card import write_card
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.results.store.row import PRECISIONS
@@ -25,32 +25,36 @@ STEP = 3
 class Method(Protocol):
     """A `Trainable` whose options are its fields: a frozen dataclass with a default for each.
 
-    `taught`: whether a trial of it needs a teacher in its spec. One that changes its teacher says so by a class
+    `needs_teacher`: whether a trial of it needs a teacher in its spec. One that changes its teacher says so by a class
     variable `moves_teacher = True`: what such a teacher said is of no use to another trial.
     """
 
-    taught: ClassVar[bool]
+    needs_teacher: ClassVar[bool]
 
     def macs(self, student: int, teacher: int) -> int:
         """Multiply-adds spent on one image of one epoch, given those of one forward pass of each network."""
         ...
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None: ...
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        """What the trial will cost. Nothing is trained, searched or written; its teacher must have been trained."""
+        ...
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None: ...
 
 
+@dataclass(frozen=True)
 class CostEstimate:
-    """Given to a trial as its report, it asks only what the trial will cost: nothing is trained, searched or written.
+    """What a trial will cost, before it is trained.
 
-    `epoch_macs`: multiply-adds of one epoch, that of a search before it spread over the epochs; an upper bound where
-    they depend on what the search finds. NaN until the trial was called, and if it knows no quotes; it is ended then
-    by its first report.
+    `epoch_macs`: multiply-adds of one epoch, those of a search before it spread over the epochs; an upper bound where
+    they depend on what the search finds.
     """
 
-    epoch_macs: float = math.nan
+    epoch_macs: float
 
-    def __call__(self, metrics: Mapping[str, float], *, epoch: int) -> None:
-        self.epoch_macs = metrics.get("train_macs", math.nan) / epoch
-        raise StopTrial
+    @staticmethod
+    def of(context: TrialContext, macs_per_image: int) -> CostEstimate:
+        return CostEstimate(float(len(context.dataset.train) * macs_per_image))
 
 
 def require_whole_steps(spec: TrialSpec) -> None:
@@ -63,32 +67,29 @@ def require_whole_steps(spec: TrialSpec) -> None:
 
 
 def train(
-    setting: TrialContext,
+    context: TrialContext,
     objective: TrainingObjective | OwnStep,
     report: Report,
     *,
     macs_per_image: int,
-    adapters: nn.Module | None = None,
+    loss_modules: nn.Module | None = None,
 ) -> None:
     """Train the setting's student under `objective` and measure it.
 
-    `adapters`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
+    `loss_modules`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
     `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
     of one image) and train_macs (all passes so far, as if none had been read from the bank), with a bank also `PASSES`
     so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the trial's
     device, measured beside whatever else runs there.
     """
-    spec, dataset = setting.spec, setting.dataset
-    epoch_macs = float(len(dataset.train) * macs_per_image)
-    if isinstance(report, CostEstimate):
-        report.epoch_macs = epoch_macs
-        return
+    spec, dataset = context.spec, context.dataset
+    epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs
 
     def finish() -> Mapping[str, float]:
-        if not distributed.leads():
+        if not distributed.is_main_process():
             return {}
-        write_card(setting.place.trial, spec, dataset.shape)
-        latency = measure_latency(setting.student, dataset.shape, device=setting.place.device)
+        write_card(context.paths.trial, spec, dataset.shape)
+        latency = measure_latency(context.student, dataset.shape, device=context.paths.device)
         return {
             "latency_ms": latency.ms,
             "latency_iqr_ms": latency.iqr_ms,
@@ -97,23 +98,23 @@ def train(
         }
 
     passes: dict[str, float] = {}
-    precision = PRECISIONS.index(precision_of(setting.student, dataset.train.labels.device, spec.recipe))
+    precision = PRECISIONS.index(precision_of(context.student, dataset.train.labels.device, spec.recipe))
 
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
-        spent = {"params": setting.cost.params, "macs": setting.cost.macs, "train_macs": epoch * epoch_macs}
+        spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": epoch * epoch_macs}
         passes.update({name: passes.get(name, 0) + metrics[name] for name in PASSES if name in metrics})
         report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
 
     fit_student(
-        setting.student,
+        context.student,
         objective,
         dataset,
         spec.recipe,
         seed=spec.seed,
-        folder=setting.place.trial,
+        folder=context.paths.trial,
         report=measured,
         finish=finish,
-        adapters=adapters,
-        tally=setting.tally.take,
-        pausable=setting.place.pausable,
+        loss_modules=loss_modules,
+        cache_stats=context.cache_stats.take,
+        pausable=context.paths.pausable,
     )

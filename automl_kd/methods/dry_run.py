@@ -1,6 +1,6 @@
 """What can be known of a trial before anything is trained: whether its taps, losses and files fit its networks.
 
-A method that has more to check than its options has a `rehearse`. The networks are untrained and the images few, so
+A method that has more to check than its options has a `dry_run`. The networks are untrained and the images few, so
 that this takes a fraction of a second.
 """
 
@@ -22,26 +22,26 @@ DRY_RUN_IMAGES = 4
 
 
 @runtime_checkable
-class Rehearsed(Protocol):
+class DryRunnable(Protocol):
     """A method that can say beforehand, by an `AutoMLKDError`, that its trials would fail.
 
-    `rehearse` is given a setting whose folder does not exist, and a teacher with random weights, frozen and in
+    `dry_run` is given a setting whose folder does not exist, and a teacher with random weights, frozen and in
     evaluation mode. It trains and writes nothing.
     """
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None: ...
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None: ...
 
 
 @contextmanager
-def tapped(
-    setting: TrialContext, teacher: nn.Module, taps: FeatureNames
+def open_extractors(
+    context: TrialContext, teacher: nn.Module, features: FeatureNames
 ) -> Iterator[tuple[FeatureExtractor, FeatureExtractor]]:
     """Student and teacher with their taps; an `UnknownNameError` says of which network it speaks."""
     with (
-        open_features(setting.student, taps.student, "student") as student,
-        open_features(teacher, taps.teacher, "teacher") as guide,
+        open_features(context.student, features.student, "student") as student,
+        open_features(teacher, features.teacher, "teacher") as teacher_network,
     ):
-        yield student, guide
+        yield student, teacher_network
 
 
 def open_features(model: nn.Module, names: tuple[str, ...], side: str) -> FeatureExtractor:

@@ -46,38 +46,38 @@ def measuring_trial(teacher: TeacherSpec, data: DataSpec, recipe: Recipe, worker
 class FromFile:
     """Measures the teacher that is in a file, on validation and test images; for teachers only."""
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - nothing is trained
         return 0
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:  # noqa: ARG002 - it is refused whatever it is
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:  # noqa: ARG002 - it is refused whatever it is
         raise ConfigError(
-            f"method {setting.spec.method!r} trains no student: it is how a teacher from a file is measured; choose "
+            f"method {context.spec.method!r} trains no student: it is how a teacher from a file is measured; choose "
             "another method"
         )
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        if isinstance(report, CostEstimate):
-            report.epoch_macs = 0.0
-            return
-        kept = place.trial / MEASURED_FILE
-        if distributed.from_leader(kept.exists()):
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:  # noqa: ARG002 - nothing is trained
+        return CostEstimate(0.0)
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        kept = paths.trial / MEASURED_FILE
+        if distributed.from_main_process(kept.exists()):
             report(read_json(kept), epoch=1)
             return
-        metrics = measure_teacher(spec, place)
-        if distributed.leads():
+        metrics = measure_teacher(spec, paths)
+        if distributed.is_main_process():
             storage.write(kept, json.dumps(metrics))
         report(metrics, epoch=1)
 
 
-def measure_teacher(spec: TrialSpec, place: TrialPaths) -> Mapping[str, float]:
+def measure_teacher(spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
     """Accuracies and loss of the teacher in its file; a `TrialError` if what it says is not finite."""
     assert spec.teacher is not None  # its file is what the trial is about
-    setting = prepare_trial(spec, place)
-    file = teacher_file(spec.teacher, spec.data, place)
-    load_weights(setting.student, file, spec.teacher.weights)
-    teacher, dataset = setting.student.requires_grad_(False).eval(), setting.dataset
+    context = prepare_trial(spec, paths)
+    file = teacher_file(spec.teacher, spec.data, paths)
+    load_weights(context.student, file, spec.teacher.weights)
+    teacher, dataset = context.student.requires_grad_(False).eval(), context.dataset
     accuracy, loss = evaluate(teacher, dataset, dataset.validation, spec.recipe)
     if not math.isfinite(loss):
         raise TrialError(
@@ -85,5 +85,5 @@ def measure_teacher(spec: TrialSpec, place: TrialPaths) -> Mapping[str, float]:
             "weights are; look for what overflows in it, as half precision may (recipe.amp = false switches that off)"
         )
     test_accuracy, _ = evaluate(teacher, dataset, dataset.test, spec.recipe)
-    cost = {"params": setting.cost.params, "macs": setting.cost.macs, "train_macs": 0.0, "seconds": 0.0}
+    cost = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": 0.0, "seconds": 0.0}
     return {"val_accuracy": accuracy, "val_loss": loss, "test_accuracy": test_accuracy, **cost}

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.losses.logits.kd import kd_loss
-from automl_kd.methods.base import STEP, train
+from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
-from automl_kd.training.trial import load_teacher, prepare_trial
+from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PlainKD:
     `temperature` > 0; `weight` in [0, 1] is the teacher's share of the loss, the labels have the rest.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     temperature: float = field(default=4.0, metadata={"live": True})
     weight: float = field(default=0.9, metadata={"live": True})
 
@@ -39,19 +39,25 @@ class PlainKD:
     def macs(self, student: int, teacher: int) -> int:
         return STEP * student + teacher
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
-        teach = teacher_outputs(setting, teacher)
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context = prepare_trial(spec, paths)
+        return CostEstimate.of(context, self.macs_per_image(context, load_teacher(context)))
+
+    def macs_per_image(self, context: TrialContext, teacher: nn.Module) -> int:
+        return self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs)
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
+        ask_teacher = teacher_outputs(context, teacher)
         smoothing = spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            taught = teach(batch).logits
-            logits = setting.student(batch.images)
+            teacher_logits = ask_teacher(batch).logits
+            logits = context.student(batch.inputs)
             return {
                 "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
-                "kd": self.weight * kd_loss(logits, taught, self.temperature),
+                "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 
-        cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
-        train(setting, objective, report, macs_per_image=cost)
+        train(context, objective, report, macs_per_image=self.macs_per_image(context, teacher))

@@ -23,11 +23,11 @@ def ranges_of(perturb: Mapping[str, Range]) -> dict[str, FloatRange]:
 def changes_of(knobs: Mapping[str, float], method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """The values of knobs as a stage of a schedule holds them: weights of losses become the method's sum."""
     recipe: dict[str, Scalar] = {name: value for name, value in knobs.items() if name.startswith(RECIPE)}
-    taught = {name: value for name, value in knobs.items() if not name.startswith(RECIPE)}
-    if not taught:
+    of_method = {name: value for name, value in knobs.items() if not name.startswith(RECIPE)}
+    if not of_method:
         return recipe
-    _, held = teaching(taught, method, options)
-    return recipe | {METHOD + option: held[option] for option in map(option_of, taught)}
+    _, held = teaching(of_method, method, options)
+    return recipe | {METHOD + option: held[option] for option in map(option_of, of_method)}
 
 
 def check_perturb(perturb: Mapping[str, Range], method: str, options: Mapping[str, Scalar]) -> None:

@@ -1,4 +1,4 @@
-"""A trial whose recipe and options change while it trains: its method is called stage after stage.
+"""A trial with a hyperparameter schedule, which changes its recipe and options: its method is called stage after stage.
 
 Each call has the values of one stage and continues from the checkpoint that the one before left at its last epoch, so
 any method that trains by `automl_kd.methods.base.train` can follow a schedule, and a broken trial continues within its
@@ -35,11 +35,11 @@ class SchedulePart(NamedTuple):
     last: int
 
 
-class Turn(StopTrial):
+class StageEnd(StopTrial):
     """A stage has come to its last epoch."""
 
 
-class Onward:
+class StageReporter:
     """Passes on each epoch once, though every stage reports again what came before it; ends a stage after `last`."""
 
     def __init__(self, report: Report, epochs: int) -> None:
@@ -50,21 +50,21 @@ class Onward:
             self.seen = epoch
             self.report(metrics, epoch=epoch)
         if self.last <= epoch < self.epochs:
-            raise Turn
+            raise StageEnd
 
 
-def follow(spec: TrialSpec, report: Report, place: TrialPaths, trainable: Trainable) -> None:
+def follow(spec: TrialSpec, report: Report, paths: TrialPaths, trainable: Trainable) -> None:
     """Carry out `spec` by `trainable`, called with the values of each stage that is not behind the checkpoint."""
     epochs = spec.recipe.epochs
-    onward = Onward(report, epochs)
-    ahead = min(epochs_saved(place.trial / "checkpoint.pt") + 1, epochs)
+    reporter = StageReporter(report, epochs)
+    ahead = min(epochs_saved(paths.trial / "checkpoint.pt") + 1, epochs)
     for part in schedule_parts(spec):
         if part.last >= ahead:
-            onward.last = part.last
-            with suppress(Turn):
-                trainable(part.spec, onward, place)
-    if (place.trial / CARD).exists():
-        name_card(place.trial, spec)
+            reporter.last = part.last
+            with suppress(StageEnd):
+                trainable(part.spec, reporter, paths)
+    if (paths.trial / CARD).exists():
+        name_card(paths.trial, spec)
 
 
 def schedule_parts(spec: TrialSpec) -> Iterator[SchedulePart]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
-from automl_kd.methods.base import STEP, train
+from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training.trial import prepare_trial
 
@@ -19,16 +19,20 @@ from automl_kd.training.trial import prepare_trial
 class Scratch:
     """Cross entropy on the labels; no teacher."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - there is no teacher
         return STEP * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting = prepare_trial(spec, place)
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context = prepare_trial(spec, paths)
+        return CostEstimate.of(context, self.macs(context.cost.macs, 0))
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context = prepare_trial(spec, paths)
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            logits = setting.student(batch.images)
+            logits = context.student(batch.inputs)
             return {"ce": cross_entropy(logits, batch.labels, label_smoothing=spec.recipe.label_smoothing)}
 
-        train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))
+        train(context, objective, report, macs_per_image=self.macs(context.cost.macs, 0))

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from automl_kd.data import Batch, epoch_order, plain_view
 from automl_kd.losses.base import Example
 from automl_kd.losses.weighted_sum import Mix, Mixed, read_mix
-from automl_kd.methods.base import STEP, train
-from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
+from automl_kd.methods.base import STEP, CostEstimate, train
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.features import FeatureExtractor, Outputs
@@ -38,7 +38,7 @@ class WeightedLosses:
     standard weight of the CIFAR-100 benchmark.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     losses: str = field(default="kd", metadata={"live": True})
 
     def __post_init__(self) -> None:
@@ -48,46 +48,59 @@ class WeightedLosses:
         """Without the losses' own layers, whose cost is known only where the networks are; trials report it."""
         return STEP * student + teacher
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
-        rehearse_mix(read_mix(self.losses), setting, teacher)
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
+        dry_run_mix(read_mix(self.losses), context, teacher)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
+        mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
+        with open_extractors(context, teacher, mix.features) as (student, teacher_network):
+            example, batch = first_look(context, student, teacher_network)
+            return CostEstimate.of(context, self.macs_per_image(context, teacher, mix.make(example), example, batch))
+
+    def macs_per_image(
+        self, context: TrialContext, teacher: nn.Module, mixed: Mixed, example: Example, batch: Batch
+    ) -> int:
+        networks = self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs)
+        return networks + STEP * weighted_loss_macs(mixed, example, batch)
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
         with (
-            FeatureExtractor(setting.student, mix.taps.student) as student,
-            FeatureExtractor(teacher, mix.taps.teacher) as tapped,
+            FeatureExtractor(context.student, mix.features.student) as student,
+            FeatureExtractor(teacher, mix.features.teacher) as teacher_network,
         ):
-            example, batch = first_look(setting, student, tapped)
-            mixed, teach = mix.make(example), teacher_outputs(setting, tapped)
+            example, batch = first_look(context, student, teacher_network)
+            mixed, ask_teacher = mix.make(example), teacher_outputs(context, teacher_network)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
-                taught = teach(batch)
-                terms: Mapping[str, Tensor] = mixed(student(batch.images), taught, batch)
+                teacher_out = ask_teacher(batch)
+                terms: Mapping[str, Tensor] = mixed(student(batch.inputs), teacher_out, batch)
                 return terms
 
-            cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs)
-            cost += STEP * weighted_loss_macs(mixed, example, batch)
-            train(setting, objective, report, macs_per_image=cost, adapters=mixed)
+            cost = self.macs_per_image(context, teacher, mixed, example, batch)
+            train(context, objective, report, macs_per_image=cost, loss_modules=mixed)
 
 
-def rehearse_mix(mix: Mix, setting: TrialContext, teacher: nn.Module) -> None:
+def dry_run_mix(mix: Mix, context: TrialContext, teacher: nn.Module) -> None:
     """Make the losses, and evaluate each of them once."""
-    with tapped(setting, teacher, mix.taps) as (student, guide):
-        example, batch = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
+    with open_extractors(context, teacher, mix.features) as (student, teacher_network):
+        example, batch = first_look(context, student, teacher_network, examples=DRY_RUN_IMAGES)
         weighted_loss_macs(mix.make(example), example, batch)
 
 
 def first_look(
-    setting: TrialContext, student: FeatureExtractor, teacher: FeatureExtractor, *, examples: int = EXAMPLES
+    context: TrialContext, student: FeatureExtractor, teacher: FeatureExtractor, *, examples: int = EXAMPLES
 ) -> tuple[Example, Batch]:
     """Both networks' outputs for a few training images, in evaluation mode, and what else losses are made from."""
-    spec, data = setting.spec, setting.dataset
+    spec, data = context.spec, context.dataset
     split, seed = data.train, derive(spec.seed, "losses")
     rows = epoch_order(len(split), seed=seed, epoch=0)[:examples].to(split.labels.device)
     images = plain_view(data, split, rows)
-    with evaluating(setting.student), torch.no_grad():
+    with evaluating(context.student), torch.no_grad():
         one, two = student(images), teacher(images)
     example = Example(
         one,
@@ -116,7 +129,7 @@ def weighted_loss_macs(mixed: Mixed, example: Example, batch: Batch) -> int:
     spent = 0.0
     # One count for all epochs in which the same losses are evaluated.
     for epochs in mixed.phases().values():
-        part = Batch(batch.images[:size], batch.labels[:size], batch.index[:size], epoch=epochs[-1])
+        part = Batch(batch.inputs[:size], batch.labels[:size], batch.index[:size], epoch=epochs[-1])
         with torch.no_grad(), counting() as counter:
             mixed(one, two, part)
         spent += counter.macs * len(epochs)

@@ -1,7 +1,7 @@
 """Feature maps by name: what a network computes on the way to its logits, caught by forward hooks.
 
-A *tap* is a place in a network: the input or the output of one of its modules. The zoo's models name theirs alike in
-an attribute `taps`, so that a distiller can ask any of them for "stage2" or "pre_pool":
+A *feature layer* is a place in a network: the input or the output of one of its modules. The zoo's models name theirs
+alike in an attribute `feature_layers`, so that a distiller can ask any of them for "stage2" or "pre_pool":
 
     stem             the map that enters the first stage
     stage1, ...      the map that leaves a stage, after the stage's last activation
@@ -37,40 +37,42 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Tap:
+class FeatureLayer:
     """The input or the output of `module`, named as in `named_modules`; "" is the whole model."""
 
     module: str
     side: Literal["input", "output"] = "output"
 
 
-def taps_of(model: nn.Module) -> dict[str, Tap]:
-    """The model's own `taps`; without them, the stages, `pre_pool` and `pooled` of a model built as torchvision's are.
+def list_feature_layers(model: nn.Module) -> dict[str, FeatureLayer]:
+    """The model's own `feature_layers`, or the stages, `pre_pool` and `pooled` of a model built as torchvision's are.
 
-    Empty for other models. Module names serve as taps everywhere (`find_feature`).
+    Empty for other models. Module names serve as feature layers everywhere (`find_feature`).
     """
-    own = getattr(model, "taps", None)
+    own = getattr(model, "feature_layers", None)
     if isinstance(own, Mapping):
         return dict(own)
     children = dict(model.named_children())
-    taps = {name: Tap(name) for name in FOREIGN_STAGES if name in children}
+    feature_layers = {name: FeatureLayer(name) for name in FOREIGN_STAGES if name in children}
     if "avgpool" in children:
-        taps["pre_pool"] = Tap("avgpool", "input")
+        feature_layers["pre_pool"] = FeatureLayer("avgpool", "input")
     if isinstance(children.get("fc"), nn.Linear):
-        taps["pooled"] = Tap("fc", "input")
-    return taps
+        feature_layers["pooled"] = FeatureLayer("fc", "input")
+    return feature_layers
 
 
-def find_feature(model: nn.Module, name: str) -> Tap:
-    """The tap called `name`, or the output of the module of that name; `UnknownNameError` if there is neither."""
-    taps = taps_of(model)
-    if name in taps:
-        return taps[name]
+def find_feature(model: nn.Module, name: str) -> FeatureLayer:
+    """The feature layer called `name`, or the output of that module; `UnknownNameError` if there is neither."""
+    feature_layers = list_feature_layers(model)
+    if name in feature_layers:
+        return feature_layers[name]
     modules = dict(model.named_modules())
     if name in modules:
-        return Tap(name)
-    # Taps first: a large network has hundreds of modules, too many to list in a sentence.
-    raise UnknownNameError(f"no tap or module is called {name!r} in this network; {suggestion(name, taps or modules)}")
+        return FeatureLayer(name)
+    # Feature layers first: a large network has hundreds of modules, too many to list in a sentence.
+    raise UnknownNameError(
+        f"no feature layer or module is called {name!r} in this network; {suggestion(name, feature_layers or modules)}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,22 +115,22 @@ class FeatureExtractor:
     the first pass of each kind copies all maps, later ones those that were written over. They keep their place in the
     autograd graph. Nothing is held between calls, and a call of the network itself is not listened to. Where a module
     runs more than once in a forward pass, its last run counts. Without names no hook is set. Raises `UnknownNameError`
-    for a name that is neither tap nor module, or a module that did not run.
+    for a name that is neither feature layer nor module, or a module that did not run.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str] = ()) -> None:
         self.model = model
         self.names = tuple(names)
-        taps = {name: find_feature(model, name) for name in self.names}
+        feature_layers = {name: find_feature(model, name) for name in self.names}
         self._caught: dict[str, Caught] | None = None
         self._written: dict[Hashable, frozenset[str]] = {}
         self._copy = frozenset(self.names)
-        self._handles = [self._listen(name, tap) for name, tap in taps.items()]
+        self._handles = [self._listen(name, layer) for name, layer in feature_layers.items()]
 
-    def _listen(self, name: str, tap: Tap) -> Any:
-        module = self.model.get_submodule(tap.module)
+    def _listen(self, name: str, layer: FeatureLayer) -> Any:
+        module = self.model.get_submodule(layer.module)
         catch = self._catcher(name)
-        if tap.side == "input":
+        if layer.side == "input":
             return module.register_forward_pre_hook(lambda _, given: catch(given[0]))
         return module.register_forward_hook(lambda _module, _given, made: catch(made))
 

@@ -68,12 +68,12 @@ def first_line_of_error(error: Exception) -> str:
 def disagreement(original: FeatureExtractor, other: FeatureExtractor, images: Tensor) -> str:
     """Whether the two say something else of `images`, beyond rounding, in words; empty if not."""
     try:
-        expected, limit = said(doubled(original), images.double()), FOLDING_ROUNDING
+        expected, limit = run_in_evaluation(doubled(original), images.double()), FOLDING_ROUNDING
         other, images = doubled(other), images.double()
     except Exception:  # its forward function asks for single precision somewhere
-        expected, limit = said(original, images), COARSE
+        expected, limit = run_in_evaluation(original, images), COARSE
     try:
-        found = said(other, images)
+        found = run_in_evaluation(other, images)
     except Exception as error:  # it may look for a layer that is folded away
         return f"its folded copy cannot be run ({first_line_of_error(error)})"
     pairs = {"logits": (expected.logits, found.logits)}
@@ -87,7 +87,7 @@ def doubled(network: FeatureExtractor) -> FeatureExtractor:
     return FeatureExtractor(copy_network(network.model).double(), network.names)
 
 
-def said(network: FeatureExtractor, images: Tensor) -> Outputs:
+def run_in_evaluation(network: FeatureExtractor, images: Tensor) -> Outputs:
     """With the random state as it is, which stays."""
     devices = [images.device] if images.is_cuda else []
     with torch.random.fork_rng(devices), torch.no_grad(), torch.autocast(images.device.type, enabled=False):

@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.features import Tap
+from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
 BlockKind = Literal["basic", "bottleneck"]
@@ -113,9 +113,16 @@ class ResNet(nn.Module):
             self.add_module(name, nn.Sequential(first, *rest))
         self.pool = global_pool()
         self.fc = nn.Linear(widths[-1], shape.classes)
-        self.taps = {"stem": Tap("stem"), "pre_pool": Tap("pool", "input"), "pooled": Tap("pool")}
+        self.feature_layers = {
+            "stem": FeatureLayer("stem"),
+            "pre_pool": FeatureLayer("pool", "input"),
+            "pooled": FeatureLayer("pool"),
+        }
         for name, depth in zip(self.stages, depths, strict=True):
-            self.taps |= {name: Tap(name), f"{name}.pre": Tap(f"{name}.{depth - 1}.relu", "input")}
+            self.feature_layers |= {
+                name: FeatureLayer(name),
+                f"{name}.pre": FeatureLayer(f"{name}.{depth - 1}.relu", "input"),
+            }
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:

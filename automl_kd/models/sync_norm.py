@@ -1,9 +1,9 @@
-"""Batch normalisation over the whole batch of a team of processes, or over each of equal parts of a batch.
+"""Batch normalisation over the whole batch of a process group, or over each of equal parts of a batch.
 
-By default a team normalises by the statistics of the whole batch, so that it computes what one process would. Parts of
-a batch that are normalised each by itself save these messages and compute something else, in one process as in many
-(Elad Hoffer, Itay Hubara, Daniel Soudry. Train longer, generalize better. 2017. arXiv:1705.08741, section 4; but the
-running statistics follow the mean of the parts').
+By default a process group normalises by the statistics of the whole batch, so that it computes what one process would.
+Parts of a batch that are normalised each by itself save these messages and compute something else, in one process as in
+many (Elad Hoffer, Itay Hubara, Daniel Soudry. Train longer, generalize better. 2017. arXiv:1705.08741, section 4; but
+the running statistics follow the mean of the parts').
 
 torch's SyncBatchNorm is for GPUs only and cannot be differentiated forwards or twice, as hypergradients are.
 """
@@ -19,8 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from automl_kd import distributed
 
 
-class TeamNorm(_BatchNorm):
-    """`pieces`: into how many parts a batch is cut, each normalised by itself; 1 for the team's whole batch."""
+class SyncNorm(_BatchNorm):
+    """`pieces`: into how many parts a batch is cut, each normalised by itself; 1 for the whole batch."""
 
     pieces: int
 
@@ -72,27 +72,27 @@ def group_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (variances + (means - mean).square()).mean(0)
 
 
-class TeamNorm1d(TeamNorm, nn.BatchNorm1d):
+class SyncNorm1d(SyncNorm, nn.BatchNorm1d):
     """In the place of a BatchNorm1d."""
 
 
-class TeamNorm2d(TeamNorm, nn.BatchNorm2d):
+class SyncNorm2d(SyncNorm, nn.BatchNorm2d):
     """In the place of a BatchNorm2d."""
 
 
-class TeamNorm3d(TeamNorm, nn.BatchNorm3d):
+class SyncNorm3d(SyncNorm, nn.BatchNorm3d):
     """In the place of a BatchNorm3d."""
 
 
-SYNC_NORMS: Mapping[type[nn.Module], type[TeamNorm]] = {
-    nn.BatchNorm1d: TeamNorm1d,
-    nn.BatchNorm2d: TeamNorm2d,
-    nn.BatchNorm3d: TeamNorm3d,
+SYNC_NORMS: Mapping[type[nn.Module], type[SyncNorm]] = {
+    nn.BatchNorm1d: SyncNorm1d,
+    nn.BatchNorm2d: SyncNorm2d,
+    nn.BatchNorm3d: SyncNorm3d,
 }
 
 
 def share_norms(model: nn.Module, pieces: int) -> None:
-    """Let the batch normalisation in `model` look at the team's whole batch, or at each of `pieces` > 1 parts of it.
+    """Let the batch normalisation in `model` look at the whole batch, or at each of `pieces` > 1 parts of it.
 
     In place: the layers keep their names, weights and hooks. Nothing changes in a process alone with one piece.
     """
@@ -101,5 +101,5 @@ def share_norms(model: nn.Module, pieces: int) -> None:
     for module in model.modules():
         if type(module) in SYNC_NORMS:
             module.__class__ = SYNC_NORMS[type(module)]
-        if isinstance(module, TeamNorm):
+        if isinstance(module, SyncNorm):
             module.pieces = pieces

@@ -14,7 +14,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.features import Tap
+from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
 VGGS: Mapping[str, int] = {"vgg8": 1, "vgg13": 2}
@@ -33,15 +33,15 @@ class VGG(nn.Module):
     def __init__(self, shape: InputShape, repeats: int) -> None:
         super().__init__()
         side = min(shape.height, shape.width)
-        self.taps = {"pre_pool": Tap("pool", "input"), "pooled": Tap("pool")}
+        self.feature_layers = {"pre_pool": FeatureLayer("pool", "input"), "pooled": FeatureLayer("pool")}
         for name, (inputs, outputs) in zip(GROUPS, pairwise((shape.channels, *VGG_WIDTHS)), strict=True):
             pooled = name != "stem" and side // 2 >= SMALLEST
             side = side // 2 if pooled else side
             layers = group(inputs, outputs, repeats, pooled=pooled)
             self.add_module(name, layers)
-            self.taps[name] = Tap(name)
+            self.feature_layers[name] = FeatureLayer(name)
             if name != "stem":
-                self.taps[f"{name}.pre"] = Tap(f"{name}.{len(layers) - 1}", "input")
+                self.feature_layers[f"{name}.pre"] = FeatureLayer(f"{name}.{len(layers) - 1}", "input")
         self.pool = global_pool()
         self.fc = nn.Linear(VGG_WIDTHS[-1], shape.classes)
         initialise(self)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.features import Tap
+from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
 WIDE_RESNETS: Mapping[str, tuple[int, int]] = {
@@ -70,9 +70,16 @@ class WideResNet(nn.Module):
         self.relu = nn.ReLU()
         self.pool = global_pool()
         self.fc = nn.Linear(widths[-1], shape.classes)
-        self.taps = {"stem": Tap("stem"), "pre_pool": Tap("pool", "input"), "pooled": Tap("pool")}
+        self.feature_layers = {
+            "stem": FeatureLayer("stem"),
+            "pre_pool": FeatureLayer("pool", "input"),
+            "pooled": FeatureLayer("pool"),
+        }
         for number, activation in enumerate(("group2.0.relu", "group3.0.relu", "relu"), start=1):
-            self.taps |= {f"stage{number}": Tap(activation), f"stage{number}.pre": Tap(activation, "input")}
+            self.feature_layers |= {
+                f"stage{number}": FeatureLayer(activation),
+                f"stage{number}.pre": FeatureLayer(activation, "input"),
+            }
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:

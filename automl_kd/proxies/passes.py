@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from automl_kd.models.features import Outputs, find_feature
 from automl_kd.proxies.clock import Instant, instant
-from automl_kd.proxies.hearing import LAYERS, heard
+from automl_kd.proxies.hooks import LAYERS, run_with_hooks
 from automl_kd.proxies.probe import Probe
 from automl_kd.seeds import derive
 
@@ -33,7 +33,7 @@ Sight = Literal[
     "layer_gradients",
     "input_gradient",
 ]
-"""What a proxy may ask to see beside the logits and the maps of `TAPS`:
+"""What a proxy may ask to see beside the logits and the maps of `PROXY_FEATURES`:
 
     relus             outputs of all rectifiers, in the order in which they run
     layers            outputs of all convolutions and linear layers, likewise
@@ -106,11 +106,11 @@ class Passes:
 
     @property
     def outputs(self) -> Outputs:
-        """Logits of one forward pass in training mode, and its maps: those of `TAPS`, and the stages if seen."""
+        """Logits of one forward pass in training mode, and its maps: `PROXY_FEATURES`, and the stages if seen."""
         return self.forward.outputs
 
-    def tap(self, name: str) -> Tensor:
-        """The map of a tap, of `TAPS` or of a stage; `UnknownNameError` if the student has none of that name."""
+    def feature(self, name: str) -> Tensor:
+        """The map of one of `PROXY_FEATURES` or of a stage; `UnknownNameError` if the student has none of that name."""
         if name not in self.outputs.features:
             find_feature(self.student, name)
         return self.outputs.features[name]
@@ -156,7 +156,7 @@ class Passes:
 
     def run_forward(self) -> ForwardPass:
         with torch.set_grad_enabled(bool(self.sees & NEED_GRAPH)):
-            logits, maps, kept = heard(self.student, self.sees, lambda: self.student(self.images))
+            logits, maps, kept = run_with_hooks(self.student, self.sees, lambda: self.student(self.images))
         return ForwardPass(Outputs(logits, maps), **kept)
 
     def run_backward(self, seen: ForwardPass) -> tuple[Pairs, list[LayerGradient]]:

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from automl_kd.errors import DataError
 from automl_kd.models.fast_norm import quicken
-from automl_kd.models.features import FeatureExtractor, Outputs, taps_of
+from automl_kd.models.features import FeatureExtractor, Outputs, list_feature_layers
 from automl_kd.models.foreign.adoption import unchecked
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.proxies.guard import untouched
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.space import InputShape
 
-TAPS = ("pre_pool", "pooled")
+PROXY_FEATURES = ("pre_pool", "pooled")
 """What is kept of a forward pass: the last map before global pooling, and the vectors that the classifier sees."""
 
 
@@ -26,9 +26,9 @@ class Probe:
     """One mini-batch and what the teacher makes of it: all that a proxy may look at besides the student.
 
     `images`: (batch, channels, height, width), normalised as for training. `labels`: (batch,), in 0 .. classes - 1.
-    `teacher`: the teacher's outputs on `images` at the taps of `TAPS` and at its stages, computed once and shared by
-    all students; None where there is no teacher. All tensors lie on one device, which is where students are scored.
-    Raises `DataError` if the images or labels do not fit `shape`.
+    `teacher`: the teacher's outputs on `images` at the taps of `PROXY_FEATURES` and at its stages, computed once and
+    shared by all students; None where there is no teacher. All tensors lie on one device, which is where students are
+    scored. Raises `DataError` if the images or labels do not fit `shape`.
     """
 
     images: Tensor
@@ -66,15 +66,15 @@ class Probe:
         return Probe(self.images.to(device), self.labels.to(device), self.shape, teacher)
 
 
-def is_stage(tap: str) -> bool:
+def is_stage(name: str) -> bool:
     """Whether a tap is the map that leaves a stage, after its activation if it ends in one."""
-    return tap.startswith("stage") and "." not in tap
+    return name.startswith("stage") and "." not in name
 
 
 def forward(network: nn.Module, images: Tensor) -> Outputs:
-    """Logits and the maps of `TAPS` and of the stages. `UnknownNameError` if the network lacks one of `TAPS`."""
-    with FeatureExtractor(network, (*TAPS, *filter(is_stage, taps_of(network)))) as tapped:
-        return tapped(images)
+    """Logits, `PROXY_FEATURES` and the stages. `UnknownNameError` if the network lacks one of the first."""
+    with FeatureExtractor(network, (*PROXY_FEATURES, *filter(is_stage, list_feature_layers(network)))) as extractor:
+        return extractor(images)
 
 
 def make_probe(

@@ -105,9 +105,9 @@ def student_maker(
     space: SearchSpace, probe: Probe, initialisation: str, stream: tuple[int, int]
 ) -> Callable[[Architecture], nn.Module]:
     """What makes students in training mode, with weights that depend on `stream` and their names only."""
-    if space.bank is None:
+    if space.part_cache is None:
         return Builder(space, probe, initialisation, stream)
-    assemble = space.bank(probe.shape, partial(draw_part, probe.images.device, initialisation, stream))
+    assemble = space.part_cache(probe.shape, partial(draw_part, probe.images.device, initialisation, stream))
     return lambda architecture: assemble(architecture.as_dict())
 
 

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from automl_kd.errors import ConfigError
-from automl_kd.proxies.hearing import LAYERS
+from automl_kd.proxies.hooks import LAYERS
 from automl_kd.proxies.passes import NORMS
 
 NormLayer = nn.BatchNorm1d | nn.BatchNorm2d

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from automl_kd.errors import ConfigError
 from automl_kd.search.base import SearchObjective, candidate_generator, require_single
-from automl_kd.search.history import History, Told, judge_outcome
+from automl_kd.search.history import History, Observation, judge_outcome
 from automl_kd.space import Architecture, SearchSpace, mutate, sample_architecture
 from automl_kd.spec import Outcome
 
@@ -51,6 +51,6 @@ class AgingEvolution:
     def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
         self.history.add(index, judge_outcome(index, architecture, outcome, self.objectives))
 
-    def living(self, told: Sequence[Told]) -> Sequence[Told]:
+    def living(self, observed: Sequence[Observation]) -> Sequence[Observation]:
         """The youngest, as many as the population holds."""
-        return told[-self.population :]
+        return observed[-self.population :]

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Told:
+class Observation:
     """An outcome as a proposer sees it. `losses`: one per objective, finite, less is better.
 
     `stopped`: the epoch at which a scheduler ended the trial, or None if it is complete.
@@ -44,7 +44,7 @@ class Told:
 
 def judge_outcome(
     index: int, architecture: Architecture, outcome: Outcome, objectives: Sequence[SearchObjective]
-) -> Told | None:
+) -> Observation | None:
     """The outcome in terms of the objectives, or None where nothing can be learnt from it.
 
     That is so for failed trials, for stopped ones that had not yet reported every objective, and for values that are
@@ -60,25 +60,25 @@ def judge_outcome(
     losses = tuple(objective.loss(outcome.metrics[objective.name]) for objective in objectives)
     if not all(map(math.isfinite, losses)):
         return None
-    return Told(index, architecture, losses, outcome.epoch if outcome.status == "stopped" else None)
+    return Observation(index, architecture, losses, outcome.epoch if outcome.status == "stopped" else None)
 
 
 class History:
     """Outcomes by index."""
 
     def __init__(self) -> None:
-        self._told: dict[int, Told] = {}
-        self._derived: dict[Callable[[Sequence[Told]], Any], Any] = {}
+        self._observed: dict[int, Observation] = {}
+        self._derived: dict[Callable[[Sequence[Observation]], Any], Any] = {}
 
-    def add(self, index: int, told: Told | None) -> None:
+    def add(self, index: int, observed: Observation | None) -> None:
         """Remember an outcome; None forgets what was told about `index` before."""
         self._derived.clear()
-        self._told.pop(index, None)
-        if told is not None:
-            self._told[index] = told
+        self._observed.pop(index, None)
+        if observed is not None:
+            self._observed[index] = observed
 
-    def derive(self, function: Callable[[Sequence[Told]], T]) -> T:
+    def derive(self, function: Callable[[Sequence[Observation]], T]) -> T:
         """`function` of the outcomes in order of their index, computed once until the next outcome."""
         if function not in self._derived:
-            self._derived[function] = function([self._told[index] for index in sorted(self._told)])
+            self._derived[function] = function([self._observed[index] for index in sorted(self._observed)])
         return cast(T, self._derived[function])

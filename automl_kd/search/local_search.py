@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from automl_kd.errors import ConfigError
 from automl_kd.search.base import SearchObjective, candidate_generator, require_single
-from automl_kd.search.history import History, Told, judge_outcome
+from automl_kd.search.history import History, Observation, judge_outcome
 from automl_kd.space import Architecture, SearchSpace, mutate, sample_architecture
 from automl_kd.spec import Outcome
 
@@ -38,7 +38,7 @@ class LocalSearch:
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
         rng = candidate_generator(self.seed, index, draw)
-        best = self.history.derive(best_told)
+        best = self.history.derive(best_observed)
         if best is None or rng.random() < self.restart:
             return sample_architecture(self.space, rng)
         return mutate(self.space, best.architecture, rng)
@@ -47,6 +47,6 @@ class LocalSearch:
         self.history.add(index, judge_outcome(index, architecture, outcome, self.objectives))
 
 
-def best_told(told: Sequence[Told]) -> Told | None:
+def best_observed(observed: Sequence[Observation]) -> Observation | None:
     """The best outcome, the earliest of equals, or None if there is none."""
-    return min(told, key=lambda one: one.merit, default=None)
+    return min(observed, key=lambda one: one.merit, default=None)

@@ -20,7 +20,7 @@ import numpy as np
 
 from automl_kd.errors import ConfigError
 from automl_kd.search.base import SearchObjective, candidate_generator
-from automl_kd.search.history import History, Told, judge_outcome
+from automl_kd.search.history import History, Observation, judge_outcome
 from automl_kd.search.pareto import crowding_distance, non_dominated_ranks
 from automl_kd.space import Architecture, SearchSpace, cross, mutate, sample_architecture
 from automl_kd.spec import Outcome
@@ -62,9 +62,9 @@ class NSGA2:
     def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
         self.history.add(index, judge_outcome(index, architecture, outcome, self.objectives))
 
-    def parents(self, told: Sequence[Told]) -> Sequence[Architecture]:
+    def parents(self, observed: Sequence[Observation]) -> Sequence[Architecture]:
         """The best, as many as the population holds, best first."""
-        return [one.architecture for one in crowded_order(told)[: self.population]]
+        return [one.architecture for one in crowded_order(observed)[: self.population]]
 
 
 def binary_tournament(parents: Sequence[Architecture], rng: np.random.Generator) -> Architecture:
@@ -72,18 +72,18 @@ def binary_tournament(parents: Sequence[Architecture], rng: np.random.Generator)
     return parents[int(rng.integers(len(parents), size=2).min())]
 
 
-def crowded_order(told: Sequence[Told]) -> list[Told]:
+def crowded_order(observed: Sequence[Observation]) -> list[Observation]:
     """Sorted by the crowded-comparison operator (section III-B), best first: by rank, then by decreasing distance."""
-    ordered: list[Told] = []
-    for tier in sorted({one.tier for one in told}):
-        ordered += order_in_tier([one for one in told if one.tier == tier])
+    ordered: list[Observation] = []
+    for tier in sorted({one.tier for one in observed}):
+        ordered += order_in_tier([one for one in observed if one.tier == tier])
     return ordered
 
 
-def order_in_tier(told: Sequence[Told]) -> list[Told]:
-    points = np.array([one.losses for one in told])
+def order_in_tier(observed: Sequence[Observation]) -> list[Observation]:
+    points = np.array([one.losses for one in observed])
     ranks = non_dominated_ranks(points)
-    distance = np.zeros(len(told))
+    distance = np.zeros(len(observed))
     for rank in range(ranks.max() + 1):
         distance[ranks == rank] = crowding_distance(points[ranks == rank])
-    return [told[i] for i in np.lexsort((-distance, ranks))]
+    return [observed[i] for i in np.lexsort((-distance, ranks))]

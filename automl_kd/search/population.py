@@ -26,7 +26,7 @@ PERTURB_ATTEMPTS = 20
 
 Knobs = Mapping[str, float]
 Ranges = Mapping[str, FloatRange]
-Course = tuple[tuple[int, Knobs], ...]
+KnobHistory = tuple[tuple[int, Knobs], ...]
 """Which values were set after how many epochs, the first after none."""
 
 Lineage = tuple[tuple[int, int, str], ...]
@@ -35,15 +35,15 @@ Lineage = tuple[tuple[int, int, str], ...]
 
 @dataclass(frozen=True)
 class Member:
-    """`course` and `lineage` are those of the weights it has. `alive`: False once a trial of it failed."""
+    """`history` and `lineage` are those of the weights it has. `alive`: False once a trial of it failed."""
 
-    course: Course
+    history: KnobHistory
     lineage: Lineage = ()
     alive: bool = True
 
     @property
     def knobs(self) -> Knobs:
-        return self.course[-1][1]
+        return self.history[-1][1]
 
 
 Explore = Callable[[int, Sequence[Knobs], np.random.Generator], Knobs]
@@ -75,11 +75,11 @@ def evolve(
         giver = best[int(rng.integers(count))]
         for _ in range(PERTURB_ATTEMPTS):
             knobs = explore(giver, chosen, rng)
-            course = (*members[giver].course, (epoch, knobs))
-            if all(course != one.course for one in after):
+            history = (*members[giver].history, (epoch, knobs))
+            if all(history != one.history for one in after):
                 break
         chosen.append(knobs)
-        after[index] = Member(course, (*members[giver].lineage, (epoch, giver, keys[giver])))
+        after[index] = Member(history, (*members[giver].lineage, (epoch, giver, keys[giver])))
     return after
 
 

@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from automl_kd.errors import ConfigError
 from automl_kd.search.base import SearchObjective, require_single
-from automl_kd.search.history import History, Told, judge_outcome
+from automl_kd.search.history import History, Observation, judge_outcome
 from automl_kd.space import Architecture, Choice, Domain, FloatRange, Scalar, SearchSpace, is_active
 from automl_kd.spec import Outcome
 
@@ -96,24 +96,24 @@ class TPE:
             constant_liar=False,
         )
 
-    def study(self, told: Sequence[Told]) -> optuna.Study:
+    def study(self, observed: Sequence[Observation]) -> optuna.Study:
         with silence_optuna():
             study = optuna.create_study(direction="minimize")
-        study.add_trials([self.trial(one) for one in told])
+        study.add_trials([self.trial(one) for one in observed])
         return study
 
-    def trial(self, told: Told) -> FrozenTrial:
+    def trial(self, observed: Observation) -> FrozenTrial:
         """Optuna ranks pruned trials behind complete ones, by how far they came and then by their last value."""
-        params = told.architecture.as_dict()
+        params = observed.architecture.as_dict()
         distributions = {name: distribution_of(self.space.parameters[name].domain) for name in params}
-        (loss,) = told.losses
-        if told.stopped is None:
+        (loss,) = observed.losses
+        if observed.stopped is None:
             return create_trial(state=TrialState.COMPLETE, params=params, distributions=distributions, value=loss)
         return create_trial(
             state=TrialState.PRUNED,
             params=params,
             distributions=distributions,
-            intermediate_values={told.stopped: loss},
+            intermediate_values={observed.stopped: loss},
         )
 
 

@@ -36,6 +36,8 @@ BUCKET_ADVICE = "check the name, the network, and that this process has credenti
 
 MARKS_FOLDER = ".marks"
 SCHEMES = {"s3": "s3", "gs": "gs", "gcs": "gs"}
+TEACHER_CACHE_FOLDER = "bank"
+"""In a teacher's folder. It keeps its first name, so that caches of earlier versions are found."""
 LOCAL_ONLY = ("lock", "lease.json")
 
 
@@ -238,7 +240,7 @@ def local_stamp(path: Path) -> Stamp | None:
 
 def is_kept(name: Path) -> bool:
     """Whether a file is sent at all: not a lock, nothing unfinished, nothing that each machine has of its own."""
-    own = (part == "bank" or part.startswith(("_", ".", "tune-")) for part in name.parts)
+    own = (part == TEACHER_CACHE_FOLDER or part.startswith(("_", ".", "tune-")) for part in name.parts)
     return name.name not in LOCAL_ONLY and not any(own)
 
 

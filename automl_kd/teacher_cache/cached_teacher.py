@@ -22,7 +22,7 @@ from automl_kd.data import Batch, epoch_order, plain_view
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.folding import Folded, fold_teacher
 from automl_kd.seeds import derive
-from automl_kd.teacher_cache.identity import cache_identity, shelf
+from automl_kd.teacher_cache.identity import cache_identity, teacher_cache_folder
 from automl_kd.teacher_cache.precision import LOGITS, pack, unpack
 from automl_kd.teacher_cache.store import Kept, TeacherCacheStore
 from automl_kd.teacher_cache.transfer import Landed, Moment, Transfer
@@ -60,45 +60,45 @@ class LiveTeacher:
 
     def __call__(self, batch: Batch) -> Outputs:
         with torch.no_grad():
-            return self.teacher(batch.images)
+            return self.teacher(batch.inputs)
 
 
-def teacher_outputs(setting: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:
+def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:
     """What the setting's teacher, as it was loaded, says of batches of the setting's run.
 
     By `place.bank` from the bank, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
     method that changes its teacher, or wants gradients through it, asks it itself.
     """
     quick = fold_teacher(
-        teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(setting)
+        teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(context)
     )
-    tapped = quick.teacher
-    keep = setting.place.bank.keep
-    kept = keep == "taps" or (keep != "off" and not tapped.names)
-    assert setting.spec.teacher is not None  # it was loaded
-    if not kept and setting.spec.teacher.outputs == "exact":
-        return LiveTeacher(tapped)
-    return CachedTeacher(setting, quick, setting.spec.teacher.outputs, kept=kept)
+    extractor = quick.teacher
+    keep = context.paths.teacher_cache.keep
+    kept = keep == "taps" or (keep != "off" and not extractor.names)
+    assert context.spec.teacher is not None  # it was loaded
+    if not kept and context.spec.teacher.outputs == "exact":
+        return LiveTeacher(extractor)
+    return CachedTeacher(context, quick, context.spec.teacher.outputs, kept=kept)
 
 
-def few_images(setting: TrialContext) -> Tensor:
+def few_images(context: TrialContext) -> Tensor:
     """Training images on which a folded teacher is compared with the teacher itself."""
-    split = setting.dataset.train
+    split = context.dataset.train
     rows = torch.arange(min(FOLDING_IMAGES, len(split)), device=split.labels.device)
-    return laid_out(plain_view(setting.dataset, split, rows), setting.spec.recipe)
+    return laid_out(plain_view(context.dataset, split, rows), context.spec.recipe)
 
 
 class CachedTeacher:
     """`TeacherOutputs` of some precision, cached on disk if `kept`. Nothing is opened before the first batch."""
 
-    def __init__(self, setting: TrialContext, quick: Folded, precision: str, *, kept: bool) -> None:
+    def __init__(self, context: TrialContext, quick: Folded, precision: str, *, kept: bool) -> None:
         teacher = quick.teacher
-        self.setting, self.precision, self.kept = setting, precision, kept
-        self.teach, self.tally = LiveTeacher(teacher), setting.tally
-        self.dataset, self.recipe, self.seed = setting.dataset, setting.spec.recipe, setting.spec.seed
-        self.still = kept and not teacher.names and stand_still(setting)
+        self.context, self.precision, self.kept = context, precision, kept
+        self.live, self.cache_stats = LiveTeacher(teacher), context.cache_stats
+        self.dataset, self.recipe, self.seed = context.dataset, context.spec.recipe, context.spec.seed
+        self.still = kept and not teacher.names and stand_still(context)
         self.about = (
-            cache_identity(setting, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
+            cache_identity(context, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
         )
         self.number = run_number(self.dataset, self.recipe, self.seed)
         self.steps = steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
@@ -116,21 +116,21 @@ class CachedTeacher:
     def kept_of(self, batch: Batch) -> Kept:
         if not self.kept or not self.known(batch):
             return self.ask(batch)
-        self.tally.asked += 1
+        self.cache_stats.asked += 1
         if not self.lost:
             try:
                 return self.gather(batch) if self.still else self.take(batch)
             except OSError:  # the disk is full or gone: from here on the teacher is asked
                 self.lost = True
-        self.tally.computed += 1
-        self.tally.unkept += 1
+        self.cache_stats.computed += 1
+        self.cache_stats.unkept += 1
         return self.ask(batch)
 
     def take(self, batch: Batch) -> Kept:
         self.turn(batch.epoch, *batch.part[2:])
         if (kept := self.found(batch)) is None:
             return self.compute(batch)
-        self.tally.seconds += self.read_seconds
+        self.cache_stats.seconds += self.read_seconds
         return kept
 
     def gather(self, batch: Batch) -> Kept:
@@ -139,19 +139,19 @@ class CachedTeacher:
         An image's last bits may depend on the size of its batch, and a teacher may look at neighbours. So the table
         is compared with the teacher first, for each size of batch, and not used for a size for which they differ.
         """
-        count, said = len(batch.labels), None
+        count, outputs = len(batch.labels), None
         agreed = self.agreed.get(count, 0)
         if self.table and agreed >= 0:
             index, rows = self.by_index
             at = rows[torch.searchsorted(index, batch.index)]
-            said = {name: value[at] for name, value in self.table.items()}
+            outputs = {name: value[at] for name, value in self.table.items()}
             if agreed >= EVIDENCE:
-                self.tally.seconds += self.read_seconds
-                return said
-        self.tally.computed += 1
+                self.cache_stats.seconds += self.read_seconds
+                return outputs
+        self.cache_stats.computed += 1
         kept = self.ask(batch)
-        if said is not None:
-            equal = all(torch.equal(said[name], value) for name, value in kept.items())
+        if outputs is not None:
+            equal = all(torch.equal(outputs[name], value) for name, value in kept.items())
             self.agreed[count] = agreed + count if equal else -1
         return kept
 
@@ -160,14 +160,14 @@ class CachedTeacher:
         """What the teacher says of all training images, in their order; empty if it draws."""
         self.turn(0)
         batches = map(self.batch, range(self.steps))
-        said = [self.found(one) or self.compute(one, ahead=True) for one in batches if self.kept]
+        outputs = [self.found(one) or self.compute(one, ahead=True) for one in batches if self.kept]
         if not self.kept:
             return {}
         self.count(self.transfer.land())
-        self.read(0, len(said[0][LOGITS]))  # for the seconds of a pass
+        self.read(0, len(outputs[0][LOGITS]))  # for the seconds of a pass
         new = len(self.dataset.train) - (self.steps - 1) * self.recipe.batch_size  # of the last batch
-        said[-1] = {name: value[-new:] for name, value in said[-1].items()}
-        return {name: torch.cat([one[name] for one in said]) for name in said[0]}
+        outputs[-1] = {name: value[-new:] for name, value in outputs[-1].items()}
+        return {name: torch.cat([one[name] for one in outputs]) for name in outputs[0]}
 
     @cached_property
     def by_index(self) -> tuple[Tensor, Tensor]:
@@ -184,29 +184,29 @@ class CachedTeacher:
         return len(batch.labels) == whole and distributed.size() == 1
 
     def ask(self, batch: Batch) -> Kept:
-        return pack(self.teach(batch), self.precision)
+        return pack(self.live(batch), self.precision)
 
     @cached_property
-    def bank(self) -> TeacherCacheStore:
+    def store(self) -> TeacherCacheStore:
         name = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:16]
         return TeacherCacheStore(
-            shelf(self.setting) / name,
-            self.setting.place.teachers,
+            teacher_cache_folder(self.context) / name,
+            self.context.paths.teachers,
             self.about,
             images=min(self.recipe.batch_size, len(self.dataset.train)),
             steps=self.steps,
-            limit=self.setting.place.bank.limit_gb * 1e9,
+            limit=self.context.paths.teacher_cache.limit_gb * 1e9,
         )
 
     @cached_property
     def transfer(self) -> Transfer:
-        return Transfer(self.bank)
+        return Transfer(self.store)
 
     def turn(self, *place: int) -> None:
         """Go to an epoch and, among pieces of batches, to those with these numbers."""
         if place != self.place:
             self.count(self.transfer.land())
-            self.bank.turn(place[0], place[1:])
+            self.store.turn(place[0], place[1:])
             self.place, self.reach, self.rows = place, 0, None
 
     def found(self, batch: Batch) -> Kept | None:
@@ -215,14 +215,14 @@ class CachedTeacher:
         for _ in range(WAIT_BATCHES):
             if (kept := self.read(number, count)) is not None:
                 return kept
-            if self.bank.claim(number):
+            if self.store.claim(number):
                 return self.read(number, count)  # it may have been written just before
-            if len(batch.part) > 2 or self.bank.full or not self.work_ahead(number):
+            if len(batch.part) > 2 or self.store.full or not self.work_ahead(number):
                 return None
         return self.read(number, count)
 
     def read(self, number: int, count: int) -> Kept | None:
-        found = self.bank.read(number, count, pinned=self.device.type == "cuda")
+        found = self.store.read(number, count, pinned=self.device.type == "cuda")
         if found is None:
             return None
         self.read_seconds = found[1]
@@ -232,13 +232,13 @@ class CachedTeacher:
         """Compute the next batch of the epoch that nobody has or is computing; False if there is none."""
         for ahead in range(max(self.reach, number + 1), self.steps):
             self.reach = ahead + 1
-            if not self.bank.claim(ahead):
+            if not self.store.claim(ahead):
                 continue
             batch = self.batch(ahead)
-            if self.bank.read(ahead, len(batch.labels)) is None:
+            if self.store.read(ahead, len(batch.labels)) is None:
                 self.compute(batch, ahead=True)
                 return True
-            self.bank.release(ahead)
+            self.store.release(ahead)
         return False
 
     def batch(self, number: int) -> Batch:
@@ -259,11 +259,11 @@ class CachedTeacher:
         """Ask the teacher, and put what it says into the bank. `ahead`: before the trial itself needs it."""
         begun, before = Moment(self.device), None if self.proven else generators(self.device)
         kept = self.ask(batch)
-        self.tally.computed += 1
+        self.cache_stats.computed += 1
         if before is not None and not all(map(torch.equal, before, generators(self.device))):
             # A teacher that draws, in evaluation mode: whoever did not ask it would go on with other draws.
             self.kept = False
-            self.bank.close()
+            self.store.close()
             if ahead:
                 put_back(before, self.device)
             return kept
@@ -275,8 +275,8 @@ class CachedTeacher:
 
     def count(self, landed: list[Landed]) -> None:
         for one in landed:
-            self.tally.unkept += not one.written
-            self.tally.seconds -= one.seconds if one.ahead else 0.0
+            self.cache_stats.unkept += not one.written
+            self.cache_stats.seconds -= one.seconds if one.ahead else 0.0
 
 
 def put_back(states: list[Tensor], device: torch.device) -> None:
@@ -285,9 +285,9 @@ def put_back(states: list[Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states[1], device)
 
 
-def stand_still(setting: TrialContext) -> bool:
+def stand_still(context: TrialContext) -> bool:
     """Whether images look alike in every epoch, and what is said of all of them fits into memory."""
-    dataset, recipe = setting.dataset, setting.spec.recipe
+    dataset, recipe = context.dataset, context.spec.recipe
     augment = dataset.augment if recipe.augment == "auto" else recipe.augment
     count = len(dataset.train)
     fits = 4 * count * dataset.shape.classes <= MOST_BYTES and count % recipe.batch_size != 1

@@ -1,4 +1,4 @@
-"""How much room the teacher bank takes: below a limit, and what nobody uses gives way to what somebody needs."""
+"""How much room the teacher cache takes: below a limit, and what nobody uses gives way to what somebody needs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from automl_kd import files
+from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
 
 IN_USE = "in-use"
 """A file in each folder of the bank: locked as long as somebody works there, touched when somebody begins."""
@@ -31,7 +32,7 @@ class Seat:
 
 def folders(root: Path) -> list[Path]:
     """All folders of the bank below `root`, the folder of the teachers; the longest unused first."""
-    found = [path.parent for path in root.glob(f"*/bank/*/{IN_USE}")]
+    found = [path.parent for path in root.glob(f"*/{TEACHER_CACHE_FOLDER}/*/{IN_USE}")]
     return sorted(found, key=last_used)
 
 

@@ -19,6 +19,7 @@ import torch
 from automl_kd import data
 from automl_kd.models.weights import checkpoint
 from automl_kd.spec import TeacherSpec, teacher_trial
+from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
 from automl_kd.storage.pinned import by_content
 from automl_kd.training.evaluate import in_bfloat16
 from automl_kd.training.trial import TrialContext, teacher_file
@@ -26,7 +27,7 @@ from automl_kd.training.trial import TrialContext, teacher_file
 CACHE_VERSION = 2  # with batch normalisation folded into convolutions
 """Part of every identity: raised when the same words begin to mean other numbers."""
 
-TOLD_APART_BY = (
+PROCESSOR_FIELDS = (
     "vendor_id",
     "cpu family",
     "model",
@@ -45,29 +46,29 @@ CHOOSING = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS",
 """Environment variables that say which kernels to use; torch's own shows in its capability."""
 
 
-def shelf(setting: TrialContext) -> Path:
+def teacher_cache_folder(context: TrialContext) -> Path:
     """The folder for all that is kept of the setting's teacher."""
-    teacher, place = teacher_spec(setting), setting.place
-    own = teacher_trial(teacher, setting.spec.data).key
-    return place.teachers / (weights_digest(setting)[:16] if teacher.checkpoint else own) / "bank"
+    teacher, paths = teacher_spec(context), context.paths
+    own = teacher_trial(teacher, context.spec.data).key
+    return paths.teachers / (weights_digest(context)[:16] if teacher.checkpoint else own) / TEACHER_CACHE_FOLDER
 
 
 def cache_identity(
-    setting: TrialContext, taps: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
+    context: TrialContext, features: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
 ) -> dict[str, Any]:
     """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed.
 
     `folded`: False for a teacher whose folded copy said something else, and which earlier versions asked even so.
     """
-    dataset, spec = setting.dataset, setting.spec
+    dataset, spec = context.dataset, context.spec
     recipe, split = spec.recipe, dataset.train
     unlike = {} if folded else {"folded": False}
     return unlike | {
         "version": CACHE_VERSION,
-        "teacher": by_content(teacher_spec(setting).model),
-        "weights": ":".join(filter(None, [weights_digest(setting), teacher_spec(setting).weights])),
+        "teacher": by_content(teacher_spec(context).model),
+        "weights": ":".join(filter(None, [weights_digest(context), teacher_spec(context).weights])),
         "outputs": precision,
-        "taps": list(taps),
+        "taps": list(features),
         "data": spec.data.digest or data.digest_dataset(dataset),
         "images": hashlib.sha256(split.index.cpu().numpy().tobytes()).hexdigest()[:16],
         "normalised": [dataset.mean, dataset.std],
@@ -75,17 +76,17 @@ def cache_identity(
         "seed": None if still else spec.seed,
         "batch": recipe.batch_size,
         "channels_last": recipe.channels_last,
-        "computed by": computed_by(split.labels.device, setting),
+        "computed by": computed_by(split.labels.device, context),
     }
 
 
-def teacher_spec(setting: TrialContext) -> TeacherSpec:
-    assert setting.spec.teacher is not None  # it was loaded
-    return setting.spec.teacher
+def teacher_spec(context: TrialContext) -> TeacherSpec:
+    assert context.spec.teacher is not None  # it was loaded
+    return context.spec.teacher
 
 
-def weights_digest(setting: TrialContext) -> str:
-    path = teacher_file(teacher_spec(setting), setting.spec.data, setting.place)
+def weights_digest(context: TrialContext) -> str:
+    path = teacher_file(teacher_spec(context), context.spec.data, context.paths)
     state = path.stat()
     return digest_of(path, state.st_mtime_ns, state.st_size)
 
@@ -96,7 +97,7 @@ def digest_of(path: Path, _modified: int, _size: int) -> str:
     return checkpoint.digest_file(path)
 
 
-def computed_by(device: torch.device, setting: TrialContext) -> dict[str, Any]:
+def computed_by(device: torch.device, context: TrialContext) -> dict[str, Any]:
     """The kind of machine and the settings under which it rounds as it does."""
     backends = torch.backends
     found: dict[str, Any] = {"torch": torch.__version__, "precision": torch.get_float32_matmul_precision()}
@@ -108,7 +109,7 @@ def computed_by(device: torch.device, setting: TrialContext) -> dict[str, Any]:
                 backends.cudnn.allow_tf32,
                 backends.cudnn.benchmark,
             ],
-            "bfloat16": in_bfloat16(device, setting.spec.recipe),
+            "bfloat16": in_bfloat16(device, context.spec.recipe),
         }
         return found
     if device.type == "cpu":
@@ -132,7 +133,7 @@ def processor() -> tuple[str, ...]:
 
 def kind_of(lines: Iterable[str]) -> list[str]:
     """What /proc/cpuinfo says of the kind of a processor: the same for all of its cores and at any time."""
-    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    sets = (said.get("flags") or said.get("Features") or "").split()
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    sets = (fields.get("flags") or fields.get("Features") or "").split()
     known = sorted(name for name in sets if name.startswith(INSTRUCTIONS))
-    return [*(said[name] for name in TOLD_APART_BY if name in said), " ".join(known)]
+    return [*(fields[name] for name in PROCESSOR_FIELDS if name in fields), " ".join(known)]

@@ -1,4 +1,4 @@
-"""What the teacher bank saved, in a sentence."""
+"""What the teacher cache saved, in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher bank: what a fixed teacher said of training batches, on disk, for whoever trains on the same ones.
+"""The teacher cache: what a fixed teacher said of training batches, on disk, for whoever trains on the same ones.
 
 A folder belongs to one teacher and one sequence of batches; its name is a digest of all that the numbers depend on. In
 it each epoch has a file, and in that each batch a slot: a head with a checksum, then the bytes of its tensors. A slot

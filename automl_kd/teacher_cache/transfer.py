@@ -64,7 +64,7 @@ class Landed:
 class Transfer:
     """Batches on their way to one file of a bank, the oldest first."""
 
-    bank: TeacherCacheStore
+    store: TeacherCacheStore
     underway: list[Underway] = field(default_factory=list)
 
     def send(self, number: int, kept: Kept, begun: Moment, device: torch.device, *, ahead: bool) -> list[Landed]:
@@ -81,8 +81,8 @@ class Transfer:
             one = self.underway.pop(0)
             one.copied.seconds_since(one.ended)  # waits for the copy
             seconds = one.ended.seconds_since(one.begun)
-            landed.append(Landed(self.bank.write(one.number, one.kept, seconds), seconds, one.ahead))
-            self.bank.release(one.number)
+            landed.append(Landed(self.store.write(one.number, one.kept, seconds), seconds, one.ahead))
+            self.store.release(one.number)
         return landed
 
 

@@ -12,12 +12,15 @@ import torch
 from automl_kd import distributed, files, storage
 from automl_kd.errors import CheckpointError
 
+OPTIMIZER, LOSS_MODULES = "optimiser", "adapters"
+"""Under these keys checkpoints hold the states of optimizers and of loss modules, since their first version."""
+
 State = dict[str, Any]
 
 
 def save(state: State, path: Path) -> None:
-    """Put `state` into the file at `path`; in a team the leader does."""
-    if not distributed.leads():
+    """Put `state` into the file at `path`; in a process group the leader does."""
+    if not distributed.is_main_process():
         return
     with storage.replacing(path) as scratch, scratch.open("wb") as file:
         torch.save(state, file)

@@ -40,7 +40,7 @@ class Sound:
         self.meant = frozenset(unsound(networks))
 
     def refuse(self, epoch: int) -> None:
-        """`DivergedError` if one of them is finite no longer, on any process of the team. Waits for the device."""
+        """`DivergedError` if one of them is finite no longer, on any process. Waits for the device."""
         found = [name for name in unsound(self.networks) if name not in self.meant]
         if distributed.any_of(bool(found)):
             name = found[0] if found else "what another worker trains"

@@ -62,8 +62,8 @@ def evaluate(
 ) -> tuple[float, float]:
     """Fraction of images classified right, and mean cross entropy, in evaluation mode; the mode is put back.
 
-    `batch`: images at once; None for `evaluation_batch`. In a team each process takes some of the batches, and all get
-    the same answer.
+    `batch`: images at once; None for `evaluation_batch`. In a process group each process takes some of the batches, and
+    all get the same answer.
     """
     device = split.labels.device
     batch = evaluation_batch(device, recipe) if batch is None else batch

@@ -1,4 +1,4 @@
-"""Gradients averaged over a team of processes while the backward pass still runs.
+"""Gradients averaged over a process group while the backward pass still runs.
 
 Gradients are collected in buckets, and a full bucket is on its way to the other processes while earlier layers are
 still being differentiated (Shen Li and others. PyTorch Distributed: Experiences on Accelerating Data Parallel Training.

@@ -2,7 +2,7 @@
 
 Everything random in an epoch follows from (seed, epoch, image), so a run continued from a checkpoint computes the same
 numbers as an unbroken one, whenever it was cut: to the last bit where it goes on with the same build of torch, as many
-threads and a processor or GPU of the same kind, and up to rounding elsewhere. In a team of processes each has its part
+threads and a processor or GPU of the same kind, and up to rounding elsewhere. In a process group each has its part
 of every batch, and all come to the same weights; what layers draw, such as dropout, is each process's own.
 """
 
@@ -30,7 +30,7 @@ from automl_kd.training import checkpoint
 from automl_kd.training.divergence import Sound, refuse_loss, refuse_metrics
 from automl_kd.training.evaluate import autocast, evaluate
 from automl_kd.training.gradients import GroupGradients
-from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
+from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
 
 TrainingObjective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
@@ -41,8 +41,9 @@ class OwnStep:
     """In place of an objective: a method's own training step, which `take` carries out.
 
     It gets the run, the batch and the step's number, counted from 0 over the run, leaves the run's weights after that
-    step, and returns the loss, detached. Whatever else it must remember belongs into the run's adapters. In a team it
-    averages what it computes from its part of the batch: the weights that it leaves must be the same everywhere.
+    step, and returns the loss, detached. Whatever else it must remember belongs into the run's loss modules. In a
+    process group it averages what it computes from its part of the batch: the weights that it leaves must be the same
+    everywhere.
     """
 
     take: Callable[[TrainingRun, Batch, int], Tensor]
@@ -58,22 +59,22 @@ SAVE_SECONDS = 5.0
 class TrainingRun:
     """One trial in training: the network, its optimiser and how far it has come.
 
-    `adapters`: what is trained with the student and saved in checkpoints, but is no part of it.
+    `loss_modules`: what is trained with the student and saved in checkpoints, but is no part of it.
     """
 
     def __init__(
-        self, student: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, adapters: nn.Module | None = None
+        self, student: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, loss_modules: nn.Module | None = None
     ) -> None:
         keep_freed_memory()
         self.student, self.dataset, self.recipe, self.seed = student, dataset, recipe, seed
-        self.adapters = nn.Module() if adapters is None else adapters
-        self.parameters = [*student.parameters(), *self.adapters.parameters()]
-        for network in (student, self.adapters):
+        self.loss_modules = nn.Module() if loss_modules is None else loss_modules
+        self.parameters = [*student.parameters(), *self.loss_modules.parameters()]
+        for network in (student, self.loss_modules):
             share_norms(network, recipe.norm_shards)
-            distributed.make_alike([*network.parameters(), *network.buffers()])
-        self.optimiser = make_optimiser(self.parameters, recipe)
+            distributed.broadcast_from_main([*network.parameters(), *network.buffers()])
+        self.optimizer = make_optimizer(self.parameters, recipe)
         self.gradients = GroupGradients(self.parameters)
-        self.sound = Sound(student=student, adapters=self.adapters)
+        self.sound = Sound(student=student, loss_modules=self.loss_modules)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.device = dataset.train.labels.device
@@ -89,17 +90,17 @@ class TrainingRun:
         """In a process group, to be asked for by all: what each knows of its part is put together."""
         return {
             "student": self.student.state_dict(),
-            "adapters": self.adapters.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            checkpoint.LOSS_MODULES: self.loss_modules.state_dict(),
+            checkpoint.OPTIMIZER: self.optimizer.state_dict(),
             "best": self.best,
             "history": self.history,
         }
 
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
-        self.adapters.load_state_dict(state.get("adapters", {}))  # absent before there were any
-        resume(self.optimiser, state["optimiser"])
-        for group in self.optimiser.param_groups:
+        self.loss_modules.load_state_dict(state.get(checkpoint.LOSS_MODULES, {}))  # absent before there were any
+        resume(self.optimizer, state[checkpoint.OPTIMIZER])
+        for group in self.optimizer.param_groups:
             group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
         self.best, self.history = state["best"], state["history"]
 
@@ -110,10 +111,10 @@ class TrainingRun:
         rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
         total = torch.zeros((), device=self.device)
         self.student.train()
-        self.adapters.train()
+        self.loss_modules.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            with distributed.dealt(chosen, recipe.accumulate) as own:
+            with distributed.shard_rows(chosen, recipe.accumulate) as own:
                 total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
                 refuse_loss(distributed.mean_over_group(total), epoch)
@@ -134,7 +135,7 @@ class TrainingRun:
         return self.train_step(objective, batch, step)
 
     def set_rate(self, step: int) -> None:
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, step, self.steps)
 
     def train_step(self, objective: TrainingObjective, batch: Batch, step: int) -> Tensor:
@@ -145,7 +146,7 @@ class TrainingRun:
 
     def differentiate(self, loss_of: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """Leave the batch loss's gradients, averaged over the process group; return this process's loss, detached."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         pieces, total = batch.cut(self.recipe.accumulate), torch.zeros((), device=self.device)
         for place, piece in enumerate(pieces, start=1):
             with autocast(self.device, self.recipe):
@@ -156,8 +157,8 @@ class TrainingRun:
         return total
 
     def descend(self, loss: Tensor) -> Tensor:
-        """One step down the gradients of `loss`, averaged over the team; the loss, detached."""
-        self.optimiser.zero_grad(set_to_none=True)
+        """One step down the gradients of `loss`, averaged over the process group; the loss, detached."""
+        self.optimizer.zero_grad(set_to_none=True)
         self.gradients.backward(loss)
         self.advance()
         return loss.detach()
@@ -166,7 +167,7 @@ class TrainingRun:
         """The optimiser's step along the gradients that there are, which are clipped before."""
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
-        self.optimiser.step()
+        self.optimizer.step()
 
 
 def run_number(dataset: Dataset, recipe: Recipe, seed: int) -> int:
@@ -198,7 +199,7 @@ def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 def seed_layers(seed: int, epoch: int) -> None:
-    """Seed what layers draw in `epoch`, such as dropout; each process of a team draws its own."""
+    """Seed what layers draw in `epoch`, such as dropout; each process of a process group draws its own."""
     own = ("rank", distributed.rank()) if distributed.rank() else ()
     torch.manual_seed(derive(seed, "epoch", epoch, *own))
 
@@ -213,8 +214,8 @@ def fit_student(
     folder: Path,
     report: Report,
     finish: Callable[[], Mapping[str, float]],
-    adapters: nn.Module | None = None,
-    tally: Callable[[], Mapping[str, float]] = dict,
+    loss_modules: nn.Module | None = None,
+    cache_stats: Callable[[], Mapping[str, float]] = dict,
     pausable: bool = False,
 ) -> None:
     """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
@@ -223,28 +224,31 @@ def fit_student(
     The last one adds val_accuracy_best, best_epoch, test_accuracy (weights of the last epoch), test_accuracy_best
     (weights of the epoch best on validation, the earlier of equals) and what `finish` returns: the test images are
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
-    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `adapters`, layers and
-    memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
-    `tally`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
+    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `loss_modules`, layers
+    and memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
+    `cache_stats`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
     `report` stops the trial, so that it can be continued from where it was stopped.
 
-    In a team all call it, the leader writes, and all report the same metrics, of which the seconds are each one's own.
+    In a process group all call it, the leader writes, and all report the same metrics, of which the seconds are each
+    one's own.
     """
-    run = TrainingRun(student, dataset, recipe, seed, adapters)
+    run = TrainingRun(student, dataset, recipe, seed, loss_modules)
     if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
-    if not distributed.alike(len(run.history)):
+    if not distributed.all_equal(len(run.history)):
         raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
     for epoch, metrics in enumerate(run.history, start=1):
         report(metrics, epoch=epoch)
     saved = time.monotonic()
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         metrics = one_epoch(run, objective, epoch)
-        metrics |= tally()
+        metrics |= cache_stats()
         if epoch == recipe.epochs:
             metrics |= {**last_words(run, folder), **finish()}
-        due = pausable or epoch == recipe.epochs or distributed.from_leader(time.monotonic() - saved) > SAVE_SECONDS
+        due = (
+            pausable or epoch == recipe.epochs or distributed.from_main_process(time.monotonic() - saved) > SAVE_SECONDS
+        )
         if due:
             checkpoint.save(run.state(), folder / "checkpoint.pt")
             saved = time.monotonic()
@@ -264,7 +268,7 @@ def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: i
     begun = time.monotonic()
     loss = run.train_epoch(objective, epoch)
     # Of parts that were normalised each by itself, every process knows its own running statistics.
-    distributed.average([*run.student.buffers(), *run.adapters.buffers()])
+    distributed.average([*run.student.buffers(), *run.loss_modules.buffers()])
     run.sound.refuse(epoch)
     accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
     refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)
@@ -274,7 +278,7 @@ def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: i
         "train_loss": loss,
         "val_accuracy": accuracy,
         "val_loss": val_loss,
-        "lr": run.optimiser.param_groups[0]["lr"],
+        "lr": run.optimizer.param_groups[0]["lr"],
         "seconds": run.seconds + time.monotonic() - begun,
     }
     run.history.append(metrics)
@@ -289,11 +293,11 @@ def last_words(run: TrainingRun, folder: Path) -> dict[str, float]:
     measured["val_accuracy_best"] = max(accuracies)
     measured["best_epoch"] = accuracies.index(max(accuracies)) + 1
     measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if distributed.leads():
+    if distributed.is_main_process():
         save_weights(run.student, folder / "student.pt")
     run.student.load_state_dict(run.best)
     measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if distributed.leads():
+    if distributed.is_main_process():
         save_weights(run.student, folder / "student_best.pt")
     run.student.load_state_dict(last)
     return measured

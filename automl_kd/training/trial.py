@@ -49,23 +49,23 @@ PASSES = ("teacher_passes", "teacher_passes_saved", "teacher_passes_unkept", "te
 
 @dataclass(frozen=True, eq=False)
 class TrialContext:
-    """One trial, set up: its images and its fresh student on the device. `tally`: of all its teacher's passes."""
+    """One trial, set up: its images and its fresh student on the device. `cache_stats`: of all its teacher's passes."""
 
     spec: TrialSpec
-    place: TrialPaths
+    paths: TrialPaths
     dataset: Dataset
     student: nn.Module
-    tally: CacheStats = field(default_factory=CacheStats)
+    cache_stats: CacheStats = field(default_factory=CacheStats)
 
     @cached_property
     def cost(self) -> NetworkCost:
         return count_cost(self.student, self.dataset.shape)
 
 
-def prepare_trial(spec: TrialSpec, place: TrialPaths) -> TrialContext:
-    dataset = load_dataset(spec.data, place.data, place.device)
+def prepare_trial(spec: TrialSpec, paths: TrialPaths) -> TrialContext:
+    dataset = load_dataset(spec.data, paths.data, paths.device)
     student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=derive(spec.seed, "student") % 2**32)
-    return TrialContext(spec, place, dataset, to_trial_device(student, spec, place, dataset.shape))
+    return TrialContext(spec, paths, dataset, to_trial_device(student, spec, paths, dataset.shape))
 
 
 @lru_cache(maxsize=2)
@@ -74,9 +74,9 @@ def load_dataset(spec: DataSpec, root: Path, device: str) -> Dataset:
     return data.load_data(spec, root).to(device)
 
 
-def to_trial_device(model: nn.Module, spec: TrialSpec, place: TrialPaths, shape: InputShape) -> nn.Module:
+def to_trial_device(model: nn.Module, spec: TrialSpec, paths: TrialPaths, shape: InputShape) -> nn.Module:
     """The network on the trial's device, in memory as the recipe says if it can be run so (`lay_out`)."""
-    model.to(place.device)
+    model.to(paths.device)
     lay_out(model, shape, memory_format_of(spec.recipe))
     return model
 
@@ -85,19 +85,19 @@ def memory_format_of(recipe: Recipe) -> torch.memory_format:
     return torch.channels_last if recipe.channels_last else torch.contiguous_format
 
 
-def load_teacher(setting: TrialContext) -> nn.Module:
+def load_teacher(context: TrialContext) -> nn.Module:
     """The trial's teacher with its weights, frozen and in evaluation mode."""
-    spec, place = setting.spec, setting.place
+    spec, paths = context.spec, context.paths
     if spec.teacher is None:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
-    teacher = build_model(spec.teacher.model, setting.dataset.shape)
-    load_weights(teacher, teacher_file(spec.teacher, spec.data, place), spec.teacher.weights)
-    return to_trial_device(teacher.requires_grad_(False).eval(), spec, place, setting.dataset.shape)
+    teacher = build_model(spec.teacher.model, context.dataset.shape)
+    load_weights(teacher, teacher_file(spec.teacher, spec.data, paths), spec.teacher.weights)
+    return to_trial_device(teacher.requires_grad_(False).eval(), spec, paths, context.dataset.shape)
 
 
-def teacher_file(teacher: TeacherSpec, data: DataSpec, place: TrialPaths) -> Path:
+def teacher_file(teacher: TeacherSpec, data: DataSpec, paths: TrialPaths) -> Path:
     """Where its weights lie: in the file that is named, or where its training left them. Fetched, if in a bucket."""
-    trained = place.teachers / teacher_trial(teacher, data).key / "student.pt"
+    trained = paths.teachers / teacher_trial(teacher, data).key / "student.pt"
     file = storage.local_path(teacher.checkpoint) if teacher.checkpoint else trained
     storage.pull_file(file)
     return file

@@ -110,8 +110,8 @@ def scale(trials: int, nodes: int, losses: int, seed: int, root: Path) -> list[s
     def ask(index: int) -> Assignment | None:
         if index >= len(order):
             return None
-        place = TrialPaths(trial=root / "trials" / order[index].key, teachers=root / "teachers", data=root / "data")
-        return Assignment(spec=order[index], place=place)
+        paths = TrialPaths(trial=root / "trials" / order[index].key, teachers=root / "teachers", data=root / "data")
+        return Assignment(spec=order[index], paths=paths)
 
     def on_outcome(one: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         told[one.key] += 1

@@ -19,7 +19,7 @@ MARKS = {"worker": "ray::ImplicitFunc", "raylet": "/raylet/raylet "}
 """What the command lines of the processes that can be aimed at hold."""
 
 
-class Sitting:
+class SearchSession:
     """`python -m automl_kd ARGUMENTS`, its words in two files in `folder`."""
 
     def __init__(self, arguments: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:

@@ -69,18 +69,18 @@ def images(_root: Path) -> Source:
 class Nap:
     """A trial that sleeps through its epochs, and continues where it was killed."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     seconds: float = 0.2
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - what every method is asked
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        place.trial.mkdir(parents=True, exist_ok=True)
-        with (place.trial / "attempts").open("a", encoding="utf-8") as file:
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        paths.trial.mkdir(parents=True, exist_ok=True)
+        with (paths.trial / "attempts").open("a", encoding="utf-8") as file:
             file.write("once more\n")
         for epoch in range(1, spec.recipe.epochs + 1):
-            slept = place.trial / f"epoch{epoch}"
+            slept = paths.trial / f"epoch{epoch}"
             if not slept.exists():
                 time.sleep(self.seconds)
                 slept.touch()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.checks import Seen, differences, look, outcome
-from benchmarks.faults.sitting import Sitting, until
+from benchmarks.faults.sitting import SearchSession, until
 
 TARGETS = ("driver", "worker", "raylet", "all")
 
@@ -89,9 +89,11 @@ class Search:
         self.seen = Seen()
         report.searches += 1
 
-    def sit(self) -> Sitting:
+    def sit(self) -> SearchSession:
         self.report.sittings += 1
-        return Sitting(["search", str(self.root / "experiment.toml"), "--out", str(self.root / "results")], self.root)
+        return SearchSession(
+            ["search", str(self.root / "experiment.toml"), "--out", str(self.root / "results")], self.root
+        )
 
     def check(self, where: str) -> None:
         self.seen, wrong = look(self.folder, self.seen)
@@ -99,24 +101,24 @@ class Search:
 
     def undisturbed(self) -> float:
         """Carry it out in one sitting; the seconds that this took."""
-        sitting = self.sit()
-        sitting.wait(LONGEST_SECONDS)
-        took = time.monotonic() - sitting.begun
-        self.close(sitting, "the unbroken search")
+        session = self.sit()
+        session.wait(LONGEST_SECONDS)
+        took = time.monotonic() - session.begun
+        self.close(session, "the unbroken search")
         return took
 
-    def close(self, sitting: Sitting, where: str) -> None:
+    def close(self, session: SearchSession, where: str) -> None:
         """A sitting that came to its own end: nothing in it was wrong and nothing of it is left."""
-        if sitting.code != 0:
-            self.report.blame(where, [f"ended with {sitting.code}: {sitting.stderr()[-400:]}"])
-        self.after(sitting, where)
+        if session.code != 0:
+            self.report.blame(where, [f"ended with {session.code}: {session.stderr()[-400:]}"])
+        self.after(session, where)
         self.report.blame(where, [f"{path.name} was left behind" for path in self.folder.glob("tune-*")])
 
-    def after(self, sitting: Sitting, where: str) -> None:
-        complaints = [] if sitting.gone() else [f"left behind: {', '.join(sitting.left())}"]
-        sitting.end()
-        if "Traceback" in sitting.stderr():
-            complaints.append(f"a traceback: {sitting.stderr()[-400:]}")
+    def after(self, session: SearchSession, where: str) -> None:
+        complaints = [] if session.gone() else [f"left behind: {', '.join(session.left())}"]
+        session.end()
+        if "Traceback" in session.stderr():
+            complaints.append(f"a traceback: {session.stderr()[-400:]}")
         self.report.blame(where, complaints)
         self.check(where)
 
@@ -131,50 +133,50 @@ def tortured(root: Path, rng: np.random.Generator, targets: list[str], kills: in
     search = Search(root, report)
     last = report.total + kills
     while True:
-        sitting, over = search.sit(), False
-        while not over and report.total < last and await_instant(search, sitting, rng, span):
-            over = kill(search, sitting, str(rng.choice(targets)))
+        session, over = search.sit(), False
+        while not over and report.total < last and await_instant(search, session, rng, span):
+            over = kill(search, session, str(rng.choice(targets)))
         if over:
             continue
         where = f"sitting {report.sittings}, after {report.total} kills"
-        if not sitting.wait(LONGEST_SECONDS):
+        if not session.wait(LONGEST_SECONDS):
             report.blame(where, ["hangs"])
-        if UNBORN not in sitting.stderr():
-            search.close(sitting, where)
+        if UNBORN not in session.stderr():
+            search.close(session, where)
             return
         report.unborn += 1
-        search.after(sitting, where)
+        search.after(session, where)
 
 
-def kill(search: Search, sitting: Sitting, target: str) -> bool:
+def kill(search: Search, session: SearchSession, target: str) -> bool:
     """Kill `target` as soon as it is there, and look at what is left; whether the sitting has ended by that."""
     report = search.report
-    until(lambda: bool(sitting.processes(target)) or sitting.code is not None, END_SECONDS)
-    if not sitting.kill(target):
+    until(lambda: bool(session.processes(target)) or session.code is not None, END_SECONDS)
+    if not session.kill(target):
         return False
     report.kills[target] += 1
-    where = f"kill {report.total} ({target}, {time.monotonic() - sitting.begun:.1f} s)"
+    where = f"kill {report.total} ({target}, {time.monotonic() - session.begun:.1f} s)"
     over = target != "worker"
     if not over:
         search.check(where)
-    elif not sitting.wait(END_SECONDS):
+    elif not session.wait(END_SECONDS):
         report.blame(where, ["the driver hangs"])
-        sitting.end()
-    elif sitting.code == 2:
-        report.blame(where, [f"ended with 2: {sitting.stderr()[-400:]}"])
+        session.end()
+    elif session.code == 2:
+        report.blame(where, [f"ended with 2: {session.stderr()[-400:]}"])
     if over:
-        search.after(sitting, where)
+        search.after(session, where)
     print(f"{where}: {len(search.seen.rows)} rows, {len(search.seen.proposals)} proposals", flush=True)
     return over
 
 
-def await_instant(search: Search, sitting: Sitting, rng: np.random.Generator, span: float) -> bool:
+def await_instant(search: Search, session: SearchSession, rng: np.random.Generator, span: float) -> bool:
     """Wait for a random instant: of the whole life of a sitting, or shortly after signs of work. False if it ended."""
     if rng.random() < 0.3:
-        return not sitting.wait(rng.uniform(0, span))
+        return not session.wait(rng.uniform(0, span))
     signs, known = int(rng.integers(1, 8)), search.marks()
-    until(lambda: len(search.marks() - known) >= signs or sitting.code is not None, LONGEST_SECONDS)
-    return not sitting.wait(rng.uniform(0, 1.0))
+    until(lambda: len(search.marks() - known) >= signs or session.code is not None, LONGEST_SECONDS)
+    return not session.wait(rng.uniform(0, 1.0))
 
 
 def torture(kills: int, seed: int, targets: list[str], root: Path) -> Report:

@@ -23,7 +23,7 @@ from automl_kd.bilevel.base import HyperGradient, Problem, Tensors, copies, deta
 from automl_kd.bilevel.finite_difference import FiniteDifference
 from automl_kd.bilevel.output_backward import OutputBackward
 from automl_kd.bilevel.pure import LOGITS_KEY, outputs_of, trainable_parameters
-from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.tangents import OneSidedDifference, Tangents, forward_mode
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.losses.features.hcl import hcl
@@ -72,7 +72,7 @@ class Training:
         self.teacher = build_model("resnet56", SHAPE).to(dtype).eval().requires_grad_(False)
         self.connectors = nn.ModuleList(Connector(*pair) for pair in PAIRS).to(dtype)
         groups = [*self.student.parameters(), *self.connectors.parameters()]
-        self.optimiser = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+        self.optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
         self.seen, self.taught = FeatureExtractor(self.student, TAPS), FeatureExtractor(self.teacher, TAPS)
         self.images, self.held_out = torch.randn(2, size, 3, 32, 32).to(dtype)
         self.labels, self.truth = torch.randint(SHAPE.classes, (2, size))
@@ -98,13 +98,13 @@ class Training:
         loss = self.loss().weighted(
             {LOGITS_KEY: seen.logits, **seen.features}, strengths({"alpha": self.alpha}), captured
         )
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        self.optimiser.step()
+        self.optimizer.step()
 
     def problem(self) -> Problem:
         outputs = outputs_of(self.seen, self.images)
-        step = step_of(self.optimiser, trainable_parameters(self.student))
+        step = step_of(self.optimizer, trainable_parameters(self.student))
         return Problem(loss=self.loss(), outer=self.outer, step=step, outputs=outputs)
 
 
@@ -122,7 +122,7 @@ def lagged(tangents: Tangents) -> Callable[[Training], Tensor]:
 
     def with_hypergradient(training: Training) -> Tensor:
         weights, captured, knobs = trainable_parameters(training.student), Captured(), leaves({"alpha": training.alpha})
-        step, before = step_of(training.optimiser, weights), copies(weights)
+        step, before = step_of(training.optimizer, weights), copies(weights)
         train = outputs_of(training.seen, training.images)
         training.step(captured)
         gradients = {name: value.grad for name, value in weights.items() if value.grad is not None}

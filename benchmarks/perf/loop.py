@@ -50,7 +50,7 @@ def bare(student: nn.Module, teacher: nn.Module, run: TrainingRun) -> Contestant
     """The shortest loop that computes what ours computes."""
     split, recipe, steps = run.dataset.train, run.recipe, run.steps
     total, size = recipe.epochs * steps, recipe.batch_size
-    optimiser = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     rows = torch.empty(0, dtype=torch.int64)
 
     def step(number: int) -> None:
@@ -61,15 +61,15 @@ def bare(student: nn.Module, teacher: nn.Module, run: TrainingRun) -> Contestant
         at = rows[place * size : (place + 1) * size]
         images = train_view(run.dataset, split, at, seed=run.view_seed, epoch=epoch, augment="auto")
         images = images.contiguous(memory_format=torch.channels_last)
-        optimiser.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * number / total))
+        optimizer.param_groups[0]["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * number / total))
         with torch.no_grad():
             q = F.log_softmax(teacher(images) / 4, dim=1)
         logits = student(images)
         kd = F.kl_div(F.log_softmax(logits / 4, dim=1), q, reduction="batchmean", log_target=True) * 4**2
         loss = (1 - 0.9) * F.cross_entropy(logits, split.labels[at]) + 0.9 * kd
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        optimiser.step()
+        optimizer.step()
 
     return Contestant(student, step)
 
@@ -100,7 +100,7 @@ def torchdistill(student: nn.Module, teacher: nn.Module, run: TrainingRun, batch
 
     def step(number: int) -> None:
         one = batch(number)
-        box.post_forward_process(loss=box.forward_process(one.images, one.labels, None))
+        box.post_forward_process(loss=box.forward_process(one.inputs, one.labels, None))
 
     return Contestant(box.student_model, step)
 
@@ -122,17 +122,17 @@ def timm(student: nn.Module, teacher: nn.Module, run: TrainingRun, batch: Callab
         temperature=4.0,
         verbose=False,
     ).train()
-    optimiser = create_optimizer_v2(
+    optimizer = create_optimizer_v2(
         student, "sgd", lr=recipe.lr, weight_decay=5e-4, momentum=0.9, filter_bias_and_bn=False
     )
-    schedule = CosineLRScheduler(optimiser, t_initial=total, t_in_epochs=False)
+    schedule = CosineLRScheduler(optimizer, t_initial=total, t_in_epochs=False)
 
     def step(number: int) -> None:
         one = batch(number)
-        loss = task(one.images, one.labels)["loss"]
+        loss = task(one.inputs, one.labels)["loss"]
         loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         schedule.step_update(number + 1)
 
     return Contestant(student, step)

@@ -55,19 +55,19 @@ LIMIT_BUSY = 0.95
 class Idle:
     """A method that trains nothing. It waits, and leaves in the trial's folder when it began and ended."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     seconds: float = 0.0
 
     def macs(self, student: int, teacher: int) -> int:
         return student + teacher
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         begun = time.time()
         for epoch in range(1, spec.recipe.epochs + 1):
             time.sleep(self.seconds / spec.recipe.epochs)
             if self.seconds and epoch == spec.recipe.epochs:
-                place.trial.mkdir(parents=True, exist_ok=True)
-                (place.trial / "span").write_text(f"{begun} {time.time()}")
+                paths.trial.mkdir(parents=True, exist_ok=True)
+                (paths.trial / "span").write_text(f"{begun} {time.time()}")
             report({"val_accuracy": 0.5}, epoch=epoch)
 
 
@@ -109,8 +109,8 @@ def ours(root: Path, trials: int, *, epochs: int = 1, seconds: float = 0.0) -> S
 
     def ask(index: int) -> Assignment | None:
         spec = replace(plain, seed=index)
-        place = TrialPaths(trial=root / "trials" / spec.key, teachers=root, data=root)
-        return Assignment(spec=spec, place=place) if index < trials else None
+        paths = TrialPaths(trial=root / "trials" / spec.key, teachers=root, data=root)
+        return Assignment(spec=spec, paths=paths) if index < trials else None
 
     def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         points = [Point(epoch=epoch, val_accuracy=metrics["val_accuracy"]) for epoch, metrics in curve.items()]

@@ -113,8 +113,8 @@ def together(
     """Set up one trial of each method and call `then` once, while all of them stand; `banks`: of those with one."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        place = scene.prepare(root)
-        places = {name: replace(place, bank=banks.get(name, place.bank)) for name in methods}
+        paths = scene.prepare(root)
+        places = {name: replace(paths, teacher_cache=banks.get(name, paths.teacher_cache)) for name in methods}
         stand(scene.spec(root), places, list(methods.items()), {}, then)
 
 
@@ -131,16 +131,16 @@ def stand(
     (name, method), *others = methods
 
     def train(
-        setting: TrialContext,
+        context: TrialContext,
         objective: TrainingObjective | OwnStep,
         _report: object,
         *,
         macs_per_image: int,
-        adapters: nn.Module | None = None,
+        loss_modules: nn.Module | None = None,
     ) -> None:
-        run = TrainingRun(setting.student, setting.dataset, setting.spec.recipe, SEED, adapters)
+        run = TrainingRun(context.student, context.dataset, context.spec.recipe, SEED, loss_modules)
         run.student.train()
-        run.adapters.train()
+        run.loss_modules.train()
         one = Standing(run, objective, macs_per_image)
         stand(spec, places, others, {**standing, name: one}, then)
 

@@ -77,25 +77,25 @@ def measure_search(scene: Scene, rounds: int) -> None:
     ratios = []
     with tempfile.TemporaryDirectory() as folder, uncollected():
         root = Path(folder)
-        place = scene.prepare(root)
+        paths = scene.prepare(root)
         for number in range(rounds):
-            spent = one_search(replace(scene.spec(root), seed=number), replace(place, trial=root / str(number)))
+            spent = one_search(replace(scene.spec(root), seed=number), replace(paths, trial=root / str(number)))
             ratios.append(spent[False] / spent[True])
             print(f"without the bank {spent[False]:.1f} s, with it {spent[True]:.1f} s, ratio {ratios[-1]:.3f}")
     print(f"a search of {len(DEPTHS)} students: {statistics.median(ratios):.3f} times faster, limit {LEAST_GAIN}")
 
 
-def one_search(spec: TrialSpec, place: TrialPaths) -> dict[bool, float]:
+def one_search(spec: TrialSpec, paths: TrialPaths) -> dict[bool, float]:
     """Seconds of the processor with and without a bank, which the first student fills."""
     spent = {False: 0.0, True: 0.0}
     for number, depths in enumerate(DEPTHS):
         values = {f"depth{stage}": depth for stage, depth in enumerate(depths, start=1)}
         one = replace(spec, space="search_spaces.resnet_depth:SPACE", architecture=Architecture.of(values), method="kd")
-        folders = {banked: place.trial / f"{number}-{banked}" for banked in spent}
+        folders = {banked: paths.trial / f"{number}-{banked}" for banked in spent}
         for banked in (True, False) if number % 2 else (False, True):
-            bank = KEPT if banked else place.bank
+            bank = KEPT if banked else paths.teacher_cache
             begun = time.process_time()
-            run_trial(one, silent, replace(place, trial=folders[banked], bank=bank))
+            run_trial(one, silent, replace(paths, trial=folders[banked], teacher_cache=bank))
             spent[banked] += time.process_time() - begun
         left = [torch.load(folder / "student.pt", weights_only=True).values() for folder in folders.values()]
         assert all(map(torch.equal, *left)), "the bank changed what a student learnt"
@@ -108,15 +108,15 @@ def measure_rounding() -> None:
     teacher = TeacherSpec(model="resnet20", recipe=Recipe(epochs=6, lr=0.1))
     with tempfile.TemporaryDirectory() as folder:
         root, lesson = Path(folder), teacher_trial(teacher, data)
-        place = TrialPaths(trial=root / "teachers" / lesson.key, teachers=root / "teachers", data=root)
-        run_trial(lesson, silent, place)
+        paths = TrialPaths(trial=root / "teachers" / lesson.key, teachers=root / "teachers", data=root)
+        run_trial(lesson, silent, paths)
         spec = replace(lesson, teacher=teacher)
-        setting = prepare_trial(spec, place)
-        taught = FeatureExtractor(load_teacher(setting))
-    run = TrainingRun(setting.student, setting.dataset, spec.recipe, spec.seed)
+        context = prepare_trial(spec, paths)
+        taught = FeatureExtractor(load_teacher(context))
+    run = TrainingRun(context.student, context.dataset, spec.recipe, spec.seed)
     rows = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=1)
     with torch.no_grad():
-        exact = taught(run.batch(rows, 1).images)
+        exact = taught(run.batch(rows, 1).inputs)
     print("| outputs | bytes of an image | logits differ by at most | KL at temperature 1 | at 4 |")
     print("|---|---|---|---|---|")
     for precision in ("exact", "float16", "top5", "top3"):

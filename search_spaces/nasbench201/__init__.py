@@ -27,7 +27,7 @@ from search_spaces.nasbench201.notation import (
     neighbour_numbers,
     to_string,
 )
-from search_spaces.nasbench201.shared_parts import bank
+from search_spaces.nasbench201.shared_parts import make_part_cache
 
 __all__ = [
     "DEFAULT",
@@ -63,7 +63,7 @@ def space(C: int = 16, N: int = 5) -> SearchSpace:
         describe=to_string,
         canonical=canonical,
         cost=partial(network_cost, C=C, N=N),
-        bank=partial(bank, C=C, N=N),
+        part_cache=partial(make_part_cache, C=C, N=N),
     )
 
 

@@ -89,12 +89,12 @@ def functional(cell: Operations) -> Expression:
 def labellings(cell: Operations) -> Iterator[dict[int, int]]:
     """Every way to number the convolutions among those of equal size and input, 0 upwards."""
     inputs = nodes(cell, {})
-    alike: dict[tuple[str, Expression], list[int]] = {}
+    groups: dict[tuple[str, Expression], list[int]] = {}
     for number, (_, source) in enumerate(ENDS):
         if cell[number] in CONVOLUTIONS:
-            alike.setdefault((cell[number], inputs[source]), []).append(number)
-    edges = list(chain.from_iterable(alike.values()))
-    for orders in product(*[permutations(range(len(group))) for group in alike.values()]):
+            groups.setdefault((cell[number], inputs[source]), []).append(number)
+    edges = list(chain.from_iterable(groups.values()))
+    for orders in product(*[permutations(range(len(group))) for group in groups.values()]):
         yield dict(zip(edges, chain.from_iterable(orders), strict=True))
 
 

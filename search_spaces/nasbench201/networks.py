@@ -12,7 +12,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool
-from automl_kd.models.features import Tap
+from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape, PreparePart, Values
 from search_spaces.nasbench201.notation import EDGES
 
@@ -114,8 +114,8 @@ class CellNetwork(nn.Module):
         self.head = part("head", partial(make_head, 4 * C))
         self.pool = part("pool", global_pool)
         self.fc = part("fc", partial(nn.Linear, 4 * C, shape.classes))
-        self.taps = {name: Tap(name) for name in ("stem", "stage1", "stage2", "stage3")}
-        self.taps |= {"pre_pool": Tap("pool", "input"), "pooled": Tap("pool")}
+        self.feature_layers = {name: FeatureLayer(name) for name in ("stem", "stage1", "stage2", "stage3")}
+        self.feature_layers |= {"pre_pool": FeatureLayer("pool", "input"), "pooled": FeatureLayer("pool")}
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self.stage3(self.stage2(self.stage1(self.begin(self.stem, x))))

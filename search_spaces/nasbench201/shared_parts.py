@@ -4,7 +4,7 @@ At initialisation such a network computes what the benchmark's does: an edge wit
 zeros, and one without a path to the output is not looked at. Once batch normalisation has learnt a bias that is no
 longer so; these networks are not for training.
 
-What is shared: the parts, that is every module that is no container (`PartBank` says which). Two networks of one bank
+What is shared: the parts, that is every module that is no container (`PartCache` says which). Two networks of one bank
 that have a part in common have its weights, gradients, buffers, mode and hooks in common. Use one network at a time,
 and leave each as it was, before the next is assembled.
 """
@@ -142,7 +142,7 @@ class MapMemory:
 
     def __call__(self, part: nn.Module, x: Tensor) -> Tensor:
         first, *others = part if isinstance(part, nn.Sequential) else [part]
-        heard = first._forward_hooks and first is not part
+        has_hooks = first._forward_hooks and first is not part
         asked = any(map(obliged, (part, first))) or any(is_watched(one) or noting(one) for one in others)
         if torch.is_grad_enabled() or x.is_inference() or asked:
             fresh: Tensor = part(x)
@@ -152,7 +152,7 @@ class MapMemory:
         made_of_x = self.known.setdefault(x, {})
         if part in made_of_x and made_of_x[part].state == state:
             made = made_of_x[part].made
-            if heard:
+            if has_hooks:
                 first(x)  # for its hooks
             tell(part, made)
             return made
@@ -227,7 +227,7 @@ def quotients(height: int, width: int, dtype: torch.dtype, device: torch.device)
 
 
 @dataclass(frozen=True, eq=False)
-class PartBank:
+class PartCache:
     """Assembles networks for `shape`. `prepare` makes a part the first time that a network needs it.
 
     Parts are the stem, the residual blocks, the convolutions and pools on edges, head, global pool and classifier,
@@ -269,6 +269,6 @@ def edge_maker(kind: str, channels: int) -> Callable[[], nn.Module]:
     return FastPool if kind == "avg_pool_3x3" else partial(MAKE[kind], channels)
 
 
-def bank(shape: InputShape, prepare: PreparePart, *, C: int, N: int) -> PartBank:
+def make_part_cache(shape: InputShape, prepare: PreparePart, *, C: int, N: int) -> PartCache:
     """An empty bank for networks of `C` channels in the first stage and `N` cells per stage."""
-    return PartBank(shape, prepare, C, N)
+    return PartCache(shape, prepare, C, N)

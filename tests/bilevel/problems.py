@@ -14,7 +14,7 @@ from automl_kd.bilevel.base import Problem, Tensors, detach_tensors
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, Rule
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
 from automl_kd.models import build_model
-from automl_kd.models.features import FeatureExtractor, Tap
+from automl_kd.models.features import FeatureExtractor, FeatureLayer
 from tests.tiny import SHAPE, Net
 
 RULES: Mapping[str, Rule] = {
@@ -45,7 +45,7 @@ class AttentionNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.attention, self.classifier = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, SHAPE.classes)
-        self.taps = {"pooled": Tap("classifier", "input")}
+        self.taps = {"pooled": FeatureLayer("classifier", "input")}
 
     def forward(self, images: Tensor) -> Tensor:
         rows = images.squeeze(1)

@@ -12,7 +12,7 @@ from automl_kd.bilevel.backbone_jvp import BackboneJVP, Captured, Pathways, path
 from automl_kd.bilevel.base import Problem, Tensors, copies, detach_tensors, gradient, leaves
 from automl_kd.bilevel.inner_step import SGD, InnerStep
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
-from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.tangents import CentralDifference, OneSidedDifference, forward_mode
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.errors import ConfigError
@@ -52,7 +52,7 @@ def test_two_pathways_by_hand():
 def test_around_a_real_training_step(style: str, scale: float):
     """The lagged order: the real step is the one looked through. With dropout, clipping and loss scaling."""
     network, names = dropout_net(), ("pre_pool", "pooled")
-    optimiser = (
+    optimizer = (
         torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
         if style == "nesterov"
         else torch.optim.AdamW(network.parameters(), lr=0.01)
@@ -62,7 +62,7 @@ def test_around_a_real_training_step(style: str, scale: float):
     train, validate = (outputs_of(FeatureExtractor(network, names), seen, draws) for seen in (images, held_out))
     losses = [feature_loss(name, noise(train(trainable_parameters(network))[name], 4)) for name in names]
     loss = Pathways(base=lambda seen: F.cross_entropy(seen[LOGITS_KEY], labels), losses=losses, strengths=strengths_of)
-    step = step_of(optimiser, trainable_parameters(network), clip_norm=0.2)
+    step = step_of(optimizer, trainable_parameters(network), clip_norm=0.2)
     before = copies(trainable_parameters(network))
     wanted = Unroll()(
         Problem(
@@ -79,7 +79,7 @@ def test_around_a_real_training_step(style: str, scale: float):
         parameter.grad /= scale
     gradients = copies({name: value.grad for name, value in network.named_parameters() if value.grad is not None})
     nn.utils.clip_grad_norm_(network.parameters(), 0.2)
-    optimiser.step()
+    optimizer.step()
     now = leaves(trainable_parameters(network))
     v = gradient(F.cross_entropy(validate(now)[LOGITS_KEY], truth), now)
     _, tangents = forward_mode(train, before, step.direction(before, gradients, v))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from automl_kd.bilevel.base import inner_product, move_along
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep
-from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.errors import ConfigError
 
 OPTIMISERS = {
@@ -45,20 +45,20 @@ def slopes(step: int) -> dict[str, Tensor]:
 def test_steps_are_those_of_torch(name: str, clip_norm: float):
     # Four steps read from the optimiser one by one, and the same four carried on from the first.
     weights = parameters()
-    optimiser = OPTIMISERS[name](list(weights.values()))
+    optimizer = OPTIMISERS[name](list(weights.values()))
     carried, chain = (
         {key: value.detach().clone() for key, value in weights.items()},
-        step_of(optimiser, weights, clip_norm),
+        step_of(optimizer, weights, clip_norm),
     )
     for number in range(4):
-        step = step_of(optimiser, weights, clip_norm)
+        step = step_of(optimizer, weights, clip_norm)
         expected, _ = step.take({key: value.detach().clone() for key, value in weights.items()}, slopes(number))
         carried, chain = chain.take(carried, slopes(number))
         for key, slope in slopes(number).items():
             weights[key].grad = slope
         if clip_norm:
             nn.utils.clip_grad_norm_(weights.values(), clip_norm)
-        optimiser.step()
+        optimizer.step()
         for key, value in weights.items():
             torch.testing.assert_close(expected[key], value.detach(), rtol=1e-12, atol=1e-14)
             torch.testing.assert_close(carried[key], value.detach(), rtol=1e-12, atol=1e-14)
@@ -67,26 +67,26 @@ def test_steps_are_those_of_torch(name: str, clip_norm: float):
 def test_groups_may_differ_and_a_weight_without_gradient_stays():
     weights = parameters()
     groups = [{"params": [weights["a"]], "lr": 0.5}, {"params": [weights["b"]], "weight_decay": 0.1}]
-    optimiser = torch.optim.SGD(groups, lr=0.25)
-    after, _ = step_of(optimiser, weights).take(weights, {"a": slopes(0)["a"]})
+    optimizer = torch.optim.SGD(groups, lr=0.25)
+    after, _ = step_of(optimizer, weights).take(weights, {"a": slopes(0)["a"]})
     weights["a"].grad = slopes(0)["a"]
-    optimiser.step()
+    optimizer.step()
     torch.testing.assert_close(after["a"], weights["a"])
     assert torch.equal(after["b"], parameters()["b"])
 
 
 def test_what_was_read_stays_when_the_optimiser_goes_on():
     weights = parameters()
-    optimiser = torch.optim.Adam(list(weights.values()))
-    held = step_of(optimiser, weights)
+    optimizer = torch.optim.Adam(list(weights.values()))
+    held = step_of(optimizer, weights)
     for _ in range(2):
         for key, slope in slopes(0).items():
             weights[key].grad = slope
-        held, before = step_of(optimiser, weights), held
-        optimiser.step()
+        held, before = step_of(optimizer, weights), held
+        optimizer.step()
     assert not before.memories["a"]
     assert held.memories["a"]["step"] == 1
-    optimiser.step()
+    optimizer.step()
     assert held.memories["a"]["step"] == 1
 
 

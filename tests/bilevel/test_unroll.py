@@ -11,7 +11,7 @@ from torch import Tensor
 from automl_kd.bilevel.base import Problem, Tensors, detach_tensors
 from automl_kd.bilevel.inner_step import SGD, InnerStep
 from automl_kd.bilevel.pure import LOGITS_KEY, outputs_of, trainable_parameters
-from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.unroll import Unroll, unrolled
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.models.features import FeatureExtractor
@@ -49,14 +49,14 @@ def test_numerical_differentiation_of_real_training_steps(name: str):
     network = resnet()
     taught = noise(torch.empty(6, 3, dtype=torch.float64), 5)
     hypers = {"weight": scalar(0.7), "temperature": scalar(2.0)}
-    optimiser = OPTIMISERS[name](network.parameters())
+    optimizer = OPTIMISERS[name](network.parameters())
     for _ in range(2):  # something to remember
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         kd(network, images, labels, taught, hypers).backward()
-        optimiser.step()
+        optimizer.step()
 
     def train_and_validate(given: Tensors) -> float:
-        copied, state = copy.deepcopy(network), copy.deepcopy(optimiser.state_dict())
+        copied, state = copy.deepcopy(network), copy.deepcopy(optimizer.state_dict())
         copy_of = OPTIMISERS[name](copied.parameters())
         copy_of.load_state_dict(state)
         for _ in range(2):
@@ -69,7 +69,7 @@ def test_numerical_differentiation_of_real_training_steps(name: str):
     problem = Problem(
         loss=lambda seen, h: kd(lambda _: seen[LOGITS_KEY], images, labels, taught, h),
         outer=lambda weights, _: F.cross_entropy(validate(weights)[LOGITS_KEY], truth),
-        step=step_of(optimiser, trainable_parameters(network)),
+        step=step_of(optimizer, trainable_parameters(network)),
         outputs=train,
     )
     found = Unroll(steps=2)(problem, detach_tensors(trainable_parameters(network)), hypers)

@@ -17,7 +17,7 @@ from automl_kd.losses.learned.start import initial_phi
 from automl_kd.methods.distpro.process import Process, save_process
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.models import build_model
-from automl_kd.models.features import Tap
+from automl_kd.models.features import FeatureLayer
 from automl_kd.models.pruning.description import describe_selection
 from automl_kd.models.pruning.tracing import trace
 from automl_kd.space import InputShape
@@ -53,7 +53,7 @@ class Tokens(nn.Module):
     def __init__(self, shape: InputShape) -> None:
         super().__init__()
         self.norm, self.fc = nn.LayerNorm(8), nn.Linear(8, shape.classes)
-        self.taps = {"tokens": Tap("norm")}
+        self.feature_layers = {"tokens": FeatureLayer("norm")}
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.fc(self.norm(images[:, 0]).mean(1))
@@ -112,7 +112,7 @@ def test_options_out_of_range_or_at_odds(distill, method, options, sentence):
     ],
 )
 def test_a_tap_that_does_not_exist(distill, method, option):
-    wrong = "no tap or module is called 'stage9' in this network; did you mean 'stage"
+    wrong = "no feature layer or module is called 'stage9' in this network; did you mean 'stage"
     assert distill(method, option.format("stage1+stage9")).startswith(f"the student: {wrong}")
     assert distill(method, option.format("stage1:stage9")).startswith(f"the teacher: {wrong}")
 

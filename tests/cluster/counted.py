@@ -14,13 +14,13 @@ from automl_kd.training.checkpoint import epochs_saved
 class Counted:
     """The method `scratch`, with a line in `trial/sittings` for every time that it was begun."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
 
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        place.trial.mkdir(parents=True, exist_ok=True)
-        with (place.trial / "sittings").open("a", encoding="utf-8") as file:
-            file.write(f"{epochs_saved(place.trial / 'checkpoint.pt')}\n")
-        make_method("scratch", {})(spec, report, place)
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        paths.trial.mkdir(parents=True, exist_ok=True)
+        with (paths.trial / "sittings").open("a", encoding="utf-8") as file:
+            file.write(f"{epochs_saved(paths.trial / 'checkpoint.pt')}\n")
+        make_method("scratch", {})(spec, report, paths)

@@ -26,31 +26,31 @@ class Struck:
     The leader leaves a line with its epoch in `trial/epochs` whenever it begins one.
     """
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     how: Literal["killed", "failed"] = "killed"
 
     def macs(self, student: int, teacher: int) -> int:
         return STEP * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting, begun = prepare_trial(spec, place), [0]
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context, begun = prepare_trial(spec, paths), [0]
         loop.SAVE_SECONDS = 0.0
-        place.trial.mkdir(parents=True, exist_ok=True)
+        paths.trial.mkdir(parents=True, exist_ok=True)
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            if distributed.leads() and batch.epoch > begun[0]:
+            if distributed.is_main_process() and batch.epoch > begun[0]:
                 begun[0] = batch.epoch
-                with (place.trial / "epochs").open("a", encoding="utf-8") as file:
+                with (paths.trial / "epochs").open("a", encoding="utf-8") as file:
                     file.write(f"{batch.epoch}\n")
             if distributed.rank() == 1 and batch.epoch == 2:
-                self.strike(place)
-            return {"ce": F.cross_entropy(setting.student(batch.images), batch.labels)}
+                self.strike(paths)
+            return {"ce": F.cross_entropy(context.student(batch.inputs), batch.labels)}
 
-        train(setting, objective, report, macs_per_image=self.macs(setting.cost.macs, 0))
+        train(context, objective, report, macs_per_image=self.macs(context.cost.macs, 0))
 
-    def strike(self, place: TrialPaths) -> None:
+    def strike(self, paths: TrialPaths) -> None:
         if self.how == "failed":
             raise RuntimeError("this worker never works")
-        if not (place.trial / "struck").exists():
-            (place.trial / "struck").touch()
+        if not (paths.trial / "struck").exists():
+            (paths.trial / "struck").touch()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -18,18 +18,18 @@ from tests import tiny
 class Faulty:
     """Three pretended epochs; `fault` happens in the second, `times` times over all attempts, which are counted."""
 
-    taught: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = False
     fault: str = ""
     times: int = 99
 
     def macs(self, student: int, teacher: int) -> int:
         return 3 * student
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        place.trial.mkdir(parents=True, exist_ok=True)
-        with (place.trial / "attempts").open("a", encoding="utf-8") as file:
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        paths.trial.mkdir(parents=True, exist_ok=True)
+        with (paths.trial / "attempts").open("a", encoding="utf-8") as file:
             file.write("once more\n")
-        attempt = tiny.lines(place.trial / "attempts")
+        attempt = tiny.lines(paths.trial / "attempts")
         for epoch in (1, 2, 3):
             if epoch == 2 and attempt <= self.times:
                 go_wrong(self.fault)

@@ -44,7 +44,7 @@ def test_without_a_card_nothing_is_asked(monkeypatch):
 def test_a_trial_keeps_to_its_part_and_leaves_nothing_in_the_actor(calls, monkeypatch, tmp_path, fault):
     monkeypatch.setattr(tune, "report", lambda metrics: None)
     spec = tiny.spec(method="tests.cluster.faulty:Faulty", options={"fault": fault})
-    config = Assignment(spec=spec, place=tiny.place(tmp_path, spec))
+    config = Assignment(spec=spec, paths=tiny.place(tmp_path, spec))
     monkeypatch.setattr("automl_kd.cluster.tune_runner.from_config", lambda _: config)
     given = {"workers": 1, "threads": 1, "timeout": 0.0, "each": {"CPU": 1, "GPU": 0.25}}
     if fault == "memory":  # may pass, so it is raised as well

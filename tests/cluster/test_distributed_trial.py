@@ -14,7 +14,7 @@ from automl_kd.config import Resources, SearchSection
 from automl_kd.methods import run_trial
 from automl_kd.spec import Outcome, Recipe, TrialSpec
 from tests import tiny
-from tests.cluster.test_tune_runner import Sitting, width_of
+from tests.cluster.test_tune_runner import SearchSession, width_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
@@ -35,9 +35,9 @@ KILLED, FAILED = struck("killed", 4), struck("failed", 5)
 
 
 @pytest.fixture(scope="module")
-def sitting(ray_session, tmp_path_factory) -> Sitting:
+def sitting(ray_session, tmp_path_factory) -> SearchSession:
     """Two trials at once on four processors: a worker of the one is killed, one of the other fails."""
-    return Sitting(tmp_path_factory.mktemp("team")).run([KILLED, FAILED], TWO)
+    return SearchSession(tmp_path_factory.mktemp("team")).run([KILLED, FAILED], TWO)
 
 
 def test_a_killed_worker_is_replaced_and_the_numbers_are_those_of_one_process(sitting, tmp_path):
@@ -66,8 +66,8 @@ def all_free() -> bool:
     return bool(free == 4)
 
 
-def place_of(sitting: Sitting, spec: TrialSpec) -> Path:
-    return tiny.place(sitting.root, spec).trial
+def place_of(session: SearchSession, spec: TrialSpec) -> Path:
+    return tiny.place(session.root, spec).trial
 
 
 def test_a_failing_worker_ends_the_trial_with_its_reason_and_without_a_second_try(sitting):
@@ -83,7 +83,7 @@ def test_as_many_trials_run_at_once_as_there_is_room_for_their_workers(sitting):
 def test_a_scheduler_stops_all_workers_of_a_trial(ray_session, tmp_path):
     specs = [tiny.spec(width=width, recipe=Recipe(epochs=9, batch_size=16)) for width in (9, 3)]
     search = SearchSection(scheduler="asha", grace_epochs=1, reduction=2.0)
-    sitting = Sitting(tmp_path).run(specs, dataclasses.replace(TWO, concurrent=1), search)
+    sitting = SearchSession(tmp_path).run(specs, dataclasses.replace(TWO, concurrent=1), search)
     assert (sitting.outcomes[9].status, sitting.outcomes[9].epoch) == ("complete", 9)
     assert sitting.outcomes[3] == Outcome(status="stopped", metrics=tiny.pretended(3, 1, 9), epoch=1)
     assert set(sitting.trained(specs[1])) == {"1"}

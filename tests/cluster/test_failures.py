@@ -114,7 +114,7 @@ def carried_out(root, specs: list[TrialSpec], resources: Resources) -> dict[str,
 
     run_trials(
         lambda index: (
-            Assignment(spec=specs[index], place=tiny.place(root, specs[index])) if index < len(specs) else None
+            Assignment(spec=specs[index], paths=tiny.place(root, specs[index])) if index < len(specs) else None
         ),
         on_epoch=lambda *_: None,
         on_outcome=on_outcome,

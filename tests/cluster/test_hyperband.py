@@ -168,7 +168,7 @@ def test_more_trials_than_were_announced_run_to_their_end():
 
 def assignment(root: Any, score: float, epochs: int) -> Assignment:
     spec = tiny.spec()
-    return Assignment(spec=spec, place=tiny.place(root, spec), replay=[{"score": score}] * epochs)
+    return Assignment(spec=spec, paths=tiny.place(root, spec), replay=[{"score": score}] * epochs)
 
 
 @pytest.mark.parametrize("killed", range(1, 7))

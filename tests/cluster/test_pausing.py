@@ -32,7 +32,7 @@ def carry_out_all(
         if index >= len(specs):
             return None
         place = dataclasses.replace(tiny.place(root, specs[index]), pausable=pausable)
-        return Assignment(spec=specs[index], place=place)
+        return Assignment(spec=specs[index], paths=place)
 
     run_trials(
         ask,

@@ -97,7 +97,7 @@ def test_after_trials_that_are_only_repeated_the_others_are_decided_as_after_rea
     assert len(set(came)) > 1  # some were stopped
     spec = tiny.spec()
     for curve, epoch in zip(curves[:killed], came[:killed], strict=True):
-        recorded = Assignment(spec=spec, place=tiny.place(tmp_path, spec), replay=curve[:epoch])
+        recorded = Assignment(spec=spec, paths=tiny.place(tmp_path, spec), replay=curve[:epoch])
         assert broken.repeat(recorded) == epoch
     assert [decide(broken, f"t{number}", curves[number]) for number in range(killed, 10)] == came[killed:]
 

@@ -51,7 +51,7 @@ TUNE_RESULT = {
 
 def assignment(root, width=4, replay=None) -> Assignment:
     spec = tiny.spec(width=width)
-    return Assignment(spec=spec, place=tiny.place(root, spec), replay=replay)
+    return Assignment(spec=spec, paths=tiny.place(root, spec), replay=replay)
 
 
 class Driver:

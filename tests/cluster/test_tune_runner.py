@@ -21,7 +21,7 @@ pytestmark = pytest.mark.ray
 
 
 @dataclass
-class Sitting:
+class SearchSession:
     """One call of `run`, and all that it called back, by width."""
 
     root: Path
@@ -38,7 +38,7 @@ class Sitting:
         search: SearchSection | None = None,
         replays: dict[int, list[Metrics]] | None = None,
         break_at: int = 99,
-    ) -> Sitting:
+    ) -> SearchSession:
         def ask(index: int) -> Assignment | None:
             if index == break_at:
                 raise ConfigError("asked once too often")
@@ -47,7 +47,7 @@ class Sitting:
             self.live += 1
             self.peak = max(self.peak, self.live)
             one = specs[index]
-            return Assignment(spec=one, place=tiny.place(self.root, one), replay=(replays or {}).get(width_of(one)))
+            return Assignment(spec=one, paths=tiny.place(self.root, one), replay=(replays or {}).get(width_of(one)))
 
         run_trials(
             ask,
@@ -81,10 +81,10 @@ MIXED = [tiny.spec(width=width, options={"fail": 3, "die": 6, "seconds": 0.05}) 
 
 
 @pytest.fixture(scope="module")
-def mixed(ray_session, tmp_path_factory) -> Sitting:
+def mixed(ray_session, tmp_path_factory) -> SearchSession:
     """Six trials, two at once: 3 fails, 5 is replayed, 6 loses its worker once, the others are sound."""
     root = tmp_path_factory.mktemp("mixed")
-    return Sitting(root).run(MIXED, Resources(device="cpu", concurrent=2), replays={5: REPLAY})
+    return SearchSession(root).run(MIXED, Resources(device="cpu", concurrent=2), replays={5: REPLAY})
 
 
 def test_sound_trials_are_complete_with_what_they_reported(mixed):
@@ -125,7 +125,7 @@ def test_asha_stops_what_promises_least(ray_session, tmp_path):
     # Each of nine trials, one after the other, is worse than all before it: the first runs to its end, every later one
     # lies below the best third of the first rung and ends there.
     specs = [tiny.spec(width=width, recipe=Recipe(epochs=9)) for width in range(10, 1, -1)]
-    sitting = Sitting(tmp_path).run(
+    sitting = SearchSession(tmp_path).run(
         specs, Resources(device="cpu", concurrent=1), SearchSection(scheduler="asha", grace_epochs=1, reduction=3.0)
     )
     assert (sitting.outcomes[10].status, sitting.outcomes[10].epoch) == ("complete", 9)
@@ -138,7 +138,7 @@ def test_asha_stops_what_promises_least(ray_session, tmp_path):
 
 def test_without_retries_a_killed_worker_is_a_failed_trial_and_cpus_limit_how_many_run(ray_session, tmp_path):
     specs = [tiny.spec(width=width, options={"die": 3}) for width in (2, 3, 4)]
-    sitting = Sitting(tmp_path).run(specs, Resources(device="cpu", cpus=2, retries=0))
+    sitting = SearchSession(tmp_path).run(specs, Resources(device="cpu", cpus=2, retries=0))
     assert [sitting.outcomes[width].status for width in (2, 3, 4)] == ["complete", "failed", "complete"]
     failed = sitting.outcomes[3]
     assert (failed.error, failed.epoch) == ("its worker process died (killed, crashed or out of memory)", 1)
@@ -146,9 +146,9 @@ def test_without_retries_a_killed_worker_is_a_failed_trial_and_cpus_limit_how_ma
 
 
 def test_an_error_of_the_caller_ends_the_run_and_is_raised(ray_session, tmp_path):
-    sitting = Sitting(tmp_path)
+    session = SearchSession(tmp_path)
     with pytest.raises(ConfigError, match="asked once too often"):
-        sitting.run([tiny.spec(width=2), tiny.spec(width=3)], Resources(device="cpu", concurrent=1), break_at=1)
+        session.run([tiny.spec(width=2), tiny.spec(width=3)], Resources(device="cpu", concurrent=1), break_at=1)
     assert [path.name for path in tmp_path.iterdir()] == ["trials"]
     assert ray.is_initialized()
 

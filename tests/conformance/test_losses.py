@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.losses import DISTILLERS
-from automl_kd.losses.base import Distiller, Loss
+from automl_kd.losses import DISTILLATION_LOSSES
+from automl_kd.losses.base import Loss, LossFunction
 from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.models import build_model
 from automl_kd.models.features import Outputs, find_feature
@@ -24,12 +24,12 @@ ZERO_WHEN_EQUAL = [
     "kd", "dkd", "dist", "lskd", "mlkd", "at", "nst", "sp", "rkd", "pkt", "fsp", "diswot_relation", "diswot_semantic",
 ]  # fmt: skip
 
-every_loss = pytest.mark.parametrize("name", DISTILLERS)
+every_loss = pytest.mark.parametrize("name", DISTILLATION_LOSSES)
 
 
-def made(name: str, student: Outputs, teacher: Outputs, *, seed: int = 0) -> Distiller:
+def made(name: str, student: Outputs, teacher: Outputs, *, seed: int = 0) -> LossFunction:
     torch.manual_seed(seed)
-    return DISTILLERS[name]().make(example(student, teacher, seed=seed))
+    return DISTILLATION_LOSSES[name]().make(example(student, teacher, seed=seed))
 
 
 def other(name: str, *, size: int = 8, count: int = 6) -> Outputs:
@@ -37,13 +37,13 @@ def other(name: str, *, size: int = 8, count: int = 6) -> Outputs:
     return outputs(1, width=4 if name == "fsp" else 8, size=size, count=count)
 
 
-def value(distiller: Distiller, student: Outputs, teacher: Outputs) -> torch.Tensor:
+def value(distiller: LossFunction, student: Outputs, teacher: Outputs) -> torch.Tensor:
     return torch.stack(list(distiller(student, teacher, batch(len(student.logits))).values()))
 
 
 @every_loss
 def test_options_are_flat_have_defaults_and_name_their_source(name):
-    kind: Any = DISTILLERS[name]
+    kind: Any = DISTILLATION_LOSSES[name]
     assert isinstance(kind(), Loss)
     assert all(type(getattr(kind(), item.name)) in {bool, int, float, str} for item in fields(kind))
     first = (kind.__doc__ or "").split("\n\n")[0]
@@ -54,8 +54,8 @@ def test_options_are_flat_have_defaults_and_name_their_source(name):
 @pytest.mark.parametrize("model", ["resnet8", "wrn-16-1", "vgg8"])
 def test_default_taps_are_in_every_model_of_the_zoo(name, model):
     network = build_model(model, InputShape(3, 16, 16, 10))
-    taps = DISTILLERS[name]().taps
-    for tap in {*taps.student, *taps.teacher}:
+    features = DISTILLATION_LOSSES[name]().features
+    for tap in {*features.student, *features.teacher}:
         assert find_feature(network, tap).module
 
 
@@ -90,9 +90,9 @@ def test_gradient_reaches_student_and_layers_and_never_the_teacher(name):
 @every_loss
 def test_only_the_taps_that_were_asked_for_are_looked_at(name):
     student, teacher = outputs(0), other(name)
-    taps = DISTILLERS[name]().taps
-    few_s = Outputs(student.logits, {tap: student.features[tap] for tap in taps.student})
-    few_t = Outputs(teacher.logits, {tap: teacher.features[tap] for tap in taps.teacher})
+    features = DISTILLATION_LOSSES[name]().features
+    few_s = Outputs(student.logits, {tap: student.features[tap] for tap in features.student})
+    few_t = Outputs(teacher.logits, {tap: teacher.features[tap] for tap in features.teacher})
     torch.testing.assert_close(
         value(made(name, student, teacher), student, teacher), value(made(name, few_s, few_t), few_s, few_t)
     )
@@ -171,9 +171,9 @@ def test_alone_in_a_sum_it_has_its_standard_weights(name):
     sum_of_it = read_mix(f"{name}, {name}.warmup=0").make(example(student, teacher))
     terms = sum_of_it(student, teacher, batch())
     ((_, distiller),) = [
-        pair for pair in zip(sum_of_it.parts, sum_of_it.distillers, strict=True) if pair[0].name == name
+        pair for pair in zip(sum_of_it.parts, sum_of_it.loss_functions, strict=True) if pair[0].name == name
     ]
-    standard = DISTILLERS[name].standard
+    standard = DISTILLATION_LOSSES[name].standard
     if not isinstance(distiller, nn.Module):  # layers with statistics or memories have moved on
         for term, loss in distiller(student, teacher, batch()).items():
             torch.testing.assert_close(terms[term], standard.weight * loss)
@@ -191,5 +191,5 @@ def test_a_vector_where_a_map_is_wanted_is_refused_in_one_sentence(name):
     with pytest.raises(
         ConfigError, match=rf"{name} compares maps .* tap 'pooled' of the student gives \(6, 16\)"
     ) as told:
-        DISTILLERS[name](stages=stages).make(example(student, teacher))  # type: ignore[call-arg]
+        DISTILLATION_LOSSES[name](stages=stages).make(example(student, teacher))  # type: ignore[call-arg]
     assert "\n" not in str(told.value)

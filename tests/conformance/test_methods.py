@@ -118,7 +118,7 @@ def test_a_fixed_teacher_is_left_as_it_was(tmp_path, monkeypatch, name: str):
 
     monkeypatch.setattr(trial, "build_model", remembered)
     run(spec, tmp_path, "trial")
-    assert bool(built) == make_method(spec.method, spec.options).taught
+    assert bool(built) == make_method(spec.method, spec.options).needs_teacher
     for teacher in built:
         before = torch.load(tmp_path / "teachers" / tiny.lesson().key / "student.pt", weights_only=True)
         moved = difference(before, dict(teacher.state_dict()))

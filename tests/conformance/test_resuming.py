@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.errors import StopTrial
-from automl_kd.losses import DISTILLERS
+from automl_kd.losses import DISTILLATION_LOSSES
 from automl_kd.methods import METHODS
 from automl_kd.methods.distpro.method import REPLAYS
 from automl_kd.methods.lkd.method import LearningMode
@@ -94,5 +94,5 @@ def test_the_trials_are_of_every_method_mode_replay_and_choice():
 
 def test_the_trials_hold_every_loss_that_has_something_to_remember():
     one, two = outputs(0), outputs(1)
-    made = {name: kind().make(example(one, two)) for name, kind in DISTILLERS.items()}
+    made = {name: kind().make(example(one, two)) for name, kind in DISTILLATION_LOSSES.items()}
     assert {name for name, distiller in made.items() if isinstance(distiller, nn.Module)} == set(STATEFUL)

@@ -12,7 +12,7 @@ from torch import nn
 
 from automl_kd.models import build, load_space
 from automl_kd.models.costs.cost import cost_of, count_cost
-from automl_kd.models.features import FeatureExtractor, taps_of
+from automl_kd.models.features import FeatureExtractor, list_feature_layers
 from automl_kd.space import (
     Architecture,
     InputShape,
@@ -69,8 +69,8 @@ def test_points_are_members(space):
 def test_networks_accept_the_images_and_have_the_taps(space, shape):
     for point in points(space, 1):
         model = build(space, point, shape, seed=0)
-        assert set(taps_of(model)) >= TAPS
-        with FeatureExtractor(model, sorted(taps_of(model))) as tapped, torch.no_grad():
+        assert set(list_feature_layers(model)) >= TAPS
+        with FeatureExtractor(model, sorted(list_feature_layers(model))) as tapped, torch.no_grad():
             outputs = tapped(images(shape))
         assert outputs.logits.shape == (2, shape.classes)
         assert torch.isfinite(outputs.logits).all()

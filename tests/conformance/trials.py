@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from automl_kd.losses import DISTILLERS
+from automl_kd.losses import DISTILLATION_LOSSES
 from automl_kd.methods import base, run_trial
 from automl_kd.methods.subgraph import method as subgraph
 from automl_kd.models.costs.latency import measure_latency
@@ -57,7 +57,7 @@ class Trial:
 
 def every_stateful_loss() -> str:
     """Each with a hundredth of its standard weight, on the maps that the tiny networks have."""
-    parts = [f"{name}={DISTILLERS[name].standard.weight / 100:g}" for name in STATEFUL]
+    parts = [f"{name}={DISTILLATION_LOSSES[name].standard.weight / 100:g}" for name in STATEFUL]
     parts += [f"{name}.stages={stages}" for name, stages in STATEFUL.items() if stages]
     return ", ".join([*parts, "crd.width=4", "crd.negatives=20", "ft.pretrain=0.4"])
 

@@ -11,7 +11,7 @@ import pytest
 from automl_kd.console import live_page
 from automl_kd.console.live_page import LivePage
 from automl_kd.errors import ResultError
-from automl_kd.experiment.progress.events import Silent, StagePlan, TrialNews
+from automl_kd.experiment.progress.events import Silent, StagePlan, TrialStatus
 from automl_kd.results.store.table import ResultTable
 from tests.results.synthetic import curve, row, write_experiment
 
@@ -36,7 +36,7 @@ def test_a_page_says_how_the_run_stands_and_reloads_until_it_ends(folder):
         assert not page.exists()
         watcher.stage("search, 4 trials by random", 4)
         watcher.plan(StagePlan(trials=4, work=4.0, workers=2, baseline="plain KD"))
-        watcher.trial(TrialNews(key="a", number=0, label="basic 1-1-1", epochs=4, epoch=1, val_accuracy=0.5))
+        watcher.trial(TrialStatus(key="a", number=0, label="basic 1-1-1", epochs=4, epoch=1, val_accuracy=0.5))
         wait_for(page.exists)
         text = page.read_text()
     assert "UTC: search, 4 trials by random" in text

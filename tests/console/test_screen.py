@@ -14,13 +14,13 @@ from rich.console import Console
 from automl_kd.console import lines
 from automl_kd.console.lines import JsonLines, PlainLines
 from automl_kd.console.screen import ProgressMode, Screen, watching
-from automl_kd.experiment.progress.events import Silent, StagePlan, TrialNews, Watcher
+from automl_kd.experiment.progress.events import Silent, StagePlan, TrialStatus, Watcher
 
 PLAN = StagePlan(trials=4, work=4.0, workers=2, ahead=2.0, reference="default-kd", baseline="plain KD")
 
 
-def news(key: str, **changes) -> TrialNews:
-    return TrialNews(key=key, number=int(key), label=f"basic 2-3-3 x 12-16-3{key}", epochs=4, **changes)
+def news(key: str, **changes) -> TrialStatus:
+    return TrialStatus(key=key, number=int(key), label=f"basic 2-3-3 x 12-16-3{key}", epochs=4, **changes)
 
 
 def search(watcher: Watcher) -> None:
@@ -82,7 +82,7 @@ def test_more_trials_than_lines_are_counted():
         watcher.stage("search, 100 trials", 100)
         watcher.plan(StagePlan(trials=100, work=100.0, workers=50))
         for number in range(50):
-            watcher.trial(TrialNews(key=str(number), number=number, label="one of many", epochs=4))
+            watcher.trial(TrialStatus(key=str(number), number=number, label="one of many", epochs=4))
 
     frame = last_frame(80, crowd)
     assert sum("one of many" in line for line in frame[-30:]) == 15

@@ -54,7 +54,7 @@ def train(one: Assignment, on_epoch: Callable[..., None]) -> tuple[Curve, Failur
 
     try:
         if one.replay is None:
-            run_trial(one.spec, report, one.place)
+            run_trial(one.spec, report, one.paths)
         for epoch, metrics in enumerate(one.replay or (), start=1):
             report(metrics, epoch=epoch)
     except StopTrial:

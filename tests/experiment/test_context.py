@@ -11,7 +11,7 @@ import torch
 from automl_kd.config import Budget, Finalists, SearchSection
 from automl_kd.errors import CheckpointError, ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
-from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.models.weights.checkpoint import digest_file, save_weights
@@ -146,20 +146,20 @@ def test_a_method_that_only_measures_is_refused(tmp_path):
 
 
 def test_a_budget_is_met_up_to_its_limit(tmp_path):
-    lab = opened(tmp_path, budget=Budget(params=59, macs=2316))
-    inside = [width for width in range(2, 16) if lab.within_budget(Architecture.of({"width": width}))]
+    context = opened(tmp_path, budget=Budget(params=59, macs=2316))
+    inside = [width for width in range(2, 16) if context.within_budget(Architecture.of({"width": width}))]
     assert inside == [2, 3, 4]
 
 
 @pytest.mark.parametrize(("limit", "met"), [(1e-6, False), (1e6, True)])
 def test_latency_is_measured_against_its_budget(tmp_path, limit, met):
-    lab = dataclasses.replace(opened(tmp_path), experiment=tiny.experiment(budget=Budget(latency_ms=limit)))
-    assert lab.within_budget(lab.baseline) is met
+    context = dataclasses.replace(opened(tmp_path), experiment=tiny.experiment(budget=Budget(latency_ms=limit)))
+    assert context.within_budget(context.baseline) is met
 
 
 def test_objectives_are_read_with_their_sign(tmp_path):
-    lab = opened(tmp_path, search=searching(proposer="nsga2", objectives=("val_accuracy", "-params")))
-    assert [str(one) for one in lab.objectives] == ["val_accuracy", "-params"]
+    context = opened(tmp_path, search=searching(proposer="nsga2", objectives=("val_accuracy", "-params")))
+    assert [str(one) for one in context.objectives] == ["val_accuracy", "-params"]
     assert not any("test" in name for name in OBJECTIVES)
 
 
@@ -194,29 +194,29 @@ def test_the_baseline_is_the_spaces_default_or_what_is_named(tmp_path):
 
 
 def test_teachers_lie_beside_experiments_and_trials_in_theirs(tmp_path):
-    lab = opened(tmp_path)
-    lesson, trial = teacher_trial(lab.experiment.teacher, lab.experiment.data), tiny.spec()
-    assert lab.place(lesson, "cpu").trial == tmp_path / "results" / "teachers" / lesson.key
-    assert lab.place(trial, "cpu").trial == tmp_path / "results" / "tiny" / "trials" / trial.key
-    assert lab.place(trial, "cpu").teachers == tmp_path / "results" / "teachers"
+    context = opened(tmp_path)
+    lesson, trial = teacher_trial(context.experiment.teacher, context.experiment.data), tiny.spec()
+    assert context.trial_paths(lesson, "cpu").trial == tmp_path / "results" / "teachers" / lesson.key
+    assert context.trial_paths(trial, "cpu").trial == tmp_path / "results" / "tiny" / "trials" / trial.key
+    assert context.trial_paths(trial, "cpu").teachers == tmp_path / "results" / "teachers"
 
 
 def test_a_student_that_cannot_be_built_is_named_when_its_cost_is_asked_for(tmp_path):
-    lab = opened(tmp_path)
+    context = opened(tmp_path)
 
     def cost(values, _shape):
         raise LookupError(f"no cost of {values['width']}\nbut this")
 
-    broken = dataclasses.replace(lab, space=dataclasses.replace(lab.space, cost=cost))
+    broken = dataclasses.replace(context, space=dataclasses.replace(context.space, cost=cost))
     said = r"the student width=4 of tests.tiny:SPACE cannot be built and run .* \(LookupError: no cost of 4\); choose"
     with pytest.raises(ConfigError, match=said):
-        broken.cost(lab.baseline)
+        broken.cost(context.baseline)
 
 
 def test_a_method_that_fails_while_its_cost_is_asked_for_is_named(tmp_path, monkeypatch):
     def fail(*_arguments):
         raise OSError("the network reads a file that is gone")
 
-    monkeypatch.setattr("automl_kd.experiment.cost_estimates.run_trial", fail)
+    monkeypatch.setattr("automl_kd.experiment.cost_estimates.estimate_cost", fail)
     with pytest.raises(ConfigError, match=r"the networks of method 'scratch' cannot be built .* a file that is gone\)"):
-        quoted(opened(tmp_path), tiny.spec(method="scratch"))
+        estimate_epoch_macs(opened(tmp_path), tiny.spec(method="scratch"))

@@ -39,9 +39,9 @@ def opened(root: Path, name: str, **trial: Any) -> ExperimentContext:
     search = SearchSection(proposer=name.split()[-1], trials=TRIALS, scheduler="none", **SEARCHES[name])
     experiment = tiny.experiment(search=search)
     experiment = dataclasses.replace(experiment, trial=dataclasses.replace(experiment.trial, **trial))
-    lab = prepare_experiment(experiment, Roots(results=root / "results", data=root), Silent())
-    open_folder(lab.folder, to_record(lab.experiment))
-    return lab
+    context = prepare_experiment(experiment, Roots(results=root / "results", data=root), Silent())
+    open_folder(context.folder, to_record(context.experiment))
+    return context
 
 
 def trained(spec: TrialSpec) -> tuple[Outcome, Curve]:
@@ -56,9 +56,9 @@ def trained(spec: TrialSpec) -> tuple[Outcome, Curve]:
     return Outcome(status="complete" if epochs == 3 else "stopped", metrics=last, epoch=epochs), curve
 
 
-def sit(lab: ExperimentContext, until: int) -> list[int]:
+def sit(context: ExperimentContext, until: int) -> list[int]:
     """One sitting, killed at instant `until`, four of them in each trial; the trials that were really trained."""
-    searching = Searching(lab)
+    searching = Searching(context)
     really, instant = [], 0
 
     def pass_instant() -> None:
@@ -88,8 +88,8 @@ def sit(lab: ExperimentContext, until: int) -> list[int]:
     return really
 
 
-def recorded(lab: ExperimentContext) -> tuple[list[str], list[tuple[Any, ...]], str]:
-    rows = lab.table.read().sort_values("proposal")
+def recorded(context: ExperimentContext) -> tuple[list[str], list[tuple[Any, ...]], str]:
+    rows = context.table.read().sort_values("proposal")
     names = [
         "proposal",
         "key",
@@ -101,8 +101,8 @@ def recorded(lab: ExperimentContext) -> tuple[list[str], list[tuple[Any, ...]], 
         "val_accuracy",
         "test_accuracy",
     ]
-    lines = (lab.folder / "proposals.jsonl").read_text(encoding="utf-8").splitlines()
-    return lines, [tuple(map(str, one)) for one in rows[names].itertuples(index=False)], lab.table.curves().to_csv()
+    lines = (context.folder / "proposals.jsonl").read_text(encoding="utf-8").splitlines()
+    return lines, [tuple(map(str, one)) for one in rows[names].itertuples(index=False)], context.table.curves().to_csv()
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -111,23 +111,23 @@ def test_wherever_it_is_broken_off_it_ends_as_if_it_had_not_been(tmp_path, name)
     assert sit(unbroken, -1) == list(range(TRIALS))
     wanted = recorded(unbroken)
     assert len(set(wanted[0])) == len(wanted[1]) == TRIALS
-    lab = opened(tmp_path / "broken", name)
+    context = opened(tmp_path / "broken", name)
     for until in range(1, 4 * TRIALS, 5):  # each sitting comes a little further than the one before, and is killed
         with pytest.raises(Killed):
-            sit(lab, until)
-    again = sit(lab, -1)
-    assert recorded(lab) == wanted
+            sit(context, until)
+    again = sit(context, -1)
+    assert recorded(context) == wanted
     # what was left to do, and the trial that died, if there was one: it is always tried again
     died = [int(row[0]) for row in wanted[1] if row[5] == "died"]
     assert set(again) - set(died) <= {TRIALS - 1}
 
 
 def test_a_failure_that_is_known_to_come_again_is_repeated_only_if_asked_for(tmp_path):
-    lab = opened(tmp_path, "random")
-    sit(lab, -1)
-    rows = lab.table.read()
+    context = opened(tmp_path, "random")
+    sit(context, -1)
+    rows = context.table.read()
     assert {"diverged", "died"} <= set(rows["failure_kind"].dropna())
-    assert sit(lab, -1) == [int(one) for one in rows[rows["failure_kind"] == "died"]["proposal"]]
+    assert sit(context, -1) == [int(one) for one in rows[rows["failure_kind"] == "died"]["proposal"]]
     willing = opened(tmp_path, "random", retry_failed=True)
     assert sit(willing, -1) == [
         int(one) for one in rows[rows["status"] == "failed"].sort_values("proposal")["proposal"]
@@ -136,31 +136,31 @@ def test_a_failure_that_is_known_to_come_again_is_repeated_only_if_asked_for(tmp
 
 @pytest.mark.parametrize("stage", ["gone", "full"])
 def test_storage_that_failed_under_a_trial_ends_the_sitting_and_the_next_one_goes_on(tmp_path, monkeypatch, stage):
-    lab = opened(tmp_path, "evolution")
-    searching = Searching(lab)
+    context = opened(tmp_path, "evolution")
+    searching = Searching(context)
     given = searching.ask(0)
     assert given is not None
     lost = Outcome(status="failed", metrics={}, epoch=0, error="OSError: No space left", failure_kind="storage")
     if stage == "gone":
-        lab.folder.rename(tmp_path / "unmounted")
+        context.folder.rename(tmp_path / "unmounted")
     else:
         monkeypatch.setattr("automl_kd.results.store.folder.DISK_SPACE", 2**60)
     message = {"gone": "is not there any more; bring its file system back", "full": "MiB free"}[stage]
     with pytest.raises(ResultError, match=message):
         searching.on_outcome(given.spec, lost, {})
     if stage == "gone":
-        assert not lab.folder.exists()
-        (tmp_path / "unmounted").rename(lab.folder)
+        assert not context.folder.exists()
+        (tmp_path / "unmounted").rename(context.folder)
     monkeypatch.undo()
-    assert lab.table.read().empty
-    assert sit(lab, -1) == list(range(TRIALS))
+    assert context.table.read().empty
+    assert sit(context, -1) == list(range(TRIALS))
 
 
 def test_storage_that_failed_where_ours_is_sound_is_the_trials_own_failure(tmp_path):
-    lab = opened(tmp_path, "random")
-    searching = Searching(lab)
+    context = opened(tmp_path, "random")
+    searching = Searching(context)
     given = searching.ask(0)
     assert given is not None
     lost = Outcome(status="failed", metrics={}, epoch=0, error="OSError: Input/output error", failure_kind="storage")
     searching.on_outcome(given.spec, lost, {})
-    assert lab.table.read()["failure_kind"].tolist() == ["storage"]
+    assert context.table.read()["failure_kind"].tolist() == ["storage"]

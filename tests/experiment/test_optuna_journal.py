@@ -32,16 +32,16 @@ class Notes(Silent):
 def open_search(root, watcher: Silent | None = None, **changes) -> ExperimentContext:
     search = dataclasses.replace(tiny.SEARCH, trials=14, **changes)
     experiment = tiny.experiment(options={"fail": 7}, search=search)
-    lab = prepare_experiment(experiment, Roots(results=root / "results", data=root), watcher or Silent())
-    open_folder(lab.folder, to_record(lab.experiment))
-    return lab
+    context = prepare_experiment(experiment, Roots(results=root / "results", data=root), watcher or Silent())
+    open_folder(context.folder, to_record(context.experiment))
+    return context
 
 
-def assert_mirrored(lab: ExperimentContext, trials: int) -> None:
-    study = optuna.load_study(study_name="tiny", storage=storage(lab.folder / STUDY))
-    rows = lab.table.read().set_index("key")
+def assert_mirrored(context: ExperimentContext, trials: int) -> None:
+    study = optuna.load_study(study_name="tiny", storage=storage(context.folder / STUDY))
+    rows = context.table.read().set_index("key")
     assert len(study.trials) == len(rows) == trials
-    names = lab.experiment.search.objectives
+    names = context.experiment.search.objectives
     for trial in study.trials:
         row = rows.loc[trial.user_attrs["key"]]
         assert trial.state.name == STATES[row["status"]]
@@ -53,26 +53,26 @@ def assert_mirrored(lab: ExperimentContext, trials: int) -> None:
 
 @pytest.mark.parametrize("proposer", ["tpe", "random"])
 def test_the_study_holds_what_the_rows_hold(tmp_path, proposer):
-    lab = open_search(tmp_path, proposer=proposer)
+    context = open_search(tmp_path, proposer=proposer)
     for trials in (4, 9):
         with pytest.raises(Broken):
-            carry_through(Searching(lab), break_at=trials)
-        assert_mirrored(lab, trials)
-    carry_through(Searching(lab))
-    assert_mirrored(lab, 14)
-    before = (lab.folder / STUDY).read_bytes()
-    carry_through(Searching(lab))  # the trial that failed is tried again, and fails again
-    assert_mirrored(lab, 14)
-    assert (lab.folder / STUDY).read_bytes() == before
+            carry_through(Searching(context), break_at=trials)
+        assert_mirrored(context, trials)
+    carry_through(Searching(context))
+    assert_mirrored(context, 14)
+    before = (context.folder / STUDY).read_bytes()
+    carry_through(Searching(context))  # the trial that failed is tried again, and fails again
+    assert_mirrored(context, 14)
+    assert (context.folder / STUDY).read_bytes() == before
 
 
 def test_with_several_objectives_and_without_the_file_too(tmp_path):
-    lab = open_search(tmp_path, proposer="nsga2", objectives=("val_accuracy", "-params"))
+    context = open_search(tmp_path, proposer="nsga2", objectives=("val_accuracy", "-params"))
     with pytest.raises(Broken):
-        carry_through(Searching(lab), break_at=5)
-    (lab.folder / STUDY).unlink()
-    carry_through(Searching(lab))
-    assert_mirrored(lab, 14)
+        carry_through(Searching(context), break_at=5)
+    (context.folder / STUDY).unlink()
+    carry_through(Searching(context))
+    assert_mirrored(context, 14)
 
 
 def test_a_study_that_cannot_be_written_is_noted_once_and_ends_nothing(tmp_path, monkeypatch):
@@ -80,15 +80,15 @@ def test_a_study_that_cannot_be_written_is_noted_once_and_ends_nothing(tmp_path,
         raise OSError(28, "No space left on device")
 
     notes = Notes()
-    lab = open_search(tmp_path, notes)
+    context = open_search(tmp_path, notes)
     with monkeypatch.context() as patch:
         patch.setattr(StudyFile, "add", full)
-        carry_through(Searching(lab))
-    assert len(lab.table.read()) == 14
+        carry_through(Searching(context))
+    assert len(context.table.read()) == 14
     (note,) = [note for note in notes.notes if "study.journal" in note]
     assert note == (
         "study.journal could not be written (OSError: [Errno 28] No space left on device); the next sitting makes it "
         "from the rows"
     )
-    carry_through(Searching(lab))
-    assert_mirrored(lab, 14)
+    carry_through(Searching(context))
+    assert_mirrored(context, 14)

@@ -30,7 +30,7 @@ NEW = {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"}
 PROGRAM = "import sys; from {module} import sit; sit(sys.argv[1], int(sys.argv[2]))"
 
 
-class Sitting(Searching):
+class SearchSession(Searching):
     """Broken off in the middle of a trial, when `left` epochs were trained; a negative number is never reached."""
 
     left = -1
@@ -47,19 +47,19 @@ def opened(root: Path) -> ExperimentContext:
         proposer="tpe", options={"startup": 2}, trials=TRIALS, scheduler="asha", screen=("naswot",), pool=2
     )
     plain = tiny.experiment(method="kd", search=dataclasses.replace(search, probe_images=4))
-    lab = prepare_experiment(plain, Roots(results=root / "results", data=root), Silent())
-    open_folder(lab.folder, to_record(lab.experiment))
-    return lab
+    context = prepare_experiment(plain, Roots(results=root / "results", data=root), Silent())
+    open_folder(context.folder, to_record(context.experiment))
+    return context
 
 
 def sit(root: str, left: int) -> None:
     """In a process of its own."""
     loop.SAVE_SECONDS = 0.0
-    lab = opened(Path(root))
-    sitting = Sitting(lab)
-    sitting.left = left
+    context = opened(Path(root))
+    session = SearchSession(context)
+    session.left = left
     try:
-        carry_through(sitting)
+        carry_through(session)
     except Broken:
         assert left > 0
 
@@ -74,18 +74,18 @@ def on(processor: dict[str, str], root: Path, left: int) -> pd.DataFrame:
 
 @pytest.mark.slow
 def test_begun_on_one_kind_of_processor_it_goes_on_on_another(tmp_path):
-    lab = opened(tmp_path)
+    context = opened(tmp_path)
     torch.manual_seed(11)
-    tiny.leave_teacher(lab)
+    tiny.leave_teacher(context)
     before = on(OLD, tmp_path, EPOCHS + 1)  # the second trial has one epoch
     assert list(before["proposal"]) == [0]
-    proposals = (lab.folder / "proposals.jsonl").read_text(encoding="utf-8")
+    proposals = (context.folder / "proposals.jsonl").read_text(encoding="utf-8")
     after = on(NEW, tmp_path, -1)
     assert list(after["proposal"]) == list(range(TRIALS))
     assert set(after["status"]) == {"complete"}
     pd.testing.assert_frame_equal(after.iloc[:1], before)
-    assert (lab.folder / "proposals.jsonl").read_text(encoding="utf-8").startswith(proposals)
-    curves = lab.table.curves()
+    assert (context.folder / "proposals.jsonl").read_text(encoding="utf-8").startswith(proposals)
+    curves = context.table.curves()
     assert list(curves.groupby("key", observed=True).size()) == [EPOCHS] * TRIALS
     # each kind has asked the teacher itself: its last bits differ
-    assert len(list(lab.teachers.glob("*/bank/*/about.json"))) == 2
+    assert len(list(context.teachers.glob("*/bank/*/about.json"))) == 2

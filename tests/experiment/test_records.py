@@ -47,15 +47,15 @@ def lab(tmp_path) -> ExperimentContext:
     return prepare_experiment(tiny.experiment(), Roots(results=tmp_path / "results", data=tmp_path), Silent())
 
 
-def record(lab: ExperimentContext, spec: TrialSpec, outcome: Outcome, curve=CURVE) -> None:
+def record(context: ExperimentContext, spec: TrialSpec, outcome: Outcome, curve=CURVE) -> None:
     row = row_of(
-        lab, spec, outcome, trial_kind="search", role="search", proposal=0, started=datetime.now(UTC), device="cpu"
+        context, spec, outcome, trial_kind="search", role="search", proposal=0, started=datetime.now(UTC), device="cpu"
     )
-    lab.table.append(row, points_of(curve))
+    context.table.append(row, points_of(curve))
 
 
-def replayed(lab: ExperimentContext):
-    return replays(lab.table.read(), lab.table.curves())
+def replayed(context: ExperimentContext):
+    return replays(context.table.read(), context.table.curves())
 
 
 def test_every_column_that_is_measured_is_known():

@@ -16,11 +16,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 def test_a_damaged_experiment_is_mended_and_made_whole_again(ray_session, tmp_path):
     roots = Roots(results=tmp_path / "results", data=tmp_path)
-    lab = stages.run_stages(tiny.experiment(), roots, Silent())
-    whole, folder = outcome(lab.folder), lab.folder
-    trained = lab.table.read().set_index("role")
+    context = stages.run_stages(tiny.experiment(), roots, Silent())
+    whole, folder = outcome(context.folder), context.folder
+    trained = context.table.read().set_index("role")
     lost = folder / "trials" / str(trained.loc["default-kd", "key"]) / "student.pt"
-    (teacher,) = lab.teachers.glob("*/student.pt")
+    (teacher,) = context.teachers.glob("*/student.pt")
     (part,) = (folder / "curves").glob("part-*.parquet")
     for path in (lost, teacher, part, folder / "finals.json", folder / "experiment.json"):
         path.write_bytes(path.read_bytes()[:-30])

@@ -43,19 +43,19 @@ def asked(monkeypatch) -> list[int]:
 def opened(tmp_path, **trial: Any) -> ExperimentContext:
     plain = tiny.experiment()
     experiment = dataclasses.replace(plain, trial=dataclasses.replace(plain.trial, **trial))
-    lab = prepare_experiment(experiment, Roots(results=tmp_path / "results", data=tmp_path), Silent())
-    open_folder(lab.folder, to_record(lab.experiment))
-    return lab
+    context = prepare_experiment(experiment, Roots(results=tmp_path / "results", data=tmp_path), Silent())
+    open_folder(context.folder, to_record(context.experiment))
+    return context
 
 
-def carried_out(lab: ExperimentContext) -> None:
+def carried_out(context: ExperimentContext) -> None:
     entrants = [Entrant("found-method", tiny.spec(width=width)) for width in (2, *REASONS)]
-    carry_out_all(lab, entrants, trial_kind="final", title="finals")
+    carry_out_all(context, entrants, trial_kind="final", title="finals")
 
 
 @pytest.mark.parametrize(("retry_failed", "again"), [(False, [5, 6, 7, 8]), (True, [3, 4, 5, 6, 7, 8])])
 def test_what_would_fail_again_is_repeated_only_if_asked_for(tmp_path, asked, retry_failed, again):
-    lab = opened(tmp_path, retry_failed=retry_failed)
+    context = opened(tmp_path, retry_failed=retry_failed)
     for width in (2, *REASONS):
         reason = REASONS.get(width)
         error = f"failed: {reason}" if width in REASONS else ""
@@ -63,7 +63,7 @@ def test_what_would_fail_again_is_repeated_only_if_asked_for(tmp_path, asked, re
             status="failed" if error else "complete", metrics={}, epoch=3, error=error, failure_kind=reason
         )
         row = row_of(
-            lab,
+            context,
             tiny.spec(width=width),
             outcome,
             trial_kind="final",
@@ -71,6 +71,6 @@ def test_what_would_fail_again_is_repeated_only_if_asked_for(tmp_path, asked, re
             started=datetime.now(UTC),
             device="cpu",
         )
-        lab.table.append(row)
-    carried_out(lab)
+        context.table.append(row)
+    carried_out(context)
     assert asked == again

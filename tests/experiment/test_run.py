@@ -15,7 +15,7 @@ import torch
 from automl_kd import experiment as stages
 from automl_kd.errors import ResultError, TrialError
 from automl_kd.experiment import ExperimentContext, Roots
-from automl_kd.experiment.progress.events import StagePlan, TrialNews
+from automl_kd.experiment.progress.events import StagePlan, TrialStatus
 from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
@@ -34,7 +34,7 @@ class Notes:
         self.notes: list[str] = []
         self.steps: list[int] = []
         self.plans: list[StagePlan] = []
-        self.news: list[TrialNews] = []
+        self.news: list[TrialStatus] = []
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.titles.append(title)
@@ -49,19 +49,19 @@ class Notes:
     def plan(self, plan: StagePlan) -> None:
         self.plans.append(plan)
 
-    def trial(self, news: TrialNews) -> None:
-        self.news.append(news)
+    def trial(self, trial: TrialStatus) -> None:
+        self.news.append(trial)
 
 
 def carry_out(root: Path, **changes) -> tuple[ExperimentContext, Notes]:
     notes = Notes()
-    lab = stages.run_stages(tiny.experiment(**changes), Roots(results=root / "results", data=root), notes)
-    return lab, notes
+    context = stages.run_stages(tiny.experiment(**changes), Roots(results=root / "results", data=root), notes)
+    return context, notes
 
 
-def trained(lab: ExperimentContext) -> dict[str, int]:
+def trained(context: ExperimentContext) -> dict[str, int]:
     """How many epochs workers pretended in each trial, over all sittings."""
-    return {path.parent.name: tiny.lines(path) for path in lab.folder.glob("trials/*/epochs")}
+    return {path.parent.name: tiny.lines(path) for path in context.folder.glob("trials/*/epochs")}
 
 
 def trials(count: int):
@@ -72,9 +72,9 @@ FAILING = {"fail": 7}
 """Of the fourteen points of the space this one never works."""
 
 
-def lesson(lab: ExperimentContext) -> TrialSpec:
+def lesson(context: ExperimentContext) -> TrialSpec:
     """The trial that trains the experiment's teacher."""
-    return teacher_trial(lab.experiment.teacher, lab.experiment.data)
+    return teacher_trial(context.experiment.teacher, context.experiment.data)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults.checks import Seen, look
-from benchmarks.faults.sitting import Sitting, until
+from benchmarks.faults.sitting import SearchSession, until
 from benchmarks.faults.torture import EXPERIMENT, NAME
 
 FEW = ["--set", "trial.retries=1"]
@@ -51,18 +51,18 @@ def test_a_full_and_a_lost_disk_end_it_in_a_sentence_and_the_same_command_goes_o
     (tmp_path / "experiment.toml").write_text(EXPERIMENT, encoding="utf-8")
     folder, seen = disk / NAME, Seen()
 
-    def sit() -> Sitting:
-        return Sitting(["search", str(tmp_path / "experiment.toml"), "--out", str(disk), *FEW], tmp_path)
+    def sit() -> SearchSession:
+        return SearchSession(["search", str(tmp_path / "experiment.toml"), "--out", str(disk), *FEW], tmp_path)
 
     def rows() -> int:
         return len(list(folder.glob("rows/*/[!_]*")))
 
-    def ends(sitting: Sitting, code: int, *sentences: str) -> None:
+    def ends(session: SearchSession, code: int, *sentences: str) -> None:
         nonlocal seen
-        assert sitting.wait(WAIT)
-        said = sitting.stderr()
-        sitting.end()
-        assert sitting.code == code, said
+        assert session.wait(WAIT)
+        said = session.stderr()
+        session.end()
+        assert session.code == code, said
         assert "Traceback" not in said
         assert not sentences or any(sentence in said.splitlines()[-1] for sentence in sentences)
         seen, wrong = look(folder, seen)

@@ -117,49 +117,49 @@ def test_without_vary_the_space_is_the_students_own(tmp_path):
 
 def test_options_hold_for_every_method_that_has_them_and_numbers_take_their_types(tmp_path):
     vary = {"method": ("kd", "distil", "prokt"), "method.weight": (0, 1)}
-    lab = lab_of(tmp_path, vary=vary, options={"temperature": 2})
-    assert dict(lab.experiment.options) == {"temperature": 2.0}
-    assert lab.experiment.vary["method.weight"] == (0.0, 1.0)
-    told = [lab.proposal(point(method=name, method_weight=1.0)).options for name in ("kd", "prokt")]
+    context = lab_of(tmp_path, vary=vary, options={"temperature": 2})
+    assert dict(context.experiment.options) == {"temperature": 2.0}
+    assert context.experiment.vary["method.weight"] == (0.0, 1.0)
+    told = [context.proposal(point(method=name, method_weight=1.0)).options for name in ("kd", "prokt")]
     assert told == [{"temperature": 2.0, "weight": 1.0}] * 2
     assert [type(value) for value in told[0].values()] == [float, float]
-    assert lab.proposal(point(method="distil")).options == {}
+    assert context.proposal(point(method="distil")).options == {}
 
 
 @pytest.mark.parametrize(("methods", "kept"), [(("kd", "prokt"), {"temperature": 2.0}), (("distil", "prokt"), {})])
 def test_plain_kd_keeps_the_options_only_where_it_is_among_the_methods(tmp_path, methods, kept):
-    lab = lab_of(tmp_path, vary={"method": methods}, options={"temperature": 2.0})
-    tiny.leave_teacher(lab)
+    context = lab_of(tmp_path, vary={"method": methods}, options={"temperature": 2.0})
+    tiny.leave_teacher(context)
     (baseline,) = (
-        one.proposal for one in line_up(lab, lab.proposal(point(method="prokt"))) if one.role == "default-kd"
+        one.proposal for one in line_up(context, context.proposal(point(method="prokt"))) if one.role == "default-kd"
     )
     assert baseline.options == kept
 
 
 def test_whole_ends_make_a_range_of_whole_numbers(tmp_path):
     vary = {"method.interval": Range(low=2, high=9, step=3), "method.look_ahead": (1, 2)}
-    lab = lab_of(tmp_path, method="lkd", vary=vary)
-    assert lab.searched.parameters["method.interval"].domain == IntRange(2, 9, 3)
-    assert lab.searched.parameters["method.interval"].when is None
-    assert lab.proposal(point(method_interval=5)).options == {"interval": 5}
+    context = lab_of(tmp_path, method="lkd", vary=vary)
+    assert context.searched.parameters["method.interval"].domain == IntRange(2, 9, 3)
+    assert context.searched.parameters["method.interval"].when is None
+    assert context.proposal(point(method_interval=5)).options == {"interval": 5}
 
 
 def test_values_that_go_only_apart_are_not_proposed_together(tmp_path):
     # The free form has no weights to hold to 1, so that it refuses an anchor.
-    lab = lab_of(tmp_path, method="lkd", vary={"method.form": ("weighted", "free"), "method.anchor": (0.0, 0.5)})
+    context = lab_of(tmp_path, method="lkd", vary={"method.form": ("weighted", "free"), "method.anchor": (0.0, 0.5)})
     allowed = [
         (form, anchor)
         for form in ("weighted", "free")
         for anchor in (0.0, 0.5)
-        if lab.allowed(point(method_form=form, method_anchor=anchor))
+        if context.allowed(point(method_form=form, method_anchor=anchor))
     ]
     assert allowed == [("weighted", 0.0), ("weighted", 0.5), ("free", 0.0)]
 
 
 def test_the_labels_alone_may_be_left_out_throughout(tmp_path):
     vary = {"method.losses.kd": (0.5, 1.0), "method.losses.ce": (0.0,)}
-    lab = lab_of(tmp_path, method="distil", vary=vary)
-    assert lab.proposal(point(method_losses_kd=0.5, method_losses_ce=0.0)).options == {"losses": "ce=0.0, kd=0.5"}
+    context = lab_of(tmp_path, method="distil", vary=vary)
+    assert context.proposal(point(method_losses_kd=0.5, method_losses_ce=0.0)).options == {"losses": "ce=0.0, kd=0.5"}
 
 
 def test_a_file_by_two_paths_is_one_value(tmp_path, monkeypatch):
@@ -314,10 +314,10 @@ def ended(assignment) -> Outcome:
     return Outcome(status="complete", metrics=metrics, epoch=spec.recipe.epochs)
 
 
-def sitting(lab: ExperimentContext, trials: range) -> list[tuple[str, str]]:
+def sitting(context: ExperimentContext, trials: range) -> list[tuple[str, str]]:
     """So many trials of a search, asked and told one after the other; the key and the method of each."""
-    open_folder(lab.folder, to_record(lab.experiment))
-    searching, seen = Searching(lab), []
+    open_folder(context.folder, to_record(context.experiment))
+    searching, seen = Searching(context), []
     for index in trials:
         assignment = searching.ask(index)
         assert assignment is not None
@@ -379,9 +379,9 @@ def test_every_proposer_names_points_that_a_trial_can_be_made_of(lab, name, seed
 def test_a_screened_search_judges_a_student_once_and_keeps_the_proposers_order(tmp_path):
     vary = {"method.weight": Range(low=0.1, high=0.9)}
     plain = dataclasses.replace(SEARCH, pool=30)
-    lab = lab_of(tmp_path, vary=vary, search=dataclasses.replace(plain, screen=("params",)))
-    chosen = make_search_proposer(lab, lambda _: True).ask(0)
-    bare = dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, search=plain))
+    context = lab_of(tmp_path, vary=vary, search=dataclasses.replace(plain, screen=("params",)))
+    chosen = make_search_proposer(context, lambda _: True).ask(0)
+    bare = dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, search=plain))
     pool = [make_search_proposer(bare, lambda _: True).ask(0, draw) for draw in range(30)]
     widest = max(one.as_dict()["width"] for one in pool)
     best = [one for one in pool if one.as_dict()["width"] == widest]

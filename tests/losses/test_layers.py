@@ -80,13 +80,13 @@ def test_evaluation_leaves_memories_and_constants():
 
 def test_contrast_falls_as_the_student_learns_to_tell_images_apart():
     made, student, teacher = contrast(negatives=16)
-    optimiser = torch.optim.SGD(made.parameters(), lr=0.3)
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.3)
     losses = []
     for _ in range(60):
         loss = made(student, teacher, batch())["crd"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
@@ -208,10 +208,10 @@ def test_momentum_is_stable_up_to_the_curvature_that_is_told(nesterov, limit):
     # (2 + 2 m) / rate for plain momentum m, that over 1 + 2 m for Nesterov's, at m = 0.9 and a rate of 0.05
     for share, grows in ((0.97, False), (1.03, True)):
         x = torch.ones((), dtype=torch.float64, requires_grad=True)
-        optimiser = torch.optim.SGD([x], lr=0.05, momentum=0.9, nesterov=nesterov)
+        optimizer = torch.optim.SGD([x], lr=0.05, momentum=0.9, nesterov=nesterov)
         for _ in range(1000):
             x.grad = share * limit * x.detach()  # of share * limit * x^2 / 2
-            optimiser.step()
+            optimizer.step()
         assert (x.abs() > 1).item() == grows
 
 

@@ -39,7 +39,7 @@ def test_options_reach_their_loss():
     assert losses["at"] == AT(power=3.0, stages="stage1:stage2+stage3")
     assert losses["kd"] == KD(temperature=2.0)
     assert getattr(losses["ce"], "label_smoothing", None) == 0.1
-    assert mix.taps == FeatureNames(("stage1", "stage3"), ("stage2", "stage3"))
+    assert mix.features == FeatureNames(("stage1", "stage3"), ("stage2", "stage3"))
 
 
 def test_losses_of_ones_own_are_named_by_reference():

@@ -64,14 +64,14 @@ def train_teacher(data: Dataset, *, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     model, rows = teacher(SHAPE), data.train
     pixels = (rows.images.float() / 255 - data.mean[0]) / data.std[0]
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-2)
     for step in range(400):
-        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 400)
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 400)
         chosen = torch.randint(len(rows), (128,))
         loss = F.cross_entropy(model(pixels[chosen]), rows.labels[chosen])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return model
 
 

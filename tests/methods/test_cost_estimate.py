@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
-from automl_kd.errors import StopTrial
-from automl_kd.methods import run_trial
-from automl_kd.methods.base import CostEstimate
+from automl_kd.methods import estimate_cost, run_trial
 from tests import tiny
 
 PATHS = {"stages": "pre_pool+pooled", "transforms": "plain"}
@@ -28,10 +28,8 @@ EXACT = [
 BOUNDS = [("distpro", {**PATHS, "clip": 0.5}), ("subgraph", {})]
 
 
-def quoted(one, root):
-    quote = CostEstimate()
-    run_trial(one, quote, tiny.place(root, one))
-    return quote.epoch_macs
+def estimated(one, root):
+    return estimate_cost(one, tiny.place(root, one)).epoch_macs
 
 
 def spent(one, root):
@@ -41,25 +39,38 @@ def spent(one, root):
 
 
 @pytest.mark.parametrize(("method", "options"), EXACT, ids=str)
-def test_the_quote_is_what_the_trial_reports(method, options, tmp_path):
+def test_the_estimate_is_what_the_trial_reports(method, options, tmp_path):
     one = tiny.taught(tmp_path, method, options=options)
-    asked = quoted(one, tmp_path)
+    asked = estimated(one, tmp_path)
     assert not tiny.place(tmp_path, one).trial.exists()
     # A subgraph may cost a little less than its budget; all else is counted in the same way.
     assert asked == pytest.approx(spent(one, tmp_path), rel=0.3 if method == "subgraph" else 1e-6)
 
 
 @pytest.mark.parametrize(("method", "options"), BOUNDS, ids=str)
-def test_where_a_search_decides_the_quote_is_a_bound(method, options, tmp_path):
+def test_where_a_search_decides_the_estimate_is_a_bound(method, options, tmp_path):
     one = tiny.taught(tmp_path, method, options=options)
-    asked = quoted(one, tmp_path)
+    asked = estimated(one, tmp_path)
     assert not tiny.place(tmp_path, one).trial.exists()
     assert asked >= spent(one, tmp_path) * (1 - 1e-6)
 
 
-def test_a_method_that_knows_no_quotes_is_ended_by_its_first_report(tmp_path):
-    quote = CostEstimate()
-    assert math.isnan(quote.epoch_macs)
-    with pytest.raises(StopTrial):
-        quote({"train_macs": 30.0}, epoch=3)
-    assert quote.epoch_macs == 10.0
+@dataclass(frozen=True)
+class Uncosted:
+    """A user's own method, which does not say what a trial costs beyond `macs`."""
+
+    needs_teacher: ClassVar[bool] = True
+
+    def macs(self, student, teacher):
+        return 5 * student + teacher
+
+    def __call__(self, spec, report, place):
+        raise AssertionError("only its cost is asked for")
+
+
+def test_a_method_without_a_cost_is_estimated_by_its_macs(tmp_path):
+    one = tiny.taught(tmp_path, "kd")
+    plain = estimated(one, tmp_path)
+    student = estimated(dataclasses.replace(one, method="scratch", teacher=None), tmp_path) / 3
+    own = dataclasses.replace(one, method=f"{__name__}:Uncosted")
+    assert estimated(own, tmp_path) == pytest.approx(plain + 2 * student)

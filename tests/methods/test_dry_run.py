@@ -50,7 +50,9 @@ def test_what_works_passes_and_nothing_is_written_or_drawn(tmp_path, method):
 )
 def test_a_tap_that_the_student_lacks_is_found(tmp_path, method, options):
     spec = spec_of(method, **options)
-    with pytest.raises(UnknownNameError, match=r"^the student: no tap or module is called 'stage1' in this network"):
+    with pytest.raises(
+        UnknownNameError, match=r"^the student: no feature layer or module is called 'stage1' in this network"
+    ):
         dry_run_method(spec, tiny.dataset(), tiny.place(tmp_path, spec))
 
 

@@ -11,8 +11,7 @@ from torch import nn
 
 from automl_kd.data import load_data
 from automl_kd.errors import ConfigError, TrialError
-from automl_kd.methods import dry_run_method, run_trial
-from automl_kd.methods.base import CostEstimate
+from automl_kd.methods import dry_run_method, estimate_cost, run_trial
 from automl_kd.methods.from_file import measuring_trial
 from automl_kd.models.weights.checkpoint import digest_file, save_weights
 from automl_kd.spec import TeacherSpec, TrialPaths, TrialSpec
@@ -37,9 +36,9 @@ def lesson(teacher: TeacherSpec) -> TrialSpec:
     return measuring_trial(teacher, tiny.DATA, tiny.RECIPE)
 
 
-def measured(spec: TrialSpec, place: TrialPaths) -> dict[str, float]:
+def measured(spec: TrialSpec, paths: TrialPaths) -> dict[str, float]:
     recorder = tiny.Recorder()
-    run_trial(spec, recorder, place)
+    run_trial(spec, recorder, paths)
     assert list(recorder.seen) == [1]
     return recorder.seen[1]
 
@@ -110,6 +109,5 @@ def test_no_student_is_taught_by_it(tmp_path):
 
 
 def test_asked_for_its_cost_it_says_none(tmp_path):
-    quote, spec = CostEstimate(), lesson(filed(tmp_path))
-    run_trial(spec, quote, tiny.place(tmp_path, spec))
-    assert quote.epoch_macs == 0
+    spec = lesson(filed(tmp_path))
+    assert estimate_cost(spec, tiny.place(tmp_path, spec)).epoch_macs == 0

@@ -19,8 +19,8 @@ from automl_kd.training.trial import load_teacher
 from tests import tiny
 
 
-def weights(place: TrialPaths, name: str = "student.pt") -> dict[str, Tensor]:
-    found: dict[str, Tensor] = torch.load(place.trial / name, weights_only=True)
+def weights(paths: TrialPaths, name: str = "student.pt") -> dict[str, Tensor]:
+    found: dict[str, Tensor] = torch.load(paths.trial / name, weights_only=True)
     return found
 
 

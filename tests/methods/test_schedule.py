@@ -12,7 +12,7 @@ import torch
 from automl_kd.errors import StopTrial
 from automl_kd.methods import METHODS
 from automl_kd.methods.model_card import load_trained_student
-from automl_kd.methods.schedule import STEADY, Onward, Turn, follow, schedule_parts
+from automl_kd.methods.schedule import STEADY, StageEnd, StageReporter, follow, schedule_parts
 from automl_kd.spec import Recipe, Stage, TrialSpec, read_schedule, schedule_text
 from automl_kd.training.checkpoint import branch
 from tests import tiny
@@ -51,14 +51,14 @@ def test_stages_as_epochs_by_hand():
 
 def test_what_a_stage_repeats_is_not_passed_on():
     recorder = tiny.Recorder()
-    onward = Onward(recorder, epochs=3)
-    onward.last = 2
-    onward({"a": 1.0}, epoch=1)
-    with pytest.raises(Turn):
-        onward({"a": 2.0}, epoch=2)
-    onward.last = 3
+    reporter = StageReporter(recorder, epochs=3)
+    reporter.last = 2
+    reporter({"a": 1.0}, epoch=1)
+    with pytest.raises(StageEnd):
+        reporter({"a": 2.0}, epoch=2)
+    reporter.last = 3
     for epoch in (1, 2, 3):
-        onward({"a": 10.0 * epoch}, epoch=epoch)
+        reporter({"a": 10.0 * epoch}, epoch=epoch)
     assert recorder.seen == {1: {"a": 1.0}, 2: {"a": 2.0}, 3: {"a": 30.0}}
 
 

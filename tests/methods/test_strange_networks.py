@@ -74,7 +74,7 @@ def test_with_a_bank_the_second_trial_is_the_first(tmp_path):
     for folder, keep in banks:
         recorder = tiny.Recorder()
         place = dataclasses.replace(
-            tiny.place(tmp_path, spec), trial=tmp_path / folder, bank=TeacherCacheOptions(keep=keep)
+            tiny.place(tmp_path, spec), trial=tmp_path / folder, teacher_cache=TeacherCacheOptions(keep=keep)
         )
         run_trial(spec, recorder, place)
         losses.append([one["train_loss"] for one in recorder.seen.values()])
@@ -100,11 +100,11 @@ def test_they_learn(tmp_path, name: str):
 @pytest.mark.parametrize(("name", "folded"), [("twice", False), ("writing", True)])
 def test_a_bank_of_a_wrongly_folded_teacher_is_another(tmp_path, name: str, folded: bool):
     spec = taught_by(tmp_path, spec_of("kd", tmp_path), name)
-    place = dataclasses.replace(tiny.place(tmp_path, spec), bank=TeacherCacheOptions(keep="logits"))
-    setting = trial.prepare_trial(spec, place)
-    teacher = trial.load_teacher(setting)
+    place = dataclasses.replace(tiny.place(tmp_path, spec), teacher_cache=TeacherCacheOptions(keep="logits"))
+    context = trial.prepare_trial(spec, place)
+    teacher = trial.load_teacher(context)
     for module in teacher.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             module.running_var.fill_(4.0)
-    about = teacher_outputs(setting, teacher).about  # type: ignore[attr-defined]  # a Guide, as outputs are kept
+    about = teacher_outputs(context, teacher).about  # type: ignore[attr-defined]  # a Guide, as outputs are kept
     assert ("folded" not in about) == folded

@@ -165,7 +165,7 @@ def test_a_sum_that_cannot_be_read_is_refused_before_anything_is_trained(losses)
 
 
 def test_a_tap_that_the_network_has_not_is_refused(tmp_path):
-    with pytest.raises(UnknownNameError, match="no tap or module is called 'stage9'"):
+    with pytest.raises(UnknownNameError, match="no feature layer or module is called 'stage9'"):
         trained(tmp_path, "distil", {"losses": "at, at.stages=stage9"}, "one")
 
 

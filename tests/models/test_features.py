@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from automl_kd.errors import TrialError, UnknownNameError
 from automl_kd.models import build_model
-from automl_kd.models.features import FeatureExtractor, Tap, find_feature, taps_of
+from automl_kd.models.features import FeatureExtractor, FeatureLayer, find_feature, list_feature_layers
 from automl_kd.space import InputShape
 
 
@@ -20,7 +20,7 @@ class Doubler(nn.Module):
         super().__init__()
         self.relu = nn.ReLU()
         self.idle = nn.ReLU()
-        self.taps = {"before": Tap("relu", "input"), "after": Tap("relu")}
+        self.feature_layers = {"before": FeatureLayer("relu", "input"), "after": FeatureLayer("relu")}
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.relu(self.relu(x) + 1)
@@ -43,7 +43,7 @@ def test_features_by_hand():
 
 def test_an_input_tap_is_what_the_module_was_given():
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
-    model.taps = {"pre": Tap("1", "input")}  # type: ignore[assignment]  # a plain attribute, which torch allows
+    model.feature_layers = {"pre": FeatureLayer("1", "input")}  # type: ignore[assignment]  # a plain attribute, which torch allows
     x = torch.tensor([[1.0, -2.0]])
     with FeatureExtractor(model, ["pre", "1"]) as tapped:
         features = tapped(x).features
@@ -92,7 +92,7 @@ def test_without_names_no_hook_is_set():
 
 def test_an_unknown_name_suggests_and_leaves_no_hook():
     model = Doubler()
-    with pytest.raises(UnknownNameError, match=r"no tap or module is called 'befor'.*did you mean 'before'"):
+    with pytest.raises(UnknownNameError, match=r"no feature layer or module is called 'befor'.*did you mean 'before'"):
         FeatureExtractor(model, ["after", "befor"])
     assert hooks(model) == 0
 
@@ -115,8 +115,8 @@ def test_logits_must_be_a_tensor():
 
 
 def test_any_module_name_is_a_tap():
-    assert find_feature(Doubler(), "relu") == Tap("relu")
-    assert find_feature(Doubler(), "") == Tap("")
+    assert find_feature(Doubler(), "relu") == FeatureLayer("relu")
+    assert find_feature(Doubler(), "") == FeatureLayer("")
 
 
 def test_taps_of_a_model_built_like_torchvisions():
@@ -124,17 +124,17 @@ def test_taps_of_a_model_built_like_torchvisions():
     for name in ("layer1", "layer2", "avgpool"):
         model.add_module(name, nn.Identity())
     model.add_module("fc", nn.Linear(2, 2))
-    assert taps_of(model) == {
-        "layer1": Tap("layer1"),
-        "layer2": Tap("layer2"),
-        "avgpool": Tap("avgpool"),
-        "pre_pool": Tap("avgpool", "input"),
-        "pooled": Tap("fc", "input"),
+    assert list_feature_layers(model) == {
+        "layer1": FeatureLayer("layer1"),
+        "layer2": FeatureLayer("layer2"),
+        "avgpool": FeatureLayer("avgpool"),
+        "pre_pool": FeatureLayer("avgpool", "input"),
+        "pooled": FeatureLayer("fc", "input"),
     }
 
 
 def test_other_models_have_no_taps_of_their_own():
-    assert taps_of(nn.Sequential(nn.ReLU())) == {}
+    assert list_feature_layers(nn.Sequential(nn.ReLU())) == {}
 
 
 class Overwriting(nn.Module):

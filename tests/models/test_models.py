@@ -10,7 +10,7 @@ from torch import nn
 
 from automl_kd.errors import ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
 from automl_kd.models import MODELS, build, build_model, load_space
-from automl_kd.models.features import FeatureExtractor, taps_of
+from automl_kd.models.features import FeatureExtractor, list_feature_layers
 from automl_kd.space import Architecture, InputShape, enumerate_all
 from search_spaces.resnet_depth import SPACE
 
@@ -49,8 +49,16 @@ def test_a_reference_that_builds_no_network(attribute, said):
 def test_torchvision(channels):
     shape = InputShape(channels, 32, 32, 7)
     model = build_model("torchvision:resnet18", shape).eval()
-    assert sorted(taps_of(model)) == ["avgpool", "layer1", "layer2", "layer3", "layer4", "pooled", "pre_pool"]
-    with FeatureExtractor(model, list(taps_of(model))) as tapped:
+    assert sorted(list_feature_layers(model)) == [
+        "avgpool",
+        "layer1",
+        "layer2",
+        "layer3",
+        "layer4",
+        "pooled",
+        "pre_pool",
+    ]
+    with FeatureExtractor(model, list(list_feature_layers(model))) as tapped:
         outputs = tapped(torch.randn(2, channels, 32, 32))
     assert outputs.logits.shape == (2, 7)
     assert outputs.features["pooled"].shape == (2, 512)

@@ -105,7 +105,7 @@ def test_a_trial_that_cut_its_student_out_of_another_network_says_so(tmp_path, d
 
 def test_taps_are_those_of_the_whole_network(file):
     whole, part = build_model("resnet14", SHAPE), build_model(f"subgraph:{file}", SHAPE)
-    assert part.taps == whole.taps
+    assert part.feature_layers == whole.feature_layers
 
 
 @pytest.mark.parametrize(

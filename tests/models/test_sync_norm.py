@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from automl_kd.models.sync_norm import TeamNorm2d, share_norms
+from automl_kd.models.sync_norm import SyncNorm2d, share_norms
 
 
 def shared(pieces: int, momentum: float | None = 0.1) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d]:
@@ -65,4 +65,4 @@ def test_a_process_alone_keeps_torchs_layers():
     share_norms(layer, 1)
     assert type(layer[0]) is nn.BatchNorm2d
     share_norms(layer, 2)
-    assert isinstance(layer[0], TeamNorm2d)
+    assert isinstance(layer[0], SyncNorm2d)

@@ -12,7 +12,7 @@ from torch import nn
 from automl_kd.models import MODELS, build_model
 from automl_kd.models.blocks import convolution, global_pool, initialise
 from automl_kd.models.costs.cost import count_cost
-from automl_kd.models.features import FeatureExtractor, taps_of
+from automl_kd.models.features import FeatureExtractor, list_feature_layers
 from automl_kd.models.resnet import ResNet, bottleneck
 from automl_kd.models.vgg import VGG
 from automl_kd.models.wide_resnet import WideResNet
@@ -62,7 +62,7 @@ def test_resnet8_by_hand():
 @pytest.mark.parametrize("shape", [InputShape(1, 8, 8, 10), InputShape(3, 32, 32, 5), InputShape(2, 9, 13, 3)])
 def test_logits_and_taps_for_any_image(name, shape):
     model = build_model(name, shape)
-    with FeatureExtractor(model, list(taps_of(model))) as tapped:
+    with FeatureExtractor(model, list(list_feature_layers(model))) as tapped:
         outputs = tapped(torch.randn(2, shape.channels, shape.height, shape.width))
     assert outputs.logits.shape == (2, shape.classes)
     assert outputs.features["pooled"].ndim == 2
@@ -73,7 +73,7 @@ def test_logits_and_taps_for_any_image(name, shape):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_stage_is_the_activation_of_what_came_before_it(name):
     model = build_model(name, InputShape(3, 8, 8, 10))
-    names = taps_of(model)
+    names = list_feature_layers(model)
     stages = [tap for tap in names if tap.startswith("stage") and not tap.endswith(".pre")]
     assert stages == [f"stage{number}" for number in range(1, len(stages) + 1)]
     assert len(stages) >= 3
@@ -161,4 +161,4 @@ def test_a_model_can_be_copied():
     x = torch.randn(1, 3, 32, 32)
     twin = copy.deepcopy(model)
     torch.testing.assert_close(twin(x), model(x))
-    assert taps_of(twin) == taps_of(model)
+    assert list_feature_layers(twin) == list_feature_layers(model)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from automl_kd.models import build
-from automl_kd.proxies.hearing import blocks_of
+from automl_kd.proxies.hooks import blocks_of
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.probe import Probe
 from automl_kd.space import Architecture
@@ -73,7 +73,7 @@ def test_blocks_are_the_stem_and_the_members_of_stages():
     assert names == ["stem", "stage1.0", "stage2.0", "stage2.1", "stage3.0", "stage3.1"]
     passes = Passes(student(), example_probe(), ["blocks", "stages"])
     assert len(passes.forward.blocks) == 6
-    assert passes.tap("stage3") is passes.forward.blocks[-1]
+    assert passes.feature("stage3") is passes.forward.blocks[-1]
 
 
 def test_random_numbers_depend_on_name_and_seed_only():

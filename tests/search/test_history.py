@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from automl_kd.search.base import SearchObjective
-from automl_kd.search.history import History, Told, judge_outcome
+from automl_kd.search.history import History, Observation, judge_outcome
 from automl_kd.spec import Outcome
 from tests.search.toy import bits, complete, stopped
 
 GOALS = [SearchObjective.parse("val_accuracy"), SearchObjective.parse("-params")]
 
 
-def told(index: int, outcome: Outcome, objectives: Sequence[SearchObjective] = GOALS) -> Told:
+def told(index: int, outcome: Outcome, objectives: Sequence[SearchObjective] = GOALS) -> Observation:
     found = judge_outcome(index, bits(0, 0, 0), outcome, objectives)
     assert found is not None
     return found

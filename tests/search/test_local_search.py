@@ -4,8 +4,8 @@ import pytest
 
 from automl_kd.errors import ConfigError
 from automl_kd.search import Sampler, SearchObjective, make_sampler
-from automl_kd.search.history import Told
-from automl_kd.search.local_search import best_told
+from automl_kd.search.history import Observation
+from automl_kd.search.local_search import best_observed
 from automl_kd.space import Scalar
 from tests.search.toy import BITS, bits, complete, stopped
 
@@ -31,9 +31,13 @@ def test_the_whole_space_until_something_is_told_and_at_a_restart():
 
 
 def test_the_earliest_of_equals():
-    one, two, worse = Told(1, bits(0, 0, 0), (0.5,)), Told(2, bits(1, 0, 0), (0.5,)), Told(0, bits(1, 1, 1), (0.7,))
-    assert best_told([worse, one, two]) is one
-    assert best_told([]) is None
+    one, two, worse = (
+        Observation(1, bits(0, 0, 0), (0.5,)),
+        Observation(2, bits(1, 0, 0), (0.5,)),
+        Observation(0, bits(1, 1, 1), (0.7,)),
+    )
+    assert best_observed([worse, one, two]) is one
+    assert best_observed([]) is None
 
 
 def test_a_share_outside_its_range_is_refused():

@@ -5,7 +5,7 @@ import pytest
 
 from automl_kd.errors import ConfigError
 from automl_kd.search import Sampler, SearchObjective, make_sampler
-from automl_kd.search.history import Told
+from automl_kd.search.history import Observation
 from automl_kd.search.nsga2 import NSGA2, binary_tournament, crowded_order
 from automl_kd.space import Scalar
 from tests.search.toy import BITS, SEPARABLE, bits, complete, distance
@@ -13,8 +13,8 @@ from tests.search.toy import BITS, SEPARABLE, bits, complete, distance
 GOALS = [SearchObjective.parse("val_accuracy"), SearchObjective.parse("-params")]
 
 
-def told(index: int, *losses: float, stopped: int | None = None) -> Told:
-    return Told(index, bits(0, 0, 0), losses, stopped)
+def told(index: int, *losses: float, stopped: int | None = None) -> Observation:
+    return Observation(index, bits(0, 0, 0), losses, stopped)
 
 
 def test_rank_first_then_the_emptier_surroundings():

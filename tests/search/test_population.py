@@ -52,14 +52,14 @@ def test_one_that_failed_neither_gives_nor_takes_and_is_out():
 def test_what_was_taken_over_before_is_inherited():
     giver = Member(((0, {"a": 1.0}), (1, {"a": 2.0})), ((1, 7, "old"),))
     after = changed([0.1, 0.9], before=[*members(1), giver])
-    assert after[0].course == (*giver.course, (2, {"a": 100.0}))
+    assert after[0].history == (*giver.history, (2, {"a": 100.0}))
     assert after[0].lineage == ((1, 7, "old"), (2, 1, "k1"))
 
 
 def test_no_two_members_become_the_same():
     tried = iter([{"a": 1.0}, {"a": 1.0}, {"a": 1.0}, {"a": 2.0}])
     after = changed([0.1, 0.2, 0.9, 0.8], quantile=0.5, explore=lambda *_: next(tried), seed=3)
-    lines = [one.course for one in after]
+    lines = [one.history for one in after]
     assert all(lines.count(one) == 1 for one in lines)
 
 

@@ -6,7 +6,7 @@ from optuna.trial import TrialState
 
 from automl_kd.errors import ConfigError
 from automl_kd.search import SearchObjective, make_sampler
-from automl_kd.search.history import Told
+from automl_kd.search.history import Observation
 from automl_kd.search.tpe import TPE, distribution_of
 from automl_kd.space import Choice, FloatRange, IntRange
 from tests.search.toy import BITS, bits, complete, ones, stopped
@@ -55,7 +55,7 @@ def test_verbosity_is_put_back(level):
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(level)
     try:
-        TPE(BITS, [ACCURACY], seed=0).study([Told(0, bits(0, 0, 0), (1.0,))])
+        TPE(BITS, [ACCURACY], seed=0).study([Observation(0, bits(0, 0, 0), (1.0,))])
         assert optuna.logging.get_verbosity() == level
     finally:
         optuna.logging.set_verbosity(before)

@@ -19,7 +19,7 @@ from automl_kd.space import Architecture, InputShape, Values
 from search_spaces import nasbench201
 from search_spaces.nasbench201 import EDGES, CellNetwork, from_index
 from search_spaces.nasbench201.classes import canonical
-from search_spaces.nasbench201.shared_parts import FastPool, LiveCell, PartBank
+from search_spaces.nasbench201.shared_parts import FastPool, LiveCell, PartCache
 
 SHAPE = InputShape(3, 10, 9, 5)
 SMALL = nasbench201.space(C=4, N=2)
@@ -36,11 +36,11 @@ def prepared(path: str, make: Callable[[], nn.Module], layout: torch.memory_form
     return part
 
 
-def assembler(layout: torch.memory_format = torch.channels_last) -> PartBank:
-    bank = SMALL.bank
+def assembler(layout: torch.memory_format = torch.channels_last) -> PartCache:
+    bank = SMALL.part_cache
     assert bank is not None
     made = bank(SHAPE, partial(prepared, layout=layout))
-    assert isinstance(made, PartBank)
+    assert isinstance(made, PartCache)
     return made
 
 
@@ -127,10 +127,10 @@ def test_the_names_of_parts_are_paths_in_the_whole_network():
         names.append(path)
         return make()
 
-    assert SMALL.bank is not None
+    assert SMALL.part_cache is not None
     for values in [dict.fromkeys(EDGES, "nor_conv_3x3"), dict.fromkeys(EDGES, "avg_pool_3x3")]:
         names.clear()
-        network = SMALL.bank(SHAPE, noted)(values)
+        network = SMALL.part_cache(SHAPE, noted)(values)
         whole = dict(built(values).named_modules())
         assert set(names) <= whole.keys()
         assert (
@@ -192,7 +192,7 @@ def test_assembling_draws_nothing():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def silent_bank() -> PartBank:
+def silent_bank() -> PartCache:
     """Without running statistics, as a scorer makes it: then what was seen before is remembered."""
 
     def part(path: str, make: Callable[[], nn.Module]) -> nn.Module:
@@ -203,9 +203,9 @@ def silent_bank() -> PartBank:
                 module.running_mean = module.running_var = module.num_batches_tracked = None
         return made
 
-    assert SMALL.bank is not None
-    made = SMALL.bank(SHAPE, part)
-    assert isinstance(made, PartBank)
+    assert SMALL.part_cache is not None
+    made = SMALL.part_cache(SHAPE, part)
+    assert isinstance(made, PartCache)
     return made
 
 

@@ -81,17 +81,17 @@ def test_a_trial_that_moves_to_another_machine_continues_and_is_handed_over_from
     run_trial(spec, whole, tiny.place(tmp_path, spec))
     root = on_machine("first")
     spec = tiny.taught(root, "kd", options={"weight": 0.5})
-    config = to_config(Assignment(spec=spec, place=tiny.place(root, spec)))
+    config = to_config(Assignment(spec=spec, paths=tiny.place(root, spec)))
     monkeypatch.setattr("automl_kd.training.loop.SAVE_SECONDS", -1)
     with pytest.raises(StopTrial):
         run_trial(spec, broken, tiny.place(root, spec))
     on_machine("second")
     moved = from_config(config)
-    assert moved.place != tiny.place(root, spec)
-    run_trial(moved.spec, rest, moved.place)
+    assert moved.paths != tiny.place(root, spec)
+    run_trial(moved.spec, rest, moved.paths)
     losses = [{epoch: seen["train_loss"] for epoch, seen in one.seen.items()} for one in (whole, rest)]
     assert losses[0] == losses[1]
-    assert tiny.lines(moved.place.trial / "student.json") > 1
+    assert tiny.lines(moved.paths.trial / "student.json") > 1
     on_machine("third")
     students = [
         automl_kd.load_student(folder) for folder in (f"{bucket}/trials/{spec.key}", tmp_path / "trials" / spec.key)

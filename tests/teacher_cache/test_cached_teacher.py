@@ -50,7 +50,7 @@ THOROUGH = (
 
 def trained(root: Path, spec: TrialSpec, folder: str, bank: TeacherCacheOptions, *, stop: int = 0) -> tiny.Recorder:
     recorder = tiny.Recorder(stop)
-    place = dataclasses.replace(tiny.place(root, spec), trial=root / folder, bank=bank)
+    place = dataclasses.replace(tiny.place(root, spec), trial=root / folder, teacher_cache=bank)
     run_trial(spec, recorder, place)
     return recorder
 
@@ -181,7 +181,9 @@ class Scene:
 
     def __init__(self, root: Path, bank: TeacherCacheOptions = TAPS, spec: TrialSpec | None = None) -> None:
         self.spec = spec or spec_of("kd", root)
-        self.setting = trial.prepare_trial(self.spec, dataclasses.replace(tiny.place(root, self.spec), bank=bank))
+        self.setting = trial.prepare_trial(
+            self.spec, dataclasses.replace(tiny.place(root, self.spec), teacher_cache=bank)
+        )
         self.run = TrainingRun(self.setting.student, self.setting.dataset, self.spec.recipe, self.spec.seed)
         self.teacher = trial.load_teacher(self.setting)
         self.guide = teacher_outputs(self.setting, self.teacher)
@@ -194,10 +196,10 @@ class Scene:
 
     def right(self, outputs: Outputs, batch: Batch) -> bool:
         with torch.no_grad():
-            return torch.equal(outputs.logits, self.teacher(batch.images))
+            return torch.equal(outputs.logits, self.teacher(batch.inputs))
 
     def counts(self) -> tuple[int, int]:
-        return self.setting.tally.asked, self.setting.tally.computed
+        return self.setting.cache_stats.asked, self.setting.cache_stats.computed
 
 
 def test_batches_of_another_kind_are_put_to_the_teacher(tmp_path, monkeypatch):
@@ -224,7 +226,7 @@ def test_what_another_process_computes_is_not_waited_for(tmp_path):
     scene = Scene(tmp_path)
     scene.guide(scene.batch(0, epoch=2))
     assert isinstance(scene.guide, CachedTeacher)
-    folder = scene.guide.bank.folder
+    folder = scene.guide.store.folder
     with claimed_elsewhere(folder / "epoch-0001.bin", 0, 2):
         found = scene.guide(scene.batch(0))
         assert scene.right(found, scene.batch(0))

@@ -67,12 +67,12 @@ def test_nobody_has_to_ask_for_it(tmp_path):
 
 
 def test_a_full_bank_is_said_once(tmp_path):
-    lab, notes = opened(tmp_path)
+    context, notes = opened(tmp_path)
     for unkept in (0.0, 3.0, 5.0):
-        lab.note_bank(Outcome(status="complete", metrics={"teacher_passes_unkept": unkept}, epoch=1))
-    lab.note_bank(Outcome(status="failed", metrics={}, epoch=0))
+        context.note_full_cache(Outcome(status="complete", metrics={"teacher_passes_unkept": unkept}, epoch=1))
+    context.note_full_cache(Outcome(status="failed", metrics={}, epoch=0))
     assert len(notes.notes) == 1
-    assert notes.notes[0].startswith("the teacher bank is full (bank.limit_gb = 10, or the disk): ")
+    assert notes.notes[0].startswith("the teacher cache is full (bank.limit_gb = 10, or the disk): ")
 
 
 @pytest.mark.ray
@@ -82,7 +82,7 @@ def test_a_search_pays_once_for_its_teacher_and_comes_to_the_same_results(ray_se
         carried_out(tmp_path, "with", TeacherCacheOptions()),
         carried_out(tmp_path, "without", TeacherCacheOptions(keep="off")),
     )
-    rows, others = (lab.table.read().set_index(["trial_kind", "role", "key"]) for lab in (with_bank, without))
+    rows, others = (context.table.read().set_index(["trial_kind", "role", "key"]) for context in (with_bank, without))
     assert set(rows["status"]) == {"complete"}
     same = ["epochs", "train_loss", "val_accuracy", "test_accuracy", "test_accuracy_best", "train_macs"]
     assert rows[same].sort_index().equals(others.loc[rows.index, same].sort_index())

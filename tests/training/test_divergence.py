@@ -35,14 +35,14 @@ def trained(folder: Path, harm: str, at: int, student: nn.Module | None = None) 
     """Two epochs of six steps; after the forward pass of step `at` something is no longer finite."""
     torch.manual_seed(7)
     student = tiny.Net(tiny.SHAPE, 4) if student is None else student
-    adapters, recorder, step = nn.Linear(2, 2), tiny.Recorder(), 0
+    loss_modules, recorder, step = nn.Linear(2, 2), tiny.Recorder(), 0
 
     def objective(batch: Batch) -> Mapping[str, Tensor]:
         nonlocal step
         step += 1
-        terms = {"ce": F.cross_entropy(student(batch.images), batch.labels), "own": adapters.weight.square().sum()}
+        terms = {"ce": F.cross_entropy(student(batch.inputs), batch.labels), "own": loss_modules.weight.square().sum()}
         if step == at:
-            spoil(harm, student, adapters)
+            spoil(harm, student, loss_modules)
         return terms
 
     loop.fit_student(
@@ -54,17 +54,17 @@ def trained(folder: Path, harm: str, at: int, student: nn.Module | None = None) 
         folder=folder,
         report=recorder,
         finish=dict,
-        adapters=adapters,
+        loss_modules=loss_modules,
     )
     return recorder
 
 
-def spoil(harm: str, student: nn.Module, adapters: nn.Linear) -> None:
+def spoil(harm: str, student: nn.Module, loss_modules: nn.Linear) -> None:
     """As a gradient that overflows does, whose step is taken after the loss was computed."""
     if harm == "weight":
         student.get_parameter("stem.weight").register_hook(lambda slope: slope * math.nan)
     elif harm == "adapter":
-        adapters.weight.register_hook(lambda slope: slope * math.inf)
+        loss_modules.weight.register_hook(lambda slope: slope * math.inf)
     elif harm == "statistics":  # accuracy and loss in evaluation stay finite: x / inf is 0
         variance = student.get_buffer("norm.running_var")
         student.get_parameter("stem.weight").register_hook(lambda slope: slope + 0 * variance.fill_(math.inf).numel())
@@ -74,7 +74,7 @@ def spoil(harm: str, student: nn.Module, adapters: nn.Linear) -> None:
     ("harm", "name"),
     [
         ("weight", "student.stem.weight"),
-        ("adapter", "adapters.weight"),
+        ("adapter", "loss_modules.weight"),
         ("statistics", "student.norm.running_var"),
     ],
 )
@@ -97,7 +97,7 @@ def test_what_is_infinite_on_purpose_is_no_divergence(tmp_path):
 
 
 def test_whole_numbers_and_networks_without_weights_are_sound():
-    Sound(student=nn.ReLU(), adapters=nn.BatchNorm2d(2, affine=False)).refuse(1)
+    Sound(student=nn.ReLU(), loss_modules=nn.BatchNorm2d(2, affine=False)).refuse(1)
 
 
 def test_no_method_reports_what_is_not_finite():

@@ -48,7 +48,7 @@ def run(
         step += 1
         if step == break_at:
             raise KeyboardInterrupt
-        return {"ce": F.cross_entropy(student(batch.images), batch.labels)}
+        return {"ce": F.cross_entropy(student(batch.inputs), batch.labels)}
 
     loop.fit_student(
         student,

@@ -134,9 +134,9 @@ def grows() -> bool:
     if is_autoscaler_v2(fetch_from_server=True):  # which nobody has who did not ask for it
         return True
     end = time.monotonic() + FIRST_STATUS_SECONDS
-    while not (said := status()) and time.monotonic() < end:
+    while not (status_report := status()) and time.monotonic() < end:
         time.sleep(GROWTH_SECONDS)
-    return has_kinds(said)
+    return has_kinds(status_report)
 
 
 def is_loopback(node: Mapping[str, Any]) -> bool:
@@ -145,8 +145,8 @@ def is_loopback(node: Mapping[str, Any]) -> bool:
 
 def status() -> dict[str, Any]:
     """What the autoscaler reports; empty if there is none, or none yet, or another one than Ray's first."""
-    told = _internal_kv_get(STATUS)
-    report: dict[str, Any] = json.loads(told)["autoscaler_report"] if told else {}
+    status_text = _internal_kv_get(STATUS)
+    report: dict[str, Any] = json.loads(status_text)["autoscaler_report"] if status_text else {}
     return report
 
 

@@ -78,9 +78,9 @@ def refusal(address: str) -> str:
         return (
             f"the Ray cluster at {address!r} refuses this machine's token; put {WANTED_FILE}, and unset RAY_AUTH_TOKEN"
         )
-    said = "RAY_AUTH_MODE is not set" if mode is None else f"RAY_AUTH_MODE is {mode!r}"
+    state = "RAY_AUTH_MODE is not set" if mode is None else f"RAY_AUTH_MODE is {mode!r}"
     return (
-        f"the Ray cluster at {address!r} asks for a token and {said}; export RAY_AUTH_MODE=token if this is your "
+        f"the Ray cluster at {address!r} asks for a token and {state}; export RAY_AUTH_MODE=token if this is your "
         f"cluster, with {WANTED_FILE}"
     )
 

@@ -56,8 +56,8 @@ def described(machines: Sequence[Machine]) -> str:
     """What machines have, the most frequent kind first."""
     kinds = [amounts(machine) for machine in machines]
     counts = {kind: kinds.count(kind) for kind in kinds}
-    said = [f"{count} with {kind}" for kind, count in sorted(counts.items(), key=lambda item: -item[1])]
-    return ", ".join(said) or "there is none yet"
+    phrases = [f"{count} with {kind}" for kind, count in sorted(counts.items(), key=lambda item: -item[1])]
+    return ", ".join(phrases) or "there is none yet"
 
 
 def amounts(machine: Machine, times: int = 1) -> str:

@@ -56,12 +56,12 @@ def sight(where: str) -> str:
 def answer(asked: ray.ObjectRef[str]) -> str:
     """What a machine said; one that has gone meanwhile has no complaint, since nothing will run there."""
     try:
-        said: str = ray.get(asked)
+        message: str = ray.get(asked)
     except ray.exceptions.RayTaskError as error:  # it could not even load this function
         return str(error).strip().splitlines()[-1]
     except ray.exceptions.RayError:
         return ""
-    return said
+    return message
 
 
 def first_complaint(answers: Mapping[str, str], folder: Path) -> str:

@@ -33,7 +33,7 @@ class StagePlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialNews:
+class TrialStatus:
     """How a trial of the current stage stands; each news of it replaces the one before.
 
     A trial is "running" from when it is given to a worker, which may have to start first; `epoch` is the last one that
@@ -72,7 +72,7 @@ class Watcher(Protocol):
     def plan(self, plan: StagePlan) -> None:
         """The stage that has just begun consists of trials."""
 
-    def trial(self, news: TrialNews) -> None:
+    def trial(self, trial: TrialStatus) -> None:
         """A trial of the planned stage began, went through an epoch, or ended. Called often: must return at once."""
 
 
@@ -87,4 +87,4 @@ class Silent:
 
     def plan(self, plan: StagePlan) -> None: ...
 
-    def trial(self, news: TrialNews) -> None: ...
+    def trial(self, trial: TrialStatus) -> None: ...

@@ -10,7 +10,7 @@ import pandas as pd
 from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.sessions.session import concurrency
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.progress.events import StagePlan, TrialNews, Watcher
+from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
 from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.spec import Outcome, TrialSpec
@@ -27,7 +27,7 @@ class Billing:
     work: float = 1.0
 
 
-class Teller:
+class ProgressReporter:
     """The callbacks of a stage, which it passes on, with the watcher told of what they hear."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Teller:
     ) -> None:
         self.watcher, self.bill = watcher, bill
         self.own_ask, self.own_on_epoch, self.own_on_outcome = ask, on_epoch, on_outcome
-        self.news: dict[str, TrialNews] = {}
+        self.trials: dict[str, TrialStatus] = {}
 
     def ask(self, index: int) -> Assignment | None:
         assignment = self.own_ask(index)
@@ -52,42 +52,42 @@ class Teller:
     def begin(self, index: int, assignment: Assignment) -> None:
         spec, replay = assignment.spec, assignment.replay
         epochs = spec.recipe.epochs
-        news = TrialNews(key=spec.key, number=index, epochs=epochs, **vars(self.bill(spec)))
+        trial = TrialStatus(key=spec.key, number=index, epochs=epochs, **vars(self.bill(spec)))
         if replay is not None:
             # It ended in an earlier sitting: what this one makes of its replay is of no interest.
-            last = with_metrics(news, replay[-1] if replay else {}, len(replay))
+            last = with_metrics(trial, replay[-1] if replay else {}, len(replay))
             done = len(replay) >= epochs
-            news = dataclasses.replace(last, status="complete" if done else "stopped", recorded=True)
-        self.tell(news)
+            trial = dataclasses.replace(last, status="complete" if done else "stopped", recorded=True)
+        self.notify(trial)
 
     def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
         self.own_on_epoch(spec, metrics, epoch)
         # After a restart a trial reports again what is known of it.
-        if not (news := self.news[spec.key]).recorded and epoch > news.epoch:
-            self.tell(with_metrics(news, metrics, epoch))
+        if not (trial := self.trials[spec.key]).recorded and epoch > trial.epoch:
+            self.notify(with_metrics(trial, metrics, epoch))
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         self.own_on_outcome(spec, outcome, curve)
-        if not (news := self.news[spec.key]).recorded or outcome.status == "failed":
-            last = with_metrics(news, outcome.metrics, max(outcome.epoch, news.epoch))
-            self.tell(dataclasses.replace(last, status=outcome.status, error=outcome.error))
+        if not (trial := self.trials[spec.key]).recorded or outcome.status == "failed":
+            last = with_metrics(trial, outcome.metrics, max(outcome.epoch, trial.epoch))
+            self.notify(dataclasses.replace(last, status=outcome.status, error=outcome.error))
 
-    def tell(self, news: TrialNews) -> None:
-        self.news[news.key] = news
-        self.watcher.trial(news)
+    def notify(self, trial: TrialStatus) -> None:
+        self.trials[trial.key] = trial
+        self.watcher.trial(trial)
 
 
-def with_metrics(news: TrialNews, metrics: Metrics, epoch: int) -> TrialNews:
+def with_metrics(trial: TrialStatus, metrics: Metrics, epoch: int) -> TrialStatus:
     measured = {name: metrics[name] for name in ("val_accuracy", "train_macs", "seconds") if name in metrics}
-    return dataclasses.replace(news, epoch=epoch, **measured)  # type: ignore[arg-type]  # they are numbers
+    return dataclasses.replace(trial, epoch=epoch, **measured)  # type: ignore[arg-type]  # they are numbers
 
 
 def plan_of(
-    lab: ExperimentContext, *, trials: int, work: float, ahead: float | None, compared: bool = True
+    context: ExperimentContext, *, trials: int, work: float, ahead: float | None, compared: bool = True
 ) -> StagePlan:
     """The plan of a stage; `compared`: with its baseline, and what is on record of it."""
-    contest = lab.experiment.contest
-    plan = StagePlan(trials=trials, work=work, workers=concurrency(lab.experiment.trial), ahead=ahead)
+    contest = context.experiment.contest
+    plan = StagePlan(trials=trials, work=work, workers=concurrency(context.experiment.trial), ahead=ahead)
     if not compared:
         return plan
     reference, name = (
@@ -95,20 +95,20 @@ def plan_of(
         if contest.contenders
         else ("default-kd", "default student, plain KD")
     )
-    on_record = known(of_this_comparison(lab.folder, lab.table.read()), reference, name)
+    on_record = known(of_this_comparison(context.folder, context.table.read()), reference, name)
     return dataclasses.replace(plan, reference=reference, baseline=name, known=on_record)
 
 
-def work_of_finals(lab: ExperimentContext, *, chosen: bool = False) -> float:
+def work_of_finals(context: ExperimentContext, *, chosen: bool = False) -> float:
     """What comes after the search, in its own trainings; `chosen`: after the choice among finalists, in such trainings.
 
     A choice with one candidate takes none, and trials that stand for two roles are counted as two.
     """
-    finalists, recipe = lab.experiment.finalists, lab.experiment.recipe
+    finalists, recipe = context.experiment.finalists, context.experiment.recipe
     finals = len(FINAL_ROLES) * len(finalists.seeds)
     if chosen:
         return finals
-    count = min(finalists.count, lab.experiment.search.trials)
+    count = min(finalists.count, context.experiment.search.trials)
     trainings = finals + (count * len(finalists.seeds) if count > 1 else 0)
     return trainings * (finalists.epochs or recipe.epochs) / recipe.epochs
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
-from automl_kd.experiment.progress.events import StagePlan, TrialNews
+from automl_kd.experiment.progress.events import StagePlan, TrialStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,28 +39,28 @@ class StageProgress:
 
     def __init__(self, plan: StagePlan, clock: Callable[[], float] = time.monotonic) -> None:
         self.plan, self.clock = plan, clock
-        self.news: dict[str, TrialNews] = {}
+        self.trials: dict[str, TrialStatus] = {}
         self.spans: dict[str, Span] = {}
         self.cold: set[str] = set()
 
-    def hear(self, news: TrialNews) -> None:
+    def notify(self, trial: TrialStatus) -> None:
         now = self.clock()
-        self.news[news.key] = news
-        if news.recorded:
+        self.trials[trial.key] = trial
+        if trial.recorded:
             return
-        if news.key not in self.spans:
-            self.spans[news.key] = Span(now, now)
+        if trial.key not in self.spans:
+            self.spans[trial.key] = Span(now, now)
             # The first trials wait for workers to start, which no later one does.
             if len(self.spans) <= self.plan.workers:
-                self.cold.add(news.key)
-        elif news.key in self.cold and news.epoch:
-            self.cold.discard(news.key)
-            self.spans[news.key] = Span(now, now, work_done(news))
-        self.spans[news.key].latest = now
+                self.cold.add(trial.key)
+        elif trial.key in self.cold and trial.epoch:
+            self.cold.discard(trial.key)
+            self.spans[trial.key] = Span(now, now, work_done(trial))
+        self.spans[trial.key].latest = now
 
-    def having(self, status: str) -> list[TrialNews]:
+    def having(self, status: str) -> list[TrialStatus]:
         """In the order in which they began."""
-        return [one for one in tuple(self.news.values()) if one.status == status]
+        return [one for one in tuple(self.trials.values()) if one.status == status]
 
     @property
     def busy(self) -> int:
@@ -68,7 +68,7 @@ class StageProgress:
         return min(len(self.having("running")), self.plan.workers)
 
     @property
-    def best(self) -> TrialNews | None:
+    def best(self) -> TrialStatus | None:
         """The complete trial of highest validation accuracy that is no baseline; without any, the best that runs."""
         for status in ("complete", "running"):
             judged = [one for one in self.having(status) if one.val_accuracy is not None]
@@ -87,12 +87,12 @@ class StageProgress:
     @property
     def train_macs(self) -> float:
         """Multiply-adds that the trials have taken so far, in all sittings."""
-        return sum(one.train_macs for one in tuple(self.news.values()))
+        return sum(one.train_macs for one in tuple(self.trials.values()))
 
     @property
     def train_seconds(self) -> float:
         """Seconds of training that the trials have taken so far, in all sittings, side by side."""
-        return sum(one.seconds for one in tuple(self.news.values()))
+        return sum(one.seconds for one in tuple(self.trials.values()))
 
     def left(self) -> Left | None:
         """What remains, at the pace so far; None until an epoch was measured from its beginning to its end.
@@ -100,33 +100,33 @@ class StageProgress:
         A trial that has not begun is expected to get as far as those that have ended did on average; one that runs
         and is past that, to its end.
         """
-        heard = [one for one in tuple(self.news.values()) if one.epoch and not one.recorded]
-        done = sum(work_done(one) for one in heard)
-        spans = [(self.spans[one.key], work_done(one)) for one in heard]
+        reported = [one for one in tuple(self.trials.values()) if one.epoch and not one.recorded]
+        done = sum(work_done(one) for one in reported)
+        spans = [(self.spans[one.key], work_done(one)) for one in reported]
         measured = sum(work - span.before for span, work in spans)
         if not measured:
             return None
         running, ends = self.having("running"), self.having("complete") + self.having("stopped")
         expected = fmean(trained_share(one) for one in ends) if ends else 1.0
         rests = [one.work * rest(trained_share(one), expected) for one in running]
-        begun = sum(one.work for one in tuple(self.news.values()))
+        begun = sum(one.work for one in tuple(self.trials.values()))
         work = sum(rests) + max(0.0, self.plan.work - begun) * expected
         pace = sum(span.latest - span.begun for span, _ in spans) / measured
         workers = self.plan.workers
         return Left(
             seconds=pace * max([work / workers, *rests]),
             ahead_seconds=None if self.plan.ahead is None else pace * self.plan.ahead / workers,
-            train_macs=work * sum(one.train_macs for one in heard) / done,
-            train_seconds=work * sum(one.seconds for one in heard) / done,
+            train_macs=work * sum(one.train_macs for one in reported) / done,
+            train_seconds=work * sum(one.seconds for one in reported) / done,
         )
 
 
-def trained_share(news: TrialNews) -> float:
-    return news.epoch / news.epochs
+def trained_share(trial: TrialStatus) -> float:
+    return trial.epoch / trial.epochs
 
 
-def work_done(news: TrialNews) -> float:
-    return news.work * trained_share(news)
+def work_done(trial: TrialStatus) -> float:
+    return trial.work * trained_share(trial)
 
 
 def rest(reached: float, expected: float) -> float:

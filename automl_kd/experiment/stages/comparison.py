@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from automl_kd.config import CHOICE_SEEDS, Contender
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.methods import make_method
 from automl_kd.results.store.folder import write_finals
@@ -26,18 +26,21 @@ class Candidate(NamedTuple):
     options: Mapping[str, Scalar]
 
 
-def contend(lab: ExperimentContext) -> None:
+def contend(context: ExperimentContext) -> None:
     """Choose every contender's options where there is a choice, then train all with every seed."""
     tried = {
-        one.name: [Candidate(one, options) for options in one.combinations] for one in lab.experiment.contest.contenders
+        one.name: [Candidate(one, options) for options in one.combinations]
+        for one in context.experiment.contest.contenders
     }
-    lab.watcher.stage("what each candidate costs", sum(map(len, tried.values())), "candidates")
-    reference = tried[lab.experiment.contest.reference][0]
-    unit = quoted(lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]))
-    chosen, attempts = choose_options(lab, tried, unit)
-    line_up = [one for candidate in chosen for one in finals(lab, candidate, unit)]
-    carry_out_all(lab, line_up, trial_kind="final", title="finals at equal compute", ahead=0.0)
-    write_finals(lab.folder, role_keys(line_up), choice=role_keys(attempts))
+    context.watcher.stage("what each candidate costs", sum(map(len, tried.values())), "candidates")
+    reference = tried[context.experiment.contest.reference][0]
+    unit = estimate_epoch_macs(
+        context, trial(context, reference, context.experiment.recipe.epochs, context.experiment.finalists.seeds[0])
+    )
+    chosen, attempts = choose_options(context, tried, unit)
+    line_up = [one for candidate in chosen for one in finals(context, candidate, unit)]
+    carry_out_all(context, line_up, trial_kind="final", title="finals at equal compute", ahead=0.0)
+    write_finals(context.folder, role_keys(line_up), choice=role_keys(attempts))
 
 
 def role_keys(entrants: list[Entrant]) -> list[tuple[str, str]]:
@@ -45,24 +48,24 @@ def role_keys(entrants: list[Entrant]) -> list[tuple[str, str]]:
 
 
 def choose_options(
-    lab: ExperimentContext, tried: Mapping[str, list[Candidate]], unit: float
+    context: ExperimentContext, tried: Mapping[str, list[Candidate]], unit: float
 ) -> tuple[list[Candidate], list[Entrant]]:
     """Of each contender the best candidates by mean validation accuracy of the run "choice", and that run's trials."""
-    contest, seeds = lab.experiment.contest, lab.experiment.finalists.seeds
+    contest, seeds = context.experiment.contest, context.experiment.finalists.seeds
     specs: dict[tuple[str, int], list[TrialSpec]] = {}
     for name, candidates in tried.items():
         for place, one in enumerate(candidates if len(candidates) > common_contender(candidates).best else []):
-            lab.watcher.step(len(specs), f"{name}, candidate {place + 1}")
-            epochs = affordable(lab, one, contest.tuning, unit)
+            context.watcher.step(len(specs), f"{name}, candidate {place + 1}")
+            epochs = affordable(context, one, contest.tuning, unit)
             specs[name, place] = [
-                trial(lab, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: contest.tuning_seeds]
+                trial(context, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: contest.tuning_seeds]
             ]
     entrants = [Entrant(name, spec, contest.tuning) for (name, _), own in specs.items() for spec in own]
     finalists = [(common_contender(candidates), len(candidates)) for candidates in tried.values()]
     ahead = len(seeds) * sum(min(one.best, among) * sum(one.compute) for one, among in finalists)
-    carry_out_all(lab, entrants, trial_kind="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
-    means = {place: validation(lab, place[0], own) for place, own in specs.items()}
-    chosen = [one for name, candidates in tried.items() for one in best_candidates(lab, name, candidates, means)]
+    carry_out_all(context, entrants, trial_kind="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
+    means = {place: validation(context, place[0], own) for place, own in specs.items()}
+    chosen = [one for name, candidates in tried.items() for one in best_candidates(context, name, candidates, means)]
     return chosen, entrants
 
 
@@ -70,16 +73,16 @@ def common_contender(candidates: list[Candidate]) -> Contender:
     return candidates[0].contender
 
 
-def validation(lab: ExperimentContext, name: str, specs: list[TrialSpec]) -> float:
+def validation(context: ExperimentContext, name: str, specs: list[TrialSpec]) -> float:
     """Mean validation accuracy of a candidate's trials; below 0 unless all are complete."""
-    rows = lab.table.read()
+    rows = context.table.read()
     ours = rows[(rows["trial_kind"] == "choice") & (rows["role"] == name) & (rows["status"] == "complete")]
     found = ours[ours["key"].isin([spec.key for spec in specs])]["val_accuracy"]
     return float(found.mean()) if len(found) == len(specs) else -1.0
 
 
 def best_candidates(
-    lab: ExperimentContext, name: str, candidates: list[Candidate], means: Mapping[tuple[str, int], float]
+    context: ExperimentContext, name: str, candidates: list[Candidate], means: Mapping[tuple[str, int], float]
 ) -> list[Candidate]:
     """Those that go to the finals, the best first, the earlier of equals; a note if too many candidates failed."""
     count = common_contender(candidates).best
@@ -87,36 +90,36 @@ def best_candidates(
         return candidates
     able = [place for place in range(len(candidates)) if means[name, place] >= 0]
     if len(able) < count:
-        lab.watcher.note(f"{name}: {count} candidates were asked for, {len(able)} could be trained")
+        context.watcher.note(f"{name}: {count} candidates were asked for, {len(able)} could be trained")
     return [candidates[place] for place in sorted(able, key=lambda place: -means[name, place])[:count]]
 
 
-def finals(lab: ExperimentContext, candidate: Candidate, unit: float) -> Iterator[Entrant]:
+def finals(context: ExperimentContext, candidate: Candidate, unit: float) -> Iterator[Entrant]:
     """The candidate with every seed at every share; of shares that come to the same epochs only the largest."""
     name = candidate.contender.name
-    shares = {affordable(lab, candidate, share, unit): share for share in sorted(candidate.contender.compute)}
+    shares = {affordable(context, candidate, share, unit): share for share in sorted(candidate.contender.compute)}
     for left_out in sorted(set(candidate.contender.compute) - set(shares.values())):
-        lab.watcher.note(f"{name}: {left_out:g} of the compute comes to the epochs of a larger share; left out")
+        context.watcher.note(f"{name}: {left_out:g} of the compute comes to the epochs of a larger share; left out")
     for epochs, share in shares.items():
-        for seed in lab.experiment.finalists.seeds:
-            yield Entrant(name, trial(lab, candidate, epochs, seed), share)
+        for seed in context.experiment.finalists.seeds:
+            yield Entrant(name, trial(context, candidate, epochs, seed), share)
 
 
-def affordable(lab: ExperimentContext, candidate: Candidate, fraction: float, unit: float) -> int:
+def affordable(context: ExperimentContext, candidate: Candidate, fraction: float, unit: float) -> int:
     """Whole epochs that cost no more than the reference's at this fraction, within `SLACK`; at least one, at any cost.
 
     `unit`: multiply-adds of one epoch of the reference. A price may depend on the length.
     """
-    whole, seed = lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]
+    whole, seed = context.experiment.recipe.epochs, context.experiment.finalists.seeds[0]
     given = max(1, round(fraction * whole))
-    if candidate.contender.name == lab.experiment.contest.reference:
+    if candidate.contender.name == context.experiment.contest.reference:
         return given
     budget = given * unit * (1 + SLACK)
 
     def fits(epochs: int) -> bool:
-        return epochs * quoted(lab, trial(lab, candidate, epochs, seed)) <= budget
+        return epochs * estimate_epoch_macs(context, trial(context, candidate, epochs, seed)) <= budget
 
-    epochs = max(1, int(budget / quoted(lab, trial(lab, candidate, whole, seed))))
+    epochs = max(1, int(budget / estimate_epoch_macs(context, trial(context, candidate, whole, seed))))
     while epochs > 1 and not fits(epochs):
         epochs -= 1
     while fits(epochs + 1):
@@ -124,15 +127,15 @@ def affordable(lab: ExperimentContext, candidate: Candidate, fraction: float, un
     return epochs
 
 
-def trial(lab: ExperimentContext, candidate: Candidate, epochs: int, seed: int) -> TrialSpec:
-    experiment, method = lab.experiment, candidate.contender.method
+def trial(context: ExperimentContext, candidate: Candidate, epochs: int, seed: int) -> TrialSpec:
+    experiment, method = context.experiment, candidate.contender.method
     return TrialSpec(
         space=experiment.space,
-        architecture=lab.baseline,
+        architecture=context.baseline,
         method=method,
         options=candidate.options,
         data=experiment.data,
-        teacher=experiment.teacher if make_method(method, candidate.options).taught else None,
+        teacher=experiment.teacher if make_method(method, candidate.options).needs_teacher else None,
         recipe=dataclasses.replace(experiment.recipe, epochs=epochs),
         seed=seed,
     )

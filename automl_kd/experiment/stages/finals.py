@@ -12,7 +12,7 @@ import pandas as pd
 
 from automl_kd.config import CHOICE_SEEDS
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.progress.reporter import work_of_finals
 from automl_kd.experiment.proposals import Key, Proposal, plain_kd
 from automl_kd.experiment.stages.search import search_spec
@@ -50,22 +50,22 @@ def proposal_of(values: str, method: str, options: str, schedule: str | None) ->
     return Proposal(Architecture.of(json.loads(values)), method, json.loads(options), changes)
 
 
-def choose_finalist(lab: ExperimentContext) -> Proposal | None:
+def choose_finalist(context: ExperimentContext) -> Proposal | None:
     """The found one: of the shortlist, trained again, the best mean on validation. None if the list is empty."""
-    candidates = shortlist(lab.table.read(), lab.experiment.finalists.count)
+    candidates = shortlist(context.table.read(), context.experiment.finalists.count)
     if len(candidates) < 2:
         return candidates[0] if candidates else None
     specs = [
-        final_spec(lab, one, full_length(lab), CHOICE_SEEDS + seed)
+        final_spec(context, one, full_length(context), CHOICE_SEEDS + seed)
         for one in candidates
-        for seed in lab.experiment.finalists.seeds
+        for seed in context.experiment.finalists.seeds
     ]
     title = f"choice among {len(candidates)} finalists"
     entered = [Entrant("choice", spec) for spec in specs]
-    carry_out_all(lab, entered, trial_kind="choice", title=title, ahead=work_of_finals(lab, chosen=True))
-    rows = lab.table.read()
+    carry_out_all(context, entered, trial_kind="choice", title=title, ahead=work_of_finals(context, chosen=True))
+    rows = context.table.read()
     means = mean_validation(rows[rows["key"].isin([spec.key for spec in specs])])
-    return max(candidates, key=lambda one: (means.get(one.key, -1.0), -lab.cost(one.architecture).params))
+    return max(candidates, key=lambda one: (means.get(one.key, -1.0), -context.cost(one.architecture).params))
 
 
 def mean_validation(rows: pd.DataFrame) -> dict[Key, float]:
@@ -84,62 +84,64 @@ def proposal_keys(rows: pd.DataFrame) -> list[Key]:
     return list(zip(*columns, schedules, strict=True))
 
 
-def entrants(lab: ExperimentContext, found: Proposal) -> list[Entrant]:
+def entrants(context: ExperimentContext, found: Proposal) -> list[Entrant]:
     """Four roles, each with every seed: found and default student, each by its baseline training."""
     return [
-        Entrant(role, final_spec(lab, proposal, epochs, seed))
-        for role, proposal, epochs in line_up(lab, found)
-        for seed in lab.experiment.finalists.seeds
+        Entrant(role, final_spec(context, proposal, epochs, seed))
+        for role, proposal, epochs in line_up(context, found)
+        for seed in context.experiment.finalists.seeds
     ]
 
 
-def line_up(lab: ExperimentContext, found: Proposal) -> list[Training]:
+def line_up(context: ExperimentContext, found: Proposal) -> list[Training]:
     """What is compared."""
-    default = lab.baseline
-    budget = full_length(lab) * quoted(lab, final_spec(lab, found, full_length(lab), lab.experiment.finalists.seeds[0]))
+    default = context.baseline
+    budget = full_length(context) * estimate_epoch_macs(
+        context, final_spec(context, found, full_length(context), context.experiment.finalists.seeds[0])
+    )
     baselines: list[tuple[FinalRole, Proposal]] = [
         ("default-scratch", Proposal(default, "scratch")),
-        ("default-kd", plain_kd(lab.experiment, default)),
+        ("default-kd", plain_kd(context.experiment, default)),
         ("found-scratch", Proposal(found.architecture, "scratch")),
     ]
-    trainings = [Training(role, one, equal_epochs(lab, budget, one)) for role, one in baselines]
-    return [*trainings, Training("found-method", found, full_length(lab))]
+    trainings = [Training(role, one, equal_epochs(context, budget, one)) for role, one in baselines]
+    return [*trainings, Training("found-method", found, full_length(context))]
 
 
-def final_spec(lab: ExperimentContext, proposal: Proposal, epochs: int, seed: int) -> TrialSpec:
-    spec = search_spec(lab, proposal)
+def final_spec(context: ExperimentContext, proposal: Proposal, epochs: int, seed: int) -> TrialSpec:
+    spec = search_spec(context, proposal)
     return dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, epochs=epochs), seed=seed)
 
 
-def full_length(lab: ExperimentContext) -> int:
+def full_length(context: ExperimentContext) -> int:
     """Epochs of the found student's training."""
-    return lab.experiment.finalists.epochs or lab.experiment.recipe.epochs
+    return context.experiment.finalists.epochs or context.experiment.recipe.epochs
 
 
-def equal_epochs(lab: ExperimentContext, budget: float, proposal: Proposal) -> int:
+def equal_epochs(context: ExperimentContext, budget: float, proposal: Proposal) -> int:
     """Epochs that cost `budget` multiply-adds by the method's own account.
 
     Rounded up to whole epochs: a baseline never has less.
     """
-    return max(1, math.ceil(budget / price_by_formula(lab, proposal) - COST_ROUNDING))
+    return max(1, math.ceil(budget / price_by_formula(context, proposal) - COST_ROUNDING))
 
 
-def price_by_formula(lab: ExperimentContext, proposal: Proposal) -> float:
-    each = proposal.made.macs(lab.cost(proposal.architecture).macs, lab.teacher_macs)
-    return float(len(lab.dataset.train) * each)
+def price_by_formula(context: ExperimentContext, proposal: Proposal) -> float:
+    each = proposal.made.macs(context.cost(proposal.architecture).macs, context.teacher_macs)
+    return float(len(context.dataset.train) * each)
 
 
-def compare(lab: ExperimentContext) -> bool:
+def compare(context: ExperimentContext) -> bool:
     """Train what the truth table needs and is not on record yet; False if the search has no complete trial.
 
     Where there is nothing to search, the default student taught by the experiment's method is the found one.
     """
-    experiment = lab.experiment
-    given = Proposal(lab.baseline, experiment.method, experiment.options)
-    found = choose_finalist(lab) if lab.searched.parameters else given
+    experiment = context.experiment
+    given = Proposal(context.baseline, experiment.method, experiment.options)
+    found = choose_finalist(context) if context.searched.parameters else given
     if found is None:
         return False
-    compared = entrants(lab, found)
-    carry_out_all(lab, compared, trial_kind="final", title="finalists and baselines at equal compute", ahead=0.0)
-    write_finals(lab.folder, [(one.role, one.spec.key) for one in compared])
+    compared = entrants(context, found)
+    carry_out_all(context, compared, trial_kind="final", title="finalists and baselines at equal compute", ahead=0.0)
+    write_finals(context.folder, [(one.role, one.spec.key) for one in compared])
     return True

@@ -30,7 +30,7 @@ from automl_kd.cluster.sessions.session import device_of
 from automl_kd.errors import ResultError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.optuna_journal import OptunaJournal
-from automl_kd.experiment.progress.events import TrialNews
+from automl_kd.experiment.progress.events import TrialStatus
 from automl_kd.experiment.progress.reporter import plan_of, with_metrics, work_of_finals
 from automl_kd.experiment.proposals import Proposal, default_teaching
 from automl_kd.experiment.records import points_of, replays, row_of
@@ -64,7 +64,7 @@ class Changes:
         return found
 
     def append(self, epochs: int, scores: list[float | None], members: list[Member]) -> None:
-        described = [[one.course, one.lineage, one.alive] for one in members]
+        described = [[one.history, one.lineage, one.alive] for one in members]
         storage.append_line(self.path, json.dumps({"epochs": epochs, "scores": scores, "members": described}))
         self.keep(epochs, scores, members)
 
@@ -75,25 +75,25 @@ class Changes:
 
 
 def read_member(record: Sequence[object]) -> Member:
-    course, lineage, alive = json.loads(json.dumps(record))
-    return Member(tuple((epoch, knobs) for epoch, knobs in course), tuple(map(tuple, lineage)), alive)
+    history, lineage, alive = json.loads(json.dumps(record))
+    return Member(tuple((epoch, knobs) for epoch, knobs in history), tuple(map(tuple, lineage)), alive)
 
 
 class Population:
     """One sitting of a population, between Tune's questions and the records on disk."""
 
-    def __init__(self, lab: ExperimentContext) -> None:
-        self.lab, self.settings, self.epochs = lab, lab.experiment.search, lab.experiment.recipe.epochs
+    def __init__(self, context: ExperimentContext) -> None:
+        self.context, self.settings, self.epochs = context, context.experiment.search, context.experiment.recipe.epochs
         self.ranges = ranges_of(self.settings.perturb)
-        self.changes = Changes.open(lab.folder / "population.jsonl")
-        self.journal = Journal.open(lab.folder / "proposals.jsonl")
+        self.changes = Changes.open(context.folder / "population.jsonl")
+        self.journal = Journal.open(context.folder / "proposals.jsonl")
         self.first = self.beginnings()
-        rows, curves = lab.table.read(), lab.table.curves()
+        rows, curves = context.table.read(), context.table.curves()
         self.replays = replays(rows[rows["trial_kind"] == "search"], curves[curves["trial_kind"] == "search"])
-        self.mirror = OptunaJournal.of(lab, self.journal.proposals)
-        self.device = device_of(lab.experiment.trial)
+        self.mirror = OptunaJournal.of(context, self.journal.proposals)
+        self.device = device_of(context.experiment.trial)
         self.started: dict[int, datetime] = {}
-        self.news: dict[int, TrialNews] = {}
+        self.trials: dict[int, TrialStatus] = {}
         self.ended, self.best = len(self.changes.epochs) * len(self.first), 0.0
         self.begin()
 
@@ -101,10 +101,10 @@ class Population:
         """The members as the proposer begins them."""
         if self.changes.members and len(self.changes.members[0]) != self.settings.trials:
             raise ResultError(
-                f"the population in {self.lab.folder} has {len(self.changes.members[0])} members, and search.trials is "
-                f"{self.settings.trials}; put it back, or give this search another name"
+                f"the population in {self.context.folder} has {len(self.changes.members[0])} members, and "
+                f"search.trials is {self.settings.trials}; put it back, or give this search another name"
             )
-        proposer = make_search_proposer(self.lab, lambda candidate: candidate not in self.journal.proposals)
+        proposer = make_search_proposer(self.context, lambda candidate: candidate not in self.journal.proposals)
         while len(self.journal.proposals) < self.settings.trials:
             self.journal.append(proposer.ask(len(self.journal.proposals)))
         points = self.journal.proposals[: self.settings.trials]
@@ -131,15 +131,17 @@ class Population:
         self.running[spec.key] = index
         self.started.setdefault(index, datetime.now(UTC))
         until = self.until if self.until < self.epochs else None
-        place, replay = self.lab.place(spec, self.device), self.replays.get(spec.key)
-        self.told(index, replay)
-        return Assignment(spec=spec, place=place, replay=replay, until=until)
+        paths, replay = self.context.trial_paths(spec, self.device), self.replays.get(spec.key)
+        self.notify_replay(index, replay)
+        return Assignment(spec=spec, paths=paths, replay=replay, until=until)
 
     def spec(self, member: Member) -> TrialSpec:
         """The trial that a member is by now: its schedule is its course."""
-        method, options = default_teaching(self.lab.experiment)
-        stages = tuple(Stage(epoch / self.epochs, changes_of(knobs, method, options)) for epoch, knobs in member.course)
-        return search_spec(self.lab, Proposal(Architecture(()), method, options, stages))
+        method, options = default_teaching(self.context.experiment)
+        stages = tuple(
+            Stage(epoch / self.epochs, changes_of(knobs, method, options)) for epoch, knobs in member.history
+        )
+        return search_spec(self.context, Proposal(Architecture(()), method, options, stages))
 
     def change(self) -> None:
         """Let the worst take over from the best, and record it when the checkpoints that it takes are copied."""
@@ -151,12 +153,15 @@ class Population:
             self.explore,
             epoch=self.until,
             quantile=self.settings.quantile,
-            seed=self.lab.experiment.seed,
+            seed=self.context.experiment.seed,
         )
         for one in members:
             if one.lineage and one.lineage[-1][0] == self.until:
                 giver = specs[one.lineage[-1][1]]
-                branch(self.lab.place(giver, self.device).trial, self.lab.place(self.spec(one), self.device).trial)
+                branch(
+                    self.context.trial_paths(giver, self.device).trial,
+                    self.context.trial_paths(self.spec(one), self.device).trial,
+                )
         self.changes.append(self.until, self.scores, members)
         self.begin()
 
@@ -181,28 +186,28 @@ class Population:
                     found.append(Gain(number, before, member.knobs, (after - before) / length))
         return found
 
-    def told(self, index: int, replay: Sequence[Metrics] | None) -> None:
+    def notify_replay(self, index: int, replay: Sequence[Metrics] | None) -> None:
         """Tell the watcher that a member goes on. Between two rounds it counts as running, as it has not ended."""
         label = ", ".join(f"{name}={value:.4g}" for name, value in self.members[index].knobs.items())
-        news = self.news.get(index) or TrialNews(
+        trial = self.trials.get(index) or TrialStatus(
             key=f"member {index}", number=index, label="", roles=("search",), epochs=self.epochs
         )
-        news = dataclasses.replace(news, label=label)
+        trial = dataclasses.replace(trial, label=label)
         if replay:
-            last = with_metrics(news, replay[-1], len(replay))
-            news = dataclasses.replace(last, status="complete", recorded=True)
-        self.tell(news)
+            last = with_metrics(trial, replay[-1], len(replay))
+            trial = dataclasses.replace(last, status="complete", recorded=True)
+        self.notify(trial)
 
-    def tell(self, news: TrialNews) -> None:
-        self.news[news.number] = news
-        self.lab.watcher.trial(news)
+    def notify(self, trial: TrialStatus) -> None:
+        self.trials[trial.number] = trial
+        self.context.watcher.trial(trial)
 
     def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
-        news = self.news[self.running[spec.key]]
-        if epoch > news.epoch:  # a continued trial reports again what is known of it
-            self.tell(with_metrics(news, metrics, epoch))
+        trial = self.trials[self.running[spec.key]]
+        if epoch > trial.epoch:  # a continued trial reports again what is known of it
+            self.notify(with_metrics(trial, metrics, epoch))
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
-        self.lab.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
+        self.context.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         """A member that has come to the change waits for it; one that has come to its end, or failed, is recorded."""
@@ -212,16 +217,16 @@ class Population:
             self.scores[index] = outcome.metrics["val_accuracy"]
         if (not reached or self.until == self.epochs) and spec.key not in self.replays:
             self.record(index, spec, outcome, curve)
-            last = with_metrics(self.news[index], outcome.metrics, max(outcome.epoch, self.news[index].epoch))
-            self.tell(dataclasses.replace(last, status=outcome.status, error=outcome.error))
+            last = with_metrics(self.trials[index], outcome.metrics, max(outcome.epoch, self.trials[index].epoch))
+            self.notify(dataclasses.replace(last, status=outcome.status, error=outcome.error))
         self.ended += 1
         self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))
-        self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
+        self.context.watcher.step(self.ended, f"best {self.best:.1%}")
 
     def record(self, index: int, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        require_storage(self.lab.folder, failed=outcome.failure_kind == "storage")
+        require_storage(self.context.folder, failed=outcome.failure_kind == "storage")
         row = row_of(
-            self.lab,
+            self.context,
             spec,
             outcome,
             trial_kind="search",
@@ -231,20 +236,20 @@ class Population:
             started=self.started[index],
             device=self.device,
         )
-        self.lab.table.append(row, points_of(curve))
+        self.context.table.append(row, points_of(curve))
         self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, curve)
         if outcome.status == "failed":
-            self.lab.watcher.note(f"member {index} failed: {outcome.error}")
+            self.context.watcher.note(f"member {index} failed: {outcome.error}")
 
 
-def search_by_population(lab: ExperimentContext) -> None:
+def search_by_population(context: ExperimentContext) -> None:
     """Carry out the experiment's search by a population, or what is left of it."""
-    settings = lab.experiment.search
-    rounds = -(-lab.experiment.recipe.epochs // settings.interval)
+    settings = context.experiment.search
+    rounds = -(-context.experiment.recipe.epochs // settings.interval)
     title = f"population of {settings.trials} by {settings.scheduler}, {rounds} rounds"
-    lab.watcher.stage(title, settings.trials * rounds, "rounds of a member")
-    lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
-    carry_through(lab, Population(lab))
+    context.watcher.stage(title, settings.trials * rounds, "rounds of a member")
+    context.watcher.plan(plan_of(context, trials=settings.trials, work=settings.trials, ahead=work_of_finals(context)))
+    carry_through(context, Population(context))
 
 
 def knobs_of(point: Architecture) -> dict[str, float]:

@@ -21,7 +21,7 @@ from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext
 from automl_kd.experiment.optuna_journal import OptunaJournal
-from automl_kd.experiment.progress.reporter import Billing, Teller, plan_of, work_of_finals
+from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of, work_of_finals
 from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
 from automl_kd.experiment.stages.screening import by_student, make_probes, score_row, screen
@@ -58,33 +58,33 @@ class Journal:
         self.proposals.append(point)
 
 
-def require_trials(lab: ExperimentContext) -> None:
+def require_trials(context: ExperimentContext) -> None:
     """Refuse fewer trials than a search has begun: they are on record, and would count in what is chosen and shown."""
-    path, settings = lab.folder / "proposals.jsonl", lab.experiment.search
-    if lab.experiment.contest.contenders or not path.exists():
+    path, settings = context.folder / "proposals.jsonl", context.experiment.search
+    if context.experiment.contest.contenders or not path.exists():
         return
     with files.open_file(path) as file:
         begun = file.read().count(b"\n")
     if begun > settings.trials:
         raise ResultError(
-            f"the search in {lab.folder} has begun {begun} trials, and search.trials is {settings.trials}: what was "
-            f"tried cannot be taken back; set it to {begun} or more, or give this search another name"
+            f"the search in {context.folder} has begun {begun} trials, and search.trials is {settings.trials}: what "
+            f"was tried cannot be taken back; set it to {begun} or more, or give this search another name"
         )
 
 
 class Searching:
     """One sitting of a search, between Tune's questions and the records on disk."""
 
-    def __init__(self, lab: ExperimentContext) -> None:
-        self.lab = lab
-        self.journal = Journal.open(lab.folder / "proposals.jsonl")
-        rows, curves = lab.table.read(), lab.table.curves()
+    def __init__(self, context: ExperimentContext) -> None:
+        self.context = context
+        self.journal = Journal.open(context.folder / "proposals.jsonl")
+        rows, curves = context.table.read(), context.table.curves()
         rows, curves = rows[rows["trial_kind"] == "search"], curves[curves["trial_kind"] == "search"]
         self.replays = replays(rows, curves)
-        self.failures = {} if lab.experiment.trial.retry_failed else settled_failures(rows, curves)
-        self.proposer = make_search_proposer(lab, self.is_new)
-        self.device = device_of(lab.experiment.trial)
-        self.mirror = OptunaJournal.of(lab, self.journal.proposals)
+        self.failures = {} if context.experiment.trial.retry_failed else settled_failures(rows, curves)
+        self.proposer = make_search_proposer(context, self.is_new)
+        self.device = device_of(context.experiment.trial)
+        self.mirror = OptunaJournal.of(context, self.journal.proposals)
         self.index: dict[str, int] = {}
         self.started: dict[str, datetime] = {}
         self.ended = 0
@@ -95,26 +95,26 @@ class Searching:
 
     def ask(self, index: int) -> Assignment | None:
         """The trial of proposal `index`: the journal's, or a new one; None when all are made or none is left."""
-        if index >= self.lab.experiment.search.trials:
+        if index >= self.context.experiment.search.trials:
             return None
         if index >= len(self.journal.proposals):
             try:
                 self.journal.append(self.proposer.ask(index))
             except Exhausted:
-                self.lab.watcher.note(f"no new architecture within the budget was found after {index} proposals")
+                self.context.watcher.note(f"no new architecture within the budget was found after {index} proposals")
                 return None
-        spec = search_spec(self.lab, self.lab.proposal(self.journal.proposals[index]))
+        spec = search_spec(self.context, self.context.proposal(self.journal.proposals[index]))
         self.index[spec.key], self.started[spec.key] = index, datetime.now(UTC)
-        pausable = self.lab.experiment.search.scheduler == "hyperband"
-        place = dataclasses.replace(self.lab.place(spec, self.device), pausable=pausable)
+        pausable = self.context.experiment.search.scheduler == "hyperband"
+        paths = dataclasses.replace(self.context.trial_paths(spec, self.device), pausable=pausable)
         if spec.key in self.failures:
             curve, failure = self.failures[spec.key]
-            return Assignment(spec=spec, place=place, replay=curve, failure=failure)
-        return Assignment(spec=spec, place=place, replay=self.replays.get(spec.key))
+            return Assignment(spec=spec, paths=paths, replay=curve, failure=failure)
+        return Assignment(spec=spec, paths=paths, replay=self.replays.get(spec.key))
 
     def on_epoch(self, _spec: TrialSpec, metrics: Metrics, _epoch: int) -> None:
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
-        self.lab.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
+        self.context.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         """Record first, then tell: what the proposer knows is always on disk."""
@@ -122,9 +122,9 @@ class Searching:
         if spec.key in self.replays:
             outcome = on_record(spec, self.replays[spec.key])
         elif spec.key not in self.failures:
-            require_storage(self.lab.folder, failed=outcome.failure_kind == "storage")
+            require_storage(self.context.folder, failed=outcome.failure_kind == "storage")
             row = row_of(
-                self.lab,
+                self.context,
                 spec,
                 outcome,
                 trial_kind="search",
@@ -133,16 +133,16 @@ class Searching:
                 started=self.started[spec.key],
                 device=self.device,
             )
-            self.lab.table.append(row, points_of(curve))
+            self.context.table.append(row, points_of(curve))
             self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, curve)
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
         self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier sitting did
-        self.lab.note_bank(outcome)
+        self.context.note_full_cache(outcome)
         if outcome.status == "failed":
-            self.lab.watcher.note(f"trial {index} failed: {outcome.error}")
-        self.lab.watcher.step(self.ended, f"best {self.best:.1%}")
+            self.context.watcher.note(f"trial {index} failed: {outcome.error}")
+        self.context.watcher.step(self.ended, f"best {self.best:.1%}")
 
 
 def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
@@ -151,25 +151,25 @@ def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
     return Outcome(status="complete" if done else "stopped", metrics=replay[-1], epoch=len(replay))
 
 
-def run_search(lab: ExperimentContext) -> None:
+def run_search(context: ExperimentContext) -> None:
     """Carry out the experiment's search, or what is left of it."""
-    settings = lab.experiment.search
-    lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials, "trials")
-    lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
-    if told_of_scheduler := unhalved(settings, lab.experiment.recipe.epochs):
-        lab.watcher.note(told_of_scheduler)
-    searching = Searching(lab)
-    told = Teller(
-        lab.watcher,
-        lambda spec: billing(lab, spec),
+    settings = context.experiment.search
+    context.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials, "trials")
+    context.watcher.plan(plan_of(context, trials=settings.trials, work=settings.trials, ahead=work_of_finals(context)))
+    if note := unhalved(settings, context.experiment.recipe.epochs):
+        context.watcher.note(note)
+    searching = Searching(context)
+    reporter = ProgressReporter(
+        context.watcher,
+        lambda spec: billing(context, spec),
         ask=searching.ask,
         on_epoch=searching.on_epoch,
         on_outcome=searching.on_outcome,
     )
-    carry_through(lab, told)
+    carry_through(context, reporter)
 
 
-class Sitting(Protocol):
+class SearchSession(Protocol):
     """What a search does between Tune's questions and the records on disk."""
 
     def ask(self, index: int, /) -> Assignment | Later | None: ...
@@ -179,86 +179,88 @@ class Sitting(Protocol):
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve, /) -> None: ...
 
 
-def carry_through(lab: ExperimentContext, sitting: Sitting) -> None:
+def carry_through(context: ExperimentContext, session: SearchSession) -> None:
     run_trials(
-        sitting.ask,
-        on_epoch=sitting.on_epoch,
-        on_outcome=sitting.on_outcome,
-        resources=lab.experiment.trial,
-        search=lab.experiment.search,
-        epochs=lab.experiment.recipe.epochs,
-        scratch=lab.folder,
-        trials=lab.experiment.search.trials,
-        say=lab.watcher.note,
+        session.ask,
+        on_epoch=session.on_epoch,
+        on_outcome=session.on_outcome,
+        resources=context.experiment.trial,
+        search=context.experiment.search,
+        epochs=context.experiment.recipe.epochs,
+        scratch=context.folder,
+        trials=context.experiment.search.trials,
+        say=context.watcher.note,
     )
 
 
-def billing(lab: ExperimentContext, spec: TrialSpec) -> Billing:
+def billing(context: ExperimentContext, spec: TrialSpec) -> Billing:
     """What the watcher is told of a trial; one that happens to be the baseline counts as it."""
     tried = Proposal(spec.architecture, spec.method, spec.options, spec.schedule)
-    label = lab.space.label(spec.architecture)
-    if lab.experiment.vary:
+    label = context.space.label(spec.architecture)
+    if context.experiment.vary:
         label = ", ".join([label, spec.method, *(f"{name}={value}" for name, value in spec.options.items())])
-    baseline = tried.key == plain_kd(lab.experiment, lab.baseline).key
+    baseline = tried.key == plain_kd(context.experiment, context.baseline).key
     return Billing(label=label, roles=("default-kd",) if baseline else ("search",))
 
 
-def search_spec(lab: ExperimentContext, proposal: Proposal) -> TrialSpec:
-    experiment = lab.experiment
+def search_spec(context: ExperimentContext, proposal: Proposal) -> TrialSpec:
+    experiment = context.experiment
     return TrialSpec(
         space=experiment.space,
         architecture=proposal.architecture,
         method=proposal.method,
         options=proposal.options,
         data=experiment.data,
-        teacher=experiment.teacher if proposal.made.taught else None,
+        teacher=experiment.teacher if proposal.made.needs_teacher else None,
         recipe=experiment.recipe,
         seed=SEARCH_SEEDS + experiment.seed,
         schedule=proposal.schedule,
     )
 
 
-def make_search_proposer(lab: ExperimentContext, is_new: Callable[[Architecture], bool]) -> Sampler:
+def make_search_proposer(context: ExperimentContext, is_new: Callable[[Architecture], bool]) -> Sampler:
     """The experiment's proposer, kept within the budget, off what was proposed before, and screened if it says so."""
-    settings, seed = lab.experiment.search, lab.experiment.seed
+    settings, seed = context.experiment.search, context.experiment.seed
     inner = make_sampler(
-        settings.proposer, lab.searched, objectives=lab.objectives, seed=seed, options=settings.options
+        settings.proposer, context.searched, objectives=context.objectives, seed=seed, options=settings.options
     )
-    feasible = Feasible(inner, lambda candidate: is_new(candidate) and lab.allowed(candidate))
+    feasible = Feasible(inner, lambda candidate: is_new(candidate) and context.allowed(candidate))
     # Proxies judge students, and are not asked where there is only one.
-    if not settings.screen or not lab.space.parameters:
+    if not settings.screen or not context.space.parameters:
         return feasible
     probes = make_probes(
-        lab.dataset,
+        context.dataset,
         settings.screen,
-        lab.experiment.teacher.model,
+        context.experiment.teacher.model,
         images=settings.probe_images,
         draws=settings.draws,
         seed=seed,
-        device="cuda" if lab.experiment.trial.device != "cpu" and torch.cuda.is_available() else "cpu",
+        device="cuda" if context.experiment.trial.device != "cpu" and torch.cuda.is_available() else "cpu",
     )
-    ranking = screen(lab.space, settings.screen, probes, seed=seed, on_scores=lambda found: keep_scores(lab, found))
-    return Screened(feasible, by_student(ranking, lambda point: lab.proposal(point).architecture), settings.pool)
+    ranking = screen(
+        context.space, settings.screen, probes, seed=seed, on_scores=lambda found: keep_scores(context, found)
+    )
+    return Screened(feasible, by_student(ranking, lambda point: context.proposal(point).architecture), settings.pool)
 
 
-def keep_scores(lab: ExperimentContext, scores: Sequence[ProxyScore]) -> None:
+def keep_scores(context: ExperimentContext, scores: Sequence[ProxyScore]) -> None:
     """Put what proxies said of a pool on record, and say once of each which architectures it cannot judge."""
-    experiment = lab.experiment
+    experiment = context.experiment
     for one in scores:
-        if one.error and one.proxy not in lab.told:
-            lab.told.add(one.proxy)
-            lab.watcher.note(f"proxy {one.proxy!r} ranks last what it cannot judge: {one.error}")
+        if one.error and one.proxy not in context.noted:
+            context.noted.add(one.proxy)
+            context.watcher.note(f"proxy {one.proxy!r} ranks last what it cannot judge: {one.error}")
     rows = [
         score_row(
             one,
-            lab.space,
-            lab.dataset.shape,
+            context.space,
+            context.dataset.shape,
             reference=experiment.space,
-            data=data_name(lab.folder, experiment.data.name),
+            data=data_name(context.folder, experiment.data.name),
             teacher=experiment.teacher.model,
             images=experiment.search.probe_images,
             seed=experiment.seed,
         )
         for one in scores
     ]
-    write_scores(lab.folder, rows)
+    write_scores(context.folder, rows)

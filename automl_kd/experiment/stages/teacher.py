@@ -12,30 +12,30 @@ from automl_kd.results.store.folder import in_use, lock
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
 
 
-def prepare_teacher(lab: ExperimentContext) -> None:
+def prepare_teacher(context: ExperimentContext) -> None:
     """Make sure that the teacher's weights lie where trials look for them, and its cost and accuracy are on record.
 
     Another experiment that is training or measuring the same teacher is waited for. How good it is, is said; of one
     that may know nothing, each time.
     """
-    teacher = lab.experiment.teacher
-    folder = lab.teachers / lab.lesson.key
+    teacher = context.experiment.teacher
+    folder = context.teachers / context.teacher_training.key
     done, title = "trained", f"teacher {teacher.model}"
     if teacher.checkpoint:
         done, title = "measured", f"{title}, measured on validation"
     if in_use(folder):
-        lab.watcher.note(f"the same teacher {teacher.model} is {done} by another run; waiting for it")
+        context.watcher.note(f"the same teacher {teacher.model} is {done} by another run; waiting for it")
     with lock(folder, wait=True):
-        entrants, again = [Entrant("teacher", lab.lesson)], not teacher.checkpoint and lost(folder)
-        carry_out_all(lab, entrants, trial_kind="teacher", title=title, again=again)
-    rows = lab.table.read()
-    ours = rows[(rows["trial_kind"] == "teacher") & (rows["key"] == lab.lesson.key)]
+        entrants, again = [Entrant("teacher", context.teacher_training)], not teacher.checkpoint and lost(folder)
+        carry_out_all(context, entrants, trial_kind="teacher", title=title, again=again)
+    rows = context.table.read()
+    ours = rows[(rows["trial_kind"] == "teacher") & (rows["key"] == context.teacher_training.key)]
     if not (ours["status"] == "complete").any():
         reason = ours["error"].dropna().iloc[-1] if len(ours["error"].dropna()) else "it was interrupted"
         raise TrialError(f"the teacher {teacher.model} could not be {done}: {reason}")
     found = teacher_of(ours)
-    if said := warning(found) or (accuracy_of(found) if teacher.checkpoint else ""):
-        lab.watcher.note(said)
+    if warning_text := warning(found) or (accuracy_of(found) if teacher.checkpoint else ""):
+        context.watcher.note(warning_text)
 
 
 def lost(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from automl_kd.cluster.sessions.session import device_of
 from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.config import SEEDS
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.progress.reporter import Billing, Teller, plan_of
+from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of
 from automl_kd.experiment.records import is_settled, points_of, row_of
 from automl_kd.methods.model_card import student_label
 from automl_kd.results.store.folder import require_storage
@@ -30,7 +30,7 @@ class Entrant(NamedTuple):
 
 
 def carry_out_all(
-    lab: ExperimentContext,
+    context: ExperimentContext,
     entrants: Sequence[Entrant],
     *,
     trial_kind: TrialKind,
@@ -44,21 +44,21 @@ def carry_out_all(
 
     `again`: also those that have one, because what they left behind is gone. `ahead`: what follows, as in `Plan`.
     """
-    rows = lab.table.read()
+    rows = context.table.read()
     done = rows[rows["trial_kind"] == trial_kind]
     over = done["status"] == "complete"
-    if not lab.experiment.trial.retry_failed:
+    if not context.experiment.trial.retry_failed:
         over |= is_settled(done)
     missing = [one for one in entrants if again or not is_recorded(done[over], one)]
     specs = list({one.spec.key: one.spec for one in missing}.values())
     if not specs:
         return
-    device = device_of(lab.experiment.trial)
+    device = device_of(context.experiment.trial)
     epochs = sum(spec.recipe.epochs for spec in specs)
-    lab.watcher.stage(title, epochs, "epochs")
-    billings = bill(lab, missing)
+    context.watcher.stage(title, epochs, "epochs")
+    billings = bill(context, missing)
     work = sum(one.work for one in billings.values())
-    lab.watcher.plan(plan_of(lab, trials=len(specs), work=work, ahead=ahead, compared=trial_kind != "teacher"))
+    context.watcher.plan(plan_of(context, trials=len(specs), work=work, ahead=ahead, compared=trial_kind != "teacher"))
     started = {spec.key: datetime.now(UTC) for spec in specs}
     reached = dict.fromkeys(started, 0)
 
@@ -66,18 +66,18 @@ def carry_out_all(
         if index >= len(specs):
             return None
         started[specs[index].key] = datetime.now(UTC)
-        return Assignment(spec=specs[index], place=lab.place(specs[index], device))
+        return Assignment(spec=specs[index], paths=context.trial_paths(specs[index], device))
 
     def on_epoch(spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
         reached[spec.key] = epoch
-        lab.watcher.step(sum(reached.values()), note_of(metrics))
+        context.watcher.step(sum(reached.values()), note_of(metrics))
 
     def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        require_storage(lab.folder, failed=outcome.failure_kind == "storage")
+        require_storage(context.folder, failed=outcome.failure_kind == "storage")
         for one in missing:
             if one.spec.key == spec.key:
                 row = row_of(
-                    lab,
+                    context,
                     spec,
                     outcome,
                     trial_kind=trial_kind,
@@ -86,30 +86,34 @@ def carry_out_all(
                     started=started[spec.key],
                     device=device,
                 )
-                lab.table.append(row, points_of(curve))
-        lab.note_bank(outcome)
+                context.table.append(row, points_of(curve))
+        context.note_full_cache(outcome)
         if outcome.status == "failed":
-            lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
+            context.watcher.note(f"a trial of {title} failed: {outcome.error}")
 
-    told = Teller(lab.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome)
+    reporter = ProgressReporter(
+        context.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome
+    )
     run_trials(
-        told.ask,
-        on_epoch=told.on_epoch,
-        on_outcome=told.on_outcome,
-        resources=lab.experiment.trial,
+        reporter.ask,
+        on_epoch=reporter.on_epoch,
+        on_outcome=reporter.on_outcome,
+        resources=context.experiment.trial,
         search=None,
         epochs=max(spec.recipe.epochs for spec in specs),
-        scratch=lab.folder,
+        scratch=context.folder,
         trials=len(specs),
-        say=lab.watcher.note,
+        say=context.watcher.note,
     )
 
 
-def bill(lab: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, Billing]:
+def bill(context: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, Billing]:
     """What the watcher is told of each trial, by its key."""
     found: dict[str, Billing] = {}
     for role, spec, compute_fraction in entrants:
-        label = f"{student_label(spec, lab.place(spec, 'cpu').trial)}, {spec.method}, seed {spec.seed % SEEDS}"
+        label = (
+            f"{student_label(spec, context.trial_paths(spec, 'cpu').trial)}, {spec.method}, seed {spec.seed % SEEDS}"
+        )
         roles = found[spec.key].roles if spec.key in found else ()
         found[spec.key] = Billing(
             label=label, roles=(*roles, role), work=1.0 if compute_fraction is None else compute_fraction

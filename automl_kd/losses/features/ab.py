@@ -64,7 +64,7 @@ class AB:
         require(self.margin > 0, f"margin must be above 0, got {self.margin}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Boundaries:

@@ -64,7 +64,7 @@ class AT:
         require(self.power >= 1, f"power must be 1 or more, got {self.power}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> AT:

@@ -49,7 +49,7 @@ class FitNet:
     stages: str = "stage2"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Hint:

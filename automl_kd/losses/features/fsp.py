@@ -70,7 +70,7 @@ class FSP:
         require(len(read_stages(self.stages)) > 1, f"fsp needs two stages or more, got {self.stages!r}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> FSP:

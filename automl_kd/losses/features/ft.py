@@ -61,7 +61,7 @@ class FT:
         require(0 <= self.pretrain < 1, f"pretrain must lie in [0, 1), got {self.pretrain}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Translator:

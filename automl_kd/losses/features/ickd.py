@@ -61,7 +61,7 @@ class ICKD:
     stages: str = "pre_pool"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Correlation:

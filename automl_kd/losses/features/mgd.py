@@ -57,7 +57,7 @@ class MGD:
         require(0 <= self.ratio < 1, f"ratio must lie in [0, 1), got {self.ratio}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Generation:
@@ -82,7 +82,7 @@ class Generation(nn.Module):
     def mask(self, maps: Tensor) -> Tensor:
         """Zero for a masked channel of an image, else one: (batch, channels, 1, 1)."""
         device, (count, width) = maps.device, maps.shape[:2]
-        # Drawn for a team's whole batch, so that each image's mask is the same for any number of processes.
+        # Drawn for a process group's whole batch, so that each image's mask is the same for any number of processes.
         chance = torch.rand(
             (distributed.shard_count() * count, width, 1, 1), generator=self.draws(device), device=device
         )

@@ -55,7 +55,7 @@ class NST:
     stages: str = "stage1+stage2+stage3"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> NST:

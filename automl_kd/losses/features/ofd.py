@@ -67,7 +67,7 @@ class OFD:
     stages: str = "stage1.pre+stage2.pre+stage3.pre"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> PartialDistance:

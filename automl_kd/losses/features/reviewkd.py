@@ -42,7 +42,7 @@ class ReviewKD:
     stages: str = "stage1+stage2+stage3+pooled"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Review:

@@ -74,7 +74,7 @@ class SemCKD:
     stages: str = "stage1+stage2+stage3"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Calibration:

@@ -62,7 +62,7 @@ class VID:
         require(self.variance > LEAST_VARIANCE, f"variance must be above {LEAST_VARIANCE}, got {self.variance}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Likelihood:

@@ -17,12 +17,15 @@ from automl_kd import storage
 from automl_kd.errors import CheckpointError
 from automl_kd.losses.learned.loss import HIDDEN_WIDTH, LossLayout, Phi
 
+HISTORY = "course"
+"""Under this key files and checkpoints hold the history of phi, since their first version."""
+
 LEARNED_LOSS_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedLoss:
-    """phi, and `course`: what it was at equal steps of the run in which it was learned, first to last, at least one.
+    """phi, and `history`: what it was at equal steps of the run in which it was learned, first to last, at least one.
 
     `temperature`: the one at which its inputs were taken.
     """
@@ -30,11 +33,11 @@ class LearnedLoss:
     layout: LossLayout
     temperature: float
     phi: Phi
-    course: Sequence[Phi]
+    history: Sequence[Phi]
 
     def at(self, progress: float) -> Phi:
         """What phi was at this part of its run, in [0, 1)."""
-        return self.course[min(int(progress * len(self.course)), len(self.course) - 1)]
+        return self.history[min(int(progress * len(self.history)), len(self.history) - 1)]
 
 
 def save_learned(loss: LearnedLoss, path: Path) -> None:
@@ -44,7 +47,7 @@ def save_learned(loss: LearnedLoss, path: Path) -> None:
         "layout": asdict(loss.layout),
         "temperature": loss.temperature,
         "phi": {name: value.cpu() for name, value in loss.phi.items()},
-        "course": {name: torch.stack([phi[name] for phi in loss.course]).cpu() for name in loss.phi},
+        HISTORY: {name: torch.stack([phi[name] for phi in loss.history]).cpu() for name in loss.phi},
     }
     with storage.replacing(path) as scratch:
         torch.save(record, scratch)
@@ -67,18 +70,19 @@ def load_learned(path: Path, layout: LossLayout, like: Tensor) -> LearnedLoss:
             f"{describe_layout(asdict(layout))}; make form, label, weight and stages agree with it"
         )
     shapes = phi_shapes(layout)
-    phi, courses = record["phi"], record["course"]
-    fits = phi.keys() == courses.keys() == shapes.keys() and all(
-        tuple(phi[name].shape) == shape == tuple(courses[name].shape[1:]) and len(courses[name])
+    phi, histories = record["phi"], record[HISTORY]
+    fits = phi.keys() == histories.keys() == shapes.keys() and all(
+        tuple(phi[name].shape) == shape == tuple(histories[name].shape[1:]) and len(histories[name])
         for name, shape in shapes.items()
     )
     if not fits:
         raise CheckpointError(f"{path} lacks weights of its own loss networks; learn it again")
-    phi, courses = ({name: value.to(like) for name, value in part.items()} for part in (phi, courses))
-    course = [
-        dict(zip(courses, values, strict=True)) for values in zip(*(v.unbind() for v in courses.values()), strict=True)
+    phi, histories = ({name: value.to(like) for name, value in part.items()} for part in (phi, histories))
+    history = [
+        dict(zip(histories, values, strict=True))
+        for values in zip(*(v.unbind() for v in histories.values()), strict=True)
     ]
-    return LearnedLoss(layout, record["temperature"], phi, course)
+    return LearnedLoss(layout, record["temperature"], phi, history)
 
 
 def phi_shapes(layout: LossLayout) -> dict[str, tuple[int, ...]]:
@@ -120,7 +124,7 @@ def is_learned(record: object) -> TypeGuard[dict[str, Any]]:
         return False
     if record["version"] != LEARNED_LOSS_VERSION:
         return True
-    layout, tables = record.get("layout"), [record.get("phi"), record.get("course")]
+    layout, tables = record.get("layout"), [record.get("phi"), record.get(HISTORY)]
     return (
         isinstance(record.get("temperature"), int | float)
         and isinstance(layout, dict)

@@ -73,7 +73,7 @@ def gate(x: Float[Tensor, "*items inputs"], weights: Phi) -> Float[Tensor, "*ite
 def standardised(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     def mean(values: Tensor) -> Tensor:
         found = values.mean(dims, keepdim=True)
-        return distributed.differentiable_mean(found) if 0 in dims else found  # over a team's whole batch
+        return distributed.differentiable_mean(found) if 0 in dims else found  # over a process group's whole batch
 
     centred = x - mean(x)
     return centred * torch.rsqrt(mean(centred.square()) + WEIGHT_MARGIN)
@@ -218,10 +218,10 @@ class Learned(nn.Module):
             self.weighing.temperature,
             subnetwork_parameters(phi, "logits"),
         )
-        told = labels if layout.label else None
+        known_labels = labels if layout.label else None
 
         def loss(logits: Tensor) -> Tensor:
-            return logit_loss(logits, teacher, told, weights, layout.form, temperature)
+            return logit_loss(logits, teacher, known_labels, weights, layout.form, temperature)
 
         if not self.weighing.rescale:
             return loss(student)
@@ -238,8 +238,8 @@ class Learned(nn.Module):
         """Mean of (w - 1)^2 over the weights of all networks that have some: how far phi is from where it began."""
         layout, gates = self.weighing.layout, []
         if layout.logits and layout.form == "weighted":
-            told = labels if layout.label else None
-            inputs = class_inputs(student.logits, teacher.logits, told, self.weighing.temperature)
+            known_labels = labels if layout.label else None
+            inputs = class_inputs(student.logits, teacher.logits, known_labels, self.weighing.temperature)
             gates.append(gate(inputs, subnetwork_parameters(phi, "logits")))
         for place, (one, two) in enumerate(self.maps(student, teacher)):
             gates.append(gate(map_inputs(one, two), subnetwork_parameters(phi, f"pair{place}")))

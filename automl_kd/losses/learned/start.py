@@ -59,12 +59,12 @@ def fit_to_kd(
 ) -> dict[str, Tensor]:
     """The free form after Adam has fitted each class's value to its share of KD, on random pairs of logits."""
     leaves = {name: value.clone().requires_grad_() for name, value in weights.items()}
-    optimiser = torch.optim.Adam(leaves.values(), lr=FIT_RATE)
+    optimizer = torch.optim.Adam(leaves.values(), lr=FIT_RATE)
     for _ in range(FIT_STEPS):
         error = fit_error(leaves, layout, temperature, generator)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         error.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        optimiser.step()
+        optimizer.step()
     return {name: value.detach() for name, value in leaves.items()}
 
 

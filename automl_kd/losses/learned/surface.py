@@ -30,8 +30,8 @@ def surface(
     if not layout.logits:
         return {}
     weights = {name: value.detach().double().cpu() for name, value in subnetwork_parameters(phi, "logits").items()}
-    told: dict[str, int | None] = {"true class": 0, "other class": 1} if layout.label else {"any class": None}
-    return {name: one_surface(weights, layout, temperature, classes, label) for name, label in told.items()}
+    labels: dict[str, int | None] = {"true class": 0, "other class": 1} if layout.label else {"any class": None}
+    return {name: one_surface(weights, layout, temperature, classes, label) for name, label in labels.items()}
 
 
 def one_surface(weights: Phi, layout: LossLayout, temperature: float, classes: int, label: int | None) -> np.ndarray:

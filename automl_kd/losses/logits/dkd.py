@@ -76,7 +76,7 @@ class DKD:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames()
 
     def make(self, example: Example) -> DKD:  # noqa: ARG002 - nothing to build

@@ -48,7 +48,7 @@ class KD:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames()
 
     def make(self, example: Example) -> KD:  # noqa: ARG002 - nothing to build

@@ -75,7 +75,7 @@ class MLKD:
             raise ValueError(f"temperatures must be numbers joined by '+', got {self.temperatures!r}") from error
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames()
 
     def make(self, example: Example) -> MLKD:  # noqa: ARG002 - nothing to build

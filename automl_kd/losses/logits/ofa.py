@@ -84,7 +84,7 @@ class OFA:
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames(student=FeatureNames.of(self.stages).student)
 
     def make(self, example: Example) -> StageClassifiers:
@@ -94,7 +94,7 @@ class OFA:
 class StageClassifiers(nn.Module):
     def __init__(self, options: OFA, example: Example) -> None:
         super().__init__()
-        self.options, self.names = options, options.taps.student
+        self.options, self.names = options, options.features.student
         students_own = Example(**{**vars(example), "teacher": example.student})
         maps = [one for one, _ in example_maps("ofa", "+".join(self.names), students_own)]
         self.heads = nn.ModuleList(

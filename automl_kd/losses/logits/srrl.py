@@ -49,7 +49,7 @@ class SRRL:
         require(len(FeatureNames.of(self.stages).student) == 1, f"srrl compares one pair of taps, got {self.stages!r}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Regression:

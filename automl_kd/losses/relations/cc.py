@@ -46,7 +46,7 @@ class CC:
         require(self.width >= 1, f"width must be 1 or more, got {self.width}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Embeddings:

@@ -81,7 +81,7 @@ class CRD:
         require(len(FeatureNames.of(self.stages).student) == 1, f"crd compares one pair of taps, got {self.stages!r}")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Contrast:

@@ -69,7 +69,7 @@ class Relation:
     stages: str = "pre_pool"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Relation:  # noqa: ARG002 - nothing to build
@@ -100,7 +100,7 @@ class Semantic:
         )
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> Semantics:

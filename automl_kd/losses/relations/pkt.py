@@ -48,7 +48,7 @@ class PKT:
     stages: str = "pooled"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> PKT:  # noqa: ARG002 - nothing to build

@@ -72,7 +72,7 @@ class RKD:
         require(min(self.distance, self.angle) >= 0, "distance and angle must be 0 or more")
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> RKD:  # noqa: ARG002 - nothing to build

@@ -44,7 +44,7 @@ class SP:
     stages: str = "pre_pool"
 
     @property
-    def taps(self) -> FeatureNames:
+    def features(self) -> FeatureNames:
         return FeatureNames.of(self.stages)
 
     def make(self, example: Example) -> SP:  # noqa: ARG002 - nothing to build

@@ -22,9 +22,10 @@ from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.methods.base import STEP, CostEstimate, train
-from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, seen, taps_needed
+from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, needed_features, seen
 from automl_kd.methods.distpro.process import check_style, load_process, require_pathways, weigh, weights_over
 from automl_kd.methods.distpro.search import DEFAULT_STAGES, PROCESS, DistProSearch, connector_macs, make_losses
+from automl_kd.methods.dry_run import open_extractors
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor
@@ -49,7 +50,7 @@ class DistPro:
     `kd`, are not evaluated. `by_place`: a process whose taps have other names fits if its pathways correspond.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     process: str = field(default="", metadata={"file": True})
     search: float = 1 / 6
     replay: str = "process"
@@ -95,63 +96,87 @@ class DistPro:
         before = self.search * self.searching.macs(student, teacher) if self.searches else 0
         return round(STEP * student + teacher + before)
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         if self.searches:
-            self.searching.rehearse(setting, teacher)
+            self.searching.dry_run(context, teacher)
         else:
-            self.searching.rehearse_pathways(setting, teacher)
-            self.weights(setting)
+            self.searching.dry_run_pathways(context, teacher)
+            self.weights(context)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        before = self.search_first(spec, place, report) if self.searches else {}
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        """With every pathway at each step, where a search decides: the most that a trial can cost."""
+        searched = 0.0
+        if self.searches:
+            own = self.search_trial(spec, paths)
+            searched = own[0].recipe.epochs * self.searching.cost(*own).epoch_macs
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
+        with open_extractors(context, teacher, needed_features(self.searching.pathways)) as (student, teacher_network):
+            example, _ = first_look(context, student, teacher_network)
+            losses = make_losses(self.searching.pathways, example, self.temperature)
+            macs = self.macs_per_image(context, teacher, losses, example, self.everywhere(context), searched)
+            return CostEstimate.of(context, macs)
+
+    def macs_per_image(
+        self,
+        context: TrialContext,
+        teacher: nn.Module,
+        losses: PathwayLosses,
+        example: Example,
+        weights: Float[Tensor, "steps pathways"],
+        searched: float,
+    ) -> int:
+        """`searched`: multiply-adds of the search before, which are spread over the run."""
+        guiding = guiding_macs(weights, count_cost(teacher, context.dataset.shape).macs, losses, example)
+        spread = searched / (context.spec.recipe.epochs * len(context.dataset.train))
+        return round(STEP * context.cost.macs + guiding + spread)
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        before = self.search_first(spec, paths) if self.searches else {}
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
         pathways = self.searching.pathways
-        taps = taps_needed(pathways)
+        features = needed_features(pathways)
         with (
-            FeatureExtractor(setting.student, taps.student) as student,
-            FeatureExtractor(teacher, taps.teacher) as tapped,
+            FeatureExtractor(context.student, features.student) as student,
+            FeatureExtractor(teacher, features.teacher) as teacher_network,
         ):
-            weights = self.everywhere(setting) if isinstance(report, CostEstimate) else self.weights(setting)
-            example, _ = first_look(setting, student, tapped)
+            weights = self.weights(context)
+            example, _ = first_look(context, student, teacher_network)
             losses = make_losses(pathways, example, self.temperature)
-            objective = replayed(student, teacher_outputs(setting, tapped), losses, weights, spec.recipe)
-            cost = STEP * setting.cost.macs + guiding_macs(
-                weights, count_cost(teacher, setting.dataset.shape).macs, losses, example
-            )
-            cost += before.get("train_macs", 0.0) / (spec.recipe.epochs * len(setting.dataset.train))
-            told = report if isinstance(report, CostEstimate) else after(report, before)
-            train(setting, objective, told, macs_per_image=round(cost), adapters=losses)
+            objective = replayed(student, teacher_outputs(context, teacher_network), losses, weights, spec.recipe)
+            searched = before.get("train_macs", 0.0)
+            cost = self.macs_per_image(context, teacher, losses, example, weights, searched)
+            train(context, objective, after(report, before), macs_per_image=cost, loss_modules=losses)
 
-    def search_first(self, spec: TrialSpec, place: TrialPaths, report: Report) -> Mapping[str, float]:
-        """Search within this trial's folder, or continue it there; what the search reported last, or would cost."""
+    def search_trial(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialSpec, TrialPaths]:
         epochs = max(1, round(self.search * spec.recipe.epochs))
-        own = replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(place, trial=place.trial / "search")
-        if isinstance(report, CostEstimate):
-            quote = CostEstimate()
-            self.searching(own[0], quote, own[1])
-            return {"train_macs": epochs * quote.epoch_macs}
+        return replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(paths, trial=paths.trial / "search")
+
+    def search_first(self, spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
+        """Search within this trial's folder, or continue it there; what the search reported last."""
+        searched, folder = self.search_trial(spec, paths)
         last: dict[str, float] = {}
 
         def listen(metrics: Mapping[str, float], *, epoch: int) -> None:  # noqa: ARG001 - the protocol's
             last.update(metrics)
 
-        self.searching(own[0], listen, own[1])
-        distributed.wait_for_leader()  # the process is in a file, which the leader wrote
+        self.searching(searched, listen, folder)
+        distributed.wait_for_main_process()  # the process is in a file, which the leader wrote
         return last
 
-    def everywhere(self, setting: TrialContext) -> Float[Tensor, "steps pathways"]:
+    def everywhere(self, context: TrialContext) -> Float[Tensor, "steps pathways"]:
         """Every pathway at each step of the run, by the weight `kd`: the most that a replay can cost."""
-        recipe = setting.spec.recipe
-        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+        recipe = context.spec.recipe
+        steps = recipe.epochs * steps_per_epoch(len(context.dataset.train), recipe.batch_size)
         return torch.full((steps, len(self.searching.pathways)), self.kd, dtype=torch.float64)
 
-    def weights(self, setting: TrialContext) -> Float[Tensor, "steps pathways"]:
+    def weights(self, context: TrialContext) -> Float[Tensor, "steps pathways"]:
         """At each step of the run; 0 where a pathway is not evaluated. `ConfigError` if none ever is."""
-        everywhere, pathways = self.everywhere(setting), self.searching.pathways
+        everywhere, pathways = self.everywhere(context), self.searching.pathways
         if self.replay == "equal":
             return everywhere
-        path = located_path(self.process) if self.process else setting.place.trial / "search" / PROCESS
+        path = located_path(self.process) if self.process else context.paths.trial / "search" / PROCESS
         process = load_process(path)
         require_pathways(process, pathways, by_place=self.by_place)
         final = self.replay == "final"
@@ -163,7 +188,7 @@ class DistPro:
 
 def replayed(
     student: FeatureExtractor,
-    teach: TeacherOutputs,
+    ask_teacher: TeacherOutputs,
     losses: PathwayLosses,
     weights: Float[Tensor, "steps pathways"],
     recipe: Recipe,
@@ -179,12 +204,12 @@ def replayed(
             position.update(epoch=batch.epoch, step=(batch.epoch - 1) * each - 1)
         position["step"] += batch.opens
         step = position["step"]
-        outputs = seen(student(batch.images))
+        outputs = seen(student(batch.inputs))
         terms = {"ce": cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
         if counted[step]:
-            taught = seen(teach(batch))
+            teacher_out = seen(ask_teacher(batch))
             for place in counted[step]:
-                terms[str(losses.pathways[place])] = shares[step, place] * losses(place, outputs, taught)
+                terms[str(losses.pathways[place])] = shares[step, place] * losses(place, outputs, teacher_out)
         return terms
 
     return objective
@@ -203,8 +228,8 @@ def after(report: Report, search: Mapping[str, float]) -> Report:
     """Reports that count the seconds of the search before, by its last report, and its passes of the teacher."""
     counted = {name: search[name] for name in ("seconds", *PASSES) if name in search}
 
-    def told(metrics: Mapping[str, float], *, epoch: int) -> None:
+    def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
         total = {name: metrics.get(name, 0.0) + value for name, value in counted.items()}
         report({**metrics, **total}, epoch=epoch)
 
-    return told
+    return with_search

@@ -73,7 +73,7 @@ def list_pathways(stages: str, connect: str, transforms: str) -> tuple[Pathway, 
     return tuple(found)
 
 
-def taps_needed(pathways: Sequence[Pathway]) -> FeatureNames:
+def needed_features(pathways: Sequence[Pathway]) -> FeatureNames:
     """The feature maps that the pathways look at; the logits are always there."""
     maps = [pathway for pathway in pathways if pathway.transform != SOFT_TARGETS]
     return FeatureNames(tuple(dict.fromkeys(p.student for p in maps)), tuple(dict.fromkeys(p.teacher for p in maps)))

@@ -22,12 +22,12 @@ from automl_kd.data import Batch, Split, epoch_order, train_view
 from automl_kd.data.division import set_apart
 from automl_kd.errors import TrialError
 from automl_kd.losses.base import Example
-from automl_kd.methods.base import STEP, require_whole_steps, train
+from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
 from automl_kd.methods.distpro.drawing import weights_over_time
-from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, seen, taps_needed
+from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, needed_features, seen
 from automl_kd.methods.distpro.process import Process, check_style, process_from_steps, save_process, weigh
 from automl_kd.methods.distpro.step import SearchStep, Weighting
-from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
@@ -65,7 +65,7 @@ class DistProSearch:
     outer loss.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     stages: str = DEFAULT_STAGES
     connect: str = "lower"
     transforms: str = "complex"
@@ -101,56 +101,70 @@ class DistProSearch:
         each += (STEP - 1) * (student + connectors) if self.order == "sequential" else 0
         return round(STEP * (student + connectors) + teacher + each / self.interval)
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
-        require_whole_steps(setting.spec)
-        set_apart(setting.dataset, self.held_out, 0)
-        self.rehearse_pathways(setting, teacher)
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
+        require_whole_steps(context.spec)
+        set_apart(context.dataset, self.held_out, 0)
+        self.dry_run_pathways(context, teacher)
 
-    def rehearse_pathways(self, setting: TrialContext, teacher: nn.Module) -> None:
+    def dry_run_pathways(self, context: TrialContext, teacher: nn.Module) -> None:
         """Make the pathways' losses, and evaluate each of them once."""
-        with tapped(setting, teacher, taps_needed(self.pathways)) as (student, guide):
-            example, _ = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
+        with open_extractors(context, teacher, needed_features(self.pathways)) as (student, teacher_network):
+            example, _ = first_look(context, student, teacher_network, examples=DRY_RUN_IMAGES)
             connector_macs(make_losses(self.pathways, example, self.temperature), example)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
-        require_whole_steps(spec)
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
-        dataset, outer = set_apart(setting.dataset, self.held_out, derive(spec.seed, "held out"))
-        setting = replace(setting, dataset=dataset)
-        taps = taps_needed(self.pathways)
-        with (
-            FeatureExtractor(setting.student, taps.student) as student,
-            FeatureExtractor(teacher, taps.teacher) as tapped,
-        ):
-            example, _ = first_look(setting, student, tapped)
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context, _ = self.hold_out(spec, paths)
+        teacher = load_teacher(context)
+        with open_extractors(context, teacher, needed_features(self.pathways)) as (student, teacher_network):
+            example, _ = first_look(context, student, teacher_network)
             losses = make_losses(self.pathways, example, self.temperature)
-            weighting = self.weighting(losses, setting)
+            return CostEstimate.of(context, self.macs_per_image(context, teacher, losses, example))
+
+    def macs_per_image(self, context: TrialContext, teacher: nn.Module, losses: PathwayLosses, example: Example) -> int:
+        teacher_macs = count_cost(teacher, context.dataset.shape).macs
+        return self.step_macs(context.cost.macs, teacher_macs, sum(connector_macs(losses, example)))
+
+    def hold_out(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialContext, Split]:
+        """The trial without the images of the outer loss, and these."""
+        require_whole_steps(spec)
+        context = prepare_trial(spec, paths)
+        dataset, outer = set_apart(context.dataset, self.held_out, derive(spec.seed, "held out"))
+        return replace(context, dataset=dataset), outer
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        """Leaves the process in the trial's folder as `process.json`, and drawn as `process.svg`."""
+        context, outer = self.hold_out(spec, paths)
+        teacher = load_teacher(context)
+        features = needed_features(self.pathways)
+        with (
+            FeatureExtractor(context.student, features.student) as student,
+            FeatureExtractor(teacher, features.teacher) as teacher_network,
+        ):
+            example, _ = first_look(context, student, teacher_network)
+            losses = make_losses(self.pathways, example, self.temperature)
+            weighting = self.weighting(losses, context)
             step = SearchStep(
                 weighting=weighting,
                 student=student,
-                teach=teacher_outputs(setting, tapped),
-                outer=outer_batches(setting, outer),
+                ask_teacher=teacher_outputs(context, teacher_network),
+                outer=outer_batches(context, outer),
                 order=self.order,
                 interval=self.interval,
                 smoothing=spec.recipe.label_smoothing,
             )
-            cost = self.step_macs(
-                setting.cost.macs, count_cost(teacher, dataset.shape).macs, sum(connector_macs(losses, example))
-            )
+            cost = self.macs_per_image(context, teacher, losses, example)
             try:
-                train(setting, OwnStep(step), report, macs_per_image=cost, adapters=weighting)
+                train(context, OwnStep(step), report, macs_per_image=cost, loss_modules=weighting)
             finally:
                 # Also where the last report ends the trial.
-                if weighting.complete and distributed.leads():
-                    leave(self.process(weighting), place.trial)
+                if weighting.complete and distributed.is_main_process():
+                    leave(self.process(weighting), paths.trial)
 
-    def weighting(self, losses: PathwayLosses, setting: TrialContext) -> Weighting:
-        recipe = setting.spec.recipe
-        steps = recipe.epochs * steps_per_epoch(len(setting.dataset.train), recipe.batch_size)
+    def weighting(self, losses: PathwayLosses, context: TrialContext) -> Weighting:
+        recipe = context.spec.recipe
+        steps = recipe.epochs * steps_per_epoch(len(context.dataset.train), recipe.batch_size)
         record = max(1, -(-steps // MAX_RECORDS))
-        like = next(setting.student.parameters()).detach()
+        like = next(context.student.parameters()).detach()
         return Weighting(losses, like, style=self.style, kd=self.kd, lr=self.alpha_lr, steps=steps, record=record)
 
     def process(self, weighting: Weighting) -> Process:
@@ -164,12 +178,12 @@ class DistProSearch:
             raise TrialError(f"the search found no process: {error}; lower alpha_lr") from error
 
 
-def outer_batches(setting: TrialContext, outer: Split) -> Callable[[int], Batch]:
+def outer_batches(context: TrialContext, outer: Split) -> Callable[[int], Batch]:
     """Number to batch: whole passes over the held-out images, each in an order and with views of its own.
 
     In a process group, to this process's part of the batch.
     """
-    spec, dataset = setting.spec, setting.dataset
+    spec, dataset = context.spec, context.dataset
     size = min(spec.recipe.batch_size, len(outer))
     each = len(outer) // size
     order_seed, view_seed = derive(spec.seed, "outer order"), derive(spec.seed, "outer view")
@@ -180,7 +194,7 @@ def outer_batches(setting: TrialContext, outer: Split) -> Callable[[int], Batch]
 
     def batch(number: int) -> Batch:
         turn, place = number // each + 1, number % each
-        with distributed.dealt(rows_in(turn)[place * size : (place + 1) * size]) as rows:
+        with distributed.shard_rows(rows_in(turn)[place * size : (place + 1) * size]) as rows:
             images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=spec.recipe.augment)
             if spec.recipe.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)

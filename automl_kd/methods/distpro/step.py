@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from automl_kd.bilevel.backbone_jvp import Captured, pathway_gradient
 from automl_kd.bilevel.base import Tensors, copies, gradient, leaves
-from automl_kd.bilevel.distributed import over_team
+from automl_kd.bilevel.distributed import over_process_group
 from automl_kd.bilevel.inner_step import InnerStep
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
-from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.tangents import forward_mode
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
@@ -33,9 +33,10 @@ from automl_kd.methods.distpro.pathways import PathwayLosses, seen
 from automl_kd.methods.distpro.process import weigh
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
+from automl_kd.training.checkpoint import OPTIMIZER
 from automl_kd.training.evaluate import autocast
 from automl_kd.training.loop import TrainingRun
-from automl_kd.training.optimisers import resume
+from automl_kd.training.optimizers import resume
 
 BETAS = (0.5, 0.999)
 """Of alpha's Adam, as published."""
@@ -60,7 +61,7 @@ class Weighting(nn.Module):
         self.losses, self.style, self.kd, self.steps, self.record = losses, style, kd, steps, record
         # A buffer, because the student's optimiser takes all parameters there are.
         self.register_buffer("alpha", like.new_ones(len(losses.pathways)))
-        self.optimiser = torch.optim.Adam([self.alpha], lr=lr, betas=BETAS)
+        self.optimizer = torch.optim.Adam([self.alpha], lr=lr, betas=BETAS)
         self.moments: list[int] = []
         self.rows: list[Tensor] = []
 
@@ -74,7 +75,7 @@ class Weighting(nn.Module):
         if not weights.requires_grad:  # equal weights, whatever alpha
             return
         (self.alpha.grad,) = torch.autograd.grad(weights, alpha, h.to(weights.dtype))
-        self.optimiser.step()
+        self.optimizer.step()
         self.alpha.grad = None
 
     def note(self, step: int) -> None:
@@ -87,10 +88,10 @@ class Weighting(nn.Module):
         return bool(self.moments) and self.moments[-1] == self.steps - 1
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {"optimiser": self.optimiser.state_dict(), "moments": list(self.moments), "rows": list(self.rows)}
+        return {OPTIMIZER: self.optimizer.state_dict(), "moments": list(self.moments), "rows": list(self.rows)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        resume(self.optimiser, state["optimiser"])
+        resume(self.optimizer, state[OPTIMIZER])
         self.moments, self.rows = list(state["moments"]), list(state["rows"])
 
 
@@ -114,7 +115,7 @@ class SearchStep:
 
     weighting: Weighting
     student: FeatureExtractor
-    teach: TeacherOutputs
+    ask_teacher: TeacherOutputs
     outer: Callable[[int], Batch]
     order: str = "lagged"
     interval: int = 1
@@ -145,7 +146,7 @@ class SearchStep:
         """The real step, and the hypergradient through it."""
         look = self.look(run)
         loss = weighted(*self.terms(run, batch, look.captured), look.strengths)
-        run.optimiser.zero_grad(set_to_none=True)
+        run.optimizer.zero_grad(set_to_none=True)
         run.gradients.backward(loss)
         slopes = {name: value.grad for name, value in self.trained.items() if value.grad is not None}
         # Clipping changes gradients in place.
@@ -160,7 +161,7 @@ class SearchStep:
         base, losses = self.terms(run, batch, look.captured)
         loss = weighted(base, losses, look.strengths)
         found = torch.autograd.grad(loss, list(self.trained.values()), retain_graph=True, allow_unused=True)
-        slopes = over_team()(
+        slopes = over_process_group()(
             {name: slope for name, slope in zip(self.trained, found, strict=True) if slope is not None}
         )
         ahead, _ = look.step.take(look.weights, {name: slopes[name] for name in slopes if name in look.weights})
@@ -173,7 +174,7 @@ class SearchStep:
         stepped = self.trained if clip else self.weights
         return StepRecord(
             weights=copies(stepped),
-            step=step_of(run.optimiser, stepped, clip),
+            step=step_of(run.optimizer, stepped, clip),
             draws=GeneratorStates.now(run.device),
             strengths=self.weighting.strengths(),
             captured=Captured(),
@@ -183,13 +184,13 @@ class SearchStep:
         """Cross entropy, and the pathways' losses, whose slopes at the student's outputs go to `captured`."""
         losses = self.weighting.losses
         with autocast(run.device, run.recipe):
-            taught = seen(self.teach(batch))
-            outputs = seen(self.student(batch.images))
+            teacher_out = seen(self.ask_teacher(batch))
+            outputs = seen(self.student(batch.inputs))
             base = cross_entropy(outputs[LOGITS_KEY], batch.labels, label_smoothing=self.smoothing)
             found = []
             for place, pathway in enumerate(losses.pathways):
                 used = {pathway.student: outputs[pathway.student]}
-                found.append(losses(place, captured.aliases(place, used) if captured else used, taught))
+                found.append(losses(place, captured.aliases(place, used) if captured else used, teacher_out))
         return base, torch.stack([to_full_precision(one) for one in found])
 
     def hypergradient(
@@ -199,21 +200,21 @@ class SearchStep:
         inner = {name: slope for name, slope in slopes.items() if name in look.weights}
         u = look.step.direction(look.weights, inner, self.outer_gradient(after, held_out))
         held = {name: look.weights[name] for name in self.weights}
-        outputs = outputs_of(self.student, batch.images, look.draws)
+        outputs = outputs_of(self.student, batch.inputs, look.draws)
         _, tangents = forward_mode(outputs, held, {name: value for name, value in u.items() if name in held})
         # A connector moves its own pathway alone, and its gradient is that of w times its loss, as what is captured is.
         tangents |= {name: value for name, value in u.items() if name not in held}
         for place, captured in look.captured.gradients.items():
             prefix = f"{CONNECTOR}connectors.{place}."
             captured |= {name: value for name, value in inner.items() if name.startswith(prefix)}
-        return over_team()({"h": pathway_gradient(look.captured, tangents, look.strengths)})["h"]
+        return over_process_group()({"h": pathway_gradient(look.captured, tangents, look.strengths)})["h"]
 
     def outer_gradient(self, after: Tensors, held_out: Batch) -> dict[str, Tensor]:
         """v: the gradient of the cross entropy on the held-out batch, which leaves no trace in buffers."""
         weights = leaves({name: after[name] for name in self.weights})
-        outputs = outputs_of(FeatureExtractor(self.student.model), held_out.images, parts=held_out.parts)
+        outputs = outputs_of(FeatureExtractor(self.student.model), held_out.inputs, parts=held_out.parts)
         slopes = gradient(F.cross_entropy(outputs(weights)[LOGITS_KEY], held_out.labels), weights)
-        return dict(over_team()(slopes))
+        return dict(over_process_group()(slopes))
 
 
 def to_full_precision(value: Tensor) -> Tensor:

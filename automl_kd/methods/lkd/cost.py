@@ -20,8 +20,8 @@ from automl_kd.models.features import Outputs
 def update_macs(student: int, loss: int, *, look_ahead: int, ratio: int, anchored: bool) -> int:
     """Of an outer update, for each image in the batch of its inner step; without a teacher's pass on a fresh batch.
 
-    `student`: a forward pass. `loss`: as `learned_loss_macs` counts it. `look_ahead`, `ratio`: as in `Pace`. A gradient
-    that is differentiated costs three.
+    `student`: a forward pass. `loss`: as `learned_loss_macs` counts it. `look_ahead`, `ratio`: as in `MetaSchedule`. A
+    gradient that is differentiated costs three.
     """
     if look_ahead == 1:
         dual = 3 * student  # a product of two dual numbers is three products

@@ -35,7 +35,7 @@ class MetaData:
     """What the outer loop looks at: both networks, what the student trains on, and the images held out from it."""
 
     student: FeatureExtractor
-    teach: TeacherOutputs
+    ask_teacher: TeacherOutputs
     dataset: Dataset
     held: Split
     recipe: Recipe
@@ -57,15 +57,15 @@ class MetaData:
 
     def held_batch(self, count: int, rng: np.random.Generator) -> Batch:
         """`count` held-out images as they are measured, or all where there are fewer; in a process group, a shard."""
-        with distributed.dealt(draw_rows(len(self.held), count, rng).to(self.held.labels.device)) as rows:
+        with distributed.shard_rows(draw_rows(len(self.held), count, rng).to(self.held.labels.device)) as rows:
             images = self.laid_out(plain_view(self.dataset, self.held, rows))
             return Batch(images, self.held.labels[rows], self.held.index[rows], 0, parts=distributed.shard_count())
 
     def fresh_batch(self, epoch: int, rng: np.random.Generator) -> tuple[Batch, Outputs]:
         split = self.dataset.train
-        with distributed.dealt(draw_rows(len(split), self.recipe.batch_size, rng).to(split.labels.device)) as rows:
+        with distributed.shard_rows(draw_rows(len(split), self.recipe.batch_size, rng).to(split.labels.device)) as rows:
             batch = self.view(split.index[rows], epoch)
-        return batch, self.teach(batch)
+        return batch, self.ask_teacher(batch)
 
     def laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images

@@ -22,7 +22,7 @@ from torch.func import functional_call
 
 from automl_kd import distributed
 from automl_kd.bilevel.base import HyperGradient, Problem, Tensors
-from automl_kd.bilevel.distributed import over_team
+from automl_kd.bilevel.distributed import over_process_group
 from automl_kd.bilevel.inner_step import SGD, Adam, InnerStep, OptimizerMemory
 from automl_kd.bilevel.output_backward import OutputBackward
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
@@ -30,18 +30,19 @@ from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch
 from automl_kd.errors import DivergedError
 from automl_kd.losses.base import LossTerms
+from automl_kd.losses.learned.file import HISTORY
 from automl_kd.losses.learned.loss import Learned, Phi
 from automl_kd.methods.lkd.meta_data import MetaData
 from automl_kd.methods.lkd.past_students import KeepPolicy, Past, Pool, Sampling
 from automl_kd.models.features import Outputs
 from automl_kd.seeds import derive
-from automl_kd.training.optimisers import learning_rate
+from automl_kd.training.optimizers import learning_rate
 
 MOST_SKIPPED = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class MetaSchedule:
     """When and from what phi is moved.
 
     `interval`: steps between two updates, on average. `spread`: "fixed", or "gaussian" with a third of it as standard
@@ -74,57 +75,57 @@ class MetaTrainer(nn.Module):
     its optimiser's memory, the pool, counters) travels in its extra state, so a checkpoint holds it.
     """
 
-    def __init__(self, room: MetaData, learned: Learned, phi: Phi, pace: Pace) -> None:
+    def __init__(self, meta_data: MetaData, learned: Learned, phi: Phi, schedule: MetaSchedule) -> None:
         super().__init__()
-        self.room, self.learned, self.pace = room, learned, pace
+        self.meta_data, self.learned, self.schedule = meta_data, learned, schedule
         self.phi = {name: value.detach() for name, value in phi.items()}
         zero = next(iter(self.phi.values())).new_zeros((), dtype=torch.float64)
         self.memories: Mapping[str, OptimizerMemory] = {
             name: {"exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value), "step": zero}
             for name, value in self.phi.items()
         }
-        self.pool = Pool(pace.pool, pace.keep)
-        self.steps = room.steps * room.recipe.epochs
-        self.step, self.updates, self.due = 0, 0, max(round(pace.warmup * self.steps), 1)
+        self.pool = Pool(schedule.pool, schedule.keep)
+        self.steps = meta_data.steps * meta_data.recipe.epochs
+        self.step, self.updates, self.due = 0, 0, max(round(schedule.warmup * self.steps), 1)
         self.skipped = torch.zeros_like(zero)
-        self.course: list[Phi] = []
+        self.history: list[Phi] = []
 
     def forward(self, batch: Batch) -> LossTerms:
-        if self.step % self.room.steps == 0:
+        if self.step % self.meta_data.steps == 0:
             self.refuse_skipped()
         if self.step >= self.due:
             self.update(batch.epoch)
             self.due = self.step + self.wait()
-        snapshot = self.step % max(self.steps // self.pace.snapshots, 1) == 0
+        snapshot = self.step % max(self.steps // self.schedule.snapshots, 1) == 0
         if snapshot:
-            self.course.append(self.phi)
-        draws = GeneratorStates.now(batch.images.device) if snapshot else None
-        taught = self.room.teach(batch)
-        seen = self.room.student(batch.images)
+            self.history.append(self.phi)
+        draws = GeneratorStates.now(batch.inputs.device) if snapshot else None
+        teacher_out = self.meta_data.ask_teacher(batch)
+        seen = self.meta_data.student(batch.inputs)
         if draws is not None:
-            self.record(batch, taught, seen, draws)
+            self.record(batch, teacher_out, seen, draws)
         self.step += 1
-        return dict(self.learned(seen, taught, batch.labels, self.phi))
+        return dict(self.learned(seen, teacher_out, batch.labels, self.phi))
 
     def wait(self) -> int:
         """Steps until the next update, at least 1."""
-        mean = self.pace.interval
-        if self.pace.spread == "fixed":
+        mean = self.schedule.interval
+        if self.schedule.spread == "fixed":
             return mean
         return max(round(float(self.rng("wait").normal(mean, mean / 3))), 1)
 
     def rng(self, what: str) -> np.random.Generator:
         """Depends on the seed and the step alone, so a continued run draws what an unbroken one draws."""
-        return np.random.default_rng(derive(self.room.seed, what, self.step))
+        return np.random.default_rng(derive(self.meta_data.seed, what, self.step))
 
-    def record(self, batch: Batch, taught: Outputs, seen: Outputs, draws: GeneratorStates) -> None:
+    def record(self, batch: Batch, teacher_out: Outputs, seen: Outputs, draws: GeneratorStates) -> None:
         one = Past(
             step=self.step,
-            rate=learning_rate(self.room.recipe, self.step, self.room.steps),
+            rate=learning_rate(self.meta_data.recipe, self.step, self.meta_data.steps),
             batch=batch,
-            weights=copy_weights(trainable_parameters(self.room.student.model)),
+            weights=copy_weights(trainable_parameters(self.meta_data.student.model)),
             projections=copy_weights(dict(self.learned.named_parameters())),
-            taught=taught,
+            teacher_out=teacher_out,
             draws=draws,
             loss=distributed.mean_over_group(F.cross_entropy(seen.logits.detach().float(), batch.labels)),
         )
@@ -133,34 +134,34 @@ class MetaTrainer(nn.Module):
     def update(self, epoch: int) -> None:
         """Move phi once, from one past student. Changes nothing else: no weight, buffer, gradient or generator."""
         rng = self.rng("update")
-        past = self.pool.draw(self.pace.sampling, rng)
-        batch, taught = past.batch, past.taught
-        if self.pace.batch == "fresh":
-            batch, taught = self.room.fresh_batch(epoch, rng)
-        held = self.room.held_batch(self.pace.ratio * self.room.recipe.batch_size, rng)
-        with torch.autocast(batch.images.device.type, enabled=False):
-            found = self.slope(past, batch, taught, held)
+        past = self.pool.draw(self.schedule.sampling, rng)
+        batch, teacher_out = past.batch, past.teacher_out
+        if self.schedule.batch == "fresh":
+            batch, teacher_out = self.meta_data.fresh_batch(epoch, rng)
+        held = self.meta_data.held_batch(self.schedule.ratio * self.meta_data.recipe.batch_size, rng)
+        with torch.autocast(batch.inputs.device.type, enabled=False):
+            found = self.slope(past, batch, teacher_out, held)
         self.move(found)
 
-    def slope(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> dict[str, Tensor]:
+    def slope(self, past: Past, batch: Batch, teacher_out: Outputs, held: Batch) -> dict[str, Tensor]:
         """The hypergradient: how the held-out cross entropy after the step changes with phi."""
-        problem = self.problem(past, batch, taught, held)
-        ahead = self.pace.look_ahead
+        problem = self.problem(past, batch, teacher_out, held)
+        ahead = self.schedule.look_ahead
         gradient: HyperGradient = OutputBackward() if ahead == 1 else Unroll(ahead)
-        return gradient(problem, past.weights, self.phi, over_team())
+        return gradient(problem, past.weights, self.phi, over_process_group())
 
-    def problem(self, past: Past, batch: Batch, taught: Outputs, held: Batch) -> Problem:
-        room, recipe = self.room, self.room.recipe
-        taught = as_float(taught)
+    def problem(self, past: Past, batch: Batch, teacher_out: Outputs, held: Batch) -> Problem:
+        meta_data, recipe = self.meta_data, self.meta_data.recipe
+        teacher_out = as_float(teacher_out)
 
         def loss(seen: Tensors, phi: Tensors) -> Tensor:
-            given = (named_outputs(seen), taught, batch.labels, phi)
+            given = (named_outputs(seen), teacher_out, batch.labels, phi)
             terms: LossTerms = functional_call(self.learned, dict(past.projections), given)
             return torch.stack(list(terms.values())).sum()
 
-        validate = outputs_of(room.student, held.images, past.draws, parts=held.parts)
-        outputs = outputs_of(room.student, batch.images, past.draws, parts=batch.parts)
-        departure = self.departure(past, batch, taught)
+        validate = outputs_of(meta_data.student, held.inputs, past.draws, parts=held.parts)
+        outputs = outputs_of(meta_data.student, batch.inputs, past.draws, parts=batch.parts)
+        departure = self.departure(past, batch, teacher_out)
 
         def outer(weights: Tensors, phi: Tensors) -> Tensor:
             return F.cross_entropy(validate(weights)[LOGITS_KEY], held.labels) + departure(phi)
@@ -170,21 +171,21 @@ class MetaTrainer(nn.Module):
         step = InnerStep.same(rule, past.weights, recipe.clip_norm)
         return Problem(loss=loss, outer=outer, step=step, outputs=outputs)
 
-    def departure(self, past: Past, batch: Batch, taught: Outputs) -> Callable[[Tensors], Tensor]:
+    def departure(self, past: Past, batch: Batch, teacher_out: Outputs) -> Callable[[Tensors], Tensor]:
         """The anchor's part of the outer loss, which looks at the past student as it was before the step."""
-        if not self.pace.anchor:
-            return lambda _phi: batch.images.new_zeros(())
+        if not self.schedule.anchor:
+            return lambda _phi: batch.inputs.new_zeros(())
         with torch.no_grad():
             seen = named_outputs(
-                outputs_of(self.room.student, batch.images, past.draws, parts=batch.parts)(past.weights)
+                outputs_of(self.meta_data.student, batch.inputs, past.draws, parts=batch.parts)(past.weights)
             )
-        return lambda phi: self.pace.anchor * self.learned.departure(seen, taught, batch.labels, phi)
+        return lambda phi: self.schedule.anchor * self.learned.departure(seen, teacher_out, batch.labels, phi)
 
     def move(self, slope: Tensors) -> None:
         """One step of AdamW on phi, or none where the slope is not finite, decided without waiting for the device."""
         # Decoupled, because the slopes are as small as the inner rate and a decay among them would drown them.
-        rule = Adam(lr=self.pace.lr, weight_decay=self.pace.weight_decay, decoupled=True)
-        step = InnerStep(rules=dict.fromkeys(self.phi, rule), memories=self.memories, clip_norm=self.pace.clip)
+        rule = Adam(lr=self.schedule.lr, weight_decay=self.schedule.weight_decay, decoupled=True)
+        step = InnerStep(rules=dict.fromkeys(self.phi, rule), memories=self.memories, clip_norm=self.schedule.clip)
         after, following = step.take(self.phi, slope)
         sound = torch.stack([value.isfinite().all() for value in slope.values()]).all()
         self.memories = {name: chosen(sound, following.memories[name], old) for name, old in self.memories.items()}
@@ -208,14 +209,14 @@ class MetaTrainer(nn.Module):
             "memories": {name: dict(memory) for name, memory in self.memories.items()},
             "recorded": self.pool.recorded,
             "past": [one.state() for one in self.pool.past],
-            "course": [dict(phi) for phi in self.course],
+            HISTORY: [dict(phi) for phi in self.history],
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.step, self.updates, self.due = state["step"], state["updates"], state["due"]
         self.skipped, self.phi, self.memories = state["skipped"], state["phi"], state["memories"]
-        self.course, self.pool.recorded = state["course"], state["recorded"]
-        self.pool.past = [Past.of(past, self.room.view) for past in state["past"]]
+        self.history, self.pool.recorded = state[HISTORY], state["recorded"]
+        self.pool.past = [Past.of(past, self.meta_data.view) for past in state["past"]]
 
 
 def copy_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

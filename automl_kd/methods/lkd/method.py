@@ -25,10 +25,10 @@ from automl_kd.losses.learned.loss import Learned, LossForm, LossLayout, Phi, We
 from automl_kd.losses.learned.start import initial_phi
 from automl_kd.losses.learned.surface import probabilities, surface
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
-from automl_kd.methods.dry_run import DRY_RUN_IMAGES, tapped
+from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.methods.lkd.cost import learned_loss_macs, update_macs
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
-from automl_kd.methods.lkd.meta_trainer import MetaTrainer, Pace
+from automl_kd.methods.lkd.meta_trainer import MetaSchedule, MetaTrainer
 from automl_kd.methods.lkd.past_students import KeepPolicy, Sampling
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
@@ -56,10 +56,11 @@ class LKD:
     `form`, `label`, `rescale`, `stages`: see `distillers/learned.py`; without stages no maps are compared.
     `ce`, `weight`, `map_weight` >= 0: of the labels, the learned loss of logits (0 leaves it out) and that of maps.
     `held_out`: the part of the training images in (0, 1) that the loss, and not the student, is trained on.
-    The others: see `Pace` in `methods/lkd_tutor.py`. A trial leaves learned_loss.pt and a drawing of it in its folder.
+    The others: see `MetaSchedule` in `methods/lkd/meta_trainer.py`. A trial leaves learned_loss.pt and a drawing of it
+    in its folder.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     mode: LearningMode = "joint"
     loss: str = field(default="", metadata={"file": True})
     temperature: float = 4.0
@@ -109,8 +110,8 @@ class LKD:
         return LossLayout(form=self.form, label=self.label, logits=self.weight > 0, pairs=pairs)
 
     @property
-    def pace(self) -> Pace:
-        return Pace(**{item.name: getattr(self, item.name) for item in fields(Pace)})
+    def schedule(self) -> MetaSchedule:
+        return MetaSchedule(**{item.name: getattr(self, item.name) for item in fields(MetaSchedule)})
 
     def macs(self, student: int, teacher: int, loss: int = 0) -> int:
         """Averaged over the training images, held-out ones included, those of a learning before counted in.
@@ -128,40 +129,48 @@ class LKD:
         update = update_macs(student, loss, look_ahead=self.look_ahead, ratio=self.ratio, anchored=self.anchor > 0)
         return STEP * student + loss + teacher + (update + fresh) * (1 - self.warmup) / self.interval
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         if self.mode == "joint" or not self.loss:
-            require_whole_steps(setting.spec)
-            hold_out_images(setting.dataset, self.held_out, seed=setting.spec.data.split_seed)
-        with tapped(setting, teacher, FeatureNames.of(self.stages) if self.stages else FeatureNames()) as (
+            require_whole_steps(context.spec)
+            hold_out_images(context.dataset, self.held_out, seed=context.spec.data.split_seed)
+        with open_extractors(context, teacher, FeatureNames.of(self.stages) if self.stages else FeatureNames()) as (
             student,
-            guide,
+            teacher_network,
         ):
-            example, batch = first_look(setting, student, guide, examples=DRY_RUN_IMAGES)
-            learned_loss_macs(self.made(setting, example), example, batch, self.start(setting))
+            example, batch = first_look(context, student, teacher_network, examples=DRY_RUN_IMAGES)
+            learned_loss_macs(self.made(context, example), example, batch, self.start(context))
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
-        if isinstance(report, CostEstimate):
-            self.quote(setting, teacher, report)
-            return
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        """By the loss that the trial begins with; what is learned before counts in `macs`."""
+        context, joint = prepare_trial(spec, paths), self.mode == "joint"
+        teacher = load_teacher(context)
+        if joint:
+            require_whole_steps(spec)
+            dataset, _ = hold_out_images(context.dataset, self.held_out, seed=spec.data.split_seed)
+            context = replace(context, dataset=dataset)
+        with (
+            self.feature_extractor(context.student, "student") as student,
+            self.feature_extractor(teacher, "teacher") as teacher_network,
+        ):
+            example, batch = first_look(context, student, teacher_network)
+            own = learned_loss_macs(self.made(context, example), example, batch, self.start(context))
+        count = self.learning_macs if joint else self.macs
+        return CostEstimate.of(
+            context, round(count(context.cost.macs, count_cost(teacher, context.dataset.shape).macs, own))
+        )
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
         if self.mode == "joint":
-            self.leave(setting, self.learn(setting, teacher, report))
+            self.leave(context, self.learn(context, teacher, report))
             return
-        found = self.given(setting) if self.loss else self.search(setting, teacher)
-        self.leave(setting, found)
-        self.follow(setting, teacher, found, report)
+        found = self.given(context) if self.loss else self.search(context, teacher)
+        self.leave(context, found)
+        self.follow(context, teacher, found, report)
 
-    def quote(self, setting: TrialContext, teacher: nn.Module, report: CostEstimate) -> None:
-        """What a trial would cost, by the loss that it begins with; what is learned before counts in `macs`."""
-        if self.mode == "joint":
-            self.learn(setting, teacher, report)
-        else:
-            phi = self.start(setting)
-            self.follow(setting, teacher, LearnedLoss(self.layout, self.temperature, phi, [phi]), report)
-
-    def given(self, setting: TrialContext) -> LearnedLoss:
-        found = load_learned(located_path(self.loss), self.layout, next(setting.student.parameters()))
+    def given(self, context: TrialContext) -> LearnedLoss:
+        found = load_learned(located_path(self.loss), self.layout, next(context.student.parameters()))
         if found.temperature != self.temperature:
             raise CheckpointError(
                 f"{located_path(self.loss)} was learned at the temperature {found.temperature:g}, and the option is "
@@ -169,64 +178,72 @@ class LKD:
             )
         return found
 
-    def start(self, setting: TrialContext) -> Phi:
+    def start(self, context: TrialContext) -> Phi:
         if self.loss:
-            return self.given(setting).phi
-        like = next(setting.student.parameters())
-        found = initial_phi(self.layout, self.temperature, seed=derive(setting.spec.seed, "phi"))
+            return self.given(context).phi
+        like = next(context.student.parameters())
+        found = initial_phi(self.layout, self.temperature, seed=derive(context.spec.seed, "phi"))
         return {name: value.to(like) for name, value in found.items()}
 
-    def search(self, setting: TrialContext, teacher: nn.Module) -> LearnedLoss:
+    def search(self, context: TrialContext, teacher: nn.Module) -> LearnedLoss:
         """Learn the loss with a student that is thrown away, in a folder of its own; nothing is reported."""
-        spec, place = setting.spec, setting.place
+        spec, paths = context.spec, context.paths
         own = prepare_trial(
-            replace(spec, seed=derive(spec.seed, "search")), replace(place, trial=place.trial / "search")
+            replace(spec, seed=derive(spec.seed, "search")), replace(paths, trial=paths.trial / "search")
         )
-        return self.learn(replace(own, tally=setting.tally), teacher, None)
+        return self.learn(replace(own, cache_stats=context.cache_stats), teacher, None)
 
-    def learn(self, setting: TrialContext, teacher: nn.Module, report: Report | None) -> LearnedLoss:
+    def learn(self, context: TrialContext, teacher: nn.Module, report: Report | None) -> LearnedLoss:
         """Train the setting's student and the loss together; `report` is None where the student does not count."""
-        spec = setting.spec
+        spec = context.spec
         require_whole_steps(spec)
-        dataset, held = hold_out_images(setting.dataset, self.held_out, seed=spec.data.split_seed)
-        setting = replace(setting, dataset=dataset)
-        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
-            example, batch = first_look(setting, student, tapped)
-            learned, phi = self.made(setting, example), self.start(setting)
-            room = MetaData(student, teacher_outputs(setting, tapped), dataset, held, spec.recipe, spec.seed)
-            tutor = MetaTrainer(room, learned, phi, self.pace)
+        dataset, held = hold_out_images(context.dataset, self.held_out, seed=spec.data.split_seed)
+        context = replace(context, dataset=dataset)
+        with (
+            self.feature_extractor(context.student, "student") as student,
+            self.feature_extractor(teacher, "teacher") as teacher_network,
+        ):
+            example, batch = first_look(context, student, teacher_network)
+            learned, phi = self.made(context, example), self.start(context)
+            meta_data = MetaData(
+                student, teacher_outputs(context, teacher_network), dataset, held, spec.recipe, spec.seed
+            )
+            meta_trainer = MetaTrainer(meta_data, learned, phi, self.schedule)
             if report is None:
-                folder = setting.place.trial
-                run = (setting.student, tutor, dataset, spec.recipe)
-                fit_student(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, adapters=tutor)
+                folder = context.paths.trial
+                run = (context.student, meta_trainer, dataset, spec.recipe)
+                fit_student(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, loss_modules=meta_trainer)
             else:
                 own = learned_loss_macs(learned, example, batch, phi)
-                cost = self.learning_macs(setting.cost.macs, count_cost(teacher, dataset.shape).macs, own)
-                train(setting, tutor, report, macs_per_image=round(cost), adapters=tutor)
-        return LearnedLoss(self.layout, self.temperature, tutor.phi, [*tutor.course])
+                cost = self.learning_macs(context.cost.macs, count_cost(teacher, dataset.shape).macs, own)
+                train(context, meta_trainer, report, macs_per_image=round(cost), loss_modules=meta_trainer)
+        return LearnedLoss(self.layout, self.temperature, meta_trainer.phi, [*meta_trainer.history])
 
-    def follow(self, setting: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
+    def follow(self, context: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
         """Train the setting's student on all training images under a loss that is learned no further."""
-        epochs, dynamic = setting.spec.recipe.epochs, self.mode == "two_stage_dynamic"
-        with self.tapped(setting.student, "student") as student, self.tapped(teacher, "teacher") as tapped:
-            example, first_batch = first_look(setting, student, tapped)
-            learned, teach = self.made(setting, example), teacher_outputs(setting, tapped)
+        epochs, dynamic = context.spec.recipe.epochs, self.mode == "two_stage_dynamic"
+        with (
+            self.feature_extractor(context.student, "student") as student,
+            self.feature_extractor(teacher, "teacher") as teacher_network,
+        ):
+            example, first_batch = first_look(context, student, teacher_network)
+            learned, ask_teacher = self.made(context, example), teacher_outputs(context, teacher_network)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
-                taught = teach(batch)
+                teacher_out = ask_teacher(batch)
                 phi = found.at((batch.epoch - 1) / epochs) if dynamic else found.phi
-                terms: Mapping[str, Tensor] = learned(student(batch.images), taught, batch.labels, phi)
+                terms: Mapping[str, Tensor] = learned(student(batch.inputs), teacher_out, batch.labels, phi)
                 return terms
 
             own = learned_loss_macs(learned, example, first_batch, found.phi)
-            cost = self.macs(setting.cost.macs, count_cost(teacher, setting.dataset.shape).macs, own)
-            train(setting, objective, report, macs_per_image=cost, adapters=learned)
+            cost = self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs, own)
+            train(context, objective, report, macs_per_image=cost, loss_modules=learned)
 
-    def tapped(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:
-        taps = FeatureNames.of(self.stages) if self.stages else FeatureNames()
-        return FeatureExtractor(model, taps.student if side == "student" else taps.teacher)
+    def feature_extractor(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:
+        features = FeatureNames.of(self.stages) if self.stages else FeatureNames()
+        return FeatureExtractor(model, features.student if side == "student" else features.teacher)
 
-    def made(self, setting: TrialContext, example: Example) -> Learned:
+    def made(self, context: TrialContext, example: Example) -> Learned:
         weighing = Weighing(
             layout=self.layout,
             temperature=self.temperature,
@@ -235,19 +252,19 @@ class LKD:
             maps=self.map_weight,
             stages=self.stages,
             rescale=self.rescale,
-            label_smoothing=setting.spec.recipe.label_smoothing,
+            label_smoothing=context.spec.recipe.label_smoothing,
         )
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derive(setting.spec.seed, "projections") % 2**32)
+            torch.default_generator.manual_seed(derive(context.spec.seed, "projections") % 2**32)
             return Learned(weighing, example)
 
-    def leave(self, setting: TrialContext, found: LearnedLoss) -> None:
+    def leave(self, context: TrialContext, found: LearnedLoss) -> None:
         """Put the learned loss and its picture into the trial's folder."""
-        if not distributed.leads():
+        if not distributed.is_main_process():
             return
-        folder = setting.place.trial
+        folder = context.paths.trial
         save_learned(found, folder / LOSS_FILE)
-        surfaces = surface(found.phi, found.layout, found.temperature, setting.dataset.shape.classes)
+        surfaces = surface(found.phi, found.layout, found.temperature, context.dataset.shape.classes)
         if surfaces:
             from automl_kd.methods.lkd.drawing import learned_loss_svg  # noqa: PLC0415  a second to import
 

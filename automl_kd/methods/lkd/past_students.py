@@ -26,11 +26,11 @@ KeepPolicy = Literal["window", "reservoir"]
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """One student before one of its steps, and that step's batch, of which a process in a team has its part.
+    """One student before one of its steps, and that step's batch, of which a process in a process group has its part.
 
-    `weights` and `projections` (of the learned loss) are copies. `taught`: what the teacher said of the batch. `draws`:
-    from where the step drew its dropout. `rate`: its learning rate. `loss`: its training cross entropy. The buffers are
-    not kept: a network in training looks at its batch's statistics.
+    `weights` and `projections` (of the learned loss) are copies. `teacher_out`: outputs of the batch. `draws`: from
+    where the step drew its dropout. `rate`: its learning rate. `loss`: its training cross entropy. The buffers are not
+    kept: a network in training looks at its batch's statistics.
     """
 
     step: int
@@ -38,12 +38,12 @@ class Past:
     batch: Batch
     weights: Mapping[str, Tensor]
     projections: Mapping[str, Tensor]
-    taught: Outputs
+    teacher_out: Outputs
     draws: GeneratorStates
     loss: Tensor
 
     def state(self) -> dict[str, Any]:
-        """Plain values and tensors, of a team's whole batch. The images are left out: index and epoch make them again.
+        """Plain values and tensors, of the whole batch. The images are left out: index and epoch make them again.
 
         `draws`: the states of the first process's generators, then of the second one's.
         """
@@ -56,8 +56,8 @@ class Past:
             "epoch": self.batch.epoch,
             "weights": dict(self.weights),
             "projections": dict(self.projections),
-            "logits": every(self.taught.logits),
-            "features": {name: every(value) for name, value in self.taught.features.items()},
+            "logits": every(self.teacher_out.logits),
+            "features": {name: every(value) for name, value in self.teacher_out.features.items()},
             "draws": [
                 one for states in zip(*map(distributed.gather_values, self.draws.states), strict=True) for one in states
             ],
@@ -67,11 +67,11 @@ class Past:
     @staticmethod
     def of(state: Mapping[str, Any], view: Callable[[Tensor, int], Batch]) -> Past:
         """`view`: from indices of images and an epoch to a batch."""
-        with distributed.dealt(torch.arange(len(state["index"]), device=state["index"].device)) as rows:
+        with distributed.shard_rows(torch.arange(len(state["index"]), device=state["index"].device)) as rows:
             batch = view(state["index"][rows], state["epoch"])
             features = {name: distributed.own_shard(value) for name, value in state["features"].items()}
             # A checkpoint is read onto the device, and generators want their states on the processor.
-            kinds, draws = len(GeneratorStates.now(batch.images.device).states), [one.cpu() for one in state["draws"]]
+            kinds, draws = len(GeneratorStates.now(batch.inputs.device).states), [one.cpu() for one in state["draws"]]
             mine = kinds * distributed.rank() % len(draws)
             return Past(
                 step=state["step"],
@@ -79,8 +79,8 @@ class Past:
                 batch=batch,
                 weights=state["weights"],
                 projections=state["projections"],
-                taught=Outputs(distributed.own_shard(state["logits"]), features),
-                draws=GeneratorStates(batch.images.device, tuple(draws[mine : mine + kinds])),
+                teacher_out=Outputs(distributed.own_shard(state["logits"]), features),
+                draws=GeneratorStates(batch.inputs.device, tuple(draws[mine : mine + kinds])),
                 loss=state["loss"],
             )
 

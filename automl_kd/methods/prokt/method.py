@@ -29,9 +29,11 @@ from torch import Tensor, nn
 from automl_kd import distributed
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
+from automl_kd.losses.base import Example
 from automl_kd.losses.logits.kd import KD, kd_loss
 from automl_kd.losses.weighted_sum import Mix, Mixed, parse_entries, read_mix
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
+from automl_kd.methods.dry_run import open_extractors
 from automl_kd.methods.prokt.moving_teacher import (
     STARTS,
     detach_outputs,
@@ -40,14 +42,15 @@ from automl_kd.methods.prokt.moving_teacher import (
     uncached,
     zero_head,
 )
-from automl_kd.methods.weighted_losses import first_look, rehearse_mix, weighted_loss_macs
+from automl_kd.methods.weighted_losses import dry_run_mix, first_look, weighted_loss_macs
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.sync_norm import share_norms
 from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require
+from automl_kd.training.checkpoint import OPTIMIZER
 from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.loop import steps_per_epoch
-from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
+from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
 from automl_kd.training.trial import TrialContext, prepare_trial
 
 
@@ -88,7 +91,7 @@ class ProKT:
     `freeze` in [0, 1): the last fraction of all steps, in which the teacher stands still.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     moves_teacher: ClassVar[bool] = True
     weight: float = field(default=0.3, metadata={"live": True})
     temperature: float = field(default=1.0, metadata={"live": True})
@@ -132,45 +135,61 @@ class ProKT:
         moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
         return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
-        require_whole_norms(setting.spec.recipe)
-        require_whole_steps(setting.spec)
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
+        require_whole_norms(context.spec.recipe)
+        require_whole_steps(context.spec)
         if self.zero_heads or self.start == "pretrained":
             zero_head(teacher)
         if self.zero_heads:
-            zero_head(setting.student)
-        rehearse_mix(self.mix(), setting, teacher)
+            zero_head(context.student)
+        dry_run_mix(self.mix(), context, teacher)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context, network = self.starting_networks(spec, paths)
+        mix = self.mix(spec.recipe.label_smoothing)
+        with open_extractors(context, network, mix.features) as (student, teacher_network):
+            example, batch = first_look(context, student, teacher_network)
+            return CostEstimate.of(context, self.macs_per_image(context, network, mix.make(example), example, batch))
+
+    def macs_per_image(
+        self, context: TrialContext, network: nn.Module, mixed: Mixed, example: Example, batch: Batch
+    ) -> int:
+        networks = self.macs(context.cost.macs, count_cost(network, context.dataset.shape).macs)
+        return networks + STEP * weighted_loss_macs(mixed, example, batch)
+
+    def starting_networks(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialContext, nn.Module]:
+        """The trial with its student, and its teacher, as both begin."""
         require_whole_norms(spec.recipe)
         require_whole_steps(spec)
-        setting = prepare_trial(spec, place)
-        network = starting_teacher(setting, self.start)
+        context = prepare_trial(spec, paths)
+        network = starting_teacher(context, self.start)
         if self.zero_heads:
-            for model in (setting.student, network):
+            for model in (context.student, network):
                 zero_head(model)
+        return context, network
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context, network = self.starting_networks(spec, paths)
         mix = self.mix(spec.recipe.label_smoothing)
         with (
-            FeatureExtractor(setting.student, mix.taps.student) as student,
-            FeatureExtractor(network, mix.taps.teacher) as guide,
+            FeatureExtractor(context.student, mix.features.student) as student,
+            FeatureExtractor(network, mix.features.teacher) as teacher_network,
         ):
-            example, batch = first_look(setting, student, guide)
+            example, batch = first_look(context, student, teacher_network)
             mixed = mix.make(example)
-            teacher = MovingTeacher(self, guide, setting)
+            teacher = MovingTeacher(self, teacher_network, context)
 
             def objective(batch: Batch) -> Mapping[str, Tensor]:
-                with uncached(batch.images.device):
-                    learnt, taught = teacher.lesson(student, batch)
-                    terms: Mapping[str, Tensor] = mixed(learnt, taught, batch)
+                with uncached(batch.inputs.device):
+                    learnt, teacher_out = teacher.advance(student, batch)
+                    terms: Mapping[str, Tensor] = mixed(learnt, teacher_out, batch)
                     return terms
 
             def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
                 report({**metrics, **teacher.measured(epoch)}, epoch=epoch)
 
-            cost = self.macs(setting.cost.macs, count_cost(network, setting.dataset.shape).macs)
-            cost += STEP * weighted_loss_macs(mixed, example, batch)
-            told = report if isinstance(report, CostEstimate) else measured
-            train(setting, objective, told, macs_per_image=cost, adapters=Carried(mixed, teacher))
+            cost = self.macs_per_image(context, network, mixed, example, batch)
+            train(context, objective, measured, macs_per_image=cost, loss_modules=Carried(mixed, teacher))
 
 
 def require_whole_norms(recipe: Recipe) -> None:
@@ -192,34 +211,34 @@ class MovingTeacher:
     device.
     """
 
-    def __init__(self, options: ProKT, guide: FeatureExtractor, setting: TrialContext) -> None:
-        self.options, self.guide, self.recipe = options, guide, setting.spec.recipe
-        share_norms(guide.model, 1)
-        distributed.make_alike(guide.model.state_dict().values())
-        self.parameters = list(guide.model.parameters())
+    def __init__(self, options: ProKT, teacher_network: FeatureExtractor, context: TrialContext) -> None:
+        self.options, self.network, self.recipe = options, teacher_network, context.spec.recipe
+        share_norms(teacher_network.model, 1)
+        distributed.broadcast_from_main(teacher_network.model.state_dict().values())
+        self.parameters = list(teacher_network.model.parameters())
         self.gradients = GroupGradients(self.parameters)
-        self.optimiser = make_optimiser(self.parameters, self.recipe)
-        self.steps = steps_per_epoch(len(setting.dataset.train), self.recipe.batch_size)
+        self.optimizer = make_optimizer(self.parameters, self.recipe)
+        self.steps = steps_per_epoch(len(context.dataset.train), self.recipe.batch_size)
         self.moving = round((1 - options.freeze) * self.steps * self.recipe.epochs)
-        device = setting.dataset.train.labels.device
+        device = context.dataset.train.labels.device
         self.beta = torch.tensor(options.beta, device=device)
         self.sums = torch.zeros(self.recipe.epochs, 3, device=device)
         self.step = 0
-        guide.model.train()
+        teacher_network.model.train()
 
-    def lesson(self, student: FeatureExtractor, batch: Batch) -> tuple[Outputs, Outputs]:
+    def advance(self, student: FeatureExtractor, batch: Batch) -> tuple[Outputs, Outputs]:
         """What the student says, with its graph, and what the teacher says, which has taken its step before."""
         moves, again = self.step < self.moving, self.options.probe == "eval"
         self.step += 1
-        before = probe(student, batch.images) if moves and again else None
-        learnt = student(batch.images)
-        said = (before or learnt).logits.detach()
-        return learnt, self.follow(said, batch) if moves else self.stand(said, batch)
+        before = probe(student, batch.inputs) if moves and again else None
+        learnt = student(batch.inputs)
+        student_logits = (before or learnt).logits.detach()
+        return learnt, self.follow(student_logits, batch) if moves else self.stand(student_logits, batch)
 
-    def follow(self, said: Tensor, batch: Batch) -> Outputs:
-        """One step towards the labels, held near to what the student `said`; then what the teacher teaches."""
-        outputs = self.guide(batch.images)
-        ce, kl = self.losses(outputs.logits, said, batch)
+    def follow(self, student_logits: Tensor, batch: Batch) -> Outputs:
+        """One step towards the labels, held near to the student; then what the teacher teaches."""
+        outputs = self.network(batch.inputs)
+        ce, kl = self.losses(outputs.logits, student_logits, batch)
         if self.options.dual:
             loss = dual_loss(ce, kl, self.beta, self.options.epsilon)
             self.beta = ascended(
@@ -228,30 +247,30 @@ class MovingTeacher:
         else:
             loss = fixed_loss(ce, kl, self.options.weight)
         self.descend(loss)
-        return detach_outputs(outputs) if self.options.target == "stale" else probe(self.guide, batch.images)
+        return detach_outputs(outputs) if self.options.target == "stale" else probe(self.network, batch.inputs)
 
-    def stand(self, said: Tensor, batch: Batch) -> Outputs:
-        outputs = probe(self.guide, batch.images)
-        self.losses(outputs.logits, said, batch)
+    def stand(self, student_logits: Tensor, batch: Batch) -> Outputs:
+        outputs = probe(self.network, batch.inputs)
+        self.losses(outputs.logits, student_logits, batch)
         return outputs
 
-    def losses(self, logits: Tensor, said: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def losses(self, logits: Tensor, student_logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross entropy and KL(student || teacher), both of the teacher's `logits`, and noted."""
         ce = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
-        kl = kd_loss(logits, said, self.options.temperature)
+        kl = kd_loss(logits, student_logits, self.options.temperature)
         self.sums[batch.epoch - 1] += distributed.mean_over_group(torch.stack([ce.detach(), kl.detach(), self.beta]))
         return ce, kl
 
     def descend(self, loss: Tensor) -> None:
         rate = self.options.teacher_lr * learning_rate(self.recipe, self.step - 1, self.steps)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(loss.device.type, enabled=False):
             self.gradients.backward(loss)
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
-        self.optimiser.step()
+        self.optimizer.step()
 
     def measured(self, epoch: int) -> dict[str, float]:
         """Means over the steps of `epoch`: the teacher's cross entropy, KL(student || teacher), the dual multiplier."""
@@ -260,12 +279,12 @@ class MovingTeacher:
 
     def state(self) -> dict[str, Any]:
         """All that a continued trial needs to compute the same numbers."""
-        saved = {"network": self.guide.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        saved = {"network": self.network.model.state_dict(), OPTIMIZER: self.optimizer.state_dict()}
         return {**saved, "beta": self.beta, "sums": self.sums, "step": self.step}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.guide.model.load_state_dict(state["network"])
-        resume(self.optimiser, state["optimiser"])
+        self.network.model.load_state_dict(state["network"])
+        resume(self.optimizer, state[OPTIMIZER])
         self.beta, self.sums, self.step = state["beta"], state["sums"], state["step"]
 
 

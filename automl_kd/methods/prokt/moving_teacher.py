@@ -18,18 +18,18 @@ STARTS = ("finetuned", "pretrained", "scratch")
 """The teacher as it was trained; its body with a new last layer; new weights altogether."""
 
 
-def starting_teacher(setting: TrialContext, start: str) -> nn.Module:
+def starting_teacher(context: TrialContext, start: str) -> nn.Module:
     """The trial's teacher as one of `STARTS` says, with gradients, in evaluation mode."""
     if start == "finetuned":
-        return load_teacher(setting).requires_grad_(True)
-    spec, shape = setting.spec, setting.dataset.shape
+        return load_teacher(context).requires_grad_(True)
+    spec, shape = context.spec, context.dataset.shape
     if spec.teacher is None:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
     space, seed = load_space(f"model:{spec.teacher.model}"), derive(spec.seed, "teacher") % 2**32
     fresh = build(space, Architecture(()), shape, seed=seed)
     if start == "scratch":
-        return to_trial_device(fresh.eval(), spec, setting.place, shape)
-    network = load_teacher(setting)
+        return to_trial_device(fresh.eval(), spec, context.paths, shape)
+    network = load_teacher(context)
     head_of(network).load_state_dict(head_of(fresh).state_dict())
     return network.requires_grad_(True)
 
@@ -48,10 +48,10 @@ def zero_head(model: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
-def probe(network: FeatureExtractor, images: Tensor) -> Outputs:
+def probe(network: FeatureExtractor, inputs: Tensor) -> Outputs:
     """What the network says in evaluation mode; no buffer changes, nothing is drawn, no graph is built."""
     with evaluating(network.model), torch.no_grad():
-        return network(images)
+        return network(inputs)
 
 
 def detach_outputs(outputs: Outputs) -> Outputs:

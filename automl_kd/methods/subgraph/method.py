@@ -73,7 +73,7 @@ class Subgraph(SearchOptions):
     `temperature`, `weight`: of the student's training, as in `kd`.
     """
 
-    taught: ClassVar[bool] = True
+    needs_teacher: ClassVar[bool] = True
     choose: Literal["search", "uniform", "shallow", "random", "magnitude"] = "search"
     params_limit: int = 0
     macs_limit: int = 0
@@ -99,46 +99,48 @@ class Subgraph(SearchOptions):
         searched = self.share * SEARCH_STEP * teacher if self.choose == "search" else 0.0
         return round(searched) + STEP * student + teacher
 
-    def bound(self, setting: TrialContext, teacher: int) -> float:
+    def bound(self, context: TrialContext, teacher: int) -> float:
         """At most so many multiply-adds for an image of an epoch: the student is not found yet."""
-        recipe = setting.spec.recipe
+        recipe = context.spec.recipe
         epochs = self.recipe(recipe).epochs if self.choose == "search" else 0
-        student = self.budget(setting.cost).macs or teacher
+        student = self.budget(context.cost).macs or teacher
         return epochs / recipe.epochs * SEARCH_STEP * teacher + STEP * student + teacher
 
     def budget(self, student: NetworkCost) -> Budget:
         stated = Budget(params=self.params_limit, macs=self.macs_limit, latency_ms=self.latency_limit_ms)
         return stated if stated != Budget() else Budget(params=student.params, macs=student.macs)
 
-    def rehearse(self, setting: TrialContext, teacher: nn.Module) -> None:
-        assert setting.spec.teacher is not None  # a rehearsal has one
-        coupling = trace(teacher, setting.dataset.shape)
+    def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
+        assert context.spec.teacher is not None  # a rehearsal has one
+        coupling = trace(teacher, context.dataset.shape)
         least = least_widths(coupling, self.floor, self.divisor)
-        budget = scale_budget(self.budget(setting.cost), min(read_multiples(self.multiples)))
-        latencies = [timed(teacher, coupling, setting, device) for device in devices_here(setting.place.device)]
-        refuse_below(coupling, budget, least, setting.spec.teacher.model, latencies)
+        budget = scale_budget(self.budget(context.cost), min(read_multiples(self.multiples)))
+        latencies = [timed(teacher, coupling, context, device) for device in devices_here(context.paths.device)]
+        refuse_below(coupling, budget, least, context.spec.teacher.model, latencies)
 
-    def __call__(self, spec: TrialSpec, report: Report, place: TrialPaths) -> None:
-        setting = prepare_trial(spec, place)
-        teacher = load_teacher(setting)
-        teacher_macs = count_cost(teacher, setting.dataset.shape).macs
-        if isinstance(report, CostEstimate):
-            report.epoch_macs = len(setting.dataset.train) * self.bound(setting, teacher_macs)
-            return
-        student = find_student(self, setting, teacher)
-        found = replace(setting, student=to_trial_device(student, spec, place, setting.dataset.shape))
-        teach, smoothing = teacher_outputs(setting, teacher), spec.recipe.label_smoothing
+    def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
+        context = prepare_trial(spec, paths)
+        teacher_macs = count_cost(load_teacher(context), context.dataset.shape).macs
+        return CostEstimate(len(context.dataset.train) * self.bound(context, teacher_macs))
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
+        context = prepare_trial(spec, paths)
+        teacher = load_teacher(context)
+        teacher_macs = count_cost(teacher, context.dataset.shape).macs
+        student = find_student(self, context, teacher)
+        found = replace(context, student=to_trial_device(student, spec, paths, context.dataset.shape))
+        ask_teacher, smoothing = teacher_outputs(context, teacher), spec.recipe.label_smoothing
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
-            taught = teach(batch).logits
-            logits = found.student(batch.images)
+            teacher_logits = ask_teacher(batch).logits
+            logits = found.student(batch.inputs)
             return {
                 "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
-                "kd": self.weight * kd_loss(logits, taught, self.temperature),
+                "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 
-        epochs, seconds = search_effort(setting)
-        searched = float(epochs * len(setting.dataset.train) * SEARCH_STEP * teacher_macs)
+        epochs, seconds = search_effort(context)
+        searched = float(epochs * len(context.dataset.train) * SEARCH_STEP * teacher_macs)
 
         def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
             total = {"seconds": metrics["seconds"] + seconds, "train_macs": metrics["train_macs"] + searched}
@@ -147,45 +149,45 @@ class Subgraph(SearchOptions):
         train(found, objective, with_search, macs_per_image=STEP * found.cost.macs + teacher_macs)
 
 
-def find_student(options: Subgraph, setting: TrialContext, teacher: nn.Module) -> nn.Module:
+def find_student(options: Subgraph, context: TrialContext, teacher: nn.Module) -> nn.Module:
     """The network to train: as described in the trial's folder, or found now and described there."""
-    spec, shape = setting.spec, setting.dataset.shape
+    spec, shape = context.spec, context.dataset.shape
     assert spec.teacher is not None  # the teacher was loaded
-    path = setting.place.trial / "subgraph.json"
-    known = bool(distributed.from_leader(path.exists()))
+    path = context.paths.trial / "subgraph.json"
+    known = bool(distributed.from_main_process(path.exists()))
     if known and not options.inherit:
-        return rebuilt(read_description(path), setting)
+        return rebuilt(read_description(path), context)
     coupling = trace(teacher, shape)
-    model = supergraph(options, setting, teacher)
-    budget, multiples = options.budget(setting.cost), read_multiples(options.multiples)
+    model = supergraph(options, context, teacher)
+    budget, multiples = options.budget(context.cost), read_multiples(options.multiples)
     least = least_widths(coupling, options.floor, options.divisor)
     refuse_below(coupling, scale_budget(budget, min(multiples)), least, spec.teacher.model)
-    scores = part_scores(options, setting, teacher, model, coupling, scale_budget(budget, min(multiples)))
-    if not known and distributed.leads():
-        latency = timed(teacher, coupling, setting, setting.place.device)
+    scores = part_scores(options, context, teacher, model, coupling, scale_budget(budget, min(multiples)))
+    if not known and distributed.is_main_process():
+        latency = timed(teacher, coupling, context, context.paths.device)
         for position, multiple in reversed(list(enumerate(multiples))):
             chosen = choose_subgraph(coupling, scores, scale_budget(budget, multiple), least, options.divisor, latency)
             description = describe_selection(spec.teacher.model, coupling, chosen, as_numbers(scores))
             # The one to be trained is written last: where it is, all are.
-            write_subgraph(description, setting, f"students/{multiple:g}" if position else "subgraph")
-    distributed.wait_for_leader()
+            write_subgraph(description, context, f"students/{multiple:g}" if position else "subgraph")
+    distributed.wait_for_main_process()
     description = read_description(path)
     if not options.inherit:
-        return rebuilt(description, setting)
+        return rebuilt(description, context)
     return thin_network(model, coupling, description.selection).requires_grad_(True)
 
 
-def timed(teacher: nn.Module, coupling: Coupling, setting: TrialContext, device: str) -> MeasureLatency:
+def timed(teacher: nn.Module, coupling: Coupling, context: TrialContext, device: str) -> MeasureLatency:
     def latency(selection: Selection) -> float:
-        return measure_latency(thin_network(teacher, coupling, selection), setting.dataset.shape, device=device).ms
+        return measure_latency(thin_network(teacher, coupling, selection), context.dataset.shape, device=device).ms
 
     return latency
 
 
 def part_scores(
-    options: Subgraph, setting: TrialContext, teacher: nn.Module, model: nn.Module, coupling: Coupling, budget: Budget
+    options: Subgraph, context: TrialContext, teacher: nn.Module, model: nn.Module, coupling: Coupling, budget: Budget
 ) -> PartScores:
-    spec = setting.spec
+    spec = context.spec
     if options.choose != "search":
         rng = np.random.default_rng(derive(spec.seed, "subgraph"))
         return baseline_scores(options.choose, teacher, coupling, rng)
@@ -193,8 +195,8 @@ def part_scores(
     seed, recipe = derive(spec.seed, "subgraph"), options.recipe(spec.recipe)
     search = SubgraphSearchRun(
         model,
-        teacher_outputs(replace(setting, spec=replace(spec, seed=seed, recipe=recipe)), teacher),
-        setting.dataset,
+        teacher_outputs(replace(context, spec=replace(spec, seed=seed, recipe=recipe)), teacher),
+        context.dataset,
         recipe,
         seed,
         coupling=coupling,
@@ -202,23 +204,23 @@ def part_scores(
         budget=budget,
         least=least_widths(coupling, options.floor, options.divisor),
     )
-    return search.finish(setting.place.trial)
+    return search.finish(context.paths.trial)
 
 
-def supergraph(options: Subgraph, setting: TrialContext, teacher: nn.Module) -> nn.Module:
+def supergraph(options: Subgraph, context: TrialContext, teacher: nn.Module) -> nn.Module:
     """The network to search in, apart from the teacher: a copy of it, or a fresh one of the same kind."""
-    spec = setting.spec
+    spec = context.spec
     if options.weights != "random":
         return copy_network(teacher)
     assert spec.teacher is not None
     with seeded_generator(spec, "supergraph"):
-        shape = setting.dataset.shape
-        return to_trial_device(build_model(spec.teacher.model, shape), spec, setting.place, shape)
+        shape = context.dataset.shape
+        return to_trial_device(build_model(spec.teacher.model, shape), spec, context.paths, shape)
 
 
-def rebuilt(description: Description, setting: TrialContext) -> nn.Module:
-    with seeded_generator(setting.spec, "student"):
-        return build_from(description, setting.dataset.shape)
+def rebuilt(description: Description, context: TrialContext) -> nn.Module:
+    with seeded_generator(context.spec, "student"):
+        return build_from(description, context.dataset.shape)
 
 
 @contextmanager
@@ -235,9 +237,9 @@ def as_numbers(scores: PartScores) -> dict[str, tuple[float, ...]]:
     return numbers | {name: (value,) for name, value in scores.blocks.items() if np.isfinite(value)}
 
 
-def write_subgraph(description: Description, setting: TrialContext, name: str) -> None:
+def write_subgraph(description: Description, context: TrialContext, name: str) -> None:
     """`name`.json and its drawing, `name`.svg, in the trial's folder; each is whole or absent."""
-    path = setting.place.trial / f"{name}.json"
+    path = context.paths.trial / f"{name}.json"
     storage.write(path.with_suffix(".svg"), draw_subgraph(description.layers, title_of(description)))
     storage.write(path, description.to_json())
 
@@ -247,8 +249,8 @@ def title_of(description: Description) -> str:
     return f"inside {description.model}: {cost.params:,} parameters, {cost.macs:,} multiply-adds"
 
 
-def search_effort(setting: TrialContext) -> tuple[int, float]:
+def search_effort(context: TrialContext) -> tuple[int, float]:
     """Epochs and seconds of the trial's search; zeros if there was none."""
-    state = checkpoint.load_checkpoint(setting.place.trial / CHECKPOINT_FILE, torch.device("cpu"))
+    state = checkpoint.load_checkpoint(context.paths.trial / CHECKPOINT_FILE, torch.device("cpu"))
     history = state["run"]["history"] if state is not None else []
     return len(history), history[-1]["seconds"] if history else 0.0

@@ -38,7 +38,7 @@ from automl_kd.models.pruning.surgery import attach, fold_gates
 from automl_kd.spec import Recipe
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
 from automl_kd.training import checkpoint, loop
-from automl_kd.training.optimisers import learning_rate
+from automl_kd.training.optimizers import learning_rate
 
 CHECKPOINT_FILE = "search.pt"
 
@@ -53,7 +53,7 @@ class SubgraphSearchRun:
     def __init__(
         self,
         model: nn.Module,
-        teach: TeacherOutputs,
+        ask_teacher: TeacherOutputs,
         dataset: Dataset,
         recipe: Recipe,
         seed: int,
@@ -64,7 +64,7 @@ class SubgraphSearchRun:
         least: Mapping[str, int],
     ) -> None:
         prepare(model, options)
-        self.teach, self.coupling, self.options, self.budget = teach, coupling, options, budget
+        self.ask_teacher, self.coupling, self.options, self.budget = ask_teacher, coupling, options, budget
         self.run = loop.TrainingRun(model, dataset, recipe, seed)
         self.factors = SubgraphFactors(coupling, options.kinds, least, self.run.device)
         self.gates: dict[str, Tensor] = {}
@@ -93,7 +93,7 @@ class SubgraphSearchRun:
         with self.gated():
             for epoch in range(len(self.run.history) + 1, epochs + 1):
                 self.epoch(epoch)
-                if epoch == epochs or distributed.from_leader(time.monotonic() - saved) > loop.SAVE_SECONDS:
+                if epoch == epochs or distributed.from_main_process(time.monotonic() - saved) > loop.SAVE_SECONDS:
                     checkpoint.save(self.state(), folder / CHECKPOINT_FILE)
                     saved = time.monotonic()
         found = score_parts(self.factors, self.run.student, self.options, self.measure)
@@ -121,7 +121,7 @@ class SubgraphSearchRun:
         loss = torch.zeros((), device=run.device)
         for step in range(run.steps):
             chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-            with distributed.dealt(chosen, run.recipe.accumulate) as own:
+            with distributed.shard_rows(chosen, run.recipe.accumulate) as own:
                 loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
         loss = distributed.mean_over_group(loss)
         refuse_nonfinite_search("loss", loss, epoch)
@@ -148,7 +148,7 @@ class SubgraphSearchRun:
         """Weights by the optimiser, factors by a proximal step, both from the gradient at the same point."""
         run, options = self.run, self.options
         rate = learning_rate(run.recipe, step, run.steps)
-        for group in run.optimiser.param_groups:
+        for group in run.optimizer.param_groups:
             group["lr"] = rate
         loss = run.differentiate(self.objective, batch)
         run.advance()  # clips the weights' gradients alone: the factors are not among them
@@ -162,9 +162,9 @@ class SubgraphSearchRun:
 
     def objective(self, batch: Batch) -> Tensor:
         self.gates.update(self.factors.gates())
-        taught = self.teach(batch).logits
-        logits = self.run.student(batch.images)
-        loss = kd_loss(logits.float(), taught.float(), self.options.search_temperature)
+        teacher_out = self.ask_teacher(batch).logits
+        logits = self.run.student(batch.inputs)
+        loss = kd_loss(logits.float(), teacher_out.float(), self.options.search_temperature)
         if self.options.search_ce:
             loss = loss + self.options.search_ce * F.cross_entropy(logits.float(), batch.labels)
         return loss

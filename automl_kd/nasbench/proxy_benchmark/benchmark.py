@@ -30,11 +30,11 @@ from automl_kd.nasbench.proxy_benchmark.scores import WAY, ArchitectureMask, Pro
 
 ROUNDS, SEED = 1000, 0
 SIZE_PROXIES = ("params", "macs")
-YARDSTICK = "params"
+BASELINE = "params"
 MIN_ARCHITECTURES = 10
 """Fewer architectures than this are not judged, nor compared over seeds."""
 
-THE_YARDSTICK = "the yardstick"
+THE_BASELINE = "the yardstick"
 BEATS = "beats counting parameters"
 NOT_SHOWN = "not shown to beat counting parameters"
 WORSE = "worse than counting parameters"
@@ -151,7 +151,7 @@ def make_case(one: ProxyScores, target: Target) -> Case:
 
 def judge_case(case: Case) -> dict[str, float]:
     """What is measured of a proxy; the names of the panel's columns."""
-    counts, y, size = resample_architectures(len(case.accuracy)), case.accuracy, case.costs[YARDSTICK]
+    counts, y, size = resample_architectures(len(case.accuracy)), case.accuracy, case.costs[BASELINE]
     tau = np.mean([resampled_kendall(x, y, counts) for x in case.scores], axis=0)
     rho = np.mean([resampled_spearman(x, y, counts) for x in case.scores], axis=0)
     gain = tau - resampled_kendall(size, y, counts)
@@ -206,8 +206,8 @@ def about(one: ProxyScores, target: Target) -> dict[str, object]:
 
 def verdict_of_row(row: Mapping[str, float], proxy: str) -> str:
     """Whether the panel's row shows a proxy to beat counting parameters, in words."""
-    if proxy == YARDSTICK:
-        return THE_YARDSTICK
+    if proxy == BASELINE:
+        return THE_BASELINE
     if np.isnan(row["kendall"]):
         return NO_VALUE
     if row["over_params_low"] > 0:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from automl_kd import storage
 from automl_kd.nasbench.proxy_benchmark import plots as panel_plots
-from automl_kd.nasbench.proxy_benchmark.benchmark import YARDSTICK, Panel, Target, for_target
+from automl_kd.nasbench.proxy_benchmark.benchmark import BASELINE, Panel, Target, for_target
 from automl_kd.nasbench.proxy_benchmark.published import published_sheet, source
 from automl_kd.nasbench.proxy_benchmark.scores import WAY, ProxyScores
 from automl_kd.nasbench.proxy_benchmark.table import (
@@ -89,6 +89,6 @@ def target_view(panel: Panel, entries: Sequence[ProxyScores], target: Target) ->
 def target_scatter(rows: pd.DataFrame, entries: Sequence[ProxyScores], target: Target) -> Markup:
     """The best few scores of a target and the number of parameters."""
     found = {tuple(getattr(one, name) for name in WAY): one for one in for_target(entries, target)}
-    best = pd.concat([rows[rows["proxy"] == YARDSTICK].head(1), rows[rows["proxy"] != YARDSTICK].head(SHOWN_SCATTERS)])
+    best = pd.concat([rows[rows["proxy"] == BASELINE].head(1), rows[rows["proxy"] != BASELINE].head(SHOWN_SCATTERS)])
     chosen = [found[tuple(row[name] for name in WAY)] for row in best.to_dict("records")]
     return panel_plots.plot_scatter(chosen, list(best["title"]), target)

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from automl_kd.nasbench.proxy_benchmark.benchmark import (
+    BASELINE,
     BEATS,
     NOT_SHOWN,
-    THE_YARDSTICK,
+    THE_BASELINE,
     WORSE,
-    YARDSTICK,
     Target,
     common_rows,
 )
@@ -30,7 +30,7 @@ from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores, Reals
 from automl_kd.results.report.plots import CARD, INK, PLOT_SETTINGS, QUIET, ROLE_STYLES, blank_figure, finish_figure
 
 VERDICT_MARKERS = {
-    THE_YARDSTICK: (INK, "D"),
+    THE_BASELINE: (INK, "D"),
     BEATS: (ROLE_STYLES["found-method"][0], "^"),
     NOT_SHOWN: (QUIET, "o"),
     WORSE: (ROLE_STYLES["default-kd"][0], "v"),
@@ -71,7 +71,7 @@ def draw_proxy_panel(axes: Axes, rows: pd.DataFrame, order: Sequence[str]) -> No
         heights = [place[title] for title in ours["title"]]
         axes.hlines(heights, ours["kendall_low"], ours["kendall_high"], color=colour, lw=1.6)
         axes.plot(ours["kendall"], heights, marker, color=colour, ms=6.5, mec=CARD, mew=0.8, label=verdict)
-    for value in rows.loc[rows["proxy"] == YARDSTICK, "kendall"].dropna():
+    for value in rows.loc[rows["proxy"] == BASELINE, "kendall"].dropna():
         axes.axvline(value, color=INK, lw=0.9, zorder=1)
     axes.set_xlabel("Kendall's tau-b")
     axes.tick_params(axis="y", length=0)
@@ -97,7 +97,7 @@ def plot_cost(rows: pd.DataFrame) -> Markup | None:
             axes.annotate(
                 row["title"], (row["seconds"], row["kendall"]), (5, 4), textcoords="offset points", fontsize=9.5
             )
-        axes.axhline(rows.loc[rows["proxy"] == YARDSTICK, "kendall"].max(), color=INK, lw=0.9, zorder=1)
+        axes.axhline(rows.loc[rows["proxy"] == BASELINE, "kendall"].max(), color=INK, lw=0.9, zorder=1)
         axes.xaxis.set_major_locator(LogLocator(base=10))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         return finish_figure(

@@ -136,11 +136,11 @@ def arrange(scores: pd.DataFrame, labels: Sequence[str]) -> list[ProxyScores]:
 
 def widest(entries: Sequence[ProxyScores]) -> list[ProxyScores]:
     """Of entries that differ only in `among` the one with the most, and in it what the others had."""
-    alike: dict[tuple[object, ...], list[ProxyScores]] = {}
+    groups: dict[tuple[object, ...], list[ProxyScores]] = {}
     for one in entries:
-        alike.setdefault(tuple(getattr(one, name) for name in WAY if name != "among"), []).append(one)
+        groups.setdefault(tuple(getattr(one, name) for name in WAY if name != "among"), []).append(one)
     found = []
-    for ours in alike.values():
+    for ours in groups.values():
         *others, most = sorted(ours, key=lambda one: one.among)
         found.append(replace(most, narrower=tuple(one.among for one in others)))
     return found

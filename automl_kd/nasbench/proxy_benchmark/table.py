@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from automl_kd.nasbench.proxy_benchmark.benchmark import (
+    BASELINE,
     BEATS,
     MIN_ARCHITECTURES,
     NO_VALUE,
     NOT_SHOWN,
     ROUNDS,
     WORSE,
-    YARDSTICK,
     Panel,
 )
 from automl_kd.nasbench.proxy_benchmark.published import decimals, published_sheet, source
@@ -88,7 +88,7 @@ def panel_sheet(rows: pd.DataFrame) -> Sheet:
             row["title"],
             write_correlation(row, "kendall"),
             write_correlation(row, "spearman"),
-            units.MISSING if row["proxy"] == YARDSTICK else f"{write_signed(row['over_params'])} {gain_interval(row)}",
+            units.MISSING if row["proxy"] == BASELINE else f"{write_signed(row['over_params'])} {gain_interval(row)}",
             row["verdict"],
             decimals(row["partial_spearman"]),
             decimals(row["matched_kendall"]),
@@ -143,7 +143,7 @@ def write_signed(value: float) -> str:
 
 def budget_regret_sheet(rows: pd.DataFrame, order: Sequence[str]) -> Sheet:
     """One target's regrets, a column for each budget, proxies in `order` of their titles."""
-    limited = rows[(rows["share"] < 1) | (rows["cost"] == YARDSTICK)]  # without a limit all costs are alike
+    limited = rows[(rows["share"] < 1) | (rows["cost"] == BASELINE)]  # without a limit all costs are alike
     limited = limited.sort_values("share", key=lambda share: share == 1, kind="stable")
     budgets = list(dict.fromkeys(zip(limited["cost"], limited["share"], strict=True)))
     cells = {
@@ -162,21 +162,21 @@ def budget_heading(cost: str, share: float) -> str:
 
 def target_sentence(rows: pd.DataFrame) -> str:
     """How many of one target's proxies beat counting parameters, each on its own architectures, and by how much."""
-    others = rows[rows["proxy"] != YARDSTICK]
+    others = rows[rows["proxy"] != BASELINE]
     better, unclear, worse, void = (
         int((others["verdict"] == word).sum()) for word in (BEATS, NOT_SHOWN, WORSE, NO_VALUE)
     )
     best = others[others["verdict"] == BEATS].sort_values("over_params", ascending=False, kind="stable").head(3)
     named = ", ".join(f"{one['title']} by {one['over_params']:.3f}" for one in records(best))
     silent = f", and {void} {'have' if void > 1 else 'has'} no value here" if void else ""
-    yardstick = rows[rows["proxy"] == YARDSTICK].nlargest(1, "architectures").iloc[0]
+    baseline = rows[rows["proxy"] == BASELINE].nlargest(1, "architectures").iloc[0]
     return (
         f"{rows['target'].iloc[0]}: of {units.some(len(others), 'score')}, {better or 'none'} "
         f"{'beat' if better > 1 else 'beats'} counting parameters on the same architectures"
         f"{f' (in Kendall, {named})' if named else ''}; {unclear or 'none'} {'are' if unclear > 1 else 'is'} not shown "
         f"to, {worse or 'none'} {'are' if worse > 1 else 'is'} worse"
-        f"{silent}. On {yardstick['architectures']:,} architectures, counting parameters has a Kendall of "
-        f"{decimals(yardstick['kendall'])}."
+        f"{silent}. On {baseline['architectures']:,} architectures, counting parameters has a Kendall of "
+        f"{decimals(baseline['kendall'])}."
     )
 
 

@@ -28,7 +28,7 @@ OBJECTIVE = SearchObjective("kendall", maximise=True)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FormulaLab:
+class FormulaContext:
     """A search over formulas, checked.
 
     `names`: the statistics to compose. `targets`: what is reported on, NAS-Bench-201 first; `statistics`: of each, by
@@ -60,7 +60,7 @@ class FormulaLab:
         return np.sort(rows)
 
 
-def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) -> FormulaLab:
+def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) -> FormulaContext:
     """Find and check all that `experiment.proxy` names; an `AutoMLKDError` says what cannot be done. Writes nothing.
 
     `path`: of the table, a file or its folder; None asks the environment.
@@ -88,7 +88,7 @@ def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) 
         found = arrange(scores, students[0].labels)
         statistics |= {one.title: compose_statistics(found, one, dataset, names) for one in students}
         targets += students
-    lab = FormulaLab(
+    context = FormulaContext(
         experiment=experiment,
         table=table,
         choosing=choosing,
@@ -97,10 +97,10 @@ def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) 
         statistics=statistics,
         folder=results / experiment.name,
     )
-    require_labels(lab)
+    require_labels(context)
     for one in asked.searches:
-        lab.proposer(one.proposer, one.options, experiment.seed)
-    return lab
+        context.proposer(one.proposer, one.options, experiment.seed)
+    return context
 
 
 def locate_scores(file: str, table: Table, key: str) -> Path:
@@ -136,9 +136,9 @@ def compose_statistics(
     return statistics_of({name: chosen[name] for name in names if name in chosen}, target)
 
 
-def require_labels(lab: FormulaLab) -> None:
+def require_labels(context: FormulaContext) -> None:
     """Refuse more labels than there are architectures that all statistics were asked about."""
-    asked, there = lab.experiment.proxy, lab.statistics[lab.tuned.title].size
+    asked, there = context.experiment.proxy, context.statistics[context.tuned.title].size
     if (most := max(asked.labels, *asked.compare_labels, 0)) > there:
         raise ConfigError(
             f"proxy asks for {most:,} labels, and {there:,} architectures are in the table and scored by all "

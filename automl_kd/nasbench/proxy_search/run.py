@@ -26,7 +26,7 @@ from automl_kd.nasbench.proxy_benchmark.rank_correlation import kendall
 from automl_kd.nasbench.proxy_search.evaluation import findings
 from automl_kd.nasbench.proxy_search.findings import Findings
 from automl_kd.nasbench.proxy_search.formula_space import formula, is_short
-from automl_kd.nasbench.proxy_search.preparation import OBJECTIVE, FormulaLab, open_proxy_search
+from automl_kd.nasbench.proxy_search.preparation import OBJECTIVE, FormulaContext, open_proxy_search
 from automl_kd.nasbench.proxy_search.record import formula_file, read_formulas, write_formulas
 from automl_kd.nasbench.proxy_search.report import write_proxy_report
 from automl_kd.nasbench.table.columns import Integers
@@ -51,14 +51,14 @@ class FormulaSearchPiece:
     labels: int
     sample: int
 
-    def formulas(self, lab: FormulaLab) -> int:
-        return self.search.evaluations or lab.experiment.proxy.evaluations
+    def formulas(self, context: FormulaContext) -> int:
+        return self.search.evaluations or context.experiment.proxy.evaluations
 
-    def key(self, lab: FormulaLab) -> str:
+    def key(self, context: FormulaContext) -> str:
         """Of everything that its formulas depend on."""
-        asked = lab.experiment.proxy
-        limits = self.formulas(lab), asked.terms, asked.members, asked.penalty
-        digest = hashlib.sha256(lab.choosing.values.tobytes()).hexdigest()
+        asked = context.experiment.proxy
+        limits = self.formulas(context), asked.terms, asked.members, asked.penalty
+        digest = hashlib.sha256(context.choosing.values.tobytes()).hexdigest()
         search = {name: value for name, value in asdict(self.search).items() if name not in {"name", "seeds"}}
         parts = [
             FORMULA_SEARCH_VERSION,
@@ -67,9 +67,9 @@ class FormulaSearchPiece:
             self.labels,
             self.sample,
             limits,
-            lab.names,
+            context.names,
             digest,
-            statistics_digest(lab),
+            statistics_digest(context),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -82,21 +82,21 @@ def run_proxy_search(
     Returns what was found and the files of the report. `path`: of the table, a file or its folder; None asks the
     environment. Raises an `AutoMLKDError` for what cannot be carried out, before anything is written.
     """
-    lab = open_proxy_search(experiment, roots.results, path)
+    context = open_proxy_search(experiment, roots.results, path)
     record = to_record(experiment)
-    check_folder(lab.folder, record, add_new_search_fields)
-    pieces = {piece.key(lab): piece for piece in formula_search_pieces(experiment)}
-    with lock(lab.folder):
-        open_folder(lab.folder, record, add_new_search_fields)
+    check_folder(context.folder, record, add_new_search_fields)
+    pieces = {piece.key(context): piece for piece in formula_search_pieces(experiment)}
+    with lock(context.folder):
+        open_folder(context.folder, record, add_new_search_fields)
         watcher.stage("searches over formulas", len(pieces), "searches")
         for done, (key, piece) in enumerate(pieces.items()):
             watcher.step(done, f"{piece.search.title}, seed {piece.seed}, {piece.labels} labels")
-            if not formula_file(lab.folder, key).exists():
-                write_formulas(lab.folder, key, search_formulas_of(lab, piece))
+            if not formula_file(context.folder, key).exists():
+                write_formulas(context.folder, key, search_formulas_of(context, piece))
         watcher.stage("judging what was found", 1)
-        tried = read_formulas(lab.folder, list(pieces))
-        found = findings(lab, tried)
-        return found, write_proxy_report(found, tried, lab.folder, command)
+        tried = read_formulas(context.folder, list(pieces))
+        found = findings(context, tried)
+        return found, write_proxy_report(found, tried, context.folder, command)
 
 
 def add_new_search_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -115,19 +115,19 @@ def formula_search_pieces(experiment: Experiment) -> Iterator[FormulaSearchPiece
             yield FormulaSearchPiece(asked.searches[0], seed, labels, seed)
 
 
-def statistics_digest(lab: FormulaLab) -> str:
-    return lab.statistics[lab.tuned.title].digest
+def statistics_digest(context: FormulaContext) -> str:
+    return context.statistics[context.tuned.title].digest
 
 
-def search_formulas_of(lab: FormulaLab, piece: FormulaSearchPiece) -> pd.DataFrame:
+def search_formulas_of(context: FormulaContext, piece: FormulaSearchPiece) -> pd.DataFrame:
     """Every formula that a search tries, in order."""
-    judge = Judge(lab, lab.labelled(piece.labels, piece.sample))
+    judge = Judge(context, context.labelled(piece.labels, piece.sample))
     answered: list[tuple[Architecture, float]] = []
     rows: list[dict[str, object]] = []
     start, proposer = time.monotonic(), None
-    while len(rows) < piece.formulas(lab):
-        proposer = informed(lab, piece, proposer, answered)
-        for number, point in asked(proposer, range(len(rows), piece.formulas(lab))[: piece.search.batch]):
+    while len(rows) < piece.formulas(context):
+        proposer = informed(context, piece, proposer, answered)
+        for number, point in asked(proposer, range(len(rows), piece.formulas(context))[: piece.search.batch]):
             found = judge(point)
             answered.append((point, float(str(found["objective"]))))
             rows.append({"index": number, **found, "seconds": time.monotonic() - start})
@@ -149,15 +149,18 @@ def asked(proposer: Sampler, numbers: range) -> list[tuple[int, Architecture]]:
 
 
 def informed(
-    lab: FormulaLab, piece: FormulaSearchPiece, before: Sampler | None, answered: Sequence[tuple[Architecture, float]]
+    context: FormulaContext,
+    piece: FormulaSearchPiece,
+    before: Sampler | None,
+    answered: Sequence[tuple[Architecture, float]],
 ) -> Sampler:
     """The proposer that knows the answers so far; with a memory, a fresh one that knows the best and the latest."""
     search = piece.search
     if before is not None and not search.memory:
         return before
     proposer = Feasible(
-        lab.proposer(search.proposer, search.options, piece.seed),
-        lambda point: is_short(point, lab.experiment.proxy.members),
+        context.proposer(search.proposer, search.options, piece.seed),
+        lambda point: is_short(point, context.experiment.proxy.members),
     )
     best = np.argsort([-value for _, value in answered], kind="stable")[:KEPT].tolist()
     latest = range(max(0, len(answered) - search.memory), len(answered))
@@ -173,12 +176,12 @@ def formula_outcome(value: float) -> Outcome:
 class Judge:
     """Kendall's tau-b of formulas on labelled architectures, each computed once."""
 
-    def __init__(self, lab: FormulaLab, labelled: Integers) -> None:
-        statistics = lab.statistics[lab.tuned.title]
+    def __init__(self, context: FormulaContext, labelled: Integers) -> None:
+        statistics = context.statistics[context.tuned.title]
         self.size = statistics.size
         self.shares = {name: share[labelled] for name, share in statistics.shares.items()}
-        self.accuracy = lab.choosing.values[statistics.rows[labelled]]
-        self.penalty = lab.experiment.proxy.penalty
+        self.accuracy = context.choosing.values[statistics.rows[labelled]]
+        self.penalty = context.experiment.proxy.penalty
         self.known: dict[str, float] = {}
 
     def __call__(self, point: Architecture) -> dict[str, object]:

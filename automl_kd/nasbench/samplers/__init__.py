@@ -42,7 +42,7 @@ __all__ = [
 class Searcher(Protocol):
     """A way of searching. It must not keep anything between runs, nor read accuracies that it did not ask for."""
 
-    def run(self, desk: BatchedSession) -> None:
+    def run(self, session: BatchedSession) -> None:
         """Ask the desk until it closes."""
 
 
@@ -93,9 +93,9 @@ def explore(
     queries: int,
     *,
     seconds: float = float("inf"),
-    guide: Guidance | None = None,
+    guidance: Guidance | None = None,
 ) -> BatchedHistory:
     """Run `searcher` with every one of `seeds`: at most `queries` questions each, and `seconds` of simulated time."""
-    desk = BatchedSession(bench, SeededDraws(seeds), queries, seconds=seconds, guide=guide)
-    searcher.run(desk)
-    return desk.history()
+    session = BatchedSession(bench, SeededDraws(seeds), queries, seconds=seconds, guidance=guidance)
+    searcher.run(session)
+    return session.history()

@@ -66,15 +66,21 @@ class BatchedSession:
     """
 
     def __init__(
-        self, bench: Bench, draws: SeededDraws, queries: int, *, seconds: float = np.inf, guide: Guidance | None = None
+        self,
+        bench: Bench,
+        draws: SeededDraws,
+        queries: int,
+        *,
+        seconds: float = np.inf,
+        guidance: Guidance | None = None,
     ) -> None:
         self.bench, self.draws, self.queries, self.limit = bench, draws, queries, seconds
-        self.guide = guide or Guidance()
+        self.guidance = guidance or Guidance()
         self.lanes = np.arange(len(draws))
         self.step = 0
         self.known = np.zeros((len(draws), len(bench)), dtype=np.int8)
         """For each architecture how many of its trainings, from the shortest on, need no time any more."""
-        self.merit = None if self.guide.score is None else merits(self.guide.score)
+        self.merit = None if self.guidance.score is None else merits(self.guidance.score)
         self.spent = np.zeros(len(draws))
         self.scoring = np.zeros(len(draws), dtype=np.int64)
         """Scores computed for the question to come."""
@@ -90,11 +96,11 @@ class BatchedSession:
     @property
     def width(self) -> int:
         """How many candidates `prefer` should be given."""
-        return self.guide.pool or self.guide.tries
+        return self.guidance.pool or self.guidance.tries
 
     @property
     def screened(self) -> bool:
-        return self.guide.pool > 0
+        return self.guidance.pool > 0
 
     def uniform(self, stream: str, count: int) -> Reals:
         return self.draws.uniform(stream, self.step, count)
@@ -128,11 +134,11 @@ class BatchedSession:
 
     def fresh(self, who: Mask | None = None) -> Integers:
         """A random architecture for each seed, picked as the guide says; `who` as for `prefer`."""
-        guide = self.guide
-        if self.step >= guide.warm:
+        guidance = self.guidance
+        if self.step >= guidance.warm:
             return self.prefer(self.integers("fresh", len(self.bench), self.width), who)
-        self.scoring += guide.sample if self.step == 0 else 0
-        return self.best_scored(self.draws.integers("warm", 0, len(self.bench), guide.sample))
+        self.scoring += guidance.sample if self.step == 0 else 0
+        return self.best_scored(self.draws.integers("warm", 0, len(self.bench), guidance.sample))
 
     def query(self, rows: Integers, rungs: NDArray[np.int8] | None = None) -> Reals:
         """Ask about one architecture for each seed, by the longest training if `rungs` are not given: its accuracy."""
@@ -140,7 +146,7 @@ class BatchedSession:
         rungs = np.full(len(rows), bench.last, dtype=np.int8) if rungs is None else rungs
         working, new = self.spent < self.limit, self.known[self.lanes, rows] <= rungs
         cost = np.stack([seconds[rows] for seconds in bench.seconds])[rungs, self.lanes]
-        self.spent = self.spent + np.where(working, new * cost + self.scoring * self.guide.seconds, 0.0)
+        self.spent = self.spent + np.where(working, new * cost + self.scoring * self.guidance.seconds, 0.0)
         self.known[self.lanes, rows] = np.maximum(self.known[self.lanes, rows], rungs + 1)
         self.rows.append(np.where(working, rows, NOTHING))
         self.rungs.append(rungs)

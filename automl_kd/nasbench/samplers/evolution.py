@@ -32,23 +32,27 @@ class Evolution:
         require(min(self.population, self.tournament) >= 1, "population and tournament must be 1 or more")
         require(1 <= self.parents <= self.tournament, "parents must lie in 1 to the size of a tournament")
 
-    def run(self, desk: BatchedSession) -> None:
-        living, values = newborn(desk, self.population)
-        while desk.open:
-            rows = desk.fresh() if desk.step < self.population else desk.prefer(self.children(desk, living, values))
-            place = desk.step % self.population
-            living[:, place], values[:, place] = rows, desk.query(rows)
+    def run(self, session: BatchedSession) -> None:
+        living, values = newborn(session, self.population)
+        while session.open:
+            rows = (
+                session.fresh()
+                if session.step < self.population
+                else session.prefer(self.children(session, living, values))
+            )
+            place = session.step % self.population
+            living[:, place], values[:, place] = rows, session.query(rows)
 
-    def children(self, desk: BatchedSession, living: Integers, values: Reals) -> Integers:
+    def children(self, session: BatchedSession, living: Integers, values: Reals) -> Integers:
         """A mutant each of as many tournaments as the desk wants candidates."""
-        drawn = drawn_members(desk, self.population, self.tournament)
+        drawn = drawn_members(session, self.population, self.tournament)
         entered = np.take_along_axis(values, drawn.reshape(len(values), -1), axis=1).reshape(drawn.shape)
         if self.parents == 1:
             place = entered.argmax(axis=2)
         else:
-            chosen = desk.integers("parent", self.parents, desk.width)
+            chosen = session.integers("parent", self.parents, session.width)
             place = np.take_along_axis(np.argsort(-entered, axis=2, kind="stable"), chosen[:, :, None], axis=2)[:, :, 0]
-        return mutants(desk, winners(living, drawn, place))
+        return mutants(session, winners(living, drawn, place))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,34 +68,34 @@ class Scalarised:
     def __post_init__(self) -> None:
         require(min(self.population, self.tournament) >= 1, "population and tournament must be 1 or more")
 
-    def run(self, desk: BatchedSession) -> None:
-        living, _ = newborn(desk, self.population)
-        while desk.open:
-            rows = desk.fresh() if desk.step < self.population else desk.prefer(self.children(desk, living))
-            living[:, desk.step % self.population] = rows
-            desk.query(rows)
+    def run(self, session: BatchedSession) -> None:
+        living, _ = newborn(session, self.population)
+        while session.open:
+            rows = session.fresh() if session.step < self.population else session.prefer(self.children(session, living))
+            living[:, session.step % self.population] = rows
+            session.query(rows)
 
-    def children(self, desk: BatchedSession, living: Integers) -> Integers:
-        losses = desk.bench.losses[living]
+    def children(self, session: BatchedSession, living: Integers) -> Integers:
+        losses = session.bench.losses[living]
         low, high = losses.min(axis=1, keepdims=True), losses.max(axis=1, keepdims=True)
         scaled = (losses - low) / np.maximum(high - low, 1e-12)
-        drawn = drawn_members(desk, self.population, self.tournament)
-        entered = scaled[desk.lanes[:, None, None], drawn]
-        share = desk.uniform("weights", desk.width)[:, :, None]
+        drawn = drawn_members(session, self.population, self.tournament)
+        entered = scaled[session.lanes[:, None, None], drawn]
+        share = session.uniform("weights", session.width)[:, :, None]
         place = (share * entered[..., 0] + (1 - share) * entered[..., 1]).argmin(axis=2)
-        return mutants(desk, winners(living, drawn, place))
+        return mutants(session, winners(living, drawn, place))
 
 
-def newborn(desk: BatchedSession, population: int) -> tuple[Integers, Reals]:
+def newborn(session: BatchedSession, population: int) -> tuple[Integers, Reals]:
     """Room for the living and their accuracies, (seeds, population)."""
-    shape = (len(desk.lanes), population)
+    shape = (len(session.lanes), population)
     return np.zeros(shape, dtype=np.int64), np.full(shape, -np.inf)
 
 
-def drawn_members(desk: BatchedSession, population: int, tournament: int) -> Integers:
+def drawn_members(session: BatchedSession, population: int, tournament: int) -> Integers:
     """Places among the living, shape (seeds, candidates, tournament)."""
-    drawn = desk.integers("tournament", population, desk.width * tournament)
-    return drawn.reshape(len(desk.lanes), desk.width, tournament)
+    drawn = session.integers("tournament", population, session.width * tournament)
+    return drawn.reshape(len(session.lanes), session.width, tournament)
 
 
 def winners(living: Integers, drawn: Integers, place: Integers) -> Integers:
@@ -100,8 +104,8 @@ def winners(living: Integers, drawn: Integers, place: Integers) -> Integers:
     return found
 
 
-def mutants(desk: BatchedSession, parents: Integers) -> Integers:
+def mutants(session: BatchedSession, parents: Integers) -> Integers:
     """Each of `parents` (seeds, k) with one edge, drawn uniformly, given another operation."""
-    neighbours = desk.bench.neighbours
-    mutated: Integers = neighbours[parents, desk.integers("mutation", neighbours.shape[1], parents.shape[1])]
+    neighbours = session.bench.neighbours
+    mutated: Integers = neighbours[parents, session.integers("mutation", neighbours.shape[1], parents.shape[1])]
     return mutated

@@ -43,32 +43,34 @@ class GaussianProcess:
         require(self.startup >= 2, "startup must be 2 or more")
         require(min(self.candidates, self.refit) >= 1, "candidates and refit must be 1 or more")
 
-    def run(self, desk: BatchedSession) -> None:
-        rows = np.zeros((len(desk.lanes), desk.queries), dtype=np.int64)
+    def run(self, session: BatchedSession) -> None:
+        rows = np.zeros((len(session.lanes), session.queries), dtype=np.int64)
         values = np.zeros(rows.shape)
         scale = noise = np.zeros(0)
         fitted = -self.refit
-        while desk.open:
-            step = desk.step
-            if step < max(self.startup, desk.guide.warm):
-                rows[:, step] = desk.fresh()
+        while session.open:
+            step = session.step
+            if step < max(self.startup, session.guidance.warm):
+                rows[:, step] = session.fresh()
             else:
-                told, scores = rows[:, :step], normal_scores(values[:, :step])
+                asked, scores = rows[:, :step], normal_scores(values[:, :step])
                 if step - fitted >= self.refit:
-                    (scale, noise), fitted = fit_kernel(desk, told, scores), step
-                rows[:, step] = desk.prefer(self.proposals(desk, told, scores, scale, noise))
-            values[:, step] = desk.query(rows[:, step])
+                    (scale, noise), fitted = fit_kernel(session, asked, scores), step
+                rows[:, step] = session.prefer(self.proposals(session, asked, scores, scale, noise))
+            values[:, step] = session.query(rows[:, step])
 
-    def proposals(self, desk: BatchedSession, told: Integers, scores: Reals, scale: Reals, noise: Reals) -> Integers:
+    def proposals(
+        self, session: BatchedSession, asked: Integers, scores: Reals, scale: Reals, noise: Reals
+    ) -> Integers:
         """Candidates with the highest expected improvement, best first, as many as the desk wants."""
-        top = np.take_along_axis(told, np.argsort(-scores, axis=1, kind="stable")[:, :NEAR], axis=1)
-        near = desk.bench.neighbours[top].reshape(len(top), -1)
-        anywhere = desk.integers("candidates", len(desk.bench), self.candidates)
+        top = np.take_along_axis(asked, np.argsort(-scores, axis=1, kind="stable")[:, :NEAR], axis=1)
+        near = session.bench.neighbours[top].reshape(len(top), -1)
+        anywhere = session.integers("candidates", len(session.bench), self.candidates)
         candidates = np.concatenate([near, anywhere], axis=1)
-        mean, variance = posterior(desk, told, scores, candidates, scale, noise)
+        mean, variance = posterior(session, asked, scores, candidates, scale, noise)
         gain = expected_improvement(mean, variance, scores.max(axis=1))
-        gain[desk.is_known(candidates)] = -np.inf
-        best = np.argsort(-gain, axis=1, kind="stable")[:, : desk.width]
+        gain[session.is_known(candidates)] = -np.inf
+        best = np.argsort(-gain, axis=1, kind="stable")[:, : session.width]
         return np.take_along_axis(candidates, best, axis=1)
 
 
@@ -79,17 +81,17 @@ def normal_scores(values: Reals) -> Reals:
     return scores
 
 
-def edge_distances(desk: BatchedSession, some: Integers, others: Integers) -> Reals:
+def edge_distances(session: BatchedSession, some: Integers, others: Integers) -> Reals:
     """Edges in which architectures differ: (seeds, n), (seeds, m) to (seeds, n, m)."""
-    encodings, operations = desk.bench.encodings, desk.bench.operations
+    encodings, operations = session.bench.encodings, session.bench.operations
     matches = one_hot(encodings[some], operations) @ one_hot(encodings[others], operations).transpose(0, 2, 1)
     different: Reals = encodings.shape[1] - matches.astype(np.float64)
     return different
 
 
-def fit_kernel(desk: BatchedSession, told: Integers, scores: Reals) -> tuple[Reals, Reals]:
+def fit_kernel(session: BatchedSession, asked: Integers, scores: Reals) -> tuple[Reals, Reals]:
     """For each seed the scale and the noise of the grid with the highest marginal likelihood."""
-    apart, identity = edge_distances(desk, told, told), np.eye(told.shape[1])
+    apart, identity = edge_distances(session, asked, asked), np.eye(asked.shape[1])
     pairs = [(scale, noise) for scale in SCALES for noise in NOISES]
     likelihood = np.stack(
         [log_likelihood(np.exp(-apart / scale) + noise * identity, scores) for scale, noise in pairs], axis=1
@@ -108,12 +110,12 @@ def log_likelihood(covariance: Reals, scores: Reals) -> Reals:
 
 
 def posterior(
-    desk: BatchedSession, told: Integers, scores: Reals, candidates: Integers, scale: Reals, noise: Reals
+    session: BatchedSession, asked: Integers, scores: Reals, candidates: Integers, scale: Reals, noise: Reals
 ) -> tuple[Reals, Reals]:
     """Mean and variance at the candidates, (seeds, candidates) each (Rasmussen and Williams, eq. 2.25 and 2.26)."""
     width = scale[:, None, None]
-    covariance = np.exp(-edge_distances(desk, told, told) / width) + noise[:, None, None] * np.eye(told.shape[1])
-    across = np.exp(-edge_distances(desk, candidates, told) / width)
+    covariance = np.exp(-edge_distances(session, asked, asked) / width) + noise[:, None, None] * np.eye(asked.shape[1])
+    across = np.exp(-edge_distances(session, candidates, asked) / width)
     inverse = np.linalg.inv(covariance)
     mean = (across @ (inverse @ scores[:, :, None]))[:, :, 0]
     variance = 1 - ((across @ inverse) * across).sum(axis=2)

@@ -28,19 +28,19 @@ class Halving:
     def __post_init__(self) -> None:
         require(2 <= self.reduction <= self.width, "reduction must lie in 2 to the width of a bracket")
 
-    def run(self, desk: BatchedSession) -> None:
-        require_two(desk)
-        bracket = np.zeros((len(desk.lanes), self.width), dtype=np.int64)
+    def run(self, session: BatchedSession) -> None:
+        require_two(session)
+        bracket = np.zeros((len(session.lanes), self.width), dtype=np.int64)
         low = np.zeros(bracket.shape)
-        while desk.open:
+        while session.open:
             for place in range(self.width):
-                if desk.open:
-                    bracket[:, place] = desk.fresh()
-                    low[:, place] = desk.query(bracket[:, place], rung(desk, 0))
+                if session.open:
+                    bracket[:, place] = session.fresh()
+                    low[:, place] = session.query(bracket[:, place], rung(session, 0))
             best = np.take_along_axis(bracket, np.argsort(-low, axis=1, kind="stable"), axis=1)
             for place in range(self.width // self.reduction):
-                if desk.open:
-                    desk.query(best[:, place])
+                if session.open:
+                    session.query(best[:, place])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,32 +52,32 @@ class Asha:
     def __post_init__(self) -> None:
         require(self.reduction >= 2, "reduction must be 2 or more")
 
-    def run(self, desk: BatchedSession) -> None:
-        require_two(desk)
-        shape = (len(desk.lanes), desk.queries)
+    def run(self, session: BatchedSession) -> None:
+        require_two(session)
+        shape = (len(session.lanes), session.queries)
         waiting, low = np.full(shape, -np.inf), np.full(shape, -np.inf)
         started = np.zeros(shape, dtype=np.int64)
-        count = np.zeros(len(desk.lanes), dtype=np.int64)
-        while desk.open:
-            filled = slice(0, desk.step + 1)
+        count = np.zeros(len(session.lanes), dtype=np.int64)
+        while session.open:
+            filled = slice(0, session.step + 1)
             place = waiting[:, filled].argmax(axis=1)
-            value = waiting[desk.lanes, place]
+            value = waiting[session.lanes, place]
             above = (low[:, filled] > value[:, None]).sum(axis=1)
             # The best that waits is the only one that can be due.
             due = (value > -np.inf) & (above < count // self.reduction)
-            rows = np.where(due, started[desk.lanes, place], desk.fresh(~due))
-            answers = desk.query(rows, due.astype(np.int8) * np.int8(desk.bench.last))
-            waiting[desk.lanes[due], place[due]] = -np.inf
-            new = desk.lanes[~due]
+            rows = np.where(due, started[session.lanes, place], session.fresh(~due))
+            answers = session.query(rows, due.astype(np.int8) * np.int8(session.bench.last))
+            waiting[session.lanes[due], place[due]] = -np.inf
+            new = session.lanes[~due]
             started[new, count[new]] = rows[new]
             low[new, count[new]] = waiting[new, count[new]] = answers[new]
             count[new] += 1
 
 
-def require_two(desk: BatchedSession) -> None:
-    if len(desk.bench.choose) != 2:
+def require_two(session: BatchedSession) -> None:
+    if len(session.bench.choose) != 2:
         raise ConfigError("successive halving needs a short training beside the long one; name the task's early column")
 
 
-def rung(desk: BatchedSession, number: int) -> NDArray[np.int8]:
-    return np.full(len(desk.lanes), number, dtype=np.int8)
+def rung(session: BatchedSession, number: int) -> NDArray[np.int8]:
+    return np.full(len(session.lanes), number, dtype=np.int8)

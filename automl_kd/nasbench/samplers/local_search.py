@@ -24,19 +24,21 @@ class BatchedLocalSearch:
 
     first: bool = True
 
-    def run(self, desk: BatchedSession) -> None:
-        centre = desk.fresh()
-        height = desk.query(centre)
-        while desk.open and desk.step < desk.guide.warm:
-            rows = desk.fresh()
-            centre, height = move_to_better(centre, height, rows, desk.query(rows), np.ones(len(rows), dtype=np.bool_))
-        while desk.open:
-            centre, height = climbed(desk, centre, height)
-            around = shuffled(desk, desk.bench.neighbours[centre])
-            stuck = explored(desk, around)
-            beside = desk.prefer(around, ~stuck)
-            rows = np.where(stuck, desk.fresh(stuck), beside) if stuck.any() else beside
-            values = desk.query(rows)
+    def run(self, session: BatchedSession) -> None:
+        centre = session.fresh()
+        height = session.query(centre)
+        while session.open and session.step < session.guidance.warm:
+            rows = session.fresh()
+            centre, height = move_to_better(
+                centre, height, rows, session.query(rows), np.ones(len(rows), dtype=np.bool_)
+            )
+        while session.open:
+            centre, height = climbed(session, centre, height)
+            around = shuffled(session, session.bench.neighbours[centre])
+            stuck = explored(session, around)
+            beside = session.prefer(around, ~stuck)
+            rows = np.where(stuck, session.fresh(stuck), beside) if stuck.any() else beside
+            values = session.query(rows)
             height = np.where(stuck, -np.inf, height)
             centre, height = move_to_better(centre, height, rows, values, stuck | self.first)
 
@@ -47,25 +49,25 @@ def move_to_better(centre: Integers, height: Reals, rows: Integers, values: Real
     return np.where(better, rows, centre), np.where(better, values, height)
 
 
-def climbed(desk: BatchedSession, centre: Integers, height: Reals) -> tuple[Integers, Reals]:
+def climbed(session: BatchedSession, centre: Integers, height: Reals) -> tuple[Integers, Reals]:
     """Move up as far as neighbourhoods are known completely, which needs no question."""
     while True:
-        around = desk.bench.neighbours[centre]
-        values = np.where(explored(desk, around)[:, None], desk.bench.choose[-1][around], -np.inf)
+        around = session.bench.neighbours[centre]
+        values = np.where(explored(session, around)[:, None], session.bench.choose[-1][around], -np.inf)
         best = values.argmax(axis=1)
-        rows, tops = around[desk.lanes, best], values[desk.lanes, best]
+        rows, tops = around[session.lanes, best], values[session.lanes, best]
         if not (tops > height).any():
             return centre, height
         centre, height = move_to_better(centre, height, rows, tops, np.ones(len(rows), dtype=np.bool_))
 
 
-def explored(desk: BatchedSession, around: Integers) -> Mask:
+def explored(session: BatchedSession, around: Integers) -> Mask:
     """Of each seed whether it knows all that is around it."""
-    unknown = (~desk.is_known(around)).sum(axis=1)
+    unknown = (~session.is_known(around)).sum(axis=1)
     nothing_left: Mask = unknown == 0
     return nothing_left
 
 
-def shuffled(desk: BatchedSession, around: Integers) -> Integers:
-    order = np.argsort(desk.uniform("order", around.shape[1]), axis=1)
+def shuffled(session: BatchedSession, around: Integers) -> Integers:
+    order = np.argsort(session.uniform("order", around.shape[1]), axis=1)
     return np.take_along_axis(around, order, axis=1)

@@ -32,29 +32,29 @@ class BatchedNSGA2:
         require(self.population >= 2, "population must be 2 or more")
         require(0 <= self.crossover <= 1, "crossover must lie in 0 to 1")
 
-    def run(self, desk: BatchedSession) -> None:
-        parents = self.generation(desk, None)
-        while desk.open:
-            born = np.concatenate([parents, self.generation(desk, parents)], axis=1)
-            parents = np.take_along_axis(born, order_of(desk.bench.losses[born])[:, : self.population], axis=1)
+    def run(self, session: BatchedSession) -> None:
+        parents = self.generation(session, None)
+        while session.open:
+            born = np.concatenate([parents, self.generation(session, parents)], axis=1)
+            parents = np.take_along_axis(born, order_of(session.bench.losses[born])[:, : self.population], axis=1)
 
-    def generation(self, desk: BatchedSession, parents: Integers | None) -> Integers:
+    def generation(self, session: BatchedSession, parents: Integers | None) -> Integers:
         """As many as there is room for, asked about one after another; `parents` best first, None for random ones."""
         rows = []
         for _ in range(self.population):
-            if desk.open:
-                rows.append(desk.fresh() if parents is None else desk.prefer(self.children(desk, parents)))
-                desk.query(rows[-1])
+            if session.open:
+                rows.append(session.fresh() if parents is None else session.prefer(self.children(session, parents)))
+                session.query(rows[-1])
         return np.stack(rows, axis=1)
 
-    def children(self, desk: BatchedSession, parents: Integers) -> Integers:
+    def children(self, session: BatchedSession, parents: Integers) -> Integers:
         """Candidates (seeds, width). Parents stand in their order, so the earlier of two wins a tournament."""
-        bench, width, count = desk.bench, desk.width, parents.shape[1]
-        place = desk.integers("tournament", count, 4 * width).reshape(-1, 2, width, 2).min(axis=3)
+        bench, width, count = session.bench, session.width, parents.shape[1]
+        place = session.integers("tournament", count, 4 * width).reshape(-1, 2, width, 2).min(axis=3)
         mother, father = (bench.encodings[np.take_along_axis(parents, place[:, one], axis=1)] for one in (0, 1))
-        crossed = desk.uniform("crossover", width)[:, :, None] < self.crossover
-        from_father = desk.uniform("edges", mother[0].size).reshape(mother.shape) < 0.5
-        return mutants(desk, bench.find(np.where(crossed & from_father, father, mother)))
+        crossed = session.uniform("crossover", width)[:, :, None] < self.crossover
+        from_father = session.uniform("edges", mother[0].size).reshape(mother.shape) < 0.5
+        return mutants(session, bench.find(np.where(crossed & from_father, father, mother)))
 
 
 def order_of(losses: Reals) -> Integers:

@@ -11,6 +11,6 @@ from automl_kd.nasbench.samplers.batched_session import BatchedSession
 class Random:
     """Bergstra, Bengio. Random Search for Hyper-Parameter Optimization. JMLR 13, 2012."""
 
-    def run(self, desk: BatchedSession) -> None:
-        while desk.open:
-            desk.query(desk.fresh())
+    def run(self, session: BatchedSession) -> None:
+        while session.open:
+            session.query(session.fresh())

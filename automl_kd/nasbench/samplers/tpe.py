@@ -39,22 +39,22 @@ class BatchedTPE:
     def __post_init__(self) -> None:
         require(min(self.startup, self.candidates) >= 1, "startup and candidates must be 1 or more")
 
-    def run(self, desk: BatchedSession) -> None:
-        rows = np.zeros((len(desk.lanes), desk.queries), dtype=np.int64)
+    def run(self, session: BatchedSession) -> None:
+        rows = np.zeros((len(session.lanes), session.queries), dtype=np.int64)
         values = np.zeros(rows.shape)
-        while desk.open:
-            step = desk.step
-            early = step < max(self.startup, desk.guide.warm)
-            rows[:, step] = desk.fresh() if early else desk.prefer(self.candidates_of(desk, rows, values))
-            values[:, step] = desk.query(rows[:, step])
+        while session.open:
+            step = session.step
+            early = step < max(self.startup, session.guidance.warm)
+            rows[:, step] = session.fresh() if early else session.prefer(self.candidates_of(session, rows, values))
+            values[:, step] = session.query(rows[:, step])
 
-    def candidates_of(self, desk: BatchedSession, rows: Integers, values: Reals) -> Integers:
+    def candidates_of(self, session: BatchedSession, rows: Integers, values: Reals) -> Integers:
         """The draws with the highest ratio, best first, as many as the desk wants (seeds, width)."""
-        below, above = split_trials(desk.bench.encodings[rows[:, : desk.step]], values[:, : desk.step])
-        drawn = draw_cells(desk, below, max(self.candidates, 4 * desk.guide.pool))
-        ratio = log_density(drawn, below, desk) - log_density(drawn, above, desk)
-        best = np.argsort(-ratio, axis=1, kind="stable")[:, : desk.width]
-        return desk.bench.find(drawn[desk.lanes[:, None], best])
+        below, above = split_trials(session.bench.encodings[rows[:, : session.step]], values[:, : session.step])
+        drawn = draw_cells(session, below, max(self.candidates, 4 * session.guidance.pool))
+        ratio = log_density(drawn, below, session) - log_density(drawn, above, session)
+        best = np.argsort(-ratio, axis=1, kind="stable")[:, : session.width]
+        return session.bench.find(drawn[session.lanes[:, None], best])
 
 
 def split_trials(encoded: NDArray[np.uint8], values: Reals) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -74,23 +74,23 @@ def mixture(count: int, operations: int) -> tuple[Reals, float, float]:
     return weights / weights.sum(), (1 + prior) / total, prior / total
 
 
-def draw_cells(desk: BatchedSession, encoded: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+def draw_cells(session: BatchedSession, encoded: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """Draws from the density of the points `encoded` (seeds, points, edges): (seeds, count, edges)."""
     seeds, points, edges = encoded.shape
-    operations = desk.bench.operations
+    operations = session.bench.operations
     weights, own, other = mixture(points, operations)
-    kernel = np.searchsorted(np.cumsum(weights)[:-1], desk.uniform("kernel", count), side="right")
-    uniform = desk.integers("operations", operations, count * edges).reshape(seeds, count, edges)
+    kernel = np.searchsorted(np.cumsum(weights)[:-1], session.uniform("kernel", count), side="right")
+    uniform = session.integers("operations", operations, count * edges).reshape(seeds, count, edges)
     # A kernel of a trial keeps the trial's operation with probability own - other, and is uniform otherwise.
-    kept = desk.uniform("kept", count * edges).reshape(seeds, count, edges) < own - other
+    kept = session.uniform("kept", count * edges).reshape(seeds, count, edges) < own - other
     kept &= (kernel < points)[:, :, None]
-    trial = encoded[desk.lanes[:, None], np.minimum(kernel, points - 1)]
+    trial = encoded[session.lanes[:, None], np.minimum(kernel, points - 1)]
     return np.where(kept, trial, uniform).astype(np.uint8)
 
 
-def log_density(drawn: NDArray[np.uint8], encoded: NDArray[np.uint8], desk: BatchedSession) -> Reals:
+def log_density(drawn: NDArray[np.uint8], encoded: NDArray[np.uint8], session: BatchedSession) -> Reals:
     """Of the draws (seeds, draws, edges) under the mixture of the points (seeds, points, edges)."""
-    edges, operations = drawn.shape[2], desk.bench.operations
+    edges, operations = drawn.shape[2], session.bench.operations
     weights, own, other = mixture(encoded.shape[1], operations)
     matches = one_hot(drawn, operations) @ one_hot(encoded, operations).transpose(0, 2, 1)
     # own**m * other**(edges - m) for m matches.

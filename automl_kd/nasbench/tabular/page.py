@@ -19,18 +19,18 @@ from automl_kd.results.templates import load_template
 
 def write_tabular_report(record: Record, out: Path, command: str = "") -> list[Path]:
     """Write `leaderboard.html` and `leaderboard.md` to the folder `out`, whole or not at all; their paths."""
-    said = write_tabular_sentences(record)
-    storage.write(out / "leaderboard.html", render_tabular_page(record, said, command))
-    storage.write(out / "leaderboard.md", without_html(tables.tabular_markdown(record, said, command)))
+    lines = write_tabular_sentences(record)
+    storage.write(out / "leaderboard.html", render_tabular_page(record, lines, command))
+    storage.write(out / "leaderboard.md", without_html(tables.tabular_markdown(record, lines, command)))
     return [out / "leaderboard.html", out / "leaderboard.md"]
 
 
-def render_tabular_page(record: Record, said: list[str], command: str) -> str:
-    """The page as text. `said`: its sentences."""
+def render_tabular_page(record: Record, lines: list[str], command: str) -> str:
+    """The page as text. `lines`: its sentences."""
     facts = record.facts
     return load_template(Path(__file__).with_name("page.html")).render(
         name=facts["name"],
-        sentences=said,
+        sentences=lines,
         views=[task_view(record, task) for task in facts["tasks"] if len(tables.task_rows(record, task))],
         untrained=[
             (task["name"], tables.untrained_sheet(record, task)) for task in facts["tasks"] if len(record.untrained)

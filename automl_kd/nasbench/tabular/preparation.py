@@ -54,7 +54,7 @@ class Ready:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TableLab:
+class TabularContext:
     """An experiment on a table, checked. `scores`: by task and name. `latencies`: by device."""
 
     experiment: Experiment
@@ -68,7 +68,7 @@ class TableLab:
         """None for no name."""
         return self.scores[task.task.name, name] if name else None
 
-    def guide(self, task: Ready, run: SamplerRun) -> Guidance:
+    def guidance(self, task: Ready, run: SamplerRun) -> Guidance:
         score = self.score(task, run.screen or run.warm)
         if score is None:
             return Guidance(tries=run.tries)
@@ -82,7 +82,7 @@ class TableLab:
         )
 
 
-def open_table(experiment: Experiment, results: Path, path: Path | None) -> TableLab:
+def open_table(experiment: Experiment, results: Path, path: Path | None) -> TabularContext:
     """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done. Writes nothing.
 
     `path`: of the table, a file or its folder; None asks the environment.
@@ -92,7 +92,7 @@ def open_table(experiment: Experiment, results: Path, path: Path | None) -> Tabl
     tasks = tuple(ready(table, task) for task in experiment.table.tasks)
     check_runs(experiment, tasks)
     tradeoff = experiment.table.tradeoff
-    return TableLab(
+    return TabularContext(
         experiment=experiment,
         table=table,
         tasks=tasks,

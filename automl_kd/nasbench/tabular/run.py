@@ -24,9 +24,9 @@ from automl_kd.experiment.records import device_name, git_commit, versions
 from automl_kd.nasbench.samplers import Guidance, explore, make_searcher
 from automl_kd.nasbench.table.columns import Reals
 from automl_kd.nasbench.tabular import regret
-from automl_kd.nasbench.tabular.preparation import Ready, TableLab, open_table, searcher_of
+from automl_kd.nasbench.tabular.preparation import Ready, TabularContext, open_table, searcher_of
 from automl_kd.nasbench.tabular.record import RecordKind, read_searches, record_file, write_facts, write_search
-from automl_kd.nasbench.tabular.training_free import by_score, by_training, reached
+from automl_kd.nasbench.tabular.training_free import by_score, by_training, time_to_target
 from automl_kd.results.store.folder import check_folder, lock, open_folder
 
 TABULAR_VERSION = 1
@@ -52,19 +52,19 @@ def run_table(experiment: Experiment, roots: Roots, watcher: Watcher, *, path: P
     `path`: of the table, a file or its folder; None asks the environment. Raises an `AutoMLKDError` for what cannot be
     carried out, before anything is written.
     """
-    lab = open_table(experiment, roots.results, path)
-    record = to_record(lab.experiment)
-    check_folder(lab.folder, record, add_new_table_fields)
-    pieces = list(tabular_pieces(lab))
-    with lock(lab.folder):
-        open_folder(lab.folder, record, add_new_table_fields)
+    context = open_table(experiment, roots.results, path)
+    record = to_record(context.experiment)
+    check_folder(context.folder, record, add_new_table_fields)
+    pieces = list(tabular_pieces(context))
+    with lock(context.folder):
+        open_folder(context.folder, record, add_new_table_fields)
         watcher.stage("searches of the table", len(pieces), "searches")
         for done, piece in enumerate(pieces):
             watcher.step(done, piece.title)
-            if not record_file(lab.folder, piece.kind, piece.key).exists():
-                write_search(lab.folder, piece.kind, piece.key, piece.make())
-        write_facts(lab.folder, run_facts(lab, pieces))
-    return lab.folder
+            if not record_file(context.folder, piece.kind, piece.key).exists():
+                write_search(context.folder, piece.kind, piece.key, piece.make())
+        write_facts(context.folder, run_facts(context, pieces))
+    return context.folder
 
 
 def add_new_table_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -72,45 +72,45 @@ def add_new_table_fields(record: Mapping[str, Any], where: str) -> Mapping[str, 
     return to_record(parse_record(Experiment, record, where))
 
 
-def tabular_pieces(lab: TableLab) -> Iterator[TabularPiece]:
+def tabular_pieces(context: TabularContext) -> Iterator[TabularPiece]:
     """All searches in the order in which they are shown."""
-    asked = lab.experiment.table
-    for task in lab.tasks:
+    asked = context.experiment.table
+    for task in context.tasks:
         for run in asked.runs:
             if task.takes(run):
-                yield search_piece(lab, task, run)
-    for task in lab.tasks if asked.untrained.scores else ():
+                yield search_piece(context, task, run)
+    for task in context.tasks if asked.untrained.scores else ():
         for name in ("", *asked.untrained.scores):
-            yield search_training_free(lab, task, name)
+            yield search_training_free(context, task, name)
     for device in asked.tradeoff.devices:
         for kind in asked.tradeoff.searchers:
             for screen in dict.fromkeys(("", asked.tradeoff.screen)):
-                yield front_piece(lab, device, kind, screen)
+                yield front_piece(context, device, kind, screen)
 
 
-def key_of(lab: TableLab, task: Ready, *settings: object) -> str:
+def key_of(context: TabularContext, task: Ready, *settings: object) -> str:
     """Of everything that a search's result depends on."""
     bench = task.bench("asha")
     columns = (*bench.choose, *bench.seconds, bench.losses, task.by.reporting.values)
     digests = [hashlib.sha256(one.tobytes()).hexdigest() for one in columns]
-    text = json.dumps([TABULAR_VERSION, lab.experiment.seed, asdict(task.task), digests, *settings], sort_keys=True)
+    text = json.dumps([TABULAR_VERSION, context.experiment.seed, asdict(task.task), digests, *settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def score_digest(lab: TableLab, task: Ready, name: str) -> str:
-    score = lab.score(task, name)
+def score_digest(context: TabularContext, task: Ready, name: str) -> str:
+    score = context.score(task, name)
     return "" if score is None else score.digest
 
 
-def seeds_of(lab: TableLab, count: int = 0) -> list[int]:
-    first = lab.experiment.seed
-    return list(range(first, first + (count or lab.experiment.table.seeds)))
+def seeds_of(context: TabularContext, count: int = 0) -> list[int]:
+    first = context.experiment.seed
+    return list(range(first, first + (count or context.experiment.table.seeds)))
 
 
-def search_piece(lab: TableLab, task: Ready, run: SamplerRun) -> TabularPiece:
-    asked = lab.experiment.table
-    seeds, queries = seeds_of(lab, run.seeds), run.queries or asked.queries
-    settings = (asdict(run), len(seeds), queries, asked.compare, score_digest(lab, task, run.screen or run.warm))
+def search_piece(context: TabularContext, task: Ready, run: SamplerRun) -> TabularPiece:
+    asked = context.experiment.table
+    seeds, queries = seeds_of(context, run.seeds), run.queries or asked.queries
+    settings = (asdict(run), len(seeds), queries, asked.compare, score_digest(context, task, run.screen or run.warm))
 
     def make() -> pd.DataFrame:
         history = explore(
@@ -119,7 +119,7 @@ def search_piece(lab: TableLab, task: Ready, run: SamplerRun) -> TabularPiece:
             seeds,
             queries,
             seconds=3600 * run.hours or np.inf,
-            guide=lab.guide(task, run),
+            guidance=context.guidance(task, run),
         )
         held = regret.incumbents(history.rows, history.rungs, task.rungs(run.kind))
         questions = [mark for mark in query_marks(queries, asked.compare) if mark <= held.shape[1]]
@@ -131,43 +131,47 @@ def search_piece(lab: TableLab, task: Ready, run: SamplerRun) -> TabularPiece:
         ]
         return pd.concat(frames, ignore_index=True).assign(task=task.task.name, search=run.title)
 
-    return TabularPiece("searches", f"{task.task.name}: {run.title}", key_of(lab, task, "searched", *settings), make)
+    return TabularPiece(
+        "searches", f"{task.task.name}: {run.title}", key_of(context, task, "searched", *settings), make
+    )
 
 
-def search_training_free(lab: TableLab, task: Ready, name: str) -> TabularPiece:
+def search_training_free(context: TabularContext, task: Ready, name: str) -> TabularPiece:
     """Evolution by the score `name`; without a name by training, which it is compared with."""
-    settings, seeds = lab.experiment.table.untrained, seeds_of(lab)
-    score = None if name == "random" else lab.score(task, name)
+    settings, seeds = context.experiment.table.untrained, seeds_of(context)
+    score = None if name == "random" else context.score(task, name)
 
     def make() -> pd.DataFrame:
         frame = by_score(task, settings, seeds, score) if name else by_training(task, settings, seeds)[0]
         return frame.assign(task=task.task.name, search=name)
 
     digest = "" if score is None else score.digest
-    key = key_of(lab, task, "untrained", name, asdict(settings) | {"scores": ""}, len(seeds), digest)
+    key = key_of(context, task, "untrained", name, asdict(settings) | {"scores": ""}, len(seeds), digest)
     return TabularPiece("untrained", f"{task.task.name}: led by {name or 'training'}", key, make)
 
 
-def front_piece(lab: TableLab, device: str, kind: str, screen: str) -> TabularPiece:
+def front_piece(context: TabularContext, device: str, kind: str, screen: str) -> TabularPiece:
     """The first task's accuracy against latency on one device."""
-    task, settings, seeds = lab.tasks[0], lab.experiment.table.tradeoff, seeds_of(lab)
-    latency, score = lab.latencies[device], lab.score(task, screen)
+    task, settings, seeds = context.tasks[0], context.experiment.table.tradeoff, seeds_of(context)
+    latency, score = context.latencies[device], context.score(task, screen)
     title = f"{kind}, screened by {screen}" if screen else kind
 
     def make() -> pd.DataFrame:
-        guide = Guidance() if score is None else Guidance(score=score.values, pool=settings.pool)
-        history = explore(make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.queries, guide=guide)
+        guidance = Guidance() if score is None else Guidance(score=score.values, pool=settings.pool)
+        history = explore(
+            make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.queries, guidance=guidance
+        )
         extent = regret.extent_of(task.by.reporting, latency, settings.points / 100)
-        marks = query_marks(settings.queries, lab.experiment.table.compare)
+        marks = query_marks(settings.queries, context.experiment.table.compare)
         volumes = np.stack(
             [regret.hypervolume(history.rows[:, :mark], task.by, latency, extent) for mark in marks], axis=1
         )
         frame = pd.DataFrame({"seed": np.repeat(seeds, len(marks)), "at": np.tile(marks, len(seeds)).astype(float)})
         return frame.assign(hypervolume=volumes.ravel(), task=task.task.name, search=title, device=device)
 
-    digests = [hashlib.sha256(latency.tobytes()).hexdigest(), score_digest(lab, task, screen)]
-    numbers = (settings.queries, settings.pool, settings.points, len(seeds), lab.experiment.table.compare)
-    key = key_of(lab, task, "fronts", device, kind, screen, *numbers, *digests)
+    digests = [hashlib.sha256(latency.tobytes()).hexdigest(), score_digest(context, task, screen)]
+    numbers = (settings.queries, settings.pool, settings.points, len(seeds), context.experiment.table.compare)
+    key = key_of(context, task, "fronts", device, kind, screen, *numbers, *digests)
     return TabularPiece("fronts", f"{device}: {title}", key, make)
 
 
@@ -183,23 +187,23 @@ def hour_marks(hours: tuple[float, ...]) -> list[float]:
     return sorted({*(round(float(mark), 6) for mark in grid[:-1]), *hours})
 
 
-def run_facts(lab: TableLab, pieces: list[TabularPiece]) -> dict[str, Any]:
+def run_facts(context: TabularContext, pieces: list[TabularPiece]) -> dict[str, Any]:
     """What the report says beside the rows."""
-    asked = lab.experiment.table
+    asked, path = context.experiment.table, context.table.path
     kinds: tuple[RecordKind, ...] = ("searches", "fronts", "untrained")
     parts = {kind: [piece.key for piece in pieces if piece.kind == kind] for kind in kinds}
-    found = read_searches(lab.folder, "untrained", parts["untrained"])
+    found = read_searches(context.folder, "untrained", parts["untrained"])
     return {
-        "name": lab.experiment.name,
+        "name": context.experiment.name,
         "parts": parts,
         "compare": list(asked.compare),
         "runs": [{"search": run.title, "kind": run.kind, "aid": run.aid} for run in asked.runs],
-        "tasks": [task_facts(lab, task, found[found["task"] == task.task.name]) for task in lab.tasks],
+        "tasks": [task_facts(context, task, found[found["task"] == task.task.name]) for task in context.tasks],
         "untrained": asdict(asked.untrained),
-        "devices": [device_facts(lab, device, latency) for device, latency in lab.latencies.items()],
+        "devices": [device_facts(context, device, latency) for device, latency in context.latencies.items()],
         "provenance": {
             "finished (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-            "table": f"{lab.table.path.name}, SHA-256 {hashlib.sha256(lab.table.path.read_bytes()).hexdigest()[:12]}",
+            "table": f"{path.name}, SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}",
             "device": device_name("cpu"),
             "commit": git_commit() or "unknown",
             "versions": ", ".join(f"{name} {version}" for name, version in json.loads(versions()).items()),
@@ -207,10 +211,10 @@ def run_facts(lab: TableLab, pieces: list[TabularPiece]) -> dict[str, Any]:
     }
 
 
-def task_facts(lab: TableLab, task: Ready, found: pd.DataFrame) -> dict[str, Any]:
+def task_facts(context: TabularContext, task: Ready, found: pd.DataFrame) -> dict[str, Any]:
     """`found`: what untrained searches came to on this task."""
-    asked = lab.experiment.table
-    columns = [score for (name, _), score in lab.scores.items() if name == task.task.name]
+    asked = context.experiment.table
+    columns = [score for (name, _), score in context.scores.items() if name == task.task.name]
     return {
         "name": task.task.name,
         "statement": task.by.statement,
@@ -228,10 +232,10 @@ def task_facts(lab: TableLab, task: Ready, found: pd.DataFrame) -> dict[str, Any
             }
             for one in columns
         ],
-        "reached": reached(task, asked.untrained, seeds_of(lab), found),
+        "reached": time_to_target(task, asked.untrained, seeds_of(context), found),
     }
 
 
-def device_facts(lab: TableLab, device: str, latency: Reals) -> dict[str, Any]:
-    extent = regret.extent_of(lab.tasks[0].by.reporting, latency, lab.experiment.table.tradeoff.points / 100)
+def device_facts(context: TabularContext, device: str, latency: Reals) -> dict[str, Any]:
+    extent = regret.extent_of(context.tasks[0].by.reporting, latency, context.experiment.table.tradeoff.points / 100)
     return {"name": device, "absent": int(np.isnan(latency).sum()), **extent._asdict()}

@@ -57,13 +57,13 @@ def of_aid(record: Record, task: Mapping[str, Any], aid: str, mark: float) -> It
         word = "lower" if change.high < 0 else "higher" if change.low > 0 else "not shown to differ"
         words[word].append(run["kind"])
     every = sum(map(len, words.values()))
-    told = [
+    phrases = [
         f"{word} for {', '.join(kinds) if len(kinds) < every else f'all {every} searchers'}"
         for word, kinds in words.items()
         if kinds
     ]
-    if told:
-        yield f"{aid[0].upper()}{aid[1:]}, the mean regret after {mark:g} trainings is {'; '.join(told)}."
+    if phrases:
+        yield f"{aid[0].upper()}{aid[1:]}, the mean regret after {mark:g} trainings is {'; '.join(phrases)}."
 
 
 def of_scores(record: Record, task: Mapping[str, Any]) -> str:
@@ -72,7 +72,7 @@ def of_scores(record: Record, task: Mapping[str, Any]) -> str:
     medians = ours.groupby("search", sort=False, observed=True)[
         ["test_accuracy", "score_seconds", "train_seconds"]
     ].median()
-    told: list[str] = []
+    phrases: list[str] = []
     words: dict[str, list[str]] = {"whole": [], "scoring": [], "no": []}
     for name, one in medians.iterrows():
         scoring, training = float(one["score_seconds"]), float(one["train_seconds"])
@@ -81,14 +81,14 @@ def of_scores(record: Record, task: Mapping[str, Any]) -> str:
             alone, whole = reference / scoring, reference / (scoring + training)
             words["whole" if whole >= CLAIM else "scoring" if alone >= CLAIM else "no"].append(str(name))
             found = units.percent(float(one["test_accuracy"]))
-            told.append(f"{name} finds {found} %, {units.times(alone)} and {units.times(whole)} times")
-    if not told:
+            phrases.append(f"{name} finds {found} %, {units.times(alone)} and {units.times(whole)} times")
+    if not phrases:
         return ""
     trained = units.percent(float(medians.loc["", "test_accuracy"]))
     return (
         f"{task['name']}: evolution by training finds {trained} % on test. Led by a score alone, how many times longer "
         "training takes than scoring, and than scoring with the final trainings: "
-        f"{'; '.join(told)}. That it is at least {CLAIM} times {acceleration_verdict(words)}."
+        f"{'; '.join(phrases)}. That it is at least {CLAIM} times {acceleration_verdict(words)}."
     )
 
 
@@ -99,7 +99,7 @@ def acceleration_verdict(words: Mapping[str, list[str]]) -> str:
         "scoring": "holds without the final trainings, but not with them, for",
         "no": "does not hold for",
     }
-    return "; ".join(f"{said} {', '.join(words[word])}" for word, said in says.items() if words[word])
+    return "; ".join(f"{verb} {', '.join(words[word])}" for word, verb in says.items() if words[word])
 
 
 def of_fronts(record: Record) -> Iterator[str]:
@@ -114,5 +114,5 @@ def of_fronts(record: Record) -> Iterator[str]:
         .unstack()
     )
     wins = medians.idxmax(axis=1).value_counts(sort=True)
-    told = ", ".join(f"{name} on {count}" for name, count in wins.items())
-    yield f"Of {len(medians)} devices, the largest hypervolume after {last:g} trainings has {told}."
+    phrases = ", ".join(f"{name} on {count}" for name, count in wins.items())
+    yield f"Of {len(medians)} devices, the largest hypervolume after {last:g} trainings has {phrases}."

@@ -29,7 +29,7 @@ def by_score(task: Ready, settings: Untrained, seeds: Sequence[int], score: Scor
         rows = explore(Random(), task.bench(""), seeds, settings.top).rows
         return trained_outcome(task, seeds, rows, np.zeros(len(seeds), dtype=np.int64), 0.0)
     history = explore(
-        evolution(settings), without_training(task, score), seeds, settings.queries, guide=Guidance(tries=1)
+        evolution(settings), without_training(task, score), seeds, settings.queries, guidance=Guidance(tries=1)
     )
     scored = np.array([len(np.unique(rows)) for rows in history.rows])
     return trained_outcome(task, seeds, best_by_score(history.rows, score, settings.top), scored, score.seconds)
@@ -79,7 +79,7 @@ def trained_outcome(
 def by_training(task: Ready, settings: Untrained, seeds: Sequence[int]) -> tuple[pd.DataFrame, BatchedHistory]:
     """The same evolution, led by the accuracy to choose by; what it asks about again is not trained again."""
     bench = task.bench("")
-    history = explore(evolution(settings), bench, seeds, settings.queries, guide=Guidance(tries=1))
+    history = explore(evolution(settings), bench, seeds, settings.queries, guidance=Guidance(tries=1))
     held = regret.incumbents(history.rows, history.rungs, [task.by.choosing])[:, -1:]
     frame = regret.curve_frame(seeds, [0.0], held, task.by, "")
     trained = np.array([len(np.unique(rows)) for rows in history.rows])
@@ -87,7 +87,9 @@ def by_training(task: Ready, settings: Untrained, seeds: Sequence[int]) -> tuple
     return frame.assign(scored=0, score_seconds=0.0, trained=trained, train_seconds=spent), history
 
 
-def reached(task: Ready, settings: Untrained, seeds: Sequence[int], found: pd.DataFrame) -> dict[str, float | None]:
+def time_to_target(
+    task: Ready, settings: Untrained, seeds: Sequence[int], found: pd.DataFrame
+) -> dict[str, float | None]:
     """For each score in `found`, after how much simulated time half of the training evolutions were as good.
 
     As good: an incumbent with a test regret of at most the score's median. None if half of them never were.

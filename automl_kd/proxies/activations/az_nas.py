@@ -35,7 +35,7 @@ from torch.func import functional_call
 
 from automl_kd.errors import ConfigError
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hearing import LAYERS, heard
+from automl_kd.proxies.hooks import LAYERS, run_with_hooks
 from automl_kd.proxies.passes import Passes, proxy_generator
 
 NOISE_IMAGES = 32
@@ -88,7 +88,7 @@ def run_blocks(passes: Passes) -> list[Tensor]:
     # Only the images have a gradient, so backward works out none by weights.
     student, weights = passes.student, kaiming_initialized(passes.student)
     with torch.set_grad_enabled(graph):
-        _, _, kept = heard(student, frozenset({"blocks"}), lambda: functional_call(student, weights, (noise,)))
+        _, _, kept = run_with_hooks(student, frozenset({"blocks"}), lambda: functional_call(student, weights, (noise,)))
     return [one for one in kept["blocks"] if one.ndim == 4]
 
 

@@ -29,7 +29,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.models.foreign.adoption import unchecked
 from automl_kd.proxies.activations.rectified import at_least_one, once_each
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hearing import LAYERS, heard
+from automl_kd.proxies.hooks import LAYERS, run_with_hooks
 from automl_kd.proxies.passes import NORMS, Passes
 
 SAMPLES, SIDE = 3000, 3
@@ -45,7 +45,7 @@ def linear_regions(passes: Passes) -> Tensor:
     crops = local_crops(passes.probe.images, passes.generator("linear_regions", "crops"))
     student = passes.student
     with torch.no_grad(), unchecked(student), thin_and_small(student, thinned(student)):
-        _, _, kept = heard(student, frozenset({"relus"}), lambda: student(crops))
+        _, _, kept = run_with_hooks(student, frozenset({"relus"}), lambda: student(crops))
     maps, _ = once_each(at_least_one(kept["relus"], "linear_regions"))
     return count_distinct_codes([on(one) for one in maps], passes.generator("linear_regions", "names"))
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from automl_kd.models.fast_norm import QuickNorm, variance
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hearing import heard
+from automl_kd.proxies.hooks import run_with_hooks
 from automl_kd.proxies.passes import NORMS, Passes
 
 BATCH, STEP = 16, 0.01
@@ -78,7 +78,7 @@ def last_map(student: nn.Module, images: Tensor, noted: list[Tensor] | None = No
         student(images)
 
     with torch.no_grad():
-        _, maps, _ = heard(student, frozenset(), run)
+        _, maps, _ = run_with_hooks(student, frozenset(), run)
     return maps["pre_pool"]
 
 

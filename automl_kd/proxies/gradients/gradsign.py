@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hearing import LAYERS
+from automl_kd.proxies.hooks import LAYERS
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.separate import by_own_statistics, output_gradients, separate, weight_gradients
 

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hearing import LAYERS
+from automl_kd.proxies.hooks import LAYERS
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.separate import Ran, by_fresh_statistics, output_gradients, separate
 

@@ -83,13 +83,13 @@ def relation(passes: Passes) -> Tensor:
     """Relation similarity of the last maps before pooling."""
     teacher = require_teacher(passes.probe)
     theirs = passes.probe.once("relations", lambda: relations(teacher.features["pre_pool"]))
-    return distance(relations(passes.tap("pre_pool")), theirs)
+    return distance(relations(passes.feature("pre_pool")), theirs)
 
 
 def semantic(passes: Passes) -> Tensor:
     """Semantic similarity of the classifiers, from the vectors they see and the logits they give."""
     labels, teacher = passes.probe.labels, require_teacher(passes.probe)
-    ours = classifier_gradient(passes.tap("pooled"), passes.outputs.logits, labels)
+    ours = classifier_gradient(passes.feature("pooled"), passes.outputs.logits, labels)
     return semantic_similarity(ours, classifier_gradient(teacher.features["pooled"], teacher.logits, labels))
 
 

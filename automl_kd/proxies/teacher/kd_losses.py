@@ -53,7 +53,7 @@ def minus_loss(name: str, compare: Compare, places: tuple[str, ...], prepare: Pr
             f"{name} compares a student with a teacher, but the probe has none; give make_probe a teacher"
         )
     prepared = partial(prepared_once, name, prepare, passes.probe, teacher)
-    pairs = [(passes.outputs.logits if at == LOGITS_PLACE else passes.tap(at), prepared(at)) for at in places]
+    pairs = [(passes.outputs.logits if at == LOGITS_PLACE else passes.feature(at), prepared(at)) for at in places]
     return -torch.stack([compare(one.detach(), two) for one, two in pairs]).sum()
 
 

@@ -86,8 +86,8 @@ def reading(judged: Comparison) -> list[str]:
         f" {judged.reference.title} at the same share of the compute. Options were chosen on validation in trainings of"
         " their own, with other seeds; test accuracy was used for nothing but the numbers shown."
     )
-    taught = [f"The teacher ({label}) reaches {units.percent(value)} % on test." for label, value in judged.teachers]
-    return [*([power(judged, tests)] if tests else []), " ".join([origin, *taught])]
+    teachers = [f"The teacher ({label}) reaches {units.percent(value)} % on test." for label, value in judged.teachers]
+    return [*([power(judged, tests)] if tests else []), " ".join([origin, *teachers])]
 
 
 def power(judged: Comparison, tests: int) -> str:

@@ -15,27 +15,27 @@ DAMAGED_FOLDER = "damaged"
 
 @dataclass(frozen=True)
 class FolderFault:
-    """`what` was found, `remedy`: what is to be done about it, `done`: what `mend` has done.
+    """`what` was found, `fix`: what is to be done about it, `done`: what `repair` has done.
 
-    `mend` is None where nothing need be done. `fault`: readers or the search trip over it; other findings are only
+    `repair` is None where nothing need be done. `fault`: readers or the search trip over it; other findings are only
     untidy. `scratch`: it may belong to a process that is at work.
     """
 
     what: str
-    remedy: str
+    fix: str
     done: str
-    mend: Callable[[], None] | None
+    repair: Callable[[], None] | None
     fault: bool = True
     scratch: bool = False
 
 
 def inside(folder: Path, pattern: str) -> list[Path]:
     """Paths in a folder, without those that were moved aside and those of Ray Tune."""
-    found = (path for path in folder.glob(pattern) if not leads_aside(path.relative_to(folder)))
+    found = (path for path in folder.glob(pattern) if not is_moved_aside(path.relative_to(folder)))
     return sorted(found)
 
 
-def leads_aside(path: Path) -> bool:
+def is_moved_aside(path: Path) -> bool:
     return path.parts[0] == DAMAGED_FOLDER or path.parts[0].startswith("tune-")
 
 
@@ -47,9 +47,9 @@ def leavings(folder: Path) -> list[Path]:
 def set_aside(folder: Path, path: Path, reason: str) -> FolderFault:
     return FolderFault(
         what=f"{path} {reason}",
-        remedy=f"--repair moves it to {DAMAGED_FOLDER}/, and the same search command makes it again",
+        fix=f"--repair moves it to {DAMAGED_FOLDER}/, and the same search command makes it again",
         done=f"moved to {DAMAGED_FOLDER}/; the same search command makes it again",
-        mend=lambda: move_aside(folder, path, reason),
+        repair=lambda: move_aside(folder, path, reason),
     )
 
 

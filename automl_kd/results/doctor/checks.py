@@ -71,9 +71,9 @@ def scratch_files(folder: Path) -> Iterator[FolderFault]:
         if path.is_file() and path.name != "__init__.py":
             yield FolderFault(
                 what=f"{path} is the scratch file of a writer that was killed",
-                remedy="--repair removes it",
+                fix="--repair removes it",
                 done="removed",
-                mend=lambda path=path: path.unlink(missing_ok=True),  # type: ignore[misc]
+                repair=lambda path=path: path.unlink(missing_ok=True),  # type: ignore[misc]
                 fault=False,
                 scratch=True,
             )
@@ -83,9 +83,9 @@ def tune_folders(folder: Path) -> Iterator[FolderFault]:
     for path in sorted(folder.glob("tune-*")):
         yield FolderFault(
             what=f"{path} is a folder that Ray Tune left when it was killed",
-            remedy="--repair removes it, and so does the next run",
+            fix="--repair removes it, and so does the next run",
             done="removed",
-            mend=lambda path=path: shutil.rmtree(path, ignore_errors=True),  # type: ignore[misc]
+            repair=lambda path=path: shutil.rmtree(path, ignore_errors=True),  # type: ignore[misc]
             fault=False,
             scratch=True,
         )
@@ -120,16 +120,16 @@ def damaged_journal(folder: Path) -> Iterator[FolderFault]:
     if sound < len(lines):
         yield FolderFault(
             what=f"{path} is damaged in line {sound + 1} of {len(lines)}",
-            remedy=f"--repair keeps the {sound} proposals before it; the search makes the others again",
+            fix=f"--repair keeps the {sound} proposals before it; the search makes the others again",
             done=f"moved to {DAMAGED_FOLDER}/, the {sound} proposals before it kept",
-            mend=lambda: cut_journal(folder, sound),
+            repair=lambda: cut_journal(folder, sound),
         )
     elif torn:
         yield FolderFault(
             what=f"{path} ends with a torn line",
-            remedy="--repair cuts it off, and so does the next run",
+            fix="--repair cuts it off, and so does the next run",
             done="cut off: nothing had been done about that proposal yet",
-            mend=lambda: storage.write(path, content[: len(content) - len(torn)].decode()),
+            repair=lambda: storage.write(path, content[: len(content) - len(torn)].decode()),
             fault=False,
             scratch=True,
         )
@@ -168,17 +168,17 @@ def unsound_rows(folder: Path, path: Path, table: pa.Table, wrong: list[soundnes
     """Some rows of a file: they are set aside, and the others stay."""
     masks = [mask for mask, _ in wrong]
     bad = np.logical_or.reduce(masks)
-    what = f"{path} has {bad.sum()} of {len(table)} rows {' or '.join(said for _, said in wrong)}"
+    what = f"{path} has {bad.sum()} of {len(table)} rows {' or '.join(words for _, words in wrong)}"
 
-    def mend() -> None:
+    def repair() -> None:
         note_damage(folder, str(path.relative_to(folder)), what)
         ResultTable(folder).part(path, table, bad, folder / DAMAGED_FOLDER)
 
     return FolderFault(
         what=what,
-        remedy=f"--repair moves them to {DAMAGED_FOLDER}/, and the same search command makes them again",
+        fix=f"--repair moves them to {DAMAGED_FOLDER}/, and the same search command makes them again",
         done=f"moved to {DAMAGED_FOLDER}/; the same search command makes them again",
-        mend=mend,
+        repair=repair,
     )
 
 
@@ -203,16 +203,16 @@ def fault_of_archive(path: Path) -> str | None:
 def lost_teacher(folder: Path) -> Iterator[FolderFault]:
     """A teacher whose card says that it was trained to its end, and whose weights are gone."""
 
-    def mend() -> None:
+    def repair() -> None:
         for path in leavings(folder):
             move_aside(folder, path, "the weights of this teacher are gone")
 
     if (folder / "student.json").exists() and not (folder / "student.pt").exists():
         yield FolderFault(
             what=f"{folder} is a trained teacher without its weights",
-            remedy="--repair prepares it to be trained again by the next search that needs it",
+            fix="--repair prepares it to be trained again by the next search that needs it",
             done=f"the rest moved to {DAMAGED_FOLDER}/; the next search that needs it trains it again",
-            mend=mend,
+            repair=repair,
         )
 
 
@@ -238,9 +238,9 @@ def unfinished_trials(folder: Path) -> Iterator[FolderFault]:
     if unfinished := [key for key in begun if key not in recorded]:
         yield FolderFault(
             what=f"{folder}: no row is there of {', '.join(unfinished)}, which were begun",
-            remedy="the same search command continues them",
+            fix="the same search command continues them",
             done="left alone: the same search command continues them",
-            mend=None,
+            repair=None,
             fault=False,
         )
 
@@ -255,9 +255,9 @@ def trials_without_files(folder: Path) -> Iterator[FolderFault]:
         shown = ", ".join(gone[:SHOWN_TRIALS]) + (", ..." if len(gone) > SHOWN_TRIALS else "")
         yield FolderFault(
             what=f"{folder}: {len(gone)} of {len(keys)} complete trials have lost their folders in trials/ ({shown})",
-            remedy="their rows and curves count as before, and their weights are gone for good",
+            fix="their rows and curves count as before, and their weights are gone for good",
             done="left alone: their rows and curves count as before, and their weights are gone for good",
-            mend=None,
+            repair=None,
             fault=False,
         )
 
@@ -278,7 +278,7 @@ def lacks_student(folder: Path, key: str) -> bool:
 
 
 def lost_trial(folder: Path, trial_kind: str, key: str, what: str, *, files: bool) -> FolderFault:
-    def mend() -> None:
+    def repair() -> None:
         note_damage(folder, f"records of {trial_kind} trial {key}", what)
         ResultTable(folder).set_aside(trial_kind, key, folder / DAMAGED_FOLDER)
         for path in leavings(folder / "trials" / key) if files else []:
@@ -286,9 +286,9 @@ def lost_trial(folder: Path, trial_kind: str, key: str, what: str, *, files: boo
 
     return FolderFault(
         what=f"{folder}: {what}",
-        remedy="--repair sets its records aside, and the same search command makes them again",
+        fix="--repair sets its records aside, and the same search command makes them again",
         done=f"its records moved to {DAMAGED_FOLDER}/; the same search command makes them again",
-        mend=mend,
+        repair=repair,
     )
 
 
@@ -302,8 +302,8 @@ def loose_files(folder: Path) -> Iterator[FolderFault]:
     if len(loose) >= MANY_LOOSE_FILES or max(parts) > 1 or (loose and max(parts)):
         yield FolderFault(
             what=f"{folder} has {len(loose)} loose files and {sum(parts)} parts, in which a trial may be twice",
-            remedy="--repair gathers them into one part, in which each is once; readers count each once anyway",
+            fix="--repair gathers them into one part, in which each is once; readers count each once anyway",
             done="gathered into one part, in which each is once",
-            mend=table.fold,
+            repair=table.fold,
             fault=False,
         )

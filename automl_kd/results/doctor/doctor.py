@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from automl_kd import storage
 from automl_kd.errors import ResultError
-from automl_kd.results.doctor import checks as symptoms
+from automl_kd.results.doctor import checks
 from automl_kd.results.doctor.aside import DAMAGED_FOLDER
 from automl_kd.results.store.folder import in_use, lock, owner_of
 
@@ -38,33 +38,33 @@ def diagnose(path: Path, *, repair: bool = False) -> Diagnosis:
     faults = 0
     for folder in folders_in(path):
         if in_use(folder):
-            found = [one for one in symptoms.examine(folder) if not one.scratch]
+            found = [one for one in checks.examine(folder) if not one.scratch]
             lines.append(
                 f"{folder}: in use by process {owner_of(folder)}" + ("; not mended, come back later" if repair else "")
             )
             lines += [f"{one.what}" for one in found]
             faults += sum(one.fault for one in found)
-        elif repair and any(one.mend for one in symptoms.examine(folder)):
+        elif repair and any(one.repair for one in checks.examine(folder)):
             with lock(folder):
-                lines += mended(folder)
+                lines += repair_findings(folder)
                 storage.reflect(folder)
-            faults += sum(one.fault for one in symptoms.examine(folder))
+            faults += sum(one.fault for one in checks.examine(folder))
         else:
-            found = list(symptoms.examine(folder))
-            lines += [f"{one.what}; {one.remedy}" for one in found]
+            found = list(checks.examine(folder))
+            lines += [f"{one.what}; {one.fix}" for one in found]
             faults += sum(one.fault for one in found)
     return Diagnosis(lines, faults)
 
 
-def mended(folder: Path) -> list[str]:
+def repair_findings(folder: Path) -> list[str]:
     """Mend one thing after the other, and look again: what is moved aside may leave something else incomplete."""
     lines: list[str] = []
     seen: set[str] = set()
-    while new := [one for one in symptoms.examine(folder) if one.what not in seen]:
+    while new := [one for one in checks.examine(folder) if one.what not in seen]:
         for one in new:
             seen.add(one.what)
-            if one.mend is not None:
-                one.mend()
+            if one.repair is not None:
+                one.repair()
             lines.append(f"{one.what}; {one.done}")
     return lines
 

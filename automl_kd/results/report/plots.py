@@ -65,7 +65,7 @@ def accuracy_against_params(search: pd.DataFrame, arms: dict[FinalRole, Arm], te
     """
     trials = located_rows(search)
     finals = {role: one for role, one in arms.items() if one.params}
-    taught = located_rows(teacher)
+    teacher_points = located_rows(teacher)
     if trials.empty and not finals:
         return None
     with mpl.rc_context(PLOT_SETTINGS):
@@ -75,8 +75,10 @@ def accuracy_against_params(search: pd.DataFrame, arms: dict[FinalRole, Arm], te
             draw_search(axes, trials)
         for role, one in finals.items():
             draw_arm(axes, role, one)
-        if len(taught):
-            axes.plot(taught["params"], 100 * taught["test_accuracy"], "*", color=INK, ms=11, label="teacher")
+        if len(teacher_points):
+            axes.plot(
+                teacher_points["params"], 100 * teacher_points["test_accuracy"], "*", color=INK, ms=11, label="teacher"
+            )
         label_decades(axes)
         return finish_figure(figure, axes, "Test accuracy against the number of parameters, on a logarithmic scale")
 

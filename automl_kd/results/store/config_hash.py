@@ -13,7 +13,7 @@ from typing import Any
 
 from automl_kd.spec import TrialSpec, non_default_fields
 
-TOLD = ("space", "architecture", "method", "options", "seed")
+LEFT_OUT = ("space", "architecture", "method", "options", "seed")
 """What other columns of an entry tell of a spec, or what its trials differ in."""
 
 
@@ -30,7 +30,7 @@ def hash_configs(specs: Iterable[str]) -> list[str]:
 
 
 def hash_config(spec_json: str) -> str:
-    rest = {name: value for name, value in record_of(spec_json).items() if name not in TOLD}
+    rest = {name: value for name, value in record_of(spec_json).items() if name not in LEFT_OUT}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
 
 
@@ -58,19 +58,19 @@ def untold(spec_json: str) -> str:
     Only what is certain to be told is cut out; a spec in another form than ours stays longer than it need be.
     """
     start = spec_json.find("}") if spec_json.startswith('{"architecture": {') else 0
-    taught, recipe = spec_json.find('"method": ', start), spec_json.find(', "recipe": ', start)
+    end_of_space, recipe = spec_json.find('"method": ', start), spec_json.find(', "recipe": ', start)
     seed, teacher = spec_json.find(', "seed": ', recipe), spec_json.find(', "teacher": ', recipe)
-    if not -1 < taught < recipe < seed < teacher:
+    if not -1 < end_of_space < recipe < seed < teacher:
         return spec_json
-    if not (told(spec_json[taught:recipe]) and told(spec_json[seed + 2 : teacher])):
+    if not (is_left_out(spec_json[end_of_space:recipe]) and is_left_out(spec_json[seed + 2 : teacher])):
         return spec_json
-    return spec_json[start:taught] + spec_json[recipe:seed] + spec_json[teacher:]
+    return spec_json[start:end_of_space] + spec_json[recipe:seed] + spec_json[teacher:]
 
 
 @lru_cache(maxsize=10_000)
-def told(piece: str) -> bool:
+def is_left_out(piece: str) -> bool:
     """Whether a piece of a spec holds nothing but what other columns tell."""
     try:
-        return set(json.loads("{" + piece + "}")) <= set(TOLD)
+        return set(json.loads("{" + piece + "}")) <= set(LEFT_OUT)
     except ValueError:
         return False

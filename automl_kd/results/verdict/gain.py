@@ -54,7 +54,7 @@ def judge_search(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.D
     costs = tuple(stage_cost(rows, trial_kind, arms.get("default-kd")) for trial_kind in COSTED_STAGES)
     teacher = teacher_of(rows)
     warned = warning(teacher, untaught(arms))
-    judged = (lesson if one_point and not searched else verdict_sentence)(final, arms, gains)
+    judged = (judge_teaching if one_point and not searched else verdict_sentence)(final, arms, gains)
     return Verdict(
         arms=arms,
         gains=gains,
@@ -79,7 +79,7 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
         return missing_sentence(final, "default-kd" if found is not None else "found-method")
     if gain.n == 0:
         return "No verdict: no seed was completed by both the found student with its method and plain KD."
-    if taught_alike(found, base):
+    if have_same_teaching(found, base):
         return f"Nothing was gained: the search chose the default student ({found.student}) and teaches it by plain KD."
     close = ""
     if found.architecture_id == base.architecture_id:
@@ -87,17 +87,17 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
     return f"{judge_gain(gain)}: {comparison(found, base)}{close}."
 
 
-def lesson(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
+def judge_teaching(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
     """One plain sentence on a student that was not searched for: what teaching it gained over training from scratch."""
-    taught, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
-    if taught is None or scratch is None:
-        return missing_sentence(final, "found-scratch" if taught is not None else "found-method")
+    found, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
+    if found is None or scratch is None:
+        return missing_sentence(final, "found-scratch" if found is not None else "found-method")
     if gain.n == 0:
         return "No verdict: no seed was completed both by the taught student and from scratch."
-    ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (taught, scratch))
-    student = f"{taught.student}, {units.format_count(taught.params)} parameters"
+    ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (found, scratch))
+    student = f"{found.student}, {units.format_count(found.params)} parameters"
     return (
-        f"{judge_gain(gain)}: {student}, taught by {describe_teaching(taught)} reaches {ours} on test,"
+        f"{judge_gain(gain)}: {student}, taught by {describe_teaching(found)} reaches {ours} on test,"
         f" trained from scratch at equal compute {theirs}."
     )
 
@@ -107,7 +107,7 @@ def describe_teaching(one: Arm) -> str:
     return f"{one.method} ({chosen})" if chosen else one.method
 
 
-def taught_alike(found: Arm, base: Arm) -> bool:
+def have_same_teaching(found: Arm, base: Arm) -> bool:
     """Whether both arms are the same trials under two names."""
     names = ("architecture_id", "method", "options_json", "schedule_json", "epochs")
     return all(getattr(found, name) == getattr(base, name) for name in names)

@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
         begun.append(time.monotonic())
         most = max(most, len(begun) - len(ended))
         spec = tiny.spec(width=index + 2, options={"seconds": 1.0})
-        return Assignment(spec=spec, place=tiny.place(folder, spec))
+        return Assignment(spec=spec, paths=tiny.place(folder, spec))
 
     def on_outcome(_spec: TrialSpec, outcome: Outcome, _curve: Curve) -> None:
         ended.append(outcome.status)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from automl_kd.cluster.searcher import Assignment
-from automl_kd.experiment.progress.events import Silent, TrialNews
-from automl_kd.experiment.progress.reporter import Billing, Teller
+from automl_kd.experiment.progress.events import Silent, TrialStatus
+from automl_kd.experiment.progress.reporter import Billing, ProgressReporter
 from automl_kd.spec import Outcome
 from tests import tiny
 
 
 class Ears(Silent):
     def __init__(self) -> None:
-        self.heard: list[TrialNews] = []
+        self.heard: list[TrialStatus] = []
 
-    def trial(self, news: TrialNews) -> None:
-        self.heard.append(news)
+    def trial(self, trial: TrialStatus) -> None:
+        self.heard.append(trial)
 
 
 class Stage:
@@ -24,12 +24,12 @@ class Stage:
         self.specs = [tiny.spec(width=4), tiny.spec(width=5)]
         replay = [{"val_accuracy": 0.1}, {"val_accuracy": 0.2, "train_macs": 9.0, "seconds": 3.0}]
         self.given = [
-            Assignment(spec=self.specs[0], place=tiny.place(root, self.specs[0])),
-            Assignment(spec=self.specs[1], place=tiny.place(root, self.specs[1]), replay=replay),
+            Assignment(spec=self.specs[0], paths=tiny.place(root, self.specs[0])),
+            Assignment(spec=self.specs[1], paths=tiny.place(root, self.specs[1]), replay=replay),
         ]
         self.calls: list[tuple[object, ...]] = []
         self.ears = Ears()
-        self.teller = Teller(
+        self.teller = ProgressReporter(
             self.ears,
             lambda spec: Billing(label=f"width {spec.architecture.as_dict()['width']}", roles=("search",)),
             ask=lambda index: self.given[index] if index < 2 else None,

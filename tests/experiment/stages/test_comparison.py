@@ -10,7 +10,7 @@ from automl_kd import experiment as stages
 from automl_kd.config import CHOICE_SEEDS, Contender, Contest, Finalists, loads
 from automl_kd.errors import ConfigError
 from automl_kd.experiment import Roots
-from automl_kd.experiment.cost_estimates import quoted
+from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages import comparison as contest
@@ -60,47 +60,46 @@ def test_combinations_are_all_of_them_the_last_option_fastest():
     ],
 )
 def test_epochs_are_what_the_compute_pays_for(tmp_path, monkeypatch, epoch, fraction, epochs):
-    lab = prepare_experiment(described(), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "quoted", lambda _lab, spec: epoch(spec.recipe.epochs))
-    assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
+    context = prepare_experiment(described(), roots(tmp_path), Silent())
+    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, spec: epoch(spec.recipe.epochs))
+    assert contest.affordable(context, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
 
 
 def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypatch):
     longer = Recipe(epochs=40, batch_size=16)
-    lab = prepare_experiment(described(recipe=longer), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 10.0)
-    assert contest.affordable(lab, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
+    context = prepare_experiment(described(recipe=longer), roots(tmp_path), Silent())
+    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, _spec: 10.0)
+    assert contest.affordable(context, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
     # At the same price another one may have the 5 % that a surcharge could have taken.
-    assert contest.affordable(lab, Candidate(SUMS, SUMS.combinations[0]), 1.0, unit=10.0) == 42
+    assert contest.affordable(context, Candidate(SUMS, SUMS.combinations[0]), 1.0, unit=10.0) == 42
 
 
 def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path, monkeypatch):
-    lab = prepare_experiment(described(), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "quoted", lambda _lab, _spec: 25.0)
+    context = prepare_experiment(described(), roots(tmp_path), Silent())
+    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, _spec: 25.0)
     dear = Contender(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
     # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
-    assert {one.compute_fraction for one in contest.finals(lab, Candidate(dear, {}), unit=10.0)} == {1.0}
+    assert {one.compute_fraction for one in contest.finals(context, Candidate(dear, {}), unit=10.0)} == {1.0}
 
 
-def test_a_quote_is_the_trials_own_and_asked_once(tmp_path):
+def test_an_estimate_is_the_methods_own_and_made_once(tmp_path):
     quick = dataclasses.replace(tiny.spec(), data=described().data)
-    lab = prepare_experiment(described(), roots(tmp_path), Silent())
-    # The method that pretends knows no quotes; its first report says 1 multiply-add an epoch.
-    assert quoted(lab, quick) == 1.0
-    asked = tiny.lines(lab.place(dataclasses.replace(quick, seed=0), "cpu").trial / "epochs")
-    assert quoted(lab, dataclasses.replace(quick, seed=5)) == 1.0
-    assert tiny.lines(lab.place(dataclasses.replace(quick, seed=0), "cpu").trial / "epochs") == asked == 1
+    context = prepare_experiment(described(), roots(tmp_path), Silent())
+    assert estimate_epoch_macs(context, quick) == 1.0
+    assert estimate_epoch_macs(context, dataclasses.replace(quick, seed=5)) == 1.0
+    assert len(context.cost_estimates) == 1
+    assert not context.trial_paths(dataclasses.replace(quick, seed=0), "cpu").trial.exists()
 
 
 def test_the_best_candidates_go_on_the_earlier_of_equals_and_failures_never(tmp_path):
-    lab = prepare_experiment(described(), roots(tmp_path), Silent())
+    context = prepare_experiment(described(), roots(tmp_path), Silent())
     candidates = [Candidate(SUMS, options) for options in SUMS.combinations]
     means = {("sums", 0): 0.4, ("sums", 1): 0.6, ("sums", 2): 0.4}
-    assert contest.best_candidates(lab, "sums", candidates, means) == [candidates[1], candidates[0]]
+    assert contest.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[0]]
     means[("sums", 0)] = -1.0
-    assert contest.best_candidates(lab, "sums", candidates, means) == [candidates[1], candidates[2]]
+    assert contest.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[2]]
     means[("sums", 2)] = -1.0
-    assert contest.best_candidates(lab, "sums", candidates, means) == [candidates[1]]
+    assert contest.best_candidates(context, "sums", candidates, means) == [candidates[1]]
 
 
 CONTENDERS = """
@@ -159,8 +158,8 @@ def test_what_no_method_would_do_is_refused_before_the_teacher_is_trained(tmp_pa
 
 @pytest.mark.ray
 def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_session, tmp_path):
-    lab = stages.run_stages(described(), roots(tmp_path), Silent())
-    rows = lab.table.read()
+    context = stages.run_stages(described(), roots(tmp_path), Silent())
+    rows = context.table.read()
     assert set(rows["status"]) == {"complete"}
     choice, final = rows[rows["trial_kind"] == "choice"], rows[rows["trial_kind"] == "final"]
     assert dict(choice["role"].astype(str).value_counts()) == {"kd": 4, "sums": 3}
@@ -180,13 +179,13 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
 
     changed = dataclasses.replace(SCRATCH, compute=(0.45, 1.0))  # of four epochs, as many as before
     stages.run_stages(described(contest=Contest(contenders=(changed, KD, SUMS))), roots(tmp_path), Silent())
-    renamed = lab.table.read()
+    renamed = context.table.read()
     assert set(renamed.loc[renamed["role"] == "scratch", "compute_fraction"]) == {0.45, 1.0}
     assert len(renamed) == len(rows)
 
     wider = Contest(contenders=(*CONTEST.contenders, Contender(name="plain-kd", method="kd")))
-    lab = stages.run_stages(described(contest=wider), roots(tmp_path), Silent())
-    again = lab.table.read()
+    context = stages.run_stages(described(contest=wider), roots(tmp_path), Silent())
+    again = context.table.read()
     kept = again[~again["role"].isin(["plain-kd", "scratch"])]
     assert list(kept["started"]) == list(rows.loc[rows["role"] != "scratch", "started"])
     assert len(again[again["role"] == "plain-kd"]) == 2

@@ -28,16 +28,16 @@ def by_kd(student: Architecture, **options) -> Proposal:
     return Proposal(student, "kd", options)
 
 
-def epochs_of(lab: ExperimentContext, found: Proposal) -> list[int]:
+def epochs_of(context: ExperimentContext, found: Proposal) -> list[int]:
     """In the order of the truth table: default student from scratch and by plain KD, found one likewise."""
-    return [one.epochs for one in line_up(lab, found)]
+    return [one.epochs for one in line_up(context, found)]
 
 
 def lab_of(root, **changes) -> ExperimentContext:
     """With a teacher that is as good as trained: what a trial costs may be asked of it."""
-    lab = prepare_experiment(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
-    tiny.leave_teacher(lab)
-    return lab
+    context = prepare_experiment(tiny.experiment(**changes), Roots(results=root / "results", data=root), Silent())
+    tiny.leave_teacher(context)
+    return context
 
 
 @pytest.fixture(scope="module")
@@ -121,17 +121,17 @@ def test_equal_compute_by_hand(taught):
 
 
 def test_the_losses_own_layers_count_in_the_compute(tmp_path):
-    lab = lab_of(tmp_path)
+    context = lab_of(tmp_path)
     fitnet = Proposal(DEFAULT, "distil", {"losses": "fitnet, fitnet.stages=pre_pool"})
     # An image costs 16212 by KD; with the regressor, a 1x1 convolution from 4 to 16 channels on maps of 8x8 that is
     # trained as the student is, 16212 + 3 x 4096 = 28500. Three epochs of that: scratch 85500 / 6948, KD 85500 / 16212.
-    assert epochs_of(lab, fitnet) == [13, 6, 13, 3]
+    assert epochs_of(context, fitnet) == [13, 6, 13, 3]
 
 
 def test_the_default_student_as_the_found_one_is_the_same_trials(tmp_path):
-    lab = lab_of(tmp_path, method="kd", finalists=Finalists(epochs=30, seeds=(0,)))
-    assert epochs_of(lab, by_kd(DEFAULT))[1] == 30
-    keys = [one.spec.key for one in entrants(lab, by_kd(DEFAULT))]
+    context = lab_of(tmp_path, method="kd", finalists=Finalists(epochs=30, seeds=(0,)))
+    assert epochs_of(context, by_kd(DEFAULT))[1] == 30
+    keys = [one.spec.key for one in entrants(context, by_kd(DEFAULT))]
     assert (keys[0], keys[1]) == (keys[2], keys[3])
 
 
@@ -195,10 +195,10 @@ def test_no_trial_of_the_search_or_of_the_choice_stands_among_the_finals(taught)
 
 
 def test_a_method_without_a_teacher_stands_beside_plain_kd_with_one(tmp_path):
-    lab = lab_of(tmp_path, method="scratch")
+    context = lab_of(tmp_path, method="scratch")
     found = Proposal(SMALL, "scratch")
-    default_kd = entrants(lab, found)[1].spec
+    default_kd = entrants(context, found)[1].spec
     assert (default_kd.method, default_kd.teacher) == ("kd", tiny.TEACHER)
     # 3 epochs of 3 x 1158 against 3 x 2316 + 9264 = 16212 each: less than one epoch, so one
     assert default_kd.recipe.epochs == 1
-    assert search_spec(lab, found).teacher is None
+    assert search_spec(context, found).teacher is None

@@ -16,7 +16,7 @@ from automl_kd.config import Finalists, Range, SearchSection, loads, to_record
 from automl_kd.errors import ConfigError, ResultError
 from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
-from automl_kd.experiment.progress.events import Silent, TrialNews
+from automl_kd.experiment.progress.events import Silent, TrialStatus
 from automl_kd.experiment.stages.finals import final_spec, shortlist
 from automl_kd.experiment.stages.population import Population
 from automl_kd.methods import run_trial
@@ -46,20 +46,20 @@ def open_population(root: Path, **changes) -> ExperimentContext:
         "finalists": Finalists(seeds=(0,), count=2, epochs=3),
         **changes,
     }
-    lab = prepare_experiment(tiny.experiment(**fields), Roots(results=root / "results", data=root), Silent())
-    open_folder(lab.folder, to_record(lab.experiment))
+    context = prepare_experiment(tiny.experiment(**fields), Roots(results=root / "results", data=root), Silent())
+    open_folder(context.folder, to_record(context.experiment))
     torch.manual_seed(11)
-    tiny.leave_teacher(lab)
-    return lab
+    tiny.leave_teacher(context)
+    return context
 
 
-def table(lab: ExperimentContext) -> pd.DataFrame:
-    rows = lab.table.read()
+def table(context: ExperimentContext) -> pd.DataFrame:
+    rows = context.table.read()
     return rows[rows["trial_kind"] == "search"].sort_values("proposal")[TOLD].reset_index(drop=True)
 
 
-def weights(lab: ExperimentContext) -> dict[str, object]:
-    return {key: content(lab.folder / "trials" / key / "student.pt") for key in table(lab)["key"]}
+def weights(context: ExperimentContext) -> dict[str, object]:
+    return {key: content(context.folder / "trials" / key / "student.pt") for key in table(context)["key"]}
 
 
 def settings(scheduler: Any, **changes) -> SearchSection:
@@ -87,9 +87,9 @@ def test_broken_off_anywhere_and_in_any_order_it_becomes_the_same(tmp_path, sche
 
 def test_the_watcher_hears_of_every_member_from_its_beginning_to_its_end(tmp_path):
     ears, again = Ears(), Ears()
-    lab = dataclasses.replace(open_population(tmp_path), watcher=ears)
-    carry_through(Population(lab), at_once=4)
-    members: dict[int, list[TrialNews]] = {one.number: [] for one in ears.heard}
+    context = dataclasses.replace(open_population(tmp_path), watcher=ears)
+    carry_through(Population(context), at_once=4)
+    members: dict[int, list[TrialStatus]] = {one.number: [] for one in ears.heard}
     for one in ears.heard:
         members[one.number].append(one)
     assert sorted(members) == [0, 1, 2, 3]
@@ -98,7 +98,7 @@ def test_the_watcher_hears_of_every_member_from_its_beginning_to_its_end(tmp_pat
         epochs = [one.epoch for one in heard]
         assert (epochs[0], epochs[-1], epochs) == (0, 5, sorted(epochs))
         assert [one.status for one in heard] == ["running"] * (len(heard) - 1) + ["complete"]
-    carry_through(Population(dataclasses.replace(lab, watcher=again)), at_once=4)
+    carry_through(Population(dataclasses.replace(context, watcher=again)), at_once=4)
     assert [(one.status, one.epoch, one.recorded) for one in again.heard] == [("complete", 5, True)] * 4
 
 
@@ -107,11 +107,11 @@ def done(tmp_path_factory) -> ExperimentContext:
     """A population of six with enough changes for a line of descent; no latency is measured at length."""
     with pytest.MonkeyPatch.context() as patch:
         quick.__wrapped__(patch)  # type: ignore[attr-defined]
-        lab = open_population(
+        context = open_population(
             tmp_path_factory.mktemp("done"), search=settings("pbt", trials=6, interval=1, quantile=0.5)
         )
-        carry_through(Population(lab))
-    return lab
+        carry_through(Population(context))
+    return context
 
 
 def test_a_row_says_whose_weights_were_taken_over_and_what_changed_when(done):
@@ -151,15 +151,15 @@ def test_the_schedule_found_is_trained_again_with_other_seeds_and_lengths(done):
 def test_members_that_fail_are_recorded_once_and_the_others_go_on(tmp_path):
     # rates as high as this end in losses that are not finite
     wild = {"recipe.lr": Range(low=1e-3, high=1e30, log=True)}
-    lab = open_population(tmp_path, search=settings("pbt", perturb=wild, trials=6))
-    carry_through(Population(lab))
-    rows = table(lab)
+    context = open_population(tmp_path, search=settings("pbt", perturb=wild, trials=6))
+    carry_through(Population(context))
+    rows = table(context)
     assert sorted(rows["proposal"]) == list(range(6))
     assert set(rows["status"]) == {"complete", "failed"}
-    failed = lab.table.read().query("status == 'failed'")
+    failed = context.table.read().query("status == 'failed'")
     assert failed["error"].str.startswith("DivergedError: the training loss became").all()
-    carry_through(Population(lab))
-    pd.testing.assert_frame_equal(table(lab), rows)
+    carry_through(Population(context))
+    pd.testing.assert_frame_equal(table(context), rows)
 
 
 def test_another_number_of_members_is_refused(done):
@@ -169,27 +169,27 @@ def test_another_number_of_members_is_refused(done):
 
 
 def test_a_damaged_record_of_changes_is_refused_and_a_line_cut_short_is_dropped(tmp_path):
-    lab = open_population(tmp_path)
+    context = open_population(tmp_path)
     with pytest.raises(Broken):
-        carry_through(Population(lab), break_at=5)
-    path = lab.folder / "population.jsonl"
+        carry_through(Population(context), break_at=5)
+    path = context.folder / "population.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"epochs": 4, "sco')
-    assert Population(lab).changes.epochs == [2]
+    assert Population(context).changes.epochs == [2]
     assert path.read_bytes() == whole
     path.write_bytes(b'{"epochs": 4}\n')
     with pytest.raises(
         ResultError, match=r"population\.jsonl is damaged .* delete the folder to begin the search anew"
     ):
-        Population(lab)
+        Population(context)
 
 
 @pytest.mark.ray
 @pytest.mark.long
 def test_an_experiment_with_a_population_from_its_teacher_to_its_finals(ray_session, tmp_path):
-    lab = open_population(tmp_path, search=settings("pb2", trials=3))
-    stages.run_stages(lab.experiment, lab.roots, Silent())
-    rows = lab.table.read()
+    context = open_population(tmp_path, search=settings("pb2", trials=3))
+    stages.run_stages(context.experiment, context.roots, Silent())
+    rows = context.table.read()
     assert list(rows["trial_kind"].value_counts()[["search", "choice", "final"]]) == [3, 2, 4]
     assert set(rows["status"]) == {"complete"}
     found = rows[rows["role"] == "found-method"].iloc[0]
@@ -198,10 +198,10 @@ def test_an_experiment_with_a_population_from_its_teacher_to_its_finals(ray_sess
     assert (found["epochs"], found["seed"]) == (3, 0)
     assert rows.loc[rows["role"] == "default-kd", "schedule_json"].isna().all()
     # Tune's workers came to the same population as one process that takes its members one by one
-    alone = dataclasses.replace(lab, experiment=dataclasses.replace(lab.experiment, name="alone"))
+    alone = dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, name="alone"))
     open_folder(alone.folder, to_record(alone.experiment))
     carry_through(Population(alone))
-    pd.testing.assert_frame_equal(table(lab), table(alone))
+    pd.testing.assert_frame_equal(table(context), table(alone))
 
 
 TEXT = """
@@ -253,8 +253,8 @@ def test_what_no_population_can_do_is_refused_in_one_sentence(tmp_path, lines, s
 def test_weights_of_losses_may_change_if_they_stay_above_zero(tmp_path):
     text = TEXT + 'method = "distil"\n[search]\nscheduler = "pb2"\n[search.perturb]\n'
     roots = Roots(results=tmp_path / "results", data=tmp_path)
-    lab = prepare_experiment(loads(text + "method.losses.kd = { low = 0.1, high = 1 }"), roots, Silent())
-    (stage,) = lab.proposal(Architecture.of({"method.losses.kd": 0.5})).schedule
+    context = prepare_experiment(loads(text + "method.losses.kd = { low = 0.1, high = 1 }"), roots, Silent())
+    (stage,) = context.proposal(Architecture.of({"method.losses.kd": 0.5})).schedule
     assert stage.changes == {"method.losses": "kd=0.5"}
     with pytest.raises(ConfigError, match=r"'method\.losses\.kd' must stay above 0, or the loss and its layers would"):
         prepare_experiment(loads(text + "method.losses.kd = { low = 0.0, high = 1 }"), roots, Silent())

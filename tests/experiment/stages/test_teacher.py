@@ -40,10 +40,10 @@ def carry_out(root: Path, experiment: Experiment) -> tuple[ExperimentContext, No
 
 def test_a_teacher_near_chance_is_warned_of_on_the_terminal_in_the_verdict_and_on_the_page(ray_session, tmp_path):
     experiment = tiny.experiment(teacher=ignorant(tmp_path))
-    lab, notes = carry_out(tmp_path, experiment)
-    rows = lab.table.read()
+    context, notes = carry_out(tmp_path, experiment)
+    rows = context.table.read()
     row = rows[rows["trial_kind"] == "teacher"].iloc[0]
-    labels = lab.dataset.validation.labels
+    labels = context.dataset.validation.labels
     share = int((labels == 1).sum()) / len(labels)
     assert (row["status"], row["method"], row["val_accuracy"]) == ("complete", "from-file", pytest.approx(share))
     assert (row["val_images"], row["val_majority_fraction"]) == (
@@ -56,11 +56,11 @@ def test_a_teacher_near_chance_is_warned_of_on_the_terminal_in_the_verdict_and_o
     assert warned.startswith("Warning: the teacher (tests.tiny:teacher, from a file) is right on")
     assert [plan.known.get("teacher") for plan in notes.plans[1:]] == [row["val_accuracy"]] * (len(notes.plans) - 1)
     assert judge_search(rows).sentence.startswith("Warning: ")
-    page = write_page(lab.folder, tmp_path / "page.html").read_text(encoding="utf-8")
+    page = write_page(context.folder, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Warning: the teacher (tests.tiny:teacher, from a file)" in page
 
     # Again, and in another experiment, it is not measured anew, and said all the same.
-    file = lab.teachers / lab.lesson.key / "measured.json"
+    file = context.teachers / context.teacher_training.key / "measured.json"
     before = file.stat().st_mtime_ns
     assert carry_out(tmp_path, experiment)[1].notes == [warned]
     other, said = carry_out(tmp_path, dataclasses.replace(experiment, name="other"))

@@ -186,8 +186,8 @@ def test_a_file_gives_back_the_loss_and_its_course(tmp_path):
     found = load_learned(tmp_path / "loss.pt", layout, torch.zeros((), dtype=torch.float64))
     assert found.temperature == T
     assert all(found.phi[name].equal(value) for name, value in loss.phi.items())
-    assert all(found.at(0.49)[name].equal(value) for name, value in loss.course[0].items())
-    assert all(found.at(0.5)[name].equal(value) for name, value in loss.course[1].items())
+    assert all(found.at(0.49)[name].equal(value) for name, value in loss.history[0].items())
+    assert all(found.at(0.5)[name].equal(value) for name, value in loss.history[1].items())
     assert found.phi["pair1.first.weight"].dtype == torch.float64
 
 

@@ -109,7 +109,7 @@ def test_a_process_is_transferred_to_another_student(tmp_path):
     ("options", "error", "message"),
     [
         ({"stages": "norm+pre_pool"}, ConfigError, "other pathways"),
-        ({"stages": "stage9+pre_pool"}, UnknownNameError, "no tap or module is called 'stage9'"),
+        ({"stages": "stage9+pre_pool"}, UnknownNameError, "no feature layer or module is called 'stage9'"),
         ({"clip": 4.0}, ConfigError, "ever weighs 4 or more; lower clip"),
         ({"process": "/nowhere/process.json"}, ConfigError, "no process could be read from /nowhere/process.json"),
     ],

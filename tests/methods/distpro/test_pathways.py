@@ -14,7 +14,7 @@ from automl_kd.losses.base import Example
 from automl_kd.losses.features.hcl import hcl
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.distpro.connectors import CONNECTORS, Attention, Resize, connector
-from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, seen, taps_needed
+from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, needed_features, seen
 from automl_kd.models.features import Outputs
 
 FOUR = "0+1+2+3"
@@ -51,8 +51,8 @@ def test_sets_transforms_and_logits():
         Pathway("x", "1", "2conv"),
         Pathway("logits", "logits", "kd"),
     )
-    assert taps_needed(several).student == ("0", "1")
-    assert taps_needed(several).teacher == ("0", "x")
+    assert needed_features(several).student == ("0", "1")
+    assert needed_features(several).teacher == ("0", "x")
 
 
 @pytest.mark.parametrize(

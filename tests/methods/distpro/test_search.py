@@ -98,12 +98,12 @@ def test_images_are_held_out_by_class_and_seen_in_whole_passes(tmp_path):
     kept, held = set_apart(data, 0.25, 3)
     assert sorted([*kept.train.index.tolist(), *held.index.tolist()]) == list(range(96))
     assert held.labels.bincount().tolist() == [8, 8, 8]
-    setting = trial.TrialContext(spec("distpro_search", {}), place(tmp_path, "one"), kept, tiny.Net(tiny.SHAPE, 4))
-    batches = outer_batches(replace(setting, spec=spec("distpro_search", {}, batch_size=12)), held)
+    context = trial.TrialContext(spec("distpro_search", {}), place(tmp_path, "one"), kept, tiny.Net(tiny.SHAPE, 4))
+    batches = outer_batches(replace(context, spec=spec("distpro_search", {}, batch_size=12)), held)
     first, second, third = (batches(number) for number in range(3))
     assert sorted([*first.index.tolist(), *second.index.tolist()]) == sorted(held.index.tolist())
     assert third.index.tolist() != first.index.tolist()
-    assert torch.equal(batches(0).images, first.images)
+    assert torch.equal(batches(0).inputs, first.inputs)
 
 
 def test_the_file_is_small_and_plain(tmp_path):

@@ -15,11 +15,11 @@ from torch.func import functional_call
 from automl_kd.bilevel.backbone_jvp import Pathways
 from automl_kd.bilevel.base import Problem, Tensors, detach_tensors, select_prefix
 from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of
-from automl_kd.bilevel.real_optimiser import step_of
+from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch
 from automl_kd.losses.base import Example
-from automl_kd.methods.distpro.pathways import PathwayLosses, list_pathways, seen, taps_needed
+from automl_kd.methods.distpro.pathways import PathwayLosses, list_pathways, needed_features, seen
 from automl_kd.methods.distpro.step import CONNECTOR, SearchStep, Weighting
 from automl_kd.models import build_model
 from automl_kd.models.features import FeatureExtractor
@@ -80,20 +80,20 @@ def case(
 ) -> Case:
     student, teacher = network(0, dtype), network(1, dtype).eval().requires_grad_(False)
     pathways = list_pathways(stages, connect, transforms)
-    taps = taps_needed(pathways)
-    one, two = FeatureExtractor(student, taps.student), guide(FeatureExtractor(teacher, taps.teacher))
+    features = needed_features(pathways)
+    one, two = FeatureExtractor(student, features.student), guide(FeatureExtractor(teacher, features.teacher))
     look = batch(4, 7, dtype)
     with torch.no_grad():
         student.eval()
-        example = Example(one(look.images), two(look.images), look.labels, look.index, 3, 8, 1)
+        example = Example(one(look.inputs), two(look.inputs), look.labels, look.index, 3, 8, 1)
     torch.manual_seed(2)
     losses = PathwayLosses(pathways, example)
     weighting = Weighting(losses, torch.empty(0, dtype=dtype), style="scaled", kd=0.3, lr=lr, steps=6, record=1)
-    run = TrainingRun(student.train(), tiny.dataset(), recipe, seed=0, adapters=weighting)
+    run = TrainingRun(student.train(), tiny.dataset(), recipe, seed=0, loss_modules=weighting)
     step = SearchStep(
         weighting=weighting,
         student=one,
-        teach=LiveTeacher(two),
+        ask_teacher=LiveTeacher(two),
         outer=lambda number: batch(8, 200 + number, dtype),
         order=order,
         interval=interval,
@@ -118,9 +118,9 @@ def by_double_backward(made: Case, seen_batch: Batch, held_out: Batch) -> Tensor
     """The gradient by the weights, with student and connectors unrolled together, on copies."""
     student, losses = deepcopy(made.step.student.model), deepcopy(made.weighting.losses)
     tapped = FeatureExtractor(student, made.step.student.names)
-    view = outputs_of(tapped, seen_batch.images, GeneratorStates.now(torch.device("cpu")))
-    validate = outputs_of(FeatureExtractor(student), held_out.images)
-    taught = seen(made.step.teach(seen_batch))
+    view = outputs_of(tapped, seen_batch.inputs, GeneratorStates.now(torch.device("cpu")))
+    validate = outputs_of(FeatureExtractor(student), held_out.inputs)
+    taught = seen(made.step.ask_teacher(seen_batch))
 
     def split(weights: Tensors) -> dict[str, Tensor]:
         return {name: value for name, value in weights.items() if not name.startswith(CONNECTOR)}
@@ -135,7 +135,7 @@ def by_double_backward(made: Case, seen_batch: Batch, held_out: Batch) -> Tensor
             strengths=lambda hypers: hypers["w"],
         ),
         outer=lambda at, _: F.cross_entropy(validate(split(at))[LOGITS_KEY], held_out.labels),
-        step=step_of(made.run.optimiser, made.step.trained, made.run.recipe.clip_norm),
+        step=step_of(made.run.optimizer, made.step.trained, made.run.recipe.clip_norm),
         outputs=lambda at: {**at, **view(split(at))},
     )
     return Unroll()(problem, detach_tensors(made.step.trained), {"w": made.weighting.strengths()})["w"]
@@ -167,7 +167,7 @@ def test_with_frozen_weights_a_step_is_a_plain_distillation_step(order, clip_nor
     before = deepcopy(searched.teacher.state_dict())
 
     def objective(given: Batch) -> dict[str, Tensor]:
-        outputs, taught = seen(plain.step.student(given.images)), seen(plain.step.teach(given))
+        outputs, taught = seen(plain.step.student(given.inputs)), seen(plain.step.ask_teacher(given))
         terms = torch.stack([losses(place, outputs, taught) for place in range(len(weights))])
         return {"all": F.cross_entropy(outputs[LOGITS_KEY], given.labels) + (weights * terms).sum()}
 

@@ -15,7 +15,7 @@ from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import epoch_order
 from automl_kd.errors import CheckpointError, ConfigError, DataError, StopTrial, TrialError
 from automl_kd.losses.learned.start import initial_phi
-from automl_kd.methods import base, make_method, run_trial
+from automl_kd.methods import base, estimate_cost, make_method, run_trial
 from automl_kd.methods.lkd import meta_trainer as lkd_tutor
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
 from automl_kd.methods.lkd.meta_trainer import MetaTrainer
@@ -58,17 +58,19 @@ def extra(root: Path, trial: str) -> dict[str, object]:
 def tutor(root: Path, dtype: torch.dtype = torch.float64, **options: object) -> MetaTrainer:
     """One that has recorded a few students of a network in `dtype`, as a run would."""
     method = LKD(**{**OFTEN, **options})  # type: ignore[arg-type]
-    setting = trial.prepare_trial(spec("lkd", {}), place(root))
-    teacher = trial.load_teacher(setting).to(dtype)
-    setting.student.to(dtype)
-    dataset, held = hold_out_images(setting.dataset, 0.2, seed=0)
-    student, guide = method.tapped(setting.student, "student"), method.tapped(teacher, "teacher")
+    context = trial.prepare_trial(spec("lkd", {}), place(root))
+    teacher = trial.load_teacher(context).to(dtype)
+    context.student.to(dtype)
+    dataset, held = hold_out_images(context.dataset, 0.2, seed=0)
+    student, guide = method.feature_extractor(context.student, "student"), method.feature_extractor(teacher, "teacher")
     double(student)
     double(guide)
-    example, _ = first_look(setting, student, guide)
-    room = MetaData(student, LiveTeacher(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1)
-    made = MetaTrainer(room, method.made(setting, example), method.start(setting), method.pace)
-    setting.student.train()
+    example, _ = first_look(context, student, guide)
+    meta_data = MetaData(
+        student, LiveTeacher(guide), dataset, held, Recipe(epochs=3, batch_size=20, augment="none"), seed=1
+    )
+    made = MetaTrainer(meta_data, method.made(context, example), method.start(context), method.schedule)
+    context.student.train()
     return made
 
 
@@ -79,14 +81,14 @@ def double(tapped: FeatureExtractor) -> None:
 
 def step(one: MetaTrainer, count: int = 1) -> None:
     for _ in range(count):
-        rows = epoch_order(len(one.room.dataset.train), seed=0, epoch=one.step)[:20]
-        one(one.room.view(one.room.dataset.train.index[rows], epoch=1))
+        rows = epoch_order(len(one.meta_data.dataset.train), seed=0, epoch=one.step)[:20]
+        one(one.meta_data.view(one.meta_data.dataset.train.index[rows], epoch=1))
 
 
 def slope(one: MetaTrainer) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The method's own hypergradient and that of unrolling, from the last recorded student."""
     past = one.pool.past[-1]
-    given = (past, past.batch, past.taught, one.room.held_batch(40, np.random.default_rng(0)))
+    given = (past, past.batch, past.teacher_out, one.meta_data.held_batch(40, np.random.default_rng(0)))
     return one.slope(*given), Unroll(1)(one.problem(*given), past.weights, one.phi)
 
 
@@ -113,8 +115,8 @@ def test_the_slope_is_that_of_unrolling(tmp_path, options):
 def test_an_update_moves_phi_and_nothing_else(tmp_path):
     one = tutor(tmp_path, dtype=torch.float32)
     step(one, 2)
-    assert isinstance(one.room.teach, LiveTeacher)
-    model, teacher = one.room.student.model, one.room.teach.teacher.model
+    assert isinstance(one.meta_data.ask_teacher, LiveTeacher)
+    model, teacher = one.meta_data.student.model, one.meta_data.ask_teacher.teacher.model
     before = [{name: v.clone() for name, v in net.state_dict().items()} for net in (model, teacher)]
     phi, state = dict(one.phi), torch.get_rng_state()
     one.update(1)
@@ -238,28 +240,26 @@ def test_loss_networks_count_wherever_they_are_evaluated_by_hand(tmp_path):
     # differentiated (3 of the loss), the outer loss on twice as many images (2 * 3).
     learning = 3 * student + loss + teacher + (12 * student + 4 * loss) / 2
     # 19 of 96 images are held out. Retraining adds a plain step on all of them, and is told a fraction of 0.2.
-    assert quoted(tmp_path, {}) == 77 * round(learning)
+    assert estimated(tmp_path, {}) == 77 * round(learning)
     retrain = 3 * student + loss + teacher
-    assert quoted(tmp_path, {"mode": "retrain"}) == 96 * (retrain + round(0.8 * learning))
+    assert estimated(tmp_path, {"mode": "retrain"}) == 96 * (retrain + round(0.8 * learning))
     # Unrolled, each of two steps is a gradient that is differentiated.
     unrolled = 3 * student + loss + teacher + (2 * 3 * (3 * student + loss) + 6 * student) / 2
-    assert quoted(tmp_path, {"look_ahead": 2}) == 77 * round(unrolled)
+    assert estimated(tmp_path, {"look_ahead": 2}) == 77 * round(unrolled)
     # The anchor looks at the past student once more, and differentiates the weights by phi.
-    assert quoted(tmp_path, {"anchor": 0.1}) == 77 * round(learning + (student + 3 * loss) / 2)
+    assert estimated(tmp_path, {"anchor": 0.1}) == 77 * round(learning + (student + 3 * loss) / 2)
 
 
 def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
     student, teacher, network = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48, 3 * (5 * 16 + 16 * 16 + 16)
     # Forward and back to the inputs; phi stands still. Four times that in an update, as above.
     learning = 3 * student + 2 * network + teacher + (12 * student + 4 * 2 * network) / 2
-    assert quoted(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning)
+    assert estimated(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning)
 
 
-def quoted(root: Path, options: Mapping[str, Scalar]) -> float:
+def estimated(root: Path, options: Mapping[str, Scalar]) -> float:
     """What an epoch is said to cost."""
-    quote = base.CostEstimate()
-    run_trial(spec("lkd", {**OFTEN, "stages": "pre_pool", **options}), quote, place(root))
-    return quote.epoch_macs
+    return estimate_cost(spec("lkd", {**OFTEN, "stages": "pre_pool", **options}), place(root)).epoch_macs
 
 
 def test_what_it_learned_is_drawn(tmp_path):

@@ -24,7 +24,7 @@ from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.space import Scalar
 from automl_kd.spec import Recipe
 from automl_kd.training import loop, trial
-from automl_kd.training.optimisers import learning_rate
+from automl_kd.training.optimizers import learning_rate
 from tests import tiny
 from tests.methods.test_weighted_losses import MEMORIES, Recorder, load, place, same, spec
 
@@ -65,10 +65,10 @@ def head_of(root: Path, trial: str) -> torch.Tensor:
 
 def published(root: Path, options: ProKT) -> tuple[nn.Module, nn.Module]:
     """The method step by step, as the specification states it, for the trial that `trained` carries out."""
-    setting = trial.prepare_trial(spec("prokt", {}), place(root))
-    student, teacher = setting.student, trial.load_teacher(setting).requires_grad_(True).train()
-    recipe = setting.spec.recipe
-    run = loop.TrainingRun(student, setting.dataset, recipe, seed=5)
+    context = trial.prepare_trial(spec("prokt", {}), place(root))
+    student, teacher = context.student, trial.load_teacher(context).requires_grad_(True).train()
+    recipe = context.spec.recipe
+    run = loop.TrainingRun(student, context.dataset, recipe, seed=5)
     settings: Any = {"lr": recipe.lr, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     first, second = torch.optim.SGD(teacher.parameters(), **settings), torch.optim.SGD(student.parameters(), **settings)
     student.train()
@@ -76,7 +76,7 @@ def published(root: Path, options: ProKT) -> tuple[nn.Module, nn.Module]:
         epoch = step // STEPS + 1
         rows = epoch_order(96, seed=run.order_seed, epoch=epoch)[step % STEPS * 20 :][:20]
         batch = run.batch(rows, epoch)
-        x, y, rate = batch.images, batch.labels, learning_rate(recipe, step, STEPS)
+        x, y, rate = batch.inputs, batch.labels, learning_rate(recipe, step, STEPS)
         first.param_groups[0]["lr"], second.param_groups[0]["lr"] = options.teacher_lr * rate, rate
         said = student.eval()(x).softmax(1).detach() if options.probe == "eval" else None
         mine = student.train()(x)
@@ -90,10 +90,10 @@ def published(root: Path, options: ProKT) -> tuple[nn.Module, nn.Module]:
     return student, teacher
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimiser.zero_grad()
+def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    optimizer.zero_grad()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
 
 
 @pytest.mark.parametrize("probe", ["shared", "eval"])
@@ -152,11 +152,11 @@ def test_with_lambda_0_the_teacher_learns_from_the_labels_as_if_alone(tmp_path, 
         trained(tmp_path, {"weight": 0.0, "losses": loss, "target": target, "teacher_lr": 1.0}, loss)
         ends.append(teacher_of(tmp_path, loss)["network"])
     assert same(*ends)
-    setting = trial.prepare_trial(spec("prokt", {}), place(tmp_path))
-    alone = trial.load_teacher(setting).requires_grad_(True)
-    run = loop.TrainingRun(alone, setting.dataset, setting.spec.recipe, seed=5)
+    context = trial.prepare_trial(spec("prokt", {}), place(tmp_path))
+    alone = trial.load_teacher(context).requires_grad_(True)
+    run = loop.TrainingRun(alone, context.dataset, context.spec.recipe, seed=5)
     for epoch in range(1, EPOCHS + 1):
-        run.train_epoch(lambda batch: {"ce": F.cross_entropy(alone(batch.images), batch.labels)}, epoch)
+        run.train_epoch(lambda batch: {"ce": F.cross_entropy(alone(batch.inputs), batch.labels)}, epoch)
     assert same(dict(alone.state_dict()), dict(ends[0]))
 
 
@@ -211,7 +211,7 @@ def test_a_stopped_trial_continues_bit_for_bit_with_its_teacher(tmp_path, option
 def test_a_trial_killed_in_mid_epoch_continues_bit_for_bit(tmp_path, monkeypatch, lesson):
     trained(tmp_path, {"start": "scratch"}, "unbroken")
     with monkeypatch.context() as killing:
-        original, seen = prokt.MovingTeacher.lesson, []
+        original, seen = prokt.MovingTeacher.advance, []
 
         def killed(self, *given):
             seen.append(1)
@@ -219,7 +219,7 @@ def test_a_trial_killed_in_mid_epoch_continues_bit_for_bit(tmp_path, monkeypatch
                 raise KeyboardInterrupt
             return original(self, *given)
 
-        killing.setattr(prokt.MovingTeacher, "lesson", killed)
+        killing.setattr(prokt.MovingTeacher, "advance", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path, {"start": "scratch"}, "broken")
     trained(tmp_path, {"start": "scratch"}, "broken")

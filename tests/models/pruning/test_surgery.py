@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from automl_kd.errors import ConfigError
 from automl_kd.models import MODELS, build_from, build_model
 from automl_kd.models.costs.cost import count_cost
-from automl_kd.models.features import FeatureExtractor, taps_of
+from automl_kd.models.features import FeatureExtractor, list_feature_layers
 from automl_kd.models.pruning.coupling import Coupling, Selection
 from automl_kd.models.pruning.description import Description, describe_selection
 from automl_kd.models.pruning.surgery import attach, fold_gates, mask, thin_network
@@ -92,7 +92,7 @@ def test_taps_survive_where_their_block_is_left_out():
     model = build_model("resnet14", shape)
     coupling = trace(model, shape)
     small = thin_network(model, coupling, Selection(coupling.whole.channels, frozenset(coupling.blocks)))
-    with FeatureExtractor(small, list(taps_of(small))) as tapped:
+    with FeatureExtractor(small, list(list_feature_layers(small))) as tapped:
         features = tapped(images(shape).float()).features
     # stage 2 keeps its first block; the second one's activation still runs, on what the first one gave
     torch.testing.assert_close(features["stage2.pre"], features["stage2"])

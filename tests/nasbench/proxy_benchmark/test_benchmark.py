@@ -16,7 +16,7 @@ from automl_kd.nasbench.proxy_benchmark.benchmark import (
     BEATS,
     NO_VALUE,
     NOT_SHOWN,
-    THE_YARDSTICK,
+    THE_BASELINE,
     WORSE,
     Target,
     for_target,
@@ -65,7 +65,7 @@ def test_three_verdicts():
         entry("better", ACCURACY + 0.005 * random(3)), entry("noise", random(4)), entry("double", 2 * SIZE + 3)
     )
     verdicts = {name: row["verdict"] for name, row in found.items() if name != "macs"}
-    assert verdicts == {"better": BEATS, "params": THE_YARDSTICK, "double": NOT_SHOWN, "noise": WORSE}
+    assert verdicts == {"better": BEATS, "params": THE_BASELINE, "double": NOT_SHOWN, "noise": WORSE}
     # the same ranks as parameters: no draw tells them apart
     low, value, high = (found["double"][f"over_params{suffix}"] for suffix in ("_low", "", "_high"))
     assert max(map(abs, (low, value, high))) < 1e-6

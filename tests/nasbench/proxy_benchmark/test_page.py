@@ -12,7 +12,7 @@ from automl_kd.nasbench.proxy_benchmark.benchmark import (
     BEATS,
     NO_VALUE,
     NOT_SHOWN,
-    THE_YARDSTICK,
+    THE_BASELINE,
     WORSE,
     Target,
     judge_entries,
@@ -101,7 +101,7 @@ def test_titles_tell_apart_what_a_target_has_several_times():
 
 
 def test_sentence_by_hand():
-    yardstick = {"proxy": "params", "kendall": 0.578, "verdict": THE_YARDSTICK}
+    yardstick = {"proxy": "params", "kendall": 0.578, "verdict": THE_BASELINE}
     # counted on fewer architectures, another number of its own
     fewer = {**yardstick, "kendall": 0.7, "architectures": 100, "images": 0}
     rows = frame({}, {"proxy": "b", "verdict": NOT_SHOWN}, {"proxy": "c", "verdict": WORSE}, fewer, yardstick)
@@ -118,7 +118,7 @@ def test_sentence_by_hand():
 def test_the_sentence_ranks_by_what_is_gained_on_the_same_architectures():
     # b has the higher Kendall, on architectures where counting has one higher still
     easy = {"proxy": "b", "kendall": 0.8, "over_params": 0.01, "architectures": 50}
-    yardstick = {"proxy": "params", "kendall": 0.578, "verdict": THE_YARDSTICK}
+    yardstick = {"proxy": "params", "kendall": 0.578, "verdict": THE_BASELINE}
     assert (
         "2 beat counting parameters on the same architectures (in Kendall, a by 0.050, b by 0.010)"
         in target_sentence(frame(easy, {}, yardstick))

@@ -31,7 +31,7 @@ class TestEvolution:
         # a tournament of 200 among 4 leaves none out, but for one case in 10^24
         bench = make_bench()
         searcher = make_searcher("evolution", {"population": 4, "tournament": 200})
-        rows = explore(searcher, bench, range(5), 30, guide=Guidance(tries=1)).rows
+        rows = explore(searcher, bench, range(5), 30, guidance=Guidance(tries=1)).rows
         for line in rows:
             for step in range(4, 30):
                 living = line[step - 4 : step]
@@ -41,7 +41,7 @@ class TestEvolution:
     def test_the_parent_may_be_one_of_the_best(self):
         bench = make_bench()
         options = {"population": 4, "tournament": 200, "parents": 200}
-        rows = explore(make_searcher("evolution", options), bench, range(5), 30, guide=Guidance(tries=1)).rows
+        rows = explore(make_searcher("evolution", options), bench, range(5), 30, guidance=Guidance(tries=1)).rows
         parents = {"best": 0, "other": 0}
         for line in rows:
             for step in range(4, 30):
@@ -108,16 +108,16 @@ class TestTPE:
         # 1/2 * (1/2)^3 * 1/6 + 1/2 * (1/4)^4
         weights, own, other = mixture(1, 4)
         np.testing.assert_allclose([*weights, own, other], [0.5, 0.5, 0.5, 1 / 6])
-        desk = BatchedSession(make_bench(), SeededDraws([0]), 1)
+        session = BatchedSession(make_bench(), SeededDraws([0]), 1)
         point, drawn = np.array([[[0, 1, 2, 3]]], dtype=np.uint8), np.array([[[0, 1, 2, 2]]], dtype=np.uint8)
-        np.testing.assert_allclose(np.exp(log_density(drawn, point, desk)), [[1 / 96 + 1 / 512]], rtol=1e-5)
+        np.testing.assert_allclose(np.exp(log_density(drawn, point, session)), [[1 / 96 + 1 / 512]], rtol=1e-5)
 
     def test_densities_sum_to_one(self):
         bench = make_bench()
-        desk = BatchedSession(bench, SeededDraws([0]), 1)
+        session = BatchedSession(bench, SeededDraws([0]), 1)
         points = bench.encodings[None, 30:70]
         everything = bench.encodings[None]
-        np.testing.assert_allclose(np.exp(log_density(everything, points, desk)).sum(), 1.0, rtol=1e-4)
+        np.testing.assert_allclose(np.exp(log_density(everything, points, session)).sum(), 1.0, rtol=1e-4)
 
     @pytest.mark.slow
     def test_it_proposes_what_optuna_proposes(self):
@@ -125,10 +125,10 @@ class TestTPE:
         # among 800 has a standard deviation of 0.018, among 1,500 of 0.013: 0.08 is more than three of both.
         bench = make_bench(noise=0.1)
         rows = np.random.default_rng(1).permutation(len(bench))[:40]
-        desk = BatchedSession(bench, SeededDraws(range(1500)), 60, guide=Guidance(tries=1))
-        desk.step = 40
+        session = BatchedSession(bench, SeededDraws(range(1500)), 60, guidance=Guidance(tries=1))
+        session.step = 40
         told = np.tile(rows, (1500, 1))
-        ours = bench.encodings[BatchedTPE().candidates_of(desk, told, bench.choose[0][told])[:, 0]]
+        ours = bench.encodings[BatchedTPE().candidates_of(session, told, bench.choose[0][told])[:, 0]]
         theirs = np.array([optuna_proposal(bench, rows, index) for index in range(800)])
         for edge in range(EDGES):
             shares = [np.bincount(found[:, edge], minlength=OPERATIONS) / len(found) for found in (ours, theirs)]
@@ -163,10 +163,10 @@ class TestGaussianProcess:
         # one answer y at a, noise 1/10; b differs in 2 edges, scale 4: k = exp(-1/2)
         # mean k y / 1.1, variance 1 - k^2 / 1.1; at a itself k = 1
         bench = make_bench()
-        desk = BatchedSession(bench, SeededDraws([0]), 1)
+        session = BatchedSession(bench, SeededDraws([0]), 1)
         a, b = (int(bench.find(np.array(cell))) for cell in ([0, 1, 2, 3], [0, 1, 3, 2]))
         mean, variance = gp.posterior(
-            desk,
+            session,
             np.array([[a]]),
             np.array([[0.7]]),
             np.array([[a, b]]),

@@ -51,15 +51,15 @@ GUIDES = {
 class TestEverySearcher:
     def test_a_seed_runs_alike_whatever_runs_beside_it(self, kind, guide):
         bench, searcher = bench_for(kind), make_searcher(kind, {})
-        together = explore(searcher, bench, SEEDS, 40, guide=guide)
-        alone = explore(searcher, bench, [7], 40, guide=guide)
+        together = explore(searcher, bench, SEEDS, 40, guidance=guide)
+        alone = explore(searcher, bench, [7], 40, guidance=guide)
         for both, one in zip(together, alone, strict=True):
             np.testing.assert_array_equal(np.asarray(both)[3], np.asarray(one)[0])
         assert len({tuple(line) for line in together.rows.tolist()}) == len(SEEDS)
 
     def test_it_does_not_read_what_it_did_not_ask_for(self, kind, guide):
         bench, searcher = bench_for(kind), make_searcher(kind, {})
-        asked = explore(searcher, bench, [3], 40, guide=guide)
+        asked = explore(searcher, bench, [3], 40, guidance=guide)
         unknown = np.ones((len(bench.choose), len(bench)), dtype=bool)
         unknown[asked.rungs[0], asked.rows[0]] = False
         falsified = tuple(
@@ -72,28 +72,28 @@ class TestEverySearcher:
             seconds=bench.seconds,
             latency=bench.latency,
         )
-        np.testing.assert_array_equal(explore(searcher, other, [3], 40, guide=guide).rows, asked.rows)
+        np.testing.assert_array_equal(explore(searcher, other, [3], 40, guidance=guide).rows, asked.rows)
 
     def test_time_ends_each_seed_by_itself(self, kind, guide):
         bench, searcher = bench_for(kind), make_searcher(kind, {})
         limit = 15 * bench.seconds[-1][0]
-        cut = explore(searcher, bench, SEEDS, 200, seconds=limit, guide=guide)
+        cut = explore(searcher, bench, SEEDS, 200, seconds=limit, guidance=guide)
         working = cut.rows != NOTHING
         before = np.concatenate([np.zeros((len(SEEDS), 1)), cut.seconds[:, :-1]], axis=1)
         np.testing.assert_array_equal(working, before < limit)
         assert (cut.seconds[:, -1] >= limit).all() or cut.rows.shape[1] == 200
 
     def test_everything_asked_is_in_the_space(self, kind, guide):
-        history = explore(make_searcher(kind, {}), bench_for(kind), SEEDS, 40, guide=guide)
+        history = explore(make_searcher(kind, {}), bench_for(kind), SEEDS, 40, guidance=guide)
         assert history.rows.shape == history.seconds.shape == history.scored.shape == (len(SEEDS), 40)
         assert history.rows.min() >= 0
         assert history.rows.max() < OPERATIONS**EDGES
         assert (np.diff(history.seconds, axis=1) >= 0).all()
 
 
-def best_after(kind: str, queries: int, guide: Guidance | None = None) -> float:
+def best_after(kind: str, queries: int, guidance: Guidance | None = None) -> float:
     bench = bench_for(kind)
-    history = explore(make_searcher(kind, {}), bench, range(60), queries, guide=guide)
+    history = explore(make_searcher(kind, {}), bench, range(60), queries, guidance=guidance)
     return float(bench.choose[-1][history.rows].max(axis=1).mean())
 
 
@@ -164,42 +164,44 @@ class TestBench:
 
 class TestDesk:
     def test_a_known_question_costs_a_question_but_no_time(self):
-        desk = BatchedSession(make_bench(), SeededDraws([0, 1]), 3)
+        session = BatchedSession(make_bench(), SeededDraws([0, 1]), 3)
         for rows in ([4, 4], [4, 5], [5, 5]):
-            desk.query(np.array(rows))
+            session.query(np.array(rows))
         # ten seconds for each architecture: 4 and 5 for the first seed after three questions, likewise the second
-        np.testing.assert_array_equal(desk.history().seconds, [[10, 10, 20], [10, 20, 20]])
+        np.testing.assert_array_equal(session.history().seconds, [[10, 10, 20], [10, 20, 20]])
 
     def test_a_promotion_is_trained_from_the_start(self):
-        desk = BatchedSession(make_bench(rungs=2), SeededDraws([0]), 2)
-        desk.query(np.array([4]), np.array([0], dtype=np.int8))
-        desk.query(np.array([4]))
+        session = BatchedSession(make_bench(rungs=2), SeededDraws([0]), 2)
+        session.query(np.array([4]), np.array([0], dtype=np.int8))
+        session.query(np.array([4]))
         # 10 seconds for the short training, 100 for the long one
-        np.testing.assert_array_equal(desk.history().seconds, [[10, 110]])
+        np.testing.assert_array_equal(session.history().seconds, [[10, 110]])
 
     def test_the_best_new_candidate_of_a_pool_is_taken_and_its_scores_are_paid_for(self):
         score = -np.arange(256.0)
         score[0] = np.nan
-        desk = BatchedSession(make_bench(), SeededDraws([0]), 2, guide=Guidance(score=score, pool=4, seconds=0.25))
+        session = BatchedSession(
+            make_bench(), SeededDraws([0]), 2, guidance=Guidance(score=score, pool=4, seconds=0.25)
+        )
         candidates = np.array([[0, 7, 3, 9]])
-        first = desk.prefer(candidates)
-        desk.query(first)
-        second = desk.prefer(candidates)
-        desk.query(second)
+        first = session.prefer(candidates)
+        session.query(first)
+        second = session.prefer(candidates)
+        session.query(second)
         # the scores are nan, -7, -3, -9
         assert (first[0], second[0]) == (3, 7)
-        history = desk.history()
+        history = session.history()
         np.testing.assert_array_equal(history.scored, [[4, 8]])
         np.testing.assert_array_equal(history.seconds, [[11, 22]])
 
     def test_a_warm_start_takes_the_best_of_its_sample_in_order(self):
         score = np.arange(256.0)
-        guide = Guidance(score=score, warm=3, sample=40)
-        desk = BatchedSession(make_bench(), SeededDraws([0]), 3, guide=guide)
-        sample = np.unique(desk.draws.integers("warm", 0, 256, 40))
-        asked = [int(rows[0]) for rows in (warm_question(desk) for _ in range(3))]
+        guidance = Guidance(score=score, warm=3, sample=40)
+        session = BatchedSession(make_bench(), SeededDraws([0]), 3, guidance=guidance)
+        sample = np.unique(session.draws.integers("warm", 0, 256, 40))
+        asked = [int(rows[0]) for rows in (warm_question(session) for _ in range(3))]
         assert asked == sorted(sample.tolist())[-3:][::-1]
-        assert desk.history().scored[0].tolist() == [40, 40, 40]
+        assert session.history().scored[0].tolist() == [40, 40, 40]
 
     def test_random_search_asks_nothing_twice(self):
         history = explore(make_searcher("random", {}), make_bench(), range(10), 60)
@@ -210,9 +212,9 @@ class TestDesk:
             Guidance(pool=3)
 
 
-def warm_question(desk: BatchedSession) -> np.ndarray:
-    rows = desk.fresh()
-    desk.query(rows)
+def warm_question(session: BatchedSession) -> np.ndarray:
+    rows = session.fresh()
+    session.query(rows)
     return rows
 
 

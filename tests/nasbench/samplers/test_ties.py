@@ -59,7 +59,7 @@ def grid(seed: int) -> Bench:
 
 def history_of(name: str, options: Mapping[str, Scalar], bench: Bench, seed: int, steps: int, guide: Guidance) -> Any:
     """What the sampler over the table asks about in its first `steps` steps, one or more."""
-    return explore(make_searcher(name, options), bench, [seed], steps, guide=guide).rows[0].tolist()
+    return explore(make_searcher(name, options), bench, [seed], steps, guidance=guide).rows[0].tolist()
 
 
 def on_table(
@@ -68,7 +68,7 @@ def on_table(
     """How likely the sampler over the table is to ask about each point next, after those steps."""
 
     def proposal(branch: Branch) -> int:
-        session = BatchedSession(bench, BranchingDraws([seed], branch=branch, free=steps), steps + 1, guide=guide)
+        session = BatchedSession(bench, BranchingDraws([seed], branch=branch, free=steps), steps + 1, guidance=guide)
         make_searcher(name, options).run(session)
         return int(session.history().rows[0, -1])
 
@@ -169,7 +169,7 @@ def test_tpe_takes_the_same_point_of_all(told):
     for seed in range(20):
         rng = np.random.default_rng(seed)
         rows, values = rng.integers(len(bench), size=(1, told)), rng.random((1, told))
-        session = BatchedSession(bench, SeededDraws([seed]), told + 1, guide=ONE)
+        session = BatchedSession(bench, SeededDraws([seed]), told + 1, guidance=ONE)
         session.step = told
         split = split_trials(bench.encodings[rows], values)
         good, other = (log_density(bench.encodings[None], part, session)[0] for part in split)
@@ -197,7 +197,7 @@ def test_the_first_new_one_of_several_candidates(monkeypatch):
     bench, rows, tries = grid(0), [4, 7], 2
 
     def proposal(branch: Branch) -> int:
-        session = BatchedSession(bench, BranchingDraws([0], branch=branch, free=0), 3, guide=Guidance(tries=tries))
+        session = BatchedSession(bench, BranchingDraws([0], branch=branch, free=0), 3, guidance=Guidance(tries=tries))
         for row in rows:
             session.query(np.array([row]))
         return int(session.fresh()[0])

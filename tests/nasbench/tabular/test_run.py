@@ -18,7 +18,7 @@ from automl_kd.nasbench.tabular.page import write_tabular_report
 from automl_kd.nasbench.tabular.preparation import open_table
 from automl_kd.nasbench.tabular.record import read_tabular_record
 from automl_kd.nasbench.tabular.run import hour_marks, query_marks, run_table
-from automl_kd.nasbench.tabular.training_free import best_by_score, by_score, by_training, reached
+from automl_kd.nasbench.tabular.training_free import best_by_score, by_score, by_training, time_to_target
 from tests.nasbench.made_up_table import TEXT, make_table
 
 
@@ -145,7 +145,7 @@ class TestUntrained:
         settings, seeds = Untrained(queries=100), range(5)
         trained, history = by_training(task, settings, seeds)
         found = pd.DataFrame({"search": ["", "easy", "never"], "regret": [0.0, 1.0, -1.0]})
-        times = reached(task, settings, seeds, found)
+        times = time_to_target(task, settings, seeds, found)
         # whatever is asked first has a regret below one; nothing is better than the best
         assert times["easy"] == np.median(history.seconds[:, 0])
         assert times["never"] is None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models.fast_norm import QuickNorm, quicken
-from automl_kd.models.features import Tap
+from automl_kd.models.features import FeatureLayer
 from automl_kd.proxies.activations.zen import BATCH, ZEN
 from automl_kd.proxies.passes import Passes
 from tests.proxies.examples import GREY, example_probe
@@ -22,7 +22,7 @@ class Body(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(*layers)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.taps = {"pre_pool": Tap("pool", "input"), "pooled": Tap("pool")}
+        self.feature_layers = {"pre_pool": FeatureLayer("pool", "input"), "pooled": FeatureLayer("pool")}
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.pool(self.layers(x))

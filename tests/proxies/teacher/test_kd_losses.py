@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.models import build
-from automl_kd.models.features import Outputs, Tap
+from automl_kd.models.features import FeatureLayer, Outputs
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.probe import Probe
@@ -35,7 +35,7 @@ def pictures(*rows: list[float], logits: list[list[float]], pooled: list[list[fl
 def student(*rows: list[float]) -> nn.Module:
     """Its vectors are the pixels themselves."""
     network = nn.Sequential(nn.Flatten(), linear(*rows))
-    network.taps = {"pooled": Tap("0")}  # type: ignore[assignment]  # what a model of the zoo has
+    network.feature_layers = {"pooled": FeatureLayer("0")}  # type: ignore[assignment]  # what a model of the zoo has
     return network
 
 

@@ -23,7 +23,7 @@ def by_definition(text: str) -> str:
 
 
 SPEC = tiny.spec()
-TOLD = [
+LEFT_OUT = [
     tiny.spec(width=7),
     tiny.spec(seed=9),
     tiny.spec(options={"recipe": 1, "seed": 2.5, "teacher": "x"}),
@@ -46,13 +46,13 @@ FOREIGN = [
 
 
 def test_what_other_columns_tell_makes_no_other_hash():
-    assert len({hash_config(one.to_json()) for one in (SPEC, *TOLD)}) == 1
+    assert len({hash_config(one.to_json()) for one in (SPEC, *LEFT_OUT)}) == 1
     assert len({hash_config(one.to_json()) for one in (SPEC, *OTHER)}) == 1 + len(OTHER)
 
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_many_at_once_are_those_of_each(turn):
-    texts = [one.to_json() for one in (SPEC, *TOLD, *OTHER)][::turn] + FOREIGN
+    texts = [one.to_json() for one in (SPEC, *LEFT_OUT, *OTHER)][::turn] + FOREIGN
     assert hash_configs(texts * 2) == [by_definition(text) for text in texts * 2]
 
 

@@ -15,38 +15,38 @@ from automl_kd.registry import suggestion
 REMEMBERED = ("momentum_buffer", "exp_avg", "exp_avg_sq")
 
 
-def step_of(optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], clip_norm: float = 0.0) -> InnerStep:
-    """The step that `optimiser` would take next on `parameters`, a network's own tensors by name.
+def step_of(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], clip_norm: float = 0.0) -> InnerStep:
+    """The step that `optimizer` would take next on `parameters`, a network's own tensors by name.
 
     Its memory is copied, so the result keeps meaning that step after the optimiser has gone on. Weights may lie in
     groups of different options. `clip_norm`: as given to clip_grad_norm_ for these parameters, 0 for none.
     Raises `ConfigError` for other optimisers than SGD, Adam and AdamW, for variants of them that are not supported, and
     for a parameter that the optimiser does not train.
     """
-    groups = {id(parameter): group for group in optimiser.param_groups for parameter in group["params"]}
+    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
     if strange := [name for name, parameter in parameters.items() if id(parameter) not in groups]:
         raise ConfigError(f"weight {strange[0]!r} is in no group of the optimiser; name only weights that it trains")
     return InnerStep(
-        rules={name: rule_of(optimiser, groups[id(parameter)]) for name, parameter in parameters.items()},
-        memories={name: memory_of(optimiser, parameter) for name, parameter in parameters.items()},
+        rules={name: rule_of(optimizer, groups[id(parameter)]) for name, parameter in parameters.items()},
+        memories={name: memory_of(optimizer, parameter) for name, parameter in parameters.items()},
         clip_norm=clip_norm,
     )
 
 
-def rule_of(optimiser: torch.optim.Optimizer, group: Mapping[str, Any]) -> Rule:
+def rule_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Rule:
     if strange := [option for option in ("amsgrad", "maximize") if group.get(option)]:
         raise ConfigError(f"the inner optimiser has {strange[0]} switched on, which is not supported; switch it off")
-    if isinstance(optimiser, torch.optim.SGD):
+    if isinstance(optimizer, torch.optim.SGD):
         return SGD(
             **numeric_options(group, ("lr", "momentum", "dampening", "weight_decay")), nesterov=bool(group["nesterov"])
         )
-    if isinstance(optimiser, torch.optim.Adam):  # AdamW derives from it
+    if isinstance(optimizer, torch.optim.Adam):  # AdamW derives from it
         return Adam(
             **numeric_options(group, ("lr", "eps", "weight_decay")),
             betas=tuple(group["betas"]),
             decoupled=bool(group["decoupled_weight_decay"]),
         )
-    name = type(optimiser).__name__
+    name = type(optimizer).__name__
     raise ConfigError(
         f"the inner optimiser is {name}, wanted is SGD, Adam or AdamW; {suggestion(name, ('SGD', 'Adam', 'AdamW'))}"
     )
@@ -57,8 +57,8 @@ def numeric_options(group: Mapping[str, Any], names: Sequence[str]) -> dict[str,
     return {name: 1.0 * group[name] for name in names}
 
 
-def memory_of(optimiser: torch.optim.Optimizer, parameter: Tensor) -> OptimizerMemory:
-    held = optimiser.state.get(parameter, {})
+def memory_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> OptimizerMemory:
+    held = optimizer.state.get(parameter, {})
     memory = {name: held[name].clone() for name in REMEMBERED if held.get(name) is not None}
     if "step" in held:
         memory["step"] = torch.as_tensor(held["step"]).to(torch.float64, copy=True)

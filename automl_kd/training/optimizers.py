@@ -12,7 +12,7 @@ from torch import nn
 from automl_kd.spec import Recipe
 
 
-def make_optimiser(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
@@ -24,13 +24,13 @@ def make_optimiser(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.
     )
 
 
-def resume(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+def resume(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
     """Put a saved state back, wherever it was read to: moments beside their weights, counts of steps on the processor.
 
     There torch's Adam puts a count itself; one that lies on the device it waits for, for each weight and step.
     """
-    optimiser.load_state_dict(dict(state))
-    for held in optimiser.state.values():
+    optimizer.load_state_dict(dict(state))
+    for held in optimizer.state.values():
         if isinstance(held.get("step"), torch.Tensor):
             held["step"] = held["step"].cpu()
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.models import load_space
-from automl_kd.models.features import Tap
+from automl_kd.models.features import FeatureLayer
 from automl_kd.proxies import PROXIES
-from automl_kd.proxies.hearing import heard
+from automl_kd.proxies.hooks import run_with_hooks
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.probe import make_probe
 from automl_kd.proxies.score import score_architectures
@@ -58,7 +58,7 @@ def test_a_tap_before_an_activation_in_place_is_as_it_was_given():
             return logits
 
     network, images = Last(), example_probe().images
-    _, maps, _ = heard(network, (), lambda: network(images))
+    _, maps, _ = run_with_hooks(network, (), lambda: network(images))
     assert torch.equal(maps["pre_pool"], network.conv(images))
 
 
@@ -67,8 +67,10 @@ def test_a_bank_that_writes_over_maps_of_its_own_is_run_once():
     probe, runs = example_probe(), list[int]()
     network = student_maker(cells, probe, "default", (0, 0))(Architecture.of(cells.default))
     with torch.no_grad():  # with a graph it writes over nothing
-        heard(network, ("relus", "layers", "blocks", "stages"), lambda: runs.append(len(network(probe.images))))
-        heard(network, ("blocks",), lambda: runs.append(len(network(probe.images))))
+        run_with_hooks(
+            network, ("relus", "layers", "blocks", "stages"), lambda: runs.append(len(network(probe.images)))
+        )
+        run_with_hooks(network, ("blocks",), lambda: runs.append(len(network(probe.images))))
     assert len(runs) == 2
 
 
@@ -99,6 +101,6 @@ def test_students_that_flatten_by_view_can_be_scored():
 
 def test_a_teacher_that_flattens_by_view_has_outputs():
     network = strange.Viewing(GREY)
-    network.taps = {"pre_pool": Tap("norm"), "pooled": Tap("classifier", "input")}  # type: ignore[assignment]  # a plain attribute, which torch allows
+    network.feature_layers = {"pre_pool": FeatureLayer("norm"), "pooled": FeatureLayer("classifier", "input")}  # type: ignore[assignment]  # a plain attribute, which torch allows
     probe = example_probe(teacher=None)
     assert make_probe(probe.images, probe.labels, GREY, network).teacher is not None

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from automl_kd.spec import Recipe
-from automl_kd.training.optimisers import learning_rate, make_optimiser, resume
+from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
 
 
 def rates(recipe: Recipe, steps: int) -> list[float]:
@@ -38,7 +38,7 @@ def test_one_sgd_step_by_hand():
     # Nesterov's first step is (1 + momentum) times the decayed gradient: 1 - 0.1 * 1.9 * (2 + 0.5 * 1)
     weight = torch.nn.Parameter(torch.tensor([1.0]))
     weight.grad = torch.tensor([2.0])
-    make_optimiser([weight], Recipe(lr=0.1, momentum=0.9, weight_decay=0.5)).step()
+    make_optimizer([weight], Recipe(lr=0.1, momentum=0.9, weight_decay=0.5)).step()
     assert weight.item() == pytest.approx(1 - 0.1 * 1.9 * 2.5)
 
 
@@ -46,7 +46,7 @@ def test_adamw_decays_apart_from_the_gradient():
     # first step: lr * sign of the gradient, and lr * decay of the weight: 1 - 0.1 * 0.5 * 1 - 0.1
     weight = torch.nn.Parameter(torch.tensor([1.0]))
     weight.grad = torch.tensor([3.0])
-    make_optimiser([weight], Recipe(optimiser="adamw", lr=0.1, weight_decay=0.5)).step()
+    make_optimizer([weight], Recipe(optimiser="adamw", lr=0.1, weight_decay=0.5)).step()
     assert weight.item() == pytest.approx(1 - 0.05 - 0.1)
 
 
@@ -61,10 +61,10 @@ def test_a_state_read_to_a_card_keeps_its_counts_on_the_processor(
     with FakeTensorMode():
         weight = torch.nn.Parameter(torch.zeros(2, device="cuda"))
         weight.grad = torch.zeros(2, device="cuda")
-        made = make_optimiser([weight], recipe)
+        made = make_optimizer([weight], recipe)
         made.step()
         state = made.state_dict()
         state["state"][0] = {name: value.to("cuda") for name, value in state["state"][0].items()}  # as a file is read
-        continued = make_optimiser([weight], recipe)
+        continued = make_optimizer([weight], recipe)
         resume(continued, state)
     assert {name: value.device.type for name, value in continued.state[weight].items()} == devices

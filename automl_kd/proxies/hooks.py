@@ -11,9 +11,9 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from automl_kd.models.features import KeepOutput, taps_of
+from automl_kd.models.features import KeepOutput, list_feature_layers
 from automl_kd.models.foreign.overwriting import version_of, written_over
-from automl_kd.proxies.probe import TAPS, is_stage
+from automl_kd.proxies.probe import PROXY_FEATURES, is_stage
 
 T = TypeVar("T")
 RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
@@ -24,25 +24,25 @@ Maps = dict[str, Tensor]
 Lists = dict[str, list[Tensor]]
 
 
-def heard(student: nn.Module, sees: Collection[str], run: Callable[[], T]) -> tuple[T, Maps, Lists]:
+def run_with_hooks(student: nn.Module, sees: Collection[str], run: Callable[[], T]) -> tuple[T, Maps, Lists]:
     """What a pass gives; the maps of taps by name, and lists of the maps that it `sees`, as they were made.
 
-    The taps are those of `TAPS`, with the stages if it sees "stages". The lists: see `Sight`.
+    The taps are those of `PROXY_FEATURES`, with the stages if it sees "stages". The lists: see `Sight`.
 
     Where the network wrote over one of them later, as activations in place do, it is run again on copies.
     """
-    ears = Ears()
+    record = HookRecord()
     for apart in (False, True):
-        ears = Ears(apart)
-        with listening(student, sees, ears):
+        record = HookRecord(apart)
+        with hooked(student, sees, record):
             made = run()
-        if not any(written_over(*one) for one in ears.versions):
+        if not any(written_over(*one) for one in record.versions):
             break
-    return made, ears.maps, ears.kept
+    return made, record.maps, record.kept
 
 
 @dataclass(frozen=True, eq=False)
-class Ears:
+class HookRecord:
     """Where what is heard of one pass goes. `versions`, `apart`: as of `KeepOutput`."""
 
     apart: bool = False
@@ -60,12 +60,12 @@ class Ears:
 
 
 @contextmanager
-def listening(student: nn.Module, sees: Collection[str], ears: Ears) -> Iterator[None]:
+def hooked(student: nn.Module, sees: Collection[str], record: HookRecord) -> Iterator[None]:
     modules = dict(student.named_modules())
-    handles = [module.register_forward_hook(hook) for module, hook in hooks(student, modules, sees, ears)]
-    for name, tap in taps_of(student).items():
-        if name in TAPS or ("stages" in sees and is_stage(name)):
-            handles.append(tapping(modules[tap.module], tap.side, partial(ears.catch, name)))
+    handles = [module.register_forward_hook(hook) for module, hook in hooks(student, modules, sees, record)]
+    for name, layer in list_feature_layers(student).items():
+        if name in PROXY_FEATURES or ("stages" in sees and is_stage(name)):
+            handles.append(hook_feature(modules[layer.module], layer.side, partial(record.catch, name)))
     try:
         yield
     finally:
@@ -74,20 +74,20 @@ def listening(student: nn.Module, sees: Collection[str], ears: Ears) -> Iterator
 
 
 def hooks(
-    student: nn.Module, modules: Mapping[str, nn.Module], sees: Collection[str], ears: Ears
+    student: nn.Module, modules: Mapping[str, nn.Module], sees: Collection[str], record: HookRecord
 ) -> Iterator[tuple[nn.Module, Hook]]:
     """The modules to listen to, and what then fills the lists."""
     for module in modules.values():
         if "relus" in sees and isinstance(module, RECTIFIERS):
-            yield module, ears.keep("relus")
+            yield module, record.keep("relus")
         if {"layers", "layer_gradients"} & set(sees) and isinstance(module, LAYERS):
-            yield module, ears.keep("layers")
-            yield module, partial(keep_weight, ears.kept["layer_weights"])
+            yield module, record.keep("layers")
+            yield module, partial(keep_weight, record.kept["layer_weights"])
     for name in blocks_of(student) if "blocks" in sees else ():
-        yield modules[name], ears.keep("blocks")
+        yield modules[name], record.keep("blocks")
 
 
-def tapping(module: nn.Module, side: str, catch: Callable[[Tensor], None]) -> RemovableHandle:
+def hook_feature(module: nn.Module, side: str, catch: Callable[[Tensor], None]) -> RemovableHandle:
     if side == "input":  # before it runs, for it may write over what it is given
         return module.register_forward_pre_hook(lambda _, given: catch(given[0]))
     return module.register_forward_hook(lambda _module, _given, made: catch(made))
