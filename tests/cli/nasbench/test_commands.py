@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 
 import pytest
@@ -42,14 +43,11 @@ def test_an_old_name_is_refused_with_the_new_one(refused, run, old, new, argumen
 PROXY = 'name = "b"\nspace = "a:B"\n[proxy]\nscores = "x"\nchoose = "y"\n[[proxy.searches]]\nproposer = "random"\n'
 
 
-@pytest.mark.parametrize("command", ["search", "nasbench search", "nasbench proxy-search"])
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [(QUICKSTART.read_text(), "search"), (TEXT, "nasbench search"), (PROXY, "nasbench proxy-search")],
-    ids=["search", "table", "proxy"],
-)
-def test_an_experiment_of_another_kind_is_refused_with_its_command(refused, tmp_path, text, wanted, command):
-    if command != wanted:
-        (tmp_path / "my own.toml").write_text(text)
-        said = refused(*command.split(), "my own.toml")
-        assert said == f"my own.toml is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} 'my own.toml'"
+TEXTS = {"search": QUICKSTART.read_text(), "nasbench search": TEXT, "nasbench proxy-search": PROXY}
+
+
+@pytest.mark.parametrize(("command", "wanted"), list(itertools.permutations(TEXTS, 2)))
+def test_an_experiment_of_another_kind_is_refused_with_its_command(refused, tmp_path, command, wanted):
+    (tmp_path / "my own.toml").write_text(TEXTS[wanted])
+    said = refused(*command.split(), "my own.toml")
+    assert said == f"my own.toml is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} 'my own.toml'"
