@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+# Tests start many processes, each of which would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Each makes libraries choose the kernels, or the number of threads, of another machine; commas join variables of one run.
 OTHERS := ONEDNN_MAX_CPU_ISA=AVX2 \
@@ -49,7 +51,8 @@ test-portable: setup  ## the quick tests as other processors would run them
 	done; test -z "$$failed" || { echo "failed under$$failed"; exit 1; }
 
 check: lint type test  ## what continuous integration runs: all but the long tests
-	$(BIN)/pytest -m "(ray or slow) and not long"
+	$(BIN)/pytest -n 2 -m "slow and not ray and not long"
+	$(BIN)/pytest -m "ray and not long"
 
 perf: setup  ## measured ratios; see benchmarks/perf/README.md
 	$(BIN)/python -m benchmarks.perf

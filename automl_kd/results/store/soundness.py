@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -56,6 +57,7 @@ def found(mask: pa.ChunkedArray, what: str) -> Iterator[Fault]:
         yield here, what
 
 
+@cache
 def required(record: type[Any]) -> list[str]:
     """The fields that are never None, and so were in the first version already."""
     return [name for name, hint in get_type_hints(record).items() if type(None) not in get_args(hint)]

@@ -120,6 +120,7 @@ def test_shares_of_kd_are_never_negative_and_add_up_to_it():
     torch.testing.assert_close(shares.sum(1).mean(), kd_loss(one, two, T))
 
 
+@pytest.mark.slow
 def test_the_free_form_begins_near_kd_and_above_zero():
     layout = LossLayout(form="free")
     phi = {name: value.double() for name, value in initial_phi(layout, T, seed=0).items()}

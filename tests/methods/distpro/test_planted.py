@@ -42,6 +42,7 @@ def planted_batch(size: int, seed: int, *, wrong: bool) -> Batch:
     return Batch(images, labels, torch.arange(size), epoch=1)
 
 
+@pytest.mark.slow
 def test_a_useless_pathway_loses_weight_and_a_useful_one_gains():
     made = case(
         replace(SGD, lr=0.05),
