@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, Protocol
 
 from torch import nn
@@ -84,18 +85,6 @@ def train(
         report.epoch_macs = epoch_macs
         return
 
-    def finish() -> Mapping[str, float]:
-        if not distributed.leads():
-            return {}
-        write_card(setting.place.trial, spec, dataset.shape)
-        latency = measure_latency(setting.student, dataset.shape, device=setting.place.device)
-        return {
-            "latency_ms": latency.ms,
-            "latency_iqr_ms": latency.iqr_ms,
-            "latency_batch": latency.batch,
-            "latency_threads": latency.threads,
-        }
-
     passes: dict[str, float] = {}
     precision = PRECISIONS.index(precision_of(setting.student, dataset.train.labels.device, spec.recipe))
 
@@ -112,8 +101,22 @@ def train(
         seed=spec.seed,
         folder=setting.place.trial,
         report=measured,
-        finish=finish,
+        finish=partial(hand_over, setting),
         adapters=adapters,
         tally=setting.tally.take,
         pausable=setting.place.pausable,
     )
+
+
+def hand_over(setting: TrialContext) -> Mapping[str, float]:
+    """Describe the trained student beside its weights and measure its latency, in the leading process alone."""
+    if not distributed.leads():
+        return {}
+    write_card(setting.place.trial, setting.spec, setting.dataset.shape)
+    latency = measure_latency(setting.student, setting.dataset.shape, device=setting.place.device)
+    return {
+        "latency_ms": latency.ms,
+        "latency_iqr_ms": latency.iqr_ms,
+        "latency_batch": latency.batch,
+        "latency_threads": latency.threads,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -44,65 +45,75 @@ def carry_out_all(
 
     `again`: also those that have one, because what they left behind is gone. `ahead`: what follows, as in `Plan`.
     """
-    rows = lab.table.read()
-    done = rows[rows["run"] == as_run]
-    over = done["status"] == "complete"
-    if not lab.experiment.trial.retry_failed:
-        over |= is_settled(done)
-    missing = [one for one in entrants if again or not is_recorded(done[over], one)]
-    specs = list({one.spec.key: one.spec for one in missing}.values())
-    if not specs:
+    missing = list(entrants) if again else unrecorded(lab, entrants, as_run)
+    if not missing:
         return
-    device = device_of(lab.experiment.trial)
-    epochs = sum(spec.recipe.epochs for spec in specs)
-    lab.watcher.stage(title, epochs, "epochs")
+    listed = ListedTrials(lab, missing, as_run, title)
+    lab.watcher.stage(title, sum(spec.recipe.epochs for spec in listed.specs), "epochs")
     billings = bill(lab, missing)
     work = sum(one.work for one in billings.values())
-    lab.watcher.plan(plan_of(lab, trials=len(specs), work=work, ahead=ahead, compared=as_run != "teacher"))
-    started = {spec.key: datetime.now(UTC) for spec in specs}
-    reached = dict.fromkeys(started, 0)
-
-    def ask(index: int) -> Assignment | None:
-        if index >= len(specs):
-            return None
-        started[specs[index].key] = datetime.now(UTC)
-        return Assignment(spec=specs[index], place=lab.place(specs[index], device))
-
-    def on_epoch(spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
-        reached[spec.key] = epoch
-        lab.watcher.step(sum(reached.values()), note_of(metrics))
-
-    def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        require_storage(lab.folder, failed=outcome.reason == "storage")
-        for one in missing:
-            if one.spec.key == spec.key:
-                row = row_of(
-                    lab,
-                    spec,
-                    outcome,
-                    run=as_run,
-                    role=one.role,
-                    compute=one.compute,
-                    started=started[spec.key],
-                    device=device,
-                )
-                lab.table.append(row, points_of(curve))
-        lab.note_bank(outcome)
-        if outcome.status == "failed":
-            lab.watcher.note(f"a trial of {title} failed: {outcome.error}")
-
-    told = Teller(lab.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome)
+    lab.watcher.plan(plan_of(lab, trials=len(billings), work=work, ahead=ahead, compared=as_run != "teacher"))
+    told = Teller(
+        lab.watcher,
+        lambda spec: billings[spec.key],
+        ask=listed.ask,
+        on_epoch=listed.on_epoch,
+        on_outcome=listed.on_outcome,
+    )
     run_trials(
         told.ask,
         on_epoch=told.on_epoch,
         on_outcome=told.on_outcome,
         resources=lab.experiment.trial,
         search=None,
-        epochs=max(spec.recipe.epochs for spec in specs),
+        epochs=max(spec.recipe.epochs for spec in listed.specs),
         scratch=lab.folder,
-        trials=len(specs),
+        trials=len(listed.specs),
         say=lab.watcher.note,
     )
+
+
+class ListedTrials:
+    """Hands out the trials of a list, each once, and records what becomes of them."""
+
+    def __init__(self, lab: ExperimentContext, entrants: Sequence[Entrant], run: TrialKind, title: str) -> None:
+        self.lab, self.entrants, self.run, self.title = lab, entrants, run, title
+        self.specs = list({one.spec.key: one.spec for one in entrants}.values())
+        self.device = device_of(lab.experiment.trial)
+        self.started = {spec.key: datetime.now(UTC) for spec in self.specs}
+        self.reached = dict.fromkeys(self.started, 0)
+
+    def ask(self, index: int) -> Assignment | None:
+        if index >= len(self.specs):
+            return None
+        spec = self.specs[index]
+        self.started[spec.key] = datetime.now(UTC)
+        return Assignment(spec=spec, place=self.lab.place(spec, self.device))
+
+    def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
+        self.reached[spec.key] = epoch
+        self.lab.watcher.step(sum(self.reached.values()), note_of(metrics))
+
+    def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        lab = self.lab
+        require_storage(lab.folder, failed=outcome.reason == "storage")
+        made = partial(row_of, lab, spec, outcome, run=self.run, started=self.started[spec.key], device=self.device)
+        for one in self.entrants:
+            if one.spec.key == spec.key:
+                lab.table.append(made(role=one.role, compute=one.compute), points_of(curve))
+        lab.note_bank(outcome)
+        if outcome.status == "failed":
+            lab.watcher.note(f"a trial of {self.title} failed: {outcome.error}")
+
+
+def unrecorded(lab: ExperimentContext, entrants: Sequence[Entrant], run: TrialKind) -> list[Entrant]:
+    """Those without a row that is final; failures that would come again are, unless they shall be tried again."""
+    rows = lab.table.read()
+    done = rows[rows["run"] == run]
+    over = done["status"] == "complete"
+    if not lab.experiment.trial.retry_failed:
+        over |= is_settled(done)
+    return [one for one in entrants if not is_recorded(done[over], one)]
 
 
 def bill(lab: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, Billing]:
