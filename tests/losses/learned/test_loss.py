@@ -95,7 +95,7 @@ def test_the_order_and_number_of_classes_do_not_matter():
         torch.testing.assert_close(values[0], values[1])
 
 
-@pytest.mark.parametrize("form", ["weighted", "free"])
+@pytest.mark.parametrize("form", ["weighted", pytest.param("free", marks=pytest.mark.slow)])
 def test_rescaled_it_pulls_as_hard_as_kd_whatever_phi_says(form):
     one, two, labels = logits(6, 4, seed=2)
     one.requires_grad_()
