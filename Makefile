@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
+# Tests start many processes, each of which would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
-# Each makes libraries choose the kernels, or the number of threads, of another machine.
-OTHERS := ONEDNN_MAX_CPU_ISA=AVX2 ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 ATEN_CPU_CAPABILITY=default \
-          OPENBLAS_CORETYPE=Nehalem OMP_NUM_THREADS=1 OMP_NUM_THREADS=2
+# Each makes libraries choose the kernels, or the number of threads, of another machine; commas join variables of one run.
+OTHERS := ONEDNN_MAX_CPU_ISA=AVX2 \
+          ONEDNN_MAX_CPU_ISA=SSE41,MKL_ENABLE_INSTRUCTIONS=SSE4_2,OPENBLAS_CORETYPE=Nehalem \
+          ATEN_CPU_CAPABILITY=default \
+          OMP_NUM_THREADS=2
 
 .PHONY: help setup quickstart format lint type test test-all test-portable check perf clean
 
@@ -43,11 +47,12 @@ test-all: test  ## every test: those with Ray, the slow and the long ones after 
 
 test-portable: setup  ## the quick tests as other processors would run them
 	@failed=; for other in $(OTHERS); do \
-	  echo "== $$other"; env $$other $(BIN)/pytest -q -n 2 -m "not ray and not slow and not long" || failed="$$failed $$other"; \
+	  echo "== $$other"; env $$(echo $$other | tr , ' ') $(BIN)/pytest -q -n 2 -m "not ray and not slow and not long" || failed="$$failed $$other"; \
 	done; test -z "$$failed" || { echo "failed under$$failed"; exit 1; }
 
 check: lint type test  ## what continuous integration runs: all but the long tests
-	$(BIN)/pytest -m "(ray or slow) and not long"
+	$(BIN)/pytest -n 2 -m "slow and not ray and not long"
+	$(BIN)/pytest -m "ray and not long"
 
 perf: setup  ## measured ratios; see benchmarks/perf/README.md
 	$(BIN)/python -m benchmarks.perf

@@ -20,7 +20,7 @@ from automl_kd.errors import StopTrial
 MIN_GROUP_SIZE = 2
 """Images in a part: one alone has no batch statistics, and no other image to be compared with."""
 
-_whole = False
+_undivided = False
 
 
 def size() -> int:
@@ -39,12 +39,12 @@ def is_main_process() -> bool:
 
 def shard_count() -> int:
     """Into how many parts the batch at hand is divided, of which this process has one."""
-    return 1 if _whole else size()
+    return 1 if _undivided else size()
 
 
 def shard_index() -> int:
     """The number of the part that this process has; 0 where all work on the same images."""
-    return 0 if _whole else rank()
+    return 0 if _undivided else rank()
 
 
 def divides(count: int, pieces: int) -> bool:
@@ -55,12 +55,12 @@ def divides(count: int, pieces: int) -> bool:
 @contextmanager
 def whole_batch(is_whole: bool = True) -> Iterator[None]:
     """Inside, all processes work on the same images, or, if not, each on its part."""
-    global _whole  # noqa: PLW0603 - a state of the process, as the process group is
-    before, _whole = _whole, is_whole
+    global _undivided  # noqa: PLW0603 - a state of the process, as the process group is
+    before, _undivided = _undivided, is_whole
     try:
         yield
     finally:
-        _whole = before
+        _undivided = before
 
 
 @contextmanager

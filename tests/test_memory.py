@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Frees and takes eight blocks of 16 MiB again and again; prints how many pages the system had to hand out for that.
 PROGRAM = """
 import resource

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from automl_kd.console.options import Address, DataRoot, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 from automl_kd.errors import ConfigError
 from automl_kd.registry import search_beside
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def score(
@@ -44,19 +47,13 @@ def score(
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies naswot,synflow --sample 20[/bold]
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies diswot --sample 0 --data cifar10[/bold]
     """
-    from automl_kd.console.report import print_scores  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.experiment.stages.scoring import Labour, Scoring, score_space  # noqa: PLC0415 - torch is slow to import
-    from automl_kd.proxies import PROXIES  # noqa: PLC0415 - likewise
 
     search_beside(Path())
     catalogue.require_space(space)
-    names = tuple(dict.fromkeys(name.strip() for name in proxies.split(",") if name.strip()))
-    names = tuple(PROXIES) if names == ("all",) else names
-    if not names:
-        raise ConfigError(f"--proxies {proxies!r} names none; 'automl-kd show proxies' lists them")
     scoring = Scoring(
         space=space,
-        proxies=names,
+        proxies=parse_proxies(proxies),
         sample=sample or None,
         sample_seed=sample_seed,
         seed=seed,
@@ -69,11 +66,27 @@ def score(
     place = roots(out, data_root)
     with watching(progress) as screen:
         path, frame = score_space(scoring, labour, out=place.results, data_root=place.data, watcher=screen)
+    show_scores(frame, top, shard, storage.name_addresses(str(path)))
+
+
+def show_scores(frame: pd.DataFrame | None, top: int, shard: str, path: str) -> None:
+    """The table, if every shard of it is done, and where it is."""
+    from automl_kd.console.report import print_scores  # noqa: PLC0415 - pandas is slow to import
+
     if frame is None:
-        typer.echo(f"shard {shard} is done, others are not; its scores wait in {storage.name_addresses(str(path))}")
+        typer.echo(f"shard {shard} is done, others are not; its scores wait in {path}")
         return
     print_scores(output(), frame, top)
-    typer.echo(f"written to {storage.name_addresses(str(path))}")
+    typer.echo(f"written to {path}")
+
+
+def parse_proxies(text: str) -> tuple[str, ...]:
+    from automl_kd.proxies import PROXIES  # noqa: PLC0415 - torch is slow to import
+
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ConfigError(f"--proxies {text!r} names none; 'automl-kd show proxies' lists them")
+    return tuple(PROXIES) if names == ("all",) else names
 
 
 def parse_shard(text: str) -> tuple[int, int]:

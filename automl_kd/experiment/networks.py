@@ -23,6 +23,7 @@ from automl_kd.methods.hyperparameters import methods_of
 from automl_kd.models import build, build_model
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
+from automl_kd.models.foreign.avx2 import must_stay_contiguous
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.spec import Recipe
 from automl_kd.training.loop import laid_out
@@ -48,7 +49,7 @@ class Trying:
         """
         if not lay_out(self.model, self.dataset.shape, memory_format_of(self.recipe)):
             yield (
-                f"the {self.name} cannot be run with channels last in memory (a view in its forward function?); "
+                f"the {self.name} cannot be run with channels last in memory ({self.obstacle()}); "
                 "it and its images are kept contiguous, whatever recipe.channels_last says"
             )
         images, labels = self.examples()
@@ -56,6 +57,12 @@ class Trying:
             self.run(self.model.eval(), images)
         if self.trained and len(labels) > 1:
             F.cross_entropy(self.run(self.model.train(), images), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+
+    def obstacle(self) -> str:
+        """What stands against channels last."""
+        if must_stay_contiguous(self.model):
+            return "oneDNN's kernels for AVX2 damage memory in its 1x1 convolutions with a stride"
+        return "a view in its forward function?"
 
     def examples(self) -> tuple[Tensor, Tensor]:
         split = self.dataset.train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol
 
 from torch import nn
@@ -85,18 +86,6 @@ def train(
     spec, dataset = context.spec, context.dataset
     epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs
 
-    def finish() -> Mapping[str, float]:
-        if not distributed.is_main_process():
-            return {}
-        write_card(context.paths.trial, spec, dataset.shape)
-        latency = measure_latency(context.student, dataset.shape, device=context.paths.device)
-        return {
-            "latency_ms": latency.ms,
-            "latency_iqr_ms": latency.iqr_ms,
-            "latency_batch": latency.batch,
-            "latency_threads": latency.threads,
-        }
-
     passes: dict[str, float] = {}
     precision = PRECISIONS.index(precision_of(context.student, dataset.train.labels.device, spec.recipe))
 
@@ -113,8 +102,22 @@ def train(
         seed=spec.seed,
         folder=context.paths.trial,
         report=measured,
-        finish=finish,
+        finish=partial(hand_over, context),
         loss_modules=loss_modules,
         cache_stats=context.cache_stats.take,
         pausable=context.paths.pausable,
     )
+
+
+def hand_over(context: TrialContext) -> Mapping[str, float]:
+    """Describe the trained student beside its weights and measure its latency, in the main process alone."""
+    if not distributed.is_main_process():
+        return {}
+    write_card(context.paths.trial, context.spec, context.dataset.shape)
+    latency = measure_latency(context.student, context.dataset.shape, device=context.paths.device)
+    return {
+        "latency_ms": latency.ms,
+        "latency_iqr_ms": latency.iqr_ms,
+        "latency_batch": latency.batch,
+        "latency_threads": latency.threads,
+    }

@@ -15,6 +15,7 @@ from automl_kd.memory import keep_freed_memory
 from automl_kd.models import build
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.fast_norm import quicken
+from automl_kd.models.foreign.avx2 import must_stay_contiguous
 from automl_kd.models.foreign.layout import keep_contiguous, lay_out
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.proxies.base import OfCost, ProxyEntry
@@ -112,7 +113,7 @@ def student_maker(
 
 
 class Builder:
-    """Builds each student anew. The first of a space shows whether they run with channels last in memory."""
+    """Builds each student anew. The first that may try shows whether those of a space run with channels last."""
 
     def __init__(self, space: SearchSpace, probe: Probe, initialisation: str, stream: tuple[int, int]) -> None:
         self.space, self.probe, self.initialisation, self.stream = space, probe, initialisation, stream
@@ -126,12 +127,12 @@ class Builder:
         return student.train()
 
     def lay_out(self, student: nn.Module) -> None:
-        if self.channels_last is None:
-            self.channels_last = lay_out(student, self.probe.shape, torch.channels_last)
+        if self.channels_last is False or must_stay_contiguous(student):
+            keep_contiguous(student, self.probe.shape)
         elif self.channels_last:
             student.to(memory_format=torch.channels_last)
         else:
-            keep_contiguous(student, self.probe.shape)
+            self.channels_last = lay_out(student, self.probe.shape, torch.channels_last)
 
 
 def draw_part(

@@ -234,10 +234,7 @@ def fit_student(
     one's own.
     """
     run = TrainingRun(student, dataset, recipe, seed, loss_modules)
-    if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
-        run.restore(state)
-    if not distributed.all_equal(len(run.history)):
-        raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
+    restore_run(run, folder)
     for epoch, metrics in enumerate(run.history, start=1):
         report(metrics, epoch=epoch)
     saved = time.monotonic()
@@ -258,6 +255,14 @@ def fit_student(
             if not due:
                 checkpoint.save(run.state(), folder / "checkpoint.pt")
             raise
+
+
+def restore_run(run: TrainingRun, folder: Path) -> None:
+    """Put `run` where the checkpoint in `folder` left it, if there is one."""
+    if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
+        run.restore(state)
+    if not distributed.all_equal(len(run.history)):
+        raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
 
 
 def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: int) -> dict[str, float]:

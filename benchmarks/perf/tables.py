@@ -34,7 +34,7 @@ from ray.tune.experiment import Trial
 import automl_kd
 from automl_kd.results import ResultTable
 from automl_kd.results.report.leaderboard import LEADERBOARD_COLUMNS, rank_results
-from benchmarks.perf import many_rows
+from benchmarks import many_rows
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 from tests.results.synthetic import curve
 from tests.results.synthetic import row as one_row

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from automl_kd.results import ResultTable
+from tests.conformance.sketches import sketched
 from tests.results.synthetic import row, write_experiment
+
+__all__ = ["sketched"]
+
+pytestmark = pytest.mark.usefixtures("sketched")
 
 
 @pytest.fixture

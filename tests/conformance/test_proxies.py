@@ -80,7 +80,9 @@ def test_the_same_student_scores_the_same_twice(name: str, probe: Probe):
     assert first.value == second.value
 
 
-@pytest.mark.parametrize("space", [resnet_depth.SPACE, CELLS], ids=lambda space: space.name)
+@pytest.mark.parametrize(
+    "space", [pytest.param(resnet_depth.SPACE, marks=pytest.mark.slow), CELLS], ids=lambda space: space.name
+)
 def test_scores_are_finite_and_do_not_depend_on_order_or_company(space: SearchSpace, probe: Probe):
     architectures = two_of(space)
     found = score_architectures(space, architectures, EVERY, [probe], seed=0)

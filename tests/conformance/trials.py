@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from automl_kd.losses import DISTILLATION_LOSSES
@@ -21,6 +22,8 @@ from automl_kd.space import Scalar
 from automl_kd.spec import Recipe, TrialSpec
 from automl_kd.training import loop
 from tests import tiny
+from tests.conformance.sampling import slow_but
+from tests.conformance.sketches import sketch
 
 EPOCHS = 3
 STATEFUL = {
@@ -88,19 +91,19 @@ TRIALS: Mapping[str, Trial] = {
     "subgraph magnitude": Trial("subgraph", {**CUTTING, "choose": "magnitude"}),
 }
 
-every_trial = pytest.mark.parametrize("name", TRIALS)
-one_of_each_method = pytest.mark.parametrize(
-    "name", {TRIALS[name].method: name for name in reversed([*TRIALS])}.values()
-)
+FIRST_OF_EACH_METHOD = list({TRIALS[name].method: name for name in reversed([*TRIALS])}.values())
+every_trial = pytest.mark.parametrize("name", slow_but(FIRST_OF_EACH_METHOD, TRIALS))
+one_of_each_method = pytest.mark.parametrize("name", FIRST_OF_EACH_METHOD)
 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A checkpoint after each epoch, and next to no time spent on latency."""
+    """A checkpoint after each epoch, and next to no time spent on latency and lettering."""
     brief = partial(measure_latency, budget_seconds=0.01)
     monkeypatch.setattr(base, "measure_latency", brief)
     monkeypatch.setattr(subgraph, "measure_latency", brief)
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(Figure, "savefig", sketch)
 
 
 def spec_of(name: str, root: Path, **changes: Any) -> TrialSpec:

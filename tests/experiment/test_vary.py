@@ -144,6 +144,7 @@ def test_whole_ends_make_a_range_of_whole_numbers(tmp_path):
     assert context.proposal(point(method_interval=5)).options == {"interval": 5}
 
 
+@pytest.mark.slow
 def test_values_that_go_only_apart_are_not_proposed_together(tmp_path):
     # The free form has no weights to hold to 1, so that it refuses an anchor.
     context = lab_of(tmp_path, method="lkd", vary={"method.form": ("weighted", "free"), "method.anchor": (0.0, 0.5)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -44,55 +45,22 @@ def carry_out_all(
 
     `again`: also those that have one, because what they left behind is gone. `ahead`: what follows, as in `Plan`.
     """
-    rows = context.table.read()
-    done = rows[rows["trial_kind"] == trial_kind]
-    over = done["status"] == "complete"
-    if not context.experiment.trial.retry_failed:
-        over |= is_settled(done)
-    missing = [one for one in entrants if again or not is_recorded(done[over], one)]
-    specs = list({one.spec.key: one.spec for one in missing}.values())
-    if not specs:
+    missing = list(entrants) if again else unrecorded(context, entrants, trial_kind)
+    if not missing:
         return
-    device = device_of(context.experiment.trial)
-    epochs = sum(spec.recipe.epochs for spec in specs)
-    context.watcher.stage(title, epochs, "epochs")
+    listed = ListedTrials(context, missing, trial_kind, title)
+    context.watcher.stage(title, sum(spec.recipe.epochs for spec in listed.specs), "epochs")
     billings = bill(context, missing)
     work = sum(one.work for one in billings.values())
-    context.watcher.plan(plan_of(context, trials=len(specs), work=work, ahead=ahead, compared=trial_kind != "teacher"))
-    started = {spec.key: datetime.now(UTC) for spec in specs}
-    reached = dict.fromkeys(started, 0)
-
-    def ask(index: int) -> Assignment | None:
-        if index >= len(specs):
-            return None
-        started[specs[index].key] = datetime.now(UTC)
-        return Assignment(spec=specs[index], paths=context.trial_paths(specs[index], device))
-
-    def on_epoch(spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
-        reached[spec.key] = epoch
-        context.watcher.step(sum(reached.values()), note_of(metrics))
-
-    def on_outcome(spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        require_storage(context.folder, failed=outcome.failure_kind == "storage")
-        for one in missing:
-            if one.spec.key == spec.key:
-                row = row_of(
-                    context,
-                    spec,
-                    outcome,
-                    trial_kind=trial_kind,
-                    role=one.role,
-                    compute_fraction=one.compute_fraction,
-                    started=started[spec.key],
-                    device=device,
-                )
-                context.table.append(row, points_of(curve))
-        context.note_full_cache(outcome)
-        if outcome.status == "failed":
-            context.watcher.note(f"a trial of {title} failed: {outcome.error}")
-
+    context.watcher.plan(
+        plan_of(context, trials=len(billings), work=work, ahead=ahead, compared=trial_kind != "teacher")
+    )
     reporter = ProgressReporter(
-        context.watcher, lambda spec: billings[spec.key], ask=ask, on_epoch=on_epoch, on_outcome=on_outcome
+        context.watcher,
+        lambda spec: billings[spec.key],
+        ask=listed.ask,
+        on_epoch=listed.on_epoch,
+        on_outcome=listed.on_outcome,
     )
     run_trials(
         reporter.ask,
@@ -100,11 +68,64 @@ def carry_out_all(
         on_outcome=reporter.on_outcome,
         resources=context.experiment.trial,
         search=None,
-        epochs=max(spec.recipe.epochs for spec in specs),
+        epochs=max(spec.recipe.epochs for spec in listed.specs),
         scratch=context.folder,
-        trials=len(specs),
+        trials=len(listed.specs),
         say=context.watcher.note,
     )
+
+
+class ListedTrials:
+    """Hands out the trials of a list, each once, and records what becomes of them."""
+
+    def __init__(
+        self, context: ExperimentContext, entrants: Sequence[Entrant], trial_kind: TrialKind, title: str
+    ) -> None:
+        self.context, self.entrants, self.trial_kind, self.title = context, entrants, trial_kind, title
+        self.specs = list({one.spec.key: one.spec for one in entrants}.values())
+        self.device = device_of(context.experiment.trial)
+        self.started = {spec.key: datetime.now(UTC) for spec in self.specs}
+        self.reached = dict.fromkeys(self.started, 0)
+
+    def ask(self, index: int) -> Assignment | None:
+        if index >= len(self.specs):
+            return None
+        spec = self.specs[index]
+        self.started[spec.key] = datetime.now(UTC)
+        return Assignment(spec=spec, paths=self.context.trial_paths(spec, self.device))
+
+    def on_epoch(self, spec: TrialSpec, metrics: Metrics, epoch: int) -> None:
+        self.reached[spec.key] = epoch
+        self.context.watcher.step(sum(self.reached.values()), note_of(metrics))
+
+    def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
+        context = self.context
+        require_storage(context.folder, failed=outcome.failure_kind == "storage")
+        made = partial(
+            row_of,
+            context,
+            spec,
+            outcome,
+            trial_kind=self.trial_kind,
+            started=self.started[spec.key],
+            device=self.device,
+        )
+        for one in self.entrants:
+            if one.spec.key == spec.key:
+                context.table.append(made(role=one.role, compute_fraction=one.compute_fraction), points_of(curve))
+        context.note_full_cache(outcome)
+        if outcome.status == "failed":
+            context.watcher.note(f"a trial of {self.title} failed: {outcome.error}")
+
+
+def unrecorded(context: ExperimentContext, entrants: Sequence[Entrant], trial_kind: TrialKind) -> list[Entrant]:
+    """Those without a row that is final; failures that would come again are, unless they shall be tried again."""
+    rows = context.table.read()
+    done = rows[rows["trial_kind"] == trial_kind]
+    over = done["status"] == "complete"
+    if not context.experiment.trial.retry_failed:
+        over |= is_settled(done)
+    return [one for one in entrants if not is_recorded(done[over], one)]
 
 
 def bill(context: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, Billing]:

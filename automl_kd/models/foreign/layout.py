@@ -1,6 +1,7 @@
 """How a network and its images lie in memory: as the recipe wants it, or rows last if it can only be run so.
 
-A forward function that flattens by `view` asks for rows last, and fails where channels are.
+A forward function that flattens by `view` asks for rows last, and fails where channels are. A few convolutions damage
+memory with channels last on some processors (`avx2`).
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from torch import nn
 
 from automl_kd.models.costs.cost import blank_images, evaluating
 from automl_kd.models.foreign.adoption import Door, adopt, find_door
+from automl_kd.models.foreign.avx2 import must_stay_contiguous
 from automl_kd.space import InputShape
 
 
 def lay_out(model: nn.Module, shape: InputShape, layout: torch.memory_format) -> bool:
     """Put the network's weights into `layout`, or keep them contiguous; whether the layout could be had.
 
-    It is tried in evaluation mode on black images. A network that runs in neither way is left in `layout`, where the
-    error will come up. Random state and buffers stay.
+    It is tried in evaluation mode on black images, unless it could damage memory. A network that runs in neither way is
+    left in `layout`, where the error will come up. Random state and buffers stay.
     """
     door = door_of(model, shape)
+    if layout == torch.channels_last and must_stay_contiguous(model):
+        keep_contiguous(model, shape)
+        return False
     door.contiguous = False
     model.to(memory_format=layout)
     if layout == torch.contiguous_format or runs(model, shape, layout):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -31,15 +32,14 @@ RECORD_KINDS: Mapping[str, type[Row | Point | ScoreRow]] = {"rows": Row, "curves
 
 def faults(table: pa.Table, kind: str) -> Iterator[Fault]:
     """All that is wrong with a table of rows, curves or scores, whatever columns of it were read."""
-    record = RECORD_KINDS[kind]
-    names = [*required(record), *(("trial_kind", "key") if kind == "curves" else ())]
+    names = [*required(kind), *(("trial_kind", "key") if kind == "curves" else ())]
     for name in [one for one in names if one in table.column_names]:
         yield from found(table[name].is_null(), f"without {name}")
     for name in [one for one in table.column_names if "accuracy" in one]:
         column = table[name]
         outside = pc.or_(pc.less(column, 0.0), pc.greater(column, 1.0))
         yield from found(outside, f"whose {name} is no fraction in 0 to 1")
-    for name, allowed in choices_of(record).items():  # type: ignore[arg-type]  # mypy doubts that classes are hashable
+    for name, allowed in choices_of(RECORD_KINDS[kind]).items():  # type: ignore[arg-type]  # mypy doubts that classes are hashable
         if name in table.column_names:
             known = pc.is_in(table[name], value_set=pa.array([*allowed, None], pa.string()))
             yield from found(pc.invert(known), f"whose {name} is none of {', '.join(allowed)}")
@@ -56,9 +56,11 @@ def found(mask: pa.ChunkedArray, what: str) -> Iterator[Fault]:
         yield here, what
 
 
-def required(record: type[Any]) -> list[str]:
+@cache
+def required(kind: str) -> list[str]:
     """The fields that are never None, and so were in the first version already."""
-    return [name for name, hint in get_type_hints(record).items() if type(None) not in get_args(hint)]
+    hints = get_type_hints(RECORD_KINDS[kind])
+    return [name for name, hint in hints.items() if type(None) not in get_args(hint)]
 
 
 def holds(text: str, kind: type[Any]) -> bool:

@@ -95,7 +95,7 @@ def test_the_order_and_number_of_classes_do_not_matter():
         torch.testing.assert_close(values[0], values[1])
 
 
-@pytest.mark.parametrize("form", ["weighted", "free"])
+@pytest.mark.parametrize("form", ["weighted", pytest.param("free", marks=pytest.mark.slow)])
 def test_rescaled_it_pulls_as_hard_as_kd_whatever_phi_says(form):
     one, two, labels = logits(6, 4, seed=2)
     one.requires_grad_()
@@ -120,6 +120,7 @@ def test_shares_of_kd_are_never_negative_and_add_up_to_it():
     torch.testing.assert_close(shares.sum(1).mean(), kd_loss(one, two, T))
 
 
+@pytest.mark.slow
 def test_the_free_form_begins_near_kd_and_above_zero():
     layout = LossLayout(form="free")
     phi = {name: value.double() for name, value in initial_phi(layout, T, seed=0).items()}

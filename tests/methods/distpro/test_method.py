@@ -27,6 +27,7 @@ from tests.methods.distpro.trials import (
 
 
 @pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.slow
 def test_search_then_replay_from_one_spec_continues_bit_for_bit(tmp_path, stop):
     options = {"search": 0.67, "clip": 0.0}
     whole = trained(tmp_path, "distpro", options, "unbroken")

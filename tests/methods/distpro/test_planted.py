@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,6 +43,7 @@ def planted_batch(size: int, seed: int, *, wrong: bool) -> Batch:
     return Batch(images, labels, torch.arange(size), epoch=1)
 
 
+@pytest.mark.slow
 def test_a_useless_pathway_loses_weight_and_a_useful_one_gains():
     made = case(
         replace(SGD, lr=0.05),

@@ -42,7 +42,10 @@ def test_a_search_leaves_its_process_and_its_picture(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
-@pytest.mark.parametrize("options", [{"interval": 3}, {"order": "sequential", "style": "softmax"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"interval": 3}, pytest.param({"order": "sequential", "style": "softmax"}, marks=pytest.mark.slow)],
+)
 def test_a_search_continues_bit_for_bit(tmp_path, options, stop):
     whole = trained(tmp_path, "distpro_search", options, "unbroken")
     with pytest.raises(StopTrial):

@@ -71,14 +71,14 @@ def results(tmp_path_factory) -> dict[str, list[float]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_teacher_wrong_on_three_classes_of_ten_does_not_mislead(results):
     learned = mean(results["lkd, wrong"])
     assert learned >= mean(results["ce"]) + 0.02
     assert learned >= mean(results["kd, wrong"]) + 0.15
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_good_teacher_helps_as_much_as_by_plain_distillation(results):
     assert mean(results["lkd, good"]) >= mean(results["kd, good"]) - 0.01
     assert mean(results["kd, good"]) >= mean(results["ce"]) + 0.02

@@ -195,6 +195,7 @@ def test_report_prints_the_table_and_says_whether_all_took_part(whole, tmp_path,
     assert not report(console, [folder], tmp_path / "out", "x")
 
 
+@pytest.mark.slow
 def test_a_search_and_a_contest_in_one_report(whole, tmp_path):
     search = tmp_path / "tiny"
     search.mkdir()

@@ -20,6 +20,7 @@ from automl_kd.results import Point, ResultTable
 from automl_kd.results.doctor.doctor import diagnose
 from automl_kd.results.store.folder import lock
 from automl_kd.results.store.scores import write_scores
+from tests.conformance.sampling import slow_but
 from tests.results.synthetic import row, score
 
 KEYS = [f"{number:016d}" for number in range(4)]
@@ -159,7 +160,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGE)
+@pytest.mark.parametrize("name", slow_but([*DAMAGE][::3], DAMAGE))
 def test_damage_is_a_fault_until_it_is_mended(folder, name):
     do, sentences = DAMAGE[name]
     do(folder)

@@ -14,7 +14,7 @@ from automl_kd.proxies import expand_proxies
 from automl_kd.search import SearchObjective, make_sampler
 from automl_kd.space import Architecture, check_architecture
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXPERIMENTS = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").glob("*.toml"))]
 
 

@@ -65,7 +65,19 @@ def rows(count: int, *, seeds: int, experiment: str, first: int = 0) -> pa.Table
             texts[number % 50].replace('"seed": 0, "space"', f'"seed": {one}, "space"') for number, one in trials
         ],
     }
-    constant: dict[str, object] = {
+    constant = constant_values(experiment, texts[0])
+    columns = [
+        pa.array(known[field.name]).cast(field.type)
+        if field.name in known
+        else pa.repeat(pa.scalar(constant.get(field.name), field.type), count)
+        for field in ROW_SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=ROW_SCHEMA)
+
+
+def constant_values(experiment: str, spec: str) -> dict[str, object]:
+    """What every row of `rows` says alike; `spec`: of one of its trials."""
+    return {
         "trial_kind": "search",
         "role": "search",
         "status": "complete",
@@ -80,18 +92,11 @@ def rows(count: int, *, seeds: int, experiment: str, first: int = 0) -> pa.Table
         "train_loss": 0.3,
         "device": "cpu",
         "started": NOON,
-        "config_hash": hash_config(texts[0]),
+        "config_hash": hash_config(spec),
         "git_commit": "0f1e2d3c4b5a",
         "versions_json": '{"python": "3.11.2", "torch": "2.15.0"}',
         "experiment": experiment,
     }
-    columns = [
-        pa.array(known[field.name]).cast(field.type)
-        if field.name in known
-        else pa.repeat(pa.scalar(constant.get(field.name), field.type), count)
-        for field in ROW_SCHEMA
-    ]
-    return pa.Table.from_arrays(columns, schema=ROW_SCHEMA)
 
 
 def curves(trials: pa.Table, epochs: int) -> pa.Table:
