@@ -36,7 +36,7 @@ from automl_kd.training.trial import TrialContext
 METHODS: Mapping[str, type[Method]] = {
     "scratch": Scratch,
     "kd": PlainKD,
-    "distil": WeightedLosses,
+    "weighted_losses": WeightedLosses,
     "distpro_search": DistProSearch,
     "distpro": DistPro,
     "prokt": ProKT,
