@@ -69,10 +69,10 @@ class Recipe:
     recipe keeps its shape at any length. Before it the rate rises linearly from zero over the fraction `warmup`.
     `clip_norm`: largest gradient norm; 0 does not clip. `label_smoothing` in [0, 1).
     `amp`: bfloat16 autocast, on CUDA only. `augment`: "auto" takes what the dataset recommends.
-    `grad_accumulation`: a step's gradients are gathered from so many pieces of its batch, one after the other, which need less
-    memory; batch normalisation and losses that compare images see a piece each.
-    `sync_bn_groups`: batch normalisation looks at each of so many equal parts of a batch by itself; 1 for the whole batch.
-    It must be 1 or trial.workers where these are several.
+    `grad_accumulation`: a step's gradients are gathered from so many pieces of its batch, one after the other, which
+    need less memory; batch normalisation and losses that compare images see a piece each. `sync_bn_groups`: batch
+    normalisation looks at each of so many equal parts of a batch by itself; 1 for the whole batch. It must be 1 or
+    trial.workers where these are several.
     """
 
     epochs: int = 30
@@ -299,9 +299,10 @@ class TeacherCacheOptions:
     """Whether what a fixed teacher says of training batches is kept on disk, where other trials read it.
 
     It decides where outputs come from and not what they are, so it is no part of what a trial is.
-    `keep`: "logits", "features" for the maps that losses read as well, "off", or "auto": logits, unless the search follows
-    seconds, of which the first trial pays more. Where "logits" or "features" is asked for, methods whose teacher moves are
-    refused. `limit_gb`: of all that is kept under one root of results, in 10^9 bytes; beyond it the teacher is asked.
+    `keep`: "logits", "features" for the maps that losses read as well, "off", or "auto": logits, unless the search
+    follows seconds, of which the first trial pays more. Where "logits" or "features" is asked for, methods whose
+    teacher moves are refused. `limit_gb`: of all that is kept under one root of results, in 10^9 bytes; beyond it the
+    teacher is asked.
     """
 
     keep: Literal["auto", "logits", "features", "off"] = "auto"

@@ -47,6 +47,8 @@ VALUES: Mapping[Path, Mapping[str, str]] = {
 }
 """Words that are values and were called otherwise."""
 
+DEEPEST = max(map(len, (*KEYS, *VALUES)))
+
 SCORING = {"draws": "repeats"}
 """What names a file of scores; see `automl_kd.experiment.stages.scoring`."""
 
@@ -93,8 +95,9 @@ def current_method(name: str) -> str:
     return METHODS.get(name, name)
 
 
-def stored_method(name: str) -> str:
-    return inverse(METHODS).get(name, name)
+def current_point(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A point of a search over methods, by today's names."""
+    return {name: METHODS.get(value, value) if name == "method" else value for name, value in values.items()}
 
 
 def stored_changes(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,11 +125,11 @@ def current_experiment(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_value(value: Any, path: Path) -> Any:
+    if len(path) > DEEPEST:  # below it there is no name of ours, and a damaged file may go on and on
+        return value
     if isinstance(value, Mapping):
         names = KEYS.get(path, {})
-        return {
-            names.get(key, key): current_value(one, (*path, names.get(key, key))) for key, one in value.items()
-        }
+        return {names.get(key, key): current_value(one, (*path, names.get(key, key))) for key, one in value.items()}
     if isinstance(value, list):
         return [current_value(one, (*path, "*")) for one in value]
     return VALUES.get(path, {}).get(value, value) if isinstance(value, str) else value

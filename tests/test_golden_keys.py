@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -41,23 +42,23 @@ SUM = replace(KD, method="weighted_losses", options={"losses": "kd=0.9, at=1000,
 PRETRAINED = TeacherSpec(checkpoint="/home/ada/teacher.pt", digest=DIGEST)
 
 
-def recipe(**fields: object) -> TrialSpec:
+def recipe(**fields: Any) -> TrialSpec:
     return replace(KD, recipe=Recipe(**fields))
 
 
-def teacher(**fields: object) -> TrialSpec:
+def teacher(**fields: Any) -> TrialSpec:
     return replace(KD, teacher=TeacherSpec(**fields))
 
 
-def data(**fields: object) -> TrialSpec:
+def data(**fields: Any) -> TrialSpec:
     return replace(KD, data=DataSpec(**fields))
 
 
-def method(name: str, **options: object) -> TrialSpec:
+def method(name: str, **options: Any) -> TrialSpec:
     return replace(KD, method=name, options=options)
 
 
-def schedule(spec: TrialSpec, *stages: tuple[float, dict[str, object]]) -> TrialSpec:
+def schedule(spec: TrialSpec, *stages: tuple[float, dict[str, Any]]) -> TrialSpec:
     return replace(spec, schedule=tuple(Stage(start, changes) for start, changes in stages))
 
 

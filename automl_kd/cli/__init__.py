@@ -1,4 +1,4 @@
-"""The command line: search, score, distill, leaderboard, show, doctor, import-nasbench201, panel.
+"""The command line: search, score, distill, leaderboard, show, doctor, upgrade, import-nasbench201, panel.
 
 Mistakes of the user end in one sentence on stderr and exit code 2, without a traceback; an interrupted run ends with
 130 and is continued by the same command; 1 means that the work was done in part only.
@@ -24,6 +24,7 @@ from automl_kd.cli.nasbench.proxy_benchmark import panel
 from automl_kd.cli.nasbench.proxy_search import search_formulas
 from automl_kd.cli.nasbench.tabular import search_table
 from automl_kd.cli.score import score
+from automl_kd.cli.upgrade import upgrade
 from automl_kd.config import Experiment
 from automl_kd.console.options import Address, DataRoot, Out, Overrides, command_line, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
@@ -161,6 +162,7 @@ def show(
 app.command("import-nasbench201")(import_nasbench201)
 app.command()(panel)
 app.command()(doctor)
+app.command()(upgrade)
 
 
 def run_experiment(experiment: Experiment, out: str, data_root: str, address: str, progress: ProgressMode) -> None:

@@ -44,7 +44,7 @@ def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, addres
             open_folder(lab.folder, record, add_new_fields, lab.account)
             require_shared(lab.folder)
             prepare_teacher(lab)
-            if lab.experiment.contest.contenders:
+            if lab.experiment.comparison.methods:
                 contend(lab)
             else:
                 if lab.experiment.search.perturb:

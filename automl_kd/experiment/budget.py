@@ -29,10 +29,10 @@ def require_feasible_budget(lab: ExperimentContext) -> None:
             f"{shortfall(lab, candidates)}; raise [budget] or widen the space"
         )
     points = (space.sample_architecture(lab.searched, rng) for _ in range(BUDGET_DRAWS))
-    if lab.experiment.vary and not any(map(lab.allowed, points)):
+    if lab.experiment.hyperparameters and not any(map(lab.allowed, points)):
         raise ConfigError(
-            f"none of {BUDGET_DRAWS} points of [vary] can be tried: their methods refuse their options together or "
-            "no loss is left in a sum; allow other values"
+            f"none of {BUDGET_DRAWS} points of [hyperparameters] can be tried: their methods refuse their options "
+            "together or no loss is left in a sum; allow other values"
         )
 
 

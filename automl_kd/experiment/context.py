@@ -42,7 +42,7 @@ class Roots:
 class ExperimentContext:
     """A checked experiment with what every stage of it uses.
 
-    `space`: the students. `searched`: what proposers propose from, the students together with what of the teaching
+    `space`: the students. `searched`: what samplers propose from, the students together with what of the teaching
     varies; the same as `space` if nothing of it does.
     There is always a teacher, whatever the method: the baseline by plain KD needs one.
     """
@@ -112,17 +112,17 @@ class ExperimentContext:
     @property
     def banking(self) -> TeacherCacheOptions:
         """How far teachers' outputs are kept, "auto" decided: whoever follows seconds wants trials that pay alike."""
-        asked, timed = self.experiment.bank, any(one.name == "seconds" for one in self.objectives)
+        asked, timed = self.experiment.teacher_cache, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 
     def note_bank(self, outcome: Outcome) -> None:
         """Say once if a trial's teacher was asked for want of room in the bank."""
         if outcome.metrics.get("teacher_passes_unkept") and "bank" not in self.told:
             self.told.add("bank")
-            limit = f"{self.experiment.bank.limit_gb:g}"
+            limit = f"{self.experiment.teacher_cache.limit_gb:g}"
             self.watcher.note(
-                f"the teacher bank is full (bank.limit_gb = {limit}, or the disk): what it has no room for, each trial "
-                f"computes for itself; raise the limit, or remove {self.teachers}/*/bank"
+                f"the teacher cache is full (teacher_cache.limit_gb = {limit}, or the disk): what it has no room for, "
+                f"each trial computes for itself; raise the limit, or remove {self.teachers}/*/bank"
             )
 
     def within_budget(self, architecture: Architecture) -> bool:

@@ -74,7 +74,7 @@ def teacher_outputs(setting: TrialContext, teacher: nn.Module | FeatureExtractor
     )
     tapped = quick.teacher
     keep = setting.place.bank.keep
-    kept = keep == "taps" or (keep != "off" and not tapped.names)
+    kept = keep == "features" or (keep != "off" and not tapped.names)
     assert setting.spec.teacher is not None  # it was loaded
     if not kept and setting.spec.teacher.outputs == "exact":
         return LiveTeacher(tapped)

@@ -86,13 +86,13 @@ def plan_of(
     lab: ExperimentContext, *, trials: int, work: float, ahead: float | None, compared: bool = True
 ) -> StagePlan:
     """The plan of a stage; `compared`: with its baseline, and what is on record of it."""
-    contest = lab.experiment.contest
+    comparison = lab.experiment.comparison
     plan = StagePlan(trials=trials, work=work, workers=concurrency(lab.experiment.trial), ahead=ahead)
     if not compared:
         return plan
     reference, name = (
-        (contest.reference, f"reference {contest.reference}")
-        if contest.contenders
+        (comparison.reference, f"reference {comparison.reference}")
+        if comparison.methods
         else ("default-kd", "default student, plain KD")
     )
     on_record = known(of_this_comparison(lab.folder, lab.table.read()), reference, name)

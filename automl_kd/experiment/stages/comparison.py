@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from automl_kd.config import CHOICE_SEEDS, Contender
+from automl_kd.config import CHOICE_SEEDS, MethodEntry
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import quoted
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
@@ -22,17 +22,17 @@ SLACK = 0.05
 class Candidate(NamedTuple):
     """A contender with one of its combinations of options."""
 
-    contender: Contender
+    contender: MethodEntry
     options: Mapping[str, Scalar]
 
 
 def contend(lab: ExperimentContext) -> None:
     """Choose every contender's options where there is a choice, then train all with every seed."""
     tried = {
-        one.name: [Candidate(one, options) for options in one.combinations] for one in lab.experiment.contest.contenders
+        one.name: [Candidate(one, options) for options in one.combinations] for one in lab.experiment.comparison.methods
     }
     lab.watcher.stage("what each candidate costs", sum(map(len, tried.values())), "candidates")
-    reference = tried[lab.experiment.contest.reference][0]
+    reference = tried[lab.experiment.comparison.reference][0]
     unit = quoted(lab, trial(lab, reference, lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]))
     chosen, attempts = choose_options(lab, tried, unit)
     line_up = [one for candidate in chosen for one in finals(lab, candidate, unit)]
@@ -48,16 +48,16 @@ def choose_options(
     lab: ExperimentContext, tried: Mapping[str, list[Candidate]], unit: float
 ) -> tuple[list[Candidate], list[Entrant]]:
     """Of each contender the best candidates by mean validation accuracy of the run "choice", and that run's trials."""
-    contest, seeds = lab.experiment.contest, lab.experiment.finalists.seeds
+    comparison, seeds = lab.experiment.comparison, lab.experiment.finalists.seeds
     specs: dict[tuple[str, int], list[TrialSpec]] = {}
     for name, candidates in tried.items():
         for place, one in enumerate(candidates if len(candidates) > common_contender(candidates).best else []):
             lab.watcher.step(len(specs), f"{name}, candidate {place + 1}")
-            epochs = affordable(lab, one, contest.tuning, unit)
+            epochs = affordable(lab, one, comparison.tuning, unit)
             specs[name, place] = [
-                trial(lab, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: contest.tuning_seeds]
+                trial(lab, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: comparison.tuning_seeds]
             ]
-    entrants = [Entrant(name, spec, contest.tuning) for (name, _), own in specs.items() for spec in own]
+    entrants = [Entrant(name, spec, comparison.tuning) for (name, _), own in specs.items() for spec in own]
     finalists = [(common_contender(candidates), len(candidates)) for candidates in tried.values()]
     ahead = len(seeds) * sum(min(one.best, among) * sum(one.compute) for one, among in finalists)
     carry_out_all(lab, entrants, as_run="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
@@ -66,7 +66,7 @@ def choose_options(
     return chosen, entrants
 
 
-def common_contender(candidates: list[Candidate]) -> Contender:
+def common_contender(candidates: list[Candidate]) -> MethodEntry:
     return candidates[0].contender
 
 
@@ -109,7 +109,7 @@ def affordable(lab: ExperimentContext, candidate: Candidate, fraction: float, un
     """
     whole, seed = lab.experiment.recipe.epochs, lab.experiment.finalists.seeds[0]
     given = max(1, round(fraction * whole))
-    if candidate.contender.name == lab.experiment.contest.reference:
+    if candidate.contender.name == lab.experiment.comparison.reference:
         return given
     budget = given * unit * (1 + SLACK)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from automl_kd import files, storage
+from automl_kd import files, spec_names, storage
 from automl_kd.cluster.schedulers import unhalved
 from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.sessions.session import device_of
@@ -25,6 +25,7 @@ from automl_kd.experiment.progress.reporter import Billing, Teller, plan_of, wor
 from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
 from automl_kd.experiment.stages.screening import by_student, make_probes, score_row, screen
+from automl_kd.methods.hyperparameters import METHOD
 from automl_kd.proxies.score import ProxyScore
 from automl_kd.results.store.folder import data_name, require_storage
 from automl_kd.results.store.scores import write_scores
@@ -44,10 +45,11 @@ class Journal:
     proposals: list[Architecture] = field(default_factory=list)
 
     @staticmethod
-    def open(path: Path) -> Journal:
-        """A last line that a kill cut short was never acted on, and is dropped."""
+    def open(path: Path, *, methods: bool = False) -> Journal:
+        """A last line that a kill cut short was never acted on, and is dropped. `methods`: a point names its method."""
+        current = spec_names.current_point if methods else dict
         try:
-            return Journal(path, [Architecture.of(json.loads(line)) for line in files.whole_lines(path)])
+            return Journal(path, [Architecture.of(current(json.loads(line))) for line in files.whole_lines(path)])
         except (ValueError, AttributeError) as error:
             raise ResultError(
                 f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
@@ -61,7 +63,7 @@ class Journal:
 def require_trials(lab: ExperimentContext) -> None:
     """Refuse fewer trials than a search has begun: they are on record, and would count in what is chosen and shown."""
     path, settings = lab.folder / "proposals.jsonl", lab.experiment.search
-    if lab.experiment.contest.contenders or not path.exists():
+    if lab.experiment.comparison.methods or not path.exists():
         return
     with files.open_file(path) as file:
         begun = file.read().count(b"\n")
@@ -77,12 +79,12 @@ class Searching:
 
     def __init__(self, lab: ExperimentContext) -> None:
         self.lab = lab
-        self.journal = Journal.open(lab.folder / "proposals.jsonl")
+        self.journal = Journal.open(lab.folder / "proposals.jsonl", methods=METHOD in lab.experiment.hyperparameters)
         rows, curves = lab.table.read(), lab.table.curves()
         rows, curves = rows[rows["run"] == "search"], curves[curves["run"] == "search"]
         self.replays = replays(rows, curves)
         self.failures = {} if lab.experiment.trial.retry_failed else settled_failures(rows, curves)
-        self.proposer = make_search_proposer(lab, self.is_new)
+        self.sampler = make_search_sampler(lab, self.is_new)
         self.device = device_of(lab.experiment.trial)
         self.mirror = OptunaJournal.of(lab, self.journal.proposals)
         self.index: dict[str, int] = {}
@@ -99,7 +101,7 @@ class Searching:
             return None
         if index >= len(self.journal.proposals):
             try:
-                self.journal.append(self.proposer.ask(index))
+                self.journal.append(self.sampler.ask(index))
             except Exhausted:
                 self.lab.watcher.note(f"no new architecture within the budget was found after {index} proposals")
                 return None
@@ -117,7 +119,7 @@ class Searching:
         self.lab.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        """Record first, then tell: what the proposer knows is always on disk."""
+        """Record first, then tell: what the sampler knows is always on disk."""
         index = self.index[spec.key]
         if spec.key in self.replays:
             outcome = on_record(spec, self.replays[spec.key])
@@ -136,7 +138,7 @@ class Searching:
             self.lab.table.append(row, points_of(curve))
             self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, curve)
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
-        self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
+        self.sampler.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
         self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier sitting did
         self.lab.note_bank(outcome)
@@ -154,7 +156,7 @@ def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
 def run_search(lab: ExperimentContext) -> None:
     """Carry out the experiment's search, or what is left of it."""
     settings = lab.experiment.search
-    lab.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials, "trials")
+    lab.watcher.stage(f"search, {settings.trials} trials by {settings.sampler}", settings.trials, "trials")
     lab.watcher.plan(plan_of(lab, trials=settings.trials, work=settings.trials, ahead=work_of_finals(lab)))
     if told_of_scheduler := unhalved(settings, lab.experiment.recipe.epochs):
         lab.watcher.note(told_of_scheduler)
@@ -197,7 +199,7 @@ def billing(lab: ExperimentContext, spec: TrialSpec) -> Billing:
     """What the watcher is told of a trial; one that happens to be the baseline counts as it."""
     tried = Proposal(spec.architecture, spec.method, spec.options, spec.schedule)
     label = lab.space.label(spec.architecture)
-    if lab.experiment.vary:
+    if lab.experiment.hyperparameters:
         label = ", ".join([label, spec.method, *(f"{name}={value}" for name, value in spec.options.items())])
     baseline = tried.key == plain_kd(lab.experiment, lab.baseline).key
     return Billing(label=label, roles=("default-kd",) if baseline else ("search",))
@@ -218,26 +220,26 @@ def search_spec(lab: ExperimentContext, proposal: Proposal) -> TrialSpec:
     )
 
 
-def make_search_proposer(lab: ExperimentContext, is_new: Callable[[Architecture], bool]) -> Sampler:
-    """The experiment's proposer, kept within the budget, off what was proposed before, and screened if it says so."""
+def make_search_sampler(lab: ExperimentContext, is_new: Callable[[Architecture], bool]) -> Sampler:
+    """The experiment's sampler, kept within the budget, off what was proposed before, and screened if it says so."""
     settings, seed = lab.experiment.search, lab.experiment.seed
-    inner = make_sampler(
-        settings.proposer, lab.searched, objectives=lab.objectives, seed=seed, options=settings.options
-    )
+    inner = make_sampler(settings.sampler, lab.searched, objectives=lab.objectives, seed=seed, options=settings.options)
     feasible = Feasible(inner, lambda candidate: is_new(candidate) and lab.allowed(candidate))
     # Proxies judge students, and are not asked where there is only one.
-    if not settings.screen or not lab.space.parameters:
+    if not settings.proxy_filter or not lab.space.parameters:
         return feasible
     probes = make_probes(
         lab.dataset,
-        settings.screen,
+        settings.proxy_filter,
         lab.experiment.teacher.model,
         images=settings.probe_images,
-        draws=settings.draws,
+        draws=settings.repeats,
         seed=seed,
         device="cuda" if lab.experiment.trial.device != "cpu" and torch.cuda.is_available() else "cpu",
     )
-    ranking = screen(lab.space, settings.screen, probes, seed=seed, on_scores=lambda found: keep_scores(lab, found))
+    ranking = screen(
+        lab.space, settings.proxy_filter, probes, seed=seed, on_scores=lambda found: keep_scores(lab, found)
+    )
     return Screened(feasible, by_student(ranking, lambda point: lab.proposal(point).architecture), settings.pool)
 
 

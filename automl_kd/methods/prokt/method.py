@@ -128,7 +128,7 @@ class ProKT:
         return Mix(tuple(dataclasses.replace(part, loss=shared) if part.name == "kd" else part for part in mix.parts))
 
     def macs(self, student: int, teacher: int) -> int:
-        """Without the losses' own layers, as for `weighted_losses`. While the teacher stands still it costs one pass."""
+        """Without the losses' layers, as for `weighted_losses`. While the teacher stands still it costs one pass."""
         moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
         return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
 

@@ -1,7 +1,7 @@
 """Searches of a table of measured architectures, with hundreds of seeds stepped together.
 
-The same ideas as the proposers of `automl_kd.search`, in numpy over seeds, because a look-up costs less than asking one
-proposer. A seed's run depends on nothing but its seed and the settings.
+The same ideas as the samplers of `automl_kd.search`, in numpy over seeds, because a look-up costs less than asking one
+sampler. A seed's run depends on nothing but its seed and the settings.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from automl_kd import spec_names
 from automl_kd.config import Experiment, SamplerRun, parse_record, to_record
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
@@ -79,12 +80,12 @@ def tabular_pieces(lab: TableLab) -> Iterator[TabularPiece]:
         for run in asked.runs:
             if task.takes(run):
                 yield search_piece(lab, task, run)
-    for task in lab.tasks if asked.untrained.scores else ():
-        for name in ("", *asked.untrained.scores):
+    for task in lab.tasks if asked.training_free.scores else ():
+        for name in ("", *asked.training_free.scores):
             yield search_training_free(lab, task, name)
     for device in asked.tradeoff.devices:
-        for kind in asked.tradeoff.searchers:
-            for screen in dict.fromkeys(("", asked.tradeoff.screen)):
+        for kind in asked.tradeoff.samplers:
+            for screen in dict.fromkeys(("", asked.tradeoff.proxy_filter)):
                 yield front_piece(lab, device, kind, screen)
 
 
@@ -109,19 +110,25 @@ def seeds_of(lab: TableLab, count: int = 0) -> list[int]:
 
 def search_piece(lab: TableLab, task: Ready, run: SamplerRun) -> TabularPiece:
     asked = lab.experiment.table
-    seeds, queries = seeds_of(lab, run.seeds), run.queries or asked.queries
-    settings = (asdict(run), len(seeds), queries, asked.compare, score_digest(lab, task, run.screen or run.warm))
+    seeds, queries = seeds_of(lab, run.seeds), run.trials or asked.trials
+    settings = (
+        spec_names.stored_section(("table", "runs", "*"), asdict(run)),
+        len(seeds),
+        queries,
+        asked.compare,
+        score_digest(lab, task, run.proxy_filter or run.warm),
+    )
 
     def make() -> pd.DataFrame:
         history = explore(
             searcher_of(run),
-            task.bench(run.kind),
+            task.bench(run.sampler),
             seeds,
             queries,
             seconds=3600 * run.hours or np.inf,
             guide=lab.guide(task, run),
         )
-        held = regret.incumbents(history.rows, history.rungs, task.rungs(run.kind))
+        held = regret.incumbents(history.rows, history.rungs, task.rungs(run.sampler))
         questions = [mark for mark in query_marks(queries, asked.compare) if mark <= held.shape[1]]
         hours = hour_marks(task.task.hours)
         at_hours = regret.at_seconds(held, history.seconds, [3600 * mark for mark in hours])
@@ -136,7 +143,7 @@ def search_piece(lab: TableLab, task: Ready, run: SamplerRun) -> TabularPiece:
 
 def search_training_free(lab: TableLab, task: Ready, name: str) -> TabularPiece:
     """Evolution by the score `name`; without a name by training, which it is compared with."""
-    settings, seeds = lab.experiment.table.untrained, seeds_of(lab)
+    settings, seeds = lab.experiment.table.training_free, seeds_of(lab)
     score = None if name == "random" else lab.score(task, name)
 
     def make() -> pd.DataFrame:
@@ -144,7 +151,15 @@ def search_training_free(lab: TableLab, task: Ready, name: str) -> TabularPiece:
         return frame.assign(task=task.task.name, search=name)
 
     digest = "" if score is None else score.digest
-    key = key_of(lab, task, "untrained", name, asdict(settings) | {"scores": ""}, len(seeds), digest)
+    key = key_of(
+        lab,
+        task,
+        "untrained",
+        name,
+        spec_names.stored_section(("table", "training_free"), asdict(settings)) | {"scores": ""},
+        len(seeds),
+        digest,
+    )
     return TabularPiece("untrained", f"{task.task.name}: led by {name or 'training'}", key, make)
 
 
@@ -156,9 +171,9 @@ def front_piece(lab: TableLab, device: str, kind: str, screen: str) -> TabularPi
 
     def make() -> pd.DataFrame:
         guide = Guidance() if score is None else Guidance(score=score.values, pool=settings.pool)
-        history = explore(make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.queries, guide=guide)
+        history = explore(make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.trials, guide=guide)
         extent = regret.extent_of(task.by.reporting, latency, settings.points / 100)
-        marks = query_marks(settings.queries, lab.experiment.table.compare)
+        marks = query_marks(settings.trials, lab.experiment.table.compare)
         volumes = np.stack(
             [regret.hypervolume(history.rows[:, :mark], task.by, latency, extent) for mark in marks], axis=1
         )
@@ -166,7 +181,7 @@ def front_piece(lab: TableLab, device: str, kind: str, screen: str) -> TabularPi
         return frame.assign(hypervolume=volumes.ravel(), task=task.task.name, search=title, device=device)
 
     digests = [hashlib.sha256(latency.tobytes()).hexdigest(), score_digest(lab, task, screen)]
-    numbers = (settings.queries, settings.pool, settings.points, len(seeds), lab.experiment.table.compare)
+    numbers = (settings.trials, settings.pool, settings.points, len(seeds), lab.experiment.table.compare)
     key = key_of(lab, task, "fronts", device, kind, screen, *numbers, *digests)
     return TabularPiece("fronts", f"{device}: {title}", key, make)
 
@@ -193,9 +208,9 @@ def run_facts(lab: TableLab, pieces: list[TabularPiece]) -> dict[str, Any]:
         "name": lab.experiment.name,
         "parts": parts,
         "compare": list(asked.compare),
-        "runs": [{"search": run.title, "kind": run.kind, "aid": run.aid} for run in asked.runs],
+        "runs": [{"search": run.title, "kind": run.sampler, "aid": run.aid} for run in asked.runs],
         "tasks": [task_facts(lab, task, found[found["task"] == task.task.name]) for task in lab.tasks],
-        "untrained": asdict(asked.untrained),
+        "untrained": spec_names.stored_section(("table", "training_free"), asdict(asked.training_free)),
         "devices": [device_facts(lab, device, latency) for device, latency in lab.latencies.items()],
         "provenance": {
             "finished (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
@@ -228,7 +243,7 @@ def task_facts(lab: TableLab, task: Ready, found: pd.DataFrame) -> dict[str, Any
             }
             for one in columns
         ],
-        "reached": reached(task, asked.untrained, seeds_of(lab), found),
+        "reached": reached(task, asked.training_free, seeds_of(lab), found),
     }
 
 
