@@ -14,6 +14,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from automl_kd import spec_names
 from automl_kd.registry import check_fields
 from automl_kd.space import Architecture, Scalar
 from automl_kd.storage.pinned import by_content
@@ -68,15 +69,15 @@ class Recipe:
     recipe keeps its shape at any length. Before it the rate rises linearly from zero over the fraction `warmup`.
     `clip_norm`: largest gradient norm; 0 does not clip. `label_smoothing` in [0, 1).
     `amp`: bfloat16 autocast, on CUDA only. `augment`: "auto" takes what the dataset recommends.
-    `accumulate`: a step's gradients are gathered from so many pieces of its batch, one after the other, which need less
-    memory; batch normalisation and losses that compare images see a piece each.
-    `norm_shards`: batch normalisation looks at each of so many equal parts of a batch by itself; 1 for the whole batch.
-    It must be 1 or trial.workers where these are several.
+    `grad_accumulation`: a step's gradients are gathered from so many pieces of its batch, one after the other, which
+    need less memory; batch normalisation and losses that compare images see a piece each. `sync_bn_groups`: batch
+    normalisation looks at each of so many equal parts of a batch by itself; 1 for the whole batch. It must be 1 or
+    trial.workers where these are several.
     """
 
     epochs: int = 30
     batch_size: int = 64
-    optimiser: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.05
     momentum: float = 0.9
     nesterov: bool = True
@@ -90,8 +91,8 @@ class Recipe:
     amp: bool = True
     channels_last: bool = True
     augment: Literal["auto", "none", "crop", "crop-flip"] = "auto"
-    accumulate: int = 1
-    norm_shards: int = 1
+    grad_accumulation: int = 1
+    sync_bn_groups: int = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -105,7 +106,7 @@ class Recipe:
         require(0 <= self.warmup < 1, f"warmup is a fraction of the run in [0, 1), got {self.warmup}")
         require(0 <= self.label_smoothing < 1, f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         require(self.clip_norm >= 0, f"clip_norm must be 0 (off) or more, got {self.clip_norm}")
-        for name in ("accumulate", "norm_shards"):
+        for name in ("grad_accumulation", "sync_bn_groups"):
             require(getattr(self, name) >= 1, f"{name} must be 1 or more, got {getattr(self, name)}")
         require_shares(self, 1)
 
@@ -153,12 +154,13 @@ Schedule = tuple[Stage, ...]
 
 
 def schedule_text(schedule: Schedule) -> str:
-    """A schedule as JSON, [[start, {name: value}], ...]; empty if nothing changes."""
-    return json.dumps(schedule, sort_keys=True) if schedule else ""
+    """A schedule as JSON, [[start, {name: value}], ...], by the names of `spec_names`; empty if nothing changes."""
+    stored = [(start, spec_names.stored_changes(changes)) for start, changes in schedule]
+    return json.dumps(stored, sort_keys=True) if schedule else ""
 
 
 def read_schedule(text: str) -> Schedule:
-    return tuple(Stage(start, changes) for start, changes in json.loads(text or "[]"))
+    return tuple(Stage(start, spec_names.current_changes(changes)) for start, changes in json.loads(text or "[]"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +195,9 @@ class TrialSpec:
 
         Fields that equal their default are left out, so a new field with a default renames no old trial. Where a
         teacher's weights come from a file, its digest counts, not its path or a recipe that was not followed; likewise
-        the digest of the data, once it is known, and what any pinned file holds.
+        the digest of the data, once it is known, and what any pinned file holds. Names are those of `spec_names`.
         """
-        record = non_default_fields(self)
+        record = stored_fields(self)
         if self.data.digest:
             record["data"].pop("name", None)
         if self.teacher is not None and self.teacher.checkpoint:
@@ -206,14 +208,14 @@ class TrialSpec:
 
     def to_json(self) -> str:
         """The complete spec; `from_json` reads it back. Without a schedule the word is not in it, as in old ones."""
-        record = {**asdict(self), "architecture": self.architecture.as_dict()}
+        record = spec_names.version_1({**asdict(self), "architecture": self.architecture.as_dict()})
         if not self.schedule:
             del record["schedule"]
         return json.dumps(record, sort_keys=True)
 
     @staticmethod
     def from_json(text: str) -> TrialSpec:
-        record = json.loads(text)
+        record = spec_names.current(json.loads(text))
         teacher = record["teacher"]
         return TrialSpec(
             **{
@@ -232,13 +234,13 @@ def require_shares(recipe: Recipe, workers: int, where: str = "") -> None:
 
     `where`: before the names of its fields.
     """
-    norms = recipe.norm_shards
+    norms = recipe.sync_bn_groups
     require(
         workers == 1 or norms in {1, workers},
-        f"{where}norm_shards must be 1 or trial.workers, which is {workers}, got {norms}; set it to 1",
+        f"{where}sync_bn_groups must be 1 or trial.workers, which is {workers}, got {norms}; set it to 1",
     )
-    shares = {"trial.workers": workers, f"{where}accumulate": recipe.accumulate}
-    shares |= {f"{where}norm_shards": norms} if workers == 1 else {}
+    shares = {"trial.workers": workers, f"{where}grad_accumulation": recipe.grad_accumulation}
+    shares |= {f"{where}sync_bn_groups": norms} if workers == 1 else {}
     least, words = math.prod(shares.values()), ", ".join(f"{name} = {n}" for name, n in shares.items() if n > 1)
     require(
         least == 1 or (recipe.batch_size % least == 0 and recipe.batch_size >= 2 * least),
@@ -249,6 +251,11 @@ def require_shares(recipe: Recipe, workers: int, where: str = "") -> None:
 
 def read_recipe(record: Mapping[str, Any]) -> Recipe:
     return Recipe(**{**record, "milestones": tuple(record["milestones"])})
+
+
+def stored_fields(spec: TrialSpec) -> dict[str, Any]:
+    """What of a spec is hashed: what differs from its default, by the names that are stored."""
+    return spec_names.version_1(non_default_fields(spec))
 
 
 def non_default_fields(record: Any) -> Any:
@@ -292,12 +299,13 @@ class TeacherCacheOptions:
     """Whether what a fixed teacher says of training batches is kept on disk, where other trials read it.
 
     It decides where outputs come from and not what they are, so it is no part of what a trial is.
-    `keep`: "logits", "taps" for the maps that losses read as well, "off", or "auto": logits, unless the search follows
-    seconds, of which the first trial pays more. Where "logits" or "taps" is asked for, methods whose teacher moves are
-    refused. `limit_gb`: of all that is kept under one root of results, in 10^9 bytes; beyond it the teacher is asked.
+    `keep`: "logits", "features" for the maps that losses read as well, "off", or "auto": logits, unless the search
+    follows seconds, of which the first trial pays more. Where "logits" or "features" is asked for, methods whose
+    teacher moves are refused. `limit_gb`: of all that is kept under one root of results, in 10^9 bytes; beyond it the
+    teacher is asked.
     """
 
-    keep: Literal["auto", "logits", "taps", "off"] = "auto"
+    keep: Literal["auto", "logits", "features", "off"] = "auto"
     limit_gb: float = 10.0
 
     def __post_init__(self) -> None:

@@ -33,4 +33,4 @@ for seed in 1 2; do
     score $cells results/nasbench201 "$most,$dear" 60 $cifar10 --seed $seed
 done
 # The students of S1 were trained on CIFAR-100: shown images in as many classes.
-score search_spaces.resnet_depth:SPACE results/s1 "$counts,$most,$dear" 0 --data arrays:data/tiny_imagenet_100.npz --draws 3
+score search_spaces.resnet_depth:SPACE results/s1 "$counts,$most,$dear" 0 --data arrays:data/tiny_imagenet_100.npz --repeats 3

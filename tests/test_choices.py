@@ -16,7 +16,7 @@ from automl_kd.spec import Recipe, TeacherCacheOptions, TeacherSpec
 @pytest.mark.parametrize(
     ("kind", "field", "wrong", "sentence"),
     [
-        (Recipe, "optimiser", "sdg", r"optimiser = 'sdg' is no choice; take one of .*'sgd'"),
+        (Recipe, "optimizer", "sdg", r"optimizer = 'sdg' is no choice; take one of .*'sgd'"),
         (Recipe, "schedule", "cosin", r"schedule = 'cosin' is no choice; take one of .*'cosine'"),
         (Recipe, "augment", "flip", "augment = 'flip' is no choice; "),
         (SearchSection, "scheduler", "ashe", r"scheduler = 'ashe' is no choice; take one of .*'asha'"),
@@ -40,8 +40,8 @@ def test_a_choice_that_there_is_not_and_a_number_that_is_none(kind, field, wrong
 
 
 def test_what_is_in_its_place_passes():
-    recipe = Recipe(optimiser="adamw", schedule="multistep", augment="crop-flip")
-    assert TeacherSpec(recipe=recipe).recipe.optimiser == "adamw"
+    recipe = Recipe(optimizer="adamw", schedule="multistep", augment="crop-flip")
+    assert TeacherSpec(recipe=recipe).recipe.optimizer == "adamw"
     assert Resources(loggers=("mlflow", "wandb")).loggers == ("mlflow", "wandb")
 
 

@@ -33,7 +33,7 @@ def test_a_record_reads_back_as_the_same_experiment():
 
     from automl_kd.config import parse_record
 
-    experiment = loads(MINIMAL, ["search.screen=['naswot']"])
+    experiment = loads(MINIMAL, ["search.proxy_filter=['naswot']"])
     assert parse_record(Experiment, json.loads(json.dumps(to_record(experiment))), "again") == experiment
 
 

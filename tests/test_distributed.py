@@ -85,11 +85,17 @@ EXPERIMENT = 'name = "a"\nspace = "my:SPACE"\nrecipe.batch_size = 64\nteacher.re
         ("trial.workers = 0", "workers must be 1 or more, got 0"),
         ("trial.workers = 3", "recipe.batch_size must be a multiple of 3"),
         ("trial.workers = 64", "at least 128, so that every share has two images or more, got 64"),
-        ("trial.workers = 4\nrecipe.accumulate = 32", r"multiple of 128 \(trial.workers = 4, recipe.accumulate = 32\)"),
-        ("trial.workers = 4\nrecipe.norm_shards = 2", "norm_shards must be 1 or trial.workers, which is 4, got 2"),
-        ("trial.workers = 4\nteacher.recipe.norm_shards = 2", "teacher.recipe.norm_shards must be 1"),
-        ("recipe.accumulate = 0", "accumulate must be 1 or more, got 0"),
-        ("recipe.norm_shards = 5", "batch_size must be a multiple of 5"),
+        (
+            "trial.workers = 4\nrecipe.grad_accumulation = 32",
+            r"multiple of 128 \(trial.workers = 4, recipe.grad_accumulation = 32\)",
+        ),
+        (
+            "trial.workers = 4\nrecipe.sync_bn_groups = 2",
+            "sync_bn_groups must be 1 or trial.workers, which is 4, got 2",
+        ),
+        ("trial.workers = 4\nteacher.recipe.sync_bn_groups = 2", "teacher.recipe.sync_bn_groups must be 1"),
+        ("recipe.grad_accumulation = 0", "accumulate must be 1 or more, got 0"),
+        ("recipe.sync_bn_groups = 5", "batch_size must be a multiple of 5"),
         ("trial.workers = 2\ntrial.gpus = 0.5", "2 workers cannot share a GPU"),
         ('trial.placement = "far"', "trial.placement"),
     ],
@@ -102,10 +108,10 @@ def test_what_cannot_be_divided_is_refused_in_one_sentence(text: str, said: str)
 
 def test_workers_are_no_part_of_a_trial_and_pieces_are():
     assert loads(EXPERIMENT + "trial.workers = 4").trial == dataclasses.replace(Resources(), workers=4)
-    recipes = (Recipe(), Recipe(accumulate=2), Recipe(norm_shards=2))
+    recipes = (Recipe(), Recipe(grad_accumulation=2), Recipe(sync_bn_groups=2))
     keys = {tiny.spec(recipe=recipe).key for recipe in recipes}
     assert len(keys) == 3
-    assert tiny.spec(recipe=Recipe()).key == tiny.spec(recipe=Recipe(accumulate=1, norm_shards=1)).key
+    assert tiny.spec(recipe=Recipe()).key == tiny.spec(recipe=Recipe(grad_accumulation=1, sync_bn_groups=1)).key
 
 
 def taught(root: Path, method: str, **recipe: Any) -> TrialSpec:
@@ -116,10 +122,10 @@ def taught(root: Path, method: str, **recipe: Any) -> TrialSpec:
 @pytest.mark.parametrize(
     ("method", "recipe", "said"),
     [
-        ("distpro_search", {"accumulate": 2}, "method 'distpro_search' takes steps of its own on whole batches"),
-        ("lkd", {"accumulate": 2}, "method 'lkd' takes steps of its own on whole batches"),
-        ("prokt", {"accumulate": 2}, "method 'prokt' takes steps of its own on whole batches"),
-        ("prokt", {"norm_shards": 2}, "set recipe.norm_shards = 1"),
+        ("distpro_search", {"grad_accumulation": 2}, "method 'distpro_search' takes steps of its own on whole batches"),
+        ("lkd", {"grad_accumulation": 2}, "method 'lkd' takes steps of its own on whole batches"),
+        ("prokt", {"grad_accumulation": 2}, "method 'prokt' takes steps of its own on whole batches"),
+        ("prokt", {"sync_bn_groups": 2}, "set recipe.sync_bn_groups = 1"),
     ],
 )
 def test_methods_refuse_what_they_cannot_do_before_anything_is_trained(tmp_path, method, recipe, said):

@@ -20,7 +20,7 @@ from automl_kd.errors import StopTrial
 from automl_kd.losses.base import FeatureNames, Loss
 from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.methods import run_trial
-from automl_kd.methods.hyperparameters import methods_of, settle_contest, settle_hyperparameters
+from automl_kd.methods.hyperparameters import methods_of, settle_comparison, settle_hyperparameters
 from automl_kd.models import build
 from automl_kd.models.features import Outputs
 from automl_kd.proxies.base import OfCost, ProxyEntry
@@ -43,13 +43,15 @@ def experiment_with(content: str) -> str:
 
 
 def test_the_experiment_is_read():
-    text, vary, ways, workers = map(experiment_with, ('name = "mine"', "[vary]", "[contest]", "workers = 4"))
+    text, searched, ways, workers = map(
+        experiment_with, ('name = "mine"', "[hyperparameters]", "[comparison]", "workers = 4")
+    )
     assert loads(text).name == "mine"
     assert loads(f'name = "many"\nspace = "my:SPACE"\n[teacher.recipe]\nbatch_size = 512\n{workers}').trial.workers == 4
-    searched = loads(text + vary).vary
-    settle_hyperparameters(searched, methods_of(searched, "kd"), {})
-    contest = loads(ways).contest
-    assert settle_contest(contest) == contest
+    hyperparameters = loads(text + searched).hyperparameters
+    settle_hyperparameters(hyperparameters, methods_of(hyperparameters, "kd"), {})
+    comparison = loads(ways).comparison
+    assert settle_comparison(comparison) == comparison
 
 
 def test_the_space_and_the_proxy_of_the_recipes_work():
@@ -86,7 +88,7 @@ def test_the_loss_of_the_recipe_trains_alone_and_in_the_sum_that_is_shown(tmp_pa
     assert shown_loss.features == FeatureNames(("stage2",), ("stage2",))
     losses = []
     for weight in (0.0, 1.0):
-        spec = tiny.taught(tmp_path, "distil", options={"losses": f"my_losses:MeanMap={weight}, ce=1"})
+        spec = tiny.taught(tmp_path, "weighted_losses", options={"losses": f"my_losses:MeanMap={weight}, ce=1"})
         recorder = tiny.Recorder()
         run_trial(spec, recorder, tiny.place(tmp_path, spec))
         losses.append(recorder.seen[1]["train_loss"])

@@ -29,7 +29,7 @@ recipes = st.builds(
     Recipe,
     epochs=st.integers(1, 500),
     lr=st.floats(1e-6, 10.0),
-    optimiser=st.sampled_from(["sgd", "adamw"]),
+    optimizer=st.sampled_from(["sgd", "adamw"]),
     milestones=st.lists(st.floats(0.01, 0.99), max_size=3).map(tuple),
     nesterov=st.booleans(),
 )

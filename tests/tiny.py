@@ -103,7 +103,7 @@ def source(_root: Path) -> Source:
 DATA = DataSpec(name="tests.tiny:source", validation=0.2)
 RECIPE = Recipe(epochs=3, batch_size=16)
 TEACHER = TeacherSpec(model="tests.tiny:teacher", recipe=Recipe(epochs=2, batch_size=16))
-SEARCH = SearchSection(proposer="random", trials=4, scheduler="none")
+SEARCH = SearchSection(sampler="random", trials=4, scheduler="none")
 
 
 def spec(**changes: Any) -> TrialSpec:
@@ -171,7 +171,7 @@ def experiment(**changes: Any) -> Experiment:
         teacher=TEACHER,
         recipe=RECIPE,
         search=SEARCH,
-        trial=Resources(device="cpu", concurrent=2),
+        trial=Resources(device="cpu", max_concurrent=2),
         finalists=Finalists(seeds=(0,), count=1),
     )
     return dataclasses.replace(plain, **changes)

@@ -1,4 +1,4 @@
-"""The command line: search, score, distill, leaderboard, show, doctor, nasbench.
+"""The command line: search, score, distill, leaderboard, show, doctor, upgrade, nasbench.
 
 Mistakes of the user end in one sentence on stderr and exit code 2, without a traceback; an interrupted run ends with
 130 and is continued by the same command; 1 means that the work was done in part only.
@@ -20,6 +20,7 @@ from automl_kd.cli import catalogue, nasbench
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.mistakes import sentence_of
 from automl_kd.cli.score import score
+from automl_kd.cli.upgrade import upgrade
 from automl_kd.config import Experiment
 from automl_kd.console.options import Address, DataRoot, Out, Overrides, command_line, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
@@ -145,6 +146,7 @@ def show(
 
 
 app.command()(doctor)
+app.command()(upgrade)
 nasbench.mount(app)
 
 

@@ -59,10 +59,10 @@ def proxies() -> CatalogueLines:
     return single + [(name, str(aggregate)) for name, aggregate in AGGREGATES.items()]
 
 
-def proposers() -> CatalogueLines:
+def samplers() -> CatalogueLines:
     from automl_kd.search import SAMPLERS  # noqa: PLC0415
 
-    return [(name, first_line_of_docstring(proposer)) for name, proposer in SAMPLERS.items()]
+    return [(name, first_line_of_docstring(sampler)) for name, sampler in SAMPLERS.items()]
 
 
 def models() -> CatalogueLines:
@@ -99,7 +99,7 @@ CATALOGUES: Mapping[str, Callable[[], CatalogueLines]] = {
     "methods": methods,
     "distillers": distillation_losses,
     "proxies": proxies,
-    "proposers": proposers,
+    "samplers": samplers,
     "models": models,
     "datasets": datasets,
 }

@@ -30,7 +30,7 @@ def score(
     data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",
     teacher: Annotated[str, typer.Option(help="Model of the random teacher, for proxies that compare.")] = "resnet56",
     images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
-    draws: Annotated[int, typer.Option(help="Draws of weights and images that are averaged.", min=1)] = 1,
+    repeats: Annotated[int, typer.Option(help="Draws of weights and images that are averaged.", min=1)] = 1,
     top: Annotated[int, typer.Option(help="Rows printed; the file has them all.", min=1)] = 20,
     workers: Annotated[int, typer.Option(help="Processes; 0 for one on each processor.", min=0)] = 0,
     gpus: Annotated[float, typer.Option(help="GPUs for each worker, such as 0.25; 0 for none.", min=0)] = 0.0,
@@ -60,7 +60,7 @@ def score(
         data=data,
         teacher=teacher,
         images=images,
-        draws=draws,
+        repeats=repeats,
     )
     labour = Labour(workers=workers, gpus=gpus, address=address, shard=parse_shard(shard))
     place = roots(out, data_root)

@@ -4,7 +4,7 @@ Every field has a type, most a default; an unknown key, a wrong type or a value 
 one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in Python without any file.
 """
 
-from automl_kd.config.comparison import Contender, Contest
+from automl_kd.config.comparison import ComparisonSection, MethodEntry
 from automl_kd.config.experiment import Experiment, Knob
 from automl_kd.config.proxy import FormulaSearch, ProxySearch
 from automl_kd.config.range import Range
@@ -19,7 +19,15 @@ from automl_kd.config.sections import (
     Resources,
     SearchSection,
 )
-from automl_kd.config.tabular import SIZE_COLUMNS, SamplerRun, ScoreSource, TableSearch, TableTask, Tradeoff, Untrained
+from automl_kd.config.tabular import (
+    SIZE_COLUMNS,
+    SamplerRun,
+    ScoreSource,
+    TableSearch,
+    TableTask,
+    Tradeoff,
+    TrainingFree,
+)
 
 __all__ = [
     "CHOICE_SEEDS",
@@ -28,12 +36,12 @@ __all__ = [
     "SEEDS",
     "SIZE_COLUMNS",
     "Budget",
-    "Contender",
-    "Contest",
+    "ComparisonSection",
     "Experiment",
     "Finalists",
     "FormulaSearch",
     "Knob",
+    "MethodEntry",
     "ProxySearch",
     "Range",
     "Resources",
@@ -43,7 +51,7 @@ __all__ = [
     "TableSearch",
     "TableTask",
     "Tradeoff",
-    "Untrained",
+    "TrainingFree",
     "load_experiment",
     "loads",
     "merge",

@@ -14,10 +14,10 @@ from automl_kd.spec import require
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class MethodEntry:
     """A way of teaching that is compared with others.
 
-    `name`: lower-case letters, digits and '-'; `title`: for people, empty takes the name. `tune`: values to try for
+    `name`: lower-case letters, digits and '-'; `title`: for people, empty takes the name. `grid`: values to try for
     options; of all combinations the `best` by validation go to the finals, each as an entry of its own. `compute`: of
     each entry's finals, as fractions of the comparison's.
     """
@@ -26,19 +26,19 @@ class Contender:
     title: str = ""
     method: str
     options: Mapping[str, Scalar] = field(default_factory=dict)
-    tune: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
+    grid: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     best: int = 1
     compute: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         require(
             re.fullmatch(SLUG, self.name) is not None,
-            f"a contender's name must be at most 50 lower-case letters, digits or '-', got {self.name!r}",
+            f"the name of a compared method must be at most 50 lower-case letters, digits or '-', got {self.name!r}",
         )
-        require(all(self.tune.values()), f"tune of {self.name!r} names an option without values; give some")
-        both = sorted(set(self.tune) & set(self.options))
-        require(not both, f"{self.name!r} has {', '.join(both)} both in options and in tune; keep one")
-        combinations = math.prod(map(len, self.tune.values()))
+        require(all(self.grid.values()), f"grid of {self.name!r} names an option without values; give some")
+        both = sorted(set(self.grid) & set(self.options))
+        require(not both, f"{self.name!r} has {', '.join(both)} both in options and in grid; keep one")
+        combinations = math.prod(map(len, self.grid.values()))
         require(1 <= self.best <= combinations, f"best of {self.name!r} must lie in 1 to {combinations}: {self.best}")
         require(
             bool(self.compute)
@@ -51,13 +51,13 @@ class Contender:
     def combinations(self) -> list[dict[str, Scalar]]:
         """The options of every candidate, the last tuned one varying fastest."""
         return [
-            {**self.options, **dict(zip(self.tune, values, strict=True))}
-            for values in itertools.product(*self.tune.values())
+            {**self.options, **dict(zip(self.grid, values, strict=True))}
+            for values in itertools.product(*self.grid.values())
         ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class ComparisonSection:
     """A comparison of ways of teaching one student, the baseline of [finalists], in place of a search for a student.
 
     The full compute is what `recipe.epochs` of `reference` cost; the others are trained for as many whole epochs as
@@ -66,13 +66,16 @@ class Contest:
     """
 
     reference: str = "kd"
-    contenders: tuple[Contender, ...] = ()
+    methods: tuple[MethodEntry, ...] = ()
     tuning: float = 0.5
     tuning_seeds: int = 1
 
     def __post_init__(self) -> None:
-        names = [one.name for one in self.contenders]
-        require(len(set(names)) == len(names), f"contenders must have distinct names, got {', '.join(names)}")
-        require(not names or self.reference in names, f"no contender is called {self.reference!r}, the reference")
+        names = [one.name for one in self.methods]
+        require(len(set(names)) == len(names), f"methods must have distinct names, got {', '.join(names)}")
+        require(
+            not names or self.reference in names,
+            f"no method of the comparison is called {self.reference!r}, the reference",
+        )
         require(0 < self.tuning <= 1, f"tuning must lie above 0 and not above 1, got {self.tuning}")
         require(self.tuning_seeds >= 1, f"tuning_seeds must be 1 or more, got {self.tuning_seeds}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from automl_kd.config.comparison import Contest
+from automl_kd.config.comparison import ComparisonSection
 from automl_kd.config.proxy import ProxySearch
 from automl_kd.config.range import Range
 from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, SearchSection
@@ -30,7 +30,7 @@ Knob = Annotated[
     Annotated[tuple[Scalar, ...], pydantic.Tag("[values]")] | Annotated[Range, pydantic.Tag("[range]")],
     pydantic.Discriminator(tag_of),
 ]
-"""What a parameter of `vary` may be: one of several values, or a number in a range."""
+"""What a parameter of `hyperparameters` may be: one of several values, or a number in a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +38,16 @@ class Experiment:
     """One search, or one comparison of methods, from its teacher to its leaderboard.
 
     `name` also names the folder of its results.
-    `vary`: what of the teaching is searched together with the student: "method" among several, "method.OPTION", and
-    "method.losses.NAME" for the weight of one loss in a sum. `options` are of every method that has them.
+    `hyperparameters`: what of the teaching is searched together with the student: "method" among several,
+    "method.OPTION", and "method.losses.NAME" for the weight of one loss in a sum. `options` are of every method that
+    has them.
     """
 
     name: str
     space: str
     method: str = "kd"
     options: Mapping[str, Scalar] = field(default_factory=dict)
-    vary: Mapping[str, Knob] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Knob] = field(default_factory=dict)
     seed: int = 0
     data: DataSpec = field(default_factory=DataSpec)
     teacher: TeacherSpec = field(default_factory=TeacherSpec)
@@ -54,9 +55,9 @@ class Experiment:
     budget: Budget = field(default_factory=Budget)
     search: SearchSection = field(default_factory=SearchSection)
     trial: Resources = field(default_factory=Resources)
-    bank: TeacherCacheOptions = field(default_factory=TeacherCacheOptions)
+    teacher_cache: TeacherCacheOptions = field(default_factory=TeacherCacheOptions)
     finalists: Finalists = field(default_factory=Finalists)
-    contest: Contest = field(default_factory=Contest)
+    comparison: ComparisonSection = field(default_factory=ComparisonSection)
     table: TableSearch = field(default_factory=TableSearch)
     proxy: ProxySearch = field(default_factory=ProxySearch)
 
@@ -70,26 +71,26 @@ class Experiment:
             f"name is {self.name!r}, and the folder of that name is shared by all experiments; take another",
         )
         require(
-            not self.contest.contenders or self.contest.tuning_seeds <= len(self.finalists.seeds),
-            f"contest.tuning_seeds is {self.contest.tuning_seeds}, more than the {len(self.finalists.seeds)} of "
+            not self.comparison.methods or self.comparison.tuning_seeds <= len(self.finalists.seeds),
+            f"comparison.tuning_seeds is {self.comparison.tuning_seeds}, more than the {len(self.finalists.seeds)} of "
             "finalists.seeds",
         )
         require_shares(self.recipe, self.trial.workers, "recipe.")
         if not self.teacher.checkpoint:
             require_shares(self.teacher.recipe, self.trial.workers, "teacher.recipe.")
         require(0 <= self.seed < SEEDS, f"seed must lie in 0 to {SEEDS - 1}, got {self.seed}")
-        for name, knob in self.vary.items():
+        for name, knob in self.hyperparameters.items():
             distinct = isinstance(knob, Range) or len(set(knob)) == len(knob) >= 1
-            require(distinct, f"vary.{name} needs one or more distinct values, got {knob}")
+            require(distinct, f"hyperparameters.{name} needs one or more distinct values, got {knob}")
         require(
-            not self.vary or not self.contest.contenders,
-            "vary is for a search and contest.contenders for a comparison without one; keep one of them",
+            not self.hyperparameters or not self.comparison.methods,
+            "hyperparameters are for a search and comparison.methods for a comparison without one; keep one of them",
         )
-        population = self.search.scheduler in POPULATIONS and not self.contest.contenders
+        population = self.search.scheduler in POPULATIONS and not self.comparison.methods
         require(
-            not (population and self.vary),
-            f"vary is for proposals, and search.scheduler = '{self.search.scheduler}' changes what search.perturb "
-            "names; keep one of them",
+            not (population and self.hyperparameters),
+            f"hyperparameters are for proposals, and search.scheduler = '{self.search.scheduler}' changes what "
+            "search.perturb names; keep one of them",
         )
         require(
             not population or self.search.interval < self.recipe.epochs,
@@ -102,15 +103,15 @@ class Experiment:
             f"{self.trial.workers}; set it to 1 or take another scheduler",
         )
         require(
-            self.search.scheduler != "hyperband" or not self.trial.concurrent,
+            self.search.scheduler != "hyperband" or not self.trial.max_concurrent,
             "search.scheduler = 'hyperband' needs room for trials that wait beside those that run; leave "
-            "trial.concurrent at 0, and raise trial.cpus to run fewer at once",
+            "trial.max_concurrent at 0, and raise trial.cpus to run fewer at once",
         )
         require(
-            not self.table.tasks or not (self.contest.contenders or self.vary),
-            "table is for searches that train nothing; keep it, or vary and contest.contenders",
+            not self.table.tasks or not (self.comparison.methods or self.hyperparameters),
+            "table is for searches that train nothing; keep it, or hyperparameters and comparison.methods",
         )
         require(
-            not self.proxy.scores or not (self.table.tasks or self.contest.contenders or self.vary),
-            "proxy is for a search over formulas; keep it, or table, vary and contest.contenders",
+            not self.proxy.scores or not (self.table.tasks or self.comparison.methods or self.hyperparameters),
+            "proxy is for a search over formulas; keep it, or table, hyperparameters and comparison.methods",
         )

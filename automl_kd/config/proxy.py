@@ -11,28 +11,28 @@ from automl_kd.spec import require
 
 @dataclass(frozen=True, kw_only=True)
 class FormulaSearch:
-    """One proposer, by name and options, tried with so many seeds from the experiment's on.
+    """One sampler, by name and options, tried with so many seeds from the experiment's on.
 
-    `name`: as the tables call it; empty takes the proposer's. `evaluations`: formulas tried, 0 for as many as the
+    `name`: as the tables call it; empty takes the sampler's. `trials`: formulas tried, 0 for as many as the
     others. `batch`: formulas asked for at once, before any of them is answered. `memory`: of earlier answers it is told
-    the best few and so many of the latest, 0 for all; a proposer that models all takes longer the more it knows.
+    the best few and so many of the latest, 0 for all; a sampler that models all takes longer the more it knows.
     """
 
-    proposer: str
+    sampler: str
     name: str = ""
     seeds: int = 3
-    evaluations: int = 0
+    trials: int = 0
     options: Mapping[str, Scalar] = field(default_factory=dict)
     batch: int = 1
     memory: int = 0
 
     def __post_init__(self) -> None:
         require(min(self.seeds, self.batch) >= 1, "seeds and batch must be 1 or more")
-        require(min(self.memory, self.evaluations) >= 0, "memory and evaluations must be 0 or more")
+        require(min(self.memory, self.trials) >= 0, "memory and trials must be 0 or more")
 
     @property
     def title(self) -> str:
-        return self.name or self.proposer
+        return self.name or self.sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class ProxySearch:
     `dataset`: whose images the statistics were made on, where several were scored; empty takes that of `choose`.
     `statistics`: those to compose, all that are scored if empty, in any case without `without`.
     `choose`, `labels`: the accuracy followed, named in full, of so many architectures drawn from the space.
-    `evaluations`: formulas that each search tries. `terms`, `members`: at most so many in a formula. `penalty`: of the
+    `trials`: formulas that each search tries. `terms`, `members`: at most so many in a formula. `penalty`: of the
     correlation, for each member. `compare_labels`: other numbers of labels, tried by the first of `searches`.
     `s1`, `s1_scores`: accuracies of DisWOT's 64 students, and the scores of their space, to report on as well.
     """
@@ -54,7 +54,7 @@ class ProxySearch:
     without: tuple[str, ...] = ()
     choose: str = ""
     labels: int = 1000
-    evaluations: int = 2000
+    trials: int = 2000
     terms: int = 5
     members: int = 6
     penalty: float = 0.0
@@ -64,12 +64,12 @@ class ProxySearch:
     s1_scores: str = ""
 
     def __post_init__(self) -> None:
-        require(self.evaluations >= 1, f"evaluations must be 1 or more, got {self.evaluations}")
+        require(self.trials >= 1, f"trials must be 1 or more, got {self.trials}")
         require(1 <= self.terms <= 20 and self.members >= 1, "terms must lie in 1 to 20, and members be 1 or more")
         require(min((self.labels, *self.compare_labels)) >= 10, "labels and compare_labels must be 10 or more")
         require(0 <= self.penalty < 1, f"penalty must lie in 0 to 1, got {self.penalty}")
         require(not self.scores or bool(self.choose), "scores need choose, such as cifar10_valid_acc_12")
-        require(not self.scores or bool(self.searches), "scores need searches; add [[proxy.searches]] with a proposer")
+        require(not self.scores or bool(self.searches), "scores need searches; add [[proxy.searches]] with a sampler")
         require(bool(self.s1) == bool(self.s1_scores), "s1 and s1_scores go together; give both or neither")
         titles = [one.title for one in self.searches]
         require(len(set(titles)) == len(titles), f"searches must have distinct names, got {', '.join(titles)}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -14,6 +15,7 @@ import pydantic
 
 from automl_kd.config.beside import locate
 from automl_kd.config.experiment import Experiment
+from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
 from automl_kd.registry import suggestion
@@ -22,6 +24,10 @@ T = TypeVar("T")
 
 DEEPEST = 20
 """How deep tables and lists of an experiment may be nested; ours are four deep."""
+
+
+UNNAMED = "experiment"
+"""Where a text comes from that is in no file."""
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -40,15 +46,17 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     return dataclasses.replace(found, teacher=dataclasses.replace(found.teacher, checkpoint=checkpoint))
 
 
-def loads(text: str, overrides: Iterable[str] = (), *, where: str = "experiment") -> Experiment:
+def loads(text: str, overrides: Iterable[str] = (), *, where: str = UNNAMED) -> Experiment:
     try:
         record = read_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}") from error
     refuse_strange(record, where)
+    file = shlex.quote(where) if where != UNNAMED else "FILE"
+    refuse_retired(record, where, f"'automl-kd upgrade {file}' rewrites the file")
     for override in overrides:
         merge(record, override)
-    for holder, name in ((record, "vary"), (record.get("search"), "perturb")):
+    for holder, name in ((record, "hyperparameters"), (record.get("search"), "perturb")):
         if isinstance(holder, dict) and isinstance(holder.get(name), Mapping):
             holder[name] = flat(holder[name])
     return parse_record(Experiment, record, where)
@@ -81,16 +89,25 @@ def merge(record: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigError(f"--set needs key=value, got {override!r}; for instance --set search.trials=20")
-    for table in (["vary"], ["search", "perturb"]):
-        if parts[: len(table)] == table and len(parts) > len(table):
-            parts = [*table, ".".join(parts[len(table) :]).replace('"', "")]
     parsed = as_value(value)
     refuse_strange({key.strip(): parsed}, "--set")
+    refuse_retired(nest(parts, parsed), f"--set {override}", "write that")
+    for table in (["hyperparameters"], ["search", "perturb"]):
+        if parts[: len(table)] == table and len(parts) > len(table):
+            parts = [*table, ".".join(parts[len(table) :]).replace('"', "")]
     for part in parts[:-1]:
         record = record.setdefault(part, {})
         if not isinstance(record, dict):
             raise ConfigError(f"--set {override}: {part!r} is a value, not a section that holds {parts[-1]!r}")
     record[parts[-1]] = parsed
+
+
+def nest(parts: Sequence[str], value: Any) -> dict[str, Any]:
+    """A table in a table for each of `parts`, the innermost with `value`."""
+    for part in reversed(parts):
+        value = {part: value}
+    found: dict[str, Any] = value
+    return found
 
 
 def as_value(text: str) -> Any:

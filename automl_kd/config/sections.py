@@ -26,7 +26,7 @@ POPULATIONS = ("pbt", "pb2")
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a student may cost; 0 sets no limit. Every proposer, baseline and finalist keeps to it.
+    """What a student may cost; 0 sets no limit. Every sampler, baseline and finalist keeps to it.
 
     `params`: trainable parameters. `macs`: multiply-adds for one image. `latency_ms`: median forward of one image on
     the processor of the machine that proposes, one thread.
@@ -45,10 +45,10 @@ class Budget:
 class SearchSection:
     """How architectures are proposed and which trials may go on.
 
-    `objectives`: what proposers compare; the first one also rules the scheduler and the choice of finalists and is
+    `objectives`: what samplers compare; the first one also rules the scheduler and the choice of finalists and is
     measured on validation. A leading minus minimises: `["val_accuracy", "-params"]`.
-    `screen`: proxies whose rank sum picks the best of `pool` candidates for each trial; empty does not screen.
-    `probe_images`, `draws`: images in a proxy's batch, and how often weights and images are drawn anew.
+    `proxy_filter`: proxies whose rank sum picks the best of `pool` candidates for each trial; empty does not filter.
+    `probe_images`, `repeats`: images in a proxy's batch, and how often weights and images are drawn anew.
     `scheduler`: which trials end early, by validation accuracy: "asha" and "hyperband" those below the best share of
     their rung, "median" those below the median of the others, "none" none. Or "pbt" and "pb2": a population of `trials`
     copies of one student, in which every `interval` epochs the worst take over the weights of the best, and other
@@ -59,14 +59,14 @@ class SearchSection:
     instead of multiplying it by 0.8 or 1.2.
     """
 
-    proposer: str = "evolution"
+    sampler: str = "evolution"
     options: Mapping[str, Scalar] = field(default_factory=dict)
     trials: int = 12
     objectives: tuple[str, ...] = ("val_accuracy",)
-    screen: tuple[str, ...] = ()
+    proxy_filter: tuple[str, ...] = ()
     pool: int = 20
     probe_images: int = 64
-    draws: int = 1
+    repeats: int = 1
     scheduler: Literal["none", "asha", "hyperband", "median", "pbt", "pb2"] = "asha"
     grace_epochs: int = 1
     reduction: float = 3.0
@@ -80,7 +80,7 @@ class SearchSection:
         check_fields(self)
         require(self.trials >= 1, f"trials must be 1 or more, got {self.trials}")
         require(self.pool >= 1, f"pool must be 1 or more, got {self.pool}")
-        require(self.draws >= 1, f"draws must be 1 or more, got {self.draws}")
+        require(self.repeats >= 1, f"repeats must be 1 or more, got {self.repeats}")
         require(self.probe_images >= 2, f"probe_images must be 2 or more, got {self.probe_images}")
         require(self.grace_epochs >= 1, f"grace_epochs must be 1 or more, got {self.grace_epochs}")
         require(self.reduction > 1, f"reduction must be above 1, got {self.reduction}")
@@ -111,19 +111,19 @@ class Resources:
     together, each on its part of every batch. `cpus`: cores, and torch threads, of each worker. `gpus`: of each worker,
     for trials on "cuda"; may be a fraction, so that small students share one GPU, where a trial has one worker.
     `placement`: whether a trial's workers are packed on few machines or spread over many, as far as there is room.
-    `concurrent`: trials at once; 0 means as many as there is room for. `wait_minutes`: how long a cluster that starts
-    its machines when they are asked for is waited for until a trial has room.
-    `retries`: how often a trial of which a process died, or which failed in a way that may pass (out of memory, a file
-    system that failed), is started again, from its checkpoint. `timeout_minutes`: a trial that takes longer in one
-    sitting is ended and has failed; 0 sets no limit. `retry_failed`: a later sitting repeats also those failed trials
-    that are known to fail again (a loss that is not finite, too long); others it repeats anyway.
-    `loggers`: who else is told of every trial, epoch by epoch; files go to the experiment's folder `loggers`.
+    `max_concurrent`: trials at once; 0 means as many as there is room for. `wait_minutes`: how long a cluster that
+    starts its machines when they are asked for is waited for until a trial has room. `retries`: how often a trial of
+    which a process died, or which failed in a way that may pass (out of memory, a file system that failed), is started
+    again, from its checkpoint. `timeout_minutes`: a trial that takes longer in one sitting is ended and has failed; 0
+    sets no limit. `retry_failed`: a later sitting repeats also those failed trials that are known to fail again (a loss
+    that is not finite, too long); others it repeats anyway. `loggers`: who else is told of every trial, epoch by epoch;
+    files go to the experiment's folder `loggers`.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cpus: int = 1
     gpus: float = 1.0
-    concurrent: int = 0
+    max_concurrent: int = 0
     wait_minutes: float = 20.0
     retries: int = 2
     workers: int = 1
@@ -142,7 +142,7 @@ class Resources:
         require(self.cpus >= 1, f"cpus must be 1 or more, got {self.cpus}")
         require(self.gpus > 0, f"gpus must be above 0, got {self.gpus}; for the CPU set device = 'cpu'")
         require(self.gpus <= 1 or self.gpus == int(self.gpus), f"gpus must be whole or at most 1, got {self.gpus}")
-        require(min(self.concurrent, self.retries) >= 0, "concurrent and retries must be 0 or more")
+        require(min(self.max_concurrent, self.retries) >= 0, "max_concurrent and retries must be 0 or more")
         require(self.wait_minutes >= 0, f"wait_minutes must be 0 or more, got {self.wait_minutes}")
         require(self.timeout_minutes >= 0, f"timeout_minutes must be 0 (none) or more, got {self.timeout_minutes}")
 

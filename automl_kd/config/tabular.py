@@ -37,24 +37,24 @@ class TableTask:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerRun:
-    """A searcher with what helps it.
+    """A sampler with what helps it.
 
-    `name`: as the tables call it; empty makes one of the rest. `screen`: the score by which each question is the best
-    of `pool` candidates. `warm`: the score by which the first `warm_count` questions are the best of `warm_sample`
-    random architectures. `tries`: candidates drawn in the hope of a new one. `queries`, `seeds`: 0 takes the table's;
+    `name`: as the tables call it; empty makes one of the rest. `proxy_filter`: the score by which each question is the
+    best of `pool` candidates. `warm`: the score by which the first `warm_count` questions are the best of `warm_sample`
+    random architectures. `tries`: candidates drawn in the hope of a new one. `trials`, `seeds`: 0 takes the table's;
     `hours`: simulated time after which a seed stops, 0 for no limit.
     """
 
-    kind: str
+    sampler: str
     name: str = ""
     options: Mapping[str, Scalar] = field(default_factory=dict)
-    screen: str = ""
+    proxy_filter: str = ""
     pool: int = 20
     warm: str = ""
     warm_count: int = 10
     warm_sample: int = 1000
     tries: int = 8
-    queries: int = 0
+    trials: int = 0
     seeds: int = 0
     hours: float = 0.0
 
@@ -62,22 +62,22 @@ class SamplerRun:
         least = min(self.pool, self.warm_count, self.tries)
         require(least >= 1, "pool, warm_count and tries must be 1 or more")
         require(self.warm_sample >= self.warm_count, "warm_sample must be as large as warm_count, or larger")
-        require(min(self.queries, self.seeds, self.hours) >= 0, "queries, seeds and hours must be 0 or more")
+        require(min(self.trials, self.seeds, self.hours) >= 0, "trials, seeds and hours must be 0 or more")
         require(
-            not (self.screen and self.warm) or self.screen == self.warm,
-            f"screen and warm must go by one score, got {self.screen!r} and {self.warm!r}",
+            not (self.proxy_filter and self.warm) or self.proxy_filter == self.warm,
+            f"proxy_filter and warm must go by one score, got {self.proxy_filter!r} and {self.warm!r}",
         )
 
     @property
     def aid(self) -> str:
         """How proxies help, in words; empty if they do not."""
-        helps = [f"screened by {self.screen}"] if self.screen else []
+        helps = [f"screened by {self.proxy_filter}"] if self.proxy_filter else []
         return ", ".join([*helps, *([f"warm start by {self.warm}"] if self.warm else [])])
 
     @property
     def title(self) -> str:
         """The name, or what it does."""
-        return self.name or ", ".join(filter(None, [self.kind, self.aid]))
+        return self.name or ", ".join(filter(None, [self.sampler, self.aid]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class ScoreSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Untrained:
+class TrainingFree:
     """Evolution led by a score alone; the `top` best of its history are then compared by the accuracy to choose by.
 
     `scores`: one search each; "random" takes `top` random architectures. `parents`: the parent is a random one of so
@@ -108,14 +108,14 @@ class Untrained:
     """
 
     scores: tuple[str, ...] = ()
-    queries: int = 1000
+    trials: int = 1000
     population: int = 36
     tournament: int = 8
     parents: int = 1
     top: int = 5
 
     def __post_init__(self) -> None:
-        require(1 <= self.top <= self.queries, "top must lie in 1 to queries")
+        require(1 <= self.top <= self.trials, "top must lie in 1 to trials")
         require(min(self.population, self.tournament) >= 1, "population and tournament must be 1 or more")
         require(1 <= self.parents <= self.tournament, "parents must lie in 1 to tournament")
         require_distinct("scores", self.scores)
@@ -123,45 +123,45 @@ class Untrained:
 
 @dataclass(frozen=True, kw_only=True)
 class Tradeoff:
-    """Accuracy against latency: fronts that `searchers` find for each of `devices`, on the first task.
+    """Accuracy against latency: fronts that `samplers` find for each of `devices`, on the first task.
 
-    `screen`: a score by which each searcher is screened, once more beside its plain self; empty does not. `points`: the
-    worst test accuracy that counts lies so many percentage points below the best.
+    `proxy_filter`: a score by which each sampler is filtered, once more beside its plain self; empty does not.
+    `points`: the worst test accuracy that counts lies so many percentage points below the best.
     """
 
     devices: tuple[str, ...] = ()
-    searchers: tuple[str, ...] = ("random", "nsga2", "scalarised")
-    queries: int = 300
-    screen: str = ""
+    samplers: tuple[str, ...] = ("random", "nsga2", "scalarised")
+    trials: int = 300
+    proxy_filter: str = ""
     pool: int = 20
     points: float = 10.0
 
     def __post_init__(self) -> None:
-        require(min(self.queries, self.pool) >= 1, "queries and pool must be 1 or more")
+        require(min(self.trials, self.pool) >= 1, "trials and pool must be 1 or more")
         require(self.points > 0, f"points must lie above 0, got {self.points}")
         require_distinct("devices", self.devices)
-        require_distinct("searchers", self.searchers)
+        require_distinct("samplers", self.samplers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableSearch:
     """Searches of a NAS-Bench-201 table in the calling process; without tasks there are none.
 
-    `seeds`: of each search, from the experiment's on. `queries`: trainings that each may ask about. `compare`: numbers
+    `seeds`: of each search, from the experiment's on. `trials`: trainings that each may ask about. `compare`: numbers
     of them at which searches are compared.
     """
 
     seeds: int = 200
-    queries: int = 300
+    trials: int = 300
     compare: tuple[int, ...] = (30, 100, 300)
     tasks: tuple[TableTask, ...] = ()
     runs: tuple[SamplerRun, ...] = ()
     scores: Mapping[str, ScoreSource] = field(default_factory=dict)
-    untrained: Untrained = field(default_factory=Untrained)
+    training_free: TrainingFree = field(default_factory=TrainingFree)
     tradeoff: Tradeoff = field(default_factory=Tradeoff)
 
     def __post_init__(self) -> None:
-        require(min(self.seeds, self.queries) >= 1, "seeds and queries must be 1 or more")
+        require(min(self.seeds, self.trials) >= 1, "seeds and trials must be 1 or more")
         require_ascending("compare", self.compare)
         require_distinct("tasks", [one.name for one in self.tasks])
         require_distinct("runs", [one.title for one in self.runs])
@@ -170,10 +170,10 @@ class TableSearch:
             require_slug(name)
             require(name not in (*SIZE_COLUMNS, "random"), f"scores.{name} has a name that is taken; choose another")
         known = (*SIZE_COLUMNS, *self.scores)
-        asked = [name for run in self.runs for name in (run.screen, run.warm)]
-        for name in filter(None, [*asked, self.tradeoff.screen]):
+        asked = [name for run in self.runs for name in (run.proxy_filter, run.warm)]
+        for name in filter(None, [*asked, self.tradeoff.proxy_filter]):
             require_score(name, known)
-        for name in self.untrained.scores:
+        for name in self.training_free.scores:
             require_score(name, (*known, "random"))
 
 

@@ -44,7 +44,7 @@ def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, addres
             open_folder(context.folder, record, add_new_fields, context.account)
             require_shared(context.folder)
             prepare_teacher(context)
-            if context.experiment.contest.contenders:
+            if context.experiment.comparison.methods:
                 contend(context)
             else:
                 if context.experiment.search.perturb:

@@ -29,10 +29,10 @@ def require_feasible_budget(context: ExperimentContext) -> None:
             f"{shortfall(context, candidates)}; raise [budget] or widen the space"
         )
     points = (space.sample_architecture(context.searched, rng) for _ in range(BUDGET_DRAWS))
-    if context.experiment.vary and not any(map(context.allowed, points)):
+    if context.experiment.hyperparameters and not any(map(context.allowed, points)):
         raise ConfigError(
-            f"none of {BUDGET_DRAWS} points of [vary] can be tried: their methods refuse their options together or "
-            "no loss is left in a sum; allow other values"
+            f"none of {BUDGET_DRAWS} points of [hyperparameters] can be tried: their methods refuse their options "
+            "together or no loss is left in a sum; allow other values"
         )
 
 

@@ -43,7 +43,7 @@ class Roots:
 class ExperimentContext:
     """A checked experiment with what every stage of it uses.
 
-    `space`: the students. `searched`: what proposers propose from, the students together with what of the teaching
+    `space`: the students. `searched`: what samplers propose from, the students together with what of the teaching
     varies; the same as `space` if nothing of it does.
     There is always a teacher, whatever the method: the baseline by plain KD needs one.
     """
@@ -117,16 +117,16 @@ class ExperimentContext:
     @property
     def banking(self) -> TeacherCacheOptions:
         """How far teachers' outputs are kept, "auto" decided: whoever follows seconds wants trials that pay alike."""
-        asked, timed = self.experiment.bank, any(one.name == "seconds" for one in self.objectives)
+        asked, timed = self.experiment.teacher_cache, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 
     def note_full_cache(self, outcome: Outcome) -> None:
         """Say once if a trial's teacher was asked for want of room in the bank."""
         if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.noted:
             self.noted.add("teacher cache")
-            limit = f"{self.experiment.bank.limit_gb:g}"
+            limit = f"{self.experiment.teacher_cache.limit_gb:g}"
             self.watcher.note(
-                f"the teacher cache is full (bank.limit_gb = {limit}, or the disk): each trial computes for "
+                f"the teacher cache is full (teacher_cache.limit_gb = {limit}, or the disk): each trial computes for "
                 f"itself what it has no room for; raise the limit, or remove {self.teachers}/*/{TEACHER_CACHE_FOLDER}"
             )
 

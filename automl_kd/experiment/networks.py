@@ -127,6 +127,6 @@ def say(context: ExperimentContext, notes: Iterable[str]) -> None:
 
 def moving_methods(experiment: Experiment) -> list[str]:
     """Those of the experiment's methods that train their teacher."""
-    contenders = experiment.contest.contenders
-    methods = [one.method for one in contenders] or methods_of(experiment.vary, experiment.method)
+    compared = experiment.comparison.methods
+    methods = [one.method for one in compared] or methods_of(experiment.hyperparameters, experiment.method)
     return [name for name in methods if getattr(method_type(name), "moves_teacher", False)]

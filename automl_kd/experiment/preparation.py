@@ -25,7 +25,7 @@ from automl_kd.methods.dry_run import DRY_RUN_IMAGES
 from automl_kd.methods.hyperparameters import (
     methods_of,
     occasions,
-    settle_contest,
+    settle_comparison,
     settle_hyperparameters,
     settle_options,
     teaching,
@@ -78,7 +78,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
     """Refuse a population of different students: none could take over the weights of another."""
-    if experiment.search.scheduler in POPULATIONS and space.parameters and not experiment.contest.contenders:
+    if experiment.search.scheduler in POPULATIONS and space.parameters and not experiment.comparison.methods:
         raise ConfigError(
             f"search.scheduler = '{experiment.search.scheduler}' needs one student, whose weights its trials take over "
             f"from each other, and {experiment.space} has {len(space.parameters)} parameters; name a model as in "
@@ -88,9 +88,9 @@ def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
 
 def resolve_experiment(experiment: Experiment) -> Experiment:
     """The experiment with files pinned to what they hold or by digest, and its fields' types for options."""
-    methods = methods_of(experiment.vary, experiment.method)
+    methods = methods_of(experiment.hyperparameters, experiment.method)
     options = settle_options(methods, experiment.options)
-    vary = settle_hyperparameters(experiment.vary, methods, options)
+    hyperparameters = settle_hyperparameters(experiment.hyperparameters, methods, options)
     check_perturb(experiment.search.perturb, experiment.method, options)
     space, teacher = pin_reference(experiment.space), experiment.teacher
     teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
@@ -104,9 +104,9 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
         space=space,
         teacher=teacher,
         options=options,
-        vary=vary,
+        hyperparameters=hyperparameters,
         data=data.resolve_path(experiment.data),
-        contest=settle_contest(experiment.contest),
+        comparison=settle_comparison(experiment.comparison),
     )
 
 
@@ -146,7 +146,10 @@ def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, 
 def check_teacher_cache(experiment: Experiment) -> None:
     """Refuse what was asked for a fixed teacher's outputs where a method has none."""
     moving = moving_methods(experiment)
-    asked = {"bank.keep": (experiment.bank.keep, "auto"), "teacher.outputs": (experiment.teacher.outputs, "exact")}
+    asked = {
+        "teacher_cache.keep": (experiment.teacher_cache.keep, "auto"),
+        "teacher.outputs": (experiment.teacher.outputs, "exact"),
+    }
     for option, (value, usual) in asked.items():
         if moving and value not in {usual, "off"}:
             raise ConfigError(
@@ -176,10 +179,10 @@ def check_methods(context: ExperimentContext) -> None:
 
 
 def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
-    """Methods and options to rehearse: those of the contenders, or else of the search."""
-    for contender in experiment.contest.contenders:
-        yield from ((contender.method, options) for options in contender.combinations)
-    if experiment.contest.contenders:
+    """Methods and options to try: those that are compared, or else of the search."""
+    for entry in experiment.comparison.methods:
+        yield from ((entry.method, options) for options in entry.combinations)
+    if experiment.comparison.methods:
         return
     if perturb := experiment.search.perturb:
         lowest = changes_of(
@@ -187,20 +190,20 @@ def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Sc
         )
         yield experiment.method, options_with(lowest, experiment.options)
         return
-    for values in occasions(experiment.vary, methods_of(experiment.vary, experiment.method)):
+    for values in occasions(experiment.hyperparameters, methods_of(experiment.hyperparameters, experiment.method)):
         with suppress(ConfigError):  # goes only together with other values
             yield teaching(values, experiment.method, experiment.options)
 
 
 def check_search(context: ExperimentContext) -> None:
-    """Refuse a proposer, or an option or objective of it, that will not do, and unknown proxies."""
+    """Refuse a sampler, or an option or objective of it, that will not do, and unknown proxies."""
     settings = context.experiment.search
     make_sampler(
-        settings.proposer,
+        settings.sampler,
         context.searched,
         objectives=context.objectives,
         seed=context.experiment.seed,
         options=settings.options,
     )
-    for name in expand_proxies(settings.screen):
+    for name in expand_proxies(settings.proxy_filter):
         proxy_entry(name)

@@ -46,21 +46,23 @@ class Proposal:
 
 def plain_kd(experiment: Experiment, student: Architecture) -> Proposal:
     """The baseline's teaching: plain KD with the experiment's options if it is a method of it, else its defaults."""
-    kept = "kd" in methods_of(experiment.vary, experiment.method)
+    kept = "kd" in methods_of(experiment.hyperparameters, experiment.method)
     return Proposal(student, "kd", own_options("kd", experiment.options) if kept else {})
 
 
 def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
-    """What is searched: the students' space, and behind its parameters those of `vary`; without any, `space` itself.
+    """What is searched: the students' space, and behind its parameters those of `hyperparameters`.
 
-    Of a population it is what its members begin with.
+    Without any it is `space` itself. Of a population it is what its members begin with.
     """
-    knobs = parameters_of(experiment.vary, methods_of(experiment.vary, experiment.method))
+    knobs = parameters_of(experiment.hyperparameters, methods_of(experiment.hyperparameters, experiment.method))
     knobs |= {name: Parameter(domain) for name, domain in ranges_of(experiment.search.perturb).items()}
     if not knobs:
         return space
     if taken := sorted(space.parameters.keys() & knobs.keys()):
-        raise ConfigError(f"space {space.name!r} has a parameter {taken[0]!r} of its own; rename it, or drop [vary]")
+        raise ConfigError(
+            f"space {space.name!r} has a parameter {taken[0]!r} of its own; rename it, or drop [hyperparameters]"
+        )
 
     def build(values: Values, shape: InputShape) -> nn.Module:
         return space.build(student_values(space, values), shape)
@@ -70,7 +72,7 @@ def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
         if is_active(parameter, default):
             default[name] = ends(parameter.domain)[0]
     return SearchSpace(
-        name=f"{space.name} and {'[vary]' if experiment.vary else '[search.perturb]'}",
+        name=f"{space.name} and {'[hyperparameters]' if experiment.hyperparameters else '[search.perturb]'}",
         source=space.source,
         parameters={**space.parameters, **knobs},
         build=build,

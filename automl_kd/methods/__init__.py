@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from automl_kd import distributed, storage
+from automl_kd import distributed, spec_names, storage
 from automl_kd.config import parse_record
 from automl_kd.data import Dataset
-from automl_kd.errors import ConfigError
+from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.methods.base import CostEstimate, Method
 from automl_kd.methods.distpro.method import DistPro
 from automl_kd.methods.distpro.search import DistProSearch
@@ -37,7 +37,7 @@ from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 METHODS: Mapping[str, type[Method]] = {
     "scratch": Scratch,
     "kd": PlainKD,
-    "distil": WeightedLosses,
+    "weighted_losses": WeightedLosses,
     "distpro_search": DistProSearch,
     "distpro": DistPro,
     "prokt": ProKT,
@@ -48,6 +48,8 @@ METHODS: Mapping[str, type[Method]] = {
 
 def method_type(name: str) -> type[Method]:
     """The table's entry, or the one that `module:attribute` refers to; `ConfigError` if that is no method."""
+    if (new := spec_names.current_method(name)) != name:
+        raise UnknownNameError(f"method {name!r} is now called {new!r}; write that")
     if name == FROM_FILE:  # of teachers alone, so not in the table
         return FromFile
     return lookup_options(METHODS, name, "method", ("needs_teacher", "macs", "__call__"))

@@ -60,10 +60,10 @@ class CostEstimate:
 
 def require_whole_steps(spec: TrialSpec) -> None:
     """`ConfigError` if the recipe accumulates gradients: for methods that take a step of their own on each batch."""
-    if spec.recipe.accumulate > 1:
+    if spec.recipe.grad_accumulation > 1:
         raise ConfigError(
             f"method {spec.method!r} takes steps of its own on whole batches and cannot accumulate gradients "
-            f"(recipe.accumulate is {spec.recipe.accumulate}); set recipe.accumulate = 1"
+            f"(recipe.grad_accumulation is {spec.recipe.grad_accumulation}); set recipe.grad_accumulation = 1"
         )
 
 

@@ -1,4 +1,4 @@
-"""What of the teaching is searched: parameters from an experiment's `vary` table, and from their values a method.
+"""What of the teaching is searched: parameters from an experiment's `hyperparameters`, and from their values a method.
 
 `method` chooses among several; `method.OPTION` is an option, and exists for those methods that have it;
 `method.losses.NAME` is the weight of one loss, for methods whose option `losses` is a sum of them. All weights together
@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from automl_kd.config import Contender, Contest, Knob, Range
+from automl_kd.config import ComparisonSection, Knob, MethodEntry, Range
 from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.losses.weighted_sum import loss_type
 from automl_kd.methods import make_method, method_type, pin_files
@@ -28,12 +28,14 @@ MAX_POINTS = 1_000_000
 """Whole numbers in a range: with more of them, real ones are meant."""
 
 
-def methods_of(vary: Mapping[str, Knob], method: str) -> tuple[str, ...]:
-    """The methods that are searched: those that `vary` lists, or `method` alone."""
+def methods_of(hyperparameters: Mapping[str, Knob], method: str) -> tuple[str, ...]:
+    """The methods that are searched: those that `hyperparameters` lists, or `method` alone."""
     method_type(method)
-    named = vary.get(METHOD, (method,))
+    named = hyperparameters.get(METHOD, (method,))
     if isinstance(named, Range) or not all(isinstance(one, str) for one in named):
-        raise ConfigError('vary.method should list names of methods, as in method = ["kd", "distil"]')
+        raise ConfigError(
+            'hyperparameters.method should list names of methods, as in method = ["kd", "weighted_losses"]'
+        )
     return tuple(str(one) for one in named)
 
 
@@ -50,33 +52,41 @@ def settle_options(methods: Sequence[str], options: Mapping[str, Scalar]) -> dic
 
 
 def settle_hyperparameters(
-    vary: Mapping[str, Knob], methods: Sequence[str], options: Mapping[str, Scalar]
+    hyperparameters: Mapping[str, Knob], methods: Sequence[str], options: Mapping[str, Scalar]
 ) -> dict[str, Knob]:
-    """`vary` with the values of its choices as methods hold them: whole numbers as real ones, files pinned.
+    """`hyperparameters` with the values of its choices as methods hold them: whole numbers as real ones, files pinned.
 
     A knob that no method has or that changes nothing, or an end of a range or a value of a choice that one of them
     refuses by itself, is a `ConfigError`.
     """
-    refuse_twice(vary, options)
-    found = dict(vary)
-    for name in options_in(vary):
+    refuse_twice(hyperparameters, options)
+    found = dict(hyperparameters)
+    for name in options_in(hyperparameters):
         having = [method for method in methods if knows(method, name)]
         if not having:
             raise ConfigError(stray(name, methods))
-        refuse_idle(name, vary[name])
-        held = [try_out(name, value, having, options) for value in ends(domain_of(vary[name]))]
-        found[name] = vary[name] if isinstance(vary[name], Range) else require_distinct_values(f"vary.{name}", held)
-    if any(name.startswith(WEIGHT) for name in vary) and set(weights_in(vary)) <= {"ce"}:
-        raise ConfigError("vary has no weight but that of the labels; add one of a loss, such as method.losses.kd")
+        refuse_idle(name, hyperparameters[name])
+        held = [try_out(name, value, having, options) for value in ends(domain_of(hyperparameters[name]))]
+        found[name] = (
+            hyperparameters[name]
+            if isinstance(hyperparameters[name], Range)
+            else require_distinct_values(f"hyperparameters.{name}", held)
+        )
+    if any(name.startswith(WEIGHT) for name in hyperparameters) and set(weights_in(hyperparameters)) <= {"ce"}:
+        raise ConfigError(
+            "hyperparameters have no weight but that of the labels; add one of a loss, such as method.losses.kd"
+        )
     return found
 
 
-def parameters_of(vary: Mapping[str, Knob], methods: Sequence[str]) -> dict[str, Parameter]:
+def parameters_of(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -> dict[str, Parameter]:
     """The knobs of a settled table as parameters of a space, parents first."""
-    found = {METHOD: Parameter(domain_of(vary[METHOD]))} if METHOD in vary else {}
-    for name in options_in(vary):
+    found = {METHOD: Parameter(domain_of(hyperparameters[METHOD]))} if METHOD in hyperparameters else {}
+    for name in options_in(hyperparameters):
         having = tuple(method for method in methods if knows(method, name))
-        found[name] = Parameter(domain_of(vary[name]), When(METHOD, having) if len(having) < len(methods) else None)
+        found[name] = Parameter(
+            domain_of(hyperparameters[name]), When(METHOD, having) if len(having) < len(methods) else None
+        )
     return found
 
 
@@ -93,15 +103,17 @@ def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tupl
     return name, typed(name, {**own_options(name, options), **given})
 
 
-def occasions(vary: Mapping[str, Knob], methods: Sequence[str]) -> list[Values]:
+def occasions(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -> list[Values]:
     """Values under which to rehearse every method, with all losses of the sum.
 
     Every value of a choice and both ends of a range occur once, beside the first of the others.
     """
-    chosen = {METHOD} if METHOD in vary else set()
+    chosen = {METHOD} if METHOD in hyperparameters else set()
     found: list[Values] = []
     for method in methods:
-        ours = {name: ends(domain_of(vary[name])) for name in options_in(vary) if knows(method, name)}
+        ours = {
+            name: ends(domain_of(hyperparameters[name])) for name in options_in(hyperparameters) if knows(method, name)
+        }
         weights = {name: max(values) for name, values in ours.items() if name.startswith(WEIGHT)}
         first = {**dict.fromkeys(chosen, method), **{name: values[0] for name, values in ours.items()}, **weights}
         others = [(name, value) for name, values in ours.items() if name not in weights for value in values[1:]]
@@ -109,23 +121,23 @@ def occasions(vary: Mapping[str, Knob], methods: Sequence[str]) -> list[Values]:
     return found
 
 
-def settle_contest(contest: Contest) -> Contest:
-    """The contest with every contender's options as its method holds them; what no method would do is refused."""
-    return dataclasses.replace(contest, contenders=tuple(map(settle_contender, contest.contenders)))
+def settle_comparison(comparison: ComparisonSection) -> ComparisonSection:
+    """The comparison with the options of every entry as its method holds them; what no method would do is refused."""
+    return dataclasses.replace(comparison, methods=tuple(map(settle_entry, comparison.methods)))
 
 
-def settle_contender(one: Contender) -> Contender:
-    """Each value of `tune` is tried beside the first of the others, and all combinations are made once."""
+def settle_entry(one: MethodEntry) -> MethodEntry:
+    """Each value of `grid` is tried beside the first of the others, and all combinations are made once."""
     for options in one.combinations:
         typed(one.method, options)
     first = one.combinations[0]
-    tune = {
+    grid = {
         name: require_distinct_values(
-            f"tune.{name} of {one.name!r}", [typed(one.method, {**first, name: value})[name] for value in values]
+            f"grid.{name} of {one.name!r}", [typed(one.method, {**first, name: value})[name] for value in values]
         )
-        for name, values in one.tune.items()
+        for name, values in one.grid.items()
     }
-    return dataclasses.replace(one, options=own_values(one.method, one.options, first), tune=tune)
+    return dataclasses.replace(one, options=own_values(one.method, one.options, first), grid=grid)
 
 
 def require_distinct_values(where: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
@@ -172,12 +184,14 @@ def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[s
         loss = name.removeprefix(WEIGHT)
         loss_type(loss)
         if isinstance(value, bool | str):
-            raise ConfigError(f"vary.{name} cannot be {value!r}; give weights as numbers, 0 to leave the loss out")
+            raise ConfigError(
+                f"hyperparameters.{name} cannot be {value!r}; give weights as numbers, 0 to leave the loss out"
+            )
         tried = f"{loss}={value!r}" + ", kd=1" * (loss == "ce")
     try:
         held = [typed(method, {**own_options(method, options), option: tried})[option] for method in methods]
     except AutoMLKDError as error:
-        raise ConfigError(f"vary.{name} cannot be {value!r}: {error}") from error
+        raise ConfigError(f"hyperparameters.{name} cannot be {value!r}: {error}") from error
     return value if name.startswith(WEIGHT) else held[0]
 
 
@@ -186,22 +200,27 @@ def refuse_idle(name: str, knob: Knob) -> None:
     if isinstance(knob, Range):
         if knob.whole and (count := (int(knob.high) - int(knob.low)) // knob.step + 1) > MAX_POINTS:
             raise ConfigError(
-                f"vary.{name} has {count:,} whole numbers, more than {MAX_POINTS:,}; "
+                f"hyperparameters.{name} has {count:,} whole numbers, more than {MAX_POINTS:,}; "
                 "give a larger step, or ends with a point for real ones"
             )
     # The labels have the weight 1 unless it is said that they have none.
     elif name.startswith(WEIGHT) and name != f"{WEIGHT}ce" and not any(knob):
-        raise ConfigError(f"vary.{name} leaves the loss out throughout; drop it, or give a weight above 0 too")
-
-
-def refuse_twice(vary: Mapping[str, Knob], options: Mapping[str, Scalar]) -> None:
-    """Refuse an option that is both given and varied, or a sum that varies both whole and by its weights."""
-    for name in options_in(vary):
-        if option_of(name) in options:
-            raise ConfigError(f"{option_of(name)!r} is set in options and {name!r} in vary; keep one of the two")
-    if OPTION + SUM in vary and (weights := weights_in(vary)):
         raise ConfigError(
-            f"vary has {OPTION + SUM!r}, the whole sum, and {WEIGHT + next(iter(weights))!r}, a part of it; keep one"
+            f"hyperparameters.{name} leaves the loss out throughout; drop it, or give a weight above 0 too"
+        )
+
+
+def refuse_twice(hyperparameters: Mapping[str, Knob], options: Mapping[str, Scalar]) -> None:
+    """Refuse an option that is both given and varied, or a sum that varies both whole and by its weights."""
+    for name in options_in(hyperparameters):
+        if option_of(name) in options:
+            raise ConfigError(
+                f"{option_of(name)!r} is set in options and {name!r} in hyperparameters; keep one of the two"
+            )
+    if OPTION + SUM in hyperparameters and (weights := weights_in(hyperparameters)):
+        raise ConfigError(
+            f"hyperparameters have {OPTION + SUM!r}, the whole sum, and {WEIGHT + next(iter(weights))!r}, a part of "
+            "it; keep one"
         )
 
 
@@ -222,8 +241,8 @@ def weights_in(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(WEIGHT): value for name, value in table.items() if name.startswith(WEIGHT)}
 
 
-def options_in(vary: Mapping[str, Knob]) -> list[str]:
-    return [name for name in vary if name != METHOD]
+def options_in(hyperparameters: Mapping[str, Knob]) -> list[str]:
+    return [name for name in hyperparameters if name != METHOD]
 
 
 def option_of(name: str) -> str:
@@ -237,8 +256,8 @@ def knows(method: str, name: str) -> bool:
 
 def stray(name: str, methods: Sequence[str]) -> str:
     if not name.startswith(OPTION):
-        return f"vary knows no {name!r}; write method, method.OPTION or method.losses.NAME"
-    return f"vary.{name}: {no_method_has(option_of(name), methods)}"
+        return f"hyperparameters know no {name!r}; write method, method.OPTION or method.losses.NAME"
+    return f"hyperparameters.{name}: {no_method_has(option_of(name), methods)}"
 
 
 def no_method_has(option: str, methods: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Proposers by name, and the one function that makes one."""
+"""Samplers by name, and the one function that makes one."""
 
 from __future__ import annotations
 
@@ -47,30 +47,30 @@ def make_sampler(
     seed: int,
     options: Mapping[str, Scalar],
 ) -> Sampler:
-    """The proposer called `name`, or `module:attribute`, with `options` for those of its fields that it names.
+    """The sampler called `name`, or `module:attribute`, with `options` for those of its fields that it names.
 
     `UnknownNameError` for the name; `ConfigError` for an option that is unknown, has another type or a value out of its
-    range, and for objectives that the proposer cannot follow.
+    range, and for objectives that the sampler cannot follow.
     """
-    proposer = lookup(SAMPLERS, name, "proposer")
-    types = option_types(name, proposer)
+    sampler = lookup(SAMPLERS, name, "sampler")
+    types = option_types(name, sampler)
     for option, value in options.items():
         if option not in types:
             hint = suggestion(option, types) if types else "it has none"
-            raise ConfigError(f"proposer {name!r} has no option {option!r}; {hint}")
+            raise ConfigError(f"sampler {name!r} has no option {option!r}; {hint}")
         if not fits_option(value, types[option]):
             wanted = types[option].__name__
-            raise ConfigError(f"option {option!r} of proposer {name!r} is {value!r}; write it as {wanted}")
-    return proposer(space=space, objectives=tuple(objectives), seed=seed, **options)
+            raise ConfigError(f"option {option!r} of sampler {name!r} is {value!r}; write it as {wanted}")
+    return sampler(space=space, objectives=tuple(objectives), seed=seed, **options)
 
 
-def option_types(name: str, proposer: Callable[..., Sampler]) -> dict[str, type[Scalar]]:
-    """The options of a proposer and the type of each."""
-    if not (isinstance(proposer, type) and is_dataclass(proposer)):
-        raise ConfigError(f"{name!r} is not a proposer; name a dataclass with the fields space, objectives and seed")
-    hints = get_type_hints(proposer)
+def option_types(name: str, sampler: Callable[..., Sampler]) -> dict[str, type[Scalar]]:
+    """The options of a sampler and the type of each."""
+    if not (isinstance(sampler, type) and is_dataclass(sampler)):
+        raise ConfigError(f"{name!r} is not a sampler; name a dataclass with the fields space, objectives and seed")
+    hints = get_type_hints(sampler)
     given = {"space", "objectives", "seed"}
-    return {item.name: hints[item.name] for item in fields(proposer) if item.init and item.name not in given}
+    return {item.name: hints[item.name] for item in fields(sampler) if item.init and item.name not in given}
 
 
 def fits_option(value: Scalar, wanted: type[Scalar]) -> bool:

@@ -36,7 +36,7 @@ class AgingEvolution:
         require_single(self.objectives, "evolution")
         if min(self.population, self.tournament) < 1:
             raise ConfigError(
-                f"proposer 'evolution' got population {self.population} and tournament {self.tournament}; "
+                f"sampler 'evolution' got population {self.population} and tournament {self.tournament}; "
                 "choose at least 1 for both"
             )
 

@@ -1,4 +1,4 @@
-"""What a proposer is, what it works towards, and the randomness that belongs to one proposal."""
+"""What a sampler is, what it works towards, and the randomness that belongs to one proposal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Sampler(Protocol):
     """Asked for architectures, told what came of them, in any order, some never.
 
     A proposal is a function of (seed, index, draw) and of the set of outcomes told so far, whatever their order. So a
-    candidate that nobody uses costs nothing, and a search resumes by telling its stored outcomes to a fresh proposer.
+    candidate that nobody uses costs nothing, and a search resumes by telling its stored outcomes to a fresh sampler.
 
     An implementation must not keep anything from an `ask`, draw from a global generator, count on being told about
     every proposal or only about its own, fail on an outcome that failed or was stopped, or leave its space.
@@ -72,8 +72,8 @@ def candidate_generator(seed: int, index: int, draw: int) -> np.random.Generator
     return np.random.default_rng([seed, index, draw])
 
 
-def require_single(objectives: Sequence[SearchObjective], proposer: str) -> None:
-    """Refuse several objectives, or none, for a proposer that follows one."""
+def require_single(objectives: Sequence[SearchObjective], sampler: str) -> None:
+    """Refuse several objectives, or none, for a sampler that follows one."""
     if len(objectives) != 1:
         got = ", ".join(map(str, objectives)) or "none"
-        raise ConfigError(f"proposer {proposer!r} follows one objective, got {got}; name one, or use 'nsga2'")
+        raise ConfigError(f"sampler {sampler!r} follows one objective, got {got}; name one, or use 'nsga2'")

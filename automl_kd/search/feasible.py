@@ -1,4 +1,4 @@
-"""A filter around a proposer: budgets, and whatever else rules out an architecture before it is trained."""
+"""A filter around a sampler: budgets, and whatever else rules out an architecture before it is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a proposer has been told, kept as a set: by index, so that order and repetition make no difference."""
+"""What a sampler has been told, kept as a set: by index, so that order and repetition make no difference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Observation:
-    """An outcome as a proposer sees it. `losses`: one per objective, finite, less is better.
+    """An outcome as a sampler sees it. `losses`: one per objective, finite, less is better.
 
     `stopped`: the epoch at which a scheduler ended the trial, or None if it is complete.
     """

@@ -34,7 +34,7 @@ class LocalSearch:
     def __post_init__(self) -> None:
         require_single(self.objectives, "local")
         if not 0 <= self.restart <= 1:
-            raise ConfigError(f"restart of proposer 'local' is {self.restart}; choose a share between 0 and 1")
+            raise ConfigError(f"restart of sampler 'local' is {self.restart}; choose a share between 0 and 1")
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
         rng = candidate_generator(self.seed, index, draw)

@@ -43,11 +43,11 @@ class NSGA2:
 
     def __post_init__(self) -> None:
         if not self.objectives:
-            raise ConfigError("proposer 'nsga2' got no objective; name at least one, such as val_accuracy or -params")
+            raise ConfigError("sampler 'nsga2' got no objective; name at least one, such as val_accuracy or -params")
         if self.population < 2:
-            raise ConfigError(f"population of proposer 'nsga2' is {self.population}; choose at least 2")
+            raise ConfigError(f"population of sampler 'nsga2' is {self.population}; choose at least 2")
         if not 0 <= self.crossover <= 1:
-            raise ConfigError(f"crossover of proposer 'nsga2' is {self.crossover}; choose a share between 0 and 1")
+            raise ConfigError(f"crossover of sampler 'nsga2' is {self.crossover}; choose a share between 0 and 1")
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
         rng = candidate_generator(self.seed, index, draw)

@@ -1,4 +1,4 @@
-"""A screen around a proposer: of a pool of its candidates, the one that a score promises most of."""
+"""A screen around a sampler: of a pool of its candidates, the one that a score promises most of."""
 
 from __future__ import annotations
 

@@ -50,8 +50,7 @@ class TPE:
         require_single(self.objectives, "tpe")
         if min(self.startup, self.candidates) < 1:
             raise ConfigError(
-                f"proposer 'tpe' got startup {self.startup} and candidates {self.candidates}; "
-                "choose at least 1 for both"
+                f"sampler 'tpe' got startup {self.startup} and candidates {self.candidates}; choose at least 1 for both"
             )
 
     def ask(self, index: int, draw: int = 0) -> Architecture:

@@ -74,7 +74,7 @@ def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor
     )
     extractor = quick.teacher
     keep = context.paths.teacher_cache.keep
-    kept = keep == "taps" or (keep != "off" and not extractor.names)
+    kept = keep == "features" or (keep != "off" and not extractor.names)
     assert context.spec.teacher is not None  # it was loaded
     if not kept and context.spec.teacher.outputs == "exact":
         return LiveTeacher(extractor)

@@ -54,7 +54,7 @@ def evaluation_batch(device: torch.device, recipe: Recipe) -> int:
     """
     if device.type == "cpu":
         return EVALUATION_BATCH
-    return min(EVALUATION_BATCH, 2 * math.ceil(recipe.batch_size / (recipe.accumulate * distributed.size())))
+    return min(EVALUATION_BATCH, 2 * math.ceil(recipe.batch_size / (recipe.grad_accumulation * distributed.size())))
 
 
 def evaluate(

@@ -70,7 +70,7 @@ class TrainingRun:
         self.loss_modules = nn.Module() if loss_modules is None else loss_modules
         self.parameters = [*student.parameters(), *self.loss_modules.parameters()]
         for network in (student, self.loss_modules):
-            share_norms(network, recipe.norm_shards)
+            share_norms(network, recipe.sync_bn_groups)
             distributed.broadcast_from_main([*network.parameters(), *network.buffers()])
         self.optimizer = make_optimizer(self.parameters, recipe)
         self.gradients = GroupGradients(self.parameters)
@@ -114,7 +114,7 @@ class TrainingRun:
         self.loss_modules.train()
         for step in range(self.steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            with distributed.shard_rows(chosen, recipe.accumulate) as own:
+            with distributed.shard_rows(chosen, recipe.grad_accumulation) as own:
                 total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
                 refuse_loss(distributed.mean_over_group(total), epoch)
@@ -147,7 +147,7 @@ class TrainingRun:
     def differentiate(self, loss_of: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """Leave the batch loss's gradients, averaged over the process group; return this process's loss, detached."""
         self.optimizer.zero_grad(set_to_none=True)
-        pieces, total = batch.cut(self.recipe.accumulate), torch.zeros((), device=self.device)
+        pieces, total = batch.cut(self.recipe.grad_accumulation), torch.zeros((), device=self.device)
         for place, piece in enumerate(pieces, start=1):
             with autocast(self.device, self.recipe):
                 loss = loss_of(piece)

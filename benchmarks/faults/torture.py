@@ -29,10 +29,10 @@ data = {{ name = "benchmarks.faults.subject:images", validation = 0.25 }}
 teacher = {{ model = "benchmarks.faults.subject:teacher", recipe = {{ epochs = 3, batch_size = 16 }} }}
 recipe = {{ epochs = 4, batch_size = 16 }}
 finalists = {{ seeds = [0], count = 1, baseline = {{ width = 12, depth = 2 }} }}
-trial = {{ device = "cpu", concurrent = 1, retries = 50 }}
+trial = {{ device = "cpu", max_concurrent = 1, retries = 50 }}
 
 [search]
-proposer = "evolution"
+sampler = "evolution"
 options = {{ population = 3, tournament = 2 }}
 trials = 6
 scheduler = "asha"

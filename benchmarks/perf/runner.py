@@ -121,7 +121,7 @@ def ours(root: Path, trials: int, *, epochs: int = 1, seconds: float = 0.0) -> S
         ask,
         on_epoch=lambda *_: None,
         on_outcome=on_outcome,
-        resources=Resources(device="cpu", concurrent=WORKERS),
+        resources=Resources(device="cpu", max_concurrent=WORKERS),
         search=None,
         epochs=epochs,
         scratch=root,

@@ -1,4 +1,4 @@
-"""Searches of a table: seconds for hundreds of seeds, beside the proposers that step one seed at a time.
+"""Searches of a table: seconds for hundreds of seeds, beside the samplers that step one seed at a time.
 
 `python -m benchmarks.perf.tabular TABLE [--seeds 500]`, with TABLE a folder that holds nasbench201.parquet. The limit,
 60 seconds for 500 seeds of 1,000 steps of regularised evolution, is checked; the script fails beyond it.
@@ -41,16 +41,16 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def one_seed(table: Table, queries: int) -> None:
-    """The same evolution by the proposer that the trained searches use, looked up in the same column."""
+    """The same evolution by the sampler that the trained searches use, looked up in the same column."""
     objective = SearchObjective("val_accuracy", maximise=True)
     options: dict[str, Scalar] = {"population": 36, "tournament": 8}
-    proposer = make_sampler("evolution", SPACE, objectives=[objective], seed=0, options=options)
+    sampler = make_sampler("evolution", SPACE, objectives=[objective], seed=0, options=options)
     values = table.choosing_named(VALIDATION_LIKE).values
     for index in range(queries):
-        architecture = proposer.ask(index)
+        architecture = sampler.ask(index)
         accuracy = float(values[table.index_of(to_string(architecture.as_dict()))])
         outcome = Outcome(status="complete", metrics={"val_accuracy": accuracy}, epoch=1)
-        proposer.tell(index, architecture, outcome)
+        sampler.tell(index, architecture, outcome)
 
 
 def make_bench(table: Table) -> Bench:
@@ -81,7 +81,7 @@ def main() -> None:
         told = ", ".join(f"{name} {value}" for name, value in options.items())
         print(f"| {kind} {told} | {steps} | {median(runs):.2f} | {min(runs):.2f} to {max(runs):.2f} |")
     alone = seconds_of(partial(one_seed, table, 1000))
-    print(f"one seed of 1000 steps by the proposer of trained searches: {alone:.2f} s, so {given.seeds} take", end=" ")
+    print(f"one seed of 1000 steps by the sampler of trained searches: {alone:.2f} s, so {given.seeds} take", end=" ")
     print(f"{given.seeds * alone:.0f} s, {given.seeds * alone / spent['evolution']:.0f} times as long")
     if spent["evolution"] > LIMIT:
         raise SystemExit(f"evolution took {spent['evolution']:.1f} s, and the limit is {LIMIT:.0f} s")

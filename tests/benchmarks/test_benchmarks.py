@@ -8,7 +8,7 @@ import pytest
 
 from automl_kd.config import load_experiment
 from automl_kd.experiment.proposals import combine
-from automl_kd.methods.hyperparameters import methods_of, settle_contest, settle_hyperparameters, settle_options
+from automl_kd.methods.hyperparameters import methods_of, settle_comparison, settle_hyperparameters, settle_options
 from automl_kd.models import MODELS, load_space
 from automl_kd.proxies import expand_proxies
 from automl_kd.search import SearchObjective, make_sampler
@@ -23,24 +23,24 @@ def test_an_experiment_names_what_exists(path):
     experiment = load_experiment(path)
     assert experiment.name == path.stem
     space = load_space(experiment.space)
-    methods = methods_of(experiment.vary, experiment.method)
-    settle_hyperparameters(experiment.vary, methods, settle_options(methods, experiment.options))
+    methods = methods_of(experiment.hyperparameters, experiment.method)
+    settle_hyperparameters(experiment.hyperparameters, methods, settle_options(methods, experiment.options))
     searched = combine(space, experiment)
     assert experiment.teacher.model in MODELS
-    assert settle_contest(experiment.contest) == experiment.contest
+    assert settle_comparison(experiment.comparison) == experiment.comparison
     assert (
-        expand_proxies(experiment.search.screen)
-        or experiment.contest.contenders
+        expand_proxies(experiment.search.proxy_filter)
+        or experiment.comparison.methods
         or experiment.table.tasks
         or experiment.proxy.scores
     )
     check_architecture(space, Architecture.of(experiment.finalists.baseline or space.default))
     settings = experiment.search
     objectives = [SearchObjective.parse(text) for text in settings.objectives]
-    proposer = make_sampler(
-        settings.proposer, searched, objectives=objectives, seed=experiment.seed, options=settings.options
+    sampler = make_sampler(
+        settings.sampler, searched, objectives=objectives, seed=experiment.seed, options=settings.options
     )
-    check_architecture(searched, proposer.ask(0))
+    check_architecture(searched, sampler.ask(0))
 
 
 def test_the_quickstart_does_what_the_readme_says():
@@ -57,5 +57,5 @@ def test_the_large_comparison_of_methods_asks_what_the_small_one_asks():
     small, large = (
         load_experiment(ROOT / "benchmarks" / name) for name in ("kd_methods_small.toml", "kd_methods.toml")
     )
-    assert [one.name for one in small.contest.contenders] == [one.name for one in large.contest.contenders]
-    assert small.contest.reference == large.contest.reference == "kd"
+    assert [one.name for one in small.comparison.methods] == [one.name for one in large.comparison.methods]
+    assert small.comparison.reference == large.comparison.reference == "kd"

@@ -103,7 +103,7 @@ def test_texts_of_rows_are_no_html_in_markdown(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("finals.json", "[" * 9999), ("finals.json", '{"final": 3}'), ("experiment.json", '{"contest": []}3')],
+    [("finals.json", "[" * 9999), ("finals.json", '{"final": 3}'), ("experiment.json", '{"comparison": []}3')],
 )
 def test_damaged_records_are_one_sentence(run, tmp_path, name, text):
     ResultTable(tmp_path / "results" / "mine").append(row(key="a1"))

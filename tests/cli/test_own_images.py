@@ -18,8 +18,8 @@ from tests.data.pictures import fill, noise
 
 TINY = (
     *("--set", "teacher.model=resnet8", "--set", "teacher.recipe.epochs=1", "--set", "recipe.epochs=1"),
-    *("--set", "search.trials=1", "--set", "search.proposer=random", "--set", "search.options={}"),
-    *("--set", "search.screen=[]", "--set", "search.scheduler=none", "--set", "budget.params=0"),
+    *("--set", "search.trials=1", "--set", "search.sampler=random", "--set", "search.options={}"),
+    *("--set", "search.proxy_filter=[]", "--set", "search.scheduler=none", "--set", "budget.params=0"),
     *("--set", "budget.macs=0", "--set", "finalists.seeds=[0]", "--set", "finalists.count=1"),
     *("--set", "trial.device=cpu", "--progress", "lines"),
 )

@@ -69,12 +69,28 @@ TOKENS = "tests.cli.test_refused_methods:Tokens"
         ("kd", ["weight=1.5"], "options of method 'kd': weight must lie in [0, 1], got 1.5"),
         ("kd", ["temperature=0"], "options of method 'kd': temperature must be above 0, got 0"),
         ("scratch", ["weight=1"], "options of method 'scratch': unknown key 'weight'; there are none to set"),
-        ("distil", ["losses='kd=-1'"], "losses: kd must be a weight >= 0, got -1.0"),
-        ("distil", ["losses='kd, kd.temperature=0'"], "options of loss 'kd': temperature must be above 0, got 0"),
-        ("distil", ["losses='kdd'"], "no distiller is called 'kdd'; did you mean 'kd'?"),
-        ("distil", ["losses='kd, at.power=2'"], "losses: 'at' has an option but is not in the sum; add it, or drop"),
-        ("distil", ["losses='kd=0, ce=0'"], "losses: every weight in 'kd=0, ce=0' is 0; give one loss a weight"),
-        ("distil", ["losses='kd, kd.start=0.9, ce=0'"], "losses: none counts in epoch 1 of 30; let one start earlier"),
+        ("weighted_losses", ["losses='kd=-1'"], "losses: kd must be a weight >= 0, got -1.0"),
+        (
+            "weighted_losses",
+            ["losses='kd, kd.temperature=0'"],
+            "options of loss 'kd': temperature must be above 0, got 0",
+        ),
+        ("weighted_losses", ["losses='kdd'"], "no distiller is called 'kdd'; did you mean 'kd'?"),
+        (
+            "weighted_losses",
+            ["losses='kd, at.power=2'"],
+            "losses: 'at' has an option but is not in the sum; add it, or drop",
+        ),
+        (
+            "weighted_losses",
+            ["losses='kd=0, ce=0'"],
+            "losses: every weight in 'kd=0, ce=0' is 0; give one loss a weight",
+        ),
+        (
+            "weighted_losses",
+            ["losses='kd, kd.start=0.9, ce=0'"],
+            "losses: none counts in epoch 1 of 30; let one start earlier",
+        ),
         ("prokt", ["weight=2"], "options of method 'prokt': weight must lie in [0, 1], got 2"),
         ("prokt", ["losses='dkdd'"], "no distiller is called 'dkdd'; did you mean 'dkd'?"),
         ("prokt", ["zero_heads=true"], "zero_heads would undo a fine-tuned teacher; set start to"),
@@ -104,7 +120,7 @@ def test_options_out_of_range_or_at_odds(distill, method, options, sentence):
 @pytest.mark.parametrize(
     ("method", "option"),
     [
-        ("distil", "losses='at, at.stages={}'"),
+        ("weighted_losses", "losses='at, at.stages={}'"),
         ("prokt", "losses='kd, at, at.stages={}'"),
         ("lkd", "stages='{}'"),
         ("distpro_search", "stages='{}'"),
@@ -127,7 +143,7 @@ def test_a_pathway_between_features_that_no_connector_joins(distill, method):
 
 
 @pytest.mark.parametrize(
-    ("method", "option"), [("distil", "losses='at, at.stages=pooled'"), ("lkd", "stages='pooled'")]
+    ("method", "option"), [("weighted_losses", "losses='at, at.stages=pooled'"), ("lkd", "stages='pooled'")]
 )
 def test_a_loss_of_maps_at_a_vector(distill, method, option):
     said = distill(method, option)
@@ -246,7 +262,7 @@ def test_a_latency_that_no_subgraph_reaches(distill):
 @pytest.mark.parametrize("reference", ["os:path", "builtins:dict", "json:dumps", "automl_kd.spec:Recipe"])
 def test_a_reference_to_what_is_no_method_or_no_loss(distill, reference):
     assert distill(reference).startswith(f"'{reference}' is no method, since it ")
-    for method in ("distil", "prokt"):
+    for method in ("weighted_losses", "prokt"):
         assert f"'{reference}' is no distiller, since it " in distill(method, f"losses='{reference}'")
 
 

@@ -43,7 +43,7 @@ def written(folder) -> pd.DataFrame:
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_table_and_the_file_agree(run, tmp_path, space):
-    code, out, err = run("score", space, "--proxies", "naswot,params", "--draws", "2", *QUICK)
+    code, out, err = run("score", space, "--proxies", "naswot,params", "--repeats", "2", *QUICK)
     frame = written(tmp_path)
     assert code == 0
     told, stage = err.splitlines()

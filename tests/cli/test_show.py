@@ -21,7 +21,7 @@ MEMBERS = {
     "methods": "kd",
     "distillers": "kd",
     "proxies": "diswot_relation",
-    "proposers": "nsga2",
+    "samplers": "nsga2",
     "datasets": "cifar100",
 }
 
@@ -88,7 +88,7 @@ def test_help_names_every_option(run):
     options = {
         "search": ("--set", "--out", "--data-root", "--address"),
         "distill": ("--student", "--teacher", "--checkpoint", "--data", "--method", "--epochs", "--seeds", "--name"),
-        "score": ("--proxies", "--sample", "--seed", "--data", "--teacher", "--images", "--draws", "--top", "--out"),
+        "score": ("--proxies", "--sample", "--seed", "--data", "--teacher", "--images", "--repeats", "--top", "--out"),
         "leaderboard": ("--out",),
         "show": ("--set",),
     }

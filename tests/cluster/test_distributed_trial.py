@@ -83,7 +83,7 @@ def test_as_many_trials_run_at_once_as_there_is_room_for_their_workers(sitting):
 def test_a_scheduler_stops_all_workers_of_a_trial(ray_session, tmp_path):
     specs = [tiny.spec(width=width, recipe=Recipe(epochs=9, batch_size=16)) for width in (9, 3)]
     search = SearchSection(scheduler="asha", grace_epochs=1, reduction=2.0)
-    sitting = SearchSession(tmp_path).run(specs, dataclasses.replace(TWO, concurrent=1), search)
+    sitting = SearchSession(tmp_path).run(specs, dataclasses.replace(TWO, max_concurrent=1), search)
     assert (sitting.outcomes[9].status, sitting.outcomes[9].epoch) == ("complete", 9)
     assert sitting.outcomes[3] == Outcome(status="stopped", metrics=tiny.pretended(3, 1, 9), epoch=1)
     assert set(sitting.trained(specs[1])) == {"1"}

@@ -132,7 +132,7 @@ def test_each_kind_is_recorded_and_only_what_may_pass_is_tried_again(ray_session
     passing = {kind: faulty(kind, times=1) for kind in ("memory", "storage")}
     sound = faulty("")
     found = carried_out(
-        tmp_path, [*specs.values(), *passing.values(), sound], Resources(device="cpu", concurrent=2, retries=1)
+        tmp_path, [*specs.values(), *passing.values(), sound], Resources(device="cpu", max_concurrent=2, retries=1)
     )
     for kind, spec in specs.items():
         outcome, curve, attempts = found[spec.key]
@@ -154,7 +154,7 @@ def test_a_hanging_trial_is_ended_not_repeated_and_the_rest_goes_on(ray_session,
     hanging, sound = faulty("hang"), faulty("")
     begun = time.monotonic()
     found = carried_out(
-        tmp_path, [hanging, sound], Resources(device="cpu", concurrent=1, retries=retries, timeout_minutes=0.02)
+        tmp_path, [hanging, sound], Resources(device="cpu", max_concurrent=1, retries=retries, timeout_minutes=0.02)
     )
     assert time.monotonic() - begun < 600  # the sleep that it was in
     outcome, curve, attempts = found[hanging.key]

@@ -77,7 +77,7 @@ def test_the_median_rule_stops_what_lies_below_the_others(ray_session, tmp_path)
     # one after the other: three complete, the fourth is worse than their median from the second epoch on
     specs = [tiny.spec(width=width, recipe=Recipe(epochs=4)) for width in (10, 9, 8, 2)]
     search = SearchSection(scheduler="median", grace_epochs=2, median_trials=3)
-    found = carry_out_all(tmp_path, specs, search, concurrent=1)
+    found = carry_out_all(tmp_path, specs, search, max_concurrent=1)
     assert [(found[spec.key][0].status, found[spec.key][0].epoch) for spec in specs] == [
         *[("complete", 4)] * 3,
         ("stopped", 2),
@@ -102,7 +102,7 @@ def logged(ray_session, tmp_path_factory) -> tuple[Path, list[TrialSpec]]:
     with warnings.catch_warnings(action="ignore"), pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "WANDB_API_KEY", "WANDB_MODE"):
             patch.delenv(name, raising=False)
-        carry_out_all(root, specs, None, concurrent=2, loggers=tuple(named[one] for one in INSTALLED))
+        carry_out_all(root, specs, None, max_concurrent=2, loggers=tuple(named[one] for one in INSTALLED))
         patch.delenv("WANDB_MODE", raising=False)
     return root / "loggers", specs
 

@@ -105,5 +105,5 @@ def test_after_trials_that_are_only_repeated_the_others_are_decided_as_after_rea
 def test_hyperband_alone_is_not_limited_by_trials_that_wait(monkeypatch):
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}])
     assert max_unfinished_trials(SearchSection(scheduler="hyperband"), Resources()) == sys.maxsize
-    assert max_unfinished_trials(SearchSection(scheduler="asha"), Resources(concurrent=3)) == 3
+    assert max_unfinished_trials(SearchSection(scheduler="asha"), Resources(max_concurrent=3)) == 3
     assert max_unfinished_trials(None, Resources()) == 4

@@ -84,7 +84,7 @@ MIXED = [tiny.spec(width=width, options={"fail": 3, "die": 6, "seconds": 0.05}) 
 def mixed(ray_session, tmp_path_factory) -> SearchSession:
     """Six trials, two at once: 3 fails, 5 is replayed, 6 loses its worker once, the others are sound."""
     root = tmp_path_factory.mktemp("mixed")
-    return SearchSession(root).run(MIXED, Resources(device="cpu", concurrent=2), replays={5: REPLAY})
+    return SearchSession(root).run(MIXED, Resources(device="cpu", max_concurrent=2), replays={5: REPLAY})
 
 
 def test_sound_trials_are_complete_with_what_they_reported(mixed):
@@ -126,7 +126,7 @@ def test_asha_stops_what_promises_least(ray_session, tmp_path):
     # lies below the best third of the first rung and ends there.
     specs = [tiny.spec(width=width, recipe=Recipe(epochs=9)) for width in range(10, 1, -1)]
     sitting = SearchSession(tmp_path).run(
-        specs, Resources(device="cpu", concurrent=1), SearchSection(scheduler="asha", grace_epochs=1, reduction=3.0)
+        specs, Resources(device="cpu", max_concurrent=1), SearchSection(scheduler="asha", grace_epochs=1, reduction=3.0)
     )
     assert (sitting.outcomes[10].status, sitting.outcomes[10].epoch) == ("complete", 9)
     for spec in specs[1:]:
@@ -148,7 +148,7 @@ def test_without_retries_a_killed_worker_is_a_failed_trial_and_cpus_limit_how_ma
 def test_an_error_of_the_caller_ends_the_run_and_is_raised(ray_session, tmp_path):
     session = SearchSession(tmp_path)
     with pytest.raises(ConfigError, match="asked once too often"):
-        session.run([tiny.spec(width=2), tiny.spec(width=3)], Resources(device="cpu", concurrent=1), break_at=1)
+        session.run([tiny.spec(width=2), tiny.spec(width=3)], Resources(device="cpu", max_concurrent=1), break_at=1)
     assert [path.name for path in tmp_path.iterdir()] == ["trials"]
     assert ray.is_initialized()
 

@@ -27,13 +27,13 @@ __all__ = ["quick"]
 pytestmark = pytest.mark.usefixtures("quick")
 
 EVERY = pytest.mark.parametrize("name", METHODS)
-PLAIN = pytest.mark.parametrize("name", ["scratch", "kd", "distil", "prokt"])
+PLAIN = pytest.mark.parametrize("name", ["scratch", "kd", "weighted_losses", "prokt"])
 """Those whose work is the same at every step and has no part that depends on the networks' maps."""
 
 TRAINED_ON = {"distpro_search": 0.8, "lkd": 0.9}
 """The part of the training images that the student sees where a method holds some out."""
 
-MACS = {"scratch": 3 * 100, "kd": 3 * 100 + 1000, "distil": 3 * 100 + 1000, "prokt": 3 * 100 + 4 * 1000}
+MACS = {"scratch": 3 * 100, "kd": 3 * 100 + 1000, "weighted_losses": 3 * 100 + 1000, "prokt": 3 * 100 + 4 * 1000}
 """For a student of 100 multiply-adds and a teacher of 1000: forward and twice as much backward, the teacher forward."""
 
 

@@ -1,4 +1,4 @@
-"""What the protocol of proposers promises, for every entry of the table."""
+"""What the protocol of samplers promises, for every entry of the table."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def fresh(name: str, seed: int = 3) -> Sampler:
     return make_sampler(name, MIXED, objectives=[LOSS], seed=seed, options=SMALL.get(name, {}))
 
 
-def asked(proposer: Sampler) -> list[Architecture]:
-    return [proposer.ask(index, draw) for index in (30, 31) for draw in range(4)]
+def asked(sampler: Sampler) -> list[Architecture]:
+    return [sampler.ask(index, draw) for index in (30, 31) for draw in range(4)]
 
 
 def history(name: str, trials: int = 30) -> list[tuple[int, Architecture, Outcome]]:
@@ -51,10 +51,10 @@ def test_proposals_are_members_of_the_space(name, seed):
 
 
 def test_draws_indices_and_seeds_differ(name):
-    proposer = fresh(name)
-    search(proposer, 20)
-    assert len({proposer.ask(20, draw) for draw in range(10)}) > 5
-    assert len({proposer.ask(index) for index in range(20, 30)}) > 5
+    sampler = fresh(name)
+    search(sampler, 20)
+    assert len({sampler.ask(20, draw) for draw in range(10)}) > 5
+    assert len({sampler.ask(index) for index in range(20, 30)}) > 5
     assert search(fresh(name, 0), 20) != search(fresh(name, 1), 20)
 
 
@@ -72,9 +72,9 @@ def test_asking_changes_nothing(name):
 def test_a_fresh_one_told_the_same_proposes_the_same_in_any_order(name):
     first, again, shuffled = fresh(name), fresh(name), fresh(name)
     told = history(name)
-    for proposer, order in [(first, told), (again, told), (shuffled, random.Random(0).sample(told, len(told)))]:
+    for sampler, order in [(first, told), (again, told), (shuffled, random.Random(0).sample(told, len(told)))]:
         for index, architecture, outcome in order:
-            proposer.tell(index, architecture, outcome)
+            sampler.tell(index, architecture, outcome)
     assert asked(first) == asked(again) == asked(shuffled)
 
 
@@ -89,19 +89,19 @@ def test_the_last_word_about_an_index_counts(name):
 
 @pytest.mark.parametrize("useless", [FAILED, BROKEN_OFF, complete(loss=math.nan), complete(loss=-math.inf), stopped(1)])
 def test_nothing_is_learnt_from_an_outcome_without_a_number(name, useless):
-    proposer, bothered = fresh(name), fresh(name)
+    sampler, bothered = fresh(name), fresh(name)
     for index, architecture, outcome in history(name):
-        proposer.tell(index, architecture, outcome)
+        sampler.tell(index, architecture, outcome)
         bothered.tell(index, architecture, outcome)
         bothered.tell(100 + index, architecture, useless)
-    assert asked(proposer) == asked(bothered)
+    assert asked(sampler) == asked(bothered)
 
 
 def test_outcomes_of_proposals_it_never_made_are_taken(name):
-    proposer = fresh(name)
+    sampler = fresh(name)
     for index in range(12):
-        proposer.tell(index, Architecture.of(MIXED.default), complete(loss=float(index)))
-    check_architecture(MIXED, proposer.ask(12))
+        sampler.tell(index, Architecture.of(MIXED.default), complete(loss=float(index)))
+    check_architecture(MIXED, sampler.ask(12))
 
 
 def test_other_generators_are_left_alone_and_nothing_is_printed(name, capfd):
@@ -114,9 +114,9 @@ def test_other_generators_are_left_alone_and_nothing_is_printed(name, capfd):
 def test_a_wrong_metric_is_named(name):
     if name == "random":
         pytest.skip("random search looks at no metric")
-    proposer = make_sampler(name, MIXED, objectives=[SearchObjective.parse("val_acuracy")], seed=0, options={})
+    sampler = make_sampler(name, MIXED, objectives=[SearchObjective.parse("val_acuracy")], seed=0, options={})
     with pytest.raises(ConfigError, match=r"no metric is called 'val_acuracy'.*did you mean 'val_accuracy'"):
-        proposer.tell(0, Architecture.of(MIXED.default), complete(val_accuracy=0.5, params=3.0))
+        sampler.tell(0, Architecture.of(MIXED.default), complete(val_accuracy=0.5, params=3.0))
 
 
 def test_several_objectives_are_followed_or_refused(name):

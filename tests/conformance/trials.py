@@ -68,8 +68,8 @@ def every_stateful_loss() -> str:
 TRIALS: Mapping[str, Trial] = {
     "scratch": Trial("scratch"),
     "kd": Trial("kd"),
-    "distil": Trial("distil"),
-    "distil stateful": Trial("distil", {"losses": every_stateful_loss()}),
+    "weighted_losses": Trial("weighted_losses"),
+    "distil stateful": Trial("weighted_losses", {"losses": every_stateful_loss()}),
     "distpro_search": Trial("distpro_search", {**PATHWAYS, "interval": 2}),
     "distpro_search sequential": Trial("distpro_search", {**PATHWAYS, "order": "sequential", "style": "softmax"}),
     "distpro process": Trial("distpro", {**PATHWAYS, "search": 0.7}),

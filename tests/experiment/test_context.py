@@ -158,7 +158,7 @@ def test_latency_is_measured_against_its_budget(tmp_path, limit, met):
 
 
 def test_objectives_are_read_with_their_sign(tmp_path):
-    context = opened(tmp_path, search=searching(proposer="nsga2", objectives=("val_accuracy", "-params")))
+    context = opened(tmp_path, search=searching(sampler="nsga2", objectives=("val_accuracy", "-params")))
     assert [str(one) for one in context.objectives] == ["val_accuracy", "-params"]
     assert not any("test" in name for name in OBJECTIVES)
 

@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 
 def opened(root: Path, name: str, **trial: Any) -> ExperimentContext:
-    search = SearchSection(proposer=name.split()[-1], trials=TRIALS, scheduler="none", **SEARCHES[name])
+    search = SearchSection(sampler=name.split()[-1], trials=TRIALS, scheduler="none", **SEARCHES[name])
     experiment = tiny.experiment(search=search)
     experiment = dataclasses.replace(experiment, trial=dataclasses.replace(experiment.trial, **trial))
     context = prepare_experiment(experiment, Roots(results=root / "results", data=root), Silent())

@@ -39,10 +39,10 @@ data = {{ name = "tests.tiny:source", validation = 0.2 }}
 teacher = {{ model = "tests.tiny:teacher", checkpoint = "{teacher}" }}
 recipe = {{ epochs = 3, batch_size = 16 }}
 finalists = {{ seeds = [0], count = 1 }}
-trial = {{ device = "cpu", concurrent = {concurrent} }}
+trial = {{ device = "cpu", max_concurrent = {concurrent} }}
 
 [search]
-proposer = "evolution"
+sampler = "evolution"
 options = {{ population = 4, tournament = 2 }}
 trials = {trials}
 scheduler = "asha"
@@ -55,7 +55,7 @@ def describe(root: Path, concurrent: int) -> str:
     if not file.exists():
         torch.manual_seed(0)
         save_weights(tiny.teacher(tiny.SHAPE), file)
-    return EXPERIMENT.format(teacher=file, concurrent=concurrent, trials=TRIALS)
+    return EXPERIMENT.format(teacher=file, max_concurrent=concurrent, trials=TRIALS)
 
 
 SPOKEN = [

@@ -51,9 +51,9 @@ def assert_mirrored(context: ExperimentContext, trials: int) -> None:
             assert trial.values == [row[name.removeprefix("-")] for name in names]
 
 
-@pytest.mark.parametrize("proposer", ["tpe", "random"])
-def test_the_study_holds_what_the_rows_hold(tmp_path, proposer):
-    context = open_search(tmp_path, proposer=proposer)
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_study_holds_what_the_rows_hold(tmp_path, sampler):
+    context = open_search(tmp_path, sampler=sampler)
     for trials in (4, 9):
         with pytest.raises(Broken):
             carry_through(Searching(context), break_at=trials)
@@ -67,7 +67,7 @@ def test_the_study_holds_what_the_rows_hold(tmp_path, proposer):
 
 
 def test_with_several_objectives_and_without_the_file_too(tmp_path):
-    context = open_search(tmp_path, proposer="nsga2", objectives=("val_accuracy", "-params"))
+    context = open_search(tmp_path, sampler="nsga2", objectives=("val_accuracy", "-params"))
     with pytest.raises(Broken):
         carry_through(Searching(context), break_at=5)
     (context.folder / STUDY).unlink()

@@ -44,7 +44,7 @@ class SearchSession(Searching):
 
 def opened(root: Path) -> ExperimentContext:
     search = SearchSection(
-        proposer="tpe", options={"startup": 2}, trials=TRIALS, scheduler="asha", screen=("naswot",), pool=2
+        sampler="tpe", options={"startup": 2}, trials=TRIALS, scheduler="asha", proxy_filter=("naswot",), pool=2
     )
     plain = tiny.experiment(method="kd", search=dataclasses.replace(search, probe_images=4))
     context = prepare_experiment(plain, Roots(results=root / "results", data=root), Silent())

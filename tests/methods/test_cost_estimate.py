@@ -16,7 +16,7 @@ PATHS = {"stages": "pre_pool+pooled", "transforms": "plain"}
 EXACT = [
     ("scratch", {}),
     ("kd", {}),
-    ("distil", {"losses": "kd=0.5, fitnet, fitnet.stages=pre_pool"}),
+    ("weighted_losses", {"losses": "kd=0.5, fitnet, fitnet.stages=pre_pool"}),
     ("prokt", {}),
     ("lkd", {"interval": 2, "warmup": 0.0}),
     ("lkd", {"interval": 2, "mode": "retrain"}),

@@ -15,7 +15,7 @@ from automl_kd.spec import TrialSpec
 from tests import tiny
 
 OPTIONS: Mapping[str, Mapping[str, Scalar]] = {
-    "distil": {"losses": "crd, crd.negatives=20, vid, vid.stages=pre_pool, at, at.stages=pre_pool"},
+    "weighted_losses": {"losses": "crd, crd.negatives=20, vid, vid.stages=pre_pool, at, at.stages=pre_pool"},
     "distpro_search": {"stages": "pre_pool+pooled+logits"},
     "distpro": {"stages": "pre_pool+pooled+logits"},
     "prokt": {"losses": "kd, vid, vid.stages=pre_pool", "start": "scratch", "zero_heads": True},
@@ -40,7 +40,7 @@ def test_what_works_passes_and_nothing_is_written_or_drawn(tmp_path, method):
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("distil", {"losses": "at, at.stages=stage1"}),
+        ("weighted_losses", {"losses": "at, at.stages=stage1"}),
         ("prokt", {"losses": "at, at.stages=stage1"}),
         ("lkd", {"stages": "stage1"}),
         ("distpro", {"stages": "stage1"}),
@@ -74,5 +74,5 @@ def test_a_latency_that_no_subgraph_reaches(tmp_path):
 
 
 def test_without_a_teacher_there_is_nothing_to_rehearse(tmp_path):
-    spec = dataclasses.replace(spec_of("distil", losses="at, at.stages=nowhere"), teacher=None)
+    spec = dataclasses.replace(spec_of("weighted_losses", losses="at, at.stages=nowhere"), teacher=None)
     dry_run_method(spec, tiny.dataset(), tiny.place(tmp_path, spec))

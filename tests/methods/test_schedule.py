@@ -144,7 +144,7 @@ class TestTraining:
             Stage(start, {"method.losses": f"kd=1.0, fitnet={weight}, fitnet.stages=pre_pool"})
             for start, weight in ((0.0, 0.1), (0.5, 10.0))
         ]
-        spec = tiny.taught(tmp_path, "distil", recipe=SIX, schedule=tuple(stages))
+        spec = tiny.taught(tmp_path, "weighted_losses", recipe=SIX, schedule=tuple(stages))
         whole = run(spec, tmp_path, "whole")
         with pytest.raises(StopTrial):
             run(spec, tmp_path, "stopped", stop=4)
@@ -167,5 +167,5 @@ def test_what_may_change_is_said_by_the_methods_and_exists():
         for name, kind in METHODS.items()
     }
     assert live["kd"] == {"temperature", "weight"}
-    assert "losses" in live["distil"]
+    assert "losses" in live["weighted_losses"]
     assert set(STEADY) <= {item.name for item in dataclasses.fields(Recipe)}

@@ -22,7 +22,7 @@ from tests.conformance.trials import TRIALS, difference, quick, run, spec_of
 
 __all__ = ["quick"]
 
-QUICK = ("scratch", "kd", "distil", "prokt")
+QUICK = ("scratch", "kd", "weighted_losses", "prokt")
 ONES = {TRIALS[name].method: name for name in reversed([*TRIALS])}
 EACH = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if kind in QUICK else pytest.mark.slow) for kind, name in ONES.items()]

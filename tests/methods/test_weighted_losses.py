@@ -94,9 +94,9 @@ def timing(key: object) -> bool:
 
 def test_soft_targets_through_the_sum_equal_the_plain_method_bit_for_bit(tmp_path):
     trained(tmp_path, "kd", {}, "plain")
-    trained(tmp_path, "distil", {"losses": "kd"}, "sum")
+    trained(tmp_path, "weighted_losses", {"losses": "kd"}, "sum")
     # 1 - 0.9 is not 0.1 in floating point: the plain method's own weights, written out.
-    trained(tmp_path, "distil", {"losses": f"kd=0.9, ce={1 - 0.9!r}"}, "exact")
+    trained(tmp_path, "weighted_losses", {"losses": f"kd=0.9, ce={1 - 0.9!r}"}, "exact")
     assert same(load(tmp_path, "plain"), load(tmp_path, "exact"))
     for name, value in load(tmp_path, "plain").items():
         torch.testing.assert_close(value, load(tmp_path, "sum")[name], rtol=1e-3, atol=1e-5)
@@ -105,10 +105,10 @@ def test_soft_targets_through_the_sum_equal_the_plain_method_bit_for_bit(tmp_pat
 @pytest.mark.parametrize("stop", [1, 2])
 def test_memories_draws_and_layers_continue_bit_for_bit(tmp_path, stop):
     options = {"losses": MEMORIES}
-    whole = trained(tmp_path, "distil", options, "unbroken")
+    whole = trained(tmp_path, "weighted_losses", options, "unbroken")
     with pytest.raises(StopTrial):
-        trained(tmp_path, "distil", options, "broken", stop=stop)
-    rest = trained(tmp_path, "distil", options, "broken")
+        trained(tmp_path, "weighted_losses", options, "broken", stop=stop)
+    rest = trained(tmp_path, "weighted_losses", options, "broken")
     assert same(whole.seen, rest.seen)
     for file in ("student.pt", "student_best.pt", "checkpoint.pt"):
         assert same(load(tmp_path, "unbroken", file), load(tmp_path, "broken", file)), file
@@ -118,14 +118,16 @@ def test_memories_draws_and_layers_continue_bit_for_bit(tmp_path, stop):
 
 
 def test_layers_are_trained_and_stay_out_of_the_student(tmp_path):
-    trained(tmp_path, "distil", {"losses": "fitnet=1, fitnet.stages=pre_pool"}, "one")
+    trained(tmp_path, "weighted_losses", {"losses": "fitnet=1, fitnet.stages=pre_pool"}, "one")
     student = load(tmp_path, "one")
     assert student.keys() == tiny.build({"width": 4}, tiny.SHAPE).state_dict().keys()
     first = load(tmp_path, "one", "checkpoint.pt")["adapters"]
     torch.manual_seed(0)
     recorder = Recorder(stop=1)
     with pytest.raises(StopTrial):
-        run_trial(spec("distil", {"losses": "fitnet=1, fitnet.stages=pre_pool"}), recorder, place(tmp_path, "two"))
+        run_trial(
+            spec("weighted_losses", {"losses": "fitnet=1, fitnet.stages=pre_pool"}), recorder, place(tmp_path, "two")
+        )
     later = load(tmp_path, "two", "checkpoint.pt")["adapters"]
     assert isinstance(first, dict)
     assert isinstance(later, dict)
@@ -142,7 +144,7 @@ def test_the_teacher_is_left_as_it_was(tmp_path, monkeypatch):
         return teacher
 
     monkeypatch.setattr(distil, "load_teacher", remembered)
-    trained(tmp_path, "distil", {"losses": MEMORIES}, "one")
+    trained(tmp_path, "weighted_losses", {"losses": MEMORIES}, "one")
     ((teacher, before),) = kept
     assert same(before, dict(teacher.state_dict()))
     assert not teacher.training
@@ -150,24 +152,28 @@ def test_the_teacher_is_left_as_it_was(tmp_path, monkeypatch):
 
 
 def test_work_is_counted_with_the_losses_layers(tmp_path):
-    plain = trained(tmp_path, "distil", {"losses": "kd"}, "plain").seen[1]["train_macs"]
-    hint = trained(tmp_path, "distil", {"losses": "fitnet, fitnet.stages=pre_pool"}, "hint").seen[1]["train_macs"]
+    plain = trained(tmp_path, "weighted_losses", {"losses": "kd"}, "plain").seen[1]["train_macs"]
+    hint = trained(tmp_path, "weighted_losses", {"losses": "fitnet, fitnet.stages=pre_pool"}, "hint").seen[1][
+        "train_macs"
+    ]
     # A 1x1 convolution from 4 to 16 channels on 8x8 positions, three times over for a step, for 96 images.
     assert hint - plain == 96 * 3 * (4 * 16 * 64)
-    half = trained(tmp_path, "distil", {"losses": "fitnet, fitnet.stages=pre_pool, fitnet.until=0.3"}, "third").seen[1]
+    half = trained(
+        tmp_path, "weighted_losses", {"losses": "fitnet, fitnet.stages=pre_pool, fitnet.until=0.3"}, "third"
+    ).seen[1]
     assert half["train_macs"] - plain == 96 * 3 * round(4 * 16 * 64 / 3)
 
 
 @pytest.mark.parametrize("losses", ["kdd", "kd=x", "kd, kd.temperature=0"])
 def test_a_sum_that_cannot_be_read_is_refused_before_anything_is_trained(losses):
     with pytest.raises((ConfigError, UnknownNameError)):
-        make_method("distil", {"losses": losses})
+        make_method("weighted_losses", {"losses": losses})
 
 
 def test_a_tap_that_the_network_has_not_is_refused(tmp_path):
     with pytest.raises(UnknownNameError, match="no feature layer or module is called 'stage9'"):
-        trained(tmp_path, "distil", {"losses": "at, at.stages=stage9"}, "one")
+        trained(tmp_path, "weighted_losses", {"losses": "at, at.stages=stage9"}, "one")
 
 
 def test_the_method_is_in_the_table_and_costs_what_plain_distillation_costs():
-    assert METHODS["distil"]().macs(student=5, teacher=7) == METHODS["kd"]().macs(student=5, teacher=7) == 22
+    assert METHODS["weighted_losses"]().macs(student=5, teacher=7) == METHODS["kd"]().macs(student=5, teacher=7) == 22

@@ -15,7 +15,7 @@ space = "search_spaces.nasbench201:SPACE"
 
 [table]
 seeds = 6
-queries = 20
+trials = 20
 compare = [5, 20]
 
 [[table.tasks]]
@@ -32,30 +32,30 @@ report = "cifar100_test_acc_200"
 hours = [0.01, 0.05]
 
 [[table.runs]]
-kind = "random"
+sampler = "random"
 
 [[table.runs]]
-kind = "random"
-screen = "good"
+sampler = "random"
+proxy_filter = "good"
 pool = 5
 
 [[table.runs]]
-kind = "asha"
-queries = 40
+sampler = "asha"
+trials = 40
 
 [table.scores.good]
 file = "scores.parquet"
 seconds = "time"
 
-[table.untrained]
+[table.training_free]
 scores = ["good", "params", "random"]
-queries = 60
+trials = 60
 top = 3
 
 [table.tradeoff]
 devices = ["help_phone"]
-searchers = ["random", "nsga2"]
-queries = 20
+samplers = ["random", "nsga2"]
+trials = 20
 """
 
 

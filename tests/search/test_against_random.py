@@ -1,4 +1,4 @@
-"""Every proposer that learns gets nearer to the best point than random search does with as many trials."""
+"""Every sampler that learns gets nearer to the best point than random search does with as many trials."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SMALL: dict[str, dict[str, Scalar]] = {"evolution": {"population": 10}, "nsga2":
 
 def nearest(name: str, seed: int, trials: int) -> float:
     options = SMALL.get(name, {})
-    proposer = make_sampler(name, SEPARABLE, objectives=[SearchObjective.parse("-loss")], seed=seed, options=options)
+    sampler = make_sampler(name, SEPARABLE, objectives=[SearchObjective.parse("-loss")], seed=seed, options=options)
     losses = []
     for index in range(trials):
-        architecture = proposer.ask(index)
+        architecture = sampler.ask(index)
         losses.append(distance(architecture))
-        proposer.tell(index, architecture, complete(loss=losses[-1]))
+        sampler.tell(index, architecture, complete(loss=losses[-1]))
     return min(losses)
 
 

@@ -15,12 +15,12 @@ def local(**options: Scalar) -> Sampler:
 
 
 def test_neighbours_of_the_best():
-    proposer = local(restart=0.0)
-    proposer.tell(0, bits(0, 0, 0), complete(val_accuracy=0.1))
-    proposer.tell(1, bits(1, 1, 1), complete(val_accuracy=0.9))
-    proposer.tell(2, bits(0, 0, 1), stopped(3, val_accuracy=1.0))
+    sampler = local(restart=0.0)
+    sampler.tell(0, bits(0, 0, 0), complete(val_accuracy=0.1))
+    sampler.tell(1, bits(1, 1, 1), complete(val_accuracy=0.9))
+    sampler.tell(2, bits(0, 0, 1), stopped(3, val_accuracy=1.0))
     # (1, 1, 1) with one bit turned: three neighbours, all of them found in 40 draws
-    assert {proposer.ask(3, draw) for draw in range(40)} == {bits(0, 1, 1), bits(1, 0, 1), bits(1, 1, 0)}
+    assert {sampler.ask(3, draw) for draw in range(40)} == {bits(0, 1, 1), bits(1, 0, 1), bits(1, 1, 0)}
 
 
 def test_the_whole_space_until_something_is_told_and_at_a_restart():
@@ -41,5 +41,5 @@ def test_the_earliest_of_equals():
 
 
 def test_a_share_outside_its_range_is_refused():
-    with pytest.raises(ConfigError, match=r"restart of proposer 'local' is 1.5; choose a share between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"restart of sampler 'local' is 1.5; choose a share between 0 and 1"):
         local(restart=1.5)

@@ -15,9 +15,9 @@ def make(name: str, **options: Scalar) -> Sampler:
 
 
 def test_options_reach_their_fields():
-    proposer = make("evolution", population=7)
-    assert isinstance(proposer, AgingEvolution)
-    assert (proposer.population, proposer.tournament) == (7, 5)
+    sampler = make("evolution", population=7)
+    assert isinstance(sampler, AgingEvolution)
+    assert (sampler.population, sampler.tournament) == (7, 5)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_options_reach_their_fields():
         ("random", {"population": 7}, "'random' has no option 'population'; it has none"),
         ("evolution", {"seed": 7}, "has no option 'seed'"),
         ("evolution", {"history": 7}, "has no option 'history'"),
-        ("evolution", {"population": 7.0}, "option 'population' of proposer 'evolution' is 7.0; write it as int"),
+        ("evolution", {"population": 7.0}, "option 'population' of sampler 'evolution' is 7.0; write it as int"),
         ("evolution", {"population": True}, "is True; write it as int"),
         ("local", {"restart": "often"}, "is 'often'; write it as float"),
     ],
@@ -38,20 +38,20 @@ def test_wrong_options_are_refused(name, options, message):
 
 
 def test_an_integer_is_a_real_number():
-    proposer = make("local", restart=1)
-    assert isinstance(proposer, LocalSearch)
-    assert proposer.restart == 1
+    sampler = make("local", restart=1)
+    assert isinstance(sampler, LocalSearch)
+    assert sampler.restart == 1
 
 
 def test_wrong_names_are_refused():
-    with pytest.raises(UnknownNameError, match="no proposer is called 'evolve'; did you mean 'evolution'"):
+    with pytest.raises(UnknownNameError, match="no sampler is called 'evolve'; did you mean 'evolution'"):
         make("evolve")
 
 
 def test_one_from_elsewhere_by_reference():
     reference = "automl_kd.search.random_search:RandomSearch"
     assert make(reference).ask(3) == make("random").ask(3)
-    with pytest.raises(ConfigError, match=r"'automl_kd.space:sample_architecture' is not a proposer; name a dataclass"):
+    with pytest.raises(ConfigError, match=r"'automl_kd.space:sample_architecture' is not a sampler; name a dataclass"):
         make("automl_kd.space:sample_architecture")
 
 

@@ -39,33 +39,33 @@ def test_the_better_of_two_wins():
 
 
 def test_children_of_the_front():
-    proposer = make_sampler("nsga2", BITS, objectives=GOALS, seed=0, options={"population": 2})
-    assert len({proposer.ask(0, draw) for draw in range(100)}) == 8
-    proposer.tell(0, bits(0, 0, 0), complete(val_accuracy=0.2, params=1.0))
-    proposer.tell(1, bits(0, 0, 1), complete(val_accuracy=0.9, params=5.0))
-    proposer.tell(2, bits(1, 1, 1), complete(val_accuracy=0.1, params=9.0))
+    sampler = make_sampler("nsga2", BITS, objectives=GOALS, seed=0, options={"population": 2})
+    assert len({sampler.ask(0, draw) for draw in range(100)}) == 8
+    sampler.tell(0, bits(0, 0, 0), complete(val_accuracy=0.2, params=1.0))
+    sampler.tell(1, bits(0, 0, 1), complete(val_accuracy=0.9, params=5.0))
+    sampler.tell(2, bits(1, 1, 1), complete(val_accuracy=0.1, params=9.0))
     # parents agree in a = b = 0, so one mutation turns at most one of these two
-    children = {proposer.ask(3, draw) for draw in range(100)}
+    children = {sampler.ask(3, draw) for draw in range(100)}
     assert children == {bits(0, 0, 0), bits(0, 0, 1), bits(1, 0, 0), bits(1, 0, 1), bits(0, 1, 0), bits(0, 1, 1)}
 
 
 @pytest.mark.parametrize(("crossover", "reached"), [(0, 6), (1, 8)])
 def test_crossover_reaches_what_one_mutation_does_not(crossover, reached):
     # a mutant of (0, 0, 0) or (1, 1, 1) is neither; a mutant of a mixture such as (1, 0, 0) may be either
-    proposer = make_sampler("nsga2", BITS, objectives=GOALS, seed=0, options={"population": 2, "crossover": crossover})
-    proposer.tell(0, bits(0, 0, 0), complete(val_accuracy=0.2, params=1.0))
-    proposer.tell(1, bits(1, 1, 1), complete(val_accuracy=0.9, params=5.0))
-    assert len({proposer.ask(2, draw) for draw in range(200)}) == reached
+    sampler = make_sampler("nsga2", BITS, objectives=GOALS, seed=0, options={"population": 2, "crossover": crossover})
+    sampler.tell(0, bits(0, 0, 0), complete(val_accuracy=0.2, params=1.0))
+    sampler.tell(1, bits(1, 1, 1), complete(val_accuracy=0.9, params=5.0))
+    assert len({sampler.ask(2, draw) for draw in range(200)}) == reached
 
 
-def area(proposer: Sampler, trials: int) -> float:
+def area(sampler: Sampler, trials: int) -> float:
     """The share of [0, 3] x [1, 16] that the front covers: nearness to the best point, against depth."""
     found = []
     for index in range(trials):
-        architecture = proposer.ask(index)
+        architecture = sampler.ask(index)
         depth = architecture.as_dict()["depth"]
         assert isinstance(depth, int)
-        proposer.tell(index, architecture, complete(val_accuracy=-distance(architecture), params=depth))
+        sampler.tell(index, architecture, complete(val_accuracy=-distance(architecture), params=depth))
         found.append((distance(architecture), depth))
     best = [min([d for d, depth in found if depth <= limit], default=3.0) for limit in range(1, 17)]
     return float(np.mean([1 - d / 3 for d in best]))
@@ -73,8 +73,8 @@ def area(proposer: Sampler, trials: int) -> float:
 
 def test_a_better_front_than_random_search():
     def mean(name: str, options: dict[str, Scalar]) -> float:
-        proposers = [make_sampler(name, SEPARABLE, objectives=GOALS, seed=seed, options=options) for seed in range(10)]
-        return float(np.mean([area(proposer, 80) for proposer in proposers]))
+        samplers = [make_sampler(name, SEPARABLE, objectives=GOALS, seed=seed, options=options) for seed in range(10)]
+        return float(np.mean([area(sampler, 80) for sampler in samplers]))
 
     assert 1 - mean("nsga2", {"population": 10}) < 0.9 * (1 - mean("random", {}))
 

@@ -65,7 +65,7 @@ def test_repeated_candidates_are_scored_once():
 
 
 def test_a_pool_that_cannot_be_filled():
-    # of each 2 candidates of the inner proposer 1 must be below 3: draws 0-1 and 2-3 have one, 4-5 have none
+    # of each 2 candidates of the inner sampler 1 must be below 3: draws 0-1 and 2-3 have one, 4-5 have none
     few = Feasible(Counter(), lambda one: number(one) < 3, attempts=2)
     assert number(Screened(few, closeness_to_five, pool=20).ask(0)) == 2
     none = Feasible(Counter(), lambda one: False, attempts=2)

@@ -23,31 +23,31 @@ def test_domains_in_optunas_words():
 
 
 def test_outcomes_become_trials_in_order_of_their_index():
-    proposer = TPE(BITS, [ACCURACY], seed=0)
-    proposer.tell(3, bits(1, 0, 0), stopped(4, val_accuracy=0.3))
-    proposer.tell(1, bits(0, 0, 1), complete(val_accuracy=0.8))
-    complete_trial, pruned_trial = proposer.history.derive(proposer.study).trials
+    sampler = TPE(BITS, [ACCURACY], seed=0)
+    sampler.tell(3, bits(1, 0, 0), stopped(4, val_accuracy=0.3))
+    sampler.tell(1, bits(0, 0, 1), complete(val_accuracy=0.8))
+    complete_trial, pruned_trial = sampler.history.derive(sampler.study).trials
     assert (complete_trial.state, complete_trial.value) == (TrialState.COMPLETE, -0.8)
     assert (pruned_trial.state, pruned_trial.intermediate_values) == (TrialState.PRUNED, {4: -0.3})
     assert pruned_trial.params == {"a": 1, "b": 0, "c": 0}
 
 
 def test_asking_adds_no_trial():
-    proposer = TPE(BITS, [ACCURACY], seed=0, startup=1)
-    proposer.tell(0, bits(0, 0, 0), complete(val_accuracy=0.5))
+    sampler = TPE(BITS, [ACCURACY], seed=0, startup=1)
+    sampler.tell(0, bits(0, 0, 0), complete(val_accuracy=0.5))
     for draw in range(5):
-        proposer.ask(1, draw)
-    assert len(proposer.history.derive(proposer.study).trials) == 1
+        sampler.ask(1, draw)
+    assert len(sampler.history.derive(sampler.study).trials) == 1
 
 
 @pytest.mark.parametrize("good", [bits(0, 0, 0), bits(1, 0, 1)])
 def test_what_did_well_is_proposed_more_often(good):
-    proposer = TPE(BITS, [ACCURACY], seed=0)
+    sampler = TPE(BITS, [ACCURACY], seed=0)
     for index in range(40):
         architecture = bits(index % 2, index // 2 % 2, index // 4 % 2)
-        proposer.tell(index, architecture, complete(val_accuracy=1.0 if architecture == good else 0.1))
+        sampler.tell(index, architecture, complete(val_accuracy=1.0 if architecture == good else 0.1))
     # one point in eight by chance
-    assert sum(proposer.ask(40, draw) == good for draw in range(40)) > 20
+    assert sum(sampler.ask(40, draw) == good for draw in range(40)) > 20
 
 
 @pytest.mark.parametrize("level", [optuna.logging.DEBUG, optuna.logging.ERROR])
@@ -71,10 +71,10 @@ def test_it_is_the_joint_sampler_whatever_the_version_of_optuna_takes_for_grante
         return plain(**named)
 
     monkeypatch.setattr(optuna.samplers, "TPESampler", sampler)
-    proposer = TPE(BITS, [ACCURACY], seed=0, startup=1)
+    asked = TPE(BITS, [ACCURACY], seed=0, startup=1)
     for index in range(4):
-        proposer.tell(index, bits(index % 2, 0, 1), complete(val_accuracy=0.5))
-    proposer.ask(4)
+        asked.tell(index, bits(index % 2, 0, 1), complete(val_accuracy=0.5))
+    asked.ask(4)
     assert (given["multivariate"], given["group"], given["constant_liar"]) == (True, False, False)
 
 
@@ -85,9 +85,9 @@ def test_empty_groups_are_refused(options):
 
 
 def test_later_draws_leave_the_beaten_track():
-    proposer = TPE(BITS, [ACCURACY], seed=0)
+    sampler = TPE(BITS, [ACCURACY], seed=0)
     for index in range(40):
         architecture = bits(index % 2, index // 2 % 2, index // 4 % 2)
-        proposer.tell(index, architecture, complete(val_accuracy=ones(architecture)))
-    assert len({proposer.ask(index) for index in range(40, 50)}) <= 2
-    assert len({proposer.ask(40, draw) for draw in range(200)}) == 8
+        sampler.tell(index, architecture, complete(val_accuracy=ones(architecture)))
+    assert len({sampler.ask(index) for index in range(40, 50)}) <= 2
+    assert len({sampler.ask(40, draw) for draw in range(200)}) == 8

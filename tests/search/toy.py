@@ -1,4 +1,4 @@
-"""Spaces and outcomes for tests of proposers; nothing here trains."""
+"""Spaces and outcomes for tests of samplers; nothing here trains."""
 
 from __future__ import annotations
 
@@ -93,16 +93,16 @@ def rate_loss(architecture: Architecture) -> float:
     return float(values["rate"]) + (values["kind"] != "wide")
 
 
-def search(proposer: Sampler, trials: int) -> list[Architecture]:
+def search(sampler: Sampler, trials: int) -> list[Architecture]:
     """What a search of `MIXED` proposes, one trial after the other, with a failed and a stopped one now and then."""
     proposals = []
     for index in range(trials):
-        architecture = proposer.ask(index)
+        architecture = sampler.ask(index)
         outcome = complete(loss=rate_loss(architecture))
         if index % 7 == 3:
             outcome = FAILED
         if index % 7 == 5:
             outcome = stopped(1 + index % 3, loss=rate_loss(architecture))
-        proposer.tell(index, architecture, outcome)
+        sampler.tell(index, architecture, outcome)
         proposals.append(architecture)
     return proposals

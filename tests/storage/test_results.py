@@ -143,8 +143,8 @@ data = {{ name = "tests.tiny:source", validation = 0.2 }}
 teacher = {{ model = "tests.tiny:teacher", checkpoint = "{bucket}/teacher.pt" }}
 recipe = {{ epochs = 3, batch_size = 16 }}
 finalists = {{ seeds = [0], count = 1 }}
-trial = {{ device = "cpu", concurrent = 2 }}
-search = {{ proposer = "random", trials = 2, scheduler = "none" }}
+trial = {{ device = "cpu", max_concurrent = 2 }}
+search = {{ sampler = "random", trials = 2, scheduler = "none" }}
 """
 
 

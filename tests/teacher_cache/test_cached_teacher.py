@@ -31,7 +31,7 @@ __all__ = ["quick"]
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-TAPS = TeacherCacheOptions(keep="taps")
+TAPS = TeacherCacheOptions(keep="features")
 STEPS = 6
 """Of an epoch: 88 images, 16 to a batch."""
 
@@ -93,12 +93,12 @@ def test_students_methods_and_lengths_share_what_seeds_and_batches_do_not(tmp_pa
     longer = dataclasses.replace(recipe, epochs=EPOCHS + 1, lr=0.5, label_smoothing=0.1)
     assert computed(dataclasses.replace(plain, recipe=longer, options={"weight": 0.3})) == STEPS
     assert computed(tiny.taught(tmp_path, "kd", width=9, recipe=recipe)) == 0
-    assert computed(tiny.taught(tmp_path, "distil", recipe=recipe)) == 0  # the same outputs: logits alone
+    assert computed(tiny.taught(tmp_path, "weighted_losses", recipe=recipe)) == 0  # the same outputs: logits alone
     for changed in (
         dataclasses.replace(plain, seed=1),
         dataclasses.replace(plain, recipe=dataclasses.replace(recipe, batch_size=17)),
         dataclasses.replace(plain, recipe=dataclasses.replace(recipe, channels_last=False)),
-        tiny.taught(tmp_path, "distil", recipe=recipe, options={"losses": MAPS}),
+        tiny.taught(tmp_path, "weighted_losses", recipe=recipe, options={"losses": MAPS}),
     ):
         assert computed(changed) == EPOCHS * STEPS
     torch.manual_seed(12)
@@ -158,7 +158,7 @@ def banked_and_alone(root: Path, spec: TrialSpec) -> Mapping[str, float]:
 
 
 def test_auto_and_logits_keep_no_maps(tmp_path):
-    mapped = tiny.taught(tmp_path, "distil", recipe=spec_of("kd", tmp_path).recipe, options={"losses": MAPS})
+    mapped = tiny.taught(tmp_path, "weighted_losses", recipe=spec_of("kd", tmp_path).recipe, options={"losses": MAPS})
     for keep in ("auto", "logits"):
         assert not set(trial.PASSES) & set(trained(tmp_path, mapped, keep, TeacherCacheOptions(keep=keep)).seen[EPOCHS])
     assert "teacher_passes" in trained(tmp_path, mapped, "taps", TAPS).seen[EPOCHS]

@@ -38,18 +38,18 @@ def opened(root: Path, **changes) -> tuple[ExperimentContext, Notes]:
 
 def carried_out(root: Path, name: str, bank: TeacherCacheOptions) -> ExperimentContext:
     roots = Roots(results=root / "results", data=root)
-    return stages.run_stages(tiny.experiment(name=name, method="kd", bank=bank), roots, Silent())
+    return stages.run_stages(tiny.experiment(name=name, method="kd", teacher_cache=bank), roots, Silent())
 
 
 @pytest.mark.parametrize(
     ("changes", "option"),
     [
-        ({"bank": TeacherCacheOptions(keep="logits")}, "bank.keep = 'logits'"),
-        ({"bank": TeacherCacheOptions(keep="taps")}, "bank.keep = 'taps'"),
+        ({"teacher_cache": TeacherCacheOptions(keep="logits")}, "teacher_cache.keep = 'logits'"),
+        ({"teacher_cache": TeacherCacheOptions(keep="features")}, "teacher_cache.keep = 'features'"),
         ({"teacher": dataclasses.replace(tiny.TEACHER, outputs="top2")}, "teacher.outputs = 'top2'"),
     ],
 )
-@pytest.mark.parametrize("where", [{"method": "prokt"}, {"vary": {"method": ("kd", "prokt")}}])
+@pytest.mark.parametrize("where", [{"method": "prokt"}, {"hyperparameters": {"method": ("kd", "prokt")}}])
 def test_what_is_asked_of_a_fixed_teacher_is_refused_where_it_moves(tmp_path, changes, option, where):
     with pytest.raises(
         ConfigError, match=f"^{option} is about what a fixed teacher says, and method 'prokt' trains its"
@@ -60,10 +60,12 @@ def test_what_is_asked_of_a_fixed_teacher_is_refused_where_it_moves(tmp_path, ch
 
 def test_nobody_has_to_ask_for_it(tmp_path):
     assert opened(tmp_path, method="prokt")[0].banking.keep == "logits"
-    assert opened(tmp_path, bank=TeacherCacheOptions(keep="off"))[0].banking.keep == "off"
-    timed = SearchSection(trials=2, objectives=("val_accuracy", "-seconds"), proposer="nsga2", scheduler="none")
+    assert opened(tmp_path, teacher_cache=TeacherCacheOptions(keep="off"))[0].banking.keep == "off"
+    timed = SearchSection(trials=2, objectives=("val_accuracy", "-seconds"), sampler="nsga2", scheduler="none")
     assert opened(tmp_path, search=timed)[0].banking.keep == "off"
-    assert opened(tmp_path, search=timed, bank=TeacherCacheOptions(keep="taps"))[0].banking.keep == "taps"
+    assert (
+        opened(tmp_path, search=timed, teacher_cache=TeacherCacheOptions(keep="features"))[0].banking.keep == "features"
+    )
 
 
 def test_a_full_bank_is_said_once(tmp_path):
@@ -72,7 +74,7 @@ def test_a_full_bank_is_said_once(tmp_path):
         context.note_full_cache(Outcome(status="complete", metrics={"teacher_passes_unkept": unkept}, epoch=1))
     context.note_full_cache(Outcome(status="failed", metrics={}, epoch=0))
     assert len(notes.notes) == 1
-    assert notes.notes[0].startswith("the teacher cache is full (bank.limit_gb = 10, or the disk): ")
+    assert notes.notes[0].startswith("the teacher cache is full (teacher_cache.limit_gb = 10, or the disk): ")
 
 
 @pytest.mark.ray

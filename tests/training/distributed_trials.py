@@ -77,13 +77,13 @@ RELATIONS += "".join(f", {name}.stages=pre_pool" for name in ("at", "sp", "diswo
 TRIALS: Mapping[str, Trial] = {
     "scratch": Trial("scratch", recipe={"clip_norm": 0.5}),
     "kd": Trial("kd"),
-    "kd accumulated": Trial("kd", recipe={"accumulate": 2}),
-    "kd by shards": Trial("kd", recipe={"norm_shards": 2}),
+    "kd accumulated": Trial("kd", recipe={"grad_accumulation": 2}),
+    "kd by shards": Trial("kd", recipe={"sync_bn_groups": 2}),
     "kd accumulated by shards": Trial(
-        "kd", recipe={"norm_shards": 2, "accumulate": 2, "optimiser": "adamw", "lr": 1e-3}
+        "kd", recipe={"sync_bn_groups": 2, "grad_accumulation": 2, "optimizer": "adamw", "lr": 1e-3}
     ),
-    "distil relations": Trial("distil", {"losses": RELATIONS}),
-    "distil stateful": Trial("distil", {"losses": every_stateful_loss()}),
+    "distil relations": Trial("weighted_losses", {"losses": RELATIONS}),
+    "distil stateful": Trial("weighted_losses", {"losses": every_stateful_loss()}),
     "prokt": Trial("prokt"),
     "prokt dual": Trial("prokt", {"dual": True, "probe": "eval", "target": "stale"}, {"clip_norm": 0.5}),
     "lkd": Trial("lkd", {**LEARNING, "stages": "pre_pool", "rescale": True, "anchor": 0.1}),
@@ -91,10 +91,12 @@ TRIALS: Mapping[str, Trial] = {
     "lkd two stages": Trial("lkd", {**LEARNING, "mode": "two_stage_dynamic", "keep": "reservoir", "form": "free"}),
     "distpro_search": Trial("distpro_search", {**PATHWAYS, "interval": 2}, {"clip_norm": 0.5}),
     "distpro_search sequential": Trial("distpro_search", {**PATHWAYS, "order": "sequential", "style": "softmax"}),
-    "distpro by shards": Trial("distpro", {**PATHWAYS, "search": 0.5}, {"norm_shards": 2}),
-    "lkd by shards": Trial("lkd", LEARNING, {"norm_shards": 2}),
+    "distpro by shards": Trial("distpro", {**PATHWAYS, "search": 0.5}, {"sync_bn_groups": 2}),
+    "lkd by shards": Trial("lkd", LEARNING, {"sync_bn_groups": 2}),
     # Its factors are in float32.
-    "subgraph": Trial("subgraph", {"divisor": 1, "strength": 0.1, "remedy": "mean"}, {"accumulate": 2}, within=1e-5),
+    "subgraph": Trial(
+        "subgraph", {"divisor": 1, "strength": 0.1, "remedy": "mean"}, {"grad_accumulation": 2}, within=1e-5
+    ),
     "subgraph inherited": Trial("subgraph", {"divisor": 1, "strength": 0.1, "inherit": True}, within=1e-5),
     "subgraph random": Trial("subgraph", {"divisor": 1, "choose": "random"}),
 }

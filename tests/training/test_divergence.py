@@ -20,7 +20,7 @@ from automl_kd.training.divergence import Sound
 from tests import tiny
 
 STEPS = 6
-RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1, optimiser="adamw", channels_last=False)
+RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1, optimizer="adamw", channels_last=False)
 
 
 class Masked(tiny.Net):

@@ -79,7 +79,7 @@ def test_the_processor_computes_in_the_weights_own_numbers():
 
 
 @pytest.mark.parametrize(
-    ("device", "batch", "accumulate", "workers", "images"),
+    ("device", "batch", "grad_accumulation", "workers", "images"),
     [
         (CPU, 8, 1, 1, 512),
         (CARD, 8, 1, 1, 16),
@@ -91,7 +91,7 @@ def test_the_processor_computes_in_the_weights_own_numbers():
 )
 def test_evaluation_takes_what_training_has_memory_for(monkeypatch, device, batch, accumulate, workers, images):
     monkeypatch.setattr(distributed, "size", lambda: workers)
-    assert evaluation_batch(device, Recipe(batch_size=batch, accumulate=accumulate)) == images
+    assert evaluation_batch(device, Recipe(batch_size=batch, grad_accumulation=accumulate)) == images
 
 
 def test_evaluation_on_the_processor_takes_512_images_at_once():

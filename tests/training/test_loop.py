@@ -74,7 +74,7 @@ def timeless(recorder: Recorder) -> dict[int, dict[str, float]]:
 
 RECIPES = [
     Recipe(epochs=4, batch_size=16, lr=0.1, clip_norm=1.0),
-    Recipe(epochs=4, batch_size=20, lr=0.01, optimiser="adamw", warmup=0.25, channels_last=False),
+    Recipe(epochs=4, batch_size=20, lr=0.01, optimizer="adamw", warmup=0.25, channels_last=False),
     Recipe(epochs=4, batch_size=40, lr=0.1, schedule="multistep", augment="none", nesterov=False),
 ]
 

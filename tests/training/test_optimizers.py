@@ -46,7 +46,7 @@ def test_adamw_decays_apart_from_the_gradient():
     # first step: lr * sign of the gradient, and lr * decay of the weight: 1 - 0.1 * 0.5 * 1 - 0.1
     weight = torch.nn.Parameter(torch.tensor([1.0]))
     weight.grad = torch.tensor([3.0])
-    make_optimizer([weight], Recipe(optimiser="adamw", lr=0.1, weight_decay=0.5)).step()
+    make_optimizer([weight], Recipe(optimizer="adamw", lr=0.1, weight_decay=0.5)).step()
     assert weight.item() == pytest.approx(1 - 0.05 - 0.1)
 
 
@@ -57,7 +57,7 @@ def test_adamw_decays_apart_from_the_gradient():
 def test_a_state_read_to_a_card_keeps_its_counts_on_the_processor(
     optimiser: Literal["sgd", "adamw"], devices: dict[str, str]
 ):
-    recipe = Recipe(optimiser=optimiser, lr=0.1)
+    recipe = Recipe(optimizer=optimiser, lr=0.1)
     with FakeTensorMode():
         weight = torch.nn.Parameter(torch.zeros(2, device="cuda"))
         weight.grad = torch.zeros(2, device="cuda")

@@ -109,7 +109,7 @@ def wait(resources: Resources, trials: int, say: Say, patience: float = math.inf
     `patience`: seconds after which it is given up where nothing is being started.
     """
     each = each_worker(resources)
-    at_once = min(trials, resources.concurrent) if resources.concurrent else trials
+    at_once = min(trials, resources.max_concurrent) if resources.max_concurrent else trials
     request_resources(bundles=[each] * (at_once * resources.workers))
     if count_trial_slots(resources):
         return True

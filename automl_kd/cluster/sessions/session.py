@@ -73,5 +73,5 @@ def count_trial_slots(resources: Resources) -> int:
 
 def concurrency(resources: Resources) -> int:
     """How many trials may run at once by now; where there is no room at all, one waits for it."""
-    most = resources.concurrent or sys.maxsize
+    most = resources.max_concurrent or sys.maxsize
     return max(1, min(count_trial_slots(resources), most))

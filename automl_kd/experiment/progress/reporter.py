@@ -86,13 +86,13 @@ def plan_of(
     context: ExperimentContext, *, trials: int, work: float, ahead: float | None, compared: bool = True
 ) -> StagePlan:
     """The plan of a stage; `compared`: with its baseline, and what is on record of it."""
-    contest = context.experiment.contest
+    comparison = context.experiment.comparison
     plan = StagePlan(trials=trials, work=work, workers=concurrency(context.experiment.trial), ahead=ahead)
     if not compared:
         return plan
     reference, name = (
-        (contest.reference, f"reference {contest.reference}")
-        if contest.contenders
+        (comparison.reference, f"reference {comparison.reference}")
+        if comparison.methods
         else ("default-kd", "default student, plain KD")
     )
     on_record = known(of_this_comparison(context.folder, context.table.read()), reference, name)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from automl_kd.config import CHOICE_SEEDS, Contender
+from automl_kd.config import CHOICE_SEEDS, MethodEntry
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
@@ -22,7 +22,7 @@ SLACK = 0.05
 class Candidate(NamedTuple):
     """A contender with one of its combinations of options."""
 
-    contender: Contender
+    contender: MethodEntry
     options: Mapping[str, Scalar]
 
 
@@ -30,10 +30,10 @@ def contend(context: ExperimentContext) -> None:
     """Choose every contender's options where there is a choice, then train all with every seed."""
     tried = {
         one.name: [Candidate(one, options) for options in one.combinations]
-        for one in context.experiment.contest.contenders
+        for one in context.experiment.comparison.methods
     }
     context.watcher.stage("what each candidate costs", sum(map(len, tried.values())), "candidates")
-    reference = tried[context.experiment.contest.reference][0]
+    reference = tried[context.experiment.comparison.reference][0]
     unit = estimate_epoch_macs(
         context, trial(context, reference, context.experiment.recipe.epochs, context.experiment.finalists.seeds[0])
     )
@@ -51,16 +51,16 @@ def choose_options(
     context: ExperimentContext, tried: Mapping[str, list[Candidate]], unit: float
 ) -> tuple[list[Candidate], list[Entrant]]:
     """Of each contender the best candidates by mean validation accuracy of the run "choice", and that run's trials."""
-    contest, seeds = context.experiment.contest, context.experiment.finalists.seeds
+    comparison, seeds = context.experiment.comparison, context.experiment.finalists.seeds
     specs: dict[tuple[str, int], list[TrialSpec]] = {}
     for name, candidates in tried.items():
         for place, one in enumerate(candidates if len(candidates) > common_contender(candidates).best else []):
             context.watcher.step(len(specs), f"{name}, candidate {place + 1}")
-            epochs = affordable(context, one, contest.tuning, unit)
+            epochs = affordable(context, one, comparison.tuning, unit)
             specs[name, place] = [
-                trial(context, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: contest.tuning_seeds]
+                trial(context, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: comparison.tuning_seeds]
             ]
-    entrants = [Entrant(name, spec, contest.tuning) for (name, _), own in specs.items() for spec in own]
+    entrants = [Entrant(name, spec, comparison.tuning) for (name, _), own in specs.items() for spec in own]
     finalists = [(common_contender(candidates), len(candidates)) for candidates in tried.values()]
     ahead = len(seeds) * sum(min(one.best, among) * sum(one.compute) for one, among in finalists)
     carry_out_all(context, entrants, trial_kind="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
@@ -69,7 +69,7 @@ def choose_options(
     return chosen, entrants
 
 
-def common_contender(candidates: list[Candidate]) -> Contender:
+def common_contender(candidates: list[Candidate]) -> MethodEntry:
     return candidates[0].contender
 
 
@@ -112,7 +112,7 @@ def affordable(context: ExperimentContext, candidate: Candidate, fraction: float
     """
     whole, seed = context.experiment.recipe.epochs, context.experiment.finalists.seeds[0]
     given = max(1, round(fraction * whole))
-    if candidate.contender.name == context.experiment.contest.reference:
+    if candidate.contender.name == context.experiment.comparison.reference:
         return given
     budget = given * unit * (1 + SLACK)
 

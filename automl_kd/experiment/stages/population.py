@@ -34,7 +34,7 @@ from automl_kd.experiment.progress.events import TrialStatus
 from automl_kd.experiment.progress.reporter import plan_of, with_metrics, work_of_finals
 from automl_kd.experiment.proposals import Proposal, default_teaching
 from automl_kd.experiment.records import points_of, replays, row_of
-from automl_kd.experiment.stages.search import Journal, carry_through, make_search_proposer, search_spec
+from automl_kd.experiment.stages.search import Journal, carry_through, make_search_sampler, search_spec
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.results.store.folder import require_storage
 from automl_kd.search.population import Knobs, Member, evolve, perturb
@@ -98,15 +98,15 @@ class Population:
         self.begin()
 
     def beginnings(self) -> list[Member]:
-        """The members as the proposer begins them."""
+        """The members as the sampler begins them."""
         if self.changes.members and len(self.changes.members[0]) != self.settings.trials:
             raise ResultError(
                 f"the population in {self.context.folder} has {len(self.changes.members[0])} members, and "
                 f"search.trials is {self.settings.trials}; put it back, or give this search another name"
             )
-        proposer = make_search_proposer(self.context, lambda candidate: candidate not in self.journal.proposals)
+        sampler = make_search_sampler(self.context, lambda candidate: candidate not in self.journal.proposals)
         while len(self.journal.proposals) < self.settings.trials:
-            self.journal.append(proposer.ask(len(self.journal.proposals)))
+            self.journal.append(sampler.ask(len(self.journal.proposals)))
         points = self.journal.proposals[: self.settings.trials]
         return [Member(((0, knobs_of(point)),)) for point in points]
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from automl_kd import data as sets
 from automl_kd import space as spaces
-from automl_kd import storage
+from automl_kd import spec_names, storage
 from automl_kd.cluster.scoring_pool import ScoringTask, readings
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
@@ -61,11 +61,11 @@ class Scoring:
     data: str = "digits"
     teacher: str = "resnet56"
     images: int = 64
-    draws: int = 1
+    repeats: int = 1
 
     def digest(self, data: str) -> str:
         """Names the scores: by what is asked, and the digest of the images' content."""
-        record = {**asdict(self), "data": data, "version": SCORING_VERSION, "batch": BATCH}
+        record = {**spec_names.stored_scoring(asdict(self)), "data": data, "version": SCORING_VERSION, "batch": BATCH}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -127,7 +127,7 @@ def read_everything(
     if not looks:
         watcher.stage(title, len(points.architectures), "architectures")
         return True
-    images, draws, seed = scoring.images, scoring.draws, scoring.seed
+    images, draws, seed = scoring.images, scoring.repeats, scoring.seed
     probes = make_probes(dataset, looks, scoring.teacher, images=images, draws=draws, seed=seed)
     task = ScoringTask(scoring.space, looks, probes, seed)
     return read_functions(task, points.functions, folder, labour, watcher, title)
@@ -213,7 +213,7 @@ def assemble_scores(
     scoring: Scoring, space: SearchSpace, points: DistinctPoints, shape: InputShape, frame: pd.DataFrame | None
 ) -> dict[str, object]:
     """Columns of the table of scores: for each architecture in turn, the proxies in the order asked."""
-    draws, chosen = scoring.draws, points.architectures
+    draws, chosen = scoring.repeats, points.architectures
     cube = ScoreTensor({}, {}, {})
     if frame is not None:
         cube = ScoreTensor.of(frame, len(points.functions), draws, points.place)

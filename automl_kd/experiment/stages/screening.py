@@ -65,7 +65,7 @@ Ranking = Callable[[Sequence[Architecture]], list[float]]
 def by_student(rank: Ranking, student_of: Callable[[Architecture], Architecture]) -> Ranking:
     """`rank` for points that hold more than a student: each student is judged once, and its points are equal.
 
-    So of several ways of teaching the best student, the one that the proposer named first is taken.
+    So of several ways of teaching the best student, the one that the sampler named first is taken.
     """
 
     def rank_points(points: Sequence[Architecture]) -> list[float]:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from automl_kd import files, storage
+from automl_kd import files, spec_names, storage
 from automl_kd.cluster.schedulers import unhalved
 from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.sessions.session import device_of
@@ -25,6 +25,7 @@ from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, pl
 from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
 from automl_kd.experiment.stages.screening import by_student, make_probes, score_row, screen
+from automl_kd.methods.hyperparameters import METHOD
 from automl_kd.proxies.score import ProxyScore
 from automl_kd.results.store.folder import data_name, require_storage
 from automl_kd.results.store.scores import write_scores
@@ -44,10 +45,11 @@ class Journal:
     proposals: list[Architecture] = field(default_factory=list)
 
     @staticmethod
-    def open(path: Path) -> Journal:
-        """A last line that a kill cut short was never acted on, and is dropped."""
+    def open(path: Path, *, methods: bool = False) -> Journal:
+        """A last line that a kill cut short was never acted on, and is dropped. `methods`: a point names its method."""
+        current = spec_names.current_point if methods else dict
         try:
-            return Journal(path, [Architecture.of(json.loads(line)) for line in files.whole_lines(path)])
+            return Journal(path, [Architecture.of(current(json.loads(line))) for line in files.whole_lines(path)])
         except (ValueError, AttributeError) as error:
             raise ResultError(
                 f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
@@ -61,7 +63,7 @@ class Journal:
 def require_trials(context: ExperimentContext) -> None:
     """Refuse fewer trials than a search has begun: they are on record, and would count in what is chosen and shown."""
     path, settings = context.folder / "proposals.jsonl", context.experiment.search
-    if context.experiment.contest.contenders or not path.exists():
+    if context.experiment.comparison.methods or not path.exists():
         return
     with files.open_file(path) as file:
         begun = file.read().count(b"\n")
@@ -77,12 +79,14 @@ class Searching:
 
     def __init__(self, context: ExperimentContext) -> None:
         self.context = context
-        self.journal = Journal.open(context.folder / "proposals.jsonl")
+        self.journal = Journal.open(
+            context.folder / "proposals.jsonl", methods=METHOD in context.experiment.hyperparameters
+        )
         rows, curves = context.table.read(), context.table.curves()
         rows, curves = rows[rows["trial_kind"] == "search"], curves[curves["trial_kind"] == "search"]
         self.replays = replays(rows, curves)
         self.failures = {} if context.experiment.trial.retry_failed else settled_failures(rows, curves)
-        self.proposer = make_search_proposer(context, self.is_new)
+        self.sampler = make_search_sampler(context, self.is_new)
         self.device = device_of(context.experiment.trial)
         self.mirror = OptunaJournal.of(context, self.journal.proposals)
         self.index: dict[str, int] = {}
@@ -99,7 +103,7 @@ class Searching:
             return None
         if index >= len(self.journal.proposals):
             try:
-                self.journal.append(self.proposer.ask(index))
+                self.journal.append(self.sampler.ask(index))
             except Exhausted:
                 self.context.watcher.note(f"no new architecture within the budget was found after {index} proposals")
                 return None
@@ -117,7 +121,7 @@ class Searching:
         self.context.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        """Record first, then tell: what the proposer knows is always on disk."""
+        """Record first, then tell: what the sampler knows is always on disk."""
         index = self.index[spec.key]
         if spec.key in self.replays:
             outcome = on_record(spec, self.replays[spec.key])
@@ -136,7 +140,7 @@ class Searching:
             self.context.table.append(row, points_of(curve))
             self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, curve)
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
-        self.proposer.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
+        self.sampler.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
         self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier sitting did
         self.context.note_full_cache(outcome)
@@ -154,7 +158,7 @@ def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
 def run_search(context: ExperimentContext) -> None:
     """Carry out the experiment's search, or what is left of it."""
     settings = context.experiment.search
-    context.watcher.stage(f"search, {settings.trials} trials by {settings.proposer}", settings.trials, "trials")
+    context.watcher.stage(f"search, {settings.trials} trials by {settings.sampler}", settings.trials, "trials")
     context.watcher.plan(plan_of(context, trials=settings.trials, work=settings.trials, ahead=work_of_finals(context)))
     if note := unhalved(settings, context.experiment.recipe.epochs):
         context.watcher.note(note)
@@ -197,7 +201,7 @@ def billing(context: ExperimentContext, spec: TrialSpec) -> Billing:
     """What the watcher is told of a trial; one that happens to be the baseline counts as it."""
     tried = Proposal(spec.architecture, spec.method, spec.options, spec.schedule)
     label = context.space.label(spec.architecture)
-    if context.experiment.vary:
+    if context.experiment.hyperparameters:
         label = ", ".join([label, spec.method, *(f"{name}={value}" for name, value in spec.options.items())])
     baseline = tried.key == plain_kd(context.experiment, context.baseline).key
     return Billing(label=label, roles=("default-kd",) if baseline else ("search",))
@@ -218,27 +222,27 @@ def search_spec(context: ExperimentContext, proposal: Proposal) -> TrialSpec:
     )
 
 
-def make_search_proposer(context: ExperimentContext, is_new: Callable[[Architecture], bool]) -> Sampler:
-    """The experiment's proposer, kept within the budget, off what was proposed before, and screened if it says so."""
+def make_search_sampler(context: ExperimentContext, is_new: Callable[[Architecture], bool]) -> Sampler:
+    """The experiment's sampler, kept within the budget, off what was proposed before, and screened if it says so."""
     settings, seed = context.experiment.search, context.experiment.seed
     inner = make_sampler(
-        settings.proposer, context.searched, objectives=context.objectives, seed=seed, options=settings.options
+        settings.sampler, context.searched, objectives=context.objectives, seed=seed, options=settings.options
     )
     feasible = Feasible(inner, lambda candidate: is_new(candidate) and context.allowed(candidate))
     # Proxies judge students, and are not asked where there is only one.
-    if not settings.screen or not context.space.parameters:
+    if not settings.proxy_filter or not context.space.parameters:
         return feasible
     probes = make_probes(
         context.dataset,
-        settings.screen,
+        settings.proxy_filter,
         context.experiment.teacher.model,
         images=settings.probe_images,
-        draws=settings.draws,
+        draws=settings.repeats,
         seed=seed,
         device="cuda" if context.experiment.trial.device != "cpu" and torch.cuda.is_available() else "cpu",
     )
     ranking = screen(
-        context.space, settings.screen, probes, seed=seed, on_scores=lambda found: keep_scores(context, found)
+        context.space, settings.proxy_filter, probes, seed=seed, on_scores=lambda found: keep_scores(context, found)
     )
     return Screened(feasible, by_student(ranking, lambda point: context.proposal(point).architecture), settings.pool)
 

@@ -166,7 +166,7 @@ class MetaTrainer(nn.Module):
         def outer(weights: Tensors, phi: Tensors) -> Tensor:
             return F.cross_entropy(validate(weights)[LOGITS_KEY], held.labels) + departure(phi)
 
-        momentum, decay = (recipe.momentum, recipe.weight_decay) if recipe.optimiser == "sgd" else (0.0, 0.0)
+        momentum, decay = (recipe.momentum, recipe.weight_decay) if recipe.optimizer == "sgd" else (0.0, 0.0)
         rule = SGD(lr=past.rate / (1 - momentum), weight_decay=decay)
         step = InnerStep.same(rule, past.weights, recipe.clip_norm)
         return Problem(loss=loss, outer=outer, step=step, outputs=outputs)

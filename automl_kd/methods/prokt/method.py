@@ -80,7 +80,7 @@ class ProKT:
     `weight`: lambda in [0, 1]; 0 leaves the teacher to the labels alone, 1 makes it copy the student, so that nobody
     learns. `dual`: adapt the multiplier instead, from `beta` >= 0 at the rate `beta_lr` > 0, so that the divergence
     stays below `epsilon` > 0 nats (times temperature squared, as everywhere); `weight` then counts for nothing.
-    `losses`: what the student learns by, as in `distil`; the published loss is the divergence without labels.
+    `losses`: what the student learns by, as in `weighted_losses`; the published loss is the divergence without labels.
     `temperature` > 0: of the teacher's constraint and of "kd", unless `kd.temperature` is in `losses`.
     `start`: "finetuned" takes the trained teacher, "pretrained" gives it a new last layer, "scratch" new weights.
     `zero_heads`: the last layers of both networks begin at zero; not for the fine-tuned teacher, whose it would undo.
@@ -131,7 +131,7 @@ class ProKT:
         return Mix(tuple(dataclasses.replace(part, loss=shared) if part.name == "kd" else part for part in mix.parts))
 
     def macs(self, student: int, teacher: int) -> int:
-        """Without the losses' own layers, as for `distil`. While the teacher stands still it costs one pass."""
+        """Without the losses' layers, as for `weighted_losses`. While the teacher stands still it costs one pass."""
         moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
         return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
 
@@ -193,10 +193,10 @@ class ProKT:
 
 
 def require_whole_norms(recipe: Recipe) -> None:
-    if recipe.norm_shards > 1:
+    if recipe.sync_bn_groups > 1:
         raise ConfigError(
             "prokt asks its teacher between steps in evaluation mode, so normalisation must look at whole batches, and "
-            f"recipe.norm_shards is {recipe.norm_shards}; set recipe.norm_shards = 1"
+            f"recipe.sync_bn_groups is {recipe.sync_bn_groups}; set recipe.sync_bn_groups = 1"
         )
 
 

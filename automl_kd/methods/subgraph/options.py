@@ -72,7 +72,7 @@ class SearchOptions:
         return replace(
             recipe,
             epochs=epochs,
-            optimiser="sgd",
+            optimizer="sgd",
             lr=self.search_lr,
             weight_decay=self.decay,
             schedule="cosine",

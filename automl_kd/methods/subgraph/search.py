@@ -121,7 +121,7 @@ class SubgraphSearchRun:
         loss = torch.zeros((), device=run.device)
         for step in range(run.steps):
             chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-            with distributed.shard_rows(chosen, run.recipe.accumulate) as own:
+            with distributed.shard_rows(chosen, run.recipe.grad_accumulation) as own:
                 loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
         loss = distributed.mean_over_group(loss)
         refuse_nonfinite_search("loss", loss, epoch)

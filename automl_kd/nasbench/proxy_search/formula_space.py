@@ -2,7 +2,7 @@
 
 A point is an aggregate of so many terms. Each is one statistic's rank, taken as it is, bounded by another's from above
 or below, or clipped at one half, and weighted, downwards by a negative weight.
-Any proposer can search this space like one of students; its points build no network.
+Any sampler can search this space like one of students; its points build no network.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class FormulaContext:
     def space(self) -> SearchSpace:
         return formula_space(self.names, self.experiment.proxy.terms)
 
-    def proposer(self, name: str, options: Mapping[str, Scalar], seed: int) -> Sampler:
+    def sampler(self, name: str, options: Mapping[str, Scalar], seed: int) -> Sampler:
         return make_sampler(name, self.space, objectives=[OBJECTIVE], seed=seed, options=options)
 
     def labelled(self, count: int, seed: int) -> Integers:
@@ -99,7 +99,7 @@ def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) 
     )
     require_labels(context)
     for one in asked.searches:
-        context.proposer(one.proposer, one.options, experiment.seed)
+        context.sampler(one.sampler, one.options, experiment.seed)
     return context
 
 

@@ -1,4 +1,4 @@
-"""A search over formulas: proposers try sums of statistics, and follow Kendall's tau-b on a few trained accuracies.
+"""A search over formulas: samplers try sums of statistics, and follow Kendall's tau-b on a few trained accuracies.
 
 It runs in the calling process. Ranks are taken within the whole space and need no labels; a formula is judged on the
 labelled architectures only. Each search's formulas are on disk when it ends, under a key of all that it depends on, so
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from automl_kd import spec_names
 from automl_kd.config import Experiment, FormulaSearch, parse_record, to_record
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import Roots
@@ -52,14 +53,15 @@ class FormulaSearchPiece:
     sample: int
 
     def formulas(self, context: FormulaContext) -> int:
-        return self.search.evaluations or context.experiment.proxy.evaluations
+        return self.search.trials or context.experiment.proxy.trials
 
     def key(self, context: FormulaContext) -> str:
         """Of everything that its formulas depend on."""
         asked = context.experiment.proxy
         limits = self.formulas(context), asked.terms, asked.members, asked.penalty
         digest = hashlib.sha256(context.choosing.values.tobytes()).hexdigest()
-        search = {name: value for name, value in asdict(self.search).items() if name not in {"name", "seeds"}}
+        stored = spec_names.stored_section(("proxy", "searches", "*"), asdict(self.search))
+        search = {name: value for name, value in stored.items() if name not in {"name", "seeds"}}
         parts = [
             FORMULA_SEARCH_VERSION,
             search,
@@ -124,23 +126,23 @@ def search_formulas_of(context: FormulaContext, piece: FormulaSearchPiece) -> pd
     judge = Judge(context, context.labelled(piece.labels, piece.sample))
     answered: list[tuple[Architecture, float]] = []
     rows: list[dict[str, object]] = []
-    start, proposer = time.monotonic(), None
+    start, sampler = time.monotonic(), None
     while len(rows) < piece.formulas(context):
-        proposer = informed(context, piece, proposer, answered)
-        for number, point in asked(proposer, range(len(rows), piece.formulas(context))[: piece.search.batch]):
+        sampler = informed(context, piece, sampler, answered)
+        for number, point in asked(sampler, range(len(rows), piece.formulas(context))[: piece.search.batch]):
             found = judge(point)
             answered.append((point, float(str(found["objective"]))))
             rows.append({"index": number, **found, "seconds": time.monotonic() - start})
-            proposer.tell(number, point, formula_outcome(answered[-1][1]))
+            sampler.tell(number, point, formula_outcome(answered[-1][1]))
     return pd.DataFrame(rows).assign(
         search=piece.search.title, seed=piece.seed, labels=piece.labels, sample=piece.sample
     )
 
 
-def asked(proposer: Sampler, numbers: range) -> list[tuple[int, Architecture]]:
+def asked(sampler: Sampler, numbers: range) -> list[tuple[int, Architecture]]:
     """The proposals of these numbers, all made before any is answered."""
     try:
-        return [(number, proposer.ask(number)) for number in numbers]
+        return [(number, sampler.ask(number)) for number in numbers]
     except Exhausted as error:
         raise ConfigError(
             "hardly any formula that is proposed has as few statistics as proxy.members allows; allow more, or fewer "
@@ -154,19 +156,19 @@ def informed(
     before: Sampler | None,
     answered: Sequence[tuple[Architecture, float]],
 ) -> Sampler:
-    """The proposer that knows the answers so far; with a memory, a fresh one that knows the best and the latest."""
+    """The sampler that knows the answers so far; with a memory, a fresh one that knows the best and the latest."""
     search = piece.search
     if before is not None and not search.memory:
         return before
-    proposer = Feasible(
-        context.proposer(search.proposer, search.options, piece.seed),
+    sampler = Feasible(
+        context.sampler(search.sampler, search.options, piece.seed),
         lambda point: is_short(point, context.experiment.proxy.members),
     )
     best = np.argsort([-value for _, value in answered], kind="stable")[:KEPT].tolist()
     latest = range(max(0, len(answered) - search.memory), len(answered))
     for number in sorted({*best, *latest}):
-        proposer.tell(number, answered[number][0], formula_outcome(answered[number][1]))
-    return proposer
+        sampler.tell(number, answered[number][0], formula_outcome(answered[number][1]))
+    return sampler
 
 
 def formula_outcome(value: float) -> Outcome:

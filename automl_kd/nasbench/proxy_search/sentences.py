@@ -148,7 +148,7 @@ def members_sheet(found: Findings) -> Sheet:
 
 
 def searches(found: Findings) -> Sheet:
-    """Each proposer over its search seeds."""
+    """Each sampler over its search seeds."""
     targets = targets_of(found)
     lines = tuple(
         (

@@ -1,6 +1,6 @@
 """Searches of a table of measured architectures, with hundreds of seeds stepped together.
 
-The proposers of `automl_kd.search` again, in numpy over seeds, because a look-up costs less than asking one proposer.
+The samplers of `automl_kd.search` again, in numpy over seeds, because a look-up costs less than asking one sampler.
 After the same outcomes they propose the same, with the same probabilities (tested); local search does so until it knows
 all neighbours of its best point, NSGA-II at the end of each generation. A seed's run depends on its seed and the
 settings alone.

@@ -50,7 +50,7 @@ class Ready:
         )
 
     def takes(self, run: SamplerRun) -> bool:
-        return run.kind not in HALVING or self.early is not None
+        return run.sampler not in HALVING or self.early is not None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,13 +69,13 @@ class TabularContext:
         return self.scores[task.task.name, name] if name else None
 
     def guidance(self, task: Ready, run: SamplerRun) -> Guidance:
-        score = self.score(task, run.screen or run.warm)
+        score = self.score(task, run.proxy_filter or run.warm)
         if score is None:
             return Guidance(tries=run.tries)
         return Guidance(
             tries=run.tries,
             score=score.values,
-            pool=run.pool if run.screen else 0,
+            pool=run.pool if run.proxy_filter else 0,
             warm=run.warm_count if run.warm else 0,
             sample=run.warm_sample,
             seconds=0.0 if np.isnan(score.seconds) else score.seconds,
@@ -127,24 +127,24 @@ def check_runs(experiment: Experiment, tasks: Sequence[Ready]) -> None:
         searcher_of(run)
         if not any(task.takes(run) for task in tasks):
             raise ConfigError(
-                f"searcher {run.kind!r} needs a short training beside the long one, and no task has any; give one an "
+                f"sampler {run.sampler!r} needs a short training beside the long one, and no task has any; give one an "
                 "early column, such as cifar10_valid_acc_12"
             )
-    for kind in experiment.table.tradeoff.searchers:
+    for kind in experiment.table.tradeoff.samplers:
         if kind not in PAIRS:
-            raise ConfigError(f"table.tradeoff cannot use searcher {kind!r}; {suggestion(kind, PAIRS)}")
+            raise ConfigError(f"table.tradeoff cannot use sampler {kind!r}; {suggestion(kind, PAIRS)}")
 
 
 def searcher_of(run: SamplerRun) -> Searcher:
-    return make_searcher(run.kind, run.options)
+    return make_searcher(run.sampler, run.options)
 
 
 def used_scores(experiment: Experiment) -> list[str]:
     """Names of the scores that something goes by, each once."""
     asked = experiment.table
-    names = [name for run in asked.runs for name in (run.screen, run.warm)]
-    names += [name for name in asked.untrained.scores if name != "random"]
-    return list(dict.fromkeys(filter(None, [*names, asked.tradeoff.screen])))
+    names = [name for run in asked.runs for name in (run.proxy_filter, run.warm)]
+    names += [name for name in asked.training_free.scores if name != "random"]
+    return list(dict.fromkeys(filter(None, [*names, asked.tradeoff.proxy_filter])))
 
 
 def find_score(experiment: Experiment, table: Table, task: Ready, name: str) -> ScoreColumn:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from automl_kd import spec_names
 from automl_kd.config import Experiment, SamplerRun, parse_record, to_record
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
@@ -79,12 +80,12 @@ def tabular_pieces(context: TabularContext) -> Iterator[TabularPiece]:
         for run in asked.runs:
             if task.takes(run):
                 yield search_piece(context, task, run)
-    for task in context.tasks if asked.untrained.scores else ():
-        for name in ("", *asked.untrained.scores):
+    for task in context.tasks if asked.training_free.scores else ():
+        for name in ("", *asked.training_free.scores):
             yield search_training_free(context, task, name)
     for device in asked.tradeoff.devices:
-        for kind in asked.tradeoff.searchers:
-            for screen in dict.fromkeys(("", asked.tradeoff.screen)):
+        for kind in asked.tradeoff.samplers:
+            for screen in dict.fromkeys(("", asked.tradeoff.proxy_filter)):
                 yield front_piece(context, device, kind, screen)
 
 
@@ -109,19 +110,25 @@ def seeds_of(context: TabularContext, count: int = 0) -> list[int]:
 
 def search_piece(context: TabularContext, task: Ready, run: SamplerRun) -> TabularPiece:
     asked = context.experiment.table
-    seeds, queries = seeds_of(context, run.seeds), run.queries or asked.queries
-    settings = (asdict(run), len(seeds), queries, asked.compare, score_digest(context, task, run.screen or run.warm))
+    seeds, queries = seeds_of(context, run.seeds), run.trials or asked.trials
+    settings = (
+        spec_names.stored_section(("table", "runs", "*"), asdict(run)),
+        len(seeds),
+        queries,
+        asked.compare,
+        score_digest(context, task, run.proxy_filter or run.warm),
+    )
 
     def make() -> pd.DataFrame:
         history = explore(
             searcher_of(run),
-            task.bench(run.kind),
+            task.bench(run.sampler),
             seeds,
             queries,
             seconds=3600 * run.hours or np.inf,
             guidance=context.guidance(task, run),
         )
-        held = regret.incumbents(history.rows, history.rungs, task.rungs(run.kind))
+        held = regret.incumbents(history.rows, history.rungs, task.rungs(run.sampler))
         questions = [mark for mark in query_marks(queries, asked.compare) if mark <= held.shape[1]]
         hours = hour_marks(task.task.hours)
         at_hours = regret.at_seconds(held, history.seconds, [3600 * mark for mark in hours])
@@ -138,7 +145,7 @@ def search_piece(context: TabularContext, task: Ready, run: SamplerRun) -> Tabul
 
 def search_training_free(context: TabularContext, task: Ready, name: str) -> TabularPiece:
     """Evolution by the score `name`; without a name by training, which it is compared with."""
-    settings, seeds = context.experiment.table.untrained, seeds_of(context)
+    settings, seeds = context.experiment.table.training_free, seeds_of(context)
     score = None if name == "random" else context.score(task, name)
 
     def make() -> pd.DataFrame:
@@ -146,7 +153,15 @@ def search_training_free(context: TabularContext, task: Ready, name: str) -> Tab
         return frame.assign(task=task.task.name, search=name)
 
     digest = "" if score is None else score.digest
-    key = key_of(context, task, "untrained", name, asdict(settings) | {"scores": ""}, len(seeds), digest)
+    key = key_of(
+        context,
+        task,
+        "untrained",
+        name,
+        spec_names.stored_section(("table", "training_free"), asdict(settings)) | {"scores": ""},
+        len(seeds),
+        digest,
+    )
     return TabularPiece("untrained", f"{task.task.name}: led by {name or 'training'}", key, make)
 
 
@@ -158,11 +173,9 @@ def front_piece(context: TabularContext, device: str, kind: str, screen: str) ->
 
     def make() -> pd.DataFrame:
         guidance = Guidance() if score is None else Guidance(score=score.values, pool=settings.pool)
-        history = explore(
-            make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.queries, guidance=guidance
-        )
+        history = explore(make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.trials, guidance=guidance)
         extent = regret.extent_of(task.by.reporting, latency, settings.points / 100)
-        marks = query_marks(settings.queries, context.experiment.table.compare)
+        marks = query_marks(settings.trials, context.experiment.table.compare)
         volumes = np.stack(
             [regret.hypervolume(history.rows[:, :mark], task.by, latency, extent) for mark in marks], axis=1
         )
@@ -170,7 +183,7 @@ def front_piece(context: TabularContext, device: str, kind: str, screen: str) ->
         return frame.assign(hypervolume=volumes.ravel(), task=task.task.name, search=title, device=device)
 
     digests = [hashlib.sha256(latency.tobytes()).hexdigest(), score_digest(context, task, screen)]
-    numbers = (settings.queries, settings.pool, settings.points, len(seeds), context.experiment.table.compare)
+    numbers = (settings.trials, settings.pool, settings.points, len(seeds), context.experiment.table.compare)
     key = key_of(context, task, "fronts", device, kind, screen, *numbers, *digests)
     return TabularPiece("fronts", f"{device}: {title}", key, make)
 
@@ -197,9 +210,9 @@ def run_facts(context: TabularContext, pieces: list[TabularPiece]) -> dict[str, 
         "name": context.experiment.name,
         "parts": parts,
         "compare": list(asked.compare),
-        "runs": [{"search": run.title, "kind": run.kind, "aid": run.aid} for run in asked.runs],
+        "runs": [{"search": run.title, "kind": run.sampler, "aid": run.aid} for run in asked.runs],
         "tasks": [task_facts(context, task, found[found["task"] == task.task.name]) for task in context.tasks],
-        "untrained": asdict(asked.untrained),
+        "untrained": spec_names.stored_section(("table", "training_free"), asdict(asked.training_free)),
         "devices": [device_facts(context, device, latency) for device, latency in context.latencies.items()],
         "provenance": {
             "finished (UTC)": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
@@ -232,7 +245,7 @@ def task_facts(context: TabularContext, task: Ready, found: pd.DataFrame) -> dic
             }
             for one in columns
         ],
-        "reached": time_to_target(task, asked.untrained, seeds_of(context), found),
+        "reached": time_to_target(task, asked.training_free, seeds_of(context), found),
     }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from automl_kd.config import Untrained
+from automl_kd.config import TrainingFree
 from automl_kd.nasbench.samplers import BatchedHistory, Bench, Guidance, explore
 from automl_kd.nasbench.samplers.evolution import Evolution
 from automl_kd.nasbench.samplers.random_search import Random
@@ -23,19 +23,19 @@ from automl_kd.nasbench.tabular import regret
 from automl_kd.nasbench.tabular.preparation import Ready
 
 
-def by_score(task: Ready, settings: Untrained, seeds: Sequence[int], score: ScoreColumn | None) -> pd.DataFrame:
+def by_score(task: Ready, settings: TrainingFree, seeds: Sequence[int], score: ScoreColumn | None) -> pd.DataFrame:
     """What each seed's search by the score came to; None takes `top` random architectures."""
     if score is None:
         rows = explore(Random(), task.bench(""), seeds, settings.top).rows
         return trained_outcome(task, seeds, rows, np.zeros(len(seeds), dtype=np.int64), 0.0)
     history = explore(
-        evolution(settings), without_training(task, score), seeds, settings.queries, guidance=Guidance(tries=1)
+        evolution(settings), without_training(task, score), seeds, settings.trials, guidance=Guidance(tries=1)
     )
     scored = np.array([len(np.unique(rows)) for rows in history.rows])
     return trained_outcome(task, seeds, best_by_score(history.rows, score, settings.top), scored, score.seconds)
 
 
-def evolution(settings: Untrained) -> Evolution:
+def evolution(settings: TrainingFree) -> Evolution:
     return Evolution(population=settings.population, tournament=settings.tournament, parents=settings.parents)
 
 
@@ -76,10 +76,10 @@ def trained_outcome(
     )
 
 
-def by_training(task: Ready, settings: Untrained, seeds: Sequence[int]) -> tuple[pd.DataFrame, BatchedHistory]:
+def by_training(task: Ready, settings: TrainingFree, seeds: Sequence[int]) -> tuple[pd.DataFrame, BatchedHistory]:
     """The same evolution, led by the accuracy to choose by; what it asks about again is not trained again."""
     bench = task.bench("")
-    history = explore(evolution(settings), bench, seeds, settings.queries, guidance=Guidance(tries=1))
+    history = explore(evolution(settings), bench, seeds, settings.trials, guidance=Guidance(tries=1))
     held = regret.incumbents(history.rows, history.rungs, [task.by.choosing])[:, -1:]
     frame = regret.curve_frame(seeds, [0.0], held, task.by, "")
     trained = np.array([len(np.unique(rows)) for rows in history.rows])
@@ -88,7 +88,7 @@ def by_training(task: Ready, settings: Untrained, seeds: Sequence[int]) -> tuple
 
 
 def time_to_target(
-    task: Ready, settings: Untrained, seeds: Sequence[int], found: pd.DataFrame
+    task: Ready, settings: TrainingFree, seeds: Sequence[int], found: pd.DataFrame
 ) -> dict[str, float | None]:
     """For each score in `found`, after how much simulated time half of the training evolutions were as good.
 

@@ -81,7 +81,7 @@ def contest_of(folder: Path, rows: pd.DataFrame) -> Comparison | None:
 
 
 def is_contest(record: Mapping[str, Any]) -> bool:
-    return bool((record.get("contest") or {}).get("contenders"))
+    return bool((record.get("comparison") or {}).get("methods"))
 
 
 def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_accuracy") -> Comparison:
@@ -93,9 +93,9 @@ def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_a
     if rows["experiment"].nunique() > 1:
         raise ResultError(f"a contest is one experiment's, got rows of {rows['experiment'].nunique()}; choose one")
     if not is_contest(record):
-        raise ResultError("the experiment's record names no contenders; ask for its verdict instead")
-    section = record["contest"]
-    line_up = {one["name"]: contender(one) for one in section["contenders"]}
+        raise ResultError("the experiment's record compares no methods; ask for its verdict instead")
+    section = record["comparison"]
+    line_up = {one["name"]: contender(one) for one in section["methods"]}
     reference = line_up[section["reference"]]
     rows = rows.assign(compute_fraction=rows["compute_fraction"].fillna(1.0))
     unit = unit_of(rows, record, reference)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from automl_kd.spec import TrialSpec, non_default_fields
+from automl_kd.spec import TrialSpec, stored_fields
 
 LEFT_OUT = ("space", "architecture", "method", "options", "seed")
 """What other columns of an entry tell of a spec, or what its trials differ in."""
@@ -37,7 +37,7 @@ def hash_config(spec_json: str) -> str:
 def record_of(spec_json: str) -> dict[str, Any]:
     """Without fields that equal their default: specs from before there was such a field agree with later ones."""
     try:
-        found: dict[str, Any] = non_default_fields(TrialSpec.from_json(spec_json))
+        found = stored_fields(TrialSpec.from_json(spec_json))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):  # of another version, or damaged
         found = read_object(spec_json)
     return found

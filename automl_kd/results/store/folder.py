@@ -12,16 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from automl_kd import files, storage
+from automl_kd import files, spec_names, storage
 from automl_kd.errors import FileError, ResultError
 from automl_kd.results.store.account import changes, read_account, write_account
 
-MAY_CHANGE = {"trial", "bank", "finalists", "contest"}
+MAY_CHANGE = {"trial", "teacher_cache", "finalists", "comparison"}
 """Sections that a later sitting may change: they say where trials run, what is kept and what is compared, not what was
 measured."""
 
 
-SECTIONS = ("search", "finalists", "contest", "recipe", "teacher", "data")
+SECTIONS = ("search", "finalists", "comparison", "recipe", "teacher", "data")
 
 DISK_SPACE = 32 * 2**20
 """Free bytes without which a run is not begun: a few checkpoints of the larger students fill as much."""
@@ -167,10 +167,11 @@ def read_finals(folder: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def read_experiment_record(folder: Path) -> dict[str, Any]:
-    """The experiment of a folder; `ResultError` if it is damaged, or does not look like one."""
+    """The experiment of a folder, under today's names; `ResultError` if it is damaged, or does not look like one."""
     path = folder / "experiment.json"
     try:
         record: Any = files.read_json(path)
+        record = spec_names.current_experiment(record) if isinstance(record, Mapping) else record
         reason = find_record_fault(record)
     except FileError as error:
         reason = str(error.strerror)
@@ -188,11 +189,11 @@ def find_record_fault(record: Any) -> str:
     for section in SECTIONS:
         if not isinstance(record.get(section) or {}, Mapping):
             return f"its {section} is no section"
-    contest = record.get("contest") or {}
-    contenders = contest.get("contenders") or []
-    named = isinstance(contenders, list) and all(isinstance(one, Mapping) and "name" in one for one in contenders)
-    if not named or (contenders and contest.get("reference") not in [one["name"] for one in contenders]):
-        return "its contenders and their reference do not fit together"
+    comparison = record.get("comparison") or {}
+    methods = comparison.get("methods") or []
+    named = isinstance(methods, list) and all(isinstance(one, Mapping) and "name" in one for one in methods)
+    if not named or (methods and comparison.get("reference") not in [one["name"] for one in methods]):
+        return "its methods and their reference do not fit together"
     return ""
 
 

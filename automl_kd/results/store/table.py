@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from automl_kd import storage
+from automl_kd import spec_names, storage
 from automl_kd.errors import ResultError
 from automl_kd.results.store import parquet
 from automl_kd.results.store.config_hash import hash_configs
@@ -153,7 +153,7 @@ class ResultTable:
     def _load_file(self, path: Path, kind: TableKind, columns: Sequence[str] | None = None) -> pa.Table:
         """`columns`: these and those by which rows are told apart and ordered; None for all."""
         schema = narrowed(kind, columns)
-        table = require_sound(parquet.load_parquet(path, schema, IDENTITY[kind]), kind, path)
+        table = with_current_methods(require_sound(parquet.load_parquet(path, schema, IDENTITY[kind]), kind, path))
         if "config_hash" in schema.names and table["config_hash"].null_count:
             specs = table if "spec_json" in schema.names else parquet.load_parquet(path, SPEC_ONLY, ("spec_json",))
             table = with_config_hashes(table, specs["spec_json"])
@@ -188,6 +188,16 @@ def with_config_hashes(table: pa.Table, specs: pa.ChunkedArray) -> pa.Table:
 def is_loose(path: Path) -> bool:
     """Whether a file of rows or curves holds one trial."""
     return path.parent.name.startswith(LOOSE_FOLDERS)
+
+
+def with_current_methods(table: pa.Table) -> pa.Table:
+    """`table` with today's names of methods."""
+    if "method" not in table.schema.names:
+        return table
+    place, found = table.schema.get_field_index("method"), table["method"]
+    for old, new in spec_names.METHODS.items():
+        found = pc.if_else(pc.equal(found, old), new, found)
+    return table.set_column(place, table.schema.field(place), found)
 
 
 def row_file_stem(row: Row) -> str:

@@ -22,11 +22,11 @@ space = "search_spaces.nasbench201:SPACE"
 scores = "scored"
 choose = "cifar10_valid_acc_12"
 labels = 20
-evaluations = 20
+trials = 20
 terms = 2
 
 [[proxy.searches]]
-proposer = "random"
+sampler = "random"
 seeds = 1
 """
 

@@ -94,7 +94,7 @@ def test_a_head_with_processors_does_not_train_on_them_while_gpus_are_being_star
 
 def test_where_no_gpu_is_being_started_trials_run_on_processors_and_that_is_said(clock):
     day = clock(at0=[{"CPU": 8.0}])
-    with wait_for_resources(Resources(concurrent=2), 4, day.said.append) as found:
+    with wait_for_resources(Resources(max_concurrent=2), 4, day.said.append) as found:
         assert (found.device, day.now) == ("cpu", 60.0)
     assert [count for _, count, _ in day.asked] == [2, 2, 0]
     assert day.said[1:] == [

@@ -28,8 +28,8 @@ def cluster(monkeypatch):
     [
         (Resources(), 2),
         (Resources(gpus=0.5), 4),
-        (Resources(gpus=0.5, concurrent=3), 3),
-        (Resources(gpus=0.5, concurrent=9), 4),
+        (Resources(gpus=0.5, max_concurrent=3), 3),
+        (Resources(gpus=0.5, max_concurrent=9), 4),
         (Resources(gpus=0.6), 2),
         (Resources(device="cpu", cpus=3), 4),
         (Resources(workers=2, cpus=4), 1),

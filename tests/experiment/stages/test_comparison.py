@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from automl_kd import experiment as stages
-from automl_kd.config import CHOICE_SEEDS, Contender, Contest, Finalists, loads
+from automl_kd.config import CHOICE_SEEDS, ComparisonSection, Finalists, MethodEntry, loads
 from automl_kd.errors import ConfigError
 from automl_kd.experiment import Roots
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
@@ -18,17 +18,17 @@ from automl_kd.experiment.stages.comparison import Candidate
 from automl_kd.spec import Recipe
 from tests import tiny
 
-SCRATCH = Contender(name="scratch", method="scratch", compute=(0.5, 1.0))
-KD = Contender(name="kd", title="plain KD", method="kd", tune={"temperature": (1.0, 4), "weight": (0.5, 0.9)})
-SUMS = Contender(
-    name="sums", method="distil", tune={"losses": ("kd=0.5", "dkd", "fitnet, fitnet.stages=pre_pool")}, best=2
+SCRATCH = MethodEntry(name="scratch", method="scratch", compute=(0.5, 1.0))
+KD = MethodEntry(name="kd", title="plain KD", method="kd", grid={"temperature": (1.0, 4), "weight": (0.5, 0.9)})
+SUMS = MethodEntry(
+    name="sums", method="weighted_losses", grid={"losses": ("kd=0.5", "dkd", "fitnet, fitnet.stages=pre_pool")}, best=2
 )
-CONTEST = Contest(contenders=(SCRATCH, KD, SUMS))
+CONTEST = ComparisonSection(methods=(SCRATCH, KD, SUMS))
 RECIPE = Recipe(epochs=4, batch_size=16)
 
 
 def described(**changes):
-    plain = tiny.experiment(method="kd", contest=CONTEST, recipe=RECIPE, finalists=Finalists(seeds=(0, 1)))
+    plain = tiny.experiment(method="kd", comparison=CONTEST, recipe=RECIPE, finalists=Finalists(seeds=(0, 1)))
     return dataclasses.replace(plain, **changes)
 
 
@@ -77,7 +77,7 @@ def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypat
 def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path, monkeypatch):
     context = prepare_experiment(described(), roots(tmp_path), Silent())
     monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, _spec: 25.0)
-    dear = Contender(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
+    dear = MethodEntry(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
     # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
     assert {one.compute_fraction for one in contest.finals(context, Candidate(dear, {}), unit=10.0)} == {1.0}
 
@@ -105,8 +105,8 @@ def test_the_best_candidates_go_on_the_earlier_of_equals_and_failures_never(tmp_
 CONTENDERS = """
 name = "x"
 space = "tests.tiny:SPACE"
-[contest]
-[[contest.contenders]]
+[comparison]
+[[comparison.methods]]
 name = "kd"
 method = "kd"
 """
@@ -115,20 +115,20 @@ method = "kd"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("contest.reference=nobody", "no contender is called 'nobody'"),
-        ("contest.tuning=0.0", "tuning must lie above 0"),
-        ("contest.tuning_seeds=4", "contest.tuning_seeds is 4, more than the 3"),
-        ("contest.contenders=[{name='kd', method='kd'}, {name='kd', method='kd'}]", "distinct names, got kd, kd"),
-        ("contest.contenders=[{name='KD', method='kd'}]", "lower-case letters, digits or '-', got 'KD'"),
-        ("contest.contenders=[{name='kd', method='kd', best=2}]", "best of 'kd' must lie in 1 to 1: 2"),
-        ("contest.contenders=[{name='kd', method='kd', compute=[2.0]}]", "fractions above 0 and at most 1"),
-        ("contest.contenders=[{name='kd', method='kd', tune={temperature=[]}}]", "an option without values"),
+        ("comparison.reference=nobody", "no method of the comparison is called 'nobody'"),
+        ("comparison.tuning=0.0", "tuning must lie above 0"),
+        ("comparison.tuning_seeds=4", "comparison.tuning_seeds is 4, more than the 3"),
+        ("comparison.methods=[{name='kd', method='kd'}, {name='kd', method='kd'}]", "distinct names, got kd, kd"),
+        ("comparison.methods=[{name='KD', method='kd'}]", "lower-case letters, digits or '-', got 'KD'"),
+        ("comparison.methods=[{name='kd', method='kd', best=2}]", "best of 'kd' must lie in 1 to 1: 2"),
+        ("comparison.methods=[{name='kd', method='kd', compute=[2.0]}]", "fractions above 0 and at most 1"),
+        ("comparison.methods=[{name='kd', method='kd', grid={temperature=[]}}]", "an option without values"),
         (
-            "contest.contenders=[{name='kd', method='kd', options={weight=0.5}, tune={weight=[0.5]}}]",
-            "has weight both in options and in tune",
+            "comparison.methods=[{name='kd', method='kd', options={weight=0.5}, grid={weight=[0.5]}}]",
+            "has weight both in options and in grid",
         ),
-        ("contest.contenders=[{name='kd', method='kd', tunes={}}]", "unknown key 'contest.contenders.0.tunes'"),
-        ("contest.contenders=[{name='kd', method='kd', options={weight=nan}}]", "weight is nan"),
+        ("comparison.methods=[{name='kd', method='kd', tunes={}}]", "unknown key 'comparison.methods.0.tunes'"),
+        ("comparison.methods=[{name='kd', method='kd', options={weight=nan}}]", "weight is nan"),
     ],
 )
 def test_bad_contests_are_refused_by_name(change, message):
@@ -137,22 +137,25 @@ def test_bad_contests_are_refused_by_name(change, message):
 
 
 @pytest.mark.parametrize(
-    ("contender", "message"),
+    ("entry", "message"),
     [
-        (Contender(name="kd", method="kdd"), "no method is called 'kdd'"),
-        (Contender(name="kd", method="kd", tune={"temperature": (4.0, -1.0)}), "temperature must be above 0"),
-        (Contender(name="kd", method="kd", options={"heat": 4.0}), "unknown key 'heat'"),
-        (Contender(name="kd", method="os:path"), "'os:path' is no method, since it is a module"),
-        (Contender(name="kd", method="distil", tune={"losses": ("kd", "os:path")}), "'os:path' is no distiller"),
+        (MethodEntry(name="kd", method="kdd"), "no method is called 'kdd'"),
+        (MethodEntry(name="kd", method="kd", grid={"temperature": (4.0, -1.0)}), "temperature must be above 0"),
+        (MethodEntry(name="kd", method="kd", options={"heat": 4.0}), "unknown key 'heat'"),
+        (MethodEntry(name="kd", method="os:path"), "'os:path' is no method, since it is a module"),
         (
-            Contender(name="kd", method="kd", tune={"weight": (0.5,), "temperature": (4, 4.0)}),
-            r"^tune.temperature of 'kd' has the value 4.0 twice; keep one$",
+            MethodEntry(name="kd", method="weighted_losses", grid={"losses": ("kd", "os:path")}),
+            "'os:path' is no distiller",
+        ),
+        (
+            MethodEntry(name="kd", method="kd", grid={"weight": (0.5,), "temperature": (4, 4.0)}),
+            r"^grid.temperature of 'kd' has the value 4.0 twice; keep one$",
         ),
     ],
 )
-def test_what_no_method_would_do_is_refused_before_the_teacher_is_trained(tmp_path, contender, message):
+def test_what_no_method_would_do_is_refused_before_the_teacher_is_trained(tmp_path, entry, message):
     with pytest.raises(Exception, match=message):
-        prepare_experiment(described(contest=Contest(contenders=(contender,))), roots(tmp_path), Silent())
+        prepare_experiment(described(comparison=ComparisonSection(methods=(entry,))), roots(tmp_path), Silent())
     assert not (tmp_path / "results").exists()
 
 
@@ -178,13 +181,13 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
         assert (ours["train_macs"] * (ours["epochs"] + 1) / ours["epochs"] > limit).all()
 
     changed = dataclasses.replace(SCRATCH, compute=(0.45, 1.0))  # of four epochs, as many as before
-    stages.run_stages(described(contest=Contest(contenders=(changed, KD, SUMS))), roots(tmp_path), Silent())
+    stages.run_stages(described(comparison=ComparisonSection(methods=(changed, KD, SUMS))), roots(tmp_path), Silent())
     renamed = context.table.read()
     assert set(renamed.loc[renamed["role"] == "scratch", "compute_fraction"]) == {0.45, 1.0}
     assert len(renamed) == len(rows)
 
-    wider = Contest(contenders=(*CONTEST.contenders, Contender(name="plain-kd", method="kd")))
-    context = stages.run_stages(described(contest=wider), roots(tmp_path), Silent())
+    wider = ComparisonSection(methods=(*CONTEST.methods, MethodEntry(name="plain-kd", method="kd")))
+    context = stages.run_stages(described(comparison=wider), roots(tmp_path), Silent())
     again = context.table.read()
     kept = again[~again["role"].isin(["plain-kd", "scratch"])]
     assert list(kept["started"]) == list(rows.loc[rows["role"] != "scratch", "started"])

@@ -122,7 +122,7 @@ def test_equal_compute_by_hand(taught):
 
 def test_the_losses_own_layers_count_in_the_compute(tmp_path):
     context = lab_of(tmp_path)
-    fitnet = Proposal(DEFAULT, "distil", {"losses": "fitnet, fitnet.stages=pre_pool"})
+    fitnet = Proposal(DEFAULT, "weighted_losses", {"losses": "fitnet, fitnet.stages=pre_pool"})
     # An image costs 16212 by KD; with the regressor, a 1x1 convolution from 4 to 16 channels on maps of 8x8 that is
     # trained as the student is, 16212 + 3 x 4096 = 28500. Three epochs of that: scratch 85500 / 6948, KD 85500 / 16212.
     assert epochs_of(context, fitnet) == [13, 6, 13, 3]

@@ -33,7 +33,7 @@ __all__ = ["quick"]
 pytestmark = pytest.mark.usefixtures("quick")
 
 PERTURB = {"recipe.lr": Range(low=0.001, high=0.5, log=True), "method.temperature": Range(low=1, high=10)}
-SEARCH = SearchSection(proposer="random", trials=4, scheduler="pbt", interval=2, perturb=PERTURB)
+SEARCH = SearchSection(sampler="random", trials=4, scheduler="pbt", interval=2, perturb=PERTURB)
 TOLD = ["proposal", "key", "status", "epochs_done", "val_accuracy", "test_accuracy", "schedule_json", "lineage_json"]
 
 
@@ -230,13 +230,19 @@ recipe = { epochs = 6 }
         ("PBT search.trials=1", "a population needs trials of 2 or more, got 1"),
         ("PBT search.quantile=0.6", "quantile must lie above 0 and at most at 0.5, got 0.6"),
         ("PBT search.resample=-1", "resample must lie in 0 to 1, got -1"),
-        ("PBT vary.method=['kd','scratch']", "vary is for proposals, and search.scheduler = 'pbt' changes what"),
+        (
+            "PBT hyperparameters.method=['kd','scratch']",
+            "hyperparameters are for proposals, and search.scheduler = 'pbt' changes what",
+        ),
         ("PBT space='tests.tiny:SPACE'", "needs one student, whose weights its trials take over from each other"),
         (
             "search.scheduler='hyperband' trial.workers=2",
             "pauses trials of one process, and trial.workers is 2",
         ),
-        ("search.scheduler='hyperband' trial.concurrent=2", "needs room for trials that wait beside those that run"),
+        (
+            "search.scheduler='hyperband' trial.max_concurrent=2",
+            "needs room for trials that wait beside those that run",
+        ),
         ("search.median_trials=0", "median_trials must be 1 or more, got 0"),
         ("search.interval=0", "interval must be 1 or more epochs, got 0"),
     ],
@@ -251,7 +257,7 @@ def test_what_no_population_can_do_is_refused_in_one_sentence(tmp_path, lines, s
 
 
 def test_weights_of_losses_may_change_if_they_stay_above_zero(tmp_path):
-    text = TEXT + 'method = "distil"\n[search]\nscheduler = "pb2"\n[search.perturb]\n'
+    text = TEXT + 'method = "weighted_losses"\n[search]\nscheduler = "pb2"\n[search.perturb]\n'
     roots = Roots(results=tmp_path / "results", data=tmp_path)
     context = prepare_experiment(loads(text + "method.losses.kd = { low = 0.1, high = 1 }"), roots, Silent())
     (stage,) = context.proposal(Architecture.of({"method.losses.kd": 0.5})).schedule

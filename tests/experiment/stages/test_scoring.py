@@ -25,7 +25,7 @@ SETTINGS = Scoring(
     proxies=("diswot_relation", "grad_norm", "params", "rank_sum(grad_norm+params)"),
     sample=40,
     images=8,
-    draws=2,
+    repeats=2,
 )
 ALONE = Labour(workers=1)
 

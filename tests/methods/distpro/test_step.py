@@ -35,8 +35,8 @@ STYLES = {
     "momentum": replace(SGD, nesterov=False),
     "plain": replace(SGD, nesterov=False, momentum=0.0),
     "clipped": replace(SGD, clip_norm=0.3),
-    "adamw": replace(SGD, optimiser="adamw", lr=0.01),
-    "adamw, clipped": replace(SGD, optimiser="adamw", lr=0.01, clip_norm=0.3),
+    "adamw": replace(SGD, optimizer="adamw", lr=0.01),
+    "adamw, clipped": replace(SGD, optimizer="adamw", lr=0.01, clip_norm=0.3),
 }
 
 

@@ -1,4 +1,4 @@
-"""Formulas as a search space: points stand for aggregates, and every proposer can search them."""
+"""Formulas as a search space: points stand for aggregates, and every sampler can search them."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def test_a_formula_is_no_network():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_proposer_searches_formulas_within_their_length(name):
-    proposer = Feasible(
+    sampler = Feasible(
         make_sampler(name, SPACE, objectives=[KENDALL], seed=0, options={}), lambda one: is_short(one, 2)
     )
     for index in range(15):
-        one = proposer.ask(index)
+        one = sampler.ask(index)
         check_architecture(SPACE, one)
         assert is_short(one, 2)
         value = float("nan") if index == 3 else float(len(str(formula(one.as_dict()))))
-        proposer.tell(index, one, Outcome(status="complete", metrics={"kendall": value}, epoch=0))
+        sampler.tell(index, one, Outcome(status="complete", metrics={"kendall": value}, epoch=0))

@@ -79,10 +79,10 @@ def experiment(**changes: Any) -> Experiment:
         "scores": "scored",
         "choose": "cifar10_valid_acc_12",
         "labels": 50,
-        "evaluations": 300,
+        "trials": 300,
         "terms": 2,
         "members": 3,
-        "searches": (FormulaSearch(proposer="evolution", seeds=2), FormulaSearch(proposer="random", seeds=1)),
+        "searches": (FormulaSearch(sampler="evolution", seeds=2), FormulaSearch(sampler="random", seeds=1)),
     }
     return Experiment(name="formulas", space="a:CELLS", proxy=ProxySearch(**{**asked, **changes}))
 
@@ -153,7 +153,7 @@ def test_searches_see_the_labels_only(place):
 
 
 def test_memory_and_batches_change_who_knows_what_but_not_how_many_are_tried(place):
-    search = FormulaSearch(proposer="tpe", seeds=1, batch=7, memory=10, evaluations=25)
+    search = FormulaSearch(sampler="tpe", seeds=1, batch=7, memory=10, trials=25)
     folder, _ = run(place, experiment(searches=(search,)))
     assert tried(folder)["index"].tolist() == list(range(25))
     assert (tried(folder)["members"] <= 3).all()
@@ -170,7 +170,7 @@ def test_a_penalty_shortens(place):
 
 
 def test_formulas_of_one_statistic_are_found_among_long_ones(place):
-    folder, _ = run(place, experiment(members=1, terms=20, evaluations=20))
+    folder, _ = run(place, experiment(members=1, terms=20, trials=20))
     assert set(tried(folder)["members"]) == {1}
 
 
@@ -211,10 +211,10 @@ def test_where_a_statistic_was_not_scored_the_formula_is_not_judged(place):
         ({"labels": 81}, "proxy asks for 81 labels, and 80 architectures are in the table"),
         ({"choose": "cifar10_test_acc_200"}, "is a test accuracy, for reports only"),
         ({"choose": "cifar10_valid_acc_90"}, "has no column 'cifar10_valid_acc_90'"),
-        ({"searches": (FormulaSearch(proposer="evolve"),)}, "no proposer is called 'evolve'"),
+        ({"searches": (FormulaSearch(sampler="evolve"),)}, "no sampler is called 'evolve'"),
         (
-            {"searches": (FormulaSearch(proposer="random", options={"a": 1}),)},
-            "proposer 'random' has no option 'a'",
+            {"searches": (FormulaSearch(sampler="random", options={"a": 1}),)},
+            "sampler 'random' has no option 'a'",
         ),
     ],
 )

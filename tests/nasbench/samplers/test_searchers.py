@@ -148,13 +148,13 @@ def optuna_proposal(bench, rows, index):
         source="of this test",
         default=dict.fromkeys(names, 0),
     )
-    proposer = OptunaTPE(space, (SearchObjective("val_accuracy", maximise=True),), seed=index)
+    sampler = OptunaTPE(space, (SearchObjective("val_accuracy", maximise=True),), seed=index)
     for number, row in enumerate(rows):
         values = dict(zip(names, bench.encodings[row].tolist(), strict=True))
         metrics = {"val_accuracy": float(bench.choose[0][row])}
         outcome = Outcome(status="complete", metrics=metrics, epoch=1)
-        proposer.tell(number, Architecture.of(values), outcome)
-    found = proposer.ask(len(rows)).as_dict()
+        sampler.tell(number, Architecture.of(values), outcome)
+    found = sampler.ask(len(rows)).as_dict()
     return [found[name] for name in names]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from automl_kd import config
-from automl_kd.config import Untrained
+from automl_kd.config import TrainingFree
 from automl_kd.errors import AutoMLKDError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Silent
@@ -128,7 +128,7 @@ class TestUntrained:
         np.testing.assert_array_equal(best_by_score(rows, score, 2), [[1, 3], [2, 0]])
 
     def test_a_perfect_score_is_led_to_the_top(self, task):
-        settings = Untrained(queries=300, top=1)
+        settings = TrainingFree(trials=300, top=1)
         perfect = ScoreColumn("perfect", task.by.choosing.values, 0.1, "")
         found = by_score(task, settings, range(4), perfect)
         random = by_score(task, settings, range(4), None)
@@ -138,11 +138,11 @@ class TestUntrained:
     def test_what_has_no_score_is_worst(self, task):
         values = task.by.choosing.values.copy()
         values[: len(values) // 2] = np.nan
-        found = by_score(task, Untrained(queries=100, top=5), range(4), ScoreColumn("half", values, 0.1, ""))
+        found = by_score(task, TrainingFree(trials=100, top=5), range(4), ScoreColumn("half", values, 0.1, ""))
         assert (found["architecture"] >= len(values) // 2).all()
 
     def test_a_score_is_reached_when_half_of_the_trained_are_as_good(self, task):
-        settings, seeds = Untrained(queries=100), range(5)
+        settings, seeds = TrainingFree(trials=100), range(5)
         trained, history = by_training(task, settings, seeds)
         found = pd.DataFrame({"search": ["", "easy", "never"], "regret": [0.0, 1.0, -1.0]})
         times = time_to_target(task, settings, seeds, found)
@@ -163,14 +163,14 @@ def test_marks_contain_what_is_compared():
 @pytest.mark.slow
 def test_on_the_real_table_evolution_beats_random_search(shared_data, tmp_path):
     text = TEXT.replace("seeds = 6", "seeds = 100").replace(
-        "queries = 20\ncompare = [5, 20]", "queries = 200\ncompare = [200]"
+        "trials = 20\ncompare = [5, 20]", "trials = 200\ncompare = [200]"
     )
     text = (
         text.replace('"help_phone"', '"help_pixel2"').replace(
             'file = "scores.parquet"\nseconds = "time"',
             ('file = "nasbench201_zero_cost.parquet"\ncolumn = "freerea_logsynflow"'),
         )
-        + '\n[[table.runs]]\nkind = "evolution"\n'
+        + '\n[[table.runs]]\nsampler = "evolution"\n'
     )
     roots = Roots(results=tmp_path, data=tmp_path)
     record = read_tabular_record(run_table(config.loads(text), roots, Silent(), path=shared_data))

@@ -18,7 +18,7 @@ from automl_kd.results.store.parquet import to_frame, to_table
 from automl_kd.results.store.row import ROW_SCHEMA
 from tests.results.synthetic import CONTEST, contest_choice, contest_finals, finals, row
 
-RECORD = {"name": "methods", "data": {"train_images": 50_000}, "contest": CONTEST}
+RECORD = {"name": "methods", "data": {"train_images": 50_000}, "comparison": CONTEST}
 KD = {0: 0.90, 1: 0.91, 2: 0.92}
 
 
@@ -158,14 +158,14 @@ def test_the_other_metric(judge):
 
 
 def test_what_is_no_contest(tmp_path, judge):
-    searches: list[dict[str, Any]] = [{}, {"contest": {"contenders": []}}, {"contest": None}]
+    searches: list[dict[str, Any]] = [{}, {"comparison": {"methods": []}}, {"comparison": None}]
     assert not any(is_contest(record) for record in searches)
     table = ResultTable(tmp_path)
     table.append(row())
     assert contest_of(tmp_path, table.read()) is None
     (tmp_path / "experiment.json").write_text(json.dumps({"name": "x"}))
     assert contest_of(tmp_path, table.read()) is None
-    with pytest.raises(ResultError, match="names no contenders"):
+    with pytest.raises(ResultError, match="compares no methods"):
         judge(record={})
     with pytest.raises(ResultError, match="rows of 2"):
         judge(contest_finals("kd", KD))

@@ -48,12 +48,12 @@ def judged(whole):
     return contest_of(whole, ResultTable(whole).read())
 
 
-def small(folder, *groups, contenders=CONTEST["contenders"]):
+def small(folder, *groups, contenders=CONTEST["methods"]):
     table = ResultTable(folder)
     for group in groups:
         for one in group:
             table.append(one, curve(0.5, 2))
-    record = {"name": "methods", "contest": {"reference": "kd", "contenders": contenders}}
+    record = {"name": "methods", "comparison": {"reference": "kd", "methods": contenders}}
     (folder / "experiment.json").write_text(json.dumps(record))
     return contest(table.read(), record)
 

@@ -127,8 +127,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nested finals": (lambda f: (f / "finals.json").write_text("[" * 9999), ["nested too deeply"]),
     "finals of another kind": (lambda f: (f / "finals.json").write_text('{"final": 3}'), ["does not list roles"]),
     "experiment of another kind": (
-        lambda f: (f / "experiment.json").write_text('{"contest": "no"}'),
-        ["its contest is no section"],
+        lambda f: (f / "experiment.json").write_text('{"comparison": "no"}'),
+        ["its comparison is no section"],
     ),
     "a pipe": (lambda f: pipe(f / "finals.json"), ["it is a pipe, not a file"]),
     "a pipe for rows": (

@@ -30,7 +30,9 @@ RECORD = to_record(EXPERIMENT)
 def test_the_same_experiment_more_trials_and_other_finalists_continue(tmp_path):
     open_folder(tmp_path / "one", RECORD)
     longer = replace(EXPERIMENT, search=replace(EXPERIMENT.search, trials=99))
-    longer = replace(longer, finalists=replace(longer.finalists, seeds=(5,)), trial=replace(longer.trial, concurrent=7))
+    longer = replace(
+        longer, finalists=replace(longer.finalists, seeds=(5,)), trial=replace(longer.trial, max_concurrent=7)
+    )
     open_folder(tmp_path / "one", to_record(longer))
     assert read_experiment_record(tmp_path / "one")["search"]["trials"] == 99
 

@@ -105,8 +105,8 @@ def test_a_teacher_that_was_trained_here_gets_other_advice(tmp_path):
 def test_a_comparison_of_methods_begins_with_the_warning(tmp_path):
     final = finals("default-kd", BASE)
     rows = read(tmp_path, [taught_by(19), *[one_of(one) for one in final]])
-    section = {"reference": "kd", "contenders": [{"name": "kd", "method": "kd", "options": {}, "tune": {}}]}
-    judged = contest(rows, {"contest": section, "recipe": {"epochs": 10}})
+    section = {"reference": "kd", "methods": [{"name": "kd", "method": "kd", "options": {}, "grid": {}}]}
+    judged = contest(rows, {"comparison": section, "recipe": {"epochs": 10}})
     assert contest_words.comparison_sentences(judged)[0].startswith(
         "Warning: the teacher (resnet56, from a file) is right on"
     )
