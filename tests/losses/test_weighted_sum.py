@@ -150,7 +150,7 @@ def test_values_are_read_back(value):
         ("kd=0, ce=0", "every weight in 'kd=0, ce=0' is 0"),
         (
             "os:path",
-            "'os:path' is no distiller, since it is a module; name a frozen dataclass with standard, taps, make",
+            "'os:path' is no distiller, since it is a module; name a frozen dataclass with standard, features, make",
         ),
         ("kd, json:dumps=1", "'json:dumps' is no distiller, since it is a function"),
         ("automl_kd.spec:Recipe=1", "'automl_kd.spec:Recipe' is no distiller, since it lacks standard"),
