@@ -19,7 +19,7 @@ EXEMPT = {"automl_kd/spec_names.py", "automl_kd/config/upgrade.py", "automl_kd/c
 
 RETIRED = (
     "lab", "teller", "told", "heard", "hearing", "tutor", "classroom", "sitting", "desk", "onward", "mend", "mended",
-    "symptoms", "yardstick", "tapped", "tapping", "tap", "taps", "guide", "shelf", "quote", "quoted", "rehearse",
+    "symptoms", "yardstick", "tapped", "tapping", "tap", "taps", "guide", "shelf", "quotes", "quoted", "rehearse",
     "rehearsed", "dealt", "alike", "adapters", "distiller", "distillers", "lesson", "taught", "tally", "news", "leads",
 )  # fmt: skip
 """Parts of names, as of snake_case and CamelCase."""

@@ -145,8 +145,8 @@ HASHED = 256 * 2**20
 def digest_dataset(dataset: Dataset) -> str:
     """Sixteen hex digits of what the splits hold, wherever the set lies: labels and images, of large sets a sample."""
     # In the words of VERSION 1 of trial keys, in which this digest is hashed.
-    told = repr((dataset.shape, dataset.class_names)).replace("InputShape(", "TaskShape(", 1)
-    whole = hashlib.blake2b(told.encode(), digest_size=8)
+    described = repr((dataset.shape, dataset.class_names)).replace("InputShape(", "TaskShape(", 1)
+    whole = hashlib.blake2b(described.encode(), digest_size=8)
     for split in (dataset.train, dataset.validation, dataset.test):
         whole.update(split.labels.cpu().numpy().tobytes())
         step = max(1, math.ceil(split.images.numel() / HASHED))
