@@ -241,11 +241,10 @@ def fit_student(
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         metrics = one_epoch(run, objective, epoch)
         metrics |= cache_stats()
-        if epoch == recipe.epochs:
+        last = epoch == recipe.epochs
+        if last:
             metrics |= {**last_words(run, folder), **finish()}
-        due = (
-            pausable or epoch == recipe.epochs or distributed.from_main_process(time.monotonic() - saved) > SAVE_SECONDS
-        )
+        due = pausable or last or distributed.from_main_process(time.monotonic() - saved) > SAVE_SECONDS
         if due:
             checkpoint.save(run.state(), folder / "checkpoint.pt")
             saved = time.monotonic()
