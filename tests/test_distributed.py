@@ -94,7 +94,7 @@ EXPERIMENT = 'name = "a"\nspace = "my:SPACE"\nrecipe.batch_size = 64\nteacher.re
             "sync_bn_groups must be 1 or trial.workers, which is 4, got 2",
         ),
         ("trial.workers = 4\nteacher.recipe.sync_bn_groups = 2", "teacher.recipe.sync_bn_groups must be 1"),
-        ("recipe.grad_accumulation = 0", "accumulate must be 1 or more, got 0"),
+        ("recipe.grad_accumulation = 0", "grad_accumulation must be 1 or more, got 0"),
         ("recipe.sync_bn_groups = 5", "batch_size must be a multiple of 5"),
         ("trial.workers = 2\ntrial.gpus = 0.5", "2 workers cannot share a GPU"),
         ('trial.placement = "far"', "trial.placement"),

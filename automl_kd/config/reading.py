@@ -52,8 +52,8 @@ def loads(text: str, overrides: Iterable[str] = (), *, where: str = UNNAMED) -> 
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}") from error
     refuse_strange(record, where)
-    file = shlex.quote(where) if where != UNNAMED else "FILE"
-    refuse_retired(record, where, f"'automl-kd upgrade {file}' rewrites the file")
+    file = shlex.join([where]) if where != UNNAMED else "FILE"
+    refuse_retired(record, where, f"run: automl-kd upgrade {file}")
     for override in overrides:
         merge(record, override)
     for holder, name in ((record, "hyperparameters"), (record.get("search"), "perturb")):

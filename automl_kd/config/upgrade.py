@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -32,10 +31,7 @@ def upgrade_file(path: Path) -> str:
     new = upgrade_text(old, str(path))
     if new == old:
         return ""
-    target = path.resolve()
-    with files.replacing(target) as scratch:
-        scratch.write_bytes((mark + new).encode())
-        shutil.copymode(target, scratch)
+    files.write(path.resolve(), mark + new, keep_mode=True)
     lines = difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), str(path), lineterm="", n=0)
     return "\n".join(lines)
 

@@ -53,10 +53,15 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         sync_folder(path.parent)
 
 
-def write(path: Path, content: Content, *, durable: bool = True) -> None:
-    """Make `path` hold `content`, text in UTF-8, whole or not at all. `OSError` if the disk refuses."""
+def write(path: Path, content: Content, *, durable: bool = True, keep_mode: bool = False) -> None:
+    """Make `path` hold `content`, text in UTF-8, whole or not at all. `OSError` if the disk refuses.
+
+    `keep_mode`: the permissions of the file that is there stay.
+    """
     with replacing(path, durable=durable) as scratch:
         scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        if keep_mode:
+            shutil.copymode(path, scratch)
 
 
 def create(path: Path, content: Content) -> None:

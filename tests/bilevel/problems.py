@@ -45,7 +45,7 @@ class AttentionNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.attention, self.classifier = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, SHAPE.classes)
-        self.taps = {"pooled": FeatureLayer("classifier", "input")}
+        self.feature_layers = {"pooled": FeatureLayer("classifier", "input")}
 
     def forward(self, images: Tensor) -> Tensor:
         rows = images.squeeze(1)

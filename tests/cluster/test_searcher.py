@@ -155,7 +155,7 @@ def test_a_reported_reason_is_the_outcomes_also_where_the_process_died_of_it(dri
 
 
 def test_a_process_that_was_ended_for_taking_too_long_says_so(driver):
-    trial = driver.assignments[0].place.trial
+    trial = driver.assignments[0].paths.trial
     trial.mkdir(parents=True)
     (trial / "overdue.txt").write_text('Thread 0x1 (most recent call first):\n  File "/a/b.py", line 7 in fit\n')
     driver.searcher.suggest("t0")

@@ -306,7 +306,7 @@ def test_every_old_key_is_refused_with_its_new_name(path, old, new):
     with pytest.raises(ConfigError) as refused:
         loads(text, where="my file.toml")
     assert str(refused.value) == (
-        f"my file.toml: {before!r} is now called {after!r}; 'automl-kd upgrade 'my file.toml'' rewrites the file"
+        f"my file.toml: {before!r} is now called {after!r}; run: automl-kd upgrade 'my file.toml'"
     )
     with pytest.raises(ConfigError, match="is now called"):
         merge({}, f"{path[0] if path else old}={write(record[path[0]] if path else 1)}".replace("\n", ""))

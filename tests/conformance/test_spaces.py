@@ -129,7 +129,7 @@ def test_a_canonical_point_is_one_of_the_space_and_its_own(space):
 
 
 def test_a_bank_makes_each_part_once_and_networks_that_compute_what_built_ones_do(space):
-    if space.bank is None:
+    if space.part_cache is None:
         return
     shape, made = SHAPES[0], []
 
@@ -138,7 +138,7 @@ def test_a_bank_makes_each_part_once_and_networks_that_compute_what_built_ones_d
         torch.manual_seed(len(made))
         return make()
 
-    assemble = space.bank(shape, prepare)
+    assemble = space.part_cache(shape, prepare)
     for point in points(space, 3):
         values = point.as_dict() if space.canonical is None else space.canonical(point.as_dict())
         assembled = assemble(values).eval()

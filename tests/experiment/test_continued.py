@@ -27,7 +27,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "evolution": {"options": {"population": 3, "tournament": 2}},
     "tpe": {"options": {"startup": 3}},
     "nsga2": {"options": {"population": 3}, "objectives": ("val_accuracy", "-params")},
-    "screened evolution": {"options": {"population": 3}, "screen": ("naswot",), "pool": 2, "probe_images": 4},
+    "screened evolution": {"options": {"population": 3}, "proxy_filter": ("naswot",), "pool": 2, "probe_images": 4},
 }
 
 

@@ -283,7 +283,7 @@ def test_each_value_is_rehearsed_once_beside_the_first_of_the_others_and_with_al
         (
             {"hyperparameters": {"method": ("automl_kd.spec:Recipe",)}},
             ConfigError,
-            ".* is no method, since it lacks taught; name",
+            ".* is no method, since it lacks needs_teacher; name",
         ),
         (
             {"hyperparameters": {}, "method": "builtins:dict"},

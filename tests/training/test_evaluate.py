@@ -89,9 +89,9 @@ def test_the_processor_computes_in_the_weights_own_numbers():
         (CARD, 4096, 1, 1, 512),
     ],
 )
-def test_evaluation_takes_what_training_has_memory_for(monkeypatch, device, batch, accumulate, workers, images):
+def test_evaluation_takes_what_training_has_memory_for(monkeypatch, device, batch, grad_accumulation, workers, images):
     monkeypatch.setattr(distributed, "size", lambda: workers)
-    assert evaluation_batch(device, Recipe(batch_size=batch, grad_accumulation=accumulate)) == images
+    assert evaluation_batch(device, Recipe(batch_size=batch, grad_accumulation=grad_accumulation)) == images
 
 
 def test_evaluation_on_the_processor_takes_512_images_at_once():

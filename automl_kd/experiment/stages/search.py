@@ -50,7 +50,7 @@ class Journal:
         current = spec_names.current_point if methods else dict
         try:
             return Journal(path, [Architecture.of(current(json.loads(line))) for line in files.whole_lines(path)])
-        except (ValueError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ResultError(
                 f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
             ) from error

@@ -40,7 +40,7 @@ def test_an_old_name_is_refused_with_the_new_one(refused, run, old, new, argumen
     assert run(*new.split(), "--help").code == 0
 
 
-PROXY = 'name = "b"\nspace = "a:B"\n[proxy]\nscores = "x"\nchoose = "y"\n[[proxy.searches]]\nproposer = "random"\n'
+PROXY = 'name = "b"\nspace = "a:B"\n[proxy]\nscores = "x"\nchoose = "y"\n[[proxy.searches]]\nsampler = "random"\n'
 
 
 TEXTS = {"search": QUICKSTART.read_text(), "nasbench search": TEXT, "nasbench proxy-search": PROXY}

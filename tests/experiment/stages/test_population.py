@@ -135,7 +135,7 @@ def test_the_trial_of_a_row_trained_from_scratch_comes_to_its_weights(done, tmp_
     assert len(read_schedule(row["schedule_json"])) >= 2
     spec, recorder = TrialSpec.from_json(row["spec_json"]), tiny.Recorder()
     assert spec.key == row["key"]
-    run_trial(spec, recorder, dataclasses.replace(done.place(spec, "cpu"), trial=tmp_path / "again"))
+    run_trial(spec, recorder, dataclasses.replace(done.trial_paths(spec, "cpu"), trial=tmp_path / "again"))
     assert recorder.seen[5]["val_accuracy"] == row["val_accuracy"]
     for name in ("student.pt", "student_best.pt"):
         assert not difference(content(done.folder / "trials" / row["key"] / name), content(tmp_path / "again" / name))

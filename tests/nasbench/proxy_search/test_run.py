@@ -240,8 +240,8 @@ def test_no_table_is_a_sentence(place):
         ("penalty = 1.0", "penalty must lie in 0 to 1"),
         ("s1 = 'a'", "s1 and s1_scores go together"),
         ("lables = 100", "unknown key 'proxy.lables'; did you mean 'labels'"),
-        ("[[proxy.searches]]\nproposer = 'tpe'\n[[proxy.searches]]\nproposer = 'tpe'", "must have distinct names"),
-        ("[[proxy.searches]]\nproposer = 'tpe'\nbatch = 0", "seeds and batch must be 1 or more"),
+        ("[[proxy.searches]]\nsampler = 'tpe'\n[[proxy.searches]]\nsampler = 'tpe'", "must have distinct names"),
+        ("[[proxy.searches]]\nsampler = 'tpe'\nbatch = 0", "seeds and batch must be 1 or more"),
     ],
 )
 def test_what_no_experiment_says(text, said):
