@@ -47,6 +47,9 @@ VALUES: Mapping[Path, Mapping[str, str]] = {
 }
 """Words that are values and were called otherwise."""
 
+SHARED_SECTIONS: Mapping[str, str] = {"table": "tasks", "proxy": "scores"}
+"""Sections that earlier releases stored of every experiment: each with what it leaves empty in another kind's."""
+
 DEEPEST = max(map(len, (*KEYS, *VALUES)))
 
 SCORING = {"draws": "repeats"}

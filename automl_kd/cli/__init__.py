@@ -55,10 +55,9 @@ def search(
     [bold]automl-kd search[/bold]
     [bold]automl-kd search benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
     """
-    search_beside(experiment.parent, Path())
-    described = config.load_experiment(experiment, overrides)
-    catalogue.require_space(described.space)
-    nasbench.require_command(described, experiment, "search")
+    described = nasbench.read_experiment(experiment, overrides)
+    if not isinstance(described, Experiment):
+        nasbench.refuse_kind(described, experiment, "search")
     run_experiment(described, out, data_root, address, progress)
 
 
@@ -142,7 +141,7 @@ def show(
     if not os.path.lexists(what) and not Path(what).suffix:
         hint = suggestion(what, catalogue.CATALOGUES)
         raise UnknownNameError(f"there is neither a table nor a file called {what!r}; {hint}")
-    typer.echo(json.dumps(config.to_record(config.load_experiment(Path(what), overrides)), indent=2))
+    typer.echo(json.dumps(config.to_record(config.load_experiment(Path(what), overrides, nasbench.KINDS)), indent=2))
 
 
 app.command()(doctor)

@@ -5,8 +5,7 @@ one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in 
 """
 
 from automl_kd.config.comparison import ComparisonSection, MethodEntry
-from automl_kd.config.experiment import Experiment, Knob
-from automl_kd.config.proxy import FormulaSearch, ProxySearch
+from automl_kd.config.experiment import Experiment, Knob, require_name, require_seed
 from automl_kd.config.range import Range
 from automl_kd.config.reading import load_experiment, loads, merge, parse_record, to_record
 from automl_kd.config.sections import (
@@ -19,42 +18,28 @@ from automl_kd.config.sections import (
     Resources,
     SearchSection,
 )
-from automl_kd.config.tabular import (
-    SIZE_COLUMNS,
-    SamplerRun,
-    ScoreSource,
-    TableSearch,
-    TableTask,
-    Tradeoff,
-    TrainingFree,
-)
+from automl_kd.config.stored import add_new_fields
 
 __all__ = [
     "CHOICE_SEEDS",
     "POPULATIONS",
     "SEARCH_SEEDS",
     "SEEDS",
-    "SIZE_COLUMNS",
     "Budget",
     "ComparisonSection",
     "Experiment",
     "Finalists",
-    "FormulaSearch",
     "Knob",
     "MethodEntry",
-    "ProxySearch",
     "Range",
     "Resources",
-    "SamplerRun",
-    "ScoreSource",
     "SearchSection",
-    "TableSearch",
-    "TableTask",
-    "Tradeoff",
-    "TrainingFree",
+    "add_new_fields",
     "load_experiment",
     "loads",
     "merge",
     "parse_record",
+    "require_name",
+    "require_seed",
     "to_record",
 ]

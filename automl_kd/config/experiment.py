@@ -10,10 +10,8 @@ from typing import Annotated, Any
 import pydantic
 
 from automl_kd.config.comparison import ComparisonSection
-from automl_kd.config.proxy import ProxySearch
 from automl_kd.config.range import Range
 from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, SearchSection
-from automl_kd.config.tabular import TableSearch
 from automl_kd.space import Scalar
 from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, require, require_shares
 
@@ -58,60 +56,81 @@ class Experiment:
     teacher_cache: TeacherCacheOptions = field(default_factory=TeacherCacheOptions)
     finalists: Finalists = field(default_factory=Finalists)
     comparison: ComparisonSection = field(default_factory=ComparisonSection)
-    table: TableSearch = field(default_factory=TableSearch)
-    proxy: ProxySearch = field(default_factory=ProxySearch)
 
     def __post_init__(self) -> None:
-        require(
-            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name) is not None,
-            f"name must be at most 100 letters, digits, '.', '_' or '-', as it names a folder; got {self.name!r}",
-        )
-        require(
-            self.name.lower() not in SHARED_FOLDERS,
-            f"name is {self.name!r}, and the folder of that name is shared by all experiments; take another",
-        )
-        require(
-            not self.comparison.methods or self.comparison.tuning_seeds <= len(self.finalists.seeds),
-            f"comparison.tuning_seeds is {self.comparison.tuning_seeds}, more than the {len(self.finalists.seeds)} of "
-            "finalists.seeds",
-        )
+        require_name(self.name)
+        require_seed(self.seed)
         require_shares(self.recipe, self.trial.workers, "recipe.")
         if not self.teacher.checkpoint:
             require_shares(self.teacher.recipe, self.trial.workers, "teacher.recipe.")
-        require(0 <= self.seed < SEEDS, f"seed must lie in 0 to {SEEDS - 1}, got {self.seed}")
-        for name, knob in self.hyperparameters.items():
-            distinct = isinstance(knob, Range) or len(set(knob)) == len(knob) >= 1
-            require(distinct, f"hyperparameters.{name} needs one or more distinct values, got {knob}")
-        require(
-            not self.hyperparameters or not self.comparison.methods,
-            "hyperparameters are for a search and comparison.methods for a comparison without one; keep one of them",
-        )
-        population = self.search.scheduler in POPULATIONS and not self.comparison.methods
-        require(
-            not (population and self.hyperparameters),
-            f"hyperparameters are for proposals, and search.scheduler = '{self.search.scheduler}' changes what "
-            "search.perturb names; keep one of them",
-        )
-        require(
-            not population or self.search.interval < self.recipe.epochs,
-            f"search.interval is {self.search.interval}, so that nothing changes within the {self.recipe.epochs} of "
-            "recipe.epochs; make it smaller",
-        )
-        require(
-            self.search.scheduler != "hyperband" or self.trial.workers == 1,
-            "search.scheduler = 'hyperband' pauses trials of one process, and trial.workers is "
-            f"{self.trial.workers}; set it to 1 or take another scheduler",
-        )
-        require(
-            self.search.scheduler != "hyperband" or not self.trial.max_concurrent,
-            "search.scheduler = 'hyperband' needs room for trials that wait beside those that run; leave "
-            "trial.max_concurrent at 0, and raise trial.cpus to run fewer at once",
-        )
-        require(
-            not self.table.tasks or not (self.comparison.methods or self.hyperparameters),
-            "table is for searches that train nothing; keep it, or hyperparameters and comparison.methods",
-        )
-        require(
-            not self.proxy.scores or not (self.table.tasks or self.comparison.methods or self.hyperparameters),
-            "proxy is for a search over formulas; keep it, or table, hyperparameters and comparison.methods",
-        )
+        require_distinct_values(self.hyperparameters)
+        if self.comparison.methods:
+            require_comparison(self)
+        elif self.search.scheduler in POPULATIONS:
+            require_population(self)
+        if self.search.scheduler == "hyperband":
+            require_room_to_pause(self.trial)
+
+
+def require_name(name: str) -> None:
+    """Refuse a name that cannot be one of a folder of results."""
+    require(
+        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None,
+        f"name must be at most 100 letters, digits, '.', '_' or '-', as it names a folder; got {name!r}",
+    )
+    require(
+        name.lower() not in SHARED_FOLDERS,
+        f"name is {name!r}, and the folder of that name is shared by all experiments; take another",
+    )
+
+
+def require_seed(seed: int) -> None:
+    require(0 <= seed < SEEDS, f"seed must lie in 0 to {SEEDS - 1}, got {seed}")
+
+
+def require_distinct_values(hyperparameters: Mapping[str, Knob]) -> None:
+    for name, knob in hyperparameters.items():
+        distinct = isinstance(knob, Range) or len(set(knob)) == len(knob) >= 1
+        require(distinct, f"hyperparameters.{name} needs one or more distinct values, got {knob}")
+
+
+def require_comparison(experiment: Experiment) -> None:
+    """Refuse a comparison of methods that is a search as well, or is tuned with more seeds than it has."""
+    tuning_seeds, seeds = experiment.comparison.tuning_seeds, experiment.finalists.seeds
+    require(
+        tuning_seeds <= len(seeds),
+        f"comparison.tuning_seeds is {tuning_seeds}, more than the {len(seeds)} of finalists.seeds",
+    )
+    require(
+        not experiment.hyperparameters,
+        "hyperparameters are for a search and comparison.methods for a comparison without one; keep one of them",
+    )
+
+
+def require_population(experiment: Experiment) -> None:
+    """Refuse a population whose trials are proposed as well, or end before anything changes."""
+    settings, epochs = experiment.search, experiment.recipe.epochs
+    require(
+        not experiment.hyperparameters,
+        f"hyperparameters are for proposals, and search.scheduler = '{settings.scheduler}' changes what "
+        "search.perturb names; keep one of them",
+    )
+    require(
+        settings.interval < epochs,
+        f"search.interval is {settings.interval}, so that nothing changes within the {epochs} of recipe.epochs; make "
+        "it smaller",
+    )
+
+
+def require_room_to_pause(trial: Resources) -> None:
+    """Refuse what keeps HyperBand from pausing trials and starting others in their place."""
+    require(
+        trial.workers == 1,
+        "search.scheduler = 'hyperband' pauses trials of one process, and trial.workers is "
+        f"{trial.workers}; set it to 1 or take another scheduler",
+    )
+    require(
+        not trial.max_concurrent,
+        "search.scheduler = 'hyperband' needs room for trials that wait beside those that run; leave "
+        "trial.max_concurrent at 0, and raise trial.cpus to run fewer at once",
+    )

@@ -15,6 +15,7 @@ import pydantic
 
 from automl_kd.config.beside import locate
 from automl_kd.config.experiment import Experiment
+from automl_kd.config.kinds import CORE_KINDS, choose_kind
 from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
@@ -30,9 +31,12 @@ UNNAMED = "experiment"
 """Where a text comes from that is in no file."""
 
 
-def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+def load_experiment(
+    path: Path, overrides: Iterable[str] = (), kinds: Mapping[str, type[T]] = CORE_KINDS
+) -> Experiment | T:
     """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5").
 
+    `kinds`: records of other kinds of experiment, by the section that makes an experiment one of them.
     A relative `teacher.checkpoint` is looked for beside the file, and then where the command was typed.
     """
     try:
@@ -41,12 +45,16 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         raise ConfigError(
             f"no experiment could be read from {path}: {error.strerror}; give the path of a TOML file"
         ) from error
-    found = loads(text, overrides, where=str(path))
+    found = loads(text, overrides, where=str(path), kinds=kinds)
+    if not isinstance(found, Experiment):
+        return found
     checkpoint = locate(found.teacher.checkpoint, path.parent, f"{path}: teacher.checkpoint")
     return dataclasses.replace(found, teacher=dataclasses.replace(found.teacher, checkpoint=checkpoint))
 
 
-def loads(text: str, overrides: Iterable[str] = (), *, where: str = UNNAMED) -> Experiment:
+def loads(
+    text: str, overrides: Iterable[str] = (), *, where: str = UNNAMED, kinds: Mapping[str, type[T]] = CORE_KINDS
+) -> Experiment | T:
     try:
         record = read_toml(text)
     except tomllib.TOMLDecodeError as error:
@@ -59,7 +67,7 @@ def loads(text: str, overrides: Iterable[str] = (), *, where: str = UNNAMED) -> 
     for holder, name in ((record, "hyperparameters"), (record.get("search"), "perturb")):
         if isinstance(holder, dict) and isinstance(holder.get(name), Mapping):
             holder[name] = flat(holder[name])
-    return parse_record(Experiment, record, where)
+    return parse_record(choose_kind(record, kinds, where), record, where)
 
 
 def read_toml(text: str) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def find_fault(value: Any) -> str:
     return ""
 
 
-def to_record(experiment: Experiment) -> dict[str, Any]:
+def to_record(experiment: Any) -> dict[str, Any]:
     """The resolved experiment as plain values: what is stored beside its results and shown by `show`."""
     record: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(experiment)))
     return record

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 from automl_kd.cluster.sessions.growing import wait_for_resources
 from automl_kd.cluster.sessions.session import session
 from automl_kd.cluster.sessions.sharing import require_shared
-from automl_kd.config import Experiment, parse_record, to_record
+from automl_kd.config import Experiment, add_new_fields, to_record
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
@@ -34,14 +34,15 @@ def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, addres
     context = prepare_experiment(experiment, roots, watcher)
     record = to_record(context.experiment)
     # All that can be refused is refused before the folder is made.
-    check_folder(context.folder, record, add_new_fields, context.account)
+    upgrade = partial(add_new_fields, Experiment)
+    check_folder(context.folder, record, upgrade, context.account)
     require_trials(context)
     watcher.note(context.account["line"])
     with session(address):
         with wait_for_resources(context.experiment.trial, 1, watcher.note) as found:
             context = choose_device(context, found.device)
         with lock(context.folder):
-            open_folder(context.folder, record, add_new_fields, context.account)
+            open_folder(context.folder, record, upgrade, context.account)
             require_shared(context.folder)
             prepare_teacher(context)
             if context.experiment.comparison.methods:
@@ -60,8 +61,3 @@ def choose_device(context: ExperimentContext, device: Literal["auto", "cpu", "cu
     """The device is chosen once: machines of a cluster come and go, and trials of one search run on one kind."""
     trial = dataclasses.replace(context.experiment.trial, device=device)
     return dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, trial=trial))
-
-
-def add_new_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """A stored experiment with the fields that have come since, at their defaults."""
-    return to_record(parse_record(Experiment, record, where))

@@ -10,12 +10,27 @@ from automl_kd.config import load_experiment
 from automl_kd.experiment.proposals import combine
 from automl_kd.methods.hyperparameters import methods_of, settle_comparison, settle_hyperparameters, settle_options
 from automl_kd.models import MODELS, load_space
+from automl_kd.nasbench.config import KINDS, ProxyExperiment, TableExperiment
 from automl_kd.proxies import expand_proxies
 from automl_kd.search import SearchObjective, make_sampler
 from automl_kd.space import Architecture, check_architecture
 
 ROOT = Path(__file__).parents[2]
-EXPERIMENTS = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").glob("*.toml"))]
+FILES = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").glob("*.toml"))]
+EXPERIMENTS = [path for path in FILES if not path.name.startswith("nasbench201")]
+NASBENCH = {"nasbench201_search": TableExperiment, "nasbench201_proxy": ProxyExperiment}
+
+
+def test_every_file_is_of_a_kind():
+    assert {path.stem for path in FILES} == {path.stem for path in EXPERIMENTS} | set(NASBENCH)
+
+
+@pytest.mark.parametrize(("name", "kind"), NASBENCH.items())
+def test_an_experiment_on_nasbench201_names_what_exists(name, kind):
+    experiment = load_experiment(ROOT / "benchmarks" / f"{name}.toml", kinds=KINDS)
+    assert type(experiment) is kind
+    assert experiment.name == name
+    assert load_space(experiment.space).parameters
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -28,12 +43,7 @@ def test_an_experiment_names_what_exists(path):
     searched = combine(space, experiment)
     assert experiment.teacher.model in MODELS
     assert settle_comparison(experiment.comparison) == experiment.comparison
-    assert (
-        expand_proxies(experiment.search.proxy_filter)
-        or experiment.comparison.methods
-        or experiment.table.tasks
-        or experiment.proxy.scores
-    )
+    assert expand_proxies(experiment.search.proxy_filter) or experiment.comparison.methods
     check_architecture(space, Architecture.of(experiment.finalists.baseline or space.default))
     settings = experiment.search
     objectives = [SearchObjective.parse(text) for text in settings.objectives]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from automl_kd import spec_names
-from automl_kd.config import SearchSection
-from automl_kd.config.reading import to_record
+from automl_kd.config import Experiment, SearchSection, add_new_fields, to_record
 from automl_kd.errors import ResultError
-from automl_kd.experiment import add_new_fields
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
@@ -77,15 +76,16 @@ def lab(tmp_path) -> ExperimentContext:
 
 def test_the_record_is_that_of_the_same_experiment(lab):
     record = to_record(lab.experiment)
-    check_folder(lab.folder, record, add_new_fields)
-    open_folder(lab.folder, record, add_new_fields)
+    upgrade = partial(add_new_fields, Experiment)
+    check_folder(lab.folder, record, upgrade)
+    open_folder(lab.folder, record, upgrade)
     assert json.loads((lab.folder / "experiment.json").read_text()) == record
 
 
 def test_another_experiment_is_told_from_it_under_the_new_name(lab):
     other = replace(lab.experiment, search=replace(lab.experiment.search, sampler="random"))
     with pytest.raises(ResultError, match=r'its search\.sampler is "tpe", here it is "random"'):
-        check_folder(lab.folder, to_record(other), add_new_fields)
+        check_folder(lab.folder, to_record(other), partial(add_new_fields, Experiment))
 
 
 def test_its_proposals_are_the_trials_that_come_first(lab):

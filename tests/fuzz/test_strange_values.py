@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from automl_kd.config import Experiment, TableSearch, load_experiment, loads
+from automl_kd.config import Experiment, load_experiment, loads
 from automl_kd.errors import ConfigError
 from automl_kd.space import Choice, FloatRange, When
 
@@ -22,7 +22,6 @@ MINIMAL = 'name = "x"\nspace = "search_spaces.resnet:SPACE"\n'
         ("seed = 0x" + "f" * 5000, "seed does not fit into 64 bits"),
         ("options.deep = [[[[1e999]]]]", "options.deep.0.0.0.0 is inf; it should be a finite number"),
         ('teacher.checkpoint = "a\\u0000b"', "teacher.checkpoint holds the character NUL; take it out"),
-        ("table.compare = []", "table: compare must be one or more numbers above 0, ascending, got []"),
     ],
 )
 def test_each_is_one_sentence(line, said):
@@ -54,12 +53,6 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_names_of_shared_folders_are_refused(name):
     with pytest.raises(ValueError, match=f"name is '{name}', and the folder of that name is shared by all experiments"):
         Experiment(name=name, space="search_spaces.resnet:SPACE")
-
-
-@pytest.mark.parametrize("compare", [(), (0,), (3, 3), (30, 10)])
-def test_numbers_to_compare_at_ascend(compare):
-    with pytest.raises(ValueError, match="compare must be one or more numbers above 0, ascending"):
-        TableSearch(compare=compare)
 
 
 @pytest.mark.parametrize("option", [(1, 2), None, float("nan"), float("inf"), [1], b"x", 1j])

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from automl_kd.config import loads
+from automl_kd.nasbench.config import KINDS, TableExperiment
 from automl_kd.nasbench.table import cells
 
 TEXT = """
@@ -57,6 +59,12 @@ devices = ["help_phone"]
 samplers = ["random", "nsga2"]
 trials = 20
 """
+
+
+def read_table_text(text: str = TEXT, *overrides: str) -> TableExperiment:
+    experiment = loads(text, overrides, kinds=KINDS)
+    assert isinstance(experiment, TableExperiment)
+    return experiment
 
 
 def strings() -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import typer
 
 from automl_kd.cli.nasbench.import_table import import_table
-from automl_kd.cli.nasbench.options import require_command
+from automl_kd.cli.nasbench.options import read_experiment, refuse_kind
 from automl_kd.cli.nasbench.proxy_benchmark import benchmark_proxies
 from automl_kd.cli.nasbench.proxy_search import search_formulas
 from automl_kd.cli.nasbench.tabular import search_table
 from automl_kd.errors import ConfigError
+from automl_kd.nasbench.config import KINDS
 
-__all__ = ["mount", "require_command"]
+__all__ = ["KINDS", "mount", "read_experiment", "refuse_kind"]
 
 MOVED_COMMANDS = {"panel": "nasbench proxy-benchmark", "import-nasbench201": "nasbench import"}
 """Commands of earlier versions, and what they are called now."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -12,7 +13,10 @@ from automl_kd import config
 from automl_kd.cli import catalogue
 from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
+from automl_kd.nasbench.config import KINDS, ProxyExperiment, TableExperiment
 from automl_kd.registry import search_beside
+
+AnyExperiment = Experiment | TableExperiment | ProxyExperiment
 
 TablePath = Annotated[
     Path | None,
@@ -23,20 +27,35 @@ TablePath = Annotated[
 ExperimentFile = Annotated[Path, typer.Argument(help="A TOML file.", metavar="FILE")]
 
 
-def read_experiment(path: Path, overrides: list[str], command: str) -> Experiment:
-    """The experiment that the file describes; `ConfigError` if another command than `command` is for it."""
-    search_beside(path.parent, Path())
-    experiment = config.load_experiment(path, overrides)
-    catalogue.require_space(experiment.space)
-    require_command(experiment, path, command)
+COMMANDS: Mapping[type[Any], str] = {TableExperiment: "nasbench search", ProxyExperiment: "nasbench proxy-search"}
+"""What carries out an experiment; 'search' does any other."""
+
+
+def read_table_experiment(path: Path, overrides: list[str]) -> TableExperiment:
+    experiment = read_experiment(path, overrides)
+    if not isinstance(experiment, TableExperiment):
+        refuse_kind(experiment, path, COMMANDS[TableExperiment])
     return experiment
 
 
-def require_command(experiment: Experiment, path: Path, command: str) -> None:
-    """Refuse an experiment of another kind than `command` carries out."""
-    sections = {"nasbench search": experiment.table.tasks, "nasbench proxy-search": experiment.proxy.scores}
-    wanted = next((name for name, section in sections.items() if section), "search")
-    if wanted != command:
-        raise ConfigError(
-            f"{path} is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} {shlex.quote(str(path))}"
-        )
+def read_proxy_experiment(path: Path, overrides: list[str]) -> ProxyExperiment:
+    experiment = read_experiment(path, overrides)
+    if not isinstance(experiment, ProxyExperiment):
+        refuse_kind(experiment, path, COMMANDS[ProxyExperiment])
+    return experiment
+
+
+def read_experiment(path: Path, overrides: list[str]) -> AnyExperiment:
+    """The experiment that the file describes, of whichever kind; its space can be found."""
+    search_beside(path.parent, Path())
+    experiment = config.load_experiment(path, overrides, KINDS)
+    catalogue.require_space(experiment.space)
+    return experiment
+
+
+def refuse_kind(experiment: AnyExperiment, path: Path, command: str) -> NoReturn:
+    """`ConfigError`: another command than `command` carries out such an experiment."""
+    wanted = COMMANDS.get(type(experiment), "search")
+    raise ConfigError(
+        f"{path} is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} {shlex.quote(str(path))}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from automl_kd import storage
-from automl_kd.cli.nasbench.options import ExperimentFile, TablePath, read_experiment
+from automl_kd.cli.nasbench.options import ExperimentFile, TablePath, read_proxy_experiment
 from automl_kd.console.options import Out, Overrides, command_line, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 
@@ -21,7 +21,7 @@ def search_formulas(
 
     [bold]automl-kd nasbench proxy-search benchmarks/nasbench201_proxy.toml --nasbench201 nasbench201[/bold]
     """
-    described = read_experiment(experiment, overrides, "nasbench proxy-search")
+    described = read_proxy_experiment(experiment, overrides)
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.nasbench.proxy_search.run import run_proxy_search  # noqa: PLC0415 - torch is slow to import
     from automl_kd.nasbench.proxy_search.sentences import ranking, searches, write_sentences  # noqa: PLC0415

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from automl_kd import storage
-from automl_kd.cli.nasbench.options import ExperimentFile, TablePath, read_experiment
+from automl_kd.cli.nasbench.options import ExperimentFile, TablePath, read_table_experiment
 from automl_kd.console.options import Out, Overrides, command_line, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 
@@ -24,7 +24,7 @@ def search_table(
 
     [bold]automl-kd nasbench search benchmarks/nasbench201_search.toml --nasbench201 nasbench201[/bold]
     """
-    described = read_experiment(experiment, overrides, "nasbench search")
+    described = read_table_experiment(experiment, overrides)
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.nasbench.tabular.page import write_tabular_report  # noqa: PLC0415
     from automl_kd.nasbench.tabular.record import read_tabular_record  # noqa: PLC0415

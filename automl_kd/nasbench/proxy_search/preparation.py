@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.files import expand
+from automl_kd.nasbench.config import ProxyExperiment
 from automl_kd.nasbench.proxy_benchmark.benchmark import Target
 from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores, arrange, read_long
 from automl_kd.nasbench.proxy_benchmark.targets import of_s1, of_table
@@ -35,7 +35,7 @@ class FormulaContext:
     its title, as far as they were scored there. `tuned`: the target whose dataset has the labels.
     """
 
-    experiment: Experiment
+    experiment: ProxyExperiment
     table: Table
     choosing: Choosing
     names: tuple[str, ...]
@@ -60,7 +60,7 @@ class FormulaContext:
         return np.sort(rows)
 
 
-def open_proxy_search(experiment: Experiment, results: Path, path: Path | None) -> FormulaContext:
+def open_proxy_search(experiment: ProxyExperiment, results: Path, path: Path | None) -> FormulaContext:
     """Find and check all that `experiment.proxy` names; an `AutoMLKDError` says what cannot be done. Writes nothing.
 
     `path`: of the table, a file or its folder; None asks the environment.
@@ -115,7 +115,7 @@ def locate_scores(file: str, table: Table, key: str) -> Path:
     )
 
 
-def names_of(experiment: Experiment, scored: Mapping[str, ProxyScores]) -> tuple[str, ...]:
+def names_of(experiment: ProxyExperiment, scored: Mapping[str, ProxyScores]) -> tuple[str, ...]:
     """The statistics to compose, in the order of their names; aggregates only if they are asked for."""
     asked = experiment.proxy
     for name in (*asked.statistics, *asked.without):

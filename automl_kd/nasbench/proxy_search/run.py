@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from automl_kd import spec_names
-from automl_kd.config import Experiment, FormulaSearch, parse_record, to_record
+from automl_kd.config import add_new_fields, to_record
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.nasbench.config import FormulaSearch, ProxyExperiment
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import kendall
 from automl_kd.nasbench.proxy_search.evaluation import findings
 from automl_kd.nasbench.proxy_search.findings import Findings
@@ -77,7 +78,7 @@ class FormulaSearchPiece:
 
 
 def run_proxy_search(
-    experiment: Experiment, roots: Roots, watcher: Watcher, *, path: Path | None = None, command: str = ""
+    experiment: ProxyExperiment, roots: Roots, watcher: Watcher, *, path: Path | None = None, command: str = ""
 ) -> tuple[Findings, list[Path]]:
     """Carry out all searches of `experiment.proxy`, and write the report; called again, only what is not on disk.
 
@@ -86,10 +87,11 @@ def run_proxy_search(
     """
     context = open_proxy_search(experiment, roots.results, path)
     record = to_record(experiment)
-    check_folder(context.folder, record, add_new_search_fields)
+    upgrade = partial(add_new_fields, ProxyExperiment)
+    check_folder(context.folder, record, upgrade)
     pieces = {piece.key(context): piece for piece in formula_search_pieces(experiment)}
     with lock(context.folder):
-        open_folder(context.folder, record, add_new_search_fields)
+        open_folder(context.folder, record, upgrade)
         watcher.stage("searches over formulas", len(pieces), "searches")
         for done, (key, piece) in enumerate(pieces.items()):
             watcher.step(done, f"{piece.search.title}, seed {piece.seed}, {piece.labels} labels")
@@ -101,12 +103,7 @@ def run_proxy_search(
         return found, write_proxy_report(found, tried, context.folder, command)
 
 
-def add_new_search_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """A stored experiment with the fields that have come since, at their defaults."""
-    return to_record(parse_record(Experiment, record, where))
-
-
-def formula_search_pieces(experiment: Experiment) -> Iterator[FormulaSearchPiece]:
+def formula_search_pieces(experiment: ProxyExperiment) -> Iterator[FormulaSearchPiece]:
     """All searches on the labels bought; then the first on other numbers of labels, each seed on its own draw."""
     asked, first = experiment.proxy, experiment.seed
     for search in asked.searches:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_kd.config import Experiment, SamplerRun, TableTask
 from automl_kd.errors import ConfigError
 from automl_kd.files import expand
+from automl_kd.nasbench.config import SamplerRun, TableExperiment, TableTask
 from automl_kd.nasbench.samplers import PAIRS, Bench, Guidance, Searcher, make_searcher
 from automl_kd.nasbench.table.columns import Reals
 from automl_kd.nasbench.table.score_column import ScoreColumn, read_column
@@ -57,7 +57,7 @@ class Ready:
 class TabularContext:
     """An experiment on a table, checked. `scores`: by task and name. `latencies`: by device."""
 
-    experiment: Experiment
+    experiment: TableExperiment
     table: Table
     tasks: tuple[Ready, ...]
     scores: Mapping[tuple[str, str], ScoreColumn]
@@ -82,7 +82,7 @@ class TabularContext:
         )
 
 
-def open_table(experiment: Experiment, results: Path, path: Path | None) -> TabularContext:
+def open_table(experiment: TableExperiment, results: Path, path: Path | None) -> TabularContext:
     """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done. Writes nothing.
 
     `path`: of the table, a file or its folder; None asks the environment.
@@ -121,7 +121,7 @@ def ready(table: Table, task: TableTask) -> Ready:
     return Ready(task, by, early, table)
 
 
-def check_runs(experiment: Experiment, tasks: Sequence[Ready]) -> None:
+def check_runs(experiment: TableExperiment, tasks: Sequence[Ready]) -> None:
     """Refuse unknown searchers and options, and searchers that no task can be given to."""
     for run in experiment.table.runs:
         searcher_of(run)
@@ -139,7 +139,7 @@ def searcher_of(run: SamplerRun) -> Searcher:
     return make_searcher(run.sampler, run.options)
 
 
-def used_scores(experiment: Experiment) -> list[str]:
+def used_scores(experiment: TableExperiment) -> list[str]:
     """Names of the scores that something goes by, each once."""
     asked = experiment.table
     names = [name for run in asked.runs for name in (run.proxy_filter, run.warm)]
@@ -147,7 +147,7 @@ def used_scores(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys(filter(None, [*names, asked.tradeoff.proxy_filter])))
 
 
-def find_score(experiment: Experiment, table: Table, task: Ready, name: str) -> ScoreColumn:
+def find_score(experiment: TableExperiment, table: Table, task: Ready, name: str) -> ScoreColumn:
     """A score of the table's own, or the one that the experiment says where to find."""
     if name == "params":
         return ScoreColumn(name, table.params(task.dataset), 0.0, "the table's parameters")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import numpy as np
 import pandas as pd
 
 from automl_kd import spec_names
-from automl_kd.config import Experiment, SamplerRun, parse_record, to_record
+from automl_kd.config import add_new_fields, to_record
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.records import device_name, git_commit, versions
+from automl_kd.nasbench.config import SamplerRun, TableExperiment
 from automl_kd.nasbench.samplers import Guidance, explore, make_searcher
 from automl_kd.nasbench.table.columns import Reals
 from automl_kd.nasbench.tabular import regret
@@ -47,7 +49,7 @@ class TabularPiece:
     make: Callable[[], pd.DataFrame]
 
 
-def run_table(experiment: Experiment, roots: Roots, watcher: Watcher, *, path: Path | None = None) -> Path:
+def run_table(experiment: TableExperiment, roots: Roots, watcher: Watcher, *, path: Path | None = None) -> Path:
     """Carry out all searches of `experiment.table`; called again, only those that are not on disk. The folder.
 
     `path`: of the table, a file or its folder; None asks the environment. Raises an `AutoMLKDError` for what cannot be
@@ -55,10 +57,11 @@ def run_table(experiment: Experiment, roots: Roots, watcher: Watcher, *, path: P
     """
     context = open_table(experiment, roots.results, path)
     record = to_record(context.experiment)
-    check_folder(context.folder, record, add_new_table_fields)
+    upgrade = partial(add_new_fields, TableExperiment)
+    check_folder(context.folder, record, upgrade)
     pieces = list(tabular_pieces(context))
     with lock(context.folder):
-        open_folder(context.folder, record, add_new_table_fields)
+        open_folder(context.folder, record, upgrade)
         watcher.stage("searches of the table", len(pieces), "searches")
         for done, piece in enumerate(pieces):
             watcher.step(done, piece.title)
@@ -66,11 +69,6 @@ def run_table(experiment: Experiment, roots: Roots, watcher: Watcher, *, path: P
                 write_search(context.folder, piece.kind, piece.key, piece.make())
         write_facts(context.folder, run_facts(context, pieces))
     return context.folder
-
-
-def add_new_table_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """A stored experiment with the fields that have come since, at their defaults."""
-    return to_record(parse_record(Experiment, record, where))
 
 
 def tabular_pieces(context: TabularContext) -> Iterator[TabularPiece]:

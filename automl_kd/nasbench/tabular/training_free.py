@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from automl_kd.config import TrainingFree
+from automl_kd.nasbench.config import TrainingFree
 from automl_kd.nasbench.samplers import BatchedHistory, Bench, Guidance, explore
 from automl_kd.nasbench.samplers.evolution import Evolution
 from automl_kd.nasbench.samplers.random_search import Random

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from automl_kd.config import Experiment, FormulaSearch, ProxySearch, loads
+from automl_kd.config import loads
 from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Silent
+from automl_kd.nasbench.config import KINDS, FormulaSearch, ProxyExperiment, ProxySearch
 from automl_kd.nasbench.proxy_benchmark.table import records
 from automl_kd.nasbench.proxy_search.findings import FOUND_FORMULA, Findings
 from automl_kd.nasbench.proxy_search.run import run_proxy_search
@@ -74,7 +75,7 @@ def scored(number: int, label: str, space: str) -> list[Any]:
     ]
 
 
-def experiment(**changes: Any) -> Experiment:
+def experiment(**changes: Any) -> ProxyExperiment:
     asked: dict[str, Any] = {
         "scores": "scored",
         "choose": "cifar10_valid_acc_12",
@@ -84,10 +85,10 @@ def experiment(**changes: Any) -> Experiment:
         "members": 3,
         "searches": (FormulaSearch(sampler="evolution", seeds=2), FormulaSearch(sampler="random", seeds=1)),
     }
-    return Experiment(name="formulas", space="a:CELLS", proxy=ProxySearch(**{**asked, **changes}))
+    return ProxyExperiment(name="formulas", space="a:CELLS", proxy=ProxySearch(**{**asked, **changes}))
 
 
-def run(place: Path, asked: Experiment, out: str = "results") -> tuple[Path, Findings]:
+def run(place: Path, asked: ProxyExperiment, out: str = "results") -> tuple[Path, Findings]:
     roots = Roots(results=place / out, data=place)
     found, written = run_proxy_search(asked, roots, Silent(), path=place, command="automl-kd search x.toml")
     assert all(path.is_file() for path in written)
@@ -246,7 +247,7 @@ def test_no_table_is_a_sentence(place):
 )
 def test_what_no_experiment_says(text, said):
     with pytest.raises(ConfigError) as caught:
-        loads(f"name = 'a'\nspace = 'a:B'\n[proxy]\n{text}")
+        loads(f"name = 'a'\nspace = 'a:B'\n[proxy]\n{text}", kinds=KINDS)
     assert said in str(caught.value)
 
 

@@ -8,18 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from automl_kd import config
-from automl_kd.config import TrainingFree
 from automl_kd.errors import AutoMLKDError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Silent
+from automl_kd.nasbench.config import TrainingFree
 from automl_kd.nasbench.table.score_column import ScoreColumn
 from automl_kd.nasbench.tabular.page import write_tabular_report
 from automl_kd.nasbench.tabular.preparation import open_table
 from automl_kd.nasbench.tabular.record import read_tabular_record
 from automl_kd.nasbench.tabular.run import hour_marks, query_marks, run_table
 from automl_kd.nasbench.tabular.training_free import best_by_score, by_score, by_training, time_to_target
-from tests.nasbench.made_up_table import TEXT, make_table
+from tests.nasbench.made_up_table import TEXT, make_table, read_table_text
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +28,12 @@ def nasbench201(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def task(nasbench201, tmp_path_factory):
-    return open_table(config.loads(TEXT), tmp_path_factory.mktemp("none"), nasbench201).tasks[0]
+    return open_table(read_table_text(), tmp_path_factory.mktemp("none"), nasbench201).tasks[0]
 
 
 def carried_out(folder, nasbench201, *overrides):
     roots = Roots(results=folder, data=folder)
-    return run_table(config.loads(TEXT, overrides), roots, Silent(), path=nasbench201)
+    return run_table(read_table_text(TEXT, *overrides), roots, Silent(), path=nasbench201)
 
 
 def tree(folder):
@@ -173,7 +172,7 @@ def test_on_the_real_table_evolution_beats_random_search(shared_data, tmp_path):
         + '\n[[table.runs]]\nsampler = "evolution"\n'
     )
     roots = Roots(results=tmp_path, data=tmp_path)
-    record = read_tabular_record(run_table(config.loads(text), roots, Silent(), path=shared_data))
+    record = read_tabular_record(run_table(read_table_text(text), roots, Silent(), path=shared_data))
     last = record.searches[(record.searches["at"] == 200) & (record.searches["task"] == "cifar10")]
     means = last.groupby("search", observed=True)["regret"].mean()
     # published medians after 200 to 300 trainings are around a tenth of a point for evolution, half for random search

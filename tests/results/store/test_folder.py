@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import pytest
 
 from automl_kd import storage
-from automl_kd.config import Experiment, to_record
+from automl_kd.config import Experiment, add_new_fields, to_record
 from automl_kd.errors import ResultError
-from automl_kd.experiment import add_new_fields
 from automl_kd.results.store.folder import (
     check_folder,
     first_difference,
@@ -100,7 +100,7 @@ def test_a_record_of_an_earlier_version_is_the_same_experiment(tmp_path):
     older = {key: value for key, value in RECORD.items() if key != "recipe"}
     older["recipe"] = {key: value for key, value in RECORD["recipe"].items() if key != "clip_norm"}
     storage.write(tmp_path / "experiment.json", json.dumps(older))
-    open_folder(tmp_path, RECORD, add_new_fields)
+    open_folder(tmp_path, RECORD, partial(add_new_fields, Experiment))
     assert read_experiment_record(tmp_path) == RECORD
 
 

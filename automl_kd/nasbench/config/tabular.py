@@ -1,4 +1,4 @@
-"""The section of an experiment that searches a table of measured architectures instead of training any."""
+"""An experiment that searches a table of measured architectures instead of training any."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from automl_kd.config import require_name, require_seed
 from automl_kd.registry import SLUG, suggestion
 from automl_kd.space import Scalar
 from automl_kd.spec import require
@@ -145,7 +146,7 @@ class Tradeoff:
 
 @dataclass(frozen=True, kw_only=True)
 class TableSearch:
-    """Searches of a NAS-Bench-201 table in the calling process; without tasks there are none.
+    """Searches of a NAS-Bench-201 table in the calling process.
 
     `seeds`: of each search, from the experiment's on. `trials`: trainings that each may ask about. `compare`: numbers
     of them at which searches are compared.
@@ -165,7 +166,7 @@ class TableSearch:
         require_ascending("compare", self.compare)
         require_distinct("tasks", [one.name for one in self.tasks])
         require_distinct("runs", [one.title for one in self.runs])
-        require(bool(self.tasks) or not self.runs, "runs need a task; add [[table.tasks]] with choose and report")
+        require(bool(self.tasks), "searches need a task; add [[table.tasks]] with choose and report")
         for name in self.scores:
             require_slug(name)
             require(name not in (*SIZE_COLUMNS, "random"), f"scores.{name} has a name that is taken; choose another")
@@ -175,6 +176,20 @@ class TableSearch:
             require_score(name, known)
         for name in self.training_free.scores:
             require_score(name, (*known, "random"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableExperiment:
+    """Searches of a table. `name` also names the folder of their results; `seed` is the first of each search."""
+
+    name: str
+    space: str
+    seed: int = 0
+    table: TableSearch
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
+        require_seed(self.seed)
 
 
 def require_score(name: str, known: Sequence[str]) -> None:

@@ -1,10 +1,11 @@
-"""The section of an experiment that searches for a proxy: a formula of statistics that need no training."""
+"""An experiment that searches for a proxy: a formula of statistics that need no training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from automl_kd.config import require_name, require_seed
 from automl_kd.space import Scalar
 from automl_kd.spec import require
 
@@ -37,7 +38,7 @@ class FormulaSearch:
 
 @dataclass(frozen=True, kw_only=True)
 class ProxySearch:
-    """A search over formulas on NAS-Bench-201; without `scores` there is none.
+    """A search over formulas on NAS-Bench-201.
 
     `scores`: a folder or file that `automl-kd score` wrote, searched for in the working folder and beside the table.
     `dataset`: whose images the statistics were made on, where several were scored; empty takes that of `choose`.
@@ -68,8 +69,23 @@ class ProxySearch:
         require(1 <= self.terms <= 20 and self.members >= 1, "terms must lie in 1 to 20, and members be 1 or more")
         require(min((self.labels, *self.compare_labels)) >= 10, "labels and compare_labels must be 10 or more")
         require(0 <= self.penalty < 1, f"penalty must lie in 0 to 1, got {self.penalty}")
-        require(not self.scores or bool(self.choose), "scores need choose, such as cifar10_valid_acc_12")
-        require(not self.scores or bool(self.searches), "scores need searches; add [[proxy.searches]] with a sampler")
         require(bool(self.s1) == bool(self.s1_scores), "s1 and s1_scores go together; give both or neither")
         titles = [one.title for one in self.searches]
         require(len(set(titles)) == len(titles), f"searches must have distinct names, got {', '.join(titles)}")
+        require(bool(self.scores), "a search needs scores: a folder or file that 'automl-kd score' wrote")
+        require(bool(self.choose), "scores need choose, such as cifar10_valid_acc_12")
+        require(bool(self.searches), "scores need searches; add [[proxy.searches]] with a sampler")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyExperiment:
+    """A search for a proxy. `name` also names the folder of its results; `seed` is the first of each search."""
+
+    name: str
+    space: str
+    seed: int = 0
+    proxy: ProxySearch
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
+        require_seed(self.seed)
