@@ -25,6 +25,7 @@ from automl_kd.nasbench.table.columns import TABLE_DATASETS
 from automl_kd.proxies.aggregate import parse_aggregate
 from automl_kd.results.store.scores import write_scores
 from tests.nasbench import table_files as files
+from tests.nasbench.old_records import old_proxy_record
 from tests.results.synthetic import score
 
 NUMBERS = range(80)
@@ -138,6 +139,18 @@ def test_the_same_seed_finds_the_same_and_no_file_is_made_twice(place):
     run(place, experiment())
     assert [path.stat().st_mtime_ns for path in made[1:]] == before[1:]
     pd.testing.assert_frame_equal(tried(folder), tried(other))
+
+
+def test_a_folder_that_an_earlier_release_began_goes_on(place):
+    asked = experiment(trials=20, searches=(FormulaSearch(sampler="random", seeds=1),))
+    folder, _ = run(place, asked)
+    [made] = (folder / "formulas").iterdir()
+    before, record = made.stat().st_mtime_ns, json.loads((folder / "experiment.json").read_text())
+    assert set(record) == {"name", "space", "seed", "proxy"}
+    (folder / "experiment.json").write_text(json.dumps(old_proxy_record()))
+    run(place, asked)
+    assert [path.stat().st_mtime_ns for path in (folder / "formulas").iterdir()] == [before]
+    assert json.loads((folder / "experiment.json").read_text()) == record
 
 
 @pytest.mark.slow

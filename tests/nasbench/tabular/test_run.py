@@ -19,6 +19,19 @@ from automl_kd.nasbench.tabular.record import read_tabular_record
 from automl_kd.nasbench.tabular.run import hour_marks, query_marks, run_table
 from automl_kd.nasbench.tabular.training_free import best_by_score, by_score, by_training, time_to_target
 from tests.nasbench.made_up_table import TEXT, make_table, read_table_text
+from tests.nasbench.old_records import old_table_record
+
+OLD_TABLE = """
+seed = 3
+[table]
+seeds = 2
+trials = 10
+compare = [5, 10]
+training_free = { trials = 60 }
+tasks = [{ name = "cifar10", choose = "cifar10_valid_acc_12", report = "cifar10_test_acc_200", hours = [0.1] }]
+runs = [{ sampler = "random" }, { sampler = "random", proxy_filter = "params" }]
+"""
+"""What the record of an earlier release says."""
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +114,18 @@ class TestSittings:
     def test_another_experiment_is_refused(self, record, nasbench201):
         with pytest.raises(AutoMLKDError, match=r"its table.seeds is 6, here it is 7"):
             carried_out(record.folder.parent, nasbench201, "table.seeds=7")
+
+    def test_a_folder_that_an_earlier_release_began_goes_on(self, nasbench201, tmp_path):
+        text = TEXT[: TEXT.index("[table]")] + OLD_TABLE
+        roots = Roots(results=tmp_path, data=tmp_path)
+        folder = run_table(read_table_text(text), roots, Silent(), path=nasbench201)
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+        record = json.loads((folder / "experiment.json").read_text())
+        assert set(record) == {"name", "space", "seed", "table"}
+        (folder / "experiment.json").write_text(json.dumps(old_table_record()))
+        run_table(read_table_text(text), roots, Silent(), path=nasbench201)
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")} == before
+        assert json.loads((folder / "experiment.json").read_text()) == record
 
     def test_a_part_that_is_missing_is_named(self, record, tmp_path):
         (tmp_path / "facts.json").write_text(json.dumps(record.facts))
