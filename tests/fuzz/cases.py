@@ -18,6 +18,7 @@ import torch
 from automl_kd.cli import QUICKSTART
 from automl_kd.config import Experiment
 from automl_kd.methods import METHODS
+from automl_kd.nasbench.config import ProxyExperiment, TableExperiment
 from automl_kd.results import Point, ResultTable
 from automl_kd.results.store.scores import write_scores
 from tests.fuzz.values import GARBAGE, NAMES, TEXTS, VALUES, damage
@@ -57,11 +58,20 @@ def fields_of(kind: type[Any], prefix: str = "") -> Iterator[str]:
 
 
 FIELDS = tuple(fields_of(Experiment))
+TASK = 'table.tasks = [{ name = "a", choose = "cifar10_valid_acc_12", report = "cifar10_test_acc_200" }]\n'
+FORMULAS = 'proxy.scores = "x"\nproxy.choose = "y"\nproxy.searches = [{ sampler = "random" }]\n'
+FILES = (
+    (MINIMAL, FIELDS),
+    (MINIMAL + TASK, tuple(fields_of(TableExperiment))),
+    (MINIMAL + FORMULAS, tuple(fields_of(ProxyExperiment))),
+)
+"""A file of each kind of experiment, and the fields that it may have."""
 
 
 def toml_field(folder: Path, random: Random) -> list[str]:
-    lines = [f"{random.choice(FIELDS)} = {random.choice(VALUES)}" for _ in range(random.choice([1, 1, 1, 2]))]
-    (folder / "x.toml").write_text(MINIMAL + "\n".join(lines), encoding="utf-8")
+    text, fields = random.choice(FILES)
+    lines = [f"{random.choice(fields)} = {random.choice(VALUES)}" for _ in range(random.choice([1, 1, 1, 2]))]
+    (folder / "x.toml").write_text(text + "\n".join(lines), encoding="utf-8")
     return ["show", "x.toml"]
 
 

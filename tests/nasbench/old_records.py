@@ -50,17 +50,17 @@ EMPTY_PROXY = """
 
 def old_core_record() -> dict[str, Any]:
     """Of a search with nothing but defaults."""
-    return _record("mine", "search_spaces.nasbench201:SPACE", 0, EMPTY_TABLE, EMPTY_PROXY)
+    return compose_record("mine", "search_spaces.nasbench201:SPACE", 0, EMPTY_TABLE, EMPTY_PROXY)
 
 
 def old_table_record() -> dict[str, Any]:
-    return _record("mine", "search_spaces.nasbench201:SPACE", 3, TABLE, EMPTY_PROXY)
+    return compose_record("mine", "search_spaces.nasbench201:SPACE", 3, TABLE, EMPTY_PROXY)
 
 
 def old_proxy_record() -> dict[str, Any]:
-    return _record("formulas", "a:CELLS", 0, EMPTY_TABLE, PROXY)
+    return compose_record("formulas", "a:CELLS", 0, EMPTY_TABLE, PROXY)
 
 
-def _record(name: str, space: str, seed: int, table: str, proxy: str) -> dict[str, Any]:
+def compose_record(name: str, space: str, seed: int, table: str, proxy: str) -> dict[str, Any]:
     sections = {"table": json.loads(table), "proxy": json.loads(proxy)}
     return {"name": name, "space": space, "seed": seed, **json.loads(CORE), **sections}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import json
 import re
 
 import pytest
@@ -51,3 +52,20 @@ def test_an_experiment_of_another_kind_is_refused_with_its_command(refused, tmp_
     (tmp_path / "my own.toml").write_text(TEXTS[wanted])
     said = refused(*command.split(), "my own.toml")
     assert said == f"my own.toml is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} 'my own.toml'"
+
+
+@pytest.mark.parametrize("kind", ["nasbench search", "nasbench proxy-search"])
+def test_an_experiment_is_shown_with_the_sections_of_its_kind(run, tmp_path, kind):
+    (tmp_path / "mine.toml").write_text(TEXTS[kind])
+    code, out, _ = run("show", "mine.toml", "--set", "seed=7")
+    assert code == 0
+    shown = json.loads(out)
+    assert set(shown) == {"name", "space", "seed", "table" if kind == "nasbench search" else "proxy"}
+    assert shown["seed"] == 7
+
+
+@pytest.mark.parametrize("command", ["show", *TEXTS])
+def test_sections_of_two_kinds_are_refused_whatever_the_command(refused, tmp_path, command):
+    (tmp_path / "mine.toml").write_text(PROXY + TEXT[TEXT.index("[table]") :])
+    said = "mine.toml: 'table' and 'proxy' are of two kinds of experiment; keep one of them, and make another file"
+    assert refused(*command.split(), "mine.toml").startswith(said)
