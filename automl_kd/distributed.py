@@ -101,7 +101,7 @@ def mean_over_group(value: Tensor) -> Tensor:
 
 
 def from_main_process(value: float) -> float:
-    """The leader's value; the others wait for it."""
+    """The main process's value; the others wait for it."""
     if size() == 1:
         return value
     message = torch.tensor(value, dtype=torch.float64, device=device())
@@ -110,7 +110,7 @@ def from_main_process(value: float) -> float:
 
 
 def wait_for_main_process() -> None:
-    """Go on once the leader has come here: what it wrote before can be read afterwards."""
+    """Go on once the main process has come here: what it wrote before can be read afterwards."""
     from_main_process(0.0)
 
 
@@ -132,7 +132,7 @@ def range_over_group(value: float) -> Tensor:
 
 
 def broadcast_from_main(tensors: Iterable[Tensor]) -> None:
-    """Put the leader's values into everyone's tensors."""
+    """Put the main process's values into everyone's tensors."""
     if size() == 1:
         return
     with torch.no_grad():
@@ -204,7 +204,7 @@ def gather_values(value: Tensor) -> list[Tensor]:
 
 
 def report_from_main(report: Callable[..., None]) -> Callable[..., None]:
-    """`report` by the leader alone. If it raises `StopTrial` there, it does so for all."""
+    """`report` by the main process alone. If it raises `StopTrial` there, it does so for all."""
     if size() == 1:
         return report
 

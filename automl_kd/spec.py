@@ -335,7 +335,7 @@ FailureKind = Literal["diverged", "memory", "data", "timeout", "storage", "died"
 or network that failed, its process died."""
 
 SETTLED: tuple[FailureKind, ...] = ("diverged", "timeout")
-"""Failures that are known to come again: a later sitting does not repeat them unless it is asked to."""
+"""Failures that are known to come again: a later session does not repeat them unless it is asked to."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from automl_kd.bilevel.base import Tensors
 from automl_kd.models.features import FeatureExtractor
 
 LOGITS_KEY = "logits"
-"""The name of the logits among a network's outputs; the others are named as their taps."""
+"""The name of the logits among a network's outputs; the others are named as their feature layers."""
 
 
 @dataclass(frozen=True, eq=False)

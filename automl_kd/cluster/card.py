@@ -19,5 +19,5 @@ def keep_to(share: float) -> None:
 def give_back() -> None:
     """Return to the card what torch keeps of memory that nobody uses any longer: a neighbour may want it."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        gc.collect()  # a trial's hooks and optimisers refer to each other
+        gc.collect()  # a trial's hooks and optimizers refer to each other
         torch.cuda.empty_cache()

@@ -2,8 +2,8 @@
 
 The Tune trial launches the workers and passes on what they report. It asks for next to no resources itself: Tune does
 not set any aside for the workers, so trials that held more would wait for each other. Workers and launcher meet at a
-desk, an actor that keeps the leader waiting until Tune has decided about its report: so a scheduler ends a trial of
-many workers exactly where it would end one of a single process. Ray Train keeps no checkpoints of ours: the leader
+desk, an actor that keeps the main process waiting until Tune has decided about its report: so a scheduler ends a trial of
+many workers exactly where it would end one of a single process. Ray Train keeps no checkpoints of ours: the main process
 writes them under the trial's key, and all read them there.
 """
 
@@ -37,7 +37,7 @@ DEATH = Failure("a worker process died (killed, crashed or out of memory)", "die
 
 
 class ReportExchange:
-    """Where the leader leaves a report and waits for the decision, and any worker the reason why it failed."""
+    """Where the main process leaves a report and waits for the decision, and any worker the reason why it failed."""
 
     def __init__(self) -> None:
         self.reports: asyncio.Queue[dict[str, float]] = asyncio.Queue()
@@ -171,7 +171,7 @@ class Workers(threading.Thread):
 
 
 def pass_on(exchange: Any, run: Workers) -> None:
-    """Hand the leader's reports to Tune until the run has ended. If Tune ends the trial, the workers are told."""
+    """Hand the main process's reports to Tune until the run has ended. If Tune ends the trial, the workers are told."""
     report = exchange.next.remote()
     while run.is_alive():
         ready, _ = ray.wait([report], timeout=LISTEN_SECONDS)

@@ -88,7 +88,7 @@ def rungs(s: int, epochs: int, reduction: float) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Ghost:
-    """A trial of an earlier sitting, of which only the reports come again."""
+    """A trial of an earlier session, of which only the reports come again."""
 
     trial_id: str
 

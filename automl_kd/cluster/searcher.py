@@ -38,7 +38,7 @@ DIED = Failure("its worker process died (killed, crashed or out of memory)", "di
 class Assignment:
     """One trial to carry out.
 
-    `replay`: what an earlier sitting reported of it, to be reported again instead. `failure`: how it ended then, if it
+    `replay`: what an earlier session reported of it, to be reported again instead. `failure`: how it ended then, if it
     failed in a way that it would fail in again. `until`: the epoch after which it ends for now, to be assigned again
     later.
     """
@@ -100,7 +100,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         self.failure: BaseException | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A trial to carry out; those of earlier sittings are repeated on the way, here and at once."""
+        """A trial to carry out; those of earlier sessions are repeated on the way, here and at once."""
         if self.failure is None and len(self.live) >= self.room():
             return None
         assignment = None
@@ -121,7 +121,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         return str(Searcher.FINISHED)
 
     def repeat(self, assignment: Assignment) -> None:
-        """Tell all of a trial what an earlier sitting reported, as far as the scheduler lets it come this time."""
+        """Tell all of a trial what an earlier session reported, as far as the scheduler lets it come this time."""
         replay = assignment.replay or ()
         reached = len(replay) if self.scheduler is None else self.scheduler.repeat(assignment)
         live = Live(assignment, failure=assignment.failure)

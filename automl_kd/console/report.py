@@ -75,7 +75,7 @@ def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Com
 
 
 def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.DataFrame) -> bool:
-    """Leaderboard, truth table and failures of one experiment; whether it has a verdict."""
+    """Leaderboard, baseline comparison and failures of one experiment; whether it has a verdict."""
     judged = judge_search(rows, scores=scores)
     print_boards(console, name, rank_results(rows))
     if judged.arms:

@@ -1,4 +1,4 @@
-"""From an experiment to its results: the stages in order, each continuing where an earlier sitting ended."""
+"""From an experiment to its results: the stages in order, each continuing where an earlier session ended."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class ExperimentContext:
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 
     def note_full_cache(self, outcome: Outcome) -> None:
-        """Say once if a trial's teacher was asked for want of room in the bank."""
+        """Say once if a trial's teacher was asked for want of room in the cache."""
         if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.noted:
             self.noted.add("teacher cache")
             limit = f"{self.experiment.teacher_cache.limit_gb:g}"
@@ -137,7 +137,7 @@ class ExperimentContext:
         return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
 
     def latency_ms(self, architecture: Architecture) -> float:
-        """Median forward of one image on this machine's processor, one thread; measured once in a sitting."""
+        """Median forward of one image on this machine's processor, one thread; measured once in a session."""
         if architecture not in self.latencies:
             student = build(self.space, architecture, self.dataset.shape, seed=0)
             threads = torch.get_num_threads()

@@ -71,7 +71,7 @@ class OptunaJournal:
             self.broken = True
             reason = f"{type(error).__name__}: {error}"
             self.context.watcher.note(
-                f"{STUDY} could not be written ({reason}); the next sitting makes it from the rows"
+                f"{STUDY} could not be written ({reason}); the next session makes it from the rows"
             )
 
 

@@ -159,7 +159,7 @@ def check_teacher_cache(experiment: Experiment) -> None:
 
 
 def check_methods(context: ExperimentContext) -> None:
-    """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
+    """Refuse feature layers, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
     experiment = context.experiment
     for method, options in teaching_ways(experiment):
         spec = TrialSpec(

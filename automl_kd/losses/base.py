@@ -1,8 +1,8 @@
-"""What every loss is, before training (options) and during it (a distiller), and what all of them share.
+"""What every loss is, before training (options) and during it (a loss function), and what all of them share.
 
-A loss begins as options: a frozen dataclass that says which taps it needs. `make` turns options into a distiller,
+A loss begins as options: a frozen dataclass that says which feature layers it needs. `make` turns options into a loss function,
 given one example of both networks' outputs: itself where nothing has to be built, an `nn.Module` where the loss has
-layers or memories of its own. These go to the student's optimiser and into checkpoints, and never into the student.
+layers or memories of its own. These go to the student's optimizer and into checkpoints, and never into the student.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ LossTerms = Mapping[str, Tensor]
 class LossFunction(Protocol):
     """Loss terms by name, each a scalar; a term is called by the loss's name, or `name.part`.
 
-    Gradients reach the student's outputs, the distiller's own layers and never the teacher's outputs. The outputs are
+    Gradients reach the student's outputs, the loss function's own layers and never the teacher's outputs. The outputs are
     not changed in place, and nothing is drawn from a global random generator. `name.own` is a term that trains the
-    distiller's own layers alone: a weighted sum adds it as it is.
+    loss function's own layers alone: a weighted sum adds it as it is.
     """
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Mapping[str, Float[Tensor, ""]]: ...
@@ -77,10 +77,10 @@ class Standard:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """What a distiller is built from: both networks' outputs for the same few images, and facts of the run.
+    """What a loss function is built from: both networks' outputs for the same few images, and facts of the run.
 
     `labels`, `index`: of all training images, as in `Batch`. `classes`: of the data. `batch`: largest batch of
-    training. `epochs`: length of the run. `seed`: of what the distiller draws while it is used. `classifier`: the
+    training. `epochs`: length of the run. `seed`: of what the loss function draws while it is used. `classifier`: the
     teacher's last linear layer, None if it has none.
     """
 
@@ -117,13 +117,13 @@ class Loss(Protocol):
 
 @lru_cache
 def read_stages(text: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of taps: "stage1+stage2:layer3" pairs stage1 with stage1, and the student's stage2 with layer3."""
+    """Pairs of feature layers: "stage1+stage2:layer3" pairs stage1 with stage1, and the student's stage2 with layer3."""
     pairs = []
     for item in text.split("+"):
         one, colon, two = (part.strip() for part in item.partition(":"))
         require(
             bool(one) and bool(two) == bool(colon),
-            f"stages are tap names joined by '+', student:teacher where they differ; got {text!r}",
+            f"stages are feature layer names joined by '+', student:teacher where they differ; got {text!r}",
         )
         pairs.append((one, two or one))
     return tuple(pairs)
@@ -141,7 +141,7 @@ def example_maps(loss: str, stages: str, example: Example) -> list[tuple[Tensor,
         for side, name, found in (("student", one, maps[0]), ("teacher", two, maps[1])):
             if found.ndim != 4:
                 raise ConfigError(
-                    f"{loss} compares maps (batch, channels, height, width) and tap {name!r} of the {side} gives "
+                    f"{loss} compares maps (batch, channels, height, width) and feature layer {name!r} of the {side} gives "
                     f"{tuple(found.shape)}; choose a stage of convolutions"
                 )
     return list(both(stages, example.student, example.teacher))

@@ -110,7 +110,7 @@ def make_part(part: WeightedLoss, example: Example) -> LossFunction:
 
 
 class Mixed(nn.Module):
-    """A distiller made of distillers; its state is theirs. `weights` replace those of the parts they name.
+    """A loss function made of loss functions; its state is theirs. `weights` replace those of the parts they name.
 
     A tensor as weight is how an outer problem differentiates through it.
     """

@@ -79,7 +79,7 @@ def train(
 
     `loss_modules`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
     `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
-    of one image) and train_macs (all passes so far, as if none had been read from the bank), with a bank also `PASSES`
+    of one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache also `PASSES`
     so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the trial's
     device, measured beside whatever else runs there.
     """

@@ -1,4 +1,4 @@
-"""What can be known of a trial before anything is trained: whether its taps, losses and files fit its networks.
+"""What can be known of a trial before anything is trained: whether its feature layers, losses and files fit its networks.
 
 A method that has more to check than its options has a `dry_run`. The networks are untrained and the images few, so
 that this takes a fraction of a second.
@@ -36,7 +36,7 @@ class DryRunnable(Protocol):
 def open_extractors(
     context: TrialContext, teacher: nn.Module, features: FeatureNames
 ) -> Iterator[tuple[FeatureExtractor, FeatureExtractor]]:
-    """Student and teacher with their taps; an `UnknownNameError` says of which network it speaks."""
+    """Student and teacher with their feature layers; an `UnknownNameError` says of which network it speaks."""
     with (
         open_features(context.student, features.student, "student") as student,
         open_features(teacher, features.teacher, "teacher") as teacher_network,

@@ -56,7 +56,7 @@ def settle_hyperparameters(
 ) -> dict[str, Knob]:
     """`hyperparameters` with the values of its choices as methods hold them: whole numbers as real ones, files pinned.
 
-    A knob that no method has or that changes nothing, or an end of a range or a value of a choice that one of them
+    A hyperparameter that no method has or that changes nothing, or an end of a range or a value of a choice that one of them
     refuses by itself, is a `ConfigError`.
     """
     refuse_twice(hyperparameters, options)
@@ -80,7 +80,7 @@ def settle_hyperparameters(
 
 
 def parameters_of(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -> dict[str, Parameter]:
-    """The knobs of a settled table as parameters of a space, parents first."""
+    """The hyperparameters of a settled table as parameters of a space, parents first."""
     found = {METHOD: Parameter(domain_of(hyperparameters[METHOD]))} if METHOD in hyperparameters else {}
     for name in options_in(hyperparameters):
         having = tuple(method for method in methods if knows(method, name))
@@ -91,7 +91,7 @@ def parameters_of(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -
 
 
 def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tuple[str, dict[str, Scalar]]:
-    """The method that the knobs' values name, `method` where they leave it open, and those of its options that are set.
+    """The method that the hyperparameters' values name, `method` where they leave it open, and those of its options that are set.
 
     Numbers have the types of the method's own fields, so that `temperature = 4` and `4.0` name the same trial.
     `ConfigError` if the method refuses them together, or if no loss is left in a sum.
@@ -178,7 +178,7 @@ def ends(domain: Domain) -> tuple[Scalar, ...]:
 
 
 def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[str, Scalar]) -> Scalar:
-    """Make each method once with this value of the knob `name`; the value as the first of them holds it."""
+    """Make each method once with this value of the hyperparameter `name`; the value as the first of them holds it."""
     option, tried = option_of(name), value
     if name.startswith(WEIGHT):
         loss = name.removeprefix(WEIGHT)
@@ -246,7 +246,7 @@ def options_in(hyperparameters: Mapping[str, Knob]) -> list[str]:
 
 
 def option_of(name: str) -> str:
-    """The option that the knob `name` sets, in whole or in part."""
+    """The option that the hyperparameter `name` sets, in whole or in part."""
     return SUM if name.startswith(WEIGHT) else name.removeprefix(OPTION)
 
 

@@ -21,7 +21,7 @@ def ranges_of(perturb: Mapping[str, Range]) -> dict[str, FloatRange]:
 
 
 def changes_of(knobs: Mapping[str, float], method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The values of knobs as a stage of a schedule holds them: weights of losses become the method's sum."""
+    """The values of hyperparameters as a stage of a schedule holds them: weights of losses become the method's sum."""
     recipe: dict[str, Scalar] = {name: value for name, value in knobs.items() if name.startswith(RECIPE)}
     of_method = {name: value for name, value in knobs.items() if not name.startswith(RECIPE)}
     if not of_method:

@@ -1,7 +1,7 @@
 """Feature maps by name: what a network computes on the way to its logits, caught by forward hooks.
 
 A *feature layer* is a place in a network: the input or the output of one of its modules. The zoo's models name theirs
-alike in an attribute `feature_layers`, so that a distiller can ask any of them for "stage2" or "pre_pool":
+alike in an attribute `feature_layers`, so that a loss function can ask any of them for "stage2" or "pre_pool":
 
     stem             the map that enters the first stage
     stage1, ...      the map that leaves a stage, after the stage's last activation
@@ -140,7 +140,7 @@ class FeatureExtractor:
                 return
             if not isinstance(value, Tensor):
                 raise NetworkError(
-                    f"tap {name!r} is a {type(value).__name__} where one tensor was wanted; name another module"
+                    f"feature layer {name!r} is a {type(value).__name__} where one tensor was wanted; name another module"
                 )
             self._caught[name] = Caught(value, version_of(value), value.clone() if name in self._copy else None)
 
@@ -162,7 +162,7 @@ class FeatureExtractor:
             )
         if silent := [name for name in self.names if name not in caught]:
             raise UnknownNameError(
-                f"tap {silent[0]!r} names a module that the forward pass does not run; {suggestion(silent[0], caught)}"
+                f"feature layer {silent[0]!r} names a module that the forward pass does not run; {suggestion(silent[0], caught)}"
             )
         return Outputs(logits, self._as_made(caught, kind))
 
@@ -171,7 +171,7 @@ class FeatureExtractor:
         written = frozenset(name for name, one in caught.items() if one.overwritten)
         if lost := sorted(written - self._copy):
             raise NetworkError(
-                f"tap {lost[0]!r} names a map that the network writes over, and not in every pass; name another module"
+                f"feature layer {lost[0]!r} names a map that the network writes over, and not in every pass; name another module"
             )
         written = self._written.setdefault(kind, written)
         return {

@@ -36,7 +36,7 @@ class Folded:
 
 
 def fold_teacher(teacher: FeatureExtractor, images: Tensor) -> Folded:
-    """A folded copy of `teacher`, in evaluation mode, with its taps, if it says the same of `images`.
+    """A folded copy of `teacher`, in evaluation mode, with its feature layers, if it says the same of `images`.
 
     Otherwise a copy as it is, or the network itself if it cannot be copied. Random state stays.
     """

@@ -25,9 +25,9 @@ Lists = dict[str, list[Tensor]]
 
 
 def run_with_hooks(student: nn.Module, sees: Collection[str], run: Callable[[], T]) -> tuple[T, Maps, Lists]:
-    """What a pass gives; the maps of taps by name, and lists of the maps that it `sees`, as they were made.
+    """What a pass gives; the maps of feature layers by name, and lists of the maps that it `sees`, as they were made.
 
-    The taps are those of `PROXY_FEATURES`, with the stages if it sees "stages". The lists: see `Sight`.
+    The feature layers are those of `PROXY_FEATURES`, with the stages if it sees "stages". The lists: see `Sight`.
 
     Where the network wrote over one of them later, as activations in place do, it is run again on copies.
     """

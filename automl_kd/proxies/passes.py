@@ -38,7 +38,7 @@ Sight = Literal[
     relus             outputs of all rectifiers, in the order in which they run
     layers            outputs of all convolutions and linear layers, likewise
     blocks            outputs of the stem and of each block of each stage, likewise
-    stages            the taps "stage1", "stage2", ..., in `outputs.features`
+    stages            the feature layers "stage1", "stage2", ..., in `outputs.features`
     graph             the autograd graph of the forward pass, for a backward pass of the proxy's own
     noise_graph       likewise, of a pass on noise that az_nas shares
     weight_gradients  of the mean cross entropy, by convolutional and linear weights

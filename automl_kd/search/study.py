@@ -1,7 +1,7 @@
 """A search as an Optuna study on disk, for optuna-dashboard and Optuna's own analyses: a copy, never asked by us.
 
 The file is Optuna's journal storage, to which a trial is added in about a millisecond (SQLite takes fifty times that).
-It holds what the rows hold: when a sitting begins it is compared with them, and written anew if it says anything else.
+It holds what the rows hold: when a session begins it is compared with them, and written anew if it says anything else.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def holder(folder: Path) -> str:
 def leased(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Be the only writer of a folder among machines, and bring it up to date in both directions.
 
-    What an earlier sitting on this machine could not send is sent; if another machine has written since, it is given
+    What an earlier session on this machine could not send is sent; if another machine has written since, it is given
     up instead. `wait`: queue up behind another holder instead of raising `StorageError`.
     """
     if (mirror := mirror_of(folder)) is None:

@@ -1,4 +1,4 @@
-"""The one door to a fixed teacher in training: asked for each batch, or read from the bank where a trial asked before.
+"""The one door to a fixed teacher in training: asked for each batch, or read from the cache where a trial asked before.
 
 All trials of a search have one seed, so they train on the same views in the same batches, and on machines of one kind
 (`guide_identity.computed_by`) what the teacher says is the same to the last bit. Whoever comes first writes it down.
@@ -66,7 +66,7 @@ class LiveTeacher:
 def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:
     """What the setting's teacher, as it was loaded, says of batches of the setting's run.
 
-    By `place.bank` from the bank, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
+    By `place.bank` from the cache, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
     method that changes its teacher, or wants gradients through it, asks it itself.
     """
     quick = fold_teacher(
@@ -210,7 +210,7 @@ class CachedTeacher:
             self.place, self.reach, self.rows = place, 0, None
 
     def found(self, batch: Batch) -> Kept | None:
-        """What the bank has of a batch, with a little patience while another process is computing it."""
+        """What the cache has of a batch, with a little patience while another process is computing it."""
         number, count = batch.part[1], len(batch.labels)
         for _ in range(WAIT_BATCHES):
             if (kept := self.read(number, count)) is not None:
@@ -256,7 +256,7 @@ class CachedTeacher:
         return training_batch(self.dataset, self.recipe, rows, self.place[0], part, seed=seed)
 
     def compute(self, batch: Batch, *, ahead: bool = False) -> Kept:
-        """Ask the teacher, and put what it says into the bank. `ahead`: before the trial itself needs it."""
+        """Ask the teacher, and put what it says into the cache. `ahead`: before the trial itself needs it."""
         begun, before = Moment(self.device), None if self.proven else generators(self.device)
         kept = self.ask(batch)
         self.cache_stats.computed += 1

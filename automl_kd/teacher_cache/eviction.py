@@ -12,10 +12,10 @@ from automl_kd import files
 from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
 
 IN_USE = "in-use"
-"""A file in each folder of the bank: locked as long as somebody works there, touched when somebody begins."""
+"""A file in each folder of the cache: locked as long as somebody works there, touched when somebody begins."""
 
 SPARE = 2**30
-"""Free bytes that the bank leaves on the disk, for checkpoints and tables."""
+"""Free bytes that the cache leaves on the disk, for checkpoints and tables."""
 
 
 class Seat:
@@ -31,7 +31,7 @@ class Seat:
 
 
 def folders(root: Path) -> list[Path]:
-    """All folders of the bank below `root`, the folder of the teachers; the longest unused first."""
+    """All folders of the cache below `root`, the folder of the teachers; the longest unused first."""
     found = [path.parent for path in root.glob(f"*/{TEACHER_CACHE_FOLDER}/*/{IN_USE}")]
     return sorted(found, key=last_used)
 

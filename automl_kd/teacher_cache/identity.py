@@ -56,7 +56,7 @@ def teacher_cache_folder(context: TrialContext) -> Path:
 def cache_identity(
     context: TrialContext, features: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
 ) -> dict[str, Any]:
-    """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed.
+    """Plain values, in words that a reader of the cache understands. `still`: images look alike under every seed.
 
     `folded`: False for a teacher whose folded copy said something else, and which earlier versions asked even so.
     """

@@ -16,7 +16,7 @@ from automl_kd.models.features import Outputs
 
 LOGITS, PLACES, REST = "logits", "places", "rest"
 FEATURE = "feature/"
-"""Before the names of taps, apart from the logits'."""
+"""Before the names of feature layers, apart from the logits'."""
 
 MAX_FLOAT16 = float(torch.finfo(torch.float16).max)
 

@@ -92,7 +92,7 @@ def checksum(pieces: Sequence[CacheBytes], seconds: float, slot: int) -> int:
 
 
 class TeacherCacheStore:
-    """One folder of the bank, in use. Whatever the disk refuses is an `OSError`.
+    """One folder of the cache, in use. Whatever the disk refuses is an `OSError`.
 
     `images`, `steps`: of a whole batch and of an epoch. `limit`: bytes for all folders below `root`.
     """

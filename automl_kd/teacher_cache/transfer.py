@@ -62,7 +62,7 @@ class Landed:
 
 @dataclass
 class Transfer:
-    """Batches on their way to one file of a bank, the oldest first."""
+    """Batches on their way to one file of a cache, the oldest first."""
 
     store: TeacherCacheStore
     underway: list[Underway] = field(default_factory=list)

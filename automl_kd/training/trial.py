@@ -23,10 +23,10 @@ from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec,
 
 @dataclass
 class CacheStats:
-    """The teacher's passes on training batches that go through a bank, since the last `take`.
+    """The teacher's passes on training batches that go through a cache, since the last `take`.
 
-    `asked`: passes that a trial without a bank would have made; `computed`: those that were made, for others included;
-    `unkept`: those of them that found no room in the bank. `seconds`: what the passes that were not made would have
+    `asked`: passes that a trial without a cache would have made; `computed`: those that were made, for others included;
+    `unkept`: those of them that found no room in the cache. `seconds`: what the passes that were not made would have
     taken, by the time that they took in the trial that made them.
     """
 
@@ -36,7 +36,7 @@ class CacheStats:
     seconds: float = 0.0
 
     def take(self) -> dict[str, float]:
-        """As metrics, for the results table; empty without a bank."""
+        """As metrics, for the results table; empty without a cache."""
         asked, computed, unkept, seconds = self.asked, self.computed, self.unkept, self.seconds
         self.asked, self.computed, self.unkept, self.seconds = 0, 0, 0, 0.0
         if not asked:

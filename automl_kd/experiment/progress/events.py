@@ -39,7 +39,7 @@ class TrialStatus:
     A trial is "running" from when it is given to a worker, which may have to start first; `epoch` is the last one that
     it reported. `number`: its place in the stage, from 0. `roles`: what it stands for. `work`: of the whole trial.
     `val_accuracy`, `train_macs`, `seconds`: as last reported, of the training so far. `recorded`: it was carried out in
-    an earlier sitting.
+    an earlier session.
     """
 
     key: str

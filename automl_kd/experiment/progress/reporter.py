@@ -54,7 +54,7 @@ class ProgressReporter:
         epochs = spec.recipe.epochs
         trial = TrialStatus(key=spec.key, number=index, epochs=epochs, **vars(self.bill(spec)))
         if replay is not None:
-            # It ended in an earlier sitting: what this one makes of its replay is of no interest.
+            # It ended in an earlier session: what this one makes of its replay is of no interest.
             last = with_metrics(trial, replay[-1] if replay else {}, len(replay))
             done = len(replay) >= epochs
             trial = dataclasses.replace(last, status="complete" if done else "stopped", recorded=True)

@@ -1,6 +1,6 @@
 """How a stage of trials stands, added up from what was heard of each: what ran, what it cost, what is left.
 
-Estimates rest on what was measured in this sitting and on nothing else; before the first epoch there are none.
+Estimates rest on what was measured in this session and on nothing else; before the first epoch there are none.
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ class StageProgress:
 
     @property
     def train_macs(self) -> float:
-        """Multiply-adds that the trials have taken so far, in all sittings."""
+        """Multiply-adds that the trials have taken so far, in all sessions."""
         return sum(one.train_macs for one in tuple(self.trials.values()))
 
     @property
     def train_seconds(self) -> float:
-        """Seconds of training that the trials have taken so far, in all sittings, side by side."""
+        """Seconds of training that the trials have taken so far, in all sessions, side by side."""
         return sum(one.seconds for one in tuple(self.trials.values()))
 
     def left(self) -> Left | None:

@@ -1,4 +1,4 @@
-"""The truth table: the found student beside its baselines, trained anew with several seeds at equal compute."""
+"""The baseline comparison: the found student beside its baselines, trained anew with several seeds at equal compute."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COST_ROUNDING = 1e-9
 
 
 class Training(NamedTuple):
-    """What stands in one line of the truth table, and for how long it is trained."""
+    """What stands in one line of the baseline comparison, and for how long it is trained."""
 
     role: FinalRole
     proposal: Proposal
@@ -132,7 +132,7 @@ def price_by_formula(context: ExperimentContext, proposal: Proposal) -> float:
 
 
 def compare(context: ExperimentContext) -> bool:
-    """Train what the truth table needs and is not on record yet; False if the search has no complete trial.
+    """Train what the baseline comparison needs and is not on record yet; False if the search has no complete trial.
 
     Where there is nothing to search, the default student taught by the experiment's method is the found one.
     """

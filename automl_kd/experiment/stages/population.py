@@ -1,4 +1,4 @@
-"""The search by a population: one student, trained several times over, its knobs changed on the way.
+"""The search by a population: one student, trained several times over, its hyperparameters changed on the way.
 
 A member is trained for `search.interval` epochs at a time, as a trial that ends then and is assigned again. When all
 have come as far, the worst take over the weights of the best and other values (`automl_kd.search.population`, or
@@ -80,7 +80,7 @@ def read_member(record: Sequence[object]) -> Member:
 
 
 class Population:
-    """One sitting of a population, between Tune's questions and the records on disk."""
+    """One session of a population, between Tune's questions and the records on disk."""
 
     def __init__(self, context: ExperimentContext) -> None:
         self.context, self.settings, self.epochs = context, context.experiment.search, context.experiment.recipe.epochs

@@ -75,7 +75,7 @@ def require_trials(context: ExperimentContext) -> None:
 
 
 class Searching:
-    """One sitting of a search, between Tune's questions and the records on disk."""
+    """One session of a search, between Tune's questions and the records on disk."""
 
     def __init__(self, context: ExperimentContext) -> None:
         self.context = context
@@ -142,7 +142,7 @@ class Searching:
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.sampler.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
-        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier sitting did
+        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier session did
         self.context.note_full_cache(outcome)
         if outcome.status == "failed":
             self.context.watcher.note(f"trial {index} failed: {outcome.error}")
@@ -150,7 +150,7 @@ class Searching:
 
 
 def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
-    """What came of a trial of an earlier sitting, though the scheduler may have cut its replay short in this one."""
+    """What came of a trial of an earlier session, though the scheduler may have cut its replay short in this one."""
     done = len(replay) >= spec.recipe.epochs
     return Outcome(status="complete" if done else "stopped", metrics=replay[-1], epoch=len(replay))
 

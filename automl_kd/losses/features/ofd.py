@@ -60,7 +60,7 @@ def negative_means(teacher: Float[Tensor, "batch channels height width"]) -> Flo
 class OFD:
     """Partial distance of pre-activations with a margin. Heo et al. 2019, arXiv:1904.01866.
 
-    `stages`: pairs of taps before their activation, shallow to deep; each weighs half of the next.
+    `stages`: pairs of feature layers before their activation, shallow to deep; each weighs half of the next.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1e-3)

@@ -46,7 +46,7 @@ class SRRL:
     stages: str = "pre_pool:pooled"
 
     def __post_init__(self) -> None:
-        require(len(FeatureNames.of(self.stages).student) == 1, f"srrl compares one pair of taps, got {self.stages!r}")
+        require(len(FeatureNames.of(self.stages).student) == 1, f"srrl compares one pair of feature layers, got {self.stages!r}")
 
     @property
     def features(self) -> FeatureNames:
@@ -68,7 +68,7 @@ class Regression(nn.Module):
         if head is None or two.ndim != 2 or head.in_features != two.shape[1] or one.ndim != 4:
             raise ConfigError(
                 f"srrl needs a map of the student and the vector that the teacher's last linear layer sees, and got "
-                f"{tuple(one.shape)} and {tuple(two.shape)} at {stages!r}; name such taps as student:teacher"
+                f"{tuple(one.shape)} and {tuple(two.shape)} at {stages!r}; name such feature layers as student:teacher"
             )
         self.connector = nn.Sequential(*projection(one.shape[1], two.shape[1]), nn.ReLU())
         bias = head.weight.new_zeros(head.out_features) if head.bias is None else head.bias

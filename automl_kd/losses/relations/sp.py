@@ -36,7 +36,7 @@ def sp_loss(student: Float[Tensor, "batch ..."], teacher: Float[Tensor, "batch .
 class SP:
     """Mean squared difference of the images' similarities. Tung and Mori 2019, arXiv:1907.09682.
 
-    `stages`: pairs of taps to compare.
+    `stages`: pairs of feature layers to compare.
     """
 
     standard: ClassVar[Standard] = Standard(weight=3000.0)

@@ -35,7 +35,7 @@ SETS: Mapping[str, Callable[[int, int], bool]] = {
 
 
 class Pathway(NamedTuple):
-    """Taps by name, or "logits", and how the student's feature is brought to the teacher's."""
+    """Feature layers by name, or "logits", and how the student's feature is brought to the teacher's."""
 
     teacher: str
     student: str
@@ -48,7 +48,7 @@ class Pathway(NamedTuple):
 def list_pathways(stages: str, connect: str, transforms: str) -> tuple[Pathway, ...]:
     """The pathways between `stages`, ordered by the teacher's stage, then the student's, then the transform.
 
-    `stages`: taps from shallow to deep joined by "+", student:teacher where their names differ. "logits" among them
+    `stages`: feature layers from shallow to deep joined by "+", student:teacher where their names differ. "logits" among them
     adds one pathway of soft targets and takes part in no other. `connect`: an entry of `SETS`. `transforms`: entries
     of `CONNECTORS` joined by "+". `ValueError` for what cannot be read or leaves no pathway.
     """
@@ -120,7 +120,7 @@ def make_connector(pathway: Pathway, student: Tensor, teacher: Tensor) -> nn.Mod
         if found.ndim not in {2, 4}:
             raise ConfigError(
                 f"pathway {pathway} needs a map (batch, channels, height, width) or a vector of each image, and the "
-                f"{side}'s tap gives {tuple(found.shape)}; choose another tap"
+                f"{side}'s feature layer gives {tuple(found.shape)}; choose another feature layer"
             )
     return connector(pathway.transform, as_feature_map(student), as_feature_map(teacher))
 

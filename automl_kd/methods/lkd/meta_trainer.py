@@ -71,8 +71,8 @@ class MetaSchedule:
 class MetaTrainer(nn.Module):
     """A training objective that also learns: called with each batch before the student's step, it returns the terms.
 
-    Its parameters, the projections of the learned loss, are the student optimiser's. All else that it remembers (phi,
-    its optimiser's memory, the pool, counters) travels in its extra state, so a checkpoint holds it.
+    Its parameters, the projections of the learned loss, are the student optimizer's. All else that it remembers (phi,
+    its optimizer's memory, the pool, counters) travels in its extra state, so a checkpoint holds it.
     """
 
     def __init__(self, meta_data: MetaData, learned: Learned, phi: Phi, schedule: MetaSchedule) -> None:

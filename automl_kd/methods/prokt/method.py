@@ -7,7 +7,7 @@ teacher as it now is. The label reaches the student through the teacher alone.
 
 We had the abstract and the authors' code for texts, not the body of the paper: the step, its order, the directions of
 both divergences, lambda = 0.4 and 0.3, temperature 1, heads that begin at zero and the dual ascent with its constants
-are read from that code. All that concerns images is ours: the optimiser and schedule are the recipe's for both
+are read from that code. All that concerns images is ours: the optimizer and schedule are the recipe's for both
 networks, the fine-tuned teacher moves at a tenth of the student's rate, and both networks have batch norm. Hence the
 default probe: the logits of the student's own training pass, which costs nothing and updates its statistics once.
 The authors ask the student again in evaluation mode (`probe = "eval"`). Their losses on hidden states are here
@@ -205,7 +205,7 @@ def require_choice(name: str, value: str, *known: str) -> None:
 
 
 class MovingTeacher:
-    """The teacher in training: network, optimiser, multiplier, how many steps it has seen and what they measured.
+    """The teacher in training: network, optimizer, multiplier, how many steps it has seen and what they measured.
 
     `sums`: (epochs, 3), for each epoch the cross entropies, divergences and multipliers of its steps, summed on the
     device.
@@ -289,8 +289,8 @@ class MovingTeacher:
 
 
 class Carried(nn.Module):
-    """What the trial carries beside its student: the losses' layers, which the student's optimiser trains, and the
-    teacher, which has an optimiser of its own and so is state of this module but no part of it.
+    """What the trial carries beside its student: the losses' layers, which the student's optimizer trains, and the
+    teacher, which has an optimizer of its own and so is state of this module but no part of it.
     """
 
     def __init__(self, mixed: Mixed, teacher: MovingTeacher) -> None:

@@ -43,7 +43,7 @@ class Searcher(Protocol):
     """A way of searching. It must not keep anything between runs, nor read accuracies that it did not ask for."""
 
     def run(self, session: BatchedSession) -> None:
-        """Ask the desk until it closes."""
+        """Ask the session until it closes."""
 
 
 SEARCHERS: Mapping[str, Callable[..., Searcher]] = {
@@ -64,22 +64,22 @@ PAIRS = ("random", "nsga2", "scalarised")
 
 
 def make_searcher(name: str, options: Mapping[str, Scalar]) -> Searcher:
-    """The searcher called `name`; `ConfigError` for an unknown one, and for options it has not or that do not fit."""
+    """The sampler called `name`; `ConfigError` for an unknown one, and for options it has not or that do not fit."""
     if name not in SEARCHERS:
-        raise ConfigError(f"no searcher of tables is called {name!r}; {suggestion(name, SEARCHERS)}")
+        raise ConfigError(f"no sampler of tables is called {name!r}; {suggestion(name, SEARCHERS)}")
     hints = {option: kind for option, kind in get_type_hints(SEARCHERS[name]).items() if option in fields_of(name)}
     for option, value in options.items():
         if option not in hints:
             hint = suggestion(option, hints) if hints else "it has none"
-            raise ConfigError(f"searcher {name!r} has no option {option!r}; {hint}")
+            raise ConfigError(f"sampler {name!r} has no option {option!r}; {hint}")
         if not fits_option(value, hints[option]):
             raise ConfigError(
-                f"option {option!r} of searcher {name!r} is {value!r}; write it as {hints[option].__name__}"
+                f"option {option!r} of sampler {name!r} is {value!r}; write it as {hints[option].__name__}"
             )
     try:
         return SEARCHERS[name](**options)
     except ValueError as error:
-        raise ConfigError(f"searcher {name!r} cannot go: {error}") from error
+        raise ConfigError(f"sampler {name!r} cannot go: {error}") from error
 
 
 def fields_of(name: str) -> tuple[str, ...]:

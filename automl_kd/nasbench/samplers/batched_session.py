@@ -133,7 +133,7 @@ class BatchedSession:
         return picked(candidates, np.where(self.is_known(candidates), merit - len(self.bench), merit).argmax(axis=1))
 
     def fresh(self, who: Mask | None = None) -> Integers:
-        """A random architecture for each seed, picked as the guide says; `who` as for `prefer`."""
+        """A random architecture for each seed, picked as `guidance` says; `who` as for `prefer`."""
         guidance = self.guidance
         if self.step >= guidance.warm:
             return self.prefer(self.integers("fresh", len(self.bench), self.width), who)

@@ -44,7 +44,7 @@ class Evolution:
             living[:, place], values[:, place] = rows, session.query(rows)
 
     def children(self, session: BatchedSession, living: Integers, values: Reals) -> Integers:
-        """A mutant each of as many tournaments as the desk wants candidates."""
+        """A mutant each of as many tournaments as the session wants candidates."""
         drawn = drawn_members(session, self.population, self.tournament)
         entered = np.take_along_axis(values, drawn.reshape(len(values), -1), axis=1).reshape(drawn.shape)
         if self.parents == 1:

@@ -62,7 +62,7 @@ class GaussianProcess:
     def proposals(
         self, session: BatchedSession, asked: Integers, scores: Reals, scale: Reals, noise: Reals
     ) -> Integers:
-        """Candidates with the highest expected improvement, best first, as many as the desk wants."""
+        """Candidates with the highest expected improvement, best first, as many as the session wants."""
         top = np.take_along_axis(asked, np.argsort(-scores, axis=1, kind="stable")[:, :NEAR], axis=1)
         near = session.bench.neighbours[top].reshape(len(top), -1)
         anywhere = session.integers("candidates", len(session.bench), self.candidates)

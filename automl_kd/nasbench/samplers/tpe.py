@@ -49,7 +49,7 @@ class BatchedTPE:
             values[:, step] = session.query(rows[:, step])
 
     def candidates_of(self, session: BatchedSession, rows: Integers, values: Reals) -> Integers:
-        """The draws with the highest ratio, best first, as many as the desk wants (seeds, width)."""
+        """The draws with the highest ratio, best first, as many as the session wants (seeds, width)."""
         below, above = split_trials(session.bench.encodings[rows[:, : session.step]], values[:, : session.step])
         drawn = draw_cells(session, below, max(self.candidates, 4 * session.guidance.pool))
         ratio = log_density(drawn, below, session) - log_density(drawn, above, session)

@@ -48,7 +48,7 @@ def overview(record: Record, task: Mapping[str, Any], axis: str) -> Markup | Non
 
 
 def aided(record: Record, task: Mapping[str, Any], axis: str) -> Markup | None:
-    """For each searcher its runs with and without proxies, with bands; None if proxies help none."""
+    """For each sampler its runs with and without proxies, with bands; None if proxies help none."""
     searched = set(task_rows(record, task)["search"].unique())
     runs = [run for run in record.facts["runs"] if run["search"] in searched]
     kinds = list(dict.fromkeys(run["kind"] for run in runs))
@@ -65,7 +65,7 @@ def aided(record: Record, task: Mapping[str, Any], axis: str) -> Markup | None:
         for aid, (colour, dash) in looks.items():
             several[0].plot([], [], dash, color=colour, lw=1.6, label=aid or "alone")
         return finish_figure(
-            figure, several[0], f"Regret over {AXES[axis]} with and without proxies, for each searcher"
+            figure, several[0], f"Regret over {AXES[axis]} with and without proxies, for each sampler"
         )
 
 

@@ -17,7 +17,7 @@ from automl_kd.errors import FileError, ResultError
 from automl_kd.results.store.account import changes, read_account, write_account
 
 MAY_CHANGE = {"trial", "teacher_cache", "finalists", "comparison"}
-"""Sections that a later sitting may change: they say where trials run, what is kept and what is compared, not what was
+"""Sections that a later session may change: they say where trials run, what is kept and what is compared, not what was
 measured."""
 
 

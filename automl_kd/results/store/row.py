@@ -50,7 +50,7 @@ class Row:
     `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
     did not note whether autocast was on.
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
-    `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
+    `teacher_passes`: of the teacher on training batches, where a cache keeps what it says; `teacher_passes_saved`: read
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
     `val_images`: of a teacher, the number of images that its validation accuracy is of. `val_majority_fraction`: the
     fraction of them that are of the largest class, which one reaches who always names that class.

@@ -1,4 +1,4 @@
-"""The arms of the truth table: what the final trials of each role came to, and what each stage cost.
+"""The arms of the baseline comparison: what the final trials of each role came to, and what each stage cost.
 
 Arms are compared seed by seed: each seed gives one difference, and the 95 % interval is over these differences.
 """
@@ -30,7 +30,7 @@ COMPARISONS: dict[str, tuple[FinalRole, FinalRole]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One line of the truth table. `accuracy` is by seed; costs are means per trial; `failed` trials are left out."""
+    """One line of the baseline comparison. `accuracy` is by seed; costs are means per trial; `failed` trials are left out."""
 
     role: FinalRole
     student: str

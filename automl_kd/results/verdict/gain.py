@@ -1,4 +1,4 @@
-"""The truth table: what the search gained over the student and the teaching that one would take without it.
+"""The baseline comparison: what the search gained over the student and the teaching that one would take without it.
 
 Four arms are trained with the same seeds and the same compute: the default student and the found student, each from
 scratch and taught. Differences are paired by seed, with a 95 % interval over seeds. The interval says nothing of the
