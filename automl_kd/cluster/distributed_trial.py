@@ -2,9 +2,9 @@
 
 The Tune trial launches the workers and passes on what they report. It asks for next to no resources itself: Tune does
 not set any aside for the workers, so trials that held more would wait for each other. Workers and launcher meet at a
-desk, an actor that keeps the main process waiting until Tune has decided about its report: so a scheduler ends a trial of
-many workers exactly where it would end one of a single process. Ray Train keeps no checkpoints of ours: the main process
-writes them under the trial's key, and all read them there.
+desk, an actor that keeps the main process waiting until Tune has decided about its report: so a scheduler ends a trial
+of many workers exactly where it would end one of a single process. Ray Train keeps no checkpoints of ours: the main
+process writes them under the trial's key, and all read them there.
 """
 
 from __future__ import annotations

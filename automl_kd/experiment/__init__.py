@@ -1,4 +1,4 @@
-"""From an experiment to its results: the stages in order, each continuing where an earlier session ended."""
+"""Runs an experiment: its stages in order, each continuing an earlier session. Imports `cluster` and below."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ExperimentContext", "Roots", "run_stages"]
 
 
 def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "") -> ExperimentContext:
-    """Teacher, search and finalists, or a comparison of methods; called again, it continues.
+    """Run teacher, search and finals, or a comparison of methods; a second call continues.
 
     Results go to `roots.results / experiment.name`.
     `address`: a Ray cluster to join; without it (and without RAY_ADDRESS) a private Ray on this machine.
@@ -33,7 +33,7 @@ def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, addres
     """
     context = prepare_experiment(experiment, roots, watcher)
     record = to_record(context.experiment)
-    # All that can be refused is refused before the folder is made.
+    # All checks come before the folder is made.
     check_folder(context.folder, record, add_new_fields, context.account)
     require_trials(context)
     watcher.note(context.account["line"])
@@ -63,5 +63,5 @@ def choose_device(context: ExperimentContext, device: Literal["auto", "cpu", "cu
 
 
 def add_new_fields(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """A stored experiment with the fields that have come since, at their defaults."""
+    """Return a stored experiment with newer fields at their defaults."""
     return to_record(parse_record(Experiment, record, where))

@@ -1,8 +1,9 @@
 """What every loss is, before training (options) and during it (a loss function), and what all of them share.
 
-A loss begins as options: a frozen dataclass that says which feature layers it needs. `make` turns options into a loss function,
-given one example of both networks' outputs: itself where nothing has to be built, an `nn.Module` where the loss has
-layers or memories of its own. These go to the student's optimizer and into checkpoints, and never into the student.
+A loss begins as options: a frozen dataclass that says which feature layers it needs. `make` turns options into a loss
+function, given one example of both networks' outputs: itself where nothing has to be built, an `nn.Module` where the
+loss has layers or memories of its own. These go to the student's optimizer and into checkpoints, and never into the
+student.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ LossTerms = Mapping[str, Tensor]
 class LossFunction(Protocol):
     """Loss terms by name, each a scalar; a term is called by the loss's name, or `name.part`.
 
-    Gradients reach the student's outputs, the loss function's own layers and never the teacher's outputs. The outputs are
-    not changed in place, and nothing is drawn from a global random generator. `name.own` is a term that trains the
+    Gradients reach the student's outputs, the loss function's own layers and never the teacher's outputs. The outputs
+    are not changed in place, and nothing is drawn from a global random generator. `name.own` is a term that trains the
     loss function's own layers alone: a weighted sum adds it as it is.
     """
 
@@ -117,7 +118,7 @@ class Loss(Protocol):
 
 @lru_cache
 def read_stages(text: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of feature layers: "stage1+stage2:layer3" pairs stage1 with stage1, and the student's stage2 with layer3."""
+    """Pairs of layers: "stage1+stage2:layer3" pairs stage1 with stage1, and the student's stage2 with layer3."""
     pairs = []
     for item in text.split("+"):
         one, colon, two = (part.strip() for part in item.partition(":"))
@@ -141,8 +142,8 @@ def example_maps(loss: str, stages: str, example: Example) -> list[tuple[Tensor,
         for side, name, found in (("student", one, maps[0]), ("teacher", two, maps[1])):
             if found.ndim != 4:
                 raise ConfigError(
-                    f"{loss} compares maps (batch, channels, height, width) and feature layer {name!r} of the {side} gives "
-                    f"{tuple(found.shape)}; choose a stage of convolutions"
+                    f"{loss} compares maps (batch, channels, height, width) and feature layer {name!r} of the {side} "
+                    f"gives {tuple(found.shape)}; choose a stage of convolutions"
                 )
     return list(both(stages, example.student, example.teacher))
 

@@ -91,8 +91,8 @@ def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None
 def run_trial(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
     """The trainable for every spec: look up its method and run it, stage after stage if it has a schedule.
 
-    In a process group all call it, and the main process reports. `DivergedError` instead of a report of numbers that are not
-    finite.
+    In a process group all call it, and the main process reports. `DivergedError` instead of a report of numbers that
+    are not finite.
     """
     require_shares(spec.recipe, distributed.size(), "recipe.")
     storage.pull(paths.trial, weights=True)

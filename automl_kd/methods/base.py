@@ -79,9 +79,9 @@ def train(
 
     `loss_modules`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
     `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
-    of one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache also `PASSES`
-    so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the trial's
-    device, measured beside whatever else runs there.
+    of one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache also
+    `PASSES` so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the
+    trial's device, measured beside whatever else runs there.
     """
     spec, dataset = context.spec, context.dataset
     epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs

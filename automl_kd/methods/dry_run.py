@@ -1,4 +1,4 @@
-"""What can be known of a trial before anything is trained: whether its feature layers, losses and files fit its networks.
+"""The dry run: checks, before anything is trained, that a trial's feature layers, losses and files fit its networks.
 
 A method that has more to check than its options has a `dry_run`. The networks are untrained and the images few, so
 that this takes a fraction of a second.

@@ -56,8 +56,8 @@ def settle_hyperparameters(
 ) -> dict[str, Knob]:
     """`hyperparameters` with the values of its choices as methods hold them: whole numbers as real ones, files pinned.
 
-    A hyperparameter that no method has or that changes nothing, or an end of a range or a value of a choice that one of them
-    refuses by itself, is a `ConfigError`.
+    A hyperparameter that no method has or that changes nothing, or an end of a range or a value of a choice that one of
+    them refuses by itself, is a `ConfigError`.
     """
     refuse_twice(hyperparameters, options)
     found = dict(hyperparameters)
@@ -91,7 +91,7 @@ def parameters_of(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -
 
 
 def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tuple[str, dict[str, Scalar]]:
-    """The method that the hyperparameters' values name, `method` where they leave it open, and those of its options that are set.
+    """The method that the values name, or else `method`, and the options of it that they set.
 
     Numbers have the types of the method's own fields, so that `temperature = 4` and `4.0` name the same trial.
     `ConfigError` if the method refuses them together, or if no loss is left in a sum.

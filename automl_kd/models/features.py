@@ -140,7 +140,7 @@ class FeatureExtractor:
                 return
             if not isinstance(value, Tensor):
                 raise NetworkError(
-                    f"feature layer {name!r} is a {type(value).__name__} where one tensor was wanted; name another module"
+                    f"feature layer {name!r} is a {type(value).__name__}, one tensor was wanted; name another module"
                 )
             self._caught[name] = Caught(value, version_of(value), value.clone() if name in self._copy else None)
 
@@ -162,7 +162,8 @@ class FeatureExtractor:
             )
         if silent := [name for name in self.names if name not in caught]:
             raise UnknownNameError(
-                f"feature layer {silent[0]!r} names a module that the forward pass does not run; {suggestion(silent[0], caught)}"
+                f"feature layer {silent[0]!r} is a module that the forward pass does not run; "
+                f"{suggestion(silent[0], caught)}"
             )
         return Outputs(logits, self._as_made(caught, kind))
 
@@ -171,7 +172,8 @@ class FeatureExtractor:
         written = frozenset(name for name, one in caught.items() if one.overwritten)
         if lost := sorted(written - self._copy):
             raise NetworkError(
-                f"feature layer {lost[0]!r} names a map that the network writes over, and not in every pass; name another module"
+                f"feature layer {lost[0]!r} is a map that the network writes over, and not in every pass; "
+                "name another module"
             )
         written = self._written.setdefault(kind, written)
         return {

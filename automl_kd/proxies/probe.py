@@ -26,9 +26,9 @@ class Probe:
     """One mini-batch and what the teacher makes of it: all that a proxy may look at besides the student.
 
     `images`: (batch, channels, height, width), normalised as for training. `labels`: (batch,), in 0 .. classes - 1.
-    `teacher`: the teacher's outputs on `images` at the feature layers of `PROXY_FEATURES` and at its stages, computed once and
-    shared by all students; None where there is no teacher. All tensors lie on one device, which is where students are
-    scored. Raises `DataError` if the images or labels do not fit `shape`.
+    `teacher`: the teacher's outputs on `images` at the feature layers of `PROXY_FEATURES` and at its stages, computed
+    once and shared by all students; None where there is no teacher. All tensors lie on one device, which is where
+    students are scored. Raises `DataError` if the images or labels do not fit `shape`.
     """
 
     images: Tensor

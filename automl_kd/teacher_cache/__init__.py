@@ -1,1 +1,1 @@
-"""One door to a fixed teacher's outputs: asked for each batch, or read from disk where a trial asked before."""
+"""The teacher cache: outputs of a fixed teacher on training batches, computed once and read from disk afterwards."""

@@ -1,4 +1,4 @@
-"""What the teacher cache saved, in a sentence."""
+"""A sentence on what the teacher cache saved."""
 
 from __future__ import annotations
 

@@ -230,8 +230,8 @@ def fit_student(
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
     `report` stops the trial, so that it can be continued from where it was stopped.
 
-    In a process group all call it, the main process writes, and all report the same metrics, of which the seconds are each
-    one's own.
+    In a process group all call it, the main process writes, and all report the same metrics, of which the seconds are
+    each one's own.
     """
     run = TrainingRun(student, dataset, recipe, seed, loss_modules)
     restore_run(run, folder)

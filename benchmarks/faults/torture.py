@@ -72,7 +72,7 @@ class Report:
     def __str__(self) -> str:
         kills = ", ".join(f"{self.kills[target]} {target}" for target in TARGETS if self.kills[target])
         return (
-            f"{self.total} kills ({kills}) in {self.sessions} sessions of {self.searches} searches, "
+            f"{self.total} kills ({kills}) in {self.sittings} sessions of {self.searches} searches, "
             f"{self.unborn} in which Ray did not start, "
             f"{len(self.wrong)} violations"
         )
@@ -138,7 +138,7 @@ def tortured(root: Path, rng: np.random.Generator, targets: list[str], kills: in
             over = kill(search, session, str(rng.choice(targets)))
         if over:
             continue
-        where = f"session {report.sessions}, after {report.total} kills"
+        where = f"session {report.sittings}, after {report.total} kills"
         if not session.wait(LONGEST_SECONDS):
             report.blame(where, ["hangs"])
         if UNBORN not in session.stderr():

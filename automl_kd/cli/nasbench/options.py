@@ -1,4 +1,4 @@
-"""What the commands on NAS-Bench-201 share: where the table is, and which command an experiment is for."""
+"""Options that the commands on NAS-Bench-201 share, and the check that an experiment fits its command."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from automl_kd.registry import search_beside
 TablePath = Annotated[
     Path | None,
     typer.Option(
-        "--nasbench201", help="The table, or its folder; without one, AUTOML_KD_NASBENCH201 names it.", metavar="PATH"
+        "--nasbench201", help="The table, or its folder; the default is AUTOML_KD_NASBENCH201.", metavar="PATH"
     ),
 ]
 ExperimentFile = Annotated[Path, typer.Argument(help="A TOML file.", metavar="FILE")]
 
 
 def read_experiment(path: Path, overrides: list[str], command: str) -> Experiment:
-    """The experiment that the file describes; `ConfigError` if another command than `command` is for it."""
+    """Read the experiment in a file; raise `ConfigError` if it belongs to another command than `command`."""
     search_beside(path.parent, Path())
     experiment = config.load_experiment(path, overrides)
     catalogue.require_space(experiment.space)
@@ -33,10 +33,10 @@ def read_experiment(path: Path, overrides: list[str], command: str) -> Experimen
 
 
 def require_command(experiment: Experiment, path: Path, command: str) -> None:
-    """Refuse an experiment of another kind than `command` carries out."""
+    """Raise `ConfigError` for an experiment that `command` cannot run."""
     sections = {"nasbench search": experiment.table.tasks, "nasbench proxy-search": experiment.proxy.scores}
     wanted = next((name for name, section in sections.items() if section), "search")
     if wanted != command:
         raise ConfigError(
-            f"{path} is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} {shlex.quote(str(path))}"
+            f"{path} is not an experiment for 'automl-kd {command}'; run: automl-kd {wanted} {shlex.quote(str(path))}"
         )

@@ -65,8 +65,8 @@ def semckd_loss(
 class SemCKD:
     """Each student stage to all teacher stages, weighted by attention. Chen et al. 2020, arXiv:2012.03236.
 
-    `stages`: feature layers whose students are all compared with all teachers. The weight of 400 is the benchmark's, which adds
-    soft targets with weight 1: "semckd=400, kd=1".
+    `stages`: feature layers whose students are all compared with all teachers. The weight of 400 is the benchmark's,
+    which adds soft targets with weight 1: "semckd=400, kd=1".
     """
 
     standard: ClassVar[Standard] = Standard(weight=400.0)

@@ -172,7 +172,7 @@ def rescaled(
 
 @dataclass(frozen=True)
 class Weighing:
-    """How the learned parts stand beside the labels. All weights >= 0; `temperature` > 0; `stages`: pairs of feature layers.
+    """The weights of the learned parts and the labels. All weights >= 0; `temperature` > 0; `stages`: feature layers.
 
     `rescale`: the logits' part keeps the gradient length of KD.
     """

@@ -46,7 +46,10 @@ class SRRL:
     stages: str = "pre_pool:pooled"
 
     def __post_init__(self) -> None:
-        require(len(FeatureNames.of(self.stages).student) == 1, f"srrl compares one pair of feature layers, got {self.stages!r}")
+        require(
+            len(FeatureNames.of(self.stages).student) == 1,
+            f"srrl compares one pair of feature layers, got {self.stages!r}",
+        )
 
     @property
     def features(self) -> FeatureNames:

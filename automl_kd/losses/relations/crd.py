@@ -78,7 +78,10 @@ class CRD:
         require(min(self.width, self.negatives) >= 1, "width and negatives must be 1 or more")
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
         require(0 <= self.momentum < 1, f"momentum must lie in [0, 1), got {self.momentum}")
-        require(len(FeatureNames.of(self.stages).student) == 1, f"crd compares one pair of feature layers, got {self.stages!r}")
+        require(
+            len(FeatureNames.of(self.stages).student) == 1,
+            f"crd compares one pair of feature layers, got {self.stages!r}",
+        )
 
     @property
     def features(self) -> FeatureNames:

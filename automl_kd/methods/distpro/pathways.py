@@ -48,9 +48,9 @@ class Pathway(NamedTuple):
 def list_pathways(stages: str, connect: str, transforms: str) -> tuple[Pathway, ...]:
     """The pathways between `stages`, ordered by the teacher's stage, then the student's, then the transform.
 
-    `stages`: feature layers from shallow to deep joined by "+", student:teacher where their names differ. "logits" among them
-    adds one pathway of soft targets and takes part in no other. `connect`: an entry of `SETS`. `transforms`: entries
-    of `CONNECTORS` joined by "+". `ValueError` for what cannot be read or leaves no pathway.
+    `stages`: feature layers from shallow to deep joined by "+", student:teacher where their names differ. "logits"
+    among them adds one pathway of soft targets and takes part in no other. `connect`: an entry of `SETS`. `transforms`:
+    entries of `CONNECTORS` joined by "+". `ValueError` for what cannot be read or leaves no pathway.
     """
     kinds = tuple(kind.strip() for kind in transforms.split("+"))
     for kind in kinds:

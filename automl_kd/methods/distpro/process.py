@@ -71,9 +71,9 @@ def check_style(style: str) -> None:
 class Process:
     """What a search found.
 
-    `pathways`: teacher's feature layer, student's feature layer, transform. `axis`: rising moments of the run in [0, 1], from its first
-    step to its last. `alpha`: a row of numbers for each moment, one for each pathway, from which `style` and `kd` make
-    weights. `steps`: length of the search.
+    `pathways`: teacher's feature layer, student's feature layer, transform. `axis`: rising moments of the run in [0,
+    1], from its first step to its last. `alpha`: a row of numbers for each moment, one for each pathway, from which
+    `style` and `kd` make weights. `steps`: length of the search.
     """
 
     pathways: tuple[tuple[str, str, str], ...]
@@ -142,7 +142,7 @@ def load_process(path: Path) -> Process:
 
 
 def require_pathways(process: Process, pathways: Sequence[Pathway], *, by_place: bool) -> None:
-    """`ConfigError` unless the process speaks of these pathways; `by_place` lets the feature layers have other names."""
+    """`ConfigError` unless the process speaks of these pathways; `by_place` lets feature layers have other names."""
     found, wanted = [Pathway(*one) for one in process.pathways], list(pathways)
     if found == wanted or (by_place and pathway_positions(found) == pathway_positions(wanted)):
         return
@@ -151,7 +151,7 @@ def require_pathways(process: Process, pathways: Sequence[Pathway], *, by_place:
     what = f"it lacks {lacking[0]}" if lacking else f"it also has {surplus[0]}" if surplus else "their order differs"
     raise ConfigError(
         f"the process was found for other pathways ({len(found)}) than this trial's ({len(wanted)}): {what}; "
-        "set stages, connect and transforms as in its search, or by_place = true if only the feature layers' names differ"
+        "set stages, connect and transforms as in its search, or by_place = true if only the layers' names differ"
     )
 
 

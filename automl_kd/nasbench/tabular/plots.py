@@ -64,9 +64,7 @@ def aided(record: Record, task: Mapping[str, Any], axis: str) -> Markup | None:
         scale(several, task)
         for aid, (colour, dash) in looks.items():
             several[0].plot([], [], dash, color=colour, lw=1.6, label=aid or "alone")
-        return finish_figure(
-            figure, several[0], f"Regret over {AXES[axis]} with and without proxies, for each sampler"
-        )
+        return finish_figure(figure, several[0], f"Regret over {AXES[axis]} with and without proxies, for each sampler")
 
 
 def hypervolumes(record: Record) -> Markup | None:

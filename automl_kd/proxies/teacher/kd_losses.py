@@ -1,9 +1,9 @@
 """Losses of distillation as proxies: how far an untrained student's outputs are from an untrained teacher's.
 
 Dong, Li, Wei. DisWOT: Student Architecture Search for Distillation WithOut Training. 2023. arXiv:2303.15678 sets such
-proxies beside its own; the score is minus the loss. The formulas, and their sources, are those of the loss functions. Each
-sees what the release shows it: logits (kd), the vectors before the classifier (rkd, pkt, cc, fitnet), stages 2 and 3
-(at, nst), the last map (sp), all three stages (cka).
+proxies beside its own; the score is minus the loss. The formulas, and their sources, are those of the loss functions.
+Each sees what the release shows it: logits (kd), the vectors before the classifier (rkd, pkt, cc, fitnet), stages 2 and
+3 (at, nst), the last map (sp), all three stages (cka).
 
 Where the release has slips we have the definition: its divergence takes the teacher for the student, and its relation
 of maps is of a single image's channels. cc and fitnet compare vectors without the layers that a trained loss puts
