@@ -15,7 +15,7 @@ AutoMLKDError
 
 StopTrial                        not a failure: the scheduler ended this trial early
 
-Each message is one sentence that says what was got, what was wanted and the next step.
+Each message is one sentence: what was got, what was wanted and the next step.
 """
 
 

@@ -1,8 +1,8 @@
-"""Tune's own callbacks for TensorBoard, MLflow and Weights & Biases, told of every trial by its name and its epochs.
+"""Tune's callbacks for TensorBoard, MLflow and Weights & Biases, which log every trial by its name and epochs.
 
 Everything goes to the experiment's folder `loggers`, in which tensorboard, `mlflow ui` and `wandb sync` find it, unless
-MLFLOW_TRACKING_URI names a server, or WANDB_API_KEY or WANDB_MODE say that W&B is to be reached. None of these
-packages is required. A trial that was broken off is logged from its first epoch on when another session continues it.
+MLFLOW_TRACKING_URI names a server, or WANDB_API_KEY or WANDB_MODE request the W&B server. None of these
+packages is required. An interrupted trial is logged from its first epoch on when another session continues it.
 """
 
 from __future__ import annotations

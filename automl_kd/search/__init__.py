@@ -1,4 +1,4 @@
-"""Samplers by name, and the one function that makes one."""
+"""Samplers, and their table by name. Only this room imports Optuna."""
 
 from __future__ import annotations
 

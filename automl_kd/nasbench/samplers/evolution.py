@@ -1,7 +1,7 @@
 """Regularised (aging) evolution on a table, for one objective and for two.
 
 Real, Aggarwal, Huang, Le. Regularized Evolution for Image Classifier Architecture Search. 2018. arXiv:1802.01548,
-algorithm 1. The living are the last `population` that were asked about. Repeats are drawn again here, as many times as
+algorithm 1. The living are the last `population` that were tried. Repeats are drawn again here, as many times as
 the guide says; the paper trains them again.
 """
 

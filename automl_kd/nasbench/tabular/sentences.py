@@ -1,4 +1,4 @@
-"""What searches of a table say, in plain sentences."""
+"""The findings of tabular searches in sentences."""
 
 from __future__ import annotations
 
