@@ -86,7 +86,7 @@ def outputs_of(
 
 
 class FunctionalFeatures(nn.Module):
-    """A tapped network as a module, because `functional_call` wants one."""
+    """A network with its feature layers as one module, because `functional_call` needs one."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         super().__init__()

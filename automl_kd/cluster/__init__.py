@@ -1,4 +1,4 @@
-"""Runs trials by Ray, on a laptop or a cluster. Only this room imports Ray."""
+"""Runs trials by Ray, on a laptop or a cluster. May import `search` and below; only this room imports Ray."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The live screen, plain and JSON lines of a run, and its report on the terminal. Imports `experiment` and below."""
+"""The live screen, plain and JSON lines of a run, and its report. May import `experiment` and below."""

@@ -1,4 +1,4 @@
-"""Runs an experiment: its stages in order, each continuing an earlier session. Imports `cluster` and below."""
+"""Runs an experiment: its stages in order, each continuing an earlier session. May import `cluster` and below."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What every loss is, before training (options) and during it (a loss function), and what all of them share.
+"""The protocols of losses: options before training, a loss function during it; and what all losses share.
 
-A loss begins as options: a frozen dataclass that says which feature layers it needs. `make` turns options into a loss
+A loss begins as options: a frozen dataclass that names the feature layers it needs. `make` turns options into a loss
 function, given one example of both networks' outputs: itself where nothing has to be built, an `nn.Module` where the
 loss has layers or memories of its own. These go to the student's optimizer and into checkpoints, and never into the
 student.
@@ -66,7 +66,7 @@ class FeatureNames:
 
 @dataclass(frozen=True)
 class Standard:
-    """How a loss is weighted unless told otherwise: `weight` for itself, `ce` for the labels where it stands alone.
+    """The default weights of a loss: `weight` for itself, `ce` for the labels if it is the only loss.
 
     `warmup`: the fraction of the run over which the weight rises linearly from zero.
     """
@@ -100,9 +100,9 @@ class Example:
 class Loss(Protocol):
     """Options of one loss: a frozen dataclass whose fields have defaults and are bool, int, float or str.
 
-    A loss is a mean over images. One that compares images with each other, or remembers them, says so by a
-    `whole: ClassVar[bool] = True`: where a process group divides the batch, each process then gives it the
-    outputs, labels and indices of all images, and no pixels.
+    A loss is a mean over images. One that compares images with each other, or remembers them, has `whole:
+    ClassVar[bool] = True`: where a process group divides the batch, each process then gives it the outputs, labels and
+    indices of all images, and no pixels.
 
     `make` refuses, as a `ConfigError`, outputs that the loss cannot compare. It draws initial weights from torch's
     global generator, which the caller seeds, and does not keep the example.
@@ -124,7 +124,7 @@ def read_stages(text: str) -> tuple[tuple[str, str], ...]:
         one, colon, two = (part.strip() for part in item.partition(":"))
         require(
             bool(one) and bool(two) == bool(colon),
-            f"stages are feature layer names joined by '+', student:teacher where they differ; got {text!r}",
+            f"stages are names of feature layers joined by '+', student:teacher where they differ; got {text!r}",
         )
         pairs.append((one, two or one))
     return tuple(pairs)

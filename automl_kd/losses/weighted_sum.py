@@ -170,7 +170,7 @@ def gather_outputs(
 
 
 def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
-    """The sum that `text` describes. `label_smoothing` is that of "ce" unless `ce.label_smoothing` says otherwise.
+    """The sum that `text` describes. `label_smoothing` is that of "ce" unless `ce.label_smoothing` sets another.
 
     What it names wrongly is an `UnknownNameError`, any other mistake a `ConfigError`.
     """

@@ -1,7 +1,7 @@
 """Feature maps by name: what a network computes on the way to its logits, caught by forward hooks.
 
 A *feature layer* is a place in a network: the input or the output of one of its modules. The zoo's models name theirs
-alike in an attribute `feature_layers`, so that a loss function can ask any of them for "stage2" or "pre_pool":
+in an attribute `feature_layers`, so that a loss can name "stage2" or "pre_pool" of any of them:
 
     stem             the map that enters the first stage
     stage1, ...      the map that leaves a stage, after the stage's last activation
@@ -30,7 +30,7 @@ FOREIGN_STAGES = ("layer1", "layer2", "layer3", "layer4", "features", "avgpool")
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network said of a batch: `logits` (batch, classes), and the feature maps that were asked for."""
+    """Outputs of a network on a batch: `logits` (batch, classes), and the feature maps that were requested."""
 
     logits: Tensor
     features: Mapping[str, Tensor]

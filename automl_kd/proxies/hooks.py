@@ -1,4 +1,4 @@
-"""Feature maps of a student, heard by hooks as its modules made them, for all proxies."""
+"""Feature maps of a student, recorded by hooks as its modules made them, for all proxies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_with_hooks(student: nn.Module, sees: Collection[str], run: Callable[[], 
 
 @dataclass(frozen=True, eq=False)
 class HookRecord:
-    """Where what is heard of one pass goes. `versions`, `apart`: as of `KeepOutput`."""
+    """The records of one pass. `versions`, `apart`: as of `KeepOutput`."""
 
     apart: bool = False
     maps: Maps = field(default_factory=dict)

@@ -98,7 +98,7 @@ def make_probe(
             outputs = forward(teacher, images)
     if outputs.logits.shape[1] != shape.classes:
         raise DataError(
-            f"the teacher tells {outputs.logits.shape[1]} classes apart, but the task has {shape.classes}; "
+            f"the teacher has {outputs.logits.shape[1]} classes, but the task has {shape.classes}; "
             "take a teacher for this task"
         )
     return Probe(images, labels, shape, outputs)

@@ -1,4 +1,4 @@
-"""Samplers, and their table by name. Only this room imports Optuna."""
+"""Samplers, and their table by name. May import `methods` and below; only this room imports Optuna."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results, checkpoints and images in a bucket: `s3://bucket/prefix` or `gs://bucket/prefix`. Imports `files`.
+"""Results, checkpoints and images in a bucket: `s3://bucket/prefix` or `gs://bucket/prefix`. May import `files`.
 
 Everything works on local folders, by the room `files`, and what is written through here is sent. An address in a bucket
 is stood for by a folder below the user's cache, which `pull` brings up to date and from which `push` sends each file,

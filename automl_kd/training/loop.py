@@ -87,7 +87,7 @@ class TrainingRun:
         return self.history[-1]["seconds"] if self.history else 0.0
 
     def state(self) -> checkpoint.State:
-        """In a process group, to be asked for by all: what each knows of its part is put together."""
+        """In a process group all must call it: the parts of all processes are gathered."""
         return {
             "student": self.student.state_dict(),
             checkpoint.LOSS_MODULES: self.loss_modules.state_dict(),
@@ -226,7 +226,7 @@ def fit_student(
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
     The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `loss_modules`, layers
     and memories of the objective, are trained by the same optimizer and continue as exactly, and are in neither file.
-    `cache_stats`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
+    `cache_stats`: counts of the teacher cache, which are added to each epoch's report.
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
     `report` stops the trial, so that it can be continued from where it was stopped.
 
@@ -262,7 +262,7 @@ def restore_run(run: TrainingRun, folder: Path) -> None:
     if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
     if not distributed.all_equal(len(run.history)):
-        raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
+        raise TrialError(f"the workers read different states of {folder}; give a folder that all machines share")
 
 
 def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""One trial, set up: its images, its fresh student and its teacher on the device."""
+"""The trial context: a trial's images, its fresh student and its teacher on the device."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PASSES = ("teacher_passes", "teacher_passes_saved", "teacher_passes_unkept", "te
 
 @dataclass(frozen=True, eq=False)
 class TrialContext:
-    """One trial, set up: its images and its fresh student on the device. `cache_stats`: of all its teacher's passes."""
+    """A trial's images and its fresh student on the device. `cache_stats`: of all its teacher's passes."""
 
     spec: TrialSpec
     paths: TrialPaths
@@ -75,7 +75,7 @@ def load_dataset(spec: DataSpec, root: Path, device: str) -> Dataset:
 
 
 def to_trial_device(model: nn.Module, spec: TrialSpec, paths: TrialPaths, shape: InputShape) -> nn.Module:
-    """The network on the trial's device, in memory as the recipe says if it can be run so (`lay_out`)."""
+    """The network on the trial's device, in the recipe's memory format if it can run so (`lay_out`)."""
     model.to(paths.device)
     lay_out(model, shape, memory_format_of(spec.recipe))
     return model
@@ -96,7 +96,7 @@ def load_teacher(context: TrialContext) -> nn.Module:
 
 
 def teacher_file(teacher: TeacherSpec, data: DataSpec, paths: TrialPaths) -> Path:
-    """Where its weights lie: in the file that is named, or where its training left them. Fetched, if in a bucket."""
+    """The path of its weights: the named file, or the result of its training. Fetched, if in a bucket."""
     trained = paths.teachers / teacher_trial(teacher, data).key / "student.pt"
     file = storage.local_path(teacher.checkpoint) if teacher.checkpoint else trained
     storage.pull_file(file)

@@ -1,1 +1,1 @@
-"""Starts a private Ray, or joins a cluster, which may grow. Imports nothing else of `cluster`."""
+"""Starts a private Ray, or joins a cluster, which may grow."""

@@ -1,1 +1,1 @@
-"""The stages of an experiment, one file each. Imports the rest of `experiment`, and no command."""
+"""The stages of an experiment, one file each."""

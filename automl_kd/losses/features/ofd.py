@@ -1,4 +1,4 @@
-"""Overhaul of feature distillation: match pre-activations, where the teacher has something positive to say.
+"""Overhaul of feature distillation: match pre-activations where the teacher's are positive.
 
 Byeongho Heo, Jeesoo Kim, Sangdoo Yun, Hyojin Park, Nojun Kwak, Jin Young Choi. A Comprehensive Overhaul of Feature
 Distillation. 2019. arXiv:1904.01866. The margin is each channel's mean negative response, which the paper measures or

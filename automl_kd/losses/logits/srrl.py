@@ -1,4 +1,4 @@
-"""Softmax regression: the teacher's classifier, given the student's features, is to say what it says of the teacher's.
+"""Softmax regression: the teacher's classifier must give equal outputs on the student's features and the teacher's.
 
 Jing Yang, Brais Martinez, Adrian Bulat, Georgios Tzimiropoulos. Knowledge Distillation via Softmax Regression
 Representation Learning. ICLR 2021. As in the published code both terms are mean squared errors: of the spatial means of

@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: tell the teacher's view of an image from its views of other images.
+"""Contrastive representation distillation: separate the teacher's features of an image from those of other images.
 
 Yonglong Tian, Dilip Krishnan, Phillip Isola. Contrastive Representation Distillation. 2019. arXiv:1910.10699. As in the
 published code: linear heads to 128 numbers of unit length, two memories with a row for each training image (momentum

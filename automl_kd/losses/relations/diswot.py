@@ -1,7 +1,7 @@
 """DisWOT's two similarities of networks as losses: of their sample relations, and of their classes' semantics.
 
 Peijie Dong, Lujun Li, Zimian Wei. DisWOT: Student Architecture Search for Distillation WithOut Training. 2023.
-arXiv:2303.15678. The paper says that its similarities also serve as losses; neither weights nor a trainer are in the
+arXiv:2303.15678. The paper states that its similarities also serve as losses; neither weights nor a trainer are in the
 release. The relation is the similarity-preserving loss of the last maps, whose weight of 3000 it takes over. The
 semantic similarity compares the gradients of the two classifiers, in closed form; its weight of 1 is a guess.
 

@@ -1,4 +1,4 @@
-"""Pathways: every way in which one of a teacher's stages may teach one of a student's, each with a loss of its own.
+"""Pathways: connections from a teacher's stage to a student's stage, each with its own loss.
 
 Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
 Optimization. 2022. arXiv:2204.05547. A pathway is a teacher's stage, a student's stage and a transform. The published

@@ -31,7 +31,7 @@ from automl_kd.spec import require
 
 PROCESS_VERSION = 1
 DIGITS = 6
-"""Decimals of what is written: far below what one search tells from the next."""
+"""Decimals of what is written: far below the difference between two searches."""
 
 Alpha = Float[Tensor, "*moments pathways"]
 
@@ -142,7 +142,7 @@ def load_process(path: Path) -> Process:
 
 
 def require_pathways(process: Process, pathways: Sequence[Pathway], *, by_place: bool) -> None:
-    """`ConfigError` unless the process speaks of these pathways; `by_place` lets feature layers have other names."""
+    """Raise `ConfigError` unless the process has these pathways; `by_place` lets feature layers have other names."""
     found, wanted = [Pathway(*one) for one in process.pathways], list(pathways)
     if found == wanted or (by_place and pathway_positions(found) == pathway_positions(wanted)):
         return

@@ -1,1 +1,1 @@
-"""The NAS-Bench-201 table: its cells, columns and files. Imports `results` and below."""
+"""The NAS-Bench-201 table: its cells, columns and files."""

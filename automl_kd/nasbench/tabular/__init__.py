@@ -1,1 +1,1 @@
-"""Tabular search: preparation, run, record and report. Imports the samplers and the table."""
+"""Tabular search: preparation, run, record and report."""

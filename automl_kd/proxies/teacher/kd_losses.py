@@ -7,7 +7,7 @@ Each sees what the release shows it: logits (kd), the vectors before the classif
 
 Where the release has slips we have the definition: its divergence takes the teacher for the student, and its relation
 of maps is of a single image's channels. cc and fitnet compare vectors without the layers that a trained loss puts
-between them, so both want equal widths. The two networks are not initialised alike: students have torch's default
+between them, so both want equal widths. The two networks have different initialisations: students have torch's default
 weights, and the probe's teacher has weights from N(0, 1), as scoring draws them.
 """
 
