@@ -32,7 +32,7 @@ OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "secon
 class Roots:
     """Where results go and where images lie. Absolute, and valid on every node that carries out trials.
 
-    What is in a bucket is named by the local path that stands for it (`storage.local`).
+    What is in a bucket is named by the local path that stands for it (`storage.local_path`).
     """
 
     results: Path

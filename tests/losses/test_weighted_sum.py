@@ -143,7 +143,7 @@ def test_values_are_read_back(value):
         ("kd, kd.temprature=3", "unknown key 'temprature'; did you mean 'temperature'"),
         ("kd, kd.temperature=-3", "temperature must be above 0, got -3"),
         ("kd, kd.temperature=hot", 'temperature = "hot" does not fit'),
-        ("at, at.stages=stage1+", "stages are tap names joined by '+'"),
+        ("at, at.stages=stage1+", "stages are names of feature layers joined by '+'"),
         ("kd, kd.start=0.5, kd.until=0.5", "kd needs 0 <= start < until <= 1"),
         ("kd, kd.warmup=2", "kd.warmup must lie in"),
         ("kd, kd.until=late", "kd.until = 'late' does not fit"),

@@ -39,7 +39,7 @@ def check_folder(
 ) -> None:
     """Refuse what could not be written to, is in use or holds something else, without leaving a trace.
 
-    `account`: of the experiment's images, see `results.account`.
+    `account`: of the experiment's images, see `results.store.account`.
     """
     if who := storage.holder(folder):
         raise ResultError(in_use_by(who, folder))
