@@ -17,8 +17,9 @@ __all__ = ["load_student", "read_results"]
 def read_results(path: Path | str, columns: Sequence[str] | None = None) -> Results:
     """Rows and learning curves as pandas frames: `rows, curves = automl_kd.read_results("results")`.
 
-    `path`: the folder of one experiment, or a root that holds several; also "s3://bucket/prefix" or "gs://bucket/prefix".
-    `columns`: only these of the rows, which is quicker where there are very many. `ResultError` if there are none.
+    `path`: the folder of one experiment, or a root that holds several; also "s3://bucket/prefix" or
+    "gs://bucket/prefix". `columns`: only these of the rows, which is quicker where there are very many. `ResultError`
+    if there are none.
     """
     from automl_kd.results.store import table  # noqa: PLC0415 - importing the package stays quick
 

@@ -1,4 +1,4 @@
-"""The processes that train one student together, each on its part of every batch. In a process alone nothing happens.
+"""The process group: processes that train one student, each on its shard of a batch. Alone, calls do nothing.
 
 The process group is torch's default one, if there is one. What all of them minimise is the mean, over the processes,
 of the loss that each computes on its part; as the parts are equal in size, that is the loss of the whole batch. A batch
@@ -89,7 +89,7 @@ def sum_over_group(value: Tensor) -> Tensor:
     """The sum over the process group, without gradient."""
     if size() == 1:
         return value
-    # A copy in plain order: the process group's messages must lie in memory alike.
+    # A copy in plain order: messages of the process group must have equal memory layouts.
     message = value.detach().clone(memory_format=torch.contiguous_format)
     dist.all_reduce(message)
     return message if value.is_contiguous() else torch.empty_like(value).copy_(message)
@@ -101,7 +101,7 @@ def mean_over_group(value: Tensor) -> Tensor:
 
 
 def from_main_process(value: float) -> float:
-    """The leader's value; the others wait for it."""
+    """The main process's value; the others wait for it."""
     if size() == 1:
         return value
     message = torch.tensor(value, dtype=torch.float64, device=device())
@@ -110,7 +110,7 @@ def from_main_process(value: float) -> float:
 
 
 def wait_for_main_process() -> None:
-    """Go on once the leader has come here: what it wrote before can be read afterwards."""
+    """Wait for the main process: what it wrote before can be read afterwards."""
     from_main_process(0.0)
 
 
@@ -132,7 +132,7 @@ def range_over_group(value: float) -> Tensor:
 
 
 def broadcast_from_main(tensors: Iterable[Tensor]) -> None:
-    """Put the leader's values into everyone's tensors."""
+    """Put the main process's values into everyone's tensors."""
     if size() == 1:
         return
     with torch.no_grad():
@@ -204,7 +204,7 @@ def gather_values(value: Tensor) -> list[Tensor]:
 
 
 def report_from_main(report: Callable[..., None]) -> Callable[..., None]:
-    """`report` by the leader alone. If it raises `StopTrial` there, it does so for all."""
+    """`report` by the main process alone. If it raises `StopTrial` there, it does so for all."""
     if size() == 1:
         return report
 

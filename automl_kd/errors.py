@@ -15,12 +15,12 @@ AutoMLKDError
 
 StopTrial                        not a failure: the scheduler ended this trial early
 
-Each message is one sentence that says what was got, what was wanted and the next step.
+Each message is one sentence: what was got, what was wanted and the next step.
 """
 
 
 class AutoMLKDError(Exception):
-    """Root of what this package raises on purpose; the command line prints it as one sentence and exits with 2."""
+    """Base of all errors that this package raises on purpose; the command line prints one sentence and exits with 2."""
 
 
 class ConfigError(AutoMLKDError):
@@ -36,7 +36,7 @@ class InfeasibleArchitectureError(AutoMLKDError):
 
 
 class FileError(AutoMLKDError, OSError):
-    """A file that somebody names cannot be read. As an `OSError` it has `errno`, `strerror` (why) and `filename`."""
+    """A named file cannot be read. As an `OSError` it has `errno`, `strerror` (why) and `filename`."""
 
     def __str__(self) -> str:
         return f"{self.filename} cannot be read: {self.strerror}; check the path"
@@ -67,7 +67,7 @@ class NetworkError(TrialError):
 
 
 class DivergedError(TrialError):
-    """A loss, a weight or a measure that is not finite: tried again, the same numbers come out."""
+    """A loss, weight or metric is not finite; another try gives the same numbers."""
 
 
 class StopTrial(BaseException):

@@ -1,4 +1,4 @@
-"""How much memory there is; and to keep what is freed in the process: a step asks for the same blocks again and again.
+"""Memory of this machine, and an allocator that keeps freed blocks: each step asks for the same blocks again.
 
 By default glibc returns large blocks to the system, which hands them out again page by page, each zeroed. On two
 virtual CPUs a forward pass of WRN-40-2 without gradients took 130 ms of process time with that and 90 ms without.
@@ -19,7 +19,7 @@ MALLOC_SETTINGS = {MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: (1 << 31) - 1, TOP_
 
 @cache
 def keep_freed_memory() -> bool:
-    """Tell this process's allocator to keep what is freed; whether it could be told.
+    """Configure this process's allocator to keep freed memory; return whether that worked.
 
     Not where the allocator is another than glibc's, or the user has tuned it by an environment variable.
     """
@@ -35,7 +35,7 @@ def keep_freed_memory() -> bool:
 
 
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where Linux says how much a container may have, in its second and first version."""
+"""Files with a container's memory limit, for cgroups 2 and 1."""
 
 
 def machine_bytes() -> int:

@@ -120,7 +120,7 @@ def load_reference(reference: str) -> Any:
         ) from error
     except Exception as error:
         raise UnknownNameError(
-            f"importing {module_name!r} for {reference!r} failed ({type(error).__name__}: {error}); mend it"
+            f"importing {module_name!r} for {reference!r} failed ({type(error).__name__}: {error}); fix it"
         ) from error
     if not hasattr(module, attribute):
         raise UnknownNameError(

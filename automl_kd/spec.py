@@ -1,4 +1,4 @@
-"""What one trial is (its spec), what came of it (its outcome), and what carries it out (a trainable).
+"""The records of a trial: its spec, its outcome, and the protocol of what runs it.
 
 Everything here is a record that travels between processes: no tensors, no open files, no network.
 """
@@ -20,7 +20,7 @@ from automl_kd.space import Architecture, Scalar
 from automl_kd.storage.pinned import by_content
 
 KEY_VERSION = 1
-"""Part of every key: raised when the same spec begins to mean another computation."""
+"""Part of every key; raise it when the same spec begins to mean another computation."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -116,11 +116,10 @@ class TeacherSpec:
     """A model by name, and either the file that holds its weights or the recipe by which it is trained from scratch.
 
     `weights`: which of several sets of weights in the checkpoint, by its key or a word of it, as in "ema"; empty takes
-    the first that fits and is no average over training.
-    `digest`: SHA-256 of the checkpoint file, filled in when the experiment is loaded, so that a trial's key follows
-    the file's content rather than its place.
-    `outputs`: what students hear of a fixed teacher in training: "exact", all of it rounded to "float16", or of each
-    image's logits the largest, "top8", the others sharing what probability remains.
+    the first that fits and is no average over training. `digest`: SHA-256 of the checkpoint file, filled in when the
+    experiment is loaded, so that a trial's key follows the file's content rather than its place. `outputs`: the
+    precision of a fixed teacher's outputs in training: "exact", all rounded to "float16", or "top8", the largest logits
+    of each image, where the others share the remaining probability.
     """
 
     model: str = "resnet56"
@@ -134,7 +133,7 @@ class TeacherSpec:
     def __post_init__(self) -> None:
         require(
             not self.weights or bool(self.checkpoint),
-            f"teacher.weights = {self.weights!r} is about what a file holds; name that as teacher.checkpoint",
+            f"teacher.weights = {self.weights!r} selects weights in a file; name the file as teacher.checkpoint",
         )
         require(
             re.fullmatch(r"exact|float16|top[1-9][0-9]{0,5}", self.outputs) is not None,
@@ -195,7 +194,7 @@ class TrialSpec:
 
         Fields that equal their default are left out, so a new field with a default renames no old trial. Where a
         teacher's weights come from a file, its digest counts, not its path or a recipe that was not followed; likewise
-        the digest of the data, once it is known, and what any pinned file holds. Names are those of `spec_names`.
+        the digest of the data, once it is known, and the content hash of any file. Names are those of `spec_names`.
         """
         record = stored_fields(self)
         if self.data.digest:
@@ -230,7 +229,7 @@ class TrialSpec:
 
 
 def require_shares(recipe: Recipe, workers: int, where: str = "") -> None:
-    """`ValueError` unless its batches can be divided among so many workers, and cut as it says.
+    """Raise `ValueError` unless its batches can be divided among so many workers, and into its pieces.
 
     `where`: before the names of its fields.
     """
@@ -272,7 +271,7 @@ def non_default_fields(record: Any) -> Any:
 
 
 def placeless(record: Any) -> Any:
-    """Nested plain values without the paths of the files that they pin."""
+    """Nested plain values in which files are named by content hash alone, without paths."""
     if isinstance(record, Mapping):
         return {name: placeless(value) for name, value in record.items()}
     return by_content(record) if isinstance(record, str) else record
@@ -296,13 +295,12 @@ def teacher_trial(teacher: TeacherSpec, data: DataSpec) -> TrialSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherCacheOptions:
-    """Whether what a fixed teacher says of training batches is kept on disk, where other trials read it.
+    """Whether a fixed teacher's outputs on training batches are kept on disk, where other trials read them.
 
-    It decides where outputs come from and not what they are, so it is no part of what a trial is.
-    `keep`: "logits", "features" for the maps that losses read as well, "off", or "auto": logits, unless the search
-    follows seconds, of which the first trial pays more. Where "logits" or "features" is asked for, methods whose
-    teacher moves are refused. `limit_gb`: of all that is kept under one root of results, in 10^9 bytes; beyond it the
-    teacher is asked.
+    It decides where outputs come from and not what they are, so it is no part of what a trial is. `keep`: "logits",
+    "features" for the maps that losses read as well, "off", or "auto": logits, unless the search follows seconds, of
+    which the first trial pays more. Where "logits" or "features" is asked for, methods whose teacher moves are refused.
+    `limit_gb`: of all that is kept under one root of results, in 10^9 bytes; beyond it the teacher runs.
     """
 
     keep: Literal["auto", "logits", "features", "off"] = "auto"
@@ -335,14 +333,14 @@ FailureKind = Literal["diverged", "memory", "data", "timeout", "storage", "died"
 or network that failed, its process died."""
 
 SETTLED: tuple[FailureKind, ...] = ("diverged", "timeout")
-"""Failures that are known to come again: a later sitting does not repeat them unless it is asked to."""
+"""Kinds of failure that are known to come again: a later session repeats them only on request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What came of a trial. `metrics` holds the last value reported for each name.
 
-    "stopped": the scheduler ended it early; "failed": `error` says why, `failure_kind` of what kind that is.
+    "stopped": the scheduler ended it early; "failed": `error` is the reason, `failure_kind` its kind.
     """
 
     status: Literal["complete", "stopped", "failed"]

@@ -1,4 +1,4 @@
-"""Hypergradients: how an outer loss changes with what the inner training was given. One file each, and their table."""
+"""Hypergradients of an outer loss, one file each, and their table. May import `models` and below."""
 
 from __future__ import annotations
 

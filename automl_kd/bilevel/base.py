@@ -5,7 +5,7 @@ the direction along which the inner gradient's dependence on the hyper-parameter
 
     h = d outer / d hypers  -  d/d hypers < d inner / d weights, u >
 
-and differ in `u` (`D v` after one optimiser step, the inverse Hessian times `v` at a minimum) and in how the second
+and differ in `u` (`D v` after one optimizer step, the inverse Hessian times `v` at a minimum) and in how the second
 term is found.
 """
 
@@ -80,7 +80,7 @@ def detach_tensors(tensors: Tensors) -> dict[str, Tensor]:
 
 
 def copies(tensors: Tensors) -> dict[str, Tensor]:
-    """The values as they are now, for use after an optimiser has written over them."""
+    """The values as they are now, for use after an optimizer has written over them."""
     return {name: value.detach().clone() for name, value in tensors.items()}
 
 

@@ -1,7 +1,7 @@
 """Finite differences: the gradient by the hyper-parameters at weights moved along u, ahead and behind.
 
 Hanxiao Liu, Karen Simonyan, Yiming Yang. DARTS: Differentiable Architecture Search. 2018. arXiv:1806.09055, eq. 8,
-where the direction is v; ours is u = D v, which carries the optimiser's learning rate, momentum and scaling.
+where the direction is v; ours is u = D v, which carries the optimizer's learning rate, momentum and scaling.
 
 Works with whatever can be run forward, without any second derivative. The error is of the second order in the radius
 from both sides and of the first from one side, until rounding takes over; in half precision no radius is left.

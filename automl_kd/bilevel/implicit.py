@@ -5,7 +5,7 @@ the inner loss's Hessian by the weights, so the direction is u = H^-1 v. For hyp
 Hyperparameter optimization with approximate gradient. 2016. arXiv:1602.02355.
 
 What remains is to solve H u = v with products of H and vectors. The members of this kind do so, each in its file; the
-problem's optimiser step has no part in it. Away from a minimum the answer is that of another problem.
+problem's optimizer step has no part in it. Away from a minimum the answer is that of another problem.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One step of the inner optimiser as a pure function, and how its result leans on the gradient it was given.
+"""One step of the inner optimizer as a pure function, and how its result leans on the gradient it was given.
 
 The formulas are those that torch.optim and torch.nn.utils.clip_grad_norm_ carry out, written without in-place
 operations, so that they can be differentiated. A weight without a gradient stays where it is, weight decay included, as
@@ -21,7 +21,7 @@ CLIP_MARGIN = 1e-6
 """What clip_grad_norm_ adds to the norm before it divides by it."""
 
 OptimizerMemory = Mapping[str, Tensor]
-"""What an optimiser remembers of one weight between steps, under torch.optim's names."""
+"""What an optimizer remembers of one weight between steps, under torch.optim's names."""
 
 
 @runtime_checkable
@@ -68,7 +68,7 @@ class Adam:
         zero = torch.zeros_like(weight)
         mean = first * memory.get("exp_avg", zero) + (1 - first) * decayed
         square = second * memory.get("exp_avg_sq", zero) + (1 - second) * decayed**2
-        # A tensor, because fused optimisers count on the device; float64, because float32 powers are off by 1e-7.
+        # A tensor, because fused optimizers count on the device; float64, because float32 powers are off by 1e-7.
         step = memory.get("step", torch.zeros((), dtype=torch.float64)) + 1
         root = safe_sqrt(square) / (1 - second**step).sqrt()
         update = mean / (1 - first**step) / (root + self.eps)
@@ -83,7 +83,7 @@ def safe_sqrt(square: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InnerStep:
-    """One step of an optimiser: a rule for each weight, what is remembered of each, and clipping before it.
+    """One step of an optimizer: a rule for each weight, what is remembered of each, and clipping before it.
 
     `clip_norm`: the norm above which all gradients together are scaled down; 0 does not clip. It is taken over the
     weights named in `rules` alone, so whatever else is trained beside them (loss modules) must be clipped by itself.
@@ -95,7 +95,7 @@ class InnerStep:
 
     @staticmethod
     def same(rule: Rule, weights: Mapping[str, Tensor], clip_norm: float = 0.0) -> InnerStep:
-        """The first step of an optimiser that has one rule for all `weights`."""
+        """The first step of an optimizer that has one rule for all `weights`."""
         return InnerStep(rules=dict.fromkeys(weights, rule), clip_norm=clip_norm)
 
     def take(

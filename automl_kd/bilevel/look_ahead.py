@@ -1,4 +1,4 @@
-"""One step ahead: the direction along which an inner loss counts if the outer loss is asked after the next step."""
+"""One step ahead: the direction along which an inner loss counts if the outer loss is evaluated after the next step."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from automl_kd.bilevel.base import Tensors
 from automl_kd.models.features import FeatureExtractor
 
 LOGITS_KEY = "logits"
-"""The name of the logits among a network's outputs; the others are named as their taps."""
+"""The name of the logits among a network's outputs; the others are named as their feature layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def outputs_of(
 
 
 class FunctionalFeatures(nn.Module):
-    """A tapped network as a module, because `functional_call` wants one."""
+    """A network with its feature layers as one module, because `functional_call` needs one."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The next step of a torch optimiser, copied out of it as a pure function."""
+"""The next step of a torch optimizer, copied out of it as a pure function."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ REMEMBERED = ("momentum_buffer", "exp_avg", "exp_avg_sq")
 def step_of(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], clip_norm: float = 0.0) -> InnerStep:
     """The step that `optimizer` would take next on `parameters`, a network's own tensors by name.
 
-    Its memory is copied, so the result keeps meaning that step after the optimiser has gone on. Weights may lie in
+    Its memory is copied, so the result keeps meaning that step after the optimizer has gone on. Weights may lie in
     groups of different options. `clip_norm`: as given to clip_grad_norm_ for these parameters, 0 for none.
-    Raises `ConfigError` for other optimisers than SGD, Adam and AdamW, for variants of them that are not supported, and
-    for a parameter that the optimiser does not train.
+    Raises `ConfigError` for other optimizers than SGD, Adam and AdamW, for variants of them that are not supported, and
+    for a parameter that the optimizer does not train.
     """
     groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
     if strange := [name for name, parameter in parameters.items() if id(parameter) not in groups]:
-        raise ConfigError(f"weight {strange[0]!r} is in no group of the optimiser; name only weights that it trains")
+        raise ConfigError(f"weight {strange[0]!r} is in no group of the optimizer; name only weights that it trains")
     return InnerStep(
         rules={name: rule_of(optimizer, groups[id(parameter)]) for name, parameter in parameters.items()},
         memories={name: memory_of(optimizer, parameter) for name, parameter in parameters.items()},
@@ -35,7 +35,7 @@ def step_of(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], 
 
 def rule_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Rule:
     if strange := [option for option in ("amsgrad", "maximize") if group.get(option)]:
-        raise ConfigError(f"the inner optimiser has {strange[0]} switched on, which is not supported; switch it off")
+        raise ConfigError(f"the inner optimizer has {strange[0]} switched on, which is not supported; switch it off")
     if isinstance(optimizer, torch.optim.SGD):
         return SGD(
             **numeric_options(group, ("lr", "momentum", "dampening", "weight_decay")), nesterov=bool(group["nesterov"])
@@ -48,7 +48,7 @@ def rule_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Rule:
         )
     name = type(optimizer).__name__
     raise ConfigError(
-        f"the inner optimiser is {name}, wanted is SGD, Adam or AdamW; {suggestion(name, ('SGD', 'Adam', 'AdamW'))}"
+        f"the inner optimizer is {name}, wanted is SGD, Adam or AdamW; {suggestion(name, ('SGD', 'Adam', 'AdamW'))}"
     )
 
 

@@ -2,7 +2,8 @@
 
 The exact one runs one pass in dual numbers, at the cost of two to three forward passes and no stored graph. It needs a
 forward rule of every operation, so attention is taken apart. Where an operation has none all the same (a custom
-autograd function, a recurrent layer's kernel), torch says so and a central difference serves instead, with its error.
+autograd function, a recurrent layer's kernel), torch raises an error and a central difference serves instead, with its
+error.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Dougal Maclaurin, David Duvenaud, Ryan Adams. Gradient-based Hyperparameter Opti
 2015. arXiv:1502.03492, section 2, with the graph kept in memory; one step of it is the exact form of Liu, Simonyan,
 Yang. DARTS: Differentiable Architecture Search. 2018. arXiv:1806.09055, eq. 7.
 
-Exact for any problem and optimiser, and the yardstick of the other members. Needs second derivatives of every layer,
+Exact for any problem and optimizer, and the reference for the other members. Needs second derivatives of every layer,
 and memory for the graph of each step's gradient. A custom autograd function marked `once_differentiable` drops out of
-the answer, and torch does not tell.
+the answer, and torch gives no error.
 """
 
 from __future__ import annotations

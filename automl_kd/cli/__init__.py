@@ -1,7 +1,7 @@
 """The command line: search, score, distill, leaderboard, show, doctor, upgrade, nasbench.
 
-Mistakes of the user end in one sentence on stderr and exit code 2, without a traceback; an interrupted run ends with
-130 and is continued by the same command; 1 means that the work was done in part only.
+A user's mistake ends with one sentence on stderr and exit code 2, without a traceback. An interrupted run ends with
+130, and the same command continues it. Exit code 1 means that only part of the work was done.
 """
 
 from __future__ import annotations
@@ -34,23 +34,25 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Given a teacher and a budget, find the student network and the way of teaching it, "
-    "and prove that it was worth it.",
+    help="Given a teacher and a budget, find the student network and the distillation method, "
+    "and prove that the search was worth it.",
 )
 
 
 @app.command()
 def search(
-    experiment: Annotated[Path, typer.Argument(help="A TOML file; without one, the embedded quickstart.")] = QUICKSTART,
+    experiment: Annotated[
+        Path, typer.Argument(help="A TOML file; the default is the built-in quickstart.")
+    ] = QUICKSTART,
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
     out: Out = "results",
     data_root: DataRoot = "data",
     address: Address = "",
     progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    """Find a student for a teacher: screen, train under a scheduler, compare with baselines at equal compute.
+    """Search a student for a teacher, and compare it with baselines at equal compute.
 
-    Run again, it continues where it ended, however it ended.
+    The same command continues a search that was interrupted or killed.
 
     [bold]automl-kd search[/bold]
     [bold]automl-kd search benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
@@ -66,20 +68,22 @@ def distill(
     student: Annotated[
         str, typer.Option(help="A model of the zoo, torchvision:NAME, subgraph:FILE or module:function.")
     ],
-    teacher: Annotated[str, typer.Option(help="Likewise.")] = "resnet56",
-    checkpoint: Annotated[str, typer.Option(help="File with the teacher's weights; without one it is trained.")] = "",
+    teacher: Annotated[str, typer.Option(help="The same choices, for the teacher.")] = "resnet56",
+    checkpoint: Annotated[
+        str, typer.Option(help="File with the teacher's weights; by default the teacher is trained.")
+    ] = "",
     data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",
-    method: Annotated[str, typer.Option(help="How to teach; 'automl-kd show methods' lists them.")] = "kd",
-    epochs: Annotated[int, typer.Option(help="Length of the student's training.")] = 30,
-    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
-    name: Annotated[str, typer.Option(help="Name of the results folder; by default made of the choices.")] = "",
+    method: Annotated[str, typer.Option(help="The distillation method; 'automl-kd show methods' lists them.")] = "kd",
+    epochs: Annotated[int, typer.Option(help="Epochs of the student's training.")] = 30,
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
+    name: Annotated[str, typer.Option(help="Name of the results folder; by default made from the options.")] = "",
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
     out: Out = "results",
     data_root: DataRoot = "data",
     address: Address = "",
     progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    """Teach one student by one method, beside plain KD and training from scratch at equal compute.
+    """Train one student by one method, and compare with plain KD and training from scratch at equal compute.
 
     [bold]automl-kd distill --student resnet8 --teacher resnet32 --data digits --epochs 10[/bold]
     """
@@ -99,7 +103,7 @@ def distill(
 
 
 def default_name(method: str, *parts: str) -> str:
-    """A name for a folder of results; of a part that is a path, its last piece without suffix."""
+    """Return a name for a results folder; a part that is a path gives its last piece without suffix."""
     pieces = ["distill", method, *(Path(part).stem if "/" in part else part for part in parts)]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pieces))
 
@@ -109,10 +113,10 @@ app.command()(score)
 
 @app.command()
 def leaderboard(
-    paths: Annotated[list[str], typer.Argument(help="Folders of experiments, or a root that holds several.")],
-    out: Annotated[str | None, typer.Option(help="Where the two files go; by default into the first folder.")] = None,
+    paths: Annotated[list[str], typer.Argument(help="Folders of experiments, or a folder that holds several.")],
+    out: Annotated[str | None, typer.Option(help="Folder for the two files; the default is the first folder.")] = None,
 ) -> None:
-    """Rank what was trained: on the terminal, as Markdown and as one HTML page that needs no network.
+    """Rank the trained students: on the terminal, as Markdown and as one HTML page that needs no network.
 
     [bold]automl-kd leaderboard results/quickstart[/bold]
     [bold]automl-kd leaderboard results --out reports[/bold]
@@ -130,7 +134,7 @@ def show(
     ] = "",
     overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
 ) -> None:
-    """Show a resolved experiment, or what can be named in one, with its source.
+    """Show a resolved experiment, or the names that an experiment may use, with their sources.
 
     [bold]automl-kd show proxies[/bold]
     [bold]automl-kd show benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
@@ -150,7 +154,7 @@ nasbench.mount(app)
 
 
 def run_experiment(experiment: Experiment, out: str, data_root: str, address: str, progress: ProgressMode) -> None:
-    """Run an experiment to its report; exit code 1 if it has no verdict in the end."""
+    """Run an experiment and print its report; exit code 1 if it ends without a verdict."""
     try:
         with watching(progress) as shown:
             from automl_kd import experiment as stages  # noqa: PLC0415 - torch and ray are slow to import
@@ -160,7 +164,7 @@ def run_experiment(experiment: Experiment, out: str, data_root: str, address: st
             with LivePage(shown, place.results / experiment.name, command_line()) as watcher:
                 context = stages.run_stages(experiment, place, watcher, address=address)
     except KeyboardInterrupt:
-        stop("interrupted; what has ended is on record, and the same command continues", 130)
+        stop("interrupted; finished trials are recorded, and the same command continues", 130)
     from automl_kd.console.report import report  # noqa: PLC0415 - pandas is slow to import
 
     if not report(output(), [context.folder], context.folder, command_line()):

@@ -1,4 +1,4 @@
-"""What can be named in an experiment: the members of every table, each in a line."""
+"""The names that an experiment may use: the members of every table, one per line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def first_line_of_docstring(thing: object) -> str:
 
 
 def spaces() -> CatalogueLines:
-    """The spaces that ship beside the library; your own are named the same way, module:ATTRIBUTE."""
+    """The search spaces that ship with the library; other spaces are named the same way, module:ATTRIBUTE."""
     for reference in space_names():
         yield reference, load_reference(reference).source
 
@@ -32,7 +32,7 @@ def space_names() -> list[str]:
 
 
 def require_space(reference: str) -> None:
-    """`UnknownNameError`, with what might have been meant, for what cannot be a space; others are found when loaded."""
+    """Raise `UnknownNameError`, with a suggestion, for a reference that cannot be a space."""
     form, colon, rest = reference.partition(":")
     known = {name.partition(":")[0] for name in space_names()}
     importable = all(piece.isidentifier() for piece in form.split("."))
@@ -75,13 +75,13 @@ def models() -> CatalogueLines:
 
     shape = InputShape(channels=3, height=32, width=32, classes=10)
     for name, build in MODELS.items():
-        with torch.device("meta"):  # shapes without numbers: quick for large networks and when all cores are busy
+        with torch.device("meta"):  # shapes without values: fast for large networks and on busy cores
             network = build(shape)
         spent = cost.count_cost(network, shape)
         yield name, f"{format_count(spent.params)} parameters, {format_count(spent.macs)} multiply-adds on CIFAR-10"
     yield "torchvision:NAME", "any classification model of torchvision"
-    yield "subgraph:FILE", "a student that method subgraph found, from its subgraph.json, with new weights"
-    yield "module:function", "a function of your own from an InputShape to a network"
+    yield "subgraph:FILE", "a student found by method subgraph, from its subgraph.json, with new weights"
+    yield "module:function", "your own function from an InputShape to a network"
 
 
 def datasets() -> CatalogueLines:
@@ -97,7 +97,7 @@ def datasets() -> CatalogueLines:
 CATALOGUES: Mapping[str, Callable[[], CatalogueLines]] = {
     "spaces": spaces,
     "methods": methods,
-    "distillers": distillation_losses,
+    "losses": distillation_losses,
     "proxies": proxies,
     "samplers": samplers,
     "models": models,

@@ -1,4 +1,4 @@
-"""`automl-kd doctor`: what an old or damaged folder of results holds, and the mending of it."""
+"""`automl-kd doctor`: checks a results folder and repairs it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import typer
 
 
 def doctor(
-    path: Annotated[str, typer.Argument(help="The folder of an experiment, or a root that holds several.")],
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what was found; nothing measured is deleted.")] = False,
+    path: Annotated[str, typer.Argument(help="The folder of an experiment, or a folder that holds several.")],
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what was found; no measurement is deleted.")] = False,
 ) -> None:
-    """Say what is wrong with a folder of results; with --repair, mend it.
+    """Report what is wrong with a results folder; with --repair, repair it.
 
-    What is damaged is moved into damaged/, with a note, and the same search command does it again. Exit code 0 if the
-    folder is sound or mended, 1 if faults remain.
+    Damaged files are moved into damaged/, with a note, and the same search command makes them again. Exit code 0 if the
+    folder is sound or repaired, 1 if faults remain.
 
     [bold]automl-kd doctor results/quickstart[/bold]
     [bold]automl-kd doctor results --repair[/bold]

@@ -1,4 +1,4 @@
-"""Errors as the sentences that a user reads: the one place that turns them."""
+"""Turns errors into the sentences that a user reads."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ OS_ERROR_ADVICE = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), ELSEWHERE),
     **dict.fromkeys((errno.ENAMETOOLONG, errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.EINVAL), "check the path"),
 }
-"""What the system may refuse through no fault of ours, and what to do about it."""
+"""Errors of the operating system that are not bugs, and the advice for each."""
 
 
 def sentence_of(error: Exception) -> str | None:
-    """What to tell whoever typed the command; None for what is no mistake of theirs, but a fault of ours."""
+    """Return the sentence for the user; None if the error is a bug of the program."""
     if isinstance(error, AutoMLKDError):
         return str(error)
     if isinstance(error, OSError) and error.errno in OS_ERROR_ADVICE:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{os.strerror(error.errno)}; {OS_ERROR_ADVICE[error.errno]}, then run it again"
-    # Of the parser, which typer brings along in one version and shares with click in another.
+    # An error of the parser: typer bundles click in one version and imports it in another.
     if (say := getattr(error, "format_message", None)) is not None:
         given = "no command was given" if type(error).__name__ == "NoArgsIsHelpError" else str(say()).rstrip(".")
-        return f"{given}; --help says what there is"
+        return f"{given}; --help lists commands and options"
     return None

@@ -24,25 +24,31 @@ def score(
     proxies: Annotated[
         str, typer.Option(help="Names separated by commas, or 'all'; 'automl-kd show proxies' lists them.")
     ],
-    sample: Annotated[int, typer.Option(help="How many architectures are drawn; 0 for all of the space.", min=0)] = 100,
-    sample_seed: Annotated[int, typer.Option(help="Draws the architectures.", min=0, max=999_999)] = 0,
-    seed: Annotated[int, typer.Option(help="Draws images and weights.", min=0, max=999_999)] = 0,
+    sample: Annotated[int, typer.Option(help="Number of random architectures; 0 for the whole space.", min=0)] = 100,
+    sample_seed: Annotated[int, typer.Option(help="Seed of the sample of architectures.", min=0, max=999_999)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of images and weights.", min=0, max=999_999)] = 0,
     data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",
-    teacher: Annotated[str, typer.Option(help="Model of the random teacher, for proxies that compare.")] = "resnet56",
+    teacher: Annotated[str, typer.Option(help="Model of the random teacher, for proxies that use one.")] = "resnet56",
     images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
-    repeats: Annotated[int, typer.Option(help="Draws of weights and images that are averaged.", min=1)] = 1,
-    top: Annotated[int, typer.Option(help="Rows printed; the file has them all.", min=1)] = 20,
-    workers: Annotated[int, typer.Option(help="Processes; 0 for one on each processor.", min=0)] = 0,
-    gpus: Annotated[float, typer.Option(help="GPUs for each worker, such as 0.25; 0 for none.", min=0)] = 0.0,
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Only the I-th of N parts, for several machines.")] = "1/1",
-    out: Annotated[str, typer.Option(help="Folder of the scores, here or in a bucket; earlier ones stay.")] = "results",
+    repeats: Annotated[
+        int, typer.Option(help="Repeats, each with new weights and images, that are averaged.", min=1)
+    ] = 1,
+    top: Annotated[int, typer.Option(help="Rows printed; the file has all rows.", min=1)] = 20,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0 for one per CPU.", min=0)] = 0,
+    gpus: Annotated[float, typer.Option(help="GPUs per worker, such as 0.25; 0 for none.", min=0)] = 0.0,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Score only the I-th of N parts, for several machines.")
+    ] = "1/1",
+    out: Annotated[
+        str, typer.Option(help="Folder for the scores, here or in a bucket; earlier scores stay.")
+    ] = "results",
     data_root: DataRoot = "data",
     address: Address = "",
     progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    """Rank architectures of a space by zero-cost proxies: no training.
+    """Rank architectures of a space by zero-cost proxies, without training.
 
-    Run again, it continues where it ended. Shards of one folder become a table when the last of them is done.
+    The same command continues an interrupted run. The shards of one folder become a table when the last shard is done.
 
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies naswot,synflow --sample 20[/bold]
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies diswot --sample 0 --data cifar10[/bold]
@@ -70,11 +76,11 @@ def score(
 
 
 def show_scores(frame: pd.DataFrame | None, top: int, shard: str, path: str) -> None:
-    """The table, if every shard of it is done, and where it is."""
+    """Print the table, if every shard of it is done, and its path."""
     from automl_kd.console.report import print_scores  # noqa: PLC0415 - pandas is slow to import
 
     if frame is None:
-        typer.echo(f"shard {shard} is done, others are not; its scores wait in {path}")
+        typer.echo(f"shard {shard} is done, others are not; its scores are kept in {path}")
         return
     print_scores(output(), frame, top)
     typer.echo(f"written to {path}")
@@ -85,7 +91,7 @@ def parse_proxies(text: str) -> tuple[str, ...]:
 
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise ConfigError(f"--proxies {text!r} names none; 'automl-kd show proxies' lists them")
+        raise ConfigError(f"--proxies {text!r} names no proxy; 'automl-kd show proxies' lists them")
     return tuple(PROXIES) if names == ("all",) else names
 
 

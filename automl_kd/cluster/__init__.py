@@ -1,4 +1,4 @@
-"""The only door to Ray: it carries trials out, on a laptop as on a cluster."""
+"""Runs trials by Ray, on a laptop or a cluster. May import `search` and below; only this room imports Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A card that several processes share: each keeps to its part of the memory, and gives back what a trial leaves."""
+"""A GPU that several processes share: each keeps to its part of the memory, and frees it after a trial."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def keep_to(share: float) -> None:
-    """Let this process take no more than that part of its card's memory, above 0 and below 1; else do nothing.
+    """Limit this process to a fraction of its GPU's memory, above 0 and below 1; else do nothing.
 
     It limits what torch hands out. What the driver takes for each process comes on top.
     """
@@ -17,7 +17,7 @@ def keep_to(share: float) -> None:
 
 
 def give_back() -> None:
-    """Return to the card what torch keeps of memory that nobody uses any longer: a neighbour may want it."""
+    """Free the unused memory that torch caches on the GPU: another process may need it."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        gc.collect()  # a trial's hooks and optimisers refer to each other
+        gc.collect()  # a trial's hooks and optimizers refer to each other
         torch.cuda.empty_cache()

@@ -1,10 +1,10 @@
 """A trial of several workers: a Ray Train run inside its Tune trial.
 
 The Tune trial launches the workers and passes on what they report. It asks for next to no resources itself: Tune does
-not set any aside for the workers, so trials that held more would wait for each other. Workers and launcher meet at a
-desk, an actor that keeps the leader waiting until Tune has decided about its report: so a scheduler ends a trial of
-many workers exactly where it would end one of a single process. Ray Train keeps no checkpoints of ours: the leader
-writes them under the trial's key, and all read them there.
+not set any aside for the workers, so trials that held more would wait for each other. Workers and launcher share a
+`ReportExchange`, an actor that keeps the main process waiting until Tune has decided about its report: so a scheduler
+ends a trial of many workers exactly where it would end one of a single process. Ray Train keeps no checkpoints of ours:
+the main process writes them under the trial's key, and all read them there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEATH = Failure("a worker process died (killed, crashed or out of memory)", "die
 
 
 class ReportExchange:
-    """Where the leader leaves a report and waits for the decision, and any worker the reason why it failed."""
+    """Passes reports of the main process to the launcher and decisions back, and the failures of all workers."""
 
     def __init__(self) -> None:
         self.reports: asyncio.Queue[dict[str, float]] = asyncio.Queue()
@@ -59,7 +59,7 @@ class ReportExchange:
         self.errors[rank] = failure
 
     async def failures(self) -> dict[int, Failure]:
-        """Why workers failed, by their number, in the order in which they said so."""
+        """Failures of workers, by their number, in the order in which they were reported."""
         return self.errors
 
 
@@ -88,7 +88,7 @@ def make_rooms() -> Any:
 
 
 def work_together(config: Mapping[str, Any]) -> None:
-    """One worker of a trial. What goes wrong in it is told to the desk, and ends the other workers as well."""
+    """Run one worker of a trial. Its failure goes to the exchange, and ends the other workers as well."""
     assignment, exchange = from_config(config), config["exchange"]
     torch.set_num_threads(int(config["threads"]))
     if (device := get_device()).type == "cuda":
@@ -128,7 +128,7 @@ def launch(config: Mapping[str, Any]) -> None:
             failure = Failure(late, "timeout")
             break
         failures: dict[int, Failure] = ray.get(exchange.failures.remote())
-        # A worker that failed and did not say why was killed; others then fail because it is gone.
+        # A worker that failed without a reported reason was killed; others then fail because it is gone.
         explained = failures and set(getattr(run.error, "worker_failures", failures)) <= set(failures)
         failure = next(iter(failures.values())) if explained else DEATH
         if explained and failure.failure_kind not in PASSING:
@@ -171,7 +171,7 @@ class Workers(threading.Thread):
 
 
 def pass_on(exchange: Any, run: Workers) -> None:
-    """Hand the leader's reports to Tune until the run has ended. If Tune ends the trial, the workers are told."""
+    """Pass the main process's reports to Tune until the run has ended. If Tune ends the trial, stop the workers."""
     report = exchange.next.remote()
     while run.is_alive():
         ready, _ = ray.wait([report], timeout=LISTEN_SECONDS)

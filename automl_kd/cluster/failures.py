@@ -1,4 +1,4 @@
-"""Why a trial failed: errors told apart by kind, which of them may pass, and trials that take too long."""
+"""Failures of trials: the kind of an error, which kinds are worth a retry, and the time limit."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PASSING: frozenset[FailureKind] = frozenset({"memory", "storage"})
 NO_MEMORY = re.compile(
     r"can't allocate memory"  # torch's allocator for the processor
     r"|(CUDA|HIP) error: out of memory"  # the driver, where torch's own allocator was not asked
-    # A library that finds no memory for itself; on a shared card that is why its first use fails.
+    # A library that finds no memory for itself; on a shared GPU its first use fails for that reason.
     r"|CU(BLAS|DNN|SOLVER|SPARSE)_STATUS_(NOT_INITIALIZED|\w*ALLOC(ATION)?_FAILED)|CUFFT_ALLOC_FAILED"
 )
-"""How those say so whose errors have no class of their own: there is nothing else to tell it by."""
+"""Messages of errors without a class of their own: only the text identifies them."""
 
 MARK = "overdue.txt"
 """A file in a trial's folder: where it was when its time was over."""
@@ -65,7 +65,7 @@ def lost_device(error: BaseException) -> bool:
 
 @contextmanager
 def limited(folder: Path, seconds: float) -> Iterator[None]:
-    """While inside, this process is ended after so many seconds, 0 for never; `folder` then says where it was.
+    """While inside, end this process after so many seconds, 0 for never, and write to `folder` where it was.
 
     By a thread that needs nothing of Python: what hangs in a library, holding its lock, is ended all the same.
     """

@@ -81,14 +81,14 @@ def deepest_bracket(epochs: int, reduction: float) -> int:
 
 
 def rungs(s: int, epochs: int, reduction: float) -> tuple[int, ...]:
-    """Each r of algorithm 1, in whole epochs: `epochs` divided by powers of `reduction`, no two alike."""
+    """Each r of algorithm 1, in whole epochs: `epochs` divided by powers of `reduction`, all different."""
     found = {max(1, int(epochs * reduction**-i + 1e-9)) for i in range(s + 1)}
     return tuple(sorted(found))
 
 
 @dataclass(frozen=True, eq=False)
 class Ghost:
-    """A trial of an earlier sitting, of which only the reports come again."""
+    """A trial of an earlier session, of which only the reports come again."""
 
     trial_id: str
 

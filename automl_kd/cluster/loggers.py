@@ -1,8 +1,8 @@
-"""Tune's own callbacks for TensorBoard, MLflow and Weights & Biases, told of every trial by its name and its epochs.
+"""Tune's callbacks for TensorBoard, MLflow and Weights & Biases, which log every trial by its name and epochs.
 
 Everything goes to the experiment's folder `loggers`, in which tensorboard, `mlflow ui` and `wandb sync` find it, unless
-MLFLOW_TRACKING_URI names a server, or WANDB_API_KEY or WANDB_MODE say that W&B is to be reached. None of these
-packages is required. A trial that was broken off is logged from its first epoch on when another sitting continues it.
+MLFLOW_TRACKING_URI names a server, or WANDB_API_KEY or WANDB_MODE request the W&B server. None of these
+packages is required. An interrupted trial is logged from its first epoch on when another session continues it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class LoggedTrial:
 class Named(tune.Callback):  # type: ignore[misc]  # ray is untyped here
     """A logger that sees each epoch of a trial once, under the trial's key and label instead of Tune's names.
 
-    What an earlier sitting reported is not logged again, and the parts of a trial that ends and is assigned again are
+    What an earlier session reported is not logged again, and the parts of a trial that ends and is assigned again are
     one to it.
     """
 
@@ -155,7 +155,7 @@ class Named(tune.Callback):  # type: ignore[misc]  # ray is untyped here
 
 
 def logged_trial(spec: TrialSpec, folder: Path) -> LoggedTrial:
-    """The name of a trial is its key, its student and its method; what an earlier sitting logged of it is removed."""
+    """The name of a trial is its key, its student and its method; what an earlier session logged of it is removed."""
     name = f"{spec.key} {load_space(spec.space).label(spec.architecture)} {spec.method}"
     config: dict[str, Scalar] = {
         "space": spec.space,

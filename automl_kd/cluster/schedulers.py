@@ -102,9 +102,9 @@ class Forward(TrialScheduler):  # type: ignore[misc]  # ray is untyped here
             self.inner.on_trial_remove(controller, trial)
 
     def repeat(self, assignment: Assignment) -> int:
-        """Show it, outside of Tune, what a trial of an earlier sitting reported; the epoch at which it ends that now.
+        """Show it, outside of Tune, what a trial of an earlier session reported; the epoch at which it ends that now.
 
-        Its decisions about other trials are then those of a sitting in which this one was trained.
+        Its decisions about other trials are then those of a session in which this one was trained.
         """
         ghost = Ghost(f"repeated-{self.repeated}")
         self.repeated += 1

@@ -20,15 +20,15 @@ from automl_kd.space import Architecture
 
 ArchitectureBatch = Sequence[Architecture]
 TAIL = 2
-"""So many of the last batches for each worker are read one architecture at a time."""
+"""This many of the last batches per worker are scored one architecture at a time."""
 
 RESTARTS = 3
-"""How often a worker that died is started again."""
+"""Restarts of a worker that died."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScoringTask:
-    """What every worker must know: names, which it looks up again, and images."""
+    """The task of every worker: names, which it looks up again, and images."""
 
     space: str
     proxies: tuple[str, ...]
@@ -60,7 +60,7 @@ class Worker:
 def readings(
     task: ScoringTask, batches: Sequence[ArchitectureBatch], *, workers: int, gpus: float = 0.0, address: str = ""
 ) -> Iterator[tuple[int, list[Readings]]]:
-    """The number of each batch and what was read of it, as they are done, in any order.
+    """Yield the number of each batch and its scores, as they are done, in any order.
 
     `workers`: 1 works in this process; more are actors of the Ray at `address` (see `session`), with `gpus` each, and
     no more than it has room for. A worker that dies is started again, and its batch is done once more; `TrialError`

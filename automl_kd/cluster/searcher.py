@@ -1,4 +1,4 @@
-"""Our proposals behind Ray Tune's `Searcher` interface."""
+"""Adapts our samplers to Ray Tune's `Searcher` interface."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DIED = Failure("its worker process died (killed, crashed or out of memory)", "di
 class Assignment:
     """One trial to carry out.
 
-    `replay`: what an earlier sitting reported of it, to be reported again instead. `failure`: how it ended then, if it
+    `replay`: what an earlier session reported of it, to be reported again instead. `failure`: how it ended then, if it
     failed in a way that it would fail in again. `until`: the epoch after which it ends for now, to be assigned again
     later.
     """
@@ -59,7 +59,7 @@ Ask = Callable[[int], Assignment | Later | None]
 
 
 class Repeating(Protocol):
-    """A scheduler that is told of trials which nobody trains again."""
+    """A scheduler that accepts replayed trials of earlier sessions."""
 
     def repeat(self, assignment: Assignment, /) -> int:
         """Take notice of its reports; the epoch up to which it lets them come."""
@@ -100,7 +100,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         self.failure: BaseException | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A trial to carry out; those of earlier sittings are repeated on the way, here and at once."""
+        """Return a trial to run; trials of earlier sessions are replayed on the way."""
         if self.failure is None and len(self.live) >= self.room():
             return None
         assignment = None
@@ -121,7 +121,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         return str(Searcher.FINISHED)
 
     def repeat(self, assignment: Assignment) -> None:
-        """Tell all of a trial what an earlier sitting reported, as far as the scheduler lets it come this time."""
+        """Replay the reports of an earlier session's trial, as far as the scheduler lets it run this time."""
         replay = assignment.replay or ()
         reached = len(replay) if self.scheduler is None else self.scheduler.repeat(assignment)
         live = Live(assignment, failure=assignment.failure)
@@ -166,7 +166,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
             self.failure = failure
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its searcher into files of its own; nothing of this one could go there, or needs to."""
+        """Do nothing: Tune pickles its searcher, and this one needs no file."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:

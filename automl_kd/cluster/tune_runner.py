@@ -1,4 +1,4 @@
-"""Ray Tune as the runner of everything that trains."""
+"""Runs all trainings by Ray Tune."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from automl_kd.results.store.folder import require_disk_space, require_there, re
 from automl_kd.spec import Outcome, TrialSpec
 
 BEGUN_AT_ONCE = 10_000
-"""Trials of which Tune starts workers at the same time; how many begin, our searcher says. Without a number: one."""
+"""Trials whose workers Tune starts at the same time; our searcher decides how many begin. Without a number: one."""
 
 
 def work(config: Mapping[str, Any]) -> None:
@@ -78,12 +78,12 @@ def run_trials(
     trials: int = 1,
     say: Say = lambda _: None,
 ) -> None:
-    """Carry out what `ask(0)`, `ask(1)`, ... assign, until it gives None.
+    """Run the trials that `ask(0)`, `ask(1)`, ... assign, until it returns None.
 
     `search`: its scheduler ends trials early; None lets each run to its end. `epochs`: the longest trial.
     `scratch`: a folder for Tune's own files, shared by all nodes, and for one run at a time; what is put there is
     removed again, by the next run if this one is killed. `trials`: at most so many, for which a cluster that can starts
-    machines; `say` is told if they must be waited for.
+    machines; `say` is called if the run must wait for them.
     Calls back in this process only. `KeyboardInterrupt` if the user interrupted it: what has ended is recorded, and the
     same call continues.
     """
@@ -112,7 +112,7 @@ def tune_trials(
     scratch: Path,
     shared_params: Mapping[str, Any],
 ) -> None:
-    """Let Tune carry out what the searcher hands out; `shared_params`: to each trial."""
+    """Let Tune run the searcher's trials; `shared_params`: to each trial."""
     for left_behind in scratch.glob("tune-*"):
         shutil.rmtree(left_behind, ignore_errors=True)
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
@@ -157,7 +157,7 @@ def to_worker(resources: Resources, storage: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def blamed(searcher: AssignmentSearcher, own: Path) -> Iterator[None]:
-    """What Tune stumbles over behind a failure of ours, or on a file system that is full or gone, is said as that."""
+    """Replace Tune's follow-up errors by the failure that caused them, or by a full or missing file system."""
     try:
         yield
     except AutoMLKDError:
@@ -174,7 +174,7 @@ def blamed(searcher: AssignmentSearcher, own: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def silence_ray() -> Iterator[None]:
-    """Ray's own log lines are not for our users: what went wrong is said by us, or raised."""
+    """Silence Ray's own log lines: we report or raise what went wrong."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data", "ray.train")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,1 +1,1 @@
-"""What a person sees while an experiment runs, and its report on the terminal."""
+"""The live screen, plain and JSON lines of a run, and its report. May import `experiment` and below."""

@@ -1,4 +1,4 @@
-"""Progress where nobody watches: plain lines now and then, or one JSON object a line for a program."""
+"""Progress without a terminal: plain lines now and then, or one JSON object per line for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE_SECONDS = 15.0
 
 
 class PlainLines:
-    """A `Watcher` that writes plain lines: each stage, each note, and how far the stage has come now and then."""
+    """A `Watcher` that writes plain lines: each stage, each note, and from time to time the progress of the stage."""
 
     def __init__(self) -> None:
         self.title, self.total, self.unit, self.spoken = "", 0, "", 0.0
@@ -48,7 +48,7 @@ class PlainLines:
 
 
 class JsonLines:
-    """A `Watcher` that writes an object for everything it is told, with the UTC time and the name of the event.
+    """A `Watcher` that writes an object for every event, with the UTC time and the event's name.
 
     stage (title, total, unit), step (done, note), note (text), plan and trial (the fields of `StagePlan` and
     `TrialStatus`), progress (what a stage of trials comes to, now and then) and end (outcome: done, interrupted or
@@ -83,7 +83,7 @@ class JsonLines:
         self.say("stage", title=title, total=total, unit=unit)
 
     def step(self, done: int, note: str = "") -> None:
-        # What a stage of trials comes to is said trial by trial.
+        # The progress of a stage of trials is reported trial by trial.
         if self.progress is None and time.monotonic() - self.stepped > 1.0:
             self.stepped = time.monotonic()
             self.say("step", done=done, note=note)
@@ -124,7 +124,7 @@ class JsonLines:
 
 
 def null_nonfinite(value: Any) -> Any:
-    """`value` with null for numbers that are not finite, which JSON has no word for."""
+    """Return `value` with null for numbers that are not finite, which JSON cannot express."""
     if isinstance(value, dict):
         return {name: null_nonfinite(one) for name, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""The results page of a run that lives: written again and again beside the work, and reloading itself."""
+"""The results page of a running experiment: a thread rewrites it, and it reloads itself."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from automl_kd.results.report.page import Standing, write_page
 from automl_kd.results.store.table import ResultTable
 
 EVERY = 20.0
-"""The least seconds between two pages."""
+"""Minimum seconds between two pages."""
 
 SHARE = 50.0
-"""The pause after a page is at least so many times the time that it took: 2 % of one processor at most."""
+"""The pause after a page is at least this multiple of the time that it took: 2 % of one processor at most."""
 
 ROWS_BEFORE_MERGE = 500
-"""So many small files are gathered into one before they are read again: each takes near a millisecond."""
+"""This many small files are merged into one before the next read: each takes about a millisecond to read."""
 
 MAX_FAILURES = 3
-"""Pages that may be missed before a reader is to conclude that the run is dead."""
+"""Pages that may be missed before a reader should conclude that the run is dead."""
 
 
 class LivePage:
     """A `Watcher` that passes everything on to `inner` and meanwhile keeps `leaderboard.html` in `folder` up to date.
 
-    A thread of its own writes, from the first stage on, so that whoever reports never waits. What cannot be written now
-    is written later or by the report at the end, which is also what says why. Use it as a context manager; when a run
-    breaks off, the page says that.
+    A separate thread writes from the first stage on, so reporters never wait. A page that cannot be written is written
+    later, or by the report at the end, which also gives the reason. Use it as a context manager; the page states it
+    when a run breaks off.
     """
 
     def __init__(self, inner: Watcher, folder: Path, command: str, every: float = EVERY) -> None:
@@ -53,7 +53,7 @@ class LivePage:
         if self.thread.is_alive():
             self.thread.join()
             if error is not None:
-                headline = f"Broken off at {now()}, in this stage: {self.title}"
+                headline = f"Interrupted at {now()}, in this stage: {self.title}"
                 self.write(Standing(headline, note="The same command continues it."))
 
     def keep(self) -> None:
@@ -69,7 +69,7 @@ class LivePage:
             headline=f"Running, as of {now()}: {self.title}",
             facts=() if progress is None else stage_facts(progress, time.monotonic() - self.begun),
             note=f"This page is written again about every {seconds} s and reloads itself. If its time stays behind by "
-            f"more than {MAX_FAILURES * seconds} s, the run was killed, and the same command continues it.",
+            f"more than {MAX_FAILURES * seconds} s, the run was killed; the same command continues it.",
             reload=seconds,
         )
 

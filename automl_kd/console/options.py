@@ -1,4 +1,4 @@
-"""Options that several commands have, and what becomes of them."""
+"""Options that several commands share, and how they are resolved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         envvar="AUTOML_KD_RESULTS",
-        help="Root of all results, a folder or s3://BUCKET/PREFIX or gs://...; each experiment has a folder in it.",
+        help="Root of all results: a folder, s3://BUCKET/PREFIX or gs://...; each experiment has a folder in it.",
     ),
 ]
 DataRoot = Annotated[
@@ -30,13 +30,14 @@ DataRoot = Annotated[
     typer.Option(
         "--data-root",
         envvar="AUTOML_KD_DATA",
-        help="Where CIFAR and other stored image sets lie, a folder or s3://BUCKET/PREFIX or gs://...",
+        help="Root of CIFAR and other stored datasets: a folder, s3://BUCKET/PREFIX or gs://...",
     ),
 ]
 Address = Annotated[
     str,
     typer.Option(
-        "--address", help="A Ray cluster to join ('auto' on one of its nodes); else RAY_ADDRESS; else this machine."
+        "--address",
+        help="Ray cluster to join ('auto' on one of its nodes); the default is RAY_ADDRESS, else this machine.",
     ),
 ]
 Overrides = Annotated[
@@ -45,7 +46,7 @@ Overrides = Annotated[
 
 
 def roots(out: str, data_root: str) -> Roots:
-    """Where results go and where images lie; `ConfigError` for results that would be lost with a job's folder."""
+    """Return the roots of results and data; raise `ConfigError` for results that would be lost with a job's folder."""
     from automl_kd.experiment.context import Roots  # noqa: PLC0415 - torch is slow to import
 
     results = storage.local_path(out).absolute()

@@ -1,4 +1,4 @@
-"""Results for people: tables on the terminal, and the Markdown and HTML files."""
+"""The report on the terminal, and its Markdown and HTML files."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "see
 TRUTH = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
 COMPARISON_COLUMNS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
 EFFORT = ("method", "epochs", "tried", "cost of choosing", "failed", "options")
-"""Columns that fit a terminal; the files have them all."""
+"""Columns that fit a terminal; the files have all columns."""
 
 SHOWN_ROWS = 20
-"""Entries of a kind of trial that are printed; the files have them all."""
+"""Entries of each trial kind that are printed; the files have all entries."""
 
 
 def report(console: Console, paths: Sequence[Path], target: Path, command: str) -> bool:
-    """Print what `paths` hold and write it to the folder `target`; whether every experiment has come to its end.
+    """Print the results in `paths` and write them to the folder `target`; return whether every experiment is finished.
 
-    That is a verdict, or for a comparison of methods a complete final of every contender.
-    What cannot be read or written is a `ResultError`, before the first line is printed.
+    A search is finished when it has a verdict, a comparison when every method has a complete final.
+    Raises `ResultError` for what cannot be read or written, before the first line is printed.
     """
     found = {folder.resolve(): folder for path in paths for folder in experiment_folders(path)}
     rows = {folder: of_this_comparison(folder, ResultTable(folder).read(REPORTED)) for folder in found.values()}
@@ -54,7 +54,7 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
 
 
 def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool:
-    """What one experiment came to; whether it has come to its end."""
+    """Print the results of one experiment; return whether it is finished."""
     compared = contest_of(folder, rows)
     if compared is None:
         return print_report(console, folder.name, rows, read_scores(folder))
@@ -62,9 +62,9 @@ def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool
 
 
 def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Comparison) -> bool:
-    """The table of a comparison of methods, its failures and what it says; whether every contender took part."""
+    """Print a comparison's table, failures and findings; return whether every method has a complete final."""
     print_sheet(console, f"{name}: methods compared", contest_table.result_sheet(compared), COMPARISON_COLUMNS)
-    print_sheet(console, "what they took", contest_table.training_effort_sheet(compared), EFFORT)
+    print_sheet(console, "training effort", contest_table.training_effort_sheet(compared), EFFORT)
     for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
     for line in contest_words.comparison_sentences(compared):
@@ -75,7 +75,7 @@ def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Com
 
 
 def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.DataFrame) -> bool:
-    """Leaderboard, truth table and failures of one experiment; whether it has a verdict."""
+    """Print leaderboard, baseline comparison and failures of one experiment; return whether it has a verdict."""
     judged = judge_search(rows, scores=scores)
     print_boards(console, name, rank_results(rows))
     if judged.arms:
@@ -90,9 +90,9 @@ def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.Dat
 
 
 def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
-    """One table for each kind of trial, in the order of time."""
+    """Print one table per trial kind, in the order of time."""
     if board.groupby("method", observed=True)["options_json"].nunique().le(1).all():
-        board = board.assign(options_json="{}")  # the same in every line; the verdict says them once
+        board = board.assign(options_json="{}")  # equal in every line; the verdict names them once
     for trial_kind, title in reversed(TRIAL_KIND_TITLES.items()):
         ours = board[board["trial_kind"] == trial_kind]
         shown = f", best {SHOWN_ROWS} of {len(ours)}" if len(ours) > SHOWN_ROWS else ""
@@ -126,7 +126,7 @@ def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | No
 
 
 def saved_passes(rows: pd.DataFrame) -> list[str]:
-    """What the teacher cache saved, in a line, if there was one."""
+    """Return one line with what the teacher cache saved; none without a cache."""
     return [line] if (line := saving(rows)) else []
 
 
@@ -137,7 +137,8 @@ def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("rank", "architecture", "description", *size, *proxies, "seconds"):
         words = column in {"architecture", "description"}
-        # In a narrow window the description is cut short: the key stands for it, and the file has it.
+        # In a narrow window the description is cut; the key identifies the architecture, and the file has the whole
+        # text.
         table.add_column(column, justify="left" if words else "right", no_wrap=column != "description")
     for row in frame.head(top).to_dict("records"):
         scores = [score_cell(row[name], row[f"{name}_spread"]) for name in proxies]
@@ -148,7 +149,7 @@ def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:
 
 
 def score_cell(score: float, spread: float) -> str:
-    """A score and its spread over draws, if there is one."""
+    """A score and its spread over repeats, if there is one."""
     if units.missing(score):
         return units.MISSING
     value = f"{score:,.0f}" if abs(score) >= 1e5 else f"{score:.5g}"
@@ -156,7 +157,7 @@ def score_cell(score: float, spread: float) -> str:
 
 
 def print_sheet(console: Console, title: str, sheet: Sheet, only: Collection[str] = ()) -> None:
-    """Print a table, or those of its columns that are named in `only`."""
+    """Print a table, or only the columns named in `only`."""
     shown = [place for place, column in enumerate(sheet.columns) if not only or column.name in only]
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for place in shown:

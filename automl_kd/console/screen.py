@@ -1,4 +1,4 @@
-"""The live screen of a terminal, and the choice between it and what is written where nobody watches."""
+"""The live screen of a terminal, and the choice of a progress display."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from automl_kd.experiment.progress.stage_progress import StageProgress
 
 WIDE = 160
-"""Columns of what is printed to a file or a pipe, where no window sets a limit."""
+"""Width of output to a file or a pipe, in columns."""
 
 FRAMES = 2
-"""How often in a second the screen is drawn: drawing takes time of the process that gives out trials."""
+"""Refreshes per second: drawing takes time of the process that hands out trials."""
 
 
 class ProgressMode(StrEnum):
-    """What a run says of its progress, on stderr."""
+    """How a run shows progress, on stderr."""
 
     AUTO = "auto"
     LINES = "lines"
@@ -52,20 +52,20 @@ ProgressOption = Annotated[
     ProgressMode,
     typer.Option(
         "--progress",
-        help="On stderr: 'auto' is a live screen on a terminal and a plain line now and then elsewhere, 'lines' plain "
-        "lines anywhere, 'jsonl' one JSON object a line, 'none' nothing.",
+        help="On stderr: 'auto' is a live screen on a terminal and plain lines elsewhere, 'lines' always plain lines, "
+        "'jsonl' one JSON object per line, 'none' nothing.",
     ),
 ]
 
 
 def output() -> Console:
-    """Where results are printed."""
+    """Return the console for results."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
 
 
 def watching(mode: ProgressMode = ProgressMode.AUTO) -> AbstractContextManager[Watcher]:
-    """A `Watcher` on stderr."""
+    """Yield a `Watcher` on stderr."""
     if mode is ProgressMode.NONE:
         from automl_kd.experiment.progress.events import Silent  # noqa: PLC0415 - the room brings torch along
 
@@ -77,21 +77,21 @@ def watching(mode: ProgressMode = ProgressMode.AUTO) -> AbstractContextManager[W
 
 
 class Note(ProgressColumn):
-    """The latest of a stage; in a window too narrow for the line, this is what is cut short."""
+    """The latest note of a stage; a narrow window cuts it."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
 
 class Remaining(TimeRemainingColumn):
-    """Time left by the pace of steps; of a stage of trials the board says it, which knows more."""
+    """Time left at the current pace; for a stage of trials the board shows it instead."""
 
     def render(self, task: Task) -> Text:
         return Text() if task.fields["planned"] else Text("left ") + super().render(task)
 
 
 class Screen:
-    """A `Watcher` that draws: a bar for each stage, and below them the trials of the current one."""
+    """A `Watcher` that draws a bar per stage, and below them the trials of the current stage."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -154,7 +154,7 @@ class Screen:
             self.progress.notify(trial)
 
     def end_stage(self) -> None:
-        """Fill the bar of the stage that ended: a search may end early, when its space is used up."""
+        """Fill the bar of the stage that ended: a search may end early, when its space is exhausted."""
         self.progress = None
         if self.task is not None:
             self.bars.update(self.task, completed=self.total, note="", planned=True)

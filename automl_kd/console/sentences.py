@@ -1,4 +1,4 @@
-"""How a stage of trials stands, in words: for the live screen and for the page that is written while a run lives."""
+"""The progress of a stage of trials in words, for the live screen and the live page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from automl_kd.results import units
 
 
 def stage_facts(progress: StageProgress, elapsed: float) -> tuple[tuple[str, str], ...]:
-    """All there is to say, by name. `elapsed`: seconds of the stage."""
+    """Return all sentences by name. `elapsed`: seconds of the stage."""
     phrases = {
         "trials": standing(progress),
         "best": best(progress),
@@ -19,7 +19,7 @@ def stage_facts(progress: StageProgress, elapsed: float) -> tuple[tuple[str, str
 
 
 def standing(progress: StageProgress) -> str:
-    """As "2 running, 5 complete, 1 stopped, 4 to come; 2 of 2 workers busy"; of what there is none, nothing."""
+    """Return counts such as "2 running, 5 complete, 1 stopped, 4 to come; 2 of 2 workers busy"; zeros are left out."""
     counts = {status: len(progress.having(status)) for status in ("running", "complete", "stopped", "failed")}
     counts["to come"] = max(0, progress.plan.trials - len(progress.trials))
     sentence = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -27,7 +27,7 @@ def standing(progress: StageProgress) -> str:
 
 
 def best(progress: StageProgress) -> str:
-    """The highest validation accuracy of a complete trial, or of one that runs; which it is, and how far it leads."""
+    """Return the best validation accuracy of a complete or running trial, and its distance to the baseline."""
     one, baseline = progress.best, progress.baseline
     if one is None or one.val_accuracy is None:
         return "none yet"
@@ -41,7 +41,7 @@ def best(progress: StageProgress) -> str:
 
 
 def baseline(progress: StageProgress) -> str:
-    """What is known of the baseline, and of the teacher; no more than that. Empty where nothing is compared."""
+    """Return the accuracies of baseline and teacher, as far as measured; empty without a comparison."""
     plan = progress.plan
     if not plan.baseline:
         return ""
@@ -54,7 +54,7 @@ def time_left(progress: StageProgress, elapsed: float) -> str:
     left = progress.left()
     sentence = f"{units.duration(elapsed)} so far"
     if left is None:
-        return f"{sentence}; what is left can be told after the first epochs"
+        return f"{sentence}; the time left is estimated after the first epochs"
     sentence = f"{sentence}, about {units.duration(left.seconds)} left"
     if left.ahead_seconds:
         sentence = f"{sentence}, then about {units.duration(left.ahead_seconds)} for later stages"

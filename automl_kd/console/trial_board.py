@@ -1,4 +1,4 @@
-"""The part of the live screen that shows the trials of a stage: how they stand, the best of them, time and cost."""
+"""The part of the live screen that shows the trials of a stage: status, best trial, time and cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from automl_kd.experiment.progress.stage_progress import StageProgress
 from automl_kd.results import units
 
 ABOVE = 15
-"""Lines of a window that are not for running trials: bars, the lines about the stage, notes that scroll by."""
+"""Lines of a window that running trials may not use: bars, facts about the stage, notes."""
 
 
 def board(progress: StageProgress, elapsed: float, height: int) -> RenderableType:
@@ -27,7 +27,7 @@ def board(progress: StageProgress, elapsed: float, height: int) -> RenderableTyp
 
 
 def trials(running: list[TrialStatus], most: int) -> RenderableType:
-    """One line for each, the longest-running first; labels give way where the window is narrow."""
+    """One line per trial, the longest-running first; a narrow window cuts labels."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("trial", justify="right", min_width=5, no_wrap=True)
     table.add_column("student")

@@ -1,4 +1,4 @@
-"""Image sets by name, each divided into training, validation and test images.
+"""Image datasets by name, each divided into training, validation and test images. May import `config` and below.
 
 A set is an entry of `DATASETS`, a reference `module:function` to a function like theirs, `folder:PATH` (see
 `automl_kd.data.images.folder`) or `arrays:PATH.npz` (see `automl_kd.data.arrays`). A root or a path may

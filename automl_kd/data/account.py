@@ -1,6 +1,6 @@
 """What a set holds, as far as a reader of results wants to know: images of each class and split, what each split was
 made from, images that are in two splits, what was passed over. And by what it is known: its digest, and marks of the
-images of each class, which tell later what of it has changed.
+images of each class, by which later changes are detected.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def measure_dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def marks_of(split: Split) -> list[bytes]:
-    """Eight bytes for each image, by its middle `LOOK` bytes: in many thousand images two are alike if these are."""
+    """Eight bytes for each image, by its middle `LOOK` bytes: in many thousand images two are equal if these are."""
     flat = split.images.flatten(1)
     begin = max(0, (flat.shape[1] - LOOK) // 2)
     return [

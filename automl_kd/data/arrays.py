@@ -103,7 +103,7 @@ def names_in(path: Path, given: list[str]) -> dict[Kind, Pair]:
 
 
 def stated_bytes(archive: np.lib.npyio.NpzFile, name: str) -> int:
-    """The size of an array as its header says, which is all that is read of it."""
+    """The size of an array from its header, which is all that is read of it."""
     with archive.zip.open(f"{name}.npy") as member:  # type: ignore[union-attr]  # open while we are here
         version = np.lib.format.read_magic(member)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100: 50,000 training and 10,000 test images, 32x32 in colour, in 10 or 100 classes.
 
 Krizhevsky. Learning Multiple Layers of Features from Tiny Images. Technical report, University of Toronto, 2009.
-Read from the files that torchvision downloads; never downloaded without being asked.
+Read from the files that torchvision downloads; nothing is downloaded.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ class Batch:
 
     `inputs`: float32 (batch, channels, height, width). `labels`: int64 (batch,). `index`: int64 (batch,), the images'
     positions in their set, the same in every epoch. `epoch`: counted from 1. `part`: the run's number
-    (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds numbers that say which.
+    (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds its numbers.
     With the epoch they decide which images there are and in what order. Empty for a batch of another kind. `parts`:
     into how many parts of equal size a process group has divided the batch, of which this is one. `opens`: whether
     the batch begins a training step; where gradients are accumulated, only the first of a step does.

@@ -1,8 +1,8 @@
 """Training, validation and test images that never overlap, drawn class by class.
 
 Which images are drawn depends on the labels and a seed alone, through `counter`, so every process and every version of
-every library divides alike; and for one seed, more training images always include the fewer, but for a rounding of
-the classes' shares.
+every library divides the same way; and for one seed, more training images always include the fewer, but for a rounding
+of the classes' shares.
 """
 
 from __future__ import annotations

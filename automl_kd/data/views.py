@@ -63,7 +63,7 @@ def crop_windows(images: Tensor, pad: int, down: Tensor, right: Tensor, mirror: 
 
 
 def normalize_images(dataset: Dataset, images: Tensor) -> Tensor:
-    """Bytes to `(value / 255 - mean) / std`, as one product and one sum that every device rounds alike."""
+    """Bytes to `(value / 255 - mean) / std`, as one product and one sum that every device rounds the same way."""
     out = images.to(torch.float32)
     # Channel by channel: plain numbers travel with the kernel, where a tensor of them would first be copied over.
     for channel, (mean, std) in enumerate(zip(dataset.mean, dataset.std, strict=True)):

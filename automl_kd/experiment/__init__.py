@@ -1,4 +1,4 @@
-"""From an experiment to its results: the stages in order, each continuing where an earlier sitting ended."""
+"""Runs an experiment: its stages in order, each continuing an earlier session. May import `cluster` and below."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ExperimentContext", "Roots", "run_stages"]
 
 
 def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "") -> ExperimentContext:
-    """Teacher, search and finalists, or a comparison of methods; called again, it continues.
+    """Run teacher, search and finals, or a comparison of methods; a second call continues.
 
     Results go to `roots.results / experiment.name`.
     `address`: a Ray cluster to join; without it (and without RAY_ADDRESS) a private Ray on this machine.
@@ -33,7 +33,7 @@ def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, addres
     """
     context = prepare_experiment(experiment, roots, watcher)
     record = to_record(context.experiment)
-    # All that can be refused is refused before the folder is made.
+    # All checks come before the folder is made.
     upgrade = partial(add_new_fields, Experiment)
     check_folder(context.folder, record, upgrade, context.account)
     require_trials(context)

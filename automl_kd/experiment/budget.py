@@ -1,4 +1,4 @@
-"""Whether the budget leaves room: for some student of the space, and for the baseline."""
+"""Checks of the budget: some student of the space meets it, and the baseline does."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from automl_kd.experiment.context import ExperimentContext
 from automl_kd.space import Architecture
 
 BUDGET_DRAWS = 500
-"""How many architectures are drawn before a budget is said to be met by none."""
+"""Number of random architectures that are tried before a budget counts as met by none."""
 
 WORDS = {"params": "{:,} parameters", "macs": "{:,} multiply-adds", "latency_ms": "a latency of {:.3g} ms"}
 
 
 def require_feasible_budget(context: ExperimentContext) -> None:
-    """Refuse a budget that no architecture of many meets, and say which limit it is, and how near they came."""
+    """Raise `ConfigError` for a budget that no architecture meets, with the limit and the nearest cost."""
     rng = np.random.default_rng(context.experiment.seed)
     candidates = [space.sample_architecture(context.space, rng) for _ in range(BUDGET_DRAWS)]
     if not any(map(context.within_budget, candidates)):
@@ -51,7 +51,7 @@ def shortfall(context: ExperimentContext, candidates: Sequence[Architecture]) ->
 
 
 def check_baseline(context: ExperimentContext) -> None:
-    """Refuse a baseline outside the space or over the budget: the comparison would be between unequal students."""
+    """Raise `ConfigError` for a baseline outside the space or over the budget: the comparison would be unequal."""
     space.check_architecture(context.space, context.baseline)
     if not context.within_budget(context.baseline):
         limits, costs = limits_of(context.experiment.budget), costs_of(context, context.baseline)

@@ -1,4 +1,4 @@
-"""An experiment made ready, with what every stage of it uses."""
+"""The experiment context: the state that all stages of an experiment share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "secon
 class Roots:
     """Where results go and where images lie. Absolute, and valid on every node that carries out trials.
 
-    What is in a bucket is named by the local path that stands for it (`storage.local`).
+    What is in a bucket is named by the local path that stands for it (`storage.local_path`).
     """
 
     results: Path
@@ -41,11 +41,10 @@ class Roots:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExperimentContext:
-    """A checked experiment with what every stage of it uses.
+    """A checked experiment with the state that its stages share.
 
-    `space`: the students. `searched`: what samplers propose from, the students together with what of the teaching
-    varies; the same as `space` if nothing of it does.
-    There is always a teacher, whatever the method: the baseline by plain KD needs one.
+    `space`: the students. `searched`: the space that samplers propose from, students together with hyperparameters;
+    `space` itself if no hyperparameters are searched. There is always a teacher: the baseline by plain KD needs one.
     """
 
     experiment: Experiment
@@ -76,7 +75,7 @@ class ExperimentContext:
 
     @property
     def teacher_training(self) -> TrialSpec:
-        """The trial to which the teacher is owed: its training, or the measuring of what its file holds."""
+        """The teacher's trial: its training, or the evaluation of its file."""
         teacher, data = self.experiment.teacher, self.experiment.data
         if not teacher.checkpoint:
             return teacher_trial(teacher, data)
@@ -84,15 +83,15 @@ class ExperimentContext:
 
     @property
     def baseline(self) -> Architecture:
-        """The student that one would take without a search."""
+        """The default student, without a search."""
         return Architecture.of(self.experiment.finalists.baseline or self.space.default)
 
     def proposal(self, point: Architecture) -> Proposal:
-        """What a point of `searched` stands for; `ConfigError` if no trial can be made of it."""
+        """Return the proposal of a point of `searched`; raise `ConfigError` if no trial can be made of it."""
         return split(point, self.space, self.experiment)
 
     def allowed(self, point: Architecture) -> bool:
-        """Whether a point of `searched` can be tried: a student within the budget, a way of teaching that goes."""
+        """Whether a point of `searched` can be tried: its student meets the budget, its method accepts its options."""
         try:
             proposal = self.proposal(point)
         except ConfigError:
@@ -100,13 +99,13 @@ class ExperimentContext:
         return self.within_budget(proposal.architecture)
 
     def cost(self, architecture: Architecture) -> NetworkCost:
-        values = ", ".join(f"{name}={value}" for name, value in architecture.values)  # a label is somebody's code too
+        values = ", ".join(f"{name}={value}" for name, value in architecture.values)  # a label comes from a user's code
         name = f"student {values} of {self.experiment.space}" if values else f"students of {self.experiment.space}"
         with in_a_sentence(name, self.dataset.shape):
             return cost_of(self.space, architecture, self.dataset.shape)
 
     def trial_paths(self, spec: TrialSpec, device: str) -> TrialPaths:
-        """Where a trial works; that of the teacher among the teachers, everything else in this experiment's folder."""
+        """Return a trial's paths: the teacher's among the teachers, all others in this experiment's folder."""
         folder = (
             self.teachers / spec.key if spec.key == self.teacher_training.key else self.folder / "trials" / spec.key
         )
@@ -116,18 +115,18 @@ class ExperimentContext:
 
     @property
     def banking(self) -> TeacherCacheOptions:
-        """How far teachers' outputs are kept, "auto" decided: whoever follows seconds wants trials that pay alike."""
+        """The mode of the teacher cache; "auto" is off if the search minimizes seconds, so that costs are equal."""
         asked, timed = self.experiment.teacher_cache, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 
     def note_full_cache(self, outcome: Outcome) -> None:
-        """Say once if a trial's teacher was asked for want of room in the bank."""
+        """Note once that the teacher cache had no room."""
         if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.noted:
             self.noted.add("teacher cache")
             limit = f"{self.experiment.teacher_cache.limit_gb:g}"
             self.watcher.note(
-                f"the teacher cache is full (teacher_cache.limit_gb = {limit}, or the disk): each trial computes for "
-                f"itself what it has no room for; raise the limit, or remove {self.teachers}/*/{TEACHER_CACHE_FOLDER}"
+                f"the teacher cache is full (teacher_cache.limit_gb = {limit}, or the disk): each trial computes the "
+                f"missing outputs itself; raise the limit, or remove {self.teachers}/*/{TEACHER_CACHE_FOLDER}"
             )
 
     def within_budget(self, architecture: Architecture) -> bool:
@@ -137,7 +136,7 @@ class ExperimentContext:
         return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
 
     def latency_ms(self, architecture: Architecture) -> float:
-        """Median forward of one image on this machine's processor, one thread; measured once in a sitting."""
+        """Median forward of one image on this machine's processor, one thread; measured once in a session."""
         if architecture not in self.latencies:
             student = build(self.space, architecture, self.dataset.shape, seed=0)
             threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""What a trial will cost, by its method's own account."""
+"""Cost estimates of trials, from their methods."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def estimate_epoch_macs(context: ExperimentContext, spec: TrialSpec) -> float:
             estimate = estimate_cost(same, context.trial_paths(same, "cpu"))
         if not estimate.epoch_macs > 0:
             raise ConfigError(
-                f"method {spec.method!r} says that an epoch costs {estimate.epoch_macs:g} multiply-adds; let its "
+                f"method {spec.method!r} estimates {estimate.epoch_macs:g} multiply-adds for an epoch; let its "
                 "`cost`, or without one its `macs`, return what a training takes"
             )
         context.cost_estimates[same.key] = estimate.epoch_macs

@@ -1,4 +1,4 @@
-"""Networks tried before the money is spent: a few images go through teacher and student as training will do it.
+"""Checks networks before training: a few images pass through teacher and student as in training.
 
 What a network returns is looked at by its `Door` in each pass; here it passes once in each mode that will be needed, in
 the recipe's layout of memory, with its gradients.
@@ -43,14 +43,14 @@ class Trying:
     trained: bool
 
     def notes(self) -> Iterator[str]:
-        """What people should know of how it is run. `AutoMLKDError` if it will not do.
+        """Return notes on how the network is run; raise `AutoMLKDError` if it cannot be used.
 
         The network is left with other weights and statistics. Draws from torch's global generator.
         """
         if not lay_out(self.model, self.dataset.shape, memory_format_of(self.recipe)):
             yield (
                 f"the {self.name} cannot be run with channels last in memory ({self.obstacle()}); "
-                "it and its images are kept contiguous, whatever recipe.channels_last says"
+                "it and its images stay contiguous, and recipe.channels_last has no effect on them"
             )
         images, labels = self.examples()
         with torch.no_grad():
@@ -88,11 +88,11 @@ class Trying:
         return logits
 
     def folding_notes(self) -> Iterator[str]:
-        """Whether the teacher will be asked as it is, since folding its normalisations would change what it says."""
+        """Note if the teacher runs unfolded, because folding its normalisations would change its outputs."""
         images, _ = self.examples()
         unsettle(self.model)
         if reason := fold_teacher(FeatureExtractor(self.model.eval()), images).reason:
-            yield f"the {self.name} is asked as it is, with its batch normalisations apart: {reason}"
+            yield f"the {self.name} runs unfolded, with separate batch normalisations: {reason}"
 
 
 def unsettle(model: nn.Module) -> None:
@@ -104,7 +104,7 @@ def unsettle(model: nn.Module) -> None:
 
 
 def check_networks(context: ExperimentContext) -> None:
-    """Run teacher and baseline student as training will do it, and say once what is done otherwise for their sake."""
+    """Run teacher and baseline student as in training, and note once what is done differently for them."""
     experiment, dataset = context.experiment, context.dataset
     learns = not experiment.teacher.checkpoint or bool(moving_methods(experiment))
     recipe = experiment.recipe if experiment.teacher.checkpoint else experiment.teacher.recipe

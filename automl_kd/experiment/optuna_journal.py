@@ -1,4 +1,4 @@
-"""The rows of a search as an Optuna study beside them, which `optuna-dashboard` opens."""
+"""Writes the rows of a search as an Optuna study beside them, for `optuna-dashboard`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STUDY = "study.journal"
 
 @dataclass
 class OptunaJournal:
-    """Told of every outcome that is recorded. What goes wrong with the study is noted, once, and ends nothing."""
+    """Add a recorded outcome. A failure of the study is noted once, and the search goes on."""
 
     context: ExperimentContext
     file: StudyFile
@@ -71,7 +71,7 @@ class OptunaJournal:
             self.broken = True
             reason = f"{type(error).__name__}: {error}"
             self.context.watcher.note(
-                f"{STUDY} could not be written ({reason}); the next sitting makes it from the rows"
+                f"{STUDY} could not be written ({reason}); the next session makes it from the rows"
             )
 
 

@@ -1,4 +1,4 @@
-"""Making an experiment ready: everything that it names is found, built once and checked before the money is spent."""
+"""Prepares an experiment: everything it names is loaded, built once and checked before anything is trained."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ from automl_kd.spec import TrialSpec
 
 
 def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -> ExperimentContext:
-    """Find and check all that `experiment` names; an `AutoMLKDError` says what cannot be done.
+    """Load and check everything that `experiment` names; raise `AutoMLKDError` for what cannot be done.
 
-    Writes nothing but what `data.kept` keeps of large sets.
+    Writes only what `data.kept` keeps of large datasets.
     """
     experiment = resolve_experiment(experiment)
     found = load_space(experiment.space)
@@ -77,7 +77,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
 
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
-    """Refuse a population of different students: none could take over the weights of another."""
+    """Raise `ConfigError` for a population of different students: none could copy the weights of another."""
     if experiment.search.scheduler in POPULATIONS and space.parameters and not experiment.comparison.methods:
         raise ConfigError(
             f"search.scheduler = '{experiment.search.scheduler}' needs one student, whose weights its trials take over "
@@ -87,7 +87,7 @@ def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
 
 
 def resolve_experiment(experiment: Experiment) -> Experiment:
-    """The experiment with files pinned to what they hold or by digest, and its fields' types for options."""
+    """Return the experiment with content hashes added to its files, and its options with the types of their fields."""
     methods = methods_of(experiment.hyperparameters, experiment.method)
     options = settle_options(methods, experiment.options)
     hyperparameters = settle_hyperparameters(experiment.hyperparameters, methods, options)
@@ -111,7 +111,7 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
 
 
 def parse_objective(text: str) -> SearchObjective:
-    """One of `OBJECTIVES`, nothing else: above all nothing that is measured on test images."""
+    """Raise `ConfigError` for objectives other than `OBJECTIVES`, such as anything measured on test images."""
     objective = SearchObjective.parse(text)
     if objective.name not in OBJECTIVES:
         raise ConfigError(f"search.objectives: {text!r} cannot be followed; {suggestion(objective.name, OBJECTIVES)}")
@@ -129,7 +129,7 @@ def check_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) ->
 
 
 def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, watcher: Watcher) -> None:
-    """Load what the teacher's file holds, say what was unwrapped, and refuse outputs that are not finite."""
+    """Load the teacher's file, note what was unwrapped, and raise an error for outputs that are not finite."""
     file = storage.local_path(experiment.teacher.checkpoint)
     if unwrapped := load_weights(teacher, file, experiment.teacher.weights):
         watcher.note(unwrapped)
@@ -138,13 +138,13 @@ def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, 
         logits = teacher(few)
     if isinstance(logits, Tensor) and not torch.isfinite(logits).all():
         raise CheckpointError(
-            f"checkpoint {file} has finite weights, and what the teacher says of validation images is not (NaN or "
+            f"checkpoint {file} has finite weights, but its outputs on validation images are not (NaN or "
             "infinite): variances of batch normalisation below 0 or weights too large do so; take another checkpoint"
         )
 
 
 def check_teacher_cache(experiment: Experiment) -> None:
-    """Refuse what was asked for a fixed teacher's outputs where a method has none."""
+    """Raise `ConfigError` for options of a fixed teacher's outputs if a method trains its teacher."""
     moving = moving_methods(experiment)
     asked = {
         "teacher_cache.keep": (experiment.teacher_cache.keep, "auto"),
@@ -153,13 +153,13 @@ def check_teacher_cache(experiment: Experiment) -> None:
     for option, (value, usual) in asked.items():
         if moving and value not in {usual, "off"}:
             raise ConfigError(
-                f"{option} = {value!r} is about what a fixed teacher says, and method {moving[0]!r} trains its teacher;"
+                f"{option} = {value!r} applies to a fixed teacher, and method {moving[0]!r} trains its teacher;"
                 f" set {option} = {usual!r} or choose other methods"
             )
 
 
 def check_methods(context: ExperimentContext) -> None:
-    """Refuse taps, losses and files of methods that do not fit the networks, before a teacher is trained for them."""
+    """Raise an error for feature layers, losses and files that do not fit the networks, before a teacher is trained."""
     experiment = context.experiment
     for method, options in teaching_ways(experiment):
         spec = TrialSpec(
@@ -179,7 +179,7 @@ def check_methods(context: ExperimentContext) -> None:
 
 
 def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
-    """Methods and options to try: those that are compared, or else of the search."""
+    """Methods and options to check: those of the comparison, or of the search."""
     for entry in experiment.comparison.methods:
         yield from ((entry.method, options) for options in entry.combinations)
     if experiment.comparison.methods:
@@ -196,7 +196,7 @@ def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Sc
 
 
 def check_search(context: ExperimentContext) -> None:
-    """Refuse a sampler, or an option or objective of it, that will not do, and unknown proxies."""
+    """Raise `ConfigError` for an unknown sampler or proxy, and for options or objectives that do not fit."""
     settings = context.experiment.search
     make_sampler(
         settings.sampler,

@@ -1,4 +1,4 @@
-"""Points of a search over students and ways of teaching them, and the proposals that they stand for."""
+"""Points of a joint search over students and hyperparameters, and the proposals that they stand for."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from automl_kd.space import Architecture, InputShape, Parameter, Scalar, SearchS
 from automl_kd.spec import Schedule, Stage, schedule_text
 
 Key = tuple[str, str, str, str]
-"""What tells proposals apart: the columns architecture, method, options_json and schedule_json of their rows."""
+"""The identity of a proposal: the columns architecture_id, method, options_json and schedule_json of its rows."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A student and the way of teaching it: what one trial of a search tries.
+    """A student, its method and its options: what one trial of a search tries.
 
     `options`: of the method, those set. `schedule`: what changes on the way.
     """
@@ -45,13 +45,13 @@ class Proposal:
 
 
 def plain_kd(experiment: Experiment, student: Architecture) -> Proposal:
-    """The baseline's teaching: plain KD with the experiment's options if it is a method of it, else its defaults."""
+    """The baseline's method: plain KD, with the experiment's options if KD is its method, else with defaults."""
     kept = "kd" in methods_of(experiment.hyperparameters, experiment.method)
     return Proposal(student, "kd", own_options("kd", experiment.options) if kept else {})
 
 
 def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
-    """What is searched: the students' space, and behind its parameters those of `hyperparameters`.
+    """Return the searched space: the parameters of the students' space, then those of `hyperparameters`.
 
     Without any it is `space` itself. Of a population it is what its members begin with.
     """

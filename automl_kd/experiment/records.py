@@ -1,4 +1,4 @@
-"""Outcomes as rows of the table, and rows as outcomes again."""
+"""Converts outcomes of trials to rows of results, and rows to outcomes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEASURED_COLUMNS = [
 COUNTED = [
     item.name for item in fields(Row) if item.type == "int | None" and item.name not in {"proposal", "epochs_done"}
 ]
-"""What a trial measures under the name of a column: real numbers and whole ones."""
+"""Columns that a trial's metrics fill: floats and integers."""
 
 
 def row_of(
@@ -48,7 +48,7 @@ def row_of(
     device: str,
 ) -> Row:
     folder = context.trial_paths(spec, device).trial
-    storage.pull(folder)  # what a worker on another machine left
+    storage.pull(folder)  # files of a worker on another machine
     # Images that were moved keep their first name here: an entry of a leaderboard is one trial's settings.
     known = replace(spec, data=replace(spec.data, name=data_name(context.folder, spec.data.name)))
     return Row(
@@ -87,7 +87,7 @@ def row_of(
 
 
 def validation_of(context: ExperimentContext) -> dict[str, Any]:
-    """What a teacher's validation accuracy is to be held against."""
+    """Facts of the validation images that a teacher's accuracy is compared with."""
     labels = context.dataset.validation.labels
     return {"val_images": len(labels), "val_majority_fraction": int(labels.bincount().max()) / len(labels)}
 

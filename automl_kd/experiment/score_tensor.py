@@ -1,4 +1,4 @@
-"""Readings of functions on their way to a table: as records on disk, and by proxy, draw and architecture."""
+"""Scores on their way to a table: as records on disk, and as a tensor by proxy, repeat and architecture."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def flattened(first: int, read: Sequence[Readings]) -> list[dict[str, object]]:
 
 @dataclass(frozen=True, eq=False)
 class ScoreTensor:
-    """Values and seconds by proxy, each (draws, architectures); nan where there is an error, the first in `errors`."""
+    """Values and seconds by proxy, each (repeats, architectures); nan for errors, the first of which is in `errors`."""
 
     values: dict[str, np.ndarray]
     seconds: dict[str, np.ndarray]
@@ -41,7 +41,7 @@ class ScoreTensor:
 
     @staticmethod
     def of(frame: pd.DataFrame, functions: int, draws: int, place: np.ndarray) -> ScoreTensor:
-        """What was read of each function, given to all architectures that compute it."""
+        """Give the scores of each function to all architectures that compute it."""
         cube = ScoreTensor({}, {}, {})
         for name, ours in frame.groupby("proxy", observed=True):
             where = ours["draw"].to_numpy(), ours["function"].to_numpy()

@@ -17,7 +17,7 @@ from typing import Any
 from automl_kd.errors import FileError
 
 TEXT_LIMIT = 16 * 2**20
-"""Bytes of an experiment, a card or a list: many times what any of ours has."""
+"""Bytes of an experiment, a model card or a list: many times what any of ours has."""
 
 FILE_KINDS = {
     stat.S_IFIFO: "a pipe",

@@ -1,4 +1,4 @@
-"""Losses by which a student learns from its teacher: one file each, and the table of their names."""
+"""Distillation losses, one file each, and their table by name. May import `data`, `models` and below."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What every loss is, before training (options) and during it (a distiller), and what all of them share.
+"""The protocols of losses: options before training, a loss function during it; and what all losses share.
 
-A loss begins as options: a frozen dataclass that says which taps it needs. `make` turns options into a distiller,
-given one example of both networks' outputs: itself where nothing has to be built, an `nn.Module` where the loss has
-layers or memories of its own. These go to the student's optimiser and into checkpoints, and never into the student.
+A loss begins as options: a frozen dataclass that names the feature layers it needs. `make` turns options into a loss
+function, given one example of both networks' outputs: itself where nothing has to be built, an `nn.Module` where the
+loss has layers or memories of its own. These go to the student's optimizer and into checkpoints, and never into the
+student.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ LossTerms = Mapping[str, Tensor]
 class LossFunction(Protocol):
     """Loss terms by name, each a scalar; a term is called by the loss's name, or `name.part`.
 
-    Gradients reach the student's outputs, the distiller's own layers and never the teacher's outputs. The outputs are
-    not changed in place, and nothing is drawn from a global random generator. `name.own` is a term that trains the
-    distiller's own layers alone: a weighted sum adds it as it is.
+    Gradients reach the student's outputs, the loss function's own layers and never the teacher's outputs. The outputs
+    are not changed in place, and nothing is drawn from a global random generator. `name.own` is a term that trains the
+    loss function's own layers alone: a weighted sum adds it as it is.
     """
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> Mapping[str, Float[Tensor, ""]]: ...
@@ -65,7 +66,7 @@ class FeatureNames:
 
 @dataclass(frozen=True)
 class Standard:
-    """How a loss is weighted unless told otherwise: `weight` for itself, `ce` for the labels where it stands alone.
+    """The default weights of a loss: `weight` for itself, `ce` for the labels if it is the only loss.
 
     `warmup`: the fraction of the run over which the weight rises linearly from zero.
     """
@@ -77,10 +78,10 @@ class Standard:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """What a distiller is built from: both networks' outputs for the same few images, and facts of the run.
+    """What a loss function is built from: both networks' outputs for the same few images, and facts of the run.
 
     `labels`, `index`: of all training images, as in `Batch`. `classes`: of the data. `batch`: largest batch of
-    training. `epochs`: length of the run. `seed`: of what the distiller draws while it is used. `classifier`: the
+    training. `epochs`: length of the run. `seed`: of what the loss function draws while it is used. `classifier`: the
     teacher's last linear layer, None if it has none.
     """
 
@@ -99,9 +100,9 @@ class Example:
 class Loss(Protocol):
     """Options of one loss: a frozen dataclass whose fields have defaults and are bool, int, float or str.
 
-    A loss is a mean over images. One that compares images with each other, or remembers them, says so by a
-    `whole: ClassVar[bool] = True`: where a process group divides the batch, each process then gives it the
-    outputs, labels and indices of all images, and no pixels.
+    A loss is a mean over images. One that compares images with each other, or remembers them, has `whole:
+    ClassVar[bool] = True`: where a process group divides the batch, each process then gives it the outputs, labels and
+    indices of all images, and no pixels.
 
     `make` refuses, as a `ConfigError`, outputs that the loss cannot compare. It draws initial weights from torch's
     global generator, which the caller seeds, and does not keep the example.
@@ -117,13 +118,13 @@ class Loss(Protocol):
 
 @lru_cache
 def read_stages(text: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of taps: "stage1+stage2:layer3" pairs stage1 with stage1, and the student's stage2 with layer3."""
+    """Pairs of layers: "stage1+stage2:layer3" pairs stage1 with stage1, and the student's stage2 with layer3."""
     pairs = []
     for item in text.split("+"):
         one, colon, two = (part.strip() for part in item.partition(":"))
         require(
             bool(one) and bool(two) == bool(colon),
-            f"stages are tap names joined by '+', student:teacher where they differ; got {text!r}",
+            f"stages are names of feature layers joined by '+', student:teacher where they differ; got {text!r}",
         )
         pairs.append((one, two or one))
     return tuple(pairs)
@@ -141,8 +142,8 @@ def example_maps(loss: str, stages: str, example: Example) -> list[tuple[Tensor,
         for side, name, found in (("student", one, maps[0]), ("teacher", two, maps[1])):
             if found.ndim != 4:
                 raise ConfigError(
-                    f"{loss} compares maps (batch, channels, height, width) and tap {name!r} of the {side} gives "
-                    f"{tuple(found.shape)}; choose a stage of convolutions"
+                    f"{loss} compares maps (batch, channels, height, width) and feature layer {name!r} of the {side} "
+                    f"gives {tuple(found.shape)}; choose a stage of convolutions"
                 )
     return list(both(stages, example.student, example.teacher))
 

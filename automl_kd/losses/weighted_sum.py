@@ -37,7 +37,7 @@ V = TypeVar("V")
 
 LOSSES: Mapping[str, type[Loss]] = {"ce": CrossEntropy, **DISTILLATION_LOSSES}
 
-loss_type = partial(lookup_options, LOSSES, kind="distiller", members=("standard", "features", "make"))
+loss_type = partial(lookup_options, LOSSES, kind="loss", members=("standard", "features", "make"))
 """From a name to the table's entry, or to what `module:attribute` refers to; `ConfigError` if that is no loss."""
 
 SCHEDULE = ("start", "until", "warmup")
@@ -110,7 +110,7 @@ def make_part(part: WeightedLoss, example: Example) -> LossFunction:
 
 
 class Mixed(nn.Module):
-    """A distiller made of distillers; its state is theirs. `weights` replace those of the parts they name.
+    """A loss function made of loss functions; its state is theirs. `weights` replace those of the parts they name.
 
     A tensor as weight is how an outer problem differentiates through it.
     """
@@ -170,7 +170,7 @@ def gather_outputs(
 
 
 def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
-    """The sum that `text` describes. `label_smoothing` is that of "ce" unless `ce.label_smoothing` says otherwise.
+    """The sum that `text` describes. `label_smoothing` is that of "ce" unless `ce.label_smoothing` sets another.
 
     What it names wrongly is an `UnknownNameError`, any other mistake a `ConfigError`.
     """

@@ -1,4 +1,4 @@
-"""How one student is trained, start to end: one file each, and the table of their names."""
+"""Methods that train one student, one file or package each, and their table. May import `teacher_cache` and below."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def method_type(name: str) -> type[Method]:
 
 
 def make_method(name: str, options: Mapping[str, Scalar]) -> Method:
-    """The method called `name` with these options; what it does not know or take is a `ConfigError`."""
+    """Make the method called `name` with these options; raise `ConfigError` for unknown or invalid ones."""
     return parse_record(method_type(name), options, f"options of method {name!r}")
 
 
 def pin_files(method: Method) -> Method:
-    """`method` with the files that its options name pinned to what they hold; `ConfigError` if one cannot be read.
+    """Add content hashes to the files in the options of `method`; raise `ConfigError` if one cannot be read.
 
     Such an option is a field with `metadata={"file": True}`; empty, it names none.
     """
-    options: Any = method  # a dataclass, which the protocol cannot say
+    options: Any = method  # a dataclass, which the protocol cannot express
     pins: dict[str, str] = {}
     for item in dataclasses.fields(options):
         if item.metadata.get("file") and (name := getattr(options, item.name)):
@@ -78,7 +78,7 @@ def pin_files(method: Method) -> Method:
 
 
 def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None:
-    """Refuse by an `AutoMLKDError`, before its teacher is trained, a trial that is known to fail. Writes nothing."""
+    """Raise an `AutoMLKDError` for a trial that is known to fail, before its teacher is trained. Writes nothing."""
     method = make_method(spec.method, spec.options)
     if not isinstance(method, DryRunnable) or spec.teacher is None:
         return
@@ -89,10 +89,10 @@ def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None
 
 
 def run_trial(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
-    """The trainable for every spec: look up its method and run it, stage after stage if it has a schedule.
+    """Run the trial of any spec: look up its method and run it, stage after stage if it has a schedule.
 
-    In a process group all call it, and the leader reports. `DivergedError` instead of a report of numbers that are not
-    finite.
+    In a process group all call it, and the main process reports. `DivergedError` instead of a report of numbers that
+    are not finite.
     """
     require_shares(spec.recipe, distributed.size(), "recipe.")
     storage.pull(paths.trial, weights=True)
@@ -104,7 +104,7 @@ def run_trial(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
 
 
 def estimate_cost(spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
-    """What the trial will cost, by its method's `cost`, or for a method without one by its `macs`.
+    """Estimate the cost of a trial by its method's `cost`, or by its `macs`.
 
     No schedule changes what an epoch costs. Nothing is trained, searched or written.
     """

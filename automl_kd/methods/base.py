@@ -1,4 +1,4 @@
-"""What every method is, and the steps that all methods of training one student share."""
+"""The protocol of methods, and the steps that methods share."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ STEP = 3
 class Method(Protocol):
     """A `Trainable` whose options are its fields: a frozen dataclass with a default for each.
 
-    `needs_teacher`: whether a trial of it needs a teacher in its spec. One that changes its teacher says so by a class
-    variable `moves_teacher = True`: what such a teacher said is of no use to another trial.
+    `needs_teacher`: whether a trial of it needs a teacher in its spec. A method that trains its teacher has the class
+    variable `moves_teacher = True`: its teacher's outputs are of no use to other trials.
     """
 
     needs_teacher: ClassVar[bool]
@@ -75,13 +75,13 @@ def train(
     macs_per_image: int,
     loss_modules: nn.Module | None = None,
 ) -> None:
-    """Train the setting's student under `objective` and measure it.
+    """Train the context's student under `objective` and measure it.
 
     `loss_modules`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
-    `macs_per_image`: what the method says a training image costs. Every report carries params, macs (one forward pass
-    of one image) and train_macs (all passes so far, as if none had been read from the bank), with a bank also `PASSES`
-    so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the trial's
-    device, measured beside whatever else runs there.
+    `macs_per_image`: the method's cost of one training image. Every report carries params, macs (one forward pass
+    of one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache also
+    `PASSES` so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the
+    trial's device, measured beside whatever else runs there.
     """
     spec, dataset = context.spec, context.dataset
     epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs

@@ -1,4 +1,4 @@
-"""What can be known of a trial before anything is trained: whether its taps, losses and files fit its networks.
+"""The dry run: checks, before anything is trained, that a trial's feature layers, losses and files fit its networks.
 
 A method that has more to check than its options has a `dry_run`. The networks are untrained and the images few, so
 that this takes a fraction of a second.
@@ -18,14 +18,14 @@ from automl_kd.models.features import FeatureExtractor
 from automl_kd.training.trial import TrialContext
 
 DRY_RUN_IMAGES = 4
-"""Images of a rehearsal."""
+"""Images of a dry run."""
 
 
 @runtime_checkable
 class DryRunnable(Protocol):
-    """A method that can say beforehand, by an `AutoMLKDError`, that its trials would fail.
+    """A method whose `dry_run` raises an `AutoMLKDError` if its trials would fail.
 
-    `dry_run` is given a setting whose folder does not exist, and a teacher with random weights, frozen and in
+    `dry_run` gets a trial context whose folder does not exist, and a teacher with random weights, frozen and in
     evaluation mode. It trains and writes nothing.
     """
 
@@ -36,7 +36,7 @@ class DryRunnable(Protocol):
 def open_extractors(
     context: TrialContext, teacher: nn.Module, features: FeatureNames
 ) -> Iterator[tuple[FeatureExtractor, FeatureExtractor]]:
-    """Student and teacher with their taps; an `UnknownNameError` says of which network it speaks."""
+    """Student and teacher with their feature layers; an `UnknownNameError` names the network."""
     with (
         open_features(context.student, features.student, "student") as student,
         open_features(teacher, features.teacher, "teacher") as teacher_network,

@@ -1,7 +1,7 @@
-"""A teacher from a file: nothing is trained; it is measured as students are, once, and what was found is kept.
+"""A teacher from a file: it is not trained, but measured once as students are, and the result is kept.
 
 Only what lies in a file can be of another order of classes, normalised otherwise, or not trained at all, and every
-student would be taught by it all the same.
+student would learn from it all the same.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class FromFile:
 
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:  # noqa: ARG002 - it is refused whatever it is
         raise ConfigError(
-            f"method {context.spec.method!r} trains no student: it is how a teacher from a file is measured; choose "
+            f"method {context.spec.method!r} trains no student: it measures a teacher from a file; choose "
             "another method"
         )
 
@@ -72,7 +72,7 @@ class FromFile:
 
 
 def measure_teacher(spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
-    """Accuracies and loss of the teacher in its file; a `TrialError` if what it says is not finite."""
+    """Accuracies and loss of the teacher in its file; raise `TrialError` if its outputs are not finite."""
     assert spec.teacher is not None  # its file is what the trial is about
     context = prepare_trial(spec, paths)
     file = teacher_file(spec.teacher, spec.data, paths)
@@ -81,7 +81,7 @@ def measure_teacher(spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
     accuracy, loss = evaluate(teacher, dataset, dataset.validation, spec.recipe)
     if not math.isfinite(loss):
         raise TrialError(
-            f"what the teacher of {file} says of validation images is not finite (its loss is {loss}), though its "
+            f"outputs of the teacher of {file} on validation images are not finite (its loss is {loss}), though its "
             "weights are; look for what overflows in it, as half precision may (recipe.amp = false switches that off)"
         )
     test_accuracy, _ = evaluate(teacher, dataset, dataset.test, spec.recipe)

@@ -1,10 +1,10 @@
-"""What of the teaching is searched: parameters from an experiment's `hyperparameters`, and from their values a method.
+"""The hyperparameter space: turns an experiment's `hyperparameters` into parameters, and their values into a method.
 
 `method` chooses among several; `method.OPTION` is an option, and exists for those methods that have it;
 `method.losses.NAME` is the weight of one loss, for methods whose option `losses` is a sum of them. All weights together
 are written as the string that `automl_kd.losses.weighted_sum` reads: 0 leaves a loss out, and the labels have the
-weight 1 unless `method.losses.ce` varies too. Options that do not vary are those of the experiment, for every method
-that has them.
+weight 1 unless `method.losses.ce` is searched too. Options that are not searched are those of the experiment, for every
+method that has them.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def settle_options(methods: Sequence[str], options: Mapping[str, Scalar]) -> dic
 def settle_hyperparameters(
     hyperparameters: Mapping[str, Knob], methods: Sequence[str], options: Mapping[str, Scalar]
 ) -> dict[str, Knob]:
-    """`hyperparameters` with the values of its choices as methods hold them: whole numbers as real ones, files pinned.
+    """`hyperparameters` with the values of its choices as methods hold them: floats, and files with content hashes.
 
-    A knob that no method has or that changes nothing, or an end of a range or a value of a choice that one of them
-    refuses by itself, is a `ConfigError`.
+    A hyperparameter that no method has or that changes nothing, or an end of a range or a value of a choice that one of
+    them refuses by itself, is a `ConfigError`.
     """
     refuse_twice(hyperparameters, options)
     found = dict(hyperparameters)
@@ -80,7 +80,7 @@ def settle_hyperparameters(
 
 
 def parameters_of(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -> dict[str, Parameter]:
-    """The knobs of a settled table as parameters of a space, parents first."""
+    """The hyperparameters of a settled table as parameters of a space, parents first."""
     found = {METHOD: Parameter(domain_of(hyperparameters[METHOD]))} if METHOD in hyperparameters else {}
     for name in options_in(hyperparameters):
         having = tuple(method for method in methods if knows(method, name))
@@ -91,7 +91,7 @@ def parameters_of(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -
 
 
 def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tuple[str, dict[str, Scalar]]:
-    """The method that the knobs' values name, `method` where they leave it open, and those of its options that are set.
+    """The method that the values name, or else `method`, and the options of it that they set.
 
     Numbers have the types of the method's own fields, so that `temperature = 4` and `4.0` name the same trial.
     `ConfigError` if the method refuses them together, or if no loss is left in a sum.
@@ -104,7 +104,7 @@ def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tupl
 
 
 def occasions(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -> list[Values]:
-    """Values under which to rehearse every method, with all losses of the sum.
+    """Values for dry runs of every method, with all losses of the sum.
 
     Every value of a choice and both ends of a range occur once, beside the first of the others.
     """
@@ -122,7 +122,7 @@ def occasions(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -> li
 
 
 def settle_comparison(comparison: ComparisonSection) -> ComparisonSection:
-    """The comparison with the options of every entry as its method holds them; what no method would do is refused."""
+    """The comparison with the options of every entry as its method holds them; `ConfigError` for invalid ones."""
     return dataclasses.replace(comparison, methods=tuple(map(settle_entry, comparison.methods)))
 
 
@@ -155,7 +155,7 @@ def own_values(method: str, options: Mapping[str, Scalar], beside: Mapping[str, 
 
 def write_weighted_sum(weights: Mapping[str, Scalar]) -> str:
     """Weights as a sum in words: {"kd": 0.5, "at": 10.0, "nst": 0.0} is "kd=0.5, at=10.0"."""
-    # The labels' weight is said even where it is 0, since they are in every sum that does not say so.
+    # The labels' weight is written even where it is 0, since a sum without it includes them.
     left = {name: weight for name, weight in weights.items() if weight or name == "ce"}
     if not left.keys() - {"ce"}:
         raise ConfigError(f"every loss but that on the labels has the weight 0 ({', '.join(weights)}); give one more")
@@ -178,7 +178,7 @@ def ends(domain: Domain) -> tuple[Scalar, ...]:
 
 
 def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[str, Scalar]) -> Scalar:
-    """Make each method once with this value of the knob `name`; the value as the first of them holds it."""
+    """Make each method once with this value of the hyperparameter `name`; the value as the first of them holds it."""
     option, tried = option_of(name), value
     if name.startswith(WEIGHT):
         loss = name.removeprefix(WEIGHT)
@@ -196,14 +196,14 @@ def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[s
 
 
 def refuse_idle(name: str, knob: Knob) -> None:
-    """Refuse a loss that is left out throughout, and a range of more whole numbers than a search could tell apart."""
+    """Raise `ConfigError` for a loss that no value includes, and for a range of too many whole numbers."""
     if isinstance(knob, Range):
         if knob.whole and (count := (int(knob.high) - int(knob.low)) // knob.step + 1) > MAX_POINTS:
             raise ConfigError(
                 f"hyperparameters.{name} has {count:,} whole numbers, more than {MAX_POINTS:,}; "
                 "give a larger step, or ends with a point for real ones"
             )
-    # The labels have the weight 1 unless it is said that they have none.
+    # The labels have the weight 1 unless it is set to 0.
     elif name.startswith(WEIGHT) and name != f"{WEIGHT}ce" and not any(knob):
         raise ConfigError(
             f"hyperparameters.{name} leaves the loss out throughout; drop it, or give a weight above 0 too"
@@ -211,7 +211,7 @@ def refuse_idle(name: str, knob: Knob) -> None:
 
 
 def refuse_twice(hyperparameters: Mapping[str, Knob], options: Mapping[str, Scalar]) -> None:
-    """Refuse an option that is both given and varied, or a sum that varies both whole and by its weights."""
+    """Raise `ConfigError` for an option that is both set and searched, or a sum searched both whole and by weights."""
     for name in options_in(hyperparameters):
         if option_of(name) in options:
             raise ConfigError(
@@ -225,7 +225,7 @@ def refuse_twice(hyperparameters: Mapping[str, Knob], options: Mapping[str, Scal
 
 
 def typed(method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The options as the method holds them, files pinned; what it does not take is a `ConfigError`."""
+    """The options as the method holds them, files with content hashes; raise `ConfigError` for invalid ones."""
     made = pin_files(make_method(method, options))
     return {name: getattr(made, name) for name in options}
 
@@ -246,7 +246,7 @@ def options_in(hyperparameters: Mapping[str, Knob]) -> list[str]:
 
 
 def option_of(name: str) -> str:
-    """The option that the knob `name` sets, in whole or in part."""
+    """The option that the hyperparameter `name` sets, in whole or in part."""
     return SUM if name.startswith(WEIGHT) else name.removeprefix(OPTION)
 
 
@@ -256,7 +256,7 @@ def knows(method: str, name: str) -> bool:
 
 def stray(name: str, methods: Sequence[str]) -> str:
     if not name.startswith(OPTION):
-        return f"hyperparameters know no {name!r}; write method, method.OPTION or method.losses.NAME"
+        return f"hyperparameters have no {name!r}; write method, method.OPTION or method.losses.NAME"
     return f"hyperparameters.{name}: {no_method_has(option_of(name), methods)}"
 
 

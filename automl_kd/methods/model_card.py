@@ -1,4 +1,4 @@
-"""A trained student as it is handed over: a card that says how to build it, beside its weights."""
+"""Exports of trained students: the model card describes how to build a student, beside its weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUBGRAPH_FILE = "subgraph.json"
 def write_card(folder: Path, spec: TrialSpec, shape: InputShape) -> None:
     """Put the spec and the shape of images and classes into `folder`.
 
-    A student whose space is a description in another folder gets a copy of it, so that this one can be handed over.
+    A student whose space is a description in another folder gets a copy of it, so that this folder is complete.
     """
     file = spec.space.removeprefix("model:").removeprefix(SUBGRAPH)
     if spec.space == f"model:{SUBGRAPH}{file}" and not (folder / SUBGRAPH_FILE).exists():
@@ -35,7 +35,7 @@ def write_card(folder: Path, spec: TrialSpec, shape: InputShape) -> None:
 
 
 def name_card(folder: Path, spec: TrialSpec) -> None:
-    """Let the card in `folder` name `spec` where it names one of its stages."""
+    """Replace the spec of a stage by `spec` in the model card of `folder`."""
     card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     storage.write(folder / CARD, json.dumps({**card, "spec": json.loads(spec.to_json())}, indent=1))
 
@@ -66,9 +66,9 @@ def load_trained_student(folder: Path | str, *, best: bool = False) -> nn.Module
 
 
 def student_label(spec: TrialSpec, folder: Path) -> str:
-    """What the student of the trial in `folder` is, for people: the point of its space, or where it was cut out.
+    """Describe the student of the trial in `folder`: the point of its space, or the network that it is part of.
 
-    Not what was kept there, which differs from seed to seed, while the rows of one entry have one label.
+    Not its kept channels, which differ between seeds, while the rows of one entry share one label.
     """
     if (folder / SUBGRAPH_FILE).exists() and SUBGRAPH not in spec.space:
         return f"{read_description(folder / SUBGRAPH_FILE).model} subgraph"

@@ -1,4 +1,4 @@
-"""What a population may change of a trial: which names, in which ranges, and what they come to for a method."""
+"""What a population may change in a trial: names, ranges, and their values as options of a method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ranges_of(perturb: Mapping[str, Range]) -> dict[str, FloatRange]:
 
 
 def changes_of(knobs: Mapping[str, float], method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The values of knobs as a stage of a schedule holds them: weights of losses become the method's sum."""
+    """The values of hyperparameters as a stage of a schedule holds them: weights of losses become the method's sum."""
     recipe: dict[str, Scalar] = {name: value for name, value in knobs.items() if name.startswith(RECIPE)}
     of_method = {name: value for name, value in knobs.items() if not name.startswith(RECIPE)}
     if not of_method:
@@ -31,7 +31,7 @@ def changes_of(knobs: Mapping[str, float], method: str, options: Mapping[str, Sc
 
 
 def check_perturb(perturb: Mapping[str, Range], method: str, options: Mapping[str, Scalar]) -> None:
-    """Refuse, by a `ConfigError`, what cannot change while a trial trains, and ends of ranges that a method refuses."""
+    """Raise `ConfigError` for what cannot change while a trial trains, and for ends of ranges that a method refuses."""
     for name in perturb:
         if name.startswith(RECIPE):
             if name.removeprefix(RECIPE) not in STEADY:

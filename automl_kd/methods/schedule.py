@@ -1,10 +1,10 @@
-"""A trial with a hyperparameter schedule, which changes its recipe and options: its method is called stage after stage.
+"""Runs a trial with a hyperparameter schedule, which changes its recipe and options: stage after stage.
 
 Each call has the values of one stage and continues from the checkpoint that the one before left at its last epoch, so
 any method that trains by `automl_kd.methods.base.train` can follow a schedule, and a broken trial continues within its
 stage. The learning rate keeps the shape that the recipe gives it over the whole run; a stage sets its peak.
 
-What may change, `STEADY` of a recipe and options whose field says `metadata={"live": True}`, is read anew in every
+What may change, `STEADY` of a recipe and options whose field has `metadata={"live": True}`, is read anew in every
 step; nothing that a checkpoint holds is shaped by it. A population (`automl_kd.search.population`) finds a schedule,
 which then belongs to the method found: a trial with it, from scratch and with any seed, trains as the found one did.
 """
@@ -54,7 +54,7 @@ class StageReporter:
 
 
 def follow(spec: TrialSpec, report: Report, paths: TrialPaths, trainable: Trainable) -> None:
-    """Carry out `spec` by `trainable`, called with the values of each stage that is not behind the checkpoint."""
+    """Run `spec` by `trainable`, called with the values of each stage that is not behind the checkpoint."""
     epochs = spec.recipe.epochs
     reporter = StageReporter(report, epochs)
     ahead = min(epochs_saved(paths.trial / "checkpoint.pt") + 1, epochs)

@@ -32,7 +32,7 @@ EXAMPLES = 64
 
 @dataclass(frozen=True)
 class WeightedLosses:
-    """Labels and any weighted sum of losses (`show distillers`) from a fixed teacher.
+    """Labels and any weighted sum of losses (`show losses`) from a fixed teacher.
 
     `losses`: names with weights and options, as in "kd=0.9, at=1000, at.power=2, ce=0.1"; a name alone takes the
     standard weight of the CIFAR-100 benchmark.

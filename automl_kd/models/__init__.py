@@ -1,4 +1,4 @@
-"""Networks by name, and students from the points of a search space."""
+"""Networks by name, and students from points of a search space. May import `config` and below."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build_from(description: Description, shape: InputShape) -> nn.Module:
 
 
 def pin_reference(name: str) -> str:
-    """The name of a model, or reference to a space, with the file that it names pinned to what that holds."""
+    """The name of a model, or reference to a space, with the content hash of the file that it names."""
     before, subgraph, file = name.partition(SUBGRAPH)
     return f"{before}{subgraph}{pin(file)}" if subgraph and before in {"", "model:"} else name
 

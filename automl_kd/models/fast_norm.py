@@ -23,7 +23,7 @@ ROW_WIDTH = 128
 class QuickNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d` in training mode, without running statistics, with a factor and a shift for each channel.
 
-    Gradients are torch's, and can be asked for once. `noted`: where each run puts the `variance` of what it is given.
+    Gradients are torch's, and can be taken once. `noted`: where each run puts the `variance` of what it is given.
     """
 
     noted: list[Tensor] | None = None
@@ -119,7 +119,7 @@ def variance(x: Tensor) -> Tensor:
 
 
 def of_sample(biased: Tensor, x: Tensor) -> Tensor:
-    """What the variance of the numbers in `x` says of where they come from."""
+    """Turn the biased variance of `x` into the unbiased one."""
     count = x.numel() // x.shape[1]
     return biased * (count / (count - 1))
 

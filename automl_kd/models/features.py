@@ -1,7 +1,7 @@
 """Feature maps by name: what a network computes on the way to its logits, caught by forward hooks.
 
 A *feature layer* is a place in a network: the input or the output of one of its modules. The zoo's models name theirs
-alike in an attribute `feature_layers`, so that a distiller can ask any of them for "stage2" or "pre_pool":
+in an attribute `feature_layers`, so that a loss can name "stage2" or "pre_pool" of any of them:
 
     stem             the map that enters the first stage
     stage1, ...      the map that leaves a stage, after the stage's last activation
@@ -30,7 +30,7 @@ FOREIGN_STAGES = ("layer1", "layer2", "layer3", "layer4", "features", "avgpool")
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network said of a batch: `logits` (batch, classes), and the feature maps that were asked for."""
+    """Outputs of a network on a batch: `logits` (batch, classes), and the feature maps that were requested."""
 
     logits: Tensor
     features: Mapping[str, Tensor]
@@ -140,7 +140,7 @@ class FeatureExtractor:
                 return
             if not isinstance(value, Tensor):
                 raise NetworkError(
-                    f"tap {name!r} is a {type(value).__name__} where one tensor was wanted; name another module"
+                    f"feature layer {name!r} is a {type(value).__name__}, one tensor was wanted; name another module"
                 )
             self._caught[name] = Caught(value, version_of(value), value.clone() if name in self._copy else None)
 
@@ -162,7 +162,8 @@ class FeatureExtractor:
             )
         if silent := [name for name in self.names if name not in caught]:
             raise UnknownNameError(
-                f"tap {silent[0]!r} names a module that the forward pass does not run; {suggestion(silent[0], caught)}"
+                f"feature layer {silent[0]!r} is a module that the forward pass does not run; "
+                f"{suggestion(silent[0], caught)}"
             )
         return Outputs(logits, self._as_made(caught, kind))
 
@@ -171,7 +172,8 @@ class FeatureExtractor:
         written = frozenset(name for name, one in caught.items() if one.overwritten)
         if lost := sorted(written - self._copy):
             raise NetworkError(
-                f"tap {lost[0]!r} names a map that the network writes over, and not in every pass; name another module"
+                f"feature layer {lost[0]!r} is a map that the network writes over, and not in every pass; "
+                "name another module"
             )
         written = self._written.setdefault(kind, written)
         return {

@@ -18,9 +18,9 @@ from automl_kd.models.features import FeatureExtractor, Outputs, find_feature
 from automl_kd.models.foreign.copying import copy_network
 
 FOLDING_ROUNDING = 1e-3
-"""How far, as a share of the largest number, what the folded network says may be from what the original says. In double
+"""Tolerance of the folded network's outputs, as a share of the original's largest number. In double
 precision only the folded weights are rounded: an untrained ResNet-152 moved by 5e-7. A convolution whose weight is used
-elsewhere too moves by the size of what is said."""
+elsewhere too moves by the size of the outputs."""
 
 COARSE = 0.1
 """The same for networks that run in single precision alone, in which accelerators may round to ten bits."""
@@ -28,7 +28,7 @@ COARSE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """A network for asking alone. `reason`: why it is not folded, or empty; `wrong`: folded it said something else."""
+    """A network for inference. `reason`: why it is not folded, or empty; `wrong`: folded, it gave other outputs."""
 
     teacher: FeatureExtractor
     reason: str = ""
@@ -36,13 +36,13 @@ class Folded:
 
 
 def fold_teacher(teacher: FeatureExtractor, images: Tensor) -> Folded:
-    """A folded copy of `teacher`, in evaluation mode, with its taps, if it says the same of `images`.
+    """A folded copy of `teacher`, in evaluation mode, with its feature layers, if its outputs on `images` are equal.
 
     Otherwise a copy as it is, or the network itself if it cannot be copied. Random state stays.
     """
     try:
         model = copy_network(teacher.model)
-    # Whatever somebody's module raises when it is copied; it has been run before, and can be asked as it is.
+    # Whatever somebody's module raises when it is copied; it has been run before, and can be run as it is.
     except Exception as error:
         return Folded(teacher, f"it cannot be copied ({first_line_of_error(error)})")
     try:
@@ -66,7 +66,7 @@ def first_line_of_error(error: Exception) -> str:
 
 
 def disagreement(original: FeatureExtractor, other: FeatureExtractor, images: Tensor) -> str:
-    """Whether the two say something else of `images`, beyond rounding, in words; empty if not."""
+    """Describe the difference of the two networks' outputs on `images`, beyond rounding; empty if none."""
     try:
         expected, limit = run_in_evaluation(doubled(original), images.double()), FOLDING_ROUNDING
         other, images = doubled(other), images.double()
@@ -109,7 +109,7 @@ def fold_norms(model: nn.Module, keep: Collection[str] = ()) -> int:
     `model` is in evaluation mode. Module names stay: a folded normalisation becomes an identity, and what the
     convolution gives is then what the normalisation gave. Those in `keep`, names of modules somebody listens to, stay
     as they are, and so does a model that torch.fx cannot trace. The graph does not show everything (a weight used by
-    hand, a length that was looked at): whether the model says the same afterwards is for the caller to see (`folded`).
+    hand, a length that was looked at): the caller checks that the model's outputs stay the same (`folded`).
     """
     try:
         graph = fx.Tracer().trace(model)

@@ -6,7 +6,7 @@ convolutions in its main path, stem included, and widths 16, 16k, 32k, 64k.
 Blocks begin with their activation, so a stage ends in a bare sum. Its last activation is therefore the one that
 follows it, at the entrance of the next stage or of the classifier: where the width changes, the next stage sees
 nothing else. Published distillation code taps the bare sum for some methods; that map is the output of module
-"group1", "group2" or "group3", and can be asked for by that name.
+"group1", "group2" or "group3", and is available by that name.
 """
 
 from __future__ import annotations

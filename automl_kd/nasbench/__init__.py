@@ -1,1 +1,1 @@
-"""NAS-Bench-201: its table, searches of it, and the proxy benchmark. The core does not know this package."""
+"""NAS-Bench-201: its table, tabular search, proxy search and the proxy benchmark. No room below imports it."""

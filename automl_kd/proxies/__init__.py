@@ -1,4 +1,4 @@
-"""Zero-cost proxies: scores of untrained students, by name.
+"""Zero-cost proxies: scores of untrained students, by name. May import `losses` and below.
 
 A name with a colon, `my_lab.proxies:MINE`, refers to an `ProxyEntry` defined elsewhere.
 """

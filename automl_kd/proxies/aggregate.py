@@ -144,7 +144,7 @@ def merged(terms: Iterable[RankTerm]) -> tuple[RankTerm, ...]:
 def parse_aggregate(text: str) -> Aggregate | None:
     """Read "rank_sum(a+b+c)" or "log_rank_sum(2*a-0.5*min(b;-c)+max(d;0.5))"; None for any other text.
 
-    A term said twice counts once.
+    A repeated term counts once.
     """
     found = re.fullmatch(r"(rank_sum|log_rank_sum)\((.+)\)", re.sub(r"\s*([-+*;()])\s*", r"\1", text.strip()))
     if found is None:

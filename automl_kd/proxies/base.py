@@ -1,4 +1,4 @@
-"""What a proxy promises, and what its entry in the table says about it."""
+"""The protocol of proxies, and their entries in the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature maps of a student, heard by hooks as its modules made them, for all proxies."""
+"""Feature maps of a student, recorded by hooks as its modules made them, for all proxies."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Lists = dict[str, list[Tensor]]
 
 
 def run_with_hooks(student: nn.Module, sees: Collection[str], run: Callable[[], T]) -> tuple[T, Maps, Lists]:
-    """What a pass gives; the maps of taps by name, and lists of the maps that it `sees`, as they were made.
+    """What a pass gives; the maps of feature layers by name, and lists of the maps that it `sees`, as they were made.
 
-    The taps are those of `PROXY_FEATURES`, with the stages if it sees "stages". The lists: see `Sight`.
+    The feature layers are those of `PROXY_FEATURES`, with the stages if it sees "stages". The lists: see `Sight`.
 
     Where the network wrote over one of them later, as activations in place do, it is run again on copies.
     """
@@ -43,7 +43,7 @@ def run_with_hooks(student: nn.Module, sees: Collection[str], run: Callable[[], 
 
 @dataclass(frozen=True, eq=False)
 class HookRecord:
-    """Where what is heard of one pass goes. `versions`, `apart`: as of `KeepOutput`."""
+    """The records of one pass. `versions`, `apart`: as of `KeepOutput`."""
 
     apart: bool = False
     maps: Maps = field(default_factory=dict)

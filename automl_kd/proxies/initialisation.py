@@ -18,8 +18,8 @@ NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 def normal_weights(network: nn.Module, *stream: str | int, prefix: str = "") -> None:
     """Draw convolutional and linear weights from N(0, 1); set biases to 0 and normalisation weights to 1, in place.
 
-    `stream` and the module's name decide the draw, on every device alike; for a part of a network, `prefix` is its name
-    in the whole. Other parameters keep their values.
+    `stream` and the module's name decide the draw, the same on every device; for a part of a network, `prefix` is its
+    name in the whole. Other parameters keep their values.
     """
     generator = torch.Generator()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The passes of one untrained student that proxies share: each is run when first asked for, and once.
+"""The passes of one untrained student that proxies share: each runs once, at its first use.
 
 A dozen proxies read one forward pass, and half a dozen the gradients of one loss. What is kept of the forward pass is
 decided before it by `sees`, since feature maps that nobody reads are better forgotten at once.
@@ -33,12 +33,12 @@ Sight = Literal[
     "layer_gradients",
     "input_gradient",
 ]
-"""What a proxy may ask to see beside the logits and the maps of `PROXY_FEATURES`:
+"""What a proxy may see beside the logits and the maps of `PROXY_FEATURES`:
 
     relus             outputs of all rectifiers, in the order in which they run
     layers            outputs of all convolutions and linear layers, likewise
     blocks            outputs of the stem and of each block of each stage, likewise
-    stages            the taps "stage1", "stage2", ..., in `outputs.features`
+    stages            the feature layers "stage1", "stage2", ..., in `outputs.features`
     graph             the autograd graph of the forward pass, for a backward pass of the proxy's own
     noise_graph       likewise, of a pass on noise that az_nas shares
     weight_gradients  of the mean cross entropy, by convolutional and linear weights
@@ -98,7 +98,7 @@ class Passes:
             begun = instant(device)
             with seeded_generators(
                 device, derive("pass", self.seed, name)
-            ):  # layers that draw do so alike in any company
+            ):  # layers that draw random numbers draw the same ones beside any other proxy
                 self.done[name] = run()
             self.times[name] = (begun, instant(device))
         self.used.add(name)

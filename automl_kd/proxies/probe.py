@@ -26,9 +26,9 @@ class Probe:
     """One mini-batch and what the teacher makes of it: all that a proxy may look at besides the student.
 
     `images`: (batch, channels, height, width), normalised as for training. `labels`: (batch,), in 0 .. classes - 1.
-    `teacher`: the teacher's outputs on `images` at the taps of `PROXY_FEATURES` and at its stages, computed once and
-    shared by all students; None where there is no teacher. All tensors lie on one device, which is where students are
-    scored. Raises `DataError` if the images or labels do not fit `shape`.
+    `teacher`: the teacher's outputs on `images` at the feature layers of `PROXY_FEATURES` and at its stages, computed
+    once and shared by all students; None where there is no teacher. All tensors lie on one device, which is where
+    students are scored. Raises `DataError` if the images or labels do not fit `shape`.
     """
 
     images: Tensor
@@ -67,7 +67,7 @@ class Probe:
 
 
 def is_stage(name: str) -> bool:
-    """Whether a tap is the map that leaves a stage, after its activation if it ends in one."""
+    """Whether a feature layer is the map that leaves a stage, after its activation if it ends in one."""
     return name.startswith("stage") and "." not in name
 
 
@@ -98,7 +98,7 @@ def make_probe(
             outputs = forward(teacher, images)
     if outputs.logits.shape[1] != shape.classes:
         raise DataError(
-            f"the teacher tells {outputs.logits.shape[1]} classes apart, but the task has {shape.classes}; "
+            f"the teacher has {outputs.logits.shape[1]} classes, but the task has {shape.classes}; "
             "take a teacher for this task"
         )
     return Probe(images, labels, shape, outputs)

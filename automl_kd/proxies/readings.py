@@ -1,4 +1,4 @@
-"""What proxies say of one student in one draw: passes shared, faults kept apart, seconds told honestly."""
+"""Scores of proxies for one student in one repeat: shared passes, separate errors, and each proxy's seconds."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def settle_readings(pending: Sequence[Mapping[str, Pending]]) -> list[dict[str, 
 def measure_student(
     entries: Mapping[str, ProxyEntry], student: nn.Module, probe: Probe, seed: int
 ) -> dict[str, Pending]:
-    """What `entries` say of one student; those that count costs are not among them.
+    """Scores of `entries` for one student, without those that count costs.
 
     `seed`: of all randomness. The student is left as it was, bit for bit.
     """

@@ -25,7 +25,7 @@ from automl_kd.space import Architecture, SearchSpace
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyScore:
-    """What a proxy or an aggregate says of an architecture; higher promises better.
+    """The score of an architecture under a proxy or an aggregate; higher promises better.
 
     `value`: mean over `draws`; nan if any draw failed, for the reason in `error`. `spread`: standard deviation over
     draws (n - 1 in the denominator), 0 for one draw. `seconds`: for all draws, what the proxy takes by itself, the
@@ -53,7 +53,7 @@ def score_architectures(
     """For each architecture in turn, its scores in the order of `proxies`; one draw for each of `probes`.
 
     The value of an aggregate is made of ranks within `architectures`, from which those that failed are left out.
-    `on_score` is told how many architectures are done. A proxy that raises or returns what is not finite spoils its
+    `on_score` receives how many architectures are done. A proxy that raises or returns what is not finite spoils its
     own score only.
 
     Raises `UnknownNameError` for a name that is neither proxy nor aggregate, `ConfigError` if a proxy needs a teacher

@@ -1,4 +1,4 @@
-"""Readings of many architectures of one space: networks assembled from a bank, equal functions measured once."""
+"""Scores many architectures of one space: networks are assembled from cached parts, equal functions are scored once."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Builder:
 def draw_part(
     device: torch.device, initialisation: str, stream: tuple[int, int], name: str, make: Callable[[], nn.Module]
 ) -> nn.Module:
-    """A part of a bank, from a stream of random numbers named after it. Its batch norm keeps no statistics."""
+    """A cached part, from a stream of random numbers named after it. Its batch norm keeps no statistics."""
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(derive("student", *stream, name))
         made = make()
@@ -154,7 +154,7 @@ def draw_part(
 
 def check_probes(entries: Mapping[str, ProxyEntry], probes: Sequence[Probe]) -> None:
     if not probes:
-        raise ConfigError("scoring got no probe, and needs one for each draw; ask for at least one draw")
+        raise ConfigError("scoring got no probe, and needs one for each repeat; give at least one")
     needy = [name for name, member in entries.items() if member.needs_teacher]
     if needy and any(probe.teacher is None for probe in probes):
         raise ConfigError(

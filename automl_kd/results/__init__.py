@@ -1,6 +1,7 @@
-"""Results on disk and for the eye: rows and curves in Parquet, leaderboards, the baseline comparison, one page.
+"""Results: rows and curves in Parquet, statistics, leaderboards, the baseline comparison and one HTML page.
 
-The only room that imports pyarrow. `automl_kd.results.report.page` is imported on its own: it brings matplotlib along.
+This room imports `config` and what lies below it. Import `automl_kd.results.report.page` by itself: it loads
+matplotlib.
 """
 
 from automl_kd.results.store.row import Point, Row

@@ -1,4 +1,4 @@
-"""A table of finished strings: what the terminal, Markdown and the page show alike."""
+"""A table of formatted strings, for the terminal, Markdown and the page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def escape(cell: str) -> str:
 
 
 def without_html(text: str) -> str:
-    """A Markdown document in which nothing is a tag of HTML but the comment in its first line that says what made it.
+    """Return Markdown without HTML tags, except for the comment in its first line that names the command.
 
     Labels, options and errors of rows come from spaces and methods of other people.
     """

@@ -18,7 +18,7 @@ def missing(value: float | None) -> bool:
 
 
 def percent(fraction: float | None) -> str:
-    """0.9123 is "91.23"; the header says %."""
+    """0.9123 is "91.23"; the header has the %."""
     return MISSING if fraction is None or missing(fraction) else f"{100 * fraction:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""Samplers by name, and the one function that makes one."""
+"""Samplers, and their table by name. May import `methods` and below; only this room imports Optuna."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Regularised (aging) evolution: mutate the winner of a tournament; the oldest dies, however good it is.
 
 Real, Aggarwal, Huang, Le. Regularized Evolution for Image Classifier Architecture Search. 2018. arXiv:1802.01548,
-algorithm 1. Age is counted by the index of a proposal, not by the moment its trial ended, so that outcomes may be told
+algorithm 1. Age is counted by the index of a proposal, not by the moment its trial ended, so that outcomes may arrive
 in any order. A mutation changes one parameter of the space.
 """
 

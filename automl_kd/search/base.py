@@ -14,7 +14,7 @@ from automl_kd.spec import Outcome
 
 
 class Exhausted(Exception):  # noqa: N818  (nothing went wrong: there may simply be no candidate left)
-    """No allowed candidate was found: the space is used up, or what is allowed is rare in it."""
+    """No allowed candidate was found: the space is exhausted, or allowed points are rare in it."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class SearchObjective:
 
 
 class Sampler(Protocol):
-    """Asked for architectures, told what came of them, in any order, some never.
+    """Proposes architectures and learns their outcomes, in any order, some never.
 
-    A proposal is a function of (seed, index, draw) and of the set of outcomes told so far, whatever their order. So a
-    candidate that nobody uses costs nothing, and a search resumes by telling its stored outcomes to a fresh sampler.
+    A proposal is a function of (seed, index, draw) and of the set of outcomes so far, whatever their order. So an
+    unused candidate costs nothing, and a search resumes by passing its stored outcomes to a fresh sampler.
 
-    An implementation must not keep anything from an `ask`, draw from a global generator, count on being told about
-    every proposal or only about its own, fail on an outcome that failed or was stopped, or leave its space.
+    An implementation must not keep anything from an `ask`, draw from a global generator, rely on outcomes of every
+    proposal or only of its own, fail on an outcome that failed or was stopped, or leave its space.
     """
 
     def ask(self, index: int, draw: int = 0) -> Architecture:
@@ -60,7 +60,7 @@ class Sampler(Protocol):
         ...
 
     def tell(self, index: int, architecture: Architecture, outcome: Outcome) -> None:
-        """What came of proposal `index`. Told twice about an index, the later outcome counts.
+        """Learn the outcome of proposal `index`. Of two outcomes of an index the later counts.
 
         `ConfigError` if a complete outcome lacks the metric of an objective.
         """
@@ -73,7 +73,7 @@ def candidate_generator(seed: int, index: int, draw: int) -> np.random.Generator
 
 
 def require_single(objectives: Sequence[SearchObjective], sampler: str) -> None:
-    """Refuse several objectives, or none, for a sampler that follows one."""
+    """Raise `ConfigError` for several objectives, or none, if a sampler follows one."""
     if len(objectives) != 1:
         got = ", ".join(map(str, objectives)) or "none"
         raise ConfigError(f"sampler {sampler!r} follows one objective, got {got}; name one, or use 'nsga2'")

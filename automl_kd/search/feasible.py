@@ -1,4 +1,4 @@
-"""A filter around a sampler: budgets, and whatever else rules out an architecture before it is trained."""
+"""A wrapper that keeps a sampler's candidates within budgets and other conditions."""
 
 from __future__ import annotations
 

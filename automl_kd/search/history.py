@@ -1,4 +1,4 @@
-"""What a sampler has been told, kept as a set: by index, so that order and repetition make no difference."""
+"""The outcomes that a sampler has, by index, so that order and repetition make no difference."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class History:
         self._derived: dict[Callable[[Sequence[Observation]], Any], Any] = {}
 
     def add(self, index: int, observed: Observation | None) -> None:
-        """Remember an outcome; None forgets what was told about `index` before."""
+        """Remember an outcome; None forgets an earlier outcome of `index`."""
         self._derived.clear()
         self._observed.pop(index, None)
         if observed is not None:

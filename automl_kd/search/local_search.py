@@ -2,7 +2,7 @@
 
 White, Nolen, Savani. Exploring the Loss Landscape in Neural Architecture Search. 2020. arXiv:2005.02960. There,
 all neighbours of a point are evaluated before the search moves, and a local optimum ends it. Here each proposal
-is one random neighbour of the best point told so far, so that any number of trials can run at once, and a share of the
+is one random neighbour of the best point so far, so that any number of trials can run at once, and a share of the
 proposals is drawn from the whole space, so that a local optimum does not hold the search forever.
 """
 
@@ -22,7 +22,7 @@ from automl_kd.spec import Outcome
 class LocalSearch:
     """Random neighbours of the best point so far (White, Nolen, Savani 2020, arXiv:2005.02960).
 
-    `restart` in [0, 1]: the share of proposals drawn from the whole space; all of them until something is told.
+    `restart` in [0, 1]: the share of proposals drawn from the whole space; all of them until there is an outcome.
     """
 
     space: SearchSpace

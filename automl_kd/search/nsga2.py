@@ -3,7 +3,7 @@
 Deb, Pratap, Agarwal, Meyarivan. A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II. IEEE Transactions on
 Evolutionary Computation 6(2), 2002, doi:10.1109/4235.996017, section III.
 
-Steady state instead of generations: the parents of any proposal are the best `population` of everything told so far, so
+Steady state instead of generations: the parents of any proposal are the best `population` of all outcomes so far, so
 that trials may end in any order and none waits for a generation. Budgets are kept by wrapping it in `Feasible`, not by
 the paper's section VI; one idea of that section is used: a trial that was stopped early ranks behind those that ran
 longer, as a point that violates a constraint ranks behind those that violate it less. Uniform crossover and the

@@ -16,7 +16,7 @@ from automl_kd.spec import Outcome
 
 @dataclass(frozen=True, eq=False)
 class RandomSearch:
-    """Uniform draws that learn nothing: the baseline (Li, Talwalkar 2019, arXiv:1902.07638)."""
+    """Uniform random proposals: the baseline (Li, Talwalkar 2019, arXiv:1902.07638)."""
 
     space: SearchSpace
     objectives: Sequence[SearchObjective]

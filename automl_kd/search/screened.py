@@ -1,4 +1,4 @@
-"""A screen around a sampler: of a pool of its candidates, the one that a score promises most of."""
+"""The proxy filter around a sampler: of a pool of its candidates it proposes the one with the best score."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A search as an Optuna study on disk, for optuna-dashboard and Optuna's own analyses: a copy, never asked by us.
+"""A search as an Optuna study on disk, for optuna-dashboard and Optuna's analyses: a copy that the search never reads.
 
 The file is Optuna's journal storage, to which a trial is added in about a millisecond (SQLite takes fifty times that).
-It holds what the rows hold: when a sitting begins it is compared with them, and written anew if it says anything else.
+It holds what the rows hold: when a session begins it is compared with them, and written anew if they differ.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class StudyFile:
             self.add(key, one)
 
     def add(self, key: str, tried: Tried) -> None:
-        """Add a trial; what the file says of the same one is replaced."""
+        """Add a trial; it replaces the same trial in the file."""
         known = self.held.get(key)
         self.held[key] = tried
         if known is None:
@@ -127,6 +127,6 @@ def storage(path: Path) -> JournalStorage:
 
 
 def same(one: FrozenTrial, two: FrozenTrial) -> bool:
-    """Whether both say the same of a trial."""
+    """Whether both records of a trial are equal."""
     names = ("state", "params", "values", "intermediate_values", "user_attrs")
     return all(getattr(one, name) == getattr(two, name) for name in names)

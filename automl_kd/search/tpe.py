@@ -4,8 +4,8 @@ Bergstra, Bardenet, Bengio, Kégl. Algorithms for Hyper-Parameter Optimization. 
 Processing Systems 24, 2011, section 4.
 
 An Optuna study and its sampler normally carry state from one question to the next. Here a study is made from the
-outcomes told, in order of their index, and a fresh sampler, seeded from (seed, index, draw), is asked directly. Nothing
-is added to the study by asking, so there are no running trials to tell about and none to discard.
+outcomes, in order of their index, and a fresh sampler, seeded from (seed, index, draw), proposes directly. A proposal
+adds nothing to the study, so there are no running trials to report and none to discard.
 
 Asked again about the same outcomes, the best of many draws from the density of good points is mostly the same point, of
 no use where the first candidate was ruled out. So the number of those draws falls with the candidate's number.
@@ -34,7 +34,7 @@ from automl_kd.spec import Outcome
 class TPE:
     """Tree-structured Parzen estimator of Optuna (Bergstra et al. 2011, Neural Information Processing Systems 24).
 
-    `startup`, at least 1: proposals are random until so many outcomes are told. `candidates`, at least 1: of so many
+    `startup`, at least 1: proposals are random until there are so many outcomes. `candidates`, at least 1: of so many
     draws from the density of good points, the one with the highest ratio of densities is proposed as draw 0, and of
     `candidates // (draw + 1)` of them, but one at least, as a later draw.
     """
@@ -139,7 +139,7 @@ def clip_to_domain(domain: Domain, value: Scalar) -> Scalar:
 
 @contextmanager
 def silence_optuna() -> Iterator[None]:
-    """Without the line that Optuna logs for each new study, and what version 4 says of joint sampling each time."""
+    """Silences the line that Optuna logs for each new study, and version 4's warning on joint sampling."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Results, checkpoints and images that lie in a bucket: `s3://bucket/prefix` or `gs://bucket/prefix`.
+"""Results, checkpoints and images in a bucket: `s3://bucket/prefix` or `gs://bucket/prefix`. May import `files`.
 
 Everything works on local folders, by the room `files`, and what is written through here is sent. An address in a bucket
 is stood for by a folder below the user's cache, which `pull` brings up to date and from which `push` sends each file,
@@ -57,7 +57,7 @@ def local_path(place: Path | str) -> Path:
 
 
 def address(path: Path) -> str:
-    """The inverse of `local_path`: what a process on another machine must be told."""
+    """The inverse of `local_path`: the address for a process on another machine."""
     mirror = mirror_of(path)
     return str(path) if mirror is None else mirror.address(path)
 
@@ -139,7 +139,7 @@ def holder(folder: Path) -> str:
 def leased(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Be the only writer of a folder among machines, and bring it up to date in both directions.
 
-    What an earlier sitting on this machine could not send is sent; if another machine has written since, it is given
+    What an earlier session on this machine could not send is sent; if another machine has written since, it is given
     up instead. `wait`: queue up behind another holder instead of raising `StorageError`.
     """
     if (mirror := mirror_of(folder)) is None:

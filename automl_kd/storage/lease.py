@@ -68,7 +68,7 @@ def holder_of(mirror: BucketMirror, folder: Path) -> str:
 
 
 def machine(mirror: BucketMirror) -> str:
-    """The name of this machine's mirror, drawn once. Whoever shares it is told apart by local locks."""
+    """The name of this machine's mirror, drawn once. Processes that share it are kept apart by local locks."""
     path = mirror.base / ".owner"
     if not path.exists():
         files.create(path, uuid.uuid4().hex)
@@ -114,12 +114,12 @@ class Holding:
                 self.confirm()
                 write_lease(self.mirror, self.folder, self.own)
             except OSError:
-                continue  # a push that fails will say so
+                continue  # a push that fails raises it
             except StorageError:
                 return
 
     def guard(self) -> None:
-        """Called before anything is written: raises if the lease is lost, or `OSError` if nobody can say."""
+        """Called before anything is written: raises if the lease is lost, or `OSError` if that is unknown."""
         if time.time() - self.confirmed > STALE_SECONDS / 2:  # the machine slept, or the network was gone
             self.confirm()
 

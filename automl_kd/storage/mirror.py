@@ -22,7 +22,7 @@ from automl_kd.errors import StorageError
 from automl_kd.storage.store import Stamp, Store, make_store, reason, settings_of
 
 PATIENCE_SECONDS = 120.0
-"""How long a file is tried to be sent before the run ends; what was not sent is sent by the next sitting."""
+"""How long sending a file is retried before the run ends; the next session sends what is left."""
 
 PARALLEL_TRANSFERS = 16
 """Transfers at the same time."""

@@ -118,7 +118,7 @@ def first_set(names: tuple[str, ...]) -> str:
 
 
 def make_store(scheme: str, bucket: str, settings: Mapping[str, str]) -> Store:
-    """The store of `bucket`. Credentials are found as those who made S3 and Google's storage say."""
+    """The store of `bucket`. Credentials are found in the standard places of S3 and Google Cloud Storage."""
     from pyarrow import fs  # noqa: PLC0415 - only for those who use a bucket
 
     if scheme == "gs":
@@ -139,6 +139,6 @@ def make_store(scheme: str, bucket: str, settings: Mapping[str, str]) -> Store:
 
 
 def reason(error: Exception) -> str:
-    """What a store said, without what changes from one request to the next."""
+    """A store's answer, without what changes from one request to the next."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return re.sub(r"\s*\(Request ID: [^)]*\)", "", text).rstrip(". ")

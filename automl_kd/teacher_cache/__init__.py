@@ -1,1 +1,4 @@
-"""One door to a fixed teacher's outputs: asked for each batch, or read from disk where a trial asked before."""
+"""The teacher cache: outputs of a fixed teacher on training batches, computed once, then read from disk.
+
+May import `training` and below.
+"""

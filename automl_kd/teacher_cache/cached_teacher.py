@@ -1,9 +1,9 @@
-"""The one door to a fixed teacher in training: asked for each batch, or read from the bank where a trial asked before.
+"""The only access to a fixed teacher in training: its outputs on each batch are computed, or read from the cache.
 
 All trials of a search have one seed, so they train on the same views in the same batches, and on machines of one kind
-(`guide_identity.computed_by`) what the teacher says is the same to the last bit. Whoever comes first writes it down.
-Trials side by side share the work: who finds a batch in another's hands computes a later one in the meantime, which
-that other one will then find. Nobody waits: what is still not there after that is computed once more.
+(`identity.computed_by`) the teacher's outputs are equal to the last bit. The first trial writes them. Trials side by
+side share the work: a trial that finds a batch locked by another computes a later batch in the meantime, which the
+other one will find. Nobody waits: outputs that are still missing then are computed again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from automl_kd.training.loop import laid_out, run_number, steps_per_epoch, train
 from automl_kd.training.trial import TrialContext
 
 WAIT_BATCHES = 3
-"""How many later batches are computed in the hope that somebody else's will be there afterwards."""
+"""How many later batches a trial computes while another one computes the batch that it needs."""
 
 FOLDING_IMAGES = 4
 """Images on which a folded teacher is tried."""
@@ -47,14 +47,14 @@ of oneDNN 3.12 with AVX-512, AVX2 and SSE4.1), so that so many equal ones are no
 
 
 class TeacherOutputs(Protocol):
-    """What a fixed teacher says of a batch. Its logits and maps carry no gradient and belong to the caller."""
+    """Outputs of a fixed teacher on a batch. Logits and maps carry no gradient and belong to the caller."""
 
     def __call__(self, batch: Batch) -> Outputs: ...
 
 
 @dataclass(frozen=True, eq=False)
 class LiveTeacher:
-    """The teacher itself, asked each time."""
+    """The teacher itself, run for every batch."""
 
     teacher: FeatureExtractor
 
@@ -64,10 +64,10 @@ class LiveTeacher:
 
 
 def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:
-    """What the setting's teacher, as it was loaded, says of batches of the setting's run.
+    """Return the outputs of the context's teacher, as loaded, on batches of the context's run.
 
-    By `place.bank` from the bank, where a batch is one of the run's (`Batch.part`); otherwise the teacher is asked. A
-    method that changes its teacher, or wants gradients through it, asks it itself.
+    By `place.bank` from the cache, where a batch is one of the run's (`Batch.part`); otherwise the teacher runs. A
+    method that changes its teacher, or needs gradients through it, runs it itself.
     """
     quick = fold_teacher(
         teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(context)
@@ -120,7 +120,7 @@ class CachedTeacher:
         if not self.lost:
             try:
                 return self.gather(batch) if self.still else self.take(batch)
-            except OSError:  # the disk is full or gone: from here on the teacher is asked
+            except OSError:  # the disk is full or gone: from here on the teacher runs
                 self.lost = True
         self.cache_stats.computed += 1
         self.cache_stats.unkept += 1
@@ -134,7 +134,7 @@ class CachedTeacher:
         return kept
 
     def gather(self, batch: Batch) -> Kept:
-        """Where images look alike in every epoch: from the table of what the teacher said of each.
+        """For images that are the same in every epoch: reads the table of the teacher's outputs on each image.
 
         An image's last bits may depend on the size of its batch, and a teacher may look at neighbours. So the table
         is compared with the teacher first, for each size of batch, and not used for a size for which they differ.
@@ -157,7 +157,7 @@ class CachedTeacher:
 
     @cached_property
     def table(self) -> Kept:
-        """What the teacher says of all training images, in their order; empty if it draws."""
+        """The teacher's outputs on all training images, in their order; empty if it draws random numbers."""
         self.turn(0)
         batches = map(self.batch, range(self.steps))
         outputs = [self.found(one) or self.compute(one, ahead=True) for one in batches if self.kept]
@@ -176,7 +176,7 @@ class CachedTeacher:
         return index, rows
 
     def known(self, batch: Batch) -> bool:
-        """Whether a batch is one of the run's, whole, or a piece of one that says which."""
+        """Whether a batch is one of the run's: whole, or a numbered piece of one."""
         if batch.part[:1] != (self.number,) or len(batch.part) > 2:
             return batch.part[:1] == (self.number,)
         size = self.recipe.batch_size
@@ -210,7 +210,7 @@ class CachedTeacher:
             self.place, self.reach, self.rows = place, 0, None
 
     def found(self, batch: Batch) -> Kept | None:
-        """What the bank has of a batch, with a little patience while another process is computing it."""
+        """Read a batch from the cache, with a short wait while another process computes it."""
         number, count = batch.part[1], len(batch.labels)
         for _ in range(WAIT_BATCHES):
             if (kept := self.read(number, count)) is not None:
@@ -256,12 +256,13 @@ class CachedTeacher:
         return training_batch(self.dataset, self.recipe, rows, self.place[0], part, seed=seed)
 
     def compute(self, batch: Batch, *, ahead: bool = False) -> Kept:
-        """Ask the teacher, and put what it says into the bank. `ahead`: before the trial itself needs it."""
+        """Run the teacher, and write its outputs to the cache. `ahead`: before the trial itself needs it."""
         begun, before = Moment(self.device), None if self.proven else generators(self.device)
         kept = self.ask(batch)
         self.cache_stats.computed += 1
         if before is not None and not all(map(torch.equal, before, generators(self.device))):
-            # A teacher that draws, in evaluation mode: whoever did not ask it would go on with other draws.
+            # A teacher that draws random numbers in evaluation mode: a trial that skips it would continue with other
+            # numbers.
             self.kept = False
             self.store.close()
             if ahead:
@@ -286,7 +287,7 @@ def put_back(states: list[Tensor], device: torch.device) -> None:
 
 
 def stand_still(context: TrialContext) -> bool:
-    """Whether images look alike in every epoch, and what is said of all of them fits into memory."""
+    """Whether images are the same in every epoch, and the outputs on all of them fit into memory."""
     dataset, recipe = context.dataset, context.spec.recipe
     augment = dataset.augment if recipe.augment == "auto" else recipe.augment
     count = len(dataset.train)

@@ -1,4 +1,4 @@
-"""How much room the teacher cache takes: below a limit, and what nobody uses gives way to what somebody needs."""
+"""Keeps the teacher cache below its size limit: unused folders are evicted first."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from automl_kd import files
 from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
 
 IN_USE = "in-use"
-"""A file in each folder of the bank: locked as long as somebody works there, touched when somebody begins."""
+"""A file in each folder of the cache: locked while a process works there, touched when one begins."""
 
 SPARE = 2**30
-"""Free bytes that the bank leaves on the disk, for checkpoints and tables."""
+"""Free bytes that the cache leaves on the disk, for checkpoints and tables."""
 
 
 class Seat:
-    """A share in a folder: while it exists, and its process, nobody removes the folder."""
+    """A shared lock on a folder: while it and its process exist, nobody removes the folder."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ class Seat:
 
 
 def folders(root: Path) -> list[Path]:
-    """All folders of the bank below `root`, the folder of the teachers; the longest unused first."""
+    """All folders of the cache below `root`, the folder of the teachers; the longest unused first."""
     found = [path.parent for path in root.glob(f"*/{TEACHER_CACHE_FOLDER}/*/{IN_USE}")]
     return sorted(found, key=last_used)
 
@@ -39,7 +39,7 @@ def folders(root: Path) -> list[Path]:
 def last_used(folder: Path) -> float:
     try:
         return (folder / IN_USE).stat().st_mtime
-    except FileNotFoundError:  # removed by somebody else just now
+    except FileNotFoundError:  # removed by another process just now
         return 0.0
 
 
@@ -67,7 +67,7 @@ def make_room(root: Path, own: Path, wanted: int, limit: float) -> bool:
 
 
 def remove_unused(folder: Path) -> bool:
-    """Remove a folder unless somebody works there; those who begin just now find it gone and ask the teacher."""
+    """Remove a folder unless a process works there; one that begins just now finds it gone and runs the teacher."""
     try:
         file = os.open(folder / IN_USE, os.O_RDWR)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""What a teacher's outputs on a run's batches depend on: as long as none of it differs, they are the same numbers.
+"""The identity of a teacher's outputs: everything they depend on. Equal identities mean equal numbers.
 
-The processor is part of it, as libraries choose their kernels by its kind, and kernels round differently. So a folder
-of results that moves to another kind of machine keeps its teachers and trials, and asks its teachers once more.
+The processor is part of it: libraries choose kernels by its kind, and kernels round differently. A results folder that
+moves to another kind of machine keeps its teachers and trials, and computes the outputs again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from automl_kd.training.evaluate import in_bfloat16
 from automl_kd.training.trial import TrialContext, teacher_file
 
 CACHE_VERSION = 2  # with batch normalisation folded into convolutions
-"""Part of every identity: raised when the same words begin to mean other numbers."""
+"""Part of every identity; raise it when an equal identity begins to mean other numbers."""
 
 PROCESSOR_FIELDS = (
     "vendor_id",
@@ -37,17 +37,17 @@ PROCESSOR_FIELDS = (
     "CPU implementer",
     "CPU part",
 )
-"""Lines of /proc/cpuinfo by which kernels, or how they cut up their work, are chosen."""
+"""Lines of /proc/cpuinfo that decide which kernels run and how they divide their work."""
 
 INSTRUCTIONS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "asimd", "sve", "bf16", "i8mm")
 """How the names of instruction sets begin; a virtual machine may not have all that its processor has."""
 
 CHOOSING = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
-"""Environment variables that say which kernels to use; torch's own shows in its capability."""
+"""Environment variables that choose kernels; torch's own shows in its capability."""
 
 
 def teacher_cache_folder(context: TrialContext) -> Path:
-    """The folder for all that is kept of the setting's teacher."""
+    """The folder for the cached outputs of the context's teacher."""
     teacher, paths = teacher_spec(context), context.paths
     own = teacher_trial(teacher, context.spec.data).key
     return paths.teachers / (weights_digest(context)[:16] if teacher.checkpoint else own) / TEACHER_CACHE_FOLDER
@@ -56,9 +56,9 @@ def teacher_cache_folder(context: TrialContext) -> Path:
 def cache_identity(
     context: TrialContext, features: tuple[str, ...], precision: str, *, still: bool, folded: bool = True
 ) -> dict[str, Any]:
-    """Plain values, in words that a reader of the bank understands. `still`: images look alike under every seed.
+    """Plain values that a reader of the cache understands. `still`: images are the same under every seed.
 
-    `folded`: False for a teacher whose folded copy said something else, and which earlier versions asked even so.
+    `folded`: False for a teacher whose folded copy gave other outputs, and which earlier versions used even so.
     """
     dataset, spec = context.dataset, context.spec
     recipe, split = spec.recipe, dataset.train
@@ -132,7 +132,7 @@ def processor() -> tuple[str, ...]:
 
 
 def kind_of(lines: Iterable[str]) -> list[str]:
-    """What /proc/cpuinfo says of the kind of a processor: the same for all of its cores and at any time."""
+    """The lines of /proc/cpuinfo on the kind of a processor: equal for all of its cores and at any time."""
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     sets = (fields.get("flags") or fields.get("Features") or "").split()
     known = sorted(name for name in sets if name.startswith(INSTRUCTIONS))

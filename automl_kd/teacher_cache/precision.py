@@ -1,7 +1,7 @@
-"""How much of a teacher's outputs students hear: all of it, half precision, or an image's largest logits.
+"""Precision of a teacher's outputs: exact, half precision, or an image's largest logits.
 
-`pack` makes of outputs what is kept of them, `unpack` what is heard. A trial hears the same whether its outputs were
-computed just now or are read: both go through the two.
+`pack` turns outputs into what is stored, `unpack` turns that into outputs again. Both computed and stored outputs pass
+through the two, so a trial gets the same numbers either way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from automl_kd.models.features import Outputs
 
 LOGITS, PLACES, REST = "logits", "places", "rest"
 FEATURE = "feature/"
-"""Before the names of taps, apart from the logits'."""
+"""Before the names of feature layers, apart from the logits'."""
 
 MAX_FLOAT16 = float(torch.finfo(torch.float16).max)
 

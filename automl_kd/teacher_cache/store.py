@@ -1,12 +1,12 @@
-"""The teacher cache: what a fixed teacher said of training batches, on disk, for whoever trains on the same ones.
+"""The teacher cache on disk: a fixed teacher's outputs on training batches, for all trials on the same batches.
 
 A folder belongs to one teacher and one sequence of batches; its name is a digest of all that the numbers depend on. In
 it each epoch has a file, and in that each batch a slot: a head with a checksum, then the bytes of its tensors. A slot
-whose checksum does not fit counts as empty, so writing needs no order, no journal and no sync: what a kill, a power cut
-or a slow network file system tore was never written. Two writers of one slot write the same bytes.
+whose checksum does not fit counts as empty, so writing needs no order, no journal and no sync: a slot torn by a kill, a
+power cut or a slow network file system counts as never written. Two writers of one slot write the same bytes.
 
-Whoever computes a batch holds a lock on one byte of the file, so that others can do something else meanwhile; the
-system lets go of it when the process ends, however it ends. Reading goes through the page cache, which is the memory
+The process that computes a batch holds a lock on one byte of the file, so that others can do something else meanwhile;
+the system releases it when the process ends, however it ends. Reading goes through the page cache, which is the memory
 that all processes of a node share.
 """
 
@@ -92,7 +92,7 @@ def checksum(pieces: Sequence[CacheBytes], seconds: float, slot: int) -> int:
 
 
 class TeacherCacheStore:
-    """One folder of the bank, in use. Whatever the disk refuses is an `OSError`.
+    """One folder of the cache, in use. Whatever the disk refuses is an `OSError`.
 
     `images`, `steps`: of a whole batch and of an epoch. `limit`: bytes for all folders below `root`.
     """

@@ -1,4 +1,4 @@
-"""From the device to the disk: outputs of a teacher's pass, and the time that it took, without waiting for the device.
+"""Moves a teacher's outputs, and the time of its pass, from the device to the disk without waiting for the device.
 
 On a GPU the pass and the copy to pinned memory are queued like all else; an event says when they are done. Elsewhere
 both are done at once.
@@ -62,7 +62,7 @@ class Landed:
 
 @dataclass
 class Transfer:
-    """Batches on their way to one file of a bank, the oldest first."""
+    """Batches on their way to one file of a cache, the oldest first."""
 
     store: TeacherCacheStore
     underway: list[Underway] = field(default_factory=list)

@@ -1,1 +1,1 @@
-"""One training loop for every method: epochs, evaluation, schedules, checkpoints, seeds."""
+"""The training loop of all methods: epochs, evaluation, schedules and checkpoints. May import `proxies` and below."""

@@ -19,7 +19,7 @@ State = dict[str, Any]
 
 
 def save(state: State, path: Path) -> None:
-    """Put `state` into the file at `path`; in a process group the leader does."""
+    """Put `state` into the file at `path`; in a process group the main process does."""
     if not distributed.is_main_process():
         return
     with storage.replacing(path) as scratch, scratch.open("wb") as file:

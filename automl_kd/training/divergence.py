@@ -1,4 +1,4 @@
-"""Training that has left the numbers: seen in losses, in weights and running statistics, and in what is reported.
+"""Detects divergence: losses, weights, running statistics and reported metrics must be finite.
 
 The loss is computed before a step, so it does not show what the last step of an epoch did.
 """

@@ -19,7 +19,7 @@ EVALUATION_BATCH = 512
 
 
 def autocast(device: torch.device, recipe: Recipe) -> torch.autocast:
-    """bfloat16 on CUDA if the recipe wants it and the card computes in it; elsewhere float32, in which the CPU is exact
+    """bfloat16 on CUDA if the recipe uses it and the GPU supports it; elsewhere float32, in which the CPU is exact
     and no slower here.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(device, recipe))
@@ -32,13 +32,13 @@ def in_bfloat16(device: torch.device, recipe: Recipe) -> bool:
 
 @cache
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the card has bfloat16 in hardware; older ones emulate it, more slowly than they compute in float32."""
+    """Whether the GPU has bfloat16 in hardware; older ones emulate it, more slowly than they compute in float32."""
     with torch.cuda.device(device):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def precision_of(model: nn.Module, device: torch.device, recipe: Recipe) -> Precision:
-    """In which numbers the network's products are computed; its weights may be kept in others."""
+    """The precision of the network's products; its weights may have another."""
     if in_bfloat16(device, recipe):
         return "bfloat16"
     example = next((value for value in model.parameters() if value.is_floating_point()), torch.empty(0))

@@ -57,7 +57,7 @@ SAVE_SECONDS = 5.0
 
 
 class TrainingRun:
-    """One trial in training: the network, its optimiser and how far it has come.
+    """One trial in training: the network, its optimizer and how far it has come.
 
     `loss_modules`: what is trained with the student and saved in checkpoints, but is no part of it.
     """
@@ -87,7 +87,7 @@ class TrainingRun:
         return self.history[-1]["seconds"] if self.history else 0.0
 
     def state(self) -> checkpoint.State:
-        """In a process group, to be asked for by all: what each knows of its part is put together."""
+        """In a process group all must call it: the parts of all processes are gathered."""
         return {
             "student": self.student.state_dict(),
             checkpoint.LOSS_MODULES: self.loss_modules.state_dict(),
@@ -164,7 +164,7 @@ class TrainingRun:
         return loss.detach()
 
     def advance(self) -> None:
-        """The optimiser's step along the gradients that there are, which are clipped before."""
+        """The optimizer's step along the gradients that there are, which are clipped before."""
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimizer.step()
@@ -220,18 +220,18 @@ def fit_student(
 ) -> None:
     """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
 
-    Each epoch reports train_loss, val_accuracy, val_loss, lr and seconds (training and validation, over all sittings).
+    Each epoch reports train_loss, val_accuracy, val_loss, lr and seconds (training and validation, over all sessions).
     The last one adds val_accuracy_best, best_epoch, test_accuracy (weights of the last epoch), test_accuracy_best
     (weights of the epoch best on validation, the earlier of equals) and what `finish` returns: the test images are
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
     The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `loss_modules`, layers
-    and memories of the objective, are trained by the same optimiser and continue as exactly, and are in neither file.
-    `cache_stats`: asked after each epoch for what else was counted in it, which then is part of what the epoch reports.
+    and memories of the objective, are trained by the same optimizer and continue as exactly, and are in neither file.
+    `cache_stats`: counts of the teacher cache, which are added to each epoch's report.
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
     `report` stops the trial, so that it can be continued from where it was stopped.
 
-    In a process group all call it, the leader writes, and all report the same metrics, of which the seconds are each
-    one's own.
+    In a process group all call it, the main process writes, and all report the same metrics, of which the seconds are
+    each one's own.
     """
     run = TrainingRun(student, dataset, recipe, seed, loss_modules)
     restore_run(run, folder)
@@ -261,7 +261,7 @@ def restore_run(run: TrainingRun, folder: Path) -> None:
     if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
         run.restore(state)
     if not distributed.all_equal(len(run.history)):
-        raise TrialError(f"the workers read different states of {folder}; give a folder that all machines see alike")
+        raise TrialError(f"the workers read different states of {folder}; give a folder that all machines share")
 
 
 def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: int) -> dict[str, float]:

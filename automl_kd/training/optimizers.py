@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules, from a recipe."""
+"""Optimizers and learning-rate schedules, from a recipe."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def resume(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """The rate of optimiser step `step`, counted from 0 over the run: a pure function, so resuming needs no state.
+    """The rate of optimizer step `step`, counted from 0 over the run: a pure function, so resuming needs no state.
 
     Linear warm-up, then a half cosine to zero at the end of the run, or drops by `gamma` at `milestones`.
     """

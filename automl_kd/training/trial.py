@@ -1,4 +1,4 @@
-"""One trial, set up: its images, its fresh student and its teacher on the device."""
+"""The trial context: a trial's images, its fresh student and its teacher on the device."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec,
 
 @dataclass
 class CacheStats:
-    """The teacher's passes on training batches that go through a bank, since the last `take`.
+    """The teacher's passes on training batches that go through a cache, since the last `take`.
 
-    `asked`: passes that a trial without a bank would have made; `computed`: those that were made, for others included;
-    `unkept`: those of them that found no room in the bank. `seconds`: what the passes that were not made would have
+    `asked`: passes that a trial without a cache would have made; `computed`: those that were made, for others included;
+    `unkept`: those of them that found no room in the cache. `seconds`: what the passes that were not made would have
     taken, by the time that they took in the trial that made them.
     """
 
@@ -36,7 +36,7 @@ class CacheStats:
     seconds: float = 0.0
 
     def take(self) -> dict[str, float]:
-        """As metrics, for the results table; empty without a bank."""
+        """As metrics, for the results table; empty without a cache."""
         asked, computed, unkept, seconds = self.asked, self.computed, self.unkept, self.seconds
         self.asked, self.computed, self.unkept, self.seconds = 0, 0, 0, 0.0
         if not asked:
@@ -49,7 +49,7 @@ PASSES = ("teacher_passes", "teacher_passes_saved", "teacher_passes_unkept", "te
 
 @dataclass(frozen=True, eq=False)
 class TrialContext:
-    """One trial, set up: its images and its fresh student on the device. `cache_stats`: of all its teacher's passes."""
+    """A trial's images and its fresh student on the device. `cache_stats`: of all its teacher's passes."""
 
     spec: TrialSpec
     paths: TrialPaths
@@ -75,7 +75,7 @@ def load_dataset(spec: DataSpec, root: Path, device: str) -> Dataset:
 
 
 def to_trial_device(model: nn.Module, spec: TrialSpec, paths: TrialPaths, shape: InputShape) -> nn.Module:
-    """The network on the trial's device, in memory as the recipe says if it can be run so (`lay_out`)."""
+    """The network on the trial's device, in the recipe's memory format if it can run so (`lay_out`)."""
     model.to(paths.device)
     lay_out(model, shape, memory_format_of(spec.recipe))
     return model
@@ -96,7 +96,7 @@ def load_teacher(context: TrialContext) -> nn.Module:
 
 
 def teacher_file(teacher: TeacherSpec, data: DataSpec, paths: TrialPaths) -> Path:
-    """Where its weights lie: in the file that is named, or where its training left them. Fetched, if in a bucket."""
+    """The path of its weights: the named file, or the result of its training. Fetched, if in a bucket."""
     trained = paths.teachers / teacher_trial(teacher, data).key / "student.pt"
     file = storage.local_path(teacher.checkpoint) if teacher.checkpoint else trained
     storage.pull_file(file)

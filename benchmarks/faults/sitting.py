@@ -61,7 +61,7 @@ class SearchSession:
         return until(lambda: self.code is not None, seconds)
 
     def gone(self) -> bool:
-        """Whether all that this sitting started ends by itself."""
+        """Whether all that this session started ends by itself."""
         return until(lambda: not members(self.process.pid), GONE_SECONDS)
 
     def left(self) -> list[str]:

@@ -43,7 +43,7 @@ reduction = 1.5
 UNBORN = "automl-kd: Ray did not start on this machine"
 
 LONGEST_SECONDS = 900.0
-"""A sitting that takes longer hangs."""
+"""A session that takes longer hangs."""
 
 END_SECONDS = 90.0
 """How long a driver may take to end when the Ray below it is gone."""
@@ -72,7 +72,7 @@ class Report:
     def __str__(self) -> str:
         kills = ", ".join(f"{self.kills[target]} {target}" for target in TARGETS if self.kills[target])
         return (
-            f"{self.total} kills ({kills}) in {self.sittings} sittings of {self.searches} searches, "
+            f"{self.total} kills ({kills}) in {self.sittings} sessions of {self.searches} searches, "
             f"{self.unborn} in which Ray did not start, "
             f"{len(self.wrong)} violations"
         )
@@ -100,7 +100,7 @@ class Search:
         self.report.blame(where, wrong)
 
     def undisturbed(self) -> float:
-        """Carry it out in one sitting; the seconds that this took."""
+        """Carry it out in one session; the seconds that this took."""
         session = self.sit()
         session.wait(LONGEST_SECONDS)
         took = time.monotonic() - session.begun
@@ -108,7 +108,7 @@ class Search:
         return took
 
     def close(self, session: SearchSession, where: str) -> None:
-        """A sitting that came to its own end: nothing in it was wrong and nothing of it is left."""
+        """A session that came to its own end: nothing in it was wrong and nothing of it is left."""
         if session.code != 0:
             self.report.blame(where, [f"ended with {session.code}: {session.stderr()[-400:]}"])
         self.after(session, where)
@@ -138,7 +138,7 @@ def tortured(root: Path, rng: np.random.Generator, targets: list[str], kills: in
             over = kill(search, session, str(rng.choice(targets)))
         if over:
             continue
-        where = f"sitting {report.sittings}, after {report.total} kills"
+        where = f"session {report.sittings}, after {report.total} kills"
         if not session.wait(LONGEST_SECONDS):
             report.blame(where, ["hangs"])
         if UNBORN not in session.stderr():
@@ -149,7 +149,7 @@ def tortured(root: Path, rng: np.random.Generator, targets: list[str], kills: in
 
 
 def kill(search: Search, session: SearchSession, target: str) -> bool:
-    """Kill `target` as soon as it is there, and look at what is left; whether the sitting has ended by that."""
+    """Kill `target` as soon as it is there, and look at what is left; whether the session has ended by that."""
     report = search.report
     until(lambda: bool(session.processes(target)) or session.code is not None, END_SECONDS)
     if not session.kill(target):
@@ -171,7 +171,7 @@ def kill(search: Search, session: SearchSession, target: str) -> bool:
 
 
 def await_instant(search: Search, session: SearchSession, rng: np.random.Generator, span: float) -> bool:
-    """Wait for a random instant: of the whole life of a sitting, or shortly after signs of work. False if it ended."""
+    """Wait for a random instant: of the whole life of a session, or shortly after signs of work. False if it ended."""
     if rng.random() < 0.3:
         return not session.wait(rng.uniform(0, span))
     signs, known = int(rng.integers(1, 8)), search.marks()

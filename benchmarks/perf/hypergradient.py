@@ -1,11 +1,11 @@
 """What a distillation step with a hypergradient costs over one without, for each way of computing it.
 
 Student ResNet-20, teacher ResNet-56, 32x32 images, ten pathways between the four maps before each stage's last
-activation (student tap at least as deep as the teacher's), each with three convolutions and the hierarchical context
-loss: the setting of DistPro (Deng et al. 2022, arXiv:2204.05547). Every variant trains networks of its own on the
-same batches, in turn, on one thread; ratios are of process time within a round. Before timing, all variants answer once
-from the same weights in float64 and are compared with double backward. Run it from the project's root:
-`python -m benchmarks.perf.hypergradient`.
+activation (student feature layer at least as deep as the teacher's), each with three convolutions and the hierarchical
+context loss: the setting of DistPro (Deng et al. 2022, arXiv:2204.05547). Every variant trains networks of its own on
+the same batches, in turn, on one thread; ratios are of process time within a round. Before timing, all variants answer
+once from the same weights in float64 and are compared with double backward. Run it from the project's root: `python -m
+benchmarks.perf.hypergradient`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def convolution(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Training:
-    """One student in training with its teacher, connectors and optimiser; `alpha` weights the pathways."""
+    """One student in training with its teacher, connectors and optimizer; `alpha` weights the pathways."""
 
     def __init__(self, size: int, dtype: torch.dtype) -> None:
         torch.manual_seed(0)
@@ -152,7 +152,7 @@ PLAIN = "plain step"
 VARIANTS: Mapping[str, Callable[[Training], Tensor]] = {
     PLAIN: plain,
     "backbone JVP, lagged": lagged(forward_mode),
-    "one-sided taps, lagged": lagged(OneSidedDifference(1e-2)),
+    "one-sided feature layers, lagged": lagged(OneSidedDifference(1e-2)),
     "backbone JVP, virtual step": ahead(BackboneJVP()),
     "output backward, virtual step": ahead(OutputBackward()),
     "central difference, virtual step": ahead(FiniteDifference("central", 1e-2)),

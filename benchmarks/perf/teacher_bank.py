@@ -1,9 +1,9 @@
-"""What the teacher bank saves: a step of plain KD beside one of training from scratch, and a whole search of students.
+"""What the teacher cache saves: a step of plain KD beside one of training from scratch, and a whole search of students.
 
 - steps: the same student on the same batches from scratch, by KD with a teacher that is asked, by KD that finds in the
-  bank what the teacher said, and by KD that fills the bank. What is measured is the loop's whole step.
+  cache what the teacher said, and by KD that fills the cache. What is measured is the loop's whole step.
 - search: eight students between ResNet-8 and ResNet-20 taught by ResNet-32, one after the other in this process, each
-  for a few epochs from set-up to its last report, with a bank that is empty at first and without one. Both searches
+  for a few epochs from set-up to its last report, with a cache that is empty at first and without one. Both searches
   must come to the same weights.
 - rounding: what `teacher.outputs` other than "exact" changes in what a trained teacher says of digits.
 
@@ -39,7 +39,7 @@ from automl_kd.training.trial import load_teacher, prepare_trial
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds, uncollected
 from benchmarks.perf.standing import Scene, Standing, silent, together
 
-SCRATCH, ASKED, BANKED, FILLING = "from scratch", "KD, teacher asked", "KD, bank", "KD, filling the bank"
+SCRATCH, ASKED, BANKED, FILLING = "from scratch", "KD, teacher asked", "KD, cache", "KD, filling the cache"
 METHODS: Mapping[str, Method] = {SCRATCH: Scratch(), ASKED: PlainKD(), BANKED: PlainKD(), FILLING: PlainKD()}
 COMPARISONS = (
     Comparison(BANKED, SCRATCH, 1.05),
@@ -62,18 +62,18 @@ def measure_steps(rounds: int, standing: dict[str, Standing]) -> None:
         with torch.no_grad():
             standing[FILLING].objective(standing[FILLING].batch(number))  # type: ignore[operator]  # plain KD's is one
     turns = {name: standing[name].step for name in (SCRATCH, ASKED, BANKED)}
-    # The one that fills goes on where the bank ends.
+    # The one that fills goes on where the cache ends.
     spent = alternate(
         {**turns, FILLING: lambda number: standing[FILLING].step(total + number)}, rounds=rounds, warm=WARM
     )
     asked, banked = (standing[name].run.student.state_dict().values() for name in (ASKED, BANKED))
-    assert all(map(torch.equal, asked, banked)), "the bank changed what the student learns"
+    assert all(map(torch.equal, asked, banked)), "the cache changed what the student learns"
     print(markdown(spent, COMPARISONS))
     print(milliseconds(spent))
 
 
 def measure_search(scene: Scene, rounds: int) -> None:
-    """Process time of both searches, student by student in turn, in every round with an empty bank."""
+    """Process time of both searches, student by student in turn, in every round with an empty cache."""
     ratios = []
     with tempfile.TemporaryDirectory() as folder, uncollected():
         root = Path(folder)
@@ -81,12 +81,12 @@ def measure_search(scene: Scene, rounds: int) -> None:
         for number in range(rounds):
             spent = one_search(replace(scene.spec(root), seed=number), replace(paths, trial=root / str(number)))
             ratios.append(spent[False] / spent[True])
-            print(f"without the bank {spent[False]:.1f} s, with it {spent[True]:.1f} s, ratio {ratios[-1]:.3f}")
+            print(f"without the cache {spent[False]:.1f} s, with it {spent[True]:.1f} s, ratio {ratios[-1]:.3f}")
     print(f"a search of {len(DEPTHS)} students: {statistics.median(ratios):.3f} times faster, limit {LEAST_GAIN}")
 
 
 def one_search(spec: TrialSpec, paths: TrialPaths) -> dict[bool, float]:
-    """Seconds of the processor with and without a bank, which the first student fills."""
+    """Seconds of the processor with and without a cache, which the first student fills."""
     spent = {False: 0.0, True: 0.0}
     for number, depths in enumerate(DEPTHS):
         values = {f"depth{stage}": depth for stage, depth in enumerate(depths, start=1)}
@@ -98,7 +98,7 @@ def one_search(spec: TrialSpec, paths: TrialPaths) -> dict[bool, float]:
             run_trial(one, silent, replace(paths, trial=folders[banked], teacher_cache=bank))
             spent[banked] += time.process_time() - begun
         left = [torch.load(folder / "student.pt", weights_only=True).values() for folder in folders.values()]
-        assert all(map(torch.equal, *left)), "the bank changed what a student learnt"
+        assert all(map(torch.equal, *left)), "the cache changed what a student learnt"
     return spent
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=2, help="(default: 2)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"teacher bank: {arguments.student}, {arguments.teacher}, batch {arguments.batch}, process time, one thread")
+    print(f"teacher cache: {arguments.student}, {arguments.teacher}, batch {arguments.batch}, process time, one thread")
     recipe = Recipe(epochs=100, batch_size=arguments.batch)
     scene = Scene(student=arguments.student, teacher=arguments.teacher, recipe=recipe)
     if arguments.rounds:

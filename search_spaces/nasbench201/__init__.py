@@ -4,7 +4,7 @@ Dong, Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architectu
 section 2.1 and figure 1. A cell is a graph of four nodes; node i is the sum of what the edges i<-j make of the earlier
 nodes j. The network stacks N equal cells at each of three resolutions, with a residual block between them. C and N as
 in the paper: channels of the first stage, cells per stage. Weights begin as torch's layers leave them, as in the
-benchmark. Strings and numbers, equal cells, networks and the bank for scoring are each in a file of this folder.
+benchmark. Strings and numbers, equal cells, networks and the part cache for scoring are each in a file of this folder.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class CellNetwork(nn.Module):
     """Stem, three stages of N cells at C, 2C and 4C channels, classifier.
 
     `cell`: makes the cell at a module path with so many channels. `part`: makes or finds everything else, by path.
-    A stage ends in a sum, not an activation, so there are no taps "stage1.pre". `begin`: runs the stem.
+    A stage ends in a sum, not an activation, so there are no feature layers "stage1.pre". `begin`: runs the stem.
     """
 
     def __init__(

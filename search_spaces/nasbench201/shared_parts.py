@@ -4,7 +4,7 @@ At initialisation such a network computes what the benchmark's does: an edge wit
 zeros, and one without a path to the output is not looked at. Once batch normalisation has learnt a bias that is no
 longer so; these networks are not for training.
 
-What is shared: the parts, that is every module that is no container (`PartCache` says which). Two networks of one bank
+What is shared: the parts, that is every module that is no container (see `PartCache`). Two networks of one cache
 that have a part in common have its weights, gradients, buffers, mode and hooks in common. Use one network at a time,
 and leave each as it was, before the next is assembled.
 """
@@ -127,9 +127,9 @@ def rectified(steps: AssemblyPlan, edges: Mapping[str, nn.Module]) -> frozenset[
 class MapMemory:
     """What parts made before of the same map with the same weights, where no gradient is wanted.
 
-    The images of a probe are the same for all networks of a bank, hence also what the stem makes of them, and the edges
-    that leave the first cell's input, and those that leave a node which is one of the latter's maps. All of them are
-    kept as long as the images live: about a hundred maps as large as the first stage's.
+    The images of a probe are the same for all networks of a cache, hence also what the stem makes of them, and the
+    edges that leave the first cell's input, and those that leave a node which is one of the latter's maps. All of them
+    are kept as long as the images live: about a hundred maps as large as the first stage's.
     """
 
     def __init__(self) -> None:
@@ -232,7 +232,7 @@ class PartCache:
 
     Parts are the stem, the residual blocks, the convolutions and pools on edges, head, global pool and classifier,
     each under its path in `CellNetwork`; edges of one path and different operations are different parts. Containers
-    (the network, its stages, its cells) are new each time. A part remains as long as the bank.
+    (the network, its stages, its cells) are new each time. A part remains as long as the cache.
     """
 
     shape: InputShape
@@ -270,5 +270,5 @@ def edge_maker(kind: str, channels: int) -> Callable[[], nn.Module]:
 
 
 def make_part_cache(shape: InputShape, prepare: PreparePart, *, C: int, N: int) -> PartCache:
-    """An empty bank for networks of `C` channels in the first stage and `N` cells per stage."""
+    """An empty part cache for networks of `C` channels in the first stage and `N` cells per stage."""
     return PartCache(shape, prepare, C, N)

@@ -75,7 +75,7 @@ TOKENS = "tests.cli.test_refused_methods:Tokens"
             ["losses='kd, kd.temperature=0'"],
             "options of loss 'kd': temperature must be above 0, got 0",
         ),
-        ("weighted_losses", ["losses='kdd'"], "no distiller is called 'kdd'; did you mean 'kd'?"),
+        ("weighted_losses", ["losses='kdd'"], "no loss is called 'kdd'; did you mean 'kd'?"),
         (
             "weighted_losses",
             ["losses='kd, at.power=2'"],
@@ -92,7 +92,7 @@ TOKENS = "tests.cli.test_refused_methods:Tokens"
             "losses: none counts in epoch 1 of 30; let one start earlier",
         ),
         ("prokt", ["weight=2"], "options of method 'prokt': weight must lie in [0, 1], got 2"),
-        ("prokt", ["losses='dkdd'"], "no distiller is called 'dkdd'; did you mean 'dkd'?"),
+        ("prokt", ["losses='dkdd'"], "no loss is called 'dkdd'; did you mean 'dkd'?"),
         ("prokt", ["zero_heads=true"], "zero_heads would undo a fine-tuned teacher; set start to"),
         ("lkd", ["held_out=1"], "options of method 'lkd': held_out must lie between 0 and 1, got 1"),
         ("lkd", ["form='free'", "anchor=1"], "anchor holds weights to 1 and the free form has none; set anchor = 0"),
@@ -263,7 +263,7 @@ def test_a_latency_that_no_subgraph_reaches(distill):
 def test_a_reference_to_what_is_no_method_or_no_loss(distill, reference):
     assert distill(reference).startswith(f"'{reference}' is no method, since it ")
     for method in ("weighted_losses", "prokt"):
-        assert f"'{reference}' is no distiller, since it " in distill(method, f"losses='{reference}'")
+        assert f"'{reference}' is no loss, since it " in distill(method, f"losses='{reference}'")
 
 
 def test_a_teacher_in_which_nothing_can_be_searched(distill):

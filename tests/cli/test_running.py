@@ -54,7 +54,7 @@ def test_a_run_without_a_verdict_ends_with_1(run, stages):
 @pytest.mark.parametrize(
     ("fault", "code", "sentence"),
     [
-        (KeyboardInterrupt(), 130, "interrupted; what has ended is on record, and the same command continues"),
+        (KeyboardInterrupt(), 130, "interrupted; finished trials are recorded, and the same command continues"),
         (TrialError("the teacher could not be trained:\nnan"), 2, "the teacher could not be trained: nan"),
         (OSError(28, "", "/r/a"), 2, "/r/a: No space left on device; make room or choose another --out, then run it"),
         (OSError(30, "", "/r"), 2, "/r: Read-only file system; choose another folder, then run it again"),

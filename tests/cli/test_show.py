@@ -19,7 +19,7 @@ VERBS = ("search", "distill", "score", "leaderboard", "show")
 MEMBERS = {
     "spaces": "search_spaces.nasbench201:SPACE",
     "methods": "kd",
-    "distillers": "kd",
+    "losses": "kd",
     "proxies": "diswot_relation",
     "samplers": "nsga2",
     "datasets": "cifar100",

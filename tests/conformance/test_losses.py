@@ -37,8 +37,8 @@ def other(name: str, *, size: int = 8, count: int = 6) -> Outputs:
     return outputs(1, width=4 if name == "fsp" else 8, size=size, count=count)
 
 
-def value(distiller: LossFunction, student: Outputs, teacher: Outputs) -> torch.Tensor:
-    return torch.stack(list(distiller(student, teacher, batch(len(student.logits))).values()))
+def value(loss_function: LossFunction, student: Outputs, teacher: Outputs) -> torch.Tensor:
+    return torch.stack(list(loss_function(student, teacher, batch(len(student.logits))).values()))
 
 
 @every_loss
@@ -75,15 +75,15 @@ def test_terms_are_finite_scalars_whatever_the_widths_and_sizes(name, size):
 def test_gradient_reaches_student_and_layers_and_never_the_teacher(name):
     student, teacher = outputs(0, grad=True), other(name)
     teacher = outputs(1, width=teacher.features["stem"].shape[1], grad=True)
-    distiller = made(name, student, teacher)
-    value(distiller, student, teacher).sum().backward()
+    loss_function = made(name, student, teacher)
+    value(loss_function, student, teacher).sum().backward()
     leaves = [student.logits, *student.features.values()]
     assert any(leaf.is_leaf and leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in leaves)
     for leaf in [student.logits, *student.features.values()]:
         assert not leaf.is_leaf or leaf.grad is None or leaf.grad.isfinite().all()
     assert all(leaf.grad is None for leaf in [teacher.logits, *teacher.features.values()] if leaf.is_leaf)
-    if isinstance(distiller, nn.Module):
-        for parameter, tensor in distiller.named_parameters():
+    if isinstance(loss_function, nn.Module):
+        for parameter, tensor in loss_function.named_parameters():
             assert tensor.grad is not None, parameter
 
 
@@ -102,10 +102,10 @@ def test_only_the_taps_that_were_asked_for_are_looked_at(name):
 def test_outputs_and_the_global_generator_are_left_alone(name):
     student, teacher = outputs(0), other(name)
     before = copy.deepcopy((student, teacher))
-    distiller = made(name, student, teacher)
+    loss_function = made(name, student, teacher)
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    value(distiller, student, teacher)
+    value(loss_function, student, teacher)
     assert torch.equal(state, torch.random.get_rng_state())
     for old, new in zip(before, (student, teacher), strict=True):
         assert torch.equal(old.logits, new.logits)
@@ -141,9 +141,9 @@ def test_half_precision_outputs_under_autocast_are_compared_in_float32(name, dty
     student, teacher = outputs(0, dtype=dtype), other(name)
     full = outputs(0)
     teacher = outputs(1, width=teacher.features["stem"].shape[1], dtype=dtype)
-    distiller = made(name, student, teacher)
+    loss_function = made(name, student, teacher)
     with torch.autocast("cpu", dtype):
-        found = value(distiller, student, teacher)
+        found = value(loss_function, student, teacher)
     assert found.dtype == torch.float32
     assert found.isfinite().all()
     precise = value(made(name, full, other(name)), full, other(name))
@@ -170,12 +170,12 @@ def test_alone_in_a_sum_it_has_its_standard_weights(name):
     student, teacher = outputs(0), other(name)
     sum_of_it = read_mix(f"{name}, {name}.warmup=0").make(example(student, teacher))
     terms = sum_of_it(student, teacher, batch())
-    ((_, distiller),) = [
+    ((_, loss_function),) = [
         pair for pair in zip(sum_of_it.parts, sum_of_it.loss_functions, strict=True) if pair[0].name == name
     ]
     standard = DISTILLATION_LOSSES[name].standard
-    if not isinstance(distiller, nn.Module):  # layers with statistics or memories have moved on
-        for term, loss in distiller(student, teacher, batch()).items():
+    if not isinstance(loss_function, nn.Module):  # layers with statistics or memories have moved on
+        for term, loss in loss_function(student, teacher, batch()).items():
             torch.testing.assert_close(terms[term], standard.weight * loss)
     labels = nn.functional.cross_entropy(student.logits, batch().labels)
     torch.testing.assert_close(terms["ce"], standard.ce * labels)

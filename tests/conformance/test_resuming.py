@@ -95,4 +95,4 @@ def test_the_trials_are_of_every_method_mode_replay_and_choice():
 def test_the_trials_hold_every_loss_that_has_something_to_remember():
     one, two = outputs(0), outputs(1)
     made = {name: kind().make(example(one, two)) for name, kind in DISTILLATION_LOSSES.items()}
-    assert {name for name, distiller in made.items() if isinstance(distiller, nn.Module)} == set(STATEFUL)
+    assert {name for name, loss_function in made.items() if isinstance(loss_function, nn.Module)} == set(STATEFUL)

@@ -136,7 +136,7 @@ def test_a_teacher_with_finite_weights_and_outputs_that_are_not_is_refused(tmp_p
     state["norm.running_var"].fill_(-1.0)
     torch.save(state, tmp_path / "teacher.pt")
     teacher = TeacherSpec(model="tests.tiny:teacher", checkpoint=str(tmp_path / "teacher.pt"))
-    with pytest.raises(CheckpointError, match="has finite weights, and what the teacher says of validation images is"):
+    with pytest.raises(CheckpointError, match="has finite weights, but its outputs on validation images are"):
         opened(tmp_path, teacher=teacher)
 
 

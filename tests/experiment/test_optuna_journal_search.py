@@ -55,7 +55,7 @@ def test_a_damaged_line_is_one_sentence_and_changes_nothing(written, damage):
     before = damage + written.read_bytes()
     written.write_bytes(before)
     with pytest.raises(
-        ResultError, match=r"proposals\.jsonl is damaged \(.*\); 'automl-kd doctor .* --repair' mends it"
+        ResultError, match=r"proposals\.jsonl is damaged \(.*\); 'automl-kd doctor .* --repair' repairs it"
     ):
         Journal.open(written)
     assert written.read_bytes() == before

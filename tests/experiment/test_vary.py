@@ -245,7 +245,7 @@ def test_each_value_is_rehearsed_once_beside_the_first_of_the_others_and_with_al
         (
             {"method": "weighted_losses", "hyperparameters": {"method.losses.kdd": (0.5,)}},
             UnknownNameError,
-            "no distiller is called 'kdd'; did you mean",
+            "no loss is called 'kdd'; did you mean",
         ),
         (
             {"method": "weighted_losses", "hyperparameters": {"method.losses.kd": (0.5, -1.0)}},
@@ -293,7 +293,7 @@ def test_each_value_is_rehearsed_once_beside_the_first_of_the_others_and_with_al
         (
             {"method": "weighted_losses", "hyperparameters": {"method.losses.os:path": (1,)}},
             ConfigError,
-            "'os:path' is no distiller, ",
+            "'os:path' is no loss, ",
         ),
         (
             {"hyperparameters": {"method.temperature": Range(low=1, high=2**63 - 1)}},

@@ -1,4 +1,4 @@
-"""`automl-kd nasbench`: NAS-Bench-201 as a table, searches of it, and proxies held against its accuracies."""
+"""`automl-kd nasbench`: the table of NAS-Bench-201, searches on it, and proxies compared with its accuracies."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from automl_kd.nasbench.config import KINDS
 __all__ = ["KINDS", "mount", "read_experiment", "refuse_kind"]
 
 MOVED_COMMANDS = {"panel": "nasbench proxy-benchmark", "import-nasbench201": "nasbench import"}
-"""Commands of earlier versions, and what they are called now."""
+"""Commands of earlier versions, and their names now."""
 
 nasbench = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Search the measured architectures of NAS-Bench-201, and hold proxies against their accuracies.",
+    help="Search the measured architectures of NAS-Bench-201, and compare proxies with their accuracies.",
 )
 nasbench.command("import")(import_table)
 nasbench.command("search")(search_table)
@@ -29,7 +29,7 @@ nasbench.command("proxy-benchmark")(benchmark_proxies)
 
 
 def mount(app: typer.Typer) -> None:
-    """Add the commands to `app`, and a refusal for each name that they had before."""
+    """Add the commands to `app`, and an error for each of their old names."""
     app.add_typer(nasbench, name="nasbench")
     anything = {"allow_extra_args": True, "ignore_unknown_options": True}
     for name in MOVED_COMMANDS:

@@ -1,4 +1,4 @@
-"""`automl-kd nasbench import`: the official files of NAS-Bench-201 turned into one small table."""
+"""`automl-kd nasbench import`: converts the official files of NAS-Bench-201 to one small table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from automl_kd.console.screen import watching
 
 def import_table(
     official: Annotated[Path, typer.Argument(help="The unpacked folder NATS-tss-v1_0-3ffb9-simple.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the table, or its file if the name ends in .parquet.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the table, or a file name that ends in .parquet.")],
     hardware: Annotated[
-        Path | None, typer.Option(help="A Parquet table of latencies by arch_index, to be put beside it.")
+        Path | None, typer.Option(help="A Parquet table of latencies by arch_index, copied beside it.")
     ] = None,
 ) -> None:
     """Convert the official NATS-Bench topology files to the table that the other commands read.
 
-    Needs the package nats_bench. The files are pickles, which can run code: import only what you trust.
+    This needs the package nats_bench. The files are pickles, which can run code: import only files that you trust.
 
     [bold]automl-kd nasbench import NATS-tss-v1_0-3ffb9-simple nasbench201[/bold]
     """

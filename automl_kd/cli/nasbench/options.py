@@ -1,4 +1,4 @@
-"""What the commands on NAS-Bench-201 share: where the table is, and which command an experiment is for."""
+"""Options that the commands on NAS-Bench-201 share, and the check that an experiment fits its command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AnyExperiment = Experiment | TableExperiment | ProxyExperiment
 TablePath = Annotated[
     Path | None,
     typer.Option(
-        "--nasbench201", help="The table, or its folder; without one, AUTOML_KD_NASBENCH201 names it.", metavar="PATH"
+        "--nasbench201", help="The table, or its folder; the default is AUTOML_KD_NASBENCH201.", metavar="PATH"
     ),
 ]
 ExperimentFile = Annotated[Path, typer.Argument(help="A TOML file.", metavar="FILE")]
@@ -57,5 +57,5 @@ def refuse_kind(experiment: AnyExperiment, path: Path, command: str) -> NoReturn
     """`ConfigError`: another command than `command` carries out such an experiment."""
     wanted = COMMANDS.get(type(experiment), "search")
     raise ConfigError(
-        f"{path} is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} {shlex.quote(str(path))}"
+        f"{path} is not an experiment for 'automl-kd {command}'; run: automl-kd {wanted} {shlex.quote(str(path))}"
     )

@@ -12,26 +12,28 @@ from automl_kd.console.options import command_line
 from automl_kd.console.screen import output, watching
 
 LEADING_COLUMNS = ("proxy", "Kendall", "finding", "given size", "at equal size", "failed")
-"""Columns that fit a terminal; the files have them all."""
+"""Columns that fit a terminal; the files have all columns."""
 
 TERMINAL_ROWS = 20
 
 
 def benchmark_proxies(
-    scores: Annotated[list[Path], typer.Argument(help="Folders that 'automl-kd score' wrote to, or single files.")],
+    scores: Annotated[list[Path], typer.Argument(help="Folders written by 'automl-kd score', or single files.")],
     nasbench201: TablePath = None,
     s1: Annotated[
         Path | None, typer.Option("--s1", help="Accuracies of the 64 students of S1: Parquet, arch, kd_acc, cls_acc.")
     ] = None,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="Whose latency is a budget; may be repeated. Default: hwnas_{dataset}_raspi4 if known."),
+        typer.Option(
+            help="A device whose latency is a budget; may be repeated. Default: hwnas_{dataset}_raspi4 if known."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the result: Parquet, Markdown, HTML.")] = Path("results/panel"),
+    out: Annotated[Path, typer.Option(help="Folder for the result: Parquet, Markdown, HTML.")] = Path("results/panel"),
 ) -> None:
-    """Hold scores of untrained networks against accuracies that training gave: NAS-Bench-201, and DisWOT's S1.
+    """Compare scores of untrained networks with trained accuracies: NAS-Bench-201, and DisWOT's S1.
 
-    Each proxy that does not beat counting parameters is marked so.
+    Each proxy that does not beat the parameter count is marked.
 
     [bold]automl-kd nasbench proxy-benchmark results/scores --nasbench201 nasbench201 --out results/panel[/bold]
     """

@@ -1,4 +1,4 @@
-"""`automl-kd nasbench proxy-search`: a search over formulas of statistics that need no training."""
+"""`automl-kd nasbench proxy-search`: searches formulas of training-free statistics."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def search_formulas(
     nasbench201: TablePath = None,
     progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    r"""Search for a proxy: a formula of scores that ranks measured architectures as their accuracies do.
+    r"""Search a proxy: a formula of scores that ranks measured architectures as their accuracies do.
 
-    FILE has a [\[proxy]] section. Run again, the command continues where it ended.
+    FILE has a [\[proxy]] section. The same command continues an interrupted search.
 
     [bold]automl-kd nasbench proxy-search benchmarks/nasbench201_proxy.toml --nasbench201 nasbench201[/bold]
     """

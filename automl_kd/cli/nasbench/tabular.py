@@ -1,4 +1,4 @@
-"""`automl-kd nasbench search`: searches of a table of measured architectures, without training."""
+"""`automl-kd nasbench search`: searches a table of measured architectures, without training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from automl_kd.console.options import Out, Overrides, command_line, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 
 LEADING_TABLES = 2
-"""Numbers of trainings, the largest ones, whose regrets fit a terminal; the files have them all."""
+"""How many budgets of trials fit a terminal, the largest ones; the files have all."""
 
 
 def search_table(
@@ -18,9 +18,9 @@ def search_table(
     nasbench201: TablePath = None,
     progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    r"""Search a table of measured architectures, without training: many seeds of each sampler, and what they find.
+    r"""Search a table of measured architectures without training, with many seeds of each sampler.
 
-    FILE has a [\[table.tasks]] section. Run again, the command continues where it ended.
+    FILE has a [\[table.tasks]] section. The same command continues an interrupted search.
 
     [bold]automl-kd nasbench search benchmarks/nasbench201_search.toml --nasbench201 nasbench201[/bold]
     """

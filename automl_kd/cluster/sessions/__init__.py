@@ -1,1 +1,1 @@
-"""A Ray of one's own, or a cluster that is joined and may grow."""
+"""Starts a private Ray, or joins a cluster, which may grow."""

@@ -30,7 +30,7 @@ GROWTH_SECONDS = 1.0
 """How often is looked who has joined."""
 
 FIRST_STATUS_SECONDS = 10.0
-"""A head says within five seconds of its start what starts its machines."""
+"""A head publishes within five seconds of its start how it starts machines."""
 
 QUIET_SECONDS = 60.0
 """Where GPUs are not asked for by name and no machine is being started for so long, none will come."""

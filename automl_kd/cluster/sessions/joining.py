@@ -1,8 +1,9 @@
-"""Joining a cluster that runs already, with this machine's token where RAY_AUTH_MODE=token says so.
+"""Joins a running cluster, with this machine's token if RAY_AUTH_MODE=token.
 
 Ray shows the token in ~/.ray/auth_token by itself only to the cluster that `auto` finds, and never at an address that
 was written down, however near; yet `ray start` has a cluster ask for it as soon as that file is there. Ray would try
-for 20 seconds and then say that nothing answers. Here the cluster is asked first, and the sentence says what to export.
+for 20 seconds and then report that nothing answers. Here the cluster is asked first, and the error names the variable
+to export.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def require_welcome(address: str) -> None:
 
 
 def refuses(address: str) -> bool:
-    """Whether a cluster answers there and will not have this process as it is; all else is left to Ray to say."""
+    """Whether a cluster answers there and refuses this process; Ray reports all other errors."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() == "token" and not has_token():
         return True
     try:

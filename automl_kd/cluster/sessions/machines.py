@@ -1,4 +1,4 @@
-"""How many trials fit: each worker lies on one machine, and its share of a GPU on one card."""
+"""How many trials fit: each worker is on one machine, and its share of a GPU on one GPU."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def fit(each: Machine, machines: Sequence[Machine], workers: int = 1) -> int:
 
 
 def places(each: Machine, machine: Machine) -> int:
-    """How many workers fit on a machine: as many as the scarcer of processors and cards allows."""
+    """How many workers fit on a machine: as many as the scarcer of CPUs and GPUs allows."""
     cpus = whole(machine.get("CPU", 0) / each["CPU"])
     gpus = each.get("GPU", 0)
     return min(cpus, places_on_cards(gpus, machine.get("GPU", 0))) if gpus else cpus
 
 
 def places_on_cards(gpus: float, cards: float) -> int:
-    """`gpus`: whole, or a share of one card, which does not lie half on another."""
+    """`gpus`: whole, or a share of one GPU, which does not span two."""
     if gpus >= 1:
         return whole(cards / gpus)
     return whole(cards) * whole(1 / gpus) + whole((cards - whole(cards)) / gpus)

@@ -1,8 +1,8 @@
-"""A Ray of one's own on this machine: it listens to nothing but this machine, and to nobody without its token.
+"""A private Ray on this machine: it listens on the loopback address only, and requires its token.
 
 Whoever reaches a port of Ray and is not asked for a token runs code as the user. So all ports lie at the loopback
 address, and the token is drawn for each Ray anew and lives in the environment of its processes, which other users
-cannot read: no file holds it, and what RAY_AUTH_MODE says of clusters does not count here.
+cannot read: no file holds it, and RAY_AUTH_MODE, which is for clusters, has no effect here.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def read_again() -> None:
 
 
 def own_folder() -> Path:
-    """Where Ray keeps its own files on this machine: where RAY_TMPDIR or TMPDIR says."""
+    """The folder of Ray's own files on this machine: RAY_TMPDIR or TMPDIR."""
     return Path(get_default_ray_temp_dir())
 
 

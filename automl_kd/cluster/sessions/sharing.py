@@ -1,4 +1,4 @@
-"""Whether every machine of a cluster can work for a run: it has this package, and sees where results go."""
+"""Checks that every machine of a cluster can work for a run: it has this package, and sees the results folder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sight(where: str) -> str:
 
 
 def answer(asked: ray.ObjectRef[str]) -> str:
-    """What a machine said; one that has gone meanwhile has no complaint, since nothing will run there."""
+    """A machine's answer; one that has left meanwhile has no complaint, since nothing will run there."""
     try:
         message: str = ray.get(asked)
     except ray.exceptions.RayTaskError as error:  # it could not even load this function

@@ -1,4 +1,4 @@
-"""Noticing that Ray itself has died on this machine, or cannot work: without it a driver would wait for ever."""
+"""Notices that Ray has died on this machine, or cannot work: without it a driver would wait for ever."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def end(sentence: str) -> None:
 
 
 def refused(door: str) -> bool:
-    """Whether the system says that nobody listens there; one that is only slow to answer is alive."""
+    """Whether the system refuses the connection; a slow answer counts as alive."""
     try:
         knock(door)
     except ConnectionRefusedError:
@@ -91,7 +91,7 @@ def knock(address: str) -> None:
 
 
 def own_doors() -> list[str]:
-    """Where the raylet of this node listens; empty for a client (ray://), which is told by its own connection."""
+    """Where the raylet of this node listens; empty for a client (ray://), whose own connection notices."""
     if ray.util.client.ray.is_connected():
         return []
     own = ray.get_runtime_context().get_node_id()

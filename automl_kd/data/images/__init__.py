@@ -1,1 +1,1 @@
-"""Folders of images: their layout, their files, their pixels."""
+"""Folders of images: layout, listing and decoding."""

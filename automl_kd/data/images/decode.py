@@ -36,8 +36,8 @@ def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_val
     `fit`: the shorter side is scaled to `size`, which is square then, and the middle is cut out; otherwise every image
     must have that size. An array of more than `KEPT_FROM` bytes or `MANY` images is mapped from a file below `root`,
     made once for these files, as they are now; one of up to `IN_MEMORY` bytes is decoded into memory where there is
-    little room for a file. `max_value`: as of `pixels.read`. `DataError` names a file that cannot be decoded or does
-    not have the size.
+    little room for a file. `max_value`: as of `pixels.read_image`. `DataError` names a file that cannot be decoded or
+    does not have the size.
     """
     shape = (len(paths), 3, *size)
     needed = math.prod(shape)

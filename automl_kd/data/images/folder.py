@@ -1,8 +1,8 @@
 """`folder:PATH`: one subfolder of image files for each class, in train/, val/ and test/ or directly in PATH.
 
-The test images are those of test/, else of val/ (the set's note says so), else a fifth of the training images.
+The test images are those of test/, else of val/ (the set's note states it), else a fifth of the training images.
 Validation is val/ where there is test/ too, else it is cut from training. Classes are numbered in the order of their
-names, as torchvision's ImageFolder does. `layout` says how splits may be spelt, `listing` which files are images,
+names, as torchvision's ImageFolder does. `layout` defines how splits may be spelt, `listing` which files are images,
 `pixels` how they are read.
 """
 

@@ -42,7 +42,7 @@ class FolderLayout:
 
 
 def find_layout(path: Path, *, deep: int = 3) -> FolderLayout:
-    """`DataError` where splits and classes cannot be told apart, or there is a split but none to train on.
+    """`DataError` where splits and classes are ambiguous, or there is a split but none to train on.
 
     `deep`: how many folders around everything are looked into.
     """

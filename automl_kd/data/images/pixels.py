@@ -52,11 +52,11 @@ def read_image(file: Path, max_value: float = 0.0) -> Image.Image:
 
 
 def is_deep(file: Path) -> bool:
-    """Whether an image has more than 8 bits for a value, as its header says."""
+    """Whether an image has more than 8 bits for a value, by its header."""
     try:
         with files.open_file(file) as handle, Image.open(handle) as image:
             return deep_grey(image) or deep_colour(image)
-    except Exception:  # as above; who reads its pixels says what is wrong
+    except Exception:  # as above; the reader of its pixels reports what is wrong
         return False
 
 
@@ -139,7 +139,7 @@ def scale_depth(file: Path, image: Image.Image, limit: float) -> Image.Image:
 
 
 def upright(picture: Image.Image, source: Image.Image) -> Image.Image:
-    """`picture` turned as the EXIF data of `source` say, which Pillow has done itself for TIFF."""
+    """`picture` turned by the EXIF data of `source`; Pillow turns TIFF itself."""
     try:
         turn = TURNS.get(source.getexif().get(ORIENTATION, 1))
     except Exception:  # as above; damaged remarks do not make a damaged image

@@ -1,1 +1,1 @@
-"""What an experiment tells whoever watches it."""
+"""Progress of an experiment: its events, the progress reporter and the state of a stage."""

@@ -1,4 +1,4 @@
-"""What an experiment tells whoever watches it."""
+"""Progress events of an experiment, and the protocol of those who watch them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from automl_kd.spec import require
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:
-    """What a stage of trials is to do. Work is counted in trainings of full length.
+    """The plan of a stage of trials. Work is counted in trainings of full length.
 
     `trials`, `work`: of all its trials together, at most. `workers`: trials that may run at once.
-    `ahead`: work of the stages that follow; None where that cannot be said yet.
+    `ahead`: work of the stages that follow; None if unknown yet.
     `reference`: the role whose trials are the baseline, `baseline` what it is for people. `known`: validation
     accuracies that are on record when the stage begins, by what they are of; the baseline's under `baseline`.
     """
@@ -34,12 +34,12 @@ class StagePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialStatus:
-    """How a trial of the current stage stands; each news of it replaces the one before.
+    """The status of a trial of the current stage; each status replaces the one before.
 
     A trial is "running" from when it is given to a worker, which may have to start first; `epoch` is the last one that
     it reported. `number`: its place in the stage, from 0. `roles`: what it stands for. `work`: of the whole trial.
     `val_accuracy`, `train_macs`, `seconds`: as last reported, of the training so far. `recorded`: it was carried out in
-    an earlier sitting.
+    an earlier session.
     """
 
     key: str
@@ -58,22 +58,22 @@ class TrialStatus:
 
 
 class Watcher(Protocol):
-    """Told of progress while it happens, in the process that was started by the user. Must not raise."""
+    """Receives progress events, in the process that the user started. Methods must not raise."""
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
-        """A part of the work begins, of `total` steps, each a `unit` (in the plural); the one before it has ended."""
+        """A stage of `total` steps begins, each a `unit` (in the plural); the stage before it has ended."""
 
     def step(self, done: int, note: str = "") -> None:
-        """So many steps of the current stage are done."""
+        """`done` steps of the current stage are done."""
 
     def note(self, text: str) -> None:
-        """A line worth keeping on the screen."""
+        """A line that stays on the screen."""
 
     def plan(self, plan: StagePlan) -> None:
         """The stage that has just begun consists of trials."""
 
     def trial(self, trial: TrialStatus) -> None:
-        """A trial of the planned stage began, went through an epoch, or ended. Called often: must return at once."""
+        """A trial of the planned stage began, finished an epoch, or ended. Called often: must return at once."""
 
 
 class Silent:

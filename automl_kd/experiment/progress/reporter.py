@@ -1,4 +1,4 @@
-"""Telling the watcher of every trial of a stage: what stands between the runner and the stage's own callbacks."""
+"""The progress reporter: passes the status of every trial of a stage on to the watcher."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from automl_kd.spec import Outcome, TrialSpec
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Billing:
-    """What is said of a trial beside its progress: `label` for people, what it stands for, and its work in trainings of
-    full length.
-    """
+    """Facts about a trial beside its progress: `label` for people, its roles, its work in full trainings."""
 
     label: str
     roles: tuple[str, ...]
@@ -28,7 +26,7 @@ class Billing:
 
 
 class ProgressReporter:
-    """The callbacks of a stage, which it passes on, with the watcher told of what they hear."""
+    """Wraps the callbacks of a stage, and notifies the watcher of every call."""
 
     def __init__(
         self,
@@ -54,7 +52,7 @@ class ProgressReporter:
         epochs = spec.recipe.epochs
         trial = TrialStatus(key=spec.key, number=index, epochs=epochs, **vars(self.bill(spec)))
         if replay is not None:
-            # It ended in an earlier sitting: what this one makes of its replay is of no interest.
+            # It ended in an earlier session: the replay in this one is not reported.
             last = with_metrics(trial, replay[-1] if replay else {}, len(replay))
             done = len(replay) >= epochs
             trial = dataclasses.replace(last, status="complete" if done else "stopped", recorded=True)
@@ -100,7 +98,7 @@ def plan_of(
 
 
 def work_of_finals(context: ExperimentContext, *, chosen: bool = False) -> float:
-    """What comes after the search, in its own trainings; `chosen`: after the choice among finalists, in such trainings.
+    """The work after the search, in its own trainings; `chosen`: the work after the choice among finalists.
 
     A choice with one candidate takes none, and trials that stand for two roles are counted as two.
     """

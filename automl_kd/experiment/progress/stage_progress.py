@@ -1,6 +1,6 @@
-"""How a stage of trials stands, added up from what was heard of each: what ran, what it cost, what is left.
+"""The progress of a stage, summed over the status of its trials: counts, cost, and what is left.
 
-Estimates rest on what was measured in this sitting and on nothing else; before the first epoch there are none.
+Estimates use only what was measured in this session; before the first epoch there are none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from automl_kd.experiment.progress.events import StagePlan, TrialStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """What a stage still takes, by estimate. `seconds`: on the clock, with all its workers. `ahead_seconds`: of the
+    """The estimated rest of a stage. `seconds`: on the clock, with all its workers. `ahead_seconds`: of the
     stages after it; None if unknown. `train_macs`, `train_seconds`: of all trials that remain, side by side.
     """
 
@@ -27,7 +27,7 @@ class Left:
 
 @dataclass
 class Span:
-    """From when a trial is measured, and the work it had done by then, to when it was last heard of."""
+    """When the measurement of a trial began, its work by then, and when its last status came."""
 
     begun: float
     latest: float
@@ -64,7 +64,7 @@ class StageProgress:
 
     @property
     def busy(self) -> int:
-        """Workers that have a trial in hand: one that a scheduler has put aside needs none."""
+        """Workers that run a trial; a trial that a scheduler has paused needs none."""
         return min(len(self.having("running")), self.plan.workers)
 
     @property
@@ -86,12 +86,12 @@ class StageProgress:
 
     @property
     def train_macs(self) -> float:
-        """Multiply-adds that the trials have taken so far, in all sittings."""
+        """Multiply-adds that the trials have taken so far, in all sessions."""
         return sum(one.train_macs for one in tuple(self.trials.values()))
 
     @property
     def train_seconds(self) -> float:
-        """Seconds of training that the trials have taken so far, in all sittings, side by side."""
+        """Seconds of training that the trials have taken so far, in all sessions, side by side."""
         return sum(one.seconds for one in tuple(self.trials.values()))
 
     def left(self) -> Left | None:

@@ -1,1 +1,1 @@
-"""The stages of an experiment, one file each: teacher, search, population, finals, comparison, scoring, screening."""
+"""The stages of an experiment, one file each."""

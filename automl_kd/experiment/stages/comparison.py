@@ -1,4 +1,4 @@
-"""A comparison of methods: ways of teaching one student, tuned on validation, then trained at equal compute."""
+"""The comparison stage: methods are tuned on validation, then trained at equal compute."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from automl_kd.space import Scalar
 from automl_kd.spec import TrialSpec
 
 SLACK = 0.05
-"""How much more than its share of compute a contender may take, so that a small surcharge does not cost an epoch."""
+"""How far a method may exceed its share of compute, so that a small surcharge does not cost an epoch."""
 
 
 class Candidate(NamedTuple):
-    """A contender with one of its combinations of options."""
+    """A compared method with one of its combinations of options."""
 
     contender: MethodEntry
     options: Mapping[str, Scalar]
 
 
 def contend(context: ExperimentContext) -> None:
-    """Choose every contender's options where there is a choice, then train all with every seed."""
+    """Choose every method's options where there is a choice, then train all methods with every seed."""
     tried = {
         one.name: [Candidate(one, options) for options in one.combinations]
         for one in context.experiment.comparison.methods
     }
-    context.watcher.stage("what each candidate costs", sum(map(len, tried.values())), "candidates")
+    context.watcher.stage("cost of each candidate", sum(map(len, tried.values())), "candidates")
     reference = tried[context.experiment.comparison.reference][0]
     unit = estimate_epoch_macs(
         context, trial(context, reference, context.experiment.recipe.epochs, context.experiment.finalists.seeds[0])
@@ -50,7 +50,7 @@ def role_keys(entrants: list[Entrant]) -> list[tuple[str, str]]:
 def choose_options(
     context: ExperimentContext, tried: Mapping[str, list[Candidate]], unit: float
 ) -> tuple[list[Candidate], list[Entrant]]:
-    """Of each contender the best candidates by mean validation accuracy of the run "choice", and that run's trials."""
+    """Choose each method's best candidates by mean validation accuracy in the choice; return its trials too."""
     comparison, seeds = context.experiment.comparison, context.experiment.finalists.seeds
     specs: dict[tuple[str, int], list[TrialSpec]] = {}
     for name, candidates in tried.items():
@@ -90,7 +90,7 @@ def best_candidates(
         return candidates
     able = [place for place in range(len(candidates)) if means[name, place] >= 0]
     if len(able) < count:
-        context.watcher.note(f"{name}: {count} candidates were asked for, {len(able)} could be trained")
+        context.watcher.note(f"{name}: {count} candidates were wanted, {len(able)} could be trained")
     return [candidates[place] for place in sorted(able, key=lambda place: -means[name, place])[:count]]
 
 

@@ -1,4 +1,4 @@
-"""The truth table: the found student beside its baselines, trained anew with several seeds at equal compute."""
+"""The baseline comparison: the found student beside its baselines, trained anew with several seeds at equal compute."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from automl_kd.space import Architecture
 from automl_kd.spec import TrialSpec, read_schedule
 
 COST_ROUNDING = 1e-9
-"""Epochs by which a quotient may exceed a whole number for no other reason than that it was computed in floats."""
+"""Tolerance in epochs: a quotient may exceed a whole number by rounding alone."""
 
 
 class Training(NamedTuple):
-    """What stands in one line of the truth table, and for how long it is trained."""
+    """What stands in one line of the baseline comparison, and for how long it is trained."""
 
     role: FinalRole
     proposal: Proposal
@@ -42,7 +42,7 @@ def shortlist(rows: pd.DataFrame, count: int) -> list[Proposal]:
 
 
 PROPOSAL_COLUMNS = ("values_json", "method", "options_json", "schedule_json")
-"""The columns that say what a row's trial tried."""
+"""The columns that identify what a row's trial tried."""
 
 
 def proposal_of(values: str, method: str, options: str, schedule: str | None) -> Proposal:
@@ -132,9 +132,9 @@ def price_by_formula(context: ExperimentContext, proposal: Proposal) -> float:
 
 
 def compare(context: ExperimentContext) -> bool:
-    """Train what the truth table needs and is not on record yet; False if the search has no complete trial.
+    """Train the missing trials of the baseline comparison; return False if the search has no complete trial.
 
-    Where there is nothing to search, the default student taught by the experiment's method is the found one.
+    Without a search, the default student trained by the experiment's method counts as the found one.
     """
     experiment = context.experiment
     given = Proposal(context.baseline, experiment.method, experiment.options)

@@ -1,11 +1,11 @@
-"""The search by a population: one student, trained several times over, its knobs changed on the way.
+"""Population-based search: copies of one student train side by side, and their hyperparameters change on the way.
 
 A member is trained for `search.interval` epochs at a time, as a trial that ends then and is assigned again. When all
 have come as far, the worst take over the weights of the best and other values (`automl_kd.search.population`, or
 `population_bandit` for their choice), the change is recorded, and they go on. A member that failed is out.
 
 All members train with the same seed, so a member is a function of its schedule alone: the trial of its row, schedule
-and all, comes to the same weights when it is trained from scratch (`training.loop` says on which grounds). Checkpoints
+and all, comes to the same weights when it is trained from scratch (see `training.loop`). Checkpoints
 that are copied only spare that. So nothing can be lost by a kill but time: a continued population reads its last change
 from `population.jsonl` and is trained from whatever checkpoints there are, and it becomes what the unbroken one would
 have, however many trials run at once. The schedule of the best is then the method found: the finals train it from
@@ -80,7 +80,7 @@ def read_member(record: Sequence[object]) -> Member:
 
 
 class Population:
-    """One sitting of a population, between Tune's questions and the records on disk."""
+    """One session of a population, between Tune's questions and the records on disk."""
 
     def __init__(self, context: ExperimentContext) -> None:
         self.context, self.settings, self.epochs = context, context.experiment.search, context.experiment.recipe.epochs
@@ -187,7 +187,7 @@ class Population:
         return found
 
     def notify_replay(self, index: int, replay: Sequence[Metrics] | None) -> None:
-        """Tell the watcher that a member goes on. Between two rounds it counts as running, as it has not ended."""
+        """Notify the watcher that a member goes on. Between two rounds it counts as running."""
         label = ", ".join(f"{name}={value:.4g}" for name, value in self.members[index].knobs.items())
         trial = self.trials.get(index) or TrialStatus(
             key=f"member {index}", number=index, label="", roles=("search",), epochs=self.epochs

@@ -33,7 +33,7 @@ from automl_kd.space import Architecture, InputShape, SearchSpace
 from automl_kd.spec import DataSpec
 
 SCORING_VERSION = 1
-"""To be raised when a proxy of the library comes to say something else: old scores are then not taken for new ones."""
+"""Raise it when a proxy of the library changes its values, so that old scores are not reused."""
 
 BATCH = 8
 """Functions that a worker reads at a time; what a kill can cost."""
@@ -43,7 +43,7 @@ WORTH_RAY = 8
 """Fewer batches than this are read in the time that Ray takes to start."""
 
 MAX_EMPTY_DRAWS = 6
-"""So many proxies are named on the screen."""
+"""At most this many proxies are named on the screen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def score_space(
 ) -> tuple[Path, pd.DataFrame | None]:
     """The file of scores and the ranked frame; for a shard that is not the last one done, the folder of parts and None.
 
-    What was scored before, by the same command however it ended, is not scored again.
+    Scores of an earlier run of the same command are reused, however it ended.
     """
     require_writable(out)
     fetch_folder(out / "scores")
@@ -225,7 +225,7 @@ def assemble_scores(
         if (aggregate := aggregate_of(name)) is not None:
             cube.aggregate(name, aggregate)
     names = scoring.proxies
-    values = np.stack([cube.values[name] for name in names])  # (proxies, draws, architectures)
+    values = np.stack([cube.values[name] for name in names])  # (proxies, repeats, architectures)
     spread = values.std(axis=1, ddof=1) if draws > 1 else np.where(np.isnan(values[:, 0]), np.nan, 0.0)
     among = [None if aggregate_of(name) is None else len(chosen) for name in names]
     repeated = {
@@ -270,14 +270,14 @@ def why_hopeless(scoring: Scoring, columns: Mapping[str, object]) -> str:
 
 
 def report_failures(frame: pd.DataFrame, watcher: Watcher) -> None:
-    """Say of each proxy how often it failed, and why the first time."""
+    """Note for each proxy how often it failed, and the first reason."""
     for proxy, ours in frame.groupby("proxy", observed=True):
         if len(reasons := ours["error"].dropna()):
             watcher.note(f"proxy {proxy!r} fails on {len(reasons)} of {len(ours)} architectures: {reasons.iloc[0]}")
 
 
 def draw_distinct_points(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
-    """Distinct random points; gives up on more when many draws bring nothing new."""
+    """Distinct random points; fewer if many draws in a row bring nothing new."""
     rng = np.random.default_rng(seed)
     found: dict[Architecture, None] = {}
     for _ in range(20 * count + 100):

@@ -1,4 +1,4 @@
-"""Zero-cost screening: what the proxies of an experiment say of a pool of untrained students."""
+"""The proxy filter: ranks a pool of untrained students by the proxies of an experiment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from automl_kd.space import Architecture, InputShape, SearchSpace
 def make_probes(
     dataset: Dataset, proxies: Sequence[str], teacher: str, *, images: int, draws: int, seed: int, device: str = "cpu"
 ) -> list[Probe]:
-    """One probe for each draw: `images` training images at random, without augmentation.
+    """One probe per repeat: `images` random training images, without augmentation.
 
     The teacher is built only if a proxy asks for one, with random weights, as those proxies want it.
     """
@@ -65,7 +65,7 @@ Ranking = Callable[[Sequence[Architecture]], list[float]]
 def by_student(rank: Ranking, student_of: Callable[[Architecture], Architecture]) -> Ranking:
     """`rank` for points that hold more than a student: each student is judged once, and its points are equal.
 
-    So of several ways of teaching the best student, the one that the sampler named first is taken.
+    Of several proposals with the best student, the sampler's first one is taken.
     """
 
     def rank_points(points: Sequence[Architecture]) -> list[float]:
@@ -85,7 +85,7 @@ def screen(
     seed: int,
     on_scores: Callable[[Sequence[ProxyScore]], None],
 ) -> Ranking:
-    """The score that ranks a pool: rank sums of the proxies. `on_scores` is given what each said of each.
+    """The score that ranks a pool: rank sums of the proxies. `on_scores` receives every score.
 
     `ConfigError` if every architecture of a pool fails under some proxy: the proxy does not suit the space.
     """

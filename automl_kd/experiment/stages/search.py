@@ -1,4 +1,4 @@
-"""The search: proposals screened by proxies, trained under a scheduler, recorded; continued after a kill."""
+"""The search stage: proposals are filtered by proxies, trained under a scheduler and recorded; a kill loses nothing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Journal:
             return Journal(path, [Architecture.of(current(json.loads(line))) for line in files.whole_lines(path)])
         except (ValueError, TypeError, AttributeError) as error:
             raise ResultError(
-                f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' mends it"
+                f"{path} is damaged ({error}); 'automl-kd doctor {path.parent} --repair' repairs it"
             ) from error
 
     def append(self, point: Architecture) -> None:
@@ -61,7 +61,7 @@ class Journal:
 
 
 def require_trials(context: ExperimentContext) -> None:
-    """Refuse fewer trials than a search has begun: they are on record, and would count in what is chosen and shown."""
+    """Raise an error for fewer trials than a search has begun: they are recorded, and count in choices and reports."""
     path, settings = context.folder / "proposals.jsonl", context.experiment.search
     if context.experiment.comparison.methods or not path.exists():
         return
@@ -75,7 +75,7 @@ def require_trials(context: ExperimentContext) -> None:
 
 
 class Searching:
-    """One sitting of a search, between Tune's questions and the records on disk."""
+    """One session of a search, between Tune's questions and the records on disk."""
 
     def __init__(self, context: ExperimentContext) -> None:
         self.context = context
@@ -121,7 +121,7 @@ class Searching:
         self.context.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
-        """Record first, then tell: what the sampler knows is always on disk."""
+        """Record the outcome before the sampler learns it: what the sampler knows is always on disk."""
         index = self.index[spec.key]
         if spec.key in self.replays:
             outcome = on_record(spec, self.replays[spec.key])
@@ -142,7 +142,7 @@ class Searching:
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.sampler.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
-        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier sitting did
+        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier session did
         self.context.note_full_cache(outcome)
         if outcome.status == "failed":
             self.context.watcher.note(f"trial {index} failed: {outcome.error}")
@@ -150,7 +150,7 @@ class Searching:
 
 
 def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:
-    """What came of a trial of an earlier sitting, though the scheduler may have cut its replay short in this one."""
+    """Return the outcome of a trial of an earlier session, even if the scheduler cut its replay short in this one."""
     done = len(replay) >= spec.recipe.epochs
     return Outcome(status="complete" if done else "stopped", metrics=replay[-1], epoch=len(replay))
 
@@ -198,7 +198,7 @@ def carry_through(context: ExperimentContext, session: SearchSession) -> None:
 
 
 def billing(context: ExperimentContext, spec: TrialSpec) -> Billing:
-    """What the watcher is told of a trial; one that happens to be the baseline counts as it."""
+    """Describe a trial for the watcher; a proposal equal to the baseline counts as the baseline."""
     tried = Proposal(spec.architecture, spec.method, spec.options, spec.schedule)
     label = context.space.label(spec.architecture)
     if context.experiment.hyperparameters:
@@ -223,13 +223,13 @@ def search_spec(context: ExperimentContext, proposal: Proposal) -> TrialSpec:
 
 
 def make_search_sampler(context: ExperimentContext, is_new: Callable[[Architecture], bool]) -> Sampler:
-    """The experiment's sampler, kept within the budget, off what was proposed before, and screened if it says so."""
+    """Build the experiment's sampler: within the budget, without repetition, with a proxy filter if there is one."""
     settings, seed = context.experiment.search, context.experiment.seed
     inner = make_sampler(
         settings.sampler, context.searched, objectives=context.objectives, seed=seed, options=settings.options
     )
     feasible = Feasible(inner, lambda candidate: is_new(candidate) and context.allowed(candidate))
-    # Proxies judge students, and are not asked where there is only one.
+    # Proxies rank students; they are not used if there is only one.
     if not settings.proxy_filter or not context.space.parameters:
         return feasible
     probes = make_probes(
@@ -248,12 +248,12 @@ def make_search_sampler(context: ExperimentContext, is_new: Callable[[Architectu
 
 
 def keep_scores(context: ExperimentContext, scores: Sequence[ProxyScore]) -> None:
-    """Put what proxies said of a pool on record, and say once of each which architectures it cannot judge."""
+    """Record the scores of a pool, and note once per proxy which architectures it cannot score."""
     experiment = context.experiment
     for one in scores:
         if one.error and one.proxy not in context.noted:
             context.noted.add(one.proxy)
-            context.watcher.note(f"proxy {one.proxy!r} ranks last what it cannot judge: {one.error}")
+            context.watcher.note(f"proxy {one.proxy!r} ranks last what it cannot score: {one.error}")
     rows = [
         score_row(
             one,

@@ -1,4 +1,4 @@
-"""The teacher: trained once for all experiments under one results root, or loaded from a file and measured."""
+"""The teacher stage: trains a teacher once for all experiments under a results root, or measures one from a file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
 
 
 def prepare_teacher(context: ExperimentContext) -> None:
-    """Make sure that the teacher's weights lie where trials look for them, and its cost and accuracy are on record.
+    """Ensure that the teacher's weights lie where trials expect them, and that its cost and accuracy are recorded.
 
-    Another experiment that is training or measuring the same teacher is waited for. How good it is, is said; of one
-    that may know nothing, each time.
+    If another experiment trains or measures the same teacher, wait for it. Note its accuracy; a warning is repeated in
+    every session.
     """
     teacher = context.experiment.teacher
     folder = context.teachers / context.teacher_training.key
@@ -44,7 +44,7 @@ def lost(folder: Path) -> bool:
     if (folder / "student.pt").exists():
         return False
     if (folder / "student.json").exists():
-        # The card is the last thing that a training leaves, so this one ended and its weights were deleted since:
+        # The model card is the last file that a training writes, so this one ended and its weights were deleted since:
         # continued from its checkpoint, it would have nothing to do and write none.
         (folder / "checkpoint.pt").unlink(missing_ok=True)
         storage.remove_objects([folder / "checkpoint.pt"])

@@ -1,4 +1,4 @@
-"""Carrying out a fixed list of trials: the teacher, the finalists and the baselines."""
+"""Runs a fixed list of trials: the teacher, the finalists and the baselines."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def unrecorded(context: ExperimentContext, entrants: Sequence[Entrant], trial_ki
 
 
 def bill(context: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, Billing]:
-    """What the watcher is told of each trial, by its key."""
+    """What the watcher shows of each trial, by its key."""
     found: dict[str, Billing] = {}
     for role, spec, compute_fraction in entrants:
         label = (

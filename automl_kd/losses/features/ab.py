@@ -53,7 +53,8 @@ def ab_loss(
 class AB:
     """Squared hinge on the signs of the teacher's pre-activations. Heo et al. 2018, arXiv:1811.03233.
 
-    `stages`: pairs of taps before their activation, shallow to deep; each weighs half of the next. `margin` > 0.
+    `stages`: pairs of feature layers before their activation, shallow to deep; each weighs half of the next. `margin` >
+    0.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)

@@ -53,7 +53,7 @@ def at_loss(
 class AT:
     """Mean squared difference of attention maps. Zagoruyko and Komodakis 2016, arXiv:1612.03928.
 
-    `stages`: pairs of taps to compare. `power` >= 1 of the activations.
+    `stages`: pairs of feature layers to compare. `power` >= 1 of the activations.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1000.0)

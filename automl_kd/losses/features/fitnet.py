@@ -42,7 +42,7 @@ def hint_loss(
 class FitNet:
     """Mean squared error between maps, through a regressor. Romero et al. 2014, arXiv:1412.6550.
 
-    `stages`: pairs of taps to compare.
+    `stages`: pairs of feature layers to compare.
     """
 
     standard: ClassVar[Standard] = Standard(weight=100.0)

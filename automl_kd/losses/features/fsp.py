@@ -60,7 +60,7 @@ def fsp_loss(
 class FSP:
     """Products of consecutive stages' maps. Yim et al. 2017, CVPR.
 
-    `stages`: at least two pairs of taps of equal widths, shallow to deep.
+    `stages`: at least two pairs of feature layers of equal widths, shallow to deep.
     """
 
     standard: ClassVar[Standard] = Standard(weight=50.0)

@@ -47,8 +47,9 @@ def ft_loss(student: Float[Tensor, "batch c1 h1 w1"], teacher: Float[Tensor, "ba
 class FT:
     """Attention maps of paraphrased features. Kim et al. 2018, arXiv:1802.04977.
 
-    `stages`: pairs of taps to compare. `factor` > 0: width of the factors over that of the teacher's map. `pretrain` in
-    [0, 1): the part of the run in which the paraphraser learns alone, to be frozen afterwards; 0 trains it throughout.
+    `stages`: pairs of feature layers to compare. `factor` > 0: width of the factors over that of the teacher's map.
+    `pretrain` in [0, 1): the part of the run in which the paraphraser learns alone, to be frozen afterwards; 0 trains
+    it throughout.
     """
 
     standard: ClassVar[Standard] = Standard(weight=200.0)

@@ -53,8 +53,8 @@ def channel_correlations(
 class ICKD:
     """Squared difference of channel correlations. Liu et al. 2021, arXiv:2202.03680.
 
-    `stages`: pairs of taps to compare; the student's map is projected to the teacher's width. The standard weight is a
-    guess.
+    `stages`: pairs of feature layers to compare; the student's map is projected to the teacher's width. The standard
+    weight is a guess.
     """
 
     standard: ClassVar[Standard] = Standard(weight=2.5)

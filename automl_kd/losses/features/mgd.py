@@ -46,7 +46,7 @@ def mgd_loss(
 class MGD:
     """Generate the teacher's map from a masked student's. Yang et al. 2022, arXiv:2205.01529.
 
-    `stages`: pairs of taps to compare. `ratio` in [0, 1): the chance with which a channel is masked.
+    `stages`: pairs of feature layers to compare. `ratio` in [0, 1): the chance with which a channel is masked.
     """
 
     standard: ClassVar[Standard] = Standard(weight=7e-5)

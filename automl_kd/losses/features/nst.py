@@ -48,7 +48,7 @@ def kernel_mean(
 class NST:
     """Discrepancy of the channel maps' distributions. Huang and Wang 2017, arXiv:1707.01219.
 
-    `stages`: pairs of taps to compare.
+    `stages`: pairs of feature layers to compare.
     """
 
     standard: ClassVar[Standard] = Standard(weight=50.0)

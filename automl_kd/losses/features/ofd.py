@@ -1,4 +1,4 @@
-"""Overhaul of feature distillation: match pre-activations, where the teacher has something positive to say.
+"""Overhaul of feature distillation: match pre-activations where the teacher's are positive.
 
 Byeongho Heo, Jeesoo Kim, Sangdoo Yun, Hyojin Park, Nojun Kwak, Jin Young Choi. A Comprehensive Overhaul of Feature
 Distillation. 2019. arXiv:1904.01866. The margin is each channel's mean negative response, which the paper measures or
@@ -60,7 +60,7 @@ def negative_means(teacher: Float[Tensor, "batch channels height width"]) -> Flo
 class OFD:
     """Partial distance of pre-activations with a margin. Heo et al. 2019, arXiv:1904.01866.
 
-    `stages`: pairs of taps before their activation, shallow to deep; each weighs half of the next.
+    `stages`: pairs of feature layers before their activation, shallow to deep; each weighs half of the next.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1e-3)

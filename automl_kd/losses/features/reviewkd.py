@@ -35,7 +35,7 @@ MAX_WIDTH = 512
 class ReviewKD:
     """Fused student maps, compared at several resolutions. Chen et al. 2021, arXiv:2104.09044.
 
-    `stages`: pairs of taps, shallow to deep; vectors count as maps of one pixel.
+    `stages`: pairs of feature layers, shallow to deep; vectors count as maps of one pixel.
     """
 
     standard: ClassVar[Standard] = Standard(weight=5.0, warmup=20 / 240)

@@ -1,9 +1,9 @@
-"""Semantic calibration: every stage of the student learns from every stage of the teacher, as much as attention says.
+"""Semantic calibration: every stage of the student learns from every stage of the teacher, weighted by attention.
 
 Defang Chen, Jian-Ping Mei, Yuan Zhang, Can Wang, Zhe Wang, Yan Feng, Chun Chen. Cross-Layer Distillation with Semantic
 Calibration. 2020. arXiv:2012.03236. A stage's query or key is computed from each image's row of the batch's similarity
 matrix; the layers that do so are as wide as a batch, hence rows of a smaller last batch are filled up with zeros (the
-published code drops it), and rows are scaled to unit length first, so that maps of all sizes enter alike. Used beside
+published code drops it), and rows are scaled to unit length first, so that maps of all sizes count equally. Used beside
 soft targets with weight 1 in the paper: "semckd=400, kd=1".
 
 The weight belongs to plain momentum and three stages on either side. A regressor ends in a convolution after a ReLU of
@@ -65,8 +65,8 @@ def semckd_loss(
 class SemCKD:
     """Each student stage to all teacher stages, weighted by attention. Chen et al. 2020, arXiv:2012.03236.
 
-    `stages`: taps whose students are all compared with all teachers. The weight of 400 is the benchmark's, which adds
-    soft targets with weight 1: "semckd=400, kd=1".
+    `stages`: feature layers whose students are all compared with all teachers. The weight of 400 is the benchmark's,
+    which adds soft targets with weight 1: "semckd=400, kd=1".
     """
 
     standard: ClassVar[Standard] = Standard(weight=400.0)

@@ -2,7 +2,7 @@
 
 Sungsoo Ahn, Shell Xu Hu, Andreas Damianou, Neil D. Lawrence, Zhenwen Dai. Variational Information Distillation for
 Knowledge Transfer. 2019. arXiv:1904.05835. The weight of 1 is the CIFAR-100 benchmark's. One port in wide use keeps the
-variances in a list that no optimiser sees; here they are parameters.
+variances in a list that no optimizer sees; here they are parameters.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def vid_loss(
 class VID:
     """Gaussian likelihood of the teacher's maps. Ahn et al. 2019, arXiv:1904.05835.
 
-    `stages`: pairs of taps to compare. `variance` > 1e-5 at the start.
+    `stages`: pairs of feature layers to compare. `variance` > 1e-5 at the start.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)

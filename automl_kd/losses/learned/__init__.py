@@ -1,1 +1,1 @@
-"""Learned losses: small networks that are the loss, their start, their file and their surface."""
+"""Learned losses: small networks as the loss, their initialisation, file and surface."""

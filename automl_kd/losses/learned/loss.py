@@ -1,4 +1,4 @@
-"""Learned losses: small networks, shared by all classes and positions, that say what a student's outputs cost.
+"""Learned losses: small networks, shared by all classes and positions, that weight a student's outputs.
 
 Ran, Huang, Yang. Tailored knowledge distillation with automated loss function learning. 2025. PLoS ONE 20(6): e0325599.
 The paper states that there is one generic network for logits and one for feature maps. Its equations and layer sizes
@@ -41,7 +41,7 @@ class LossLayout:
     """Which networks there are and what they see: phi fits one layout, whatever the number of classes.
 
     `form`: "weighted" multiplies the terms of KD by weights in (0, 2); "free" is any positive function. `label`: the
-    networks are told the true class. `logits`: there is a network for logits. `pairs`: how many for maps.
+    networks see the true class. `logits`: there is a network for logits. `pairs`: how many for maps.
     """
 
     form: LossForm = "weighted"
@@ -172,7 +172,7 @@ def rescaled(
 
 @dataclass(frozen=True)
 class Weighing:
-    """How the learned parts stand beside the labels. All weights >= 0; `temperature` > 0; `stages`: pairs of taps.
+    """The weights of the learned parts and the labels. All weights >= 0; `temperature` > 0; `stages`: feature layers.
 
     `rescale`: the logits' part keeps the gradient length of KD.
     """

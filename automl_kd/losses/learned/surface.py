@@ -15,7 +15,7 @@ LEAST_PROBABILITY = 1e-3
 
 
 def probabilities() -> Float[np.ndarray, " points"]:
-    """Where the surface is asked, ascending in (0, 1)."""
+    """Points of the surface, ascending in (0, 1)."""
     return np.linspace(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY, GRID_POINTS)
 
 
@@ -25,7 +25,7 @@ def surface(
     """The weight (weighted form) or the cost (free form) of one class, by teacher's (rows) and student's probability.
 
     The other classes share what is left equally. One surface for the true class and one for any other, or a single one
-    where the loss is not told the label. Empty for a layout without a network for logits.
+    where the loss does not see the label. Empty for a layout without a network for logits.
     """
     if not layout.logits:
         return {}

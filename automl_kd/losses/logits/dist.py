@@ -1,9 +1,9 @@
 """DIST: correlate probabilities within each image and within each class, rather than match them.
 
 Tao Huang, Shan You, Fei Wang, Chen Qian, Chang Xu. Knowledge Distillation from A Stronger Teacher. 2022.
-arXiv:2205.10536. Weights 2 and 2 at temperature 4 are quoted for CIFAR-100, 1 and 1 at temperature 1 are the published
-code's for ImageNet. The term is multiplied by the temperature's square. A correlation across the images of a batch says
-nothing for one or two images.
+arXiv:2205.10536. Weights 2 and 2 at temperature 4 are the paper's for CIFAR-100, 1 and 1 at temperature 1 are the
+published code's for ImageNet. The term is multiplied by the temperature's square. A correlation across the images of a
+batch means nothing for one or two images.
 """
 
 from __future__ import annotations

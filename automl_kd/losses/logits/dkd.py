@@ -1,4 +1,4 @@
-"""Decoupled knowledge distillation: what the teacher says of the target class, and of the others among themselves.
+"""Decoupled knowledge distillation: separate terms for the target class, and for the other classes among themselves.
 
 Borui Zhao, Quan Cui, Renjie Song, Yiyu Qiu, Jiajun Liang. Decoupled Knowledge Distillation. 2022. arXiv:2203.08679. The
 published code leaves the target class out by subtracting 1000 from its logit and takes logarithms of probabilities,

@@ -1,4 +1,4 @@
-"""Logit standardisation: soft targets that ask for the teacher's order and proportions, not for its scale.
+"""Logit standardisation: soft targets that match the teacher's order and proportions, not its scale.
 
 Shangquan Sun, Wenqi Ren, Jingzhi Li, Rui Wang, Xiaochun Cao. Logit Standardization in Knowledge Distillation. 2024.
 arXiv:2403.01427. Each image's logits are centred and divided by their standard deviation (with n - 1, as in the

@@ -69,9 +69,10 @@ def exit_classifier(channels: int, classes: int, halvings: int) -> nn.Sequential
 
 @dataclass(frozen=True)
 class OFA:
-    """Classifiers on the student's stages, taught by the teacher's logits. Hao et al. 2023, arXiv:2310.19444.
+    """Classifiers on the student's stages, trained on the teacher's logits. Hao et al. 2023, arXiv:2310.19444.
 
-    `stages`: the student's taps with a classifier, shallow to deep, joined by "+". `exponent` >= 1. `temperature` > 0.
+    `stages`: the student's feature layers with a classifier, shallow to deep, joined by "+". `exponent` >= 1.
+    `temperature` > 0.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)

@@ -1,4 +1,4 @@
-"""Softmax regression: the teacher's classifier, given the student's features, is to say what it says of the teacher's.
+"""Softmax regression: the teacher's classifier must give equal outputs on the student's features and the teacher's.
 
 Jing Yang, Brais Martinez, Adrian Bulat, Georgios Tzimiropoulos. Knowledge Distillation via Softmax Regression
 Representation Learning. ICLR 2021. As in the published code both terms are mean squared errors: of the spatial means of
@@ -46,7 +46,10 @@ class SRRL:
     stages: str = "pre_pool:pooled"
 
     def __post_init__(self) -> None:
-        require(len(FeatureNames.of(self.stages).student) == 1, f"srrl compares one pair of taps, got {self.stages!r}")
+        require(
+            len(FeatureNames.of(self.stages).student) == 1,
+            f"srrl compares one pair of feature layers, got {self.stages!r}",
+        )
 
     @property
     def features(self) -> FeatureNames:
@@ -68,7 +71,7 @@ class Regression(nn.Module):
         if head is None or two.ndim != 2 or head.in_features != two.shape[1] or one.ndim != 4:
             raise ConfigError(
                 f"srrl needs a map of the student and the vector that the teacher's last linear layer sees, and got "
-                f"{tuple(one.shape)} and {tuple(two.shape)} at {stages!r}; name such taps as student:teacher"
+                f"{tuple(one.shape)} and {tuple(two.shape)} at {stages!r}; name such feature layers as student:teacher"
             )
         self.connector = nn.Sequential(*projection(one.shape[1], two.shape[1]), nn.ReLU())
         bias = head.weight.new_zeros(head.out_features) if head.bias is None else head.bias

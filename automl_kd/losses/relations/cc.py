@@ -34,7 +34,7 @@ def cc_loss(student: Float[Tensor, "batch width"], teacher: Float[Tensor, "batch
 class CC:
     """Products of consecutive images' embedding errors. Peng et al. 2019, arXiv:1904.01802.
 
-    `width` >= 1 of the two trained embeddings. `stages`: pairs of taps to compare.
+    `width` >= 1 of the two trained embeddings. `stages`: pairs of feature layers to compare.
     """
 
     standard: ClassVar[Standard] = Standard(weight=0.02)

@@ -1,4 +1,4 @@
-"""Contrastive representation distillation: tell the teacher's view of an image from its views of other images.
+"""Contrastive representation distillation: separate the teacher's features of an image from those of other images.
 
 Yonglong Tian, Dilip Krishnan, Phillip Isola. Contrastive Representation Distillation. 2019. arXiv:1910.10699. As in the
 published code: linear heads to 128 numbers of unit length, two memories with a row for each training image (momentum
@@ -63,7 +63,7 @@ class CRD:
     """Contrast with a memory of all images. Tian et al. 2019, arXiv:1910.10699.
 
     `width`: of the embeddings. `negatives` >= 1 for each image. `temperature` > 0. `momentum` in [0, 1) of the memory.
-    `stages`: one pair of taps.
+    `stages`: one pair of feature layers.
     """
 
     standard: ClassVar[Standard] = Standard(weight=0.8)
@@ -78,7 +78,10 @@ class CRD:
         require(min(self.width, self.negatives) >= 1, "width and negatives must be 1 or more")
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
         require(0 <= self.momentum < 1, f"momentum must lie in [0, 1), got {self.momentum}")
-        require(len(FeatureNames.of(self.stages).student) == 1, f"crd compares one pair of taps, got {self.stages!r}")
+        require(
+            len(FeatureNames.of(self.stages).student) == 1,
+            f"crd compares one pair of feature layers, got {self.stages!r}",
+        )
 
     @property
     def features(self) -> FeatureNames:

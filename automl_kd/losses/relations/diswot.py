@@ -1,7 +1,7 @@
 """DisWOT's two similarities of networks as losses: of their sample relations, and of their classes' semantics.
 
 Peijie Dong, Lujun Li, Zimian Wei. DisWOT: Student Architecture Search for Distillation WithOut Training. 2023.
-arXiv:2303.15678. The paper says that its similarities also serve as losses; neither weights nor a trainer are in the
+arXiv:2303.15678. The paper states that its similarities also serve as losses; neither weights nor a trainer are in the
 release. The relation is the similarity-preserving loss of the last maps, whose weight of 3000 it takes over. The
 semantic similarity compares the gradients of the two classifiers, in closed form; its weight of 1 is a guess.
 
@@ -61,7 +61,7 @@ def cosine(one: Float[Tensor, "rows columns"], two: Float[Tensor, "rows columns"
 class Relation:
     """DisWOT's relation similarity as a loss. Dong et al. 2023, arXiv:2303.15678.
 
-    `stages`: pairs of taps to compare.
+    `stages`: pairs of feature layers to compare.
     """
 
     standard: ClassVar[Standard] = Standard(weight=3000.0)
@@ -96,7 +96,7 @@ class Semantic:
     def __post_init__(self) -> None:
         require(
             len(FeatureNames.of(self.stages).student) == 1,
-            f"diswot_semantic compares one pair of taps, got {self.stages!r}",
+            f"diswot_semantic compares one pair of feature layers, got {self.stages!r}",
         )
 
     @property

@@ -40,7 +40,7 @@ def pkt_loss(student: Float[Tensor, "batch ..."], teacher: Float[Tensor, "batch 
 class PKT:
     """Divergence of neighbourhood probabilities. Passalis and Tefas 2018, arXiv:1803.10837.
 
-    `stages`: pairs of taps to compare.
+    `stages`: pairs of feature layers to compare.
     """
 
     standard: ClassVar[Standard] = Standard(weight=30000.0)

@@ -59,7 +59,7 @@ def rkd_loss(
 class RKD:
     """Distances and angles between embeddings. Park et al. 2019, arXiv:1904.05068.
 
-    `distance`, `angle` >= 0 weigh the two. `stages`: pairs of taps to compare.
+    `distance`, `angle` >= 0 weigh the two. `stages`: pairs of feature layers to compare.
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)

@@ -1,4 +1,4 @@
-"""Similarity preservation: images that are alike to the teacher are to be alike to the student.
+"""Similarity preservation: images that are similar to the teacher must be similar to the student.
 
 Frederick Tung, Greg Mori. Similarity-Preserving Knowledge Distillation. 2019. arXiv:1907.09682. A port in wide use
 passes the norm's order in the wrong place and divides rows by their L1 norm; here, as in the paper, it is the L2 norm.
@@ -36,7 +36,7 @@ def sp_loss(student: Float[Tensor, "batch ..."], teacher: Float[Tensor, "batch .
 class SP:
     """Mean squared difference of the images' similarities. Tung and Mori 2019, arXiv:1907.09682.
 
-    `stages`: pairs of taps to compare.
+    `stages`: pairs of feature layers to compare.
     """
 
     standard: ClassVar[Standard] = Standard(weight=3000.0)

@@ -1,1 +1,1 @@
-"""DistPro: bi-level search of distillation pathways, then training under what it found."""
+"""DistPro: bi-level search of distillation pathways, then training under the found weights."""

@@ -4,7 +4,7 @@ Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Know
 Optimization. 2022. arXiv:2204.05547. The four kinds and their initial weights are those of the published code; the
 paper's text gives no table of them. The code enlarges maps to sizes written out for 32x32 images, always by repeating
 pixels; here the size is that of the teacher's map. Where the student's map is the larger one, which the code's
-pathways never meet, it is averaged, so that a vector hears of the whole map and not of its corner alone.
+pathways never meet, it is averaged, so that a vector sees the whole map and not only its corner.
 """
 
 from __future__ import annotations

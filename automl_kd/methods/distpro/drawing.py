@@ -1,4 +1,4 @@
-"""The weights of distillation pathways over a run, drawn: a panel for each of the student's stages, lines by teacher's.
+"""The weights of distillation pathways over a run, drawn: a subplot per student stage, a line per teacher stage.
 
 A standalone SVG. Its colours are variables of the page it is set into, if that has them.
 """

@@ -47,7 +47,8 @@ class DistPro:
     recipe's epochs before training, as `distpro_search` with the options of the same names. `replay`: "process" follows
     it, "final" keeps its last weights throughout, "equal" needs none and gives every pathway the weight `kd`.
     `style`: replaces the process's own unless empty. `clip` >= 0: pathways of a weight below it, before the factor
-    `kd`, are not evaluated. `by_place`: a process whose taps have other names fits if its pathways correspond.
+    `kd`, are not evaluated. `by_place`: a process whose feature layers have other names fits if its pathways
+    correspond.
     """
 
     needs_teacher: ClassVar[bool] = True
@@ -162,7 +163,7 @@ class DistPro:
             last.update(metrics)
 
         self.searching(searched, listen, folder)
-        distributed.wait_for_main_process()  # the process is in a file, which the leader wrote
+        distributed.wait_for_main_process()  # the process is in a file, which the main process wrote
         return last
 
     def everywhere(self, context: TrialContext) -> Float[Tensor, "steps pathways"]:

@@ -1,4 +1,4 @@
-"""Pathways: every way in which one of a teacher's stages may teach one of a student's, each with a loss of its own.
+"""Pathways: connections from a teacher's stage to a student's stage, each with its own loss.
 
 Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
 Optimization. 2022. arXiv:2204.05547. A pathway is a teacher's stage, a student's stage and a transform. The published
@@ -35,7 +35,7 @@ SETS: Mapping[str, Callable[[int, int], bool]] = {
 
 
 class Pathway(NamedTuple):
-    """Taps by name, or "logits", and how the student's feature is brought to the teacher's."""
+    """Feature layers by name, or "logits", and how the student's feature is brought to the teacher's."""
 
     teacher: str
     student: str
@@ -48,9 +48,9 @@ class Pathway(NamedTuple):
 def list_pathways(stages: str, connect: str, transforms: str) -> tuple[Pathway, ...]:
     """The pathways between `stages`, ordered by the teacher's stage, then the student's, then the transform.
 
-    `stages`: taps from shallow to deep joined by "+", student:teacher where their names differ. "logits" among them
-    adds one pathway of soft targets and takes part in no other. `connect`: an entry of `SETS`. `transforms`: entries
-    of `CONNECTORS` joined by "+". `ValueError` for what cannot be read or leaves no pathway.
+    `stages`: feature layers from shallow to deep joined by "+", student:teacher where their names differ. "logits"
+    among them adds one pathway of soft targets and takes part in no other. `connect`: an entry of `SETS`. `transforms`:
+    entries of `CONNECTORS` joined by "+". `ValueError` for what cannot be read or leaves no pathway.
     """
     kinds = tuple(kind.strip() for kind in transforms.split("+"))
     for kind in kinds:
@@ -120,7 +120,7 @@ def make_connector(pathway: Pathway, student: Tensor, teacher: Tensor) -> nn.Mod
         if found.ndim not in {2, 4}:
             raise ConfigError(
                 f"pathway {pathway} needs a map (batch, channels, height, width) or a vector of each image, and the "
-                f"{side}'s tap gives {tuple(found.shape)}; choose another tap"
+                f"{side}'s feature layer gives {tuple(found.shape)}; choose another feature layer"
             )
     return connector(pathway.transform, as_feature_map(student), as_feature_map(teacher))
 

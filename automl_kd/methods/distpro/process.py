@@ -31,7 +31,7 @@ from automl_kd.spec import require
 
 PROCESS_VERSION = 1
 DIGITS = 6
-"""Decimals of what is written: far below what one search tells from the next."""
+"""Decimals of what is written: far below the difference between two searches."""
 
 Alpha = Float[Tensor, "*moments pathways"]
 
@@ -71,9 +71,9 @@ def check_style(style: str) -> None:
 class Process:
     """What a search found.
 
-    `pathways`: teacher's tap, student's tap, transform. `axis`: rising moments of the run in [0, 1], from its first
-    step to its last. `alpha`: a row of numbers for each moment, one for each pathway, from which `style` and `kd` make
-    weights. `steps`: length of the search.
+    `pathways`: teacher's feature layer, student's feature layer, transform. `axis`: rising moments of the run in [0,
+    1], from its first step to its last. `alpha`: a row of numbers for each moment, one for each pathway, from which
+    `style` and `kd` make weights. `steps`: length of the search.
     """
 
     pathways: tuple[tuple[str, str, str], ...]
@@ -142,7 +142,7 @@ def load_process(path: Path) -> Process:
 
 
 def require_pathways(process: Process, pathways: Sequence[Pathway], *, by_place: bool) -> None:
-    """`ConfigError` unless the process speaks of these pathways; `by_place` lets the taps have other names."""
+    """Raise `ConfigError` unless the process has these pathways; `by_place` lets feature layers have other names."""
     found, wanted = [Pathway(*one) for one in process.pathways], list(pathways)
     if found == wanted or (by_place and pathway_positions(found) == pathway_positions(wanted)):
         return
@@ -151,12 +151,12 @@ def require_pathways(process: Process, pathways: Sequence[Pathway], *, by_place:
     what = f"it lacks {lacking[0]}" if lacking else f"it also has {surplus[0]}" if surplus else "their order differs"
     raise ConfigError(
         f"the process was found for other pathways ({len(found)}) than this trial's ({len(wanted)}): {what}; "
-        "set stages, connect and transforms as in its search, or by_place = true if only the taps' names differ"
+        "set stages, connect and transforms as in its search, or by_place = true if only the layers' names differ"
     )
 
 
 def pathway_positions(pathways: Sequence[Pathway]) -> list[tuple[int, int, str]]:
-    """The pathways with each tap replaced by its place among the taps of its side."""
+    """The pathways with each feature layer replaced by its place among the feature layers of its side."""
     teachers, students = ([*dict.fromkeys(one[side] for one in pathways)] for side in (0, 1))
     return [(teachers.index(one.teacher), students.index(one.student), one.transform) for one in pathways]
 

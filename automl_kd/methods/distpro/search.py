@@ -39,7 +39,7 @@ from automl_kd.training.loop import OwnStep, steps_per_epoch
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 DEFAULT_STAGES = "stem+stage1.pre+stage2.pre+stage3.pre"
-"""The published code's four taps: each stage before its last activation, and the stem after its own."""
+"""The published code's four feature layers: each stage before its last activation, and the stem after its own."""
 
 MAX_RECORDS = 200
 """Into how many equal parts a process is cut at most: it is smooth, and the file stays small."""
@@ -56,13 +56,12 @@ PROCESS, PLOT = "process.json", "process.svg"
 class DistProSearch:
     """Search the weights of distillation pathways over the run, by hypergradients. Deng et al. 2022, arXiv:2204.05547.
 
-    `stages`: taps from shallow to deep, as in `list_pathways`; "pooled" and "logits" may be among them. `connect`:
-    "lower" lets a student's stage learn from the same and shallower ones, "same" from its own, "all" from every one.
-    `transforms`: "plain", "2conv", "3conv", "complex", or several joined by "+". `style`: how weights come from
-    alpha; `kd` >= 0 scales them in "scaled" and "equal". `temperature` > 0: of the logits' pathway.
-    `order`: "lagged" or "sequential". `interval` >= 1: steps from one hypergradient to the next; multiply
-    `alpha_lr` >= 0, the rate of alpha, by about as much. `held_out` in (0, 1): fraction of training images for the
-    outer loss.
+    `stages`: feature layers from shallow to deep, as in `list_pathways`; "pooled" and "logits" may be among them.
+    `connect`: "lower" lets a student's stage learn from the same and shallower ones, "same" from its own, "all" from
+    every one. `transforms`: "plain", "2conv", "3conv", "complex", or several joined by "+". `style`: how weights come
+    from alpha; `kd` >= 0 scales them in "scaled" and "equal". `temperature` > 0: of the logits' pathway. `order`:
+    "lagged" or "sequential". `interval` >= 1: steps from one hypergradient to the next; multiply `alpha_lr` >= 0, the
+    rate of alpha, by about as much. `held_out` in (0, 1): fraction of training images for the outer loss.
     """
 
     needs_teacher: ClassVar[bool] = True

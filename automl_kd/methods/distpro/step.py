@@ -3,7 +3,7 @@
 Xueqing Deng, Dawei Sun, Shawn Newsam, Peng Wang. DistPro: Searching A Fast Knowledge Distillation Process via Meta
 Optimization. 2022. arXiv:2204.05547. The published code takes a virtual step, moves alpha by a finite difference
 through it, and then trains on the same batch ("sequential" here); its virtual step leaves Nesterov's part out, its
-weights are not put back after it, and the teacher's batch normalisation drifts. Here every step is the optimiser's
+weights are not put back after it, and the teacher's batch normalisation drifts. Here every step is the optimizer's
 own, nothing but the real step touches weights or buffers, and the derivative is exact. The "lagged" order, ours, looks
 through the real step: alpha changes one batch later and half of the work falls away.
 """
@@ -46,7 +46,7 @@ CONNECTOR = "connector/"
 
 
 class Weighting(nn.Module):
-    """The pathways' losses with the alpha that weighs them: its optimiser, and what it was after recorded steps.
+    """The pathways' losses with the alpha that weighs them: its optimizer, and what it was after recorded steps.
 
     `like`: a tensor whose device and type alpha has, the student's. `steps`: length of the search. `record`: alpha is
     kept after each so many steps, and after the last one.
@@ -59,7 +59,7 @@ class Weighting(nn.Module):
     ) -> None:
         super().__init__()
         self.losses, self.style, self.kd, self.steps, self.record = losses, style, kd, steps, record
-        # A buffer, because the student's optimiser takes all parameters there are.
+        # A buffer, because the student's optimizer takes all parameters there are.
         self.register_buffer("alpha", like.new_ones(len(losses.pathways)))
         self.optimizer = torch.optim.Adam([self.alpha], lr=lr, betas=BETAS)
         self.moments: list[int] = []

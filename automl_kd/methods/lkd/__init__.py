@@ -1,1 +1,1 @@
-"""LKD: bi-level learned losses."""
+"""LKD: a loss network learned by bi-level optimization while a student trains."""

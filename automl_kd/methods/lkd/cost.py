@@ -1,4 +1,4 @@
-"""What learned distillation costs: the loss networks, and an outer update, in multiply-adds per image.
+"""The cost of learned distillation: the loss networks and an outer update, in multiply-adds per image.
 
 With maps the loss costs as much as a student may, because a perceptron looks at each element of each map.
 """

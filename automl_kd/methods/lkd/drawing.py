@@ -20,7 +20,7 @@ CONTOUR_LEVELS = 21
 
 
 def learned_loss_svg(surfaces: Mapping[str, np.ndarray], probabilities: np.ndarray, what: str) -> str:
-    """An SVG document with one panel for each of `surfaces`, at least one, named by its key.
+    """An SVG document with one subplot per surface of `surfaces`, at least one, named by its key.
 
     A surface is (points, points), rows by the teacher's and columns by the student's probability, both as in
     `probabilities`, ascending in [0, 1]. `what` is drawn: "weight", whose colours have their middle at 1 and their ends

@@ -1,4 +1,4 @@
-"""What a learned loss is learned from: two networks, training images, and others that are held out from training.
+"""The meta data of a learned loss: two networks, training images, and held-out training images.
 
 The held-out images are cut from the training split, because trials are compared on the validation split: a loss that
 was learned there could not be judged there.

@@ -1,4 +1,4 @@
-"""The outer loop of learned distillation: while a student learns, past students tell the loss how to become better.
+"""The outer loop of learned distillation: while a student trains, past students give the loss its gradient.
 
 Ran, Huang, Yang. Tailored knowledge distillation with automated loss function learning. 2025. PLoS ONE 20(6): e0325599.
 From the paper: past students are recorded, and the loss follows the gradient of the cross entropy that one of them has
@@ -43,11 +43,11 @@ MOST_SKIPPED = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class MetaSchedule:
-    """When and from what phi is moved.
+    """The schedule of phi's updates.
 
     `interval`: steps between two updates, on average. `spread`: "fixed", or "gaussian" with a third of it as standard
     deviation. `warmup`: the part of the run before the first one. `lr`, `weight_decay`, `clip`: of phi's AdamW.
-    `look_ahead`: inner steps before the outer loss is asked. `batch`: the "recorded" step is repeated, or one on a
+    `look_ahead`: inner steps before the outer loss is evaluated. `batch`: the "recorded" step is repeated, or one on a
     "fresh" batch is taken from there. `ratio`: held-out images for each training image of a batch. `pool`, `snapshots`:
     past students kept, and recorded in a run. `anchor`: how strongly weights are held to 1.
     """
@@ -71,8 +71,8 @@ class MetaSchedule:
 class MetaTrainer(nn.Module):
     """A training objective that also learns: called with each batch before the student's step, it returns the terms.
 
-    Its parameters, the projections of the learned loss, are the student optimiser's. All else that it remembers (phi,
-    its optimiser's memory, the pool, counters) travels in its extra state, so a checkpoint holds it.
+    Its parameters, the projections of the learned loss, are the student optimizer's. All else that it remembers (phi,
+    its optimizer's memory, the pool, counters) travels in its extra state, so a checkpoint holds it.
     """
 
     def __init__(self, meta_data: MetaData, learned: Learned, phi: Phi, schedule: MetaSchedule) -> None:

@@ -1,10 +1,11 @@
-"""Learned distillation: a small network is the loss, and past students tell it what would have helped them.
+"""Learned distillation: a small network is the loss, trained by its effect on past students.
 
 Ran, Huang, Yang. Tailored knowledge distillation with automated loss function learning. 2025. PLoS ONE 20(6): e0325599.
 From the paper: a loss network for logits and one for maps, moved by the held-out cross entropy of students that were
 recorded on the way; uniform or other sampling of these; a fixed or Gaussian interval; the recorded batch or another;
 several ways of using the loss. The paper's equations and constants could not be recovered: those here are options, and
-their defaults a reconstruction. Where we decided: `lkd_tutor.py`, `lkd_pool.py`, `distillers/learned.py`.
+their defaults a reconstruction. Our decisions: `methods/lkd/meta_trainer.py`, `methods/lkd/past_students.py`,
+`losses/learned/loss.py`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class LKD:
     `mode`: "joint" keeps the student that the loss was learned with; "retrain" trains a new one on all training images
     under the final loss, "two_stage_dynamic" under the losses in the order in which they were learned.
     `loss`: a learned_loss.pt of another trial. Mode "joint" goes on learning from there; the others use it as it is.
-    `form`, `label`, `rescale`, `stages`: see `distillers/learned.py`; without stages no maps are compared.
+    `form`, `label`, `rescale`, `stages`: see `losses/learned/loss.py`; without stages no maps are compared.
     `ce`, `weight`, `map_weight` >= 0: of the labels, the learned loss of logits (0 leaves it out) and that of maps.
     `held_out`: the part of the training images in (0, 1) that the loss, and not the student, is trained on.
     The others: see `MetaSchedule` in `methods/lkd/meta_trainer.py`. A trial leaves learned_loss.pt and a drawing of it
@@ -194,7 +195,7 @@ class LKD:
         return self.learn(replace(own, cache_stats=context.cache_stats), teacher, None)
 
     def learn(self, context: TrialContext, teacher: nn.Module, report: Report | None) -> LearnedLoss:
-        """Train the setting's student and the loss together; `report` is None where the student does not count."""
+        """Train the context's student and the loss together; `report` is None where the student does not count."""
         spec = context.spec
         require_whole_steps(spec)
         dataset, held = hold_out_images(context.dataset, self.held_out, seed=spec.data.split_seed)
@@ -220,7 +221,7 @@ class LKD:
         return LearnedLoss(self.layout, self.temperature, meta_trainer.phi, [*meta_trainer.history])
 
     def follow(self, context: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
-        """Train the setting's student on all training images under a loss that is learned no further."""
+        """Train the context's student on all training images under a loss that is learned no further."""
         epochs, dynamic = context.spec.recipe.epochs, self.mode == "two_stage_dynamic"
         with (
             self.feature_extractor(context.student, "student") as student,

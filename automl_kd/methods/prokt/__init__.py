@@ -1,1 +1,1 @@
-"""ProKT: a teacher that is trained beside its student."""
+"""ProKT: the teacher is trained beside its student."""

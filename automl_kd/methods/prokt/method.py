@@ -1,4 +1,4 @@
-"""ProKT: the teacher is trained beside the student, held near to what the student can express, and followed by it.
+"""ProKT: the teacher is trained beside the student, under a constraint to stay near to it, and the student follows it.
 
 Wenxian Shi, Yuxuan Song, Hao Zhou, Bohan Li, Lei Li. Follow Your Path: a Progressive Method for Knowledge Distillation.
 2021. arXiv:2107.09305. One step of approximate mirror descent on each batch, in this order: a gradient step of the
@@ -7,10 +7,10 @@ teacher as it now is. The label reaches the student through the teacher alone.
 
 We had the abstract and the authors' code for texts, not the body of the paper: the step, its order, the directions of
 both divergences, lambda = 0.4 and 0.3, temperature 1, heads that begin at zero and the dual ascent with its constants
-are read from that code. All that concerns images is ours: the optimiser and schedule are the recipe's for both
+are read from that code. All that concerns images is ours: the optimizer and schedule are the recipe's for both
 networks, the fine-tuned teacher moves at a tenth of the student's rate, and both networks have batch norm. Hence the
 default probe: the logits of the student's own training pass, which costs nothing and updates its statistics once.
-The authors ask the student again in evaluation mode (`probe = "eval"`). Their losses on hidden states are here
+The authors run the student again in evaluation mode (`probe = "eval"`). Their losses on hidden states are here
 members of the student's sum; one that copies something of the teacher when it is made, as srrl does the classifier and
 ofd the margins, keeps the copy of the start.
 """
@@ -81,14 +81,14 @@ class ProKT:
     learns. `dual`: adapt the multiplier instead, from `beta` >= 0 at the rate `beta_lr` > 0, so that the divergence
     stays below `epsilon` > 0 nats (times temperature squared, as everywhere); `weight` then counts for nothing.
     `losses`: what the student learns by, as in `weighted_losses`; the published loss is the divergence without labels.
-    `temperature` > 0: of the teacher's constraint and of "kd", unless `kd.temperature` is in `losses`.
-    `start`: "finetuned" takes the trained teacher, "pretrained" gives it a new last layer, "scratch" new weights.
-    `zero_heads`: the last layers of both networks begin at zero; not for the fine-tuned teacher, whose it would undo.
-    `teacher_lr` > 0: the teacher's learning rate in units of the student's, under the same schedule.
-    `probe`: where the teacher's step reads the student, "shared" (its training pass) or "eval" (one more, beforehand).
-    `target`: what the student follows, "updated" (the teacher asked again, in evaluation mode) or "stale" (the outputs
-    of the teacher's training pass, from before its step: one pass less).
-    `freeze` in [0, 1): the last fraction of all steps, in which the teacher stands still.
+    `temperature` > 0: of the teacher's constraint and of "kd", unless `kd.temperature` is in `losses`. `start`:
+    "finetuned" takes the trained teacher, "pretrained" gives it a new last layer, "scratch" new weights. `zero_heads`:
+    the last layers of both networks begin at zero; not for the fine-tuned teacher, whose it would undo. `teacher_lr` >
+    0: the teacher's learning rate in units of the student's, under the same schedule. `probe`: where the teacher's step
+    reads the student, "shared" (its training pass) or "eval" (one more, beforehand). `target`: what the student
+    follows, "updated" (another pass of the teacher, in evaluation mode) or "stale" (the outputs of the teacher's
+    training pass, from before its step: one pass less). `freeze` in [0, 1): the last fraction of all steps, in which
+    the teacher stands still.
     """
 
     needs_teacher: ClassVar[bool] = True
@@ -195,7 +195,7 @@ class ProKT:
 def require_whole_norms(recipe: Recipe) -> None:
     if recipe.sync_bn_groups > 1:
         raise ConfigError(
-            "prokt asks its teacher between steps in evaluation mode, so normalisation must look at whole batches, and "
+            "prokt runs its teacher between steps in evaluation mode, so normalisation must look at whole batches, and "
             f"recipe.sync_bn_groups is {recipe.sync_bn_groups}; set recipe.sync_bn_groups = 1"
         )
 
@@ -205,7 +205,7 @@ def require_choice(name: str, value: str, *known: str) -> None:
 
 
 class MovingTeacher:
-    """The teacher in training: network, optimiser, multiplier, how many steps it has seen and what they measured.
+    """The teacher in training: network, optimizer, multiplier, how many steps it has seen and what they measured.
 
     `sums`: (epochs, 3), for each epoch the cross entropies, divergences and multipliers of its steps, summed on the
     device.
@@ -227,7 +227,7 @@ class MovingTeacher:
         teacher_network.model.train()
 
     def advance(self, student: FeatureExtractor, batch: Batch) -> tuple[Outputs, Outputs]:
-        """What the student says, with its graph, and what the teacher says, which has taken its step before."""
+        """The student's outputs, with their graph, and those of the teacher, which has taken its step before."""
         moves, again = self.step < self.moving, self.options.probe == "eval"
         self.step += 1
         before = probe(student, batch.inputs) if moves and again else None
@@ -236,7 +236,7 @@ class MovingTeacher:
         return learnt, self.follow(student_logits, batch) if moves else self.stand(student_logits, batch)
 
     def follow(self, student_logits: Tensor, batch: Batch) -> Outputs:
-        """One step towards the labels, held near to the student; then what the teacher teaches."""
+        """Take one step of the teacher towards the labels, constrained by the student; return its outputs."""
         outputs = self.network(batch.inputs)
         ce, kl = self.losses(outputs.logits, student_logits, batch)
         if self.options.dual:
@@ -289,8 +289,8 @@ class MovingTeacher:
 
 
 class Carried(nn.Module):
-    """What the trial carries beside its student: the losses' layers, which the student's optimiser trains, and the
-    teacher, which has an optimiser of its own and so is state of this module but no part of it.
+    """What the trial carries beside its student: the losses' layers, which the student's optimizer trains, and the
+    teacher, which has an optimizer of its own and so is state of this module but no part of it.
     """
 
     def __init__(self, mixed: Mixed, teacher: MovingTeacher) -> None:

@@ -1,4 +1,4 @@
-"""A teacher that is trained in the trial: where it starts, and how it is asked without being changed."""
+"""A teacher that is trained in the trial: its start, and its outputs without side effects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STARTS = ("finetuned", "pretrained", "scratch")
 
 
 def starting_teacher(context: TrialContext, start: str) -> nn.Module:
-    """The trial's teacher as one of `STARTS` says, with gradients, in evaluation mode."""
+    """The trial's teacher with a start of `STARTS`, with gradients, in evaluation mode."""
     if start == "finetuned":
         return load_teacher(context).requires_grad_(True)
     spec, shape = context.spec, context.dataset.shape
@@ -49,7 +49,7 @@ def zero_head(model: nn.Module) -> None:
 
 
 def probe(network: FeatureExtractor, inputs: Tensor) -> Outputs:
-    """What the network says in evaluation mode; no buffer changes, nothing is drawn, no graph is built."""
+    """The network's outputs in evaluation mode; no buffer changes, nothing is drawn, no graph is built."""
     with evaluating(network.model), torch.no_grad():
         return network(inputs)
 
@@ -61,7 +61,7 @@ def detach_outputs(outputs: Outputs) -> Outputs:
 def uncached(device: torch.device) -> torch.autocast:
     """The autocast that is on, without its memory of weights in half precision.
 
-    That memory lasts until autocast ends, which is after the teacher's step: the teacher would be asked again with the
+    That memory lasts until autocast ends, which is after the teacher's step: the teacher would run again with the
     weights of before it.
     """
     kind = device.type

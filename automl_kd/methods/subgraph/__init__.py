@@ -1,1 +1,1 @@
-"""Subgraph students: searched inside the teacher, then taught by it."""
+"""Subgraph students: a student is searched inside the teacher, then trained by KD."""

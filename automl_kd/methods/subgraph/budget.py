@@ -108,7 +108,7 @@ def smallest(coupling: Coupling, least: Mapping[str, int]) -> Selection:
 def devices_here(device: str) -> list[str]:
     """Devices of this machine on which a trial for `device` may run, as far as is known before; none if it has none.
 
-    A trial that is rehearsed on the processor may be carried out on the GPU.
+    A dry run on the processor may precede a trial on the GPU.
     """
     if torch.cuda.is_available():
         return list(dict.fromkeys((device, "cuda")))
@@ -215,5 +215,5 @@ def choose_subgraph(
 
 
 def even(size: int) -> Tensor:
-    """Falling scores in (0, 1] that treat all layers alike: the k-th channel of any layer is k/size down."""
+    """Falling scores in (0, 1] that treat all layers equally: the k-th channel of any layer is k/size down."""
     return 1 - torch.arange(size, dtype=torch.float64) / size

@@ -1,9 +1,9 @@
-"""A student found inside its teacher, then trained by it.
+"""A student found inside its teacher, then trained by KD.
 
 Jindong Gu, Volker Tresp. Search for Better Students to Learn Distilled Knowledge. 2020. arXiv:2001.11612. The teacher's
-network is the super-graph; a search gives its channels, blocks and stages factors (`subgraph_search.py`, which says
-what of the paper is known and what is our reconstruction); the parts with the highest ones fill the budget; the rest is
-cut away, and the small network is trained by plain knowledge distillation, from fresh weights unless told otherwise.
+network is the super-graph; a search gives its channels, blocks and stages factors (`methods/subgraph/search.py` lists
+what is known of the paper and what is our reconstruction); the parts with the highest ones fill the budget; the rest is
+cut away, and the small network is trained by plain knowledge distillation, from fresh weights by default.
 
 The budget is the cost of the student that the trial's space and architecture name, in parameters and multiply-adds,
 unless the options state one. So a trial of this method stands beside one of `kd` on the hand-made student, at equal
@@ -111,7 +111,7 @@ class Subgraph(SearchOptions):
         return stated if stated != Budget() else Budget(params=student.params, macs=student.macs)
 
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
-        assert context.spec.teacher is not None  # a rehearsal has one
+        assert context.spec.teacher is not None  # a dry run has one
         coupling = trace(teacher, context.dataset.shape)
         least = least_widths(coupling, self.floor, self.divisor)
         budget = scale_budget(self.budget(context.cost), min(read_multiples(self.multiples)))

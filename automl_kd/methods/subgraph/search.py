@@ -44,7 +44,7 @@ CHECKPOINT_FILE = "search.pt"
 
 
 class SubgraphSearchRun:
-    """A search under way: `run` holds the super-graph, its optimiser and how far it has come.
+    """A search under way: `run` holds the super-graph, its optimizer and how far it has come.
 
     `budget`: the smallest that a student is wanted for; while the parts that are not zero fit it, nothing is penalised.
     `multiplier`: how far the penalty has grown.
@@ -145,7 +145,7 @@ class SubgraphSearchRun:
         return torch.zeros_like(weights) if met else weights
 
     def step(self, batch: Batch, step: int, weights: Tensor) -> Tensor:
-        """Weights by the optimiser, factors by a proximal step, both from the gradient at the same point."""
+        """Weights by the optimizer, factors by a proximal step, both from the gradient at the same point."""
         run, options = self.run, self.options
         rate = learning_rate(run.recipe, step, run.steps)
         for group in run.optimizer.param_groups:

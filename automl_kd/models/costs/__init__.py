@@ -1,1 +1,1 @@
-"""What a network costs: parameters, multiply-adds, latency."""
+"""The cost of a network: parameters, multiply-adds, latency."""

@@ -53,7 +53,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def cost_of(space: SearchSpace, architecture: Architecture, shape: InputShape) -> NetworkCost:
-    """The cost of a point of `space`, as the space says it, or counted once and remembered.
+    """The cost of a point of `space`, from the space itself, or counted once and remembered.
 
     `InfeasibleArchitectureError` for a point outside the space.
     """

@@ -15,7 +15,7 @@ from automl_kd.models.foreign.copying import copy_network
 from automl_kd.space import InputShape
 
 FEWEST_RUNS = 5
-"""Below this a median says little; slow networks overrun their budget instead."""
+"""Below this a median is unreliable; slow networks overrun their budget instead."""
 
 
 @dataclass(frozen=True)

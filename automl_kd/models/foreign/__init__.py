@@ -1,1 +1,1 @@
-"""Networks from elsewhere, made fit to be run beside others."""
+"""Networks of other libraries, adapted to run beside ours."""

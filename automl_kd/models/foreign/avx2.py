@@ -45,9 +45,10 @@ def isa_limit() -> str:
 
 
 def supports(instructions: str) -> bool:
-    """What torch says of the processor. Private in torch; without it, AVX2 is taken for there and AVX-512 is not.
+    """Torch's view of the processor. Private in torch; without it, AVX2 is taken for there and AVX-512 is not.
 
-    `torch.backends.cpu.get_cpu_capability` would not do: it says what ATEN_CPU_CAPABILITY lets torch's own kernels use.
+    `torch.backends.cpu.get_cpu_capability` would not do: it returns what ATEN_CPU_CAPABILITY lets torch's own kernels
+    use.
     """
     ask = getattr(torch.cpu, f"_is_{instructions}_supported", None)
     return bool(ask()) if ask is not None else instructions == "avx2"

@@ -11,7 +11,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def copy_network(model: Network) -> Network:
-    """A deep copy, with hooks and taps.
+    """A deep copy, with hooks and feature layers.
 
     Some modules keep what they computed, as the old `weight_norm` keeps its weight, and `deepcopy` refuses a tensor
     that was computed. They compute it again in the next pass: the copy gets its values.

@@ -1,1 +1,1 @@
-"""Students inside a network: what can be removed together, the removal, and the record of it."""
+"""Students inside a network: which channels are removed together, the removal, and its description."""

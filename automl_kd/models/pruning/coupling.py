@@ -3,7 +3,7 @@
 A *group* is a set of channel dimensions that share one fate: what a convolution writes, what normalisation and
 activation pass on, what an addition joins. A *layer* reads one group and writes another (convolution, linear), or
 treats each channel of one group by itself (normalisation, depthwise convolution). A *block* is a module whose output is
-its input plus a branch; without the branch it is the identity. All of it is found by `models/tracing.py`.
+its input plus a branch; without the branch it is the identity. All of it is found by `models/pruning/tracing.py`.
 
 The body of the paper for which this was written (Gu, Tresp. Search for Better Students to Learn Distilled Knowledge.
 2020. arXiv:2001.11612) could not be recovered in full; that channels joined by an addition share a mask is our reading.
@@ -120,7 +120,7 @@ class Coupling:
         }
 
     def cost(self, selection: Selection) -> NetworkCost:
-        """What `models.cost.count` finds on the network of `selection`, without building it."""
+        """What `models.costs.cost.count_cost` finds on the network of `selection`, without building it."""
         layers = [layer for layer in self.layers.values() if layer.block not in selection.removed]
         return add(self.rest, total_cost(layers, self.widths(selection)))
 

@@ -98,7 +98,7 @@ def describe_selection(
 
 
 def read_description(file: Path | str) -> Description:
-    """The description in a file, pinned or not; `ConfigError` if there is none."""
+    """The description in a file, with or without a content hash; raise `ConfigError` if there is none."""
     path = located_path(str(file))
     try:
         text = path.read_text(encoding="utf-8")

@@ -92,7 +92,7 @@ class Passed(nn.Module):
 
 
 def thin_network(model: nn.Module, coupling: Coupling, selection: Selection) -> nn.Module:
-    """A copy of `model` with the selected channels and blocks alone; taps, modes and other modules stay as they are.
+    """A copy of `model` with the selected channels and blocks; feature layers, modes and other modules stay.
 
     `model` carries no gates.
     """

@@ -1,1 +1,1 @@
-"""Weights on disk: as we save them, and as the trade does."""
+"""Weights on disk: our files, and checkpoints of other tools."""

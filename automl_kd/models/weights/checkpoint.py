@@ -119,7 +119,7 @@ def converts(model: nn.Module, found: Match) -> bool:
 def load_state(model: nn.Module, state: Mapping[str, Any], versions: Mapping[str, Any]) -> None:
     ordered: OrderedDict[str, Any] = OrderedDict(state)
     ordered._metadata = OrderedDict(versions)  # type: ignore[attr-defined]  # where torch looks for it
-    with warnings.catch_warnings(action="ignore"):  # that an earlier version is converted, which is told in our words
+    with warnings.catch_warnings(action="ignore"):  # that an earlier version is converted, which our own note reports
         model.load_state_dict(ordered)
 
 

@@ -2,7 +2,7 @@
 
 `torch.load` builds tensors and plain values alone (`weights_only=True`). A file of the trade has other things beside
 its weights: options, a config, a scalar of numpy. Each class that torch does not know stands by name in the file's own
-list; for each, and for this reading only, torch is given an inert class that keeps what it is told and does nothing.
+list; for each, and for this reading only, torch gets an inert class that keeps its arguments and does nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read_weights_file(path: Path) -> object:
     if is_safetensors(path):
         return read_safetensors(path)
     refuse_programs(path)
-    # Not only warnings about the file's age: what a stranger's file makes torch say is told by our own sentence.
+    # Not only warnings about the file's age: our own sentence replaces torch's warnings about a file.
     with warnings.catch_warnings(action="ignore"):
         return read_pickled(path)
 
@@ -92,7 +92,7 @@ def foreign_names(path: Path) -> set[str]:
     if zipfile.is_zipfile(path):
         return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     found: set[str] = set()
-    with path.open("rb") as file, suppress(Exception):  # damaged, which reading it will say
+    with path.open("rb") as file, suppress(Exception):  # damaged, which reading it reports
         for _ in range(PICKLES):
             found |= set(named_in(file))
     return found  # those that torch knows it builds itself, whatever else is offered
@@ -132,7 +132,7 @@ def refuse_programs(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # of torch before 1.6, or damaged, which reading it will say
+        return  # of torch before 1.6, or damaged, which reading it reports
     inside = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inside:
         refuse_file(

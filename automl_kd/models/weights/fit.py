@@ -33,7 +33,7 @@ def shape(value: Any) -> list[int]:
 
 
 def refuse_misfit(own: Mapping[str, Any], found: Match, path: Path) -> Never:
-    """Raise the `CheckpointError` that says how weights and network differ."""
+    """Raise a `CheckpointError` that names the difference of weights and network."""
     if found.missing or found.surplus:
         raise CheckpointError(
             f"checkpoint {path} is of another network: {list_some(found.missing, 'missing')}, "

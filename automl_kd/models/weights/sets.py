@@ -2,7 +2,7 @@
 
 Training scripts wrap weights in other things, and wrappers of networks put a prefix before their names. Instead of a
 list of such habits, whatever names of the file end like those of the network are taken as its weights, if what stands
-before them is the same throughout and says no more than "the network".
+before them is the same throughout and only means "the network".
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def join_names(*names: str) -> str:
 def matches(one: WeightSet, own: Mapping[str, Any], paths: Collection[str]) -> list[Match]:
     """The set as weights of a network with the state `own` and modules at `paths`; once for each prefix that will do.
 
-    Always at least one, which says how the set differs where none will do.
+    Always at least one, which shows how the set differs where none fits.
     """
     ours, theirs = plain(own), plain(one.tensors)
     within = common(ours)

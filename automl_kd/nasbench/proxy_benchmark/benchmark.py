@@ -1,8 +1,8 @@
-"""An honest panel of proxies: how well each ranks architectures whose trained accuracy is known.
+"""The proxy benchmark: how well each proxy ranks architectures whose trained accuracy is known.
 
-Beside the correlation stands what it is worth: its interval, whether it beats counting parameters on the same
-architectures, what of it remains given size, what its picks lose within a budget, what it costs and how often it
-fails. Accuracies here are reported on and tune nothing. Published figures stand in columns of their own.
+Beside the correlation it reports the interval, whether the proxy beats the parameter count on the same architectures,
+the correlation given size, the regret within a budget, the cost and the failures. Accuracies are reported and tune
+nothing. Published figures stand in separate columns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BASELINE = "params"
 MIN_ARCHITECTURES = 10
 """Fewer architectures than this are not judged, nor compared over seeds."""
 
-THE_BASELINE = "the yardstick"
+THE_BASELINE = "the baseline"
 BEATS = "beats counting parameters"
 NOT_SHOWN = "not shown to beat counting parameters"
 WORSE = "worse than counting parameters"
@@ -43,7 +43,7 @@ NO_VALUE = "has no value here"
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Accuracies of n architectures, to be foretold.
+    """Accuracies of n architectures that proxies predict.
 
     `column`: where they come from. `accuracy`: fractions, NaN where unknown. `costs`: (n,) each; "params" and "macs"
     must be there, in that order, and may be followed by latencies.
@@ -150,7 +150,7 @@ def make_case(one: ProxyScores, target: Target) -> Case:
 
 
 def judge_case(case: Case) -> dict[str, float]:
-    """What is measured of a proxy; the names of the panel's columns."""
+    """What is measured of a proxy; the names of the benchmark's columns."""
     counts, y, size = resample_architectures(len(case.accuracy)), case.accuracy, case.costs[BASELINE]
     tau = np.mean([resampled_kendall(x, y, counts) for x in case.scores], axis=0)
     rho = np.mean([resampled_spearman(x, y, counts) for x in case.scores], axis=0)
@@ -172,7 +172,7 @@ def judge_case(case: Case) -> dict[str, float]:
 
 @lru_cache(maxsize=1)
 def resample_architectures(n: int) -> Counts:
-    """All n architectures once, then draws: the same for all proxies on as many, so that differences are paired."""
+    """All n architectures once, then bootstrap draws: the same for all proxies, so that differences are paired."""
     return np.concatenate([np.ones((1, n), dtype=np.float32), draws(n, ROUNDS, SEED)])
 
 
@@ -205,7 +205,7 @@ def about(one: ProxyScores, target: Target) -> dict[str, object]:
 
 
 def verdict_of_row(row: Mapping[str, float], proxy: str) -> str:
-    """Whether the panel's row shows a proxy to beat counting parameters, in words."""
+    """Whether a row shows that a proxy beats the parameter count, in words."""
     if proxy == BASELINE:
         return THE_BASELINE
     if np.isnan(row["kendall"]):

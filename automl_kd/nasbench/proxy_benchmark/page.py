@@ -1,4 +1,4 @@
-"""The panel's files: Parquet for programs, Markdown and one HTML page without network for people."""
+"""The files of the proxy benchmark: Parquet, Markdown and one HTML page that needs no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plots of the panel: correlations beside counting parameters, what a score costs, accuracy over each score's rank.
+"""The plots of the proxy benchmark: correlations, costs of scores, and accuracy over each score's rank.
 
 As in `plots`: inline SVG with the page's colours.
 """
@@ -35,7 +35,7 @@ VERDICT_MARKERS = {
     NOT_SHOWN: (QUIET, "o"),
     WORSE: (ROLE_STYLES["default-kd"][0], "v"),
 }
-"""Colour and marker: shapes differ too, for those who do not tell the colours apart."""
+"""Colour and marker: shapes differ too, for colour-blind readers."""
 
 MAX_POINTS_SHOWN = 250
 """Architectures drawn in a scatter plot, the same for all proxies."""
@@ -44,9 +44,9 @@ PLAIN_TEXT = {"text.parse_math": False}
 
 
 def plot_correlations(rows: pd.DataFrame) -> Markup:
-    """Kendall with its interval, a panel for each target and a line for each proxy, best mean on top.
+    """Kendall with its interval, a subplot per target and a line per proxy, best mean on top.
 
-    `rows`: of the panel, with titles. A vertical line goes through counting parameters.
+    `rows`: of the benchmark, with titles. A vertical line marks the parameter count.
     """
     order = list(rows.groupby("title", observed=True)["kendall"].mean().sort_values(na_position="first").index)
     targets = list(rows["target"].unique())

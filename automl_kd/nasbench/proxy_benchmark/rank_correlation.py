@@ -11,8 +11,8 @@ replacement. Drawing is weighting, so a draw is a vector of counts, and both cor
 
 Up to `EXACT` architectures each draw's forms are computed exactly. Beyond, numerators and denominators are replaced by
 their first-order expansions around equal weights (Hoeffding's projections of these statistics), which is off by terms
-of order 1 / n, while the half width of an interval is of order 1 / sqrt(n); the ratio itself is kept. NaN is refused:
-the caller says where a failed score ranks.
+of order 1 / n, while the half width of an interval is of order 1 / sqrt(n); the ratio itself is kept. NaN is an error:
+the caller decides where a failed score ranks.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Ranks(NamedTuple):
 
 def rank_values(values: Reals) -> Ranks:
     if np.isnan(values).any():
-        raise ValueError("values without an order (nan) have no ranks; say first where they stand")
+        raise ValueError("values without an order (nan) have no ranks; replace them first")
     _, code, counts = np.unique(values, return_inverse=True, return_counts=True)
     return Ranks(code, (np.cumsum(counts) - counts)[code], counts[code])
 

@@ -1,4 +1,4 @@
-"""From scores on disk and tables of accuracies to the panel and its files."""
+"""Makes the proxy benchmark and its files from scores on disk and tables of accuracies."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def make_panel(
 ) -> tuple[Panel, list[Path]]:
     """Judge all scores in `paths` against the table, and against S1 if its file is given; the files written to `out`.
 
-    `devices`: as `of_table` takes them. `on_target` is told of each target when its turn comes, and of how many scores
-    are held against it. `ResultError` for scores of which no architecture is in either. The panel's notes say which
-    scores were left out, and which targets.
+    `devices`: as `of_table` takes them. `on_target` is called for each target with the number of its scores. Raises
+    `ResultError` if no scored architecture is in either. The notes name the scores and targets that were left out.
     """
     require_writable(out)
     table = Table.load(find_table(nasbench201))
@@ -59,7 +58,7 @@ def make_panel(
 
 
 def judge_groups(groups: Groups, on_target: Callable[[str, int], None]) -> Panel:
-    """All targets of all groups in one panel."""
+    """Merge the targets of all groups into one benchmark."""
     panels = []
     for entries, targets in groups:
         for target in targets:

@@ -36,7 +36,7 @@ REQUIRED_SCORES = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class ProxyScores:
-    """What one proxy, asked in one way, says of n architectures; higher promises better.
+    """Scores of one proxy, computed in one way, on n architectures; higher promises better.
 
     `values`, `asked`: (seeds, n); a value is not finite where the proxy failed, and where it was not asked.
     `seconds`: mean time of one architecture, NaN if none is on record. `dataset`: whose images it was shown. `among`:

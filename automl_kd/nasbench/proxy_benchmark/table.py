@@ -1,4 +1,4 @@
-"""The panel of proxies for people: tables as sheets, what they say in sentences, and all of it as Markdown."""
+"""The proxy benchmark for people: tables as sheets, sentences on them, and all of it as Markdown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOTES = (
     f"proxies. Up to {EXACT} architectures each draw is computed exactly, beyond that to first order around the whole. "
     "An interval covers the chance in which architectures were compared, not that in weights.",
     "The finding rests on the difference in Kendall to the number of parameters, on the same architectures and paired "
-    "draw by draw; it is not adjusted for how many proxies are compared. A proxy that says the same of all, or "
+    "draw by draw; it is not adjusted for how many proxies are compared. A proxy that scores all equally, or "
     "fails on all, has no value here.",
     "Given size: Spearman after regressing both ranks on those of parameters and FLOPs. At equal size: the median of "
     "Kendall inside bins of about equal parameters.",
@@ -56,7 +56,7 @@ PICKS_NOTE = (
 
 
 def add_titles(frame: pd.DataFrame) -> pd.DataFrame:
-    """With a column `title`: the proxy, and where a target has it several times, what tells them apart."""
+    """Add a column `title`: the proxy, and where a target has it several times, what distinguishes them."""
     names = [name for name in WAY if name != "proxy"]
     groups = frame.groupby(["target", "proxy"], sort=False, observed=True)
     several = groups[names].transform("nunique") > 1
@@ -143,7 +143,7 @@ def write_signed(value: float) -> str:
 
 def budget_regret_sheet(rows: pd.DataFrame, order: Sequence[str]) -> Sheet:
     """One target's regrets, a column for each budget, proxies in `order` of their titles."""
-    limited = rows[(rows["share"] < 1) | (rows["cost"] == BASELINE)]  # without a limit all costs are alike
+    limited = rows[(rows["share"] < 1) | (rows["cost"] == BASELINE)]  # without a limit all costs are equal
     limited = limited.sort_values("share", key=lambda share: share == 1, kind="stable")
     budgets = list(dict.fromkeys(zip(limited["cost"], limited["share"], strict=True)))
     cells = {
@@ -181,7 +181,7 @@ def target_sentence(rows: pd.DataFrame) -> str:
 
 
 def benchmark_markdown(panel: Panel, command: str) -> str:
-    """All tables, what they say and how to read them."""
+    """All tables, sentences on them and how to read them."""
     panel = Panel(add_titles(panel.proxies), add_titles(panel.regrets), panel.notes)
     parts = [f"{made_by(command)}\n", *(f"{note}\n" for note in panel.notes)]
     for name, rows in panel.proxies.groupby("target", sort=False, observed=True):

@@ -1,4 +1,4 @@
-"""What the panel holds proxies against: NAS-Bench-201, and the 64 students of DisWOT's S1 space.
+"""The targets of the proxy benchmark: NAS-Bench-201, and the 64 students of DisWOT's S1 space.
 
 S1: Dong, Li, Wei. DisWOT. 2023. arXiv:2303.15678; its authors publish CIFAR-100 accuracies of all 64 residual networks
 with and without a teacher. All accuracies here are test accuracies, to be reported on.

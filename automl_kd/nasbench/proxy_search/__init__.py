@@ -1,1 +1,1 @@
-"""The search for a proxy: formulas of statistics that need no training."""
+"""Proxy search: searches formulas of training-free statistics."""

@@ -1,4 +1,4 @@
-"""What a search over formulas came to: the formula chosen on the labels, held against accuracies that chose nothing."""
+"""Evaluates a proxy search: the formula chosen on the labels is compared with accuracies that chose nothing."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def read_formula(text: str) -> Aggregate:
 
 
 def best_formulas(tried: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Of each search the formula that it would hand over; of equal ones the shorter, then the earlier."""
+    """The formula that each search returns; of equal ones the shorter, then the earlier."""
     order = tried.sort_values(["objective", "members", "index"], ascending=[False, True, True], kind="stable")
     return order.dropna(subset=["objective"]).groupby(keys, sort=True, observed=True).head(1).sort_values(keys)
 

@@ -1,4 +1,4 @@
-"""A proxy found by search, as facts: what its report is made from."""
+"""The findings of a proxy search, from which its report is made."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ SEARCH_STYLES = list(ROLE_STYLES.values())
 
 
 def plot_rankings(rows: pd.DataFrame) -> Markup:
-    """Kendall with its interval, a panel for each target and a line for each ranking, the best mean on top."""
+    """Kendall with its interval, a subplot per target and a line per ranking, the best mean on top."""
     order = list(rows.groupby("title", observed=True)["kendall"].mean().sort_values().index)
     targets = list(dict.fromkeys(rows["target"]))
     with mpl.rc_context(PLOT_SETTINGS | NO_MATH):
@@ -60,7 +60,7 @@ def progress(tried: pd.DataFrame) -> Markup:
         ):
             # One row for each seed; all seeds of a search try equally many.
             values = ours.pivot(index="seed", columns="index", values="kendall")
-            # A formula under which all are alike counts as the worst.
+            # A formula that ranks all equally counts as the worst.
             held = np.maximum.accumulate(values.fillna(-1.0).to_numpy(dtype=np.float64), axis=1)
             at = np.arange(1, held.shape[1] + 1)
             axes.fill_between(at, np.min(held, axis=0), np.max(held, axis=0), color=colour, alpha=0.18, lw=0)

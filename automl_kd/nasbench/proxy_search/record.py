@@ -1,4 +1,4 @@
-"""What a search over formulas leaves on disk: one Parquet file for each search, with every formula that it tried."""
+"""The record of a proxy search: one Parquet file for each search, with every formula that it tried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy found by search, for people: tables as sheets, and what they say in sentences."""
+"""A proxy found by search, for people: tables as sheets, and sentences on them."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def notes(found: Findings) -> list[str]:
         "A formula is written as a sum of terms. rank_sum adds ranks, log_rank_sum the logarithms of ranks over their "
         "number; ranks run from the worst, 1, to the best of all architectures scored, and need no label. A negative "
         "weight, or a minus inside a bound, ranks downwards. min(a;b) and max(a;b) take the lower and the higher of "
-        "two ranks; with a number in place of b, ranks above or below that share of all are alike.",
+        "two ranks; with a number in place of b, ranks above or below that share of all are equal.",
         f"Searches saw the accuracies of {found.labels:,} architectures: {found.statement}. Nothing else was used to "
         "choose; all other accuracies are reported on.",
         f"Intervals are percentiles of {ROUNDS} bootstrap draws of architectures; up to {EXACT} of these each draw is "

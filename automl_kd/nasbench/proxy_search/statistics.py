@@ -68,7 +68,7 @@ def chosen_entries(entries: Sequence[ProxyScores], target: Target, dataset: str)
         before = chosen.setdefault(one.proxy, one)
         if before is not one and before.dataset in (one.dataset, target.dataset):
             raise ResultError(
-                f"{one.proxy} was scored in two ways on {one.dataset} (images, draws or teachers differ), and one was "
+                f"{one.proxy} was scored in two ways on {one.dataset} (images, repeats or teachers differ), one was "
                 "wanted; name the file with the scores to compose"
             )
     return chosen

@@ -1,9 +1,9 @@
-"""Searches of a table of measured architectures, with hundreds of seeds stepped together.
+"""Samplers for a table of measured architectures, with hundreds of seeds stepped together.
 
-The samplers of `automl_kd.search` again, in numpy over seeds, because a look-up costs less than asking one sampler.
-After the same outcomes they propose the same, with the same probabilities (tested); local search does so until it knows
-all neighbours of its best point, NSGA-II at the end of each generation. A seed's run depends on its seed and the
-settings alone.
+The samplers of `automl_kd.search` again, in numpy over seeds, because a look-up costs less than one proposal of a
+sampler. After the same outcomes they propose the same, with the same probabilities (tested); local search does so until
+it knows all neighbours of its best point, NSGA-II at the end of each generation. A seed's run depends on its seed and
+the settings alone.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ __all__ = [
 
 
 class Searcher(Protocol):
-    """A way of searching. It must not keep anything between runs, nor read accuracies that it did not ask for."""
+    """A sampler of tables. It must not keep anything between runs, nor read accuracies of other trials."""
 
     def run(self, session: BatchedSession) -> None:
-        """Ask the desk until it closes."""
+        """Run trials until the session closes."""
 
 
 SEARCHERS: Mapping[str, Callable[..., Searcher]] = {
@@ -60,26 +60,26 @@ SEARCHERS: Mapping[str, Callable[..., Searcher]] = {
 """Each is a frozen dataclass whose fields are its options."""
 
 PAIRS = ("random", "nsga2", "scalarised")
-"""Those that can be judged by accuracy and latency together; the last two need a latency."""
+"""Samplers that can follow accuracy and latency together; the last two need a latency."""
 
 
 def make_searcher(name: str, options: Mapping[str, Scalar]) -> Searcher:
-    """The searcher called `name`; `ConfigError` for an unknown one, and for options it has not or that do not fit."""
+    """The sampler called `name`; `ConfigError` for an unknown one, and for options it has not or that do not fit."""
     if name not in SEARCHERS:
-        raise ConfigError(f"no searcher of tables is called {name!r}; {suggestion(name, SEARCHERS)}")
+        raise ConfigError(f"no sampler of tables is called {name!r}; {suggestion(name, SEARCHERS)}")
     hints = {option: kind for option, kind in get_type_hints(SEARCHERS[name]).items() if option in fields_of(name)}
     for option, value in options.items():
         if option not in hints:
             hint = suggestion(option, hints) if hints else "it has none"
-            raise ConfigError(f"searcher {name!r} has no option {option!r}; {hint}")
+            raise ConfigError(f"sampler {name!r} has no option {option!r}; {hint}")
         if not fits_option(value, hints[option]):
             raise ConfigError(
-                f"option {option!r} of searcher {name!r} is {value!r}; write it as {hints[option].__name__}"
+                f"option {option!r} of sampler {name!r} is {value!r}; write it as {hints[option].__name__}"
             )
     try:
         return SEARCHERS[name](**options)
     except ValueError as error:
-        raise ConfigError(f"searcher {name!r} cannot go: {error}") from error
+        raise ConfigError(f"sampler {name!r} cannot run: {error}") from error
 
 
 def fields_of(name: str) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def explore(
     seconds: float = float("inf"),
     guidance: Guidance | None = None,
 ) -> BatchedHistory:
-    """Run `searcher` with every one of `seeds`: at most `queries` questions each, and `seconds` of simulated time."""
+    """Run `searcher` with every one of `seeds`: at most `queries` trials each, and `seconds` of simulated time."""
     session = BatchedSession(bench, SeededDraws(seeds), queries, seconds=seconds, guidance=guidance)
     searcher.run(session)
     return session.history()

@@ -1,8 +1,7 @@
-"""Where all seeds of a search put their questions, one of each at a time, and what was asked is written down.
+"""A batched session: runs one trial of every seed of a search at a time, and keeps the history.
 
-A question is one training of one architecture, looked up. Asked again about what it knows, a search loses the question
-but no time. Proxies help in two ways: each question may be the best of a pool by its score, and the first questions may
-be about the best of a random sample.
+A trial is one training of one architecture, looked up. A repeated trial counts, but takes no time. Proxies help in two
+ways: each proposal may be the best of a pool by its score, and the first proposals may be the best of a random sample.
 """
 
 from __future__ import annotations
@@ -26,10 +25,9 @@ NOTHING = -1
 class Guidance:
     """How candidates are picked.
 
-    `tries`: of so many candidates the first that is new is asked about; 1 takes what comes.
-    `score`: of every architecture, higher promises better, NaN last. With `pool` above 0, the best new one of `pool`
-    candidates is asked about instead. With `warm` above 0, the first `warm` questions are about the best of `sample`
-    random architectures. `seconds`: time of one score.
+    `tries`: of this many candidates the first new one is tried; 1 takes the first. `score`: of every architecture,
+    higher promises better, NaN last. With `pool` above 0, the best new one of `pool` candidates is tried instead. With
+    `warm` above 0, the first `warm` trials are the best of `sample` random architectures. `seconds`: time of one score.
     """
 
     tries: int = 8
@@ -47,10 +45,10 @@ class Guidance:
 
 
 class BatchedHistory(NamedTuple):
-    """What was asked, in order, shape (seeds, questions) each.
+    """The trials in order, shape (seeds, trials) each.
 
     `rows`: architectures, or `NOTHING` once a seed's time was up. `rungs`: which of the bench's trainings.
-    `seconds`: the time spent when the answer came. `scored`: scores computed by then.
+    `seconds`: the time spent when the trial ended. `scored`: scores computed by then.
     """
 
     rows: Integers
@@ -62,7 +60,7 @@ class BatchedHistory(NamedTuple):
 class BatchedSession:
     """One search under way, for all seeds of `draws` in step.
 
-    It ends after `queries` questions, or for a seed whose time exceeds `seconds`.
+    It ends after `queries` trials, or for a seed whose time exceeds `seconds`.
     """
 
     def __init__(
@@ -83,7 +81,7 @@ class BatchedSession:
         self.merit = None if self.guidance.score is None else merits(self.guidance.score)
         self.spent = np.zeros(len(draws))
         self.scoring = np.zeros(len(draws), dtype=np.int64)
-        """Scores computed for the question to come."""
+        """Scores computed for the next trial."""
         self.rows: list[Integers] = []
         self.rungs: list[NDArray[np.int8]] = []
         self.seconds: list[Reals] = []
@@ -109,14 +107,14 @@ class BatchedSession:
         return self.draws.integers(stream, self.step, below, count)
 
     def is_known(self, rows: Integers) -> Mask:
-        """Whether each of `rows` (seeds, k) was asked about before, by its seed."""
+        """Whether each of `rows` (seeds, k) was tried before, by its seed."""
         known: Mask = self.known[self.lanes[:, None], rows] > 0
         return known
 
     def prefer(self, candidates: Integers, who: Mask | None = None) -> Integers:
-        """Of each seed's `candidates` (seeds, k) the new one that comes first, or with the best score if screened.
+        """Choose each seed's first new one of its `candidates` (seeds, k), or the one with the best score if filtered.
 
-        `who`: the seeds that will ask about what they get; all if not given. Scores of the others are not counted.
+        `who`: the seeds that will try what they get; all if not given. Scores of the others are not counted.
         """
         if not self.screened:
             return self.first_new(candidates)
@@ -133,7 +131,7 @@ class BatchedSession:
         return picked(candidates, np.where(self.is_known(candidates), merit - len(self.bench), merit).argmax(axis=1))
 
     def fresh(self, who: Mask | None = None) -> Integers:
-        """A random architecture for each seed, picked as the guide says; `who` as for `prefer`."""
+        """A random architecture for each seed, picked as `guidance` says; `who` as for `prefer`."""
         guidance = self.guidance
         if self.step >= guidance.warm:
             return self.prefer(self.integers("fresh", len(self.bench), self.width), who)
@@ -141,7 +139,7 @@ class BatchedSession:
         return self.best_scored(self.draws.integers("warm", 0, len(self.bench), guidance.sample))
 
     def query(self, rows: Integers, rungs: NDArray[np.int8] | None = None) -> Reals:
-        """Ask about one architecture for each seed, by the longest training if `rungs` are not given: its accuracy."""
+        """Run one trial for each seed, with the longest training if `rungs` are not given; return the accuracies."""
         bench = self.bench
         rungs = np.full(len(rows), bench.last, dtype=np.int8) if rungs is None else rungs
         working, new = self.spent < self.limit, self.known[self.lanes, rows] <= rungs

@@ -1,7 +1,7 @@
 """Regularised (aging) evolution on a table, for one objective and for two.
 
 Real, Aggarwal, Huang, Le. Regularized Evolution for Image Classifier Architecture Search. 2018. arXiv:1802.01548,
-algorithm 1. The living are the last `population` that were asked about. Repeats are drawn again here, as many times as
+algorithm 1. The living are the last `population` that were tried. Repeats are drawn again here, as many times as
 the guide says; the paper trains them again.
 """
 
@@ -44,7 +44,7 @@ class Evolution:
             living[:, place], values[:, place] = rows, session.query(rows)
 
     def children(self, session: BatchedSession, living: Integers, values: Reals) -> Integers:
-        """A mutant each of as many tournaments as the desk wants candidates."""
+        """A mutant each of as many tournaments as the session wants candidates."""
         drawn = drawn_members(session, self.population, self.tournament)
         entered = np.take_along_axis(values, drawn.reshape(len(values), -1), axis=1).reshape(drawn.shape)
         if self.parents == 1:

@@ -7,7 +7,7 @@ The kernel is exp(-h / scale) in the number h of edges with different operations
 definite. Answers are replaced by normal scores of their ranks, since a few accuracies near chance would otherwise set
 the scale. The length scale and the noise with the highest marginal likelihood of a small grid are taken, anew from time
 to time. Expected improvement is maximised over random candidates and the neighbours of the best. Optuna's GP sampler
-fits a length scale for each parameter and takes some tenths of a second for a question; hundreds of seeds want less.
+fits a length scale for each parameter and takes some tenths of a second for a proposal; hundreds of seeds need less.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ NEAR = 2
 class GaussianProcess:
     """Expected improvement under a Gaussian process (Jones et al. 1998, doi:10.1023/A:1008306431147).
 
-    `startup`: random questions before, at least 2; `candidates`: random ones for each question; `refit`: questions
-    between two choices of scale and noise.
+    `startup`: random trials before, at least 2; `candidates`: random ones for each proposal; `refit`: trials between
+    two choices of scale and noise.
     """
 
     startup: int = 10
@@ -62,7 +62,7 @@ class GaussianProcess:
     def proposals(
         self, session: BatchedSession, asked: Integers, scores: Reals, scale: Reals, noise: Reals
     ) -> Integers:
-        """Candidates with the highest expected improvement, best first, as many as the desk wants."""
+        """Candidates with the highest expected improvement, best first, as many as the session wants."""
         top = np.take_along_axis(asked, np.argsort(-scores, axis=1, kind="stable")[:, :NEAR], axis=1)
         near = session.bench.neighbours[top].reshape(len(top), -1)
         anywhere = session.integers("candidates", len(session.bench), self.candidates)

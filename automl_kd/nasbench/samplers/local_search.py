@@ -2,7 +2,7 @@
 
 White, Nolen, Savani. Exploring the Loss Landscape in Neural Architecture Search. 2020. arXiv:2005.02960. There all
 neighbours are evaluated before the best is moved to (`first = false` here); moving to the first better one spends fewer
-questions on each step. Neighbours are tried in random order, or by their score if the search is screened.
+trials on each step. Neighbours are tried in random order, or by their score if proxies filter.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def move_to_better(centre: Integers, height: Reals, rows: Integers, values: Real
 
 
 def climbed(session: BatchedSession, centre: Integers, height: Reals) -> tuple[Integers, Reals]:
-    """Move up as far as neighbourhoods are known completely, which needs no question."""
+    """Move up as far as neighbourhoods are known completely, which needs no trial."""
     while True:
         around = session.bench.neighbours[centre]
         values = np.where(explored(session, around)[:, None], session.bench.choose[-1][around], -np.inf)

@@ -39,7 +39,7 @@ class BatchedNSGA2:
             parents = np.take_along_axis(born, order_of(session.bench.losses[born])[:, : self.population], axis=1)
 
     def generation(self, session: BatchedSession, parents: Integers | None) -> Integers:
-        """As many as there is room for, asked about one after another; `parents` best first, None for random ones."""
+        """As many as there is room for, tried one after another; `parents` best first, None for random ones."""
         rows = []
         for _ in range(self.population):
             if session.open:

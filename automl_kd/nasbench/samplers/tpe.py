@@ -1,11 +1,11 @@
 """TPE on a table: the tree-structured Parzen estimator over operations on edges, for all seeds at once.
 
-Bergstra, Bardenet, Bengio, Kégl. Algorithms for Hyper-Parameter Optimization. Advances in Neural Information
-Processing Systems 24, 2011, section 4. Optuna's sampler, the house's TPE elsewhere, asks one study at a time; this one
-has the same densities, in closed form for categorical parameters: mixtures of products of smoothed kernels, one for
-each trial and a uniform one, the older of many trials counting less. It agrees with Optuna's in what it proposes after
-the same outcomes, but for the order of its random numbers (tested). As there, the `candidates` draws come from the
-density of good points and the highest ratio of densities wins; asked for several, as many of the highest.
+Bergstra, Bardenet, Bengio, Kégl. Algorithms for Hyper-Parameter Optimization. Advances in Neural Information Processing
+Systems 24, 2011, section 4. Optuna's sampler, the TPE of `automl_kd.search`, serves one study at a time; this one has
+the same densities, in closed form for categorical parameters: mixtures of products of smoothed kernels, one for each
+trial and a uniform one, the older of many trials counting less. It agrees with Optuna's in what it proposes after the
+same outcomes, but for the order of its random numbers (tested). As there, the `candidates` draws come from the density
+of good points and the highest ratio of densities wins; asked for several, as many of the highest.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GOOD_SHARE, GOOD_MOST = 0.1, 25
 class BatchedTPE:
     """Ratio of densities of good and other points (Bergstra et al. 2011).
 
-    `startup`: random questions before; `candidates`: draws from the density of good points, at least 1.
+    `startup`: random trials before; `candidates`: draws from the density of good points, at least 1.
     """
 
     startup: int = 10
@@ -49,7 +49,7 @@ class BatchedTPE:
             values[:, step] = session.query(rows[:, step])
 
     def candidates_of(self, session: BatchedSession, rows: Integers, values: Reals) -> Integers:
-        """The draws with the highest ratio, best first, as many as the desk wants (seeds, width)."""
+        """The draws with the highest ratio, best first, as many as the session wants (seeds, width)."""
         below, above = split_trials(session.bench.encodings[rows[:, : session.step]], values[:, : session.step])
         drawn = draw_cells(session, below, max(self.candidates, 4 * session.guidance.pool))
         ratio = log_density(drawn, below, session) - log_density(drawn, above, session)

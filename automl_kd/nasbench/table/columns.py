@@ -33,7 +33,7 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class AccuracyName:
-    """What the name of an accuracy column says. `seed` is None for the mean over the official seeds of that length."""
+    """The parts of an accuracy column's name. `seed` is None for the mean over the official seeds of that length."""
 
     text: str
     dataset: str
@@ -61,7 +61,7 @@ class AccuracyName:
 
 
 def parse_column(name: str) -> AccuracyName:
-    """What `name` says; `UnknownNameError` if it is not the name of an accuracy."""
+    """Parse `name`; raise `UnknownNameError` if it is not the name of an accuracy."""
     found = PATTERN.fullmatch(name)
     if found is None:
         raise UnknownNameError(

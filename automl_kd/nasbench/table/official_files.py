@@ -49,11 +49,11 @@ DAMAGE = (OSError, EOFError, pickle.UnpicklingError, AssertionError, AttributeEr
 def import_archive(
     official: Path, out: Path, hardware: Path | None = None, progress: Callable[[int, int], None] = lambda *_: None
 ) -> tuple[Path, int]:
-    """Write the table of the folder `official` to `out`, a Parquet file or a folder; say where, and how many rows.
+    """Write the table of the folder `official` to `out`, a file or folder; return its path and number of rows.
 
     Architectures whose file is not there are left out. `hardware`: a table of latencies by arch_index, which is checked
-    and put beside. `progress` is told how many are done, and of how many. Nothing is written before all is read.
-    Raises `ConfigError` for what cannot be imported, `ResultError` for what is damaged.
+    and put beside. `progress` receives how many are done, and of how many. Nothing is written before everything is
+    read. Raises `ConfigError` for what cannot be imported, `ResultError` for what is damaged.
     """
     target = out if out.suffix == ".parquet" else out / TABLE_FILE
     require_target(target)

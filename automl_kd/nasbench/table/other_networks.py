@@ -1,7 +1,7 @@
 """Scores of cells that are named as NAS-Bench-201's and stand in other networks: smaller ones, or wider.
 
 Spaces that build different networks of the same cells share their labels, and the table's accuracies are of one of
-them only. Parameters tell: on a dataset of the table they must be the table's. On another one the stem and the
+them only. Parameters decide: on a dataset of the table they must be the table's. On another one the stem and the
 classifier may have other sizes, which are the same for all cells, so the difference must be the same for all.
 """
 

@@ -44,11 +44,11 @@ LATENCY = "_latency_ms"
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet16": 151_700}
 HALF_IMAGES = 25_000
 """Images in an epoch. The benchmark's clock is proportional to them: over the 1,000 first architectures, and over 12
-and 200 epochs alike, an epoch takes 2 times as long as one on CIFAR-10's half, and 6.068 times on ImageNet16-120."""
+and 200 epochs, an epoch takes 2 times as long as one on CIFAR-10's half, and 6.068 times on ImageNet16-120."""
 
 
 def find_table(path: Path | None = None) -> Path:
-    """The table's file: at `path` (a file, or a folder with nasbench201.parquet), else where the environment says.
+    """The table's file: at `path` (a file, or a folder with nasbench201.parquet), else at the path in the environment.
 
     `ConfigError` if neither leads to one.
     """
@@ -211,7 +211,7 @@ class Table:
         return self.hardware[device + LATENCY]
 
     def column(self, name: str) -> Reals:
-        """A column as stored, in the unit that its name says. `UnknownNameError` if there is none of this name."""
+        """A column as stored, in the unit of its name. `UnknownNameError` if there is none of this name."""
         if name not in self.columns:
             raise UnknownNameError(f"{self.path} has no column {name!r}; {suggestion(name, self.columns)}")
         return self.columns[name]

@@ -1,1 +1,1 @@
-"""Searches of the table: preparation, run, record and report."""
+"""Tabular search: preparation, run, record and report."""

@@ -48,7 +48,7 @@ def render_tabular_page(record: Record, lines: list[str], command: str) -> str:
 
 
 def task_view(record: Record, task: Mapping[str, Any]) -> Mapping[str, object]:
-    """What the template shows of one task."""
+    """Return the template's values for one task."""
     return {
         "name": task["name"],
         "statement": tables.statement(task),

@@ -33,7 +33,7 @@ AXES = {"queries": "trainings", "hours": "simulated hours"}
 
 
 def overview(record: Record, task: Mapping[str, Any], axis: str) -> Markup | None:
-    """Median regret of the searches that no proxy helps; None if there are none."""
+    """Median regret of the searches without proxies; None if there are none."""
     names = [run["search"] for run in record.facts["runs"] if not run["aid"]]
     rows = curves(record, task, axis, names)
     if rows.empty:
@@ -48,7 +48,7 @@ def overview(record: Record, task: Mapping[str, Any], axis: str) -> Markup | Non
 
 
 def aided(record: Record, task: Mapping[str, Any], axis: str) -> Markup | None:
-    """For each searcher its runs with and without proxies, with bands; None if proxies help none."""
+    """Runs of each sampler with and without proxies, with bands; None if no run has proxies."""
     searched = set(task_rows(record, task)["search"].unique())
     runs = [run for run in record.facts["runs"] if run["search"] in searched]
     kinds = list(dict.fromkeys(run["kind"] for run in runs))
@@ -64,13 +64,11 @@ def aided(record: Record, task: Mapping[str, Any], axis: str) -> Markup | None:
         scale(several, task)
         for aid, (colour, dash) in looks.items():
             several[0].plot([], [], dash, color=colour, lw=1.6, label=aid or "alone")
-        return finish_figure(
-            figure, several[0], f"Regret over {AXES[axis]} with and without proxies, for each searcher"
-        )
+        return finish_figure(figure, several[0], f"Regret over {AXES[axis]} with and without proxies, for each sampler")
 
 
 def hypervolumes(record: Record) -> Markup | None:
-    """Hypervolume over trainings, a panel for each device."""
+    """Hypervolume over trials, a subplot per device."""
     if record.fronts.empty:
         return None
     devices, names = (list(record.fronts[column].unique()) for column in ("device", "search"))

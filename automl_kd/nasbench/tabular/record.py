@@ -1,8 +1,8 @@
-"""What searches of a table leave on disk: one Parquet file for each search, and the facts around them.
+"""The record of tabular searches: one Parquet file for each search, and facts about them.
 
 `searches/KEY.parquet`: incumbents of each seed at each mark. `fronts/KEY.parquet`: hypervolumes.
-`untrained/KEY.parquet`: what each seed's search by a score came to. `facts.json` says in which order they are shown,
-and what they were made by.
+`untrained/KEY.parquet`: results of each seed's training-free search. `facts.json` holds their order on the page, and
+how they were made.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""How good what a search of a table would hand over is, after so many questions or so much time.
+"""The regret of a search's incumbent after a number of trials or seconds.
 
-After each question a search stands by its incumbent: of all that it knows the architecture with the best accuracy to
-choose by, long trainings before short ones, the earlier of equals. Regret is the best test accuracy of the space minus
-the incumbent's. Hypervolume is the same thought for two objectives. Arrays are (seeds, questions); an architecture of
--1 is none.
+After each trial a search has an incumbent: of all it knows the architecture with the best accuracy to choose by, long
+trainings before short ones, the earlier of equals. Regret is the best test accuracy of the space minus the incumbent's.
+Hypervolume is the measure for two objectives. Arrays are (seeds, trials); an architecture of -1 is none.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 def incumbents(rows: Integers, rungs: NDArray[np.int8], choosing: Sequence[Choosing]) -> Integers:
-    """What is held after each question; `rungs` says by which of `choosing`, the shortest training first."""
+    """The incumbent after each trial; `rungs`: which of `choosing` it used, the shortest training first."""
     values = np.stack([one.values for one in choosing])[rungs, rows]
     # Accuracies lie in [0, 1], so a longer training outweighs any of a shorter one.
     merit = np.where(rows == NONE, -np.inf, values + 2.0 * rungs)
@@ -36,7 +35,7 @@ def incumbents(rows: Integers, rungs: NDArray[np.int8], choosing: Sequence[Choos
 
 
 def at_seconds(held: Integers, seconds: Reals, marks: Sequence[float]) -> Integers:
-    """The incumbents at simulated times, shape (seeds, marks): by the answers that had come.
+    """The incumbents at simulated times, shape (seeds, marks): by the trials that had ended.
 
     `NONE` before the first, and after the end of a seed's search.
     """
@@ -100,7 +99,7 @@ def extent_of(reporting: Reporting, latency: Reals, points: float) -> Extent:
 
 
 def hypervolume(rows: Integers, by: Yardsticks, latency: Reals, extent: Extent) -> Reals:
-    """Of what each seed asked about, (seeds, questions) to (seeds,): the share of the best front's area, 0 to 1.
+    """Of the trials of each seed, (seeds, trials) to (seeds,): the share of the best front's area, 0 to 1.
 
     Who is on the front is chosen by the accuracy to choose by, and what it is worth is the test accuracy.
     """

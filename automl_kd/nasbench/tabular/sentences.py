@@ -1,4 +1,4 @@
-"""What searches of a table say, in plain sentences."""
+"""The findings of tabular searches in sentences."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def of_aid(record: Record, task: Mapping[str, Any], aid: str, mark: float) -> It
         words[word].append(run["kind"])
     every = sum(map(len, words.values()))
     phrases = [
-        f"{word} for {', '.join(kinds) if len(kinds) < every else f'all {every} searchers'}"
+        f"{word} for {', '.join(kinds) if len(kinds) < every else f'all {every} samplers'}"
         for word, kinds in words.items()
         if kinds
     ]

@@ -212,7 +212,7 @@ def tabular_markdown(record: Record, sentences: list[str], command: str) -> str:
             blocks += [f"## {task['name']}", statement(task), task_note(record, task)]
             blocks += [task_regret_sheet(record, task).to_markdown()]
     if len(record.untrained):
-        blocks += ["## Searches that score instead of training", UNTRAINED_NOTE]
+        blocks += ["## Training-free searches", UNTRAINED_NOTE]
         for task in record.facts["tasks"]:
             blocks += [f"### {task['name']}", untrained_sheet(record, task).to_markdown()]
     if len(record.fronts):
@@ -221,7 +221,7 @@ def tabular_markdown(record: Record, sentences: list[str], command: str) -> str:
     if any(task["scores"] for task in record.facts["tasks"]):
         blocks += ["## Scores", score_sheet(record).to_markdown()]
     made = [f"- {name}: {text}" for name, text in record.facts["provenance"].items()]
-    return "\n\n".join([*blocks, "## How it was made", "\n".join(made)]) + "\n"
+    return "\n\n".join([*blocks, "## Provenance", "\n".join(made)]) + "\n"
 
 
 def statement(task: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Evolution led by a score, beside evolution that trains what it asks about, and what each of them costs.
+"""Training-free evolution by a score, beside evolution by training, and the cost of each.
 
 The claim under test: Dong, Li, Wei. DisWOT: Student Architecture Search for Distillation WithOut Training. 2023.
 arXiv:2303.15678, abstract: at least 180 times faster than search with training. Its released procedure for this space
@@ -24,7 +24,7 @@ from automl_kd.nasbench.tabular.preparation import Ready
 
 
 def by_score(task: Ready, settings: TrainingFree, seeds: Sequence[int], score: ScoreColumn | None) -> pd.DataFrame:
-    """What each seed's search by the score came to; None takes `top` random architectures."""
+    """The result of each seed's training-free search; None takes `top` random architectures."""
     if score is None:
         rows = explore(Random(), task.bench(""), seeds, settings.top).rows
         return trained_outcome(task, seeds, rows, np.zeros(len(seeds), dtype=np.int64), 0.0)
@@ -77,7 +77,7 @@ def trained_outcome(
 
 
 def by_training(task: Ready, settings: TrainingFree, seeds: Sequence[int]) -> tuple[pd.DataFrame, BatchedHistory]:
-    """The same evolution, led by the accuracy to choose by; what it asks about again is not trained again."""
+    """The same evolution by the accuracy to choose by; a repeated trial is not trained again."""
     bench = task.bench("")
     history = explore(evolution(settings), bench, seeds, settings.trials, guidance=Guidance(tries=1))
     held = regret.incumbents(history.rows, history.rungs, [task.by.choosing])[:, -1:]

@@ -1,4 +1,4 @@
-"""NASWOT: an untrained network is promising if its activation patterns tell the images of a batch apart.
+"""NASWOT: an untrained network is promising if its activation patterns differ between the images of a batch.
 
 Mellor, Turner, Storkey, Crowley. Neural Architecture Search without Training. 2021. arXiv:2006.04647, section 3: the
 pattern of an image is the binary code of which rectified units are on, the kernel of two images counts the units on

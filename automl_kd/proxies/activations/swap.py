@@ -10,7 +10,7 @@ has a pattern of its own and the score counts units. Here these are the first 16
 statistics of all, and one draw of the weights instead of the mean over 32. The paper leaves mu and sigma to the user,
 as the size that is wanted and how much it matters. Ours are 1,500 and its square: the largest networks of
 NAS-Bench-201 have 1,532 thousand parameters, and the factor then grows from 1/e for an empty network to 1. We return
-the logarithm of the product, which ranks alike and does not underflow where sigma is small.
+the logarithm of the product, which gives the same ranks and does not underflow where sigma is small.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SAMPLES = 16
 
 
 def patterns(units: Int8[Tensor, "batch units"]) -> Int[Tensor, " units"]:
-    """Each unit's images as a number: bit i says whether it is on for image i. At most 24 images."""
+    """Each unit's images as a number: bit i is set if it is on for image i. At most 24 images."""
     bits = 2.0 ** torch.arange(len(units), device=units.device)
     return (bits @ units.float()).int()  # exact: integers below 2^24
 

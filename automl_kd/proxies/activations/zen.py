@@ -30,7 +30,7 @@ BATCH, STEP = 16, 0.01
 
 def zen(passes: Passes) -> Tensor:
     """The score for weights as they are; they should be of unit variance. Minus infinity if nothing passes through."""
-    # Both the same tensors for all students of a draw: a bank remembers what first layers make of them.
+    # Both the same tensors for all students of a draw: the part cache remembers what first layers make of them.
     x = passes.probe.once(f"zen {passes.seed}", lambda: draw_perturbed(passes)[0])
     close = passes.probe.once(f"zen {passes.seed}, changed", lambda: x + STEP * draw_perturbed(passes)[1])
     with noting_variances(passes.student) as variances:

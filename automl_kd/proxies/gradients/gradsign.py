@@ -3,7 +3,7 @@
 Zhang, Jia. GradSign: Model Performance Inference with Theoretical Insights. 2022. arXiv:2110.08616, algorithm 1: the
 sum over weights k of |sum_i sign(dl_i/dw_k)| for the cross entropies l_i of single images. As in the code released with
 it, an image passes the network alone, so batch normalisation uses that image's own statistics, and convolutional and
-linear weights count. One of its versions takes the mean over weights instead, which says something else of networks of
+linear weights count. One of its versions takes the mean over weights instead, which ranks otherwise networks of
 unequal size; here it is the sum, as in the paper.
 
 The released code runs every image by itself. Here one pass has them all, since with statistics of their own the images

@@ -19,7 +19,7 @@ KERNEL_IMAGES = 16
 """How many of the batch are taken at most: the cost grows with their square."""
 
 SMALLEST_EIGENVALUE = torch.finfo(torch.float32).eps
-"""Smallest eigenvalue, relative to the largest, that float32 gradients can tell from zero."""
+"""Smallest eigenvalue, relative to the largest, that float32 gradients can separate from zero."""
 
 
 def ntk_condition(passes: Passes) -> Tensor:

@@ -1,4 +1,4 @@
-"""Plain: what the loss would lose, to first order, if all weights shrank alike.
+"""Plain: what the loss would lose, to first order, if all weights shrank by the same fraction.
 
 The simplest of the pruning scores in the code released with Abdelfattah, Mehrotra, Dudziak, Lane. Zero-Cost Proxies for
 Lightweight NAS. 2021. arXiv:2101.08134: snip without the absolute values. Batch normalisation undoes the scale of the

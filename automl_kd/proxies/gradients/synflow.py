@@ -2,7 +2,7 @@
 
 Tanaka, Kunin, Yamins, Ganguli. Pruning Neural Networks without Any Data by Iteratively Conserving Synaptic Flow. 2020.
 arXiv:2006.05467, section 4; summed over a network as a proxy by Abdelfattah, Mehrotra, Dudziak, Lane. Zero-Cost Proxies
-for Lightweight NAS. 2021. arXiv:2101.08134, section 3.2. We return the logarithm, which ranks alike: the sum
+for Lightweight NAS. 2021. arXiv:2101.08134, section 3.2. We return the logarithm, which gives the same ranks: the sum
 grows with the product of all layers' gains and would leave float32 after a few dozen layers.
 """
 

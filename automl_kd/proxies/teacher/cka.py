@@ -1,4 +1,4 @@
-"""Centred kernel alignment: how alike two networks' features are, whatever their widths and sizes.
+"""Centred kernel alignment: the similarity of two networks' features, of any widths and sizes.
 
 Kornblith, Norouzi, Lee, Hinton. Similarity of Neural Network Representations Revisited. 2019. arXiv:1905.00414, section
 3, with the linear kernel. Zheng et al. 2022 (RMI-NAS) chose students by its sum over the stages of student and teacher,

@@ -1,13 +1,13 @@
 """Losses of distillation as proxies: how far an untrained student's outputs are from an untrained teacher's.
 
 Dong, Li, Wei. DisWOT: Student Architecture Search for Distillation WithOut Training. 2023. arXiv:2303.15678 sets such
-proxies beside its own; the score is minus the loss. The formulas, and their sources, are those of the distillers. Each
-sees what the release shows it: logits (kd), the vectors before the classifier (rkd, pkt, cc, fitnet), stages 2 and 3
-(at, nst), the last map (sp), all three stages (cka).
+proxies beside its own; the score is minus the loss. The formulas, and their sources, are those of the loss functions.
+Each sees what the release shows it: logits (kd), the vectors before the classifier (rkd, pkt, cc, fitnet), stages 2 and
+3 (at, nst), the last map (sp), all three stages (cka).
 
 Where the release has slips we have the definition: its divergence takes the teacher for the student, and its relation
 of maps is of a single image's channels. cc and fitnet compare vectors without the layers that a trained loss puts
-between them, so both want equal widths. The two networks are not initialised alike: students have torch's default
+between them, so both want equal widths. The two networks have different initialisations: students have torch's default
 weights, and the probe's teacher has weights from N(0, 1), as scoring draws them.
 """
 
@@ -42,7 +42,7 @@ LOGITS_PLACE = "logits"
 
 
 def minus_loss(name: str, compare: Compare, places: tuple[str, ...], prepare: PrepareTeacher, passes: Passes) -> Tensor:
-    """-sum of compare(student, prepare(teacher)) at `places`: taps of both networks, or the logits.
+    """-sum of compare(student, prepare(teacher)) at `places`: feature layers of both networks, or the logits.
 
     Raises `ConfigError` if the teacher lacks a place or the loss wants equal widths, `UnknownNameError` if the student
     lacks one.
@@ -66,7 +66,7 @@ def teacher_map(name: str, place: str, teacher: Outputs) -> Tensor:
         return teacher.logits
     if place not in teacher.features:
         raise ConfigError(
-            f"{name} compares networks at {place!r}, where the teacher has no tap; "
+            f"{name} compares networks at {place!r}, where the teacher has no feature layer; "
             f"{suggestion(place, teacher.features)}, or leave this proxy out"
         )
     return teacher.features[place]

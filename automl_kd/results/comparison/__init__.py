@@ -1,1 +1,1 @@
-"""A comparison of ways of teaching one student at equal compute."""
+"""Comparison of distillation methods at equal compute: entries, tests, tables, sentences and plots."""

@@ -1,6 +1,6 @@
-"""A comparison of ways of teaching one student at equal compute: what each reached, what it cost, whether it helped.
+"""Comparison of distillation methods at equal compute: accuracy, cost, and whether each method helped.
 
-An entry is a contender with one set of options, trained at one fraction of the full compute with several seeds. It is
+An entry is a method with one set of options, trained at one fraction of the full compute with several seeds. It is
 compared with the reference at the same fraction, seed by seed: a paired t-test, adjusted by Holm for all entries
 compared. Trials of the kind "choice", with seeds of their own, chose options on validation; test accuracy only
 reports.
@@ -35,7 +35,7 @@ from automl_kd.results.verdict.arms import StageCost, stage_cost
 from automl_kd.results.verdict.teacher import teacher_of, warning
 
 LEVEL = 0.05
-"""Of the adjusted p-value, below which a difference is called one."""
+"""Significance level of the adjusted p-value."""
 
 
 class Attempt(NamedTuple):
@@ -85,13 +85,13 @@ def is_contest(record: Mapping[str, Any]) -> bool:
 
 
 def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_accuracy") -> Comparison:
-    """Judge the finals of one experiment whose `record` names contenders.
+    """Judge the finals of one experiment whose `record` names methods to compare.
 
     `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
-    Raises `ResultError` for rows of several experiments or a record without contenders.
+    Raises `ResultError` for rows of several experiments or a record without methods to compare.
     """
     if rows["experiment"].nunique() > 1:
-        raise ResultError(f"a contest is one experiment's, got rows of {rows['experiment'].nunique()}; choose one")
+        raise ResultError(f"a comparison is of one experiment, got rows of {rows['experiment'].nunique()}; choose one")
     if not is_contest(record):
         raise ResultError("the experiment's record compares no methods; ask for its verdict instead")
     section = record["comparison"]
@@ -120,7 +120,7 @@ def teacher_accuracies(rows: pd.DataFrame, metric: str) -> Iterator[tuple[str, f
 
 
 def attempts(rows: pd.DataFrame, line_up: Mapping[str, ComparedMethod]) -> Iterator[Attempt]:
-    """The combinations of the choice, in the order of contenders, best first."""
+    """The combinations that the choice tried, method by method, best first."""
     ours = rows[rows["trial_kind"] == "choice"].drop_duplicates(["role", "key"])
     final = rows[rows["trial_kind"] == "final"]
     chosen = set(zip(final["role"], final["options_json"], strict=True))
@@ -170,7 +170,7 @@ def against(one: ComparisonEntry, base: ComparisonEntry | None, reference: Compa
 def no_test(difference: Estimate) -> str:
     """Why the difference cannot be tested; empty if it can."""
     if difference.n < 2:
-        return "one seed cannot tell a difference from chance" if difference.n else "no seed was completed by both"
+        return "one seed cannot separate a difference from chance" if difference.n else "no seed was completed by both"
     if has_spread(difference):
         return ""
     return "the difference is the same in every seed" if difference.mean else "no seed shows any difference"

@@ -1,4 +1,4 @@
-"""The entries of a comparison of methods: one contender with one set of options at one share of the full compute.
+"""The entries of a comparison: one method with one set of options at one share of the full compute.
 
 What its trials reached over seeds and what they cost; how it compares with the reference is filled in later.
 """
@@ -19,11 +19,11 @@ from automl_kd.results.statistics.interval import Estimate, estimate_mean
 Finding = Literal["reference", "helped", "worse", "no difference shown", "not known"]
 
 COMPUTE_MARGIN = 0.05
-"""A cost that differs from the reference's by a larger part than this is not the same compute."""
+"""Compute is unequal if costs differ from the reference's by more than this fraction."""
 
 
 class Unit(NamedTuple):
-    """In what costs are told: so many multiply-adds each."""
+    """The unit of costs: this many multiply-adds."""
 
     name: str
     macs: float
@@ -31,7 +31,7 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedMethod:
-    """A way of teaching as the experiment's record has it. `title` is for people."""
+    """A compared method as in the experiment's record. `title` is for people."""
 
     name: str
     title: str
@@ -42,7 +42,7 @@ class ComparedMethod:
 class ComparisonEntry:
     """One line of the table.
 
-    `title`: the contender's, with what sets this set of options apart if the contender has several in the finals.
+    `title`: the method's, with the options that distinguish this entry if the method has several in the finals.
     `compute_fraction`: fraction of the full compute in (0, 1]. `accuracy`: by seed. `cost`: in units per training,
     `seconds` per training, means over complete trials; `choice_cost`: in units, all trials of the choice together.
     `tried`: combinations of options trained in the choice. `failed`: finals that are not complete.
@@ -144,7 +144,7 @@ def measure_entry(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]
 
 
 def entry_title(one: ComparedMethod, options: str, all_sets: Sequence[str]) -> str:
-    """The contender's title, and the options in which its sets differ if it has several."""
+    """The method's title, and the options in which its entries differ if it has several."""
     if len(all_sets) < 2:
         return one.title
     loaded, own = [json.loads(text) for text in all_sets], json.loads(options)

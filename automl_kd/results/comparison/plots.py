@@ -21,10 +21,10 @@ FINDING_MARKERS: dict[Finding, tuple[str, str]] = {
     "worse": (ROLE_STYLES["default-kd"][0], "v"),
     "not known": (QUIET, "x"),
 }
-"""Colour and marker: shapes differ too, for those who do not tell the colours apart."""
+"""Colour and marker: shapes differ too, for colour-blind readers."""
 
 LINES = [(colour, marker, dash) for dash in ("-", "--", ":") for colour, marker in ROLE_STYLES.values()]
-"""One for each contender with several shares of the compute; the reference has ink."""
+"""One style per method with several shares of the compute; the reference is black."""
 
 
 def plot_accuracies(judged: Comparison) -> Markup | None:
@@ -71,9 +71,9 @@ def draw_mean(axes: Axes, word: Finding, entries: list[tuple[int, ComparisonEntr
 
 
 def accuracy_over_cost(judged: Comparison) -> Markup | None:
-    """Test accuracy over the cost of a training, a line for each contender with several shares of the compute.
+    """Test accuracy over the cost of a training, one line per method with several shares of the compute.
 
-    None if no contender has several.
+    None if no method has several.
     """
     lines: dict[tuple[str, str], list[ComparisonEntry]] = {}
     for one in judged.entries:

@@ -1,4 +1,4 @@
-"""What a comparison of methods says, in plain sentences: what helped, what did not, and what it cannot tell."""
+"""The findings of a comparison in sentences: what helped, what did not, and what the test cannot show."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def of_fraction(judged: Comparison, compute: float) -> str:
     where = "full compute" if compute == 1 else f"{write_share(compute)} of the compute"
     base = next((one for one in entries if one.finding == "reference"), None)
     if base is None:
-        return f"At {where} nothing can be said: {judged.reference.title} was not completed there."
+        return f"At {where} there is no finding: {judged.reference.title} was not completed there."
     against = f"At {where}, against {base.title} ({units.percent(base.test.mean)} % on test),"
     others = [one for one in entries if one.finding != "reference"]
     if not others:
@@ -108,7 +108,7 @@ def power(judged: Comparison, tests: int) -> str:
 
 
 def unadjusted(judged: Comparison) -> Iterator[str]:
-    """Which entries only a test of their own would tell from the reference."""
+    """The entries that differ from the reference only without the adjustment."""
     several = len(judged.fractions) > 1
     near = [one for one in judged.entries if one.p < LEVEL <= one.p_holm]
     if near:

@@ -48,7 +48,7 @@ def result_sheet(judged: Comparison) -> Sheet:
 
 
 def training_effort_sheet(judged: Comparison) -> Sheet:
-    """How each contender was trained, at all shares of the compute, and what choosing its options took."""
+    """How each method was trained, at all shares of the compute, and the cost of choosing its options."""
     methods: dict[tuple[str, str], list[ComparisonEntry]] = {}
     for one in judged.entries:
         methods.setdefault((one.contender.name, one.options_json), []).append(one)
@@ -73,7 +73,7 @@ def training_effort(entries: list[ComparisonEntry]) -> tuple[str, ...]:
 
 
 def attempt_sheet(judged: Comparison) -> Sheet:
-    """Every combination of options that the choice tried, contender by contender."""
+    """Every combination of options that the choice tried, method by method."""
     names = ("method", "options", "validation, %", "seeds", "lost", "in the finals")
     rows = tuple(
         (

@@ -71,5 +71,5 @@ def note_damage(folder: Path, what: str, reason: str) -> None:
 
 
 def describe_reason(error: ResultError, path: Path) -> str:
-    """What an error says of a file, without its name and without advice."""
+    """The reason in an error about a file, without its name and advice."""
     return str(error).partition(";")[0].removeprefix(str(path)).strip()

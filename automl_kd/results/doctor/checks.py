@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a folder of results, one function for each, and what mends it."""
+"""The checks of a results folder, one function each, and the fix for each finding."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MAX_CHECKED_BYTES = 2**30
 """Bytes of a journal: some millions of proposals."""
 
 STUDENT = ("student.pt", "student_best.pt", "student.json")
-"""What a complete trial hands over."""
+"""The files that a complete trial saves."""
 
 SHOWN_TRIALS = 3
 
@@ -92,14 +92,14 @@ def tune_folders(folder: Path) -> Iterator[FolderFault]:
 
 
 def damaged_records(folder: Path) -> Iterator[FolderFault]:
-    """JSON that cannot be read, or holds something else: the experiment, its finals, the cards of students."""
+    """JSON that cannot be read, or holds something else: the experiment, its finals, the model cards of students."""
     for path in inside(folder, "**/*.json"):
         try:
             files.read_json(path)
             if path.parent == folder and path.name in CHECKED_RECORDS:
                 CHECKED_RECORDS[path.name](folder)
         except FileError as error:
-            # A card without its student is written again with it; so its trial is set aside as a whole.
+            # A model card is written again only with its student, so its trial is set aside as a whole.
             yield set_aside(folder, path, f"cannot be read as JSON ({error.strerror})")
         except ResultError as error:
             yield set_aside(folder, path, describe_reason(error, path))
@@ -201,7 +201,7 @@ def fault_of_archive(path: Path) -> str | None:
 
 
 def lost_teacher(folder: Path) -> Iterator[FolderFault]:
-    """A teacher whose card says that it was trained to its end, and whose weights are gone."""
+    """A teacher with a model card, so trained to its end, whose weights are gone."""
 
     def repair() -> None:
         for path in leavings(folder):

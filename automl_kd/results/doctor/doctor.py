@@ -1,8 +1,7 @@
-"""What an old or damaged folder of results holds, and the mending of it.
+"""Checks an old or damaged results folder, and repairs it.
 
-Nothing that was measured is deleted: what is damaged is moved into the folder `damaged/` with a note, and the same
-search command then does again what was lost. Only what no reader looks at is removed: scratch files of writers that
-were killed, and Ray Tune's own folders.
+No measurement is deleted: damaged files are moved into the folder `damaged/` with a note, and the same search command
+makes them again. Only files that no reader opens are removed: scratch files of killed writers, and Ray Tune's folders.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(path: Path, *, repair: bool = False) -> Diagnosis:
-    """Look at the folder of an experiment, or at a root that holds several and their teachers; `repair` mends.
+    """Check the folder of an experiment, or a root that holds several and their teachers; `repair` fixes the findings.
 
     A folder that another process is writing to is looked at only. `ResultError` if `path` is neither.
     """
@@ -40,7 +39,8 @@ def diagnose(path: Path, *, repair: bool = False) -> Diagnosis:
         if in_use(folder):
             found = [one for one in checks.examine(folder) if not one.scratch]
             lines.append(
-                f"{folder}: in use by process {owner_of(folder)}" + ("; not mended, come back later" if repair else "")
+                f"{folder}: in use by process {owner_of(folder)}"
+                + ("; not repaired, try again later" if repair else "")
             )
             lines += [f"{one.what}" for one in found]
             faults += sum(one.fault for one in found)
@@ -57,7 +57,7 @@ def diagnose(path: Path, *, repair: bool = False) -> Diagnosis:
 
 
 def repair_findings(folder: Path) -> list[str]:
-    """Mend one thing after the other, and look again: what is moved aside may leave something else incomplete."""
+    """Fix one finding after another, then check again: a file moved aside may leave something else incomplete."""
     lines: list[str] = []
     seen: set[str] = set()
     while new := [one for one in checks.examine(folder) if one.what not in seen]:

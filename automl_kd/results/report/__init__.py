@@ -1,1 +1,1 @@
-"""Results for the eye: leaderboards, plots and one HTML page that needs no network."""
+"""Leaderboards, plots and one HTML page that needs no network."""

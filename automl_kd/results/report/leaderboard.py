@@ -1,6 +1,6 @@
 """Rankings computed from rows: selected on validation, reported on test, averaged over seeds. Pure functions.
 
-An entry is a student taught in one way; its trials differ in nothing but their seed. Entries are ranked by their mean
+An entry is one student trained by one method; its trials differ only in their seed. Entries are ranked by their mean
 validation accuracy, and only against entries of the same kind of trial and dataset.
 """
 
@@ -136,7 +136,7 @@ FAILURE_WORDS: Mapping[str, str] = {
     "died": "died, ",
     "other": "",
 }
-"""How the kind of a failure is said before its error."""
+"""The words for a failure kind, before its error."""
 
 
 def failure(row: dict[Any, Any]) -> str:
@@ -169,7 +169,7 @@ COLUMNS = {
 
 
 def to_sheet(board: pd.DataFrame) -> Sheet:
-    """A board from the default `by`, for people, without columns that tell them nothing here."""
+    """A board from the default `by`, for people, without columns that hold no information."""
     names = [name for name in COLUMNS if name not in silent_columns(board)]
     lines = [leaderboard_line(entry) for entry in board.to_dict("records")]
     return Sheet(tuple(COLUMNS[name] for name in names), tuple(tuple(one[name] for name in names) for one in lines))

@@ -39,7 +39,7 @@ TRIAL_KIND_TITLES = {"final": "Finals", "choice": "Finalists", "search": "Search
 
 
 class Standing(NamedTuple):
-    """How a run stands that has not come to its end. `facts`: names and what there is to say of each.
+    """The state of an unfinished run. `facts`: names and a sentence for each.
 
     `reload`: seconds after which the page loads itself again; 0 if the run does not go on.
     """
@@ -53,9 +53,9 @@ class Standing(NamedTuple):
 def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", standing: Standing | None = None) -> Path:
     """Write the page about one or several experiments to `out`, whole or not at all.
 
-    Each of `folders` holds one experiment or several. `command` is quoted as what made the page. An experiment
+    Each of `folders` holds one experiment or several. The page names `command` as what made it. An experiment
     without rows or finals is shown as far as it is; a folder without experiments raises `ResultError`.
-    `standing`: of a run that has not come to its end.
+    `standing`: of an unfinished run.
     """
     given = [folders] if isinstance(folders, Path) else folders
     found = [folder for one in given for folder in experiment_folders(one)]
@@ -69,7 +69,7 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", sta
 
 
 def experiment_view(folder: Path) -> dict[str, object]:
-    """What the template shows of one experiment."""
+    """Return the template's values for one experiment."""
     rows = of_this_comparison(folder, ResultTable(folder).read(REPORTED))
     record = read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
     compared = contest(rows, record) if is_contest(record) else None
@@ -85,7 +85,7 @@ def experiment_view(folder: Path) -> dict[str, object]:
 
 
 def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
-    """What is shown of a search for a student only."""
+    """Return the values that only a search has."""
     scores = read_scores(folder)
     judged = judge_search(rows, scores=scores)
     boards = rank_results(rows)
@@ -109,7 +109,7 @@ def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
 
 
 def contested(compared: Comparison) -> dict[str, object]:
-    """What is shown of a comparison of methods only."""
+    """Return the values that only a comparison has."""
     return {
         "compared": contest_table.result_sheet(compared),
         "sentences": contest_words.comparison_sentences(compared),

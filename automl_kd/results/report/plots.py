@@ -28,7 +28,7 @@ ROLE_STYLES: dict[FinalRole, tuple[str, str]] = {
     "found-scratch": ("#070707", "^"),
     "found-method": ("#080808", "D"),
 }
-"""Colour and marker: shapes differ too, for those who do not tell the colours apart."""
+"""Colour and marker: shapes differ too, for colour-blind readers."""
 
 VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line", CARD: "--card"} | {
     colour: f"--{role}" for role, (colour, _) in ROLE_STYLES.items()
@@ -136,7 +136,7 @@ def label_decades(axes: Axes) -> None:
 def learning_curves(rows: pd.DataFrame, curves: pd.DataFrame) -> Markup | None:
     """Validation accuracy over epochs: finals coloured by role, search trials faint. None if there is nothing."""
     joined = curves.merge(rows[["experiment", "trial_kind", "key", "role"]], on=["experiment", "trial_kind", "key"])
-    # Contenders of a comparison of methods are too many to tell apart by colour: their curves are not drawn.
+    # A comparison has too many methods to distinguish by colour: their curves are not drawn.
     joined = joined[joined["role"].isin(["search", *ROLE_STYLES])].dropna(subset=["val_accuracy"])
     if joined.empty:
         return None
@@ -182,5 +182,5 @@ def finish_figure(figure: Figure, axes: Axes, title: str) -> Markup:
     drawn = drawn[drawn.index("<svg") :]
     for colour, variable in VARIABLES.items():
         drawn = drawn.replace(colour, f"var({variable})")
-    # Our own words and matplotlib's markup; it escapes the titles of contenders, the only text that is not ours.
+    # Our own words and matplotlib's markup; matplotlib escapes the titles of methods, the only text that is not ours.
     return Markup(drawn.replace("<svg", f'<svg role="img" aria-label="{title}"', 1))  # noqa: S704

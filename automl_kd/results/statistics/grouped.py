@@ -38,7 +38,7 @@ def means(values: Numbers, owner: Places, count: int) -> Numbers:
 
 
 def estimates(values: Numbers, owner: Places, count: int) -> dict[str, Numbers]:
-    """`mean`, `std` and `half_width` as `interval.estimate` gives them."""
+    """`mean`, `std` and `half_width` as `interval.estimate_mean` gives them."""
     known = ~np.isnan(values)
     values, owner = values[known], owner[known]
     mean, std, half_width = (np.full(count, math.nan) for _ in range(3))

@@ -1,4 +1,4 @@
-"""What the images of an experiment were when it began, kept beside its results: for its page, and to tell what changed.
+"""An account of an experiment's images at its start, kept beside its results: for its page, and to detect changes.
 
 An account has plain values: `digest`, `line` (a sentence), `size` of an image, `classes` (names), and of each split the
 `images` and `marks` of each class, where equal marks mean equal images. With it is kept under which name of the set the
@@ -16,7 +16,7 @@ from automl_kd import files, storage
 
 DATA_FILE = "data.json"
 MAX_NAMED = 3
-"""So many changes are told."""
+"""At most this many changes are named."""
 
 
 def write_account(folder: Path, account: Mapping[str, Any], known_as: str) -> None:
@@ -38,7 +38,7 @@ def line_of(folder: Path) -> str:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """In words, what of the images is not as it was, as far as the accounts tell."""
+    """Describe in words how the images have changed, as far as the accounts show."""
     try:
         found = list(describe_differences(old, new))
     except (KeyError, TypeError, ValueError, IndexError):  # no account, or a damaged one

@@ -1,6 +1,6 @@
-"""What a trial was carried out in: all in its spec that tells it from others but student, method, options and seed.
+"""The config hash: a digest of a trial's spec without student, method, options and seed.
 
-Data, recipe and teacher, that is, as six hex digits: trials of one entry of a leaderboard agree in them.
+It covers data, recipe and teacher, in six hex digits: trials of one entry of a leaderboard share it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from automl_kd.spec import TrialSpec, stored_fields
 
 LEFT_OUT = ("space", "architecture", "method", "options", "seed")
-"""What other columns of an entry tell of a spec, or what its trials differ in."""
+"""Fields of a spec that other columns hold, or in which the trials of an entry differ."""
 
 
 def hash_configs(specs: Iterable[str]) -> list[str]:
@@ -44,7 +44,7 @@ def record_of(spec_json: str) -> dict[str, Any]:
 
 
 def read_object(text: str) -> dict[str, Any]:
-    """The JSON object in `text`; what is none is told from others by its text."""
+    """The JSON object in `text`; any other text stands for itself."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -53,9 +53,9 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def untold(spec_json: str) -> str:
-    """`spec_json` without most of what other columns tell: where two specs agree in this, their hashes agree.
+    """`spec_json` without most of what other columns hold: where two specs agree in this, their hashes agree.
 
-    Only what is certain to be told is cut out; a spec in another form than ours stays longer than it need be.
+    Only text that other columns surely hold is cut; a spec in another form than ours stays longer than necessary.
     """
     start = spec_json.find("}") if spec_json.startswith('{"architecture": {') else 0
     end_of_space, recipe = spec_json.find('"method": ', start), spec_json.find(', "recipe": ', start)
@@ -69,7 +69,7 @@ def untold(spec_json: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def is_left_out(piece: str) -> bool:
-    """Whether a piece of a spec holds nothing but what other columns tell."""
+    """Whether a piece of a spec holds only what other columns hold."""
     try:
         return set(json.loads("{" + piece + "}")) <= set(LEFT_OUT)
     except ValueError:

@@ -17,8 +17,7 @@ from automl_kd.errors import FileError, ResultError
 from automl_kd.results.store.account import changes, read_account, write_account
 
 MAY_CHANGE = {"trial", "teacher_cache", "finalists", "comparison"}
-"""Sections that a later sitting may change: they say where trials run, what is kept and what is compared, not what was
-measured."""
+"""Sections that a later session may change: they have no effect on what was measured."""
 
 
 SECTIONS = ("search", "finalists", "comparison", "recipe", "teacher", "data")
@@ -40,7 +39,7 @@ def check_folder(
 ) -> None:
     """Refuse what could not be written to, is in use or holds something else, without leaving a trace.
 
-    `account`: of the experiment's images, see `results.account`.
+    `account`: of the experiment's images, see `results.store.account`.
     """
     if who := storage.holder(folder):
         raise ResultError(in_use_by(who, folder))
@@ -55,7 +54,7 @@ def require_storage(folder: Path, *, failed: bool) -> None:
     """Refuse to record a trial where the experiment's folder is gone, as when a file system is no longer mounted.
 
     `failed`: the trial failed on a file system; if ours is full or read-only, it is not the trial's fault, and ends
-    the run before all others fail alike.
+    the run before all others fail the same way.
     """
     require_there(folder / "experiment.json")
     if failed:
@@ -232,7 +231,7 @@ def written_here(folder: Path) -> bool:
 
 
 def owner_of(folder: Path) -> str:
-    """The number of the process that holds the lock, as it says itself."""
+    """The id of the process that holds the lock, as written in it."""
     try:
         return files.read_text(folder / "lock", limit=1000).strip() or "unknown"
     except FileError:

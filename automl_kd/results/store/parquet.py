@@ -41,7 +41,7 @@ def to_table(records: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.T
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Make `path` hold `table`, durably; a file already there is replaced in one step.
 
-    An `OSError` (no space left, say) passes on and leaves neither `path` changed nor anything else behind. Only a
+    An `OSError` (such as no space left) passes on and leaves `path` unchanged and nothing else behind. Only a
     killed process can leave its scratch file; its name begins with "_" and readers skip it.
     """
     with storage.replacing(path) as scratch, scratch.open("wb") as sink:
@@ -54,7 +54,7 @@ def files(folder: Path, pattern: str = "*.parquet") -> list[Path]:
 
 
 def ends_as_parquet(path: Path) -> bool:
-    """Whether the file ends as Parquet does, by which one that was cut short is told."""
+    """Whether the file ends as Parquet does; one that was cut short does not."""
     try:
         pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError):

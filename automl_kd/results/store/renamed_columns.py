@@ -1,4 +1,4 @@
-"""Columns that had another name once. Files that have the old names are read under those of today."""
+"""Renamed columns: files with old names are read under today's names."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def find_stored_names(wanted: Iterable[str], stored: Collection[str]) -> dict[st
 
 
 def suggest_column(name: str, columns: Collection[str]) -> str:
-    """What to ask for instead of a column that is not there."""
+    """Suggest a column in place of one that does not exist."""
     return f"it is called {RENAMED_COLUMNS[name]!r} now" if name in RENAMED_COLUMNS else suggestion(name, columns)

@@ -38,7 +38,7 @@ class Row:
     """One trial as recorded. (`trial_kind`, `role`, `key`) names it; None means not measured or not applicable.
 
     `trial_kind`: the stage that the trial belongs to. `role`: the same, except in "final": there what the trial stands
-    for, one of `FINAL_ROLES`; in a comparison of methods the contender's name, also in "choice". One trial that stands
+    for, one of `FINAL_ROLES`; in a comparison the method's name there, also in "choice". One trial that stands
     for two roles has a row for each.
     `failure_kind`: of what kind the `error` of a failed trial is.
     `compute_fraction`: in a comparison of methods, the fraction of its full compute that the trial was given.
@@ -50,7 +50,7 @@ class Row:
     `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
     did not note whether autocast was on.
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
-    `teacher_passes`: of the teacher on training batches, where a bank keeps what it says; `teacher_passes_saved`: read
+    `teacher_passes`: of the teacher on training batches, where a cache keeps its outputs; `teacher_passes_saved`: read
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
     `val_images`: of a teacher, the number of images that its validation accuracy is of. `val_majority_fraction`: the
     fraction of them that are of the largest class, which one reaches who always names that class.
@@ -115,7 +115,7 @@ class Row:
         if self.compute_fraction is None:
             demand("role", self.role, FINAL_ROLES if self.trial_kind == "final" else (self.trial_kind,))
         elif re.fullmatch(SLUG, self.role) is None:
-            raise ResultError(f"a contender's role is its name, lower-case letters, digits and '-', got {self.role!r}")
+            raise ResultError(f"the role of a compared method is lower-case letters, digits and '-', got {self.role!r}")
         demand("status", self.status, get_args(Status))
         if self.failure_kind is not None:
             demand("failure_kind", self.failure_kind, get_args(FailureKind))
@@ -147,9 +147,9 @@ class Point:
 class ScoreRow:
     """One architecture scored by one proxy; higher promises better.
 
-    `score`: mean over `repeats`, each with weights and images of its own; None if scoring failed and `error` says why.
-    `spread`: their standard deviation. `seconds`: time of all repeats. `among`: of an aggregate, how many architectures
-    its ranks were taken among; scores from different sets do not compare.
+    `score`: mean over `repeats`, each with weights and images of its own; None if scoring failed; `error` has the
+    reason. `spread`: their standard deviation. `seconds`: time of all repeats. `among`: of an aggregate, how many
+    architectures its ranks were taken among; scores from different sets do not compare.
     """
 
     space: str

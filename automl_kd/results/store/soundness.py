@@ -1,6 +1,6 @@
 """Whether the rows of a table are ones that we could have written: what damage and other hands leave.
 
-Files say which columns they have; this looks at the values. Without it a row of 93 % written as 93.0 leads a ranking.
+Files declare their columns; these checks look at the values. Without them a row of 93 % written as 93.0 ranks first.
 """
 
 from __future__ import annotations

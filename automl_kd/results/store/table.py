@@ -151,7 +151,7 @@ class ResultTable:
         raise ResultError(f"{self.folder} changes while it is being read; try again when the other process is done")
 
     def _load_file(self, path: Path, kind: TableKind, columns: Sequence[str] | None = None) -> pa.Table:
-        """`columns`: these and those by which rows are told apart and ordered; None for all."""
+        """`columns`: these and those by which rows are identified and ordered; None for all."""
         schema = narrowed(kind, columns)
         table = with_current_methods(require_sound(parquet.load_parquet(path, schema, IDENTITY[kind]), kind, path))
         if "config_hash" in schema.names and table["config_hash"].null_count:
@@ -215,7 +215,7 @@ def stamp(path: Path) -> tuple[int, int] | None:
 
 
 def newest(tables: list[pa.Table], kind: TableKind) -> pa.Table:
-    """The tables as one; where several hold the same trial, all that the last of them says of it and nothing else."""
+    """Merge the tables; of a trial that several hold, only the last one's rows stay."""
     if not tables:
         return SCHEMAS[kind].empty_table()
     if len(tables) == 1:

@@ -1,6 +1,6 @@
-"""The templates of generated pages: what all pages share lies here, a page's own beside the code that fills it.
+"""Templates of generated pages: shared parts lie here, a page's own template beside the code that fills it.
 
-The only door to Jinja.
+Only this module imports Jinja.
 """
 
 from __future__ import annotations

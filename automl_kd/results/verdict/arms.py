@@ -1,4 +1,4 @@
-"""The arms of the truth table: what the final trials of each role came to, and what each stage cost.
+"""The arms of the baseline comparison: what the final trials of each role came to, and what each stage cost.
 
 Arms are compared seed by seed: each seed gives one difference, and the 95 % interval is over these differences.
 """
@@ -25,12 +25,12 @@ COMPARISONS: dict[str, tuple[FinalRole, FinalRole]] = {
     "architecture": ("found-scratch", "default-scratch"),
     "teaching": ("found-method", "found-scratch"),
 }
-"""What is asked: the gain of the whole search, of the architecture alone, of teaching the found student."""
+"""The comparisons: the gain of the whole search, of the architecture alone, of distillation for the found student."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One line of the truth table. `accuracy` is by seed; costs are means per trial; `failed` trials are left out."""
+    """One line of the baseline comparison. `accuracy` is by seed; costs are means per trial, without `failed` ones."""
 
     role: FinalRole
     student: str

@@ -1,8 +1,8 @@
-"""The truth table: what the search gained over the student and the teaching that one would take without it.
+"""The baseline comparison: what the search gained over the default student trained by plain KD.
 
 Four arms are trained with the same seeds and the same compute: the default student and the found student, each from
-scratch and taught. Differences are paired by seed, with a 95 % interval over seeds. The interval says nothing of the
-chance in which images the test set holds.
+scratch and by distillation. Differences are paired by seed, with a 95 % interval over seeds. The interval does not
+cover the choice of test images.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ COSTED_STAGES = ("teacher", "search", "choice", "final")
 class Verdict:
     """`gains` has the keys of `COMPARISONS`; an estimate with n = 0 could not be made.
 
-    `sentence` begins with a warning where the teacher gives reason to one; otherwise `teacher_sentence` says
-    how good it is, if that is known.
+    `sentence` begins with a warning if the teacher is too weak; otherwise `teacher_sentence` gives its accuracy, if
+    known.
     """
 
     arms: dict[FinalRole, Arm]
@@ -39,7 +39,7 @@ class Verdict:
 
 
 def judge_search(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFrame | None = None) -> Verdict:
-    """Judge one experiment by its rows of the trial kind "final"; the others, and what proxies took, tell what it cost.
+    """Judge one experiment by its rows of the trial kind "final"; the other rows, and `scores`, give its cost.
 
     `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
     """
@@ -72,7 +72,7 @@ def untaught(arms: dict[FinalRole, Arm]) -> float | None:
 
 
 def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
-    """One plain sentence on a search: gained, not gained, worse, or why that cannot be said yet."""
+    """Return one sentence on a search: gained, not gained, worse, or why there is no verdict yet."""
     gain = gains["search"]
     found, base = arms.get("found-method"), arms.get("default-kd")
     if found is None or base is None:
@@ -80,7 +80,7 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
     if gain.n == 0:
         return "No verdict: no seed was completed by both the found student with its method and plain KD."
     if have_same_teaching(found, base):
-        return f"Nothing was gained: the search chose the default student ({found.student}) and teaches it by plain KD."
+        return f"Nothing was gained: the search chose the default student ({found.student}) and trains it by plain KD."
     close = ""
     if found.architecture_id == base.architecture_id:
         close = "; the found student is the default student itself, so its architecture gained nothing"
@@ -88,16 +88,16 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
 
 
 def judge_teaching(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
-    """One plain sentence on a student that was not searched for: what teaching it gained over training from scratch."""
+    """Return one sentence on a fixed student: the gain of distillation over training from scratch."""
     found, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
     if found is None or scratch is None:
         return missing_sentence(final, "found-scratch" if found is not None else "found-method")
     if gain.n == 0:
-        return "No verdict: no seed was completed both by the taught student and from scratch."
+        return "No verdict: no seed was completed both by distillation and from scratch."
     ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (found, scratch))
     student = f"{found.student}, {units.format_count(found.params)} parameters"
     return (
-        f"{judge_gain(gain)}: {student}, taught by {describe_teaching(found)} reaches {ours} on test,"
+        f"{judge_gain(gain)}: {student}, trained by {describe_teaching(found)} reaches {ours} on test,"
         f" trained from scratch at equal compute {theirs}."
     )
 
@@ -125,7 +125,7 @@ def judge_gain(gain: Estimate) -> str:
     """The difference in percentage points and what may be concluded from it."""
     difference = units.points(gain.mean)
     if gain.n == 1:
-        return f"One seed cannot tell a gain from chance; here the difference is {difference} points"
+        return f"One seed cannot separate a gain from chance; here the difference is {difference} points"
     interval = f"95 % interval {units.points(gain.low)} to {units.points(gain.high)}, {gain.n} seeds"
     if abs(gain.mean) <= gain.half_width or gain.mean == 0:
         return f"No gain is shown, as the interval includes zero (difference {difference} points, {interval})"
@@ -140,7 +140,7 @@ def comparison(found: Arm, base: Arm) -> str:
         f"{units.percent(estimate_mean(one.accuracy[seed] for seed in seeds).mean)} %" for one in (found, base)
     )
     return (
-        f"the found student {describe_arm(found)} taught by {describe_teaching(found)} reaches {ours} on test,"
+        f"the found student {describe_arm(found)} trained by {describe_teaching(found)} reaches {ours} on test,"
         f" the default student {describe_arm(base)} with plain KD {theirs}"
     )
 
@@ -155,7 +155,7 @@ def cost_sentence(costs: tuple[StageCost, ...], arms: dict[FinalRole, Arm], scor
     parts = [f"The search took {describe_cost(search)}" if search.trials else "No search trial is recorded"]
     if scores is not None and len(scores):
         screened = units.some(int(scores["architecture_id"].nunique()), "architecture")
-        parts.append(f"screening {screened} by proxies {units.duration(float(scores['seconds'].sum()))}")
+        parts.append(f"filtering {screened} by proxies {units.duration(float(scores['seconds'].sum()))}")
     if choice.trials:
         parts.append(f"the choice among its best {describe_cost(choice)}")
     parts.append(f"the teacher {describe_cost(teacher)}" if teacher.trials else "no teacher was trained here")
@@ -183,7 +183,7 @@ def describe_cost(cost: StageCost) -> str:
 
 
 def compute_ratio(arms: dict[FinalRole, Arm]) -> float | None:
-    """Multiply-adds of a training of the found student by those of the default one, both taught."""
+    """Multiply-adds of a training of the found student over those of the default student, both by distillation."""
     found, base = arms.get("found-method"), arms.get("default-kd")
     if found is None or base is None or not base.train_macs > 0 or math.isnan(found.train_macs):
         return None

@@ -1,4 +1,4 @@
-"""What is known of the teacher, in sentences: how good it is, and whether it can have taught anything.
+"""Sentences on the teacher: its accuracy, and a warning if it knows no more than chance.
 
 A network that knows nothing of the classes is right, at best, as often as one that always names the largest of them:
 with probability s on each of n independent images, s being that class's share. So if as many right answers as the
@@ -62,7 +62,7 @@ def accuracy_of(teacher: Teacher | None) -> str:
 
 
 def warning(teacher: Teacher | None, scratch: float | None = None) -> str:
-    """Why what is said of teaching must not be owed to this teacher; empty if nothing speaks against it.
+    """Warn that no gain can come from this teacher; empty if nothing speaks against it.
 
     `scratch`: validation accuracy of a student that had no teacher.
     """

@@ -51,7 +51,7 @@ TEXTS = {"search": QUICKSTART.read_text(), "nasbench search": TEXT, "nasbench pr
 def test_an_experiment_of_another_kind_is_refused_with_its_command(refused, tmp_path, command, wanted):
     (tmp_path / "my own.toml").write_text(TEXTS[wanted])
     said = refused(*command.split(), "my own.toml")
-    assert said == f"my own.toml is no experiment for 'automl-kd {command}'; run: automl-kd {wanted} 'my own.toml'"
+    assert said == f"my own.toml is not an experiment for 'automl-kd {command}'; run: automl-kd {wanted} 'my own.toml'"
 
 
 @pytest.mark.parametrize("kind", ["nasbench search", "nasbench proxy-search"])

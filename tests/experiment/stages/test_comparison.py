@@ -145,7 +145,7 @@ def test_bad_contests_are_refused_by_name(change, message):
         (MethodEntry(name="kd", method="os:path"), "'os:path' is no method, since it is a module"),
         (
             MethodEntry(name="kd", method="weighted_losses", grid={"losses": ("kd", "os:path")}),
-            "'os:path' is no distiller",
+            "'os:path' is no loss",
         ),
         (
             MethodEntry(name="kd", method="kd", grid={"weight": (0.5,), "temperature": (4, 4.0)}),

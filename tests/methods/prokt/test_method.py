@@ -304,7 +304,7 @@ def test_an_option_out_of_range_is_refused_in_one_sentence(options, message):
 
 
 def test_a_loss_that_does_not_exist_is_refused_before_anything_is_trained():
-    with pytest.raises(UnknownNameError, match="no distiller is called 'kdd'"):
+    with pytest.raises(UnknownNameError, match="no loss is called 'kdd'"):
         make_method("prokt", {"losses": "kdd=1"})
 
 

@@ -95,7 +95,7 @@ def test_of_several_references_the_best_on_validation_is_one_and_the_others_are_
 @pytest.mark.parametrize(
     ("theirs", "changes", "reason"),
     [
-        ({0: 0.92}, {}, "one seed cannot tell a difference from chance"),
+        ({0: 0.92}, {}, "one seed cannot separate a difference from chance"),
         ({7: 0.92}, {}, "no seed was completed by both"),
         ({seed: value + 0.01 for seed, value in KD.items()}, {}, "the difference is the same in every seed"),
         (KD, {}, "no seed shows any difference"),

@@ -151,8 +151,8 @@ def test_plots_show_what_is_there(whole, judged, tmp_path):
 
 def test_the_page_says_it_in_order(whole):
     text = write_page(whole, whole / "page.html").read_text()
-    headings = ["At full compute", "The methods", "How they were trained", "What was tried", "What it cost"]
-    places = [text.index(heading) for heading in [*headings, "Failed trials", "How it was made"]]
+    headings = ["At full compute", "Methods", "Training", "Options tried", "Cost"]
+    places = [text.index(heading) for heading in [*headings, "Failed trials", "Provenance"]]
     assert places == sorted(places)
     assert text.count("<svg") == 2
     assert "No verdict" not in text

@@ -252,7 +252,7 @@ def test_a_folder_that_is_written_to_is_left_alone(folder):
         before = files(folder)
         found = diagnose(folder, repair=True)
         process.communicate()
-    assert found.lines[0] == f"{folder}: in use by process {process.pid}; not mended, come back later"
+    assert found.lines[0] == f"{folder}: in use by process {process.pid}; not repaired, try again later"
     assert (len(found.lines), found.faults) == (2, 1)
     assert files(folder) == before
 

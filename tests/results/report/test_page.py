@@ -54,8 +54,8 @@ def test_needs_no_network(text):
 
 
 def test_verdict_comes_first_and_every_section_follows(text):
-    headings = ["Gained 1.93 points", "What was gained", "Trials", "Leaderboard", "What it cost", "Screening"]
-    headings += ["Failed trials", "How it was made"]
+    headings = ["Gained 1.93 points", "Baseline comparison", "Trials", "Leaderboard", "Cost", "Proxy filter"]
+    headings += ["Failed trials", "Provenance"]
     places = [text.index(heading) for heading in headings]
     assert places == sorted(places)
     assert text.index("<h1>digits-tiny</h1>") < places[0]
