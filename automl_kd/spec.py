@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from automl_kd import spec_names
 from automl_kd.registry import check_fields
 from automl_kd.space import Architecture, Scalar
-from automl_kd.storage.pinned import by_content
+from automl_kd.storage.content_hash import by_content
 
 KEY_VERSION = 1
 """Part of every key; raise it when the same spec begins to mean another computation."""

@@ -21,17 +21,10 @@ RETIRED = (
     "lab", "teller", "told", "heard", "hearing", "tutor", "classroom", "sitting", "desk", "onward", "mend", "mended",
     "symptoms", "yardstick", "tapped", "tapping", "tap", "taps", "guide", "shelf", "quotes", "quoted", "rehearse",
     "rehearsed", "dealt", "alike", "adapters", "distiller", "distillers", "lesson", "taught", "tally", "news", "leads",
+    "optimiser", "optimisers", "distil", "contest", "contender", "contenders", "proposer", "panel", "vary", "knob",
+    "knobs", "bank", "truth", "untrained",
 )  # fmt: skip
 """Parts of names, as of snake_case and CamelCase."""
-
-PENDING = (
-    "optimiser", "optimisers", "distil", "contest", "contender", "contenders", "proposer", "panel", "vary", "knob",
-    "knobs", "bank", "accumulate", "truth", "untrained", "pinned",
-)  # fmt: skip
-"""Retired too, and not yet renamed everywhere."""
-
-PENDING_TERMS = ("trial kind", "proxy filter", "content hash")
-"""Terms of the glossary whose names are still others."""
 
 TERM = re.compile(r"^- \*\*(?P<term>[^*]+)\*\*(?: \(`(?P<name>\w+)`\))?: ", re.MULTILINE)
 
@@ -82,7 +75,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 
 def glossary() -> list[tuple[str, str]]:
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    return [(found["term"], found["name"] or "") for found in TERM.finditer(text) if found["term"] not in PENDING_TERMS]
+    return [(found["term"], found["name"] or "") for found in TERM.finditer(text)]
 
 
 @pytest.mark.parametrize(("term", "name"), glossary(), ids=[term for term, _ in glossary()])
@@ -107,10 +100,6 @@ def test_no_key_of_an_experiment_holds_a_retired_word():
     assert tables
     for path in tables:
         assert retired_in(table_keys(tomllib.loads(path.read_text(encoding="utf-8")))) == set()
-
-
-def test_a_word_is_pending_or_retired():
-    assert not set(PENDING) & set(RETIRED)
 
 
 @pytest.mark.parametrize(

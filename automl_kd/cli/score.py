@@ -21,27 +21,19 @@ if TYPE_CHECKING:
 
 def score(
     space: Annotated[str, typer.Argument(help="A search space as module:ATTRIBUTE.")],
-    proxies: Annotated[
-        str, typer.Option(help="Names separated by commas, or 'all'; 'automl-kd show proxies' lists them.")
-    ],
+    proxies: Annotated[str, typer.Option(help="Names separated by commas, or 'all'; see 'automl-kd show proxies'.")],
     sample: Annotated[int, typer.Option(help="Number of random architectures; 0 for the whole space.", min=0)] = 100,
     sample_seed: Annotated[int, typer.Option(help="Seed of the sample of architectures.", min=0, max=999_999)] = 0,
     seed: Annotated[int, typer.Option(help="Seed of images and weights.", min=0, max=999_999)] = 0,
     data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",
     teacher: Annotated[str, typer.Option(help="Model of the random teacher, for proxies that use one.")] = "resnet56",
     images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
-    repeats: Annotated[
-        int, typer.Option(help="Repeats, each with new weights and images, that are averaged.", min=1)
-    ] = 1,
+    repeats: Annotated[int, typer.Option(help="Repeats to average, with new weights and images.", min=1)] = 1,
     top: Annotated[int, typer.Option(help="Rows printed; the file has all rows.", min=1)] = 20,
     workers: Annotated[int, typer.Option(help="Worker processes; 0 for one per CPU.", min=0)] = 0,
     gpus: Annotated[float, typer.Option(help="GPUs per worker, such as 0.25; 0 for none.", min=0)] = 0.0,
-    shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Score only the I-th of N parts, for several machines.")
-    ] = "1/1",
-    out: Annotated[
-        str, typer.Option(help="Folder for the scores, here or in a bucket; earlier scores stay.")
-    ] = "results",
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Score the I-th of N parts, for more machines.")] = "1/1",
+    out: Annotated[str, typer.Option(help="Folder for the scores, or bucket; earlier scores stay.")] = "results",
     data_root: DataRoot = "data",
     address: Address = "",
     progress: ProgressOption = ProgressMode.AUTO,

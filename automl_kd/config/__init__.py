@@ -5,7 +5,7 @@ one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in 
 """
 
 from automl_kd.config.comparison import ComparisonSection, MethodEntry
-from automl_kd.config.experiment import Experiment, Knob, require_name, require_seed
+from automl_kd.config.experiment import Experiment, HyperparameterDomain, require_name, require_seed
 from automl_kd.config.range import Range
 from automl_kd.config.reading import load_experiment, loads, merge, parse_record, to_record
 from automl_kd.config.sections import (
@@ -29,7 +29,7 @@ __all__ = [
     "ComparisonSection",
     "Experiment",
     "Finalists",
-    "Knob",
+    "HyperparameterDomain",
     "MethodEntry",
     "Range",
     "Resources",

@@ -24,7 +24,7 @@ def tag_of(value: Any) -> str:
     return "[range]" if isinstance(value, Mapping | Range) else "[values]"
 
 
-Knob = Annotated[
+HyperparameterDomain = Annotated[
     Annotated[tuple[Scalar, ...], pydantic.Tag("[values]")] | Annotated[Range, pydantic.Tag("[range]")],
     pydantic.Discriminator(tag_of),
 ]
@@ -45,7 +45,7 @@ class Experiment:
     space: str
     method: str = "kd"
     options: Mapping[str, Scalar] = field(default_factory=dict)
-    hyperparameters: Mapping[str, Knob] = field(default_factory=dict)
+    hyperparameters: Mapping[str, HyperparameterDomain] = field(default_factory=dict)
     seed: int = 0
     data: DataSpec = field(default_factory=DataSpec)
     teacher: TeacherSpec = field(default_factory=TeacherSpec)
@@ -88,10 +88,10 @@ def require_seed(seed: int) -> None:
     require(0 <= seed < SEEDS, f"seed must lie in 0 to {SEEDS - 1}, got {seed}")
 
 
-def require_distinct_values(hyperparameters: Mapping[str, Knob]) -> None:
-    for name, knob in hyperparameters.items():
-        distinct = isinstance(knob, Range) or len(set(knob)) == len(knob) >= 1
-        require(distinct, f"hyperparameters.{name} needs one or more distinct values, got {knob}")
+def require_distinct_values(hyperparameters: Mapping[str, HyperparameterDomain]) -> None:
+    for name, values_or_range in hyperparameters.items():
+        distinct = isinstance(values_or_range, Range) or len(set(values_or_range)) == len(values_or_range) >= 1
+        require(distinct, f"hyperparameters.{name} needs one or more distinct values, got {values_or_range}")
 
 
 def require_comparison(experiment: Experiment) -> None:

@@ -13,21 +13,21 @@ from rich.text import Text
 from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import units
-from automl_kd.results.comparison import sentences as contest_words
-from automl_kd.results.comparison import table as contest_table
-from automl_kd.results.comparison.comparison import Comparison, contest_of
+from automl_kd.results.comparison import sentences as comparison_sentences
+from automl_kd.results.comparison import table as comparison_table
+from automl_kd.results.comparison.comparison import Comparison, comparison_of
 from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results, to_sheet
 from automl_kd.results.report.page import TRIAL_KIND_TITLES, write_page
 from automl_kd.results.sheet import Sheet, without_html
 from automl_kd.results.store.folder import of_this_comparison, require_writable
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
-from automl_kd.results.verdict import table as truth_table
+from automl_kd.results.verdict import table as verdict_table
 from automl_kd.results.verdict.gain import judge_search
 from automl_kd.teacher_cache.saving import saving
 
 RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
-TRUTH = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
+BASELINE_COLUMNS = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
 COMPARISON_COLUMNS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
 EFFORT = ("method", "epochs", "tried", "cost of choosing", "failed", "options")
 """Columns that fit a terminal; the files have all columns."""
@@ -55,21 +55,21 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
 
 def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool:
     """Print the results of one experiment; return whether it is finished."""
-    compared = contest_of(folder, rows)
+    compared = comparison_of(folder, rows)
     if compared is None:
         return print_report(console, folder.name, rows, read_scores(folder))
-    return print_contest(console, folder.name, rows, compared)
+    return print_comparison(console, folder.name, rows, compared)
 
 
-def print_contest(console: Console, name: str, rows: pd.DataFrame, compared: Comparison) -> bool:
+def print_comparison(console: Console, name: str, rows: pd.DataFrame, compared: Comparison) -> bool:
     """Print a comparison's table, failures and findings; return whether every method has a complete final."""
-    print_sheet(console, f"{name}: methods compared", contest_table.result_sheet(compared), COMPARISON_COLUMNS)
-    print_sheet(console, "training effort", contest_table.training_effort_sheet(compared), EFFORT)
+    print_sheet(console, f"{name}: methods compared", comparison_table.result_sheet(compared), COMPARISON_COLUMNS)
+    print_sheet(console, "training effort", comparison_table.training_effort_sheet(compared), EFFORT)
     for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
-    for line in contest_words.comparison_sentences(compared):
+    for line in comparison_sentences.comparison_sentences(compared):
         console.print(line, style="bold", highlight=False, markup=False)
-    for line in (*contest_words.reading(compared), contest_table.cost_note(compared), *saved_passes(rows)):
+    for line in (*comparison_sentences.reading(compared), comparison_table.cost_note(compared), *saved_passes(rows)):
         console.print(line, highlight=False, markup=False)
     return not compared.missing
 
@@ -79,8 +79,8 @@ def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.Dat
     judged = judge_search(rows, scores=scores)
     print_boards(console, name, rank_results(rows))
     if judged.arms:
-        print_sheet(console, "at equal compute", truth_table.truth_table(judged), TRUTH)
-        print_sheet(console, "differences on test, paired by seed", truth_table.gain_table(judged))
+        print_sheet(console, "at equal compute", verdict_table.verdict_table(judged), BASELINE_COLUMNS)
+        print_sheet(console, "differences on test, paired by seed", verdict_table.gain_table(judged))
     for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
     console.print(judged.sentence, style="bold", highlight=False, markup=False)
@@ -105,7 +105,7 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
     if target.suffix and not target.is_dir():
         raise ResultError(f"--out got {target}, which looks like a file; name a folder for the two files")
     require_writable(target)
-    compared = {folder: contest_of(folder, ours) for folder, ours in rows.items()}
+    compared = {folder: comparison_of(folder, ours) for folder, ours in rows.items()}
     searches = [ours for folder, ours in rows.items() if compared[folder] is None]
     ranked = rank_results(pd.concat(searches, ignore_index=True)) if searches else None
     parts = [f"{made_by(command)}\n" if ranked is None else leaderboard_markdown(ranked, command)]
@@ -121,8 +121,8 @@ def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | No
         f"\n{line}\n" for line in saved_passes(rows)
     )
     if compared is not None:
-        return contest_table.comparison_markdown(compared) + (f"\n{lost}" if lost else "")
-    return truth_table.verdict_to_markdown(judge_search(rows, scores=read_scores(folder))) + lost
+        return comparison_table.comparison_markdown(compared) + (f"\n{lost}" if lost else "")
+    return verdict_table.verdict_to_markdown(judge_search(rows, scores=read_scores(folder))) + lost
 
 
 def saved_passes(rows: pd.DataFrame) -> list[str]:

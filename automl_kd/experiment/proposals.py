@@ -55,11 +55,13 @@ def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
 
     Without any it is `space` itself. Of a population it is what its members begin with.
     """
-    knobs = parameters_of(experiment.hyperparameters, methods_of(experiment.hyperparameters, experiment.method))
-    knobs |= {name: Parameter(domain) for name, domain in ranges_of(experiment.search.perturb).items()}
-    if not knobs:
+    hyperparameters = parameters_of(
+        experiment.hyperparameters, methods_of(experiment.hyperparameters, experiment.method)
+    )
+    hyperparameters |= {name: Parameter(domain) for name, domain in ranges_of(experiment.search.perturb).items()}
+    if not hyperparameters:
         return space
-    if taken := sorted(space.parameters.keys() & knobs.keys()):
+    if taken := sorted(space.parameters.keys() & hyperparameters.keys()):
         raise ConfigError(
             f"space {space.name!r} has a parameter {taken[0]!r} of its own; rename it, or drop [hyperparameters]"
         )
@@ -68,13 +70,13 @@ def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
         return space.build(student_values(space, values), shape)
 
     default = dict(space.default)
-    for name, parameter in knobs.items():
+    for name, parameter in hyperparameters.items():
         if is_active(parameter, default):
             default[name] = ends(parameter.domain)[0]
     return SearchSpace(
         name=f"{space.name} and {'[hyperparameters]' if experiment.hyperparameters else '[search.perturb]'}",
         source=space.source,
-        parameters={**space.parameters, **knobs},
+        parameters={**space.parameters, **hyperparameters},
         build=build,
         default=default,
     )
@@ -87,13 +89,14 @@ def split(point: Architecture, space: SearchSpace, experiment: Experiment) -> Pr
     """
     values = point.as_dict()
     student = student_values(space, values)
-    knobs = {name: value for name, value in values.items() if name not in student}
+    hyperparameters = {name: value for name, value in values.items() if name not in student}
     if experiment.search.perturb:
         start = Stage(
-            0.0, changes_of({name: float(value) for name, value in knobs.items()}, *default_teaching(experiment))
+            0.0,
+            changes_of({name: float(value) for name, value in hyperparameters.items()}, *default_teaching(experiment)),
         )
         return Proposal(Architecture.of(student), *default_teaching(experiment), schedule=(start,))
-    return Proposal(Architecture.of(student), *teaching(knobs, *default_teaching(experiment)))
+    return Proposal(Architecture.of(student), *teaching(hyperparameters, *default_teaching(experiment)))
 
 
 def default_teaching(experiment: Experiment) -> tuple[str, Mapping[str, Scalar]]:

@@ -30,7 +30,7 @@ from automl_kd.registry import lookup_options
 from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import Scalar
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require_shares
-from automl_kd.storage.pinned import pin
+from automl_kd.storage.content_hash import pin
 from automl_kd.training.divergence import refuse_metrics
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 

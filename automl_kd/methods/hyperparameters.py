@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from automl_kd.config import ComparisonSection, Knob, MethodEntry, Range
+from automl_kd.config import ComparisonSection, HyperparameterDomain, MethodEntry, Range
 from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.losses.weighted_sum import loss_type
 from automl_kd.methods import make_method, method_type, pin_files
@@ -28,7 +28,7 @@ MAX_POINTS = 1_000_000
 """Whole numbers in a range: with more of them, real ones are meant."""
 
 
-def methods_of(hyperparameters: Mapping[str, Knob], method: str) -> tuple[str, ...]:
+def methods_of(hyperparameters: Mapping[str, HyperparameterDomain], method: str) -> tuple[str, ...]:
     """The methods that are searched: those that `hyperparameters` lists, or `method` alone."""
     method_type(method)
     named = hyperparameters.get(METHOD, (method,))
@@ -52,8 +52,8 @@ def settle_options(methods: Sequence[str], options: Mapping[str, Scalar]) -> dic
 
 
 def settle_hyperparameters(
-    hyperparameters: Mapping[str, Knob], methods: Sequence[str], options: Mapping[str, Scalar]
-) -> dict[str, Knob]:
+    hyperparameters: Mapping[str, HyperparameterDomain], methods: Sequence[str], options: Mapping[str, Scalar]
+) -> dict[str, HyperparameterDomain]:
     """`hyperparameters` with the values of its choices as methods hold them: floats, and files with content hashes.
 
     A hyperparameter that no method has or that changes nothing, or an end of a range or a value of a choice that one of
@@ -79,7 +79,7 @@ def settle_hyperparameters(
     return found
 
 
-def parameters_of(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -> dict[str, Parameter]:
+def parameters_of(hyperparameters: Mapping[str, HyperparameterDomain], methods: Sequence[str]) -> dict[str, Parameter]:
     """The hyperparameters of a settled table as parameters of a space, parents first."""
     found = {METHOD: Parameter(domain_of(hyperparameters[METHOD]))} if METHOD in hyperparameters else {}
     for name in options_in(hyperparameters):
@@ -103,7 +103,7 @@ def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tupl
     return name, typed(name, {**own_options(name, options), **given})
 
 
-def occasions(hyperparameters: Mapping[str, Knob], methods: Sequence[str]) -> list[Values]:
+def occasions(hyperparameters: Mapping[str, HyperparameterDomain], methods: Sequence[str]) -> list[Values]:
     """Values for dry runs of every method, with all losses of the sum.
 
     Every value of a choice and both ends of a range occur once, beside the first of the others.
@@ -162,12 +162,12 @@ def write_weighted_sum(weights: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{name}={weight!r}" for name, weight in left.items())
 
 
-def domain_of(knob: Knob) -> Domain:
-    if not isinstance(knob, Range):
-        return Choice(tuple(knob))
-    if isinstance(knob.low, int) and isinstance(knob.high, int) and knob.whole:
-        return IntRange(knob.low, knob.high, knob.step)
-    return FloatRange(float(knob.low), float(knob.high), knob.log)
+def domain_of(values_or_range: HyperparameterDomain) -> Domain:
+    if not isinstance(values_or_range, Range):
+        return Choice(tuple(values_or_range))
+    if isinstance(values_or_range.low, int) and isinstance(values_or_range.high, int) and values_or_range.whole:
+        return IntRange(values_or_range.low, values_or_range.high, values_or_range.step)
+    return FloatRange(float(values_or_range.low), float(values_or_range.high), values_or_range.log)
 
 
 def ends(domain: Domain) -> tuple[Scalar, ...]:
@@ -195,22 +195,26 @@ def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[s
     return value if name.startswith(WEIGHT) else held[0]
 
 
-def refuse_idle(name: str, knob: Knob) -> None:
+def refuse_idle(name: str, values_or_range: HyperparameterDomain) -> None:
     """Raise `ConfigError` for a loss that no value includes, and for a range of too many whole numbers."""
-    if isinstance(knob, Range):
-        if knob.whole and (count := (int(knob.high) - int(knob.low)) // knob.step + 1) > MAX_POINTS:
+    if isinstance(values_or_range, Range):
+        if (
+            values_or_range.whole
+            and (count := (int(values_or_range.high) - int(values_or_range.low)) // values_or_range.step + 1)
+            > MAX_POINTS
+        ):
             raise ConfigError(
                 f"hyperparameters.{name} has {count:,} whole numbers, more than {MAX_POINTS:,}; "
                 "give a larger step, or ends with a point for real ones"
             )
     # The labels have the weight 1 unless it is set to 0.
-    elif name.startswith(WEIGHT) and name != f"{WEIGHT}ce" and not any(knob):
+    elif name.startswith(WEIGHT) and name != f"{WEIGHT}ce" and not any(values_or_range):
         raise ConfigError(
             f"hyperparameters.{name} leaves the loss out throughout; drop it, or give a weight above 0 too"
         )
 
 
-def refuse_twice(hyperparameters: Mapping[str, Knob], options: Mapping[str, Scalar]) -> None:
+def refuse_twice(hyperparameters: Mapping[str, HyperparameterDomain], options: Mapping[str, Scalar]) -> None:
     """Raise `ConfigError` for an option that is both set and searched, or a sum searched both whole and by weights."""
     for name in options_in(hyperparameters):
         if option_of(name) in options:
@@ -241,7 +245,7 @@ def weights_in(table: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(WEIGHT): value for name, value in table.items() if name.startswith(WEIGHT)}
 
 
-def options_in(hyperparameters: Mapping[str, Knob]) -> list[str]:
+def options_in(hyperparameters: Mapping[str, HyperparameterDomain]) -> list[str]:
     return [name for name in hyperparameters if name != METHOD]
 
 

@@ -20,10 +20,10 @@ def ranges_of(perturb: Mapping[str, Range]) -> dict[str, FloatRange]:
     return {name: FloatRange(float(one.low), float(one.high), one.log) for name, one in perturb.items()}
 
 
-def changes_of(knobs: Mapping[str, float], method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def changes_of(hyperparameters: Mapping[str, float], method: str, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """The values of hyperparameters as a stage of a schedule holds them: weights of losses become the method's sum."""
-    recipe: dict[str, Scalar] = {name: value for name, value in knobs.items() if name.startswith(RECIPE)}
-    of_method = {name: value for name, value in knobs.items() if not name.startswith(RECIPE)}
+    recipe: dict[str, Scalar] = {name: value for name, value in hyperparameters.items() if name.startswith(RECIPE)}
+    of_method = {name: value for name, value in hyperparameters.items() if not name.startswith(RECIPE)}
     if not of_method:
         return recipe
     _, held = teaching(of_method, method, options)

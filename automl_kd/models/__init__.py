@@ -18,7 +18,7 @@ from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
 from automl_kd.registry import load_reference, suggestion
 from automl_kd.space import Architecture, InputShape, SearchSpace, Values
-from automl_kd.storage.pinned import pin
+from automl_kd.storage.content_hash import pin
 
 MODELS: Mapping[str, Callable[[InputShape], nn.Module]] = {
     **{name: partial(resnet.zoo_resnet, name) for name in resnet.RESNETS},

@@ -24,9 +24,9 @@ FACTORS = (0.8, 1.2)
 PERTURB_ATTEMPTS = 20
 """How often values are chosen again because another member has the same; then they are drawn."""
 
-Knobs = Mapping[str, float]
+HyperparameterValues = Mapping[str, float]
 Ranges = Mapping[str, FloatRange]
-KnobHistory = tuple[tuple[int, Knobs], ...]
+HyperparameterHistory = tuple[tuple[int, HyperparameterValues], ...]
 """Which values were set after how many epochs, the first after none."""
 
 Lineage = tuple[tuple[int, int, str], ...]
@@ -37,16 +37,16 @@ Lineage = tuple[tuple[int, int, str], ...]
 class Member:
     """`history` and `lineage` are those of the weights it has. `alive`: False once a trial of it failed."""
 
-    history: KnobHistory
+    history: HyperparameterHistory
     lineage: Lineage = ()
     alive: bool = True
 
     @property
-    def knobs(self) -> Knobs:
+    def hyperparameters(self) -> HyperparameterValues:
         return self.history[-1][1]
 
 
-Explore = Callable[[int, Sequence[Knobs], np.random.Generator], Knobs]
+Explore = Callable[[int, Sequence[HyperparameterValues], np.random.Generator], HyperparameterValues]
 """New values for weights of the member with that number, beside the values chosen already at this change."""
 
 
@@ -69,28 +69,30 @@ def evolve(
     count = min(math.ceil(len(ranked) * quantile), len(ranked) // 2)
     worst, best = ranked[:count], ranked[len(ranked) - count :]
     after = [replace(one, alive=score is not None) for one, score in zip(members, scores, strict=True)]
-    chosen: list[Knobs] = []
+    chosen: list[HyperparameterValues] = []
     for index in sorted(worst):
         rng = candidate_generator(seed, epoch, index)
         giver = best[int(rng.integers(count))]
         for _ in range(PERTURB_ATTEMPTS):
-            knobs = explore(giver, chosen, rng)
-            history = (*members[giver].history, (epoch, knobs))
+            hyperparameters = explore(giver, chosen, rng)
+            history = (*members[giver].history, (epoch, hyperparameters))
             if all(history != one.history for one in after):
                 break
-        chosen.append(knobs)
+        chosen.append(hyperparameters)
         after[index] = Member(history, (*members[giver].lineage, (epoch, giver, keys[giver])))
     return after
 
 
-def perturb(knobs: Knobs, ranges: Ranges, resample: float, rng: np.random.Generator) -> dict[str, float]:
+def perturb(
+    hyperparameters: HyperparameterValues, ranges: Ranges, resample: float, rng: np.random.Generator
+) -> dict[str, float]:
     """Each value drawn anew with the probability `resample`, else multiplied by 0.8 or 1.2 and kept in its range."""
     found = {}
     for name, domain in ranges.items():
         if rng.random() < resample:
             found[name] = draw_value(domain, rng)
         else:
-            moved = knobs[name] * FACTORS[int(rng.integers(len(FACTORS)))]
+            moved = hyperparameters[name] * FACTORS[int(rng.integers(len(FACTORS)))]
             found[name] = float(min(max(moved, domain.low), domain.high))
     return found
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from automl_kd.search.population import Knobs, Ranges, draw_value, from_unit, to_unit
+from automl_kd.search.population import HyperparameterValues, Ranges, draw_value, from_unit, to_unit
 
 BANDIT_CANDIDATES = 1000
 NEWEST = 200
@@ -35,7 +35,7 @@ class Gain:
 
     round: int
     before: float
-    knobs: Knobs
+    hyperparameters: HyperparameterValues
     gain: float
 
 
@@ -45,7 +45,7 @@ def choose_values(
     *,
     coming: int,
     before: float,
-    chosen: Sequence[Knobs],
+    chosen: Sequence[HyperparameterValues],
     rng: np.random.Generator,
 ) -> dict[str, float]:
     """Values for weights whose score is `before`, for the round `coming`; drawn if fewer than two gains are known."""
@@ -58,10 +58,10 @@ def choose_values(
     def point(number: int, before: float, shares: Sequence[float]) -> list[float]:
         return [number, (before - low) / span, *shares]
 
-    def shares(knobs: Knobs) -> list[float]:
-        return [to_unit(domain, knobs[name]) for name, domain in ranges.items()]
+    def shares(hyperparameters: HyperparameterValues) -> list[float]:
+        return [to_unit(domain, hyperparameters[name]) for name, domain in ranges.items()]
 
-    known = np.array([point(one.round, one.before, shares(one.knobs)) for one in gains])
+    known = np.array([point(one.round, one.before, shares(one.hyperparameters)) for one in gains])
     y = np.array([one.gain for one in gains])
     y = (y - y.mean()) / (y.std() + 1e-8)
     kernel = fit_bandit_kernel(known, y)

@@ -19,8 +19,8 @@ import torch
 from automl_kd import data
 from automl_kd.models.weights import checkpoint
 from automl_kd.spec import TeacherSpec, teacher_trial
+from automl_kd.storage.content_hash import by_content
 from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
-from automl_kd.storage.pinned import by_content
 from automl_kd.training.evaluate import in_bfloat16
 from automl_kd.training.trial import TrialContext, teacher_file
 

@@ -121,16 +121,20 @@ def lagged(tangents: Tangents) -> Callable[[Training], Tensor]:
     """The real step is the one looked through: validation gradient and tangents are all that is added."""
 
     def with_hypergradient(training: Training) -> Tensor:
-        weights, captured, knobs = trainable_parameters(training.student), Captured(), leaves({"alpha": training.alpha})
+        weights, captured, hyperparameters = (
+            trainable_parameters(training.student),
+            Captured(),
+            leaves({"alpha": training.alpha}),
+        )
         step, before = step_of(training.optimizer, weights), copies(weights)
         train = outputs_of(training.seen, training.images)
         training.step(captured)
         gradients = {name: value.grad for name, value in weights.items() if value.grad is not None}
         now = leaves(weights)
         u = step.direction(before, gradients, gradient(training.outer(now, {}), now))
-        w = strengths(knobs)
+        w = strengths(hyperparameters)
         h = pathway_gradient(captured, tangents(train, before, u)[1], w.detach())
-        return pullback({"w": w}, knobs, {"w": h})["alpha"]
+        return pullback({"w": w}, hyperparameters, {"w": h})["alpha"]
 
     return with_hypergradient
 

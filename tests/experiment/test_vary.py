@@ -50,8 +50,8 @@ def lab(tmp_path_factory) -> ExperimentContext:
     return lab_of(tmp_path_factory.mktemp("vary"))
 
 
-def point(**knobs) -> Architecture:
-    return Architecture.of({"width": 4, **{name.replace("_", "."): value for name, value in knobs.items()}})
+def point(**hyperparameters) -> Architecture:
+    return Architecture.of({"width": 4, **{name.replace("_", "."): value for name, value in hyperparameters.items()}})
 
 
 def test_knobs_exist_for_the_methods_that_have_the_option(lab):
@@ -87,8 +87,8 @@ def test_knobs_exist_for_the_methods_that_have_the_option(lab):
         ({"method": "scratch"}, "scratch", {}),
     ],
 )
-def test_what_a_point_stands_for(lab, knobs, method, options):
-    one = point(**knobs)
+def test_what_a_point_stands_for(lab, hyperparameters, method, options):
+    one = point(**hyperparameters)
     check_architecture(lab.searched, one)
     assert lab.proposal(one) == Proposal(Architecture.of({"width": 4}), method, options)
     assert lab.allowed(one)

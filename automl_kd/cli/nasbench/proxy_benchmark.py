@@ -38,11 +38,11 @@ def benchmark_proxies(
     [bold]automl-kd nasbench proxy-benchmark results/scores --nasbench201 nasbench201 --out results/panel[/bold]
     """
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
-    from automl_kd.nasbench.proxy_benchmark.report import make_panel  # noqa: PLC0415
-    from automl_kd.nasbench.proxy_benchmark.table import add_titles, panel_sheet, target_sentence  # noqa: PLC0415
+    from automl_kd.nasbench.proxy_benchmark.report import run_proxy_benchmark  # noqa: PLC0415
+    from automl_kd.nasbench.proxy_benchmark.table import add_titles, benchmark_sheet, target_sentence  # noqa: PLC0415
 
     with watching() as screen:
-        judged, written = make_panel(
+        judged, written = run_proxy_benchmark(
             scores,
             out.absolute(),
             nasbench201=nasbench201,
@@ -54,7 +54,7 @@ def benchmark_proxies(
     console = output()
     for name, rows in add_titles(judged.proxies).groupby("target", sort=False, observed=True):
         shown = f", best {TERMINAL_ROWS} of {len(rows)}" if len(rows) > TERMINAL_ROWS else ""
-        print_sheet(console, f"{name}{shown}", panel_sheet(rows.head(TERMINAL_ROWS)), LEADING_COLUMNS)
+        print_sheet(console, f"{name}{shown}", benchmark_sheet(rows.head(TERMINAL_ROWS)), LEADING_COLUMNS)
         console.print(target_sentence(rows), style="bold", highlight=False, markup=False)
         console.print()
     for note in judged.notes:

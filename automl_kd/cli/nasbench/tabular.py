@@ -30,7 +30,7 @@ def search_table(
     from automl_kd.nasbench.tabular.record import read_tabular_record  # noqa: PLC0415
     from automl_kd.nasbench.tabular.run import run_table  # noqa: PLC0415 - torch is slow to import
     from automl_kd.nasbench.tabular.sentences import write_tabular_sentences  # noqa: PLC0415
-    from automl_kd.nasbench.tabular.table import task_regret_sheet, untrained_sheet  # noqa: PLC0415
+    from automl_kd.nasbench.tabular.table import task_regret_sheet, training_free_sheet  # noqa: PLC0415
 
     with watching(progress) as screen:
         record = read_tabular_record(run_table(described, roots(out, "data"), screen, path=nasbench201))
@@ -44,8 +44,8 @@ def search_table(
             task_regret_sheet(record, task),
             ("search", *after),
         )
-        if len(record.untrained):
-            print_sheet(console, f"{task['name']}: led by scores", untrained_sheet(record, task))
+        if len(record.training_free):
+            print_sheet(console, f"{task['name']}: led by scores", training_free_sheet(record, task))
     for line in write_tabular_sentences(record):
         console.print(line, highlight=False, markup=False)
     for path in written:

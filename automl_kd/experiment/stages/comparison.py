@@ -22,7 +22,7 @@ SLACK = 0.05
 class Candidate(NamedTuple):
     """A compared method with one of its combinations of options."""
 
-    contender: MethodEntry
+    method_entry: MethodEntry
     options: Mapping[str, Scalar]
 
 
@@ -54,14 +54,14 @@ def choose_options(
     comparison, seeds = context.experiment.comparison, context.experiment.finalists.seeds
     specs: dict[tuple[str, int], list[TrialSpec]] = {}
     for name, candidates in tried.items():
-        for place, one in enumerate(candidates if len(candidates) > common_contender(candidates).best else []):
+        for place, one in enumerate(candidates if len(candidates) > common_method_entry(candidates).best else []):
             context.watcher.step(len(specs), f"{name}, candidate {place + 1}")
             epochs = affordable(context, one, comparison.tuning, unit)
             specs[name, place] = [
                 trial(context, one, epochs, CHOICE_SEEDS + seed) for seed in seeds[: comparison.tuning_seeds]
             ]
     entrants = [Entrant(name, spec, comparison.tuning) for (name, _), own in specs.items() for spec in own]
-    finalists = [(common_contender(candidates), len(candidates)) for candidates in tried.values()]
+    finalists = [(common_method_entry(candidates), len(candidates)) for candidates in tried.values()]
     ahead = len(seeds) * sum(min(one.best, among) * sum(one.compute) for one, among in finalists)
     carry_out_all(context, entrants, trial_kind="choice", title=f"choice among {len(specs)} candidates", ahead=ahead)
     means = {place: validation(context, place[0], own) for place, own in specs.items()}
@@ -69,8 +69,8 @@ def choose_options(
     return chosen, entrants
 
 
-def common_contender(candidates: list[Candidate]) -> MethodEntry:
-    return candidates[0].contender
+def common_method_entry(candidates: list[Candidate]) -> MethodEntry:
+    return candidates[0].method_entry
 
 
 def validation(context: ExperimentContext, name: str, specs: list[TrialSpec]) -> float:
@@ -85,7 +85,7 @@ def best_candidates(
     context: ExperimentContext, name: str, candidates: list[Candidate], means: Mapping[tuple[str, int], float]
 ) -> list[Candidate]:
     """Those that go to the finals, the best first, the earlier of equals; a note if too many candidates failed."""
-    count = common_contender(candidates).best
+    count = common_method_entry(candidates).best
     if len(candidates) <= count:
         return candidates
     able = [place for place in range(len(candidates)) if means[name, place] >= 0]
@@ -96,9 +96,9 @@ def best_candidates(
 
 def finals(context: ExperimentContext, candidate: Candidate, unit: float) -> Iterator[Entrant]:
     """The candidate with every seed at every share; of shares that come to the same epochs only the largest."""
-    name = candidate.contender.name
-    shares = {affordable(context, candidate, share, unit): share for share in sorted(candidate.contender.compute)}
-    for left_out in sorted(set(candidate.contender.compute) - set(shares.values())):
+    name = candidate.method_entry.name
+    shares = {affordable(context, candidate, share, unit): share for share in sorted(candidate.method_entry.compute)}
+    for left_out in sorted(set(candidate.method_entry.compute) - set(shares.values())):
         context.watcher.note(f"{name}: {left_out:g} of the compute comes to the epochs of a larger share; left out")
     for epochs, share in shares.items():
         for seed in context.experiment.finalists.seeds:
@@ -112,7 +112,7 @@ def affordable(context: ExperimentContext, candidate: Candidate, fraction: float
     """
     whole, seed = context.experiment.recipe.epochs, context.experiment.finalists.seeds[0]
     given = max(1, round(fraction * whole))
-    if candidate.contender.name == context.experiment.comparison.reference:
+    if candidate.method_entry.name == context.experiment.comparison.reference:
         return given
     budget = given * unit * (1 + SLACK)
 
@@ -128,7 +128,7 @@ def affordable(context: ExperimentContext, candidate: Candidate, fraction: float
 
 
 def trial(context: ExperimentContext, candidate: Candidate, epochs: int, seed: int) -> TrialSpec:
-    experiment, method = context.experiment, candidate.contender.method
+    experiment, method = context.experiment, candidate.method_entry.method
     return TrialSpec(
         space=experiment.space,
         architecture=context.baseline,

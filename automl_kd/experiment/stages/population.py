@@ -37,7 +37,7 @@ from automl_kd.experiment.records import points_of, replays, row_of
 from automl_kd.experiment.stages.search import Journal, carry_through, make_search_sampler, search_spec
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.results.store.folder import require_storage
-from automl_kd.search.population import Knobs, Member, evolve, perturb
+from automl_kd.search.population import HyperparameterValues, Member, evolve, perturb
 from automl_kd.search.population_bandit import Gain, choose_values
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome, Stage, TrialSpec
@@ -76,7 +76,9 @@ class Changes:
 
 def read_member(record: Sequence[object]) -> Member:
     history, lineage, alive = json.loads(json.dumps(record))
-    return Member(tuple((epoch, knobs) for epoch, knobs in history), tuple(map(tuple, lineage)), alive)
+    return Member(
+        tuple((epoch, hyperparameters) for epoch, hyperparameters in history), tuple(map(tuple, lineage)), alive
+    )
 
 
 class Population:
@@ -108,7 +110,7 @@ class Population:
         while len(self.journal.proposals) < self.settings.trials:
             self.journal.append(sampler.ask(len(self.journal.proposals)))
         points = self.journal.proposals[: self.settings.trials]
-        return [Member(((0, knobs_of(point)),)) for point in points]
+        return [Member(((0, hyperparameters_of(point)),)) for point in points]
 
     def begin(self) -> None:
         """Begin the round after the last change: every member that is alive goes on to the next."""
@@ -139,7 +141,8 @@ class Population:
         """The trial that a member is by now: its schedule is its course."""
         method, options = default_teaching(self.context.experiment)
         stages = tuple(
-            Stage(epoch / self.epochs, changes_of(knobs, method, options)) for epoch, knobs in member.history
+            Stage(epoch / self.epochs, changes_of(hyperparameters, method, options))
+            for epoch, hyperparameters in member.history
         )
         return search_spec(self.context, Proposal(Architecture(()), method, options, stages))
 
@@ -165,9 +168,11 @@ class Population:
         self.changes.append(self.until, self.scores, members)
         self.begin()
 
-    def explore(self, giver: int, chosen: Sequence[Knobs], rng: np.random.Generator) -> Knobs:
+    def explore(
+        self, giver: int, chosen: Sequence[HyperparameterValues], rng: np.random.Generator
+    ) -> HyperparameterValues:
         if self.settings.scheduler == "pbt":
-            return perturb(self.members[giver].knobs, self.ranges, self.settings.resample, rng)
+            return perturb(self.members[giver].hyperparameters, self.ranges, self.settings.resample, rng)
         before = self.scores[giver]
         assert before is not None
         coming = len(self.changes.epochs) + 1
@@ -183,12 +188,12 @@ class Population:
                 taken = [one for one in member.lineage if one[0] == epochs[number]]
                 before, after = scores[number - 1][taken[-1][1] if taken else index], scores[number][index]
                 if before is not None and after is not None:
-                    found.append(Gain(number, before, member.knobs, (after - before) / length))
+                    found.append(Gain(number, before, member.hyperparameters, (after - before) / length))
         return found
 
     def notify_replay(self, index: int, replay: Sequence[Metrics] | None) -> None:
         """Notify the watcher that a member goes on. Between two rounds it counts as running."""
-        label = ", ".join(f"{name}={value:.4g}" for name, value in self.members[index].knobs.items())
+        label = ", ".join(f"{name}={value:.4g}" for name, value in self.members[index].hyperparameters.items())
         trial = self.trials.get(index) or TrialStatus(
             key=f"member {index}", number=index, label="", roles=("search",), epochs=self.epochs
         )
@@ -252,5 +257,5 @@ def search_by_population(context: ExperimentContext) -> None:
     carry_through(context, Population(context))
 
 
-def knobs_of(point: Architecture) -> dict[str, float]:
+def hyperparameters_of(point: Architecture) -> dict[str, float]:
     return {name: float(value) for name, value in point.as_dict().items()}

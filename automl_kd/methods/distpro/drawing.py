@@ -36,18 +36,20 @@ def weights_over_time(
     with mpl.rc_context(PLOT_SETTINGS):
         figure = Figure(figsize=(1.2 + 2.5 * len(students), 3.4), layout="constrained")
         figure.patch.set_alpha(0.0)
-        panels: list[Axes] = list(figure.subplots(1, len(students), sharey=True, squeeze=False)[0])
-        for panel, student in zip(panels, students, strict=True):
-            panel.set_title(f"student's {student}", fontsize=10.5)
-            panel.set_xlim(0, 1)
-            panel.set_xticks([0, 0.5, 1], ["0", "50", "100"])
-            panel.set_ylim(0, 1.05 * top or 1.0)
+        all_axes: list[Axes] = list(figure.subplots(1, len(students), sharey=True, squeeze=False)[0])
+        for axes, student in zip(all_axes, students, strict=True):
+            axes.set_title(f"student's {student}", fontsize=10.5)
+            axes.set_xlim(0, 1)
+            axes.set_xticks([0, 0.5, 1], ["0", "50", "100"])
+            axes.set_ylim(0, 1.05 * top or 1.0)
         for line, column in zip(styled(pathways), zip(*weights, strict=True), strict=True):
             # A single record is a point, which a line alone does not show.
-            panels[students.index(line.pop("student"))].plot(axis, column, marker="." if len(axis) == 1 else "", **line)
-        panels[0].set_ylabel("pathway's weight")
+            all_axes[students.index(line.pop("student"))].plot(
+                axis, column, marker="." if len(axis) == 1 else "", **line
+            )
+        all_axes[0].set_ylabel("pathway's weight")
         figure.supxlabel("per cent of the run", fontsize=11.5)
-        legend(figure, panels)
+        legend(figure, all_axes)
         return svg(figure)
 
 
@@ -66,9 +68,9 @@ def styled(pathways: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
     return lines
 
 
-def legend(figure: Figure, panels: Sequence[Axes]) -> None:
+def legend(figure: Figure, all_axes: Sequence[Axes]) -> None:
     handles = {
-        label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        label: handle for axes in all_axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=5, handletextpad=0.4)
 

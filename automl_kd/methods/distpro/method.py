@@ -30,7 +30,7 @@ from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require
-from automl_kd.storage.pinned import located_path
+from automl_kd.storage.content_hash import located_path
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs, teacher_outputs
 from automl_kd.training.loop import TrainingObjective, steps_per_epoch
 from automl_kd.training.trial import PASSES, TrialContext, load_teacher, prepare_trial

@@ -37,7 +37,7 @@ from automl_kd.models.features import FeatureExtractor
 from automl_kd.registry import check_fields
 from automl_kd.seeds import derive
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require
-from automl_kd.storage.pinned import located_path
+from automl_kd.storage.content_hash import located_path
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
 from automl_kd.training.loop import fit_student
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial

@@ -11,7 +11,7 @@ from typing import Any
 from automl_kd.errors import ConfigError
 from automl_kd.models.costs.cost import NetworkCost
 from automl_kd.models.pruning.coupling import Coupling, Selection
-from automl_kd.storage.pinned import located_path
+from automl_kd.storage.content_hash import located_path
 
 DESCRIPTION_VERSION = 1
 """Of the description's format."""

@@ -57,7 +57,7 @@ class Target:
     costs: Mapping[str, Reals]
 
 
-class Panel(NamedTuple):
+class ProxyBenchmark(NamedTuple):
     """`proxies`: one row for each target and way of asking a proxy. `regrets`: one for each of those and budget.
 
     `notes`: sentences about what was left out.
@@ -83,7 +83,7 @@ class Case:
     their_accuracy: Reals
 
 
-def judge_entries(entries: Sequence[ProxyScores], targets: Sequence[Target]) -> Panel:
+def judge_entries(entries: Sequence[ProxyScores], targets: Sequence[Target]) -> ProxyBenchmark:
     """Every entry against every target, for each target best Kendall first. All are along the same architectures.
 
     Where a proxy was shown images of a target's dataset, only those scores are held against it; else all are, and the
@@ -100,7 +100,7 @@ def judge_entries(entries: Sequence[ProxyScores], targets: Sequence[Target]) -> 
             rows.append({**key, **about(one, target), **found, "verdict": verdict_of_row(found, one.proxy)})
             lost += [{**key, **budget._asdict()} for budget in regrets(case.scores, case.accuracy, case.costs)]
         proxies += sorted(rows, key=lambda row: -np.nan_to_num(row["kendall"], nan=-2.0))
-    return Panel(pd.DataFrame(proxies), pd.DataFrame(lost))
+    return ProxyBenchmark(pd.DataFrame(proxies), pd.DataFrame(lost))
 
 
 def for_target(entries: Sequence[ProxyScores], target: Target) -> list[ProxyScores]:

@@ -55,7 +55,7 @@ def plot_correlations(rows: pd.DataFrame) -> Markup:
         figure.patch.set_alpha(0.0)
         several = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
         for axes, target in zip(several, targets, strict=True):
-            draw_proxy_panel(axes, rows[rows["target"] == target], order)
+            draw_proxy_axes(axes, rows[rows["target"] == target], order)
             axes.set_title(target.rpartition(", ")[2], fontsize=11.5)
         several[0].set_yticks(range(len(order)), order)
         several[0].set_ylim(-0.7, len(order) - 0.3)
@@ -64,7 +64,7 @@ def plot_correlations(rows: pd.DataFrame) -> Markup:
         )
 
 
-def draw_proxy_panel(axes: Axes, rows: pd.DataFrame, order: Sequence[str]) -> None:
+def draw_proxy_axes(axes: Axes, rows: pd.DataFrame, order: Sequence[str]) -> None:
     place = {title: number for number, title in enumerate(order)}
     for verdict, (colour, marker) in VERDICT_MARKERS.items():
         ours = rows[(rows["verdict"] == verdict) & rows["kendall"].notna()]

@@ -8,8 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from automl_kd.errors import ResultError
-from automl_kd.nasbench.proxy_benchmark.benchmark import MIN_ARCHITECTURES, Panel, Target, judge_entries, known_rows
-from automl_kd.nasbench.proxy_benchmark.page import Groups, write_panel
+from automl_kd.nasbench.proxy_benchmark.benchmark import (
+    MIN_ARCHITECTURES,
+    ProxyBenchmark,
+    Target,
+    judge_entries,
+    known_rows,
+)
+from automl_kd.nasbench.proxy_benchmark.page import Groups, write_benchmark
 from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores, arrange, read_long
 from automl_kd.nasbench.proxy_benchmark.targets import of_s1, of_table
 from automl_kd.nasbench.table.other_networks import without_others
@@ -17,7 +23,7 @@ from automl_kd.nasbench.table.table import Table, find_table
 from automl_kd.results.store.folder import require_writable
 
 
-def make_panel(
+def run_proxy_benchmark(
     paths: Sequence[Path],
     out: Path,
     *,
@@ -26,7 +32,7 @@ def make_panel(
     devices: Sequence[str] | None = None,
     command: str = "",
     on_target: Callable[[str, int], None] = lambda *_: None,
-) -> tuple[Panel, list[Path]]:
+) -> tuple[ProxyBenchmark, list[Path]]:
     """Judge all scores in `paths` against the table, and against S1 if its file is given; the files written to `out`.
 
     `devices`: as `of_table` takes them. `on_target` is called for each target with the number of its scores. Raises
@@ -49,15 +55,15 @@ def make_panel(
             f"none of the architectures scored in {paths[0]} (of {', '.join(sorted(scores['space'].unique()))}) has a "
             "known accuracy; score search_spaces.nasbench201:SPACE, or name the file of S1's accuracies by --s1"
         )
-    panel = judge_groups(groups, on_target)._replace(notes=(*others, *left_out(groups)))
-    if panel.proxies.empty or not panel.proxies["space"].any():  # sizes alone have no space
+    benchmark = judge_groups(groups, on_target)._replace(notes=(*others, *left_out(groups)))
+    if benchmark.proxies.empty or not benchmark.proxies["space"].any():  # sizes alone have no space
         raise ResultError(
             f"{paths[0]} scores too few architectures of known accuracy and size; score {MIN_ARCHITECTURES} or more"
         )
-    return panel, write_panel(panel, groups, out, command)
+    return benchmark, write_benchmark(benchmark, groups, out, command)
 
 
-def judge_groups(groups: Groups, on_target: Callable[[str, int], None]) -> Panel:
+def judge_groups(groups: Groups, on_target: Callable[[str, int], None]) -> ProxyBenchmark:
     """Merge the targets of all groups into one benchmark."""
     panels = []
     for entries, targets in groups:
@@ -65,7 +71,7 @@ def judge_groups(groups: Groups, on_target: Callable[[str, int], None]) -> Panel
             on_target(target.title, len(entries))
             panels.append(judge_entries(entries, [target]))
     proxies = pd.concat([one.proxies for one in panels], ignore_index=True)
-    return Panel(proxies, pd.concat([one.regrets for one in panels], ignore_index=True))
+    return ProxyBenchmark(proxies, pd.concat([one.regrets for one in panels], ignore_index=True))
 
 
 def left_out(groups: Groups) -> list[str]:

@@ -15,7 +15,7 @@ from automl_kd.nasbench.proxy_benchmark.benchmark import (
     NOT_SHOWN,
     ROUNDS,
     WORSE,
-    Panel,
+    ProxyBenchmark,
 )
 from automl_kd.nasbench.proxy_benchmark.published import decimals, published_sheet, source
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import EXACT
@@ -79,7 +79,7 @@ def title(row: Mapping[str, object], apart: Mapping[str, bool]) -> str:
     return f"{row['proxy']} ({', '.join(words)})" if words else str(row["proxy"])
 
 
-def panel_sheet(rows: pd.DataFrame) -> Sheet:
+def benchmark_sheet(rows: pd.DataFrame) -> Sheet:
     """How well one target's proxies rank, best first, with the published figures in the last column."""
     words = ("Kendall", "Spearman", "over parameters", "finding", "given size", "at equal size", "failed")
     columns = [Column(name, numeric=name != "finding") for name in (*words, PUBLISHED)]
@@ -180,14 +180,14 @@ def target_sentence(rows: pd.DataFrame) -> str:
     )
 
 
-def benchmark_markdown(panel: Panel, command: str) -> str:
+def benchmark_markdown(benchmark: ProxyBenchmark, command: str) -> str:
     """All tables, sentences on them and how to read them."""
-    panel = Panel(add_titles(panel.proxies), add_titles(panel.regrets), panel.notes)
-    parts = [f"{made_by(command)}\n", *(f"{note}\n" for note in panel.notes)]
-    for name, rows in panel.proxies.groupby("target", sort=False, observed=True):
-        lost = panel.regrets[panel.regrets["target"] == name]
+    benchmark = ProxyBenchmark(add_titles(benchmark.proxies), add_titles(benchmark.regrets), benchmark.notes)
+    parts = [f"{made_by(command)}\n", *(f"{note}\n" for note in benchmark.notes)]
+    for name, rows in benchmark.proxies.groupby("target", sort=False, observed=True):
+        lost = benchmark.regrets[benchmark.regrets["target"] == name]
         parts += [f"## {name}\n", f"{target_sentence(rows)} Accuracies: {rows['accuracy'].iloc[0]}.\n"]
-        parts += [panel_sheet(rows).to_markdown(), scoring_effort_sheet(rows).to_markdown()]
+        parts += [benchmark_sheet(rows).to_markdown(), scoring_effort_sheet(rows).to_markdown()]
         parts += [PICKS_NOTE + "\n", budget_regret_sheet(lost, list(rows["title"])).to_markdown()]
     parts += ["## How to read it\n", "".join(f"- {note}\n" for note in NOTES)]
     parts += ["## Published figures, none of them ours\n", f"Kendall / Spearman. {source()}.\n"]

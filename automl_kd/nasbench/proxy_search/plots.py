@@ -29,14 +29,14 @@ def plot_rankings(rows: pd.DataFrame) -> Markup:
         figure.patch.set_alpha(0.0)
         several = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
         for axes, target in zip(several, targets, strict=True):
-            draw_ranking_panel(axes, rows[rows["target"] == target], order)
+            draw_ranking_axes(axes, rows[rows["target"] == target], order)
             axes.set_title(target.rpartition("NAS-Bench-201, ")[2], fontsize=11.5)
         several[0].set_yticks(range(len(order)), order)
         several[0].set_ylim(-0.7, len(order) - 0.3)
         return finish_figure(figure, several[0], "Kendall's correlation of each ranking with test accuracy")
 
 
-def draw_ranking_panel(axes: Axes, rows: pd.DataFrame, order: list[str]) -> None:
+def draw_ranking_axes(axes: Axes, rows: pd.DataFrame, order: list[str]) -> None:
     colour, marker = ROLE_STYLES["found-method"]
     for name, ours in rows.groupby("title", sort=False, observed=True):
         mine = name == FOUND_FORMULA

@@ -32,10 +32,12 @@ def render_tabular_page(record: Record, lines: list[str], command: str) -> str:
         name=facts["name"],
         sentences=lines,
         views=[task_view(record, task) for task in facts["tasks"] if len(tables.task_rows(record, task))],
-        untrained=[
-            (task["name"], tables.untrained_sheet(record, task)) for task in facts["tasks"] if len(record.untrained)
+        training_free=[
+            (task["name"], tables.training_free_sheet(record, task))
+            for task in facts["tasks"]
+            if len(record.training_free)
         ],
-        untrained_note=tables.UNTRAINED_NOTE,
+        training_free_note=tables.TRAINING_FREE_NOTE,
         hypervolumes=plots.hypervolumes(record),
         fronts=tables.front_sheet(record) if len(record.fronts) else None,
         front_note=tables.FRONT_NOTE,

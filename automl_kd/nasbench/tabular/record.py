@@ -54,7 +54,7 @@ class Record:
     facts: Mapping[str, Any]
     searches: pd.DataFrame
     fronts: pd.DataFrame
-    untrained: pd.DataFrame
+    training_free: pd.DataFrame
 
 
 def record_file(folder: Path, kind: RecordKind, key: str) -> Path:

@@ -68,7 +68,7 @@ def of_aid(record: Record, task: Mapping[str, Any], aid: str, mark: float) -> It
 
 def of_scores(record: Record, task: Mapping[str, Any]) -> str:
     """The acceleration by each score whose time is known, held against the paper's claim; empty if there is none."""
-    ours = record.untrained[record.untrained["task"] == task["name"]]
+    ours = record.training_free[record.training_free["task"] == task["name"]]
     medians = ours.groupby("search", sort=False, observed=True)[
         ["test_accuracy", "score_seconds", "train_seconds"]
     ].median()

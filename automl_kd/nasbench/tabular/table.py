@@ -25,7 +25,7 @@ TEST_REGRET_NOTE = (
     "one seed on the benchmark authors' GPU. A dash: the search had not begun to answer, or was over, for one seed or "
     "more. The kind nsga2 minimises multiply-adds besides."
 )
-UNTRAINED_NOTE = (
+TRAINING_FREE_NOTE = (
     "Scores led the evolution; then the best by score were trained and compared by the accuracy to choose by. Medians "
     "over seeds, 10–90 % bands. Scoring: as many distinct architectures as were scored, at the recorded time of a "
     "score, on the machine that computed it. Ratios: training time of the evolution that trains what it asks about, "
@@ -108,9 +108,9 @@ def interval(one: Estimate | None) -> str:
     return units.MISSING if one is None else units.percent_interval(one.mean, one.half_width)
 
 
-def untrained_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
+def training_free_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
     """One line for each score, after the evolution by training."""
-    ours = record.untrained[record.untrained["task"] == task["name"]]
+    ours = record.training_free[record.training_free["task"] == task["name"]]
     names = ("led by", "test, %", "regret", "scored", "scoring", "trained", "training")
     ratios = ("ratio, scoring", "ratio, all", "as good after")
     reference = float(ours.loc[ours["search"] == "", "train_seconds"].median())
@@ -211,10 +211,10 @@ def tabular_markdown(record: Record, sentences: list[str], command: str) -> str:
         if len(task_rows(record, task)):
             blocks += [f"## {task['name']}", statement(task), task_note(record, task)]
             blocks += [task_regret_sheet(record, task).to_markdown()]
-    if len(record.untrained):
-        blocks += ["## Training-free searches", UNTRAINED_NOTE]
+    if len(record.training_free):
+        blocks += ["## Training-free searches", TRAINING_FREE_NOTE]
         for task in record.facts["tasks"]:
-            blocks += [f"### {task['name']}", untrained_sheet(record, task).to_markdown()]
+            blocks += [f"### {task['name']}", training_free_sheet(record, task).to_markdown()]
     if len(record.fronts):
         blocks += ["## Accuracy against latency", FRONT_NOTE, front_sheet(record).to_markdown()]
         blocks += [device_sheet(record).to_markdown()]

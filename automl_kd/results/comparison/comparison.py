@@ -24,8 +24,8 @@ from automl_kd.results.comparison.entries import (
     Finding,
     Unit,
     comparison_entries,
-    contender,
     place,
+    read_compared_method,
     unit_of,
 )
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
@@ -41,7 +41,7 @@ LEVEL = 0.05
 class Attempt(NamedTuple):
     """A combination of options as the choice tried it; `lost`: trials that did not complete."""
 
-    contender: ComparedMethod
+    compared_method: ComparedMethod
     options_json: str
     val_mean: float
     seeds: int
@@ -74,17 +74,17 @@ class Comparison:
         return [one for one in self.entries if one.compute_fraction == compute_fraction]
 
 
-def contest_of(folder: Path, rows: pd.DataFrame) -> Comparison | None:
+def comparison_of(folder: Path, rows: pd.DataFrame) -> Comparison | None:
     """The comparison in an experiment's folder; None if that is a search for a student, or has no record."""
     record = read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
-    return contest(rows, record) if is_contest(record) else None
+    return comparison(rows, record) if is_comparison(record) else None
 
 
-def is_contest(record: Mapping[str, Any]) -> bool:
+def is_comparison(record: Mapping[str, Any]) -> bool:
     return bool((record.get("comparison") or {}).get("methods"))
 
 
-def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_accuracy") -> Comparison:
+def comparison(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_accuracy") -> Comparison:
     """Judge the finals of one experiment whose `record` names methods to compare.
 
     `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
@@ -92,15 +92,15 @@ def contest(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "test_a
     """
     if rows["experiment"].nunique() > 1:
         raise ResultError(f"a comparison is of one experiment, got rows of {rows['experiment'].nunique()}; choose one")
-    if not is_contest(record):
+    if not is_comparison(record):
         raise ResultError("the experiment's record compares no methods; ask for its verdict instead")
     section = record["comparison"]
-    line_up = {one["name"]: contender(one) for one in section["methods"]}
+    line_up = {one["name"]: read_compared_method(one) for one in section["methods"]}
     reference = line_up[section["reference"]]
     rows = rows.assign(compute_fraction=rows["compute_fraction"].fillna(1.0))
     unit = unit_of(rows, record, reference)
     entries = judged(list(comparison_entries(rows, line_up, unit, metric)), reference)
-    done = {one.contender.name for one in entries if one.test.n}
+    done = {one.compared_method.name for one in entries if one.test.n}
     costs = (stage_cost(rows, trial_kind, None) for trial_kind in ("teacher", "choice", "final"))
     return Comparison(
         reference=reference,
@@ -146,7 +146,7 @@ def judged(entries: Sequence[ComparisonEntry], reference: ComparedMethod) -> lis
 
 def references(entries: Sequence[ComparisonEntry], reference: ComparedMethod) -> dict[float, ComparisonEntry]:
     """The reference's entry at each compute; of several, the best on validation."""
-    ours = [one for one in entries if one.contender == reference and one.test.n]
+    ours = [one for one in entries if one.compared_method == reference and one.test.n]
     return {one.compute_fraction: one for one in sorted(ours, key=place, reverse=True)}
 
 

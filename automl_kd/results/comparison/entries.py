@@ -51,7 +51,7 @@ class ComparisonEntry:
     `extra`: cost over that of the reference there, NaN if unknown.
     """
 
-    contender: ComparedMethod
+    compared_method: ComparedMethod
     title: str
     options_json: str
     compute_fraction: float
@@ -79,7 +79,7 @@ class ComparisonEntry:
         return abs(self.extra - 1) > COMPUTE_MARGIN
 
 
-def contender(section: Mapping[str, Any]) -> ComparedMethod:
+def read_compared_method(section: Mapping[str, Any]) -> ComparedMethod:
     return ComparedMethod(name=section["name"], title=section.get("title") or section["name"], method=section["method"])
 
 
@@ -114,7 +114,7 @@ def comparison_entries(
         one = line_up[str(role)]
         tests = choice[choice["role"] == one.name]
         yield ComparisonEntry(
-            contender=one,
+            compared_method=one,
             title=entry_title(one, str(options), [str(text) for text in sets[one.name]]),
             options_json=str(options),
             compute_fraction=float(str(compute_fraction)),

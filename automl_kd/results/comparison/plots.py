@@ -78,14 +78,14 @@ def accuracy_over_cost(judged: Comparison) -> Markup | None:
     lines: dict[tuple[str, str], list[ComparisonEntry]] = {}
     for one in judged.entries:
         if one.test.n and one.cost > 0:
-            lines.setdefault((one.contender.name, one.options_json), []).append(one)
+            lines.setdefault((one.compared_method.name, one.options_json), []).append(one)
     longer = [ours for ours in lines.values() if len(ours) > 1]
     if not longer:
         return None
     with mpl.rc_context(PLOT_SETTINGS | {"text.parse_math": False}):
         figure, axes = blank_figure(f"cost of a training, {judged.unit.name}", "test accuracy, %")
         for place, ours in enumerate(longer):
-            look = (INK, "D", "-") if ours[0].contender == judged.reference else LINES[place % len(LINES)]
+            look = (INK, "D", "-") if ours[0].compared_method == judged.reference else LINES[place % len(LINES)]
             draw_line(axes, sorted(ours, key=lambda one: one.cost), *look)
         return finish_figure(figure, axes, "Test accuracy over the cost of a training")
 

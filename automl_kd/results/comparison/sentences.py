@@ -71,7 +71,7 @@ def from_scratch(entries: list[ComparisonEntry]) -> Iterator[str]:
     """Where the students without a teacher stand."""
     ranked = [one for one in entries if one.test.n]
     for one in ranked:
-        if one.contender.method == "scratch":
+        if one.compared_method.method == "scratch":
             place = f"place {ranked.index(one) + 1} of {len(ranked)} by validation accuracy"
             yield f"{one.title} reaches {units.percent(one.test.mean)} %, {place}."
 

@@ -51,7 +51,7 @@ def training_effort_sheet(judged: Comparison) -> Sheet:
     """How each method was trained, at all shares of the compute, and the cost of choosing its options."""
     methods: dict[tuple[str, str], list[ComparisonEntry]] = {}
     for one in judged.entries:
-        methods.setdefault((one.contender.name, one.options_json), []).append(one)
+        methods.setdefault((one.compared_method.name, one.options_json), []).append(one)
     rows = tuple(training_effort(entries) for entries in methods.values())
     words = {"method", "options", "student"}
     names = ("method", "epochs", "tried", "cost of choosing", "failed", "options", "params", "student")
@@ -77,7 +77,7 @@ def attempt_sheet(judged: Comparison) -> Sheet:
     names = ("method", "options", "validation, %", "seeds", "lost", "in the finals")
     rows = tuple(
         (
-            one.contender.title,
+            one.compared_method.title,
             units.options(one.options_json) or units.MISSING,
             units.percent(one.val_mean),
             str(one.seeds),

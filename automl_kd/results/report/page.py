@@ -15,15 +15,15 @@ import pandas as pd
 from automl_kd import storage
 from automl_kd.results import units
 from automl_kd.results.comparison import (
-    plots as contest_plots,
+    plots as comparison_plots,
 )
 from automl_kd.results.comparison import (
-    sentences as contest_words,
+    sentences as comparison_sentences,
 )
 from automl_kd.results.comparison import (
-    table as contest_table,
+    table as comparison_table,
 )
-from automl_kd.results.comparison.comparison import Comparison, contest, is_contest
+from automl_kd.results.comparison.comparison import Comparison, comparison, is_comparison
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
 from automl_kd.results.sheet import Column, Sheet
@@ -33,7 +33,7 @@ from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.templates import load_template
 from automl_kd.results.verdict.gain import judge_search
-from automl_kd.results.verdict.table import cost_table, gain_table, truth_table
+from automl_kd.results.verdict.table import cost_table, gain_table, verdict_table
 
 TRIAL_KIND_TITLES = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
 
@@ -72,7 +72,7 @@ def experiment_view(folder: Path) -> dict[str, object]:
     """Return the template's values for one experiment."""
     rows = of_this_comparison(folder, ResultTable(folder).read(REPORTED))
     record = read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
-    compared = contest(rows, record) if is_contest(record) else None
+    compared = comparison(rows, record) if is_comparison(record) else None
     return {
         "name": record.get("name", folder.resolve().name),
         "facts": trial_facts(rows),
@@ -94,7 +94,7 @@ def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
         "compared": None,
         "sentences": [judged.sentence],
         "aside": [text for text in (judged.teacher_sentence, judged.cost_sentence) if text],
-        "truth": truth_table(judged) if judged.arms else None,
+        "baseline_comparison": verdict_table(judged) if judged.arms else None,
         "gains": gain_table(judged) if judged.arms else None,
         "costs": cost_table(judged),
         "boards": {
@@ -111,15 +111,15 @@ def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
 def contested(compared: Comparison) -> dict[str, object]:
     """Return the values that only a comparison has."""
     return {
-        "compared": contest_table.result_sheet(compared),
-        "sentences": contest_words.comparison_sentences(compared),
-        "aside": contest_words.reading(compared),
-        "dots": contest_plots.plot_accuracies(compared),
-        "over_cost": contest_plots.accuracy_over_cost(compared),
-        "effort": contest_table.training_effort_sheet(compared),
-        "attempts": contest_table.attempt_sheet(compared),
-        "costs": contest_table.stage_sheet(compared),
-        "cost_note": contest_table.cost_note(compared),
+        "compared": comparison_table.result_sheet(compared),
+        "sentences": comparison_sentences.comparison_sentences(compared),
+        "aside": comparison_sentences.reading(compared),
+        "dots": comparison_plots.plot_accuracies(compared),
+        "over_cost": comparison_plots.accuracy_over_cost(compared),
+        "effort": comparison_table.training_effort_sheet(compared),
+        "attempts": comparison_table.attempt_sheet(compared),
+        "costs": comparison_table.stage_sheet(compared),
+        "cost_note": comparison_table.cost_note(compared),
     }
 
 

@@ -8,7 +8,7 @@ from automl_kd.results.verdict.arms import ARMS
 from automl_kd.results.verdict.gain import Verdict
 
 
-def truth_table(judged: Verdict) -> Sheet:
+def verdict_table(judged: Verdict) -> Sheet:
     """The four arms, for people. Accuracies with 95 % intervals over seeds; costs are means per training."""
     names = ["student", "test, %", "validation, %", "seeds", "params", "epochs", "training", "training MACs", "failed"]
     columns = [
@@ -74,6 +74,6 @@ def cost_table(judged: Verdict) -> Sheet:
 
 def verdict_to_markdown(judged: Verdict) -> str:
     """The verdict as Markdown: the sentence, the four arms, the differences, the costs."""
-    tables = (truth_table(judged), gain_table(judged), cost_table(judged))
+    tables = (verdict_table(judged), gain_table(judged), cost_table(judged))
     close = " ".join(filter(None, [judged.teacher_sentence, judged.cost_sentence]))
     return "\n".join([f"{judged.sentence}\n", *(table.to_markdown() for table in tables), close, ""])

@@ -331,17 +331,19 @@ def test_figures_computed_elsewhere_from_the_same_tables(tmp_path, shared_data):
         "jacob_cov": ((0.615, 0.799), None, (0.604, 0.785)),
     }
     table = Table.load(shared_data)
-    panel = judge_entries(standin(tmp_path, shared_data, table), of_table(table))
+    benchmark = judge_entries(standin(tmp_path, shared_data, table), of_table(table))
     for proxy, figures_ in expected.items():
         for target, wanted in zip(of_table(table), figures_, strict=True):
-            found = panel.proxies[(panel.proxies["target"] == target.title) & (panel.proxies["proxy"] == proxy)]
+            found = benchmark.proxies[
+                (benchmark.proxies["target"] == target.title) & (benchmark.proxies["proxy"] == proxy)
+            ]
             if wanted is not None:
                 assert found[["kendall", "spearman"]].to_numpy()[0] == pytest.approx(wanted, abs=6e-4)
     assert (
-        panel.proxies.set_index(["target", "proxy"]).loc[("NAS-Bench-201, CIFAR-10", "jacob_cov"), "architectures"]
+        benchmark.proxies.set_index(["target", "proxy"]).loc[("NAS-Bench-201, CIFAR-10", "jacob_cov"), "architectures"]
         == 9445
     )
-    counted = panel.regrets[panel.regrets["proxy"] == "params"]
+    counted = benchmark.regrets[benchmark.regrets["proxy"] == "params"]
     assert list(counted.groupby("target", sort=False, observed=True)["best"].max().mul(100).round(2)) == [
         94.37,
         73.51,

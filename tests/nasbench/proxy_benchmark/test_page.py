@@ -17,15 +17,15 @@ from automl_kd.nasbench.proxy_benchmark.benchmark import (
     Target,
     judge_entries,
 )
-from automl_kd.nasbench.proxy_benchmark.page import write_panel
+from automl_kd.nasbench.proxy_benchmark.page import write_benchmark
 from automl_kd.nasbench.proxy_benchmark.plots import front, plot_cost, running_median
 from automl_kd.nasbench.proxy_benchmark.published import published_sheet
 from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores
 from automl_kd.nasbench.proxy_benchmark.table import (
     add_titles,
     benchmark_markdown,
+    benchmark_sheet,
     budget_regret_sheet,
-    panel_sheet,
     scoring_effort_sheet,
     target_sentence,
 )
@@ -71,7 +71,7 @@ def frame(*changes: dict[str, object]) -> pd.DataFrame:
 
 
 def test_cells_by_hand():
-    [line] = panel_sheet(frame({})).rows
+    [line] = benchmark_sheet(frame({})).rows
     assert line == (
         "a",
         "0.630 ± 0.004 [0.620, 0.640]",
@@ -88,7 +88,7 @@ def test_cells_by_hand():
     )
     none = {"published_spearman": np.nan, "seconds": np.nan, "seed_architectures": 0, "proxy": "params"}
     none |= {"images": 0, "space": ""}
-    [line] = panel_sheet(frame(none)).rows
+    [line] = benchmark_sheet(frame(none)).rows
     assert (line[3], line[-1]) == ("–", "–")
     assert scoring_effort_sheet(frame(none)).rows == (("params", "–", "15,625", "3", "–", "–", "cifar10", "–"),)
 
@@ -173,17 +173,17 @@ def written(tmp_path_factory):
         ProxyScores("noise$_x$", "s:S", "digits", "", 1, 64, (0, 1), -values, np.ones_like(values, dtype=bool), np.nan),
     ]
     target = Target("Toy, data", "cifar10", "cifar10_test_acc_200", ["?"] * n, accuracy, {"params": size, "macs": size})
-    panel = judge_entries(entries, [target])._replace(notes=("Something <else> is left out.",))
-    return panel, write_panel(
-        panel, [(entries, [target])], tmp_path_factory.mktemp("panel") / "new", "automl-kd panel x"
+    benchmark = judge_entries(entries, [target])._replace(notes=("Something <else> is left out.",))
+    return benchmark, write_benchmark(
+        benchmark, [(entries, [target])], tmp_path_factory.mktemp("panel") / "new", "automl-kd panel x"
     )
 
 
 def test_four_files(written):
-    panel, paths = written
+    benchmark, paths = written
     assert [path.name for path in paths] == ["panel.parquet", "panel_regret.parquet", "panel.md", "panel.html"]
-    pd.testing.assert_frame_equal(pd.read_parquet(paths[0]), panel.proxies)
-    pd.testing.assert_frame_equal(pd.read_parquet(paths[1]), panel.regrets)
+    pd.testing.assert_frame_equal(pd.read_parquet(paths[0]), benchmark.proxies)
+    pd.testing.assert_frame_equal(pd.read_parquet(paths[1]), benchmark.regrets)
 
 
 def test_page_needs_no_network_and_escapes_names(written):

@@ -82,7 +82,9 @@ class TestRecord:
         assert (queries.groupby("seed", observed=True)["val_accuracy"].diff().dropna() >= 0).all()
 
     def test_the_costs_of_a_search_by_score_add_up(self, record):
-        ours = record.untrained[(record.untrained["task"] == "cifar10") & (record.untrained["search"] == "good")]
+        ours = record.training_free[
+            (record.training_free["task"] == "cifar10") & (record.training_free["search"] == "good")
+        ]
         # half a second a score; 200 epochs of 6 / 12 s each, three times
         np.testing.assert_allclose(ours["score_seconds"], 0.5 * ours["scored"])
         np.testing.assert_allclose(ours["train_seconds"], 300.0)

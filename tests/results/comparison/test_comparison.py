@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable
-from automl_kd.results.comparison.comparison import contest, contest_of, is_contest
+from automl_kd.results.comparison.comparison import comparison, comparison_of, is_comparison
 from automl_kd.results.report.leaderboard import rank_results, to_sheet
 from automl_kd.results.store.parquet import to_frame, to_table
 from automl_kd.results.store.row import ROW_SCHEMA
@@ -29,7 +29,7 @@ def judge(tmp_path):
         for group in groups:
             for one in group:
                 table.append(one)
-        return contest(table.read(), record, **options)
+        return comparison(table.read(), record, **options)
 
     return judge
 
@@ -63,7 +63,7 @@ def test_the_adjustment_counts_every_comparison(judge):
     same = {seed: value + 0.03 + 0.01 * seed for seed, value in KD.items()}
     sets = [contest_finals("dkd", same, mark=f"m{place}", options_json=f'{{"beta": {place}}}') for place in range(4)]
     judged = judge(contest_finals("kd", KD), *sets)
-    ours = [one for one in judged.entries if one.contender.name == "dkd"]
+    ours = [one for one in judged.entries if one.compared_method.name == "dkd"]
     assert [one.title for one in ours] == [f"DKD (beta={place})" for place in range(4)]
     for one in ours:
         assert (one.p, one.p_holm) == pytest.approx((0.0202041, 0.0808164), rel=1e-4)
@@ -79,7 +79,7 @@ def test_each_share_of_the_compute_has_its_own_reference(judge):
         contest_finals("dkd", {0: 0.8, 1: 0.8, 2: 0.8}, 0.1),
     )
     assert judged.fractions == [1.0, 0.25, 0.1]
-    quarter, tenth = (next(one for one in judged.at(x) if one.contender.name == "dkd") for x in (0.25, 0.1))
+    quarter, tenth = (next(one for one in judged.at(x) if one.compared_method.name == "dkd") for x in (0.25, 0.1))
     assert quarter.difference.mean == pytest.approx((0.02 + 0.01 + 0.03) / 3)
     assert (tenth.finding, tenth.reason) == ("not known", "KD, tuned was not completed at this compute")
 
@@ -159,12 +159,12 @@ def test_the_other_metric(judge):
 
 def test_what_is_no_contest(tmp_path, judge):
     searches: list[dict[str, Any]] = [{}, {"comparison": {"methods": []}}, {"comparison": None}]
-    assert not any(is_contest(record) for record in searches)
+    assert not any(is_comparison(record) for record in searches)
     table = ResultTable(tmp_path)
     table.append(row())
-    assert contest_of(tmp_path, table.read()) is None
+    assert comparison_of(tmp_path, table.read()) is None
     (tmp_path / "experiment.json").write_text(json.dumps({"name": "x"}))
-    assert contest_of(tmp_path, table.read()) is None
+    assert comparison_of(tmp_path, table.read()) is None
     with pytest.raises(ResultError, match="compares no methods"):
         judge(record={})
     with pytest.raises(ResultError, match="rows of 2"):
@@ -177,7 +177,7 @@ def test_the_order_of_rows_does_not_matter(order):
     rows = contest_finals("kd", KD) + contest_finals("dkd", {0: 0.9, 1: 0.93, 2: 0.92}, 1.0)
     rows += contest_finals("scratch", {0: 0.8, 1: 0.85, 2: 0.83}, method="scratch")
     frame = frame_of(rows)
-    assert contest(frame.iloc[list(order)], RECORD) == contest(frame, RECORD)
+    assert comparison(frame.iloc[list(order)], RECORD) == comparison(frame, RECORD)
 
 
 def frame_of(rows):

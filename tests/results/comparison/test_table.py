@@ -10,7 +10,7 @@ from rich.console import Console
 
 from automl_kd.console.report import report
 from automl_kd.results import ResultTable
-from automl_kd.results.comparison.comparison import contest, contest_of
+from automl_kd.results.comparison.comparison import comparison, comparison_of
 from automl_kd.results.comparison.plots import accuracy_over_cost, plot_accuracies
 from automl_kd.results.comparison.sentences import comparison_sentences, reading
 from automl_kd.results.comparison.table import (
@@ -45,7 +45,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judged(whole):
-    return contest_of(whole, ResultTable(whole).read())
+    return comparison_of(whole, ResultTable(whole).read())
 
 
 def small(folder, *groups, contenders=CONTEST["methods"]):
@@ -55,7 +55,7 @@ def small(folder, *groups, contenders=CONTEST["methods"]):
             table.append(one, curve(0.5, 2))
     record = {"name": "methods", "comparison": {"reference": "kd", "methods": contenders}}
     (folder / "experiment.json").write_text(json.dumps(record))
-    return contest(table.read(), record)
+    return comparison(table.read(), record)
 
 
 def test_the_sentence_names_every_finding(tmp_path):

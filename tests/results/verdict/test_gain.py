@@ -10,7 +10,7 @@ import pytest
 from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable, Row
 from automl_kd.results.verdict.gain import Verdict, judge_search
-from automl_kd.results.verdict.table import cost_table, gain_table, truth_table, verdict_to_markdown
+from automl_kd.results.verdict.table import cost_table, gain_table, verdict_table, verdict_to_markdown
 from tests.results.synthetic import NOON, finals, four_arms, row
 
 BASE = {0: 0.90, 1: 0.91, 2: 0.92}
@@ -174,7 +174,7 @@ def test_without_a_search_the_teaching_is_judged(tmp_path):
 
 def test_tables_for_people(tmp_path):
     judged = judge(tmp_path, four_arms({0: 0.92, 1: 0.94, 2: 0.96}, BASE))
-    assert truth_table(judged).rows[3][:5] == ("found student, its method", "94.00 ± 4.97", "95.00", "3", "10.0 k")
+    assert verdict_table(judged).rows[3][:5] == ("found student, its method", "94.00 ± 4.97", "95.00", "3", "10.0 k")
     assert gain_table(judged).rows[0][1:] == ("+3.00", "+0.52 to +5.48", "3")
     assert cost_table(judged).rows == (("final comparison", "12", "4 min 0 s", "12.0 T", "12.0"),)
     assert verdict_to_markdown(judged).startswith(judged.sentence)

@@ -9,8 +9,8 @@ import re
 import pytest
 
 from automl_kd.results import ResultTable
-from automl_kd.results.comparison import sentences as contest_words
-from automl_kd.results.comparison.comparison import contest
+from automl_kd.results.comparison import sentences as comparison_sentences
+from automl_kd.results.comparison.comparison import comparison
 from automl_kd.results.report.page import write_page
 from automl_kd.results.store.row import Row
 from automl_kd.results.verdict.gain import judge_search
@@ -106,12 +106,12 @@ def test_a_comparison_of_methods_begins_with_the_warning(tmp_path):
     final = finals("default-kd", BASE)
     rows = read(tmp_path, [taught_by(19), *[one_of(one) for one in final]])
     section = {"reference": "kd", "methods": [{"name": "kd", "method": "kd", "options": {}, "grid": {}}]}
-    judged = contest(rows, {"comparison": section, "recipe": {"epochs": 10}})
-    assert contest_words.comparison_sentences(judged)[0].startswith(
+    judged = comparison(rows, {"comparison": section, "recipe": {"epochs": 10}})
+    assert comparison_sentences.comparison_sentences(judged)[0].startswith(
         "Warning: the teacher (resnet56, from a file) is right on"
     )
     assert not any(one.stage == "teacher" for one in judged.costs)
-    assert re.search(r"The teacher \(resnet56\) reaches 10.56 % on test", contest_words.reading(judged)[-1])
+    assert re.search(r"The teacher \(resnet56\) reaches 10.56 % on test", comparison_sentences.reading(judged)[-1])
 
 
 def one_of(final: Row) -> Row:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.errors import ConfigError
-from automl_kd.storage.pinned import by_content, located_path, pin
+from automl_kd.storage.content_hash import by_content, located_path, pin
 
 DIGEST = hashlib.sha256(b"one").hexdigest()
 
