@@ -229,5 +229,5 @@ def test_a_map_that_is_written_over_in_some_passes_only_is_refused():
 
 def test_a_tap_must_be_a_tensor():
     model = nn.Sequential(nn.LSTM(2, 2))
-    with FeatureExtractor(model, ["0"]) as tapped, pytest.raises(TrialError, match="tap '0' is a tuple"):
+    with FeatureExtractor(model, ["0"]) as tapped, pytest.raises(TrialError, match="feature layer '0' is a tuple"):
         tapped(torch.ones(1, 1, 2))
