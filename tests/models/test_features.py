@@ -223,7 +223,7 @@ def test_a_map_that_is_written_over_in_some_passes_only_is_refused():
 
     with FeatureExtractor(Fickle(), ["after"]) as tapped:
         tapped(torch.ones(1, 2))
-        with pytest.raises(TrialError, match="'after' names a map that the network writes over, and not in every pass"):
+        with pytest.raises(TrialError, match="'after' is a map that the network writes over, and not in every pass"):
             tapped(torch.ones(1, 2))
 
 

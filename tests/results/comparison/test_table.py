@@ -155,7 +155,7 @@ def test_plots_show_what_is_there(whole, judged, tmp_path):
 def test_the_page_says_it_in_order(whole):
     text = write_page(whole, whole / "page.html").read_text()
     headings = ["At full compute", "<h2>Methods", "<h2>Training", "<h2>Options tried", "<h2>Cost"]
-    places = [text.index(heading) for heading in [*headings, "<h2>Failed trials", "<h2>Provenance"]]
+    places = [text.index(heading) for heading in [*headings, "<h2>Failed trials", "<h2>Reproducibility"]]
     assert places == sorted(places)
     assert text.count("<svg") == 2
     assert "No verdict" not in text

@@ -62,7 +62,7 @@ def test_verdict_comes_first_and_every_section_follows(text):
         "<h2>Cost",
         "<h2>Proxy filter",
     ]
-    headings += ["<h2>Failed trials", "<h2>Provenance"]
+    headings += ["<h2>Failed trials", "<h2>Reproducibility"]
     places = [text.index(heading) for heading in headings]
     assert places == sorted(places)
     assert text.index("<h1>digits-tiny</h1>") < places[0]

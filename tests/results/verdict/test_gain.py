@@ -28,7 +28,8 @@ def test_gained(tmp_path):
     judged = judge(tmp_path, four_arms({0: 0.92, 1: 0.94, 2: 0.96}, BASE))
     assert judged.sentence == (
         "Gained 3.00 points (95 % interval +0.52 to +5.48, 3 seeds): the found student (found, 10.0 k parameters)"
-        " trained by kd reaches 94.00 % on test, the default student (default, 20.0 k parameters) with plain KD 91.00 %."
+        " trained by kd reaches 94.00 % on test, the default student (default, 20.0 k parameters) with plain KD"
+        " 91.00 %."
     )
     assert judged.gains["search"].mean == pytest.approx(0.03)
     assert judged.gains["architecture"].mean == pytest.approx(0.03)
