@@ -80,7 +80,7 @@ def test_the_sentence_says_what_it_cannot_say(tmp_path):
     one = small(tmp_path, contest_finals("kd", {0: 0.9}), contest_finals("dkd", {0: 0.9}, 0.25))
     assert comparison_sentences(one) == [
         "At full compute, against KD, tuned (90.00 % on test), no other method was trained.",
-        "At 25 % of the compute nothing can be said: KD, tuned was not completed there.",
+        "At 25 % of the compute there is no finding: KD, tuned was not completed there.",
         "Without a complete final training so far: scratch.",
     ]
     assert len(reading(one)) == 1  # no test was made, so there is nothing that it could miss
