@@ -70,7 +70,7 @@ def times(ratio: float | None) -> str:
 def options(text: str | None) -> str:
     """`{"temperature": 4.0}` as "temperature=4"; empty for no options.
 
-    Of a pinned file the name and the first digits are left, of long numbers four.
+    Of a file with content hash the name and the first digits are left, of long numbers four digits.
     """
     if text is None or pd.isna(text):
         return ""

@@ -1,4 +1,4 @@
-"""Files that an experiment names, pinned to what they hold: absolute path and digest of the content in one string.
+"""Content hashes of files that an experiment names: absolute path and digest of the content in one string.
 
 "/home/ada/process.json@sha256-" and 64 hex digits. A pinned file travels in a spec as it stands, is refused where it no
 longer holds the same, and counts in a trial's key by its content alone.

@@ -1,7 +1,7 @@
 """A local folder that stands for an object store, file by file.
 
-Beside the mirrored files lie marks: for each file its stamps here and there when the two were last the same. So a file
-that was changed here, there, or deleted there is told from one that was not, whatever was killed in between.
+Beside the mirrored files lie marks: for each file its stamps here and there when the two were last the same. They
+distinguish files changed here, changed there or deleted there from unchanged ones, whatever was killed in between.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def raw(value: Tensor) -> CacheBytes:
 
 
 def checksum(pieces: Sequence[CacheBytes], seconds: float, slot: int) -> int:
-    """A sum over 64-bit words: all that is asked of it is to tell whole slots from torn ones, as fast as memory is."""
+    """A sum over 64-bit words: it separates whole slots from torn ones, at the speed of memory."""
     total: int = SALT + slot + sum(map(len, pieces)) + struct.unpack("<Q", struct.pack("<d", seconds))[0]
     for piece in pieces:
         whole = len(piece) // 8 * 8
@@ -191,7 +191,7 @@ class TeacherCacheStore:
 
 
 def publish(path: Path, text: str) -> None:
-    """Write a file that all writers would write alike, unless it is there: whole or absent, on the disk."""
+    """Write a file that has the same content from all writers, unless it is there: whole or absent, on the disk."""
     if not path.exists():
         files.write(path, text)
 

@@ -1,6 +1,6 @@
 """Moves a teacher's outputs, and the time of its pass, from the device to the disk without waiting for the device.
 
-On a GPU the pass and the copy to pinned memory are queued like all else; an event says when they are done. Elsewhere
+On a GPU the pass and the copy to pinned memory are queued like all else; an event marks when they are done. Elsewhere
 both are done at once.
 """
 

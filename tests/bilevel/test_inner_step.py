@@ -165,7 +165,7 @@ def test_the_direction_is_the_transpose_of_how_the_step_moves(name: str, clip_no
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: torch.optim.RMSprop(p), "inner optimiser is RMSprop, wanted is SGD, Adam or AdamW"),
+        (lambda p: torch.optim.RMSprop(p), "inner optimizer is RMSprop, wanted is SGD, Adam or AdamW"),
         (lambda p: torch.optim.Adam(p, amsgrad=True), "amsgrad switched on, which is not supported; switch it off"),
         (lambda p: torch.optim.SGD(p, maximize=True), "maximize switched on"),
     ],
@@ -178,5 +178,5 @@ def test_other_optimisers_are_refused(make, message: str):
 
 def test_a_weight_of_no_group_is_refused():
     weights = parameters()
-    with pytest.raises(ConfigError, match="weight 'b' is in no group of the optimiser; name only weights"):
+    with pytest.raises(ConfigError, match="weight 'b' is in no group of the optimizer; name only weights"):
         step_of(torch.optim.SGD([weights["a"]], lr=0.1), weights)

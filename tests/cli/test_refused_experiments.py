@@ -78,7 +78,10 @@ def no_ray(monkeypatch):
         ("teacher.checkpoint=nowhere.pt", "/automl_kd/nowhere.pt nor "),
         ("teacher.checkpoint=/nowhere.pt", "/nowhere.pt cannot be read (No such file or directory); check the path"),
         ("teacher.checkpoint='~no-such-user/x.pt'", "no home folder is known for this user"),
-        ("teacher.weights=ema", "teacher.weights = 'ema' is about what a file holds; name that as teacher.checkpoint"),
+        (
+            "teacher.weights=ema",
+            "teacher.weights = 'ema' selects weights in a file; name the file as teacher.checkpoint",
+        ),
     ],
 )
 def test_a_mistake_in_a_field(refused, setting, sentence):

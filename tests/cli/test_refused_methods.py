@@ -139,7 +139,7 @@ def test_a_pathway_between_features_that_no_connector_joins(distill, method):
     assert said.startswith(
         "pathway tokens -> stage1 (complex) needs a map (batch, channels, height, width) or a vector"
     )
-    assert said.endswith("the teacher's tap gives (4, 8, 8); choose another tap")
+    assert said.endswith("the teacher's feature layer gives (4, 8, 8); choose another feature layer")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,9 @@ def test_a_pathway_between_features_that_no_connector_joins(distill, method):
 )
 def test_a_loss_of_maps_at_a_vector(distill, method, option):
     said = distill(method, option)
-    assert "compares maps (batch, channels, height, width) and tap 'pooled' of the student gives (4, 64)" in said
+    assert (
+        "compares maps (batch, channels, height, width) and feature layer 'pooled' of the student gives (4, 64)" in said
+    )
 
 
 PROCESS = Process(

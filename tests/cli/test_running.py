@@ -89,7 +89,7 @@ def test_the_page_of_a_run_that_broke_off_says_so(run, stages, tmp_path):
     stages(pretend)
     assert run("search").code == 130
     page = (tmp_path / "results" / "quickstart" / "leaderboard.html").read_text()
-    assert re.search(r"Broken off at 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d UTC, in this stage: finalists", page)
+    assert re.search(r"Interrupted at 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d UTC, in this stage: finalists", page)
     assert "The same command continues it." in page
     assert "http-equiv" not in page
 

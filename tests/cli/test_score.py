@@ -96,7 +96,7 @@ def test_what_a_proxy_failed_on_is_said_shown_and_ranked_last(run):
     [
         (("search_spaces.resnet_dept:SPACE", "--proxies", "params"), "did you mean 'search_spaces.resnet_depth:SPACE'"),
         ((SPACES[0], "--proxies", "synflo"), "no proxy is called 'synflo'; did you mean 'synflow'?"),
-        ((SPACES[0], "--proxies", " , "), "--proxies ' , ' names none; 'automl-kd show proxies' lists them"),
+        ((SPACES[0], "--proxies", " , "), "--proxies ' , ' names no proxy; 'automl-kd show proxies' lists them"),
         ((SPACES[0], "--proxies", "params", "--data", "digit"), "no dataset is called 'digit'"),
         ((SPACES[0], "--proxies", "diswot", "--teacher", "resnet57"), "no model is called 'resnet57'"),
         ((SPACES[0], "--proxies", "math:pi"), "'math:pi' is a float, and a ProxyEntry was wanted"),

@@ -189,7 +189,7 @@ def test_a_vector_where_a_map_is_wanted_is_refused_in_one_sentence(name):
     student, teacher = outputs(0), other(name)
     stages = "pooled+pooled" if name == "fsp" else "pooled"
     with pytest.raises(
-        ConfigError, match=rf"{name} compares maps .* tap 'pooled' of the student gives \(6, 16\)"
+        ConfigError, match=rf"{name} compares maps .* feature layer 'pooled' of the student gives \(6, 16\)"
     ) as told:
         DISTILLATION_LOSSES[name](stages=stages).make(example(student, teacher))  # type: ignore[call-arg]
     assert "\n" not in str(told.value)

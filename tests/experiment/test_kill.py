@@ -64,7 +64,7 @@ SPOKEN = [
     r"Warning: the teacher \(tests\.tiny:teacher, from a file\) is right on .*",
     rf"search, {TRIALS} trials by evolution(: \d+ of {TRIALS} trials, best [\d.]+%(, latest [\d.]+%)?)?",
     r"finalists and baselines at equal compute(: \d+ of \d+ epochs, validation [\d.]+%)?",
-    r"automl-kd: interrupted; what has ended is on record, and the same command continues",
+    r"automl-kd: interrupted; finished trials are recorded, and the same command continues",
 ]
 """What may appear on stderr."""
 

@@ -81,5 +81,5 @@ def test_what_is_kept_contiguous_is_said_once(tmp_path):
 )
 def test_a_teacher_that_is_asked_as_it_is_is_said_once(tmp_path, name: str, reason: str):
     (note,) = noted(tmp_path, taught_by(name))
-    assert note.startswith(f"the teacher 'tests.strange:{name}' is asked as it is")
+    assert note.startswith(f"the teacher 'tests.strange:{name}' runs unfolded")
     assert reason in note

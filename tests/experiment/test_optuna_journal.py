@@ -87,7 +87,7 @@ def test_a_study_that_cannot_be_written_is_noted_once_and_ends_nothing(tmp_path,
     assert len(context.table.read()) == 14
     (note,) = [note for note in notes.notes if "study.journal" in note]
     assert note == (
-        "study.journal could not be written (OSError: [Errno 28] No space left on device); the next sitting makes it "
+        "study.journal could not be written (OSError: [Errno 28] No space left on device); the next session makes it "
         "from the rows"
     )
     carry_through(Searching(context))

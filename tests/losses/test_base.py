@@ -64,7 +64,7 @@ def test_each_stage_weighs_half_of_the_next():
 def test_widths_are_those_of_the_maps_and_vectors_are_refused():
     found = example(outputs(0), outputs(1, width=8))
     assert example_widths("some", "stage1+stage2:stage3", found) == [(4, 8), (8, 32)]
-    with pytest.raises(ConfigError, match=r"some compares maps .* tap 'pooled' of the student gives"):
+    with pytest.raises(ConfigError, match=r"some compares maps .* feature layer 'pooled' of the student gives"):
         example_widths("some", "pooled", found)
 
 

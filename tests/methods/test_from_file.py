@@ -82,7 +82,7 @@ def test_outputs_that_are_not_finite_are_blamed_on_the_teacher(tmp_path):
     state = {name: torch.full_like(value, 3e38) for name, value in torch.load(teacher.checkpoint).items()}
     torch.save(state, teacher.checkpoint)
     spec = lesson(teacher)
-    with pytest.raises(TrialError, match=r"what the teacher of .*teacher.pt says of validation images is not finite"):
+    with pytest.raises(TrialError, match=r"outputs of the teacher of .*teacher.pt on validation images are not finite"):
         measured(spec, tiny.place(tmp_path, spec))
     assert not tiny.place(tmp_path, spec).trial.exists()
 

@@ -223,11 +223,11 @@ def test_a_map_that_is_written_over_in_some_passes_only_is_refused():
 
     with FeatureExtractor(Fickle(), ["after"]) as tapped:
         tapped(torch.ones(1, 2))
-        with pytest.raises(TrialError, match="'after' names a map that the network writes over, and not in every pass"):
+        with pytest.raises(TrialError, match="'after' is a map that the network writes over, and not in every pass"):
             tapped(torch.ones(1, 2))
 
 
 def test_a_tap_must_be_a_tensor():
     model = nn.Sequential(nn.LSTM(2, 2))
-    with FeatureExtractor(model, ["0"]) as tapped, pytest.raises(TrialError, match="tap '0' is a tuple"):
+    with FeatureExtractor(model, ["0"]) as tapped, pytest.raises(TrialError, match="feature layer '0' is a tuple"):
         tapped(torch.ones(1, 1, 2))

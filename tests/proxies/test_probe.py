@@ -29,7 +29,7 @@ def test_images_and_labels_must_fit_the_task(images, labels, said):
 def test_a_teacher_of_another_task_is_refused():
     teacher = build_model("resnet8", GREY)
     teacher.fc = torch.nn.Linear(64, 7)
-    with pytest.raises(DataError, match="7 classes apart, but the task has 10"):
+    with pytest.raises(DataError, match="7 classes, but the task has 10"):
         make_probe(IMAGES, LABELS, GREY, teacher)
 
 

@@ -163,7 +163,7 @@ def test_a_missing_teacher_is_noticed_before_the_work_begins():
 
 
 def test_at_least_one_draw_is_needed():
-    with pytest.raises(ConfigError, match="ask for at least one draw"):
+    with pytest.raises(ConfigError, match="give at least one"):
         score_architectures(WIDTHS, [ONE], ["params"], [], seed=0)
 
 

@@ -51,9 +51,7 @@ def carried_out(root: Path, name: str, bank: TeacherCacheOptions) -> ExperimentC
 )
 @pytest.mark.parametrize("where", [{"method": "prokt"}, {"hyperparameters": {"method": ("kd", "prokt")}}])
 def test_what_is_asked_of_a_fixed_teacher_is_refused_where_it_moves(tmp_path, changes, option, where):
-    with pytest.raises(
-        ConfigError, match=f"^{option} is about what a fixed teacher says, and method 'prokt' trains its"
-    ):
+    with pytest.raises(ConfigError, match=f"^{option} applies to a fixed teacher, and method 'prokt' trains its"):
         opened(tmp_path, **where, **changes)
     assert not list(tmp_path.iterdir())
 

@@ -28,7 +28,7 @@ ExperimentFile = Annotated[Path, typer.Argument(help="A TOML file.", metavar="FI
 
 
 COMMANDS: Mapping[type[Any], str] = {TableExperiment: "nasbench search", ProxyExperiment: "nasbench proxy-search"}
-"""What carries out an experiment; 'search' does any other."""
+"""The command of each kind of experiment; 'search' runs any other."""
 
 
 def read_table_experiment(path: Path, overrides: list[str]) -> TableExperiment:
@@ -46,7 +46,7 @@ def read_proxy_experiment(path: Path, overrides: list[str]) -> ProxyExperiment:
 
 
 def read_experiment(path: Path, overrides: list[str]) -> AnyExperiment:
-    """The experiment that the file describes, of whichever kind; its space can be found."""
+    """Read the experiment of any kind in a file, and check that its space exists."""
     search_beside(path.parent, Path())
     experiment = config.load_experiment(path, overrides, KINDS)
     catalogue.require_space(experiment.space)
@@ -54,7 +54,7 @@ def read_experiment(path: Path, overrides: list[str]) -> AnyExperiment:
 
 
 def refuse_kind(experiment: AnyExperiment, path: Path, command: str) -> NoReturn:
-    """`ConfigError`: another command than `command` carries out such an experiment."""
+    """Raise `ConfigError`: another command than `command` runs such an experiment."""
     wanted = COMMANDS.get(type(experiment), "search")
     raise ConfigError(
         f"{path} is not an experiment for 'automl-kd {command}'; run: automl-kd {wanted} {shlex.quote(str(path))}"

@@ -9,8 +9,8 @@ at a temperature and multiplied by its square.
 A factor whose layer is followed by batch normalisation has no scale: all factors of the layer could shrink together for
 free, down to a dead network. Remedy "frozen" gives them one: normalisation keeps the teacher's statistics and weights,
 so what shrinks is missed. Remedies "mean" and "max" keep batch statistics and hold each layer's mean or largest factor
-at one. These undo what the penalty does to all channels alike, so a channel that nothing depends on falls only once it
-is already below the others.
+at one. These undo what the penalty does to all channels equally, so a channel that nothing depends on falls only once
+it is already below the others.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def load_weights(model: nn.Module, path: str | Path, weights: str = "") -> str:
 
     Reads what `torch.save` and safetensors write: a `state_dict`, bare or within other things, under any prefix that
     wrappers of networks leave. Where several sets of weights fit, `weights` names the one to take; without it the
-    first is taken that is no average over training. Nothing is to be said of a bare `state_dict`.
+    first is taken that is no average over training. A bare `state_dict` gets no note.
     `CheckpointError` if the file is missing, damaged, of another network, or holds values that are not finite.
     """
     path, own = Path(path), model.state_dict()

@@ -87,8 +87,8 @@ def judge_entries(entries: Sequence[ProxyScores], targets: Sequence[Target]) -> 
     """Every entry against every target, for each target best Kendall first. All are along the same architectures.
 
     Where a proxy was shown images of a target's dataset, only those scores are held against it; else all are, and the
-    column `dataset` says what they were made on. What was asked about fewer than `MIN_ARCHITECTURES` architectures is
-    left out.
+    column `dataset` names what they were made on. Entries with fewer than `MIN_ARCHITECTURES` architectures are left
+    out.
     """
     proxies, lost = [], []
     for target in targets:

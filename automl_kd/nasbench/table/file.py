@@ -50,7 +50,7 @@ def read_table(path: Path) -> tuple[Integers, tuple[str, ...], NDArray[np.uint8]
 
 
 def read_hardware(path: Path, index: Integers) -> dict[str, Reals]:
-    """Its columns by name, at the rows `index`; NaN where it has no such row or says that nothing was measured."""
+    """Its columns by name, at the rows `index`; NaN where it has no such row or no measurement."""
     stored = read_table_file(path, ("arch_index",))
     known, order = official_numbers(stored, path)
     place = np.minimum(np.searchsorted(known, index), len(known) - 1)

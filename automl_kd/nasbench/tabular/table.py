@@ -221,7 +221,7 @@ def tabular_markdown(record: Record, sentences: list[str], command: str) -> str:
     if any(task["scores"] for task in record.facts["tasks"]):
         blocks += ["## Scores", score_sheet(record).to_markdown()]
     made = [f"- {name}: {text}" for name, text in record.facts["provenance"].items()]
-    return "\n\n".join([*blocks, "## Provenance", "\n".join(made)]) + "\n"
+    return "\n\n".join([*blocks, "## Reproducibility", "\n".join(made)]) + "\n"
 
 
 def statement(task: Mapping[str, Any]) -> str:

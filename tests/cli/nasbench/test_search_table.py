@@ -33,7 +33,7 @@ def test_the_command_line_goes_all_the_way(run, tmp_path, nasbench201):
         ('"cifar100_test_acc_200"', '"cifar10_test_acc_200"', "are of two datasets"),
         ('early = "cifar10_valid_acc_12"', 'early = "cifar100_valid_acc_12"', "is no shorter training"),
         ('early = "cifar10_valid_acc_12"', "", "needs a short training beside the long one, and no task has any"),
-        ('sampler = "asha"', 'sampler = "ahsa"', "no searcher of tables is called 'ahsa'; did you mean 'asha'?"),
+        ('sampler = "asha"', 'sampler = "ahsa"', "no sampler of tables is called 'ahsa'; did you mean 'asha'?"),
         ('sampler = "asha"', 'sampler = "asha"\noptions = {reduktion = 3}', "has no option 'reduktion'; did you mean"),
         ('proxy_filter = "good"', 'proxy_filter = "goood"', "no score is called 'goood'; did you mean 'good'?"),
         ('scores = ["good"', 'scores = ["bad"', "no score is called 'bad'"),

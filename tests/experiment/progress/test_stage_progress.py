@@ -36,7 +36,7 @@ def test_nothing_is_estimated_before_an_epoch_was_measured():
         "trials": "2 running, 2 to come; 2 of 2 workers busy",
         "best": "50.00 % on validation (a, epoch 1 of 10)",
         "baseline": "plain KD: not trained yet",
-        "time": "30 s so far; what is left can be told after the first epochs",
+        "time": "30 s so far; the time left is estimated after the first epochs",
         "cost": "0 multiply-adds, 0.0 s of training",
     }
 

@@ -153,7 +153,9 @@ def test_no_gradient_reaches_the_teacher():
 def test_maps_that_no_connector_joins_are_refused_in_a_sentence():
     student, teacher = outputs((2,), (4,), 3), outputs((2,), (4,), 5)
     tokens = replace(student, features={"0": random(2, 7, 5)})
-    with pytest.raises(ConfigError, match=r"0 -> 0 \(plain\).*student's tap gives \(2, 7, 5\); choose another tap"):
+    with pytest.raises(
+        ConfigError, match=r"0 -> 0 \(plain\).*student's feature layer gives \(2, 7, 5\); choose another feature layer"
+    ):
         PathwayLosses(list_pathways("0", "same", "plain"), example(tokens, teacher))
     with pytest.raises(ConfigError, match="joins 3 student logits with 5 of the teacher"):
         PathwayLosses(list_pathways("0+logits", "same", "plain"), example(student, teacher))

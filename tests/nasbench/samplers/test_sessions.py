@@ -221,12 +221,12 @@ def warm_question(session: BatchedSession) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("evolutoin", {}, "no searcher of tables is called 'evolutoin'; did you mean 'evolution'?"),
+        ("evolutoin", {}, "no sampler of tables is called 'evolutoin'; did you mean 'evolution'?"),
         ("evolution", {"populaton": 3}, "has no option 'populaton'; did you mean 'population'?"),
         ("random", {"population": 3}, "has no option 'population'; it has none"),
         ("evolution", {"population": 3.5}, "is 3.5; write it as int"),
-        ("evolution", {"population": 0}, "cannot go: population and tournament must be 1 or more"),
-        ("nsga2", {"crossover": 2.0}, "cannot go: crossover must lie in 0 to 1"),
+        ("evolution", {"population": 0}, "cannot run: population and tournament must be 1 or more"),
+        ("nsga2", {"crossover": 2.0}, "cannot run: crossover must lie in 0 to 1"),
     ],
 )
 def test_searchers_refuse_in_a_sentence(name, options, said):

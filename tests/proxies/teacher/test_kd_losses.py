@@ -108,7 +108,7 @@ def test_a_probe_without_teacher_or_a_teacher_without_stages_is_refused():
     probe = example_probe()
     assert probe.teacher is not None
     bare = Probe(probe.images, probe.labels, GREY, Outputs(probe.teacher.logits, {"pooled": torch.zeros(6, 64)}))
-    with pytest.raises(ConfigError, match=r"'stage2', where the teacher has no tap; .*leave this proxy out"):
+    with pytest.raises(ConfigError, match=r"'stage2', where the teacher has no feature layer; .*leave this proxy out"):
         minus("kd_at", network, bare)
 
 

@@ -80,12 +80,15 @@ def test_the_sentence_says_what_it_cannot_say(tmp_path):
     one = small(tmp_path, contest_finals("kd", {0: 0.9}), contest_finals("dkd", {0: 0.9}, 0.25))
     assert comparison_sentences(one) == [
         "At full compute, against KD, tuned (90.00 % on test), no other method was trained.",
-        "At 25 % of the compute nothing can be said: KD, tuned was not completed there.",
+        "At 25 % of the compute there is no finding: KD, tuned was not completed there.",
         "Without a complete final training so far: scratch.",
     ]
     assert len(reading(one)) == 1  # no test was made, so there is nothing that it could miss
     alone = small(tmp_path, contest_finals("dkd", {0: 0.95}))
-    assert "Not known, as one seed cannot tell a difference from chance: DKD (+5.00)." in comparison_sentences(alone)[0]
+    assert (
+        "Not known, as one seed cannot separate a difference from chance: DKD (+5.00)."
+        in comparison_sentences(alone)[0]
+    )
 
 
 def test_findings_without_the_adjustment_are_told_apart(judged):
@@ -151,8 +154,8 @@ def test_plots_show_what_is_there(whole, judged, tmp_path):
 
 def test_the_page_says_it_in_order(whole):
     text = write_page(whole, whole / "page.html").read_text()
-    headings = ["At full compute", "Methods", "Training", "Options tried", "Cost"]
-    places = [text.index(heading) for heading in [*headings, "Failed trials", "Provenance"]]
+    headings = ["At full compute", "<h2>Methods", "<h2>Training", "<h2>Options tried", "<h2>Cost"]
+    places = [text.index(heading) for heading in [*headings, "<h2>Failed trials", "<h2>Reproducibility"]]
     assert places == sorted(places)
     assert text.count("<svg") == 2
     assert "No verdict" not in text

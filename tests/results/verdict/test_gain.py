@@ -28,7 +28,8 @@ def test_gained(tmp_path):
     judged = judge(tmp_path, four_arms({0: 0.92, 1: 0.94, 2: 0.96}, BASE))
     assert judged.sentence == (
         "Gained 3.00 points (95 % interval +0.52 to +5.48, 3 seeds): the found student (found, 10.0 k parameters)"
-        " taught by kd reaches 94.00 % on test, the default student (default, 20.0 k parameters) with plain KD 91.00 %."
+        " trained by kd reaches 94.00 % on test, the default student (default, 20.0 k parameters) with plain KD"
+        " 91.00 %."
     )
     assert judged.gains["search"].mean == pytest.approx(0.03)
     assert judged.gains["architecture"].mean == pytest.approx(0.03)
@@ -59,7 +60,7 @@ def test_worse(tmp_path):
 def test_one_seed(tmp_path):
     judged = judge(tmp_path, four_arms({0: 0.93}, {0: 0.90}))
     assert judged.sentence.startswith(
-        "One seed cannot tell a gain from chance; here the difference is +3.00 points: the found student"
+        "One seed cannot separate a gain from chance; here the difference is +3.00 points: the found student"
     )
 
 
@@ -102,8 +103,7 @@ def test_the_default_student_found_again(tmp_path):
     same = [row(**{**vars(one), "role": "found-method"}) for one in base]
     judged = judge(tmp_path, base + same)
     assert (
-        judged.sentence
-        == "Nothing was gained: the search chose the default student (plain) and teaches it by plain KD."
+        judged.sentence == "Nothing was gained: the search chose the default student (plain) and trains it by plain KD."
     )
     assert [cost.trials for cost in judged.costs] == [3]
 
@@ -114,7 +114,7 @@ def test_the_default_student_taught_otherwise(tmp_path):
     other = finals("found-method", found, architecture_id="d" * 12, method="dkd", options_json='{"beta": 8.0}')
     judged = judge(tmp_path, base + other)
     assert judged.sentence.startswith("Gained 2.00 points (95 % interval +2.00 to +2.00, 3 seeds)")
-    assert "taught by dkd (beta=8) reaches" in judged.sentence
+    assert "trained by dkd (beta=8) reaches" in judged.sentence
     assert judged.sentence.endswith("is the default student itself, so its architecture gained nothing.")
 
 
@@ -167,7 +167,7 @@ def test_without_a_search_the_teaching_is_judged(tmp_path):
     assert only_taught.sentence == "No verdict yet: the final trials are not done (none of: found student, scratch)."
     judged = judge(tmp_path, finals("found-scratch", BASE, space="model:resnet8"))
     assert judged.sentence == (
-        "Gained 2.00 points (95 % interval +2.00 to +2.00, 3 seeds): resnet8, 10.0 k parameters, taught by"
+        "Gained 2.00 points (95 % interval +2.00 to +2.00, 3 seeds): resnet8, 10.0 k parameters, trained by"
         " kd (weight=0.5) reaches 93.00 % on test, trained from scratch at equal compute 91.00 %."
     )
 
