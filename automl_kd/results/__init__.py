@@ -1,7 +1,6 @@
 """Results: rows and curves in Parquet, statistics, leaderboards, the baseline comparison and one HTML page.
 
-This room imports `config` and what lies below it. Import `automl_kd.results.report.page` by itself: it loads
-matplotlib.
+Import `automl_kd.results.report.page` by itself: it loads matplotlib.
 """
 
 from automl_kd.results.store.row import Point, Row

@@ -82,7 +82,8 @@ def read_tabular_record(folder: Path) -> Record:
         keys = {kind: list(facts["parts"][kind]) for kind in RECORD_SCHEMAS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultError(f"{path} cannot be read ({error}); run the search again") from error
-    return Record(folder, facts, **{kind: read_searches(folder, kind, keys[kind]) for kind in RECORD_SCHEMAS})
+    searches, fronts, training_free = (read_searches(folder, kind, keys[kind]) for kind in RECORD_SCHEMAS)
+    return Record(folder, facts, searches=searches, fronts=fronts, training_free=training_free)
 
 
 def read_searches(folder: Path, kind: RecordKind, keys: list[str]) -> pd.DataFrame:
