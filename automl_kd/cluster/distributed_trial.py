@@ -23,7 +23,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
 from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
-from automl_kd.cluster.searcher import Failure, Metrics, from_config
+from automl_kd.cluster.tune_searcher import Failure, Metrics, from_config
 from automl_kd.errors import StopTrial
 from automl_kd.methods import run_trial
 

@@ -19,7 +19,7 @@ from typing import Any
 from ray import tune
 from ray.tune.logger import LoggerCallback
 
-from automl_kd.cluster.searcher import from_config, own_metrics
+from automl_kd.cluster.tune_searcher import from_config, own_metrics
 from automl_kd.errors import ConfigError
 from automl_kd.models import load_space
 from automl_kd.space import Scalar

@@ -19,8 +19,8 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 
 from automl_kd.cluster.hyperband import Ghost, HyperBand, brackets
-from automl_kd.cluster.searcher import Assignment
 from automl_kd.cluster.sessions.session import concurrency
+from automl_kd.cluster.tune_searcher import Assignment
 from automl_kd.config import Resources, SearchSection
 
 

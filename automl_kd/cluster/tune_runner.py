@@ -18,10 +18,10 @@ from automl_kd.cluster.distributed_trial import launch, make_rooms
 from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
 from automl_kd.cluster.loggers import make_loggers
 from automl_kd.cluster.schedulers import Forward, make_scheduler, max_unfinished_trials
-from automl_kd.cluster.searcher import Ask, AssignmentSearcher, Curve, Failure, Metrics, from_config
 from automl_kd.cluster.sessions.growing import Say, remembered, wait_for_resources
 from automl_kd.cluster.sessions.private import explain_full_disk, is_full, own_folder
 from automl_kd.cluster.sessions.session import each_worker, resources_per_trial
+from automl_kd.cluster.tune_searcher import Ask, AssignmentSearcher, Curve, Failure, Metrics, from_config
 from automl_kd.config import Resources, SearchSection
 from automl_kd.errors import AutoMLKDError, ResultError, StopTrial
 from automl_kd.methods import run_trial

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from automl_kd.cluster.searcher import Metrics
+from automl_kd.cluster.tune_searcher import Metrics
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.records import replays
 from automl_kd.search.study import StudyFile, Tried

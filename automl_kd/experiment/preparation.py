@@ -14,12 +14,12 @@ from automl_kd.cluster.loggers import require_loggers
 from automl_kd.config import POPULATIONS, Experiment
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import CheckpointError, ConfigError
-from automl_kd.experiment.budget import check_baseline, require_feasible_budget
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
 from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
+from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
 from automl_kd.methods import dry_run_method
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES
 from automl_kd.methods.hyperparameters import (

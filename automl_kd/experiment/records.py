@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from automl_kd import storage
-from automl_kd.cluster.searcher import Curve, Failure, Metrics
+from automl_kd.cluster.tune_searcher import Curve, Failure, Metrics
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.methods.model_card import student_label
 from automl_kd.results.store.config_hash import hash_config

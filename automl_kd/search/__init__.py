@@ -13,8 +13,8 @@ from automl_kd.search.base import Exhausted, Sampler, SearchObjective
 from automl_kd.search.feasible import Feasible
 from automl_kd.search.local_search import LocalSearch
 from automl_kd.search.nsga2 import NSGA2
+from automl_kd.search.proxy_filter import Screened
 from automl_kd.search.random_search import RandomSearch
-from automl_kd.search.screened import Screened
 from automl_kd.search.tpe import TPE
 from automl_kd.space import Scalar, SearchSpace
 

@@ -66,8 +66,8 @@ class LiveTeacher:
 def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor) -> TeacherOutputs:
     """Return the outputs of the context's teacher, as loaded, on batches of the context's run.
 
-    By `place.bank` from the cache, where a batch is one of the run's (`Batch.part`); otherwise the teacher runs. A
-    method that changes its teacher, or needs gradients through it, runs it itself.
+    By `paths.teacher_cache` from the cache, where a batch is one of the run's (`Batch.part`); otherwise the teacher
+    runs. A method that changes its teacher, or needs gradients through it, runs it itself.
     """
     quick = fold_teacher(
         teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(context)

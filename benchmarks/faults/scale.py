@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from ray.cluster_utils import Cluster
 
-from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.sessions.session import session
 from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.cluster.tune_searcher import Assignment, Curve
 from automl_kd.config import Resources
 from automl_kd.results import Point, ResultTable, Row
 from automl_kd.space import Architecture

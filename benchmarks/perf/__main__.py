@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from benchmarks.perf import (
-    bank,
     distpro,
     diswot,
     hypergradient,
     lkd_prokt,
     loop,
+    part_cache,
     runner,
     scoring_pool,
     table,
     tables,
     tabular,
-    teacher_bank,
+    teacher_cache,
 )
 
 if __name__ == "__main__":
     diswot.main()
-    bank.main()
+    part_cache.main()
     table.main()
     tabular.main()
     hypergradient.main()
     distpro.main()
     lkd_prokt.main()
     loop.main()
-    teacher_bank.main()
+    teacher_cache.main()
     tables.main()
     runner.main()
     scoring_pool.main()

@@ -32,10 +32,10 @@ from unittest.mock import patch
 
 from ray import tune
 
-from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.sessions.private import private_ray
 from automl_kd.cluster.sessions.session import QUIET
 from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.cluster.tune_searcher import Assignment, Curve
 from automl_kd.config import Resources
 from automl_kd.results import Point, ResultTable
 from automl_kd.space import Architecture

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from automl_kd.nasbench.samplers import Bench, explore, make_searcher
+from automl_kd.nasbench.samplers import Bench, explore, make_table_sampler
 from automl_kd.nasbench.table.table import VALIDATION_LIKE, Table, find_table
 from automl_kd.search import SearchObjective, make_sampler
 from automl_kd.space import Scalar
@@ -75,7 +75,7 @@ def main() -> None:
     print("|---|---|---|---|")
     spent: dict[str, float] = {}
     for kind, options, steps in WORK:
-        work = partial(explore, make_searcher(kind, options), bench, range(given.seeds), steps)
+        work = partial(explore, make_table_sampler(kind, options), bench, range(given.seeds), steps)
         runs = [seconds_of(work) for _ in range(ROUNDS)]
         spent.setdefault(kind, median(runs))
         told = ", ".join(f"{name} {value}" for name, value in options.items())

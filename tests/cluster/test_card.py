@@ -7,8 +7,8 @@ import torch
 from ray import tune
 
 from automl_kd.cluster.card import give_back, keep_to
-from automl_kd.cluster.searcher import Assignment
 from automl_kd.cluster.tune_runner import work
+from automl_kd.cluster.tune_searcher import Assignment
 from tests import tiny
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from automl_kd.cluster.failures import MARK, failure_kind_of, limited, lost_device, overdue
-from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.cluster.tune_searcher import Assignment, Curve
 from automl_kd.config import Resources
 from automl_kd.errors import AutoMLKDError, CheckpointError, DataError, DivergedError, TrialError
 from automl_kd.spec import Outcome, TrialSpec

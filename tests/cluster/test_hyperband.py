@@ -10,7 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from automl_kd.cluster.hyperband import Bracket, HyperBand, brackets, deepest_bracket, fewest, rungs
 from automl_kd.cluster.schedulers import Forward, unhalved
-from automl_kd.cluster.searcher import Assignment
+from automl_kd.cluster.tune_searcher import Assignment
 from automl_kd.config import SearchSection
 from tests import tiny
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from automl_kd.cluster.loggers import require_loggers
-from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.cluster.tune_searcher import Assignment, Curve
 from automl_kd.config import Resources, SearchSection
 from automl_kd.errors import ConfigError
 from automl_kd.methods import run_trial

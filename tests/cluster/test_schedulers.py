@@ -13,7 +13,7 @@ from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialSchedule
 
 from automl_kd.cluster.hyperband import Ghost, HyperBand
 from automl_kd.cluster.schedulers import Forward, make_scheduler, max_unfinished_trials
-from automl_kd.cluster.searcher import Assignment
+from automl_kd.cluster.tune_searcher import Assignment
 from automl_kd.config import Range, Resources, SearchSection
 from tests import tiny
 

@@ -10,8 +10,8 @@ import pytest
 import ray
 
 from automl_kd.cluster.schedulers import make_scheduler
-from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
 from automl_kd.config import Resources, SearchSection
 from automl_kd.errors import ConfigError
 from automl_kd.spec import Outcome, Recipe, TrialSpec

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from automl_kd.cluster.failures import failure_kind_of
-from automl_kd.cluster.searcher import Assignment, Curve, Failure, Later, Live, outcome_of
+from automl_kd.cluster.tune_searcher import Assignment, Curve, Failure, Later, Live, outcome_of
 from automl_kd.errors import StopTrial
 from automl_kd.methods import run_trial
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from automl_kd.cluster.searcher import Curve, Failure
+from automl_kd.cluster.tune_searcher import Curve, Failure
 from automl_kd.config import SearchSection, to_record
 from automl_kd.errors import ResultError
 from automl_kd.experiment.context import ExperimentContext, Roots

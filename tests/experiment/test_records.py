@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from automl_kd.cluster.searcher import Curve
+from automl_kd.cluster.tune_searcher import Curve
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent

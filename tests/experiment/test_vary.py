@@ -71,7 +71,7 @@ def test_knobs_exist_for_the_methods_that_have_the_option(lab):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "method", "options"),
+    ("hyperparameters", "method", "options"),
     [
         ({"method": "kd", "method_temperature": 2.0, "method_weight": 0.5}, "kd", {"temperature": 2.0, "weight": 0.5}),
         (

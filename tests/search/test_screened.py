@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from automl_kd.search import Exhausted, Feasible, Screened
-from automl_kd.search.screened import best_position
+from automl_kd.search.proxy_filter import best_position
 from automl_kd.space import Architecture
 from tests.search.test_feasible import Counter, number
 from tests.search.toy import bits, complete

@@ -13,7 +13,7 @@ import torch
 
 import automl_kd
 from automl_kd import storage
-from automl_kd.cluster.searcher import Assignment, from_config, to_config
+from automl_kd.cluster.tune_searcher import Assignment, from_config, to_config
 from automl_kd.data import load_data
 from automl_kd.errors import StopTrial, StorageError
 from automl_kd.experiment.progress.events import Silent

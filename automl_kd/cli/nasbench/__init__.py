@@ -8,7 +8,7 @@ from automl_kd.cli.nasbench.import_table import import_table
 from automl_kd.cli.nasbench.options import read_experiment, refuse_kind
 from automl_kd.cli.nasbench.proxy_benchmark import benchmark_proxies
 from automl_kd.cli.nasbench.proxy_search import search_formulas
-from automl_kd.cli.nasbench.tabular import search_table
+from automl_kd.cli.nasbench.table_search import search_table
 from automl_kd.errors import ConfigError
 from automl_kd.nasbench.config import KINDS
 

@@ -39,7 +39,7 @@ def benchmark_proxies(
     """
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
     from automl_kd.nasbench.proxy_benchmark.report import run_proxy_benchmark  # noqa: PLC0415
-    from automl_kd.nasbench.proxy_benchmark.table import add_titles, benchmark_sheet, target_sentence  # noqa: PLC0415
+    from automl_kd.nasbench.proxy_benchmark.sheets import add_titles, benchmark_sheet, target_sentence  # noqa: PLC0415
 
     with watching() as screen:
         judged, written = run_proxy_benchmark(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.sessions.session import concurrency
+from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
 from automl_kd.results.store.folder import of_this_comparison

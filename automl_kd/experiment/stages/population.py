@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from automl_kd import files, storage
-from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.sessions.session import device_of
+from automl_kd.cluster.tune_searcher import Assignment, Curve, Later, Metrics
 from automl_kd.errors import ResultError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.optuna_journal import OptunaJournal

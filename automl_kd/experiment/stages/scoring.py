@@ -21,7 +21,7 @@ from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.score_tensor import ScoreTensor, flattened
-from automl_kd.experiment.stages.screening import make_probes
+from automl_kd.experiment.stages.proxy_filter import make_probes
 from automl_kd.models import load_space
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.proxies import aggregate_of, expand_proxies, proxy_entry

@@ -14,9 +14,9 @@ import torch
 
 from automl_kd import files, spec_names, storage
 from automl_kd.cluster.schedulers import unhalved
-from automl_kd.cluster.searcher import Assignment, Curve, Later, Metrics
 from automl_kd.cluster.sessions.session import device_of
 from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.cluster.tune_searcher import Assignment, Curve, Later, Metrics
 from automl_kd.config import SEARCH_SEEDS
 from automl_kd.errors import ResultError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext
@@ -24,7 +24,7 @@ from automl_kd.experiment.optuna_journal import OptunaJournal
 from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of, work_of_finals
 from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
-from automl_kd.experiment.stages.screening import by_student, make_probes, score_row, screen
+from automl_kd.experiment.stages.proxy_filter import by_student, make_probes, score_row, screen
 from automl_kd.methods.hyperparameters import METHOD
 from automl_kd.proxies.score import ProxyScore
 from automl_kd.results.store.folder import data_name, require_storage

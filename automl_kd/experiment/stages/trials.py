@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from automl_kd.cluster.searcher import Assignment, Curve, Metrics
 from automl_kd.cluster.sessions.session import device_of
 from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
 from automl_kd.config import SEEDS
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from automl_kd.nasbench.config.proxy import FormulaSearch, ProxyExperiment, ProxySearch
-from automl_kd.nasbench.config.tabular import (
+from automl_kd.nasbench.config.table_search import (
     SIZE_COLUMNS,
     SamplerRun,
     ScoreSource,

@@ -14,7 +14,7 @@ from automl_kd.nasbench.proxy_benchmark import plots as benchmark_plots
 from automl_kd.nasbench.proxy_benchmark.benchmark import BASELINE, ProxyBenchmark, Target, for_target
 from automl_kd.nasbench.proxy_benchmark.published import published_sheet, source
 from automl_kd.nasbench.proxy_benchmark.scores import WAY, ProxyScores
-from automl_kd.nasbench.proxy_benchmark.table import (
+from automl_kd.nasbench.proxy_benchmark.sheets import (
     NOTES,
     PICKS_NOTE,
     add_titles,

@@ -11,7 +11,7 @@ import pandas as pd
 from automl_kd.nasbench.proxy_benchmark.benchmark import ROUNDS
 from automl_kd.nasbench.proxy_benchmark.published import decimals, figures
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import EXACT
-from automl_kd.nasbench.proxy_benchmark.table import records
+from automl_kd.nasbench.proxy_benchmark.sheets import records
 from automl_kd.nasbench.proxy_search.findings import FOUND_FORMULA, Findings
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet

@@ -29,24 +29,24 @@ from automl_kd.space import Scalar
 __all__ = [
     "NOTHING",
     "PAIRS",
-    "SEARCHERS",
+    "TABLE_SAMPLERS",
     "BatchedHistory",
     "Bench",
     "Guidance",
-    "Searcher",
+    "TableSampler",
     "explore",
-    "make_searcher",
+    "make_table_sampler",
 ]
 
 
-class Searcher(Protocol):
+class TableSampler(Protocol):
     """A sampler of tables. It must not keep anything between runs, nor read accuracies of other trials."""
 
     def run(self, session: BatchedSession) -> None:
         """Run trials until the session closes."""
 
 
-SEARCHERS: Mapping[str, Callable[..., Searcher]] = {
+TABLE_SAMPLERS: Mapping[str, Callable[..., TableSampler]] = {
     "random": Random,
     "local": BatchedLocalSearch,
     "evolution": Evolution,
@@ -63,11 +63,11 @@ PAIRS = ("random", "nsga2", "scalarised")
 """Samplers that can follow accuracy and latency together; the last two need a latency."""
 
 
-def make_searcher(name: str, options: Mapping[str, Scalar]) -> Searcher:
+def make_table_sampler(name: str, options: Mapping[str, Scalar]) -> TableSampler:
     """The sampler called `name`; `ConfigError` for an unknown one, and for options it has not or that do not fit."""
-    if name not in SEARCHERS:
-        raise ConfigError(f"no sampler of tables is called {name!r}; {suggestion(name, SEARCHERS)}")
-    hints = {option: kind for option, kind in get_type_hints(SEARCHERS[name]).items() if option in fields_of(name)}
+    if name not in TABLE_SAMPLERS:
+        raise ConfigError(f"no sampler of tables is called {name!r}; {suggestion(name, TABLE_SAMPLERS)}")
+    hints = {option: kind for option, kind in get_type_hints(TABLE_SAMPLERS[name]).items() if option in fields_of(name)}
     for option, value in options.items():
         if option not in hints:
             hint = suggestion(option, hints) if hints else "it has none"
@@ -77,17 +77,17 @@ def make_searcher(name: str, options: Mapping[str, Scalar]) -> Searcher:
                 f"option {option!r} of sampler {name!r} is {value!r}; write it as {hints[option].__name__}"
             )
     try:
-        return SEARCHERS[name](**options)
+        return TABLE_SAMPLERS[name](**options)
     except ValueError as error:
         raise ConfigError(f"sampler {name!r} cannot run: {error}") from error
 
 
 def fields_of(name: str) -> tuple[str, ...]:
-    return tuple(getattr(SEARCHERS[name], "__dataclass_fields__", {}))
+    return tuple(getattr(TABLE_SAMPLERS[name], "__dataclass_fields__", {}))
 
 
 def explore(
-    searcher: Searcher,
+    searcher: TableSampler,
     bench: Bench,
     seeds: Sequence[int],
     queries: int,

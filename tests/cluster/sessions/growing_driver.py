@@ -16,10 +16,10 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-from automl_kd.cluster.searcher import Assignment, Curve
 from automl_kd.cluster.sessions import growing
 from automl_kd.cluster.sessions.private import at_loopback, token_of_its_own
 from automl_kd.cluster.tune_runner import run_trials
+from automl_kd.cluster.tune_searcher import Assignment, Curve
 from automl_kd.config import Resources
 from automl_kd.spec import Outcome, TrialSpec
 from tests import tiny

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from automl_kd.cluster.searcher import Assignment
+from automl_kd.cluster.tune_searcher import Assignment
 from automl_kd.experiment.progress.events import Silent, TrialStatus
 from automl_kd.experiment.progress.reporter import Billing, ProgressReporter
 from automl_kd.spec import Outcome

@@ -24,7 +24,7 @@ from automl_kd.nasbench.proxy_benchmark.benchmark import (
 )
 from automl_kd.nasbench.proxy_benchmark.published import figures, published
 from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores, arrange, read_long, sizes
-from automl_kd.nasbench.proxy_benchmark.table import records
+from automl_kd.nasbench.proxy_benchmark.sheets import records
 from automl_kd.nasbench.proxy_benchmark.targets import of_s1, of_table
 from automl_kd.nasbench.table.other_networks import without_others
 from automl_kd.nasbench.table.table import Table

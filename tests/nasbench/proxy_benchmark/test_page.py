@@ -21,7 +21,7 @@ from automl_kd.nasbench.proxy_benchmark.page import write_benchmark
 from automl_kd.nasbench.proxy_benchmark.plots import front, plot_cost, running_median
 from automl_kd.nasbench.proxy_benchmark.published import published_sheet
 from automl_kd.nasbench.proxy_benchmark.scores import ProxyScores
-from automl_kd.nasbench.proxy_benchmark.table import (
+from automl_kd.nasbench.proxy_benchmark.sheets import (
     add_titles,
     benchmark_markdown,
     benchmark_sheet,

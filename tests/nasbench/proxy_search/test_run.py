@@ -17,7 +17,7 @@ from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.nasbench.config import KINDS, FormulaSearch, ProxyExperiment, ProxySearch
-from automl_kd.nasbench.proxy_benchmark.table import records
+from automl_kd.nasbench.proxy_benchmark.sheets import records
 from automl_kd.nasbench.proxy_search.findings import FOUND_FORMULA, Findings
 from automl_kd.nasbench.proxy_search.run import run_proxy_search
 from automl_kd.nasbench.proxy_search.sentences import write_sentences

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from automl_kd.errors import ConfigError
-from automl_kd.nasbench.samplers import Guidance, explore, make_searcher
+from automl_kd.nasbench.samplers import Guidance, explore, make_table_sampler
 from automl_kd.nasbench.samplers import gaussian_process as gp
 from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import SeededDraws
@@ -30,7 +30,7 @@ class TestEvolution:
     def test_a_child_is_a_mutant_of_the_best_that_lives(self):
         # a tournament of 200 among 4 leaves none out, but for one case in 10^24
         bench = make_bench()
-        searcher = make_searcher("evolution", {"population": 4, "tournament": 200})
+        searcher = make_table_sampler("evolution", {"population": 4, "tournament": 200})
         rows = explore(searcher, bench, range(5), 30, guidance=Guidance(tries=1)).rows
         for line in rows:
             for step in range(4, 30):
@@ -41,7 +41,7 @@ class TestEvolution:
     def test_the_parent_may_be_one_of_the_best(self):
         bench = make_bench()
         options = {"population": 4, "tournament": 200, "parents": 200}
-        rows = explore(make_searcher("evolution", options), bench, range(5), 30, guidance=Guidance(tries=1)).rows
+        rows = explore(make_table_sampler("evolution", options), bench, range(5), 30, guidance=Guidance(tries=1)).rows
         parents = {"best": 0, "other": 0}
         for line in rows:
             for step in range(4, 30):
@@ -57,12 +57,12 @@ class TestLocalSearch:
     def test_it_climbs_a_single_hill(self, first):
         # no noise: every cell but the best has a better neighbour, and has 12 in all, so that 4 steps up are enough
         bench = make_bench(noise=0.0)
-        history = explore(make_searcher("local", {"first": first}), bench, range(20), 1 + 4 * 12)
+        history = explore(make_table_sampler("local", {"first": first}), bench, range(20), 1 + 4 * 12)
         assert (bench.choose[0][history.rows].max(axis=1) == bench.choose[0].max()).all()
 
     def test_all_neighbours_come_before_the_best_of_them(self):
         bench = make_bench()
-        (rows,) = explore(make_searcher("local", {"first": False}), bench, [0], 14).rows
+        (rows,) = explore(make_table_sampler("local", {"first": False}), bench, [0], 14).rows
         start, around, following = rows[0], rows[1:13], rows[13]
         assert set(around) == set(bench.neighbours[start])
         best = around[bench.choose[0][around].argmax()]
@@ -73,7 +73,7 @@ class TestLocalSearch:
 class TestHalving:
     def test_the_best_of_a_bracket_get_a_long_training(self):
         bench = make_bench(rungs=2)
-        history = explore(make_searcher("halving", {"width": 4, "reduction": 2}), bench, range(3), 12)
+        history = explore(make_table_sampler("halving", {"width": 4, "reduction": 2}), bench, range(3), 12)
         np.testing.assert_array_equal(history.rungs, [[0, 0, 0, 0, 1, 1] * 2] * 3)
         for line in history.rows:
             order = sorted(line[:4], key=lambda row: -bench.choose[0][row])
@@ -81,7 +81,7 @@ class TestHalving:
 
     def test_asha_promotes_whoever_is_due(self):
         bench, reduction = make_bench(rungs=2), 3
-        history = explore(make_searcher("asha", {"reduction": reduction}), bench, range(3), 60)
+        history = explore(make_table_sampler("asha", {"reduction": reduction}), bench, range(3), 60)
         for rows, rungs in zip(history.rows.tolist(), history.rungs, strict=True):
             started: list[int] = []
             promoted: set[int] = set()
@@ -98,7 +98,7 @@ class TestHalving:
 
     def test_one_length_of_training_is_refused(self):
         with pytest.raises(ConfigError, match="needs a short training"):
-            explore(make_searcher("asha", {}), make_bench(), [0], 5)
+            explore(make_table_sampler("asha", {}), make_bench(), [0], 5)
 
 
 class TestTPE:
@@ -227,7 +227,7 @@ class TestNSGA2:
             kind: np.mean(
                 [
                     len({int(bench.encodings[row].sum()) for row in set(line) & front})
-                    for line in explore(make_searcher(kind, {}), bench, range(30), 80).rows.tolist()
+                    for line in explore(make_table_sampler(kind, {}), bench, range(30), 80).rows.tolist()
                 ]
             )
             for kind in ("random", "nsga2", "scalarised")

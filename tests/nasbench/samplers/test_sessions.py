@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automl_kd.errors import ConfigError
-from automl_kd.nasbench.samplers import NOTHING, SEARCHERS, Bench, Guidance, explore, make_searcher
+from automl_kd.nasbench.samplers import NOTHING, TABLE_SAMPLERS, Bench, Guidance, explore, make_table_sampler
 from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import SeededDraws
 
@@ -47,10 +47,10 @@ GUIDES = {
 
 
 @pytest.mark.parametrize("guide", GUIDES.values(), ids=GUIDES)
-@pytest.mark.parametrize("kind", SEARCHERS)
+@pytest.mark.parametrize("kind", TABLE_SAMPLERS)
 class TestEverySearcher:
     def test_a_seed_runs_alike_whatever_runs_beside_it(self, kind, guide):
-        bench, searcher = bench_for(kind), make_searcher(kind, {})
+        bench, searcher = bench_for(kind), make_table_sampler(kind, {})
         together = explore(searcher, bench, SEEDS, 40, guidance=guide)
         alone = explore(searcher, bench, [7], 40, guidance=guide)
         for both, one in zip(together, alone, strict=True):
@@ -58,7 +58,7 @@ class TestEverySearcher:
         assert len({tuple(line) for line in together.rows.tolist()}) == len(SEEDS)
 
     def test_it_does_not_read_what_it_did_not_ask_for(self, kind, guide):
-        bench, searcher = bench_for(kind), make_searcher(kind, {})
+        bench, searcher = bench_for(kind), make_table_sampler(kind, {})
         asked = explore(searcher, bench, [3], 40, guidance=guide)
         unknown = np.ones((len(bench.choose), len(bench)), dtype=bool)
         unknown[asked.rungs[0], asked.rows[0]] = False
@@ -75,7 +75,7 @@ class TestEverySearcher:
         np.testing.assert_array_equal(explore(searcher, other, [3], 40, guidance=guide).rows, asked.rows)
 
     def test_time_ends_each_seed_by_itself(self, kind, guide):
-        bench, searcher = bench_for(kind), make_searcher(kind, {})
+        bench, searcher = bench_for(kind), make_table_sampler(kind, {})
         limit = 15 * bench.seconds[-1][0]
         cut = explore(searcher, bench, SEEDS, 200, seconds=limit, guidance=guide)
         working = cut.rows != NOTHING
@@ -84,7 +84,7 @@ class TestEverySearcher:
         assert (cut.seconds[:, -1] >= limit).all() or cut.rows.shape[1] == 200
 
     def test_everything_asked_is_in_the_space(self, kind, guide):
-        history = explore(make_searcher(kind, {}), bench_for(kind), SEEDS, 40, guidance=guide)
+        history = explore(make_table_sampler(kind, {}), bench_for(kind), SEEDS, 40, guidance=guide)
         assert history.rows.shape == history.seconds.shape == history.scored.shape == (len(SEEDS), 40)
         assert history.rows.min() >= 0
         assert history.rows.max() < OPERATIONS**EDGES
@@ -93,7 +93,7 @@ class TestEverySearcher:
 
 def best_after(kind: str, queries: int, guidance: Guidance | None = None) -> float:
     bench = bench_for(kind)
-    history = explore(make_searcher(kind, {}), bench, range(60), queries, guidance=guidance)
+    history = explore(make_table_sampler(kind, {}), bench, range(60), queries, guidance=guidance)
     return float(bench.choose[-1][history.rows].max(axis=1).mean())
 
 
@@ -204,7 +204,7 @@ class TestDesk:
         assert session.history().scored[0].tolist() == [40, 40, 40]
 
     def test_random_search_asks_nothing_twice(self):
-        history = explore(make_searcher("random", {}), make_bench(), range(10), 60)
+        history = explore(make_table_sampler("random", {}), make_bench(), range(10), 60)
         assert all(len(set(line)) == 60 for line in history.rows.tolist())
 
     def test_a_pool_needs_a_score(self):
@@ -231,6 +231,6 @@ def warm_question(session: BatchedSession) -> np.ndarray:
 )
 def test_searchers_refuse_in_a_sentence(name, options, said):
     with pytest.raises(ConfigError) as caught:
-        make_searcher(name, options)
+        make_table_sampler(name, options)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

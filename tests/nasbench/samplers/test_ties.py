@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from automl_kd.nasbench.samplers import Bench, Guidance, explore, make_searcher
+from automl_kd.nasbench.samplers import Bench, Guidance, explore, make_table_sampler
 from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import SeededDraws
 from automl_kd.nasbench.samplers.tpe import BatchedTPE, log_density, split_trials
@@ -59,7 +59,7 @@ def grid(seed: int) -> Bench:
 
 def history_of(name: str, options: Mapping[str, Scalar], bench: Bench, seed: int, steps: int, guide: Guidance) -> Any:
     """What the sampler over the table asks about in its first `steps` steps, one or more."""
-    return explore(make_searcher(name, options), bench, [seed], steps, guidance=guide).rows[0].tolist()
+    return explore(make_table_sampler(name, options), bench, [seed], steps, guidance=guide).rows[0].tolist()
 
 
 def on_table(
@@ -69,7 +69,7 @@ def on_table(
 
     def proposal(branch: Branch) -> int:
         session = BatchedSession(bench, BranchingDraws([seed], branch=branch, free=steps), steps + 1, guidance=guide)
-        make_searcher(name, options).run(session)
+        make_table_sampler(name, options).run(session)
         return int(session.history().rows[0, -1])
 
     return distribution(proposal)

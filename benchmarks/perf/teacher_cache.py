@@ -7,7 +7,7 @@
   must come to the same weights.
 - rounding: what `teacher.outputs` other than "exact" changes in what a trained teacher says of digits.
 
-Run it from the project's root: `python -m benchmarks.perf.teacher_bank`.
+Run it from the project's root: `python -m benchmarks.perf.teacher_cache`.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.nasbench.config import TrainingFree
 from automl_kd.nasbench.table.score_column import ScoreColumn
-from automl_kd.nasbench.tabular.page import write_tabular_report
-from automl_kd.nasbench.tabular.preparation import open_table
-from automl_kd.nasbench.tabular.record import read_tabular_record
-from automl_kd.nasbench.tabular.run import hour_marks, query_marks, run_table
-from automl_kd.nasbench.tabular.training_free import best_by_score, by_score, by_training, time_to_target
+from automl_kd.nasbench.table_search.page import write_tabular_report
+from automl_kd.nasbench.table_search.preparation import open_table
+from automl_kd.nasbench.table_search.record import read_tabular_record
+from automl_kd.nasbench.table_search.run import hour_marks, query_marks, run_table
+from automl_kd.nasbench.table_search.training_free import best_by_score, by_score, by_training, time_to_target
 from tests.nasbench.made_up_table import TEXT, make_table, read_table_text
 from tests.nasbench.old_records import old_table_record
 

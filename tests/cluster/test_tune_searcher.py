@@ -8,7 +8,7 @@ import pickle
 import pytest
 from ray.tune.search import Searcher
 
-from automl_kd.cluster.searcher import (
+from automl_kd.cluster.tune_searcher import (
     Assignment,
     AssignmentSearcher,
     Failure,

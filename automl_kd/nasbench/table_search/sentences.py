@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from automl_kd.nasbench.tabular.record import Record
-from automl_kd.nasbench.tabular.table import common_mark, regrets_at, task_rows
+from automl_kd.nasbench.table_search.record import Record
+from automl_kd.nasbench.table_search.sheets import common_mark, regrets_at, task_rows
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import estimate_mean
 

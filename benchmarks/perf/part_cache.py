@@ -2,7 +2,7 @@
 
 Students are random connected cells of NAS-Bench-201 (C = 16, N = 5), the batch 64 noise images of CIFAR's size in 10
 classes, the teacher a random ResNet-110, all on one thread. Run it from the project's root:
-`python -m benchmarks.perf.bank`.
+`python -m benchmarks.perf.part_cache`.
 
 - *bare*: forward and backward of the cross entropy, all weights' gradients, of the network that a bank assembled.
 - *one loss*: the proxies that read this backward pass (`ONE_LOSS`), on the same network.

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from automl_kd.nasbench.tabular.record import Record
-from automl_kd.nasbench.tabular.regret import bands
-from automl_kd.nasbench.tabular.table import task_rows
+from automl_kd.nasbench.table_search.record import Record
+from automl_kd.nasbench.table_search.regret import bands
+from automl_kd.nasbench.table_search.sheets import task_rows
 from automl_kd.results.report.plots import PLOT_SETTINGS, QUIET, ROLE_STYLES, blank_figure, finish_figure
 
 LineStyle = tuple[str, str]

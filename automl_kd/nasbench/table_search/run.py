@@ -24,12 +24,18 @@ from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.records import device_name, git_commit, versions
 from automl_kd.nasbench.config import SamplerRun, TableExperiment
-from automl_kd.nasbench.samplers import Guidance, explore, make_searcher
+from automl_kd.nasbench.samplers import Guidance, explore, make_table_sampler
 from automl_kd.nasbench.table.columns import Reals
-from automl_kd.nasbench.tabular import regret
-from automl_kd.nasbench.tabular.preparation import Ready, TabularContext, open_table, searcher_of
-from automl_kd.nasbench.tabular.record import RecordKind, read_searches, record_file, write_facts, write_search
-from automl_kd.nasbench.tabular.training_free import by_score, by_training, time_to_target
+from automl_kd.nasbench.table_search import regret
+from automl_kd.nasbench.table_search.preparation import Ready, TabularContext, open_table, searcher_of
+from automl_kd.nasbench.table_search.record import (
+    RecordKind,
+    read_searches,
+    record_file,
+    write_facts,
+    write_search,
+)
+from automl_kd.nasbench.table_search.training_free import by_score, by_training, time_to_target
 from automl_kd.results.store.folder import check_folder, lock, open_folder
 
 TABULAR_VERSION = 1
@@ -171,7 +177,9 @@ def front_piece(context: TabularContext, device: str, kind: str, screen: str) ->
 
     def make() -> pd.DataFrame:
         guidance = Guidance() if score is None else Guidance(score=score.values, pool=settings.pool)
-        history = explore(make_searcher(kind, {}), task.bench(kind, latency), seeds, settings.trials, guidance=guidance)
+        history = explore(
+            make_table_sampler(kind, {}), task.bench(kind, latency), seeds, settings.trials, guidance=guidance
+        )
         extent = regret.extent_of(task.by.reporting, latency, settings.points / 100)
         marks = query_marks(settings.trials, context.experiment.table.compare)
         volumes = np.stack(

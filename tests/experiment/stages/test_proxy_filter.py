@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.stages.screening import make_probes, rank_sums, screen
+from automl_kd.experiment.stages.proxy_filter import make_probes, rank_sums, screen
 from automl_kd.proxies.score import ProxyScore
 from automl_kd.space import Architecture
 from tests import tiny

@@ -19,8 +19,8 @@ from automl_kd.nasbench.samplers.evolution import Evolution
 from automl_kd.nasbench.samplers.random_search import Random
 from automl_kd.nasbench.table.columns import Integers
 from automl_kd.nasbench.table.score_column import ScoreColumn
-from automl_kd.nasbench.tabular import regret
-from automl_kd.nasbench.tabular.preparation import Ready
+from automl_kd.nasbench.table_search import regret
+from automl_kd.nasbench.table_search.preparation import Ready
 
 
 def by_score(task: Ready, settings: TrainingFree, seeds: Sequence[int], score: ScoreColumn | None) -> pd.DataFrame:

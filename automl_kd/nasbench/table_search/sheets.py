@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from automl_kd.nasbench.tabular.record import Record
-from automl_kd.nasbench.tabular.regret import bands
+from automl_kd.nasbench.table_search.record import Record
+from automl_kd.nasbench.table_search.regret import bands
 from automl_kd.results import units
 from automl_kd.results.report.leaderboard import made_by
 from automl_kd.results.sheet import Column, Sheet

@@ -26,11 +26,11 @@ def search_table(
     """
     described = read_table_experiment(experiment, overrides)
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
-    from automl_kd.nasbench.tabular.page import write_tabular_report  # noqa: PLC0415
-    from automl_kd.nasbench.tabular.record import read_tabular_record  # noqa: PLC0415
-    from automl_kd.nasbench.tabular.run import run_table  # noqa: PLC0415 - torch is slow to import
-    from automl_kd.nasbench.tabular.sentences import write_tabular_sentences  # noqa: PLC0415
-    from automl_kd.nasbench.tabular.table import task_regret_sheet, training_free_sheet  # noqa: PLC0415
+    from automl_kd.nasbench.table_search.page import write_tabular_report  # noqa: PLC0415
+    from automl_kd.nasbench.table_search.record import read_tabular_record  # noqa: PLC0415
+    from automl_kd.nasbench.table_search.run import run_table  # noqa: PLC0415 - torch is slow to import
+    from automl_kd.nasbench.table_search.sentences import write_tabular_sentences  # noqa: PLC0415
+    from automl_kd.nasbench.table_search.sheets import task_regret_sheet, training_free_sheet  # noqa: PLC0415
 
     with watching(progress) as screen:
         record = read_tabular_record(run_table(described, roots(out, "data"), screen, path=nasbench201))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from automl_kd import storage
-from automl_kd.nasbench.tabular import plots
-from automl_kd.nasbench.tabular import table as tables
-from automl_kd.nasbench.tabular.record import Record
-from automl_kd.nasbench.tabular.sentences import write_tabular_sentences
+from automl_kd.nasbench.table_search import plots
+from automl_kd.nasbench.table_search import sheets as tables
+from automl_kd.nasbench.table_search.record import Record
+from automl_kd.nasbench.table_search.sentences import write_tabular_sentences
 from automl_kd.results.sheet import without_html
 from automl_kd.results.store.folder import read_experiment_record as read_experiment
 from automl_kd.results.templates import load_template

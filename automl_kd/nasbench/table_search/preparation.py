@@ -11,7 +11,7 @@ import numpy as np
 from automl_kd.errors import ConfigError
 from automl_kd.files import expand
 from automl_kd.nasbench.config import SamplerRun, TableExperiment, TableTask
-from automl_kd.nasbench.samplers import PAIRS, Bench, Guidance, Searcher, make_searcher
+from automl_kd.nasbench.samplers import PAIRS, Bench, Guidance, TableSampler, make_table_sampler
 from automl_kd.nasbench.table.columns import Reals
 from automl_kd.nasbench.table.score_column import ScoreColumn, read_column
 from automl_kd.nasbench.table.table import Choosing, Table, Yardsticks, find_table
@@ -135,8 +135,8 @@ def check_runs(experiment: TableExperiment, tasks: Sequence[Ready]) -> None:
             raise ConfigError(f"table.tradeoff cannot use sampler {kind!r}; {suggestion(kind, PAIRS)}")
 
 
-def searcher_of(run: SamplerRun) -> Searcher:
-    return make_searcher(run.sampler, run.options)
+def searcher_of(run: SamplerRun) -> TableSampler:
+    return make_table_sampler(run.sampler, run.options)
 
 
 def used_scores(experiment: TableExperiment) -> list[str]:

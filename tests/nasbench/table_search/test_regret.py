@@ -15,7 +15,7 @@ from automl_kd.errors import AutoMLKDError
 from automl_kd.nasbench.table.columns import parse_column
 from automl_kd.nasbench.table.score_column import read_column
 from automl_kd.nasbench.table.table import Choosing, Reporting, Table, Yardsticks
-from automl_kd.nasbench.tabular import regret
+from automl_kd.nasbench.table_search import regret
 from tests.nasbench.table_files import NUMBERS, cell, write
 
 
