@@ -20,4 +20,4 @@ def upgrade(
     from automl_kd.config.upgrade import upgrade_file  # noqa: PLC0415 - only this command needs it
 
     difference = upgrade_file(experiment)
-    typer.echo(difference or f"{experiment} is up to date")
+    typer.echo(difference or f"{experiment} is up to date\n", nl=False)

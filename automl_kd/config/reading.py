@@ -94,7 +94,7 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def merge(record: dict[str, Any], override: str) -> None:
     """Set one dotted key. The value is read as TOML; a bare word is taken as a string."""
     key, equals, value = override.partition("=")
-    parts = key.strip().split(".")
+    parts = split_key(key.strip())
     if not equals or not all(parts):
         raise ConfigError(f"--set needs key=value, got {override!r}; for instance --set search.trials=20")
     parsed = as_value(value)
@@ -108,6 +108,19 @@ def merge(record: dict[str, Any], override: str) -> None:
         if not isinstance(record, dict):
             raise ConfigError(f"--set {override}: {part!r} is a value, not a section that holds {parts[-1]!r}")
     record[parts[-1]] = parsed
+
+
+def split_key(key: str) -> list[str]:
+    """The parts of a dotted key as TOML writes it, some perhaps in quotes; at its dots where it is not TOML."""
+    try:
+        held: Any = read_toml(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return key.split(".")
+    parts = []
+    while isinstance(held, dict):
+        ((part, held),) = held.items()
+        parts.append(part)
+    return parts
 
 
 def nest(parts: Sequence[str], value: Any) -> dict[str, Any]:

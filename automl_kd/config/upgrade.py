@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from automl_kd import files
@@ -13,6 +14,7 @@ from automl_kd.errors import ConfigError, FileError
 from automl_kd.spec_names import KEYS, VALUES, current_experiment
 
 BYTE_ORDER_MARK = "\ufeff"
+WRITABLE = 0o222
 
 
 def upgrade_file(path: Path) -> str:
@@ -31,9 +33,18 @@ def upgrade_file(path: Path) -> str:
     new = upgrade_text(old, str(path))
     if new == old:
         return ""
+    if not path.stat().st_mode & WRITABLE:
+        raise ConfigError(f"{path} is read-only; make it writable (chmod u+w) or upgrade a copy of it")
     files.write(path.resolve(), mark + new, keep_mode=True)
-    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), str(path), lineterm="", n=0)
-    return "\n".join(lines)
+    return difference(given, mark + new, str(path))
+
+
+def difference(old: str, new: str, name: str) -> str:
+    """What changed, line by line, as `patch` reads it: lines end with a line feed alone."""
+    one, two = (text.split("\n") for text in (old, new))
+    one, two = ([f"{line}\n" for line in lines[:-1]] + [line for line in lines[-1:] if line] for lines in (one, two))
+    changed = difflib.unified_diff(one, two, name, name, n=0)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in changed)
 
 
 def upgrade_text(text: str, where: str = "experiment") -> str:
@@ -46,8 +57,8 @@ def upgrade_text(text: str, where: str = "experiment") -> str:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where} is not valid TOML: {error}; give an experiment file") from error
     refuse_strange(record, where)
-    upgraded = text
-    for token in reversed(TomlTokens(text).found):
+    upgraded, tokens = text, TomlTokens(text).found
+    for token in reversed(tokens):
         if (new := current_name(token)) != token.name:
             upgraded = (
                 upgraded[: token.start] + written_like(text[token.start : token.end], new) + upgraded[token.end :]
@@ -57,8 +68,18 @@ def upgrade_text(text: str, where: str = "experiment") -> str:
     except tomllib.TOMLDecodeError:
         same = False
     if not same:
-        raise ConfigError(f"{where} has something under its old and its new name; keep one of the two, then upgrade it")
+        raise ConfigError(f"{where} has {named_twice(tokens)}; keep one of the two, then upgrade it")
     return upgraded
+
+
+def named_twice(tokens: Sequence[Token]) -> str:
+    """The first key that stands there under its old and its new name."""
+    given = {token.path for token in tokens if token.is_key}
+    for token in tokens:
+        renamed = (*token.path[:-1], current_name(token))
+        if token.is_key and renamed != token.path and renamed in given:
+            return f"both {'.'.join(token.path)!r} and {'.'.join(renamed)!r}"
+    return "something under its old and its new name"
 
 
 def current_name(token: Token) -> str:

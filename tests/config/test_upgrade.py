@@ -248,8 +248,8 @@ def test_a_file_is_rewritten_whole_keeps_its_mode_and_tells_the_difference(tmp_p
     path.chmod(0o640)
     (tmp_path / "link.toml").symlink_to(path)
     said = upgrade_file(tmp_path / "link.toml")
-    assert '-proposer = "random"\n' in said
-    assert '+sampler = "random"\n' in said
+    assert '-proposer = "random"\r\n' in said
+    assert '+sampler = "random"\r\n' in said
     assert path.read_bytes() == b"\xef\xbb\xbf" + upgrade_text(SEARCH).replace("\n", "\r\n").encode()
     assert path.stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "link.toml").is_symlink()
@@ -269,9 +269,9 @@ def test_a_file_that_is_up_to_date_is_not_touched(tmp_path):
     ("text", "sentence"),
     [
         ("name = ", "is not valid TOML: .*; give an experiment file"),
-        ("[vary]\nmethod = ['kd']\n[hyperparameters]\n", "has something under its old and its new name; keep one"),
-        ("search.draws = 1\nsearch.repeats = 2", "has something under its old and its new name; keep one"),
-        ("[vary.a]\nb = 1\n[hyperparameters.c]\nd = 2", "has something under its old and its new name; keep one"),
+        ("[vary]\nmethod = ['kd']\n[hyperparameters]\n", "has both 'vary' and 'hyperparameters'; keep one"),
+        ("search.draws = 1\nsearch.repeats = 2", "has both 'search.draws' and 'search.repeats'; keep one"),
+        ("[vary.a]\nb = 1\n[hyperparameters.c]\nd = 2", "has both 'vary' and 'hyperparameters'; keep one"),
         ('a = "\\u0000"', "holds the character NUL"),
     ],
 )
@@ -282,6 +282,31 @@ def test_what_cannot_be_upgraded_is_refused_and_stays(tmp_path, text, sentence):
         upgrade_file(path)
     assert path.read_text() == text
     assert [one.name for one in tmp_path.iterdir()] == ["mine.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a = 1\nvary.method = ['kd']", "@@ -2 +2 @@\n-vary.method = ['kd']\n\\ No newline at end of file\n+"),
+        ("vary.method = ['kd']\r\n", "@@ -1 +1 @@\n-vary.method = ['kd']\r\n+hyperparameters.method = ['kd']\r\n"),
+        ("\ufeffvary.method = ['kd']\n", "@@ -1 +1 @@\n-\ufeffvary.method = ['kd']\n+\ufeffhyperparameters.method"),
+        ("a = '\u2028'\nvary.method = ['kd']\n", "@@ -2 +2 @@\n-vary.method = ['kd']\n+hyperparameters"),
+    ],
+    ids=["no last line feed", "carriage returns", "byte order mark", "line separators"],
+)
+def test_the_difference_is_one_that_patch_undoes(tmp_path, text, lines):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text.encode())
+    assert upgrade_file(path).startswith(f"--- {path}\n+++ {path}\n{lines}")
+
+
+def test_a_read_only_file_is_refused_and_stays(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("vary.method = ['kd']\n")
+    path.chmod(0o444)
+    with pytest.raises(ConfigError, match=r"mine.toml is read-only; make it writable"):
+        upgrade_file(path)
+    assert path.read_text() == "vary.method = ['kd']\n"
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
@@ -329,6 +354,15 @@ def nested(path, value):
             "--set search.proposer=tpe: 'search.proposer' is now called 'search.sampler'; write that",
         ),
         ("vary.method=['kd']", "--set vary.method=['kd']: 'vary' is now called 'hyperparameters'; write that"),
+        (
+            "hyperparameters.'recipe.optimiser'=['sgd']",
+            "--set hyperparameters.'recipe.optimiser'=['sgd']: 'hyperparameters.recipe.optimiser' is now called "
+            "'hyperparameters.recipe.optimizer'; write that",
+        ),
+        (
+            "'search'.proposer=tpe",
+            "--set 'search'.proposer=tpe: 'search.proposer' is now called 'search.sampler'; write that",
+        ),
         ("method=distil", "--set method=distil: method = 'distil' is now called 'weighted_losses'; write that"),
         (
             "teacher_cache.keep=taps",

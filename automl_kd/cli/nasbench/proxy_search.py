@@ -17,7 +17,7 @@ def search_formulas(
 ) -> None:
     r"""Search a proxy: a formula of scores that ranks measured architectures as their accuracies do.
 
-    FILE has a [\[proxy]] section. The same command continues an interrupted search.
+    FILE has a \[proxy] section. The same command continues an interrupted search.
 
     [bold]automl-kd nasbench proxy-search benchmarks/nasbench201_proxy.toml --nasbench201 nasbench201[/bold]
     """

@@ -167,6 +167,8 @@ def narrowed(kind: TableKind, columns: Sequence[str] | None) -> pa.Schema:
     """The schema of what is loaded, in its usual order."""
     if columns is None:
         return SCHEMAS[kind]
+    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
+        raise ResultError(f"columns must be a list of names, got {columns!r}; write ['key', 'test_accuracy']")
     if unknown := sorted(set(columns) - set(SCHEMAS[kind].names)):
         raise ResultError(f"{kind} have no column {unknown[0]!r}; {suggest_column(unknown[0], SCHEMAS[kind].names)}")
     wanted = {*columns, *IDENTITY[kind], *ORDER[kind]}

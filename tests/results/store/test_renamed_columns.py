@@ -57,6 +57,12 @@ def test_some_columns_of_old_files_are_read_by_their_new_names(begun):
     assert whole[names].notna().any().all()
 
 
+@pytest.mark.parametrize("columns", ["student", [1]])
+def test_columns_that_are_no_list_of_names_are_refused(begun, columns):
+    with pytest.raises(ResultError, match="columns must be a list of names, got"):
+        begun.read(columns)
+
+
 def test_whoever_asks_for_an_old_name_is_told_the_new_one(begun):
     for old in ("run", "label"):
         with pytest.raises(
