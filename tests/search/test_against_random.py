@@ -30,6 +30,7 @@ def mean_nearest(name: str) -> float:
     return float(np.mean([nearest(name, seed, trials=45) for seed in range(10)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "random"])
 def test_nearer_than_random_search(name):
     assert mean_nearest(name) < 0.75 * mean_nearest("random")

@@ -96,6 +96,7 @@ def test_a_pool_makes_the_same_table(tmp_path, whole):
     pd.testing.assert_frame_equal(run(tmp_path, Labour(workers=2)), whole)
 
 
+@pytest.mark.slow
 def test_equal_functions_are_read_once_and_score_the_same(monkeypatch, tmp_path):
     seen: list[Architecture] = []
     read = Scorer.read
@@ -148,6 +149,7 @@ def parts_of(out: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_read_again_and_a_strange_file_left_alone(tmp_path, whole):
     folder = parts_of(tmp_path)
     damaged = min(folder.glob("0*.parquet"))

@@ -141,7 +141,7 @@ def by_double_backward(made: Case, seen_batch: Batch, held_out: Batch) -> Tensor
     return Unroll()(problem, detach_tensors(made.step.trained), {"w": made.weighting.strengths()})["w"]
 
 
-@pytest.mark.parametrize("order", ["lagged", "sequential"])
+@pytest.mark.parametrize("order", ["lagged", pytest.param("sequential", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("style", STYLES)
 def test_hypergradient_equals_double_backward(monkeypatch, style, order):
     several = style == "nesterov"

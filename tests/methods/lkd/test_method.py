@@ -96,7 +96,8 @@ def slope(one: MetaTrainer) -> tuple[dict[str, torch.Tensor], dict[str, torch.Te
     "options",
     [
         {},
-        {"form": "free", "rescale": True},
+        # Fitting the free form takes seconds.
+        pytest.param({"form": "free", "rescale": True}, marks=pytest.mark.slow),
         {"stages": "pre_pool", "anchor": 0.1},
         {"rescale": True, "label": False},
     ],
@@ -147,14 +148,14 @@ def test_a_loss_that_counts_for_nothing_is_not_moved_by_its_slope(tmp_path):
     )
 
 
-@pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.parametrize("stop", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "options",
     [
         {"stages": "pre_pool", "spread": "gaussian", "keep": "reservoir", "sampling": "by_loss"},
         # Fitting the free form takes seconds.
         pytest.param({"batch": "fresh", "sampling": "recent", "form": "free", "rescale": True}, marks=pytest.mark.slow),
-        {"batch": "fresh", "sampling": "recent", "rescale": True},
+        pytest.param({"batch": "fresh", "sampling": "recent", "rescale": True}, marks=pytest.mark.slow),
         {"mode": "two_stage_dynamic"},
     ],
 )
@@ -250,6 +251,7 @@ def test_loss_networks_count_wherever_they_are_evaluated_by_hand(tmp_path):
     assert estimated(tmp_path, {"anchor": 0.1}) == 77 * round(learning + (student + 3 * loss) / 2)
 
 
+@pytest.mark.slow
 def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
     student, teacher, network = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48, 3 * (5 * 16 + 16 * 16 + 16)
     # Forward and back to the inputs; phi stands still. Four times that in an update, as above.

@@ -253,6 +253,7 @@ def test_the_teachers_rate_follows_the_students_schedule(tmp_path):
     assert group["lr"] == 0.2 * learning_rate(spec("prokt", {}).recipe, EPOCHS * STEPS - 1, STEPS)
 
 
+@pytest.mark.slow
 def test_it_trains_with_a_teacher_from_scratch_and_with_lambda_1_it_does_not(tmp_path):
     ends = {}
     for weight in (0.1, 1.0):

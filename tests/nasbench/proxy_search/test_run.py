@@ -173,6 +173,7 @@ def test_memory_and_batches_change_who_knows_what_but_not_how_many_are_tried(pla
     assert (tried(folder)["members"] <= 3).all()
 
 
+@pytest.mark.slow
 def test_a_penalty_shortens(place):
     # A second member adds less than a half to Kendall.
     folder, found = run(place, experiment(penalty=0.6))
@@ -183,6 +184,7 @@ def test_a_penalty_shortens(place):
     assert len(formula.members) == 1
 
 
+@pytest.mark.slow
 def test_formulas_of_one_statistic_are_found_among_long_ones(place):
     folder, _ = run(place, experiment(members=1, terms=20, trials=20))
     assert set(tried(folder)["members"]) == {1}
