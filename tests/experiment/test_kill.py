@@ -55,7 +55,7 @@ def describe(root: Path, concurrent: int) -> str:
     if not file.exists():
         torch.manual_seed(0)
         save_weights(tiny.teacher(tiny.SHAPE), file)
-    return EXPERIMENT.format(teacher=file, max_concurrent=concurrent, trials=TRIALS)
+    return EXPERIMENT.format(teacher=file, concurrent=concurrent, trials=TRIALS)
 
 
 SPOKEN = [

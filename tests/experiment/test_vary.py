@@ -497,9 +497,9 @@ def test_a_search_over_methods_alone_ends_in_a_truth_table_and_continues(ray_ses
     search = rows[rows["trial_kind"] == "search"]
     # three points make a trial: two temperatures, and the one sum that is not empty
     assert sorted(zip(search["method"], search["options_json"], strict=True)) == [
-        ("weighted_losses", '{"losses": "dist=2.0"}'),
         ("kd", '{"temperature": 1.0}'),
         ("kd", '{"temperature": 8.0}'),
+        ("weighted_losses", '{"losses": "dist=2.0"}'),
     ]
     assert set(search["status"]) == {"complete"}
     first = search.set_index("proposal").loc[0]
