@@ -22,8 +22,12 @@ class Ran(NamedTuple):
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder: the content of files, None for folders."""
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    """Everything below a folder: the content of files, None for folders; but for what Python keeps of modules."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+        if "__pycache__" not in path.parts
+    }
 
 
 @pytest.fixture
