@@ -16,6 +16,29 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("untimed")
 
+TESTS = Path(__file__).parent
+SLOW = TESTS / "slow_cases.txt"
+
+
+def slow_cases() -> frozenset[str]:
+    """The cases that `slow_cases.txt` names, as pytest names them."""
+    return frozenset(line for line in SLOW.read_text().splitlines() if not line.startswith("#"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `slow_cases.txt` names, before pytest chooses by marks."""
+    slow = slow_cases()
+    for item in items:
+        if item.nodeid in slow:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Whatever draws without a generator draws alike alone, after any other test and in any process."""
+    torch.manual_seed(0)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

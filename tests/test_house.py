@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
+from tests.conftest import SLOW, slow_cases
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ("automl_kd", "search_spaces")
 ALL = (*SOURCE, "tests", "benchmarks")
@@ -92,3 +94,10 @@ def test_no_name_is_told_from_another_by_a_mark():
 
 def test_there_is_enough_of_tests():
     assert sum(lines("tests")) >= TEST_LINES_PER_SOURCE_LINE * sum(lines(*SOURCE))
+
+
+def test_every_slow_case_is_a_test():
+    for case in slow_cases():
+        file, *_, name = case.split("[")[0].split("::")
+        functions = {node.name for node in ast.walk(parsed(ROOT / file)) if isinstance(node, ast.FunctionDef)}
+        assert name in functions, f"{case} of {SLOW.name} is no test; take it out or name it anew"

@@ -7,9 +7,10 @@ import json
 import math
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import pydantic
 
@@ -145,14 +146,28 @@ def parse_record(kind: type[T], record: Mapping[str, Any], where: str) -> T:
     """`record` as the dataclass `kind`: unknown keys, wrong types and values out of range are a `ConfigError`."""
     refuse_strange(record, where)
     refuse_unknown(kind, record, where, "")
+    reader: pydantic.TypeAdapter[T] = validator(cast("Hashable", kind))
     try:
-        return pydantic.TypeAdapter(kind).validate_json(json.dumps(record, default=str), strict=True)
+        return reader.validate_json(json.dumps(record, default=str), strict=True)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         # A tagged union reports the tried type behind the key; keys of our records never hold brackets or spaces.
         location = (str(part) for part in first["loc"])
         key = ".".join(part for part in location if part not in {"bool", "int", "float", "str"} and "[" not in part)
         raise ConfigError(f"{where}: {explain_error(key, first)}") from error
+
+
+@cache
+def validator(kind: Any) -> pydantic.TypeAdapter[Any]:
+    """The reader of `kind`, made once: a search reads a method's options for every proposal."""
+    return pydantic.TypeAdapter(kind)
+
+
+@cache
+def field_types(kind: Any) -> dict[str, Any]:
+    """The type of every field of the dataclass `kind`."""
+    hints = get_type_hints(kind)
+    return {item.name: hints[item.name] for item in dataclasses.fields(kind)}
 
 
 def explain_error(key: str, error: Any) -> str:
@@ -165,15 +180,14 @@ def explain_error(key: str, error: Any) -> str:
 
 
 def refuse_unknown(kind: type[Any], record: Mapping[str, Any], where: str, prefix: str) -> None:
-    hints = get_type_hints(kind)
-    known = [item.name for item in dataclasses.fields(kind)]
+    known = field_types(cast("Hashable", kind))
     for key, value in record.items():
         if key not in known:
             wanted = suggestion(key, known) if known else "there are none to set"
             raise ConfigError(f"{where}: unknown key {prefix + key!r}; {wanted}")
-        if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
-            refuse_unknown(hints[key], value, where, f"{prefix}{key}.")
-        elif (held := record_in(hints[key])) is not None:
+        if dataclasses.is_dataclass(known[key]) and isinstance(value, Mapping):
+            refuse_unknown(known[key], value, where, f"{prefix}{key}.")
+        elif (held := record_in(known[key])) is not None:
             for name, item in iterate_members(value):
                 if isinstance(item, Mapping):
                     refuse_unknown(held, item, where, f"{prefix}{key}.{name}.")

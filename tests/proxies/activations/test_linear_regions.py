@@ -85,11 +85,12 @@ def test_small_maps_are_those_of_the_layers_themselves(side):
     network = nn.Sequential(
         nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.AvgPool2d(3, 1, 1, count_include_pad=False),
         nn.Conv2d(3, 2, 3, stride=2, padding=1), nn.BatchNorm2d(2, affine=False), nn.ReLU(),
-    )  # fmt: skip
-    x = torch.randn(50, 1, side, side, generator=generator())
+    ).double()  # fmt: skip
+    x = torch.randn(50, 1, side, side, generator=generator(), dtype=torch.float64)
     expected = network(x)
     with torch.no_grad(), thin_and_small(network, dict(network.named_parameters())):
-        torch.testing.assert_close(network(x), expected, rtol=1e-5, atol=1e-5)
+        # In single precision a channel of nearly equal pixels would magnify the last bit without bound.
+        torch.testing.assert_close(network(x), expected)
     assert torch.equal(network(x), expected)
 
 
