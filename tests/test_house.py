@@ -101,3 +101,10 @@ def test_every_slow_case_is_a_test():
         file, *_, name = case.split("[")[0].split("::")
         functions = {node.name for node in ast.walk(parsed(ROOT / file)) if isinstance(node, ast.FunctionDef)}
         assert name in functions, f"{case} of {SLOW.name} is no test; take it out or name it anew"
+
+
+def test_only_the_tests_of_the_benchmarks_import_them():
+    for path in files("automl_kd", "search_spaces", "tests"):
+        imported = {node.module for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom) and node.module}
+        found = sorted(name for name in imported if name.split(".")[0] == "benchmarks")
+        assert not found or path.is_relative_to(ROOT / "tests" / "benchmarks"), f"{path} imports {found[0]}"

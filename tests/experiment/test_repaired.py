@@ -8,8 +8,8 @@ from automl_kd import experiment as stages
 from automl_kd.experiment import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.results.doctor.doctor import diagnose
-from benchmarks.faults.checks import differences, outcome
 from tests import tiny
+from tests.faults.checks import differences, outcome
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults.checks import Seen, look
-from benchmarks.faults.sitting import SearchSession, until
-from benchmarks.faults.torture import EXPERIMENT, NAME
+from tests.faults.checks import Seen, look
+from tests.faults.session import SearchSession, until
+from tests.faults.torture import EXPERIMENT, NAME
 
 FEW = ["--set", "trial.retries=1"]
 

@@ -1,10 +1,10 @@
-"""Five kills of a real search, as `benchmarks/torture.py` deals them out by the hundred."""
+"""Five kills of a real search, as `python -m tests.faults.torture` makes them by the hundred."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchmarks.faults.torture import TARGETS, torture
+from tests.faults.torture import TARGETS, torture
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
@@ -13,4 +13,4 @@ def test_killed_five_times_a_search_ends_like_an_unbroken_one(tmp_path, capsys):
     report = torture(5, 3, list(TARGETS), tmp_path / "torture")
     assert report.wrong == [], capsys.readouterr().out
     assert report.total == 5
-    assert report.sittings > 2
+    assert report.sessions > 2

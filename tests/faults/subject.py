@@ -72,7 +72,7 @@ class Nap:
     needs_teacher: ClassVar[bool] = False
     seconds: float = 0.2
 
-    def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - what every method is asked
+    def macs(self, student: int, teacher: int) -> int:
         return 3 * student
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:

@@ -67,10 +67,10 @@ class Losses:
 
 def spec(seed: int) -> TrialSpec:
     return TrialSpec(
-        space="benchmarks.faults.subject:SPACE",
+        space="tests.faults.subject:SPACE",
         architecture=Architecture.of({"width": 8, "depth": 1}),
-        method="benchmarks.faults.subject:Nap",
-        data=DataSpec(name="benchmarks.faults.subject:images"),
+        method="tests.faults.subject:Nap",
+        data=DataSpec(name="tests.faults.subject:images"),
         recipe=Recipe(epochs=EPOCHS),
         seed=seed,
     )
@@ -183,3 +183,7 @@ def main() -> None:
         print(f"VIOLATION {line}")
     print(f"{len(found)} violations")
     sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

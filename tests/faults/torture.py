@@ -1,4 +1,4 @@
-"""Killing a real search at random instants, again and again, and comparing it with one that nobody disturbed."""
+"""Kill a real search at random instants, again and again, and compare it with an unbroken one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults.checks import Seen, differences, look, outcome
-from benchmarks.faults.sitting import SearchSession, until
+from tests.faults.checks import Seen, differences, look, outcome
+from tests.faults.session import SearchSession, until
 
 TARGETS = ("driver", "worker", "raylet", "all")
 
@@ -23,10 +23,10 @@ NAME = "tortured"
 
 EXPERIMENT = f"""
 name = "{NAME}"
-space = "benchmarks.faults.subject:SPACE"
+space = "tests.faults.subject:SPACE"
 method = "kd"
-data = {{ name = "benchmarks.faults.subject:images", validation = 0.25 }}
-teacher = {{ model = "benchmarks.faults.subject:teacher", recipe = {{ epochs = 3, batch_size = 16 }} }}
+data = {{ name = "tests.faults.subject:images", validation = 0.25 }}
+teacher = {{ model = "tests.faults.subject:teacher", recipe = {{ epochs = 3, batch_size = 16 }} }}
 recipe = {{ epochs = 4, batch_size = 16 }}
 finalists = {{ seeds = [0], count = 1, baseline = {{ width = 12, depth = 2 }} }}
 trial = {{ device = "cpu", max_concurrent = 1, retries = 50 }}
@@ -40,7 +40,7 @@ grace_epochs = 2
 reduction = 1.5
 """
 
-UNBORN = "automl-kd: Ray did not start on this machine"
+NOT_STARTED = "automl-kd: Ray did not start on this machine"
 
 LONGEST_SECONDS = 900.0
 """A session that takes longer hangs."""
@@ -54,9 +54,9 @@ class Report:
     """What was done, and what went wrong with it."""
 
     kills: Counter[str] = field(default_factory=Counter)
-    sittings: int = 0
-    unborn: int = 0
-    """Sittings in which Ray did not come up by itself, as happens on a machine that has too much to do."""
+    sessions: int = 0
+    failed_starts: int = 0
+    """Sessions in which Ray did not come up by itself, as happens on a machine that has too much to do."""
     searches: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -72,8 +72,8 @@ class Report:
     def __str__(self) -> str:
         kills = ", ".join(f"{self.kills[target]} {target}" for target in TARGETS if self.kills[target])
         return (
-            f"{self.total} kills ({kills}) in {self.sittings} sessions of {self.searches} searches, "
-            f"{self.unborn} in which Ray did not start, "
+            f"{self.total} kills ({kills}) in {self.sessions} sessions of {self.searches} searches, "
+            f"{self.failed_starts} in which Ray did not start, "
             f"{len(self.wrong)} violations"
         )
 
@@ -89,8 +89,8 @@ class Search:
         self.seen = Seen()
         report.searches += 1
 
-    def sit(self) -> SearchSession:
-        self.report.sittings += 1
+    def start(self) -> SearchSession:
+        self.report.sessions += 1
         return SearchSession(
             ["search", str(self.root / "experiment.toml"), "--out", str(self.root / "results")], self.root
         )
@@ -100,8 +100,8 @@ class Search:
         self.report.blame(where, wrong)
 
     def undisturbed(self) -> float:
-        """Carry it out in one session; the seconds that this took."""
-        session = self.sit()
+        """Run it in one session; the seconds that this took."""
+        session = self.start()
         session.wait(LONGEST_SECONDS)
         took = time.monotonic() - session.begun
         self.close(session, "the unbroken search")
@@ -133,18 +133,18 @@ def tortured(root: Path, rng: np.random.Generator, targets: list[str], kills: in
     search = Search(root, report)
     last = report.total + kills
     while True:
-        session, over = search.sit(), False
+        session, over = search.start(), False
         while not over and report.total < last and await_instant(search, session, rng, span):
             over = kill(search, session, str(rng.choice(targets)))
         if over:
             continue
-        where = f"session {report.sittings}, after {report.total} kills"
+        where = f"session {report.sessions}, after {report.total} kills"
         if not session.wait(LONGEST_SECONDS):
             report.blame(where, ["hangs"])
-        if UNBORN not in session.stderr():
+        if NOT_STARTED not in session.stderr():
             search.close(session, where)
             return
-        report.unborn += 1
+        report.failed_starts += 1
         search.after(session, where)
 
 
@@ -189,13 +189,13 @@ def torture(kills: int, seed: int, targets: list[str], root: Path) -> Report:
     print(f"unbroken: {span:.0f} s, {len(unbroken.seen.rows)} rows", flush=True)
     wanted = outcome(unbroken.folder)
     while report.total < kills and len(report.wrong) < 20:
-        place = root / f"search{report.searches}"
-        tortured(place, rng, targets, kills - report.total, report, span)
-        complaints = compared(place / "results" / NAME, wanted)
+        folder = root / f"search{report.searches}"
+        tortured(folder, rng, targets, kills - report.total, report, span)
+        complaints = compared(folder / "results" / NAME, wanted)
         report.blame(f"search {report.searches}", complaints)
         print(f"{time.monotonic() - begun:.0f} s: {report}", flush=True)
         if not complaints:
-            shutil.rmtree(place)
+            shutil.rmtree(folder)
     return report
 
 
@@ -222,3 +222,7 @@ def main() -> None:
     for line in report.wrong:
         print(f"  {line}")
     sys.exit(1 if report.wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

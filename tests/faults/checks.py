@@ -16,21 +16,21 @@ import torch
 from automl_kd.results.report.leaderboard import leaderboard_markdown, rank_results
 from automl_kd.results.store.table import ResultTable
 from automl_kd.results.verdict.gain import judge_search
-from automl_kd.results.verdict.table import verdict_to_markdown as truth_to_markdown
+from automl_kd.results.verdict.table import verdict_to_markdown
 
 TIMES = [
     *("seconds", "started", "latency_ms", "latency_iqr_ms", "latency_threads"),
     *("teacher_passes", "teacher_passes_saved", "teacher_seconds_saved"),
 ]
-"""Columns that are measured by a clock or say what lay in the bank already, which a trial that is repeated finds there;
-everything else must be equal to the last digit."""
+"""Columns that are measured by a clock, or say what the teacher cache held already: a trial that is repeated finds it
+there. Everything else must be equal to the last digit."""
 
 Identity = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Rows by (run, role, key) and proposals in order, as one look found them."""
+    """Rows by (trial_kind, role, key) and proposals in order, as one look found them."""
 
     rows: dict[Identity, dict[str, Any]] = field(default_factory=dict)
     proposals: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "weights": weights(folder),
         "finals": json.loads((folder / "finals.json").read_text(encoding="utf-8")),
         "leaderboard": leaderboard_markdown(rank_results(timeless), "torture")
-        + truth_to_markdown(judge_search(timeless)),
+        + verdict_to_markdown(judge_search(timeless)),
     }
 
 
