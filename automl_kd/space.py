@@ -5,8 +5,6 @@ Sampling, mutation, crossover, counting, hashing and checking are written once h
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from automl_kd.errors import InfeasibleArchitectureError
+from automl_kd.hashing import hash_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -133,7 +132,7 @@ class Architecture:
     @property
     def key(self) -> str:
         """Twelve hex digits that depend on the values alone."""
-        return hashlib.sha256(json.dumps(self.values).encode()).hexdigest()[:12]
+        return hash_json(self.values, digits=12)
 
 
 PreparePart = Callable[[str, Callable[[], "nn.Module"]], "nn.Module"]

@@ -5,7 +5,6 @@ Everything here is a record that travels between processes: no tensors, no open 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from automl_kd import spec_names
+from automl_kd.hashing import hash_json
 from automl_kd.registry import check_fields
 from automl_kd.space import Architecture, Scalar
 from automl_kd.storage.content_hash import by_content
@@ -202,8 +202,7 @@ class TrialSpec:
         if self.teacher is not None and self.teacher.checkpoint:
             chosen = {name: record["teacher"][name] for name in ("outputs", "weights") if name in record["teacher"]}
             record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest, **chosen}
-        text = json.dumps([KEY_VERSION, placeless(record)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_json([KEY_VERSION, placeless(record)])
 
     def to_json(self) -> str:
         """The complete spec; `from_json` reads it back. Without a schedule the word is not in it, as in old ones."""

@@ -8,8 +8,6 @@ other one will find. Nobody waits: outputs that are still missing then are compu
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from automl_kd import distributed
 from automl_kd.data import Batch, epoch_order, plain_view
+from automl_kd.hashing import hash_json
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.folding import Folded, fold_teacher
 from automl_kd.seeds import derive
@@ -188,7 +187,7 @@ class CachedTeacher:
 
     @cached_property
     def store(self) -> TeacherCacheStore:
-        name = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:16]
+        name = hash_json(self.about)
         return TeacherCacheStore(
             teacher_cache_folder(self.context) / name,
             self.context.paths.teachers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.score_tensor import ScoreTensor, flattened
 from automl_kd.experiment.stages.proxy_filter import make_probes
+from automl_kd.hashing import hash_json
 from automl_kd.models import load_space
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.proxies import aggregate_of, expand_proxies, proxy_entry
@@ -66,7 +66,7 @@ class Scoring:
     def digest(self, data: str) -> str:
         """Names the scores: by what is asked, and the digest of the images' content."""
         record = {**spec_names.stored_scoring(asdict(self)), "data": data, "version": SCORING_VERSION, "batch": BATCH}
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+        return hash_json(record)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ that a run that was interrupted continues, and a changed setting is searched ane
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from automl_kd.config import add_new_fields, to_record
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.hashing import hash_json
 from automl_kd.nasbench.config import FormulaSearch, ProxyExperiment
 from automl_kd.nasbench.proxy_benchmark.rank_correlation import kendall
 from automl_kd.nasbench.proxy_search.evaluation import findings
@@ -74,7 +74,7 @@ class FormulaSearchPiece:
             digest,
             statistics_digest(context),
         ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return hash_json(parts)
 
 
 def run_proxy_search(

@@ -23,6 +23,7 @@ from automl_kd.config import add_new_fields, to_record
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.records import device_name, git_commit, versions
+from automl_kd.hashing import hash_json
 from automl_kd.nasbench.config import SamplerRun, TableExperiment
 from automl_kd.nasbench.samplers import Guidance, explore, make_table_sampler
 from automl_kd.nasbench.table.columns import Reals
@@ -98,8 +99,7 @@ def key_of(context: TabularContext, task: Ready, *settings: object) -> str:
     bench = task.bench("asha")
     columns = (*bench.choose, *bench.seconds, bench.losses, task.by.reporting.values)
     digests = [hashlib.sha256(one.tobytes()).hexdigest() for one in columns]
-    text = json.dumps([TABULAR_VERSION, context.experiment.seed, asdict(task.task), digests, *settings], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hash_json([TABULAR_VERSION, context.experiment.seed, asdict(task.task), digests, *settings])
 
 
 def score_digest(context: TabularContext, task: Ready, name: str) -> str:

@@ -5,12 +5,12 @@ It covers data, recipe and teacher, in six hex digits: trials of one entry of a 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from automl_kd.hashing import hash_json
 from automl_kd.spec import TrialSpec, stored_fields
 
 LEFT_OUT = ("space", "architecture", "method", "options", "seed")
@@ -31,7 +31,7 @@ def hash_configs(specs: Iterable[str]) -> list[str]:
 
 def hash_config(spec_json: str) -> str:
     rest = {name: value for name, value in record_of(spec_json).items() if name not in LEFT_OUT}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
+    return hash_json(rest, digits=6)
 
 
 def record_of(spec_json: str) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from automl_kd.hashing import hash_json
 from automl_kd.results.store import parquet
 from automl_kd.results.store.row import SCORE_SCHEMA, ScoreRow
 from automl_kd.results.store.soundness import require_sound
@@ -23,8 +22,7 @@ ENTRY = ["space", "dataset", "architecture_id"]
 def write_scores(folder: Path, scores: Iterable[ScoreRow]) -> Path:
     """Write a batch to one new file under `folder/scores`; the same batch again is the same file."""
     records = [asdict(score) for score in scores]
-    digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()[:16]
-    path = folder / "scores" / f"{digest}.parquet"
+    path = folder / "scores" / f"{hash_json(records)}.parquet"
     parquet.write_parquet(parquet.to_table(records, SCORE_SCHEMA), path)
     return path
 
