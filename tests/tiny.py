@@ -162,7 +162,10 @@ class Recorder:
 
 
 def experiment(**changes: Any) -> Experiment:
-    """A search that pretends, and a truth table of one seed with three real trials; `changes` replace its fields."""
+    """A search that pretends, with finals of one seed and three real trials; `changes` replace its fields.
+
+    A comparison has no search.
+    """
     plain = Experiment(
         name="tiny",
         space="tests.tiny:SPACE",
@@ -174,7 +177,8 @@ def experiment(**changes: Any) -> Experiment:
         trial=Resources(device="cpu", max_concurrent=2),
         finalists=Finalists(seeds=(0,), count=1),
     )
-    return dataclasses.replace(plain, **changes)
+    no_search = {"search": SearchSection()} if "comparison" in changes else {}
+    return dataclasses.replace(plain, **no_search, **changes)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 import pydantic
@@ -104,6 +104,15 @@ def require_comparison(experiment: Experiment) -> None:
     require(
         not experiment.hyperparameters,
         "hyperparameters are for a search and comparison.methods for a comparison without one; keep one of them",
+    )
+    default = SearchSection()
+    changed = [
+        item.name for item in fields(default) if getattr(experiment.search, item.name) != getattr(default, item.name)
+    ]
+    require(
+        not changed,
+        f"search.{''.join(changed[:1])} is for a search and comparison.methods for a comparison without one; keep one "
+        "of them",
     )
 
 

@@ -13,7 +13,7 @@ from automl_kd.experiment import Roots
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
-from automl_kd.experiment.stages import comparison as contest
+from automl_kd.experiment.stages import comparison
 from automl_kd.experiment.stages.comparison import Candidate
 from automl_kd.spec import Recipe
 from tests import tiny
@@ -23,12 +23,12 @@ KD = MethodEntry(name="kd", title="plain KD", method="kd", grid={"temperature": 
 SUMS = MethodEntry(
     name="sums", method="weighted_losses", grid={"losses": ("kd=0.5", "dkd", "fitnet, fitnet.stages=pre_pool")}, best=2
 )
-CONTEST = ComparisonSection(methods=(SCRATCH, KD, SUMS))
+METHODS = ComparisonSection(methods=(SCRATCH, KD, SUMS))
 RECIPE = Recipe(epochs=4, batch_size=16)
 
 
 def described(**changes):
-    plain = tiny.experiment(method="kd", comparison=CONTEST, recipe=RECIPE, finalists=Finalists(seeds=(0, 1)))
+    plain = tiny.experiment(method="kd", comparison=METHODS, recipe=RECIPE, finalists=Finalists(seeds=(0, 1)))
     return dataclasses.replace(plain, **changes)
 
 
@@ -61,25 +61,25 @@ def test_combinations_are_all_of_them_the_last_option_fastest():
 )
 def test_epochs_are_what_the_compute_pays_for(tmp_path, monkeypatch, epoch, fraction, epochs):
     context = prepare_experiment(described(), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, spec: epoch(spec.recipe.epochs))
-    assert contest.affordable(context, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
+    monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, spec: epoch(spec.recipe.epochs))
+    assert comparison.affordable(context, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
 
 
 def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypatch):
     longer = Recipe(epochs=40, batch_size=16)
     context = prepare_experiment(described(recipe=longer), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, _spec: 10.0)
-    assert contest.affordable(context, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
+    monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, _spec: 10.0)
+    assert comparison.affordable(context, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
     # At the same price another one may have the 5 % that a surcharge could have taken.
-    assert contest.affordable(context, Candidate(SUMS, SUMS.combinations[0]), 1.0, unit=10.0) == 42
+    assert comparison.affordable(context, Candidate(SUMS, SUMS.combinations[0]), 1.0, unit=10.0) == 42
 
 
 def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path, monkeypatch):
     context = prepare_experiment(described(), roots(tmp_path), Silent())
-    monkeypatch.setattr(contest, "estimate_epoch_macs", lambda _lab, _spec: 25.0)
+    monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, _spec: 25.0)
     dear = MethodEntry(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
     # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
-    assert {one.compute_fraction for one in contest.finals(context, Candidate(dear, {}), unit=10.0)} == {1.0}
+    assert {one.compute_fraction for one in comparison.finals(context, Candidate(dear, {}), unit=10.0)} == {1.0}
 
 
 def test_an_estimate_is_the_methods_own_and_made_once(tmp_path):
@@ -95,14 +95,14 @@ def test_the_best_candidates_go_on_the_earlier_of_equals_and_failures_never(tmp_
     context = prepare_experiment(described(), roots(tmp_path), Silent())
     candidates = [Candidate(SUMS, options) for options in SUMS.combinations]
     means = {("sums", 0): 0.4, ("sums", 1): 0.6, ("sums", 2): 0.4}
-    assert contest.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[0]]
+    assert comparison.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[0]]
     means[("sums", 0)] = -1.0
-    assert contest.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[2]]
+    assert comparison.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[2]]
     means[("sums", 2)] = -1.0
-    assert contest.best_candidates(context, "sums", candidates, means) == [candidates[1]]
+    assert comparison.best_candidates(context, "sums", candidates, means) == [candidates[1]]
 
 
-CONTENDERS = """
+COMPARISON = """
 name = "x"
 space = "tests.tiny:SPACE"
 [comparison]
@@ -117,6 +117,8 @@ method = "kd"
     [
         ("comparison.reference=nobody", "no method of the comparison is called 'nobody'"),
         ("comparison.tuning=0.0", "tuning must lie above 0"),
+        ("search.trials=9", "search.trials is for a search and comparison.methods for a comparison without one"),
+        ("hyperparameters={method=['kd']}", "hyperparameters are for a search and comparison.methods"),
         ("comparison.tuning_seeds=4", "comparison.tuning_seeds is 4, more than the 3"),
         ("comparison.methods=[{name='kd', method='kd'}, {name='kd', method='kd'}]", "distinct names, got kd, kd"),
         ("comparison.methods=[{name='KD', method='kd'}]", "lower-case letters, digits or '-', got 'KD'"),
@@ -131,9 +133,9 @@ method = "kd"
         ("comparison.methods=[{name='kd', method='kd', options={weight=nan}}]", "weight is nan"),
     ],
 )
-def test_bad_contests_are_refused_by_name(change, message):
+def test_a_bad_comparison_is_refused_by_name(change, message):
     with pytest.raises(ConfigError, match=message.replace("[", r"\[").replace(".", r"\.")):
-        loads(CONTENDERS, [change])
+        loads(COMPARISON, [change])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
     assert set(renamed.loc[renamed["role"] == "scratch", "compute_fraction"]) == {0.45, 1.0}
     assert len(renamed) == len(rows)
 
-    wider = ComparisonSection(methods=(*CONTEST.methods, MethodEntry(name="plain-kd", method="kd")))
+    wider = ComparisonSection(methods=(*METHODS.methods, MethodEntry(name="plain-kd", method="kd")))
     context = stages.run_stages(described(comparison=wider), roots(tmp_path), Silent())
     again = context.table.read()
     kept = again[~again["role"].isin(["plain-kd", "scratch"])]
