@@ -183,8 +183,8 @@ def find_record_fault(record: Any) -> str:
     """What keeps a record from being an experiment's, as far as readers take it apart; empty if nothing does."""
     if not isinstance(record, Mapping):
         return "it holds no object"
-    if not isinstance(record.get("name", ""), str):
-        return "its name is no text"
+    if not isinstance(record.get("name"), str):
+        return "its name is no text" if "name" in record else "it has no name"
     for section in SECTIONS:
         if not isinstance(record.get(section) or {}, Mapping):
             return f"its {section} is no section"

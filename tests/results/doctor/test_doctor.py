@@ -127,9 +127,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "nested finals": (lambda f: (f / "finals.json").write_text("[" * 9999), ["nested too deeply"]),
     "finals of another kind": (lambda f: (f / "finals.json").write_text('{"final": 3}'), ["does not list roles"]),
     "experiment of another kind": (
-        lambda f: (f / "experiment.json").write_text('{"comparison": "no"}'),
+        lambda f: (f / "experiment.json").write_text('{"name": "tiny", "comparison": "no"}'),
         ["its comparison is no section"],
     ),
+    "an empty experiment": (lambda f: (f / "experiment.json").write_text("{}"), ["it has no name"]),
     "a pipe": (lambda f: pipe(f / "finals.json"), ["it is a pipe, not a file"]),
     "a pipe for rows": (
         lambda f: pipe(f / f"rows/trial_kind=search/{KEYS[1]}.parquet"),
