@@ -31,5 +31,6 @@ def sentence_of(error: Exception) -> str | None:
     # An error of the parser: typer bundles click in one version and imports it in another.
     if (say := getattr(error, "format_message", None)) is not None:
         given = "no command was given" if type(error).__name__ == "NoArgsIsHelpError" else str(say()).rstrip(".")
+        given = given.replace("Value error, ", "")  # typer 0.29 passes it on from pydantic
         return f"{given}; --help lists commands and options"
     return None

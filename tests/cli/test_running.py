@@ -110,7 +110,8 @@ def test_progress_for_programs_and_none_at_all(run, stages, mode, events):
 def test_other_progress_is_refused(run):
     code, out, err = run("search", "--progress", "loud")
     assert (code, out) == (2, "")
-    assert "'loud' is not one of 'auto', 'lines', 'jsonl', 'none'" in " ".join(err.replace("│", " ").split())
+    sentence = " ".join(err.replace("│", " ").split())
+    assert "'--progress': 'loud' is not one of 'auto', 'lines', 'jsonl', 'none'" in sentence
 
 
 @pytest.mark.ray
