@@ -76,13 +76,13 @@ class Trying:
         except RuntimeError as error:
             if kinds := sorted({str(one.dtype)[6:] for one in model.parameters() if one.dtype != images.dtype}):
                 raise ConfigError(
-                    f"the {self.name} has weights of {kinds[0]} and does not take images of float32 "
+                    f"the {self.name}: weights of {kinds[0]} do not take images of float32 "
                     f"({str(error).splitlines()[0]}); let the function that builds it end with .float()"
                 ) from error
             raise
         if logits.dtype != images.dtype:
             raise ConfigError(
-                f"the {self.name} returns logits of {str(logits.dtype)[6:]} where float32 was wanted; "
+                f"the {self.name}: the logits are {str(logits.dtype)[6:]} where float32 is wanted; "
                 "let its forward function end with .float()"
             )
         return logits

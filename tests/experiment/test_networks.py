@@ -43,8 +43,8 @@ def teaching(name: str) -> Experiment:
 REFUSED = {
     "nameless": r"a Returning returned a dict, where logits of shape \(1, 3\)",
     "many_classes": r"a Body returned a tensor of float32 of shape \(1, 1000\), where logits of shape \(1, 3\)",
-    "double": r"weights of float64 and does not take images of float32 \(.*\); .* end with .float\(\)",
-    "double_logits": r"returns logits of float64 where float32 was wanted; .* end with .float\(\)",
+    "double": r"weights of float64 do not take images of float32 \(.*\); .* end with .float\(\)",
+    "double_logits": r"the logits are float64 where float32 is wanted; .* end with .float\(\)",
 }
 
 
