@@ -20,7 +20,7 @@ from automl_kd.data.digits import digits
 from automl_kd.data.division import divide
 from automl_kd.data.images.folder import folder
 from automl_kd.data.source import Source, SourceSplit, in_memory
-from automl_kd.data.views import epoch_order, plain_view, train_view
+from automl_kd.data.views import epoch_order, epoch_windows, plain_view, train_view
 from automl_kd.errors import DataError, FileError
 from automl_kd.registry import lookup
 from automl_kd.spec import DataSpec
@@ -38,6 +38,7 @@ __all__ = [
     "account_of",
     "digest_dataset",
     "epoch_order",
+    "epoch_windows",
     "in_memory",
     "load_data",
     "plain_view",

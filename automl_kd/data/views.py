@@ -4,10 +4,15 @@ What happens to an image in an epoch depends on (seed, epoch, its index) alone, 
 any batch, order or process, and on any device bit for bit. So a run that was interrupted continues with the views it
 would have had, and a teacher's outputs can be stored once for all students.
 
-Nothing here waits for the device, as long as `rows` are on it.
+Nothing here waits for the device, as long as `rows` are on it. What is the same for all batches is made once, because
+a GPU that trains a small network waits for the operators to be started: the windows of an epoch (`draw_windows`), and
+the numbers of a set (`ViewNumbers`).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -24,22 +29,91 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
     return torch.argsort(draw_words(key(ORDER, seed, epoch), torch.arange(count)), stable=True)
 
 
-def train_view(dataset: Dataset, split: Split, rows: Tensor, *, seed: int, epoch: int, augment: str) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class ViewNumbers:
+    """What views of a set are computed with, on one device.
+
+    `factor`, `shift`: float32 (1, channels, 1, 1), of `normalize_images`. `places`: int64 (2, height * width), of each
+    pixel of a window in a framed image, from the window's first one on; in row 1 of a mirrored window.
+    """
+
+    factor: Tensor
+    shift: Tensor
+    places: Tensor
+
+    @staticmethod
+    def of(dataset: Dataset, device: torch.device) -> ViewNumbers:
+        shape, framed = dataset.shape, dataset.shape.width + 2 * dataset.pad
+        moments = list(zip(dataset.mean, dataset.std, strict=True))
+        factor, shift = [1 / (255 * std) for _, std in moments], [mean / std for mean, std in moments]
+        y, x = torch.arange(shape.height)[:, None] * framed, torch.arange(shape.width)
+        places = torch.stack([y + x, y + x.flip(0)]).flatten(1)
+        factors, shifts = (torch.tensor(values).view(1, -1, 1, 1).to(device) for values in (factor, shift))
+        return ViewNumbers(factors, shifts, places.to(device))
+
+
+_numbers: WeakKeyDictionary[Dataset, dict[torch.device, ViewNumbers]] = WeakKeyDictionary()
+
+
+def numbers_of(dataset: Dataset, device: torch.device) -> ViewNumbers:
+    """Made once for each device."""
+    known = _numbers.setdefault(dataset, {})
+    if device not in known:
+        with torch.inference_mode(False):  # they outlive the evaluation that may ask first
+            known[device] = ViewNumbers.of(dataset, device)
+    return known[device]
+
+
+def train_view(
+    dataset: Dataset,
+    split: Split,
+    rows: Tensor,
+    *,
+    seed: int,
+    epoch: int,
+    augment: str,
+    windows: Tensor | None = None,
+) -> Tensor:
     """float32 (len(rows), channels, height, width): the images at `rows`, int64, as `epoch` sees them.
 
     `augment`: "none", "crop" (a window of the image's size out of the image with `dataset.pad` black pixels around
-    it), "crop-flip" (and mirrored half of the time), or "auto" for what the dataset recommends.
+    it), "crop-flip" (and mirrored half of the time), or "auto" for what the dataset recommends. `windows`: of the
+    whole split in this epoch (`epoch_windows`), where they have been drawn.
     """
+    if wanted_augment(dataset, augment) == "none":
+        return plain_view(dataset, split, rows)
+    if windows is None:
+        chosen = draw_windows(dataset, split.index[rows], seed=seed, epoch=epoch, augment=augment)
+    else:
+        chosen = windows[rows]
+    places = numbers_of(dataset, split.images.device).places
+    return normalize_images(dataset, crop_windows(split.images[rows], dataset.pad, chosen, places))
+
+
+def epoch_windows(dataset: Dataset, split: Split, *, seed: int, epoch: int, augment: str) -> Tensor | None:
+    """The windows of all images of a split in an epoch, eight bytes of each; None where images are seen whole."""
+    if wanted_augment(dataset, augment) == "none":
+        return None
+    return draw_windows(dataset, split.index, seed=seed, epoch=epoch, augment=augment)
+
+
+def draw_windows(dataset: Dataset, index: Tensor, *, seed: int, epoch: int, augment: str) -> Tensor:
+    """int32 (n, 2): of the images with these indices, where in the framed image the window begins, and whether it is
+    mirrored, 1 or 0.
+    """
+    drawn = draw_words(key(VIEW, seed, epoch), index)
+    offsets = 2 * dataset.pad + 1
+    down, right = draw_below(drawn, 0, offsets), draw_below(drawn, 1, offsets)
+    flips = wanted_augment(dataset, augment) == "crop-flip"
+    mirror = draw_below(drawn, 2, 2) if flips else torch.zeros_like(drawn)
+    return torch.stack([down * (dataset.shape.width + 2 * dataset.pad) + right, mirror], dim=1).to(torch.int32)
+
+
+def wanted_augment(dataset: Dataset, augment: str) -> str:
     wanted = dataset.augment if augment == "auto" else augment
     if wanted not in ("none", "crop", "crop-flip"):
         raise ValueError(f"augment must be auto, none, crop or crop-flip, got {augment!r}")
-    if wanted == "none":
-        return plain_view(dataset, split, rows)
-    drawn = draw_words(key(VIEW, seed, epoch), split.index[rows])
-    places = 2 * dataset.pad + 1
-    down, right = draw_below(drawn, 0, places), draw_below(drawn, 1, places)
-    mirror = draw_below(drawn, 2, 2) if wanted == "crop-flip" else torch.zeros_like(drawn)
-    return normalize_images(dataset, crop_windows(split.images[rows], dataset.pad, down, right, mirror))
+    return wanted
 
 
 def plain_view(dataset: Dataset, split: Split, rows: Tensor) -> Tensor:
@@ -47,25 +121,17 @@ def plain_view(dataset: Dataset, split: Split, rows: Tensor) -> Tensor:
     return normalize_images(dataset, split.images[rows])
 
 
-def crop_windows(images: Tensor, pad: int, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
-    """Of each image, framed by `pad` zeros, the window that begins at row `down` and column `right`.
-
-    `mirror` is 1 where the window's columns are read backwards, else 0; all three are int64 (n,).
-    """
-    n, channels, height, width = images.shape
-    y = torch.arange(height, device=images.device)
-    x = torch.arange(width, device=images.device)
-    columns = x + mirror[:, None] * (width - 1 - 2 * x)
-    positions = (down[:, None] + y)[:, :, None] * (width + 2 * pad) + (right[:, None] + columns)[:, None, :]
+def crop_windows(images: Tensor, pad: int, windows: Tensor, places: Tensor) -> Tensor:
+    """Of each image, framed by `pad` zeros, its window, as in `draw_windows`; `places`: as in `ViewNumbers`."""
+    channels = images.shape[1]
+    first, mirror = windows.unbind(1)
+    positions = F.embedding(mirror, places).add_(first[:, None])
     # One gather on flattened images, its positions shared by the channels, was the fastest of six ways measured.
     framed = F.pad(images, (pad, pad, pad, pad)).flatten(2)
-    return framed.gather(2, positions.view(n, 1, -1).expand(-1, channels, -1)).view_as(images)
+    return framed.gather(2, positions[:, None].expand(-1, channels, -1)).view_as(images)
 
 
 def normalize_images(dataset: Dataset, images: Tensor) -> Tensor:
     """Bytes to `(value / 255 - mean) / std`, as one product and one sum that every device rounds the same way."""
-    out = images.to(torch.float32)
-    # Channel by channel: plain numbers travel with the kernel, where a tensor of them would first be copied over.
-    for channel, (mean, std) in enumerate(zip(dataset.mean, dataset.std, strict=True)):
-        out[:, channel].mul_(1 / (255 * std)).sub_(mean / std)
-    return out
+    numbers = numbers_of(dataset, images.device)
+    return torch.mul(images, numbers.factor).sub_(numbers.shift)

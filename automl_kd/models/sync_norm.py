@@ -52,7 +52,7 @@ class SyncNorm(_BatchNorm):
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
-        share = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked.to(found.dtype)
+        share = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked.to(found)
         self.running_mean.lerp_(found[0], share)
         # As torch.nn.BatchNorm2d does: of the population, estimated without bias.
         self.running_var.lerp_(found[1] * (count / (count - 1)), share)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, Dataset, epoch_order, train_view
+from automl_kd.data import Batch, Dataset, epoch_order, epoch_windows, train_view
 from automl_kd.errors import StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.sync_norm import share_norms
@@ -81,6 +81,7 @@ class TrainingRun:
         self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
         self.steps = steps_per_epoch(len(dataset.train), recipe.batch_size)
         self.number = run_number(dataset, recipe, seed)
+        self.drawn: tuple[int, Tensor | None] = (0, None)
 
     @property
     def seconds(self) -> float:
@@ -126,8 +127,17 @@ class TrainingRun:
         """The images at `rows`; `number`: which batch of the epoch they are, or are this process's part of."""
         own = (distributed.size(), distributed.shard_index()) if distributed.shard_count() > 1 else ()
         part = (self.number, *number, *own) if number else ()
-        batch = training_batch(self.dataset, self.recipe, rows, epoch, part, seed=self.view_seed)
+        windows, seed = self.windows(epoch), self.view_seed
+        batch = training_batch(self.dataset, self.recipe, rows, epoch, part, seed=seed, windows=windows)
         return replace(batch, parts=distributed.shard_count())
+
+    def windows(self, epoch: int) -> Tensor | None:
+        """Of all training images in an epoch, drawn when its first batch is made."""
+        if self.drawn[0] != epoch:
+            dataset, augment = self.dataset, self.recipe.augment
+            drawn = epoch_windows(dataset, dataset.train, seed=self.view_seed, epoch=epoch, augment=augment)
+            self.drawn = (epoch, drawn)
+        return self.drawn[1]
 
     def take(self, objective: TrainingObjective | OwnStep, batch: Batch, step: int) -> Tensor:
         if isinstance(objective, OwnStep):
@@ -147,14 +157,14 @@ class TrainingRun:
     def differentiate(self, loss_of: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
         """Leave the batch loss's gradients, averaged over the process group; return this process's loss, detached."""
         self.optimizer.zero_grad(set_to_none=True)
-        pieces, total = batch.cut(self.recipe.grad_accumulation), torch.zeros((), device=self.device)
+        pieces, losses = batch.cut(self.recipe.grad_accumulation), []
         for place, piece in enumerate(pieces, start=1):
             with autocast(self.device, self.recipe):
                 loss = loss_of(piece)
             loss = loss * (len(piece) / len(batch)) if len(pieces) > 1 else loss
             self.gradients.backward(loss, last=place == len(pieces))
-            total = total + loss.detach()
-        return total
+            losses.append(loss.detach())
+        return sum(losses[1:], start=losses[0])
 
     def descend(self, loss: Tensor) -> Tensor:
         """One step down the gradients of `loss`, averaged over the process group; the loss, detached."""
@@ -176,11 +186,21 @@ def run_number(dataset: Dataset, recipe: Recipe, seed: int) -> int:
 
 
 def training_batch(
-    dataset: Dataset, recipe: Recipe, rows: Tensor, epoch: int, part: tuple[int, ...], *, seed: int
+    dataset: Dataset,
+    recipe: Recipe,
+    rows: Tensor,
+    epoch: int,
+    part: tuple[int, ...],
+    *,
+    seed: int,
+    windows: Tensor | None = None,
 ) -> Batch:
-    """The training images at `rows`, on their device, as `epoch` sees them; `seed`: of the run's views."""
+    """The training images at `rows`, on their device, as `epoch` sees them; `seed`: of the run's views.
+
+    `windows`: see `train_view`.
+    """
     split = dataset.train
-    images = train_view(dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment)
+    images = train_view(dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment, windows=windows)
     return Batch(laid_out(images, recipe), split.labels[rows], split.index[rows], epoch, part)
 
 
@@ -195,7 +215,9 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack([term.float() for term in terms.values()]).sum()
+    values = [term.float() for term in terms.values()]
+    # Two numbers have one sum; that of more depends on the order in which a kernel adds them up.
+    return sum(values[1:], start=values[0]) if len(values) in {1, 2} else torch.stack(values).sum()
 
 
 def seed_layers(seed: int, epoch: int) -> None:
