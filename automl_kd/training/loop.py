@@ -22,6 +22,7 @@ from automl_kd import distributed
 from automl_kd.data import Batch, Dataset, epoch_order, epoch_windows, train_view
 from automl_kd.errors import StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
+from automl_kd.models.norm_counts import count_on_processor
 from automl_kd.models.sync_norm import share_norms
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.seeds import derive
@@ -72,6 +73,7 @@ class TrainingRun:
         for network in (student, self.loss_modules):
             share_norms(network, recipe.sync_bn_groups)
             distributed.broadcast_from_main([*network.parameters(), *network.buffers()])
+            count_on_processor(network)
         self.optimizer = make_optimizer(self.parameters, recipe)
         self.gradients = GroupGradients(self.parameters)
         self.sound = Sound(student=student, loss_modules=self.loss_modules)

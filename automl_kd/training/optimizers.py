@@ -7,32 +7,67 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from automl_kd.spec import Recipe
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """On a GPU one that changes all weights in one operator, where they lie in memory as that wants them."""
+    weights = list(parameters)
+    fused = True if weights and all(map(takes_fused, weights)) else None
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters,
+        return torch.optim.AdamW(weights, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
+    optimizer = torch.optim.SGD(
+        weights,
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
+        fused=fused,
     )
+    fill_momenta(optimizer)
+    return optimizer
+
+
+def takes_fused(weight: Tensor) -> bool:
+    """Whether a fused operator changes this weight: its gradient, which torch lays out as the weight, must match it."""
+    dense = weight.is_contiguous() or (weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last))
+    return weight.device.type == "cuda" and weight.is_floating_point() and dense
+
+
+def fill_momenta(optimizer: torch.optim.Optimizer) -> None:
+    """Give each weight of a fused SGD a momentum that lies in memory as it does: the one it has, or zeros.
+
+    Zeros lead to the step that torch takes without one. The fused operator refuses momenta that lie otherwise, and
+    weights of which only some have one, as when a loss with layers of its own joins later.
+    """
+    for group in optimizer.param_groups:
+        if group["fused"] and group.get("momentum"):
+            for weight in group["params"]:
+                known, momentum = optimizer.state[weight], torch.zeros_like(weight, requires_grad=False)
+                if (before := known.get("momentum_buffer")) is not None:
+                    momentum.copy_(before)
+                known["momentum_buffer"] = momentum
 
 
 def resume(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Put a saved state back, wherever it was read to: moments beside their weights, counts of steps on the processor.
+    """Put a saved state back, wherever it was made and read to: moments beside their weights, counts of steps where
+    the optimizer looks for them.
 
-    There torch's Adam puts a count itself; one that lies on the device it waits for, for each weight and step.
+    A fused Adam counts on the device, another on the processor; it would wait for the device, for each weight and step.
+    How steps are carried out is a matter of where the weights lie now.
     """
+    ways = [{way: group[way] for way in ("fused", "foreach")} for group in optimizer.param_groups]
     optimizer.load_state_dict(dict(state))
-    for held in optimizer.state.values():
-        if isinstance(held.get("step"), torch.Tensor):
-            held["step"] = held["step"].cpu()
+    for group, way in zip(optimizer.param_groups, ways, strict=True):
+        group.update(way)
+        for weight in group["params"]:
+            held = optimizer.state.get(weight, {})
+            if isinstance(held.get("step"), Tensor):
+                counted = held["step"]
+                held["step"] = counted.to(weight.device, torch.float32) if group["fused"] else counted.cpu()
+    fill_momenta(optimizer)
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
