@@ -45,11 +45,11 @@ class ViewNumbers:
     def of(dataset: Dataset, device: torch.device) -> ViewNumbers:
         shape, framed = dataset.shape, dataset.shape.width + 2 * dataset.pad
         moments = list(zip(dataset.mean, dataset.std, strict=True))
-        factor, shift = [1 / (255 * std) for _, std in moments], [mean / std for mean, std in moments]
+        numbers = [(1 / (255 * std), mean / std) for mean, std in moments]
+        factor, shift = torch.tensor(numbers, dtype=torch.float32).to(device).view(-1, 2, 1, 1).unbind(1)
         y, x = torch.arange(shape.height)[:, None] * framed, torch.arange(shape.width)
         places = torch.stack([y + x, y + x.flip(0)]).flatten(1)
-        factors, shifts = (torch.tensor(values).view(1, -1, 1, 1).to(device) for values in (factor, shift))
-        return ViewNumbers(factors, shifts, places.to(device))
+        return ViewNumbers(factor[None, ...], shift[None, ...], places.to(device))
 
 
 _numbers: WeakKeyDictionary[Dataset, dict[torch.device, ViewNumbers]] = WeakKeyDictionary()

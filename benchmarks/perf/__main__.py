@@ -16,6 +16,7 @@ from benchmarks.perf import (
     tabular,
     teacher_cache,
 )
+from benchmarks.perf.launches import __main__ as launches
 
 if __name__ == "__main__":
     diswot.main()
@@ -28,5 +29,6 @@ if __name__ == "__main__":
     loop.main()
     teacher_cache.main()
     tables.main()
+    launches.main()
     runner.main()
     scoring_pool.main()

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from automl_kd.data import Dataset, Split, epoch_order, plain_view, train_view
-from automl_kd.data.views import crop_windows
+from automl_kd.data import Dataset, Split, epoch_order, epoch_windows, plain_view, train_view
+from automl_kd.data.counter import draw_below, draw_words, key
+from automl_kd.data.views import VIEW, crop_windows, numbers_of
 from automl_kd.space import InputShape
 
 
@@ -27,6 +28,27 @@ def noise():
     return set_of(torch.randint(0, 256, (40, 3, 6, 5), dtype=torch.uint8, generator=generator), pad=2)
 
 
+def cropped(images: Tensor, pad: int, down: Tensor, right: Tensor, mirror: Tensor) -> Tensor:
+    framed_width = images.shape[3] + 2 * pad
+    windows = torch.stack([down * framed_width + right, mirror], dim=1).to(torch.int32)
+    places = numbers_of(set_of(images, pad), images.device).places
+    return crop_windows(images, pad, windows, places)
+
+
+def view_by_batch(dataset: Dataset, rows: Tensor, *, seed: int, epoch: int, flips: bool) -> Tensor:
+    """Each batch by itself, image by image, each step of the arithmetic written out."""
+    split, pad, (height, width) = dataset.train, dataset.pad, dataset.train.images.shape[2:]
+    drawn = draw_words(key(VIEW, seed, epoch), split.index[rows])
+    down, right = (draw_below(drawn, field, 2 * pad + 1) for field in (0, 1))
+    mirror = draw_below(drawn, 2, 2) if flips else torch.zeros_like(drawn)
+    framed = torch.nn.functional.pad(split.images[rows], (pad,) * 4)
+    seen = [one[:, y : y + height, x : x + width] for one, y, x in zip(framed, down, right, strict=True)]
+    out = torch.stack([one.flip(2) if back else one for one, back in zip(seen, mirror, strict=True)]).float()
+    for channel, (mean, std) in enumerate(zip(dataset.mean, dataset.std, strict=True)):
+        out[:, channel].mul_(1 / (255 * std)).sub_(mean / std)
+    return out
+
+
 NINE = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)  # 1 2 3 / 4 5 6 / 7 8 9
 
 
@@ -42,7 +64,7 @@ NINE = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)  # 1 2 3 / 4 5 6 
     ],
 )
 def test_windows_by_hand(down, right, mirror, expected):
-    found = crop_windows(NINE, 1, *(torch.tensor([value]) for value in (down, right, mirror)))
+    found = cropped(NINE, 1, *(torch.tensor([value]) for value in (down, right, mirror)))
     assert found[0, 0].tolist() == expected
 
 
@@ -51,7 +73,7 @@ def test_windows_agree_with_slices(noise):
     generator = torch.Generator().manual_seed(1)
     down, right = torch.randint(0, 5, (2, 40), generator=generator)
     mirror = torch.randint(0, 2, (40,), generator=generator)
-    found = crop_windows(images, pad, down, right, mirror)
+    found = cropped(images, pad, down, right, mirror)
     for i, image in enumerate(torch.nn.functional.pad(images, (pad,) * 4)):
         window = image[:, down[i] : down[i] + 6, right[i] : right[i] + 5]
         assert torch.equal(found[i], window.flip(2) if mirror[i] else window)
@@ -84,6 +106,41 @@ def test_a_view_is_the_same_alone_and_in_any_batch(noise, rows, seed, epoch, aug
     batch = train_view(noise, noise.train, torch.tensor(rows), seed=seed, epoch=epoch, augment=augment)
     whole = train_view(noise, noise.train, torch.arange(40), seed=seed, epoch=epoch, augment=augment)
     assert torch.equal(batch, whole[torch.tensor(rows)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(0, 39), min_size=1, max_size=12),
+    st.integers(0, 2**40),
+    st.integers(0, 500),
+    st.sampled_from(["crop", "crop-flip"]),
+)
+def test_windows_drawn_for_an_epoch_are_those_of_each_batch(noise, rows, seed, epoch, augment):
+    chosen = torch.tensor(rows)
+    windows = epoch_windows(noise, noise.train, seed=seed, epoch=epoch, augment=augment)
+    assert windows is not None
+    assert windows.nbytes == 8 * len(noise.train)
+    found = train_view(noise, noise.train, chosen, seed=seed, epoch=epoch, augment=augment, windows=windows)
+    assert torch.equal(found, train_view(noise, noise.train, chosen, seed=seed, epoch=epoch, augment=augment))
+    flips = augment == "crop-flip"
+    assert torch.equal(found, view_by_batch(noise, chosen, seed=seed, epoch=epoch, flips=flips))
+
+
+def test_images_that_are_seen_whole_have_no_windows(noise):
+    assert epoch_windows(noise, noise.train, seed=0, epoch=1, augment="none") is None
+    assert epoch_windows(replace(noise, augment="none"), noise.train, seed=0, epoch=1, augment="auto") is None
+
+
+def test_every_byte_is_normalised_as_plain_numbers_do_it():
+    images = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1).expand(-1, 3, 2, 2).contiguous()
+    found = plain_view(bytes_of := set_of(images), bytes_of.train, torch.arange(256))
+    expected = images.float()
+    for channel, (mean, std) in enumerate(zip(bytes_of.mean, bytes_of.std, strict=True)):
+        expected[:, channel].mul_(1 / (255 * std)).sub_(mean / std)
+    assert torch.equal(found, expected)
+    with torch.inference_mode():  # asked first while something is evaluated
+        plain_view(other := set_of(images), other.train, torch.arange(2))
+    assert not numbers_of(other, images.device).factor.is_inference()
 
 
 def test_a_view_follows_the_index_not_the_row(noise):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd.data import Batch
+from automl_kd.data import Batch, epoch_order
 from automl_kd.errors import CheckpointError, StopTrial, TrialError
 from automl_kd.spec import Recipe
 from automl_kd.training import checkpoint, loop
@@ -104,6 +104,27 @@ def test_a_run_killed_in_mid_epoch_continues_to_the_same_weights(tmp_path, monke
     continued, rest = run(tmp_path / "broken", recipe)
     assert equal(unbroken.state_dict(), continued.state_dict())
     assert timeless(whole) == timeless(rest)
+
+
+@pytest.mark.parametrize("augment", ["crop-flip", "crop", "none"])
+def test_windows_drawn_for_an_epoch_make_the_batches_that_are_drawn_by_themselves(augment):
+    recipe, data = Recipe(epochs=4, batch_size=40, augment=augment), tiny.dataset()
+    begun = loop.TrainingRun(fresh(), data, recipe, 3)
+    for epoch, place in [(1, 0), (1, 2), (3, 1), (3, 2), (1, 1), (2, 2)]:  # as continued, and back
+        rows = epoch_order(96, seed=begun.order_seed, epoch=epoch)[place * 40 : place * 40 + 40]  # at last 16
+        for own in (rows, rows[:0], rows.view(2, -1)[1]):  # a part of a process group's batch
+            found = begun.batch(own, epoch, place)
+            alone = loop.training_batch(data, recipe, own, epoch, found.part, seed=begun.view_seed)
+            assert torch.equal(found.inputs, alone.inputs)
+            assert torch.equal(found.index, own)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_terms_are_summed_to_the_same_bits_however_many_there_are(count):
+    generator = torch.Generator().manual_seed(count)
+    for _ in range(50):
+        values = torch.randn(count, generator=generator).unbind()
+        assert torch.equal(loop.sum_terms(dict(zip("abcdefghi", values, strict=False))), torch.stack(values).sum())
 
 
 def test_a_kill_between_two_checkpoints_costs_only_time(tmp_path):

@@ -50,21 +50,59 @@ def test_adamw_decays_apart_from_the_gradient():
     assert weight.item() == pytest.approx(1 - 0.05 - 0.1)
 
 
-@pytest.mark.parametrize(
-    ("optimiser", "devices"),
-    [("sgd", {"momentum_buffer": "cuda"}), ("adamw", {"step": "cpu", "exp_avg": "cuda", "exp_avg_sq": "cuda"})],
-)
-def test_a_state_read_to_a_card_keeps_its_counts_on_the_processor(
-    optimiser: Literal["sgd", "adamw"], devices: dict[str, str]
+STATES = [
+    ("sgd", "cuda", {"momentum_buffer": "cuda"}),
+    ("sgd", "cpu", {"momentum_buffer": "cpu"}),
+    ("adamw", "cuda", {"step": "cuda", "exp_avg": "cuda", "exp_avg_sq": "cuda"}),
+    ("adamw", "cpu", {"step": "cpu", "exp_avg": "cpu", "exp_avg_sq": "cpu"}),
+]
+
+
+@pytest.mark.parametrize("before", ["cpu", "cuda"])
+@pytest.mark.parametrize(("optimiser", "device", "devices"), STATES)
+def test_a_state_goes_on_where_the_weights_lie(
+    optimiser: Literal["sgd", "adamw"], before: str, device: str, devices: dict[str, str]
 ):
+    # A fused optimizer counts on the card, another on the processor: elsewhere it would be waited for at each step.
     recipe = Recipe(optimizer=optimiser, lr=0.1)
     with FakeTensorMode():
-        weight = torch.nn.Parameter(torch.zeros(2, device="cuda"))
-        weight.grad = torch.zeros(2, device="cuda")
+        weight = torch.nn.Parameter(torch.zeros(2, device="cpu"))
+        weight.grad = torch.zeros(2, device="cpu")
         made = make_optimizer([weight], recipe)
         made.step()
         state = made.state_dict()
-        state["state"][0] = {name: value.to("cuda") for name, value in state["state"][0].items()}  # as a file is read
-        continued = make_optimizer([weight], recipe)
+        state["param_groups"][0]["fused"] = True if before == "cuda" else None
+        state["state"][0] = {name: value.to(device) for name, value in state["state"][0].items()}  # as a file is read
+        there = torch.nn.Parameter(torch.zeros(2, device=device))
+        continued = make_optimizer([there], recipe)
         resume(continued, state)
-    assert {name: value.device.type for name, value in continued.state[weight].items()} == devices
+    assert {name: value.device.type for name, value in continued.state[there].items()} == devices
+    assert continued.param_groups[0]["fused"] is (True if device == "cuda" else None)
+
+
+def test_on_a_card_every_weight_has_a_momentum_that_lies_as_it_does():
+    shape, layout = (4, 3, 3, 3), torch.channels_last
+    with FakeTensorMode():
+        weights = [torch.nn.Parameter(torch.zeros(shape, device="cuda").to(memory_format=layout)) for _ in range(2)]
+        made = make_optimizer(weights, Recipe())
+        state = made.state_dict()
+        # One weight had no gradient yet, the other's momentum was kept in plain order.
+        state["state"] = {0: {"momentum_buffer": torch.zeros(shape, device="cuda")}}
+        resume(made, state)
+        found = [made.state[weight]["momentum_buffer"] for weight in weights]
+        assert [one.is_contiguous(memory_format=layout) for one in found] == [True, True]
+        assert make_optimizer([weights[0].detach()[:, ::2].requires_grad_()], Recipe()).param_groups[0]["fused"] is None
+
+
+def test_a_momentum_of_zeros_takes_the_step_of_none():
+    values, slope = torch.tensor([1.0, -2.0, 3e-7]), torch.tensor([0.3, -0.7, 1e-8])
+    ended = []
+    for filled in (False, True):
+        weight = torch.nn.Parameter(values.clone())
+        weight.grad = slope.clone()
+        optimizer = make_optimizer([weight], Recipe(lr=0.1))
+        if filled:
+            optimizer.state[weight]["momentum_buffer"] = torch.zeros(3)
+        optimizer.step()
+        ended.append(weight.detach())
+    assert torch.equal(*ended)

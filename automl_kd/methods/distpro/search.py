@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed, storage
-from automl_kd.data import Batch, Split, epoch_order, train_view
+from automl_kd.data import Batch, Split, epoch_order, epoch_windows, train_view
 from automl_kd.data.division import set_apart
 from automl_kd.errors import TrialError
 from automl_kd.losses.base import Example
@@ -187,14 +187,18 @@ def outer_batches(context: TrialContext, outer: Split) -> Callable[[int], Batch]
     each = len(outer) // size
     order_seed, view_seed = derive(spec.seed, "outer order"), derive(spec.seed, "outer view")
 
+    augment = spec.recipe.augment
+
     @lru_cache(maxsize=1)
-    def rows_in(turn: int) -> Tensor:
-        return epoch_order(len(outer), seed=order_seed, epoch=turn).to(outer.labels.device)
+    def draws_in(turn: int) -> tuple[Tensor, Tensor | None]:
+        order = epoch_order(len(outer), seed=order_seed, epoch=turn).to(outer.labels.device)
+        return order, epoch_windows(dataset, outer, seed=view_seed, epoch=turn, augment=augment)
 
     def batch(number: int) -> Batch:
         turn, place = number // each + 1, number % each
-        with distributed.shard_rows(rows_in(turn)[place * size : (place + 1) * size]) as rows:
-            images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=spec.recipe.augment)
+        order, windows = draws_in(turn)
+        with distributed.shard_rows(order[place * size : (place + 1) * size]) as rows:
+            images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=augment, windows=windows)
             if spec.recipe.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
             return Batch(images, outer.labels[rows], outer.index[rows], turn, parts=distributed.shard_count())
