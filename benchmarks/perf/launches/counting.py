@@ -19,18 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 NO_KERNEL = frozenset(
-    [
-        "empty",
-        "empty_like",
-        "empty_strided",
-        "new_empty",
-        "new_empty_strided",
-        "_unsafe_view",
-        "lift_fresh",
-        "detach",
-        "as_strided_",
-        "device",
-    ]
+    {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
+    | {"_unsafe_view", "as_strided_", "detach", "lift_fresh", "device"}
 )
 """Operators that are no views by their signature and start nothing."""
 
