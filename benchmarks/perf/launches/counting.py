@@ -29,14 +29,14 @@ UNKNOWN_TO_FAKES = frozenset({"_fused_sgd_"})
 """Operators that give nothing back and that fake tensors cannot carry out (torch 2.14)."""
 
 
-class LaunchCounter(TorchDispatchMode):
+class LaunchCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     """Operators by the part of the work in which they are started, `part`, and by name.
 
     Where Python asks for a number, which fake tensors lack, it is given 1.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.part = ""
         self.found: Counter[tuple[str, str]] = Counter()
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 def walk_backward(loss: Tensor, *, retain_graph: bool = False) -> None:  # noqa: ARG001 - as Tensor.backward
     """Accumulate the gradients of a scalar into the leaves, as `loss.backward()` does."""
-    waited = Counter(after for node in nodes_before(loss.grad_fn) for after, _ in node.next_functions)
-    slopes: dict[Any, dict[int, Tensor]] = {loss.grad_fn: {0: torch.ones_like(loss)}}
-    ready = [loss.grad_fn]
+    last: Any = loss.grad_fn
+    waited = Counter(after for node in nodes_before(last) for after, _ in node.next_functions)
+    slopes: dict[Any, dict[int, Tensor]] = {last: {0: torch.ones_like(loss)}}
+    ready = [last]
     with torch.no_grad():
         while ready:
             node = ready.pop()
@@ -26,8 +27,8 @@ def walk_backward(loss: Tensor, *, retain_graph: bool = False) -> None:  # noqa:
             for place, (after, number) in enumerate(node.next_functions):
                 if after is None:
                     continue
-                if place < len(made) and made[place] is not None:
-                    met, slope = slopes.setdefault(after, {}), made[place]
+                if place < len(made) and (slope := made[place]) is not None:
+                    met = slopes.setdefault(after, {})
                     if slope.shape != (shape := torch.Size(after._input_metadata[number].shape)):
                         slope = slope.sum_to_size(shape)  # of what was broadcast
                     met[number] = met[number] + slope if number in met else slope
