@@ -26,7 +26,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.
         weight_decay=recipe.weight_decay,
         fused=fused,
     )
-    fill_momenta(optimizer)
+    lay_moments(optimizer)
     return optimizer
 
 
@@ -36,19 +36,20 @@ def takes_fused(weight: Tensor) -> bool:
     return weight.device.type == "cuda" and weight.is_floating_point() and dense
 
 
-def fill_momenta(optimizer: torch.optim.Optimizer) -> None:
-    """Give each weight of a fused SGD a momentum that lies in memory as it does: the one it has, or zeros.
+def lay_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Give the weights of a fused optimizer moments that lie in memory as they do, and all of SGD's a momentum.
 
-    Zeros lead to the step that torch takes without one. The fused operator refuses momenta that lie otherwise, and
-    weights of which only some have one, as when a loss with layers of its own joins later.
+    A momentum of zeros leads to the step that torch takes without one. The fused operators refuse moments that lie
+    otherwise, and weights of which only some have one, as when a loss with layers of its own joins later.
     """
     for group in optimizer.param_groups:
-        if group["fused"] and group.get("momentum"):
-            for weight in group["params"]:
-                known, momentum = optimizer.state[weight], torch.zeros_like(weight, requires_grad=False)
-                if (before := known.get("momentum_buffer")) is not None:
-                    momentum.copy_(before)
-                known["momentum_buffer"] = momentum
+        for weight in group["params"] if group["fused"] else ():
+            moments = {name: value for name, value in optimizer.state[weight].items() if name != "step"}
+            if group.get("momentum"):
+                moments.setdefault("momentum_buffer", None)
+            for name, value in moments.items():
+                laid = torch.zeros_like(weight, requires_grad=False)
+                optimizer.state[weight][name] = laid if value is None else laid.copy_(value)
 
 
 def resume(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
@@ -67,7 +68,7 @@ def resume(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
             if isinstance(held.get("step"), Tensor):
                 counted = held["step"]
                 held["step"] = counted.to(weight.device, torch.float32) if group["fused"] else counted.cpu()
-    fill_momenta(optimizer)
+    lay_moments(optimizer)
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

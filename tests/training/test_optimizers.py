@@ -91,6 +91,10 @@ def test_on_a_card_every_weight_has_a_momentum_that_lies_as_it_does():
         resume(made, state)
         found = [made.state[weight]["momentum_buffer"] for weight in weights]
         assert [one.is_contiguous(memory_format=layout) for one in found] == [True, True]
+        adam = make_optimizer(weights[:1], Recipe(optimizer="adamw"))
+        plain = {name: torch.zeros(shape, device="cuda") for name in ("exp_avg", "exp_avg_sq")}
+        resume(adam, {**adam.state_dict(), "state": {0: {**plain, "step": torch.tensor(3.0)}}})
+        assert all(adam.state[weights[0]][name].is_contiguous(memory_format=layout) for name in plain)
         gaps = torch.nn.Parameter(weights[0].detach()[:, ::2])
         assert make_optimizer([gaps], Recipe()).param_groups[0]["fused"] is None
 
