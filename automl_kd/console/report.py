@@ -15,7 +15,7 @@ from automl_kd.errors import ResultError
 from automl_kd.results import units
 from automl_kd.results.comparison import sentences as comparison_sentences
 from automl_kd.results.comparison import table as comparison_table
-from automl_kd.results.comparison.comparison import Comparison, comparison_of
+from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results, to_sheet
 from automl_kd.results.report.page import TRIAL_KIND_TITLES, write_page
 from automl_kd.results.sheet import Sheet, without_html
@@ -23,12 +23,15 @@ from automl_kd.results.store.folder import of_this_comparison, require_writable
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.verdict import table as verdict_table
-from automl_kd.results.verdict.gain import judge_search
+from automl_kd.results.verdict.distillation import is_distillation, name_trainings
+from automl_kd.results.verdict.distillation_table import differences_sheet, distillation_markdown, trainings_sheet
+from automl_kd.results.verdict.gain import Verdict, judge_search
 from automl_kd.teacher_cache.saving import saving
 
 RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
 BASELINE_COLUMNS = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
 COMPARISON_COLUMNS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
+DISTILLATION_COLUMNS = (*("training", "validation, %", "test, %", "spread", "seeds", "params", "training MACs"),)
 EFFORT = ("method", "epochs", "tried", "cost of choosing", "failed", "options")
 """Columns that fit a terminal; the files have all columns."""
 
@@ -57,7 +60,8 @@ def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool
     """Print the results of one experiment; return whether it is finished."""
     compared = comparison_of(folder, rows)
     if compared is None:
-        return print_report(console, folder.name, rows, read_scores(folder))
+        judged = judge_search(rows, scores=read_scores(folder), record=record_of(folder))
+        return (print_distillation if judged.distilled else print_report)(console, folder.name, rows, judged)
     return print_comparison(console, folder.name, rows, compared)
 
 
@@ -74,19 +78,32 @@ def print_comparison(console: Console, name: str, rows: pd.DataFrame, compared: 
     return not compared.missing
 
 
-def print_report(console: Console, name: str, rows: pd.DataFrame, scores: pd.DataFrame) -> bool:
-    """Print leaderboard, baseline comparison and failures of one experiment; return whether it has a verdict."""
-    judged = judge_search(rows, scores=scores)
+def print_distillation(console: Console, name: str, rows: pd.DataFrame, judged: Verdict) -> bool:
+    """Print the trainings of one student, their differences and failures; return whether there is a verdict."""
+    print_sheet(console, f"{name}: one student", trainings_sheet(judged, rows), DISTILLATION_COLUMNS)
+    if (differences := differences_sheet(judged)).rows:
+        print_sheet(console, "differences on test, paired by seed", differences)
+    print_verdict(console, rows, judged)
+    return judged.gains["search"].n > 0
+
+
+def print_report(console: Console, name: str, rows: pd.DataFrame, judged: Verdict) -> bool:
+    """Print leaderboard, baseline comparison and failures of one search; return whether it has a verdict."""
     print_boards(console, name, rank_results(rows))
     if judged.arms:
         print_sheet(console, "at equal compute", verdict_table.verdict_table(judged), BASELINE_COLUMNS)
         print_sheet(console, "differences on test, paired by seed", verdict_table.gain_table(judged))
+    print_verdict(console, rows, judged)
+    return judged.gains["search"].n > 0
+
+
+def print_verdict(console: Console, rows: pd.DataFrame, judged: Verdict) -> None:
+    """Print failures, the verdict, and what it cost."""
     for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
     console.print(judged.sentence, style="bold", highlight=False, markup=False)
     for line in filter(None, (judged.teacher_sentence, judged.cost_sentence, *saved_passes(rows))):
         console.print(line, highlight=False, markup=False)
-    return judged.gains["search"].n > 0
 
 
 def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
@@ -106,7 +123,12 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
         raise ResultError(f"--out got {target}, which looks like a file; name a folder for the two files")
     require_writable(target)
     compared = {folder: comparison_of(folder, ours) for folder, ours in rows.items()}
-    searches = [ours for folder, ours in rows.items() if compared[folder] is None]
+    distilled = {folder: is_distillation(ours, record_of(folder)) for folder, ours in rows.items()}
+    searches = [
+        name_trainings(ours) if distilled[folder] else ours
+        for folder, ours in rows.items()
+        if compared[folder] is None and not (distilled[folder] and len(rows) == 1)
+    ]
     ranked = rank_results(pd.concat(searches, ignore_index=True)) if searches else None
     parts = [f"{made_by(command)}\n" if ranked is None else leaderboard_markdown(ranked, command)]
     parts += [verdict_markdown(folder, ours, compared[folder]) for folder, ours in rows.items()]
@@ -122,7 +144,10 @@ def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | No
     )
     if compared is not None:
         return comparison_table.comparison_markdown(compared) + (f"\n{lost}" if lost else "")
-    return verdict_table.verdict_to_markdown(judge_search(rows, scores=read_scores(folder))) + lost
+    judged = judge_search(rows, scores=read_scores(folder), record=record_of(folder))
+    if judged.distilled:
+        return distillation_markdown(judged, rows) + lost
+    return verdict_table.verdict_to_markdown(judged) + lost
 
 
 def saved_passes(rows: pd.DataFrame) -> list[str]:

@@ -210,7 +210,7 @@ def test_a_teacher_is_trained_once_for_all_experiments_under_one_root(second):
     other, notes = carry_out(lab.roots.data, name="other", space="model:tests.tiny:teacher", method="kd")
     assert {path.name: path.stat().st_mtime_ns for path in trained_once} == stamps
     assert [path.name for path in other.teachers.iterdir()] == [folder.name]
-    assert notes.titles == ["teacher tests.tiny:teacher", "finalists and baselines at equal compute"]
+    assert notes.titles == ["teacher tests.tiny:teacher", "student and baselines at equal compute"]
     ours, theirs = (one.table.read().set_index("trial_kind").loc["teacher"] for one in (lab, other))
     for name in ("key", "val_accuracy", "test_accuracy", "seconds"):
         assert ours[name] == theirs[name]

@@ -91,7 +91,7 @@ def plan_of(
     reference, name = (
         (comparison.reference, f"reference {comparison.reference}")
         if comparison.methods
-        else ("default-kd", "default student, plain KD")
+        else ("default-kd", "default student, plain KD" if context.searched.parameters else "plain KD")
     )
     on_record = known(of_this_comparison(context.folder, context.table.read()), reference, name)
     return dataclasses.replace(plan, reference=reference, baseline=name, known=on_record)

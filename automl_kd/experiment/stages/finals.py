@@ -142,6 +142,7 @@ def compare(context: ExperimentContext) -> bool:
     if found is None:
         return False
     compared = entrants(context, found)
-    carry_out_all(context, compared, trial_kind="final", title="finalists and baselines at equal compute", ahead=0.0)
+    trained = "finalists" if context.searched.parameters else "student"
+    carry_out_all(context, compared, trial_kind="final", title=f"{trained} and baselines at equal compute", ahead=0.0)
     write_finals(context.folder, [(one.role, one.spec.key) for one in compared])
     return True

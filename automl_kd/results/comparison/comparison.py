@@ -76,8 +76,13 @@ class Comparison:
 
 def comparison_of(folder: Path, rows: pd.DataFrame) -> Comparison | None:
     """The comparison in an experiment's folder; None if that is a search for a student, or has no record."""
-    record = read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
+    record = record_of(folder)
     return comparison(rows, record) if is_comparison(record) else None
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """The experiment in a folder; empty if it has no record."""
+    return read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
 
 
 def is_comparison(record: Mapping[str, Any]) -> bool:

@@ -1,14 +1,15 @@
 """One HTML page that shows experiments and needs no network: verdict, tables, plots, failures, costs.
 
-A search for a student is shown by its verdict and leaderboards, a comparison of methods by its own table.
+A search for a student is shown by its verdict and leaderboards, a comparison of methods and a distillation each by its
+own table.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -23,15 +24,17 @@ from automl_kd.results.comparison import (
 from automl_kd.results.comparison import (
     table as comparison_table,
 )
-from automl_kd.results.comparison.comparison import Comparison, comparison, is_comparison
+from automl_kd.results.comparison.comparison import Comparison, comparison, is_comparison, record_of
+from automl_kd.results.report.distillation import distillation_view, used_sections
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.store.account import line_of
-from automl_kd.results.store.folder import of_this_comparison, read_experiment_record
+from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.templates import load_template
+from automl_kd.results.verdict.distillation_table import DISTILLATION_NOTE
 from automl_kd.results.verdict.gain import judge_search
 from automl_kd.results.verdict.table import cost_table, gain_table, verdict_table
 
@@ -62,7 +65,7 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", sta
     views = [experiment_view(folder) for folder in found]
     title = views[0]["name"] if len(views) == 1 else units.some(len(views), "experiment")
     text = load_template(Path(__file__).with_name("page.html")).render(
-        title=title, views=views, note=NOTE, command=command, standing=standing
+        title=title, views=views, note=NOTE, distillation_note=DISTILLATION_NOTE, command=command, standing=standing
     )
     storage.write(out, text)
     return out
@@ -71,23 +74,28 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", sta
 def experiment_view(folder: Path) -> dict[str, object]:
     """Return the template's values for one experiment."""
     rows = of_this_comparison(folder, ResultTable(folder).read(REPORTED))
-    record = read_experiment_record(folder) if (folder / "experiment.json").exists() else {}
+    record = record_of(folder)
     compared = comparison(rows, record) if is_comparison(record) else None
+    view = search_view(folder, rows, record) if compared is None else contested(compared)
+    record = used_sections(record) if view.get("distilled") else record
     return {
         "name": record.get("name", folder.resolve().name),
         "facts": trial_facts(rows),
         "data": line_of(folder),
-        **(search_view(folder, rows) if compared is None else contested(compared)),
+        "distilled": False,
+        **view,
         "failures": list_failures(rows),
         "provenance": results_provenance(rows),
         "record": json.dumps(record, indent=2) if record else "",
     }
 
 
-def search_view(folder: Path, rows: pd.DataFrame) -> dict[str, object]:
-    """Return the values that only a search has."""
+def search_view(folder: Path, rows: pd.DataFrame, record: Mapping[str, Any]) -> dict[str, object]:
+    """Return the values that only a search has, or a distillation if nothing was searched."""
     scores = read_scores(folder)
-    judged = judge_search(rows, scores=scores)
+    judged = judge_search(rows, scores=scores, record=record)
+    if judged.distilled:
+        return distillation_view(judged, rows, ResultTable(folder).curves())
     boards = rank_results(rows)
     search, teacher = rows[rows["trial_kind"] == "search"], rows[rows["trial_kind"] == "teacher"]
     return {

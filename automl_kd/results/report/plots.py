@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -133,18 +134,21 @@ def label_decades(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def learning_curves(rows: pd.DataFrame, curves: pd.DataFrame) -> Markup | None:
-    """Validation accuracy over epochs: finals coloured by role, search trials faint. None if there is nothing."""
+def learning_curves(rows: pd.DataFrame, curves: pd.DataFrame, titles: Mapping[FinalRole, str] = ARMS) -> Markup | None:
+    """Validation accuracy over epochs: finals coloured by role, search trials faint. None if there is nothing.
+
+    `titles`: of the roles that are drawn.
+    """
     joined = curves.merge(rows[["experiment", "trial_kind", "key", "role"]], on=["experiment", "trial_kind", "key"])
     # A comparison has too many methods to distinguish by colour: their curves are not drawn.
-    joined = joined[joined["role"].isin(["search", *ROLE_STYLES])].dropna(subset=["val_accuracy"])
+    joined = joined[joined["role"].isin(["search", *titles])].dropna(subset=["val_accuracy"])
     if joined.empty:
         return None
     with mpl.rc_context(PLOT_SETTINGS):
         figure, axes = blank_figure("epoch", "validation accuracy, %")
         draw_curves(axes, joined[joined["role"] == "search"], "search trial", QUIET, 0.35)
-        for role, (colour, _) in ROLE_STYLES.items():
-            draw_curves(axes, joined[joined["role"] == role], ARMS[role], colour, 0.9)
+        for role, title in titles.items():
+            draw_curves(axes, joined[joined["role"] == role], title, ROLE_STYLES[role][0], 0.9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return finish_figure(figure, axes, "Validation accuracy over epochs, one line per trial")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.store.row import FROM_FILE, FinalRole
 
@@ -104,3 +105,14 @@ def stage_cost(rows: pd.DataFrame, trial_kind: str, unit: Arm | None) -> StageCo
         train_macs=train_macs,
         trainings=train_macs / unit.train_macs if unit is not None and unit.train_macs > 0 else math.nan,
     )
+
+
+def describe_teaching(one: Arm) -> str:
+    chosen = "; ".join(filter(None, (units.options(one.options_json), units.schedule(one.schedule_json))))
+    return f"{one.method} ({chosen})" if chosen else one.method
+
+
+def have_same_teaching(found: Arm, base: Arm) -> bool:
+    """Whether both arms are the same trials under two names."""
+    names = ("architecture_id", "method", "options_json", "schedule_json", "epochs")
+    return all(getattr(found, name) == getattr(base, name) for name in names)

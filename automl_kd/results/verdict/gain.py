@@ -8,7 +8,9 @@ cover the choice of test images.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +18,18 @@ from automl_kd.errors import ResultError
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.store.row import FINAL_ROLES, FinalRole
-from automl_kd.results.verdict.arms import ARMS, COMPARISONS, Arm, StageCost, arm, paired, stage_cost
+from automl_kd.results.verdict.arms import (
+    ARMS,
+    COMPARISONS,
+    Arm,
+    StageCost,
+    arm,
+    describe_teaching,
+    have_same_teaching,
+    paired,
+    stage_cost,
+)
+from automl_kd.results.verdict.distillation import distillation_costs, is_distillation, judge_distillation
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
 
 COSTED_STAGES = ("teacher", "search", "choice", "final")
@@ -27,7 +40,7 @@ class Verdict:
     """`gains` has the keys of `COMPARISONS`; an estimate with n = 0 could not be made.
 
     `sentence` begins with a warning if the teacher is too weak; otherwise `teacher_sentence` gives its accuracy, if
-    known.
+    known. `distilled`: the verdict is on one student that was taught without a search.
     """
 
     arms: dict[FinalRole, Arm]
@@ -36,12 +49,19 @@ class Verdict:
     sentence: str
     cost_sentence: str
     teacher_sentence: str = ""
+    distilled: bool = False
 
 
-def judge_search(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.DataFrame | None = None) -> Verdict:
+def judge_search(
+    rows: pd.DataFrame,
+    metric: str = "test_accuracy",
+    scores: pd.DataFrame | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Verdict:
     """Judge one experiment by its rows of the trial kind "final"; the other rows, and `scores`, give its cost.
 
     `metric` is `test_accuracy`, of the last epoch, or `test_accuracy_best`, of the epoch best on validation.
+    `record`: the experiment, which tells a distillation from a search before there are finals.
     """
     if rows["experiment"].nunique() > 1:
         raise ResultError(f"a verdict is on one experiment, got rows of {rows['experiment'].nunique()}; choose one")
@@ -49,19 +69,19 @@ def judge_search(rows: pd.DataFrame, metric: str = "test_accuracy", scores: pd.D
     found = {role: arm(final[final["role"] == role], role, metric) for role in FINAL_ROLES}
     arms = {role: one for role, one in found.items() if one is not None}
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
-    one_point = not final.empty and bool(final["space"].astype(str).str.startswith("model:").all())
-    searched = bool((rows["trial_kind"] == "search").any())
+    distilled = is_distillation(rows, record)
     costs = tuple(stage_cost(rows, trial_kind, arms.get("default-kd")) for trial_kind in COSTED_STAGES)
     teacher = teacher_of(rows)
     warned = warning(teacher, untaught(arms))
-    judged = (judge_teaching if one_point and not searched else verdict_sentence)(final, arms, gains)
+    judged = judge_distillation(final, arms) if distilled else verdict_sentence(final, arms, gains)
     return Verdict(
         arms=arms,
         gains=gains,
         costs=tuple(one for one in costs if one.trials),
         sentence=f"{warned} {judged}" if warned else judged,
-        cost_sentence=cost_sentence(costs, arms, scores),
+        cost_sentence=distillation_costs(costs, arms) if distilled else cost_sentence(costs, arms, scores),
         teacher_sentence="" if warned else accuracy_of(teacher),
+        distilled=distilled,
     )
 
 
@@ -85,32 +105,6 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
     if found.architecture_id == base.architecture_id:
         close = "; the found student is the default student itself, so its architecture gained nothing"
     return f"{judge_gain(gain)}: {comparison(found, base)}{close}."
-
-
-def judge_teaching(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
-    """Return one sentence on a fixed student: the gain of distillation over training from scratch."""
-    found, scratch, gain = arms.get("found-method"), arms.get("found-scratch"), gains["teaching"]
-    if found is None or scratch is None:
-        return missing_sentence(final, "found-scratch" if found is not None else "found-method")
-    if gain.n == 0:
-        return "No verdict: no seed was completed both by distillation and from scratch."
-    ours, theirs = (f"{units.percent(one.test.mean)} %" for one in (found, scratch))
-    student = f"{found.student}, {units.format_count(found.params)} parameters"
-    return (
-        f"{judge_gain(gain)}: {student}, trained by {describe_teaching(found)} reaches {ours} on test,"
-        f" trained from scratch at equal compute {theirs}."
-    )
-
-
-def describe_teaching(one: Arm) -> str:
-    chosen = "; ".join(filter(None, (units.options(one.options_json), units.schedule(one.schedule_json))))
-    return f"{one.method} ({chosen})" if chosen else one.method
-
-
-def have_same_teaching(found: Arm, base: Arm) -> bool:
-    """Whether both arms are the same trials under two names."""
-    names = ("architecture_id", "method", "options_json", "schedule_json", "epochs")
-    return all(getattr(found, name) == getattr(base, name) for name in names)
 
 
 def missing_sentence(final: pd.DataFrame, role: FinalRole) -> str:

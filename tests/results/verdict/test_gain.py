@@ -158,20 +158,6 @@ def test_more_compute_for_the_baseline_is_said_too(tmp_path):
     )
 
 
-def test_without_a_search_the_teaching_is_judged(tmp_path):
-    taught = {seed: value + 0.02 for seed, value in BASE.items()}
-    taught_rows = finals(
-        "found-method", taught, space="model:resnet8", student="resnet8", options_json='{"weight": 0.5}'
-    )
-    only_taught = judge(tmp_path, taught_rows)
-    assert only_taught.sentence == "No verdict yet: the final trials are not done (none of: found student, scratch)."
-    judged = judge(tmp_path, finals("found-scratch", BASE, space="model:resnet8"))
-    assert judged.sentence == (
-        "Gained 2.00 points (95 % interval +2.00 to +2.00, 3 seeds): resnet8, 10.0 k parameters, trained by"
-        " kd (weight=0.5) reaches 93.00 % on test, trained from scratch at equal compute 91.00 %."
-    )
-
-
 def test_tables_for_people(tmp_path):
     judged = judge(tmp_path, four_arms({0: 0.92, 1: 0.94, 2: 0.96}, BASE))
     assert verdict_table(judged).rows[3][:5] == ("found student, its method", "94.00 ± 4.97", "95.00", "3", "10.0 k")
