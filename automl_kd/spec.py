@@ -33,15 +33,14 @@ def require(condition: bool, message: str) -> None:
 class DataSpec:
     """Which images, and how they are divided. Validation is cut from the training images, stratified by class.
 
-    `name`: an entry of the dataset table, `folder:PATH` or `arrays:PATH.npz`.
-    `train_images`: keep so many training images (validation not counted), stratified; 0 keeps all.
-    `validation`: the fraction of the training images held out for every choice, in (0, 1).
-    `split_seed`: draws the division; the same for all trials of an experiment.
-    `resolution`: height and width to which images are resized, at most 4096; 0 keeps the set's own.
-    `max_value`: what is white in images of more than 8 bits, such as 4095 for 12 bits in files of 16; 0 for the range
-    that each file states.
-    `digest`: of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows
-    what the set holds rather than where it lies.
+    `name`: an entry of the dataset table, `folder:PATH` or `arrays:PATH.npz`; 'automl-kd show datasets' lists them.
+    `train_images` (0 or more): keep so many training images (validation not counted), stratified; 0 keeps all.
+    `validation` (above 0, below 1): the fraction of the training images held out for every choice. `split_seed` (any):
+    draws the division; the same for all trials of an experiment. `resolution` (0 to 4096): height and width to which
+    images are resized; 0 keeps the set's own. `max_value` (0 or more): what is white in images of more than 8 bits,
+    such as 4095 for 12 bits in files of 16; 0 for the range that each file states. `digest`: hash of the divided images
+    themselves, filled in when the experiment is opened, so that a trial's key follows what the set holds rather than
+    where it lies.
     """
 
     name: str = "digits"
@@ -65,14 +64,19 @@ class DataSpec:
 class Recipe:
     """How a network is trained, whatever its loss.
 
-    `schedule`: "cosine" to zero, or "multistep" by `gamma` at `milestones`, given as fractions of the run, so that a
-    recipe keeps its shape at any length. Before it the rate rises linearly from zero over the fraction `warmup`.
-    `clip_norm`: largest gradient norm; 0 does not clip. `label_smoothing` in [0, 1).
-    `amp`: bfloat16 autocast, on CUDA only. `augment`: "auto" takes what the dataset recommends.
-    `grad_accumulation`: a step's gradients are gathered from so many pieces of its batch, one after the other, which
-    need less memory; batch normalisation and losses that compare images see a piece each. `sync_bn_groups`: batch
-    normalisation looks at each of so many equal parts of a batch by itself; 1 for the whole batch. It must be 1 or
-    trial.workers where these are several.
+    `epochs` (1 or more): passes over the training images. `batch_size` (2 or more): images in a step. `optimizer`: SGD
+    with momentum, or AdamW. `lr` (above 0): the highest learning rate. `momentum` (0 or more, below 1): momentum of
+    SGD. `nesterov`: whether momentum looks ahead; it needs a momentum above 0. `weight_decay` (0 or more): decay of
+    every weight, in each step. `schedule`: the learning rate falls as a "cosine" to zero, or by "multistep".
+    `milestones` (above 0, below 1): where "multistep" lowers the rate, as fractions of the run, so that a recipe keeps
+    its shape at any length. `gamma` (any): what "multistep" multiplies it by at each milestone. `warmup` (0 or more,
+    below 1): the fraction of the run over which the rate first rises linearly from zero. `label_smoothing` (0 or more,
+    below 1): the share of each label that is spread over all classes. `clip_norm` (0 or more): largest gradient norm; 0
+    does not clip. `amp`: bfloat16 autocast, on CUDA only. `channels_last`: the layout of images and weights in memory.
+    `augment`: "auto" takes what the dataset recommends. `grad_accumulation` (1 or more): a step's gradients are
+    gathered from so many pieces of its batch, one after the other, which need less memory; batch normalisation and
+    losses that compare images see a piece each. `sync_bn_groups` (1 or more): batch normalisation looks at each of so
+    many equal parts of a batch by itself; 1 for the whole batch. It must be 1 or trial.workers where these are several.
     """
 
     epochs: int = 30
@@ -115,11 +119,13 @@ class Recipe:
 class TeacherSpec:
     """A model by name, and either the file that holds its weights or the recipe by which it is trained from scratch.
 
+    `model`: the network; 'automl-kd show models' lists them. `checkpoint`: the file that holds its weights; empty
+    trains the teacher. `digest`: SHA-256 of the checkpoint file, filled in when the experiment is loaded, so that a
+    trial's key follows the file's content rather than its place. `seed` (any): random seed of its training. `outputs`
+    (exact, float16, or top1 to top999999): the precision of a fixed teacher's outputs in training: "exact", all rounded
+    to "float16", or "top8", the largest logits of each image, where the others share the remaining probability.
     `weights`: which of several sets of weights in the checkpoint, by its key or a word of it, as in "ema"; empty takes
-    the first that fits and is no average over training. `digest`: SHA-256 of the checkpoint file, filled in when the
-    experiment is loaded, so that a trial's key follows the file's content rather than its place. `outputs`: the
-    precision of a fixed teacher's outputs in training: "exact", all rounded to "float16", or "top8", the largest logits
-    of each image, where the others share the remaining probability.
+    the first that fits and is no average over training.
     """
 
     model: str = "resnet56"
@@ -299,7 +305,8 @@ class TeacherCacheOptions:
     It decides where outputs come from and not what they are, so it is no part of what a trial is. `keep`: "logits",
     "features" for the maps that losses read as well, "off", or "auto": logits, unless the search follows seconds, of
     which the first trial pays more. Where "logits" or "features" is asked for, methods whose teacher moves are refused.
-    `limit_gb`: of all that is kept under one root of results, in 10^9 bytes; beyond it the teacher runs.
+    `limit_gb` (above 0): limit of all that is kept under one root of results, in 10^9 bytes; beyond it the teacher
+    runs.
     """
 
     keep: Literal["auto", "logits", "features", "off"] = "auto"

@@ -6,7 +6,6 @@ A user's mistake ends with one sentence on stderr and exit code 2, without a tra
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -136,6 +135,8 @@ def show(
 ) -> None:
     """Show a resolved experiment, or the names that an experiment may use, with their sources.
 
+    An experiment is shown as TOML with all its fields: value, meaning, allowed values. It can be saved and edited.
+
     [bold]automl-kd show proxies[/bold]
     [bold]automl-kd show benchmarks/cifar10_resnet_smoke.toml --set search.trials=20[/bold]
     """
@@ -145,7 +146,7 @@ def show(
     if not os.path.lexists(what) and not Path(what).suffix:
         hint = suggestion(what, catalogue.CATALOGUES)
         raise UnknownNameError(f"there is neither a table nor a file called {what!r}; {hint}")
-    typer.echo(json.dumps(config.to_record(config.load_experiment(Path(what), overrides, nasbench.KINDS)), indent=2))
+    typer.echo(config.write_commented(config.load_experiment(Path(what), overrides, nasbench.KINDS)), nl=False)
 
 
 app.command()(doctor)

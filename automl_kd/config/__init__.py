@@ -19,6 +19,7 @@ from automl_kd.config.sections import (
     SearchSection,
 )
 from automl_kd.config.stored import add_new_fields
+from automl_kd.config.writing import write_commented
 
 __all__ = [
     "CHOICE_SEEDS",
@@ -42,4 +43,5 @@ __all__ = [
     "require_name",
     "require_seed",
     "to_record",
+    "write_commented",
 ]

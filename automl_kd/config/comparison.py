@@ -17,9 +17,11 @@ from automl_kd.spec import require
 class MethodEntry:
     """A way of teaching that is compared with others.
 
-    `name`: lower-case letters, digits and '-'; `title`: for people, empty takes the name. `grid`: values to try for
-    options; of all combinations the `best` by validation go to the finals, each as an entry of its own. `compute`: of
-    each entry's finals, as fractions of the comparison's.
+    `name`: lower-case letters, digits and '-'. `title`: for people; empty takes the name. `method`: 'automl-kd show
+    methods' lists them. `options`: options of the method, by name. `grid`: values to try for options; of all
+    combinations the `best` by validation go to the finals, each as an entry of its own. `best` (1 or more): how many
+    combinations of the grid go to the finals. `compute` (above 0, at most 1): compute of each entry's finals, as
+    fractions of the comparison's.
     """
 
     name: str
@@ -60,9 +62,11 @@ class MethodEntry:
 class ComparisonSection:
     """A comparison of ways of teaching one student, the baseline of [finalists], in place of a search for a student.
 
-    The full compute is what `recipe.epochs` of `reference` cost; the others are trained for as many whole epochs as
-    that pays for, at most 5 % more. Candidates are tried at the fraction `tuning` of it, with the first `tuning_seeds`
-    of as many other seeds as there are final ones.
+    `reference`: the name of the method that the others are compared with. The full compute is what `recipe.epochs` of
+    it cost; the others are trained for as many whole epochs as that pays for, at most 5 % more. `methods`: what is
+    compared; empty for a search. `tuning` (above 0, at most 1): the fraction of the compute at which candidates are
+    tried. `tuning_seeds` (1 or more): candidates are tried with the first so many of as many other seeds as there are
+    final ones.
     """
 
     reference: str = "kd"

@@ -35,10 +35,13 @@ HyperparameterDomain = Annotated[
 class Experiment:
     """One search, or one comparison of methods, from its teacher to its leaderboard.
 
-    `name` also names the folder of its results.
-    `hyperparameters`: what of the teaching is searched together with the student: "method" among several,
-    "method.OPTION", and "method.losses.NAME" for the weight of one loss in a sum. `options` are of every method that
-    has them.
+    `name`: letters, digits, '.', '_' and '-'; it also names the folder of its results. `space`: the students:
+    module:ATTRIBUTE, such as search_spaces.resnet:SPACE, or model:NAME for one student; 'automl-kd show spaces' lists
+    some. `method`: how students are taught; 'automl-kd show methods' lists them. `options`: options of methods, by
+    name; each takes those that it has. `hyperparameters`: what of the teaching is searched together with the student:
+    "method" among several, "method.OPTION", and "method.losses.NAME" for the weight of one loss in a sum; each a list
+    of values or a range such as { low = 0.1, high = 0.9 }. `seed` (0 to 999999): random seed of the search: what is
+    proposed, and how its trials begin.
     """
 
     name: str

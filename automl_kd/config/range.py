@@ -11,8 +11,8 @@ from automl_kd.spec import require
 class Range:
     """Numbers from `low` to `high`, both included, with `low < high`.
 
-    Whole ones, `step` apart, if both ends are written without a point and `log` is not set; else real ones, uniform in
-    their logarithm if `log`.
+    `low` (any), `high` (any): the ends. `step` (1 or more): between numbers, which are whole if both ends are written
+    without a point and `log` is not set; else they are real. `log`: uniform in their logarithm.
     """
 
     low: int | float

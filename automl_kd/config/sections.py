@@ -28,8 +28,8 @@ POPULATIONS = ("pbt", "pb2")
 class Budget:
     """What a student may cost; 0 sets no limit. Every sampler, baseline and finalist keeps to it.
 
-    `params`: trainable parameters. `macs`: multiply-adds for one image. `latency_ms`: median forward of one image on
-    the processor of the machine that proposes, one thread.
+    `params` (0 or more): trainable parameters. `macs` (0 or more): multiply-adds for one image. `latency_ms` (0 or
+    more): median forward of one image on the processor of the machine that proposes, one thread.
     """
 
     params: int = 0
@@ -45,18 +45,22 @@ class Budget:
 class SearchSection:
     """How architectures are proposed and which trials may go on.
 
-    `objectives`: what samplers compare; the first one also rules the scheduler and the choice of finalists and is
-    measured on validation. A leading minus minimises: `["val_accuracy", "-params"]`.
-    `proxy_filter`: proxies whose rank sum picks the best of `pool` candidates for each trial; empty does not filter.
-    `probe_images`, `repeats`: images in a proxy's batch, and how often weights and images are drawn anew.
-    `scheduler`: which trials end early, by validation accuracy: "asha" and "hyperband" those below the best share of
-    their rung, "median" those below the median of the others, "none" none. Or "pbt" and "pb2": a population of `trials`
-    copies of one student, in which every `interval` epochs the worst take over the weights of the best, and other
-    values of what `perturb` names ("recipe.lr", "recipe.weight_decay", "method.OPTION", "method.losses.NAME").
-    `grace_epochs`: ASHA's first rung, and the epochs before the median rule. `reduction`: the factor between rungs of
-    ASHA and HyperBand. `median_trials`: others that must have come as far before the median rule stops a trial.
-    `quantile`: the share of a population that gives, and that takes. `resample`: how often "pbt" draws a value anew
-    instead of multiplying it by 0.8 or 1.2.
+    `sampler`: what proposes trials; 'automl-kd show samplers' lists them. `options`: options of the sampler, by name.
+    `trials` (1 or more): trainings of the search, or members of a population. `objectives`: what samplers compare; the
+    first one also rules the scheduler and the choice of finalists and is measured on validation. A leading minus
+    minimises: `["val_accuracy", "-params"]`. `proxy_filter`: proxies whose rank sum picks the best of `pool` candidates
+    for each trial; empty does not filter. `pool` (1 or more): candidates of which the proxy filter takes the best.
+    `probe_images` (2 or more), `repeats` (1 or more): images in a proxy's batch, and how often weights and images are
+    drawn anew. `scheduler`: which trials end early, by validation accuracy: "asha" and "hyperband" those below the best
+    share of their rung, "median" those below the median of the others, "none" none. Or "pbt" and "pb2": a population of
+    `trials` copies of one student, in which every `interval` epochs the worst take over the weights of the best, and
+    other values of what `perturb` names ("recipe.lr", "recipe.weight_decay", "method.OPTION", "method.losses.NAME").
+    `grace_epochs` (1 or more): ASHA's first rung, and the epochs before the median rule. `reduction` (above 1): the
+    factor between rungs of ASHA and HyperBand. `median_trials` (1 or more): others that must have come as far before
+    the median rule stops a trial. `interval` (1 or more): epochs after which a population changes. `quantile` (above 0,
+    at most 0.5): the share of a population that gives, and that takes. `resample` (0 to 1): how often "pbt" draws a
+    value anew instead of multiplying it by 0.8 or 1.2. `perturb`: the range, in a population, of each value that
+    changes, such as "recipe.lr" = { low = 0.01, high = 0.1, log = true }.
     """
 
     sampler: str = "evolution"
@@ -107,17 +111,18 @@ class SearchSection:
 class Resources:
     """What one trial is given, and how many run at once.
 
-    `device`: "auto" takes GPUs where the machine or cluster has some. `workers`: processes that train one student
-    together, each on its part of every batch. `cpus`: cores, and torch threads, of each worker. `gpus`: of each worker,
-    for trials on "cuda"; may be a fraction, so that small students share one GPU, where a trial has one worker.
-    `placement`: whether a trial's workers are packed on few machines or spread over many, as far as there is room.
-    `max_concurrent`: trials at once; 0 means as many as there is room for. `wait_minutes`: how long a cluster that
-    starts its machines when they are asked for is waited for until a trial has room. `retries`: how often a trial of
-    which a process died, or which failed in a way that may pass (out of memory, a file system that failed), is started
-    again, from its checkpoint. `timeout_minutes`: a trial that takes longer in one sitting is ended and has failed; 0
-    sets no limit. `retry_failed`: a later sitting repeats also those failed trials that are known to fail again (a loss
-    that is not finite, too long); others it repeats anyway. `loggers`: who else is told of every trial, epoch by epoch;
-    files go to the experiment's folder `loggers`.
+    `device`: "auto" takes GPUs where the machine or cluster has some. `cpus` (1 or more): cores, and torch threads, of
+    each worker. `gpus` (above 0): GPUs of each worker, for trials on "cuda"; may be a fraction, so that small students
+    share one GPU, where a trial has one worker. `max_concurrent` (0 or more): trials at once; 0 means as many as there
+    is room for. `wait_minutes` (0 or more): how long a cluster that starts its machines when they are asked for is
+    waited for until a trial has room. `retries` (0 or more): how often a trial of which a process died, or which failed
+    in a way that may pass (out of memory, a file system that failed), is started again, from its checkpoint. `workers`
+    (1 or more): processes that train one student together, each on its part of every batch. `placement`: whether a
+    trial's workers are packed on few machines or spread over many, as far as there is room. `timeout_minutes` (0 or
+    more): a trial that takes longer in one sitting is ended and has failed; 0 sets no limit. `retry_failed`: a later
+    sitting repeats also those failed trials that are known to fail again (a loss that is not finite, too long); others
+    it repeats anyway. `loggers`: who else is told of every trial, epoch by epoch; files go to the experiment's folder
+    `loggers`.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -151,10 +156,12 @@ class Resources:
 class Finalists:
     """The comparison at the end: the found student and the baselines, trained again with every one of `seeds`.
 
-    `count`: so many of the best trials of the search are trained again with as many other seeds, and the best of these
-    by mean validation accuracy is the found student; 1 takes the best trial, which owes more to chance.
-    `epochs`: for the found student with its method; 0 keeps the recipe's. Baselines get the epochs that cost the same
-    multiply-adds. `baseline`: the student that one would take without a search; empty takes the space's default.
+    `seeds` (0 to 999999): one training of each for every seed; distinct. `count` (1 or more): so many of the best
+    trials of the search are trained again with as many other seeds, and the best of these by mean validation accuracy
+    is the found student; 1 takes the best trial, which owes more to chance. `epochs` (0 or more): epochs of the found
+    student with its method; 0 keeps the recipe's. Baselines get the epochs that cost the same multiply-adds.
+    `baseline`: the student that one would take without a search, by the parameters of its space; empty takes the
+    space's default.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)

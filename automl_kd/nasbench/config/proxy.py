@@ -14,9 +14,11 @@ from automl_kd.spec import require
 class FormulaSearch:
     """One sampler, by name and options, tried with so many seeds from the experiment's on.
 
-    `name`: as the tables call it; empty takes the sampler's. `trials`: formulas tried, 0 for as many as the
-    others. `batch`: formulas asked for at once, before any of them is answered. `memory`: of earlier answers it is told
-    the best few and so many of the latest, 0 for all; a sampler that models all takes longer the more it knows.
+    `sampler`: what proposes formulas. `name`: as the tables call it; empty takes the sampler's. `seeds` (1 or more):
+    how many searches. `trials` (0 or more): formulas tried, 0 for as many as the others. `options`: options of the
+    sampler, by name. `batch` (1 or more): formulas asked for at once, before any of them is answered. `memory` (0 or
+    more): it is told the best few of earlier answers and so many of the latest, 0 for all; a sampler that models all
+    takes longer the more it knows.
     """
 
     sampler: str
@@ -42,11 +44,12 @@ class ProxySearch:
 
     `scores`: a folder or file that `automl-kd score` wrote, searched for in the working folder and beside the table.
     `dataset`: whose images the statistics were made on, where several were scored; empty takes that of `choose`.
-    `statistics`: those to compose, all that are scored if empty, in any case without `without`.
-    `choose`, `labels`: the accuracy followed, named in full, of so many architectures drawn from the space.
-    `trials`: formulas that each search tries. `terms`, `members`: at most so many in a formula. `penalty`: of the
-    correlation, for each member. `compare_labels`: other numbers of labels, tried by the first of `searches`.
-    `s1`, `s1_scores`: accuracies of DisWOT's 64 students, and the scores of their space, to report on as well.
+    `statistics`: those to compose, all that are scored if empty. `without`: those to leave out in any case. `choose`:
+    the accuracy followed, named in full. `labels` (10 or more): how many architectures, drawn from the space, show
+    their accuracy. `trials` (1 or more): formulas that each search tries. `terms` (1 to 20), `members` (1 or more): the
+    most in a formula. `penalty` (0 or more, below 1): taken from the correlation for each member. `searches`: samplers
+    to compare. `compare_labels` (10 or more): other numbers of labels, tried by the first of `searches`. `s1`:
+    accuracies of DisWOT's 64 students, to report on as well. `s1_scores`: the scores of their space.
     """
 
     scores: str = ""
@@ -79,7 +82,11 @@ class ProxySearch:
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyExperiment:
-    """A search for a proxy. `name` also names the folder of its results; `seed` is the first of each search."""
+    """A search for a proxy.
+
+    `name`: letters, digits, '.', '_' and '-'; it also names the folder of its results. `space`: the architectures.
+    `seed` (0 to 999999): random seed, the first of each search.
+    """
 
     name: str
     space: str

@@ -20,9 +20,9 @@ SIZE_COLUMNS = ("params", "macs")
 class TableTask:
     """What is searched by and reported on, as columns of the table.
 
-    `choose`: a validation accuracy, or one that serves as such, named in full. `early`: a validation accuracy after a
-    shorter training, for halving. `report`: the test accuracy shown. `hours`: simulated times at which searches are
-    compared, ascending.
+    `name`: lower-case letters, digits and '-'. `choose`: a validation accuracy, or one that serves as such, named in
+    full. `early`: a validation accuracy after a shorter training, for halving. `report`: the test accuracy shown.
+    `hours` (above 0): simulated times at which searches are compared, ascending.
     """
 
     name: str
@@ -40,10 +40,13 @@ class TableTask:
 class SamplerRun:
     """A sampler with what helps it.
 
-    `name`: as the tables call it; empty makes one of the rest. `proxy_filter`: the score by which each question is the
-    best of `pool` candidates. `warm`: the score by which the first `warm_count` questions are the best of `warm_sample`
-    random architectures. `tries`: candidates drawn in the hope of a new one. `trials`, `seeds`: 0 takes the table's;
-    `hours`: simulated time after which a seed stops, 0 for no limit.
+    `sampler`: what proposes architectures. `name`: as the tables call it; empty makes one of the rest. `options`:
+    options of the sampler, by name. `proxy_filter`: the score by which each question is the best of `pool` candidates;
+    empty does not filter. `pool` (1 or more): candidates of which the filter takes the best. `warm`: the score by which
+    the first `warm_count` questions are the best of `warm_sample` random architectures; empty starts without.
+    `warm_count` (1 or more), `warm_sample` (1 or more): sizes of the warm start; the sample is as large as the count,
+    or larger. `tries` (1 or more): candidates drawn in the hope of a new one. `trials` (0 or more), `seeds` (0 or
+    more): 0 takes the table's. `hours` (0 or more): simulated time after which a seed stops, 0 for no limit.
     """
 
     sampler: str
@@ -86,9 +89,9 @@ class ScoreSource:
     """Where a score of all architectures comes from.
 
     `file`: a Parquet file, or a folder of scores as `automl-kd score` writes it; searched for in the working folder and
-    beside the table. `column`: of the file, or the proxy's name where each row has one; empty takes the score's name.
-    `dataset`: rows about this dataset, where rows name one; empty takes the task's. `seconds`: the column with the time
-    of each score.
+    beside the table. `column`: its name in the file, or the proxy's name where each row has one; empty takes the
+    score's name. `dataset`: rows about this dataset, where rows name one; empty takes the task's. `seconds`: the column
+    with the time of each score.
     """
 
     file: str
@@ -104,8 +107,10 @@ class ScoreSource:
 class TrainingFree:
     """Evolution led by a score alone; the `top` best of its history are then compared by the accuracy to choose by.
 
-    `scores`: one search each; "random" takes `top` random architectures. `parents`: the parent is a random one of so
-    many best in a tournament.
+    `scores`: one search each; "random" takes `top` random architectures. `trials` (1 or more): architectures scored.
+    `population` (1 or more): size of the evolution's population. `tournament` (1 or more): members drawn for a parent.
+    `parents` (1 or more): the parent is a random one of so many best in a tournament. `top` (1 or more): compared by
+    accuracy; at most `trials`.
     """
 
     scores: tuple[str, ...] = ()
@@ -126,8 +131,10 @@ class TrainingFree:
 class Tradeoff:
     """Accuracy against latency: fronts that `samplers` find for each of `devices`, on the first task.
 
-    `proxy_filter`: a score by which each sampler is filtered, once more beside its plain self; empty does not.
-    `points`: the worst test accuracy that counts lies so many percentage points below the best.
+    `devices`: columns of latencies; empty compares none. `samplers`: that find fronts. `trials` (1 or more): trainings
+    of each. `proxy_filter`: a score by which each sampler is filtered, once more beside its plain self; empty does not.
+    `pool` (1 or more): candidates of which the filter takes the best. `points` (above 0): the worst test accuracy that
+    counts lies so many percentage points below the best.
     """
 
     devices: tuple[str, ...] = ()
@@ -148,8 +155,10 @@ class Tradeoff:
 class TableSearch:
     """Searches of a NAS-Bench-201 table in the calling process.
 
-    `seeds`: of each search, from the experiment's on. `trials`: trainings that each may ask about. `compare`: numbers
-    of them at which searches are compared.
+    `seeds` (1 or more): how many of each search, from the experiment's on. `trials` (1 or more): trainings that each
+    may ask about. `compare` (above 0): numbers of them at which searches are compared, ascending. `tasks`: what is
+    searched by. `runs`: samplers that are compared. `scores`: scores of all architectures, by name, for filters and
+    warm starts.
     """
 
     seeds: int = 200
@@ -180,7 +189,11 @@ class TableSearch:
 
 @dataclass(frozen=True, kw_only=True)
 class TableExperiment:
-    """Searches of a table. `name` also names the folder of their results; `seed` is the first of each search."""
+    """Searches of a table.
+
+    `name`: letters, digits, '.', '_' and '-'; it also names the folder of their results. `space`: the architectures.
+    `seed` (0 to 999999): random seed, the first of each search.
+    """
 
     name: str
     space: str

@@ -75,7 +75,7 @@ def plot_trainings(
         figure, axes = blank_figure("test accuracy, %", "")
         if teacher is not None:
             axes.axvline(100 * teacher, color=INK, lw=0.9, ls="--", label="teacher")
-        for place, (role, one) in enumerate(reversed(arms.items())):
+        for place, (role, one) in enumerate(reversed(list(arms.items()))):
             colour, marker = ROLE_STYLES[role]
             if not units.missing(one.test.half_width):
                 axes.plot([100 * one.test.low, 100 * one.test.high], [place, place], color=colour, lw=1.6)
@@ -83,7 +83,7 @@ def plot_trainings(
             label = "_" if place else "one seed"
             axes.plot(seeds, [place] * len(seeds), "|", color=INK, ms=9, alpha=0.6, label=label)
             axes.plot([100 * one.test.mean], [place], marker, color=colour, ms=7.5, mec=CARD, mew=0.8)
-        names = [textwrap.fill(titles[role], LABEL_WIDTH) for role in reversed(arms)]
+        names = [textwrap.fill(titles[role], LABEL_WIDTH) for role in reversed(list(arms))]
         axes.set_yticks(range(len(arms)), names)
         axes.set_ylim(-0.7, len(arms) - 0.3)
         axes.tick_params(axis="y", length=0)

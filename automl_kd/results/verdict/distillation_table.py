@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -104,7 +104,7 @@ def distillation_cost_sheet(judged: Verdict) -> Sheet:
     return sheet_of(("what", "trainings", "time", "training MACs", "in trainings by plain KD"), lines)
 
 
-def sheet_of(names: tuple[str, ...], lines: list[tuple[str, ...]]) -> Sheet:
+def sheet_of(names: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> Sheet:
     return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), tuple(lines))
 
 
