@@ -1,4 +1,4 @@
-"""The command line: search, score, distill, leaderboard, show, doctor, upgrade, nasbench.
+"""The command line: search, score, distill, leaderboard, show, init, doctor, upgrade, nasbench.
 
 A user's mistake ends with one sentence on stderr and exit code 2, without a traceback. An interrupted run ends with
 130, and the same command continues it. Exit code 1 means that only part of the work was done.
@@ -17,6 +17,7 @@ import typer
 from automl_kd import config, storage
 from automl_kd.cli import catalogue, nasbench
 from automl_kd.cli.doctor import doctor
+from automl_kd.cli.init import init
 from automl_kd.cli.mistakes import sentence_of
 from automl_kd.cli.score import score
 from automl_kd.cli.upgrade import upgrade
@@ -149,6 +150,7 @@ def show(
     typer.echo(config.write_commented(config.load_experiment(Path(what), overrides, nasbench.KINDS)), nl=False)
 
 
+app.command()(init)
 app.command()(doctor)
 app.command()(upgrade)
 nasbench.mount(app)

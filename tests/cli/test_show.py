@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +14,7 @@ import pytest
 
 from automl_kd.cli import QUICKSTART, app, default_name
 from automl_kd.cli.catalogue import CATALOGUES
+from automl_kd.config import load_experiment
 
 VERBS = ("search", "distill", "score", "leaderboard", "show")
 MEMBERS = {
@@ -51,10 +52,22 @@ def test_without_a_name_all_tables_are_shown(run):
 
 def test_an_experiment_is_shown_as_resolved(run):
     code, out, _ = run("show", str(QUICKSTART), "--set", "search.trials=77", "--set", "budget.params=5")
-    record = json.loads(out)
+    record = tomllib.loads(out)
     assert code == 0
     assert (record["search"]["trials"], record["budget"]["params"], record["name"]) == (77, 5, "quickstart")
     assert record["recipe"]["label_smoothing"] == 0  # a default that the file does not name
+
+
+def test_what_is_shown_can_be_saved_and_shown_again(run, tmp_path):
+    shown = run("show", str(QUICKSTART)).out
+    (tmp_path / "mine.toml").write_text(shown)
+    assert run("show", "mine.toml").out == shown
+    assert load_experiment(tmp_path / "mine.toml") == load_experiment(QUICKSTART)
+
+
+def test_other_kinds_of_experiment_are_shown_too(run):
+    path = Path(__file__).parents[2] / "benchmarks" / "nasbench201_proxy.toml"
+    assert "[[proxy.searches]]" in run("show", str(path)).out
 
 
 def test_a_name_that_is_neither_table_nor_file(refused):

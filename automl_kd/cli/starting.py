@@ -1,0 +1,168 @@
+"""The experiment that `automl-kd init` writes: its names are checked, and its baseline keeps to the budget."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from automl_kd import config, storage
+from automl_kd.cli.catalogue import require_space
+from automl_kd.config import Budget, Experiment
+from automl_kd.config.beside import locate
+from automl_kd.data import DATASETS, FORMATS
+from automl_kd.errors import ConfigError, InfeasibleArchitectureError, UnknownNameError
+from automl_kd.methods import method_type
+from automl_kd.models import MODELS, SUBGRAPH, load_space, nearest
+from automl_kd.models.costs.cost import cost_of
+from automl_kd.models.foreign.external import torchvision_names
+from automl_kd.models.pruning.description import read_description
+from automl_kd.registry import load_reference, lookup, suggestion
+from automl_kd.results import units
+from automl_kd.space import (
+    Architecture,
+    Choice,
+    InputShape,
+    IntRange,
+    Scalar,
+    SearchSpace,
+    check_architecture,
+    sample_architecture,
+)
+
+DRAWS = 100
+"""Random architectures among which a baseline is looked for where numbers cannot be lowered."""
+
+SHAPES = {
+    "digits": InputShape(channels=1, height=8, width=8, classes=10),
+    "cifar10": InputShape(channels=3, height=32, width=32, classes=10),
+    "cifar100": InputShape(channels=3, height=32, width=32, classes=100),
+}
+
+
+def starting_experiment(
+    *,
+    name: str,
+    folder: Path,
+    space: str,
+    data: str,
+    teacher: str,
+    checkpoint: str,
+    method: str,
+    params: int,
+    macs: int,
+    trials: int,
+    epochs: int,
+) -> Experiment:
+    """The experiment, to be written into `folder`; an error for a name that is none, or a budget that nobody meets."""
+    require_space(space)
+    if space.startswith("model:"):
+        require_model(space.removeprefix("model:"))
+    require_model(teacher)
+    require_images(data)
+    method_type(method)
+    weights_or_recipe = {"checkpoint": beside(checkpoint, folder)} if checkpoint else {"recipe": {"epochs": epochs}}
+    record = {
+        "name": name,
+        "space": space,
+        "method": method,
+        "data": {"name": data},
+        "teacher": {"model": teacher, **weights_or_recipe},
+        "recipe": {"epochs": epochs},
+        "budget": {"params": params, "macs": macs},
+        "search": {"trials": trials},
+    }
+    experiment = config.parse_record(Experiment, record, "init")
+    baseline = affordable_baseline(load_space(space), experiment.budget, data)
+    return dataclasses.replace(experiment, finalists=dataclasses.replace(experiment.finalists, baseline=baseline))
+
+
+def beside(checkpoint: str, folder: Path) -> str:
+    """A checkpoint as the experiment in `folder` may name it; `ConfigError` if there is none."""
+    found = locate(checkpoint, folder, "--checkpoint")
+    return checkpoint if (folder / checkpoint).exists() else found
+
+
+def require_model(name: str) -> None:
+    """Raise `UnknownNameError` for what is no model, without building one."""
+    if name.startswith("torchvision:"):
+        model = name.removeprefix("torchvision:")
+        if model not in (known := torchvision_names()):
+            raise UnknownNameError(f"torchvision has no classifier called {model!r}; {suggestion(model, known)}")
+    elif name.startswith(SUBGRAPH):
+        read_description(name.removeprefix(SUBGRAPH))
+    elif ":" in name:
+        load_reference(name)
+    elif name not in MODELS:
+        raise UnknownNameError(f"no model is called {name!r}; {nearest(name)}")
+
+
+def require_images(name: str) -> None:
+    """Raise an error for what is no dataset, or lies nowhere."""
+    form, _, path = name.partition(":")
+    if form not in FORMATS:
+        lookup(DATASETS, name, "dataset")
+    elif not path:
+        raise ConfigError(f"--data {name!r} names no path; write {form}:PATH")
+    elif "://" not in path and not storage.local_path(path).expanduser().exists():
+        raise ConfigError(f"--data {name!r}: there is nothing at {path}; give the path of your images")
+
+
+def affordable_baseline(space: SearchSpace, budget: Budget, data: str) -> Mapping[str, Scalar]:
+    """The values of a default student that meets the budget, a smaller version of the space's; empty if that does.
+
+    The costs on images that no table knows are not known; their parameters are taken to be those on small images.
+    """
+    shape = SHAPES.get(data, SHAPES["cifar10"])
+    limits = {"params": budget.params, "macs": budget.macs if data in SHAPES else 0}
+
+    def excess(architecture: Architecture) -> float:
+        """The largest ratio of a cost to its limit; above 1 it is over."""
+        cost = cost_of(space, architecture, shape)
+        return max((getattr(cost, name) / limit for name, limit in limits.items() if limit), default=0.0)
+
+    default = Architecture.of(space.default)
+    found = shrink(space, default, excess)
+    if excess(found) > 1 and space.parameters:
+        rng = np.random.default_rng(0)
+        drawn = [sample_architecture(space, rng) for _ in range(DRAWS)]
+        within = [one for one in drawn if excess(one) <= 1]
+        found = max(within, key=excess) if within else min([found, *drawn], key=excess)
+    if excess(found) > 1:
+        cost = cost_of(space, found, shape)
+        raise ConfigError(
+            f"no student of {space.name!r} meets the budget: the smallest found has {units.format_count(cost.params)} "
+            f"parameters and {units.format_count(cost.macs)} multiply-adds; raise --params or --macs"
+        )
+    return {} if found == default else found.as_dict()
+
+
+def shrink(space: SearchSpace, architecture: Architecture, excess: Callable[[Architecture], float]) -> Architecture:
+    """`architecture` with numbers lowered, each time the one that saves most, until it is not over or none is left."""
+    while excess(architecture) > 1:
+        found = min(lowered(space, architecture), key=excess, default=architecture)
+        if excess(found) >= excess(architecture):
+            return architecture
+        architecture = found
+    return architecture
+
+
+def lowered(space: SearchSpace, architecture: Architecture) -> Iterator[Architecture]:
+    """Architectures in which one number is the next lower one."""
+    values = architecture.as_dict()
+    for name, value in values.items():
+        domain = space.parameters[name].domain
+        steps: Sequence[Scalar] = ()
+        if isinstance(domain, Choice) and not any(isinstance(one, str | bool) for one in domain.options):
+            steps = domain.options
+        elif isinstance(domain, IntRange):
+            steps = range(domain.low, domain.high + 1, domain.step)
+        below = [one for one in steps if one < value]  # type: ignore[operator]  # numbers all
+        if below:
+            candidate = Architecture.of({**values, name: max(below)})
+            with suppress(InfeasibleArchitectureError):
+                check_architecture(space, candidate)
+                yield candidate
