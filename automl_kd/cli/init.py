@@ -99,9 +99,9 @@ def answer_questions(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask_user(question: str, usual: Any) -> Any:
-    answer = typer.prompt(question, default=usual, type=type(usual), err=True)
+    answer = typer.prompt(question, default=usual, type=type(usual))
     return answer.strip() if isinstance(answer, str) else answer
 
 
 def on_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return sys.stdin.isatty() and sys.stdout.isatty()

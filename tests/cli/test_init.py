@@ -1,4 +1,4 @@
-"""`automl-kd init`: what it writes is an experiment that runs, from options or from answers; mistakes are a sentence."""
+"""`automl-kd init` writes an experiment that runs, from options or from answers; mistakes are a sentence."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from automl_kd.cli import init as command
 from automl_kd.cli.starting import affordable_baseline
 from automl_kd.config import Budget, Experiment, load_experiment
 from automl_kd.errors import ConfigError
+from automl_kd.experiment.context import Roots
+from automl_kd.experiment.preparation import prepare_experiment
+from automl_kd.experiment.progress.events import Silent
 from automl_kd.models import load_space
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.space import Architecture, InputShape
@@ -38,6 +41,15 @@ def test_without_a_terminal_the_defaults_are_written(run, tmp_path):
     assert out == "written to experiment.toml; run: automl-kd search experiment.toml\n"
     experiment = load_experiment(tmp_path / "experiment.toml")
     assert experiment == Experiment(name="experiment", space=RESNETS, budget=Budget(params=300_000))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--params", "80000", "--macs", "800000")], ids=["default", "small"])
+def test_all_checks_before_a_run_are_passed(run, tmp_path, options):
+    assert run("init", "mine.toml", "--teacher", "resnet20", *options).code == 0
+    roots = Roots(results=tmp_path / "results", data=tmp_path)
+    context = prepare_experiment(load_experiment(tmp_path / "mine.toml"), roots, Silent())
+    assert context.within_budget(context.baseline)
 
 
 def test_options_are_written_and_nothing_else_differs(run, tmp_path):
@@ -69,10 +81,10 @@ def test_the_file_is_short_and_every_line_is_explained(run, tmp_path):
 def test_questions_have_defaults_and_options_are_not_asked_for(run, answering, tmp_path):
     answering("", "resnet20", "", "", "9")
     code, out, err = run("init", "mine.toml", "--params", "0")
-    assert code == 0
-    assert "Images: digits" in err
-    assert "Most parameters" not in err
-    assert out.startswith("written to mine.toml")
+    assert (code, err) == (0, "")
+    assert "Images: digits" in out
+    assert "Most parameters" not in out
+    assert out.endswith("written to mine.toml; run: automl-kd search mine.toml\n")
     experiment = load_experiment(tmp_path / "mine.toml")
     assert (experiment.data.name, experiment.teacher.model, experiment.search.trials) == ("digits", "resnet20", 9)
     assert experiment.teacher.checkpoint == ""
