@@ -52,7 +52,7 @@ def record_lines(record: Any, prefix: str, wanted: Wanted, *, commented: bool = 
             if commented:
                 yield from field_comment(item, value, meanings[item.name])
                 yield from member_comment(types[item.name], value, key)
-            yield f"{quoted_key(item.name)} = {toml_value(value)}"
+            yield f"{write_key(item.name)} = {toml_value(value)}"
     for key, value, hint, meaning in sections:
         yield from section_lines(key, value, hint, meaning, wanted)
 
@@ -72,11 +72,11 @@ def section_lines(key: str, value: Any, hint: Any, meaning: Meaning, wanted: Wan
         return
     if member_record(hint) is Range:
         yield from ["", *comment(meaning.sentence), f"[{key}]"]
-        yield from (f"{quoted_key(name)} = {toml_value(one)}" for name, one in value.items())
+        yield from (f"{write_key(name)} = {toml_value(one)}" for name, one in value.items())
         return
     members = value.items() if isinstance(value, Mapping) else ((None, one) for one in value)
     for place, (name, one) in enumerate(members):
-        heading = f"[[{key}]]" if name is None else f"[{key}.{quoted_key(name)}]"
+        heading = f"[[{key}]]" if name is None else f"[{key}.{write_key(name)}]"
         yield from table_lines(heading, one, f"{key}.", meaning.sentence, every_field, commented=place == 0)
 
 
@@ -132,12 +132,12 @@ def toml_value(value: Any) -> str:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return toml_value({item.name: getattr(value, item.name) for item in dataclasses.fields(value)})
     if isinstance(value, Mapping):
-        pairs = ", ".join(f"{quoted_key(name)} = {toml_value(one)}" for name, one in value.items())
+        pairs = ", ".join(f"{write_key(name)} = {toml_value(one)}" for name, one in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, Sequence):
         return f"[{', '.join(map(toml_value, value))}]"
     return repr(value)
 
 
-def quoted_key(name: str) -> str:
+def write_key(name: str) -> str:
     return name if BARE_KEY.fullmatch(name) else toml_value(name)

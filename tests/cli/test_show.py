@@ -16,7 +16,7 @@ from automl_kd.cli import QUICKSTART, app, default_name
 from automl_kd.cli.catalogue import CATALOGUES
 from automl_kd.config import load_experiment
 
-VERBS = ("search", "distill", "score", "leaderboard", "show")
+VERBS = ("search", "distill", "score", "leaderboard", "show", "init")
 MEMBERS = {
     "spaces": "search_spaces.nasbench201:SPACE",
     "methods": "kd",
@@ -104,6 +104,7 @@ def test_help_names_every_option(run):
         "score": ("--proxies", "--sample", "--seed", "--data", "--teacher", "--images", "--repeats", "--top", "--out"),
         "leaderboard": ("--out",),
         "show": ("--set",),
+        "init": ("--space", "--data", "--teacher", "--checkpoint", "--method", "--params", "--macs", "--trials"),
     }
     for verb, names in options.items():
         out = run(verb, "--help").out

@@ -45,7 +45,7 @@ def distillation_arms(arms: Mapping[FinalRole, Arm]) -> dict[FinalRole, Arm]:
     return {role: one for role, one in found.items() if one is not None}
 
 
-def taught_role(arms: Mapping[FinalRole, Arm]) -> FinalRole:
+def judged_role(arms: Mapping[FinalRole, Arm]) -> FinalRole:
     """The training that is judged, of `distillation_arms`: by the method, which may be plain KD."""
     return "found-method" if "found-method" in arms else "default-kd"
 
@@ -60,27 +60,25 @@ def training_title(role: FinalRole, one: Arm) -> str:
 def judge_distillation(final: pd.DataFrame, found: Mapping[FinalRole, Arm]) -> str:
     """Whether teaching by the method beat plain KD and training from scratch, in one sentence."""
     arms = distillation_arms(found)
-    taught = arms.get(taught_role(arms))
-    if taught is None or "default-scratch" not in arms or ("default-kd" not in arms and taught.method != "kd"):
+    distilled = arms.get(judged_role(arms))
+    if distilled is None or "default-scratch" not in arms or ("default-kd" not in arms and distilled.method != "kd"):
         return missing_training(final, arms)
     bases = {BESIDE_KD: arms.get("default-kd"), BESIDE_SCRATCH: arms["default-scratch"]}
+    by = training_title(judged_role(arms), distilled)
     clauses, gained, lost, untold = [], [], [], False
     for name, base in bases.items():
-        if base is None or base is taught:
+        if base is None or base is distilled:
             continue
-        gain = difference(taught, base)
+        gain = difference(distilled, base)
         if gain.n == 0:
-            return (
-                f"No verdict: no seed was completed both by {training_title(taught_role(arms), taught)} and by {name}."
-            )
-        clauses.append(compare_trainings(taught, base, gain, name))
+            return f"No verdict: no seed was completed both by {by} and by {name}."
+        clauses.append(compare_trainings(distilled, base, gain, name))
         gained += [name] if is_clear(gain) and gain.mean > 0 else []
         lost += [name] if is_clear(gain) and gain.mean < 0 else []
         untold |= gain.n == 1
     head = headline(gained, lost, len(clauses), untold=untold)
-    size = f" ({units.format_count(taught.params)} parameters)" if taught.params else ""
-    by = training_title(taught_role(arms), taught)
-    return f"{head}: {taught.student}{size} taught by {by} at equal compute {' and '.join(clauses)}."
+    size = f" ({units.format_count(distilled.params)} parameters)" if distilled.params else ""
+    return f"{head}: {distilled.student}{size} taught by {by} at equal compute {' and '.join(clauses)}."
 
 
 def headline(gained: list[str], lost: list[str], compared: int, *, untold: bool) -> str:
@@ -93,9 +91,9 @@ def headline(gained: list[str], lost: list[str], compared: int, *, untold: bool)
     return "One seed cannot separate a gain from chance" if untold else "No gain is shown"
 
 
-def difference(taught: Arm, base: Arm) -> Estimate:
+def difference(distilled: Arm, base: Arm) -> Estimate:
     """Test accuracy of one training minus that of another, paired by seed."""
-    return paired({taught.role: taught, base.role: base}, taught.role, base.role)
+    return paired({distilled.role: distilled, base.role: base}, distilled.role, base.role)
 
 
 def is_clear(gain: Estimate) -> bool:
@@ -103,10 +101,12 @@ def is_clear(gain: Estimate) -> bool:
     return gain.n > 1 and gain.mean != 0 and abs(gain.mean) > gain.half_width
 
 
-def compare_trainings(taught: Arm, base: Arm, gain: Estimate, name: str) -> str:
+def compare_trainings(distilled: Arm, base: Arm, gain: Estimate, name: str) -> str:
     """Such as "is 2.00 points better than plain KD (93.00 % on test against 91.00 %, 95 % interval ..., 3 seeds)"."""
-    seeds = taught.accuracy.keys() & base.accuracy.keys()
-    ours, theirs = (units.percent(estimate_mean(one.accuracy[seed] for seed in seeds).mean) for one in (taught, base))
+    seeds = distilled.accuracy.keys() & base.accuracy.keys()
+    ours, theirs = (
+        units.percent(estimate_mean(one.accuracy[seed] for seed in seeds).mean) for one in (distilled, base)
+    )
     reached = f"{ours} % on test against {theirs} %"
     if gain.n == 1:
         return f"differs from {name} by {units.points(gain.mean)} points ({reached}, 1 seed)"
@@ -147,7 +147,7 @@ def distillation_costs(costs: tuple[StageCost, ...], found: Mapping[FinalRole, A
 
 def unequal_compute(arms: Mapping[FinalRole, Arm]) -> list[str]:
     """A sentence for each baseline that did not have the compute of the training that is judged."""
-    role = taught_role(arms)
+    role = judged_role(arms)
     found = []
     for name, base in ((BESIDE_KD, arms.get("default-kd")), (BESIDE_SCRATCH, arms.get("default-scratch"))):
         if role not in arms or base is None or base is arms[role] or not base.train_macs > 0:

@@ -10,7 +10,7 @@ import pandas as pd
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.store.row import FROM_FILE, FinalRole
-from automl_kd.results.verdict.distillation import difference, distillation_arms, taught_role, training_title
+from automl_kd.results.verdict.distillation import difference, distillation_arms, judged_role, training_title
 from automl_kd.results.verdict.gain import Verdict
 
 TRAINING_COLUMNS = (
@@ -73,7 +73,7 @@ def differences_sheet(judged: Verdict) -> Sheet:
     arms = distillation_arms(judged.arms)
     titles = {role: training_title(role, one) for role, one in arms.items()}
     pairs: dict[tuple[FinalRole, FinalRole], None] = dict.fromkeys(
-        [(taught_role(arms), "default-kd"), (taught_role(arms), "default-scratch"), ("default-kd", "default-scratch")]
+        [(judged_role(arms), "default-kd"), (judged_role(arms), "default-scratch"), ("default-kd", "default-scratch")]
     )
     lines = []
     for better, base in pairs:
