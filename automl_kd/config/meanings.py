@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 import re
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from automl_kd.config.reading import field_types, record_in
 from automl_kd.registry import choices_of
@@ -69,6 +69,6 @@ def allowed_by_type(kind: Any, name: str) -> str:
     return "true or false" if field_types(kind).get(name) is bool else ""
 
 
-def member_record(hint: Any) -> type[Any] | None:
+def member_record(hint: Any) -> Any:
     """The record that members of a list or a table of this type are; None for plain values, and for records."""
-    return None if dataclasses.is_dataclass(hint) else cast("type[Any] | None", record_in(hint))
+    return None if dataclasses.is_dataclass(hint) else record_in(hint)

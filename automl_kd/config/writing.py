@@ -42,7 +42,8 @@ def write_commented(experiment: Any, wanted: Wanted = every_field, head: str = "
 
 def record_lines(record: Any, prefix: str, wanted: Wanted, *, commented: bool = True) -> Iterator[str]:
     """Plain fields first, as TOML wants it, then sections."""
-    types, meanings = field_types(type(record)), meanings_of(type(record))
+    kind: Any = type(record)
+    types, meanings = field_types(kind), meanings_of(kind)
     sections = []
     for item in dataclasses.fields(record):
         value, key = getattr(record, item.name), f"{prefix}{item.name}"

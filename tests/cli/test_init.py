@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 
-from automl_kd.cli import init as command
+from automl_kd.cli.init import init as command
 from automl_kd.cli.starting import affordable_baseline
 from automl_kd.config import Budget, Experiment, load_experiment
 from automl_kd.errors import ConfigError

@@ -38,7 +38,7 @@ from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec
 
 TASK = TableTask(name="a", choose="b", report="c")
 PROXY = ProxySearch(scores="a", choose="b", searches=(FormulaSearch(sampler="random"),))
-SAMPLES: dict[type[Any], Any] = {
+SAMPLES: dict[Any, Any] = {
     type(one): one
     for one in (
         *(Experiment(name="a", space="b:C"), DataSpec(), TeacherSpec(), Recipe(), Budget(), SearchSection()),
@@ -48,7 +48,7 @@ SAMPLES: dict[type[Any], Any] = {
         *(FormulaSearch(sampler="a"), PROXY, ProxyExperiment(name="a", space="b:C", proxy=PROXY)),
     )
 }
-BESIDE: dict[tuple[type[Any], str], dict[str, Any]] = {
+BESIDE: dict[tuple[Any, str], dict[str, Any]] = {
     (Recipe, "momentum"): {"nesterov": False},
     (SamplerRun, "warm_sample"): {"warm_count": 1},
     (TrainingFree, "trials"): {"top": 1},
@@ -87,20 +87,20 @@ def read_limits(allowed: str, *, whole: bool) -> Limits:
     return Limits(inside, outside)
 
 
-def records_below(kind: type[Any]) -> Iterator[type[Any]]:
+def records_below(kind: Any) -> Iterator[Any]:
     yield kind
     for hint in field_types(kind).values():
         member = hint if dataclasses.is_dataclass(hint) else member_record(hint)
         if member is not None:
-            yield from records_below(member)  # type: ignore[arg-type]  # it is a class
+            yield from records_below(member)
 
 
-def fields_of_all() -> Iterator[tuple[type[Any], str]]:
+def fields_of_all() -> Iterator[tuple[Any, str]]:
     for kind in SAMPLES:
         yield from ((kind, name) for name in field_types(kind))
 
 
-def numbers_of_all() -> Iterator[tuple[type[Any], str]]:
+def numbers_of_all() -> Iterator[tuple[Any, str]]:
     for kind, name in fields_of_all():
         hint = field_types(kind)[name]
         plain = {one for one in (hint, *get_args(hint)) if isinstance(one, type)}
