@@ -177,8 +177,9 @@ def experiment(**changes: Any) -> Experiment:
         trial=Resources(device="cpu", max_concurrent=2),
         finalists=Finalists(seeds=(0,), count=1),
     )
-    no_search = {"search": SearchSection()} if "comparison" in changes else {}
-    return dataclasses.replace(plain, **no_search, **changes)
+    if "comparison" in changes:
+        plain = dataclasses.replace(plain, search=SearchSection())
+    return dataclasses.replace(plain, **changes)
 
 
 @dataclass(frozen=True)
