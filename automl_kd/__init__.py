@@ -3,7 +3,8 @@
 ```python
 import automl_kd as akd
 
-result = akd.search("search_spaces.resnet:SPACE", "resnet20", "digits", budget=akd.Budget(params=300_000), out="results/x")
+budget = akd.Budget(params=300_000)
+result = akd.search("search_spaces.resnet:SPACE", "resnet56", "digits", budget=budget, out="results/mine")
 print(result.verdict)
 ```
 

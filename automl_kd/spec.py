@@ -223,7 +223,7 @@ class TrialSpec:
         return hash_json([KEY_VERSION, placeless(record)])
 
     def to_json(self) -> str:
-        """The complete spec; `from_json` reads it back. What is younger than old ones is not in it where it is unset."""
+        """The complete spec; `from_json` reads it back. What is younger is not in it where it is unset."""
         record = spec_names.version_1({**asdict(self), "architecture": self.architecture.as_dict()})
         if not self.schedule:
             del record["schedule"]

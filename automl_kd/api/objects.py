@@ -15,7 +15,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # it has no types
 import numpy as np
 from torch import nn
 
@@ -47,8 +47,8 @@ def name_student(student: object, folder: Path) -> str:
         return f"model:{student}"
     if isinstance(student, nn.Module) or not callable(student):
         raise ConfigError(
-            f"student is a {type(student).__name__}, and every seed trains one from fresh weights; give a model's name, "
-            "or a function of an InputShape that builds the network"
+            f"student is a {type(student).__name__}, and every seed trains one from fresh weights; give a model's "
+            "name, or a function of an InputShape that builds the network"
         )
     return f"model:{name_builder(student, folder)}"
 
@@ -89,8 +89,8 @@ def write_pickle(found: object, label: str, folder: Path) -> str:
             content = cloudpickle.dumps(found)
         except Exception as error:  # whatever an object refuses to be pickled with
             raise ConfigError(
-                f"{label} cannot be sent to workers ({type(error).__name__}: {error}); let it hold no open files, locks "
-                "or the like"
+                f"{label} cannot be sent to workers ({type(error).__name__}: {error}); let it hold no open files, "
+                "locks or the like"
             ) from error
         write_object(path, content)
     return f"{PICKLED}{pin(str(path))}"

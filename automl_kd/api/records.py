@@ -60,7 +60,8 @@ class Teacher:
         given = isinstance(self.model, nn.Module)
         if not given and not isinstance(self.model, str) and not callable(self.model):
             raise RecordError(
-                f"Teacher: model is a {type(self.model).__name__}; give an nn.Module, a name, or a function that builds it"
+                f"Teacher: model is a {type(self.model).__name__}; give an nn.Module, a name, or a function that "
+                "builds it"
             )
         if given and (self.checkpoint or self.recipe is not None):
             raise RecordError(
@@ -69,7 +70,8 @@ class Teacher:
             )
         if self.preprocessing is not None and not isinstance(self.preprocessing, Preprocessing):
             raise RecordError(
-                f"Teacher: preprocessing is a {type(self.preprocessing).__name__}; give Preprocessing(mean=..., std=...)"
+                f"Teacher: preprocessing is a {type(self.preprocessing).__name__}; give "
+                "Preprocessing(mean=..., std=...)"
             )
         check_record(TeacherSpec, self.fields, "Teacher")
 

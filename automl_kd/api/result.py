@@ -26,7 +26,7 @@ from automl_kd.results.sheet import Sheet, without_html
 from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.store.folder import of_this_comparison, require_writable
 from automl_kd.results.store.scores import read_scores
-from automl_kd.results.store.table import ResultTable, read_results
+from automl_kd.results.store.table import read_results
 from automl_kd.results.verdict.gain import Verdict, judge_search
 from automl_kd.results.verdict.table import verdict_table, verdict_to_markdown
 from automl_kd.spec import TrialSpec

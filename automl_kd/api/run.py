@@ -213,7 +213,8 @@ def method_name(method: Method) -> str:
             return name
     if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
         raise ConfigError(
-            f"method {kind.__qualname__} is of this program alone, and workers import it; put it into a module beside it"
+            f"method {kind.__qualname__} is of this program alone, and workers import it; put it into a module "
+            "beside it"
         )
     return f"{kind.__module__}:{kind.__qualname__}"
 

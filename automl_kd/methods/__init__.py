@@ -21,7 +21,7 @@ from automl_kd.methods.distpro.method import DistPro
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.methods.dry_run import DryRunnable
 from automl_kd.methods.from_file import FromFile
-from automl_kd.methods.kd import PlainKD as KD
+from automl_kd.methods.kd import PlainKD as KD  # noqa: N814 - its public name
 from automl_kd.methods.lkd.method import LKD
 from automl_kd.methods.prokt.method import ProKT
 from automl_kd.methods.schedule import follow

@@ -14,8 +14,8 @@ from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
 from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
-from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pickled import load_pickled, pickled_name
+from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
 from automl_kd.registry import PICKLED, load_reference, suggestion
 from automl_kd.space import Architecture, InputShape, SearchSpace, Values
