@@ -32,7 +32,9 @@ def identity_of(found: object) -> str:
         functions = [found.build, found.describe, found.canonical, found.part_cache]
         plain = [found.name, found.source, repr(found.parameters), repr(sorted(found.default.items()))]
         return hash_json(["space", *plain, *(sorted(sources(one)) for one in functions)])
-    return hash_json(["function", sorted(sources(found))])
+    if inspect.isroutine(found) or isinstance(found, type | functools.partial):
+        return hash_json(["function", sorted(sources(found))])
+    return hash_json(["callable", sorted(sources(type(found))), sorted(plain_values(vars(found)))])
 
 
 def describe_network(network: nn.Module) -> Iterator[Any]:

@@ -28,6 +28,19 @@ def pickled_name(name: str) -> str:
     return Path(PIN.sub("", name.removeprefix(PICKLED))).stem.rpartition("-")[0] or name
 
 
+def label_pickled(name: str) -> str:
+    """`name` for people: what an object is called in its program, any other name as it is."""
+    return pickled_name(name) if name.startswith(PICKLED) else name
+
+
+def find_moved(name: str, folder: Path) -> str:
+    """`name` with the file that lies in `folder` in place of one that is gone: a results folder may be moved."""
+    file = Path(PIN.sub("", name).rpartition(PICKLED)[2])
+    if PICKLED not in name or file.exists() or not (folder / file.name).exists():
+        return name
+    return name.replace(str(file), str((folder / file.name).resolve()))
+
+
 def load_pickled(name: str) -> Any:
     """The object in the file that `name` stands for, made anew in each call.
 

@@ -24,6 +24,8 @@ from tests.api import objects
 RECIPE = akd.Recipe(epochs=2, batch_size=16)
 QUICK = {"data.validation": 0.2, "finalists.seeds": [0], "finalists.count": 1, "trial.device": "cpu"}
 
+THREE_CHANNELS = akd.Teacher("tests.tiny:teacher", preprocessing=akd.Preprocessing((0.5,) * 3, (0.5,) * 3))
+
 
 def search_by_objects(out: Path, **changes) -> Result:
     settings = {**QUICK, "search.scheduler": "none", "search.sampler": "random", **changes.pop("settings", {})}
@@ -71,6 +73,9 @@ def check_best(result: Result) -> None:
     assert best.preprocess(Image.new("RGB", (30, 20))).shape == (1, 1, 8, 8)
     with pytest.raises(DataError, match="give a PIL image or a batch of uint8 of shape"):
         best.preprocess(batch.float())
+    moved = result.folder.rename(result.folder.with_name("moved"))
+    torch.testing.assert_close(akd.load_student(moved / "trials" / best.key)(inputs), best.student(inputs))
+    moved.rename(result.folder)
     again = akd.load_student(result.folder / "trials" / best.key)
     torch.testing.assert_close(again(inputs), best.student(inputs))
 
@@ -196,7 +201,7 @@ def test_scores_are_a_frame(tmp_path):
         akd.score(objects.SPACE, "naswot", objects.arrays(), out=tmp_path)
     with pytest.raises(RecordError, match="sample and repeats must be 1 or more"):
         akd.score(objects.SPACE, ["params"], objects.arrays(), sample=0, out=tmp_path)
-    with pytest.raises(RecordError, match="score: seed = 1.5 does not fit; it should be a valid integer"):
+    with pytest.raises(RecordError, match=r"score: seed = 1.5 does not fit; it should be a valid integer"):
         akd.score(objects.SPACE, ["params"], objects.arrays(), seed=1.5, out=tmp_path)
 
 
@@ -211,7 +216,7 @@ def test_scores_are_a_frame(tmp_path):
         ({"teacher": akd.Teacher(nn.Flatten())}, "of shape .*, where logits of shape"),
         ({"data": np.zeros(3)}, "item 0 of data is no pair"),
         ({"progress": "loud"}, "progress = 'loud' is no choice"),
-        ({"teacher": akd.Teacher("tests.tiny:teacher", preprocessing=akd.Preprocessing((0.5,) * 3, (0.5,) * 3))}, "data.mean has 3 numbers, and images of .* have 1 channels"),
+        ({"teacher": THREE_CHANNELS}, "data.mean has 3 numbers, and images of .* have 1 channels"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_carried_out_leaves_nothing(tmp_path, changes, sentence):
@@ -241,5 +246,5 @@ def test_an_interrupted_search_continues(ray_session, tmp_path):
 def test_a_method_of_the_program_itself_is_refused(tmp_path):
     class Own(akd.methods.Scratch): ...
 
-    with pytest.raises(ConfigError, match="method .*Own is of this program alone, and workers import it"):
+    with pytest.raises(ConfigError, match=r"method .*Own is of this program alone, and workers import it"):
         search_by_objects(tmp_path / "results" / "mine", method=Own())

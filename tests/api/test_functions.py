@@ -1,4 +1,4 @@
-"""Losses and proxies as plain functions: the table's defaults, checked shapes and ranges, a docstring that says them."""
+"""Losses and proxies as plain functions: the table's defaults, checked shapes and ranges, a docstring for each."""
 
 from __future__ import annotations
 

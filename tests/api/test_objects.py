@@ -76,7 +76,7 @@ def test_code_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "code_of_yesterday", module)
     (tmp_path / "build-0.pkl").write_bytes(cloudpickle.dumps(module.build))
     monkeypatch.delitem(sys.modules, "code_of_yesterday")
-    with pytest.raises(ConfigError, match="build was made by code that cannot be imported here .*code_of_yesterday"):
+    with pytest.raises(ConfigError, match=r"build was made by code that cannot be imported here .*code_of_yesterday"):
         build_model(f"{PICKLED}{pin(str(tmp_path / 'build-0.pkl'))}", tiny.SHAPE)
 
 

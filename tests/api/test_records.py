@@ -55,9 +55,9 @@ def test_what_does_not_fit_is_refused_when_it_is_made(make, sentence):
 
 
 def test_the_sentence_is_that_of_a_file():
-    with pytest.raises(ConfigError, match="unknown key 'budget.parms'; did you mean 'params'?"):
+    with pytest.raises(ConfigError, match=r"unknown key 'budget.parms'; did you mean 'params'?"):
         loads('name = "a"\nspace = "b:C"\n[budget]\nparms = 1')
-    with pytest.raises(RecordError, match="unknown key 'parms'; did you mean 'params'?"):
+    with pytest.raises(RecordError, match=r"unknown key 'parms'; did you mean 'params'?"):
         akd.Budget(parms=1)
 
 
@@ -85,7 +85,7 @@ def test_every_public_name_is_there():
 
 def test_the_version_is_that_of_pyproject():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert akd.NEWEST == project["version"]
+    assert project["version"] == akd.NEWEST
     assert akd.__version__.startswith(project["version"])
 
 
