@@ -115,7 +115,7 @@ def check_networks(context: ExperimentContext) -> None:
             network = build_model(experiment.teacher.model, dataset.shape)
             teacher = Trying(name, network, dataset, recipe, learns)
             say(context, [*teacher.notes(), *teacher.folding_notes()])
-        name = f"students of {experiment.space}"
+        name = f"students of {label_pickled(experiment.space)}"
         with in_a_sentence(name, dataset.shape):
             network = build(context.space, context.baseline, dataset.shape, seed=0)
             say(context, Trying(name, network, dataset, experiment.recipe, trained=True).notes())

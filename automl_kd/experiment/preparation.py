@@ -67,7 +67,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=check_teacher(experiment, dataset, watcher),
     )
-    with in_a_sentence(f"students of {experiment.space}", dataset.shape):
+    with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.shape):
         require_feasible_budget(context)
         check_baseline(context)
     check_networks(context)

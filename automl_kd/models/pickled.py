@@ -15,12 +15,9 @@ from typing import Any
 
 from automl_kd import storage
 from automl_kd.errors import ConfigError
-from automl_kd.files import read_bytes
+from automl_kd.files import open_file
 from automl_kd.registry import PICKLED, look_beside
 from automl_kd.storage.content_hash import PIN, located_path
-
-LARGEST = 2**40
-"""Bytes of a file: of a network with all its weights."""
 
 
 def pickled_name(name: str) -> str:
@@ -30,7 +27,8 @@ def pickled_name(name: str) -> str:
 
 def label_pickled(name: str) -> str:
     """`name` for people: what an object is called in its program, any other name as it is."""
-    return pickled_name(name) if name.startswith(PICKLED) else name
+    plain = name.removeprefix("model:")
+    return pickled_name(plain) if plain.startswith(PICKLED) else name
 
 
 def find_moved(name: str, folder: Path) -> str:
@@ -53,7 +51,8 @@ def load_pickled(name: str) -> Any:
         )
     file = storage.local_path(PIN.sub("", name.removeprefix(PICKLED)))
     storage.pull_file(file)
-    content = read_bytes(located_path(name.removeprefix(PICKLED)), limit=LARGEST)
+    with open_file(located_path(name.removeprefix(PICKLED))) as opened:
+        content = opened.read()
     try:
         try:
             return pickle.loads(content)  # noqa: S301 - see above

@@ -172,7 +172,7 @@ def test_a_file_with_other_settings(tmp_path):
     assert (loaded.search.trials, loaded.search.proxy_filter, loaded.budget.params) == (20, ("params",), 900)
     assert not loaded.recipe.nesterov
     for given, sentence in [
-        ({"search.trails": 3}, "unknown key 'search.trails'; did you mean 'search.trials'?"),
+        ({"search.trails": 3}, "unknown key 'search.trails'; did you mean 'trials'?"),
         ({"search.trials": 2.5}, "search.trials = 2.5 does not fit; it should be a valid integer"),
         ({"recipe.lr": float("nan")}, "lr is nan; it should be a finite number"),
         ({"search.trials": object()}, "search.trials = <object .* does not fit; give numbers, texts"),
