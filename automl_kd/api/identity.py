@@ -73,7 +73,7 @@ def sources(found: Any) -> set[str]:
         one = waiting.pop()
         if isinstance(one, functools.partial):
             waiting += [one.func, *one.args, *one.keywords.values()]
-        elif isinstance(one, PLAIN):
+        elif isinstance(one, (*PLAIN, dict, list, tuple)):
             texts[repr(one)] = ""
         elif (name := qualified_name(one)) not in texts:
             texts[name] = source_of(one)
@@ -96,7 +96,7 @@ def used_by(found: Any, source: str) -> Iterator[Any]:
     """Functions, classes and plain values of the same module, or of the function around it, that a source names."""
     names = {node.id for node in ast.walk(parse_source(source)) if isinstance(node, ast.Name)}
     module = inspect.getmodule(found)
-    around = getattr(found, "__globals__", None) or vars(module or object())
+    around = getattr(found, "__globals__", None) or (vars(module) if module else {})
     if hasattr(found, "__closure__"):
         around = {**around, **inspect.getclosurevars(found).nonlocals}
     for name in sorted(names & set(around)):

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from automl_kd.config.strict import check_record
 from automl_kd.errors import RecordError
-from automl_kd.losses.cross_entropy import CrossEntropy, cross_entropy
 from automl_kd.losses.features import ab, at, fitnet, fsp, ft, hcl, ickd, mgd, nst, ofd, reviewkd, semckd, vid
 from automl_kd.losses.logits import dist, dkd, kd, logit_standardisation, mlkd, ofa, srrl
 from automl_kd.losses.relations import cc, crd, diswot, pkt, rkd, sp
@@ -96,7 +95,6 @@ def docstring(function: LossCallable, kind: type[Any], tensors: Mapping[str, Any
 LOSS_FUNCTIONS: Mapping[str, LossCallable] = {
     name: describe_loss(function, *kinds)
     for name, function, *kinds in (
-        ("cross_entropy", cross_entropy, CrossEntropy),
         ("kd_loss", kd.kd_loss, kd.KD),
         ("dkd_loss", dkd.dkd_loss, dkd.DKD),
         ("dist_loss", dist.dist_loss, dist.DIST),

@@ -59,7 +59,7 @@ def test_a_loss_says_shapes_source_and_errors(name):
     text = getattr(akd.losses, name).__doc__
     assert "float (" in text
     assert "RecordError" in text
-    assert name == "cross_entropy" or "arXiv:" in text or "ICLR" in text or "CVPR" in text
+    assert "arXiv:" in text or "ICLR" in text or "CVPR" in text
 
 
 def test_a_proxy_leaves_the_network_as_it_was():
@@ -96,7 +96,6 @@ def test_counting_proxies_of_any_network():
         ("snip", {}, "snip looks at labels and got none"),
         ("kd_kd", {}, "kd_kd compares with a teacher and got none"),
         ("naswot", {"images": torch.zeros(8, 8)}, r"naswot: images are torch.float32 \(8, 8\); give a float tensor"),
-        ("naswot", {"model": 3}, "naswot: model is a int; give a torch.nn.Module"),
         ("naswot", {"labels": torch.zeros(4)}, "naswot: labels must be an integer tensor"),
     ],
 )
