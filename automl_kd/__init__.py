@@ -64,7 +64,7 @@ PUBLIC = {
 }
 """Where each public name is defined."""
 
-NEWEST = "0.1.0"
+SOURCE_VERSION = "0.1.0"
 """The version where the package is not installed, as in a source tree on PYTHONPATH; pyproject.toml says the same."""
 
 
@@ -93,4 +93,4 @@ def installed_version() -> str:
     try:
         return importlib.metadata.version("automl-kd")
     except importlib.metadata.PackageNotFoundError:
-        return NEWEST
+        return SOURCE_VERSION

@@ -16,7 +16,7 @@ from automl_kd.data.counter import key
 from automl_kd.data.division import TEST, TEST_FRACTION, stratified
 from automl_kd.errors import DataError
 
-Array = np.ndarray[Any, Any]
+PixelArray = np.ndarray[Any, Any]
 
 PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 """What a part may be called, and its name in the file."""
@@ -41,7 +41,7 @@ def name_data(data: object, folder: Path) -> dict[str, Any]:
     return {"name": f"arrays:{path}"}
 
 
-def collect_arrays(data: object) -> dict[str, Array]:
+def collect_arrays(data: object) -> dict[str, PixelArray]:
     if isinstance(data, Mapping):
         if unknown := [str(name) for name in data if name not in PARTS and str(name).partition("_")[0] not in "xy"]:
             raise DataError(
@@ -53,7 +53,7 @@ def collect_arrays(data: object) -> dict[str, Array]:
     return join_parts({"train": read_items(data, "data")})
 
 
-def join_parts(parts: Mapping[str, tuple[Array, Array]]) -> dict[str, Array]:
+def join_parts(parts: Mapping[str, tuple[PixelArray, PixelArray]]) -> dict[str, PixelArray]:
     """The arrays of the file. Without a test part, a fifth of the training images is cut off, as of a folder."""
     if "train" not in parts:
         raise DataError("data has no part 'train'; give one")
@@ -66,7 +66,7 @@ def join_parts(parts: Mapping[str, tuple[Array, Array]]) -> dict[str, Array]:
     return {f"{axis}_{part}": values for part, pair in found.items() for axis, values in zip("xy", pair, strict=True)}
 
 
-def read_items(items: Any, name: str) -> tuple[Array, Array]:
+def read_items(items: Any, name: str) -> tuple[PixelArray, PixelArray]:
     """Images (n, height, width[, channels]) and labels of a `Dataset`; `DataError` for what is no such thing."""
     if not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or not len(items):
         raise DataError(
@@ -93,7 +93,7 @@ def read_items(items: Any, name: str) -> tuple[Array, Array]:
     return np.stack(images), np.array(labels, dtype=np.int64)
 
 
-def to_image(image: Any, what: str) -> Array:
+def to_image(image: Any, what: str) -> PixelArray:
     """uint8 (height, width) or (height, width, 1 or 3). A tensor has its channels first, as torchvision's do."""
     found = image
     if isinstance(image, torch.Tensor):
@@ -110,7 +110,7 @@ def to_image(image: Any, what: str) -> Array:
     return found
 
 
-def to_array(values: Any, name: str) -> Array:
+def to_array(values: Any, name: str) -> PixelArray:
     """As numpy; a tensor of images (n, channels, height, width) becomes (n, height, width, channels)."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()

@@ -59,7 +59,7 @@ def name_builder(function: Any, folder: Path) -> str:
 
 def name_network(network: nn.Module, folder: Path) -> tuple[str, str]:
     """The references to a network and to the checkpoint of its weights."""
-    kept = on_processor(network)
+    kept = copy_to_processor(network)
     name = write_pickle(kept, type(network).__name__, folder)
     weights = folder / OBJECTS / f"{type(network).__name__}-{identity_of(kept)}.pt"
     if not weights.exists():
@@ -67,7 +67,7 @@ def name_network(network: nn.Module, folder: Path) -> tuple[str, str]:
     return name, str(weights)
 
 
-def on_processor(network: nn.Module) -> nn.Module:
+def copy_to_processor(network: nn.Module) -> nn.Module:
     """A copy of the network, without gradients."""
     try:
         copy = deepcopy(network).cpu()

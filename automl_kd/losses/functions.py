@@ -73,18 +73,18 @@ def check_tensors(name: str, tensors: Mapping[str, Any], given: Mapping[str, Any
         else f"{one} a {type(value).__name__}"
         for one in tensors
     )  # fmt: skip
-    wanted = ", ".join(f"{one} {shape_of(hint)}" for one, hint in tensors.items())
+    wanted = ", ".join(f"{one} {describe_shape(hint)}" for one, hint in tensors.items())
     raise RecordError(f"{name} got {got}, and wanted {wanted}; equal words are equal lengths")
 
 
-def shape_of(hint: Any) -> str:
+def describe_shape(hint: Any) -> str:
     dtype = "int" if "int" in str(hint.dtypes) and "float" not in str(hint.dtypes) else "float"
     words = hint.dim_str.split()
     return f"{dtype} ({', '.join(words)}{',' * (len(words) == 1)})"
 
 
 def docstring(function: LossCallable, kind: type[Any], tensors: Mapping[str, Any]) -> str:
-    shapes = "\n".join(f"`{name}`: {shape_of(hint)}." for name, hint in tensors.items())
+    shapes = "\n".join(f"`{name}`: {describe_shape(hint)}." for name, hint in tensors.items())
     about = inspect.cleandoc(kind.__doc__ or "").replace("\n\n", "\n")
     return (
         f"{inspect.cleandoc(function.__doc__ or '')}\n\n{shapes}\n\nOf the loss {kind.__name__}: {about}\n\n"
