@@ -81,7 +81,7 @@ class Result:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """One row for each trial; the README lists the columns."""
+        """One row for each trial: what it is, what it cost and how accurate its student is, as fractions."""
         return read_results(self.folder).rows
 
     @cached_property
