@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -81,6 +82,14 @@ def test_every_public_name_is_there():
     assert set(akd.__all__) <= set(dir(akd))
     with pytest.raises(AttributeError, match="no attribute 'serch'"):
         _ = akd.serch
+
+
+def test_search_is_the_function_whatever_was_imported_before():
+    code = (
+        "import automl_kd.search.base, automl_kd; from automl_kd.search import make_sampler; automl_kd.search.__code__"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert "trials" in inspect.signature(akd.search).parameters
 
 
 def test_the_version_is_that_of_pyproject():
