@@ -88,7 +88,7 @@ def __getattr__(name: str) -> Any:
 
 
 class PublicModule(ModuleType):
-    """This package, in which `search` is the function, and never the room of that name that Python would put there.
+    """The package, in which `search` is the function, and never the room of that name that Python would put there.
 
     What lies in that room is imported from it: `from automl_kd.search import make_sampler`.
     """

@@ -49,8 +49,8 @@ def describe_network(network: nn.Module) -> Iterator[Any]:
 
 def digest_tensor(value: torch.Tensor) -> str:
     whole = value.detach().cpu().contiguous()
-    content = whole.flatten().view(torch.uint8).numpy() if whole.numel() else b""
-    return f"{whole.dtype} {tuple(whole.shape)} {hashlib.sha256(memoryview(content)).hexdigest()}"
+    content: Any = whole.flatten().view(torch.uint8).numpy() if whole.numel() else b""
+    return f"{whole.dtype} {tuple(whole.shape)} {hashlib.sha256(content).hexdigest()}"
 
 
 def qualified_name(found: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -45,7 +47,7 @@ def arrays() -> dict[str, np.ndarray]:
     }
 
 
-class Stripes(Dataset):
+class Stripes(Dataset[tuple[torch.Tensor, int]]):
     """The same images one by one, as tensors with their channel first."""
 
     def __init__(self, count: int = 60, seed: int = 0) -> None:
@@ -58,6 +60,6 @@ class Stripes(Dataset):
         return self.split.images[place], int(self.split.labels[place])
 
 
-def teacher() -> nn.Module:
+def teacher() -> Any:
     torch.manual_seed(3)
     return tiny.Net(tiny.SHAPE, 8)

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-import automl_kd as akd
+import automl_kd
 from automl_kd.api.result import Result
 from automl_kd.errors import ConfigError, DataError, RecordError, ResultError
 from tests.api import objects
+
+akd: Any = automl_kd
+"""Without its types, which would refuse some of what is tried here."""
 
 RECIPE = akd.Recipe(epochs=2, batch_size=16)
 QUICK = {"data.validation": 0.2, "finalists.seeds": [0], "finalists.count": 1, "trial.device": "cpu"}

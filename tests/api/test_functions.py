@@ -8,7 +8,7 @@ from torch import nn
 
 import automl_kd as akd
 from automl_kd.errors import ConfigError, RecordError
-from automl_kd.losses import LOSS_FUNCTIONS
+from automl_kd.losses.functions import LOSS_FUNCTIONS
 from automl_kd.models import build_model
 from automl_kd.proxies import PROXIES, PROXY_FUNCTIONS
 from automl_kd.proxies.functions import NEED_LABELS

@@ -6,7 +6,7 @@ import functools
 import sys
 import types
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # it has no types
 import numpy as np
 import pytest
 import torch
