@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from automl_kd import losses, methods, proxies
     from automl_kd.api.records import Preprocessing, Teacher
     from automl_kd.api.result import Result
-    from automl_kd.api.run import compare, distill, load_experiment, search
-    from automl_kd.api.scoring import score
+    from automl_kd.api.run import compare_methods as compare
+    from automl_kd.api.run import distill, search
+    from automl_kd.api.run import open_experiment as load_experiment
+    from automl_kd.api.scoring import rank_by_proxies as score
     from automl_kd.config import Budget
     from automl_kd.methods.model_card import load_trained_student as load_student
     from automl_kd.results.store.table import read_results
@@ -56,12 +58,12 @@ PUBLIC = {
     "Result": "api.result:Result",
     "SearchSpace": "space:SearchSpace",
     "Teacher": "api.records:Teacher",
-    "compare": "api.run:compare",
+    "compare": "api.run:compare_methods",
     "distill": "api.run:distill",
-    "load_experiment": "api.run:load_experiment",
+    "load_experiment": "api.run:open_experiment",
     "load_student": "methods.model_card:load_trained_student",
     "read_results": "results.store.table:read_results",
-    "score": "api.scoring:score",
+    "score": "api.scoring:rank_by_proxies",
     "search": "api.run:search",
 }
 """Where each public name is defined."""

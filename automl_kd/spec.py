@@ -38,11 +38,11 @@ class DataSpec:
     `validation` (above 0, below 1): the fraction of the training images held out for every choice. `split_seed` (any):
     draws the division; the same for all trials of an experiment. `resolution` (0 to 4096): height and width to which
     images are resized; 0 keeps the set's own. `max_value` (0 or more): what is white in images of more than 8 bits,
-    such as 4095 for 12 bits in files of 16; 0 for the range that each file states. `mean` (each in 0 to 1), `std` (each
-    above 0, at most 1): of each channel, as fractions of white, by which images are normalised for teacher and
-    students, such as those that a teacher was trained with; empty takes those of the training images. `digest`: hash
-    of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows what the
-    set holds rather than where it lies.
+    such as 4095 for 12 bits in files of 16; 0 for the range that each file states. `mean` (0 to 1): means by which the
+    channels of images are normalised for teacher and students, as fractions of white, such as those that a teacher was
+    trained with; empty takes those of the training images. `std` (above 0, at most 1): the deviations that go with
+    `mean`. `digest`: hash of the divided images themselves, filled in when the experiment is opened, so that a trial's
+    key follows what the set holds rather than where it lies.
     """
 
     name: str = "digits"

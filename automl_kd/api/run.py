@@ -118,7 +118,7 @@ def distill(
         return run_record("distill", record, folder, settings, data_root, address, progress)
 
 
-def compare(
+def compare_methods(
     student: StudentLike,
     teacher: TeacherLike = "resnet56",
     data: Data = "digits",
@@ -174,7 +174,7 @@ class LoadedExperiment:
         return run_experiment_in(self.experiment, folder, data_root, address, progress)
 
 
-def load_experiment(path: Path | str, settings: Mapping[str, Any] | None = None) -> LoadedExperiment:
+def open_experiment(path: Path | str, settings: Mapping[str, Any] | None = None) -> LoadedExperiment:
     """The experiment in a TOML file, with `settings` in place of what it says: {"search.trials": 20}.
 
     `ConfigError` for a file that describes no experiment: one sentence that names the key.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from automl_kd.space import SearchSpace
 
 
-def score(
+def rank_by_proxies(
     space: str | SearchSpace,
     proxies: Sequence[str],
     data: str | Mapping[str, Any] | Any = "digits",
