@@ -126,7 +126,8 @@ def shape_for(model: nn.Module, images: Tensor) -> InputShape:
         made = model.eval()(images[:2])
     if not isinstance(made, Tensor) or made.ndim != 2:
         raise RecordError(f"the model returned a {type(made).__name__}, where logits (batch, classes) were wanted")
-    return InputShape(*images.shape[1:], made.shape[1])
+    _, channels, height, width = images.shape
+    return InputShape(channels, height, width, made.shape[1])
 
 
 def docstring_of(name: str, entry: ProxyEntry) -> str:

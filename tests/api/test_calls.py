@@ -31,7 +31,7 @@ QUICK = {"data.validation": 0.2, "finalists.seeds": [0], "finalists.count": 1, "
 THREE_CHANNELS = akd.Teacher("tests.tiny:teacher", preprocessing=akd.Preprocessing((0.5,) * 3, (0.5,) * 3))
 
 
-def search_by_objects(out: Path, **changes) -> Result:
+def search_by_objects(out: Path, **changes) -> Any:
     settings = {**QUICK, "search.scheduler": "none", "search.sampler": "random", **changes.pop("settings", {})}
     given = {
         "space": objects.SPACE,
@@ -248,7 +248,7 @@ def test_an_interrupted_search_continues(ray_session, tmp_path):
 
 
 def test_a_method_of_the_program_itself_is_refused(tmp_path):
-    class Own(akd.methods.Scratch): ...
+    class Own(automl_kd.methods.Scratch): ...
 
     with pytest.raises(ConfigError, match=r"method .*Own is of this program alone, and workers import it"):
         search_by_objects(tmp_path / "results" / "mine", method=Own())
