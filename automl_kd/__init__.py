@@ -1,33 +1,114 @@
-"""Given a teacher and a budget, find the student and the way of teaching it, and prove that it was worth it."""
+"""Given a teacher and a budget, find the student and the way of teaching it, and prove that it was worth it.
+
+```python
+import automl_kd as akd
+
+budget = akd.Budget(params=300_000)
+result = akd.search("search_spaces.resnet:SPACE", "resnet56", "digits", budget=budget, out="results/mine")
+print(result.verdict)
+```
+
+Everything is imported when it is first used, so that importing the package stays quick.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+import importlib
+import importlib.metadata
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from automl_kd import losses, methods, proxies
+    from automl_kd.api.records import Preprocessing, Teacher
+    from automl_kd.api.result import Result
+    from automl_kd.api.run import compare_methods as compare
+    from automl_kd.api.run import distill, search
+    from automl_kd.api.run import open_experiment as load_experiment
+    from automl_kd.api.scoring import rank_by_proxies as score
+    from automl_kd.config import Budget
+    from automl_kd.methods.model_card import load_trained_student as load_student
+    from automl_kd.results.store.table import read_results
+    from automl_kd.space import SearchSpace
+    from automl_kd.spec import Recipe
 
-    from automl_kd.results.store.table import Results
+__all__ = [
+    "Budget",
+    "Preprocessing",
+    "Recipe",
+    "Result",
+    "SearchSpace",
+    "Teacher",
+    "__version__",
+    "compare",
+    "distill",
+    "load_experiment",
+    "load_student",
+    "losses",
+    "methods",
+    "proxies",
+    "read_results",
+    "score",
+    "search",
+]
 
-__all__ = ["load_student", "read_results"]
+PUBLIC = {
+    "Preprocessing": "api.records:Preprocessing",
+    "Result": "api.result:Result",
+    "SearchSpace": "space:SearchSpace",
+    "Teacher": "api.records:Teacher",
+    "compare": "api.run:compare_methods",
+    "distill": "api.run:distill",
+    "load_experiment": "api.run:open_experiment",
+    "load_student": "methods.model_card:load_trained_student",
+    "read_results": "results.store.table:read_results",
+    "score": "api.scoring:rank_by_proxies",
+    "search": "api.run:search",
+}
+"""Where each public name is defined."""
+
+SOURCE_VERSION = "0.1.0"
+"""The version where the package is not installed, as in a source tree on PYTHONPATH; pyproject.toml says the same."""
 
 
-def read_results(path: Path | str, columns: Sequence[str] | None = None) -> Results:
-    """Rows and learning curves as pandas frames: `rows, curves = automl_kd.read_results("results")`.
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name == "__version__":
+        found: Any = installed_version()
+    elif name in {"losses", "methods", "proxies"}:
+        found = importlib.import_module(f"automl_kd.{name}")
+    elif name in {"Budget", "Recipe"}:
+        found = importlib.import_module("automl_kd.api.records").RECORDS[name]
+    elif name in PUBLIC:
+        module, _, attribute = PUBLIC[name].partition(":")
+        found = getattr(importlib.import_module(f"automl_kd.{module}"), attribute)
+    else:
+        raise AttributeError(f"module 'automl_kd' has no attribute {name!r}")
+    globals()[name] = found
+    return found
 
-    `path`: the folder of one experiment, or a root that holds several; also "s3://bucket/prefix" or
-    "gs://bucket/prefix". `columns`: only these of the rows, which is quicker where there are very many. `ResultError`
-    if there are none.
+
+class PublicModule(ModuleType):
+    """The package, in which `search` is the function, and never the room of that name that Python would put there.
+
+    What lies in that room is imported from it: `from automl_kd.search import make_sampler`.
     """
-    from automl_kd.results.store import table  # noqa: PLC0415 - importing the package stays quick
 
-    return table.read_results(path, columns)
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "search" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
 
 
-def load_student(folder: Path | str, *, best: bool = False) -> nn.Module:
-    """The trained student in `trials/<key>` of an experiment; see `methods.model_card.load_trained_student`."""
-    from automl_kd.methods import model_card as handover  # noqa: PLC0415 - importing the package stays quick
+sys.modules[__name__].__class__ = PublicModule
 
-    return handover.load_trained_student(folder, best=best)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def installed_version() -> str:
+    try:
+        return importlib.metadata.version("automl-kd")
+    except importlib.metadata.PackageNotFoundError:
+        return SOURCE_VERSION

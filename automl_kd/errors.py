@@ -2,6 +2,7 @@
 
 AutoMLKDError
 ├── ConfigError                  an experiment file, or a choice on the command line, cannot be carried out
+│   └── RecordError              a record that a Python program makes does not fit its fields (a ValueError as well)
 ├── UnknownNameError             a name is in no table
 ├── InfeasibleArchitectureError  a point lies outside its search space
 ├── FileError                    a file cannot be read: it is not there, no file at all, too large, or not text
@@ -25,6 +26,10 @@ class AutoMLKDError(Exception):
 
 class ConfigError(AutoMLKDError):
     """An experiment cannot be carried out as written."""
+
+
+class RecordError(ConfigError, ValueError):
+    """A record that a Python program makes does not fit its fields."""
 
 
 class UnknownNameError(AutoMLKDError):

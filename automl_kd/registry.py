@@ -22,6 +22,9 @@ BESIDE = "AUTOML_KD_BESIDE"
 """Variable of the environment, through which worker processes learn it: folders in which references are looked for
 last, those of the experiment's file and of the command."""
 
+PICKLED = "pickled:"
+"""Before the name of a network or space that a Python program gave as an object; see `models.pickled`."""
+
 SLUG = "[a-z0-9][a-z0-9-]{0,49}"
 """What a name looks like that also names files and stands in tables."""
 

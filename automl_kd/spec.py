@@ -38,9 +38,11 @@ class DataSpec:
     `validation` (above 0, below 1): the fraction of the training images held out for every choice. `split_seed` (any):
     draws the division; the same for all trials of an experiment. `resolution` (0 to 4096): height and width to which
     images are resized; 0 keeps the set's own. `max_value` (0 or more): what is white in images of more than 8 bits,
-    such as 4095 for 12 bits in files of 16; 0 for the range that each file states. `digest`: hash of the divided images
-    themselves, filled in when the experiment is opened, so that a trial's key follows what the set holds rather than
-    where it lies.
+    such as 4095 for 12 bits in files of 16; 0 for the range that each file states. `mean` (0 to 1): means by which the
+    channels of images are normalised for teacher and students, as fractions of white, such as those that a teacher was
+    trained with; empty takes those of the training images. `std` (above 0, at most 1): the deviations that go with
+    `mean`. `digest`: hash of the divided images themselves, filled in when the experiment is opened, so that a trial's
+    key follows what the set holds rather than where it lies.
     """
 
     name: str = "digits"
@@ -50,6 +52,8 @@ class DataSpec:
     resolution: int = 0
     max_value: float = 0.0
     digest: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -58,6 +62,14 @@ class DataSpec:
         require(
             0 <= self.resolution <= 4096, f"resolution must lie in 0 (the set's own) to 4096, got {self.resolution}"
         )
+        require_moments(self.mean, self.std)
+
+
+def require_moments(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuse means and deviations that are not one of each channel, as fractions of white."""
+    require(len(mean) == len(std), f"mean and std must have one number for each channel, got {mean} and {std}")
+    require(all(0 <= value <= 1 for value in mean), f"mean must lie in 0 to 1, as fractions of white, got {mean}")
+    require(all(0 < value <= 1 for value in std), f"std must lie above 0 and at most at 1, of white, got {std}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +223,12 @@ class TrialSpec:
         return hash_json([KEY_VERSION, placeless(record)])
 
     def to_json(self) -> str:
-        """The complete spec; `from_json` reads it back. Without a schedule the word is not in it, as in old ones."""
+        """The complete spec; `from_json` reads it back. What is younger is not in it where it is unset."""
         record = spec_names.version_1({**asdict(self), "architecture": self.architecture.as_dict()})
         if not self.schedule:
             del record["schedule"]
+        if not self.data.mean:
+            del record["data"]["mean"], record["data"]["std"]
         return json.dumps(record, sort_keys=True)
 
     @staticmethod
@@ -225,7 +239,7 @@ class TrialSpec:
             **{
                 **record,
                 "architecture": Architecture.of(record["architecture"]),
-                "data": DataSpec(**record["data"]),
+                "data": read_data(record["data"]),
                 "teacher": teacher and TeacherSpec(**{**teacher, "recipe": read_recipe(teacher["recipe"])}),
                 "recipe": read_recipe(record["recipe"]),
                 "schedule": tuple(Stage(*stage) for stage in record.get("schedule", ())),
@@ -251,6 +265,10 @@ def require_shares(recipe: Recipe, workers: int, where: str = "") -> None:
         f"{where}batch_size must be a multiple of {least} ({words}) and at least {2 * least}, so that every share has "
         f"two images or more, got {recipe.batch_size}; choose another",
     )
+
+
+def read_data(record: Mapping[str, Any]) -> DataSpec:
+    return DataSpec(**{**record, **{name: tuple(record[name]) for name in ("mean", "std") if name in record}})
 
 
 def read_recipe(record: Mapping[str, Any]) -> Recipe:

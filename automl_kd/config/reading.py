@@ -20,7 +20,7 @@ from automl_kd.config.kinds import CORE_KINDS, choose_kind
 from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
-from automl_kd.registry import suggestion
+from automl_kd.registry import PICKLED, suggestion
 
 T = TypeVar("T")
 
@@ -65,10 +65,23 @@ def loads(
     refuse_retired(record, where, f"run: automl-kd upgrade {file}")
     for override in overrides:
         merge(record, override)
+    refuse_pickled(record, where)
     for holder, name in ((record, "hyperparameters"), (record.get("search"), "perturb")):
         if isinstance(holder, dict) and isinstance(holder.get(name), Mapping):
             holder[name] = flat(holder[name])
     return parse_record(choose_kind(record, kinds, where), record, where)
+
+
+def refuse_pickled(record: Mapping[str, Any], where: str) -> None:
+    """`ConfigError` for an object of a Python program: what a text names is imported, and never unpickled."""
+    teacher = record.get("teacher")
+    named = {"space": record.get("space"), "teacher.model": teacher.get("model") if isinstance(teacher, dict) else None}
+    for key, value in named.items():
+        if str(value).removeprefix("model:").startswith(PICKLED):
+            raise ConfigError(
+                f"{where}: {key} names an object of a Python program, which only that program can give; put its code "
+                "into a module and write module:attribute"
+            )
 
 
 def read_toml(text: str) -> dict[str, Any]:

@@ -85,6 +85,10 @@ def assemble_dataset(
     )
     mean, std = tuple(measured["mean"]), tuple(measured["std"])
     require_spread(name, mean, std)
+    if spec.mean:
+        if len(spec.mean) != channels:
+            raise DataError(f"data.mean has {len(spec.mean)} numbers, and images of {name} have {channels} channels")
+        mean, std = spec.mean, spec.std
     return Dataset(
         name=name,
         shape=InputShape(channels, height, width, len(source.class_names)),
@@ -107,7 +111,7 @@ def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> s
     """What names the measures of these splits; empty for a small set, or one that is no matter of files."""
     if not source.files or sum(one.images.numel() for one in splits) < KEPT_FROM:
         return ""
-    return hashed(replace(spec, digest=""), source.files)
+    return hashed(replace(spec, digest="", mean=(), std=()), source.files)
 
 
 def made_from(source: Source) -> dict[str, str]:

@@ -18,6 +18,7 @@ from automl_kd.methods.from_file import measuring_trial
 from automl_kd.models import build
 from automl_kd.models.costs.cost import NetworkCost, cost_of
 from automl_kd.models.costs.latency import measure_latency
+from automl_kd.models.pickled import label_pickled
 from automl_kd.results.store.table import ResultTable
 from automl_kd.search import SearchObjective
 from automl_kd.space import Architecture, SearchSpace
@@ -100,7 +101,8 @@ class ExperimentContext:
 
     def cost(self, architecture: Architecture) -> NetworkCost:
         values = ", ".join(f"{name}={value}" for name, value in architecture.values)  # a label comes from a user's code
-        name = f"student {values} of {self.experiment.space}" if values else f"students of {self.experiment.space}"
+        space = label_pickled(self.experiment.space)
+        name = f"student {values} of {space}" if values else f"students of {space}"
         with in_a_sentence(name, self.dataset.shape):
             return cost_of(self.space, architecture, self.dataset.shape)
 

@@ -25,6 +25,7 @@ from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
 from automl_kd.models.foreign.avx2 import must_stay_contiguous
 from automl_kd.models.foreign.layout import lay_out
+from automl_kd.models.pickled import label_pickled
 from automl_kd.spec import Recipe
 from automl_kd.training.loop import laid_out
 from automl_kd.training.trial import memory_format_of
@@ -109,12 +110,12 @@ def check_networks(context: ExperimentContext) -> None:
     learns = not experiment.teacher.checkpoint or bool(moving_methods(experiment))
     recipe = experiment.recipe if experiment.teacher.checkpoint else experiment.teacher.recipe
     with torch.random.fork_rng(devices=[]):
-        name = f"teacher {experiment.teacher.model!r}"
+        name = f"teacher {label_pickled(experiment.teacher.model)!r}"
         with in_a_sentence(name, dataset.shape):
             network = build_model(experiment.teacher.model, dataset.shape)
             teacher = Trying(name, network, dataset, recipe, learns)
             say(context, [*teacher.notes(), *teacher.folding_notes()])
-        name = f"students of {experiment.space}"
+        name = f"students of {label_pickled(experiment.space)}"
         with in_a_sentence(name, dataset.shape):
             network = build(context.space, context.baseline, dataset.shape, seed=0)
             say(context, Trying(name, network, dataset, experiment.recipe, trained=True).notes())

@@ -34,6 +34,7 @@ from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
 from automl_kd.methods.schedule import options_with
 from automl_kd.models import build_model, load_space, pin_reference
 from automl_kd.models.costs.cost import count_cost, evaluating
+from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import digest_file, load_weights
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
@@ -66,7 +67,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=check_teacher(experiment, dataset, watcher),
     )
-    with in_a_sentence(f"students of {experiment.space}", dataset.shape):
+    with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.shape):
         require_feasible_budget(context)
         check_baseline(context)
     check_networks(context)
@@ -120,7 +121,10 @@ def parse_objective(text: str) -> SearchObjective:
 
 def check_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) -> int:
     """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
-    with torch.random.fork_rng(devices=[]), in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape):
+    with (
+        torch.random.fork_rng(devices=[]),
+        in_a_sentence(f"teacher {label_pickled(experiment.teacher.model)!r}", dataset.shape),
+    ):
         teacher = build_model(experiment.teacher.model, dataset.shape)
         cost = count_cost(teacher, dataset.shape)
     if experiment.teacher.checkpoint:
@@ -134,7 +138,11 @@ def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, 
     if unwrapped := load_weights(teacher, file, experiment.teacher.weights):
         watcher.note(unwrapped)
     few = plain_view(dataset, dataset.validation, torch.arange(min(DRY_RUN_IMAGES, len(dataset.validation))))
-    with in_a_sentence(f"teacher {experiment.teacher.model!r}", dataset.shape), evaluating(teacher), torch.no_grad():
+    with (
+        in_a_sentence(f"teacher {label_pickled(experiment.teacher.model)!r}", dataset.shape),
+        evaluating(teacher),
+        torch.no_grad(),
+    ):
         logits = teacher(few)
     if isinstance(logits, Tensor) and not torch.isfinite(logits).all():
         raise CheckpointError(

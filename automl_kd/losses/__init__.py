@@ -1,8 +1,13 @@
-"""Distillation losses, one file each, and their table by name. May import `data`, `models` and below."""
+"""Distillation losses, one file each, and their table by name. May import `data`, `models` and below.
+
+A Python program calls them as plain functions of tensors, `automl_kd.losses.kd_loss(student_logits, teacher_logits,
+temperature=4.0)`; `losses.functions` lists them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from automl_kd.losses.base import Loss
 from automl_kd.losses.features.ab import AB
@@ -17,6 +22,7 @@ from automl_kd.losses.features.ofd import OFD
 from automl_kd.losses.features.reviewkd import ReviewKD
 from automl_kd.losses.features.semckd import SemCKD
 from automl_kd.losses.features.vid import VID
+from automl_kd.losses.functions import LOSS_FUNCTIONS
 from automl_kd.losses.logits.dist import DIST
 from automl_kd.losses.logits.dkd import DKD
 from automl_kd.losses.logits.kd import KD
@@ -59,3 +65,14 @@ DISTILLATION_LOSSES: Mapping[str, type[Loss]] = {
     "diswot_relation": Relation,
     "diswot_semantic": Semantic,
 }
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """A loss as a plain function."""
+    if name not in LOSS_FUNCTIONS:
+        raise AttributeError(f"module 'automl_kd.losses' has no attribute {name!r}")
+    return LOSS_FUNCTIONS[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LOSS_FUNCTIONS})

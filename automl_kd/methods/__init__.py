@@ -1,4 +1,7 @@
-"""Methods that train one student, one file or package each, and their table. May import `teacher_cache` and below."""
+"""Methods that train one student, one file or package each, and their table. May import `teacher_cache` and below.
+
+A Python program makes them as `automl_kd.methods.KD(temperature=4.0)`: every option is checked when it is given.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 
 from automl_kd import distributed, spec_names, storage
 from automl_kd.config import parse_record
+from automl_kd.config.strict import strict
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.methods.base import CostEstimate, Method
@@ -17,7 +21,7 @@ from automl_kd.methods.distpro.method import DistPro
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.methods.dry_run import DryRunnable
 from automl_kd.methods.from_file import FromFile
-from automl_kd.methods.kd import PlainKD
+from automl_kd.methods.kd import PlainKD as KD  # noqa: N814 - its public name
 from automl_kd.methods.lkd.method import LKD
 from automl_kd.methods.prokt.method import ProKT
 from automl_kd.methods.schedule import follow
@@ -34,15 +38,35 @@ from automl_kd.storage.content_hash import pin
 from automl_kd.training.divergence import refuse_metrics
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
+__all__ = [
+    "KD",
+    "LKD",
+    "METHODS",
+    "CostEstimate",
+    "DistPro",
+    "DistProSearch",
+    "Method",
+    "ProKT",
+    "Scratch",
+    "Subgraph",
+    "WeightedLosses",
+    "dry_run_method",
+    "estimate_cost",
+    "make_method",
+    "method_type",
+    "pin_files",
+    "run_trial",
+]
+
 METHODS: Mapping[str, type[Method]] = {
-    "scratch": Scratch,
-    "kd": PlainKD,
-    "weighted_losses": WeightedLosses,
-    "distpro_search": DistProSearch,
-    "distpro": DistPro,
-    "prokt": ProKT,
-    "lkd": LKD,
-    "subgraph": Subgraph,
+    "scratch": strict(Scratch),
+    "kd": strict(KD, "KD"),
+    "weighted_losses": strict(WeightedLosses),
+    "distpro_search": strict(DistProSearch),
+    "distpro": strict(DistPro),
+    "prokt": strict(ProKT),
+    "lkd": strict(LKD),
+    "subgraph": strict(Subgraph),
 }
 
 

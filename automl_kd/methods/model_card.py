@@ -11,6 +11,7 @@ from torch import nn
 from automl_kd import files, storage
 from automl_kd.errors import CheckpointError, FileError
 from automl_kd.models import SUBGRAPH, build, build_from, load_space
+from automl_kd.models.pickled import find_moved
 from automl_kd.models.pruning.description import read_description
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.space import InputShape
@@ -60,7 +61,8 @@ def load_trained_student(folder: Path | str, *, best: bool = False) -> nn.Module
     if (folder / SUBGRAPH_FILE).exists():
         student = build_from(read_description(folder / SUBGRAPH_FILE), shape)
     else:
-        student = build(load_space(spec.space), spec.architecture, shape, seed=0)
+        space = find_moved(spec.space, folder.parent.parent / "_objects")
+        student = build(load_space(space), spec.architecture, shape, seed=0)
     load_weights(student, folder / ("student_best.pt" if best else "student.pt"))
     return student.eval()
 

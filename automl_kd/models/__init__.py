@@ -14,9 +14,10 @@ from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
 from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
+from automl_kd.models.pickled import load_pickled, pickled_name
 from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
-from automl_kd.registry import load_reference, suggestion
+from automl_kd.registry import PICKLED, load_reference, suggestion
 from automl_kd.space import Architecture, InputShape, SearchSpace, Values
 from automl_kd.storage.content_hash import pin
 
@@ -47,9 +48,19 @@ def network_called(name: str, shape: InputShape) -> nn.Module:
         return torchvision_model(name.removeprefix("torchvision:"), shape)
     if name.startswith(SUBGRAPH):
         return build_from(read_description(name.removeprefix(SUBGRAPH)), shape)
+    if name.startswith(PICKLED):
+        return network_of(load_pickled(name), shape)
     if ":" in name:
         return referenced_model(name, shape)
     raise UnknownNameError(f"no model is called {name!r}; {nearest(name)}")
+
+
+def network_of(found: object, shape: InputShape) -> nn.Module:
+    """A network that a Python program gave, or what its function of an `InputShape` returns."""
+    if isinstance(found, nn.Module) or not callable(found):
+        return found  # type: ignore[return-value]  # `adopt` refuses what is no network
+    made: nn.Module = found(shape)
+    return made
 
 
 def nearest(name: str) -> str:
@@ -68,12 +79,17 @@ def build_from(description: Description, shape: InputShape) -> nn.Module:
 
 def pin_reference(name: str) -> str:
     """The name of a model, or reference to a space, with the content hash of the file that it names."""
+    before, pickled, file = name.partition(PICKLED)
+    if pickled and before in {"", "model:"}:
+        return f"{before}{pickled}{pin(file)}"
     before, subgraph, file = name.partition(SUBGRAPH)
     return f"{before}{subgraph}{pin(file)}" if subgraph and before in {"", "model:"} else name
 
 
 def model_label(model: str) -> str:
     """What the model called `model` is, for people."""
+    if model.startswith(PICKLED):
+        return pickled_name(model)
     return read_description(model.removeprefix(SUBGRAPH)).label if model.startswith(SUBGRAPH) else model
 
 
@@ -81,7 +97,7 @@ def load_space(reference: str) -> SearchSpace:
     """The space at `module:attribute`, or for `model:NAME` the space whose only point is that model."""
     if reference.startswith("model:"):
         return one_point(reference.removeprefix("model:"))
-    found = load_reference(reference)
+    found = load_pickled(reference) if reference.startswith(PICKLED) else load_reference(reference)
     if not isinstance(found, SearchSpace):
         raise ConfigError(f"{reference!r} is of type {type(found).__name__}; name a SearchSpace, such as module:SPACE")
     return found

@@ -1,6 +1,7 @@
 """Zero-cost proxies: scores of untrained students, by name. May import `losses` and below.
 
-A name with a colon, `my_lab.proxies:MINE`, refers to an `ProxyEntry` defined elsewhere.
+A name with a colon, `my_lab.proxies:MINE`, refers to an `ProxyEntry` defined elsewhere. A Python program calls the
+proxies of the table as plain functions, `automl_kd.proxies.naswot(model, images)`; see `proxies.functions`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from automl_kd.proxies.counts.live_convolutions import LIVE_CONV_COUNT, LIVE_CON
 from automl_kd.proxies.counts.longest_path import LONGEST_PATH
 from automl_kd.proxies.counts.macs import MACS
 from automl_kd.proxies.counts.params import PARAMS
+from automl_kd.proxies.functions import ProxyCallable, describe_proxies
 from automl_kd.proxies.gradients.epe_nas import EPE_NAS
 from automl_kd.proxies.gradients.fisher import FISHER
 from automl_kd.proxies.gradients.grad_norm import GRAD_NORM
@@ -132,3 +134,17 @@ def proxy_entry(name: str) -> ProxyEntry:
             "wrap the function as ProxyEntry(proxy=function, source=...) and name that"
         )
     return found
+
+
+PROXY_FUNCTIONS = describe_proxies(PROXIES)
+
+
+def __getattr__(name: str) -> ProxyCallable:
+    """A proxy as a plain function."""
+    if name not in PROXY_FUNCTIONS:
+        raise AttributeError(f"module 'automl_kd.proxies' has no attribute {name!r}")
+    return PROXY_FUNCTIONS[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PROXY_FUNCTIONS})

@@ -49,6 +49,8 @@ SAMPLES: dict[Any, Any] = {
     )
 }
 BESIDE: dict[tuple[Any, str], dict[str, Any]] = {
+    (DataSpec, "mean"): {"std": (0.5,)},
+    (DataSpec, "std"): {"mean": (0.5,)},
     (Recipe, "momentum"): {"nesterov": False},
     (SamplerRun, "warm_sample"): {"warm_count": 1},
     (TrainingFree, "trials"): {"top": 1},

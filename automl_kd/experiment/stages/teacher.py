@@ -8,6 +8,7 @@ from automl_kd import storage
 from automl_kd.errors import TrialError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
+from automl_kd.models.pickled import label_pickled
 from automl_kd.results.store.folder import in_use, lock
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
 
@@ -19,12 +20,13 @@ def prepare_teacher(context: ExperimentContext) -> None:
     every session.
     """
     teacher = context.experiment.teacher
+    name = label_pickled(teacher.model)
     folder = context.teachers / context.teacher_training.key
-    done, title = "trained", f"teacher {teacher.model}"
+    done, title = "trained", f"teacher {name}"
     if teacher.checkpoint:
         done, title = "measured", f"{title}, measured on validation"
     if in_use(folder):
-        context.watcher.note(f"the same teacher {teacher.model} is {done} by another run; waiting for it")
+        context.watcher.note(f"the same teacher {name} is {done} by another run; waiting for it")
     with lock(folder, wait=True):
         entrants, again = [Entrant("teacher", context.teacher_training)], not teacher.checkpoint and lost(folder)
         carry_out_all(context, entrants, trial_kind="teacher", title=title, again=again)
@@ -32,7 +34,7 @@ def prepare_teacher(context: ExperimentContext) -> None:
     ours = rows[(rows["trial_kind"] == "teacher") & (rows["key"] == context.teacher_training.key)]
     if not (ours["status"] == "complete").any():
         reason = ours["error"].dropna().iloc[-1] if len(ours["error"].dropna()) else "it was interrupted"
-        raise TrialError(f"the teacher {teacher.model} could not be {done}: {reason}")
+        raise TrialError(f"the teacher {name} could not be {done}: {reason}")
     found = teacher_of(ours)
     if warning_text := warning(found) or (accuracy_of(found) if teacher.checkpoint else ""):
         context.watcher.note(warning_text)

@@ -1,0 +1,123 @@
+"""Images of a program on their way to workers: arrays, or a torch `Dataset` of (image, label), as an .npz file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from automl_kd.api.objects import OBJECTS, to_bytes, write_object
+from automl_kd.config.strict import as_plain
+from automl_kd.data.counter import key
+from automl_kd.data.division import TEST, TEST_FRACTION, stratified
+from automl_kd.errors import DataError
+
+PixelArray = np.ndarray[Any, Any]
+
+PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
+"""What a part may be called, and its name in the file."""
+
+
+def name_data(data: object, folder: Path) -> dict[str, Any]:
+    """The section `data` of an experiment.
+
+    `data`: a name as in a file, a `DataSpec`, a table of its fields, arrays by name (`x_train`, `y_train`, `x_test`,
+    `y_test`, and `x_val`, `y_val` if there are), a `Dataset`, or Datasets by part ("train", "validation", "test").
+    """
+    if isinstance(data, str):
+        return {"name": data}
+    plain = as_plain(data)
+    if isinstance(plain, Mapping) and isinstance(plain.get("name"), str):
+        return dict(plain)
+    arrays = collect_arrays(data)
+    content = to_bytes(arrays)
+    path = folder / OBJECTS / f"images-{hashlib.sha256(content).hexdigest()[:16]}.npz"
+    if not path.exists():
+        write_object(path, content)
+    return {"name": f"arrays:{path}"}
+
+
+def collect_arrays(data: object) -> dict[str, PixelArray]:
+    if isinstance(data, Mapping):
+        if unknown := [str(name) for name in data if name not in PARTS and str(name).partition("_")[0] not in "xy"]:
+            raise DataError(
+                f"data has {unknown[0]!r}; give arrays x_train, y_train, x_test, y_test, or Datasets train and test"
+            )
+        if all(name in PARTS for name in data):
+            return join_parts({PARTS[name]: read_items(part, name) for name, part in data.items()})
+        return {str(name): to_array(value, str(name)) for name, value in data.items()}
+    return join_parts({"train": read_items(data, "data")})
+
+
+def join_parts(parts: Mapping[str, tuple[PixelArray, PixelArray]]) -> dict[str, PixelArray]:
+    """The arrays of the file. Without a test part, a fifth of the training images is cut off, as of a folder."""
+    if "train" not in parts:
+        raise DataError("data has no part 'train'; give one")
+    found = dict(parts)
+    if "test" not in found:
+        images, labels = found["train"]
+        held = stratified(torch.from_numpy(labels), round(TEST_FRACTION * len(labels)), key(TEST)).numpy()
+        stays = np.setdiff1d(np.arange(len(labels)), held)
+        found |= {"train": (images[stays], labels[stays]), "test": (images[held], labels[held])}
+    return {f"{axis}_{part}": values for part, pair in found.items() for axis, values in zip("xy", pair, strict=True)}
+
+
+def read_items(items: Any, name: str) -> tuple[PixelArray, PixelArray]:
+    """Images (n, height, width[, channels]) and labels of a `Dataset`; `DataError` for what is no such thing."""
+    if not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or not len(items):
+        raise DataError(
+            f"{name} is a {type(items).__name__}; give a Dataset of (image, label) that has a length, arrays by name, "
+            "or a text such as folder:PATH"
+        )
+    images, labels = [], []
+    for place in range(len(items)):
+        try:
+            image, label = items[place]
+            labels.append(int(label))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"item {place} of {name} is no pair of an image and an integer label; give pairs"
+            ) from error
+        images.append(to_image(image, f"image {place} of {name}"))
+        if images[-1].shape != images[0].shape:
+            raise DataError(
+                f"image {place} of {name} is of shape {images[-1].shape}, where the first is of {images[0].shape}; "
+                "resize all to one size"
+            )
+    if min(labels) < 0:
+        raise DataError(f"{name} has the label {min(labels)}; number the classes from 0")
+    return np.stack(images), np.array(labels, dtype=np.int64)
+
+
+def to_image(image: Any, what: str) -> PixelArray:
+    """uint8 (height, width) or (height, width, 1 or 3). A tensor has its channels first, as torchvision's do."""
+    found = image
+    if isinstance(image, torch.Tensor):
+        tensor = image.detach().cpu()
+        found = (tensor.permute(1, 2, 0) if tensor.ndim == 3 else tensor).numpy()
+    elif hasattr(image, "convert"):  # of PIL
+        found = np.asarray(image if image.mode in {"L", "RGB"} else image.convert("RGB"))
+    found = np.asarray(found)
+    if found.dtype != np.uint8 or not (found.ndim == 2 or (found.ndim == 3 and found.shape[2] in {1, 3})):
+        raise DataError(
+            f"{what} is {found.dtype} of shape {found.shape}; give images as PIL opens them, or uint8 with 1 or 3 "
+            "channels, without transforms such as ToTensor or Normalize"
+        )
+    return found
+
+
+def to_array(values: Any, name: str) -> PixelArray:
+    """As numpy; a tensor of images (n, channels, height, width) becomes (n, height, width, channels)."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.permute(0, 2, 3, 1).contiguous() if values.ndim == 4 else values
+    found = np.asarray(values)
+    if name.casefold().startswith("y") and np.issubdtype(found.dtype, np.integer):
+        return found.astype(np.int64)
+    if name.casefold().startswith("x") and found.dtype != np.uint8:
+        raise DataError(f"{name} is {found.dtype} of shape {found.shape}; give images of uint8, convert it")
+    return found

@@ -1,0 +1,72 @@
+"""Images as a trained student takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from automl_kd.data import Dataset
+from automl_kd.data.images.decode import center_square
+from automl_kd.errors import DataError
+from automl_kd.space import InputShape
+
+
+@dataclass(frozen=True)
+class StudentInput:
+    """Called with a PIL image or a batch of uint8, it returns what a student takes.
+
+    `shape`: of an image. `mean`, `std`: of each channel, as fractions of white.
+    """
+
+    shape: InputShape
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @staticmethod
+    def of(dataset: Dataset) -> StudentInput:
+        return StudentInput(dataset.shape, dataset.mean, dataset.std)
+
+    def __call__(self, images: Image.Image | Tensor | np.ndarray[Any, Any]) -> Tensor:
+        """float32 (batch, channels, height, width), normalised; a single image is a batch of one.
+
+        `images`: a PIL image, whose shorter side is scaled and whose middle is cut out where its size differs; or
+        uint8 (batch, channels, height, width), or (batch, height, width, channels) of numpy, of the student's size.
+        `DataError` for anything else.
+        """
+        pixels = self.read_picture(images) if isinstance(images, Image.Image) else self.read_batch(images)
+        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (self.mean, self.std))
+        return (pixels.float() / 255 - mean) / std
+
+    def read_picture(self, picture: Image.Image) -> Tensor:
+        shape = self.shape
+        kept = picture.convert("L" if shape.channels == 1 else "RGB")
+        if (kept.height, kept.width) != (shape.height, shape.width):
+            if shape.height != shape.width:
+                raise DataError(
+                    f"the image has {kept.height}x{kept.width} pixels, and the student takes {shape.height}x"
+                    f"{shape.width}; resize it"
+                )
+            kept = center_square(kept, shape.height)
+        array = np.array(kept)
+        return torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1)[None]
+
+    def read_batch(self, images: Tensor | np.ndarray[Any, Any]) -> Tensor:
+        shape = self.shape
+        wanted = (shape.channels, shape.height, shape.width)
+        batch = images
+        if isinstance(images, np.ndarray):
+            if images.shape[1:] == (shape.height, shape.width) and shape.channels == 1:
+                images = images[..., None]
+            last = images.ndim == 4 and images.shape[1:] == (shape.height, shape.width, shape.channels)
+            batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2) if last else images))
+        if not isinstance(batch, Tensor) or batch.dtype != torch.uint8 or tuple(batch.shape[1:]) != wanted:
+            got = f"{batch.dtype} of shape {tuple(batch.shape)}" if isinstance(batch, Tensor) else type(batch).__name__
+            raise DataError(
+                f"images are {got}; give a PIL image or a batch of uint8 of shape (n, {', '.join(map(str, wanted))})"
+            )
+        return batch

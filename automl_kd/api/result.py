@@ -1,0 +1,160 @@
+"""The result of an experiment, read from its folder when it is asked for."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from automl_kd import storage
+from automl_kd.api.preprocess import StudentInput
+from automl_kd.data import load_data
+from automl_kd.errors import ResultError
+from automl_kd.methods.model_card import load_trained_student
+from automl_kd.results.comparison.comparison import Comparison, comparison_of
+from automl_kd.results.comparison.sentences import comparison_sentences
+from automl_kd.results.comparison.table import comparison_markdown, result_sheet
+from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, rank_results
+from automl_kd.results.report.page import write_page
+from automl_kd.results.sheet import Sheet, without_html
+from automl_kd.results.statistics.interval import Estimate
+from automl_kd.results.store.folder import of_this_comparison, require_writable
+from automl_kd.results.store.scores import read_scores
+from automl_kd.results.store.table import read_results
+from automl_kd.results.verdict.gain import Verdict, judge_search
+from automl_kd.results.verdict.table import verdict_table, verdict_to_markdown
+from automl_kd.spec import TrialSpec
+
+MADE_BY = "automl_kd in Python"
+"""What pages name as what made them, in place of a command."""
+
+
+@dataclass(frozen=True)
+class StatedVerdict:
+    """`sentence`: what was found. `numbers`: differences in test accuracy, as fractions, with their 95 % interval.
+
+    Of a search and of `distill`: "search", "architecture" and "teaching", the gains of the whole, of the student alone
+    and of the teaching. Of a comparison: each method against the reference. Each has n (seeds), mean, std, half_width,
+    low and high; nan where n is too small for it. `details`: all that was judged.
+    """
+
+    sentence: str
+    numbers: Mapping[str, Estimate]
+    details: Verdict | Comparison
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True, eq=False)
+class BestStudent:
+    """The student to take, of the seed that is best on validation. `key`: of its trial. `folder`: of its files."""
+
+    key: str
+    folder: Path
+    row: Mapping[str, Any]
+    data_root: Path
+
+    @cached_property
+    def student(self) -> nn.Module:
+        """On the processor and in evaluation mode. It takes what `preprocess` returns, and returns logits."""
+        return load_trained_student(self.folder)
+
+    @cached_property
+    def preprocess(self) -> StudentInput:
+        """Turns a PIL image, or a batch of uint8, into what the student takes. Reads the data set the first time."""
+        return StudentInput.of(load_data(TrialSpec.from_json(self.row["spec_json"]).data, self.data_root))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an experiment came to. `folder`: holds all of it; `data_root`: where stored image sets lie."""
+
+    folder: Path
+    data_root: Path = Path("data")
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """One row for each trial: what it is, what it cost and how accurate its student is, as fractions."""
+        return read_results(self.folder).rows
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row for each epoch of each trial."""
+        return read_results(self.folder).curves
+
+    @cached_property
+    def verdict(self) -> StatedVerdict:
+        """The sentence, and its numbers."""
+        rows = self.final_rows
+        compared = comparison_of(self.folder, rows)
+        if compared is None:
+            judged = judge_search(rows, scores=read_scores(self.folder))
+            return StatedVerdict(judged.sentence, judged.gains, judged)
+        numbers = {one.title: one.difference for one in compared.entries if one.finding != "reference"}
+        return StatedVerdict(" ".join(comparison_sentences(compared)), numbers, compared)
+
+    @property
+    def final_rows(self) -> pd.DataFrame:
+        return of_this_comparison(self.folder, self.rows)
+
+    @cached_property
+    def best(self) -> BestStudent:
+        """The found student; of a comparison, the student of the method with the best mean on validation.
+
+        `ResultError` if no final trial is complete.
+        """
+        rows = self.final_rows
+        finals = rows[(rows["trial_kind"] == "final") & (rows["status"] == "complete")]
+        if isinstance(self.verdict.details, Verdict):
+            finals = finals[finals["role"] == "found-method"]
+        elif len(finals):
+            finals = finals[finals["role"] == finals.groupby("role", observed=True)["val_accuracy"].mean().idxmax()]
+        if finals.empty:
+            raise ResultError(
+                f"{self.folder} has no complete final trial; run the experiment again, which continues it"
+            )
+        row = finals.sort_values(["val_accuracy", "seed"], ascending=[False, True]).iloc[0]
+        values = {str(name): value for name, value in row.items()}
+        return BestStudent(values["key"], self.folder / "trials" / values["key"], values, self.data_root)
+
+    @property
+    def table(self) -> Sheet:
+        """The compared students, for people."""
+        judged = self.verdict.details
+        return verdict_table(judged) if isinstance(judged, Verdict) else result_sheet(judged)
+
+    def report(self, folder: Path | str) -> list[Path]:
+        """Write `leaderboard.html` and `leaderboard.md` to `folder`, which is made, and return their paths."""
+        target = storage.local_path(folder).absolute()
+        if target.suffix and not target.is_dir():
+            raise ResultError(f"{target} looks like a file; name a folder for the two files of a report")
+        require_writable(target)
+        target.mkdir(parents=True, exist_ok=True)
+        page = write_page([self.folder], target / "leaderboard.html", MADE_BY)
+        storage.write(target / "leaderboard.md", without_html(self.to_markdown()))
+        return [page, target / "leaderboard.md"]
+
+    def to_markdown(self) -> str:
+        rows, judged = self.final_rows, self.verdict.details
+        lost = "".join(f"- {line}\n" for line in list_failures(rows))
+        if isinstance(judged, Comparison):
+            return comparison_markdown(judged) + lost
+        return f"{leaderboard_markdown(rank_results(rows), MADE_BY)}\n{verdict_to_markdown(judged)}{lost}"
+
+    def __repr__(self) -> str:
+        return f"Result({str(self.folder)!r}): {self.verdict.sentence}"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the verdict and the table of what was compared."""
+        table = self.table
+        head = "".join(f"<th>{html.escape(column.name)}</th>" for column in table.columns)
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
+        where = html.escape(storage.name_addresses(str(self.folder)))
+        return f"<p>{html.escape(self.verdict.sentence)}</p><table><tr>{head}</tr>{body}</table><p>{where}</p>"

@@ -1,0 +1,71 @@
+"""Zero-cost proxies of the architectures of a space, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from automl_kd import storage
+from automl_kd.api.images import name_data
+from automl_kd.api.objects import name_space
+from automl_kd.api.progress import Progress, watcher_of
+from automl_kd.api.run import program_folder
+from automl_kd.config.strict import check_record
+from automl_kd.errors import RecordError
+from automl_kd.experiment.stages.scoring import Labour, Scoring, score_space
+from automl_kd.registry import search_beside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from automl_kd.space import SearchSpace
+
+
+def rank_by_proxies(
+    space: str | SearchSpace,
+    proxies: Sequence[str],
+    data: str | Mapping[str, Any] | Any = "digits",
+    *,
+    sample: int | None = 100,
+    sample_seed: int = 0,
+    seed: int = 0,
+    teacher: str = "resnet56",
+    images: int = 64,
+    repeats: int = 1,
+    workers: int = 1,
+    out: Path | str = "results",
+    data_root: Path | str = "data",
+    address: str = "",
+    progress: Progress = "none",
+) -> pd.DataFrame:
+    """Rank architectures of a space by zero-cost proxies, without training; the best first.
+
+    Scores of the same call are read again from `out`/scores.
+
+    `space`, `data`: as of `search`. `proxies`: names of `automl_kd.proxies.PROXIES` or aggregates such as
+    "rank_sum(naswot+synflow)". `sample`: how many random architectures, 1 or more; None for the whole space.
+    `sample_seed` draws them, `seed` images and weights. `teacher`: the model of the random teacher, for proxies that
+    use one. `images`: in a mini-batch, 2 or more. `repeats`: to average, with new weights and images; 1 or more.
+    `workers`: processes, 0 for one on each processor.
+
+    Columns: rank, architecture_id, values_json, student, params, macs, for each proxy its mean and its spread over
+    repeats (higher promises better; nan where it fails), and seconds. An `AutoMLKDError` says in one sentence what
+    cannot be scored.
+    """
+    if isinstance(proxies, str):
+        raise RecordError(f"proxies = {proxies!r} is one text; give a list of names, [{proxies!r}]")
+    search_beside(Path(), *program_folder())
+    folder = storage.local_path(out).absolute()
+    named = {"space": name_space(space, folder / "scores"), "data": name_data(data, folder / "scores")["name"]}
+    given = {"sample": sample, "sample_seed": sample_seed, "seed": seed, "teacher": teacher, "images": images}
+    scoring = check_record(Scoring, {**named, "proxies": list(proxies), **given, "repeats": repeats}, "score")
+    if min(sample or 1, images - 1, repeats) < 1 or sample == 0:
+        raise RecordError(
+            "score: sample and repeats must be 1 or more, and images 2 or more; None scores a whole space"
+        )
+    labour = Labour(workers=workers, address=address)
+    root = storage.local_path(data_root).absolute()
+    _, frame = score_space(scoring, labour, out=folder, data_root=root, watcher=watcher_of(progress))
+    assert frame is not None  # one shard is all
+    return frame

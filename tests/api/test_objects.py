@@ -1,0 +1,156 @@
+"""Objects on their way to workers: written once, named by what they are, refused in one sentence."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+
+import cloudpickle  # type: ignore[import-untyped]  # it has no types
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from automl_kd.api.identity import identity_of
+from automl_kd.api.images import name_data
+from automl_kd.api.objects import name_network, name_space, name_student
+from automl_kd.data import load_data
+from automl_kd.errors import ConfigError, DataError
+from automl_kd.models import build_model, load_space, model_label, pin_reference
+from automl_kd.registry import PICKLED
+from automl_kd.space import InputShape
+from automl_kd.spec import DataSpec
+from automl_kd.storage.content_hash import pin
+from tests import tiny
+from tests.api import objects
+
+
+def test_a_space_comes_back_and_is_written_once(tmp_path):
+    name = name_space(objects.SPACE, tmp_path)
+    (file,) = (tmp_path / "_objects").iterdir()
+    written = file.stat().st_mtime_ns
+    assert name_space(objects.SPACE, tmp_path) == name == pin_reference(name)
+    assert file.stat().st_mtime_ns == written
+    assert load_space(name).name == "two widths"
+
+
+def test_a_network_comes_back_with_its_weights(tmp_path):
+    name, weights = name_network(objects.teacher(), tmp_path)
+    made = build_model(name, tiny.SHAPE)
+    state = torch.load(weights, weights_only=True)
+    assert all(torch.equal(value, state[key]) for key, value in made.state_dict().items())
+    assert model_label(name) == "Net"
+
+
+def test_the_identity_follows_weights_attributes_and_source(monkeypatch):
+    plain, other = objects.teacher(), objects.teacher()
+    assert identity_of(plain) == identity_of(other)
+    with torch.no_grad():
+        other.classifier.bias[0] += 1
+    assert identity_of(plain) != identity_of(other)
+    dropped = objects.teacher()
+    dropped.dropout.p = 0.5
+    assert identity_of(plain) != identity_of(dropped)
+    before = identity_of(objects.SPACE), identity_of(functools.partial(objects.build, {"width": 3}))
+    monkeypatch.setattr(objects, "SCALE", 2.0)  # of a helper that `build` calls
+    assert identity_of(objects.SPACE) != before[0]
+    assert identity_of(functools.partial(objects.build, {"width": 3})) != before[1]
+
+
+def test_what_no_longer_holds_the_same_or_has_no_hash_is_not_read(tmp_path):
+    name = name_space(objects.SPACE, tmp_path)
+    (file,) = (tmp_path / "_objects").iterdir()
+    with pytest.raises(ConfigError, match="names an object of a Python program without the hash of its content"):
+        load_space(f"{PICKLED}{file}")
+    file.write_bytes(b"something else")
+    with pytest.raises(ConfigError, match="has changed since it was named in this experiment"):
+        load_space(name)
+
+
+def test_code_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
+    module = types.ModuleType("code_of_yesterday")
+    exec("def build(shape): ...", module.__dict__)
+    monkeypatch.setitem(sys.modules, "code_of_yesterday", module)
+    (tmp_path / "build-0.pkl").write_bytes(cloudpickle.dumps(module.build))
+    monkeypatch.delitem(sys.modules, "code_of_yesterday")
+    with pytest.raises(ConfigError, match=r"build was made by code that cannot be imported here .*code_of_yesterday"):
+        build_model(f"{PICKLED}{pin(str(tmp_path / 'build-0.pkl'))}", tiny.SHAPE)
+
+
+def test_a_student_is_a_name_or_a_function(tmp_path):
+    assert name_student("resnet8", tmp_path) == "model:resnet8"
+    space = load_space(name_student(objects.student, tmp_path))
+    assert isinstance(space.build({}, tiny.SHAPE), tiny.Net)
+    assert space.label(space_default()) == "student"
+    with pytest.raises(ConfigError, match="student is a Net, and every seed trains one from fresh weights"):
+        name_student(objects.teacher(), tmp_path)
+    with pytest.raises(ConfigError, match="space is a int; give a SearchSpace"):
+        name_space(3, tmp_path)
+
+
+def space_default():
+    from automl_kd.space import Architecture
+
+    return Architecture(())
+
+
+def test_what_cannot_be_pickled_is_one_sentence(tmp_path):
+    network = objects.teacher()
+    network.file = sys.stdout
+    with pytest.raises(ConfigError, match="the Net cannot be copied"):
+        name_network(network, tmp_path)
+    assert not (tmp_path / "_objects").exists()
+
+
+def test_arrays_and_datasets_become_the_same_images(tmp_path):
+    given = objects.arrays()
+    by_array = load_data(DataSpec(**name_data(given, tmp_path), validation=0.2), tmp_path)
+    parts = {"train": objects.Stripes(60, 0), "test": objects.Stripes(30, 2)}
+    by_item = load_data(DataSpec(**name_data(parts, tmp_path), validation=0.2), tmp_path)
+    assert by_array.shape == by_item.shape == InputShape(1, 8, 8, 3)
+    assert torch.equal(by_array.test.images, by_item.test.images)
+    assert torch.equal(by_array.train.labels, by_item.train.labels)
+
+
+def test_a_dataset_alone_gives_a_fifth_to_the_test(tmp_path):
+    found = load_data(DataSpec(**name_data(objects.Stripes(), tmp_path), validation=0.25), tmp_path)
+    assert (len(found.test), len(found.validation), len(found.train)) == (12, 12, 36)
+    assert found.test.labels.bincount().tolist() == [4, 4, 4]
+
+
+def test_pictures_of_pil_are_read(tmp_path):
+    pairs = [(Image.new("RGB", (6, 6), (10 * place, 0, 0)), place % 2) for place in range(20)]
+    found = load_data(DataSpec(**name_data(pairs, tmp_path), validation=0.2), tmp_path)
+    assert found.shape == InputShape(3, 6, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (TensorDataset(torch.rand(4, 1, 8, 8), torch.arange(4)), "image 0 of data is float32 .* without transforms"),
+        ([(np.zeros((8, 8), np.uint8), "cat")], "item 0 of data is no pair of an image and an integer label"),
+        ([(np.zeros((8, 8), np.uint8), 0), (np.zeros((9, 8), np.uint8), 1)], "image 1 of data is of shape"),
+        ([(np.zeros((8, 8), np.uint8), -1)], "data has the label -1; number the classes from 0"),
+        ([], "data is a list; give a Dataset of"),
+        (3, "data is a int; give a Dataset of"),
+        ({"x_train": np.zeros((2, 8, 8))}, "x_train is float64 of shape .*; give images of uint8"),
+        ({"photos": 3}, "data has 'photos'; give arrays x_train"),
+        ({"test": [(np.zeros((8, 8), np.uint8), 0)]}, "data has no part 'train'"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(tmp_path, data, sentence):
+    with pytest.raises(DataError, match=sentence):
+        name_data(data, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_function_of_the_program_itself_goes_by_value(tmp_path, monkeypatch):
+    main = types.ModuleType("__main__")
+    exec("from torch import nn\ndef build(shape):\n    return nn.Flatten()\n", main.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    name = name_student(main.build, tmp_path)
+    monkeypatch.undo()
+    assert isinstance(load_space(name).build({}, tiny.SHAPE), nn.Flatten)
