@@ -84,7 +84,11 @@ def test_files_and_fields_exist(page):
     for path in re.findall(rf"(?<![\w./-])(?:automl_kd/)?((?:{FOLDERS})/[\w./*-]*\w)", text_of(page)):
         assert [*ROOT.glob(path)], path
     for span in code_spans(page):
-        if (found := re.match(r"([a-z_]+)\.(?!pt$)(\w+)(?= =|$)", span)) and found[1] in SECTIONS and found[0] not in EARLIER:
+        if (
+            (found := re.match(r"([a-z_]+)\.(?!pt$)(\w+)(?= =|$)", span))
+            and found[1] in SECTIONS
+            and found[0] not in EARLIER
+        ):
             assert found[2] in SECTIONS[found[1]], span
 
 
