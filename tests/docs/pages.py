@@ -22,7 +22,8 @@ def text_of(page: str) -> str:
 
 def blocks(page: str, language: str) -> list[str]:
     """Fenced blocks; the language of commands is empty."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
+    return [text for of, text in fenced if of == language]
 
 
 def block_with(language: str, content: str, page: str = "") -> str:

@@ -42,7 +42,7 @@ def run(arguments: list[str], *more: str) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_folder_and_a_teacher_become_a_student(folder):
     shown = [
         arguments_of(line) for block in blocks("README.md", "") if "mine.toml" in block for line in block.splitlines()
@@ -58,7 +58,7 @@ def test_a_folder_and_a_teacher_become_a_student(folder):
 
 
 @pytest.mark.ray
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_student_is_taught_without_a_search(folder):
     (command,) = (line for block in blocks("README.md", "") for line in block.splitlines() if "distill" in line)
     smaller = ("--epochs", "1", "--seeds", "1", "--set", "data.resolution=16", "--set", "trial.device=cpu")
