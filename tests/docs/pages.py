@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = {
-    path.name: path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
-}
+GUIDES = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "findings" / "README.md",
+    *sorted(ROOT.glob("docs/*.md")),
+)
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in GUIDES}
 
 ENTRY = re.compile(r"(?:^|\s)(?:automl-kd|python -m automl_kd|benchmarks/submit\.py --) (?=[a-z-])")
 """What stands before the arguments of our command."""

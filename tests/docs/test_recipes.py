@@ -63,7 +63,7 @@ def recipes(tmp_path, monkeypatch):
 
 
 def test_the_loss_of_the_recipe_trains_alone_and_in_the_sum_that_is_shown(tmp_path, recipes):
-    (shown,) = re.findall(r'losses = "([^"]*my_losses[^"]*)"', text_of("extending.md"))
+    (shown,) = re.findall(r'losses = "([^"]*my_losses[^"]*)"', text_of("docs/extending.md"))
     assert isinstance(shown_loss := read_mix(shown).parts[2].loss, Loss)
     assert shown_loss.features == FeatureNames(("stage2",), ("stage2",))
     losses = []
