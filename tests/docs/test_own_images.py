@@ -23,7 +23,7 @@ SMALLER = (
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
+def folder(tmp_path: Path, monkeypatch) -> Path:
     """Three classes of images, the weights of a teacher, and the README's experiment."""
     fill(tmp_path / "photos", ("ant", "bee", "cow"), count=20, suffix="jpg")
     torch.save(torchvision.models.resnet18(num_classes=3).state_dict(), tmp_path / "teacher.pt")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy that holds nothing which a build left behind."""
     top = tmp_path_factory.mktemp("wheel")
     for package in PACKAGES:
@@ -37,7 +37,7 @@ def wheel(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def unpacked(wheel) -> Path:
+def unpacked(wheel: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(wheel.parent / "unpacked")
     return wheel.parent / "unpacked"
