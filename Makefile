@@ -11,7 +11,7 @@ OTHERS := ONEDNN_MAX_CPU_ISA=AVX2 \
           ATEN_CPU_CAPABILITY=default \
           OMP_NUM_THREADS=2
 
-.PHONY: help setup quickstart format lint type test test-all test-portable check perf clean
+.PHONY: help setup quickstart format lint type test test-all test-portable check docs perf clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,10 @@ test-portable: setup  ## the quick tests as other processors would run them
 check: lint type test  ## what continuous integration runs: all but the long tests
 	$(BIN)/pytest -n 2 -m "slow and not ray and not long"
 	$(BIN)/pytest -m "ray and not long"
+
+docs: setup  ## the API reference, as pages in build/docs
+	rm -rf build/docs
+	$(BIN)/python docs/reference.py build/docs
 
 perf: setup  ## measured ratios; see benchmarks/perf/README.md
 	$(BIN)/python -m benchmarks.perf

@@ -1,65 +1,46 @@
-"""What the README shows works: its Python is run, its TOML is read, its commands exist."""
+"""Python of the pages works: recipes train, imports and names of ours exist."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import typer
 
-from automl_kd.cli import app
-from automl_kd.config import loads
+from automl_kd.data import load_data
 from automl_kd.errors import StopTrial
 from automl_kd.losses.base import FeatureNames, Loss
 from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.methods import run_trial
-from automl_kd.methods.hyperparameters import methods_of, settle_comparison, settle_hyperparameters
-from automl_kd.models import build
+from automl_kd.models import build, load_space
 from automl_kd.models.features import Outputs
 from automl_kd.proxies.base import OfCost, ProxyEntry
 from automl_kd.proxies.probe import make_probe
 from automl_kd.proxies.score import score_architectures
 from automl_kd.space import InputShape, SearchSpace, sample_architecture
+from automl_kd.spec import DataSpec
 from tests import tiny
+from tests.docs.pages import PAGES, block_with, blocks, text_of
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-def experiment_with(content: str) -> str:
-    """The only block of TOML that has it."""
-    (found,) = (one for one in blocks("toml") if content in one)
-    return found
-
-
-def test_the_experiment_is_read():
-    text, searched, ways, workers = map(
-        experiment_with, ('name = "mine"', "[hyperparameters]", "[comparison]", "workers = 4")
-    )
-    assert loads(text).name == "mine"
-    assert loads(f'name = "many"\nspace = "my:SPACE"\n[teacher.recipe]\nbatch_size = 512\n{workers}').trial.workers == 4
-    hyperparameters = loads(text + searched).hyperparameters
-    settle_hyperparameters(hyperparameters, methods_of(hyperparameters, "kd"), {})
-    comparison = loads(ways).comparison
-    assert settle_comparison(comparison) == comparison
+RECIPES = {
+    "my_data": "def stripes",
+    "my_losses": "class MeanMap",
+    "my_methods": "class FadingKD",
+    "my_models": "def linear",
+}
 
 
 def test_the_space_and_the_proxy_of_the_recipes_work():
     shape = InputShape(1, 8, 8, 3)
     names: dict[str, Any] = {}
-    for block in blocks("python"):
-        if "SPACE =" in block or "Entry(" in block:
-            exec(block, names)
+    for content in ("SPACE =", "Entry("):
+        exec(block_with("python", content), names)
     space, entry = names["SPACE"], names["DEPTH"]
     assert isinstance(space, SearchSpace)
     assert isinstance(entry, ProxyEntry)
@@ -74,16 +55,15 @@ def test_the_space_and_the_proxy_of_the_recipes_work():
 
 @pytest.fixture
 def recipes(tmp_path, monkeypatch):
-    """The loss and the method of the recipes, in the modules that the README calls them by."""
-    for module, content in (("my_losses", "class MeanMap"), ("my_methods", "class FadingKD")):
-        (block,) = (one for one in blocks("python") if content in one)
-        (tmp_path / f"{module}.py").write_text(block, encoding="utf-8")
+    """What the recipes define, in the modules that the page calls them by."""
+    for module, content in RECIPES.items():
+        (tmp_path / f"{module}.py").write_text(block_with("python", content), encoding="utf-8")
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
 
 
 def test_the_loss_of_the_recipe_trains_alone_and_in_the_sum_that_is_shown(tmp_path, recipes):
-    (shown,) = re.findall(r'losses = "([^"]*my_losses[^"]*)"', README)
+    (shown,) = re.findall(r'losses = "([^"]*my_losses[^"]*)"', text_of("docs/extending.md"))
     assert isinstance(shown_loss := read_mix(shown).parts[2].loss, Loss)
     assert shown_loss.features == FeatureNames(("stage2",), ("stage2",))
     losses = []
@@ -115,13 +95,25 @@ def test_the_method_of_the_recipe_trains_and_continues(tmp_path, recipes):
     assert whole.seen[3]["train_macs"] == 3 * 88 * (3 * (64 * 36 + 12) + 64 * 144 + 48)
 
 
-def test_every_command_exists():
-    (group,) = app.registered_groups
-    assert group.typer_instance is not None
-    known = names_of(app) | {f"{group.name} {name}" for name in names_of(group.typer_instance)}
-    assert set(re.findall(rf"automl-kd ((?:{group.name} )?[a-z][a-z0-9-]*)", README)) == known
+def test_the_data_set_and_the_model_of_the_recipes_fit(tmp_path, recipes):
+    dataset = load_data(DataSpec(name="my_data:stripes"), tmp_path)
+    assert dataset.shape == InputShape(1, 8, 8, 3)
+    # 300 images: a fifth is cut for test, then a tenth for validation
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [216, 24, 60]
+    space = load_space("model:my_models:linear")
+    student = build(space, sample_architecture(space, np.random.default_rng(0)), dataset.shape, seed=0)
+    assert student(torch.rand(2, 1, 8, 8)).shape == (2, 3)
 
 
-def names_of(app: typer.Typer) -> set[str]:
-    shown = [command for command in app.registered_commands if command.callback and not command.hidden]
-    return {command.name or command.callback.__name__ for command in shown if command.callback}
+@pytest.mark.parametrize(("page", "text"), [(page, text) for page in PAGES for text in blocks(page, "python")])
+def test_what_python_imports_of_ours_exists(page, text):
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"automl_kd", "search_spaces"}:
+            module = importlib.import_module(str(node.module))
+            assert [one.name for one in node.names if not hasattr(module, one.name)] == []
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in {"automl_kd", "akd"}
+        ):
+            assert hasattr(importlib.import_module("automl_kd"), node.attr), node.attr
