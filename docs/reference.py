@@ -21,12 +21,9 @@ PUBLIC = (
     "automl_kd.config",
     "automl_kd.data",
     "automl_kd.errors",
-    "automl_kd.losses",
     "automl_kd.methods.base",
     "automl_kd.models.costs.cost",
     "automl_kd.models.features",
-    "automl_kd.proxies.base",
-    "automl_kd.proxies.probe",
     "automl_kd.search.base",
     "automl_kd.space",
     "automl_kd.spec",
@@ -63,8 +60,8 @@ def build_pages(folder: Path) -> None:
     pdoc.render.configure(docformat="markdown", footer_text="automl_kd", template_directory=TEMPLATES)
     pdoc.render.env.filters["to_markdown"] = to_markdown
     pdoc.render.env.filters["first_paragraph"] = lambda text: to_html(markdown_of(text).split("\n\n")[0])
-    # pdoc reads the annotations of a named tuple where its `__new__` was generated, in `collections`.
-    warnings.filterwarnings("ignore", "Error parsing type annotation .* for automl_kd.spec.Stage")
+    # pdoc reads annotations where a name is public, not where it is defined, and shows as text what it cannot read.
+    warnings.filterwarnings("ignore", "Error parsing type annotation")
     pdoc.pdoc(*PUBLIC, output_directory=folder)
 
 
