@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,20 +85,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'automl_kd' has no attribute {name!r}")
     globals()[name] = found
     return found
-
-
-class PublicModule(ModuleType):
-    """The package, in which `search` is the function, and never the room of that name that Python would put there.
-
-    What lies in that room is imported from it: `from automl_kd.search import make_sampler`.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name != "search" or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = PublicModule
 
 
 def __dir__() -> list[str]:

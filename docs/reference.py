@@ -24,7 +24,7 @@ PUBLIC = (
     "automl_kd.methods.base",
     "automl_kd.models.costs.cost",
     "automl_kd.models.features",
-    "automl_kd.search.base",
+    "automl_kd.samplers.base",
     "automl_kd.space",
     "automl_kd.spec",
     "automl_kd.teacher_cache.cached_teacher",

@@ -60,7 +60,7 @@ def proxies() -> CatalogueLines:
 
 
 def samplers() -> CatalogueLines:
-    from automl_kd.search import SAMPLERS  # noqa: PLC0415
+    from automl_kd.samplers import SAMPLERS  # noqa: PLC0415
 
     return [(name, first_line_of_docstring(sampler)) for name, sampler in SAMPLERS.items()]
 

@@ -20,7 +20,7 @@ from automl_kd.models.costs.cost import NetworkCost, cost_of
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.pickled import label_pickled
 from automl_kd.results.store.table import ResultTable
-from automl_kd.search import SearchObjective
+from automl_kd.samplers import SearchObjective
 from automl_kd.space import Architecture, SearchSpace
 from automl_kd.spec import Outcome, TeacherCacheOptions, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER

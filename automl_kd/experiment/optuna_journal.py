@@ -11,7 +11,7 @@ import pandas as pd
 from automl_kd.cluster.tune_searcher import Metrics
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.records import replays
-from automl_kd.search.study import StudyFile, Tried
+from automl_kd.samplers.study import StudyFile, Tried
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 

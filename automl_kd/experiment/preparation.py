@@ -38,7 +38,7 @@ from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import digest_file, load_weights
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
-from automl_kd.search import SearchObjective, make_sampler
+from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import TrialSpec
 

@@ -23,7 +23,7 @@ from automl_kd.models.pickled import label_pickled
 from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.folder import data_name
 from automl_kd.results.store.row import PRECISIONS, Point, Precision, Role, Row, TrialKind
-from automl_kd.search.population import Lineage
+from automl_kd.samplers.population import Lineage
 from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
 
 MEASURED_COLUMNS = [

@@ -5,7 +5,7 @@ any method that trains by `automl_kd.methods.base.train` can follow a schedule, 
 stage. The learning rate keeps the shape that the recipe gives it over the whole run; a stage sets its peak.
 
 What may change, `STEADY` of a recipe and options whose field has `metadata={"live": True}`, is read anew in every
-step; nothing that a checkpoint holds is shaped by it. A population (`automl_kd.search.population`) finds a schedule,
+step; nothing that a checkpoint holds is shaped by it. A population (`automl_kd.samplers.population`) finds a schedule,
 which then belongs to the method found: a trial with it, from scratch and with any seed, trains as the found one did.
 """
 

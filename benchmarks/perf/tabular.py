@@ -15,7 +15,7 @@ from statistics import median
 
 from automl_kd.nasbench.samplers import Bench, explore, make_table_sampler
 from automl_kd.nasbench.table.table import VALIDATION_LIKE, Table, find_table
-from automl_kd.search import SearchObjective, make_sampler
+from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar
 from automl_kd.spec import Outcome
 from search_spaces.nasbench201 import SPACE, to_string

@@ -12,7 +12,7 @@ from automl_kd.methods.hyperparameters import methods_of, settle_comparison, set
 from automl_kd.models import MODELS, load_space
 from automl_kd.nasbench.config import KINDS, ProxyExperiment, TableExperiment
 from automl_kd.proxies import expand_proxies
-from automl_kd.search import SearchObjective, make_sampler
+from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Architecture, check_architecture
 
 ROOT = Path(__file__).parents[2]

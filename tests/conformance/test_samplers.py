@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import SAMPLERS, Sampler, SearchObjective, make_sampler
+from automl_kd.samplers import SAMPLERS, Sampler, SearchObjective, make_sampler
 from automl_kd.space import Architecture, Scalar, check_architecture
 from automl_kd.spec import Outcome
-from tests.search.toy import FAILED, MIXED, complete, rate_loss, search, stopped
+from tests.samplers.toy import FAILED, MIXED, complete, rate_loss, search, stopped
 
 LOSS = SearchObjective.parse("-loss")
 BROKEN_OFF = Outcome(status="failed", metrics={"loss": -100.0}, epoch=5, error="loss is not finite")

@@ -14,7 +14,7 @@ from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.search import Searching
 from automl_kd.results.store.folder import open_folder
-from automl_kd.search.study import StudyFile, storage
+from automl_kd.samplers.study import StudyFile, storage
 from tests import tiny
 from tests.experiment.session import Broken, carry_through
 

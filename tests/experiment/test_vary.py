@@ -23,7 +23,7 @@ from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.methods import make_method
 from automl_kd.methods.hyperparameters import occasions, settle_hyperparameters, write_weighted_sum
 from automl_kd.results.store.folder import of_this_comparison, open_folder
-from automl_kd.search import SAMPLERS
+from automl_kd.samplers import SAMPLERS
 from automl_kd.space import Architecture, Choice, FloatRange, IntRange, When, check_architecture
 from automl_kd.spec import Outcome
 from tests import tiny

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from tests.fuzz.values import damage
-from tests.search.test_study import TRIED, keys, study_file
+from tests.samplers.test_study import TRIED, keys, study_file
 
 
 @pytest.mark.parametrize("seed", range(30))

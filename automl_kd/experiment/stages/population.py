@@ -1,7 +1,7 @@
 """Population-based search: copies of one student train side by side, and their hyperparameters change on the way.
 
 A member is trained for `search.interval` epochs at a time, as a trial that ends then and is assigned again. When all
-have come as far, the worst take over the weights of the best and other values (`automl_kd.search.population`, or
+have come as far, the worst take over the weights of the best and other values (`automl_kd.samplers.population`, or
 `population_bandit` for their choice), the change is recorded, and they go on. A member that failed is out.
 
 All members train with the same seed, so a member is a function of its schedule alone: the trial of its row, schedule
@@ -37,8 +37,8 @@ from automl_kd.experiment.records import points_of, replays, row_of
 from automl_kd.experiment.stages.search import Journal, carry_through, make_search_sampler, search_spec
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.results.store.folder import require_storage
-from automl_kd.search.population import HyperparameterValues, Member, evolve, perturb
-from automl_kd.search.population_bandit import Gain, choose_values
+from automl_kd.samplers.population import HyperparameterValues, Member, evolve, perturb
+from automl_kd.samplers.population_bandit import Gain, choose_values
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome, Stage, TrialSpec
 from automl_kd.training.checkpoint import branch

@@ -29,7 +29,7 @@ from automl_kd.methods.hyperparameters import METHOD
 from automl_kd.proxies.score import ProxyScore
 from automl_kd.results.store.folder import data_name, require_storage
 from automl_kd.results.store.scores import write_scores
-from automl_kd.search import Exhausted, Feasible, Sampler, Screened, make_sampler
+from automl_kd.samplers import Exhausted, Feasible, Sampler, Screened, make_sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome, TrialSpec
 

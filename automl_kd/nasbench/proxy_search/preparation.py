@@ -21,7 +21,7 @@ from automl_kd.nasbench.table.other_networks import without_others
 from automl_kd.nasbench.table.table import Choosing, Table, find_table
 from automl_kd.proxies import aggregate_of
 from automl_kd.registry import suggestion
-from automl_kd.search import Sampler, SearchObjective, make_sampler
+from automl_kd.samplers import Sampler, SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 
 OBJECTIVE = SearchObjective("kendall", maximise=True)

@@ -33,7 +33,7 @@ from automl_kd.nasbench.proxy_search.record import formula_file, read_formulas, 
 from automl_kd.nasbench.proxy_search.report import write_proxy_report
 from automl_kd.nasbench.table.columns import Integers
 from automl_kd.results.store.folder import check_folder, lock, open_folder
-from automl_kd.search import Exhausted, Feasible, Sampler
+from automl_kd.samplers import Exhausted, Feasible, Sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 

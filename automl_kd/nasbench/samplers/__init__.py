@@ -1,6 +1,6 @@
 """Samplers for a table of measured architectures, with hundreds of seeds stepped together.
 
-The samplers of `automl_kd.search` again, in numpy over seeds, because a look-up costs less than one proposal of a
+The samplers of `automl_kd.samplers` again, in numpy over seeds, because a look-up costs less than one proposal of a
 sampler. After the same outcomes they propose the same, with the same probabilities (tested); local search does so until
 it knows all neighbours of its best point, NSGA-II at the end of each generation. A seed's run depends on its seed and
 the settings alone.
@@ -23,7 +23,7 @@ from automl_kd.nasbench.samplers.nsga2 import BatchedNSGA2
 from automl_kd.nasbench.samplers.random_search import Random
 from automl_kd.nasbench.samplers.tpe import BatchedTPE
 from automl_kd.registry import suggestion
-from automl_kd.search import fits_option
+from automl_kd.samplers import fits_option
 from automl_kd.space import Scalar
 
 __all__ = [

@@ -1,7 +1,7 @@
 """TPE on a table: the tree-structured Parzen estimator over operations on edges, for all seeds at once.
 
 Bergstra, Bardenet, Bengio, Kégl. Algorithms for Hyper-Parameter Optimization. Advances in Neural Information Processing
-Systems 24, 2011, section 4. Optuna's sampler, the TPE of `automl_kd.search`, serves one study at a time; this one has
+Systems 24, 2011, section 4. Optuna's sampler, the TPE of `automl_kd.samplers`, serves one study at a time; this one has
 the same densities, in closed form for categorical parameters: mixtures of products of smoothed kernels, one for each
 trial and a uniform one, the older of many trials counting less. It agrees with Optuna's in what it proposes after the
 same outcomes, but for the order of its random numbers (tested). As there, the `candidates` draws come from the density

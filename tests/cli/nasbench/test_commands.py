@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import json
 import re
+import tomllib
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_an_experiment_is_shown_with_the_sections_of_its_kind(run, tmp_path, kin
     (tmp_path / "mine.toml").write_text(TEXTS[kind])
     code, out, _ = run("show", "mine.toml", "--set", "seed=7")
     assert code == 0
-    shown = json.loads(out)
+    shown = tomllib.loads(out)
     assert set(shown) == {"name", "space", "seed", "table" if kind == "nasbench search" else "proxy"}
     assert shown["seed"] == 7
 

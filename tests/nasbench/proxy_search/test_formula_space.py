@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from automl_kd.errors import InfeasibleArchitectureError
 from automl_kd.nasbench.proxy_search.formula_space import formula, formula_space, is_short
 from automl_kd.proxies.aggregate import parse_aggregate
-from automl_kd.search import SAMPLERS, Feasible, SearchObjective, make_sampler
+from automl_kd.samplers import SAMPLERS, Feasible, SearchObjective, make_sampler
 from automl_kd.space import Architecture, InputShape, check_architecture, mutate, sample_architecture
 from automl_kd.spec import Outcome
 

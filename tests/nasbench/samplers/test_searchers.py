@@ -18,9 +18,9 @@ from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import SeededDraws
 from automl_kd.nasbench.samplers.nsga2 import crowding, front_numbers
 from automl_kd.nasbench.samplers.tpe import BatchedTPE, log_density, mixture
-from automl_kd.search import SearchObjective
-from automl_kd.search.pareto import crowding_distance, non_dominated_ranks
-from automl_kd.search.tpe import TPE as OptunaTPE
+from automl_kd.samplers import SearchObjective
+from automl_kd.samplers.pareto import crowding_distance, non_dominated_ranks
+from automl_kd.samplers.tpe import TPE as OptunaTPE
 from automl_kd.space import Architecture, Choice, Parameter, SearchSpace
 from automl_kd.spec import Outcome
 from tests.nasbench.samplers.test_sessions import EDGES, OPERATIONS, make_bench

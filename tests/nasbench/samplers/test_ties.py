@@ -1,4 +1,4 @@
-"""Samplers over tables propose what their twins in `automl_kd.search` propose after the same outcomes.
+"""Samplers over tables propose what their twins in `automl_kd.samplers` propose after the same outcomes.
 
 A small table, a history that a sampler over tables made by itself, and then the exact distribution of the next
 proposal, over all outcomes of the draws, on both sides. `gp`, `asha`, `halving` and `scalarised` have no twin.
@@ -20,7 +20,7 @@ from automl_kd.nasbench.samplers import Bench, Guidance, explore, make_table_sam
 from automl_kd.nasbench.samplers.batched_session import BatchedSession
 from automl_kd.nasbench.samplers.draws import SeededDraws
 from automl_kd.nasbench.samplers.tpe import BatchedTPE, log_density, split_trials
-from automl_kd.search import Exhausted, Feasible, Sampler, Screened, SearchObjective, make_sampler
+from automl_kd.samplers import Exhausted, Feasible, Sampler, Screened, SearchObjective, make_sampler
 from automl_kd.space import Architecture, Choice, Parameter, Scalar, SearchSpace
 from automl_kd.spec import Outcome
 from tests.nasbench.samplers.branches import Branch, BranchingDraws, BranchingGenerator, distribution
@@ -76,11 +76,13 @@ def on_table(
 
 
 def shipped(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Sampler], bench: Bench) -> Mapping[int, Fraction]:
-    """How likely a sampler of `automl_kd.search` is to propose each point next; -1 for none."""
+    """How likely a sampler of `automl_kd.samplers` is to propose each point next; -1 for none."""
 
     def proposal(branch: Branch) -> int:
         for module in MODULES:
-            monkeypatch.setattr(f"automl_kd.search.{module}.candidate_generator", lambda *_: BranchingGenerator(branch))
+            monkeypatch.setattr(
+                f"automl_kd.samplers.{module}.candidate_generator", lambda *_: BranchingGenerator(branch)
+            )
         try:
             return row_of(bench, make().ask(99))
         except Exhausted:
@@ -92,7 +94,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch, make: Callable[[], Sampler], bench:
 def told_twin(
     name: str, options: Mapping[str, Scalar], bench: Bench, rows: Sequence[int], objectives: Sequence[SearchObjective]
 ) -> Sampler:
-    """The sampler of `automl_kd.search` of this name, told what came of `rows`."""
+    """The sampler of `automl_kd.samplers` of this name, told what came of `rows`."""
     sampler = make_sampler(name, SPACE, objectives=objectives, seed=0, options=options)
     for index, row in enumerate(rows):
         sampler.tell(index, point(bench, row), outcome(bench, row))

@@ -19,8 +19,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from automl_kd import files
-from automl_kd.search.base import SearchObjective
-from automl_kd.search.tpe import distribution_of, silence_optuna
+from automl_kd.samplers.base import SearchObjective
+from automl_kd.samplers.tpe import distribution_of, silence_optuna
 from automl_kd.space import Architecture, SearchSpace
 
 

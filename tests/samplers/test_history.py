@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from automl_kd.search.base import SearchObjective
-from automl_kd.search.history import History, Observation, judge_outcome
+from automl_kd.samplers.base import SearchObjective
+from automl_kd.samplers.history import History, Observation, judge_outcome
 from automl_kd.spec import Outcome
-from tests.search.toy import bits, complete, stopped
+from tests.samplers.toy import bits, complete, stopped
 
 GOALS = [SearchObjective.parse("val_accuracy"), SearchObjective.parse("-params")]
 

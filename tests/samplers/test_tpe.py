@@ -5,11 +5,11 @@ import pytest
 from optuna.trial import TrialState
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import SearchObjective, make_sampler
-from automl_kd.search.history import Observation
-from automl_kd.search.tpe import TPE, distribution_of
+from automl_kd.samplers import SearchObjective, make_sampler
+from automl_kd.samplers.history import Observation
+from automl_kd.samplers.tpe import TPE, distribution_of
 from automl_kd.space import Choice, FloatRange, IntRange
-from tests.search.toy import BITS, bits, complete, ones, stopped
+from tests.samplers.toy import BITS, bits, complete, ones, stopped
 
 ACCURACY = SearchObjective.parse("val_accuracy")
 

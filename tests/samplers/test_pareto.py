@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from automl_kd.search.pareto import ObjectivePoints, crowding_distance, non_dominated_ranks
+from automl_kd.samplers.pareto import ObjectivePoints, crowding_distance, non_dominated_ranks
 
 # (1, 4), (2, 2), (4, 1) dominate nothing of each other; (2, 4) is behind (2, 2); (4, 4) is behind (2, 4) as well
 FIVE = np.array([[2.0, 4.0], [1.0, 4.0], [4.0, 4.0], [4.0, 1.0], [2.0, 2.0]])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from automl_kd.search.base import Exhausted, Sampler
+from automl_kd.samplers.base import Exhausted, Sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 

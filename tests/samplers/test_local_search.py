@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import Sampler, SearchObjective, make_sampler
-from automl_kd.search.history import Observation
-from automl_kd.search.local_search import best_observed
+from automl_kd.samplers import Sampler, SearchObjective, make_sampler
+from automl_kd.samplers.history import Observation
+from automl_kd.samplers.local_search import best_observed
 from automl_kd.space import Scalar
-from tests.search.toy import BITS, bits, complete, stopped
+from tests.samplers.toy import BITS, bits, complete, stopped
 
 
 def local(**options: Scalar) -> Sampler:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from automl_kd.search.base import SearchObjective, candidate_generator
+from automl_kd.samplers.base import SearchObjective, candidate_generator
 from automl_kd.space import Architecture, SearchSpace, sample_architecture
 from automl_kd.spec import Outcome
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from automl_kd.search import Sampler
+from automl_kd.samplers import Sampler
 from automl_kd.space import (
     Architecture,
     Choice,

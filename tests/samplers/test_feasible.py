@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from automl_kd.search import Exhausted, Feasible, SearchObjective, make_sampler
+from automl_kd.samplers import Exhausted, Feasible, SearchObjective, make_sampler
 from automl_kd.space import Architecture
-from tests.search.toy import BITS, bits, complete, ones
+from tests.samplers.toy import BITS, bits, complete, ones
 
 
 @dataclass

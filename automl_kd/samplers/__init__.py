@@ -8,14 +8,14 @@ from typing import get_type_hints
 
 from automl_kd.errors import ConfigError
 from automl_kd.registry import lookup, suggestion
-from automl_kd.search.aging_evolution import AgingEvolution
-from automl_kd.search.base import Exhausted, Sampler, SearchObjective
-from automl_kd.search.feasible import Feasible
-from automl_kd.search.local_search import LocalSearch
-from automl_kd.search.nsga2 import NSGA2
-from automl_kd.search.proxy_filter import Screened
-from automl_kd.search.random_search import RandomSearch
-from automl_kd.search.tpe import TPE
+from automl_kd.samplers.aging_evolution import AgingEvolution
+from automl_kd.samplers.base import Exhausted, Sampler, SearchObjective
+from automl_kd.samplers.feasible import Feasible
+from automl_kd.samplers.local_search import LocalSearch
+from automl_kd.samplers.nsga2 import NSGA2
+from automl_kd.samplers.proxy_filter import Screened
+from automl_kd.samplers.random_search import RandomSearch
+from automl_kd.samplers.tpe import TPE
 from automl_kd.space import Scalar, SearchSpace
 
 __all__ = [

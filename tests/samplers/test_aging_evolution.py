@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import Sampler, SearchObjective, make_sampler
+from automl_kd.samplers import Sampler, SearchObjective, make_sampler
 from automl_kd.space import Architecture, Scalar
-from tests.search.toy import BITS, FAILED, bits, complete
+from tests.samplers.toy import BITS, FAILED, bits, complete
 
 
 def evolution(**options: Scalar) -> Sampler:

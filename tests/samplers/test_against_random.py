@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from automl_kd.search import SAMPLERS, SearchObjective, make_sampler
+from automl_kd.samplers import SAMPLERS, SearchObjective, make_sampler
 from automl_kd.space import Scalar
-from tests.search.toy import SEPARABLE, complete, distance
+from tests.samplers.toy import SEPARABLE, complete, distance
 
 SMALL: dict[str, dict[str, Scalar]] = {"evolution": {"population": 10}, "nsga2": {"population": 10}}
 

@@ -9,7 +9,14 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, Matern
 
-from automl_kd.search.population_bandit import Gain, Kernel, choose_values, deviation, fit_bandit_kernel, posterior_mean
+from automl_kd.samplers.population_bandit import (
+    Gain,
+    Kernel,
+    choose_values,
+    deviation,
+    fit_bandit_kernel,
+    posterior_mean,
+)
 from automl_kd.space import FloatRange
 
 RANGES = {"x": FloatRange(0.0, 10.0), "y": FloatRange(0.001, 1.0, log=True)}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.errors import ConfigError
-from automl_kd.search.base import SearchObjective, candidate_generator, require_single
+from automl_kd.samplers.base import SearchObjective, candidate_generator, require_single
 
 
 @pytest.mark.parametrize(("text", "loss"), [("val_accuracy", -2.0), ("-params", 2.0)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from automl_kd.search.base import Exhausted, Sampler
+from automl_kd.samplers.base import Exhausted, Sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 

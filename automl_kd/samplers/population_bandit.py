@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from automl_kd.search.population import HyperparameterValues, Ranges, draw_value, from_unit, to_unit
+from automl_kd.samplers.population import HyperparameterValues, Ranges, draw_value, from_unit, to_unit
 
 BANDIT_CANDIDATES = 1000
 NEWEST = 200

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from automl_kd.errors import ConfigError
-from automl_kd.search.base import SearchObjective, candidate_generator
-from automl_kd.search.history import History, Observation, judge_outcome
-from automl_kd.search.pareto import crowding_distance, non_dominated_ranks
+from automl_kd.samplers.base import SearchObjective, candidate_generator
+from automl_kd.samplers.history import History, Observation, judge_outcome
+from automl_kd.samplers.pareto import crowding_distance, non_dominated_ranks
 from automl_kd.space import Architecture, SearchSpace, cross, mutate, sample_architecture
 from automl_kd.spec import Outcome
 

@@ -24,8 +24,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from automl_kd.errors import ConfigError
-from automl_kd.search.base import SearchObjective, require_single
-from automl_kd.search.history import History, Observation, judge_outcome
+from automl_kd.samplers.base import SearchObjective, require_single
+from automl_kd.samplers.history import History, Observation, judge_outcome
 from automl_kd.space import Architecture, Choice, Domain, FloatRange, Scalar, SearchSpace, is_active
 from automl_kd.spec import Outcome
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from automl_kd.search.base import candidate_generator
+from automl_kd.samplers.base import candidate_generator
 from automl_kd.space import FloatRange
 
 FACTORS = (0.8, 1.2)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from automl_kd.errors import ConfigError
 from automl_kd.registry import suggestion
-from automl_kd.search.base import SearchObjective
+from automl_kd.samplers.base import SearchObjective
 from automl_kd.space import Architecture
 from automl_kd.spec import Outcome
 

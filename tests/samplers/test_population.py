@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from automl_kd.search.population import Member, draw_value, evolve, from_unit, perturb, to_unit
+from automl_kd.samplers.population import Member, draw_value, evolve, from_unit, perturb, to_unit
 from automl_kd.space import FloatRange
 
 LINEAR, LOG = FloatRange(1.0, 3.0), FloatRange(0.01, 1.0, log=True)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from automl_kd.errors import ConfigError
-from automl_kd.search.base import SearchObjective, candidate_generator, require_single
-from automl_kd.search.history import History, Observation, judge_outcome
+from automl_kd.samplers.base import SearchObjective, candidate_generator, require_single
+from automl_kd.samplers.history import History, Observation, judge_outcome
 from automl_kd.space import Architecture, SearchSpace, mutate, sample_architecture
 from automl_kd.spec import Outcome
 

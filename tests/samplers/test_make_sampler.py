@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from automl_kd.errors import ConfigError, UnknownNameError
-from automl_kd.search import SAMPLERS, Sampler, SearchObjective, make_sampler, option_types
-from automl_kd.search.aging_evolution import AgingEvolution
-from automl_kd.search.local_search import LocalSearch
+from automl_kd.samplers import SAMPLERS, Sampler, SearchObjective, make_sampler, option_types
+from automl_kd.samplers.aging_evolution import AgingEvolution
+from automl_kd.samplers.local_search import LocalSearch
 from automl_kd.space import Scalar
-from tests.search.toy import BITS
+from tests.samplers.toy import BITS
 
 
 def make(name: str, **options: Scalar) -> Sampler:
@@ -49,7 +49,7 @@ def test_wrong_names_are_refused():
 
 
 def test_one_from_elsewhere_by_reference():
-    reference = "automl_kd.search.random_search:RandomSearch"
+    reference = "automl_kd.samplers.random_search:RandomSearch"
     assert make(reference).ask(3) == make("random").ask(3)
     with pytest.raises(ConfigError, match=r"'automl_kd.space:sample_architecture' is not a sampler; name a dataclass"):
         make("automl_kd.space:sample_architecture")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from automl_kd.search import Exhausted, Feasible, Screened
-from automl_kd.search.proxy_filter import best_position
+from automl_kd.samplers import Exhausted, Feasible, Screened
+from automl_kd.samplers.proxy_filter import best_position
 from automl_kd.space import Architecture
-from tests.search.test_feasible import Counter, number
-from tests.search.toy import bits, complete
+from tests.samplers.test_feasible import Counter, number
+from tests.samplers.toy import bits, complete
 
 
 def closeness_to_five(architectures: Sequence[Architecture]) -> list[float]:

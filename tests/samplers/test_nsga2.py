@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from automl_kd.errors import ConfigError
-from automl_kd.search import Sampler, SearchObjective, make_sampler
-from automl_kd.search.history import Observation
-from automl_kd.search.nsga2 import NSGA2, binary_tournament, crowded_order
+from automl_kd.samplers import Sampler, SearchObjective, make_sampler
+from automl_kd.samplers.history import Observation
+from automl_kd.samplers.nsga2 import NSGA2, binary_tournament, crowded_order
 from automl_kd.space import Scalar
-from tests.search.toy import BITS, SEPARABLE, bits, complete, distance
+from tests.samplers.toy import BITS, SEPARABLE, bits, complete, distance
 
 GOALS = [SearchObjective.parse("val_accuracy"), SearchObjective.parse("-params")]
 

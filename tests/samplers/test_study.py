@@ -7,10 +7,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from automl_kd.search import SearchObjective
-from automl_kd.search.study import StudyFile, Tried, storage
+from automl_kd.samplers import SearchObjective
+from automl_kd.samplers.study import StudyFile, Tried, storage
 from automl_kd.space import Architecture, sample_architecture
-from tests.search.toy import BITS
+from tests.samplers.toy import BITS
 
 ACCURACY = (SearchObjective("val_accuracy", maximise=True),)
 BOTH = (*ACCURACY, SearchObjective("params", maximise=False))
