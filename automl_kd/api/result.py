@@ -64,7 +64,7 @@ class BestStudent:
     @cached_property
     def student(self) -> nn.Module:
         """On the processor and in evaluation mode. It takes what `preprocess` returns, and returns logits."""
-        return load_trained_student(self.folder)
+        return load_trained_student(self.folder, trusted=True)  # of a run of this program's user
 
     @cached_property
     def preprocess(self) -> StudentInput:

@@ -9,11 +9,12 @@ from pathlib import Path
 from torch import nn
 
 from automl_kd import files, storage
-from automl_kd.errors import CheckpointError, FileError
+from automl_kd.errors import CheckpointError, ConfigError, FileError
 from automl_kd.models import SUBGRAPH, build, build_from, load_space
 from automl_kd.models.pickled import find_moved
 from automl_kd.models.pruning.description import read_description
 from automl_kd.models.weights.checkpoint import load_weights
+from automl_kd.registry import PICKLED
 from automl_kd.space import InputShape
 from automl_kd.spec import TrialSpec
 
@@ -41,13 +42,14 @@ def name_card(folder: Path, spec: TrialSpec) -> None:
     storage.write(folder / CARD, json.dumps({**card, "spec": json.loads(spec.to_json())}, indent=1))
 
 
-def load_trained_student(folder: Path | str, *, best: bool = False) -> nn.Module:
+def load_trained_student(folder: Path | str, *, best: bool = False, trusted: bool = False) -> nn.Module:
     """The student of a finished trial, on the processor and in evaluation mode.
 
     `folder`: `trials/<key>` of an experiment, here or in a bucket. `best`: with the weights of the epoch best on
     validation instead of the last. Images are float32 (batch, channels, height, width), normalised by the mean and
-    deviation of the training set.
-    `CheckpointError` if the trial did not finish or its files are damaged.
+    deviation of the training set. `trusted`: also one that a Python program gave as an object, which is unpickled, and
+    so can run any code.
+    `CheckpointError` if the trial did not finish or its files are damaged, `ConfigError` for an object unless trusted.
     """
     folder = storage.local_path(folder)
     storage.pull(folder, weights=True)
@@ -62,6 +64,11 @@ def load_trained_student(folder: Path | str, *, best: bool = False) -> nn.Module
         student = build_from(read_description(folder / SUBGRAPH_FILE), shape)
     else:
         space = find_moved(spec.space, folder.parent.parent / "_objects")
+        if PICKLED in space and not trusted:
+            raise ConfigError(
+                f"the student in {folder} was given as an object of a Python program, and reading it back runs code; "
+                "pass trusted=True if you trust this folder"
+            )
         student = build(load_space(space), spec.architecture, shape, seed=0)
     load_weights(student, folder / ("student_best.pt" if best else "student.pt"))
     return student.eval()

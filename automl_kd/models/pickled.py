@@ -3,8 +3,8 @@
 Such a file lies in the folder of its experiment, and its name in a spec holds the hash of its content:
 "pickled:/results/mine/_objects/Net-0123456789abcdef.pkl@sha256-" and 64 hex digits. Unpickling runs code, so nothing
 else is read: a name without a hash, a file of another content and a name in an experiment's TOML file are refused. The
-hash says that a file is the one that was written, not who wrote it: load students of such experiments only from results
-folders that you trust, as you would import a module.
+hash says that a file is the one that was written, not who wrote it, so `load_student` asks whether the folder is
+trusted.
 """
 
 from __future__ import annotations
