@@ -51,7 +51,7 @@ test-portable: setup  ## the quick tests as other processors would run them
 	done; test -z "$$failed" || { echo "failed under$$failed"; exit 1; }
 
 check: lint type test  ## what continuous integration runs: all but the long tests
-	$(BIN)/pytest -n 2 -m "slow and not ray and not long"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "slow and not ray and not long"
 	$(BIN)/pytest -m "ray and not long"
 
 docs: setup  ## the API reference, as pages in build/docs

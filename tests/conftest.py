@@ -20,9 +20,10 @@ TESTS = Path(__file__).parent
 SLOW = TESTS / "slow_cases.txt"
 
 
-def slow_cases() -> frozenset[str]:
-    """The cases that `slow_cases.txt` names, as pytest names them."""
-    return frozenset(line for line in SLOW.read_text().splitlines() if not line.startswith("#"))
+def slow_cases() -> dict[str, str]:
+    """The cases that `slow_cases.txt` names, as pytest names them, each with its mark: "slow", or "long"."""
+    lines = [line for line in SLOW.read_text().splitlines() if not line.startswith("#")]
+    return {line.removeprefix("long "): "long" if line.startswith("long ") else "slow" for line in lines}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -30,8 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `slow_cases.txt` names, before pytest chooses by marks."""
     slow = slow_cases()
     for item in items:
-        if item.nodeid in slow:
-            item.add_marker(pytest.mark.slow)
+        if mark := slow.get(item.nodeid):
+            item.add_marker(mark)
 
 
 @pytest.fixture(autouse=True)

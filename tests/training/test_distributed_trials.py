@@ -10,7 +10,7 @@ import torch
 from tests.conformance.trials import difference, left_by
 from tests.training.distributed_trials import RESUMED, TRIALS, quickly, spec_of, together, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("two processes")]  # one worker carries the trials out for all
 
 SUMMED = {"train_loss", "teacher_ce", "student_teacher_kl", "teacher_beta"}
 
