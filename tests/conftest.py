@@ -28,11 +28,15 @@ def slow_cases() -> dict[str, str]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `slow_cases.txt` names, before pytest chooses by marks."""
+    """Mark what `slow_cases.txt` names, before pytest chooses by marks.
+
+    Tests that share one Ray come last, as others start one of their own, or want none.
+    """
     slow = slow_cases()
     for item in items:
         if mark := slow.get(item.nodeid):
             item.add_marker(mark)
+    items.sort(key=lambda item: "ray_session" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
+import signal
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -118,7 +121,7 @@ def tune_trials(
     own = scratch / f"tune-{uuid.uuid4().hex[:8]}"
     limit = None if scheduler is not None and scheduler.pauses else BEGUN_AT_ONCE
     try:
-        with silence_ray(), blamed(searcher, own):
+        with silence_ray(), blamed(searcher, own), interruptible():
             tuner = tune.Tuner(
                 tune.with_resources(work, resources_per_trial(resources)),
                 param_space={**to_worker(resources, own), **shared_params},
@@ -170,6 +173,27 @@ def blamed(searcher: AssignmentSearcher, own: Path) -> Iterator[None]:
         if is_full(folder := own_folder()):
             raise ResultError(explain_full_disk(folder)) from error
         raise
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """`KeyboardInterrupt` if Ctrl-C was pressed inside, at whatever moment; its handler is afterwards as it was.
+
+    Tune replaces the handler and leaves its own behind, which swallows the next Ctrl-C (Ray 2.60). It puts the old one
+    back when it is called, and ends its run; one that had come to its end by then does not say so.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    disabled = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0") not in {"", "0"}
+    if handler is None or disabled or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        yield
+        pressed = signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

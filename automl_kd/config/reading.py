@@ -132,6 +132,8 @@ def split_key(key: str) -> list[str]:
         return key.split(".")
     parts = []
     while isinstance(held, dict):
+        if len(held) != 1:  # a comment, or several lines
+            return key.split(".")
         ((part, held),) = held.items()
         parts.append(part)
     return parts
