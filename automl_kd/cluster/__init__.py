@@ -1,7 +1,8 @@
-"""Runs trials by Ray, on a laptop or a cluster. May import `search` and below; only this room imports Ray."""
+"""Runs trials by Ray, on a laptop or a cluster. May import `samplers` and below; only this room imports Ray."""
 
 from __future__ import annotations
 
+import logging
 import os
 
 # Read by Ray when it is imported: no tables, boxes and tracebacks of its own, no result files beside ours, no snapshots
@@ -18,3 +19,5 @@ os.environ.update(
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     }
 )
+# It asks for ipywidgets wherever a notebook starts Ray; nothing that we show needs them.
+logging.getLogger("ray.widgets").setLevel(logging.ERROR)

@@ -35,6 +35,16 @@ BEGUN_AT_ONCE = 10_000
 """Trials whose workers Tune starts at the same time; our searcher decides how many begin. Without a number: one."""
 
 
+class SilentReporter(tune.ProgressReporter):  # type: ignore[misc]  # ray is untyped here
+    """Leaves progress to us. Tune's own reporter clears what a notebook's cell has printed, however quiet (2.60)."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:  # noqa: ARG002 - Tune's signature
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: dict[str, Any]) -> None:
+        """Never asked for."""
+
+
 def work(config: Mapping[str, Any]) -> None:
     """One trial, in this process or in workers that it launches. What goes wrong is reported, so the search goes on.
 
@@ -136,6 +146,7 @@ def tune_trials(
                     name=own.name,
                     storage_path=str(scratch),
                     verbose=0,
+                    progress_reporter=SilentReporter(),
                     callbacks=make_loggers(resources.loggers, scratch),
                     failure_config=tune.FailureConfig(max_failures=resources.retries),
                 ),
