@@ -1,27 +1,36 @@
 """The identity of an object that a program gives: equal in every process that gives the same, however it is pickled.
 
 It is made of qualified names, of the source of all functions and classes that come from the object's own module, of
-plain values, and of the state of a network. What other modules hold counts by its name alone, as a `module:attribute`
-of an experiment's file does.
+the values that they use and hold, and of the state of a network. What other modules hold counts by its name alone, as a
+`module:attribute` of an experiment's file does. A value of a kind that is not known here counts by its pickle: if that
+differs between processes, an experiment is refused as another one, and never continued with an older object.
 """
 
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]  # it has no types
+import numpy as np
 import torch
 from torch import nn
 
 from automl_kd.hashing import hash_json
 from automl_kd.space import SearchSpace
 
-PLAIN = (bool, int, float, str, bytes, type(None))
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+TORCH_OWN = frozenset(vars(nn.Module())) | {"training"}
+"""What every module holds: its weights, counted by their state, and hooks."""
 
 
 def identity_of(found: object) -> str:
@@ -32,9 +41,7 @@ def identity_of(found: object) -> str:
         functions = [found.build, found.describe, found.canonical, found.part_cache]
         plain = [found.name, found.source, repr(found.parameters), repr(sorted(found.default.items()))]
         return hash_json(["space", *plain, *(sorted(sources(one)) for one in functions)])
-    if inspect.isroutine(found) or isinstance(found, type | functools.partial):
-        return hash_json(["function", sorted(sources(found))])
-    return hash_json(["callable", sorted(sources(type(found))), sorted(plain_values(vars(found)))])
+    return hash_json(["function", sorted(sources(found))])
 
 
 def describe_network(network: nn.Module) -> Iterator[Any]:
@@ -42,9 +49,10 @@ def describe_network(network: nn.Module) -> Iterator[Any]:
     kinds = {type(module) for module in network.modules()}
     yield sorted({line for kind in kinds for line in sources(kind)})
     for name, module in network.named_modules():
-        yield [name, qualified_name(type(module)), sorted(plain_values(vars(module)))]
-    for name, value in network.state_dict().items():
-        yield [name, digest_tensor(value) if isinstance(value, torch.Tensor) else repr(value)]
+        own = {key: value for key, value in vars(module).items() if key not in TORCH_OWN}
+        yield [name, qualified_name(type(module)), describe_value(own)]
+    for name, value in [*network.state_dict().items(), *network.named_buffers()]:
+        yield [name, describe_value(value)]
 
 
 def digest_tensor(value: torch.Tensor) -> str:
@@ -57,12 +65,42 @@ def qualified_name(found: Any) -> str:
     return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', type(found).__qualname__)}"
 
 
-def plain_values(named: dict[str, Any]) -> Iterator[str]:
-    """Numbers, texts and sequences of them, with their names."""
-    for name, value in named.items():
-        members = value if isinstance(value, (tuple, list)) else (value,)
-        if all(isinstance(one, PLAIN) for one in members) and name != "training":
-            yield f"{name} = {value!r}"
+def describe_value(value: Any) -> str:
+    """A text that differs where values differ; sets and tables in an order of their own."""
+    if isinstance(value, (*PLAIN, torch.dtype, torch.device, Enum, PurePath)):
+        return repr(value)
+    if isinstance(value, torch.Tensor):
+        return digest_tensor(value)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return f"{qualified_name(type(value))}({', '.join(describe_members(value))})"
+
+
+def describe_members(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        members = sorted(f"{describe_value(key)}: {describe_value(item)}" for key, item in value.items())
+    elif isinstance(value, (tuple, list)):
+        members = [describe_value(item) for item in value]
+    elif isinstance(value, (set, frozenset)):
+        members = sorted(map(describe_value, value))
+    elif isinstance(value, functools.partial):
+        members = [describe_value(part) for part in (value.func, value.args, value.keywords)]
+    elif inspect.isroutine(value) or isinstance(value, type):  # not what they use, which may be this value again
+        members = [qualified_name(value), source_of(value)]
+    elif dataclasses.is_dataclass(value):
+        members = [f"{item.name}: {describe_value(getattr(value, item.name))}" for item in dataclasses.fields(value)]
+    elif isinstance(value, nn.Module):
+        members = [repr(line) for line in describe_network(value)]
+    else:
+        members = [hash_pickle(value)]
+    return members
+
+
+def hash_pickle(value: Any) -> str:
+    try:
+        return hashlib.sha256(cloudpickle.dumps(value)).hexdigest()
+    except Exception:  # whatever it refuses to be pickled with; what is written of it then says so
+        return "unpicklable"
 
 
 def sources(found: Any) -> set[str]:
@@ -73,8 +111,12 @@ def sources(found: Any) -> set[str]:
         one = waiting.pop()
         if isinstance(one, functools.partial):
             waiting += [one.func, *one.args, *one.keywords.values()]
-        elif isinstance(one, (*PLAIN, dict, list, tuple)):
-            texts[repr(one)] = ""
+        elif not (inspect.isroutine(one) or isinstance(one, type)):
+            if callable(one) and not isinstance(one, nn.Module):  # an object with __call__
+                waiting.append(type(one))
+                texts[describe_value(vars(one)) if hasattr(one, "__dict__") else ""] = ""
+            else:
+                texts[describe_value(one)] = ""
         elif (name := qualified_name(one)) not in texts:
             texts[name] = source_of(one)
             waiting += used_by(one, texts[name])
@@ -101,11 +143,11 @@ def used_by(found: Any, source: str) -> Iterator[Any]:
         around = {**around, **inspect.getclosurevars(found).nonlocals}
     for name in sorted(names & set(around)):
         value = around[name]
-        own = getattr(value, "__module__", None) == getattr(found, "__module__", "")
-        if isinstance(value, PLAIN):
-            yield f"{name} = {value!r}"
-        elif own and (inspect.isfunction(value) or inspect.isclass(value)):
-            yield value
+        if inspect.isfunction(value) or inspect.isclass(value):
+            if getattr(value, "__module__", None) == getattr(found, "__module__", ""):
+                yield value
+        elif not inspect.ismodule(value) and not inspect.isroutine(value):
+            yield f"{name} = {describe_value(value)}"
 
 
 def parse_source(source: str) -> ast.AST:

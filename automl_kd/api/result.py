@@ -16,19 +16,19 @@ from automl_kd import storage
 from automl_kd.api.preprocess import StudentInput
 from automl_kd.data import load_data
 from automl_kd.errors import ResultError
+from automl_kd.experiment.report_files import write_reports
 from automl_kd.methods.model_card import load_trained_student
-from automl_kd.results.comparison.comparison import Comparison, comparison_of
+from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.sentences import comparison_sentences
-from automl_kd.results.comparison.table import comparison_markdown, result_sheet
-from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, rank_results
-from automl_kd.results.report.page import write_page
-from automl_kd.results.sheet import Sheet, without_html
+from automl_kd.results.comparison.table import result_sheet
+from automl_kd.results.sheet import Sheet
 from automl_kd.results.statistics.interval import Estimate
-from automl_kd.results.store.folder import of_this_comparison, require_writable
+from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import read_results
+from automl_kd.results.verdict.distillation_table import trainings_sheet
 from automl_kd.results.verdict.gain import Verdict, judge_search
-from automl_kd.results.verdict.table import verdict_table, verdict_to_markdown
+from automl_kd.results.verdict.table import verdict_table
 from automl_kd.spec import TrialSpec
 
 MADE_BY = "automl_kd in Python"
@@ -95,7 +95,7 @@ class Result:
         rows = self.final_rows
         compared = comparison_of(self.folder, rows)
         if compared is None:
-            judged = judge_search(rows, scores=read_scores(self.folder))
+            judged = judge_search(rows, scores=read_scores(self.folder), record=record_of(self.folder))
             return StatedVerdict(judged.sentence, judged.gains, judged)
         numbers = {one.title: one.difference for one in compared.entries if one.finding != "reference"}
         return StatedVerdict(" ".join(comparison_sentences(compared)), numbers, compared)
@@ -128,25 +128,13 @@ class Result:
     def table(self) -> Sheet:
         """The compared students, for people."""
         judged = self.verdict.details
-        return verdict_table(judged) if isinstance(judged, Verdict) else result_sheet(judged)
+        if isinstance(judged, Comparison):
+            return result_sheet(judged)
+        return trainings_sheet(judged, self.final_rows) if judged.distilled else verdict_table(judged)
 
     def report(self, folder: Path | str) -> list[Path]:
         """Write `leaderboard.html` and `leaderboard.md` to `folder`, which is made, and return their paths."""
-        target = storage.local_path(folder).absolute()
-        if target.suffix and not target.is_dir():
-            raise ResultError(f"{target} looks like a file; name a folder for the two files of a report")
-        require_writable(target)
-        target.mkdir(parents=True, exist_ok=True)
-        page = write_page([self.folder], target / "leaderboard.html", MADE_BY)
-        storage.write(target / "leaderboard.md", without_html(self.to_markdown()))
-        return [page, target / "leaderboard.md"]
-
-    def to_markdown(self) -> str:
-        rows, judged = self.final_rows, self.verdict.details
-        lost = "".join(f"- {line}\n" for line in list_failures(rows))
-        if isinstance(judged, Comparison):
-            return comparison_markdown(judged) + lost
-        return f"{leaderboard_markdown(rank_results(rows), MADE_BY)}\n{verdict_to_markdown(judged)}{lost}"
+        return write_reports({self.folder: self.final_rows}, storage.local_path(folder).absolute(), MADE_BY)
 
     def __repr__(self) -> str:
         return f"Result({str(self.folder)!r}): {self.verdict.sentence}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,21 +12,20 @@ from rich.text import Text
 
 from automl_kd import storage
 from automl_kd.errors import ResultError
+from automl_kd.experiment.report_files import saved_passes, write_reports
 from automl_kd.results import units
 from automl_kd.results.comparison import sentences as comparison_sentences
 from automl_kd.results.comparison import table as comparison_table
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
-from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results, to_sheet
-from automl_kd.results.report.page import TRIAL_KIND_TITLES, write_page
-from automl_kd.results.sheet import Sheet, without_html
-from automl_kd.results.store.folder import of_this_comparison, require_writable
+from automl_kd.results.report.leaderboard import list_failures, rank_results, to_sheet
+from automl_kd.results.report.page import TRIAL_KIND_TITLES
+from automl_kd.results.sheet import Sheet
+from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.verdict import table as verdict_table
-from automl_kd.results.verdict.distillation import is_distillation, name_trainings
-from automl_kd.results.verdict.distillation_table import differences_sheet, distillation_markdown, trainings_sheet
+from automl_kd.results.verdict.distillation_table import differences_sheet, trainings_sheet
 from automl_kd.results.verdict.gain import Verdict, judge_search
-from automl_kd.teacher_cache.saving import saving
 
 RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
 BASELINE_COLUMNS = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
@@ -115,44 +114,6 @@ def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
         shown = f", best {SHOWN_ROWS} of {len(ours)}" if len(ours) > SHOWN_ROWS else ""
         if not ours.empty:
             print_sheet(console, f"{name}: {title.lower()}{shown}", to_sheet(ours.head(SHOWN_ROWS)), RANKING_COLUMNS)
-
-
-def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str) -> list[Path]:
-    """`leaderboard.html` and `leaderboard.md` in the folder `target`, of the rows in each experiment's folder."""
-    if target.suffix and not target.is_dir():
-        raise ResultError(f"--out got {target}, which looks like a file; name a folder for the two files")
-    require_writable(target)
-    compared = {folder: comparison_of(folder, ours) for folder, ours in rows.items()}
-    distilled = {folder: is_distillation(ours, record_of(folder)) for folder, ours in rows.items()}
-    searches = [
-        name_trainings(ours) if distilled[folder] else ours
-        for folder, ours in rows.items()
-        if compared[folder] is None and not (distilled[folder] and len(rows) == 1)
-    ]
-    ranked = rank_results(pd.concat(searches, ignore_index=True)) if searches else None
-    parts = [f"{made_by(command)}\n" if ranked is None else leaderboard_markdown(ranked, command)]
-    parts += [verdict_markdown(folder, ours, compared[folder]) for folder, ours in rows.items()]
-    page = write_page(list(rows), target / "leaderboard.html", command)
-    storage.write(target / "leaderboard.md", without_html("\n".join(parts)))
-    return [page, target / "leaderboard.md"]
-
-
-def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | None) -> str:
-    """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
-    lost = "".join(f"- {line}\n" for line in list_failures(rows)) + "".join(
-        f"\n{line}\n" for line in saved_passes(rows)
-    )
-    if compared is not None:
-        return comparison_table.comparison_markdown(compared) + (f"\n{lost}" if lost else "")
-    judged = judge_search(rows, scores=read_scores(folder), record=record_of(folder))
-    if judged.distilled:
-        return distillation_markdown(judged, rows) + lost
-    return verdict_table.verdict_to_markdown(judged) + lost
-
-
-def saved_passes(rows: pd.DataFrame) -> list[str]:
-    """Return one line with what the teacher cache saved; none without a cache."""
-    return [line] if (line := saving(rows)) else []
 
 
 def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:

@@ -131,6 +131,10 @@ def test_one_student_by_one_method(ray_session, tmp_path):
     assert {json.loads(one).get("temperature") for one in finals["options_json"]} == {2.0, None}
     assert set(finals["student"]) == {"student"}
     assert result.verdict.numbers["teaching"].n == 2
+    page, text = result.report(tmp_path / "report")
+    for told in (result._repr_html_(), text.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")):
+        assert "plain KD" in told
+        assert "found student" not in told
 
 
 @pytest.mark.ray

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
 import sys
 import types
 
@@ -58,6 +60,58 @@ def test_the_identity_follows_weights_attributes_and_source(monkeypatch):
     monkeypatch.setattr(objects, "SCALE", 2.0)  # of a helper that `build` calls
     assert identity_of(objects.SPACE) != before[0]
     assert identity_of(functools.partial(objects.build, {"width": 3})) != before[1]
+
+
+class Builder:
+    def __init__(self, **held) -> None:
+        self.held = held
+
+    def __call__(self, shape: InputShape) -> nn.Module:
+        network: nn.Module = objects.student(shape)
+        return network
+
+
+def network_holding(**held) -> nn.Module:
+    network: nn.Module = objects.teacher()
+    network.register_buffer("scale", held.pop("scale", torch.ones(1)), persistent=False)
+    vars(network).update(held)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"config": {"alpha": 0.5}}, {"config": {"alpha": 0.7}}),
+        ({"widths": [(4, 8)]}, {"widths": [(4, 9)]}),
+        ({"scale": torch.ones(1)}, {"scale": torch.zeros(1)}),
+        ({"table": torch.ones(1)}, {"table": torch.zeros(1)}),
+        ({"array": np.ones(1)}, {"array": np.zeros(1)}),
+        ({"kinds": {"a", "b"}}, {"kinds": {"a", "c"}}),
+    ],
+)
+def test_the_identity_follows_whatever_is_held(one, other):
+    for make in (network_holding, Builder, lambda **held: functools.partial(objects.build, held)):
+        assert identity_of(make(**one)) == identity_of(make(**one))
+        assert identity_of(make(**one)) != identity_of(make(**other))
+
+
+def test_the_identity_follows_tables_that_a_function_uses(monkeypatch):
+    before = identity_of(objects.SPACE)
+    for widths in ((3, 5), {3: 5}, [3]):
+        monkeypatch.setattr(objects, "SCALE", widths)
+        assert identity_of(objects.SPACE) != before
+
+
+def test_another_process_finds_the_same_identity():
+    code = (
+        "from tests.api import objects, test_objects; from automl_kd.api.identity import identity_of; "
+        "print(identity_of(objects.SPACE), identity_of(test_objects.Builder(kinds={'a', 'b', 'c'})))"
+    )
+    here = f"{identity_of(objects.SPACE)} {identity_of(Builder(kinds={'a', 'b', 'c'}))}"
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+        assert done.stdout.strip() == here
 
 
 def test_what_no_longer_holds_the_same_or_has_no_hash_is_not_read(tmp_path):
