@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
+from tests import ROOT
 from tests.conftest import SLOW, slow_cases
 
-ROOT = Path(__file__).parents[1]
 SOURCE = ("automl_kd", "search_spaces")
 ALL = (*SOURCE, "tests", "benchmarks")
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from tests import ROOT
+
+EXAMPLES = ROOT / "examples"
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

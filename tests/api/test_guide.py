@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import automl_kd
+from tests import ROOT
 
 akd: Any = automl_kd
 """Without its types, which would refuse some of what is tried here."""
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 
 

@@ -14,6 +14,7 @@ from torch import nn
 import automl_kd
 from automl_kd.config import Budget, loads
 from automl_kd.errors import ConfigError, RecordError
+from tests import ROOT
 
 akd: Any = automl_kd
 """Without its types, which would refuse some of what is tried here."""
@@ -97,7 +98,7 @@ def test_no_room_has_the_name_of_a_public_function():
 
 
 def test_the_version_is_that_of_pyproject():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == akd.SOURCE_VERSION
     assert akd.__version__.startswith(project["version"])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from automl_kd.config import load_experiment
@@ -14,8 +12,8 @@ from automl_kd.nasbench.config import KINDS, ProxyExperiment, TableExperiment
 from automl_kd.proxies import expand_proxies
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Architecture, check_architecture
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").glob("*.toml"))]
 EXPERIMENTS = [path for path in FILES if not path.name.startswith("nasbench201")]
 NASBENCH = {"nasbench201_search": TableExperiment, "nasbench201_proxy": ProxyExperiment}

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from automl_kd.cli import QUICKSTART, app, default_name
 from automl_kd.cli.catalogue import CATALOGUES
 from automl_kd.config import load_experiment
+from tests import ROOT
 
 VERBS = ("search", "distill", "score", "leaderboard", "show", "init")
 MEMBERS = {
@@ -66,7 +66,7 @@ def test_what_is_shown_can_be_saved_and_shown_again(run, tmp_path):
 
 
 def test_other_kinds_of_experiment_are_shown_too(run):
-    path = Path(__file__).parents[2] / "benchmarks" / "nasbench201_proxy.toml"
+    path = ROOT / "benchmarks" / "nasbench201_proxy.toml"
     assert "[[proxy.searches]]" in run("show", str(path)).out
 
 
@@ -149,8 +149,7 @@ def test_starting_up_needs_neither_torch_nor_ray_nor_pandas():
 
 
 def test_the_module_is_the_command():
-    root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "automl_kd", "show", "no.toml"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("automl-kd: no experiment could be read from no.toml")

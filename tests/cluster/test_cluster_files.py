@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from automl_kd.cli import app
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks" / "cluster"
 CLUSTERS = ("aws", "gcp", "on_premises")
 SHOWN = re.findall(r"ray submit (\S+) (\S+) -- (.*)", "".join(path.read_text() for path in FOLDER.glob("*.yaml")))

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import pytest
 
 import automl_kd
+from tests import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
-ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
 SMALL = (
     "search.trials=2",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,8 +38,8 @@ from automl_kd.nasbench.config import (
 )
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").rglob("*.toml"))]
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

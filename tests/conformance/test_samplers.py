@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.samplers import SAMPLERS, Sampler, SearchObjective, make_sampler
 from automl_kd.space import Architecture, Scalar, check_architecture
 from automl_kd.spec import Outcome
+from tests import ROOT
 from tests.samplers.toy import FAILED, MIXED, complete, rate_loss, search, stopped
 
 LOSS = SearchObjective.parse("-loss")
@@ -141,8 +141,7 @@ def elsewhere() -> dict[str, list[str]]:
         "from tests.conformance.test_samplers import SAMPLERS, fresh, search\n"
         "for name in SAMPLERS: print(name, *(one.key for one in search(fresh(name), 20)))"
     )
-    root = Path(__file__).parents[2]
-    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     return {line.split()[0]: line.split()[1:] for line in other.stdout.splitlines()}
 
 

@@ -12,7 +12,8 @@ import typer
 from automl_kd import config
 from automl_kd.cli import app, nasbench
 from automl_kd.config import Experiment
-from tests.docs.pages import PAGES, ROOT, arguments_of, code_spans, commands, text_of
+from tests import ROOT
+from tests.docs.pages import PAGES, arguments_of, code_spans, commands, text_of
 
 GROUP = typer.main.get_command(app)
 EXPERIMENT = {"name": "any", "space": "model:resnet20"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, text_of
+from tests import ROOT
+from tests.docs.pages import text_of
 
 SCRIPTS = sorted(ROOT.glob("findings/*.sh"))
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 import torchvision
 
+from tests import ROOT
 from tests.data.pictures import fill
-from tests.docs.pages import ROOT, arguments_of, block_with, blocks
+from tests.docs.pages import arguments_of, block_with, blocks
 
 SMALLER = (
     *("recipe.epochs=1", "search.trials=1", "search.sampler=random", "search.proxy_filter=[]", "search.scheduler=none"),

@@ -11,7 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, blocks
+from tests import ROOT
+from tests.docs.pages import PAGES, blocks
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests import ROOT
 from tests.results.synthetic import write_experiment
 
 PACKAGES = ("automl_kd", "search_spaces")

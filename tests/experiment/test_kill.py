@@ -22,13 +22,12 @@ import torch
 import automl_kd
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.results.store.row import FINAL_ROLES
-from tests import tiny
+from tests import ROOT, tiny
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 TRIALS = 12
 
-REPOSITORY = Path(__file__).parents[2]
 
 EXPERIMENT = """
 name = "killed"
@@ -79,7 +78,7 @@ class Command:
         with self.stderr.open("w", encoding="utf-8") as err, (root / "stdout").open("w", encoding="utf-8") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "automl_kd", "search", root / "experiment.toml", "--out", root / "results"],
-                cwd=REPOSITORY,
+                cwd=ROOT,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
                 stdout=out,
                 stderr=err,
@@ -201,7 +200,7 @@ def assert_stdout_is_the_report(one: Command, root: Path) -> None:
     """Nothing but what `leaderboard` prints of the same folder, and the two files."""
     again = subprocess.run(
         [sys.executable, "-m", "automl_kd", "leaderboard", one.folder, "--out", root / "again"],
-        cwd=REPOSITORY,
+        cwd=ROOT,
         env={**os.environ, "COLUMNS": "120"},
         capture_output=True,
         text=True,

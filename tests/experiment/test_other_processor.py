@@ -19,7 +19,7 @@ from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.search import Searching
 from automl_kd.results.store.folder import open_folder
 from automl_kd.training import loop
-from tests import tiny
+from tests import ROOT, tiny
 from tests.experiment.session import Broken, carry_through
 
 TRIALS, EPOCHS = 4, 3
@@ -68,7 +68,7 @@ def on(processor: dict[str, str], root: Path, left: int) -> pd.DataFrame:
     """The rows after a sitting on such a processor."""
     others = {name: value for name, value in os.environ.items() if name not in {**OLD, **NEW}}
     given = [sys.executable, "-c", PROGRAM.format(module=__name__), str(root), str(left)]
-    subprocess.run(given, cwd=Path(__file__).parents[2], env={**others, **processor}, check=True)
+    subprocess.run(given, cwd=ROOT, env={**others, **processor}, check=True)
     return opened(root).table.read().sort_values("proposal").reset_index(drop=True)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 GONE_SECONDS = 180.0
 """How long what a killed process leaves running may take to notice and end."""

@@ -26,11 +26,10 @@ from automl_kd.results.doctor.doctor import diagnose
 from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec
-from tests import tiny
+from tests import ROOT, tiny
 from tests.results.synthetic import row
 from tests.storage.conftest import mirrored
 
-REPOSITORY = Path(__file__).parents[2]
 KEYS = [letter * 16 for letter in "abc"]
 
 
@@ -152,7 +151,7 @@ def search(root: Path, machine: str, *arguments: str, out: str) -> str:
     """`automl-kd search` on the machine of that name; what it said on both streams."""
     ran = subprocess.run(
         [sys.executable, "-m", "automl_kd", "search", root / "moved.toml", "--out", out, *arguments],
-        cwd=REPOSITORY,
+        cwd=ROOT,
         env={**os.environ, "XDG_CACHE_HOME": str(root / machine), "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from automl_kd.spec import TeacherCacheOptions, TrialSpec
-from tests import tiny
+from tests import ROOT, tiny
 from tests.conformance.trials import EPOCHS, difference, quick, spec_of
 from tests.teacher_cache.test_cached_teacher import STEPS, TAPS, left, trained
 
@@ -45,7 +45,7 @@ trained(root, TrialSpec.from_json(text), folder, TAPS)
 def process(root: Path, spec: TrialSpec, folder: str, *, last: int = 0) -> subprocess.Popen[bytes]:
     """A trial in a process of its own, which kills itself in the middle of its write number `last`."""
     given = [sys.executable, "-c", PROGRAM, str(root), folder, spec.to_json(), str(last)]
-    return subprocess.Popen(given, cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(given, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_killed_in_the_middle_of_a_write_and_continued_beside_another_trial(tmp_path):

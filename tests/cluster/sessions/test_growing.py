@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from automl_kd.cluster.sessions import growing, session
 from automl_kd.cluster.sessions.growing import has_kinds, is_starting, remembered, wait_for_resources
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
+from tests import ROOT
 
 ALONE = {"node_type_mapping": {"ffff": "node_ffff"}, "pending_launches": {}, "pending_nodes": []}
 """What a head reports that was started by hand, as Ray 2.60 does."""
@@ -137,7 +137,7 @@ def test_how_many_there_are_is_asked_once_a_second(clock):
 def test_trials_wait_for_the_first_machine_and_spread_to_those_that_join_later(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-m", "tests.cluster.sessions.growing_driver", str(tmp_path)],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

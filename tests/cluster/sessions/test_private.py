@@ -16,6 +16,7 @@ from ray._private.authentication.authentication_utils import is_token_auth_enabl
 
 from automl_kd.cluster.sessions.private import SOCKET_BYTES, require_loopback, require_place, token_of_its_own
 from automl_kd.errors import ConfigError
+from tests import ROOT
 
 
 @pytest.mark.parametrize("mode", [None, "disabled", "token"])
@@ -132,7 +133,7 @@ except ConfigError as error:
 def join(address: str, home: Path, **environment: str) -> str:
     """What a process of another user says, who has these things alone."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    env = {**kept, "HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2]), **environment}
+    env = {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-c", JOIN, address]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return ran.stdout.strip() or ran.stderr
