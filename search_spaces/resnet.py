@@ -7,21 +7,43 @@ ResNet-20, one to five blocks a stage. The stem is as wide as the first stage.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypedDict
+
 from torch import nn
 
-from automl_kd.models.resnet import ResNet
+from automl_kd.models.resnet import BlockKind, ResNet, resnet_cost
 from automl_kd.space import Choice, InputShape, IntRange, Parameter, SearchSpace, Values, When
 
 DEPTHS = ("depth1", "depth2", "depth3")
 WIDTH_NAMES = ("width1", "width2", "width3")
 
 
-def build_resnet(values: Values, shape: InputShape) -> nn.Module:
-    depths = [int(values[name]) for name in DEPTHS]
+class Described(TypedDict):
+    """Arguments of `ResNet` and of `resnet_cost`."""
+
+    depths: Sequence[int]
+    widths: Sequence[int]
+    block: BlockKind
+    reduction: int
+
+
+def arguments_of(values: Values) -> Described:
     widths = [int(values[name]) for name in WIDTH_NAMES]
-    if values["block"] == "basic":
-        return ResNet(shape, depths, [widths[0], *widths])
-    return ResNet(shape, depths, [widths[0], *widths], block="bottleneck", reduction=int(values["reduction"]))
+    return {
+        "depths": [int(values[name]) for name in DEPTHS],
+        "widths": [widths[0], *widths],
+        "block": "basic" if values["block"] == "basic" else "bottleneck",
+        "reduction": int(values.get("reduction", 1)),
+    }
+
+
+def build_resnet(values: Values, shape: InputShape) -> nn.Module:
+    return ResNet(shape, **arguments_of(values))
+
+
+def cost_resnet(values: Values, shape: InputShape) -> tuple[int, int]:
+    return resnet_cost(shape, **arguments_of(values))
 
 
 def describe_resnet(values: Values) -> str:
@@ -49,4 +71,5 @@ SPACE = SearchSpace(
     # ResNet-20
     default={"block": "basic", **dict.fromkeys(DEPTHS, 3), "width1": 16, "width2": 32, "width3": 64},
     describe=describe_resnet,
+    cost=cost_resnet,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from automl_kd.models.resnet import NARROW, ResNet
+from automl_kd.models.resnet import NARROW, ResNet, resnet_cost
 from automl_kd.space import Choice, InputShape, Parameter, SearchSpace, Values
 
 DEPTH_NAMES = ("depth1", "depth2", "depth3")
@@ -23,6 +23,10 @@ def build_by_depths(values: Values, shape: InputShape) -> nn.Module:
     return ResNet(shape, depths(values), NARROW)
 
 
+def cost_by_depths(values: Values, shape: InputShape) -> tuple[int, int]:
+    return resnet_cost(shape, depths(values), NARROW)
+
+
 def describe_depths(values: Values) -> str:
     return "-".join(str(depth) for depth in depths(values))
 
@@ -34,4 +38,5 @@ SPACE = SearchSpace(
     build=build_by_depths,
     default=dict.fromkeys(DEPTH_NAMES, 3),  # ResNet-20
     describe=describe_depths,
+    cost=cost_by_depths,
 )

@@ -19,6 +19,7 @@ from ray import tune
 from automl_kd.cluster.card import give_back, keep_to
 from automl_kd.cluster.distributed_trial import launch, make_rooms
 from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
+from automl_kd.cluster.lasting_workers import WorkerPool, workers_of
 from automl_kd.cluster.loggers import make_loggers
 from automl_kd.cluster.schedulers import Forward, make_scheduler, max_unfinished_trials
 from automl_kd.cluster.sessions.growing import Say, remembered, wait_for_resources
@@ -90,13 +91,15 @@ def run_trials(
     scratch: Path,
     trials: int = 1,
     say: Say = lambda _: None,
+    workers: WorkerPool | None = None,
 ) -> None:
     """Run the trials that `ask(0)`, `ask(1)`, ... assign, until it returns None.
 
     `search`: its scheduler ends trials early; None lets each run to its end. `epochs`: the longest trial.
     `scratch`: a folder for Tune's own files, shared by all nodes, and for one run at a time; what is put there is
     removed again, by the next run if this one is killed. `trials`: at most so many, for which a cluster that can starts
-    machines; `say` is called if the run must wait for them.
+    machines; `say` is called if the run must wait for them. `workers`: where they are taken from, and left for the next
+    run; those of trials with several workers are ended.
     Calls back in this process only. `KeyboardInterrupt` if the user interrupted it: what has ended is recorded, and the
     same call continues.
     """
@@ -111,7 +114,8 @@ def run_trials(
 
         room = remembered(lambda: max_unfinished_trials(search, found))
         searcher = AssignmentSearcher(ask, on_epoch, ended, room, scheduler)
-        tune_trials(searcher, scheduler, found, scratch, {"rooms": rooms})
+        with workers_of(workers if found.workers == 1 else None):
+            tune_trials(searcher, scheduler, found, scratch, {"rooms": rooms})
     if searcher.failure is not None:
         raise searcher.failure
     if searcher.live or not searcher.finished:

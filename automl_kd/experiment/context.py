@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from automl_kd.cluster.lasting_workers import WorkerPool
 from automl_kd.config import Experiment
 from automl_kd.data import Account, Dataset
 from automl_kd.errors import ConfigError
@@ -60,6 +61,7 @@ class ExperimentContext:
     latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
     cost_estimates: dict[str, float] = dataclasses.field(default_factory=dict)
     noted: set[str] = dataclasses.field(default_factory=set)
+    workers: WorkerPool | None = None
 
     @property
     def folder(self) -> Path:

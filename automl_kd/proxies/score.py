@@ -49,17 +49,18 @@ def score_architectures(
     *,
     seed: int,
     on_score: Callable[[int], None] | None = None,
+    scorer: Scorer | None = None,
 ) -> list[ProxyScore]:
     """For each architecture in turn, its scores in the order of `proxies`; one draw for each of `probes`.
 
     The value of an aggregate is made of ranks within `architectures`, from which those that failed are left out.
-    `on_score` receives how many architectures are done. A proxy that raises or returns what is not finite spoils its
-    own score only.
+    `on_score` receives how many architectures are done. `scorer`: one of the same arguments, for what it remembers. A
+    proxy that raises or returns what is not finite spoils its own score only.
 
     Raises `UnknownNameError` for a name that is neither proxy nor aggregate, `ConfigError` if a proxy needs a teacher
     and a probe has none, `InfeasibleArchitectureError` for a point outside `space`.
     """
-    scorer = Scorer(space, proxies, probes, seed=seed)
+    scorer = scorer or Scorer(space, proxies, probes, seed=seed)
     readings: dict[Architecture, Readings] = {}
     for number, architecture in enumerate(architectures, 1):
         if architecture not in readings:

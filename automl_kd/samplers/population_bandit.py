@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 
 from automl_kd.samplers.population import HyperparameterValues, Ranges, draw_value, from_unit, to_unit
 
@@ -104,6 +103,8 @@ def fit_bandit_kernel(x: Matrix, y: Vector) -> Kernel:
     def loss(theta: Vector) -> float:
         factor = cho_factor(kernel_of(theta).with_noise(x), lower=True)
         return float(0.5 * y @ cho_solve(factor, y) + np.log(np.diag(factor[0])).sum())
+
+    from scipy.optimize import minimize  # noqa: PLC0415 - takes a third of a second, and few searches need it
 
     starts = [np.array([math.log(length), math.log(0.1 / 0.4), math.log(0.1)]) for length in (0.1, 0.3, 1.0)]
     tries = [minimize(loss, start, method="L-BFGS-B", bounds=[(-3, 3), (-6, 6), (-7, 2)]) for start in starts]

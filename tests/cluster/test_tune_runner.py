@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from automl_kd.cluster.lasting_workers import WorkerPool
 from automl_kd.cluster.schedulers import make_scheduler
 from automl_kd.cluster.tune_runner import interruptible, run_trials
 from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
@@ -39,6 +40,7 @@ class SearchSession:
         search: SearchSection | None = None,
         replays: dict[int, list[Metrics]] | None = None,
         break_at: int = 99,
+        workers: WorkerPool | None = None,
     ) -> SearchSession:
         def ask(index: int) -> Assignment | None:
             if index == break_at:
@@ -58,6 +60,7 @@ class SearchSession:
             search=search,
             epochs=max(one.recipe.epochs for one in specs),
             scratch=self.root,
+            workers=workers,
         )
         return self
 

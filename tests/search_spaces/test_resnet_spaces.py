@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from automl_kd.models.costs.cost import cost_of
+from automl_kd.models.costs.cost import cost_of, count_cost
 from automl_kd.models.resnet import ResNet
 from automl_kd.space import Architecture, InputShape, enumerate_all, mutate, sample_architecture
 from search_spaces import resnet, resnet_depth
@@ -78,3 +78,11 @@ def test_the_space_reaches_below_and_above_resnet20():
     ]
     assert min(params) < 100_000
     assert max(params) > 300_000
+
+
+@pytest.mark.parametrize("space", [resnet_depth.SPACE, resnet.SPACE])
+@pytest.mark.parametrize("shape", [InputShape(3, 32, 32, 10), InputShape(1, 9, 13, 7)])
+def test_the_cost_is_what_the_built_network_is_counted_at(space, shape):
+    rng = np.random.default_rng(1)
+    for point in [Architecture.of(space.default), *(sample_architecture(space, rng) for _ in range(12))]:
+        assert cost_of(space, point, shape) == count_cost(space.build(point.as_dict(), shape), shape), point

@@ -29,6 +29,9 @@ SOCKET = "session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 SOCKET_BYTES = 107 if os.uname().sysname == "Linux" else 103
 """What the system allows for such a path (sun_path of unix(7), less its end)."""
 
+IMPORTED = "automl_kd.cluster.tune_runner,torch._dynamo"
+"""What a trial imports sooner or later; torch takes the second for an optimiser's first step (2.14)."""
+
 SHARED_MEMORY = 64 * 2**20
 """Free bytes in Ray's own folder without which none is started."""
 
@@ -37,14 +40,16 @@ FULL = 2**18
 
 
 @contextmanager
-def private_ray(**options: Any) -> Iterator[None]:
+def private_ray(ready: bool = False, **options: Any) -> Iterator[None]:
     """A Ray of this machine for the time inside. `ConfigError` where it has no place for its own files.
 
-    `SystemExit` with a sentence if it does not come up, or dies while it does.
+    `ready`: the workers that Ray starts, one for each processor, import at once what trials will. `SystemExit` with a
+    sentence if it does not come up, or dies while it does.
     """
     require_place(own_folder())
     with token_of_its_own():
-        start(**options)
+        with in_environment({"RAY_preload_python_modules": IMPORTED} if ready else {}):
+            start(**options)
         try:
             require_loopback()
             yield

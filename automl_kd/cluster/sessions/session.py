@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import ray
+import torch
 
 from automl_kd.cluster.sessions.joining import join_cluster
 from automl_kd.cluster.sessions.machines import Machine, fit
@@ -17,13 +18,15 @@ from automl_kd.cluster.sessions.private import private_ray
 from automl_kd.cluster.sessions.watchdog import watch_raylet
 from automl_kd.config import Resources
 
-QUIET = {"log_to_driver": False, "logging_level": logging.ERROR}
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @contextmanager
-def session(address: str = "") -> Iterator[None]:
+def session(address: str = "", resources: Resources | None = None) -> Iterator[None]:
     """A Ray to work in: the cluster at `address` or RAY_ADDRESS, else a private one on this machine, ended afterwards.
 
+    `resources`: of the trials to come, for which the workers of a private Ray make themselves ready if each processor
+    will have its own.
     Inside a running Ray it is a no-op, so that several stages share one. `ConfigError` if no cluster answers.
     The process ends if this node's part of it dies (see `watch_raylet`).
     """
@@ -31,8 +34,16 @@ def session(address: str = "") -> Iterator[None]:
         yield
         return
     wanted = address or os.environ.get("RAY_ADDRESS", "")
-    with join_cluster(wanted, **QUIET) if wanted else private_ray(**QUIET), watch_raylet():
+    ready = resources is not None and each_processor_trains(resources)
+    with join_cluster(wanted, **QUIET) if wanted else private_ray(ready=ready, **QUIET), watch_raylet():
         yield
+
+
+def each_processor_trains(resources: Resources) -> bool:
+    """Whether all processors of this machine train at once. A worker that has imported torch takes 0.9 GB."""
+    on_cards = resources.device == "cuda" or (resources.device == "auto" and torch.cuda.is_available())
+    limited = 0 < resources.max_concurrent < (os.cpu_count() or 1)
+    return not on_cards and not limited and resources.cpus == 1 and resources.workers == 1
 
 
 def machines() -> list[Machine]:

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import ConfigError
 from automl_kd.models import build_model
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.proxies import expand_proxies, proxy_entry
+from automl_kd.proxies.aggregate import average_ranks
 from automl_kd.proxies.probe import Probe, make_probe
 from automl_kd.proxies.score import ProxyScore, score_architectures
+from automl_kd.proxies.scorer import Scorer
 from automl_kd.results.store.row import ScoreRow
 from automl_kd.seeds import derive
 from automl_kd.space import Architecture, InputShape, SearchSpace
@@ -54,7 +55,7 @@ def rank_sums(scores: Sequence[ProxyScore], proxies: Sequence[str], count: int) 
     values = np.array([one.value for one in scores]).reshape(count, len(proxies))
     sound = ~np.isnan(values).any(axis=1)
     sums = np.full(count, np.nan)
-    sums[sound] = sum(rankdata(column[sound]) for column in values.T)
+    sums[sound] = sum(average_ranks(column[sound]) for column in values.T)
     return [float(value) for value in sums]
 
 
@@ -89,9 +90,10 @@ def screen(
 
     `ConfigError` if every architecture of a pool fails under some proxy: the proxy does not suit the space.
     """
+    scorer = Scorer(space, proxies, probes, seed=seed)
 
     def rank(architectures: Sequence[Architecture]) -> list[float]:
-        scores = score_architectures(space, architectures, proxies, probes, seed=seed)
+        scores = score_architectures(space, architectures, proxies, probes, seed=seed, scorer=scorer)
         on_scores(scores)
         sums = rank_sums(scores, proxies, len(architectures))
         if all(np.isnan(sums)):

@@ -194,6 +194,7 @@ def carry_through(context: ExperimentContext, session: SearchSession) -> None:
         scratch=context.folder,
         trials=context.experiment.search.trials,
         say=context.watcher.note,
+        workers=context.workers,
     )
 
 

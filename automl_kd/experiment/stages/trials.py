@@ -72,6 +72,7 @@ def carry_out_all(
         scratch=context.folder,
         trials=len(listed.specs),
         say=context.watcher.note,
+        workers=context.workers,
     )
 
 

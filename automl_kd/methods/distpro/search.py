@@ -23,7 +23,6 @@ from automl_kd.data.division import set_apart
 from automl_kd.errors import TrialError
 from automl_kd.losses.base import Example
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
-from automl_kd.methods.distpro.drawing import weights_over_time
 from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, needed_features, seen
 from automl_kd.methods.distpro.process import Process, check_style, process_from_steps, save_process, weigh
 from automl_kd.methods.distpro.step import SearchStep, Weighting
@@ -229,5 +228,7 @@ def connector_macs(losses: PathwayLosses, example: Example) -> list[int]:
 def leave(process: Process, folder: Path) -> None:
     weights = weigh(process.style, torch.tensor(process.alpha), process.kd)
     save_process(process, folder / PROCESS)
+    from automl_kd.methods.distpro.drawing import weights_over_time  # noqa: PLC0415 - matplotlib takes half a second
+
     drawn = weights_over_time(process.axis, weights.tolist(), process.pathways)
     storage.write(folder / PLOT, drawn)

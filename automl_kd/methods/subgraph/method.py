@@ -39,7 +39,6 @@ from automl_kd.methods.subgraph.budget import (
     refuse_below,
     scale_budget,
 )
-from automl_kd.methods.subgraph.drawing import draw_subgraph
 from automl_kd.methods.subgraph.options import SearchOptions
 from automl_kd.methods.subgraph.search import CHECKPOINT_FILE, SubgraphSearchRun
 from automl_kd.models import build_from, build_model
@@ -239,6 +238,8 @@ def as_numbers(scores: PartScores) -> dict[str, tuple[float, ...]]:
 
 def write_subgraph(description: Description, context: TrialContext, name: str) -> None:
     """`name`.json and its drawing, `name`.svg, in the trial's folder; each is whole or absent."""
+    from automl_kd.methods.subgraph.drawing import draw_subgraph  # noqa: PLC0415 - matplotlib takes half a second
+
     path = context.paths.trial / f"{name}.json"
     storage.write(path.with_suffix(".svg"), draw_subgraph(description.layers, title_of(description)))
     storage.write(path, description.to_json())

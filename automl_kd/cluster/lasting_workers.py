@@ -1,0 +1,169 @@
+"""Worker processes that last through all stages of an experiment.
+
+Ray Tune ends its workers with each run, and within a run those that it has no next trial for at that moment. A new one
+imports torch and reads the data again, which takes longer than a short trial. So a run leaves its workers to a
+`WorkerPool`, from which the next takes them. Tune offers no door to that: what is used of its inside is that of the Ray
+versions that requirements.txt names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import ray
+import ray.tune.tune as tune_loop
+from ray.air.execution._internal.tracked_actor import TrackedActor
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.utils.object_cache import _ObjectCache
+from ray.util import remove_placement_group
+
+ANSWER_SECONDS = 5.0
+"""A worker that does nothing answers within this time, or is not used again."""
+
+
+class Worker(NamedTuple):
+    """A Ray actor between two runs, with what it occupies: Tune's request and the placement group that met it."""
+
+    actor: Any
+    request: Any
+    acquired: Any
+
+    def end(self) -> None:
+        ray.kill(self.actor)
+        remove_placement_group(self.acquired.placement_group)
+
+
+class WorkerPool:
+    """The workers that wait for the next run of Tune."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Worker] = []
+
+    def leave(self, workers: list[Worker]) -> None:
+        """Keep those that answer. They step out of the folder of their last trial, which is to be removed."""
+        asked = {worker.actor.execute.remote(step_out): worker for worker in workers}
+        answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS) if asked else ([], [])
+        for answer in answered:
+            try:
+                ray.get(answer)
+                self.waiting.append(asked[answer])
+            except ray.exceptions.RayError:
+                asked[answer].end()
+        for answer in silent:
+            asked[answer].end()
+
+    def take(self) -> list[Worker]:
+        """Those that are still alive; they are the caller's now."""
+        alive: list[Worker] = []
+        for worker in self.waiting:
+            try:
+                ray.get(worker.actor.execute.remote(step_out), timeout=ANSWER_SECONDS)
+                alive.append(worker)
+            except (ray.exceptions.RayError, TimeoutError):
+                worker.end()
+        self.waiting = []
+        return alive
+
+
+def step_out(_: Any) -> None:
+    os.chdir("/")
+
+
+@contextmanager
+def worker_pool() -> Iterator[WorkerPool]:
+    """A pool for the time inside; its workers end with it."""
+    pool = WorkerPool()
+    try:
+        yield pool
+    finally:
+        if ray.is_initialized():
+            for worker in pool.waiting:
+                worker.end()
+
+
+@contextmanager
+def workers_of(pool: WorkerPool | None) -> Iterator[None]:
+    """While inside, Tune takes its workers from `pool`, and leaves them there. None: as Tune does by itself."""
+    if pool is None:
+        yield
+        return
+    before = tune_loop.TuneController
+    tune_loop.TuneController = type("LastingController", (LastingController,), {"pool": pool})
+    try:
+        yield
+    finally:
+        tune_loop.TuneController = before
+
+
+class AllKept(_ObjectCache):  # type: ignore[misc]  # ray is untyped here
+    """Tune's cache of workers without a limit."""
+
+    def cache_object(self, key: Any, obj: Any) -> bool:
+        self._cached_objects[key].append(obj)
+        self._num_cached_objects += 1
+        return True
+
+    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:  # noqa: ARG002 - Tune's signature
+        return iter(())
+
+
+class LastingController(TuneController):  # type: ignore[misc]  # ray is untyped here
+    """Tune's loop with the workers of a pool in its cache."""
+
+    pool: WorkerPool  # of the class: Tune pickles what its loop holds
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._actor_cache = AllKept()
+        for worker in self.pool.take():
+            self.adopt(worker)
+
+    def adopt(self, worker: Worker) -> None:
+        """Put a worker where Tune would have it if it had started it for a trial that has ended."""
+        manager, group = self._actor_manager, worker.acquired.placement_group
+        tracked = TrackedActor(uuid.uuid4().int, on_stop=self._actor_stopped, on_error=self._actor_failed)
+        manager._resource_manager._acquired_pgs.add(group)
+        manager._resource_manager._pg_to_request[group] = worker.request
+        manager._live_actors_to_ray_actors_resources[tracked] = (worker.actor, worker.acquired)
+        manager._live_resource_cache = None
+        self._started_actors.add(tracked)
+        self._actor_cache.cache_object(worker.request, tracked)
+
+    def release(self) -> list[Worker]:
+        """Take the idle workers out of Tune's hands."""
+        manager, released = self._actor_manager, []
+        for request, idle in self._actor_cache._cached_objects.items():
+            for tracked in idle:
+                if not manager.is_actor_started(tracked):
+                    continue
+                manager._cleanup_actor_futures(tracked)
+                actor, acquired = manager._live_actors_to_ray_actors_resources.pop(tracked)
+                manager._resource_manager._acquired_pgs.discard(acquired.placement_group)
+                manager._resource_manager._pg_to_request.pop(acquired.placement_group, None)
+                self._started_actors.discard(tracked)
+                released.append(Worker(actor, request, acquired))
+        manager._live_resource_cache = None
+        self._actor_cache = AllKept()
+        return released
+
+    def _maybe_cache_trial_actor(self, trial: Any) -> bool:
+        tracked = self._trial_to_actor[trial]
+        started = tracked in self._started_actors and self._actor_manager.is_actor_started(tracked)
+        if not self._reuse_actors or not started:
+            return False
+        self._actor_cache.cache_object(trial.placement_group_factory, tracked)
+        self._actor_to_trial.pop(self._trial_to_actor.pop(trial))
+        trial.set_ray_actor(None)
+        return True
+
+    def _cleanup_trials(self) -> None:
+        """The end of a run. What still trains then, after Ctrl-C, is of no use to another."""
+        self._reuse_actors = False
+        with contextlib.suppress(ray.exceptions.RayError):
+            self.pool.leave(self.release())
+        super()._cleanup_trials()
