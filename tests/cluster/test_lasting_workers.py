@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from tests.cluster.test_tune_runner import SearchSession
 
 pytestmark = pytest.mark.ray
 
-TWO = Resources(device="cpu", max_concurrent=2)
+ALONE = Resources(device="cpu", max_concurrent=1)
+HALVING = SearchSection(sampler="random", trials=4, scheduler="asha", grace_epochs=1)
 
 
 def told_by(worker: Worker, ask: Callable[[Any], Any]) -> Any:
@@ -40,51 +42,58 @@ def processes(pool: WorkerPool) -> set[int]:
 
 def run(root: Path, pool: WorkerPool, *widths: int, search: SearchSection | None = None) -> dict[int, Outcome]:
     specs = [tiny.spec(width=width, options={"seconds": 0.05}) for width in widths]
-    return SearchSession(root).run(specs, TWO, search, workers=pool).outcomes
+    return SearchSession(root).run(specs, ALONE, search, workers=pool).outcomes
 
 
-def test_the_next_run_has_the_workers_of_the_last(ray_session, tmp_path):
+@pytest.fixture(scope="module")
+def pool(ray_session) -> Iterator[WorkerPool]:
     with worker_pool() as pool:
-        run(tmp_path, pool, 2, 3, 4)
-        first = processes(pool)
-        assert first
-        assert {told_by(worker, folder_of) for worker in pool.waiting} == {"/"}, "that of the last trial is gone"
-        found = run(tmp_path, pool, 5, 6, 7, 8)
-        assert {width: one.status for width, one in found.items()} == dict.fromkeys((5, 6, 7, 8), "complete")
-        assert first <= processes(pool)
-        ended = [worker.actor for worker in pool.waiting]
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def first(pool, tmp_path_factory) -> set[int]:
+    """The workers that a first run left."""
+    run(tmp_path_factory.mktemp("first"), pool, 2, 3, 4)
+    return processes(pool)
+
+
+def test_they_step_out_of_the_folder_of_their_last_trial(pool, first):
+    assert first
+    assert {told_by(worker, folder_of) for worker in pool.waiting} == {"/"}
+
+
+def test_the_next_run_has_the_workers_of_the_last(pool, first, tmp_path):
+    found = run(tmp_path, pool, 5, 6, 7, 8)
+    assert {width: one.status for width, one in found.items()} == dict.fromkeys((5, 6, 7, 8), "complete")
+    assert first <= processes(pool)
+
+
+def test_a_run_with_a_scheduler_has_them_too(pool, first, tmp_path):
+    found = run(tmp_path, pool, 4, 5, 6, 7, search=HALVING)
+    assert len(found) == 4
+    assert {one.status for one in found.values()} <= {"complete", "stopped"}
+    assert first <= processes(pool)
+
+
+def test_those_that_died_between_two_runs_are_replaced(pool, first, tmp_path):
+    gone = processes(pool)
+    for process in gone:
+        os.kill(process, signal.SIGKILL)
+    found = run(tmp_path, pool, 4, 5, 6)
+    assert {one.status for one in found.values()} == {"complete"}
+    assert processes(pool).isdisjoint(gone)
+
+
+def test_they_end_with_their_pool_and_leave_room(pool, first):
+    with worker_pool() as own:
+        own.leave(pool.take())
+        ended = [worker.actor for worker in own.waiting]
+    assert ended
     for actor in ended:
         with pytest.raises(ray.exceptions.RayActorError):
             ray.get(actor.execute.remote(process_of), timeout=20)
-
-
-def test_a_scheduler_of_another_run_finds_them_too(ray_session, tmp_path):
-    halving = SearchSection(sampler="random", trials=4, scheduler="asha", grace_epochs=1)
-    with worker_pool() as pool:
-        run(tmp_path, pool, 2, 3)
-        first = processes(pool)
-        found = run(tmp_path, pool, 4, 5, 6, 7, search=halving)
-        assert {one.status for one in found.values()} <= {"complete", "stopped"}
-        assert len(found) == 4
-        assert first <= processes(pool)
-
-
-def test_one_that_died_between_two_runs_is_replaced(ray_session, tmp_path):
-    with worker_pool() as pool:
-        run(tmp_path, pool, 2, 3)
-        gone = processes(pool)
-        for process in gone:
-            os.kill(process, signal.SIGKILL)
-        found = run(tmp_path, pool, 4, 5, 6)
-        assert {one.status for one in found.values()} == {"complete"}
-        assert processes(pool).isdisjoint(gone)
-
-
-def test_what_they_occupy_is_free_after_the_pool(ray_session, tmp_path):
-    with worker_pool() as pool:
-        run(tmp_path, pool, 2, 3)
-    for _ in range(100):
-        if ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]:
-            return
-        ray.wait([ray.remote(num_cpus=0)(lambda: None).remote()], timeout=0.1)
-    pytest.fail(f"{ray.available_resources()} of {ray.cluster_resources()}")
+    end = time.monotonic() + 20
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        assert time.monotonic() < end, ray.available_resources()
+        time.sleep(0.1)
