@@ -1,4 +1,4 @@
-"""Worker processes that last through all stages of an experiment.
+"""IdleWorker processes that last through all stages of an experiment.
 
 Ray Tune ends its workers with each run, and within a run those that it has no next trial for at that moment. A new one
 imports torch and reads the data again, which takes longer than a short trial. So a run leaves its workers to a
@@ -22,11 +22,11 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.utils.object_cache import _ObjectCache
 from ray.util import remove_placement_group
 
-ANSWER_SECONDS = 5.0
+IDLE_ANSWER_SECONDS = 5.0
 """A worker that does nothing answers within this time, or is not used again."""
 
 
-class Worker(NamedTuple):
+class IdleWorker(NamedTuple):
     """A Ray actor between two runs, with what it occupies: Tune's request and the placement group that met it."""
 
     actor: Any
@@ -42,12 +42,14 @@ class WorkerPool:
     """The workers that wait for the next run of Tune."""
 
     def __init__(self) -> None:
-        self.waiting: list[Worker] = []
+        self.waiting: list[IdleWorker] = []
 
-    def leave(self, workers: list[Worker]) -> None:
+    def leave(self, workers: list[IdleWorker]) -> None:
         """Keep those that answer. They step out of the folder of their last trial, which is to be removed."""
         asked = {worker.actor.execute.remote(step_out): worker for worker in workers}
-        answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS) if asked else ([], [])
+        answered, silent = (
+            ray.wait(list(asked), num_returns=len(asked), timeout=IDLE_ANSWER_SECONDS) if asked else ([], [])
+        )
         for answer in answered:
             try:
                 ray.get(answer)
@@ -57,12 +59,12 @@ class WorkerPool:
         for answer in silent:
             asked[answer].end()
 
-    def take(self) -> list[Worker]:
+    def take(self) -> list[IdleWorker]:
         """Those that are still alive; they are the caller's now."""
-        alive: list[Worker] = []
+        alive: list[IdleWorker] = []
         for worker in self.waiting:
             try:
-                ray.get(worker.actor.execute.remote(step_out), timeout=ANSWER_SECONDS)
+                ray.get(worker.actor.execute.remote(step_out), timeout=IDLE_ANSWER_SECONDS)
                 alive.append(worker)
             except (ray.exceptions.RayError, TimeoutError):
                 worker.end()
@@ -123,7 +125,7 @@ class LastingController(TuneController):  # type: ignore[misc]  # ray is untyped
         for worker in self.pool.take():
             self.adopt(worker)
 
-    def adopt(self, worker: Worker) -> None:
+    def adopt(self, worker: IdleWorker) -> None:
         """Put a worker where Tune would have it if it had started it for a trial that has ended."""
         manager, group = self._actor_manager, worker.acquired.placement_group
         tracked = TrackedActor(uuid.uuid4().int, on_stop=self._actor_stopped, on_error=self._actor_failed)
@@ -134,7 +136,7 @@ class LastingController(TuneController):  # type: ignore[misc]  # ray is untyped
         self._started_actors.add(tracked)
         self._actor_cache.cache_object(worker.request, tracked)
 
-    def release(self) -> list[Worker]:
+    def release(self) -> list[IdleWorker]:
         """Take the idle workers out of Tune's hands."""
         manager, released = self._actor_manager, []
         for request, idle in self._actor_cache._cached_objects.items():
@@ -146,7 +148,7 @@ class LastingController(TuneController):  # type: ignore[misc]  # ray is untyped
                 manager._resource_manager._acquired_pgs.discard(acquired.placement_group)
                 manager._resource_manager._pg_to_request.pop(acquired.placement_group, None)
                 self._started_actors.discard(tracked)
-                released.append(Worker(actor, request, acquired))
+                released.append(IdleWorker(actor, request, acquired))
         manager._live_resource_cache = None
         self._actor_cache = AllKept()
         return released

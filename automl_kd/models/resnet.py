@@ -146,14 +146,14 @@ def resnet_cost(
     shape: InputShape, depths: Sequence[int], widths: Sequence[int], *, block: BlockKind = "basic", reduction: int = 4
 ) -> tuple[int, int]:
     """Parameters, and multiply-adds for one image, of the `ResNet` of these arguments, without building it."""
-    found = list(convolutions(shape, depths, widths, block, reduction))
+    found = list(layers_of_resnet(shape, depths, widths, block, reduction))
     weights = [one.inputs * one.outputs * one.kernel**2 for one in found]
     params = sum(weights) + sum(2 * one.outputs for one in found) + (widths[-1] + 1) * shape.classes
     macs = sum(weight * one.pixels for weight, one in zip(weights, found, strict=True)) + widths[-1] * shape.classes
     return params, macs
 
 
-def convolutions(
+def layers_of_resnet(
     shape: InputShape, depths: Sequence[int], widths: Sequence[int], block: BlockKind, reduction: int
 ) -> Iterator[Convolved]:
     """Those of a `ResNet`, as `basic`, `bottleneck` and `Residual` lay them out."""

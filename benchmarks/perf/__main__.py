@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from benchmarks.perf import (
     distpro,
-    diswot,
     hypergradient,
     lkd_prokt,
     loop,
-    part_cache,
+    overhead,
     runner,
-    scoring_pool,
     table,
     tables,
     tabular,
     teacher_cache,
 )
 from benchmarks.perf.launches import __main__ as launches
+from benchmarks.perf.proxies import diswot, part_cache, scoring_pool
 
 if __name__ == "__main__":
     diswot.main()
@@ -32,3 +31,4 @@ if __name__ == "__main__":
     launches.main()
     runner.main()
     scoring_pool.main()
+    overhead.main()

@@ -33,7 +33,7 @@ def search(run: Callable[..., Ran], data: str, *more: str) -> Ran:
 def opened(run, monkeypatch) -> Callable[..., str]:
     """Searches as far as Ray, which does not start; the line about the images."""
 
-    def session(address=""):
+    def session(address="", resources=None):
         raise ConfigError("as far as Ray")
 
     monkeypatch.setattr(automl_kd.experiment, "session", session)

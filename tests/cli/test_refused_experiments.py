@@ -26,7 +26,7 @@ DIGITS = InputShape(channels=1, height=8, width=8, classes=10)
 def no_ray(monkeypatch):
     """Whatever gets as far as Ray was not refused."""
 
-    def session(address=""):
+    def session(address="", resources=None):
         raise AssertionError("Ray would have been started")
 
     monkeypatch.setattr(automl_kd.experiment, "session", session)

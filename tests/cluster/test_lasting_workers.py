@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import ray
 
-from automl_kd.cluster.lasting_workers import Worker, WorkerPool, worker_pool
+from automl_kd.cluster.lasting_workers import IdleWorker, WorkerPool, worker_pool
 from automl_kd.config import Resources, SearchSection
 from automl_kd.spec import Outcome
 from tests import tiny
@@ -24,7 +24,7 @@ ALONE = Resources(device="cpu", max_concurrent=1)
 HALVING = SearchSection(sampler="random", trials=4, scheduler="asha", grace_epochs=1)
 
 
-def told_by(worker: Worker, ask: Callable[[Any], Any]) -> Any:
+def told_by(worker: IdleWorker, ask: Callable[[Any], Any]) -> Any:
     return ray.get(worker.actor.execute.remote(ask))
 
 

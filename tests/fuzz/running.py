@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import automl_kd.experiment
 from automl_kd.cli import main
+from automl_kd.config import Resources
 from automl_kd.registry import BESIDE
 from tests.fuzz.cases import Case
 
@@ -74,7 +75,7 @@ def run(folder: Path, arguments: list[str]) -> tuple[object, str]:
 def alone(folder: Path, arguments: list[str]) -> Iterator[None]:
     """In `folder`, without the variables that lead elsewhere; the path and the variables are put back."""
 
-    def session(address: str = "") -> None:
+    def session(_address: str = "", _resources: Resources | None = None) -> None:
         raise Started
 
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOML_KD_", "RAY_"))}

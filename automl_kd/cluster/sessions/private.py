@@ -29,8 +29,9 @@ SOCKET = "session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 SOCKET_BYTES = 107 if os.uname().sysname == "Linux" else 103
 """What the system allows for such a path (sun_path of unix(7), less its end)."""
 
-IMPORTED = "automl_kd.cluster.tune_runner,torch._dynamo"
-"""What a trial imports sooner or later; torch takes the second for an optimiser's first step (2.14)."""
+IMPORTED = "ray.tune,torch._dynamo,scipy.special"
+"""What a trial imports sooner or later, torch's compiler for an optimiser's first step (2.14). Nothing of ours: before
+its first trial a worker does not know where the code lies that started it."""
 
 SHARED_MEMORY = 64 * 2**20
 """Free bytes in Ray's own folder without which none is started."""

@@ -17,6 +17,7 @@ from automl_kd.cluster.sessions.machines import Machine, fit
 from automl_kd.cluster.sessions.private import private_ray
 from automl_kd.cluster.sessions.watchdog import watch_raylet
 from automl_kd.config import Resources
+from automl_kd.memory import machine_bytes
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
@@ -39,11 +40,20 @@ def session(address: str = "", resources: Resources | None = None) -> Iterator[N
         yield
 
 
+WORKER_BYTES = 10**9
+"""What a worker takes that has imported all that trials import, and has no trial yet."""
+
+MEMORY_SHARE = 4
+"""Workers make themselves ready if all together take at most one part in so many of the memory."""
+
+
 def each_processor_trains(resources: Resources) -> bool:
-    """Whether all processors of this machine train at once. A worker that has imported torch takes 0.9 GB."""
+    """Whether the trials use all processors of this machine at once, and it has memory for as many ready workers."""
+    processors = os.cpu_count() or 1
     on_cards = resources.device == "cuda" or (resources.device == "auto" and torch.cuda.is_available())
-    limited = 0 < resources.max_concurrent < (os.cpu_count() or 1)
-    return not on_cards and not limited and resources.cpus == 1 and resources.workers == 1
+    limited = 0 < resources.max_concurrent < processors
+    fits = processors * WORKER_BYTES * MEMORY_SHARE <= machine_bytes()
+    return fits and not on_cards and not limited and resources.cpus == 1 and resources.workers == 1
 
 
 def machines() -> list[Machine]:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 import ray
 
+from automl_kd.cluster.sessions import session as sessions
 from automl_kd.cluster.sessions.growing import wait_for_resources
-from automl_kd.cluster.sessions.session import concurrency, device_of, resources_per_trial, session
+from automl_kd.cluster.sessions.session import (
+    concurrency,
+    device_of,
+    each_processor_trains,
+    resources_per_trial,
+    session,
+)
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
 
@@ -82,3 +89,21 @@ def test_a_running_ray_is_used_and_left_running(ray_session):
     with session():
         assert ray.cluster_resources()["CPU"] == 4
     assert ray.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("resources", "gibibytes", "ready"),
+    [
+        (Resources(device="cpu"), 32, True),
+        (Resources(device="cpu"), 16, False),  # 8 workers would take half of it
+        (Resources(device="cpu", cpus=2), 32, False),
+        (Resources(device="cpu", max_concurrent=4), 32, False),
+        (Resources(device="cpu", max_concurrent=8), 32, True),
+        (Resources(device="cpu", workers=2), 32, False),
+        (Resources(device="cuda"), 32, False),
+    ],
+)
+def test_workers_make_themselves_ready_where_all_will_train(monkeypatch, resources, gibibytes, ready):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(sessions, "machine_bytes", lambda: gibibytes * 2**30)
+    assert each_processor_trains(resources) is ready

@@ -1,6 +1,6 @@
 """The scoring pool on two workers over one, on cells of NAS-Bench-201 of which some cost ten times as much as others.
 
-Run it from the project's root: `python -m benchmarks.perf.scoring_pool [--cells 240] [--rounds 3]`.
+Run it from the project's root: `python -m benchmarks.perf.proxies.scoring_pool [--cells 240] [--rounds 3]`.
 
 Batches of eight random cells, 64 noise images of CIFAR's size, proxies that run forward and backward. By the clock,
 from the beginning of the first batch to the end of the last, as the workers see it: without their start. *Idle tail*:
@@ -30,7 +30,7 @@ from automl_kd.experiment.stages.scoring import BATCH
 from automl_kd.proxies.probe import make_probe
 from automl_kd.proxies.scorer import Readings
 from automl_kd.space import InputShape
-from benchmarks.perf.diswot import draw
+from benchmarks.perf.proxies.diswot import draw
 from search_spaces import nasbench201
 
 SHAPE = InputShape(channels=3, height=32, width=32, classes=10)

@@ -2,7 +2,7 @@
 
 Students are random connected cells of NAS-Bench-201 (C = 16, N = 5), the batch 64 noise images of CIFAR's size in 10
 classes, the teacher a random ResNet-110, all on one thread. Run it from the project's root:
-`python -m benchmarks.perf.part_cache`.
+`python -m benchmarks.perf.proxies.part_cache`.
 
 - *bare*: forward and backward of the cross entropy, all weights' gradients, of the network that a bank assembled.
 - *one loss*: the proxies that read this backward pass (`ONE_LOSS`), on the same network.
@@ -34,8 +34,8 @@ from automl_kd.proxies.readings import Reading, measure_student, settle_readings
 from automl_kd.proxies.scorer import Scorer
 from automl_kd.space import Architecture, InputShape
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
-from benchmarks.perf.diswot import draw
-from benchmarks.perf.plain_proxies import PLAIN
+from benchmarks.perf.proxies.diswot import draw
+from benchmarks.perf.proxies.plain import PLAIN
 from search_spaces import nasbench201
 
 SHAPE = InputShape(channels=3, height=32, width=32, classes=10)

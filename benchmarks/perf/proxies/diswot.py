@@ -2,7 +2,7 @@
 
 The naive procedure builds teacher and student for every candidate, runs both forward and backward, and forms the
 matrices of both metrics; a `Scorer` runs the student forward. Both do so for the same architectures with the same
-weights, in turn, on one thread. Run it from the project's root: `python benchmarks/perf/diswot.py`.
+weights, in turn, on one thread. Run it from the project's root: `python -m benchmarks.perf.proxies.diswot`.
 
 Both compute in float32 and sum in different orders: the naive procedure keeps torch's usual layout of images in memory,
 ours puts channels last. That the scores agree is asserted outside the clock.
