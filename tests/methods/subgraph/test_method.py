@@ -17,6 +17,7 @@ from automl_kd.config import Budget, parse_record
 from automl_kd.errors import ConfigError, StopTrial, TrialError
 from automl_kd.methods import base
 from automl_kd.methods.model_card import load_trained_student
+from automl_kd.methods.subgraph import drawing
 from automl_kd.methods.subgraph import method as subgraph
 from automl_kd.methods.subgraph.budget import choose_subgraph, least_widths
 from automl_kd.methods.subgraph.drawing import draw_subgraph
@@ -63,7 +64,7 @@ def stripes(monkeypatch):
     monkeypatch.setattr(base, "measure_latency", quick)
     monkeypatch.setattr(subgraph, "measure_latency", quick)
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(subgraph, "draw_subgraph", lambda _layers, title: f"<svg>{title}</svg>")
+    monkeypatch.setattr(drawing, "draw_subgraph", lambda _layers, title: f"<svg>{title}</svg>")
 
 
 def settled(model: nn.Module, sharpness: float) -> nn.Module:
@@ -306,7 +307,7 @@ def test_a_broken_trial_continues_to_the_same_student_bit_for_bit(tmp_path, monk
 
 
 def test_one_search_leaves_students_for_several_budgets(tmp_path, monkeypatch):
-    monkeypatch.setattr(subgraph, "draw_subgraph", draw_subgraph)
+    monkeypatch.setattr(drawing, "draw_subgraph", draw_subgraph)
     where = place(tmp_path)
     carry_out(where, Recorder(), multiples="1, 0.6,1.4", macs_limit=20_000)
     costs = []
