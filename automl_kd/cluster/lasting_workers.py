@@ -11,16 +11,22 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import ray
 import ray.tune.tune as tune_loop
 from ray.air.execution._internal.tracked_actor import TrackedActor
+from ray.train._internal.session import get_session
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.utils.object_cache import _ObjectCache
 from ray.util import remove_placement_group
+
+from automl_kd.cluster.sessions.growing import on_this_machine_alone
+
+THREAD_SECONDS = 2.0
+"""The thread of a stopped trial ends within this time: it waits in a report."""
 
 IDLE_ANSWER_SECONDS = 5.0
 """A worker that does nothing answers within this time, or is not used again."""
@@ -39,61 +45,84 @@ class IdleWorker(NamedTuple):
 
 
 class WorkerPool:
-    """The workers that wait for the next run of Tune."""
+    """The workers that wait for the next run of Tune, each with the same resources."""
 
     def __init__(self) -> None:
         self.waiting: list[IdleWorker] = []
+        self.each: Mapping[str, float] = {}
+
+    def end(self) -> None:
+        for worker in self.waiting:
+            worker.end()
+        self.waiting = []
+
+    def prepare(self, each: Mapping[str, float]) -> None:
+        """Workers with other resources than `each` of the next run's would only stand in its way."""
+        if each != self.each:
+            self.end()
+        self.each = each
 
     def leave(self, workers: list[IdleWorker]) -> None:
-        """Keep those that answer. They step out of the folder of their last trial, which is to be removed."""
-        asked = {worker.actor.execute.remote(step_out): worker for worker in workers}
-        answered, silent = (
-            ray.wait(list(asked), num_returns=len(asked), timeout=IDLE_ANSWER_SECONDS) if asked else ([], [])
-        )
-        for answer in answered:
-            try:
-                ray.get(answer)
-                self.waiting.append(asked[answer])
-            except ray.exceptions.RayError:
-                asked[answer].end()
-        for answer in silent:
-            asked[answer].end()
+        self.waiting += workers
 
     def take(self) -> list[IdleWorker]:
         """Those that are still alive; they are the caller's now."""
         alive: list[IdleWorker] = []
         for worker in self.waiting:
-            try:
-                ray.get(worker.actor.execute.remote(step_out), timeout=IDLE_ANSWER_SECONDS)
+            if answers(worker.actor):
                 alive.append(worker)
-            except (ray.exceptions.RayError, TimeoutError):
+            else:
                 worker.end()
         self.waiting = []
         return alive
 
 
+def answers(actor: Any) -> bool:
+    """Whether a worker that should be idle is."""
+    try:
+        ray.get(actor.execute.remote(step_out), timeout=IDLE_ANSWER_SECONDS)
+    except (ray.exceptions.RayError, TimeoutError):
+        return False
+    return True
+
+
 def step_out(_: Any) -> None:
+    """End what is left of the last trial: its thread, if it was stopped, and with it its memory and its time limit.
+
+    And leave its folder, which is to be removed.
+    """
+    if (session := get_session()) is not None:
+        session.finish(timeout=THREAD_SECONDS)
     os.chdir("/")
 
 
 @contextmanager
-def worker_pool() -> Iterator[WorkerPool]:
-    """A pool for the time inside; its workers end with it."""
+def worker_pool() -> Iterator[WorkerPool | None]:
+    """A pool for the time inside; its workers end with it.
+
+    None on a cluster: others wait for what idle workers occupy, and machines that hold one are not given back.
+    """
+    if not on_this_machine_alone():
+        yield None
+        return
     pool = WorkerPool()
     try:
         yield pool
     finally:
         if ray.is_initialized():
-            for worker in pool.waiting:
-                worker.end()
+            pool.end()
 
 
 @contextmanager
-def workers_of(pool: WorkerPool | None) -> Iterator[None]:
-    """While inside, Tune takes its workers from `pool`, and leaves them there. None: as Tune does by itself."""
+def workers_of(pool: WorkerPool | None, each: Mapping[str, float]) -> Iterator[None]:
+    """While inside, Tune takes its workers from `pool`, and leaves them there. None: as Tune does by itself.
+
+    `each`: what it asks for each of them.
+    """
     if pool is None:
         yield
         return
+    pool.prepare(each)
     before = tune_loop.TuneController
     tune_loop.TuneController = type("LastingController", (LastingController,), {"pool": pool})
     try:
@@ -158,10 +187,24 @@ class LastingController(TuneController):  # type: ignore[misc]  # ray is untyped
         started = tracked in self._started_actors and self._actor_manager.is_actor_started(tracked)
         if not self._reuse_actors or not started:
             return False
+        self.actor_of(tracked).execute.remote(step_out)
         self._actor_cache.cache_object(trial.placement_group_factory, tracked)
         self._actor_to_trial.pop(self._trial_to_actor.pop(trial))
         trial.set_ray_actor(None)
         return True
+
+    def _maybe_reuse_cached_actor(self, trial: Any) -> bool:
+        """Tune would give up a trial whose worker died before it could begin, whatever `retries` says."""
+        waiting = self._actor_cache._cached_objects[trial.placement_group_factory]
+        while waiting and trial not in self._resetting_trials and not answers(self.actor_of(waiting[0])):
+            dead = self._actor_cache.pop_cached_object(trial.placement_group_factory)
+            ray.kill(self.actor_of(dead))
+            self._actor_manager._cleanup_actor(dead)
+            self._started_actors.discard(dead)
+        return bool(super()._maybe_reuse_cached_actor(trial))
+
+    def actor_of(self, tracked: TrackedActor) -> Any:
+        return self._actor_manager._live_actors_to_ray_actors_resources[tracked][0]
 
     def _cleanup_trials(self) -> None:
         """The end of a run. What still trains then, after Ctrl-C, is of no use to another."""

@@ -114,7 +114,7 @@ def run_trials(
 
         room = remembered(lambda: max_unfinished_trials(search, found))
         searcher = AssignmentSearcher(ask, on_epoch, ended, room, scheduler)
-        with workers_of(workers if found.workers == 1 else None):
+        with workers_of(workers if found.workers == 1 else None, each_worker(found)):
             tune_trials(searcher, scheduler, found, scratch, {"rooms": rooms})
     if searcher.failure is not None:
         raise searcher.failure

@@ -129,7 +129,7 @@ def wait(resources: Resources, trials: int, say: Say, patience: float = math.inf
 
 def grows() -> bool:
     """Whether this cluster starts machines by itself. One on this machine alone does not."""
-    if ray.util.client.ray.is_connected() or all(map(is_loopback, ray.nodes())):
+    if ray.util.client.ray.is_connected() or on_this_machine_alone():
         return False
     if is_autoscaler_v2(fetch_from_server=True):  # which nobody has who did not ask for it
         return True
@@ -137,6 +137,11 @@ def grows() -> bool:
     while not (status_report := status()) and time.monotonic() < end:
         time.sleep(GROWTH_SECONDS)
     return has_kinds(status_report)
+
+
+def on_this_machine_alone() -> bool:
+    """Whether this Ray is one that no other machine can join."""
+    return not ray.util.client.ray.is_connected() and all(map(is_loopback, ray.nodes()))
 
 
 def is_loopback(node: Mapping[str, Any]) -> bool:

@@ -29,9 +29,10 @@ SOCKET = "session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 SOCKET_BYTES = 107 if os.uname().sysname == "Linux" else 103
 """What the system allows for such a path (sun_path of unix(7), less its end)."""
 
-IMPORTED = "ray.tune,torch._dynamo,scipy.special"
+READY = {"RAY_preload_python_modules": "ray.tune,torch._dynamo,scipy.special"}
 """What a trial imports sooner or later, torch's compiler for an optimiser's first step (2.14). Nothing of ours: before
-its first trial a worker does not know where the code lies that started it."""
+its first trial a worker does not know where the code lies that started it. One thread goes with it: Ray sets that for a
+worker of one processor, but only after these imports."""
 
 SHARED_MEMORY = 64 * 2**20
 """Free bytes in Ray's own folder without which none is started."""
@@ -49,7 +50,7 @@ def private_ray(ready: bool = False, **options: Any) -> Iterator[None]:
     """
     require_place(own_folder())
     with token_of_its_own():
-        with in_environment({"RAY_preload_python_modules": IMPORTED} if ready else {}):
+        with in_environment({**READY, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if ready else {}):
             start(**options)
         try:
             require_loopback()
