@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from ray.tune.search import Searcher
 from automl_kd import storage
 from automl_kd.cluster.failures import overdue
 from automl_kd.spec import FailureKind, Outcome, TeacherCacheOptions, TrialPaths, TrialSpec
+
+LONG_SECONDS = 0.1
+"""After a choice that takes longer, as that of a proxy filter, the chosen trial begins before the next is asked for."""
 
 Metrics = Mapping[str, float]
 Curve = dict[int, Metrics]
@@ -90,20 +94,23 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         on_outcome: Callable[[TrialSpec, Outcome, Curve], None],
         room: Callable[[], int] = lambda: sys.maxsize,
         scheduler: Repeating | None = None,
+        long_seconds: float = LONG_SECONDS,
     ) -> None:
         super().__init__()
         self.ask, self.on_epoch, self.on_outcome = ask, on_epoch, on_outcome
-        self.room, self.scheduler = room, scheduler
+        self.room, self.scheduler, self.long_seconds = room, scheduler, long_seconds
         self.asked = 0
         self.finished = False
         self.live: dict[str, Live] = {}
         self.failure: BaseException | None = None
+        self.held_up = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial to run; trials of earlier sessions are replayed on the way."""
-        if self.failure is None and len(self.live) >= self.room():
+        if self.failure is None and (self.held_up or len(self.live) >= self.room()):
+            self.held_up = False
             return None
-        assignment = None
+        assignment, begun = None, time.monotonic()
         try:
             while self.failure is None and (assignment := self.ask(self.asked)) is not None:
                 if isinstance(assignment, Later):
@@ -111,6 +118,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
                 self.asked += 1
                 if assignment.replay is None:
                     self.live[trial_id] = Live(assignment)
+                    self.held_up = time.monotonic() - begun > self.long_seconds
                     return to_config(assignment)
                 self.repeat(assignment)
             self.finished = True

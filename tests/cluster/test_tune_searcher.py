@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pickle
 
 import pytest
@@ -64,7 +65,7 @@ class Driver:
         self.curves: list[dict[int, dict[str, float]]] = []
         self.ask_error: Exception | None = None
         self.outcome_error: Exception | None = None
-        self.searcher = AssignmentSearcher(self.ask, self.on_epoch, self.on_outcome)
+        self.searcher = AssignmentSearcher(self.ask, self.on_epoch, self.on_outcome, long_seconds=math.inf)
 
     def ask(self, index):
         if self.ask_error:
@@ -105,6 +106,13 @@ def test_assignments_are_handed_out_in_order_until_there_are_none(driver):
     handed = [driver.searcher.suggest(trial) for trial in ("t0", "t1")]
     assert [from_config(config) for config in handed] == driver.assignments
     assert driver.searcher.suggest("t2") == Searcher.FINISHED
+
+
+def test_after_a_long_choice_the_chosen_trial_begins_before_the_next_choice(driver):
+    driver.searcher.long_seconds = -1.0
+    handed = [driver.searcher.suggest(trial) for trial in ("t0", "t1", "t1", "t2", "t2")]
+    assert [from_config(handed[0]), handed[1]] == [driver.assignments[0], None]
+    assert [from_config(handed[2]), *handed[3:]] == [driver.assignments[1], None, Searcher.FINISHED]
 
 
 def test_a_trial_to_its_end_by_hand(driver):
