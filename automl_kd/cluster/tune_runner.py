@@ -204,10 +204,10 @@ def interruptible() -> Iterator[None]:
         return
     try:
         yield
-        pressed = signal.getsignal(signal.SIGINT) is handler
-    finally:
+    except BaseException:
         signal.signal(signal.SIGINT, handler)
-    if pressed:
+        raise
+    if signal.signal(signal.SIGINT, handler) is handler:  # in one step: between two, Tune would hear it
         raise KeyboardInterrupt
 
 
