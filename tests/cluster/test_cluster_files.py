@@ -84,7 +84,7 @@ def test_images_have_a_ray_that_the_project_allows_and_that_it_is_tested_with():
     assert all(version in ray.specifier for version in [*versions, importlib.metadata.version("ray")])
 
 
-@pytest.mark.slow
+@pytest.mark.ray  # one at a time: "auto" finds every Ray that runs on this machine
 def test_submit_py_ends_in_one_sentence_where_there_is_no_cluster(tmp_path):
     ran = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "submit.py", "search", "--out", tmp_path / "out"],
@@ -92,6 +92,7 @@ def test_submit_py_ends_in_one_sentence_where_there_is_no_cluster(tmp_path):
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
+        timeout=300,
         check=False,
     )
     assert ran.returncode == 2, ran.stderr
