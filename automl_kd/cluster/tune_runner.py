@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
-import signal
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +16,7 @@ from ray import tune
 from automl_kd.cluster.card import give_back, keep_to
 from automl_kd.cluster.distributed_trial import launch, make_rooms
 from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
+from automl_kd.cluster.interrupts import interruptible
 from automl_kd.cluster.lasting_workers import WorkerPool, workers_of
 from automl_kd.cluster.loggers import make_loggers
 from automl_kd.cluster.schedulers import Forward, make_scheduler, max_unfinished_trials
@@ -188,27 +186,6 @@ def blamed(searcher: AssignmentSearcher, own: Path) -> Iterator[None]:
         if is_full(folder := own_folder()):
             raise ResultError(explain_full_disk(folder)) from error
         raise
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """`KeyboardInterrupt` if Ctrl-C was pressed inside, at whatever moment; its handler is afterwards as it was.
-
-    Tune replaces the handler and leaves its own behind, which swallows the next Ctrl-C (Ray 2.60). It puts the old one
-    back when it is called, and ends its run; one that had come to its end by then does not say so.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    disabled = os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0") not in {"", "0"}
-    if handler is None or disabled or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    try:
-        yield
-    except BaseException:
-        signal.signal(signal.SIGINT, handler)
-        raise
-    if signal.signal(signal.SIGINT, handler) is handler:  # in one step: between two, Tune would hear it
-        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import dataclasses
 from functools import partial
 from typing import Literal
 
+from automl_kd.cluster.interrupts import remembering
 from automl_kd.cluster.lasting_workers import worker_pool
 from automl_kd.cluster.sessions.growing import wait_for_resources
 from automl_kd.cluster.sessions.session import session
@@ -39,7 +40,7 @@ def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, addres
     check_folder(context.folder, record, upgrade, context.account)
     require_trials(context)
     watcher.note(context.account["line"])
-    with session(address, context.experiment.trial), worker_pool() as workers:
+    with remembering(), session(address, context.experiment.trial), worker_pool() as workers:
         with wait_for_resources(context.experiment.trial, 1, watcher.note) as found:
             context = dataclasses.replace(choose_device(context, found.device), workers=workers)
         with lock(context.folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import ray
 
 from automl_kd.cluster.lasting_workers import WorkerPool
 from automl_kd.cluster.schedulers import make_scheduler
-from automl_kd.cluster.tune_runner import interruptible, run_trials
+from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
 from automl_kd.config import Resources, SearchSection
 from automl_kd.errors import ConfigError
@@ -168,24 +167,3 @@ def test_an_error_of_the_caller_ends_the_run_and_is_raised(ray_session, tmp_path
 )
 def test_no_scheduler_where_it_could_stop_nothing(search, epochs):
     assert make_scheduler(search, epochs) is None
-
-
-def press_ctrl_c_as_tune_hears_it() -> None:
-    """Tune's handler, which puts the one before it back when it is called, and else stays."""
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, before))
-    signal.raise_signal(signal.SIGINT)
-
-
-def test_a_ctrl_c_that_tune_took_for_itself_is_not_lost():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        press_ctrl_c_as_tune_hears_it()
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_the_handler_that_tune_leaves_behind_is_replaced():
-    before = signal.getsignal(signal.SIGINT)
-    with interruptible():
-        signal.signal(signal.SIGINT, lambda *_: None)
-    assert signal.getsignal(signal.SIGINT) is before
