@@ -16,11 +16,11 @@ from ray import tune
 from automl_kd.cluster.card import give_back, keep_to
 from automl_kd.cluster.distributed_trial import launch, make_rooms
 from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
-from automl_kd.cluster.interrupts import interruptible
 from automl_kd.cluster.lasting_workers import WorkerPool, workers_of
 from automl_kd.cluster.loggers import make_loggers
 from automl_kd.cluster.schedulers import Forward, make_scheduler, max_unfinished_trials
 from automl_kd.cluster.sessions.growing import Say, remembered, wait_for_resources
+from automl_kd.cluster.sessions.interrupts import interruptible
 from automl_kd.cluster.sessions.private import explain_full_disk, is_full, own_folder
 from automl_kd.cluster.sessions.session import each_worker, resources_per_trial
 from automl_kd.cluster.tune_searcher import Ask, AssignmentSearcher, Curve, Failure, Metrics, from_config

@@ -6,9 +6,9 @@ import dataclasses
 from functools import partial
 from typing import Literal
 
-from automl_kd.cluster.interrupts import remembering
 from automl_kd.cluster.lasting_workers import worker_pool
 from automl_kd.cluster.sessions.growing import wait_for_resources
+from automl_kd.cluster.sessions.interrupts import remembering
 from automl_kd.cluster.sessions.session import session
 from automl_kd.cluster.sessions.sharing import require_shared
 from automl_kd.config import Experiment, add_new_fields, to_record

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from automl_kd.cluster.interrupts import interruptible, remembering
+from automl_kd.cluster.sessions.interrupts import interruptible, remembering
 
 
 def press_ctrl_c_as_tune_hears_it() -> None:
