@@ -1,4 +1,4 @@
-"""IdleWorker processes that last through all stages of an experiment.
+"""Worker processes that last through all stages of an experiment.
 
 Ray Tune ends its workers with each run, and within a run those that it has no next trial for at that moment. A new one
 imports torch and reads the data again, which takes longer than a short trial. So a run leaves its workers to a
