@@ -13,13 +13,16 @@ import torch
 from automl_kd.api.objects import OBJECTS, to_bytes, write_object
 from automl_kd.config.strict import as_plain
 from automl_kd.data.counter import key
-from automl_kd.data.division import TEST, TEST_FRACTION, stratified
+from automl_kd.data.division import TEST, stratified
 from automl_kd.errors import DataError
+from automl_kd.spec import DataSpec
 
 PixelArray = np.ndarray[Any, Any]
 
 PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 """What a part may be called, and its name in the file."""
+
+UNLABELLED_ARRAY = "x_unlabelled"
 
 
 def name_data(data: object, folder: Path) -> dict[str, Any]:
@@ -27,18 +30,45 @@ def name_data(data: object, folder: Path) -> dict[str, Any]:
 
     `data`: a name as in a file, a `DataSpec`, a table of its fields, arrays by name (`x_train`, `y_train`, `x_test`,
     `y_test`, and `x_val`, `y_val` if there are), a `Dataset`, or Datasets by part ("train", "validation", "test").
+    With arrays or parts may come images without labels: an array `x_unlabelled`, or a part "unlabelled".
     """
     if isinstance(data, str):
         return {"name": data}
     plain = as_plain(data)
     if isinstance(plain, Mapping) and isinstance(plain.get("name"), str):
         return dict(plain)
-    arrays = collect_arrays(data)
-    content = to_bytes(arrays)
+    labelled, unlabelled = split_unlabelled(data)
+    section = {"name": f"arrays:{write_arrays(collect_arrays(labelled), folder)}"}
+    if unlabelled is not None:
+        section["unlabelled"] = f"arrays:{write_arrays({UNLABELLED_ARRAY: unlabelled}, folder)}"
+    return section
+
+
+def write_arrays(arrays: Mapping[str, PixelArray], folder: Path) -> Path:
+    content = to_bytes(dict(arrays))
     path = folder / OBJECTS / f"images-{hashlib.sha256(content).hexdigest()[:16]}.npz"
     if not path.exists():
         write_object(path, content)
-    return {"name": f"arrays:{path}"}
+    return path
+
+
+def split_unlabelled(data: object) -> tuple[object, PixelArray | None]:
+    """`data` without its images that have no labels, and these."""
+    if not isinstance(data, Mapping):
+        return data, None
+    rest = {name: part for name, part in data.items() if name not in {UNLABELLED_ARRAY, "unlabelled"}}
+    if UNLABELLED_ARRAY in data:
+        return rest, to_array(data[UNLABELLED_ARRAY], UNLABELLED_ARRAY)
+    return rest, read_images(data["unlabelled"], "unlabelled") if "unlabelled" in data else None
+
+
+def read_images(items: Any, name: str) -> PixelArray:
+    """Images (n, height, width[, channels]) of a `Dataset` of images, or of pairs whose labels are not looked at."""
+    require_dataset(items, name)
+    found = [items[place] for place in range(len(items))]
+    images = [to_image(one[0] if isinstance(one, tuple | list) else one, name) for one in found]
+    require_one_shape(images, name)
+    return np.stack(images)
 
 
 def collect_arrays(data: object) -> dict[str, PixelArray]:
@@ -60,7 +90,7 @@ def join_parts(parts: Mapping[str, tuple[PixelArray, PixelArray]]) -> dict[str, 
     found = dict(parts)
     if "test" not in found:
         images, labels = found["train"]
-        held = stratified(torch.from_numpy(labels), round(TEST_FRACTION * len(labels)), key(TEST)).numpy()
+        held = stratified(torch.from_numpy(labels), round(DataSpec.test * len(labels)), key(TEST)).numpy()
         stays = np.setdiff1d(np.arange(len(labels)), held)
         found |= {"train": (images[stays], labels[stays]), "test": (images[held], labels[held])}
     return {f"{axis}_{part}": values for part, pair in found.items() for axis, values in zip("xy", pair, strict=True)}
@@ -68,11 +98,7 @@ def join_parts(parts: Mapping[str, tuple[PixelArray, PixelArray]]) -> dict[str, 
 
 def read_items(items: Any, name: str) -> tuple[PixelArray, PixelArray]:
     """Images (n, height, width[, channels]) and labels of a `Dataset`; `DataError` for what is no such thing."""
-    if not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or not len(items):
-        raise DataError(
-            f"{name} is a {type(items).__name__}; give a Dataset of (image, label) that has a length, arrays by name, "
-            "or a text such as folder:PATH"
-        )
+    require_dataset(items, name)
     images, labels = [], []
     for place in range(len(items)):
         try:
@@ -83,14 +109,27 @@ def read_items(items: Any, name: str) -> tuple[PixelArray, PixelArray]:
                 f"item {place} of {name} is no pair of an image and an integer label; give pairs"
             ) from error
         images.append(to_image(image, f"image {place} of {name}"))
-        if images[-1].shape != images[0].shape:
-            raise DataError(
-                f"image {place} of {name} is of shape {images[-1].shape}, where the first is of {images[0].shape}; "
-                "resize all to one size"
-            )
+    require_one_shape(images, name)
     if min(labels) < 0:
         raise DataError(f"{name} has the label {min(labels)}; number the classes from 0")
     return np.stack(images), np.array(labels, dtype=np.int64)
+
+
+def require_dataset(items: Any, name: str) -> None:
+    if not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or not len(items):
+        raise DataError(
+            f"{name} is a {type(items).__name__}; give a Dataset of (image, label) that has a length, arrays by name, "
+            "or a text such as folder:PATH"
+        )
+
+
+def require_one_shape(images: list[PixelArray], name: str) -> None:
+    for place, image in enumerate(images):
+        if image.shape != images[0].shape:
+            raise DataError(
+                f"image {place} of {name} is of shape {image.shape}, where the first is of {images[0].shape}; "
+                "resize all to one size"
+            )
 
 
 def to_image(image: Any, what: str) -> PixelArray:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from automl_kd import files, storage
 from automl_kd.data.account import Account, account_of
-from automl_kd.data.arrays import arrays
+from automl_kd.data.arrays import arrays, unlabelled_arrays
 from automl_kd.data.cifar import cifar10, cifar100
-from automl_kd.data.dataset import Augment, Batch, Dataset, Split, digest_dataset
+from automl_kd.data.dataset import UNLABELLED, Augment, Batch, Dataset, Split, digest_dataset
 from automl_kd.data.digits import digits
 from automl_kd.data.division import divide
-from automl_kd.data.images.folder import folder
-from automl_kd.data.source import Source, SourceSplit, in_memory
+from automl_kd.data.images.folder import folder, unlabelled_folder
+from automl_kd.data.source import Source, SourceSplit, Unlabelled, in_memory
 from automl_kd.data.views import epoch_order, epoch_windows, plain_view, train_view
 from automl_kd.errors import DataError, FileError
 from automl_kd.registry import lookup
@@ -28,6 +28,7 @@ from automl_kd.spec import DataSpec
 __all__ = [
     "DATASETS",
     "FORMATS",
+    "UNLABELLED",
     "Account",
     "Augment",
     "Batch",
@@ -57,6 +58,13 @@ FORMATS: Mapping[str, Callable[[Path, Path, float], Source]] = {
 what is white in images of more than 8 bits."""
 
 
+UNLABELLED_FORMATS: Mapping[str, Callable[[Path, Path, float], Unlabelled]] = {
+    "folder": unlabelled_folder,
+    "arrays": lambda path, _root, _max_value: unlabelled_arrays(path),
+}
+"""Ways to read images without labels; arguments as those of `FORMATS`."""
+
+
 def load_data(spec: DataSpec, root: Path) -> Dataset:
     """The set that `spec` asks for, on the CPU; named sets are looked for below `root`.
 
@@ -74,6 +82,10 @@ def load_data(spec: DataSpec, root: Path) -> Dataset:
         source = FORMATS[form](fetched(storage.local_path(path)), root, spec.max_value)
     else:
         source = lookup(DATASETS, spec.name, "dataset")(root)
+    if spec.unlabelled:
+        form, path = unlabelled_reference(spec.unlabelled)
+        found = UNLABELLED_FORMATS[form](fetched(storage.local_path(path)), root, spec.max_value)
+        source = found.beside(source, Path(path).name)
     return divide(spec.name, source, spec, root)
 
 
@@ -84,16 +96,31 @@ def fetched(path: Path) -> Path:
     return path
 
 
+def unlabelled_reference(text: str) -> tuple[str, str]:
+    form, _, path = text.partition(":")
+    if form not in UNLABELLED_FORMATS:
+        raise DataError(f"data.unlabelled = {text!r} is no place of images; write folder:PATH or arrays:PATH.npz")
+    return form, path
+
+
 def resolve_path(spec: DataSpec) -> DataSpec:
-    """`spec` with its PATH, if it has one, made absolute, so that it means the same in another working directory."""
-    form, _, path = spec.name.partition(":")
+    """`spec` with its paths, if it has any, made absolute, so that it means the same in another working directory."""
+    spec = replace(spec, name=absolute_reference("name", spec.name))
+    if not spec.unlabelled:
+        return spec
+    unlabelled_reference(spec.unlabelled)
+    return replace(spec, unlabelled=absolute_reference("unlabelled", spec.unlabelled))
+
+
+def absolute_reference(field: str, text: str) -> str:
+    form, _, path = text.partition(":")
     if form not in FORMATS:
-        return spec
+        return text
     if not path:
-        raise DataError(f"data.name = {spec.name!r} names no path; write {form}:PATH")
+        raise DataError(f"data.{field} = {text!r} names no path; write {form}:PATH")
     if "://" in path:
-        return spec
+        return text
     try:
-        return replace(spec, name=f"{form}:{files.expand(path).absolute()}")
+        return f"{form}:{files.expand(path).absolute()}"
     except FileError as error:
-        raise DataError(f"data.name = {spec.name!r} cannot be read: {error.strerror}; check the path") from error
+        raise DataError(f"data.{field} = {text!r} cannot be read: {error.strerror}; check the path") from error

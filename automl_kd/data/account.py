@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from automl_kd.data.dataset import DIGEST_CHUNK, Dataset, Split, as_size, digest_dataset
+from automl_kd.data.dataset import DIGEST_CHUNK, UNLABELLED, Dataset, Split, as_size, digest_dataset
 from automl_kd.data.kept import recall
 from automl_kd.data.source import counted
 
@@ -22,7 +22,8 @@ LOOK = 16384
 
 Account = Mapping[str, Any]
 """Plain values. `digest`; `line`, a sentence for people; `size` of an image; `classes`, their names; `splits`, for
-each "images" and "marks" of each class; `shared`, [split, earlier split, images, of these under another label]."""
+each "images" and "marks" of each class; `unlabelled`, where there are such, their "images" and "mark"; `shared`,
+[split, earlier split, images, of these under another label]."""
 
 
 def account_of(dataset: Dataset, root: Path) -> Account:
@@ -41,20 +42,28 @@ def account_of(dataset: Dataset, root: Path) -> Account:
         "splits": splits,
         "shared": measured["shared"],
     }
+    if (unlabelled := dataset.unlabelled) is not None:
+        account["unlabelled"] = {"images": len(unlabelled), "mark": measured["unlabelled"]}
     return {**account, "line": line(dataset, account)}
 
 
 def measure_dataset(dataset: Dataset) -> dict[str, Any]:
-    marks = {name: marks_of(split) for name, split in dataset.splits.items()}
+    parts = dataset.splits
+    if (unlabelled := dataset.unlabelled) is not None:
+        parts = {"training": dataset.train, "unlabelled": unlabelled, **parts}
+    marks = {name: marks_of(split) for name, split in parts.items()}
     classes = len(dataset.class_names)
-    return {
+    measured = {
         "digest": digest_dataset(dataset),
         "marks": {name: class_marks(marks[name], split, classes) for name, split in dataset.splits.items()},
         "shared": [
-            [later, earlier, *shared(dataset.splits[earlier], marks[earlier], dataset.splits[later], marks[later])]
-            for earlier, later in combinations(dataset.splits, 2)
+            [later, earlier, *shared(parts[earlier], marks[earlier], parts[later], marks[later])]
+            for earlier, later in combinations(parts, 2)
         ],
     }
+    if "unlabelled" in marks:
+        measured["unlabelled"] = combined(marks["unlabelled"])
+    return measured
 
 
 def marks_of(split: Split) -> list[bytes]:
@@ -73,11 +82,16 @@ def class_marks(marks: list[bytes], split: Split, classes: int) -> list[str]:
     of: list[list[bytes]] = [[] for _ in range(classes)]
     for label, mark in zip(split.labels.tolist(), marks, strict=True):
         of[label].append(mark)
-    return [hashlib.blake2b(b"".join(sorted(one)), digest_size=4).hexdigest() for one in of]
+    return [combined(one) for one in of]
+
+
+def combined(marks: list[bytes]) -> str:
+    """Of images in any order."""
+    return hashlib.blake2b(b"".join(sorted(marks)), digest_size=4).hexdigest()
 
 
 def shared(earlier: Split, marks: list[bytes], later: Split, others: list[bytes]) -> tuple[int, int]:
-    """How many images of `later` are in `earlier` too, and how many of these under other labels only."""
+    """How many images of `later` are in `earlier` too, and how many of these under other labels only, if labelled."""
     places: dict[bytes, list[int]] = {}
     for row, mark in enumerate(marks):
         places.setdefault(mark, []).append(row)
@@ -85,13 +99,16 @@ def shared(earlier: Split, marks: list[bytes], later: Split, others: list[bytes]
     for row, mark in enumerate(others):
         twins = [one for one in places.get(mark, ()) if torch.equal(earlier.images[one], later.images[row])]
         found += bool(twins)
-        differ += bool(twins) and all(earlier.labels[one] != later.labels[row] for one in twins)
+        labels, own = {int(earlier.labels[one]) for one in twins}, int(later.labels[row])
+        differ += bool(twins) and UNLABELLED not in labels | {own} and own not in labels
     return found, differ
 
 
 def line(dataset: Dataset, account: Account) -> str:
     """The account in one sentence."""
     counts = {name: sum(one["images"]) for name, one in account["splits"].items()}
+    if "unlabelled" in account:
+        counts = {"training": 0, "unlabelled": account["unlabelled"]["images"], **counts}
     parts = [
         f"{count:,} {name}" + (f" ({made})" if (made := dataset.made.get(name)) else "")
         for name, count in counts.items()

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from automl_kd import files
+from automl_kd.data.dataset import UNLABELLED
 from automl_kd.data.images.layout import SPELLINGS, Kind
-from automl_kd.data.source import Source, SourceSplit, in_memory, refuse_beyond_memory
+from automl_kd.data.source import Source, SourceSplit, Unlabelled, in_memory, refuse_beyond_memory
 from automl_kd.errors import DataError, FileError
 
 Array = np.ndarray[Any, Any]
+Taken = TypeVar("Taken")
 Pair = tuple[str, str]  # the names of a split's images and labels
 
 WANTED: dict[Kind, Pair] = {"training": ("x_train", "y_train"), "test": ("x_test", "y_test")}
@@ -50,12 +53,33 @@ def arrays(path: Path) -> Source:
     )
 
 
+def unlabelled_arrays(path: Path) -> Unlabelled:
+    """The array `x_unlabelled`, or the only one. `DataError` if there is no such thing, or it holds no images."""
+
+    def taken(archive: np.lib.npyio.NpzFile) -> Array:
+        names = list(archive)
+        if (name := "x_unlabelled" if "x_unlabelled" in names else names[0]) != "x_unlabelled" and len(names) > 1:
+            raise DataError(f"{path} has no 'x_unlabelled', only {', '.join(names)}; call the images so")
+        refuse_beyond_memory(stated_bytes(archive, name), f"the images in {path}", "keep fewer of them")
+        check_images(path, name, archive[name])
+        return archive[name]
+
+    images = read_archive(path, taken)
+    part = array_part(images, np.full(len(images), UNLABELLED))
+    return Unlabelled(part, (path,))
+
+
 def read_arrays(path: Path) -> tuple[dict[Kind, tuple[Array, Array]], dict[Kind, Pair], list[str]]:
     """Images and labels of each split, what they are called, and the names of other arrays."""
+    return read_archive(path, lambda archive: taken_from(path, archive))
+
+
+def read_archive(path: Path, take: Callable[[np.lib.npyio.NpzFile], Taken]) -> Taken:
+    """What `take` returns of the archive; `DataError` if it cannot be read."""
     try:
         # Opened here, because numpy leaves a file that it opened itself to the garbage when it is damaged.
         with files.open_file(path) as file:
-            return taken_from(path, np.load(file, allow_pickle=False))
+            return take(require_archive(path, np.load(file, allow_pickle=False)))
     except FileError as error:
         if error.errno == errno.ENOENT:
             raise DataError(
@@ -68,9 +92,15 @@ def read_arrays(path: Path) -> tuple[dict[Kind, tuple[Array, Array]], dict[Kind,
         raise DataError(f"{path} could not be read as an .npz file of plain arrays; write it again") from error
 
 
-def taken_from(path: Path, archive: Any) -> tuple[dict[Kind, tuple[Array, Array]], dict[Kind, Pair], list[str]]:
-    if not isinstance(archive, np.lib.npyio.NpzFile):
+def require_archive(path: Path, found: Any) -> np.lib.npyio.NpzFile:
+    if not isinstance(found, np.lib.npyio.NpzFile):
         raise DataError(f"{path} holds one array, not an archive; write it with numpy.savez")
+    return found
+
+
+def taken_from(
+    path: Path, archive: np.lib.npyio.NpzFile
+) -> tuple[dict[Kind, tuple[Array, Array]], dict[Kind, Pair], list[str]]:
     names = names_in(path, list(archive))
     taken = [name for pair in names.values() for name in pair]
     needed = sum(stated_bytes(archive, name) for name in taken)
@@ -111,13 +141,17 @@ def stated_bytes(archive: np.lib.npyio.NpzFile, name: str) -> int:
     return math.prod(shape) * dtype.itemsize
 
 
-def check_arrays(path: Path, names: Pair, images: Array, labels: Array) -> None:
+def check_images(path: Path, name: str, images: Array) -> None:
     shaped = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
     if images.dtype != np.uint8 or not shaped:
         raise DataError(
-            f"{names[0]} in {path} is {images.dtype} {images.shape}; it should be uint8 (n, height, width, 1 or 3) or "
+            f"{name} in {path} is {images.dtype} {images.shape}; it should be uint8 (n, height, width, 1 or 3) or "
             f"(n, height, width), convert it"
         )
+
+
+def check_arrays(path: Path, names: Pair, images: Array, labels: Array) -> None:
+    check_images(path, names[0], images)
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
         raise DataError(
             f"{names[1]} in {path} is {labels.dtype} {labels.shape}; it should be integers ({len(images)},), one for "

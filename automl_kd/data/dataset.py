@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -20,6 +21,9 @@ from automl_kd.space import InputShape
 Augment = Literal["none", "crop", "crop-flip"]
 
 DIGEST_CHUNK = 4096
+
+UNLABELLED = -1
+"""In place of a label, of images that have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +52,17 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, rows: slice | Tensor) -> Split:
+        """A slice shares memory with this split. `rows`: a slice, or int64 positions on the device of the split."""
+        return Split(self.images[rows], self.labels[rows], self.index[rows])
+
     def to(self, device: torch.device | str) -> Split:
         return Split(self.images.to(device), self.labels.to(device), self.index.to(device))
+
+    @staticmethod
+    def joined(parts: Sequence[Split]) -> Split:
+        """All images of splits on one device, in their order."""
+        return Split(*(torch.cat([getattr(one, name) for one in parts]) for name in ("images", "labels", "index")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +76,8 @@ class Dataset:
     `class_names`: one for each label. `note`: what a reader of results should know of the splits, or empty.
     `made`: what "training", "validation" and "test" were made from. `passed_over`: files that were not read, by suffix
     or in words. `stamp`: names what is kept of the measures of this set; empty where they are taken anew.
+    `transfer`: the images of `train`, and after them those without a label, which is `UNLABELLED` there: what a teacher
+    can be asked about (Hinton et al. 2015 call it the transfer set). None where every image has its label.
     """
 
     name: str
@@ -79,6 +94,7 @@ class Dataset:
     made: Mapping[str, str] = field(default_factory=dict)
     passed_over: Mapping[str, int] = field(default_factory=dict)
     stamp: str = ""
+    transfer: Split | None = None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -96,9 +112,21 @@ class Dataset:
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same set with every split on `device`; whether there is room for it is the caller's to know."""
-        return replace(
-            self, train=self.train.to(device), validation=self.validation.to(device), test=self.test.to(device)
-        )
+        moved = {name: getattr(self, name).to(device) for name in ("validation", "test")}
+        if self.transfer is None:
+            return replace(self, train=self.train.to(device), **moved)
+        transfer = self.transfer.to(device)
+        return replace(self, train=transfer[: len(self.train)], transfer=transfer, **moved)
+
+    @property
+    def unlabelled(self) -> Split | None:
+        """The images without a label."""
+        return None if self.transfer is None else self.transfer[len(self.train) :]
+
+    @cached_property
+    def for_transfer(self) -> Dataset:
+        """The set whose training images are all that a teacher can be asked about."""
+        return self if self.transfer is None else replace(self, train=self.transfer)
 
 
 def require_classes(name: str, classes: int) -> None:
@@ -147,7 +175,7 @@ def digest_dataset(dataset: Dataset) -> str:
     # In the words of VERSION 1 of trial keys, in which this digest is hashed.
     described = repr((dataset.shape, dataset.class_names)).replace("InputShape(", "TaskShape(", 1)
     whole = hashlib.blake2b(described.encode(), digest_size=8)
-    for split in (dataset.train, dataset.validation, dataset.test):
+    for split in filter(None, (dataset.train, dataset.validation, dataset.test, dataset.unlabelled)):
         whole.update(split.labels.cpu().numpy().tobytes())
         step = max(1, math.ceil(split.images.numel() / HASHED))
         whole.update(split.images[::step].cpu().contiguous().numpy().data)
@@ -158,12 +186,12 @@ def digest_dataset(dataset: Dataset) -> str:
 class Batch:
     """Training images as a network sees them, on the device: what a loss may look at besides the networks' outputs.
 
-    `inputs`: float32 (batch, channels, height, width). `labels`: int64 (batch,). `index`: int64 (batch,), the images'
-    positions in their set, the same in every epoch. `epoch`: counted from 1. `part`: the run's number
-    (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds its numbers.
-    With the epoch they decide which images there are and in what order. Empty for a batch of another kind. `parts`:
-    into how many parts of equal size a process group has divided the batch, of which this is one. `opens`: whether
-    the batch begins a training step; where gradients are accumulated, only the first of a step does.
+    `inputs`: float32 (batch, channels, height, width). `labels`: int64 (batch,), `UNLABELLED` of images without one.
+    `index`: int64 (batch,), the images' positions in their set, the same in every epoch. `epoch`: counted from 1.
+    `part`: the run's number (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds
+    its numbers. With the epoch they decide which images there are and in what order. Empty for a batch of another kind.
+    `parts`: into how many parts of equal size a process group has divided the batch, of which this is one. `opens`:
+    whether the batch begins a training step; where gradients are accumulated, only the first of a step does.
     """
 
     inputs: Tensor

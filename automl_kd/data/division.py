@@ -16,29 +16,36 @@ import torch
 from torch import Tensor
 
 from automl_kd.data.counter import draw_words, key
-from automl_kd.data.dataset import Dataset, Split, mean_and_std, require_classes, require_images
+from automl_kd.data.dataset import (
+    UNLABELLED,
+    Dataset,
+    Split,
+    as_size,
+    mean_and_std,
+    require_classes,
+    require_images,
+)
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
 from automl_kd.data.source import Source, SourceSplit, refuse_beyond_memory
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
 from automl_kd.spec import DataSpec
 
-TEST_FRACTION = 0.2
-TEST, VALIDATION, KEEP = 1, 2, 3  # the first word of each draw's key
+TEST, VALIDATION, KEEP, LABELLED = 1, 2, 3, 4  # the first word of each draw's key
 
 
 def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) -> Dataset:
     """The dataset that `spec` asks for. `DataError` if the images do not suffice for it.
 
     `root`: where measures of a large set of files are kept for other processes; without it they are taken anew.
-    A test part that is missing is a fifth of the training images, the same whatever `split_seed`, so that results
-    under different seeds are measured on the same images.
+    A test part that is missing is cut from the training images, the same whatever `split_seed`, so that results under
+    different seeds are measured on the same images.
     """
     check_classes(name, source)
     require_enough_images(name, source, spec)
     whole, rows = source.train, torch.arange(len(source.train))
     if source.test is None:
-        rows, held = hold_out(name, source, rows, TEST_FRACTION, key(TEST), "add images")
+        rows, held = hold_out(name, source, rows, spec.test, key(TEST), "add images or change data.test")
         test = take_rows(whole, held, spec.resolution)
     else:
         test = take_rows(source.test, torch.arange(len(source.test)), spec.resolution)
@@ -52,20 +59,62 @@ def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) 
     train = take_rows(whole, keep(name, source, rows, spec), spec.resolution)
     if source.judge is not None:
         source.judge(train)
-    return assemble_dataset(name, source, spec, (train, validation, test), root)
+    labelled, transfer = divide_transfer(name, source, spec, train)
+    return assemble_dataset(name, source, spec, (labelled, validation, test), root, transfer)
+
+
+def divide_transfer(name: str, source: Source, spec: DataSpec, train: Split) -> tuple[Split, Split | None]:
+    """The training images that keep their labels; and these with all that have none after them, if there are such."""
+    labelled, hidden = hide_labels(name, len(source.class_names), spec, train)
+    parts = [part for part in (hidden, unlabelled_part(source, spec)) if part is not None]
+    if not parts:
+        return train, None
+    for part in parts:
+        require_same_size(name, part, train)
+    transfer = Split.joined([labelled, *parts])
+    return transfer[: len(labelled)], transfer
+
+
+def hide_labels(name: str, classes: int, spec: DataSpec, train: Split) -> tuple[Split, Split | None]:
+    """`train` as the `labelled_images` that keep their labels, and the others."""
+    if spec.labelled_images in {0, len(train)}:
+        return train, None
+    if not classes <= spec.labelled_images <= len(train):
+        raise DataError(
+            f"data.labelled_images = {spec.labelled_images}, but {name} has {classes} classes and {len(train)} images "
+            f"to train on; choose {classes} to {len(train)}, or 0 for all"
+        )
+    keeps = torch.zeros(len(train), dtype=torch.bool)
+    keeps[stratified(train.labels, spec.labelled_images, key(LABELLED, spec.split_seed), least=1)] = True
+    others = train[(~keeps).nonzero().flatten()]
+    return train[keeps.nonzero().flatten()], replace(others, labels=torch.full_like(others.labels, UNLABELLED))
+
+
+def unlabelled_part(source: Source, spec: DataSpec) -> Split | None:
+    """The images of `data.unlabelled`, numbered after those of the set."""
+    if (part := source.unlabelled) is None:
+        return None
+    numbered = len(source.train) + (0 if source.validation is None else len(source.validation))
+    return take_rows(part, torch.arange(len(part)), spec.resolution, first=numbered)
+
+
+def require_same_size(name: str, unlabelled: Split, train: Split) -> None:
+    if unlabelled.images.shape[1:] != train.images.shape[1:]:
+        raise DataError(
+            f"{name} has images of {as_size(train.images)}, and data.unlabelled of {as_size(unlabelled.images)}; set "
+            "data.resolution, or make all images one size"
+        )
 
 
 def require_enough_images(name: str, source: Source, spec: DataSpec) -> None:
     """Refuse a resolution at which the images that are used fill the memory, before any is resized."""
     if not spec.resolution or not source.train.channels:
         return
-    parts = [part for part in (source.train, source.validation, source.test) if part is not None]
+    parts = [part for part in (source.train, source.validation, source.test, source.unlabelled) if part is not None]
     count = sum(map(len, parts))
     if spec.train_images:
-        # Held out of the rest are at most a fifth and `validation`; of those to train on, so many are kept.
-        cut = len(source.train) * (
-            spec.validation * (source.validation is None) + TEST_FRACTION * (source.test is None)
-        )
+        # Held out of the rest are at most `test` and `validation`; of those to train on, so many are kept.
+        cut = len(source.train) * (spec.validation * (source.validation is None) + spec.test * (source.test is None))
         count += min(spec.train_images + round(cut), len(source.train)) - len(source.train)
     refuse_beyond_memory(
         count * source.train.channels * spec.resolution**2,
@@ -75,7 +124,12 @@ def require_enough_images(name: str, source: Source, spec: DataSpec) -> None:
 
 
 def assemble_dataset(
-    name: str, source: Source, spec: DataSpec, splits: tuple[Split, Split, Split], root: Path | None
+    name: str,
+    source: Source,
+    spec: DataSpec,
+    splits: tuple[Split, Split, Split],
+    root: Path | None,
+    transfer: Split | None,
 ) -> Dataset:
     train, validation, test = splits
     channels, height, width = train.images.shape[1:]
@@ -104,6 +158,7 @@ def assemble_dataset(
         made=made_from(source),
         passed_over=source.passed_over,
         stamp=stamp,
+        transfer=transfer,
     )
 
 
@@ -116,7 +171,8 @@ def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> s
 
 def made_from(source: Source) -> dict[str, str]:
     parts = {"training": source.train, "validation": source.validation, "test": source.test}
-    return {name: "cut from training" if part is None else source.made.get(name, "") for name, part in parts.items()}
+    made = {name: "cut from training" if part is None else source.made.get(name, "") for name, part in parts.items()}
+    return made | {name: text for name, text in source.made.items() if name not in made}
 
 
 def require_spread(name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -180,12 +236,8 @@ def set_apart(dataset: Dataset, fraction: float, stream: int) -> tuple[Dataset, 
         )
     stays = torch.ones(len(labels), dtype=torch.bool)
     stays[held] = False
-    return replace(dataset, train=rows_of(whole, stays.nonzero().flatten())), rows_of(whole, held)
-
-
-def rows_of(split: Split, rows: Tensor) -> Split:
-    rows = rows.to(split.labels.device)
-    return Split(split.images[rows], split.labels[rows], split.index[rows])
+    kept, apart = (whole[rows.to(whole.labels.device)] for rows in (stays.nonzero().flatten(), held))
+    return replace(dataset, train=kept, transfer=None), apart
 
 
 def keep(name: str, source: Source, rows: Tensor, spec: DataSpec) -> Tensor:

@@ -6,8 +6,10 @@ So a folder of a million images of which five thousand are wanted decodes five t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -45,12 +47,14 @@ class Source:
     `note`: what a reader of results should know of the parts. `made`: what they were made from, "training",
     "validation" and "test", as far as that has a name. `passed_over`: how many files were not read, by suffix or in
     words. `files`: all that decide what the set is; empty where it is no matter of files.
+    `unlabelled`: images beside these, whose labels are not known or not looked at.
     `judge`: called with the images to train on, raises `DataError` if they cannot be what was meant.
     """
 
     train: SourceSplit
     validation: SourceSplit | None = None
     test: SourceSplit | None = None
+    unlabelled: SourceSplit | None = None
     class_names: tuple[str, ...]
     augment: Augment
     note: str = ""
@@ -58,6 +62,25 @@ class Source:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     judge: Callable[[Split], None] | None = None
+
+
+class Unlabelled(NamedTuple):
+    """Images without labels. `files`, `passed_over`: as in `Source`."""
+
+    part: SourceSplit
+    files: tuple[Path, ...] = ()
+    passed_over: Mapping[str, int] = MappingProxyType({})
+
+    def beside(self, source: Source, name: str) -> Source:
+        """`source` with these images, which its account calls `name`."""
+        passed_over = {what: source.passed_over.get(what, 0) + count for what, count in self.passed_over.items()}
+        return replace(
+            source,
+            unlabelled=self.part,
+            files=(*source.files, *self.files),
+            passed_over={**source.passed_over, **passed_over},
+            made={**source.made, "unlabelled": name},
+        )
 
 
 def in_memory(images: Tensor, labels: Tensor) -> SourceSplit:

@@ -20,7 +20,7 @@ from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
-from automl_kd.methods import dry_run_method
+from automl_kd.methods import dry_run_method, make_method, uses_unlabelled
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES
 from automl_kd.methods.hyperparameters import (
     methods_of,
@@ -73,6 +73,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     check_networks(context)
     check_teacher_cache(experiment)
     check_methods(context)
+    note_unlabelled(context)
     check_search(context)
     return context
 
@@ -201,6 +202,18 @@ def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Sc
     for values in occasions(experiment.hyperparameters, methods_of(experiment.hyperparameters, experiment.method)):
         with suppress(ConfigError):  # goes only together with other values
             yield teaching(values, experiment.method, experiment.options)
+
+
+def note_unlabelled(context: ExperimentContext) -> None:
+    """Note which methods train on the labelled images alone, where there are others."""
+    if context.dataset.transfer is None:
+        return
+    ways = {method: make_method(method, options) for method, options in teaching_ways(context.experiment)}
+    if left_out := [name for name, method in ways.items() if not uses_unlabelled(method)]:
+        context.watcher.note(
+            f"{', '.join(left_out)}: trains on the {len(context.dataset.train):,} labelled images alone, as it learns "
+            f"from labels; the other {len(context.dataset.transfer) - len(context.dataset.train):,} are of no use to it"
+        )
 
 
 def check_search(context: ExperimentContext) -> None:

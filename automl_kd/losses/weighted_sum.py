@@ -89,6 +89,11 @@ class Mix:
     parts: tuple[WeightedLoss, ...]
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether a loss but the cross entropy looks at labels, so that images without one are of no use to the sum."""
+        return any(getattr(part.loss, "needs_labels", False) for part in self.parts)
+
+    @property
     def features(self) -> FeatureNames:
         together = FeatureNames()
         for part in self.parts:

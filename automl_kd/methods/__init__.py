@@ -84,6 +84,11 @@ def make_method(name: str, options: Mapping[str, Scalar]) -> Method:
     return parse_record(method_type(name), options, f"options of method {name!r}")
 
 
+def uses_unlabelled(method: Method) -> bool:
+    """Whether images without labels are among those that it trains on."""
+    return getattr(method, "uses_unlabelled", False)
+
+
 def pin_files(method: Method) -> Method:
     """Add content hashes to the files in the options of `method`; raise `ConfigError` if one cannot be read.
 
@@ -136,7 +141,7 @@ def estimate_cost(spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
     method = make_method(spec.method, spec.options)
     if hasattr(method, "cost"):  # which a user's own method may lack
         return method.cost(spec, paths)
-    context = prepare_trial(spec, paths)
+    context = prepare_trial(spec, paths, transfer=uses_unlabelled(method))
     teacher_macs = count_cost(load_teacher(context), context.dataset.shape).macs if method.needs_teacher else 0
     return CostEstimate.of(context, method.macs(context.cost.macs, teacher_macs))
 

@@ -27,7 +27,8 @@ class Method(Protocol):
     """A `Trainable` whose options are its fields: a frozen dataclass with a default for each.
 
     `needs_teacher`: whether a trial of it needs a teacher in its spec. A method that trains its teacher has the class
-    variable `moves_teacher = True`: its teacher's outputs are of no use to other trials.
+    variable `moves_teacher = True`: its teacher's outputs are of no use to other trials. One that can learn from images
+    without labels has an attribute `uses_unlabelled` that is true, and prepares its trials with `transfer = True`.
     """
 
     needs_teacher: ClassVar[bool]

@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.losses.cross_entropy import cross_entropy, labelled_cross_entropy
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.models.costs.cost import count_cost
@@ -25,10 +25,12 @@ from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 class PlainKD:
     """Labels and soft targets of a fixed teacher. Hinton et al. 2015, arXiv:1503.02531.
 
-    `temperature` > 0; `weight` in [0, 1] is the teacher's share of the loss, the labels have the rest.
+    `temperature` > 0; `weight` in [0, 1] is the teacher's share of the loss, the labels have the rest. For images
+    without a label there is that share alone.
     """
 
     needs_teacher: ClassVar[bool] = True
+    uses_unlabelled: ClassVar[bool] = True
     temperature: float = field(default=4.0, metadata={"live": True})
     weight: float = field(default=0.9, metadata={"live": True})
 
@@ -40,23 +42,24 @@ class PlainKD:
         return STEP * student + teacher
 
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
-        context = prepare_trial(spec, paths)
+        context = prepare_trial(spec, paths, transfer=True)
         return CostEstimate.of(context, self.macs_per_image(context, load_teacher(context)))
 
     def macs_per_image(self, context: TrialContext, teacher: nn.Module) -> int:
         return self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs)
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
-        context = prepare_trial(spec, paths)
+        context = prepare_trial(spec, paths, transfer=True)
         teacher = load_teacher(context)
         ask_teacher = teacher_outputs(context, teacher)
         smoothing = spec.recipe.label_smoothing
+        ce = cross_entropy if context.dataset.transfer is None else labelled_cross_entropy
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             teacher_logits = ask_teacher(batch).logits
             logits = context.student(batch.inputs)
             return {
-                "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
+                "ce": (1 - self.weight) * ce(logits, batch.labels, label_smoothing=smoothing),
                 "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 

@@ -34,8 +34,8 @@ EXAMPLES = 64
 class WeightedLosses:
     """Labels and any weighted sum of losses (`show losses`) from a fixed teacher.
 
-    `losses`: names with weights and options, as in "kd=0.9, at=1000, at.power=2, ce=0.1"; a name alone takes the
-    standard weight of the CIFAR-100 benchmark.
+    Images without a label are used where no loss but "ce" looks at labels. `losses`: names with weights and options, as
+    in "kd=0.9, at=1000, at.power=2, ce=0.1"; a name alone takes the standard weight of the CIFAR-100 benchmark.
     """
 
     needs_teacher: ClassVar[bool] = True
@@ -48,11 +48,15 @@ class WeightedLosses:
         """Without the losses' own layers, whose cost is known only where the networks are; trials report it."""
         return STEP * student + teacher
 
+    @property
+    def uses_unlabelled(self) -> bool:
+        return not read_mix(self.losses).needs_labels
+
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         dry_run_mix(read_mix(self.losses), context, teacher)
 
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
-        context = prepare_trial(spec, paths)
+        context = prepare_trial(spec, paths, transfer=self.uses_unlabelled)
         teacher = load_teacher(context)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
         with open_extractors(context, teacher, mix.features) as (student, teacher_network):
@@ -66,7 +70,7 @@ class WeightedLosses:
         return networks + STEP * weighted_loss_macs(mixed, example, batch)
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
-        context = prepare_trial(spec, paths)
+        context = prepare_trial(spec, paths, transfer=self.uses_unlabelled)
         teacher = load_teacher(context)
         mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
         with (

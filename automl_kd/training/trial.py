@@ -62,8 +62,10 @@ class TrialContext:
         return count_cost(self.student, self.dataset.shape)
 
 
-def prepare_trial(spec: TrialSpec, paths: TrialPaths) -> TrialContext:
+def prepare_trial(spec: TrialSpec, paths: TrialPaths, *, transfer: bool = False) -> TrialContext:
+    """`transfer`: whether the method can learn from images without labels, which are then among the training images."""
     dataset = load_dataset(spec.data, paths.data, paths.device)
+    dataset = dataset.for_transfer if transfer else dataset
     student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=derive(spec.seed, "student") % 2**32)
     return TrialContext(spec, paths, dataset, to_trial_device(student, spec, paths, dataset.shape))
 

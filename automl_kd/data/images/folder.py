@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 
+from automl_kd.data.dataset import UNLABELLED
 from automl_kd.data.images.decode import decoded, read_image_size
 from automl_kd.data.images.depth import require_depth
 from automl_kd.data.images.layout import FolderLayout, Kind, find_layout
 from automl_kd.data.images.listing import Listing, images_below, loose, name_listing_errors, subfolders
-from automl_kd.data.source import Source, SourceSplit, counted
+from automl_kd.data.source import Source, SourceSplit, Unlabelled, counted
 from automl_kd.errors import DataError
 
 Classes = Mapping[str, Listing]
@@ -92,12 +93,29 @@ def list_images(classes: Classes) -> list[Path]:
 
 def folder_part(classes: Classes, names: tuple[str, ...], first: Path, root: Path, max_value: float) -> SourceSplit:
     """The images of a split. At their own resolution all must be as large as the file `first`."""
-    files = list_images(classes)
     labels = [label for label, name in enumerate(names) if name in classes for _ in classes[name].files]
+    return files_part(list_images(classes), torch.tensor(labels, dtype=torch.int64), first, root, max_value)
 
+
+def unlabelled_folder(path: Path, root: Path, max_value: float = 0.0) -> Unlabelled:
+    """All images below `path`, whatever its subfolders are called. `DataError` if there are none."""
+    with name_listing_errors(path):
+        listing = images_below(path) if path.is_dir() else None
+    if listing is None or not listing.files:
+        passed_over = counted(listing.passed_over) if listing else ""
+        raise DataError(
+            f"data.unlabelled: {path} {'has no image' if listing else 'is no folder'}"
+            f"{f' (passed over: {passed_over})' if passed_over else ''}; give the path of a folder of images"
+        )
+    files = listing.files
+    part = files_part(files, torch.full((len(files),), UNLABELLED), files[0], root, max_value)
+    return Unlabelled(part, tuple(files), listing.passed_over)
+
+
+def files_part(files: list[Path], labels: torch.Tensor, first: Path, root: Path, max_value: float) -> SourceSplit:
     def pixels(rows: torch.Tensor, resolution: int) -> torch.Tensor:
         size = (resolution, resolution) if resolution else read_image_size(first, max_value)
         wanted = [files[row] for row in rows.tolist()]
         return decoded(wanted, size, fit=resolution > 0, root=root, max_value=max_value)
 
-    return SourceSplit(torch.tensor(labels, dtype=torch.int64), pixels)
+    return SourceSplit(labels, pixels)

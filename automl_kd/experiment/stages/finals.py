@@ -17,6 +17,7 @@ from automl_kd.experiment.progress.reporter import work_of_finals
 from automl_kd.experiment.proposals import Key, Proposal, plain_kd
 from automl_kd.experiment.stages.search import search_spec
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
+from automl_kd.methods import uses_unlabelled
 from automl_kd.results.store.folder import write_finals
 from automl_kd.results.store.row import FinalRole
 from automl_kd.space import Architecture
@@ -128,7 +129,8 @@ def equal_epochs(context: ExperimentContext, budget: float, proposal: Proposal) 
 
 def price_by_formula(context: ExperimentContext, proposal: Proposal) -> float:
     each = proposal.made.macs(context.cost(proposal.architecture).macs, context.teacher_macs)
-    return float(len(context.dataset.train) * each)
+    dataset = context.dataset.for_transfer if uses_unlabelled(proposal.made) else context.dataset
+    return float(len(dataset.train) * each)
 
 
 def compare(context: ExperimentContext) -> bool:

@@ -66,6 +66,7 @@ class DKD:
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0, warmup=20 / 240)
+    needs_labels: ClassVar[bool] = True
     alpha: float = 1.0
     beta: float = 8.0
     temperature: float = 4.0

@@ -76,6 +76,7 @@ class OFA:
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)
+    needs_labels: ClassVar[bool] = True
     stages: str = "stage1+stage2+stage3"
     exponent: float = 1.0
     temperature: float = 1.0

@@ -90,6 +90,7 @@ class Semantic:
     """
 
     standard: ClassVar[Standard] = Standard(weight=1.0)
+    needs_labels: ClassVar[bool] = True
     whole_batch: ClassVar[bool] = True
     stages: str = "pooled"
 

@@ -1,8 +1,8 @@
 """An account of an experiment's images at its start, kept beside its results: for its page, and to detect changes.
 
 An account has plain values: `digest`, `line` (a sentence), `size` of an image, `classes` (names), and of each split the
-`images` and `marks` of each class, where equal marks mean equal images. With it is kept under which name of the set the
-experiment's rows stand, `known_as`: the set may lie elsewhere later.
+`images` and `marks` of each class, where equal marks mean equal images; likewise of images without labels. With it is
+kept under which name of the set the experiment's rows stand, `known_as`: the set may lie elsewhere later.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
             yield f"class {name!r} is new"
     if old["size"] != new["size"]:
         yield f"images were {old['size']} and are {new['size']}"
+    yield from describe_unlabelled(old, new)
     for split in new["splits"]:
         before, now = by_class(old, split), by_class(new, split)
         for name in [one for one in before if one in now]:
@@ -66,6 +67,19 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
                 yield f"class {name!r} had {count:,} {split} images and has {count_now:,}"
             elif mark != mark_now and old["size"] == new["size"]:
                 yield f"some of the {count:,} {split} images of class {name!r} are others"
+
+
+def describe_unlabelled(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    (count, mark), (count_now, mark_now) = unlabelled_in(old), unlabelled_in(new)
+    if count != count_now:
+        yield f"there were {count:,} unlabelled images and are {count_now:,}"
+    elif mark != mark_now and old["size"] == new["size"]:
+        yield f"some of the {count:,} unlabelled images are others"
+
+
+def unlabelled_in(account: Mapping[str, Any]) -> tuple[int, str]:
+    one = account.get("unlabelled", {"images": 0, "mark": ""})
+    return one["images"], one["mark"]
 
 
 def by_class(account: Mapping[str, Any], split: str) -> dict[str, tuple[int, str]]:

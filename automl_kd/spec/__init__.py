@@ -1,0 +1,50 @@
+"""The records of a trial: its spec, its outcome, and the protocol of what runs it. May import `storage` and below.
+
+Everything here travels between processes: no tensors, no open files, no network.
+"""
+
+from __future__ import annotations
+
+from automl_kd.spec.checks import require
+from automl_kd.spec.data import DataSpec, require_moments
+from automl_kd.spec.recipe import Recipe, require_shares
+from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
+from automl_kd.spec.teacher import TeacherCacheOptions, TeacherSpec
+from automl_kd.spec.trial import (
+    KEY_VERSION,
+    Schedule,
+    Stage,
+    TrialSpec,
+    default_of,
+    non_default_fields,
+    read_schedule,
+    schedule_text,
+    stored_fields,
+    teacher_trial,
+)
+
+__all__ = [
+    "KEY_VERSION",
+    "SETTLED",
+    "DataSpec",
+    "FailureKind",
+    "Outcome",
+    "Recipe",
+    "Report",
+    "Schedule",
+    "Stage",
+    "TeacherCacheOptions",
+    "TeacherSpec",
+    "Trainable",
+    "TrialPaths",
+    "TrialSpec",
+    "default_of",
+    "non_default_fields",
+    "read_schedule",
+    "require",
+    "require_moments",
+    "require_shares",
+    "schedule_text",
+    "stored_fields",
+    "teacher_trial",
+]

@@ -1,0 +1,70 @@
+"""The record of images and of how they are divided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from automl_kd.spec.checks import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """Which images, and how they are divided. Validation is cut from the training images, stratified by class.
+
+    `name`: an entry of the dataset table, `folder:PATH` or `arrays:PATH.npz`; 'automl-kd show datasets' lists them.
+    `train_images` (0 or more): keep so many training images (validation not counted), stratified; 0 keeps all.
+    `labelled_images` (0 or more): keep the labels of so many of these, stratified; the others join the unlabelled
+    images, for which the teacher's outputs are the only target; 0 keeps all labels. `unlabelled`: more images without
+    labels, `folder:PATH` or `arrays:PATH.npz`; empty for none. `validation` (above 0, below 1): the fraction of the
+    training images held out for every choice. `test` (above 0, below 1): the fraction of all images held out for
+    testing, of a set that has no test images. `split_seed` (any): draws the division; the same for all trials of an
+    experiment. `resolution` (0 to 4096): height and width to which images are resized; 0 keeps the set's own.
+    `max_value` (0 or more): what is white in images of more than 8 bits, such as 4095 for 12 bits in files of 16; 0 for
+    the range that each file states. `mean` (0 to 1): means by which the channels of images are normalised for teacher
+    and students, as fractions of white, such as those that a teacher was trained with; empty takes those of the
+    training images. `std` (above 0, at most 1): the deviations that go with `mean`. `digest`: hash of the divided
+    images themselves, filled in when the experiment is opened, so that a trial's key follows what the set holds rather
+    than where it lies.
+    """
+
+    name: str = "digits"
+    train_images: int = 0
+    validation: float = 0.1
+    split_seed: int = 0
+    resolution: int = 0
+    max_value: float = 0.0
+    digest: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    labelled_images: int = 0
+    unlabelled: str = ""
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
+        for name in ("validation", "test"):
+            require(0 < getattr(self, name) < 1, f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        for name in ("train_images", "labelled_images"):
+            require(getattr(self, name) >= 0, f"{name} must be 0 (all) or more, got {getattr(self, name)}")
+        require(
+            0 <= self.resolution <= 4096, f"resolution must lie in 0 (the set's own) to 4096, got {self.resolution}"
+        )
+        require_moments(self.mean, self.std)
+
+
+YOUNGER_DATA_FIELDS = ("mean", "std", "labelled_images", "unlabelled", "test")
+"""Those that records of earlier releases do not have; they are stored where they are set."""
+
+
+def require_moments(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuse means and deviations that are not one of each channel, as fractions of white."""
+    require(len(mean) == len(std), f"mean and std must have one number for each channel, got {mean} and {std}")
+    require(all(0 <= value <= 1 for value in mean), f"mean must lie in 0 to 1, as fractions of white, got {mean}")
+    require(all(0 < value <= 1 for value in std), f"std must lie above 0 and at most at 1, of white, got {std}")
+
+
+def read_data(record: Mapping[str, Any]) -> DataSpec:
+    return DataSpec(**{**record, **{name: tuple(record[name]) for name in ("mean", "std") if name in record}})

@@ -1,0 +1,68 @@
+"""The protocol of what runs a trial: where it works, what it reports, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from automl_kd.spec.teacher import TeacherCacheOptions
+from automl_kd.spec.trial import TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPaths:
+    """Where a trial works: folders and device. Not part of what it is, so not part of its key. Paths are absolute.
+
+    `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
+    the image sets. `teacher_cache`: how far teachers' outputs are kept, below `teachers`. `pausable`: save a checkpoint
+    after every epoch, because the trial may be paused after any.
+    """
+
+    trial: Path
+    teachers: Path
+    data: Path
+    device: str = "cpu"
+    teacher_cache: TeacherCacheOptions = field(default_factory=lambda: TeacherCacheOptions(keep="off"))
+    pausable: bool = False
+
+
+FailureKind = Literal["diverged", "memory", "data", "timeout", "storage", "died", "other"]
+"""Of what kind a failure is: numbers not finite, out of memory, damaged or missing images, took too long, a file system
+or network that failed, its process died."""
+
+SETTLED: tuple[FailureKind, ...] = ("diverged", "timeout")
+"""Kinds of failure that are known to come again: a later session repeats them only on request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a trial. `metrics` holds the last value reported for each name.
+
+    "stopped": the scheduler ended it early; "failed": `error` is the reason, `failure_kind` its kind.
+    """
+
+    status: Literal["complete", "stopped", "failed"]
+    metrics: Mapping[str, float]
+    epoch: int
+    error: str = ""
+    failure_kind: FailureKind | None = None
+
+
+class Report(Protocol):
+    """Called after every epoch, 1, 2, ...; an epoch may be reported again after a restart.
+
+    May raise `StopTrial`; a trial lets it pass.
+    """
+
+    def __call__(self, metrics: Mapping[str, float], *, epoch: int) -> None: ...
+
+
+class Trainable(Protocol):
+    """One trial, start to end; called again with the same spec and place, it continues or reports again.
+
+    Knows nothing of Ray, Optuna or result files, and returns nothing: whatever it measures it reports.
+    """
+
+    def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None: ...
