@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from automl_kd import losses, methods, proxies
-    from automl_kd.api.records import Preprocessing, Teacher
+    from automl_kd.api.records import Teacher
     from automl_kd.api.result import Result
     from automl_kd.api.run import compare_methods as compare
     from automl_kd.api.run import distill, search
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from automl_kd.methods.model_card import load_trained_student as load_student
     from automl_kd.results.store.table import read_results
     from automl_kd.space import SearchSpace
-    from automl_kd.spec import Recipe
+    from automl_kd.spec import Preprocessing, Recipe
 
 __all__ = [
     "Budget",
@@ -52,7 +52,6 @@ __all__ = [
 ]
 
 PUBLIC = {
-    "Preprocessing": "api.records:Preprocessing",
     "Result": "api.result:Result",
     "SearchSpace": "space:SearchSpace",
     "Teacher": "api.records:Teacher",
@@ -76,7 +75,7 @@ def __getattr__(name: str) -> Any:
         found: Any = installed_version()
     elif name in {"losses", "methods", "proxies"}:
         found = importlib.import_module(f"automl_kd.{name}")
-    elif name in {"Budget", "Recipe"}:
+    elif name in {"Budget", "Preprocessing", "Recipe"}:
         found = importlib.import_module("automl_kd.api.records").RECORDS[name]
     elif name in PUBLIC:
         module, _, attribute = PUBLIC[name].partition(":")

@@ -12,24 +12,32 @@ from torch import Tensor
 
 from automl_kd.data import Dataset
 from automl_kd.data.images.decode import center_square
+from automl_kd.data.source import Fit
 from automl_kd.errors import DataError
+from automl_kd.models.input_adapter import resize_batch
 from automl_kd.space import InputShape
+from automl_kd.spec import DataSpec
 
 
 @dataclass(frozen=True)
 class StudentInput:
     """Called with a PIL image or a batch of uint8, it returns what a student takes.
 
-    `shape`: of an image. `mean`, `std`: of each channel, as fractions of white.
+    `shape`: of an image. `mean`, `std`: of each channel, as fractions of white. `fit`: how the square is made of a
+    picture; where its size is larger than the student's, which saw views that were made for a larger teacher, the
+    student's is made of that one.
     """
 
     shape: InputShape
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: Fit
 
     @staticmethod
-    def of(dataset: Dataset) -> StudentInput:
-        return StudentInput(dataset.shape, dataset.mean, dataset.std)
+    def of(spec: DataSpec, dataset: Dataset) -> StudentInput:
+        square = dataset.shape.height if dataset.shape.height == dataset.shape.width else 0
+        fit = Fit(square, spec.crop, spec.interpolation)
+        return StudentInput(dataset.student_shape, dataset.mean, dataset.std, fit)
 
     def __call__(self, images: Image.Image | Tensor | np.ndarray[Any, Any]) -> Tensor:
         """float32 (batch, channels, height, width), normalised; a single image is a batch of one.
@@ -40,18 +48,19 @@ class StudentInput:
         """
         pixels = self.read_picture(images) if isinstance(images, Image.Image) else self.read_batch(images)
         mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (self.mean, self.std))
-        return (pixels.float() / 255 - mean) / std
+        found = (pixels.float() / 255 - mean) / std
+        return resize_batch(found, self.shape.height) if self.fit.size else found
 
     def read_picture(self, picture: Image.Image) -> Tensor:
         shape = self.shape
         kept = picture.convert("L" if shape.channels == 1 else "RGB")
-        if (kept.height, kept.width) != (shape.height, shape.width):
-            if shape.height != shape.width:
-                raise DataError(
-                    f"the image has {kept.height}x{kept.width} pixels, and the student takes {shape.height}x"
-                    f"{shape.width}; resize it"
-                )
-            kept = center_square(kept, shape.height)
+        if self.fit.size and ((kept.height, kept.width) != (self.fit.size, self.fit.size) or self.fit.crop < 1):
+            kept = center_square(kept, self.fit)
+        elif not self.fit.size and (kept.height, kept.width) != (shape.height, shape.width):
+            raise DataError(
+                f"the image has {kept.height}x{kept.width} pixels, and the student takes {shape.height}x{shape.width}; "
+                "resize it"
+            )
         array = np.array(kept)
         return torch.from_numpy(array if array.ndim == 3 else array[:, :, None]).permute(2, 0, 1)[None]
 

@@ -9,30 +9,13 @@ from typing import Any
 from torch import nn
 
 from automl_kd.config import Budget
-from automl_kd.config.strict import as_plain, check_record, strict, strict_subclass
+from automl_kd.config.strict import as_plain, check_record, strict_subclass
 from automl_kd.errors import RecordError
 from automl_kd.space import InputShape
-from automl_kd.spec import Recipe, TeacherSpec, require, require_moments
+from automl_kd.spec import Preprocessing, Recipe, TeacherSpec
 
-RECORDS: Mapping[str, type[Any]] = {"Budget": strict_subclass(Budget), "Recipe": strict_subclass(Recipe)}
+RECORDS: Mapping[str, type[Any]] = {one.__name__: strict_subclass(one) for one in (Budget, Preprocessing, Recipe)}
 """The strict forms of an experiment's own records."""
-
-
-@strict
-@dataclass(frozen=True)
-class Preprocessing:
-    """How images are normalised, for the teacher and the students alike: (image - mean) / std.
-
-    `mean`, `std`: of each channel, as fractions of white: `mean` in [0, 1], `std` in (0, 1]. One number for each
-    channel of the images. Take those that the teacher was trained with. `RecordError` for anything else.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        require(bool(self.mean), "mean and std need one number for each channel; leave preprocessing out for none")
-        require_moments(self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -42,8 +25,10 @@ class Teacher:
     `model`: an `nn.Module` with its weights, which is measured and not trained; a name ("resnet56", "torchvision:NAME",
     "module:function"); or a function of an `InputShape` that builds it. A teacher without weights is trained first, by
     `recipe`. `checkpoint`: a file of weights for a name or function. `weights`: which of several sets in that file.
-    `outputs`: "exact", "float16", or the largest logits as in "top8". `preprocessing`: how its images are normalised,
-    which then holds for the students too; None takes mean and deviation of the training images.
+    `outputs`: "exact", "float16", or the largest logits as in "top8". `preprocessing`: what it does to its images; None
+    takes mean and deviation of the training images, as students do. `resolution`: height and width of its images; 0
+    takes those of students. `classes`: of each class of the data, which of its outputs it is, counted from 0; empty
+    where it has these classes in the same order. `class_names`: a file with the names of its outputs, one in a line.
 
     `RecordError` for what does not fit; the sentence is that of a TOML file.
     """
@@ -55,6 +40,9 @@ class Teacher:
     recipe: Recipe | None = None
     seed: int = 0
     preprocessing: Preprocessing | None = field(default=None)
+    resolution: int = 0
+    classes: tuple[int, ...] = ()
+    class_names: str = ""
 
     def __post_init__(self) -> None:
         given = isinstance(self.model, nn.Module)
@@ -81,9 +69,7 @@ class Teacher:
         found: dict[str, Any] = {"weights": self.weights, "outputs": self.outputs, "seed": self.seed}
         found |= {"checkpoint": str(self.checkpoint)} if self.checkpoint else {}
         found |= {"model": self.model} if isinstance(self.model, str) else {}
+        found |= {} if self.preprocessing is None else {"preprocessing": as_plain(self.preprocessing)}
+        inputs = {"resolution": self.resolution, "classes": list(self.classes), "class_names": str(self.class_names)}
+        found |= {name: value for name, value in inputs.items() if value}
         return found | ({} if self.recipe is None else {"recipe": as_plain(self.recipe)})
-
-    @property
-    def data_fields(self) -> dict[str, Any]:
-        """Those of the section `data` that it decides."""
-        return {} if self.preprocessing is None else as_plain(self.preprocessing)

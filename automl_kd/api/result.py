@@ -69,7 +69,7 @@ class BestStudent:
     @cached_property
     def preprocess(self) -> StudentInput:
         """Turns a PIL image, or a batch of uint8, into what the student takes. Reads the data set the first time."""
-        return StudentInput.of(load_data(TrialSpec.from_json(self.row["spec_json"]).data, self.data_root))
+        return StudentInput.of(spec := TrialSpec.from_json(self.row["spec_json"]).data, load_data(spec, self.data_root))
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,6 +53,7 @@ def search(
     data_root: Path | str = "data",
     address: str = "",
     progress: Progress = "lines",
+    accept_teacher: bool = False,
 ) -> Result:
     """Search a student for a teacher, and compare it with baselines at equal compute.
 
@@ -67,7 +68,8 @@ def search(
     `automl_kd.methods`. `recipe`: of the students, and of a teacher without weights.
     `settings`: any other field of an experiment's file by its dotted key, such as {"search.sampler": "tpe",
     "finalists.seeds": [0, 1, 2]}.
-    `address`: a Ray cluster to join. `progress`: "lines", "none" or an object that receives events.
+    `address`: a Ray cluster to join. `progress`: "lines", "none" or an object that receives events. `accept_teacher`:
+    go on with a teacher that does better under another preprocessing.
 
     An `AutoMLKDError` says in one sentence what cannot be carried out, before anything is trained.
     """
@@ -81,7 +83,7 @@ def search(
             **method_fields(method),
             **({} if budget is None else {"budget": as_plain(budget)}),
         }
-        return run_record("search", record, folder, settings, data_root, address, progress)
+        return run_record("search", record, folder, settings, data_root, address, progress, accept_teacher)
 
 
 def distill(
@@ -98,6 +100,7 @@ def distill(
     data_root: Path | str = "data",
     address: str = "",
     progress: Progress = "lines",
+    accept_teacher: bool = False,
 ) -> Result:
     """Train one student by one method, and compare with plain KD and training from scratch at equal compute.
 
@@ -115,7 +118,7 @@ def distill(
             **method_fields(method),
             "finalists": {"seeds": list(range(seeds))},
         }
-        return run_record("distill", record, folder, settings, data_root, address, progress)
+        return run_record("distill", record, folder, settings, data_root, address, progress, accept_teacher)
 
 
 def compare_methods(
@@ -133,6 +136,7 @@ def compare_methods(
     data_root: Path | str = "data",
     address: str = "",
     progress: Progress = "lines",
+    accept_teacher: bool = False,
 ) -> Result:
     """Train one student by several methods at equal compute, and test which helped.
 
@@ -152,7 +156,7 @@ def compare_methods(
             "comparison": {"reference": against, "methods": entries},
             "finalists": {"seeds": list(range(seeds))},
         }
-        return run_record("compare", record, folder, settings, data_root, address, progress)
+        return run_record("compare", record, folder, settings, data_root, address, progress, accept_teacher)
 
 
 @dataclass(frozen=True)
@@ -168,10 +172,11 @@ class LoadedExperiment:
         data_root: Path | str = "data",
         address: str = "",
         progress: Progress = "lines",
+        accept_teacher: bool = False,
     ) -> Result:
         """Run or continue it as `automl-kd search FILE --out RESULTS` does; its folder lies in `results`."""
         folder = folder_of(storage.local_path(results) / self.experiment.name)
-        return run_experiment_in(self.experiment, folder, data_root, address, progress)
+        return run_experiment_in(self.experiment, folder, data_root, address, progress, accept_teacher)
 
 
 def open_experiment(path: Path | str, settings: Mapping[str, Any] | None = None) -> LoadedExperiment:
@@ -195,7 +200,7 @@ def common_fields(
         section["model"], section["checkpoint"] = name_network(described.model, folder)
     elif not isinstance(described.model, str):
         section["model"] = name_builder(described.model, folder)
-    images = {**name_data(data, folder), **described.data_fields}
+    images = name_data(data, folder)
     return {"name": folder.name, "seed": seed, "data": images, "teacher": section, "recipe": trained}
 
 
@@ -261,15 +266,16 @@ def run_record(
     data_root: Path | str,
     address: str,
     progress: Progress,
+    accept_teacher: bool,
 ) -> Result:
     search_beside(Path(), *program_folder())
     described = parse_record(Experiment, apply_settings(record, settings), caller)
-    return run_experiment_in(described, folder, data_root, address, progress)
+    return run_experiment_in(described, folder, data_root, address, progress, accept_teacher)
 
 
 def run_experiment_in(
-    experiment: Experiment, folder: Path, data_root: Path | str, address: str, progress: Progress
+    experiment: Experiment, folder: Path, data_root: Path | str, address: str, progress: Progress, accept_teacher: bool
 ) -> Result:
     roots = stages.Roots(results=folder.parent, data=storage.local_path(data_root).absolute())
-    context = stages.run_stages(experiment, roots, watcher_of(progress), address=address)
+    context = stages.run_stages(experiment, roots, watcher_of(progress), address=address, accept_teacher=accept_teacher)
     return Result(context.folder, roots.data)

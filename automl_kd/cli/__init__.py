@@ -1,4 +1,4 @@
-"""The command line: search, score, distill, leaderboard, show, init, doctor, upgrade, nasbench.
+"""The command line: search, score, distill, leaderboard, show, check-teacher, init, doctor, upgrade, nasbench.
 
 A user's mistake ends with one sentence on stderr and exit code 2, without a traceback. An interrupted run ends with
 130, and the same command continues it. Exit code 1 means that only part of the work was done.
@@ -16,13 +16,14 @@ import typer
 
 from automl_kd import config, storage
 from automl_kd.cli import catalogue, nasbench
+from automl_kd.cli.check_teacher import check_teacher
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.init import init
 from automl_kd.cli.mistakes import sentence_of
 from automl_kd.cli.score import score
 from automl_kd.cli.upgrade import upgrade
 from automl_kd.config import Experiment
-from automl_kd.console.options import Address, DataRoot, Out, Overrides, command_line, roots
+from automl_kd.console.options import AcceptTeacher, Address, DataRoot, Out, Overrides, command_line, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 from automl_kd.errors import UnknownNameError
 from automl_kd.registry import search_beside, suggestion
@@ -49,6 +50,7 @@ def search(
     data_root: DataRoot = "data",
     address: Address = "",
     progress: ProgressOption = ProgressMode.AUTO,
+    accept_teacher: AcceptTeacher = False,
 ) -> None:
     """Search a student for a teacher, and compare it with baselines at equal compute.
 
@@ -60,7 +62,7 @@ def search(
     described = nasbench.read_experiment(experiment, overrides)
     if not isinstance(described, Experiment):
         nasbench.refuse_kind(described, experiment, "search")
-    run_experiment(described, out, data_root, address, progress)
+    run_experiment(described, out, data_root, address, progress, accept_teacher=accept_teacher)
 
 
 @app.command()
@@ -82,6 +84,7 @@ def distill(
     data_root: DataRoot = "data",
     address: Address = "",
     progress: ProgressOption = ProgressMode.AUTO,
+    accept_teacher: AcceptTeacher = False,
 ) -> None:
     """Train one student by one method, and compare with plain KD and training from scratch at equal compute.
 
@@ -99,7 +102,8 @@ def distill(
     }
     for override in overrides:
         config.merge(record, override)
-    run_experiment(config.parse_record(Experiment, record, "distill"), out, data_root, address, progress)
+    described = config.parse_record(Experiment, record, "distill")
+    run_experiment(described, out, data_root, address, progress, accept_teacher=accept_teacher)
 
 
 def default_name(method: str, *parts: str) -> str:
@@ -150,13 +154,16 @@ def show(
     typer.echo(config.write_commented(config.load_experiment(Path(what), overrides, nasbench.KINDS)), nl=False)
 
 
+app.command()(check_teacher)
 app.command()(init)
 app.command()(doctor)
 app.command()(upgrade)
 nasbench.mount(app)
 
 
-def run_experiment(experiment: Experiment, out: str, data_root: str, address: str, progress: ProgressMode) -> None:
+def run_experiment(
+    experiment: Experiment, out: str, data_root: str, address: str, progress: ProgressMode, *, accept_teacher: bool
+) -> None:
     """Run an experiment and print its report; exit code 1 if it ends without a verdict."""
     try:
         with watching(progress) as shown:
@@ -165,7 +172,7 @@ def run_experiment(experiment: Experiment, out: str, data_root: str, address: st
 
             place = roots(out, data_root)
             with LivePage(shown, place.results / experiment.name, command_line()) as watcher:
-                context = stages.run_stages(experiment, place, watcher, address=address)
+                context = stages.run_stages(experiment, place, watcher, address=address, accept_teacher=accept_teacher)
     except KeyboardInterrupt:
         stop("interrupted; finished trials are recorded, and the same command continues", 130)
     from automl_kd.console.report import report  # noqa: PLC0415 - pandas is slow to import

@@ -40,6 +40,10 @@ Address = Annotated[
         help="Ray cluster to join ('auto' on one of its nodes); the default is RAY_ADDRESS, else this machine.",
     ),
 ]
+AcceptTeacher = Annotated[
+    bool,
+    typer.Option("--accept-teacher", help="Go on although the teacher does better under another preprocessing."),
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set one field of the experiment; may be repeated.")
 ]

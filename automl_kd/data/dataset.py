@@ -69,7 +69,8 @@ class Split:
 class Dataset:
     """Three splits of one set.
 
-    `shape`: what a network must accept and return.
+    `shape`: of the images as they are kept, and of the classes. `student_size`: height and width of the images that
+    students take, which are made of these; 0 for images as they are kept.
     `mean`, `std`: of the training images' channels, as fractions of white, in [0, 1].
     `augment`, `pad`: what training should do with these images, "auto" in a recipe: crop after padding by so many
     pixels, with or without mirroring.
@@ -95,6 +96,13 @@ class Dataset:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     stamp: str = ""
     transfer: Split | None = None
+    student_size: int = 0
+
+    @property
+    def student_shape(self) -> InputShape:
+        """What a student must accept and return."""
+        size = self.student_size
+        return replace(self.shape, height=size, width=size) if size else self.shape
 
     @property
     def splits(self) -> dict[str, Split]:

@@ -26,7 +26,7 @@ from automl_kd.data.dataset import (
     require_images,
 )
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
-from automl_kd.data.source import Source, SourceSplit, refuse_beyond_memory
+from automl_kd.data.source import Fit, Source, SourceSplit, refuse_beyond_memory
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
 from automl_kd.spec import DataSpec
@@ -42,31 +42,47 @@ def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) 
     different seeds are measured on the same images.
     """
     check_classes(name, source)
-    require_enough_images(name, source, spec)
+    student = student_size(name, source, spec)
+    fit = Fit(max(spec.view, student), spec.crop, spec.interpolation)
+    require_memory(name, source, spec, fit.size)
     whole, rows = source.train, torch.arange(len(source.train))
     if source.test is None:
         rows, held = hold_out(name, source, rows, spec.test, key(TEST), "add images or change data.test")
-        test = take_rows(whole, held, spec.resolution)
+        test = take_rows(whole, held, fit)
     else:
-        test = take_rows(source.test, torch.arange(len(source.test)), spec.resolution)
+        test = take_rows(source.test, torch.arange(len(source.test)), fit)
     if source.validation is None:
         stream, advice = key(VALIDATION, spec.split_seed), "add images or change data.validation"
         rows, held = hold_out(name, source, rows, spec.validation, stream, advice)
-        validation = take_rows(whole, held, spec.resolution)
+        validation = take_rows(whole, held, fit)
     else:
         own = torch.arange(len(source.validation))
-        validation = take_rows(source.validation, own, spec.resolution, first=len(whole))
-    train = take_rows(whole, keep(name, source, rows, spec), spec.resolution)
+        validation = take_rows(source.validation, own, fit, first=len(whole))
+    train = take_rows(whole, keep(name, source, rows, spec), fit)
     if source.judge is not None:
         source.judge(train)
-    labelled, transfer = divide_transfer(name, source, spec, train)
-    return assemble_dataset(name, source, spec, (labelled, validation, test), root, transfer)
+    labelled, transfer = divide_transfer(name, source, spec, fit, train)
+    found = assemble_dataset(name, source, spec, (labelled, validation, test), root)
+    return replace(found, transfer=transfer, student_size=student if fit.size > student else 0)
 
 
-def divide_transfer(name: str, source: Source, spec: DataSpec, train: Split) -> tuple[Split, Split | None]:
+def student_size(name: str, source: Source, spec: DataSpec) -> int:
+    """Height and width of students' images; 0 where these are the images' own, and no teacher needs larger ones."""
+    if spec.resolution or not spec.view:
+        return spec.resolution
+    height, width = source.train.pixels(torch.arange(1), Fit()).shape[2:]
+    if height != width:
+        raise DataError(
+            f"{name} has images of {height}x{width} and the teacher takes {spec.view}x{spec.view}; set data.resolution "
+            "to the height and width of the students' images"
+        )
+    return height
+
+
+def divide_transfer(name: str, source: Source, spec: DataSpec, fit: Fit, train: Split) -> tuple[Split, Split | None]:
     """The training images that keep their labels; and these with all that have none after them, if there are such."""
     labelled, hidden = hide_labels(name, len(source.class_names), spec, train)
-    parts = [part for part in (hidden, unlabelled_part(source, spec)) if part is not None]
+    parts = [part for part in (hidden, unlabelled_part(source, fit)) if part is not None]
     if not parts:
         return train, None
     for part in parts:
@@ -90,12 +106,12 @@ def hide_labels(name: str, classes: int, spec: DataSpec, train: Split) -> tuple[
     return train[keeps.nonzero().flatten()], replace(others, labels=torch.full_like(others.labels, UNLABELLED))
 
 
-def unlabelled_part(source: Source, spec: DataSpec) -> Split | None:
+def unlabelled_part(source: Source, fit: Fit) -> Split | None:
     """The images of `data.unlabelled`, numbered after those of the set."""
     if (part := source.unlabelled) is None:
         return None
     numbered = len(source.train) + (0 if source.validation is None else len(source.validation))
-    return take_rows(part, torch.arange(len(part)), spec.resolution, first=numbered)
+    return take_rows(part, torch.arange(len(part)), fit, first=numbered)
 
 
 def require_same_size(name: str, unlabelled: Split, train: Split) -> None:
@@ -106,9 +122,9 @@ def require_same_size(name: str, unlabelled: Split, train: Split) -> None:
         )
 
 
-def require_enough_images(name: str, source: Source, spec: DataSpec) -> None:
-    """Refuse a resolution at which the images that are used fill the memory, before any is resized."""
-    if not spec.resolution or not source.train.channels:
+def require_memory(name: str, source: Source, spec: DataSpec, size: int) -> None:
+    """Refuse a size at which the images that are used fill the memory, before any is resized."""
+    if not size or not source.train.channels:
         return
     parts = [part for part in (source.train, source.validation, source.test, source.unlabelled) if part is not None]
     count = sum(map(len, parts))
@@ -116,10 +132,11 @@ def require_enough_images(name: str, source: Source, spec: DataSpec) -> None:
         # Held out of the rest are at most `test` and `validation`; of those to train on, so many are kept.
         cut = len(source.train) * (spec.validation * (source.validation is None) + spec.test * (source.test is None))
         count += min(spec.train_images + round(cut), len(source.train)) - len(source.train)
+    option = f"{'data' if size == spec.resolution else 'teacher'}.resolution"
     refuse_beyond_memory(
-        count * source.train.channels * spec.resolution**2,
-        f"{count:,} images of {name} at data.resolution = {spec.resolution}",
-        "lower data.resolution" + " or set data.train_images" * (not spec.train_images),
+        count * source.train.channels * size**2,
+        f"{count:,} images of {name} at {option} = {size}",
+        f"lower {option}" + " or set data.train_images" * (not spec.train_images),
     )
 
 
@@ -129,7 +146,6 @@ def assemble_dataset(
     spec: DataSpec,
     splits: tuple[Split, Split, Split],
     root: Path | None,
-    transfer: Split | None,
 ) -> Dataset:
     train, validation, test = splits
     channels, height, width = train.images.shape[1:]
@@ -158,7 +174,6 @@ def assemble_dataset(
         made=made_from(source),
         passed_over=source.passed_over,
         stamp=stamp,
-        transfer=transfer,
     )
 
 
@@ -253,8 +268,8 @@ def keep(name: str, source: Source, rows: Tensor, spec: DataSpec) -> Tensor:
     return rows[stratified(source.train.labels[rows], spec.train_images, key(KEEP, spec.split_seed), least=1)]
 
 
-def take_rows(part: SourceSplit, rows: Tensor, resolution: int, *, first: int = 0) -> Split:
-    return Split(part.pixels(rows, resolution), part.labels[rows], rows + first)
+def take_rows(part: SourceSplit, rows: Tensor, fit: Fit, *, first: int = 0) -> Split:
+    return Split(part.pixels(rows, fit), part.labels[rows], rows + first)
 
 
 def stratified(labels: Tensor, count: int, stream: int, *, least: int = 0) -> Tensor:

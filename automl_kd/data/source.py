@@ -5,6 +5,7 @@ So a folder of a million images of which five thousand are wanted decodes five t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,22 +19,44 @@ from torch import Tensor
 from automl_kd import memory
 from automl_kd.data.dataset import Augment, Split
 from automl_kd.errors import DataError
+from automl_kd.spec import Interpolation
 
 READ_CHUNK = 1024
 HOLDERS = 2
 """Processes that hold a set at the same time, at least: the one that was started, and one that trains."""
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How images are brought to one size.
+
+    `size`: height and width wanted, 0 for the images' own, which leaves them as they are. `crop` in (0, 1]: the part of
+    the shorter side that the middle square has which is cut out. `interpolation`: see `Interpolation`.
+    """
+
+    size: int = 0
+    crop: float = 1.0
+    interpolation: Interpolation = "bilinear"
+
+    @property
+    def scaled_side(self) -> int:
+        """The shorter side of the image out of whose middle the square is cut."""
+        return max(self.size, math.floor(self.size / self.crop + CROP_ROUNDING))
+
+
+CROP_ROUNDING = 1e-6
+"""Tolerance in pixels: a quotient may fall short of a whole number by rounding alone."""
+
+
 @dataclass(frozen=True, eq=False)
 class SourceSplit:
-    """Labels int64 (n,) and `pixels(rows, resolution)`, which gives uint8 (len(rows), channels, height, width).
+    """Labels int64 (n,) and `pixels(rows, fit)`, which gives uint8 (len(rows), channels, height, width).
 
-    `resolution` is the height and width wanted, 0 for the images' own. `channels`: of images that are held in memory, 0
-    for those that are not.
+    `channels`: of images that are held in memory, 0 for those that are not.
     """
 
     labels: Tensor
-    pixels: Callable[[Tensor, int], Tensor]
+    pixels: Callable[[Tensor, Fit], Tensor]
     channels: int = 0
 
     def __len__(self) -> int:
@@ -85,7 +108,7 @@ class Unlabelled(NamedTuple):
 
 def in_memory(images: Tensor, labels: Tensor) -> SourceSplit:
     """A part whose pixels, uint8 (n, channels, height, width), are all there already."""
-    return SourceSplit(labels, lambda rows, resolution: resized(images[rows], resolution), channels=images.shape[1])
+    return SourceSplit(labels, lambda rows, fit: resized(images[rows], fit), channels=images.shape[1])
 
 
 def refuse_beyond_memory(size: int, what: str, advice: str) -> None:
@@ -98,14 +121,22 @@ def refuse_beyond_memory(size: int, what: str, advice: str) -> None:
         )
 
 
-def resized(images: Tensor, resolution: int) -> Tensor:
-    """Square images by bilinear interpolation, antialiased so that shrinking averages over what it drops."""
-    if resolution in (0, images.shape[2]) and resolution in (0, images.shape[3]):
+def resized(images: Tensor, fit: Fit) -> Tensor:
+    """Square images, antialiased so that shrinking averages over what it drops."""
+    if not fit.size or (fit.crop == 1 and images.shape[2:] == (fit.size, fit.size)):
         return images.contiguous()
-    size = (resolution, resolution)
-    found = torch.empty(*images.shape[:2], *size, dtype=images.dtype)
+    side, size = fit.scaled_side, fit.size
+    smooth = fit.interpolation in {"bilinear", "bicubic"}
+    if not smooth and side != images.shape[2]:
+        raise DataError(
+            f"data.interpolation = {fit.interpolation!r} is for images from files, and these are arrays; set it to "
+            "bilinear or bicubic"
+        )
+    begin = (side - size) // 2
+    found = torch.empty(*images.shape[:2], size, size, dtype=images.dtype)
     for piece, place in zip(torch.split(images, READ_CHUNK), torch.split(found, READ_CHUNK), strict=True):
-        place.copy_(F.interpolate(piece, size, mode="bilinear", antialias=True))
+        scaled = F.interpolate(piece, (side, side), mode=fit.interpolation, antialias=True)
+        place.copy_(scaled[:, :, begin : begin + size, begin : begin + size])
     return found
 
 

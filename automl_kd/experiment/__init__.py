@@ -18,6 +18,7 @@ from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.stages.comparison import contend
 from automl_kd.experiment.stages.finals import compare
 from automl_kd.experiment.stages.population import search_by_population
+from automl_kd.experiment.stages.preflight import check_teacher_input, keep_preflight
 from automl_kd.experiment.stages.search import require_trials, run_search
 from automl_kd.experiment.stages.teacher import prepare_teacher
 from automl_kd.results.store.folder import check_folder, lock, open_folder
@@ -25,11 +26,14 @@ from automl_kd.results.store.folder import check_folder, lock, open_folder
 __all__ = ["ExperimentContext", "Roots", "run_stages"]
 
 
-def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "") -> ExperimentContext:
+def run_stages(
+    experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "", accept_teacher: bool = False
+) -> ExperimentContext:
     """Run teacher, search and finals, or a comparison of methods; a second call continues.
 
     Results go to `roots.results / experiment.name`.
     `address`: a Ray cluster to join; without it (and without RAY_ADDRESS) a private Ray on this machine.
+    `accept_teacher`: go on with a teacher that does better under another preprocessing.
     Raises an `AutoMLKDError` for what cannot be carried out, before anything is written, and `KeyboardInterrupt` if
     the user stops it: what has ended is on record.
     """
@@ -40,11 +44,13 @@ def run_stages(experiment: Experiment, roots: Roots, watcher: Watcher, *, addres
     check_folder(context.folder, record, upgrade, context.account)
     require_trials(context)
     watcher.note(context.account["line"])
+    preflight = check_teacher_input(context, accept=accept_teacher)
     with remembering(), session(address, context.experiment.trial), worker_pool() as workers:
         with wait_for_resources(context.experiment.trial, 1, watcher.note) as found:
             context = dataclasses.replace(choose_device(context, found.device), workers=workers)
         with lock(context.folder):
             open_folder(context.folder, record, upgrade, context.account)
+            keep_preflight(context.folder, preflight)
             require_shared(context.folder)
             prepare_teacher(context)
             if context.experiment.comparison.methods:

@@ -105,8 +105,9 @@ class ExperimentContext:
         values = ", ".join(f"{name}={value}" for name, value in architecture.values)  # a label comes from a user's code
         space = label_pickled(self.experiment.space)
         name = f"student {values} of {space}" if values else f"students of {space}"
-        with in_a_sentence(name, self.dataset.shape):
-            return cost_of(self.space, architecture, self.dataset.shape)
+        shape = self.dataset.student_shape
+        with in_a_sentence(name, shape):
+            return cost_of(self.space, architecture, shape)
 
     def trial_paths(self, spec: TrialSpec, device: str) -> TrialPaths:
         """Return a trial's paths: the teacher's among the teachers, all others in this experiment's folder."""
@@ -142,9 +143,9 @@ class ExperimentContext:
     def latency_ms(self, architecture: Architecture) -> float:
         """Median forward of one image on this machine's processor, one thread; measured once in a session."""
         if architecture not in self.latencies:
-            student = build(self.space, architecture, self.dataset.shape, seed=0)
+            student = build(self.space, architecture, self.dataset.student_shape, seed=0)
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
-            self.latencies[architecture] = measure_latency(student, self.dataset.shape).ms
+            self.latencies[architecture] = measure_latency(student, self.dataset.student_shape).ms
             torch.set_num_threads(threads)
         return self.latencies[architecture]

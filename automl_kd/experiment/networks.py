@@ -20,7 +20,6 @@ from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods import method_type
 from automl_kd.methods.hyperparameters import methods_of
-from automl_kd.models import build, build_model
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
 from automl_kd.models.foreign.avx2 import must_stay_contiguous
@@ -28,7 +27,7 @@ from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.pickled import label_pickled
 from automl_kd.spec import Recipe
 from automl_kd.training.loop import laid_out
-from automl_kd.training.trial import memory_format_of
+from automl_kd.training.trial import build_student, build_teacher, memory_format_of
 
 TRIED_IMAGES = 4
 
@@ -112,12 +111,12 @@ def check_networks(context: ExperimentContext) -> None:
     with torch.random.fork_rng(devices=[]):
         name = f"teacher {label_pickled(experiment.teacher.model)!r}"
         with in_a_sentence(name, dataset.shape):
-            network = build_model(experiment.teacher.model, dataset.shape)
+            network = build_teacher(experiment.teacher, dataset)
             teacher = Trying(name, network, dataset, recipe, learns)
             say(context, [*teacher.notes(), *teacher.folding_notes()])
         name = f"students of {label_pickled(experiment.space)}"
-        with in_a_sentence(name, dataset.shape):
-            network = build(context.space, context.baseline, dataset.shape, seed=0)
+        with in_a_sentence(name, dataset.student_shape):
+            network = build_student(context.space, context.baseline, dataset, seed=0)
             say(context, Trying(name, network, dataset, experiment.recipe, trained=True).notes())
 
 

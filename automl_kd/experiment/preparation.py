@@ -9,7 +9,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from automl_kd import data, files, storage
+from automl_kd import data, storage
 from automl_kd.cluster.loggers import require_loggers
 from automl_kd.config import POPULATIONS, Experiment
 from automl_kd.data import Dataset, plain_view
@@ -20,6 +20,7 @@ from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
+from automl_kd.experiment.teacher_settings import settle_classes, settle_teacher, settle_view
 from automl_kd.methods import dry_run_method, make_method, uses_unlabelled
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES
 from automl_kd.methods.hyperparameters import (
@@ -32,15 +33,16 @@ from automl_kd.methods.hyperparameters import (
 )
 from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
 from automl_kd.methods.schedule import options_with
-from automl_kd.models import build_model, load_space, pin_reference
+from automl_kd.models import load_space, pin_reference
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.pickled import label_pickled
-from automl_kd.models.weights.checkpoint import digest_file, load_weights
+from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import TrialSpec
+from automl_kd.training.trial import build_teacher, teacher_shape
 
 
 def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -> ExperimentContext:
@@ -53,6 +55,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
     dataset = data.load_data(experiment.data, roots.data)
+    experiment = settle_classes(experiment, dataset)
     account = data.account_of(dataset, roots.data)
     known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
@@ -65,9 +68,9 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         dataset=dataset,
         account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
-        teacher_macs=check_teacher(experiment, dataset, watcher),
+        teacher_macs=require_teacher(experiment, dataset, watcher),
     )
-    with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.shape):
+    with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.student_shape):
         require_feasible_budget(context)
         check_baseline(context)
     check_networks(context)
@@ -94,20 +97,14 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
     options = settle_options(methods, experiment.options)
     hyperparameters = settle_hyperparameters(experiment.hyperparameters, methods, options)
     check_perturb(experiment.search.perturb, experiment.method, options)
-    space, teacher = pin_reference(experiment.space), experiment.teacher
-    teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
-    if teacher.checkpoint:
-        given = files.expand(teacher.checkpoint).resolve() if "://" not in teacher.checkpoint else teacher.checkpoint
-        path = storage.local_path(given)
-        storage.pull_file(path)
-        teacher = dataclasses.replace(teacher, checkpoint=str(given), digest=digest_file(path))
+    space, teacher = pin_reference(experiment.space), settle_teacher(experiment.teacher)
     return dataclasses.replace(
         experiment,
         space=space,
         teacher=teacher,
         options=options,
         hyperparameters=hyperparameters,
-        data=data.resolve_path(experiment.data),
+        data=settle_view(data.resolve_path(experiment.data), teacher),
         comparison=settle_comparison(experiment.comparison),
     )
 
@@ -120,13 +117,15 @@ def parse_objective(text: str) -> SearchObjective:
     return objective
 
 
-def check_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) -> int:
+def require_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) -> int:
     """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
     with (
         torch.random.fork_rng(devices=[]),
-        in_a_sentence(f"teacher {label_pickled(experiment.teacher.model)!r}", dataset.shape),
+        in_a_sentence(
+            f"teacher {label_pickled(experiment.teacher.model)!r}", teacher_shape(experiment.teacher, dataset)
+        ),
     ):
-        teacher = build_model(experiment.teacher.model, dataset.shape)
+        teacher = build_teacher(experiment.teacher, dataset)
         cost = count_cost(teacher, dataset.shape)
     if experiment.teacher.checkpoint:
         check_weights(experiment, teacher, dataset, watcher)

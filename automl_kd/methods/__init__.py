@@ -28,7 +28,7 @@ from automl_kd.methods.schedule import follow
 from automl_kd.methods.scratch import Scratch
 from automl_kd.methods.subgraph.method import Subgraph
 from automl_kd.methods.weighted_losses import WeightedLosses
-from automl_kd.models import build, build_model, load_space
+from automl_kd.models import load_space
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.registry import lookup_options
 from automl_kd.results.store.row import FROM_FILE
@@ -36,7 +36,7 @@ from automl_kd.space import Scalar
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require_shares
 from automl_kd.storage.content_hash import pin
 from automl_kd.training.divergence import refuse_metrics
-from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
+from automl_kd.training.trial import TrialContext, build_student, build_teacher, load_teacher, prepare_trial
 
 __all__ = [
     "KD",
@@ -111,9 +111,9 @@ def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None
     method = make_method(spec.method, spec.options)
     if not isinstance(method, DryRunnable) or spec.teacher is None:
         return
-    student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=0)
+    student = build_student(load_space(spec.space), spec.architecture, dataset, seed=0)
     with torch.random.fork_rng(devices=[]):
-        teacher = build_model(spec.teacher.model, dataset.shape).requires_grad_(False).eval()
+        teacher = build_teacher(spec.teacher, dataset).requires_grad_(False).eval()
     method.dry_run(TrialContext(spec, paths, dataset, student), teacher)
 
 

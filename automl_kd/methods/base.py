@@ -114,8 +114,8 @@ def hand_over(context: TrialContext) -> Mapping[str, float]:
     """Describe the trained student beside its weights and measure its latency, in the main process alone."""
     if not distributed.is_main_process():
         return {}
-    write_card(context.paths.trial, context.spec, context.dataset.shape)
-    latency = measure_latency(context.student, context.dataset.shape, device=context.paths.device)
+    write_card(context.paths.trial, context.spec, context.dataset.student_shape)
+    latency = measure_latency(context.student, context.dataset.student_shape, device=context.paths.device)
     return {
         "latency_ms": latency.ms,
         "latency_iqr_ms": latency.iqr_ms,

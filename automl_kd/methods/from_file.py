@@ -18,12 +18,12 @@ from automl_kd import distributed, storage
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.files import read_json
 from automl_kd.methods.base import CostEstimate
-from automl_kd.models.weights.checkpoint import load_weights
+from automl_kd.models.costs.cost import count_cost
 from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, Recipe, Report, TeacherSpec, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import evaluate
-from automl_kd.training.trial import TrialContext, prepare_trial, teacher_file
+from automl_kd.training.trial import TrialContext, load_dataset, load_teacher, teacher_file
 
 MEASURED_FILE = "measured.json"
 """In the folder of such a trial, its metrics."""
@@ -74,10 +74,9 @@ class FromFile:
 def measure_teacher(spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
     """Accuracies and loss of the teacher in its file; raise `TrialError` if its outputs are not finite."""
     assert spec.teacher is not None  # its file is what the trial is about
-    context = prepare_trial(spec, paths)
+    dataset = load_dataset(spec.data, paths.data, paths.device)
+    teacher = load_teacher(TrialContext(spec, paths, dataset, nn.Identity()))
     file = teacher_file(spec.teacher, spec.data, paths)
-    load_weights(context.student, file, spec.teacher.weights)
-    teacher, dataset = context.student.requires_grad_(False).eval(), context.dataset
     accuracy, loss = evaluate(teacher, dataset, dataset.validation, spec.recipe)
     if not math.isfinite(loss):
         raise TrialError(
@@ -85,5 +84,6 @@ def measure_teacher(spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
             "weights are; look for what overflows in it, as half precision may (recipe.amp = false switches that off)"
         )
     test_accuracy, _ = evaluate(teacher, dataset, dataset.test, spec.recipe)
-    cost = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": 0.0, "seconds": 0.0}
-    return {"val_accuracy": accuracy, "val_loss": loss, "test_accuracy": test_accuracy, **cost}
+    cost = count_cost(teacher, dataset.shape)
+    spent = {"params": cost.params, "macs": cost.macs, "train_macs": 0.0, "seconds": 0.0}
+    return {"val_accuracy": accuracy, "val_loss": loss, "test_accuracy": test_accuracy, **spent}

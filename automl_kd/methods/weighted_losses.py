@@ -21,6 +21,7 @@ from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.features import FeatureExtractor, Outputs
+from automl_kd.models.input_adapter import find_adapter
 from automl_kd.seeds import derive
 from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
@@ -115,9 +116,23 @@ def first_look(
         batch=spec.recipe.batch_size,
         epochs=spec.recipe.epochs,
         seed=seed,
-        classifier=last_linear(teacher.model),
+        classifier=classifier_of(teacher.model),
     )
     return example, Batch(images, split.labels[rows], split.index[rows], epoch=1)
+
+
+def classifier_of(model: nn.Module) -> nn.Linear | None:
+    """The teacher's last linear layer, as far as its outputs are classes of the data; None if it has none."""
+    layer, adapter = last_linear(model), find_adapter(model)
+    if layer is None or adapter is None or not adapter.outputs:
+        return layer
+    rows = torch.tensor(adapter.outputs, device=layer.weight.device)
+    found = nn.Linear(layer.in_features, len(rows), layer.bias is not None)
+    found = found.to(layer.weight.device, layer.weight.dtype).requires_grad_(False)
+    found.weight.copy_(layer.weight[rows])
+    if layer.bias is not None:
+        found.bias.copy_(layer.bias[rows])
+    return found
 
 
 def last_linear(model: nn.Module) -> nn.Linear | None:

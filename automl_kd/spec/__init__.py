@@ -6,7 +6,8 @@ Everything here travels between processes: no tensors, no open files, no network
 from __future__ import annotations
 
 from automl_kd.spec.checks import require
-from automl_kd.spec.data import DataSpec, require_moments
+from automl_kd.spec.data import DataSpec
+from automl_kd.spec.preprocessing import Interpolation, Preprocessing, require_moments
 from automl_kd.spec.recipe import Recipe, require_shares
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import TeacherCacheOptions, TeacherSpec
@@ -28,7 +29,9 @@ __all__ = [
     "SETTLED",
     "DataSpec",
     "FailureKind",
+    "Interpolation",
     "Outcome",
+    "Preprocessing",
     "Recipe",
     "Report",
     "Schedule",

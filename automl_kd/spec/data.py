@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from automl_kd.spec.checks import require
+from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, require_moments, wrong_interpolation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +22,15 @@ class DataSpec:
     labels, `folder:PATH` or `arrays:PATH.npz`; empty for none. `validation` (above 0, below 1): the fraction of the
     training images held out for every choice. `test` (above 0, below 1): the fraction of all images held out for
     testing, of a set that has no test images. `split_seed` (any): draws the division; the same for all trials of an
-    experiment. `resolution` (0 to 4096): height and width to which images are resized; 0 keeps the set's own.
-    `max_value` (0 or more): what is white in images of more than 8 bits, such as 4095 for 12 bits in files of 16; 0 for
-    the range that each file states. `mean` (0 to 1): means by which the channels of images are normalised for teacher
-    and students, as fractions of white, such as those that a teacher was trained with; empty takes those of the
-    training images. `std` (above 0, at most 1): the deviations that go with `mean`. `digest`: hash of the divided
-    images themselves, filled in when the experiment is opened, so that a trial's key follows what the set holds rather
-    than where it lies.
+    experiment. `resolution` (0 to 4096): height and width to which images are resized; 0 keeps the set's own. `crop`
+    (above 0, at most 1): the part of the shorter side that the middle square has which is cut out of images from files.
+    `interpolation`: how images are resized. `view` (0 to 4096): height and width that images are kept at, at least, for
+    a teacher that takes larger ones than students; filled in when the experiment is opened. `max_value` (0 or more):
+    what is white in images of more than 8 bits, such as 4095 for 12 bits in files of 16; 0 for the range that each file
+    states. `mean` (0 to 1): means by which the channels of images are normalised for students, and for a teacher that
+    has none of its own, as fractions of white; empty takes those of the training images. `std` (above 0, at most 1):
+    the deviations that go with `mean`. `digest`: hash of the divided images themselves, filled in when the experiment
+    is opened, so that a trial's key follows what the set holds rather than where it lies.
     """
 
     name: str = "digits"
@@ -42,6 +45,9 @@ class DataSpec:
     labelled_images: int = 0
     unlabelled: str = ""
     test: float = 0.2
+    crop: float = 1.0
+    interpolation: Interpolation = "bilinear"
+    view: int = 0
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -49,21 +55,16 @@ class DataSpec:
             require(0 < getattr(self, name) < 1, f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         for name in ("train_images", "labelled_images"):
             require(getattr(self, name) >= 0, f"{name} must be 0 (all) or more, got {getattr(self, name)}")
-        require(
-            0 <= self.resolution <= 4096, f"resolution must lie in 0 (the set's own) to 4096, got {self.resolution}"
-        )
+        for name in ("resolution", "view"):
+            size = getattr(self, name)
+            require(0 <= size <= 4096, f"{name} must lie in 0 (the set's own) to 4096, got {size}")
+        require(0 < self.crop <= 1, f"crop must lie above 0 and at most at 1, got {self.crop}")
+        require(self.interpolation in INTERPOLATIONS, wrong_interpolation(self.interpolation))
         require_moments(self.mean, self.std)
 
 
-YOUNGER_DATA_FIELDS = ("mean", "std", "labelled_images", "unlabelled", "test")
+YOUNGER_DATA_FIELDS = ("mean", "std", "labelled_images", "unlabelled", "test", "crop", "interpolation", "view")
 """Those that records of earlier releases do not have; they are stored where they are set."""
-
-
-def require_moments(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """Refuse means and deviations that are not one of each channel, as fractions of white."""
-    require(len(mean) == len(std), f"mean and std must have one number for each channel, got {mean} and {std}")
-    require(all(0 <= value <= 1 for value in mean), f"mean must lie in 0 to 1, as fractions of white, got {mean}")
-    require(all(0 < value <= 1 for value in std), f"std must lie above 0 and at most at 1, of white, got {std}")
 
 
 def read_data(record: Mapping[str, Any]) -> DataSpec:

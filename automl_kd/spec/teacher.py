@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from automl_kd.registry import check_fields
 from automl_kd.spec.checks import require
-from automl_kd.spec.recipe import Recipe
+from automl_kd.spec.preprocessing import Preprocessing, read_preprocessing
+from automl_kd.spec.recipe import Recipe, read_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,11 @@ class TeacherSpec:
     (exact, float16, or top1 to top999999): the precision of a fixed teacher's outputs in training: "exact", all rounded
     to "float16", or "top8", the largest logits of each image, where the others share the remaining probability.
     `weights`: which of several sets of weights in the checkpoint, by its key or a word of it, as in "ema"; empty takes
-    the first that fits and is no average over training.
+    the first that fits and is no average over training. `resolution` (0 to 4096): height and width of the images that
+    it takes; 0 takes those of the students. `classes`: of each class of the data, in their order, which of the
+    teacher's outputs it is, counted from 0; empty where these are the teacher's classes in the same order.
+    `class_names`: a file with the names of the teacher's outputs, one in a line, by which `classes` is filled in.
+    `total_classes` (0 or more): how many outputs it has; 0 for as many as the data has classes, or as its file shows.
     """
 
     model: str = "resnet56"
@@ -31,8 +37,18 @@ class TeacherSpec:
     seed: int = 0
     outputs: str = "exact"
     weights: str = ""
+    resolution: int = 0
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    classes: tuple[int, ...] = ()
+    class_names: str = ""
+    total_classes: int = 0
 
     def __post_init__(self) -> None:
+        require(
+            0 <= self.resolution <= 4096, f"resolution must lie in 0 (the students') to 4096, got {self.resolution}"
+        )
+        require(self.total_classes >= 0, f"total_classes must be 0 (the data's) or more, got {self.total_classes}")
+        require_outputs(self.classes, self.total_classes)
         require(
             not self.weights or bool(self.checkpoint),
             f"teacher.weights = {self.weights!r} selects weights in a file; name the file as teacher.checkpoint",
@@ -41,6 +57,15 @@ class TeacherSpec:
             re.fullmatch(r"exact|float16|top[1-9][0-9]{0,5}", self.outputs) is not None,
             f"teacher.outputs must be exact, float16 or a number of logits as in top8, got {self.outputs!r}",
         )
+
+
+def require_outputs(classes: tuple[int, ...], total: int) -> None:
+    """Refuse outputs that do not exist, or that are named twice."""
+    if twice := [one for place, one in enumerate(classes) if one in classes[:place]]:
+        raise ValueError(f"teacher.classes names output {twice[0]} twice; give each class of the data one of its own")
+    if wrong := [one for one in classes if one < 0 or (total and one >= total)]:
+        there = f"outputs 0 to {total - 1}" if total else "outputs from 0"
+        raise ValueError(f"teacher.classes names output {wrong[0]}, and the teacher has {there}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +85,19 @@ class TeacherCacheOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         require(self.limit_gb > 0, f"limit_gb must be above 0, got {self.limit_gb}; to keep nothing set keep = 'off'")
+
+
+CHOSEN_BY_USER = ("outputs", "weights", "resolution", "preprocessing", "classes", "total_classes")
+"""What of a teacher from a file is part of a trial's key, beside its model and the content of its file."""
+
+YOUNGER_TEACHER_FIELDS = ("resolution", "preprocessing", "classes", "class_names", "total_classes")
+"""Those that records of earlier releases do not have; they are stored where they are set."""
+
+
+def read_teacher(record: Mapping[str, Any]) -> TeacherSpec:
+    found = {**record, "recipe": read_recipe(record["recipe"])}
+    if "preprocessing" in record:
+        found["preprocessing"] = read_preprocessing(record["preprocessing"])
+    if "classes" in record:
+        found["classes"] = tuple(record["classes"])
+    return TeacherSpec(**found)

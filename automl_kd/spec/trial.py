@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from automl_kd.space import Architecture, Scalar
 from automl_kd.spec.checks import require
 from automl_kd.spec.data import YOUNGER_DATA_FIELDS, DataSpec, read_data
 from automl_kd.spec.recipe import Recipe, read_recipe
-from automl_kd.spec.teacher import TeacherSpec
+from automl_kd.spec.teacher import CHOSEN_BY_USER, YOUNGER_TEACHER_FIELDS, TeacherSpec, read_teacher
 from automl_kd.storage.content_hash import by_content
 
 KEY_VERSION = 1
@@ -80,7 +80,7 @@ class TrialSpec:
             for name in ("name", "unlabelled"):
                 record["data"].pop(name, None)
         if self.teacher is not None and self.teacher.checkpoint:
-            chosen = {name: record["teacher"][name] for name in ("outputs", "weights") if name in record["teacher"]}
+            chosen = {name: record["teacher"][name] for name in CHOSEN_BY_USER if name in record["teacher"]}
             record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest, **chosen}
         return hash_json([KEY_VERSION, placeless(record)])
 
@@ -89,9 +89,9 @@ class TrialSpec:
         record = spec_names.version_1({**asdict(self), "architecture": self.architecture.as_dict()})
         if not self.schedule:
             del record["schedule"]
-        for name in YOUNGER_DATA_FIELDS:
-            if getattr(self.data, name) == getattr(DataSpec, name):
-                del record["data"][name]
+        drop_defaults(record["data"], self.data, YOUNGER_DATA_FIELDS)
+        if self.teacher is not None:
+            drop_defaults(record["teacher"], self.teacher, YOUNGER_TEACHER_FIELDS)
         return json.dumps(record, sort_keys=True)
 
     @staticmethod
@@ -103,11 +103,18 @@ class TrialSpec:
                 **record,
                 "architecture": Architecture.of(record["architecture"]),
                 "data": read_data(record["data"]),
-                "teacher": teacher and TeacherSpec(**{**teacher, "recipe": read_recipe(teacher["recipe"])}),
+                "teacher": teacher and read_teacher(teacher),
                 "recipe": read_recipe(record["recipe"]),
                 "schedule": tuple(Stage(*stage) for stage in record.get("schedule", ())),
             }
         )
+
+
+def drop_defaults(stored: dict[str, Any], record: Any, names: Collection[str]) -> None:
+    """Take those of `names` out of `stored` that have their default in `record`."""
+    for item in fields(record):
+        if item.name in names and getattr(record, item.name) == default_of(item):
+            del stored[item.name]
 
 
 def stored_fields(spec: TrialSpec) -> dict[str, Any]:

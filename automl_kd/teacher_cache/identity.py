@@ -62,7 +62,8 @@ def cache_identity(
     """
     dataset, spec = context.dataset, context.spec
     recipe, split = spec.recipe, dataset.train
-    unlike = {} if folded else {"folded": False}
+    unlike: dict[str, Any] = {} if folded else {"folded": False}
+    unlike |= {name: value for name, value in input_of(teacher_spec(context)).items() if value}
     return unlike | {
         "version": CACHE_VERSION,
         "teacher": by_content(teacher_spec(context).model),
@@ -77,6 +78,16 @@ def cache_identity(
         "batch": recipe.batch_size,
         "channels_last": recipe.channels_last,
         "computed by": computed_by(split.labels.device, context),
+    }
+
+
+def input_of(teacher: TeacherSpec) -> dict[str, Any]:
+    """What a teacher makes of images and outputs; empty values where nothing."""
+    own = teacher.preprocessing
+    return {
+        "resolution": teacher.resolution,
+        "preprocessing": [own.moments, own.channels] if own.moments or own.channels != "rgb" else [],
+        "classes": list(teacher.classes),
     }
 
 

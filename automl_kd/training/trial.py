@@ -11,13 +11,14 @@ from torch import nn
 
 from automl_kd import data, storage
 from automl_kd.data import Dataset
-from automl_kd.errors import TrialError
+from automl_kd.errors import ConfigError, TrialError
 from automl_kd.models import build, build_model, load_space
 from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.foreign.layout import lay_out
+from automl_kd.models.input_adapter import InputAdapter, adapt, change_of_moments
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.seeds import derive
-from automl_kd.space import InputShape
+from automl_kd.space import Architecture, InputShape, SearchSpace
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 
 
@@ -59,15 +60,56 @@ class TrialContext:
 
     @cached_property
     def cost(self) -> NetworkCost:
-        return count_cost(self.student, self.dataset.shape)
+        return count_cost(self.student, self.dataset.student_shape)
 
 
 def prepare_trial(spec: TrialSpec, paths: TrialPaths, *, transfer: bool = False) -> TrialContext:
     """`transfer`: whether the method can learn from images without labels, which are then among the training images."""
     dataset = load_dataset(spec.data, paths.data, paths.device)
     dataset = dataset.for_transfer if transfer else dataset
-    student = build(load_space(spec.space), spec.architecture, dataset.shape, seed=derive(spec.seed, "student") % 2**32)
+    student = build_student(load_space(spec.space), spec.architecture, dataset, derive(spec.seed, "student") % 2**32)
     return TrialContext(spec, paths, dataset, to_trial_device(student, spec, paths, dataset.shape))
+
+
+def build_student(space: SearchSpace, architecture: Architecture, dataset: Dataset, seed: int) -> nn.Module:
+    """The student with weights that depend on `seed` alone, which makes its images of those of the data set."""
+    student = build(space, architecture, dataset.student_shape, seed=seed)
+    return adapt(student, InputAdapter(size=dataset.student_size))
+
+
+def build_teacher(teacher: TeacherSpec, dataset: Dataset) -> nn.Module:
+    """The teacher with weights drawn from torch's global generator, which takes images and names classes of the set."""
+    return adapt(build_model(teacher.model, teacher_shape(teacher, dataset)), teacher_adapter(teacher, dataset))
+
+
+def teacher_shape(teacher: TeacherSpec, dataset: Dataset) -> InputShape:
+    """What the teacher itself takes and returns."""
+    students = dataset.student_shape
+    size = (teacher.resolution, teacher.resolution) if teacher.resolution else (students.height, students.width)
+    return InputShape(students.channels, *size, teacher.total_classes or students.classes)
+
+
+def teacher_adapter(teacher: TeacherSpec, dataset: Dataset) -> InputAdapter:
+    shape, (mean, std) = teacher_shape(teacher, dataset), (dataset.mean, dataset.std)
+    moments = teacher.preprocessing.moments or (mean, std)
+    require_channels(moments, len(mean))
+    factor, shift = change_of_moments((mean, std), moments)
+    same = (shape.height, shape.width) == (dataset.shape.height, dataset.shape.width)
+    return InputAdapter(
+        size=0 if same else shape.height,
+        factor=factor,
+        shift=shift,
+        reverse=teacher.preprocessing.channels == "bgr",
+        outputs=teacher.classes,
+    )
+
+
+def require_channels(moments: tuple[tuple[float, ...], tuple[float, ...]], channels: int) -> None:
+    if len(moments[0]) not in {1, channels}:
+        raise ConfigError(
+            f"teacher.preprocessing.mean has {len(moments[0])} numbers, and the images have {channels} channels; give "
+            "one for each channel, or one for all"
+        )
 
 
 @lru_cache(maxsize=2)
@@ -92,7 +134,7 @@ def load_teacher(context: TrialContext) -> nn.Module:
     spec, paths = context.spec, context.paths
     if spec.teacher is None:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
-    teacher = build_model(spec.teacher.model, context.dataset.shape)
+    teacher = build_teacher(spec.teacher, context.dataset)
     load_weights(teacher, teacher_file(spec.teacher, spec.data, paths), spec.teacher.weights)
     return to_trial_device(teacher.requires_grad_(False).eval(), spec, paths, context.dataset.shape)
 

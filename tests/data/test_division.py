@@ -9,7 +9,7 @@ from torch import Tensor
 from automl_kd.data.counter import key
 from automl_kd.data.dataset import Dataset, Split
 from automl_kd.data.division import apportion, divide, set_apart, stratified
-from automl_kd.data.source import Source, SourceSplit, in_memory
+from automl_kd.data.source import Fit, Source, SourceSplit, in_memory
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 
@@ -125,7 +125,7 @@ def test_resolution_resizes_every_part():
 def test_shrinking_averages_over_what_it_drops():
     stripes = torch.tensor([200, 0, 0, 200], dtype=torch.uint8).repeat(8, 2)[None, None].expand(4, 1, 8, 8)
     source = Source(train=in_memory(stripes, torch.tensor([0, 1, 0, 1])), class_names=("a", "b"), augment="none")
-    small = source.train.pixels(torch.arange(4), 2)
+    small = source.train.pixels(torch.arange(4), Fit(2))
     # Without antialiasing each pixel would come from the two black columns at its centre.
     assert (small.int() - 100).abs().max() <= 20
 
@@ -142,7 +142,11 @@ TWO = torch.tensor([0, 1])
         (source_of(test=part_of(TWO + 3)), DataSpec(), "test labels from 3 to 4; with 4 classes .* 0 to 3"),
         (source_of(TWO.repeat(9) * 2), DataSpec(), "no training image of class 'class1'"),
         (source_of(TWO.repeat(2), test=part_of(TWO)), DataSpec(), "too few to hold out 0.1 of them"),
-        (source_of(TWO), DataSpec(), "too few to hold out 0.2 of them .* of every class; add images$"),
+        (
+            source_of(TWO),
+            DataSpec(),
+            "too few to hold out 0.2 of them .* of every class; add images or change data.test$",
+        ),
         (source_of(), DataSpec(validation=0.999), "hold out 0.999 of them .* or change data.validation"),
         (source_of(), DataSpec(train_images=3), "train_images = 3, but set has 4 classes and 144 images"),
         (source_of(), DataSpec(train_images=145), "choose 4 to 144, or 0 for all"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from tests.data.pictures import fill
 
 
 def digits(**options):
-    return load_data(DataSpec(name="digits", **options), None)
+    return load_data(DataSpec(name="digits", **options), Path("data"))
 
 
 def test_hidden_labels_leave_the_division_as_it_is():
@@ -92,7 +94,7 @@ def test_unlabelled_images_that_are_test_images_too_are_told(tmp_path):
 def test_an_archive_of_images_without_labels(tmp_path, name):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5, 8, 8), dtype=np.uint8)
-    np.savez(tmp_path / "more.npz", **{name: images})
+    np.savez(tmp_path / "more.npz", **{name: images})  # type: ignore[arg-type]  # its stub takes a flag among them
     found = load_data(DataSpec(unlabelled=f"arrays:{tmp_path / 'more.npz'}"), tmp_path).unlabelled
     assert found is not None
     assert np.array_equal(found.images[:, 0].numpy(), images)

@@ -93,7 +93,9 @@ def test_what_cannot_be_carried_out_is_refused_and_leaves_nothing(tmp_path, chan
 def test_a_teacher_for_other_classes_is_refused_in_one_sentence(tmp_path):
     file = tmp_path / "ten.pt"
     save_weights(tiny.teacher(dataclasses.replace(tiny.SHAPE, classes=10)), file)
-    with pytest.raises(CheckpointError, match=f"^checkpoint {file} has 10 classes, the data has 3; take a checkpoint"):
+    with pytest.raises(
+        CheckpointError, match=f"^checkpoint {file} has 10 classes, the data has 3; say by teacher.classes"
+    ):
         opened(tmp_path, teacher=TeacherSpec(model="tests.tiny:teacher", checkpoint=str(file)))
 
 

@@ -1,4 +1,4 @@
-"""Training with images that have no label: the teacher's targets are all they have, and other methods go without them."""
+"""Training with images that have no label: the teacher's targets are all they have; other methods go without them."""
 
 from __future__ import annotations
 

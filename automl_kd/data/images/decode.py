@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from PIL import Image
 from automl_kd import files
 from automl_kd.data.images import pixels
 from automl_kd.data.kept import KEPT_FROM, alone, ground, hashed
+from automl_kd.data.source import Fit
 from automl_kd.errors import DataError
+from automl_kd.spec import Interpolation
 
 ImageBytes = np.ndarray[Any, np.dtype[np.uint8]]
 Size = tuple[int, int]  # height, width
@@ -27,14 +29,22 @@ MANY = 1000
 """So many images take seconds to decode, however small they become."""
 
 THREADS = min(4, os.cpu_count() or 1)
+RESAMPLING: Mapping[Interpolation, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+}
+
 DECODED_VERSION = 2  # raised when the same files begin to give other bytes
 
 
-def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_value: float = 0.0) -> torch.Tensor:
+def decoded(paths: Sequence[Path], size: Size, *, fit: Fit, root: Path, max_value: float = 0.0) -> torch.Tensor:
     """uint8 (len(paths), 3, height, width), in colour.
 
-    `fit`: the shorter side is scaled to `size`, which is square then, and the middle is cut out; otherwise every image
-    must have that size. An array of more than `KEPT_FROM` bytes or `MANY` images is mapped from a file below `root`,
+    `fit`: where it has a size, which is that of `size`, the middle of each scaled image is cut out; otherwise every
+    image must have `size`. An array of more than `KEPT_FROM` bytes or `MANY` images is mapped from a file below `root`,
     made once for these files, as they are now; one of up to `IN_MEMORY` bytes is decoded into memory where there is
     little room for a file. `max_value`: as of `pixels.read_image`. `DataError` names a file that cannot be decoded or
     does not have the size.
@@ -42,7 +52,7 @@ def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_val
     shape = (len(paths), 3, *size)
     needed = math.prod(shape)
     if needed > min(KEPT_FROM, IN_MEMORY) or len(paths) > MANY:
-        kept = ground(root) / ".decoded" / f"{hashed((DECODED_VERSION, size, fit, max_value), paths)}.npy"
+        kept = ground(root) / ".decoded" / f"{hashed(decoding_version(size, fit, max_value), paths)}.npy"
         if kept.is_file() or needed > IN_MEMORY or has_room(kept, needed):
             make_once(kept, shape, paths, fit=fit, max_value=max_value)
             # Copy on write: torch warns about arrays that are read-only, and nothing ever writes to this one.
@@ -52,7 +62,13 @@ def decoded(paths: Sequence[Path], size: Size, *, fit: bool, root: Path, max_val
     return torch.from_numpy(array)
 
 
-def make_once(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+def decoding_version(size: Size, fit: Fit, max_value: float) -> tuple[object, ...]:
+    """What decides on the bytes, beside the files."""
+    fitting = () if not fit.size or fit == Fit(fit.size) else (fit.crop, fit.interpolation)
+    return (DECODED_VERSION, size, fit.size > 0, max_value, *fitting)
+
+
+def make_once(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: Fit, max_value: float) -> None:
     if kept.is_file():
         return
     with alone(kept):
@@ -66,7 +82,7 @@ def has_room(kept: Path, needed: int) -> bool:
     return 4 * needed < shutil.disk_usage(there).free
 
 
-def write_decoded(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+def write_decoded(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: Fit, max_value: float) -> None:
     """Fill a file under a temporary name, then rename it, so that no reader ever sees half of it."""
     needed, free = math.prod(shape), shutil.disk_usage(kept.parent).free
     # A full disk under a mapped file is not an exception but the end of the process.
@@ -81,7 +97,7 @@ def write_decoded(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, 
         array.flush()
 
 
-def decode_files(array: ImageBytes, paths: Sequence[Path], *, fit: bool, max_value: float) -> None:
+def decode_files(array: ImageBytes, paths: Sequence[Path], *, fit: Fit, max_value: float) -> None:
     size = (array.shape[2], array.shape[3])
 
     def one(row: int) -> None:
@@ -92,11 +108,11 @@ def decode_files(array: ImageBytes, paths: Sequence[Path], *, fit: bool, max_val
             pass
 
 
-def decode(file: Path, size: Size, *, fit: bool, max_value: float = 0.0) -> ImageBytes:
+def decode(file: Path, size: Size, *, fit: Fit, max_value: float = 0.0) -> ImageBytes:
     """One image as uint8 (3, height, width)."""
     picture = pixels.read_image(file, max_value)
-    if fit:
-        picture = center_square(picture, size[0])
+    if fit.size:
+        picture = center_square(picture, fit)
     if (picture.height, picture.width) != size:
         raise DataError(
             f"{file} has {picture.height}x{picture.width} pixels where another has {size[0]}x{size[1]}; "
@@ -105,13 +121,13 @@ def decode(file: Path, size: Size, *, fit: bool, max_value: float = 0.0) -> Imag
     return np.asarray(picture).transpose(2, 0, 1)
 
 
-def center_square(picture: Image.Image, resolution: int) -> Image.Image:
-    """The middle square of `picture` after its shorter side has been scaled to `resolution`."""
-    scale = resolution / min(picture.size)
-    width, height = (max(resolution, round(side * scale)) for side in picture.size)
-    left, top = (width - resolution) // 2, (height - resolution) // 2
-    scaled = picture.resize((width, height), Image.Resampling.BILINEAR)
-    return scaled.crop((left, top, left + resolution, top + resolution))
+def center_square(picture: Image.Image, fit: Fit) -> Image.Image:
+    """The middle square of `picture` after its shorter side has been scaled."""
+    scale = fit.scaled_side / min(picture.size)
+    width, height = (max(fit.scaled_side, round(side * scale)) for side in picture.size)
+    left, top = (width - fit.size) // 2, (height - fit.size) // 2
+    scaled = picture.resize((width, height), RESAMPLING[fit.interpolation])
+    return scaled.crop((left, top, left + fit.size, top + fit.size))
 
 
 def read_image_size(file: Path, max_value: float = 0.0) -> Size:

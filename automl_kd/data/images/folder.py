@@ -19,7 +19,7 @@ from automl_kd.data.images.decode import decoded, read_image_size
 from automl_kd.data.images.depth import require_depth
 from automl_kd.data.images.layout import FolderLayout, Kind, find_layout
 from automl_kd.data.images.listing import Listing, images_below, loose, name_listing_errors, subfolders
-from automl_kd.data.source import Source, SourceSplit, Unlabelled, counted
+from automl_kd.data.source import Fit, Source, SourceSplit, Unlabelled, counted
 from automl_kd.errors import DataError
 
 Classes = Mapping[str, Listing]
@@ -113,9 +113,9 @@ def unlabelled_folder(path: Path, root: Path, max_value: float = 0.0) -> Unlabel
 
 
 def files_part(files: list[Path], labels: torch.Tensor, first: Path, root: Path, max_value: float) -> SourceSplit:
-    def pixels(rows: torch.Tensor, resolution: int) -> torch.Tensor:
-        size = (resolution, resolution) if resolution else read_image_size(first, max_value)
+    def pixels(rows: torch.Tensor, fit: Fit) -> torch.Tensor:
+        size = (fit.size, fit.size) if fit.size else read_image_size(first, max_value)
         wanted = [files[row] for row in rows.tolist()]
-        return decoded(wanted, size, fit=resolution > 0, root=root, max_value=max_value)
+        return decoded(wanted, size, fit=fit, root=root, max_value=max_value)
 
     return SourceSplit(labels, pixels)

@@ -12,6 +12,7 @@ from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import ConfigError
 from automl_kd.models import build_model
 from automl_kd.models.costs.cost import cost_of
+from automl_kd.models.input_adapter import resize_batch
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.proxies.aggregate import average_ranks
 from automl_kd.proxies.probe import Probe, make_probe
@@ -39,10 +40,11 @@ def make_probes(
         network = None
         if needy:
             with torch.random.fork_rng(devices=[]):
-                network = build_model(teacher, dataset.shape)
-        pictures = plain_view(placed, placed.train, rows)
+                network = build_model(teacher, dataset.student_shape)
+        pictures, shape = plain_view(placed, placed.train, rows), dataset.student_shape
+        pictures = resize_batch(pictures, dataset.student_size) if dataset.student_size else pictures
         probes.append(
-            make_probe(pictures, placed.train.labels[rows], dataset.shape, network, seed=derive(seed, "teacher", draw))
+            make_probe(pictures, placed.train.labels[rows], shape, network, seed=derive(seed, "teacher", draw))
         )
     return probes
 

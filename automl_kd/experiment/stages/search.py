@@ -259,7 +259,7 @@ def keep_scores(context: ExperimentContext, scores: Sequence[ProxyScore]) -> Non
         score_row(
             one,
             context.space,
-            context.dataset.shape,
+            context.dataset.student_shape,
             reference=experiment.space,
             data=data_name(context.folder, experiment.data.name),
             teacher=experiment.teacher.model,

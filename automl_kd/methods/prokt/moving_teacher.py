@@ -7,12 +7,10 @@ from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.methods.weighted_losses import last_linear
-from automl_kd.models import build, load_space
 from automl_kd.models.costs.cost import evaluating
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.seeds import derive
-from automl_kd.space import Architecture
-from automl_kd.training.trial import TrialContext, load_teacher, to_trial_device
+from automl_kd.training.trial import TrialContext, build_teacher, load_teacher, to_trial_device
 
 STARTS = ("finetuned", "pretrained", "scratch")
 """The teacher as it was trained; its body with a new last layer; new weights altogether."""
@@ -25,8 +23,9 @@ def starting_teacher(context: TrialContext, start: str) -> nn.Module:
     spec, shape = context.spec, context.dataset.shape
     if spec.teacher is None:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
-    space, seed = load_space(f"model:{spec.teacher.model}"), derive(spec.seed, "teacher") % 2**32
-    fresh = build(space, Architecture(()), shape, seed=seed)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(derive(spec.seed, "teacher") % 2**32)
+        fresh = build_teacher(spec.teacher, context.dataset)
     if start == "scratch":
         return to_trial_device(fresh.eval(), spec, context.paths, shape)
     network = load_teacher(context)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from automl_kd import distributed, storage
 from automl_kd.config import Budget
 from automl_kd.data import Batch
+from automl_kd.errors import ConfigError
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
@@ -45,6 +46,7 @@ from automl_kd.models import build_from, build_model
 from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.foreign.copying import copy_network
+from automl_kd.models.input_adapter import find_adapter
 from automl_kd.models.pruning.coupling import Coupling, Selection
 from automl_kd.models.pruning.description import Description, describe_selection, read_description
 from automl_kd.models.pruning.surgery import thin_network
@@ -111,6 +113,7 @@ class Subgraph(SearchOptions):
 
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         assert context.spec.teacher is not None  # a dry run has one
+        refuse_other_input(teacher)
         coupling = trace(teacher, context.dataset.shape)
         least = least_widths(coupling, self.floor, self.divisor)
         budget = scale_budget(self.budget(context.cost), min(read_multiples(self.multiples)))
@@ -146,6 +149,16 @@ class Subgraph(SearchOptions):
             report({**metrics, **total}, epoch=epoch)
 
         train(found, objective, with_search, macs_per_image=STEP * found.cost.macs + teacher_macs)
+
+
+def refuse_other_input(teacher: nn.Module) -> None:
+    """A student that is a part of the teacher takes its images and names its classes."""
+    if find_adapter(teacher) is not None:
+        raise ConfigError(
+            "method 'subgraph' makes students of parts of the teacher, which then take the teacher's images; leave out "
+            "teacher.resolution, teacher.classes and teacher.preprocessing, and set data.resolution, data.mean and "
+            "data.std in their place"
+        )
 
 
 def find_student(options: Subgraph, context: TrialContext, teacher: nn.Module) -> nn.Module:

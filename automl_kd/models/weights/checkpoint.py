@@ -18,7 +18,14 @@ from automl_kd import storage
 from automl_kd.errors import CheckpointError
 from automl_kd.files import open_file
 from automl_kd.models.weights.file import StandIn, read_weights_file
-from automl_kd.models.weights.fit import check_values, fits_network, refuse_misfit, telling
+from automl_kd.models.weights.fit import (
+    check_values,
+    class_counts,
+    fits_network,
+    other_shapes,
+    refuse_misfit,
+    telling,
+)
 from automl_kd.models.weights.sets import Match, matches, sets_in
 
 
@@ -61,6 +68,21 @@ def load_weights(model: nn.Module, path: str | Path, weights: str = "") -> str:
     check_values(own, nearest.found, path)
     load_state(model, {**nearest.found, **nearest.surplus}, nearest.versions)
     return telling(path, nearest, []) or f"{path}: of an earlier version of the network, which converts it"
+
+
+def count_classes_in(model: nn.Module, path: Path, weights: str = "") -> int:
+    """How many outputs the last layer of the weights in `path` has; those of `model` where they fit it as it is.
+
+    `CheckpointError` if more than the number of outputs differs.
+    """
+    own = model.state_dict()
+    found = matches_in(path, own)
+    nearest = min(called(found, weights) or found, key=lambda one: len(one.missing) + len(one.surplus))
+    different = other_shapes(own, nearest)
+    if nearest.missing or nearest.surplus or (different and class_counts(own, nearest.found, different) is None):
+        refuse_misfit(own, nearest, path)
+    counts = class_counts(own, nearest.found, different) if different else None
+    return counts[0] if counts else int(next(reversed(own.values())).shape[0])
 
 
 def matches_in(path: Path, own: Mapping[str, Any]) -> list[Match]:

@@ -42,8 +42,8 @@ def refuse_misfit(own: Mapping[str, Any], found: Match, path: Path) -> Never:
     different = other_shapes(own, found)
     if (classes := class_counts(own, found.found, different)) is not None:
         raise CheckpointError(
-            f"checkpoint {path} has {classes[0]} classes, the data has {classes[1]}; "
-            "take a checkpoint trained on this data"
+            f"checkpoint {path} has {classes[0]} classes, the data has {classes[1]}; say by teacher.classes which of "
+            "its outputs are the data's classes, or take a checkpoint trained on this data"
         )
     shapes = (f"{name} is {shape(found.found[name])}, wanted {shape(own[name])}" for name in different[:SHOWN_NAMES])
     raise CheckpointError(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from automl_kd.data import Split, load_data
 from automl_kd.data.images import decode
+from automl_kd.data.source import Fit
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 
@@ -94,7 +95,7 @@ def test_decoding_equals_pillow_in_every_mode(tmp_path):
         file = tmp_path / f"{mode}.png"
         Image.fromarray(pixels).convert(mode).save(file)
         expected = np.asarray(Image.open(file).convert("RGB")).transpose(2, 0, 1)
-        assert np.array_equal(decode.decode(file, (6, 8), fit=False), expected)
+        assert np.array_equal(decode.decode(file, (6, 8), fit=Fit()), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 8), (8, 17)])
@@ -107,7 +108,7 @@ def test_the_shorter_side_is_scaled_and_the_middle_kept(tmp_path, height, width)
     else:
         pixels[:3], pixels[-3:] = (255, 0, 0), (0, 0, 255)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    found = decode.decode(tmp_path / "a.png", (4, 4), fit=True)
+    found = decode.decode(tmp_path / "a.png", (4, 4), fit=Fit(4))
     assert found.shape == (3, 4, 4)
     assert (found == np.array([0, 255, 0], dtype=np.uint8)[:, None, None]).all()
 
@@ -143,7 +144,7 @@ def test_a_damaged_image_is_named(tmp_path, suffix):
     for content in (whole[: len(whole) // 2], b"", b"text"):
         file.write_bytes(content)
         with pytest.raises(DataError, match=rf"{file} could not be decoded"):
-            decode.decoded([file], (40, 40), fit=False, root=tmp_path)
+            decode.decoded([file], (40, 40), fit=Fit(), root=tmp_path)
     with pytest.raises(DataError, match=rf"{file} could not be decoded"):
         decode.read_image_size(file)
 

@@ -15,6 +15,7 @@ from PIL import Image
 from automl_kd.data import load_data
 from automl_kd.data.images import pixels
 from automl_kd.data.images.decode import decode, read_image_size
+from automl_kd.data.source import Fit
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 from tests.data.pictures import fill, noise
@@ -149,7 +150,7 @@ def test_images_stand_upright(tmp_path, suffix, orientation):
         tmp_path / f"a.{suffix}", exif=exif, **options
     )
     assert read_image_size(tmp_path / f"a.{suffix}") == (3, 4)
-    assert np.array_equal(decode(tmp_path / f"a.{suffix}", (3, 4), fit=False)[0], upright)
+    assert np.array_equal(decode(tmp_path / f"a.{suffix}", (3, 4), fit=Fit())[0], upright)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

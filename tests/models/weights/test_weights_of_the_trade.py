@@ -260,7 +260,10 @@ def whole_value(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
         ),
         (MODEL, "holds a whole object, torch.nn.modules.container.Sequential, which only its own code could build"),
         ({"model": MODEL, "epoch": 1}, "holds a whole object, torch.nn.modules.container.Sequential, "),
-        (built(5).state_dict(), "has 5 classes, the data has 3; take a checkpoint trained on this data"),
+        (
+            built(5).state_dict(),
+            "has 5 classes, the data has 3; say by teacher.classes which of its outputs are",
+        ),
     ],
 )
 def test_what_is_refused(tmp_path, content, sentence):

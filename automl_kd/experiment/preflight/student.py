@@ -1,0 +1,76 @@
+"""What a student's training will take, and whether it can learn at all: some steps on one batch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+
+from automl_kd.data import plain_view
+from automl_kd.experiment.context import ExperimentContext
+from automl_kd.results import units
+from automl_kd.training.loop import laid_out
+from automl_kd.training.optimizers import make_optimizer
+from automl_kd.training.trial import build_student
+
+STEPS = 20
+MEMORISED = 32
+
+LEARNT = 0.8
+"""The loss after so many steps must be below this part of the first one."""
+
+
+@dataclass(frozen=True)
+class OneBatch:
+    """Cross entropy of the first and the last step on the same images, and seconds of a step for one image."""
+
+    first: float
+    last: float
+    seconds: float
+
+    @property
+    def learns(self) -> bool:
+        return self.last < LEARNT * self.first
+
+
+def overfit_one_batch(context: ExperimentContext) -> OneBatch:
+    """Train the baseline student on a few images over and over, at the highest rate of the recipe."""
+    dataset, recipe = context.dataset, context.experiment.recipe
+    rows = torch.arange(min(MEMORISED, len(dataset.train)))
+    images = laid_out(plain_view(dataset, dataset.train, rows), recipe)
+    labels = dataset.train.labels[rows]
+    with torch.random.fork_rng(devices=[]):
+        student = build_student(context.space, context.baseline, dataset, seed=0).train()
+        if recipe.channels_last:
+            student.to(memory_format=torch.channels_last)
+        optimizer = make_optimizer(list(student.parameters()), replace(recipe, warmup=0.0))
+        losses = []
+        begun = time.monotonic()
+        for _ in range(STEPS):
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(student(images), labels)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            optimizer.step()
+            losses.append(loss.item())
+    return OneBatch(losses[0], losses[-1], (time.monotonic() - begun) / STEPS / len(rows))
+
+
+def sentence_of_batch(found: OneBatch) -> str:
+    fell = f"the student's loss on one batch went from {found.first:.2f} to {found.last:.2f} in {STEPS} steps"
+    return fell if found.learns else f"{fell}: it hardly learns; lower or raise recipe.lr, or take another student"
+
+
+def forecast(context: ExperimentContext, student_seconds: float, teacher_seconds: float) -> str:
+    """An upper bound of what all trainings take on this machine, one after the other, by the baseline student."""
+    experiment, images = context.experiment, len(context.dataset.for_transfer.train)
+    searched = 0 if experiment.comparison.methods else experiment.search.trials * bool(context.searched.parameters)
+    finals = 4 * len(experiment.finalists.seeds)
+    epoch = images * (student_seconds + teacher_seconds)
+    trained = (searched + finals) * experiment.recipe.epochs * epoch
+    return (
+        f"{searched + finals} trainings of {experiment.recipe.epochs} epochs on {images:,} images take at most "
+        f"{units.duration(trained)} one after the other on this machine, of which the teacher's passes are "
+        f"{units.percent(teacher_seconds / (student_seconds + teacher_seconds))} % where none is read from the cache"
+    )

@@ -1,0 +1,152 @@
+"""What an experiment says of its teacher, made complete before anything is trained: its file, images and classes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import torch
+
+from automl_kd import files, storage
+from automl_kd.config import Experiment
+from automl_kd.data import Dataset
+from automl_kd.errors import ConfigError, FileError
+from automl_kd.models import pin_reference
+from automl_kd.models.weights.checkpoint import count_classes_in, digest_file
+from automl_kd.spec import DataSpec, Preprocessing, TeacherSpec
+from automl_kd.training.trial import build_teacher
+
+OF_FILES: Mapping[str, object] = {
+    "resolution": 0,
+    "preprocessing": Preprocessing(),
+    "classes": (),
+    "class_names": "",
+    "total_classes": 0,
+}
+"""Options of a teacher that brings its weights, with their defaults; one that is trained here is like a student."""
+
+
+def settle_teacher(teacher: TeacherSpec) -> TeacherSpec:
+    """The teacher with content hashes added to its files. `ConfigError` for options that it cannot have."""
+    teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
+    if not teacher.checkpoint:
+        if given := [name for name, default in OF_FILES.items() if getattr(teacher, name) != default]:
+            raise ConfigError(
+                f"teacher.{given[0]} is for a teacher that brings its weights, and this one is trained on the images "
+                "of the students; name its file as teacher.checkpoint, or drop the option"
+            )
+        return teacher
+    given_path = teacher.checkpoint
+    if "://" not in given_path:
+        given_path = str(files.expand(given_path).resolve())
+    path = storage.local_path(given_path)
+    storage.pull_file(path)
+    return dataclasses.replace(teacher, checkpoint=given_path, digest=digest_file(path))
+
+
+def settle_view(data: DataSpec, teacher: TeacherSpec) -> DataSpec:
+    """The images as they must be kept for this teacher: of its size if that is larger, and cut out as it wants them."""
+    own = teacher.preprocessing
+    data = dataclasses.replace(data, view=teacher.resolution)
+    if teacher.resolution >= data.resolution and own.crop and data.crop == DataSpec.crop:
+        data = dataclasses.replace(data, crop=own.crop)
+    if teacher.resolution >= data.resolution and own.interpolation and data.interpolation == DataSpec.interpolation:
+        data = dataclasses.replace(data, interpolation=own.interpolation)
+    return data
+
+
+def settle_classes(experiment: Experiment, dataset: Dataset) -> Experiment:
+    """The experiment with the teacher's outputs counted, and named by the data's classes."""
+    teacher = experiment.teacher
+    if not teacher.checkpoint:
+        return experiment
+    if teacher.class_names:
+        classes, total = read_class_names(teacher.class_names, dataset.class_names)
+        if teacher.classes and teacher.classes != classes:
+            raise ConfigError(
+                "teacher.classes and teacher.class_names name other outputs for the same classes; keep one of them"
+            )
+        teacher = dataclasses.replace(teacher, classes=classes, total_classes=teacher.total_classes or total)
+    if teacher.classes and len(teacher.classes) != dataset.shape.classes:
+        raise ConfigError(
+            f"teacher.classes has {len(teacher.classes)} outputs, and {dataset.name} {dataset.shape.classes} classes; "
+            "give one for each class, in the order of their names"
+        )
+    if teacher.classes and not teacher.total_classes:
+        teacher = dataclasses.replace(teacher, total_classes=count_outputs(teacher, dataset))
+    return dataclasses.replace(experiment, teacher=teacher)
+
+
+def count_outputs(teacher: TeacherSpec, dataset: Dataset) -> int:
+    """How many classes the weights in its file tell apart."""
+    few = dataclasses.replace(teacher, classes=(), preprocessing=Preprocessing())
+    with torch.random.fork_rng(devices=[]):
+        network = build_teacher(few, dataset)
+    return count_classes_in(network, storage.local_path(teacher.checkpoint), teacher.weights)
+
+
+def read_class_names(name: str, classes: Sequence[str]) -> tuple[tuple[int, ...], int]:
+    """The output of each class, and how many there are at least; 0 where the file does not tell.
+
+    A file in lines names the outputs in their order, each by one or several names ("n01440764 tench, Tinca tinca"); a
+    .csv file with the columns class and output names the output of each class.
+    """
+    path = storage.local_path(name)
+    storage.pull_file(path)
+    try:
+        text = files.read_text(path)
+    except FileError as error:
+        raise ConfigError(f"teacher.class_names = {name!r} cannot be read: {error.strerror}; check the path") from error
+    lines = text.splitlines()
+    if lines and [one.strip().casefold() for one in lines[0].split(",")] == ["class", "output"]:
+        return read_mapping(name, lines, classes), 0
+    while lines and not lines[-1].strip():
+        lines.pop()
+    known: dict[str, int] = {}
+    for output, line in enumerate(lines):
+        for alias in aliases(line):
+            known.setdefault(alias, output)
+    found = [known.get(as_alias(one), -1) for one in classes]
+    require_all(name, classes, found, known)
+    return tuple(found), len(lines)
+
+
+def read_mapping(name: str, lines: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
+    rows = [row for row in csv.reader(lines[1:]) if row]
+    try:
+        known = {as_alias(row[0]): int(row[1]) for row in rows}
+    except (IndexError, ValueError) as error:
+        raise ConfigError(
+            f"teacher.class_names = {name!r} has a line that is no class and a whole number; write class,output"
+        ) from error
+    found = [known.get(as_alias(one), -1) for one in classes]
+    require_all(name, classes, found, known)
+    return tuple(found)
+
+
+def aliases(line: str) -> list[str]:
+    """The names in a line: all of it, each part between commas, and its first word where that is a code."""
+    first, _, rest = line.strip().partition(" ")
+    parts = [line, *line.split(",")]
+    if any(sign.isdigit() for sign in first):
+        parts += [first, *rest.split(",")]
+    return [alias for part in parts if (alias := as_alias(part))]
+
+
+def as_alias(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def require_all(name: str, classes: Sequence[str], found: Sequence[int], known: Mapping[str, int]) -> None:
+    missing = [one for one, output in zip(classes, found, strict=True) if output < 0]
+    if not missing:
+        return
+    near = get_close_matches(as_alias(missing[0]), known, n=1)
+    others = f" and {len(missing) - 1} other classes" if len(missing) > 1 else ""
+    raise ConfigError(
+        f"teacher.class_names = {name!r} has no output for class {missing[0]!r}{others} of the data; "
+        + (f"did you mean {near[0]!r}? Rename it" if near else "add it, or give teacher.classes")
+    )
