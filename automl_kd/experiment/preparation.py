@@ -68,7 +68,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         dataset=dataset,
         account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
-        teacher_macs=require_teacher(experiment, dataset, watcher),
+        teacher_macs=count_teacher_macs(experiment, dataset, watcher),
     )
     with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.student_shape):
         require_feasible_budget(context)
@@ -117,7 +117,7 @@ def parse_objective(text: str) -> SearchObjective:
     return objective
 
 
-def require_teacher(experiment: Experiment, dataset: Dataset, watcher: Watcher) -> int:
+def count_teacher_macs(experiment: Experiment, dataset: Dataset, watcher: Watcher) -> int:
     """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
     with (
         torch.random.fork_rng(devices=[]),

@@ -19,11 +19,11 @@ INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
 class Preprocessing:
     """What a network does to an image before its first layer: (image - mean) / std for each channel.
 
-    `mean` (0 to white): one number for each channel; empty takes that of the data, or 0 where `white` is set. `std`
-    (above 0, at most white): likewise. `white` (above 0): the value of white in these numbers; 255 for a network that
-    takes bytes as they are. `channels`: the order of colours. `crop` (above 0, at most 1; or 0): the part of the
-    shorter side that the middle square has; 0 takes data.crop. `interpolation` (bilinear, bicubic, lanczos, nearest or
-    box): how images are resized; empty takes data.interpolation.
+    `mean` (any): one number for each channel, or one for all, from 0 to white; empty takes that of the data, or 0 where
+    white is not 1. `std` (any): the deviations that go with them, above 0 and at most white. `white` (above 0): the
+    value of white in these numbers; 255 for a network that takes bytes as they are. `channels`: the order of colours.
+    `crop` (0 to 1): the part of the shorter side that the middle square has; 0 takes data.crop. `interpolation`
+    (bilinear, bicubic, lanczos, nearest or box): how images are resized; empty takes data.interpolation.
     """
 
     mean: tuple[float, ...] = ()

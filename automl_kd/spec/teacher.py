@@ -24,8 +24,8 @@ class TeacherSpec:
     to "float16", or "top8", the largest logits of each image, where the others share the remaining probability.
     `weights`: which of several sets of weights in the checkpoint, by its key or a word of it, as in "ema"; empty takes
     the first that fits and is no average over training. `resolution` (0 to 4096): height and width of the images that
-    it takes; 0 takes those of the students. `classes`: of each class of the data, in their order, which of the
-    teacher's outputs it is, counted from 0; empty where these are the teacher's classes in the same order.
+    it takes; 0 takes those of the students. `classes` (any): which of its outputs, counted from 0, the data's classes
+    are, in the order of these; empty where it has the same classes in the same order.
     `class_names`: a file with the names of the teacher's outputs, one in a line, by which `classes` is filled in.
     `total_classes` (0 or more): how many outputs it has; 0 for as many as the data has classes, or as its file shows.
     """

@@ -107,8 +107,8 @@ def teacher_adapter(teacher: TeacherSpec, dataset: Dataset) -> InputAdapter:
 def require_channels(moments: tuple[tuple[float, ...], tuple[float, ...]], channels: int) -> None:
     if len(moments[0]) not in {1, channels}:
         raise ConfigError(
-            f"teacher.preprocessing.mean has {len(moments[0])} numbers, and the images have {channels} channels; give "
-            "one for each channel, or one for all"
+            f"teacher.preprocessing.mean has {len(moments[0])} numbers for images of {channels} "
+            f"{'channels' if channels > 1 else 'channel'}; give one for each, or one for all"
         )
 
 

@@ -28,7 +28,7 @@ akd: Any = automl_kd
 RECIPE = akd.Recipe(epochs=2, batch_size=16)
 QUICK = {"data.validation": 0.2, "finalists.seeds": [0], "finalists.count": 1, "trial.device": "cpu"}
 
-THREE_CHANNELS = akd.Teacher("tests.tiny:teacher", preprocessing=akd.Preprocessing((0.5,) * 3, (0.5,) * 3))
+THREE_CHANNELS = akd.Teacher(objects.teacher(), preprocessing=akd.Preprocessing((0.5,) * 3, (0.5,) * 3))
 
 
 def search_by_objects(out: Path, **changes) -> Any:
@@ -227,7 +227,7 @@ def test_scores_are_a_frame(tmp_path):
         ({"teacher": akd.Teacher(nn.Flatten())}, "of shape .*, where logits of shape"),
         ({"data": np.zeros(3)}, "item 0 of data is no pair"),
         ({"progress": "loud"}, "progress = 'loud' is no choice"),
-        ({"teacher": THREE_CHANNELS}, "data.mean has 3 numbers, and images of .* have 1 channels"),
+        ({"teacher": THREE_CHANNELS}, "teacher.preprocessing.mean has 3 numbers for images of 1 channel"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_carried_out_leaves_nothing(tmp_path, changes, sentence):

@@ -49,7 +49,7 @@ MEAN = {"mean": (0.5,), "std": (0.2,)}
         (lambda: akd.Preprocessing(channels="bgrr"), "Preprocessing: channels = .bgrr. does not fit"),
         (
             lambda: akd.Preprocessing(interpolation="cubic"),
-            "Preprocessing: interpolation must be one of bilinear",
+            "Preprocessing: interpolation = .cubic. does not fit",
         ),
         (lambda: akd.Teacher("resnet8", classes=(0, 0)), "Teacher: teacher.classes names output 0 twice"),
         (lambda: akd.Teacher(7), "Teacher: model is a int; give an nn.Module"),

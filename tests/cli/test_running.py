@@ -27,7 +27,7 @@ def stages(monkeypatch):
 
 
 def test_a_run_ends_with_its_report(run, stages, tmp_path):
-    def pretend(experiment, roots, watcher, *, address):
+    def pretend(experiment, roots, watcher, *, address, accept_teacher):
         assert (roots.results, roots.data, address) == (tmp_path / "results", tmp_path / "images", "there:6379")
         watcher.stage("teacher", 3)
         write_experiment(roots.results / experiment.name)
@@ -40,7 +40,7 @@ def test_a_run_ends_with_its_report(run, stages, tmp_path):
 
 
 def test_a_run_without_a_verdict_ends_with_1(run, stages):
-    def pretend(experiment, roots, watcher, *, address):
+    def pretend(experiment, roots, watcher, *, address, accept_teacher):
         folder = roots.results / experiment.name
         ResultTable(folder).append(row(experiment="quickstart"))
         return SimpleNamespace(folder=folder)
@@ -81,7 +81,7 @@ def test_a_fault_of_ours_is_not_dressed_up(run, stages):
 
 
 def test_the_page_of_a_run_that_broke_off_says_so(run, stages, tmp_path):
-    def pretend(experiment, roots, watcher, *, address):
+    def pretend(experiment, roots, watcher, *, address, accept_teacher):
         write_experiment(roots.results / experiment.name)
         watcher.stage("finalists", 3)
         raise KeyboardInterrupt
@@ -96,7 +96,7 @@ def test_the_page_of_a_run_that_broke_off_says_so(run, stages, tmp_path):
 
 @pytest.mark.parametrize(("mode", "events"), [("jsonl", ["note", "end"]), ("none", [])])
 def test_progress_for_programs_and_none_at_all(run, stages, mode, events):
-    def pretend(experiment, roots, watcher, *, address):
+    def pretend(experiment, roots, watcher, *, address, accept_teacher):
         watcher.note("so it goes")
         raise TrialError("no luck")
 

@@ -16,7 +16,7 @@ from automl_kd.cli.catalogue import CATALOGUES
 from automl_kd.config import load_experiment
 from tests import ROOT
 
-VERBS = ("search", "distill", "score", "leaderboard", "show", "init")
+VERBS = ("search", "distill", "score", "leaderboard", "show", "check-teacher", "init")
 MEMBERS = {
     "spaces": "search_spaces.nasbench201:SPACE",
     "methods": "kd",
@@ -88,7 +88,7 @@ def test_help_shows_an_example(run, verb):
 )
 def test_help_says_all_that_is_written(run, command):
     """Rich takes what stands in brackets for its own marks."""
-    name = command.name or command.callback.__name__
+    name = command.name or command.callback.__name__.replace("_", "-")
     written = re.sub(r"\[/?bold\]", "", inspect.getdoc(command.callback) or "").replace("\\[", "[")
     shown = " ".join(run(name, "--help").out.split())
     assert " ".join(written.split()) in shown

@@ -34,7 +34,7 @@ from automl_kd.nasbench.config import (
     TrainingFree,
 )
 from automl_kd.registry import literal_in
-from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec
+from automl_kd.spec import DataSpec, Preprocessing, Recipe, TeacherCacheOptions, TeacherSpec
 
 TASK = TableTask(name="a", choose="b", report="c")
 PROXY = ProxySearch(scores="a", choose="b", searches=(FormulaSearch(sampler="random"),))
@@ -45,12 +45,14 @@ SAMPLES: dict[Any, Any] = {
         *(Resources(), TeacherCacheOptions(), Finalists(), ComparisonSection(), MethodEntry(name="a", method="kd")),
         *(Range(low=0, high=10), TASK, SamplerRun(sampler="a"), ScoreSource(file="a"), TrainingFree(), Tradeoff()),
         *(TableSearch(tasks=(TASK,)), TableExperiment(name="a", space="b:C", table=TableSearch(tasks=(TASK,)))),
-        *(FormulaSearch(sampler="a"), PROXY, ProxyExperiment(name="a", space="b:C", proxy=PROXY)),
+        *(Preprocessing(), FormulaSearch(sampler="a"), PROXY, ProxyExperiment(name="a", space="b:C", proxy=PROXY)),
     )
 }
 BESIDE: dict[tuple[Any, str], dict[str, Any]] = {
     (DataSpec, "mean"): {"std": (0.5,)},
     (DataSpec, "std"): {"mean": (0.5,)},
+    (Preprocessing, "mean"): {"std": (0.5,)},
+    (Preprocessing, "std"): {"mean": (0.5,)},
     (Recipe, "momentum"): {"nesterov": False},
     (SamplerRun, "warm_sample"): {"warm_count": 1},
     (TrainingFree, "trials"): {"top": 1},

@@ -92,7 +92,9 @@ def test_a_teacher_for_other_classes_is_refused_in_one_sentence(tmp_path):
     file = tmp_path / "ten.pt"
     save_weights(tiny.teacher(dataclasses.replace(tiny.SHAPE, classes=10)), file)
     spec = tiny.spec(method="kd", teacher=TeacherSpec(model="tests.tiny:teacher", checkpoint=str(file)))
-    with pytest.raises(CheckpointError, match=f"^checkpoint {file} has 10 classes, the data has 3; take a checkpoint"):
+    with pytest.raises(
+        CheckpointError, match=f"^checkpoint {file} has 10 classes, the data has 3; say by teacher.classes"
+    ):
         run_trial(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
 
 

@@ -79,8 +79,9 @@ class Preflight:
 
     @property
     def better(self) -> Alternative | None:
-        """The best alternative, if it beats what is configured."""
-        return self.others[0] if self.others and self.others[0].is_better else None
+        """The best alternative that beats what is configured, of those that fit if any does."""
+        able = [one for one in self.others if one.is_better]
+        return next((one for one in able if one.fits), able[0] if able else None)
 
     @property
     def none_fits(self) -> bool:
@@ -91,13 +92,14 @@ class Preflight:
 
 def candidates(own: Preprocessing, channels: int) -> dict[str, Preprocessing]:
     """The preprocessing that is configured, and what else is common, by name; each once."""
-    named = {"the data's mean and std": Preprocessing(), "values from 0 to 1": same_for_all(0.0, 1.0)}
-    named |= {"mean and std 0.5": same_for_all(0.5, 0.5), "values from 0 to 255": Preprocessing(white=255.0)}
+    turned: Literal["rgb", "bgr"] = "rgb" if own.channels == "bgr" else "bgr"
+    named = {f"{CONFIGURED}, but {turned.upper()}": replace(own, channels=turned)} if channels == 3 else {}
+    common = {"the data's mean and std": Preprocessing(), "values from 0 to 1": same_for_all(0.0, 1.0)}
+    common |= {"mean and std 0.5": same_for_all(0.5, 0.5), "values from 0 to 255": Preprocessing(white=255.0)}
     if channels == 3:
-        named["ImageNet's mean and std"] = Preprocessing(mean=IMAGENET[0], std=IMAGENET[1])
-        named |= {f"{name}, BGR": replace(one, channels="bgr") for name, one in named.items()}
-        turned: Literal["rgb", "bgr"] = "rgb" if own.channels == "bgr" else "bgr"
-        named[f"{CONFIGURED}, but {turned.upper()}"] = replace(own, channels=turned)
+        common["ImageNet's mean and std"] = Preprocessing(mean=IMAGENET[0], std=IMAGENET[1])
+        common |= {f"{name}, BGR": replace(one, channels="bgr") for name, one in common.items()}
+    named |= common
     fitted = {name: replace(one, crop=own.crop, interpolation=own.interpolation) for name, one in named.items()}
     found = {CONFIGURED: own}
     for name, one in fitted.items():
