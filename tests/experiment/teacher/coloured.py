@@ -45,7 +45,7 @@ def write_images(folder: Path, count: int = 600) -> DataSpec:
         shown = np.where(rng.random(size) < 0.2, rng.integers(0, len(COLOURS), size), labels)
         pixels = np.array(COLOURS)[shown][:, None, None] + rng.normal(0, 40, (size, 8, 8, 3))
         arrays |= {f"x_{part}": pixels.clip(0, 255).astype(np.uint8), f"y_{part}": labels}
-    np.savez(folder / "colours.npz", **arrays)
+    np.savez(folder / "colours.npz", **arrays)  # type: ignore[arg-type]  # its stub takes a flag among them
     return DataSpec(name=f"arrays:{folder / 'colours.npz'}")
 
 
