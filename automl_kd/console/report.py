@@ -101,7 +101,9 @@ def print_verdict(console: Console, rows: pd.DataFrame, judged: Verdict) -> None
     for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
     console.print(judged.sentence, style="bold", highlight=False, markup=False)
-    for line in filter(None, (judged.teacher_sentence, judged.cost_sentence, *saved_passes(rows))):
+    for line in filter(
+        None, (judged.parts_sentence, judged.teacher_sentence, judged.cost_sentence, *saved_passes(rows))
+    ):
         console.print(line, highlight=False, markup=False)
 
 

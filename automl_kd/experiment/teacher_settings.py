@@ -39,6 +39,10 @@ def settle_teacher(teacher: TeacherSpec) -> TeacherSpec:
                 "of the students; name its file as teacher.checkpoint, or drop the option"
             )
         return teacher
+    if teacher.all_labels:
+        raise ConfigError(
+            "teacher.all_labels is for a teacher that is trained here, and this one comes from a file; drop one of them"
+        )
     given_path = teacher.checkpoint
     if "://" not in given_path:
         given_path = str(files.expand(given_path).resolve())

@@ -28,6 +28,8 @@ class TeacherSpec:
     are, in the order of these; empty where it has the same classes in the same order.
     `class_names`: a file with the names of the teacher's outputs, one in a line, by which `classes` is filled in.
     `total_classes` (0 or more): how many outputs it has; 0 for as many as the data has classes, or as its file shows.
+    `all_labels`: train it with the labels too that data.labelled_images hides from students, as one that was trained
+    elsewhere on more of them.
     """
 
     model: str = "resnet56"
@@ -42,6 +44,7 @@ class TeacherSpec:
     classes: tuple[int, ...] = ()
     class_names: str = ""
     total_classes: int = 0
+    all_labels: bool = False
 
     def __post_init__(self) -> None:
         require(
@@ -90,7 +93,7 @@ class TeacherCacheOptions:
 CHOSEN_BY_USER = ("outputs", "weights", "resolution", "preprocessing", "classes", "total_classes")
 """What of a teacher from a file is part of a trial's key, beside its model and the content of its file."""
 
-YOUNGER_TEACHER_FIELDS = ("resolution", "preprocessing", "classes", "class_names", "total_classes")
+YOUNGER_TEACHER_FIELDS = ("resolution", "preprocessing", "classes", "class_names", "total_classes", "all_labels")
 """Those that records of earlier releases do not have; they are stored where they are set."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
 from automl_kd import spec_names
@@ -152,7 +152,7 @@ def teacher_trial(teacher: TeacherSpec, data: DataSpec) -> TrialSpec:
         space=f"model:{teacher.model}",
         architecture=Architecture(()),
         method="scratch",
-        data=data,
+        data=replace(data, labelled_images=0) if teacher.all_labels else data,
         recipe=teacher.recipe,
         seed=teacher.seed,
     )

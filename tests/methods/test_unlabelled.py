@@ -128,3 +128,9 @@ def test_a_cache_of_the_teacher_serves_images_without_labels(tmp_path):
     assert first.seen[3]["val_accuracy"] == second.seen[3]["val_accuracy"]
     assert equal(*(torch.load(one / "student.pt", weights_only=True) for one in (paths.trial, tmp_path / "second")))
     assert equal(torch.load(paths.trial / "student.pt", weights_only=True), trained(tmp_path / "live", "kd")[1])
+
+
+def test_a_teacher_with_all_labels_is_the_one_of_the_whole_set():
+    informed = dataclasses.replace(tiny.TEACHER, all_labels=True)
+    assert teacher_trial(informed, FEW).key == teacher_trial(tiny.TEACHER, tiny.DATA).key
+    assert teacher_trial(tiny.TEACHER, FEW).key != teacher_trial(tiny.TEACHER, tiny.DATA).key

@@ -18,6 +18,8 @@ from automl_kd.experiment.proposals import Key, Proposal, plain_kd
 from automl_kd.experiment.stages.search import search_spec
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.methods import uses_unlabelled
+from automl_kd.results import units
+from automl_kd.results.statistics.power import seeds_to_show, shown_difference, spread_of_differences
 from automl_kd.results.store.folder import write_finals
 from automl_kd.results.store.row import FinalRole
 from automl_kd.space import Architecture
@@ -69,13 +71,30 @@ def choose_finalist(context: ExperimentContext) -> Proposal | None:
     return max(candidates, key=lambda one: (means.get(one.key, -1.0), -context.cost(one.architecture).params))
 
 
+def forecast_power(rows: pd.DataFrame, seeds: int) -> str:
+    """Which difference the finals can show, by the spread of the choice's trainings; empty where nothing is known."""
+    spread = spread_of_differences(list(validation_by_proposal(rows).values()))
+    if not spread > 0:
+        return ""
+    shown = shown_difference(spread, seeds)
+    able = f"shows differences from {units.points(shown).removeprefix('+')} points" if seeds > 1 else "shows none"
+    return (
+        f"by the spread between seeds so far, a comparison of {units.some(seeds, 'seed')} {able}; one point would take "
+        f"about {seeds_to_show(0.01, spread)} seeds"
+    )
+
+
 def mean_validation(rows: pd.DataFrame) -> dict[Key, float]:
     """Mean validation accuracy of the complete trials of run "choice", by the keys of proposals."""
+    return {key: fmean(accuracies) for key, accuracies in validation_by_proposal(rows).items()}
+
+
+def validation_by_proposal(rows: pd.DataFrame) -> dict[Key, list[float]]:
     ours = rows[(rows["trial_kind"] == "choice") & (rows["status"] == "complete") & rows["val_accuracy"].notna()]
     found: dict[Key, list[float]] = {}
     for key, accuracy in zip(proposal_keys(ours), ours["val_accuracy"], strict=True):
         found.setdefault(key, []).append(float(accuracy))
-    return {key: fmean(accuracies) for key, accuracies in found.items()}
+    return found
 
 
 def proposal_keys(rows: pd.DataFrame) -> list[Key]:
@@ -143,6 +162,8 @@ def compare(context: ExperimentContext) -> bool:
     found = choose_finalist(context) if context.searched.parameters else given
     if found is None:
         return False
+    if sentence := forecast_power(context.table.read(), len(experiment.finalists.seeds)):
+        context.watcher.note(sentence)
     compared = entrants(context, found)
     trained = "finalists" if context.searched.parameters else "student"
     carry_out_all(context, compared, trial_kind="final", title=f"{trained} and baselines at equal compute", ahead=0.0)

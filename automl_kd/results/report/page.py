@@ -101,7 +101,7 @@ def search_view(folder: Path, rows: pd.DataFrame, record: Mapping[str, Any]) -> 
     return {
         "compared": None,
         "sentences": [judged.sentence],
-        "aside": [text for text in (judged.teacher_sentence, judged.cost_sentence) if text],
+        "aside": [text for text in (judged.parts_sentence, judged.teacher_sentence, judged.cost_sentence) if text],
         "baseline_comparison": verdict_table(judged) if judged.arms else None,
         "gains": gain_table(judged) if judged.arms else None,
         "costs": cost_table(judged),

@@ -40,7 +40,8 @@ class Verdict:
     """`gains` has the keys of `COMPARISONS`; an estimate with n = 0 could not be made.
 
     `sentence` begins with a warning if the teacher is too weak; otherwise `teacher_sentence` gives its accuracy, if
-    known. `distilled`: the verdict is on one student that was taught without a search.
+    known. `parts_sentence`: what the teaching and the architecture gained by themselves, of a search. `distilled`: the
+    verdict is on one student that was taught without a search.
     """
 
     arms: dict[FinalRole, Arm]
@@ -49,6 +50,7 @@ class Verdict:
     sentence: str
     cost_sentence: str
     teacher_sentence: str = ""
+    parts_sentence: str = ""
     distilled: bool = False
 
 
@@ -81,6 +83,7 @@ def judge_search(
         sentence=f"{warned} {judged}" if warned else judged,
         cost_sentence=distillation_costs(costs, arms) if distilled else cost_sentence(costs, arms, scores),
         teacher_sentence="" if warned else accuracy_of(teacher),
+        parts_sentence="" if distilled else parts_sentence(gains),
         distilled=distilled,
     )
 
@@ -105,6 +108,18 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
     if found.architecture_id == base.architecture_id:
         close = "; the found student is the default student itself, so its architecture gained nothing"
     return f"{judge_gain(gain)}: {comparison(found, base)}{close}."
+
+
+def parts_sentence(gains: Mapping[str, Estimate]) -> str:
+    """What the teaching and the architecture gained, each beside the same without it; empty where that is not known."""
+    parts = {"teaching": "the found student from scratch", "architecture": "the default student, both from scratch"}
+    known = {name: base for name, base in parts.items() if gains[name].n > 1}
+    return " ".join(f"The {name}, against {base}: {judge_part(gains[name])}." for name, base in known.items())
+
+
+def judge_part(gain: Estimate) -> str:
+    judged = judge_gain(gain)
+    return judged[0].lower() + judged[1:]
 
 
 def missing_sentence(final: pd.DataFrame, role: FinalRole) -> str:

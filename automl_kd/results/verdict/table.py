@@ -75,5 +75,5 @@ def cost_table(judged: Verdict) -> Sheet:
 def verdict_to_markdown(judged: Verdict) -> str:
     """The verdict as Markdown: the sentence, the four arms, the differences, the costs."""
     tables = (verdict_table(judged), gain_table(judged), cost_table(judged))
-    close = " ".join(filter(None, [judged.teacher_sentence, judged.cost_sentence]))
+    close = " ".join(filter(None, [judged.parts_sentence, judged.teacher_sentence, judged.cost_sentence]))
     return "\n".join([f"{judged.sentence}\n", *(table.to_markdown() for table in tables), close, ""])

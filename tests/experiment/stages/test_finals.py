@@ -15,7 +15,7 @@ from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.proposals import Proposal
-from automl_kd.experiment.stages.finals import entrants, final_spec, line_up, mean_validation, shortlist
+from automl_kd.experiment.stages.finals import entrants, final_spec, forecast_power, line_up, mean_validation, shortlist
 from automl_kd.experiment.stages.search import search_spec
 from automl_kd.space import Architecture
 from automl_kd.spec import Recipe
@@ -100,6 +100,21 @@ def test_candidates_are_compared_by_their_mean_over_complete_trials_of_the_choic
     # width 2: (0.5 + 0.7) / 2; width 3: 0.65 alone
     found = {by_kd(SMALL).key: 0.6, by_kd(Architecture.of({"width": 3})).key: 0.65}
     assert mean_validation(frame) == pytest.approx(found)
+
+
+CHOICE = ((2, 0.90), (2, 0.92), (4, 0.80), (4, 0.82))
+
+
+def test_what_the_finals_can_show_follows_from_the_spread_of_the_choice():
+    # Of each pair the squares sum up to 2 points, over one degree of freedom: differences spread by 2 points.
+    frame = rows(*(("choice", "complete", accuracy, 10, width) for width, accuracy in CHOICE))
+    assert forecast_power(frame, 3) == (
+        "by the spread between seeds so far, a comparison of 3 seeds shows differences from 4.97 points; one point "
+        "would take about 18 seeds"
+    )
+    assert "of 1 seed shows none" in forecast_power(frame, 1)
+    assert forecast_power(frame.iloc[:1], 3) == ""
+    assert forecast_power(frame.assign(trial_kind="search"), 3) == ""
 
 
 def test_one_student_taught_in_two_ways_is_two_candidates():
