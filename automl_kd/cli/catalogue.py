@@ -80,6 +80,8 @@ def models() -> CatalogueLines:
         spent = cost.count_cost(network, shape)
         yield name, f"{format_count(spent.params)} parameters, {format_count(spent.macs)} multiply-adds on CIFAR-10"
     yield "torchvision:NAME", "any classification model of torchvision"
+    yield "timm:NAME, timm:local-dir:PATH", "a network of timm (pip install timm); a teacher by its published weights"
+    yield "hf:PATH", "a folder of Hugging Face's save_pretrained (pip install transformers)"
     yield "subgraph:FILE", "a student found by method subgraph, from its subgraph.json, with new weights"
     yield "module:function", "your own function from an InputShape to a network"
 

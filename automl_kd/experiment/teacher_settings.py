@@ -15,6 +15,7 @@ from automl_kd.config import Experiment
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.models import pin_reference
+from automl_kd.models.foreign.pretrained import FOLDERS, pretrained, published_names
 from automl_kd.models.weights.checkpoint import count_classes_in, digest_file
 from automl_kd.spec import DataSpec, Preprocessing, TeacherSpec
 from automl_kd.training.trial import build_teacher
@@ -30,8 +31,11 @@ OF_FILES: Mapping[str, object] = {
 
 
 def settle_teacher(teacher: TeacherSpec) -> TeacherSpec:
-    """The teacher with content hashes added to its files. `ConfigError` for options that it cannot have."""
-    teacher = dataclasses.replace(teacher, model=pin_reference(teacher.model))
+    """The teacher with content hashes added to its files, and with what it brings if it was published with weights.
+
+    `ConfigError` for options that it cannot have.
+    """
+    teacher = with_published(dataclasses.replace(teacher, model=pin_reference(teacher.model)))
     if not teacher.checkpoint:
         if given := [name for name, default in OF_FILES.items() if getattr(teacher, name) != default]:
             raise ConfigError(
@@ -51,6 +55,26 @@ def settle_teacher(teacher: TeacherSpec) -> TeacherSpec:
     return dataclasses.replace(teacher, checkpoint=given_path, digest=digest_file(path))
 
 
+def with_published(teacher: TeacherSpec) -> TeacherSpec:
+    """The teacher with its published weights, and with their images and outputs as far as none are stated."""
+    prefix = next((one for one in FOLDERS if teacher.model.startswith(one)), "")
+    if prefix:
+        folder = files.expand(teacher.model.removeprefix(prefix)).absolute()
+        teacher = dataclasses.replace(teacher, model=f"{prefix}{folder}")
+    found = pretrained(teacher.model, "" if teacher.checkpoint else teacher.weights)
+    if found is None:
+        return teacher
+    own = teacher.preprocessing
+    return dataclasses.replace(
+        teacher,
+        checkpoint=teacher.checkpoint or str(found.file),
+        weights=teacher.weights if teacher.checkpoint else "",
+        resolution=teacher.resolution or found.resolution,
+        preprocessing=found.preprocessing if own == Preprocessing() else own,
+        total_classes=teacher.total_classes or found.total_classes,
+    )
+
+
 def settle_view(data: DataSpec, teacher: TeacherSpec) -> DataSpec:
     """The images as they must be kept for this teacher: of its size if that is larger, and cut out as it wants them."""
     own = teacher.preprocessing
@@ -67,6 +91,8 @@ def settle_classes(experiment: Experiment, dataset: Dataset) -> Experiment:
     teacher = experiment.teacher
     if not teacher.checkpoint:
         return experiment
+    if published := names_to_match(teacher, dataset):
+        teacher = dataclasses.replace(teacher, classes=match_names(teacher.model, published, dataset.class_names))
     if teacher.class_names:
         classes, total = read_class_names(teacher.class_names, dataset.class_names)
         if teacher.classes and teacher.classes != classes:
@@ -109,13 +135,26 @@ def read_class_names(name: str, classes: Sequence[str]) -> tuple[tuple[int, ...]
         return read_mapping(name, lines, classes), 0
     while lines and not lines[-1].strip():
         lines.pop()
+    return match_names(name, lines, classes), len(lines)
+
+
+def names_to_match(teacher: TeacherSpec, dataset: Dataset) -> tuple[str, ...]:
+    """The published names of the outputs of a teacher with other classes than the data, unless they are named."""
+    total = teacher.total_classes
+    if teacher.classes or teacher.class_names or total in {0, dataset.shape.classes}:
+        return ()
+    return published_names(teacher.model, total)
+
+
+def match_names(name: str, lines: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
+    """The output of each class, by the names of outputs in lines."""
     known: dict[str, int] = {}
     for output, line in enumerate(lines):
         for alias in aliases(line):
             known.setdefault(alias, output)
     found = [known.get(as_alias(one), -1) for one in classes]
     require_all(name, classes, found, known)
-    return tuple(found), len(lines)
+    return tuple(found)
 
 
 def read_mapping(name: str, lines: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
@@ -150,7 +189,5 @@ def require_all(name: str, classes: Sequence[str], found: Sequence[int], known: 
         return
     near = get_close_matches(as_alias(missing[0]), known, n=1)
     others = f" and {len(missing) - 1} other classes" if len(missing) > 1 else ""
-    raise ConfigError(
-        f"teacher.class_names = {name!r} has no output for class {missing[0]!r}{others} of the data; "
-        + (f"did you mean {near[0]!r}? Rename it" if near else "add it, or give teacher.classes")
-    )
+    advice = f"did you mean {near[0]!r}? Rename it" if near else "name its outputs by teacher.class_names"
+    raise ConfigError(f"{name!r} has no output for class {missing[0]!r}{others} of the data; {advice}")

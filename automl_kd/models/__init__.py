@@ -14,6 +14,7 @@ from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
 from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
+from automl_kd.models.foreign.pretrained import BUILDERS
 from automl_kd.models.pickled import load_pickled, pickled_name
 from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
@@ -32,7 +33,8 @@ SUBGRAPH = "subgraph:"
 
 
 def build_model(name: str, shape: InputShape) -> nn.Module:
-    """A freshly initialised network: an entry of `MODELS`, `torchvision:NAME`, `subgraph:FILE`, or `module:function`.
+    """A freshly initialised network: an entry of `MODELS`, `torchvision:NAME`, `timm:NAME`, `timm:local-dir:PATH`,
+    `hf:PATH`, `subgraph:FILE`, or `module:function`.
 
     FILE is a subgraph.json, the description of a student inside another model that the method subgraph leaves.
     Draws from torch's global generator, which the caller seeds. The network is adopted (`adoption`): it leaves images
@@ -46,6 +48,9 @@ def network_called(name: str, shape: InputShape) -> nn.Module:
         return MODELS[name](shape)
     if name.startswith("torchvision:"):
         return torchvision_model(name.removeprefix("torchvision:"), shape)
+    for prefix, builder in BUILDERS.items():
+        if name.startswith(prefix):
+            return builder(name.removeprefix(prefix), shape)
     if name.startswith(SUBGRAPH):
         return build_from(read_description(name.removeprefix(SUBGRAPH)), shape)
     if name.startswith(PICKLED):

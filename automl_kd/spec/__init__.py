@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from automl_kd.spec.checks import require
 from automl_kd.spec.data import DataSpec
-from automl_kd.spec.preprocessing import Interpolation, Preprocessing, require_moments
+from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, require_moments
 from automl_kd.spec.recipe import Recipe, require_shares
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import TeacherCacheOptions, TeacherSpec
@@ -25,6 +25,7 @@ from automl_kd.spec.trial import (
 )
 
 __all__ = [
+    "INTERPOLATIONS",
     "KEY_VERSION",
     "SETTLED",
     "DataSpec",

@@ -12,6 +12,9 @@ from automl_kd.spec.checks import require
 from automl_kd.spec.preprocessing import Preprocessing, read_preprocessing
 from automl_kd.spec.recipe import Recipe, read_recipe
 
+PUBLISHERS = ("torchvision:", "timm:")
+"""Of models whose weights their library publishes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherSpec:
@@ -23,13 +26,14 @@ class TeacherSpec:
     (exact, float16, or top1 to top999999): the precision of a fixed teacher's outputs in training: "exact", all rounded
     to "float16", or "top8", the largest logits of each image, where the others share the remaining probability.
     `weights`: which of several sets of weights in the checkpoint, by its key or a word of it, as in "ema"; empty takes
-    the first that fits and is no average over training. `resolution` (0 to 4096): height and width of the images that
-    it takes; 0 takes those of the students. `classes` (any): which of its outputs, counted from 0, the data's classes
-    are, in the order of these; empty where it has the same classes in the same order.
-    `class_names`: a file with the names of the teacher's outputs, one in a line, by which `classes` is filled in.
-    `total_classes` (0 or more): how many outputs it has; 0 for as many as the data has classes, or as its file shows.
-    `all_labels`: train it with the labels too that data.labelled_images hides from students, as one that was trained
-    elsewhere on more of them.
+    the first that fits and is no average over training. Without a checkpoint, published weights of torchvision's and
+    timm's models: "DEFAULT", or of torchvision's one of their names. `resolution` (0 to 4096): height and width of the
+    images that it takes; 0 takes those of the students. `classes` (any): which of its outputs, counted from 0, the
+    data's classes are, in the order of these; empty where it has the same classes in the same order. `class_names`: a
+    file with the names of the teacher's outputs, one in a line, by which `classes` is filled in. `total_classes` (0 or
+    more): how many outputs it has; 0 for as many as the data has classes, or as its file shows. `all_labels`: train it
+    with the labels too that data.labelled_images hides from students, as one that was trained elsewhere on more of
+    them.
     """
 
     model: str = "resnet56"
@@ -53,7 +57,7 @@ class TeacherSpec:
         require(self.total_classes >= 0, f"total_classes must be 0 (the data's) or more, got {self.total_classes}")
         require_outputs(self.classes, self.total_classes)
         require(
-            not self.weights or bool(self.checkpoint),
+            not self.weights or bool(self.checkpoint) or self.model.startswith(PUBLISHERS),
             f"teacher.weights = {self.weights!r} selects weights in a file; name the file as teacher.checkpoint",
         )
         require(

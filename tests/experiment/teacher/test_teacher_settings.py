@@ -40,7 +40,7 @@ def test_a_mapping_names_the_outputs_themselves(tmp_path):
     ("text", "sentence"),
     [
         ("tench\ngoldfsh\n", "has no output for class 'goldfish' of the data; did you mean 'goldfsh'? Rename it"),
-        ("tench\n", "has no output for class 'goldfish' of the data; add it, or give teacher.classes"),
+        ("tench\n", "has no output for class 'goldfish' of the data; name its outputs by teacher.class_names"),
         ("class,output\ntench,first\n", "has a line that is no class and a whole number; write class,output"),
     ],
 )

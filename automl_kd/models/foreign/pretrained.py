@@ -1,0 +1,272 @@
+"""Networks of other libraries that were published with weights: where these lie, and what they want to see.
+
+Nothing is fetched from a network: weights are read from the cache of the library that fetched them, or from a folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from automl_kd import files
+from automl_kd.errors import ConfigError, DataError, FileError, UnknownNameError
+from automl_kd.models.foreign.external import repeat_channel, torchvision_names
+from automl_kd.registry import suggestion
+from automl_kd.space import InputShape
+from automl_kd.spec import INTERPOLATIONS, Preprocessing
+
+TIMM, LOCAL, HUGGING_FACE, TORCHVISION = "timm:", "local-dir:", "hf:", "torchvision:"
+
+PUBLISHED = "DEFAULT"
+"""Names the weights that a library publishes for a network; torchvision also knows others by name."""
+
+RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
+"""Of Pillow's numbers, which Hugging Face writes."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """`file`: the weights. `resolution`: height and width of images. `class_names`: of its outputs, where known."""
+
+    file: Path
+    preprocessing: Preprocessing
+    resolution: int
+    total_classes: int
+    class_names: tuple[str, ...] = ()
+
+
+def pretrained(model: str, weights: str = "") -> Pretrained | None:
+    """What the network called `model` brings with it; None for one that brings nothing.
+
+    `weights`: "DEFAULT", or of torchvision's networks one of their names, such as "IMAGENET1K_V1".
+    `ConfigError` if the weights are not on this machine, with the command that fetches them.
+    """
+    if model.startswith(HUGGING_FACE):
+        return from_hugging_face(Path(model.removeprefix(HUGGING_FACE)))
+    if model.startswith(TIMM + LOCAL):
+        return from_timm_folder(Path(model.removeprefix(TIMM + LOCAL)))
+    if weights and model.startswith(TIMM):
+        return from_timm(model.removeprefix(TIMM))
+    if weights and model.startswith(TORCHVISION):
+        return from_torchvision(model.removeprefix(TORCHVISION), weights)
+    return None
+
+
+def from_torchvision(name: str, weights: str) -> Pretrained:
+    if name not in (known := torchvision_names()):
+        raise UnknownNameError(f"torchvision has no classifier called {name!r}; {suggestion(name, known)}")
+    models: Any = importlib.import_module("torchvision.models")
+    published = models.get_model_weights(name)
+    if weights not in published.__members__:
+        raise ConfigError(
+            f"teacher.weights = {weights!r} names no weights of torchvision's {name}; "
+            f"{suggestion(weights, list(published.__members__))}"
+        )
+    chosen = published[weights]
+    wanted = chosen.transforms()
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
+    fetch = f"import torchvision; torchvision.models.get_model({name!r}, weights={weights!r})"
+    return Pretrained(
+        file=require_fetched(file, f"torchvision:{name}", fetch),
+        preprocessing=Preprocessing(
+            mean=tuple(wanted.mean),
+            std=tuple(wanted.std),
+            crop=wanted.crop_size[0] / wanted.resize_size[0],
+            interpolation=interpolation_of(wanted.interpolation.value),
+        ),
+        resolution=wanted.crop_size[0],
+        total_classes=len(chosen.meta["categories"]),
+        class_names=tuple(chosen.meta["categories"]),
+    )
+
+
+def require_fetched(file: Path, model: str, fetch: str) -> Path:
+    if not file.is_file():
+        raise ConfigError(
+            f"the weights of {model} are not at {file}; fetch them by python -c {json.dumps(fetch)}, or give their "
+            "file as teacher.checkpoint"
+        )
+    return file
+
+
+def interpolation_of(name: str) -> Any:
+    """One of ours; what is not known is left to the data."""
+    return name if name in INTERPOLATIONS else ""
+
+
+def library(name: str, extra: str) -> Any:
+    """An optional package."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"models of {name} need the package {name}; install it by pip install 'automl-kd[{extra}]'"
+        ) from error
+
+
+def from_timm(name: str) -> Pretrained:
+    timm = library("timm", "timm")
+    config = timm.models.get_pretrained_cfg(name)
+    if config is None or not timm.is_model(name):
+        raise UnknownNameError(f"timm has no model called {name!r}; {suggestion(name, timm.list_models())}")
+    fetch = f"import timm; timm.create_model({name!r}, pretrained=True)"
+    return described_by_timm(config.to_dict(), require_fetched(cached_by_timm(config), f"timm:{name}", fetch))
+
+
+def cached_by_timm(config: Any) -> Path:
+    """Where timm's weights lie in the cache of the hub, or of torch; a path that is no file if they are in neither."""
+    hub: Any = importlib.import_module("huggingface_hub")
+    if config.hf_hub_id:
+        names = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+        for name in names:
+            if isinstance(found := hub.try_to_load_from_cache(config.hf_hub_id, name), str):
+                return Path(found)
+        if not config.url:
+            return Path(hub.constants.HF_HUB_CACHE) / config.hf_hub_id
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url or "none").name
+
+
+def from_timm_folder(folder: Path) -> Pretrained:
+    library("timm", "timm")
+    record = read_config(folder / "config.json")
+    config = {**record.get("pretrained_cfg", record), "num_classes": record.get("num_classes", 1000)}
+    names = record.get("label_names") or config.get("label_names") or ()
+    return described_by_timm(config, weights_in(folder), tuple(map(str, names)))
+
+
+def described_by_timm(config: Mapping[str, Any], file: Path, names: tuple[str, ...] = ()) -> Pretrained:
+    """`config`: timm's record of a network's weights; what it leaves out is as timm's own default is."""
+    total = int(config["num_classes"])
+    return Pretrained(
+        file=file,
+        preprocessing=Preprocessing(
+            mean=tuple(config.get("mean", (0.485, 0.456, 0.406))),
+            std=tuple(config.get("std", (0.229, 0.224, 0.225))),
+            crop=float(config.get("crop_pct", 0.875)),
+            interpolation=interpolation_of(config.get("interpolation", "bicubic")),
+        ),
+        resolution=int(config.get("input_size", (3, 224, 224))[-1]),
+        total_classes=total,
+        class_names=names or imagenet_names(total),
+    )
+
+
+def imagenet_names(classes: int) -> tuple[str, ...]:
+    """Codes and names of ImageNet's 1,000 classes, as timm has them; none for another number of classes."""
+    if classes != 1000:
+        return ()
+    data: Any = importlib.import_module("timm.data")
+    info = data.ImageNetInfo("imagenet-1k")
+    return tuple(f"{code} {info.label_name_to_description(code)}" for code in info.label_names())
+
+
+def from_hugging_face(folder: Path) -> Pretrained:
+    record = read_config(folder / "config.json")
+    seen = read_config(folder / "preprocessor_config.json")
+    size, crop = shorter_side(seen.get("size", 224)), shorter_side(seen.get("crop_size", 0))
+    cut = crop if seen.get("do_center_crop", bool(crop)) and crop else 0
+    names = record.get("id2label", {})
+    total = len(names) or int(record.get("num_labels", 1000))
+    white = round(255 * float(seen.get("rescale_factor", 1 / 255)), 6) if seen.get("do_rescale", True) else 255.0
+    normalized = seen.get("do_normalize", True)
+    return Pretrained(
+        file=weights_in(folder),
+        preprocessing=Preprocessing(
+            mean=tuple(seen["image_mean"]) if normalized else (0.0,),
+            std=tuple(seen["image_std"]) if normalized else (1.0,),
+            white=white,
+            crop=float(seen.get("crop_pct") or (cut / size if cut else 1.0)),
+            interpolation=interpolation_of(RESAMPLING.get(seen.get("resample", 2), "")),
+        ),
+        resolution=cut or size,
+        total_classes=total,
+        class_names=tuple(str(names.get(str(place), place)) for place in range(total)) if names else (),
+    )
+
+
+def shorter_side(size: Any) -> int:
+    """Of what Hugging Face writes for a size: a number, {"shortest_edge": n} or {"height": h, "width": w}."""
+    if isinstance(size, Mapping):
+        return int(size.get("shortest_edge") or min(size.get("height", 0), size.get("width", 0)))
+    return int(size)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    try:
+        found = files.read_json(path)
+    except (FileError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); give the folder of a saved model") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} holds no record; give the folder of a saved model")
+    return found
+
+
+def weights_in(folder: Path) -> Path:
+    """The file of weights in a folder of a model."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(f"{folder} has neither model.safetensors nor pytorch_model.bin; save the model with its weights")
+
+
+def timm_model(name: str, shape: InputShape) -> nn.Module:
+    """Timm's network without trained weights, with `shape.classes` outputs; grey images are repeated."""
+    timm = library("timm", "timm")
+    if not name.startswith(LOCAL) and not timm.is_model(name):
+        raise UnknownNameError(f"timm has no model called {name!r}; {suggestion(name, timm.list_models())}")
+    options: dict[str, Any] = {"pretrained": False, "num_classes": shape.classes}
+    config = timm.models.get_pretrained_cfg(name) if not name.startswith(LOCAL) else None
+    if config is not None and config.fixed_input_size:
+        options["img_size"] = (shape.height, shape.width)
+    return for_colour(timm.create_model(name, **options), shape)
+
+
+def hugging_face_model(folder: str, shape: InputShape) -> nn.Module:
+    """The network in a folder of `save_pretrained`, without its weights, with `shape.classes` outputs."""
+    transformers = library("transformers", "transformers")
+    read_config(Path(folder) / "config.json")
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.num_labels != shape.classes:
+        config.num_labels = shape.classes
+    made: nn.Module = transformers.AutoModelForImageClassification.from_config(config)
+    return for_colour(made, shape)
+
+
+def for_colour(network: nn.Module, shape: InputShape) -> nn.Module:
+    if shape.channels not in (1, 3):
+        raise DataError(
+            f"networks of other libraries take images of 1 or 3 channels and these have {shape.channels}; take a model "
+            "of the zoo, or module:function"
+        )
+    if shape.channels == 1:
+        network.register_forward_pre_hook(repeat_channel)
+    return network
+
+
+BUILDERS: Mapping[str, Callable[[str, InputShape], nn.Module]] = {TIMM: timm_model, HUGGING_FACE: hugging_face_model}
+"""By the prefix of a model's name."""
+
+
+FOLDERS = (HUGGING_FACE, TIMM + LOCAL)
+"""Prefixes of models that are folders with their weights."""
+
+
+def published_names(model: str, classes: int) -> tuple[str, ...]:
+    """The names of the outputs of a published network with so many classes; empty where they are not known."""
+    if model.startswith(FOLDERS):
+        found = pretrained(model)
+        return found.class_names if found is not None else ()
+    if model.startswith(TIMM):
+        return imagenet_names(classes)
+    if model.startswith(TORCHVISION):
+        models: Any = importlib.import_module("torchvision.models")
+        every = [one.meta["categories"] for one in models.get_model_weights(model.removeprefix(TORCHVISION))]
+        return next((tuple(one) for one in every if len(one) == classes), ())
+    return ()
