@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 
 def test_a_run_says_what_it_is(run, monkeypatch, folder):
-    def pretend(experiment, roots, _watcher, *, address):
+    def pretend(experiment, roots, _watcher, *, address, accept_teacher):
         assert (experiment.space, experiment.method, address) == ("model:resnet8", "prokt", "")
         return SimpleNamespace(folder=roots.results / "taught")
 

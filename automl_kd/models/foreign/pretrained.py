@@ -129,8 +129,8 @@ def cached_by_timm(config: Any) -> Path:
             if isinstance(found := hub.try_to_load_from_cache(config.hf_hub_id, name), str):
                 return Path(found)
         if not config.url:
-            return Path(hub.constants.HF_HUB_CACHE) / config.hf_hub_id
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url or "none").name
+            return Path(str(hub.constants.HF_HUB_CACHE)) / str(config.hf_hub_id)
+    return Path(torch.hub.get_dir()) / "checkpoints" / str(config.url or "none").rpartition("/")[2]
 
 
 def from_timm_folder(folder: Path) -> Pretrained:

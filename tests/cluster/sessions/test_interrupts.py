@@ -9,6 +9,14 @@ import pytest
 from automl_kd.cluster.sessions.interrupts import interruptible, remembering
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Python's own handler; a shell's background job begins with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press_ctrl_c_as_tune_hears_it() -> None:
     """Tune's handler, which puts the one before it back when it is called, and else stays."""
     before = signal.getsignal(signal.SIGINT)
