@@ -21,6 +21,7 @@ from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
 from automl_kd.registry import PICKLED, suggestion
+from automl_kd.spec import FOLDERS
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ def load_experiment(
     """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5").
 
     `kinds`: records of other kinds of experiment, by the section that makes an experiment one of them.
-    A relative `teacher.checkpoint` is looked for beside the file, and then where the command was typed.
+    Relative files of the teacher are looked for beside the file, and then where the command was typed.
     """
     try:
         text = read_text(path)
@@ -49,8 +50,15 @@ def load_experiment(
     found = loads(text, overrides, where=str(path), kinds=kinds)
     if not isinstance(found, Experiment):
         return found
-    checkpoint = locate(found.teacher.checkpoint, path.parent, f"{path}: teacher.checkpoint")
-    return dataclasses.replace(found, teacher=dataclasses.replace(found.teacher, checkpoint=checkpoint))
+    teacher = found.teacher
+    places: dict[str, Any] = {
+        name: locate(getattr(teacher, name), path.parent, f"{path}: teacher.{name}")
+        for name in ("checkpoint", "class_names")
+    }
+    if prefix := next((one for one in FOLDERS if teacher.model.startswith(one)), ""):
+        folder = teacher.model.removeprefix(prefix)
+        places["model"] = prefix + locate(folder, path.parent, f"{path}: teacher.model")
+    return dataclasses.replace(found, teacher=dataclasses.replace(teacher, **places))
 
 
 def loads(

@@ -15,9 +15,9 @@ from automl_kd.config import Experiment
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.models import pin_reference
-from automl_kd.models.foreign.pretrained import FOLDERS, pretrained, published_names
+from automl_kd.models.foreign.pretrained import pretrained, published_names
 from automl_kd.models.weights.checkpoint import count_classes_in, digest_file
-from automl_kd.spec import DataSpec, Preprocessing, TeacherSpec
+from automl_kd.spec import FOLDERS, DataSpec, Preprocessing, TeacherSpec
 from automl_kd.training.trial import build_teacher
 
 OF_FILES: Mapping[str, object] = {

@@ -12,6 +12,10 @@ from automl_kd.spec.checks import require
 from automl_kd.spec.preprocessing import Preprocessing, read_preprocessing
 from automl_kd.spec.recipe import Recipe, read_recipe
 
+HUGGING_FACE, TIMM_FOLDER = "hf:", "timm:local-dir:"
+FOLDERS = (HUGGING_FACE, TIMM_FOLDER)
+"""Prefixes of models that are folders with their weights."""
+
 PUBLISHERS = ("torchvision:", "timm:")
 """Of models whose weights their library publishes."""
 

@@ -122,10 +122,19 @@ def decode(file: Path, size: Size, *, fit: Fit, max_value: float = 0.0) -> Image
 
 
 def center_square(picture: Image.Image, fit: Fit) -> Image.Image:
-    """The middle square of `picture` after its shorter side has been scaled."""
-    scale = fit.scaled_side / min(picture.size)
-    width, height = (max(fit.scaled_side, round(side * scale)) for side in picture.size)
-    left, top = (width - fit.size) // 2, (height - fit.size) // 2
+    """The middle square of `picture` after its shorter side has been scaled.
+
+    Where more is cut off than must be, sides and offsets are rounded as torchvision's Resize and CenterCrop do, with
+    which networks are published.
+    """
+    side, shorter = fit.scaled_side, min(picture.size)
+    if fit.crop < 1:
+        width, height = (side * one // shorter for one in picture.size)
+        left, top = (round((one - fit.size) / 2) for one in (width, height))
+    else:
+        scale = side / shorter
+        width, height = (max(side, round(one * scale)) for one in picture.size)
+        left, top = (width - fit.size) // 2, (height - fit.size) // 2
     scaled = picture.resize((width, height), RESAMPLING[fit.interpolation])
     return scaled.crop((left, top, left + fit.size, top + fit.size))
 

@@ -20,9 +20,10 @@ from automl_kd.errors import ConfigError, DataError, FileError, UnknownNameError
 from automl_kd.models.foreign.external import repeat_channel, torchvision_names
 from automl_kd.registry import suggestion
 from automl_kd.space import InputShape
-from automl_kd.spec import INTERPOLATIONS, Preprocessing
+from automl_kd.spec import FOLDERS, HUGGING_FACE, INTERPOLATIONS, TIMM_FOLDER, Preprocessing
 
-TIMM, LOCAL, HUGGING_FACE, TORCHVISION = "timm:", "local-dir:", "hf:", "torchvision:"
+TIMM, TORCHVISION = "timm:", "torchvision:"
+LOCAL = TIMM_FOLDER.removeprefix(TIMM)
 
 PUBLISHED = "DEFAULT"
 """Names the weights that a library publishes for a network; torchvision also knows others by name."""
@@ -50,8 +51,8 @@ def pretrained(model: str, weights: str = "") -> Pretrained | None:
     """
     if model.startswith(HUGGING_FACE):
         return from_hugging_face(Path(model.removeprefix(HUGGING_FACE)))
-    if model.startswith(TIMM + LOCAL):
-        return from_timm_folder(Path(model.removeprefix(TIMM + LOCAL)))
+    if model.startswith(TIMM_FOLDER):
+        return from_timm_folder(Path(model.removeprefix(TIMM_FOLDER)))
     if weights and model.startswith(TIMM):
         return from_timm(model.removeprefix(TIMM))
     if weights and model.startswith(TORCHVISION):
@@ -252,10 +253,6 @@ def for_colour(network: nn.Module, shape: InputShape) -> nn.Module:
 
 BUILDERS: Mapping[str, Callable[[str, InputShape], nn.Module]] = {TIMM: timm_model, HUGGING_FACE: hugging_face_model}
 """By the prefix of a model's name."""
-
-
-FOLDERS = (HUGGING_FACE, TIMM + LOCAL)
-"""Prefixes of models that are folders with their weights."""
 
 
 def published_names(model: str, classes: int) -> tuple[str, ...]:
