@@ -238,7 +238,7 @@ def test_what_cannot_be_carried_out_leaves_nothing(tmp_path, changes, sentence):
 
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may fall into a finalizer of Ray's
-def test_an_interrupted_search_continues(ray_session, tmp_path):
+def test_an_interrupted_search_continues(ray_session, ctrl_c, tmp_path):
     out = tmp_path / "results" / "mine"
 
     def interrupt() -> None:

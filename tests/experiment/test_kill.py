@@ -60,6 +60,8 @@ def describe(root: Path, concurrent: int) -> str:
 SPOKEN = [
     r"data tests\.tiny:source: 3 classes, 88 training, .*",
     r"teacher tests\.tiny:teacher, measured on validation(: .*)?",
+    r"teacher checked under \d+ kinds of preprocessing(: \d+ of \d+ kinds)?",
+    r"the teacher is right on .* as configured, and nothing else that was tried is better(; yet .*)?",
     r"Warning: the teacher \(tests\.tiny:teacher, from a file\) is right on .*",
     rf"search, {TRIALS} trials by evolution(: \d+ of {TRIALS} trials, best [\d.]+%(, latest [\d.]+%)?)?",
     r"finalists and baselines at equal compute(: \d+ of \d+ epochs, validation [\d.]+%)?",

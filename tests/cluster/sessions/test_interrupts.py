@@ -8,13 +8,7 @@ import pytest
 
 from automl_kd.cluster.sessions.interrupts import interruptible, remembering
 
-
-@pytest.fixture(autouse=True)
-def heard():
-    """Python's own handler; a shell's background job begins with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 
 def press_ctrl_c_as_tune_hears_it() -> None:
