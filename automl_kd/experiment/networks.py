@@ -22,8 +22,8 @@ from automl_kd.methods import method_type
 from automl_kd.methods.hyperparameters import methods_of
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
-from automl_kd.models.foreign.avx2 import must_stay_contiguous
 from automl_kd.models.foreign.layout import lay_out
+from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.models.pickled import label_pickled
 from automl_kd.spec import Recipe
 from automl_kd.training.loop import laid_out
@@ -60,8 +60,8 @@ class Trying:
 
     def obstacle(self) -> str:
         """What stands against channels last."""
-        if must_stay_contiguous(self.model):
-            return "oneDNN's kernels for AVX2 damage memory in its 1x1 convolutions with a stride"
+        if must_stay_contiguous(self.model, self.dataset.shape):
+            return "oneDNN's kernels damage memory in its 1x1 convolutions with a stride"
         return "a view in its forward function?"
 
     def examples(self) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,8 @@ from automl_kd.memory import keep_freed_memory
 from automl_kd.models import build
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.fast_norm import quicken
-from automl_kd.models.foreign.avx2 import must_stay_contiguous
 from automl_kd.models.foreign.layout import keep_contiguous, lay_out
+from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.proxies.base import OfCost, ProxyEntry
 from automl_kd.proxies.initialisation import normal_weights
@@ -127,7 +127,7 @@ class Builder:
         return student.train()
 
     def lay_out(self, student: nn.Module) -> None:
-        if self.channels_last is False or must_stay_contiguous(student):
+        if self.channels_last is False or must_stay_contiguous(student, self.probe.shape):
             keep_contiguous(student, self.probe.shape)
         elif self.channels_last:
             student.to(memory_format=torch.channels_last)

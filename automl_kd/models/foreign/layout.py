@@ -1,7 +1,7 @@
 """How a network and its images lie in memory: as the recipe wants it, or rows last if it can only be run so.
 
 A forward function that flattens by `view` asks for rows last, and fails where channels are. A few convolutions damage
-memory with channels last on some processors (`avx2`).
+memory with channels last on some processors (`onednn`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import nn
 
 from automl_kd.models.costs.cost import blank_images, evaluating
 from automl_kd.models.foreign.adoption import Door, adopt, find_door
-from automl_kd.models.foreign.avx2 import must_stay_contiguous
+from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.space import InputShape
 
 
@@ -25,7 +25,7 @@ def lay_out(model: nn.Module, shape: InputShape, layout: torch.memory_format) ->
     left in `layout`, where the error will come up. Random state and buffers stay.
     """
     door = door_of(model, shape)
-    if layout == torch.channels_last and must_stay_contiguous(model):
+    if layout == torch.channels_last and must_stay_contiguous(model, shape):
         keep_contiguous(model, shape)
         return False
     door.contiguous = False

@@ -25,10 +25,7 @@ from automl_kd.spec import FOLDERS, HUGGING_FACE, INTERPOLATIONS, TIMM_FOLDER, P
 TIMM, TORCHVISION = "timm:", "torchvision:"
 LOCAL = TIMM_FOLDER.removeprefix(TIMM)
 
-PUBLISHED = "DEFAULT"
-"""Names the weights that a library publishes for a network; torchvision also knows others by name."""
-
-RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
+PILLOW_NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
 """Of Pillow's numbers, which Hugging Face writes."""
 
 
@@ -139,7 +136,7 @@ def from_timm_folder(folder: Path) -> Pretrained:
     record = read_config(folder / "config.json")
     config = {**record.get("pretrained_cfg", record), "num_classes": record.get("num_classes", 1000)}
     names = record.get("label_names") or config.get("label_names") or ()
-    return described_by_timm(config, weights_in(folder), tuple(map(str, names)))
+    return described_by_timm(config, find_weights(folder), tuple(map(str, names)))
 
 
 def described_by_timm(config: Mapping[str, Any], file: Path, names: tuple[str, ...] = ()) -> Pretrained:
@@ -178,13 +175,13 @@ def from_hugging_face(folder: Path) -> Pretrained:
     white = round(255 * float(seen.get("rescale_factor", 1 / 255)), 6) if seen.get("do_rescale", True) else 255.0
     normalized = seen.get("do_normalize", True)
     return Pretrained(
-        file=weights_in(folder),
+        file=find_weights(folder),
         preprocessing=Preprocessing(
             mean=tuple(seen["image_mean"]) if normalized else (0.0,),
             std=tuple(seen["image_std"]) if normalized else (1.0,),
             white=white,
             crop=float(seen.get("crop_pct") or (cut / size if cut else 1.0)),
-            interpolation=interpolation_of(RESAMPLING.get(seen.get("resample", 2), "")),
+            interpolation=interpolation_of(PILLOW_NAMES.get(seen.get("resample", 2), "")),
         ),
         resolution=cut or size,
         total_classes=total,
@@ -209,7 +206,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def weights_in(folder: Path) -> Path:
+def find_weights(folder: Path) -> Path:
     """The file of weights in a folder of a model."""
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():

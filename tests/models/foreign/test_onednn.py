@@ -1,15 +1,17 @@
-"""Where oneDNN's kernels for AVX2 would damage memory, networks are kept contiguous. No such kernel is run here."""
+"""Where oneDNN's kernels would damage memory, networks are kept contiguous. No such kernel is run here."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 import torch
 from torch import nn
 
 from automl_kd.experiment.networks import Trying
-from automl_kd.models.foreign import avx2
-from automl_kd.models.foreign.avx2 import may_use_avx2, must_stay_contiguous
+from automl_kd.models.foreign import onednn
 from automl_kd.models.foreign.layout import door_of, lay_out
+from automl_kd.models.foreign.onednn import may_use_avx2, must_stay_contiguous
 from automl_kd.proxies.probe import Probe
 from automl_kd.proxies.scorer import Builder
 from automl_kd.space import Architecture, Choice, Parameter, SearchSpace
@@ -35,7 +37,7 @@ def processor(monkeypatch):
             monkeypatch.delenv(name, raising=False)
         for name, limit in limits.items():
             monkeypatch.setenv(name, limit)
-        monkeypatch.setattr(avx2, "supports", lambda asked: asked in instructions)
+        monkeypatch.setattr(onednn, "supports", lambda asked: asked in instructions)
 
     return pretend
 
@@ -64,19 +66,19 @@ def test_avx2_is_used_where_it_is_the_most_there_is_or_the_most_allowed(processo
 def test_of_a_processor_that_torch_says_nothing_of_the_worst_is_assumed(monkeypatch):
     for name in ("_is_avx2_supported", "_is_avx512_supported"):
         monkeypatch.delattr(torch.cpu, name, raising=False)
-    assert avx2.supports("avx2")
-    assert not avx2.supports("avx512")
+    assert onednn.supports("avx2")
+    assert not onednn.supports("avx512")
 
 
 def test_torch_is_asked_of_this_processor():
-    assert avx2.supports("avx512") == torch.cpu._is_avx512_supported()
+    assert onednn.supports("avx512") == torch.cpu._is_avx512_supported()
 
 
 @needs_onednn
 def test_a_network_with_such_a_layer_is_kept_contiguous_with_its_images(processor):
     processor("avx2")
     unsafe = network()
-    assert must_stay_contiguous(unsafe)
+    assert must_stay_contiguous(unsafe, SHAPE)
     assert not lay_out(unsafe, SHAPE, LAST)
     assert all(value.is_contiguous() for value in unsafe.parameters())
     assert door_of(unsafe, SHAPE).contiguous
@@ -84,9 +86,15 @@ def test_a_network_with_such_a_layer_is_kept_contiguous_with_its_images(processo
 
 
 @needs_onednn
-def test_with_avx512_nothing_changes(processor):
+@pytest.mark.parametrize(
+    ("size", "channels", "expected"), [(8, 6, False), (32, 6, False), (64, 6, True), (64, 15, True), (64, 16, False)]
+)
+def test_with_avx512_large_images_over_few_channels_are(processor, size, channels, expected):
     processor("avx2", "avx512")
-    assert not must_stay_contiguous(network())
+    shape = dataclasses.replace(SHAPE, height=size, width=size)
+    assert must_stay_contiguous(network(channels=channels), shape) is expected
+    assert lay_out(network(channels=channels), shape, LAST) is not expected
+    assert not must_stay_contiguous(network(channels=channels, kernel=3), shape)
 
 
 @pytest.mark.parametrize(
@@ -94,19 +102,19 @@ def test_with_avx512_nothing_changes(processor):
 )
 def test_a_network_without_such_a_layer_is_laid_out(processor, safe):
     processor("avx2")
-    assert not must_stay_contiguous(network(**safe))
+    assert not must_stay_contiguous(network(**safe), SHAPE)
     assert lay_out(network(**safe), SHAPE, LAST)
 
 
 @needs_onednn
 def test_channels_are_counted_in_a_group_and_other_devices_are_left_alone(processor):
     processor("avx2")
-    assert must_stay_contiguous(network(channels=8, groups=2))
-    assert not must_stay_contiguous(network().to("meta"))
+    assert must_stay_contiguous(network(channels=8, groups=2), SHAPE)
+    assert not must_stay_contiguous(network().to("meta"), SHAPE)
 
 
 @needs_onednn
-@pytest.mark.parametrize(("channels", "reason"), [(6, "AVX2 damage memory"), (8, "a view in its forward function?")])
+@pytest.mark.parametrize(("channels", "reason"), [(6, "kernels damage memory"), (8, "a view in its forward function?")])
 def test_people_are_told_which_of_the_two_reasons_it_is(processor, channels, reason):
     processor("avx2")
     trying = Trying("teacher", network(channels=channels), tiny.dataset(), tiny.RECIPE, trained=True)
