@@ -27,7 +27,7 @@ from automl_kd.results.store.table import read_results
 from benchmarks.perf.alternation import quartiles
 
 ROOT = Path(__file__).parents[2]
-QUICKSTART = ROOT / "automl_kd" / "quickstart.toml"
+EXPERIMENT = Path(__file__).with_name("overhead.toml")
 LIMITS = {"wall": 0.70, "trained": 1.02}
 """New over older, medians."""
 
@@ -67,7 +67,7 @@ def search(checkout: Path, experiment: Path) -> Search:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("older", type=Path, nargs="?")
-    parser.add_argument("--experiment", type=Path, default=QUICKSTART)
+    parser.add_argument("--experiment", type=Path, default=EXPERIMENT)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     checkouts = {"new": ROOT} | ({"older": asked.older.absolute()} if asked.older else {})
