@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from automl_kd.data import plain_view
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.results import units
+from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.training.loop import laid_out
 from automl_kd.training.optimizers import make_optimizer
 from automl_kd.training.trial import build_student
@@ -63,14 +64,28 @@ def sentence_of_batch(found: OneBatch) -> str:
 
 
 def forecast(context: ExperimentContext, student_seconds: float, teacher_seconds: float) -> str:
-    """An upper bound of what all trainings take on this machine, one after the other, by the baseline student."""
+    """What all trainings take on this machine, one after the other, if each costs what the baseline student's does.
+
+    Without trials that are stopped early, and without those that tune the options of a comparison.
+    """
     experiment, images = context.experiment, len(context.dataset.for_transfer.train)
-    searched = 0 if experiment.comparison.methods else experiment.search.trials * bool(context.searched.parameters)
-    finals = 4 * len(experiment.finalists.seeds)
     epoch = images * (student_seconds + teacher_seconds)
-    trained = (searched + finals) * experiment.recipe.epochs * epoch
+    count = count_trainings(context)
+    trained = count * experiment.recipe.epochs * epoch
     return (
-        f"{searched + finals} trainings of {experiment.recipe.epochs} epochs on {images:,} images take at most "
-        f"{units.duration(trained)} one after the other on this machine, of which the teacher's passes are "
+        f"{count} trainings of {experiment.recipe.epochs} epochs on {images:,} images would take about "
+        f"{units.duration(trained)} one after the other on this machine with the baseline student, of which "
+        "the teacher's passes are "
         f"{units.percent(teacher_seconds / (student_seconds + teacher_seconds))} % where none is read from the cache"
     )
+
+
+def count_trainings(context: ExperimentContext) -> int:
+    """Of the search, the choice among its best and the finals; of a comparison, of each method with every seed."""
+    experiment, seeds = context.experiment, len(context.experiment.finalists.seeds)
+    if experiment.comparison.methods:
+        return seeds * sum(one.best * len(one.compute) for one in experiment.comparison.methods)
+    if not context.searched.parameters:
+        return len(FINAL_ROLES) * seeds
+    chosen = experiment.finalists.count * seeds if experiment.finalists.count > 1 else 0
+    return experiment.search.trials + chosen + len(FINAL_ROLES) * seeds
