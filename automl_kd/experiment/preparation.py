@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from automl_kd import data, storage
 from automl_kd.cluster.loggers import require_loggers
-from automl_kd.config import POPULATIONS, Experiment
+from automl_kd.config import POPULATIONS, Experiment, with_inits
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import CheckpointError, ConfigError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
@@ -42,6 +42,7 @@ from automl_kd.registry import suggestion
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import TrialSpec
+from automl_kd.storage.content_hash import pin
 from automl_kd.training.trial import build_teacher, teacher_shape
 
 
@@ -98,14 +99,15 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
     hyperparameters = settle_hyperparameters(experiment.hyperparameters, methods, options)
     check_perturb(experiment.search.perturb, experiment.method, options)
     space, teacher = pin_reference(experiment.space), settle_teacher(experiment.teacher)
+    inits = with_inits(experiment, lambda file, _key: pin(file))
     return dataclasses.replace(
-        experiment,
+        inits,
         space=space,
         teacher=teacher,
         options=options,
         hyperparameters=hyperparameters,
         data=settle_view(data.resolve_path(experiment.data), teacher),
-        comparison=settle_comparison(experiment.comparison),
+        comparison=settle_comparison(inits.comparison),
     )
 
 

@@ -28,7 +28,8 @@ class Method(Protocol):
 
     `needs_teacher`: whether a trial of it needs a teacher in its spec. A method that trains its teacher has the class
     variable `moves_teacher = True`: its teacher's outputs are of no use to other trials. One that can learn from images
-    without labels has an attribute `uses_unlabelled` that is true, and prepares its trials with `transfer = True`.
+    without labels has an attribute `uses_unlabelled` that is true, and prepares its trials with `transfer = True`. One
+    that makes its students itself has `makes_students = True`: what a student begins with is an option of its own.
     """
 
     needs_teacher: ClassVar[bool]

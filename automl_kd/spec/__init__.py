@@ -12,6 +12,8 @@ from automl_kd.spec.recipe import Recipe, require_shares
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import FOLDERS, HUGGING_FACE, TIMM_FOLDER, TeacherCacheOptions, TeacherSpec
 from automl_kd.spec.trial import (
+    FRESH,
+    FROM_TEACHER,
     KEY_VERSION,
     Schedule,
     Stage,
@@ -26,6 +28,8 @@ from automl_kd.spec.trial import (
 
 __all__ = [
     "FOLDERS",
+    "FRESH",
+    "FROM_TEACHER",
     "HUGGING_FACE",
     "INTERPOLATIONS",
     "KEY_VERSION",

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from automl_kd.config import CHOICE_SEEDS, MethodEntry
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
+from automl_kd.experiment.proposals import init_of
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.methods import make_method
 from automl_kd.results.store.folder import write_finals
 from automl_kd.space import Scalar
-from automl_kd.spec import TrialSpec
+from automl_kd.spec import FROM_TEACHER, TrialSpec
 
 SLACK = 0.05
 """How far a method may exceed its share of compute, so that a small surcharge does not cost an epoch."""
@@ -129,13 +130,16 @@ def affordable(context: ExperimentContext, candidate: Candidate, fraction: float
 
 def trial(context: ExperimentContext, candidate: Candidate, epochs: int, seed: int) -> TrialSpec:
     experiment, method = context.experiment, candidate.method_entry.method
+    made = make_method(method, candidate.options)
+    init = candidate.method_entry.init or init_of(experiment, made)
     return TrialSpec(
         space=experiment.space,
         architecture=context.baseline,
         method=method,
         options=candidate.options,
         data=experiment.data,
-        teacher=experiment.teacher if make_method(method, candidate.options).needs_teacher else None,
+        teacher=experiment.teacher if made.needs_teacher or init == FROM_TEACHER else None,
         recipe=dataclasses.replace(experiment.recipe, epochs=epochs),
         seed=seed,
+        init=init,
     )
