@@ -33,6 +33,9 @@ from automl_kd.training.trial import build_student, build_teacher, memory_format
 
 TRIED_IMAGES = 4
 
+FAMILY = 0.01
+"""Of the default student's parameters what a warm start must reach: below it, nothing is shared but a layer or two."""
+
 
 @dataclass(frozen=True, eq=False)
 class Trying:
@@ -132,6 +135,11 @@ def warm_start_notes(context: ExperimentContext) -> Iterator[str]:
         # Untrained, as it may have to be trained yet; what fits does not depend on values.
         taken = start_warm(student, init, dataset, lambda: build_teacher(experiment.teacher, dataset))
         source = "the teacher's weights" if init == FROM_TEACHER else f"weights of {located_path(init).name}"
+        if taken.share < FAMILY:
+            raise ConfigError(
+                f"student.init: only {taken.share:.1%} of the default student's parameters have a counterpart in "
+                f'{source}; choose a student of the same family, or set student.init = "fresh"'
+            )
         whole = f", and {some(len(taken.identities), 'block')} as identities" if taken.identities else ""
         yield f"students begin with {source}: {taken.share:.0%} of the default student's parameters{whole}"
 
