@@ -15,7 +15,7 @@ from automl_kd.experiment.networks import moving_methods
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods.dry_run import needs_more_than_logits
-from automl_kd.models.black_box.file import KINDS, graph_place, load_graph
+from automl_kd.models.black_box.file import GRAPHS, graph_place, load_graph
 from automl_kd.models.black_box.network import BlackBox, returns_probabilities
 from automl_kd.models.costs.cost import blank_images
 from automl_kd.models.features import KeepOutput
@@ -33,7 +33,7 @@ def refuse_graph_as_weights(teacher: TeacherSpec) -> None:
             f"teacher.model = {teacher.model!r} has its weights in its file, and teacher.checkpoint = {checkpoint!r} "
             "would not be read; drop it"
         )
-    if not whole and Path(checkpoint).suffix in KINDS:
+    if not whole and Path(checkpoint).suffix in GRAPHS:
         raise ConfigError(
             f"teacher.checkpoint = {checkpoint!r} is a network with its weights, of which only outputs can be seen; "
             f'write teacher.model = "{BLACK_BOX}{checkpoint}" in its place, or save its weights alone'

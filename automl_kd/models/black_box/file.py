@@ -19,7 +19,7 @@ from automl_kd.models.black_box.pt2_file import ExportedGraph
 from automl_kd.spec import BLACK_BOX
 from automl_kd.storage.content_hash import PIN, digest_content
 
-KINDS: Mapping[str, Callable[[Path], Graph]] = {".pt2": ExportedGraph, ".onnx": OnnxGraph}
+GRAPHS: Mapping[str, Callable[[Path], Graph]] = {".pt2": ExportedGraph, ".onnx": OnnxGraph}
 
 
 def pin_graph(name: str) -> str:
@@ -28,7 +28,7 @@ def pin_graph(name: str) -> str:
     `ConfigError` for a file of another kind, or one that is not there or has changed.
     """
     pinned, given = PIN.search(name), PIN.sub("", name.removeprefix(BLACK_BOX))
-    if Path(given).suffix not in KINDS:
+    if Path(given).suffix not in GRAPHS:
         raise ConfigError(
             f"teacher.model = {name!r} names neither a .pt2 file of torch.export nor an .onnx file; give a file of "
             "weights as teacher.checkpoint"
@@ -79,7 +79,7 @@ def load_graph(reference: str) -> Graph:
             "experiment's teacher, as teacher.model; name another model here"
         )
     path = storage.local_path(graph_place(pin_graph(reference)))
-    return KINDS[path.suffix](path)
+    return GRAPHS[path.suffix](path)
 
 
 def runtime_of(model: str, device: str) -> str:

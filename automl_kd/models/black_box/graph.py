@@ -63,6 +63,14 @@ class Graph(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class GraphBatch:
+    """How many images a graph takes at once: from `least` to `most`, None for no limit."""
+
+    least: int = 1
+    most: int | None = None
+
+
 def read_input(name: str, dims: tuple[int | None, ...], dtype: torch.dtype | None, batch: GraphBatch) -> GraphInput:
     """The input of the graph called `name`; raise `ConfigError` unless it is a batch of images of real numbers."""
     if len(dims) != 4:
@@ -75,14 +83,6 @@ def read_input(name: str, dims: tuple[int | None, ...], dtype: torch.dtype | Non
         raise ConfigError(f"{name} takes images of {kind} where real numbers were wanted; export it with float32")
     _, channels, height, width = dims
     return GraphInput(channels, height, width, batch.least, batch.most, dtype)
-
-
-@dataclass(frozen=True)
-class GraphBatch:
-    """How many images a graph takes at once: from `least` to `most`, None for no limit."""
-
-    least: int = 1
-    most: int | None = None
 
 
 def uncountable(name: str, what: str) -> ConfigError:

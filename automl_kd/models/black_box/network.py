@@ -27,7 +27,7 @@ class BlackBox(nn.Module):
         super().__init__()
         self.reference, self.shape, self.stated_macs = reference, shape, 0
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)
-        require_images(self.graph, shape)
+        refuse_other_images(self.graph, shape)
 
     @property
     def graph(self) -> Graph:
@@ -64,7 +64,7 @@ class BlackBox(nn.Module):
         return logits[:count].float()
 
 
-def require_images(graph: Graph, shape: InputShape) -> None:
+def refuse_other_images(graph: Graph, shape: InputShape) -> None:
     """`ConfigError` unless the graph takes images of `shape`."""
     own = graph.input
     if own.channels not in {None, shape.channels}:

@@ -64,7 +64,7 @@ class OnnxGraph:
         return self.macs[shape]
 
     def describe_runtime(self) -> str:
-        where = "with CUDA on GPUs" if self.has_cuda() else "on the processor, for trials on a GPU too"
+        where = "with CUDA on GPUs" if self.has_cuda() else "on the processor, in trials on a GPU too"
         return f"onnxruntime {self.runtime.__version__} {where}"
 
     def identify_runtime(self, device: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 from automl_kd.models.black_box.graph import uncountable
+from automl_kd.models.costs.multiply_adds import Shape
 from automl_kd.models.foreign.pretrained import library
 from automl_kd.space import InputShape
-
-Shape = Sequence[int]
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
 
 from automl_kd.errors import ConfigError
 from automl_kd.models.black_box.graph import GraphBatch, GraphInput, read_input, uncountable
@@ -42,9 +43,15 @@ class ExportedGraph:
         self.macs: dict[InputShape, int] = {}
 
     def run(self, images: Tensor) -> object:
-        if images.device not in self.modules:
-            self.modules[images.device] = module_on(self.path, images.device)
-        return self.modules[images.device](images)
+        return self.module_on(images.device)(images)
+
+    def module_on(self, device: torch.device) -> nn.Module:
+        """The program as a module on `device`, frozen; whatever mode asks for it first."""
+        if device not in self.modules:
+            with torch.inference_mode(mode=False):
+                program = move_to_device_pass(load_program(self.path), device)
+                self.modules[device] = program.module().requires_grad_(False)
+        return self.modules[device]
 
     def count_macs(self, shape: InputShape) -> int:
         if self.uncounted:
@@ -54,6 +61,7 @@ class ExportedGraph:
             device = next(iter(self.modules), torch.device("cpu"))
             size = (batch, shape.channels, shape.height, shape.width)
             images = torch.zeros(size, dtype=self.input.dtype, device=device)
+            self.module_on(device)  # it cannot be loaded where operations are counted
             with torch.no_grad(), counting() as counter:
                 self.run(images)
             self.macs[shape] = counter.macs // batch
@@ -64,14 +72,6 @@ class ExportedGraph:
 
     def identify_runtime(self, device: str) -> str:  # noqa: ARG002 - torch stands in the identity of all outputs
         return ""
-
-
-def module_on(path: Path, device: torch.device) -> nn.Module:
-    """The program as a module on `device`, frozen."""
-    from torch.export.passes import move_to_device_pass  # noqa: PLC0415  torch.export is slow to import
-
-    program = move_to_device_pass(load_program(path), device)
-    return program.module().requires_grad_(False)
 
 
 def load_program(path: Path) -> Any:

@@ -13,7 +13,7 @@ from torch import nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.models import build_model
-from automl_kd.models.black_box.file import pin_graph
+from automl_kd.models.black_box.file import load_graph, pin_graph
 from automl_kd.models.black_box.network import BlackBox, returns_probabilities
 from automl_kd.models.black_box.onnx_macs import count_graph_macs
 from automl_kd.models.costs.cost import count_cost
@@ -50,6 +50,19 @@ def test_mode_layout_copies_and_pickles_make_no_difference(tmp_path, kind):
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(box(images), expected)
     assert not box(images.requires_grad_()).requires_grad
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cost_is_counted_whoever_asks_first_and_in_any_mode(tmp_path, kind):
+    network = files.trained_net()
+    box, images = BlackBox(files.save(kind, network, tmp_path), tiny.SHAPE), torch.randn(2, 1, 8, 8)
+    assert count_cost(box, tiny.SHAPE) == count_cost(network, tiny.SHAPE)
+    load_graph.cache_clear()
+    with torch.inference_mode():
+        box(images)
+    mixed = nn.Linear(3, 3)
+    (mixed(box(images)) * box(images)).sum().backward()  # which keeps its outputs
+    assert mixed.weight.grad is not None
 
 
 def test_a_range_of_batches_is_kept_to(tmp_path):
