@@ -21,7 +21,7 @@ from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
 from automl_kd.registry import PICKLED, suggestion
-from automl_kd.spec import FOLDERS, FRESH, FROM_TEACHER
+from automl_kd.spec import BLACK_BOX, FOLDERS, FRESH, FROM_TEACHER
 
 T = TypeVar("T")
 
@@ -55,9 +55,9 @@ def load_experiment(
         name: locate(getattr(teacher, name), path.parent, f"{path}: teacher.{name}")
         for name in ("checkpoint", "class_names")
     }
-    if prefix := next((one for one in FOLDERS if teacher.model.startswith(one)), ""):
-        folder = teacher.model.removeprefix(prefix)
-        places["model"] = prefix + locate(folder, path.parent, f"{path}: teacher.model")
+    if prefix := next((one for one in (*FOLDERS, BLACK_BOX) if teacher.model.startswith(one)), ""):
+        named = teacher.model.removeprefix(prefix)
+        places["model"] = prefix + locate(named, path.parent, f"{path}: teacher.model")
     return with_inits(
         dataclasses.replace(found, teacher=dataclasses.replace(teacher, **places)),
         lambda init, key: locate(init, path.parent, f"{path}: {key}"),

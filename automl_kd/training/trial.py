@@ -14,6 +14,7 @@ from automl_kd import data, storage
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.models import build, build_model, load_space
+from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.input_adapter import InputAdapter, adapt, change_of_moments
@@ -115,7 +116,10 @@ def build_student(space: SearchSpace, architecture: Architecture, dataset: Datas
 
 def build_teacher(teacher: TeacherSpec, dataset: Dataset) -> nn.Module:
     """The teacher with weights drawn from torch's global generator, which takes images and names classes of the set."""
-    return adapt(build_model(teacher.model, teacher_shape(teacher, dataset)), teacher_adapter(teacher, dataset))
+    network = build_model(teacher.model, teacher_shape(teacher, dataset))
+    if isinstance(network, BlackBox):
+        network.stated_macs = teacher.macs
+    return adapt(network, teacher_adapter(teacher, dataset))
 
 
 def teacher_shape(teacher: TeacherSpec, dataset: Dataset) -> InputShape:
