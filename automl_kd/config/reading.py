@@ -21,7 +21,7 @@ from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
 from automl_kd.registry import PICKLED, suggestion
-from automl_kd.spec import FOLDERS
+from automl_kd.spec import FOLDERS, TeacherSpec, teacher_sections
 
 T = TypeVar("T")
 
@@ -50,15 +50,22 @@ def load_experiment(
     found = loads(text, overrides, where=str(path), kinds=kinds)
     if not isinstance(found, Experiment):
         return found
-    teacher = found.teacher
+    members = [
+        place_files(one, path, f"{path}: {section}")
+        for section, one in zip(teacher_sections(found.teacher), found.teacher.members, strict=True)
+    ]
+    return dataclasses.replace(found, teacher=found.teacher.with_members(members))
+
+
+def place_files(teacher: TeacherSpec, path: Path, where: str) -> TeacherSpec:
+    """The teacher with its relative files found, beside the experiment's file at `path` or in the current folder."""
     places: dict[str, Any] = {
-        name: locate(getattr(teacher, name), path.parent, f"{path}: teacher.{name}")
-        for name in ("checkpoint", "class_names")
+        name: locate(getattr(teacher, name), path.parent, f"{where}.{name}") for name in ("checkpoint", "class_names")
     }
     if prefix := next((one for one in FOLDERS if teacher.model.startswith(one)), ""):
         folder = teacher.model.removeprefix(prefix)
-        places["model"] = prefix + locate(folder, path.parent, f"{path}: teacher.model")
-    return dataclasses.replace(found, teacher=dataclasses.replace(teacher, **places))
+        places["model"] = prefix + locate(folder, path.parent, f"{where}.model")
+    return dataclasses.replace(teacher, **places)
 
 
 def loads(
@@ -84,6 +91,9 @@ def refuse_pickled(record: Mapping[str, Any], where: str) -> None:
     """`ConfigError` for an object of a Python program: what a text names is imported, and never unpickled."""
     teacher = record.get("teacher")
     named = {"space": record.get("space"), "teacher.model": teacher.get("model") if isinstance(teacher, dict) else None}
+    others = teacher.get("others") if isinstance(teacher, dict) else None
+    for place, other in iterate_members(others):
+        named[f"teacher.others.{place}.model"] = other.get("model") if isinstance(other, dict) else None
     for key, value in named.items():
         if str(value).removeprefix("model:").startswith(PICKLED):
             raise ConfigError(

@@ -104,16 +104,16 @@ def unsettle(model: nn.Module) -> None:
 
 
 def check_networks(context: ExperimentContext) -> None:
-    """Run teacher and baseline student as in training, and note once what is done differently for them."""
+    """Run each teacher and the baseline student as in training, and note once what is done differently for them."""
     experiment, dataset = context.experiment, context.dataset
     learns = not experiment.teacher.checkpoint or bool(moving_methods(experiment))
     recipe = experiment.recipe if experiment.teacher.checkpoint else experiment.teacher.recipe
     with torch.random.fork_rng(devices=[]):
-        name = f"teacher {label_pickled(experiment.teacher.model)!r}"
-        with in_a_sentence(name, dataset.shape):
-            network = build_teacher(experiment.teacher, dataset)
-            teacher = Trying(name, network, dataset, recipe, learns)
-            say(context, [*teacher.notes(), *teacher.folding_notes()])
+        for one in experiment.teacher.members:
+            name = f"teacher {label_pickled(one.model)!r}"
+            with in_a_sentence(name, dataset.shape):
+                teacher = Trying(name, build_teacher(one, dataset), dataset, recipe, learns)
+                say(context, [*teacher.notes(), *teacher.folding_notes()])
         name = f"students of {label_pickled(experiment.space)}"
         with in_a_sentence(name, dataset.student_shape):
             network = build_student(context.space, context.baseline, dataset, seed=0)

@@ -14,6 +14,7 @@ from torch import nn
 
 from automl_kd.errors import UnknownNameError
 from automl_kd.losses.base import FeatureNames
+from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.training.trial import TrialContext
 
@@ -37,6 +38,8 @@ def open_extractors(
     context: TrialContext, teacher: nn.Module, features: FeatureNames
 ) -> Iterator[tuple[FeatureExtractor, FeatureExtractor]]:
     """Student and teacher with their feature layers; an `UnknownNameError` names the network."""
+    if features.teacher:
+        require_more_than_logits(context.spec.teacher, f"method {context.spec.method!r} reads the teacher's maps")
     with (
         open_features(context.student, features.student, "student") as student,
         open_features(teacher, features.teacher, "teacher") as teacher_network,

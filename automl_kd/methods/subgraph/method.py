@@ -29,6 +29,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
+from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.methods.subgraph.baselines import baseline_scores
 from automl_kd.methods.subgraph.budget import (
     MeasureLatency,
@@ -113,6 +114,9 @@ class Subgraph(SearchOptions):
 
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         assert context.spec.teacher is not None  # a dry run has one
+        require_more_than_logits(
+            context.spec.teacher, f"method {context.spec.method!r} cuts students out of the teacher"
+        )
         refuse_other_input(teacher)
         coupling = trace(teacher, context.dataset.shape)
         least = least_widths(coupling, self.floor, self.divisor)
