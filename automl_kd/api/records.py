@@ -84,6 +84,7 @@ class Teacher:
         found |= {name: value for name, value in inputs.items() if value}
         if self.others:
             found |= {"others": [one.fields for one in self.others]}
-        mean = {"shares": list(self.shares), "learned_shares": self.learned_shares, "temperature": self.temperature}
-        found |= {name: value for name, value in mean.items() if value not in ([], False, TeacherSpec.temperature)}
+        for name in ("shares", "learned_shares", "temperature"):
+            if (value := getattr(self, name)) != getattr(TeacherSpec, name):
+                found[name] = list(value) if isinstance(value, tuple) else value
         return found | ({} if self.recipe is None else {"recipe": as_plain(self.recipe)})

@@ -62,8 +62,6 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
     teacher_macs = sum(count_teacher_macs(one, dataset, watcher) for one in experiment.teacher.members)
-    shares = settle_shares(experiment, dataset, roots.results / experiment.name, watcher)
-    experiment = with_shares(experiment, shares)
     context = ExperimentContext(
         experiment=experiment,
         roots=roots,
@@ -74,7 +72,6 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=teacher_macs,
-        shares=shares,
     )
     with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.student_shape):
         require_feasible_budget(context)
@@ -83,9 +80,10 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     check_teacher_cache(experiment)
     check_methods(context)
     note_unlabelled(context)
-    note_alike_teachers(context)
+    note_teachers(context)
     check_search(context)
-    return context
+    shares = settle_shares(experiment, dataset, context.folder, watcher)
+    return dataclasses.replace(context, experiment=with_shares(experiment, shares), shares=shares)
 
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
@@ -220,18 +218,18 @@ def note_unlabelled(context: ExperimentContext) -> None:
         )
 
 
-def note_alike_teachers(context: ExperimentContext) -> None:
-    """Note teachers that are the same file, and those whose images are cut out otherwise than they want."""
+def note_teachers(context: ExperimentContext) -> None:
+    """Note teachers that are the same file, and one whose images are cut out or resized otherwise than it wants."""
     members = context.experiment.teacher.members
     if len({(one.digest, one.weights) for one in members}) < len(members):
         context.watcher.note("two of the teachers are the same file: together they have the sum of their shares")
-    data, names = context.experiment.data, ("crop", "interpolation")
-    for name in names if len(members) > 1 else ():
-        wanted = {one.model: getattr(one.preprocessing, name) for one in members}
-        if unlike := [model for model, value in wanted.items() if value and value != getattr(data, name)]:
+    for name in ("crop", "interpolation") if len(members) > 1 else ():
+        seen = getattr(context.experiment.data, name)
+        wanted = [(one.model, getattr(one.preprocessing, name)) for one in members]
+        for model, value in [one for one in wanted if one[1] not in {"", 0, seen}][:1]:
             context.watcher.note(
-                f"all teachers see one view of each image, with data.{name} = {getattr(data, name)!r}, and "
-                f"{label_pickled(unlike[0])} was described with {wanted[unlike[0]]!r}"
+                f"all teachers see one view of each image, with data.{name} = {seen!r}, and {label_pickled(model)} was "
+                f"described with {value!r}"
             )
 
 

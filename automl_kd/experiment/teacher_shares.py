@@ -93,12 +93,13 @@ def find_shares(teacher: TeacherSpec, data: DataSpec, dataset: Dataset, watcher:
 
 
 def refuse_trained_here(teacher: TeacherSpec, data: DataSpec) -> None:
-    """`ConfigError` for weights that a training on the same images left, as the card beside them says."""
+    """`ConfigError` for weights that a training on the same set left, as the card beside them says."""
     file = storage.local_path(teacher.checkpoint)
     storage.pull_file(file.with_name("student.json"))
     try:
         card = files.read_json(file.with_name("student.json"))
-        same = file.name.startswith("student") and card["spec"]["data"]["digest"] == data.digest
+        seen = card["spec"]["data"]
+        same = file.name.startswith("student") and (seen["digest"] == data.digest or seen["name"] == data.name)
     except (OSError, ValueError, KeyError, TypeError):
         return
     if same:

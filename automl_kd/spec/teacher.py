@@ -105,8 +105,8 @@ def require_mean(teacher: TeacherSpec) -> None:
     require(0 < teacher.temperature < inf, f"teacher.temperature must be above 0, got {teacher.temperature}")
     require(
         len(shares) in {0, count},
-        f"teacher.shares has another length than the number of teachers, {count}, got {list(shares)}; give one number for "
-        "each, that of [teacher] first",
+        f"teacher.shares has another length than the number of teachers, {count}, got {list(shares)}; give one number "
+        "for each, that of [teacher] first",
     )
     require(all(0 < one < inf for one in shares), f"teacher.shares must be above 0, got {list(shares)}")
     for place, other in enumerate(teacher.others):

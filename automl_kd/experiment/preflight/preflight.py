@@ -233,7 +233,7 @@ def preflight_sentence(found: Preflight, name: str = "the teacher", section: str
     if better.fits is False:
         return (
             f"{does}; yet none of the kinds of preprocessing that were tried fits, as under each its first layers see "
-            "other images than in training; look up how it was trained and set {section}.preprocessing"
+            f"other images than in training; look up how it was trained and set {section}.preprocessing"
         )
     return f"{does}; set {' and '.join(toml_settings(own, better, section))}"
 
