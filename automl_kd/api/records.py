@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,10 @@ class Teacher:
     students do. `resolution`: height and width of its images; 0 takes those of students. `classes`: of each class of
     the data, which of its outputs it is, counted from 0; empty where it has these classes in the same order.
     `class_names`: a file with the names of its outputs, one in a line. `macs`: multiply-adds for one image, for a
-    network in a file in which they cannot be counted; 0 counts them.
+    network in a file in which they cannot be counted; 0 counts them. `others`: more teachers with weights; students
+    learn from the weighted mean of all softened outputs. `shares`: the weights of that mean, this teacher's first;
+    empty for equal ones. `learned_shares`: find them by labelled training images, which no teacher may have been
+    trained on. `temperature`: at which outputs are averaged.
 
     `RecordError` for what does not fit; the sentence is that of a TOML file.
     """
@@ -46,6 +49,10 @@ class Teacher:
     classes: tuple[int, ...] = ()
     class_names: str = ""
     macs: int = 0
+    others: Sequence[Teacher] = ()
+    shares: tuple[float, ...] = ()
+    learned_shares: bool = False
+    temperature: float = TeacherSpec.temperature
 
     def __post_init__(self) -> None:
         given = isinstance(self.model, nn.Module)
@@ -64,11 +71,14 @@ class Teacher:
                 f"Teacher: preprocessing is a {type(self.preprocessing).__name__}; give "
                 "Preprocessing(mean=..., std=...)"
             )
+        for one in self.others:
+            if not isinstance(one, Teacher):
+                raise RecordError(f"Teacher: others has a {type(one).__name__}; give each as a Teacher(...)")
         check_record(TeacherSpec, self.fields, "Teacher")
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Those of the section `teacher` of an experiment, its model aside unless that is a name."""
+        """Those of the section `teacher` of an experiment, models aside unless they are names."""
         found: dict[str, Any] = {"weights": self.weights, "outputs": self.outputs, "seed": self.seed}
         found |= {"checkpoint": str(self.checkpoint)} if self.checkpoint else {}
         found |= {"model": self.model} if isinstance(self.model, str) else {}
@@ -76,4 +86,9 @@ class Teacher:
         inputs = {"resolution": self.resolution, "classes": list(self.classes), "class_names": str(self.class_names)}
         inputs["macs"] = self.macs
         found |= {name: value for name, value in inputs.items() if value}
+        if self.others:
+            found |= {"others": [one.fields for one in self.others]}
+        for name in ("shares", "learned_shares", "temperature"):
+            if (value := getattr(self, name)) != getattr(TeacherSpec, name):
+                found[name] = list(value) if isinstance(value, tuple) else value
         return found | ({} if self.recipe is None else {"recipe": as_plain(self.recipe)})

@@ -195,13 +195,21 @@ def common_fields(
     described = teacher if isinstance(teacher, Teacher) else Teacher(teacher)
     trained = {} if recipe is None else non_default(recipe)
     trained |= {} if epochs is None else {"epochs": epochs}
-    section = {"recipe": trained, **described.fields}
-    if isinstance(described.model, nn.Module):
-        section["model"], section["checkpoint"] = name_network(described.model, folder)
-    elif not isinstance(described.model, str):
-        section["model"] = name_builder(described.model, folder)
+    section = {"recipe": trained, **teacher_section(described, folder)}
     images = name_data(data, folder)
     return {"name": folder.name, "seed": seed, "data": images, "teacher": section, "recipe": trained}
+
+
+def teacher_section(teacher: Teacher, folder: Path) -> dict[str, Any]:
+    """The fields of a teacher, its objects written to `folder`."""
+    section = dict(teacher.fields)
+    if isinstance(teacher.model, nn.Module):
+        section["model"], section["checkpoint"] = name_network(teacher.model, folder)
+    elif not isinstance(teacher.model, str):
+        section["model"] = name_builder(teacher.model, folder)
+    if teacher.others:
+        section["others"] = [teacher_section(one, folder) for one in teacher.others]
+    return section
 
 
 def method_fields(method: str | Method) -> dict[str, Any]:

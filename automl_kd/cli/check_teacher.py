@@ -19,9 +19,9 @@ def check_teacher(
     data_root: DataRoot = "data",
     progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
-    """Check a teacher from a file: whether its images and classes are as it was trained with, and what it costs.
+    """Check teachers from files: whether images and classes are as they were trained with, and what they cost.
 
-    Nothing is written. Exit code 1 if the teacher does better under another preprocessing or order of classes.
+    Nothing is written. Exit code 1 if a teacher does better under another preprocessing or order of classes.
 
     [bold]automl-kd check-teacher mine.toml[/bold]
     [bold]automl-kd check-teacher mine.toml --set teacher.preprocessing.channels=bgr[/bold]
@@ -34,8 +34,8 @@ def check_teacher(
         found = check_everything(described, roots("results", data_root), watcher)
     from automl_kd.console.report import print_sheet  # noqa: PLC0415 - pandas is slow to import
 
-    if found.table is not None:
-        print_sheet(output(), "the teacher on validation images", found.table)
+    for title, table in found.tables.items():
+        print_sheet(output(), title, table)
     for line in found.lines:
         typer.echo(line)
     if found.misfit:

@@ -161,7 +161,7 @@ def logged_trial(spec: TrialSpec, folder: Path) -> LoggedTrial:
         "space": spec.space,
         "method": spec.method,
         "dataset": spec.data.name,
-        "teacher": spec.teacher.model if spec.teacher else "",
+        "teacher": " + ".join(one.model for one in spec.teacher.members) if spec.teacher else "",
         "epochs": spec.recipe.epochs,
         "seed": spec.seed,
         **spec.architecture.as_dict(),

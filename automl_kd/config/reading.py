@@ -21,7 +21,7 @@ from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
 from automl_kd.registry import PICKLED, suggestion
-from automl_kd.spec import BLACK_BOX, FOLDERS, FRESH, FROM_TEACHER
+from automl_kd.spec import BLACK_BOX, FOLDERS, FRESH, FROM_TEACHER, TeacherSpec, teacher_sections
 
 T = TypeVar("T")
 
@@ -50,18 +50,25 @@ def load_experiment(
     found = loads(text, overrides, where=str(path), kinds=kinds)
     if not isinstance(found, Experiment):
         return found
-    teacher = found.teacher
+    members = [
+        place_files(one, path, f"{path}: {section}")
+        for section, one in zip(teacher_sections(found.teacher), found.teacher.members, strict=True)
+    ]
+    return with_inits(
+        dataclasses.replace(found, teacher=found.teacher.with_members(members)),
+        lambda init, key: locate(init, path.parent, f"{path}: {key}"),
+    )
+
+
+def place_files(teacher: TeacherSpec, path: Path, where: str) -> TeacherSpec:
+    """The teacher with its relative files found, beside the experiment's file at `path` or in the current folder."""
     places: dict[str, Any] = {
-        name: locate(getattr(teacher, name), path.parent, f"{path}: teacher.{name}")
-        for name in ("checkpoint", "class_names")
+        name: locate(getattr(teacher, name), path.parent, f"{where}.{name}") for name in ("checkpoint", "class_names")
     }
     if prefix := next((one for one in (*FOLDERS, BLACK_BOX) if teacher.model.startswith(one)), ""):
         named = teacher.model.removeprefix(prefix)
-        places["model"] = prefix + locate(named, path.parent, f"{path}: teacher.model")
-    return with_inits(
-        dataclasses.replace(found, teacher=dataclasses.replace(teacher, **places)),
-        lambda init, key: locate(init, path.parent, f"{path}: {key}"),
-    )
+        places["model"] = prefix + locate(named, path.parent, f"{where}.model")
+    return dataclasses.replace(teacher, **places)
 
 
 def with_inits(experiment: Experiment, settle: Callable[[str, str], str]) -> Experiment:
@@ -104,6 +111,9 @@ def refuse_pickled(record: Mapping[str, Any], where: str) -> None:
     """`ConfigError` for an object of a Python program: what a text names is imported, and never unpickled."""
     teacher = record.get("teacher")
     named = {"space": record.get("space"), "teacher.model": teacher.get("model") if isinstance(teacher, dict) else None}
+    others = teacher.get("others") if isinstance(teacher, dict) else None
+    for place, other in iterate_members(others):
+        named[f"teacher.others.{place}.model"] = other.get("model") if isinstance(other, dict) else None
     for key, value in named.items():
         if str(value).removeprefix("model:").startswith(PICKLED):
             raise ConfigError(

@@ -7,6 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from automl_kd.config.meanings import Meaning, meanings_of, member_record, summary_of
@@ -52,10 +53,10 @@ def record_lines(record: Any, prefix: str, wanted: Wanted, *, commented: bool = 
         elif wanted(key):
             if commented:
                 yield from field_comment(item, value, meanings[item.name])
-                yield from member_comment(types[item.name], value, key)
+                yield from member_comment(types[item.name], value, key, kind)
             yield f"{write_key(item.name)} = {toml_value(value)}"
     for key, value, hint, meaning in sections:
-        yield from section_lines(key, value, hint, meaning, wanted)
+        yield from section_lines(key, value, hint, meaning, wanted, kind)
 
 
 def is_section(value: Any, hint: Any) -> bool:
@@ -65,7 +66,7 @@ def is_section(value: Any, hint: Any) -> bool:
     return bool(value) and member_record(hint) is not None
 
 
-def section_lines(key: str, value: Any, hint: Any, meaning: Meaning, wanted: Wanted) -> Iterator[str]:
+def section_lines(key: str, value: Any, hint: Any, meaning: Meaning, wanted: Wanted, owner: Any) -> Iterator[str]:
     if dataclasses.is_dataclass(value):
         yield from table_lines(f"[{key}]", value, f"{key}.", meaning.sentence, wanted)
         return
@@ -75,10 +76,26 @@ def section_lines(key: str, value: Any, hint: Any, meaning: Meaning, wanted: Wan
         yield from ["", *comment(meaning.sentence), f"[{key}]"]
         yield from (f"{write_key(name)} = {toml_value(one)}" for name, one in value.items())
         return
+    if member_record(hint) is owner:  # whose fields stand above, with their comments
+        for place, one in enumerate(value):
+            yield from ["", *(comment(meaning.sentence) if place == 0 else [])]
+            yield from [f"[[{key}]]", *record_lines(one, f"{key}.", given_fields(one, f"{key}."), commented=False)]
+        return
     members = value.items() if isinstance(value, Mapping) else ((None, one) for one in value)
     for place, (name, one) in enumerate(members):
         heading = f"[[{key}]]" if name is None else f"[{key}.{write_key(name)}]"
         yield from table_lines(heading, one, f"{key}.", meaning.sentence, every_field, commented=place == 0)
+
+
+def given_fields(record: Any, prefix: str) -> Wanted:
+    """Whether a field differs from its default, which every field has."""
+    plain = type(record)()
+
+    def differs(key: str) -> bool:
+        read = attrgetter(key.removeprefix(prefix))
+        return bool(read(record) != read(plain))
+
+    return differs
 
 
 def table_lines(
@@ -101,12 +118,15 @@ def field_comment(item: Any, value: Any, meaning: Meaning) -> list[str]:
     return comment(meaning.sentence + (f" Default: {toml_value(default)}." if default != value else ""))
 
 
-def member_comment(hint: Any, value: Any, key: str) -> Iterator[str]:
-    """The fields of what an empty list or table may hold."""
+def member_comment(hint: Any, value: Any, key: str, owner: Any) -> Iterator[str]:
+    """The fields of what an empty list or table may hold, unless they are those of its owner."""
     kind = member_record(hint)
     if kind is None or kind is Range or value:
         return
     heading = f"[{key}.NAME]" if isinstance(value, Mapping) else f"[[{key}]]"
+    if kind is owner:
+        yield from comment(f"In place of the line below, each is a table {heading} of fields as above.")
+        return
     yield from comment(f"In place of the line below, each is a table {heading} of these fields:")
     for name, meaning in meanings_of(kind).items():
         yield from comment(f"{name}: {meaning.sentence}", indent="  ")

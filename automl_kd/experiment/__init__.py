@@ -22,6 +22,7 @@ from automl_kd.experiment.stages.preflight import check_teacher_input, keep_pref
 from automl_kd.experiment.stages.search import require_trials, run_search
 from automl_kd.experiment.stages.teacher import prepare_teacher
 from automl_kd.results.store.folder import check_folder, lock, open_folder
+from automl_kd.results.store.teacher_shares import write_shares
 
 __all__ = ["ExperimentContext", "Roots", "run_stages"]
 
@@ -51,6 +52,8 @@ def run_stages(
         with lock(context.folder):
             open_folder(context.folder, record, upgrade, context.account)
             keep_preflight(context.folder, preflight)
+            if context.shares:
+                write_shares(context.folder, context.shares)
             require_shared(context.folder)
             prepare_teacher(context)
             if context.experiment.comparison.methods:

@@ -8,19 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from automl_kd.config import Experiment
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
-from automl_kd.experiment.networks import moving_methods
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.sentences import in_a_sentence
-from automl_kd.methods.dry_run import needs_more_than_logits
 from automl_kd.models.black_box.file import GRAPHS, graph_place, load_graph
 from automl_kd.models.black_box.network import BlackBox, returns_probabilities
 from automl_kd.models.costs.cost import blank_images
 from automl_kd.models.features import KeepOutput
 from automl_kd.models.pickled import label_pickled
-from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.spec import BLACK_BOX, TeacherSpec
 from automl_kd.training.trial import teacher_shape
 
@@ -78,24 +74,6 @@ def with_classes(teacher: TeacherSpec, classes: tuple[int, ...], total: int) -> 
         return dataclasses.replace(teacher, classes=classes, total_classes=total)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-def refuse_for_black_box(experiment: Experiment) -> None:
-    """`ConfigError` for methods that train a teacher that is a file, and for proxies that draw its weights anew.
-
-    What looks into it is refused where a method is tried (`dry_run`).
-    """
-    if not experiment.teacher.model.startswith(BLACK_BOX):
-        return
-    name = label_pickled(experiment.teacher.model)
-    if moving := moving_methods(experiment):
-        raise needs_more_than_logits(moving[0], "trains its teacher", name)
-    for proxy in expand_proxies(experiment.search.proxy_filter):
-        if proxy_entry(proxy).needs_teacher:
-            raise ConfigError(
-                f"search.proxy_filter: {proxy!r} compares students with an untrained teacher, and the weights in "
-                f"{name} cannot be drawn anew; leave it out"
-            )
 
 
 def check_black_box(network: BlackBox, images: Tensor, watcher: Watcher) -> None:

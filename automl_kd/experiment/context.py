@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,7 +48,8 @@ class ExperimentContext:
     """A checked experiment with the state that its stages share.
 
     `space`: the students. `searched`: the space that samplers propose from, students together with hyperparameters;
-    `space` itself if no hyperparameters are searched. There is always a teacher: the baseline by plain KD needs one.
+    `space` itself if no hyperparameters are searched. `shares`: of several teachers, if they were learned, for
+    `results.store.teacher_shares`. There is always a teacher: the baseline by plain KD needs one.
     """
 
     experiment: Experiment
@@ -58,6 +61,7 @@ class ExperimentContext:
     account: Account
     objectives: tuple[SearchObjective, ...]
     teacher_macs: int
+    shares: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     latencies: dict[Architecture, float] = dataclasses.field(default_factory=dict)
     cost_estimates: dict[str, float] = dataclasses.field(default_factory=dict)
     noted: set[str] = dataclasses.field(default_factory=set)

@@ -20,11 +20,13 @@ from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods import method_type
 from automl_kd.methods.hyperparameters import methods_of
+from automl_kd.methods.logits_only import gives_logits_only
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.models.pickled import label_pickled
+from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results.units import some
 from automl_kd.spec import FRESH, FROM_TEACHER, Recipe
 from automl_kd.storage.content_hash import located_path
@@ -109,16 +111,16 @@ def unsettle(model: nn.Module) -> None:
 
 
 def check_networks(context: ExperimentContext) -> None:
-    """Run teacher and baseline student as in training, and note once what is done differently for them."""
+    """Run each teacher and the baseline student as in training, and note once what is done differently for them."""
     experiment, dataset = context.experiment, context.dataset
     learns = not experiment.teacher.checkpoint or bool(moving_methods(experiment))
     recipe = experiment.recipe if experiment.teacher.checkpoint else experiment.teacher.recipe
     with torch.random.fork_rng(devices=[]):
-        name = f"teacher {label_pickled(experiment.teacher.model)!r}"
-        with in_a_sentence(name, dataset.shape):
-            network = build_teacher(experiment.teacher, dataset)
-            teacher = Trying(name, network, dataset, recipe, learns)
-            say(context, [*teacher.notes(), *teacher.folding_notes()])
+        for one in experiment.teacher.members:
+            name = f"teacher {label_pickled(one.model)!r}"
+            with in_a_sentence(name, dataset.shape):
+                teacher = Trying(name, build_teacher(one, dataset), dataset, recipe, learns)
+                say(context, [*teacher.notes(), *teacher.folding_notes()])
         name = f"students of {label_pickled(experiment.space)}"
         with in_a_sentence(name, dataset.student_shape):
             network = build_student(context.space, context.baseline, dataset, seed=0)
@@ -131,6 +133,11 @@ def warm_start_notes(context: ExperimentContext) -> Iterator[str]:
     experiment, dataset = context.experiment, context.dataset
     named = [experiment.student.init, *(one.init for one in experiment.comparison.methods)]
     for init in [one for one in dict.fromkeys(named) if one not in {"", FRESH}]:
+        if init == FROM_TEACHER and gives_logits_only(experiment.teacher):
+            raise ConfigError(
+                f'student.init = "teacher" takes layers of the teacher, and {teacher_label(experiment.teacher)} shows '
+                'none or is several; set student.init = "fresh", or name a file with weights'
+            )
         student = build_student(context.space, context.baseline, dataset, seed=0)
         # Untrained, as it may have to be trained yet; what fits does not depend on values.
         taken = start_warm(student, init, dataset, lambda: build_teacher(experiment.teacher, dataset))

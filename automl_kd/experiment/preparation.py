@@ -14,7 +14,7 @@ from automl_kd.cluster.loggers import require_loggers
 from automl_kd.config import POPULATIONS, Experiment, with_inits
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import CheckpointError, ConfigError
-from automl_kd.experiment.black_box import check_black_box, refuse_for_black_box
+from automl_kd.experiment.black_box import check_black_box
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
 from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.progress.events import Watcher
@@ -22,6 +22,7 @@ from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
 from automl_kd.experiment.teacher_settings import settle_classes, settle_teacher, settle_view
+from automl_kd.experiment.teacher_shares import settle_shares, with_shares
 from automl_kd.methods import dry_run_method, make_method, uses_unlabelled
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES
 from automl_kd.methods.hyperparameters import (
@@ -32,6 +33,7 @@ from automl_kd.methods.hyperparameters import (
     settle_options,
     teaching,
 )
+from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
 from automl_kd.methods.schedule import options_with
 from automl_kd.models import load_space, pin_reference
@@ -43,7 +45,7 @@ from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
-from automl_kd.spec import TrialSpec
+from automl_kd.spec import TeacherSpec, TrialSpec
 from automl_kd.storage.content_hash import pin
 from automl_kd.training.trial import build_teacher, teacher_shape
 
@@ -58,11 +60,13 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
     dataset = data.load_data(experiment.data, roots.data)
-    refuse_for_black_box(experiment)
+    if moving := moving_methods(experiment):
+        require_more_than_logits(experiment.teacher, f"method {moving[0]!r} trains its teacher")
     experiment = settle_classes(experiment, dataset)
     account = data.account_of(dataset, roots.data)
     known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
+    teacher_macs = sum(count_teacher_macs(one, dataset, watcher) for one in experiment.teacher.members)
     context = ExperimentContext(
         experiment=experiment,
         roots=roots,
@@ -72,7 +76,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         dataset=dataset,
         account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
-        teacher_macs=count_teacher_macs(experiment, dataset, watcher),
+        teacher_macs=teacher_macs,
     )
     with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.student_shape):
         require_feasible_budget(context)
@@ -81,8 +85,10 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     check_teacher_cache(experiment)
     check_methods(context)
     note_unlabelled(context)
+    note_teachers(context)
     check_search(context)
-    return context
+    shares = settle_shares(experiment, dataset, context.folder, watcher)
+    return dataclasses.replace(context, experiment=with_shares(experiment, shares), shares=shares)
 
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:
@@ -122,35 +128,33 @@ def parse_objective(text: str) -> SearchObjective:
     return objective
 
 
-def count_teacher_macs(experiment: Experiment, dataset: Dataset, watcher: Watcher) -> int:
-    """Multiply-adds of the teacher for one image, after making sure that it can be built and its file loaded."""
+def count_teacher_macs(teacher: TeacherSpec, dataset: Dataset, watcher: Watcher) -> int:
+    """Multiply-adds of one teacher for an image, after making sure that it can be built and its file loaded."""
     with (
         torch.random.fork_rng(devices=[]),
-        in_a_sentence(
-            f"teacher {label_pickled(experiment.teacher.model)!r}", teacher_shape(experiment.teacher, dataset)
-        ),
+        in_a_sentence(f"teacher {label_pickled(teacher.model)!r}", teacher_shape(teacher, dataset)),
     ):
-        teacher = build_teacher(experiment.teacher, dataset)
-        cost = count_cost(teacher, dataset.shape)
-    if experiment.teacher.checkpoint:
-        check_weights(experiment, teacher, dataset, watcher)
+        network = build_teacher(teacher, dataset)
+        cost = count_cost(network, dataset.shape)
+    if teacher.checkpoint:
+        check_weights(teacher, network, dataset, watcher)
     return cost.macs
 
 
-def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, watcher: Watcher) -> None:
+def check_weights(teacher: TeacherSpec, network: nn.Module, dataset: Dataset, watcher: Watcher) -> None:
     """Load the teacher's file, note what was unwrapped, and raise an error for outputs that are not finite."""
-    file = storage.local_path(experiment.teacher.checkpoint)
-    if unwrapped := load_weights(teacher, file, experiment.teacher.weights):
+    file = storage.local_path(teacher.checkpoint)
+    if unwrapped := load_weights(network, file, teacher.weights):
         watcher.note(unwrapped)
     few = plain_view(dataset, dataset.validation, torch.arange(min(DRY_RUN_IMAGES, len(dataset.validation))))
     with (
-        in_a_sentence(f"teacher {label_pickled(experiment.teacher.model)!r}", dataset.shape),
-        evaluating(teacher),
+        in_a_sentence(f"teacher {label_pickled(teacher.model)!r}", dataset.shape),
+        evaluating(network),
         torch.no_grad(),
     ):
-        logits = teacher(few)
-    if isinstance(teacher, BlackBox):
-        check_black_box(teacher, few, watcher)
+        logits = network(few)
+    if isinstance(network, BlackBox):
+        check_black_box(network, few, watcher)
     if isinstance(logits, Tensor) and not torch.isfinite(logits).all():
         raise CheckpointError(
             f"checkpoint {file} has finite weights, but its outputs on validation images are not (NaN or "
@@ -222,6 +226,21 @@ def note_unlabelled(context: ExperimentContext) -> None:
         )
 
 
+def note_teachers(context: ExperimentContext) -> None:
+    """Note teachers that are the same file, and one whose images are cut out or resized otherwise than it wants."""
+    members = context.experiment.teacher.members
+    if len({(one.digest, one.weights) for one in members}) < len(members):
+        context.watcher.note("two of the teachers are the same file: together they have the sum of their shares")
+    for name in ("crop", "interpolation") if len(members) > 1 else ():
+        seen = getattr(context.experiment.data, name)
+        wanted = [(one.model, getattr(one.preprocessing, name)) for one in members]
+        for model, value in [one for one in wanted if one[1] not in {"", 0, seen}][:1]:
+            context.watcher.note(
+                f"all teachers see one view of each image, with data.{name} = {seen!r}, and {label_pickled(model)} was "
+                f"described with {value!r}"
+            )
+
+
 def check_search(context: ExperimentContext) -> None:
     """Raise `ConfigError` for an unknown sampler or proxy, and for options or objectives that do not fit."""
     settings = context.experiment.search
@@ -233,4 +252,5 @@ def check_search(context: ExperimentContext) -> None:
         options=settings.options,
     )
     for name in expand_proxies(settings.proxy_filter):
-        proxy_entry(name)
+        if proxy_entry(name).needs_teacher:
+            require_more_than_logits(context.experiment.teacher, f"proxy {name!r} reads the teacher's maps")

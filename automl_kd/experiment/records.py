@@ -19,7 +19,7 @@ from automl_kd import storage
 from automl_kd.cluster.tune_searcher import Curve, Failure, Metrics
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.methods.model_card import student_label
-from automl_kd.models.pickled import label_pickled
+from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.folder import data_name
 from automl_kd.results.store.row import PRECISIONS, Point, Precision, Role, Row, TrialKind
@@ -68,7 +68,7 @@ def row_of(
         **teaching_columns(spec),
         lineage_json=json.dumps(lineage) if lineage else None,
         dataset=known.data.name,
-        teacher=label_pickled(spec.teacher.model) if spec.teacher else None,
+        teacher=teacher_label(spec.teacher) if spec.teacher else None,
         seed=spec.seed,
         epochs=spec.recipe.epochs,
         epochs_done=outcome.epoch,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 
 import torch
 
@@ -17,8 +18,10 @@ from automl_kd.errors import ConfigError, FileError
 from automl_kd.experiment.black_box import refuse_graph_as_weights, with_classes, with_graph, with_outputs
 from automl_kd.models import pin_reference
 from automl_kd.models.foreign.pretrained import pretrained, published_names
+from automl_kd.models.pickled import label_pickled
+from automl_kd.models.teacher_mean import normalise_shares
 from automl_kd.models.weights.checkpoint import count_classes_in, digest_file
-from automl_kd.spec import BLACK_BOX, FOLDERS, DataSpec, Preprocessing, TeacherSpec
+from automl_kd.spec import BLACK_BOX, FOLDERS, DataSpec, Preprocessing, TeacherSpec, teacher_sections
 from automl_kd.training.trial import build_teacher
 
 OF_FILES: Mapping[str, object] = {
@@ -34,8 +37,42 @@ OF_FILES: Mapping[str, object] = {
 def settle_teacher(teacher: TeacherSpec) -> TeacherSpec:
     """The teacher with content hashes added to its files, and with what it brings if it was published with weights.
 
-    `ConfigError` for options that it cannot have.
+    Of several, each, and their shares with the sum 1. `ConfigError` for options that it cannot have.
     """
+    require_mean_of_several(teacher)
+    if not teacher.others:
+        return settle_member(teacher)
+    settled = teacher.with_members(list(each_member(teacher, settle_member)))
+    for section, one in zip(teacher_sections(teacher), settled.members, strict=True):
+        if not one.checkpoint:
+            raise ConfigError(
+                f"{section} ({label_pickled(one.model)}) brings no weights, and of several teachers none is trained "
+                "here; train it by itself first, and name its file as checkpoint"
+            )
+    return dataclasses.replace(settled, shares=normalise_shares(settled.shares))
+
+
+def require_mean_of_several(teacher: TeacherSpec) -> None:
+    """`ConfigError` for a mean of one teacher, and for shares that are both given and learned."""
+    for name in ("shares", "learned_shares", "temperature"):
+        if not teacher.others and getattr(teacher, name) != getattr(TeacherSpec, name):
+            raise ConfigError(f"teacher.{name} is for several teachers, and there is one; add [[teacher.others]]")
+    if teacher.shares and teacher.learned_shares:
+        raise ConfigError("teacher.shares are given, and teacher.learned_shares asks to find them; keep one of the two")
+
+
+def each_member(teacher: TeacherSpec, settle: Callable[[TeacherSpec], TeacherSpec]) -> Iterator[TeacherSpec]:
+    """Every member settled; an error says which one it is about, if it is not the first."""
+    for section, one in zip(teacher_sections(teacher), teacher.members, strict=True):
+        try:
+            yield settle(one)
+        except ConfigError as error:
+            if section == "teacher":
+                raise
+            raise ConfigError(f"{section}: {error}") from error
+
+
+def settle_member(teacher: TeacherSpec) -> TeacherSpec:
     refuse_graph_as_weights(teacher)
     teacher = with_published(dataclasses.replace(teacher, model=pin_reference(teacher.model)))
     if teacher.model.startswith(BLACK_BOX):
@@ -80,7 +117,11 @@ def with_published(teacher: TeacherSpec) -> TeacherSpec:
 
 
 def settle_view(data: DataSpec, teacher: TeacherSpec) -> DataSpec:
-    """The images as they must be kept for this teacher: of its size if that is larger, and cut out as it wants them."""
+    """The images as they must be kept for this teacher: of its size if that is larger, and cut out as it wants them.
+
+    Of several teachers, for the one with the largest images.
+    """
+    teacher = max(teacher.members, key=lambda one: one.resolution)
     own = teacher.preprocessing
     data = dataclasses.replace(data, view=teacher.resolution)
     if teacher.resolution >= data.resolution and own.crop and data.crop == DataSpec.crop:
@@ -95,6 +136,11 @@ def settle_classes(experiment: Experiment, dataset: Dataset) -> Experiment:
     teacher = experiment.teacher
     if not teacher.checkpoint:
         return experiment
+    members = list(each_member(teacher, partial(settle_member_classes, dataset=dataset)))
+    return dataclasses.replace(experiment, teacher=teacher.with_members(members))
+
+
+def settle_member_classes(teacher: TeacherSpec, dataset: Dataset) -> TeacherSpec:
     if teacher.model.startswith(BLACK_BOX):
         teacher = with_outputs(teacher, dataset)
     if published := names_to_match(teacher, dataset):
@@ -113,7 +159,7 @@ def settle_classes(experiment: Experiment, dataset: Dataset) -> Experiment:
         )
     if teacher.classes and not teacher.total_classes:
         teacher = dataclasses.replace(teacher, total_classes=count_outputs(teacher, dataset))
-    return dataclasses.replace(experiment, teacher=teacher)
+    return teacher
 
 
 def count_outputs(teacher: TeacherSpec, dataset: Dataset) -> int:

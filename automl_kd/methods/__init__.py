@@ -23,6 +23,7 @@ from automl_kd.methods.dry_run import DryRunnable
 from automl_kd.methods.from_file import FromFile
 from automl_kd.methods.kd import PlainKD as KD  # noqa: N814 - its public name
 from automl_kd.methods.lkd.method import LKD
+from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.methods.prokt.method import ProKT
 from automl_kd.methods.schedule import follow
 from automl_kd.methods.scratch import Scratch
@@ -114,6 +115,8 @@ def pin_files(method: Method) -> Method:
 def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None:
     """Raise an `AutoMLKDError` for a trial that is known to fail, before its teacher is trained. Writes nothing."""
     method = make_method(spec.method, spec.options)
+    if getattr(method, "moves_teacher", False):
+        require_more_than_logits(spec.teacher, f"method {spec.method!r} trains its teacher")
     if not isinstance(method, DryRunnable) or spec.teacher is None:
         return
     student = build_student(load_space(spec.space), spec.architecture, dataset, seed=0)

@@ -76,7 +76,7 @@ def measure_teacher(spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
     assert spec.teacher is not None  # its file is what the trial is about
     dataset = load_dataset(spec.data, paths.data, paths.device)
     teacher = load_teacher(TrialContext(spec, paths, dataset, nn.Identity()))
-    file = teacher_file(spec.teacher, spec.data, paths)
+    file = " + ".join(str(teacher_file(one, spec.data, paths)) for one in spec.teacher.members)
     accuracy, loss = evaluate(teacher, dataset, dataset.validation, spec.recipe)
     if not math.isfinite(loss):
         raise TrialError(

@@ -13,8 +13,10 @@ from automl_kd.errors import CheckpointError, ConfigError, FileError
 from automl_kd.models import SUBGRAPH, build, build_from, load_space
 from automl_kd.models.pickled import find_moved
 from automl_kd.models.pruning.description import read_description
+from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.registry import PICKLED
+from automl_kd.results.store.row import FROM_FILE
 from automl_kd.space import InputShape
 from automl_kd.spec import TrialSpec
 
@@ -77,8 +79,11 @@ def load_trained_student(folder: Path | str, *, best: bool = False, trusted: boo
 def student_label(spec: TrialSpec, folder: Path) -> str:
     """Describe the student of the trial in `folder`: the point of its space, or the network that it is part of.
 
-    Not its kept channels, which differ between seeds, while the rows of one entry share one label.
+    Not its kept channels, which differ between seeds, while the rows of one entry share one label. Of several teachers
+    that are measured, all.
     """
+    if spec.method == FROM_FILE and spec.teacher is not None and spec.teacher.others:
+        return teacher_label(spec.teacher)
     if (folder / SUBGRAPH_FILE).exists() and SUBGRAPH not in spec.space:
         return f"{read_description(folder / SUBGRAPH_FILE).model} subgraph"
     return load_space(spec.space).label(spec.architecture)

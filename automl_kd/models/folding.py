@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.features import FeatureExtractor, Outputs, find_feature
 from automl_kd.models.foreign.copying import copy_network
+from automl_kd.models.teacher_mean import TeacherMean
 
 FOLDING_ROUNDING = 1e-3
 """Tolerance of the folded network's outputs, as a share of the original's largest number. In double
@@ -41,8 +42,8 @@ def fold_teacher(teacher: FeatureExtractor, images: Tensor) -> Folded:
 
     Otherwise a copy as it is, or the network itself if it cannot be copied. Random state stays.
     """
-    if isinstance(teacher.model, BlackBox):  # it has no layers to fold
-        return Folded(teacher)
+    if isinstance(teacher.model, BlackBox | TeacherMean):  # the first has no layers to fold
+        return fold_members(teacher.model, images) if isinstance(teacher.model, TeacherMean) else Folded(teacher)
     try:
         model = copy_network(teacher.model)
     # Whatever somebody's module raises when it is copied; it has been run before, and can be run as it is.
@@ -58,6 +59,15 @@ def fold_teacher(teacher: FeatureExtractor, images: Tensor) -> Folded:
     if reason := disagreement(teacher, quick, images):
         return unfolded(teacher, reason, wrong=True)
     return Folded(quick)
+
+
+def fold_members(teacher: TeacherMean, images: Tensor) -> Folded:
+    """Several teachers, each folded by itself."""
+    found = [fold_teacher(FeatureExtractor(member), images) for member in teacher.members]
+    quick = TeacherMean([one.teacher.model for one in found], teacher.shares, teacher.temperature)
+    quick.shares = teacher.shares  # to the last bit
+    reasons = "; ".join(dict.fromkeys(one.reason for one in found if one.reason))
+    return Folded(FeatureExtractor(quick.eval()), reasons, any(one.wrong for one in found))
 
 
 def unfolded(teacher: FeatureExtractor, reason: str, *, wrong: bool = False) -> Folded:

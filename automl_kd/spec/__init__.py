@@ -10,7 +10,15 @@ from automl_kd.spec.data import DataSpec
 from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, require_moments
 from automl_kd.spec.recipe import Recipe, require_shares
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
-from automl_kd.spec.teacher import BLACK_BOX, FOLDERS, HUGGING_FACE, TIMM_FOLDER, TeacherCacheOptions, TeacherSpec
+from automl_kd.spec.teacher import (
+    BLACK_BOX,
+    FOLDERS,
+    HUGGING_FACE,
+    TIMM_FOLDER,
+    TeacherCacheOptions,
+    TeacherSpec,
+    teacher_sections,
+)
 from automl_kd.spec.trial import (
     FRESH,
     FROM_TEACHER,
@@ -58,5 +66,6 @@ __all__ = [
     "require_shares",
     "schedule_text",
     "stored_fields",
+    "teacher_sections",
     "teacher_trial",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from math import inf
 from typing import Any, Literal
 
 from automl_kd.registry import check_fields
@@ -42,7 +43,11 @@ class TeacherSpec:
     more): how many outputs it has; 0 for as many as the data has classes, or as its file shows. `macs` (0 or more):
     multiply-adds for one image, for a model "file:PATH" in which they cannot be counted; 0 counts them. `all_labels`:
     train it with the labels too that data.labelled_images hides from students, as one that was trained elsewhere on
-    more of them.
+    more of them. `others`: more teachers that bring their weights, each with images and classes of its own; students
+    learn from the weighted mean of all softened outputs. `shares` (above 0): the weight of each teacher in that mean,
+    this one first, of which the sum alone has no meaning; empty for equal ones. `learned_shares`: fill `shares` in
+    before training, with those under which the mean predicts labelled training images best. `temperature` (above 0):
+    the temperature at which outputs are averaged; where a loss softens by another one, the mean is softened as a whole.
     """
 
     model: str = "resnet56"
@@ -59,6 +64,24 @@ class TeacherSpec:
     total_classes: int = 0
     macs: int = 0
     all_labels: bool = False
+    others: tuple[TeacherSpec, ...] = ()
+    shares: tuple[float, ...] = ()
+    learned_shares: bool = False
+    temperature: float = 4.0
+
+    @property
+    def members(self) -> tuple[TeacherSpec, ...]:
+        """Each teacher by itself: this one, then the others."""
+        if not self.others:
+            return (self,)
+        alone: dict[str, Any] = {item.name: item.default for item in fields(self) if item.name in OF_MEANS}
+        return (replace(self, **alone), *self.others)
+
+    def with_members(self, members: Sequence[TeacherSpec]) -> TeacherSpec:
+        """The same mean of other teachers; one without others is replaced."""
+        first, *others = members
+        mean = {name: getattr(self, name) for name in OF_MEANS}
+        return replace(first, **{**mean, "others": tuple(others)})
 
     def __post_init__(self) -> None:
         require(
@@ -79,6 +102,35 @@ class TeacherSpec:
             re.fullmatch(r"exact|float16|top[1-9][0-9]{0,5}", self.outputs) is not None,
             f"teacher.outputs must be exact, float16 or a number of logits as in top8, got {self.outputs!r}",
         )
+        require_mean(self)
+
+
+def teacher_sections(teacher: TeacherSpec) -> list[str]:
+    """Where an experiment says each of `members`: "teacher", "teacher.others.0" and so on."""
+    return ["teacher", *(f"teacher.others.{place}" for place in range(len(teacher.others)))]
+
+
+def require_mean(teacher: TeacherSpec) -> None:
+    """Refuse shares that do not fit the number of teachers, and others that are more than a network with weights."""
+    shares, count = teacher.shares, 1 + len(teacher.others)
+    require(0 < teacher.temperature < inf, f"teacher.temperature must be above 0, got {teacher.temperature}")
+    require(
+        len(shares) in {0, count},
+        f"teacher.shares has another length than the number of teachers, {count}, got {list(shares)}; give one number "
+        "for each, that of [teacher] first",
+    )
+    require(all(0 < one < inf for one in shares), f"teacher.shares must be above 0, got {list(shares)}")
+    for place, other in enumerate(teacher.others):
+        given = [name for name in NOT_OF_OTHERS if is_given(other, name)]
+        require(
+            not given,
+            f"teacher.others.{place}.{''.join(given[:1])} is for the table [teacher] alone, which speaks for all; drop "
+            "it",
+        )
+
+
+def is_given(teacher: TeacherSpec, name: str) -> bool:
+    return bool(getattr(teacher, name) != getattr(PLAIN_TEACHER, name))
 
 
 def require_outputs(classes: tuple[int, ...], total: int) -> None:
@@ -88,6 +140,15 @@ def require_outputs(classes: tuple[int, ...], total: int) -> None:
     if wrong := [one for one in classes if one < 0 or (total and one >= total)]:
         there = f"outputs 0 to {total - 1}" if total else "outputs from 0"
         raise ValueError(f"teacher.classes names output {wrong[0]}, and the teacher has {there}")
+
+
+OF_MEANS = ("others", "shares", "learned_shares", "temperature")
+"""What there is of several teachers alone."""
+
+NOT_OF_OTHERS = ("others", "recipe", "seed", "outputs", "all_labels")
+"""What the first of several teachers has, and the others have not."""
+
+PLAIN_TEACHER = TeacherSpec()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,25 +170,30 @@ class TeacherCacheOptions:
         require(self.limit_gb > 0, f"limit_gb must be above 0, got {self.limit_gb}; to keep nothing set keep = 'off'")
 
 
-CHOSEN_BY_USER = ("outputs", "weights", "resolution", "preprocessing", "classes", "total_classes", "macs")
+CHOSEN_BY_USER = (
+    *("outputs", "weights", "resolution", "preprocessing", "classes", "total_classes", "macs"),
+    *("shares", "temperature"),
+)
 """What of a teacher from a file is part of a trial's key, beside its model and the content of its file."""
 
 YOUNGER_TEACHER_FIELDS = (
-    "resolution",
-    "preprocessing",
-    "classes",
-    "class_names",
-    "total_classes",
-    "macs",
-    "all_labels",
+    *("resolution", "preprocessing", "classes", "class_names", "total_classes", "macs", "all_labels"),
+    *OF_MEANS,
 )
 """Those that records of earlier releases do not have; they are stored where they are set."""
 
 
 def read_teacher(record: Mapping[str, Any]) -> TeacherSpec:
-    found = {**record, "recipe": read_recipe(record["recipe"])}
+    """The others of several teachers are stored without what has its default."""
+    found = dict(record)
+    if "recipe" in record:
+        found["recipe"] = read_recipe(record["recipe"])
     if "preprocessing" in record:
         found["preprocessing"] = read_preprocessing(record["preprocessing"])
     if "classes" in record:
         found["classes"] = tuple(record["classes"])
+    if "shares" in record:
+        found["shares"] = tuple(record["shares"])
+    if "others" in record:
+        found["others"] = tuple(map(read_teacher, record["others"]))
     return TeacherSpec(**found)

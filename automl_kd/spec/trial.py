@@ -89,8 +89,7 @@ class TrialSpec:
             for name in ("name", "unlabelled"):
                 record["data"].pop(name, None)
         if self.teacher is not None and self.teacher.checkpoint:
-            chosen = {name: record["teacher"][name] for name in CHOSEN_BY_USER if name in record["teacher"]}
-            record["teacher"] = {"model": self.teacher.model, "digest": self.teacher.digest, **chosen}
+            record["teacher"] = identity_of_file(self.teacher, record["teacher"])
         return hash_json([KEY_VERSION, placeless(record)])
 
     def to_json(self) -> str:
@@ -100,6 +99,8 @@ class TrialSpec:
         drop_defaults(record["data"], self.data, YOUNGER_DATA_FIELDS)
         if self.teacher is not None:
             drop_defaults(record["teacher"], self.teacher, YOUNGER_TEACHER_FIELDS)
+            if others := self.teacher.others:
+                record["teacher"]["others"] = [{"model": one.model, **non_default_fields(one)} for one in others]
         return json.dumps(record, sort_keys=True)
 
     @staticmethod
@@ -118,6 +119,15 @@ class TrialSpec:
         )
 
 
+def identity_of_file(teacher: TeacherSpec, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a teacher from a file is part of a key, given what of it differs from its default."""
+    chosen = {name: stored[name] for name in CHOSEN_BY_USER if name in stored}
+    if teacher.others:
+        others = zip(teacher.others, stored["others"], strict=True)
+        chosen["others"] = [placeless(identity_of_file(*one)) for one in others]
+    return {"model": teacher.model, "digest": teacher.digest, **chosen}
+
+
 def drop_defaults(stored: dict[str, Any], record: Any, names: Collection[str]) -> None:
     """Take those of `names` out of `stored` that have their default in `record`."""
     for item in fields(record):
@@ -134,6 +144,8 @@ def non_default_fields(record: Any) -> Any:
     """A dataclass as nested plain values, without the fields that equal their default."""
     if isinstance(record, Architecture):
         return record.as_dict()
+    if isinstance(record, tuple) and record and all(map(is_dataclass, record)):
+        return [non_default_fields(one) for one in record]
     if not is_dataclass(record) or isinstance(record, type):
         return dict(record) if isinstance(record, Mapping) else record
     return {

@@ -67,6 +67,8 @@ def cache_identity(
     if runtime := runtime_of(teacher_spec(context).model, split.labels.device.type):
         unlike["runtime"] = runtime
     unlike |= {name: value for name, value in input_of(teacher_spec(context)).items() if value}
+    if teacher_spec(context).others:
+        unlike["mean"] = mean_of(context)
     return unlike | {
         "version": CACHE_VERSION,
         "teacher": by_content(teacher_spec(context).model),
@@ -94,13 +96,28 @@ def input_of(teacher: TeacherSpec) -> dict[str, Any]:
     }
 
 
+def mean_of(context: TrialContext) -> dict[str, Any]:
+    """The other teachers, and how the outputs of all are averaged."""
+    teacher = teacher_spec(context)
+    others = [
+        {"teacher": by_content(one.model), "digest": file_digest(one, context), "weights": one.weights, **input_of(one)}
+        for one in teacher.others
+    ]
+    return {"others": others, "shares": list(teacher.shares), "temperature": teacher.temperature}
+
+
 def teacher_spec(context: TrialContext) -> TeacherSpec:
     assert context.spec.teacher is not None  # it was loaded
     return context.spec.teacher
 
 
 def weights_digest(context: TrialContext) -> str:
-    path = teacher_file(teacher_spec(context), context.spec.data, context.paths)
+    """Of the file of the teacher, the first of several."""
+    return file_digest(teacher_spec(context), context)
+
+
+def file_digest(teacher: TeacherSpec, context: TrialContext) -> str:
+    path = teacher_file(teacher, context.spec.data, context.paths)
     state = path.stat()
     return digest_of(path, state.st_mtime_ns, state.st_size)
 

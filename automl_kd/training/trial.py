@@ -18,6 +18,7 @@ from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.input_adapter import InputAdapter, adapt, change_of_moments
+from automl_kd.models.teacher_mean import TeacherMean, member_networks
 from automl_kd.models.warm_start.from_file import take_file
 from automl_kd.models.warm_start.slices import WarmStart, take_weights
 from automl_kd.models.warm_start.student_form import as_student
@@ -104,7 +105,8 @@ def read_teacher_network(spec: TrialSpec, paths: TrialPaths, dataset: Dataset) -
     if spec.teacher is None:
         raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
     teacher = build_teacher(spec.teacher, dataset)
-    load_weights(teacher, teacher_file(spec.teacher, spec.data, paths), spec.teacher.weights)
+    for one, network in zip(spec.teacher.members, member_networks(teacher), strict=True):
+        load_weights(network, teacher_file(one, spec.data, paths), one.weights)
     return teacher
 
 
@@ -115,7 +117,13 @@ def build_student(space: SearchSpace, architecture: Architecture, dataset: Datas
 
 
 def build_teacher(teacher: TeacherSpec, dataset: Dataset) -> nn.Module:
-    """The teacher with weights drawn from torch's global generator, which takes images and names classes of the set."""
+    """The teacher with weights drawn from torch's global generator, which takes images and names classes of the set.
+
+    Several are one network; `member_networks` are theirs.
+    """
+    if teacher.others:
+        members = [build_teacher(one, dataset) for one in teacher.members]
+        return TeacherMean(members, teacher.shares, teacher.temperature)
     network = build_model(teacher.model, teacher_shape(teacher, dataset))
     if isinstance(network, BlackBox):
         network.stated_macs = teacher.macs
@@ -123,7 +131,7 @@ def build_teacher(teacher: TeacherSpec, dataset: Dataset) -> nn.Module:
 
 
 def teacher_shape(teacher: TeacherSpec, dataset: Dataset) -> InputShape:
-    """What the teacher itself takes and returns."""
+    """What the teacher itself takes and returns, the first of several."""
     students = dataset.student_shape
     size = (teacher.resolution, teacher.resolution) if teacher.resolution else (students.height, students.width)
     return InputShape(students.channels, *size, teacher.total_classes or students.classes)
@@ -173,7 +181,9 @@ def load_teacher(context: TrialContext) -> nn.Module:
     """The trial's teacher with its weights, frozen and in evaluation mode."""
     spec, paths = context.spec, context.paths
     teacher = read_teacher_network(spec, paths, context.dataset)
-    return to_trial_device(teacher.requires_grad_(False).eval(), spec, paths, context.dataset.shape)
+    for network in member_networks(teacher):
+        to_trial_device(network.requires_grad_(False).eval(), spec, paths, context.dataset.shape)
+    return teacher.eval()
 
 
 def teacher_file(teacher: TeacherSpec, data: DataSpec, paths: TrialPaths) -> Path:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import automl_kd
-from automl_kd.config import Budget, loads
+from automl_kd.api.run import teacher_section
+from automl_kd.config import Budget, loads, parse_record
 from automl_kd.errors import ConfigError, RecordError
+from automl_kd.spec import TeacherSpec
 from tests import ROOT
 
 akd: Any = automl_kd
@@ -56,6 +59,12 @@ MEAN = {"mean": (0.5,), "std": (0.2,)}
         (lambda: akd.Teacher("resnet8", outputs="half"), "Teacher: teacher.outputs must be exact, float16"),
         (lambda: akd.Teacher(nn.Identity(), checkpoint="w.pt"), "Teacher: an nn.Module brings its own weights"),
         (lambda: akd.Teacher("resnet8", preprocessing=MEAN), "Teacher: preprocessing is a dict; give Preprocessing"),
+        (lambda: akd.Teacher("resnet8", others=["resnet20"]), "Teacher: others has a str; give each as a Teacher"),
+        (
+            lambda: akd.Teacher("resnet8", others=[akd.Teacher("resnet20")], shares=(1,)),
+            "Teacher: teacher.shares has another length than the number of teachers, 2",
+        ),
+        (lambda: akd.Teacher("resnet8", temperature=0), "Teacher: teacher.temperature must be above 0, got 0.0"),
         (lambda: akd.Teacher("resnet8", seed="x"), 'Teacher: seed = "x" does not fit; it should be a valid integer'),
     ],
 )
@@ -70,6 +79,22 @@ def test_the_sentence_is_that_of_a_file():
         loads('name = "a"\nspace = "b:C"\n[budget]\nparms = 1')
     with pytest.raises(RecordError, match=r"unknown key 'parms'; did you mean 'params'?"):
         akd.Budget(parms=1)
+
+
+def test_several_teachers_are_one_section_with_their_objects_beside_it(tmp_path):
+    one, two = nn.Linear(2, 2), nn.Linear(3, 3)
+    found = teacher_section(
+        akd.Teacher(
+            one, others=[akd.Teacher(two, resolution=16), akd.Teacher("a:b", checkpoint="c")], shares=(3, 2, 1)
+        ),
+        tmp_path,
+    )
+    section = parse_record(TeacherSpec, found, "here")
+    assert section.shares == (3.0, 2.0, 1.0)
+    assert (section.others[0].resolution, section.others[1]) == (16, TeacherSpec(model="a:b", checkpoint="c"))
+    for teacher, network in zip(section.members, (one, two), strict=False):
+        state = torch.load(teacher.checkpoint, weights_only=True)
+        assert torch.equal(state["weight"], network.weight)
 
 
 def test_what_fits_is_the_record_itself():

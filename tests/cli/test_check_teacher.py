@@ -47,6 +47,26 @@ def test_a_teacher_described_as_it_was_trained_passes(run, experiment):
     assert "nothing else that was tried is better" in out
 
 
+def test_each_of_several_teachers_is_checked_by_name_and_then_all(run, experiment):
+    text, own = experiment.read_text(), "[teacher.others.preprocessing]\nmean = [0.5]\nstd = [0.5]\n"
+    model, file = coloured.MODEL, experiment.parent / "teacher.pt"
+    own_of_first = own.replace("others.", "")
+    other = f'[[teacher.others]]\nmodel = "{model}"\ncheckpoint = "{file}"\nresolution = 16\n'
+    experiment.write_text(text + own_of_first + other + own)
+    code, out, _ = run("check-teacher", str(experiment), "--progress", "none", "--set", "teacher.shares=[3,1]")
+    assert code == 0
+    assert f"teacher ({model}) is right on" in out
+    assert f"teacher.others.0 ({model}) is right on" in out
+    assert "an image of 3x8x8" in out
+    assert "an image of 3x16x16" in out
+    assert f"{model} + {model} together are right on" in out
+    assert f"with the shares {model} 0.75 (" in out
+    experiment.write_text(text + own_of_first + other.replace("resolution = 16\n", ""))
+    code, out, _ = run("check-teacher", str(experiment), "--progress", "none")
+    assert code == 1
+    assert "set teacher.others.0.preprocessing.mean = [0.5] and teacher.others.0.preprocessing.std = [0.5]" in out
+
+
 def test_a_teacher_that_is_trained_has_no_file_to_check(run, experiment):
     code, out, _ = run("check-teacher", str(experiment), "--progress", "none", "--set", "teacher.checkpoint=''")
     assert (code, "there is no file to check" in out) == (0, True)

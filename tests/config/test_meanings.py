@@ -102,7 +102,7 @@ def records_below(kind: Any) -> Iterator[Any]:
     yield kind
     for hint in field_types(kind).values():
         member = hint if dataclasses.is_dataclass(hint) else member_record(hint)
-        if member is not None:
+        if member not in {None, kind}:
             yield from records_below(member)
 
 

@@ -37,7 +37,7 @@ from automl_kd.nasbench.config import (
     TableTask,
 )
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec
+from automl_kd.spec import DataSpec, Preprocessing, Recipe, TeacherSpec, TrialSpec
 from tests import ROOT
 
 FILES = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").rglob("*.toml"))]
@@ -204,3 +204,14 @@ def test_part_of_the_fields_can_be_asked_for():
 def test_bytes_that_are_no_text_are_refused():
     with pytest.raises(ConfigError, match="bytes that are no UTF-8; take them out"):
         write_commented(dataclasses.replace(Experiment(name="x", space="a:B"), method="\udcff"))
+
+
+def test_other_teachers_are_written_with_what_they_have_and_read_back():
+    one, two = TeacherSpec(model="a:b", checkpoint="x", preprocessing=Preprocessing(channels="bgr")), TeacherSpec()
+    plain = Experiment(name="mine", space="model:resnet8")
+    several = dataclasses.replace(plain, teacher=TeacherSpec(checkpoint="y", others=(one, two), shares=(1.0, 2.0, 3.0)))
+    text = write_commented(several)
+    assert loads(text) == several
+    assert '[[teacher.others]]\nmodel = "a:b"\ncheckpoint = "x"\n' in text
+    assert text.count("[[teacher.others]]") == 2
+    assert "each is a table [[teacher.others]] of fields as above." in " ".join(write_commented(plain).split())

@@ -12,6 +12,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.spec import TeacherSpec
 from tests import tiny
 
@@ -29,6 +30,9 @@ def noted(root: Path, experiment: Experiment) -> list[str]:
     prepare_experiment(experiment, Roots(results=root / "results", data=root), notes)
     assert not (root / "results").exists()
     return notes.said
+
+
+WARM = StudentSection(init="teacher")
 
 
 def taught_by(name: str) -> Experiment:
@@ -86,7 +90,7 @@ def test_a_teacher_that_is_asked_as_it_is_is_said_once(tmp_path, name: str, reas
 
 
 def test_what_students_begin_with_is_said_once(tmp_path):
-    warm = tiny.experiment(method="kd", student=StudentSection(init="teacher"))
+    warm = tiny.experiment(method="kd", student=WARM)
     assert noted(tmp_path, warm) == [
         "students begin with the teacher's weights: 100% of the default student's parameters"
     ]
@@ -96,7 +100,11 @@ def test_a_teacher_of_another_family_is_refused_before_anything_is_trained(tmp_p
     teacher = TeacherSpec(model="resnet8", recipe=tiny.TEACHER.recipe)
     data = dataclasses.replace(tiny.DATA, resolution=32)
     warm = tiny.experiment(
-        method="kd", space="model:torchvision:resnet18", teacher=teacher, student=StudentSection(init="teacher"), data=data
+        method="kd",
+        space="model:torchvision:resnet18",
+        teacher=teacher,
+        student=WARM,
+        data=data,
     )
     expected = (
         r"^student\.init: only 0\.\d% of the default student's parameters have a counterpart in the teacher's weights"
@@ -105,3 +113,16 @@ def test_a_teacher_of_another_family_is_refused_before_anything_is_trained(tmp_p
         noted(tmp_path, warm)
     with pytest.raises(ConfigError, match=r"^no file could be read from .*nowhere\.pt: "):
         noted(tmp_path, dataclasses.replace(warm, student=StudentSection(init=str(tmp_path / "nowhere.pt"))))
+
+
+def test_several_teachers_have_no_layers_to_begin_with(tmp_path):
+    files = []
+    for name in ("one", "two"):
+        save_weights(tiny.teacher(tiny.SHAPE), tmp_path / f"{name}.pt")
+        files.append(TeacherSpec(model="tests.tiny:teacher", checkpoint=str(tmp_path / f"{name}.pt")))
+    both = dataclasses.replace(files[0], others=(files[1],))
+    expected = (
+        r'^student\.init = "teacher" takes layers of the teacher, and .* shows none or is several; set student.init'
+    )
+    with pytest.raises(ConfigError, match=expected):
+        noted(tmp_path, tiny.experiment(method="kd", teacher=both, student=WARM))

@@ -17,6 +17,7 @@ from automl_kd.experiment.preflight.reading import TeacherReading, assigned_clas
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.models import build_model
 from automl_kd.models.foreign.layout import lay_out
+from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
@@ -207,8 +208,16 @@ def table_of(found: Preflight) -> Sheet:
     return Sheet(columns, tuple(rows))
 
 
-def preflight_sentence(found: Preflight) -> str:
-    """What was found: that the teacher is configured well, or what does better."""
+def name_member(teacher: TeacherSpec, member: TeacherSpec, section: str) -> str:
+    """What sentences call a teacher: its model where there are several."""
+    return f"{section} ({label_pickled(member.model)})" if teacher.others else "the teacher"
+
+
+def preflight_sentence(found: Preflight, name: str = "the teacher", section: str = "teacher") -> str:
+    """What was found: that the teacher called `name` is configured well, or what does better.
+
+    `section`: where an experiment describes it.
+    """
     own, better = found.configured, found.better
     right = f"right on {units.percent(own.accuracy)} % of {found.images:,} validation images as configured"
     if better is None:
@@ -216,38 +225,39 @@ def preflight_sentence(found: Preflight) -> str:
             "; yet under none of them do its first layers see images as in training: unless it was trained on images "
             "of another kind, look up its own preprocessing"
         )
-        return f"the teacher is {right}, and nothing else that was tried is better{hint if found.none_fits else ''}"
+        return f"{name} is {right}, and nothing else that was tried is better{hint if found.none_fits else ''}"
     does = (
-        f"the teacher is {right}, and on {units.percent(better.accuracy)} % with {better.name} (loss lower by "
+        f"{name} is {right}, and on {units.percent(better.accuracy)} % with {better.name} (loss lower by "
         f"{better.gain:.3f} ± {better.error:.3f})"
     )
     if better.fits is False:
         return (
             f"{does}; yet none of the kinds of preprocessing that were tried fits, as under each its first layers see "
-            "other images than in training; look up how it was trained and set teacher.preprocessing"
+            f"other images than in training; look up how it was trained and set {section}.preprocessing"
         )
-    return f"{does}; set {' and '.join(toml_settings(own, better))}"
+    return f"{does}; set {' and '.join(toml_settings(own, better, section))}"
 
 
-def toml_settings(own: Alternative, better: Alternative) -> Iterator[str]:
+def toml_settings(own: Alternative, better: Alternative, section: str) -> Iterator[str]:
     """The options that make the teacher what does better, as TOML writes them."""
-    mine, wanted = own.preprocessing, better.preprocessing
+    mine, wanted, preprocessing = own.preprocessing, better.preprocessing, f"{section}.preprocessing"
     if wanted.moments != mine.moments:
         if wanted.moments is None:
-            yield "teacher.preprocessing.mean = [] and teacher.preprocessing.std = []"
+            yield f"{preprocessing}.mean = [] and {preprocessing}.std = []"
         elif wanted.white != 1:
-            yield f"teacher.preprocessing.white = {wanted.white:g}"
+            yield f"{preprocessing}.white = {wanted.white:g}"
         else:
-            yield f"teacher.preprocessing.mean = {list(wanted.mean)} and teacher.preprocessing.std = {list(wanted.std)}"
+            yield f"{preprocessing}.mean = {list(wanted.mean)} and {preprocessing}.std = {list(wanted.std)}"
     if wanted.channels != mine.channels:
-        yield f'teacher.preprocessing.channels = "{wanted.channels}"'
+        yield f'{preprocessing}.channels = "{wanted.channels}"'
     if better.classes:
         many = len(better.classes) > SHOWN_CLASSES
-        yield "teacher.classes as 'automl-kd check-teacher FILE' prints it" if many else classes_line(better)
+        line = classes_line(better, section)
+        yield f"{section}.classes as 'automl-kd check-teacher FILE' prints it" if many else line
 
 
-def classes_line(found: Alternative) -> str:
-    return f"teacher.classes = {list(found.classes)}"
+def classes_line(found: Alternative, section: str) -> str:
+    return f"{section}.classes = {list(found.classes)}"
 
 
 def as_record(found: Preflight) -> Mapping[str, object]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from automl_kd.config import Experiment
+from automl_kd.data import Dataset
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preflight.memory import sentence_of_memory, training_memory
-from automl_kd.experiment.preflight.preflight import classes_line, preflight_sentence, run_preflight, table_of
+from automl_kd.experiment.preflight.preflight import (
+    classes_line,
+    name_member,
+    preflight_sentence,
+    run_preflight,
+    table_of,
+)
 from automl_kd.experiment.preflight.student import forecast, overfit_one_batch, sentence_of_batch
+from automl_kd.experiment.preflight.together import together_sentence
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.models.costs.cost import count_cost
@@ -16,14 +25,18 @@ from automl_kd.models.pickled import label_pickled
 from automl_kd.results import units
 from automl_kd.results.sheet import Sheet
 from automl_kd.space import InputShape
+from automl_kd.spec import TeacherSpec, teacher_sections
 from automl_kd.training.trial import build_teacher, teacher_shape
 
 
 @dataclass(frozen=True)
 class CheckedNetworks:
-    """`table`: the teacher under each preprocessing; None for one that is trained. `misfit`: whether one is better."""
+    """`tables`: each teacher under each preprocessing, by title; none for one that is trained.
 
-    table: Sheet | None
+    `misfit`: whether one is better.
+    """
+
+    tables: Mapping[str, Sheet]
     lines: tuple[str, ...]
     misfit: bool
 
@@ -38,26 +51,40 @@ def check_everything(experiment: Experiment, roots: Roots, watcher: Watcher) -> 
     teacher = context.experiment.teacher
     if not teacher.checkpoint:
         last_line = "the teacher is trained on these images, so there is no file to check"
-        return CheckedNetworks(None, (*lines, last_line), misfit=False)
-    found = run_preflight(teacher, context.dataset, watcher)
-    orders = [classes_line(found.better)] if found.better is not None and found.better.classes else []
-    last = [forecast(context, batch.seconds, found.seconds), preflight_sentence(found), *orders]
-    return CheckedNetworks(table_of(found), (*lines, *last), misfit=found.better is not None)
+        return CheckedNetworks({}, (*lines, last_line), misfit=False)
+    found = [run_preflight(one, context.dataset, watcher) for one in teacher.members]
+    lines.append(forecast(context, batch.seconds, sum(one.seconds for one in found)))
+    tables = {}
+    for checked, one, section in zip(found, teacher.members, teacher_sections(teacher), strict=True):
+        name = name_member(teacher, one, section)
+        tables[f"{name} on validation images"] = table_of(checked)
+        lines.append(preflight_sentence(checked, name, section))
+        if checked.better is not None and checked.better.classes:
+            lines.append(classes_line(checked.better, section))
+    if teacher.others:
+        lines.append(together_sentence(teacher, context.dataset))
+    return CheckedNetworks(tables, tuple(lines), misfit=any(one.better is not None for one in found))
 
 
 def describe_networks(context: ExperimentContext) -> list[str]:
-    """Size, cost and images of both networks."""
-    teacher, dataset = context.experiment.teacher, context.dataset
-    shape = teacher_shape(teacher, dataset)
-    params = count_cost(build_teacher(teacher, dataset), dataset.shape).params
+    """Size, cost and images of all networks."""
+    dataset = context.dataset
     student, own = context.cost(context.baseline), dataset.student_shape
-    outputs = f", of whose {shape.classes:,} outputs {len(teacher.classes):,} are used" if teacher.classes else ""
     return [
-        f"teacher {label_pickled(teacher.model)}: {units.format_count(params)} parameters, "
-        f"{units.format_count(context.teacher_macs)} multiply-adds for an image of {size_of(shape)}{outputs}",
+        *(describe_teacher(one, dataset) for one in context.experiment.teacher.members),
         f"student {context.space.label(context.baseline)}: {units.format_count(student.params)} parameters, "
         f"{units.format_count(student.macs)} multiply-adds for an image of {size_of(own)}",
     ]
+
+
+def describe_teacher(teacher: TeacherSpec, dataset: Dataset) -> str:
+    shape = teacher_shape(teacher, dataset)
+    cost = count_cost(build_teacher(teacher, dataset), dataset.shape)
+    outputs = f", of whose {shape.classes:,} outputs {len(teacher.classes):,} are used" if teacher.classes else ""
+    return (
+        f"teacher {label_pickled(teacher.model)}: {units.format_count(cost.params)} parameters, "
+        f"{units.format_count(cost.macs)} multiply-adds for an image of {size_of(shape)}{outputs}"
+    )
 
 
 def size_of(shape: InputShape) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 from automl_kd import files, storage
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.preflight.preflight import as_record, preflight_sentence, run_preflight
+from automl_kd.experiment.preflight.preflight import as_record, name_member, preflight_sentence, run_preflight
+from automl_kd.experiment.preflight.together import together_sentence
+from automl_kd.spec import teacher_sections
 
 PREFLIGHT_FILE = "preflight.json"
 """In an experiment's folder."""
@@ -18,17 +20,25 @@ PREFLIGHT_FILE = "preflight.json"
 def check_teacher_input(context: ExperimentContext, *, accept: bool = False) -> dict[str, Any]:
     """Note what was found and return it, for `keep_preflight`; empty if there is nothing to check, or it was checked.
 
-    `ConfigError` if the teacher does better under another preprocessing, unless `accept`.
+    Several teachers are checked one by one, then together. `ConfigError` if one does better under another
+    preprocessing, unless `accept`.
     """
     teacher = context.experiment.teacher
     if not teacher.checkpoint or earlier_preflight(context.folder).get("teacher") == context.teacher_training.key:
         return {}
-    found = run_preflight(teacher, context.dataset, context.watcher)
-    sentence = preflight_sentence(found)
-    if found.better is not None and not accept:
-        raise ConfigError(f"{sentence}; to go on with it as it is, give --accept-teacher (accept_teacher=True)")
-    context.watcher.note(sentence)
-    return {"teacher": context.teacher_training.key, "sentence": sentence, **as_record(found)}
+    found = []
+    for section, one in zip(teacher_sections(teacher), teacher.members, strict=True):
+        checked = run_preflight(one, context.dataset, context.watcher)
+        sentence = preflight_sentence(checked, name_member(teacher, one, section), section)
+        if checked.better is not None and not accept:
+            raise ConfigError(f"{sentence}; to go on with it as it is, give --accept-teacher (accept_teacher=True)")
+        context.watcher.note(sentence)
+        found.append({"sentence": sentence, **as_record(checked)})
+    if not teacher.others:
+        return {"teacher": context.teacher_training.key, **found[0]}
+    together = together_sentence(teacher, context.dataset)
+    context.watcher.note(together)
+    return {"teacher": context.teacher_training.key, "sentence": together, "teachers": found}
 
 
 def earlier_preflight(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from automl_kd import storage
 from automl_kd.errors import TrialError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
-from automl_kd.models.pickled import label_pickled
+from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results import units
 from automl_kd.results.store.folder import in_use, lock
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
@@ -21,7 +21,7 @@ def prepare_teacher(context: ExperimentContext) -> None:
     every session.
     """
     teacher = context.experiment.teacher
-    name = label_pickled(teacher.model)
+    name = teacher_label(teacher)
     folder = context.teachers / context.teacher_training.key
     done, title = "trained", f"teacher {name}"
     if teacher.checkpoint:

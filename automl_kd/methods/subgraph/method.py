@@ -32,7 +32,7 @@ from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
-from automl_kd.methods.dry_run import needs_more_than_logits
+from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.methods.subgraph.baselines import baseline_scores
 from automl_kd.methods.subgraph.budget import (
     MeasureLatency,
@@ -47,7 +47,6 @@ from automl_kd.methods.subgraph.budget import (
 from automl_kd.methods.subgraph.options import SearchOptions
 from automl_kd.methods.subgraph.search import CHECKPOINT_FILE, SubgraphSearchRun
 from automl_kd.models import build_from, build_model
-from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.foreign.copying import copy_network
@@ -120,8 +119,9 @@ class Subgraph(SearchOptions):
 
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         assert context.spec.teacher is not None  # a dry run has one
-        if isinstance(teacher, BlackBox):
-            raise needs_more_than_logits(context.spec.method, "cuts its student out of its teacher", teacher.graph.name)
+        require_more_than_logits(
+            context.spec.teacher, f"method {context.spec.method!r} cuts its student out of its teacher"
+        )
         teacher = supergraph_of(teacher, context)
         coupling = trace(teacher, context.dataset.student_shape)
         least = least_widths(coupling, self.floor, self.divisor)

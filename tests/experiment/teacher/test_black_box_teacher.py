@@ -139,8 +139,8 @@ def test_the_size_and_the_number_of_outputs_are_those_of_the_graph(tmp_path):
 def test_it_is_checked_under_other_kinds_of_preprocessing(tmp_path):
     experiment = tiny.experiment(method="kd", teacher=teacher_in(tmp_path, "onnx"))
     found = check_everything(experiment, Roots(results=tmp_path / "results", data=tmp_path), Silent())
-    assert found.table is not None
-    assert {row[3] for row in found.table.rows} == {""}  # it has no normalisations to look at
+    (table,) = found.tables.values()
+    assert {row[3] for row in table.rows} == {""}  # it has no normalisations to look at
     params = count_cost(files.trained_net(), tiny.SHAPE).params
     assert found.lines[0] == (f"teacher net.onnx: {params} parameters, 9.26 k multiply-adds for an image of 1x8x8")
 
@@ -177,7 +177,7 @@ def test_sums_of_losses_of_logits_are_not(tmp_path, losses):
 def test_proxies_that_draw_the_teacher_anew_are_refused(tmp_path):
     search = dataclasses.replace(tiny.SEARCH, proxy_filter=("naswot", "kd_kd"))
     with pytest.raises(
-        ConfigError, match=r"'kd_kd' compares students with an untrained teacher, and the weights in ne"
+        ConfigError, match=r"^proxy 'kd_kd' reads the teacher's maps, and net.pt2 gives its logits alone"
     ):
         prepared(tmp_path, teacher_in(tmp_path, "pt2"), search=search)
 
