@@ -27,7 +27,9 @@ from automl_kd.samplers.population import Lineage
 from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
 
 MEASURED_COLUMNS = [
-    item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute_fraction"
+    item.name
+    for item in fields(Row)
+    if item.type == "float | None" and item.name not in {"compute_fraction", "last_epoch"}
 ]
 COUNTED = [
     item.name for item in fields(Row) if item.type == "int | None" and item.name not in {"proposal", "epochs_done"}
@@ -73,6 +75,7 @@ def row_of(
         seed=spec.seed,
         epochs=spec.recipe.epochs,
         epochs_done=outcome.epoch,
+        last_epoch=spec.recipe.last_epoch,
         compute_fraction=compute_fraction,
         **report_columns(outcome.metrics),
         **(validation_of(context) if trial_kind == "teacher" else {}),

@@ -48,8 +48,8 @@ class Method(Protocol):
 class CostEstimate:
     """What a trial will cost, before it is trained.
 
-    `epoch_macs`: multiply-adds of one epoch, those of a search before it spread over the epochs; an upper bound where
-    they depend on what the search finds.
+    `epoch_macs`: multiply-adds of one whole epoch, those of a search before it spread over the run's length; an upper
+    bound where they depend on what the search finds.
     """
 
     epoch_macs: float
@@ -86,12 +86,14 @@ def train(
     """
     spec, dataset = context.spec, context.dataset
     epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs
+    images = len(dataset.train)
 
     passes: dict[str, float] = {}
     precision = PRECISIONS.index(precision_of(context.student, dataset.train.labels.device, spec.recipe))
 
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
-        spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": epoch * epoch_macs}
+        train_macs = spec.recipe.epochs_done(epoch, images) * epoch_macs
+        spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": train_macs}
         passes.update({name: passes.get(name, 0) + metrics[name] for name in PASSES if name in metrics})
         report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
 

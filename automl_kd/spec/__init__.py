@@ -8,7 +8,7 @@ from __future__ import annotations
 from automl_kd.spec.checks import require
 from automl_kd.spec.data import DataSpec
 from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, require_moments
-from automl_kd.spec.recipe import Recipe, require_shares
+from automl_kd.spec.recipe import Recipe, require_shares, steps_per_epoch
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import FOLDERS, HUGGING_FACE, TIMM_FOLDER, TeacherCacheOptions, TeacherSpec
 from automl_kd.spec.trial import (
@@ -52,6 +52,7 @@ __all__ = [
     "require_moments",
     "require_shares",
     "schedule_text",
+    "steps_per_epoch",
     "stored_fields",
     "teacher_trial",
 ]

@@ -21,11 +21,12 @@ from automl_kd.hashing import hash_json
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.folding import Folded, fold_teacher
 from automl_kd.seeds import derive
+from automl_kd.spec import steps_per_epoch
 from automl_kd.teacher_cache.identity import cache_identity, teacher_cache_folder
 from automl_kd.teacher_cache.precision import LOGITS, pack, unpack
 from automl_kd.teacher_cache.store import Kept, TeacherCacheStore
 from automl_kd.teacher_cache.transfer import Landed, Moment, Transfer
-from automl_kd.training.loop import laid_out, run_number, steps_per_epoch, training_batch
+from automl_kd.training.loop import laid_out, run_number, training_batch
 from automl_kd.training.trial import TrialContext
 
 WAIT_BATCHES = 3
@@ -229,7 +230,7 @@ class CachedTeacher:
 
     def work_ahead(self, number: int) -> bool:
         """Compute the next batch of the epoch that nobody has or is computing; False if there is none."""
-        for ahead in range(max(self.reach, number + 1), self.steps):
+        for ahead in range(max(self.reach, number + 1), self.recipe.steps_in(self.place[0], self.steps)):
             self.reach = ahead + 1
             if not self.store.claim(ahead):
                 continue
@@ -269,7 +270,7 @@ class CachedTeacher:
             return kept
         self.proven = True
         self.count(self.transfer.send(batch.part[1], kept, begun, self.device, ahead=ahead))
-        if batch.part[1] == self.steps - 1:
+        if batch.part[1] in {self.steps - 1, self.recipe.steps_in(batch.epoch, self.steps) - 1}:  # nothing may follow
             self.count(self.transfer.land())
         return kept
 

@@ -49,8 +49,8 @@ class ProgressReporter:
 
     def begin(self, index: int, assignment: Assignment) -> None:
         spec, replay = assignment.spec, assignment.replay
-        epochs = spec.recipe.epochs
-        trial = TrialStatus(key=spec.key, number=index, epochs=epochs, **vars(self.bill(spec)))
+        epochs, length = spec.recipe.epochs, spec.recipe.length
+        trial = TrialStatus(key=spec.key, number=index, epochs=epochs, length=length, **vars(self.bill(spec)))
         if replay is not None:
             # It ended in an earlier session: the replay in this one is not reported.
             last = with_metrics(trial, replay[-1] if replay else {}, len(replay))

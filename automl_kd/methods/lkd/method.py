@@ -222,7 +222,7 @@ class LKD:
 
     def follow(self, context: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
         """Train the context's student on all training images under a loss that is learned no further."""
-        epochs, dynamic = context.spec.recipe.epochs, self.mode == "two_stage_dynamic"
+        epochs, dynamic = context.spec.recipe.length, self.mode == "two_stage_dynamic"
         with (
             self.feature_extractor(context.student, "student") as student,
             self.feature_extractor(teacher, "teacher") as teacher_network,

@@ -44,7 +44,8 @@ class Row:
     `compute_fraction`: in a comparison of methods, the fraction of its full compute that the trial was given.
     `architecture_id`: twelve hex digits; `values_json`, `student`: the same point for programs and for people.
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
-    `epochs`: asked for; `epochs_done`: reached. `latency_iqr_ms`: spread of `latency_ms`, measured with
+    `epochs`: asked for; `epochs_done`: reached. `last_epoch`: the fraction of its steps that the last epoch takes; None
+    in rows of earlier versions, whose epochs are whole. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
     `latency_ms` is measured on the trial's device at its end, while other trials may run beside it.
     `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
@@ -81,6 +82,7 @@ class Row:
     seed: int
     epochs: int
     epochs_done: int | None = None
+    last_epoch: float | None = None
     compute_fraction: float | None = None
     val_accuracy: float | None = None
     test_accuracy: float | None = None
