@@ -46,6 +46,7 @@ def row_of(
     role: Role,
     proposal: int | None = None,
     compute_fraction: float | None = None,
+    readings_json: str | None = None,
     lineage: Lineage = (),
     started: datetime,
     device: str,
@@ -59,9 +60,7 @@ def row_of(
         key=spec.key,
         role=role,
         proposal=proposal,
-        status=outcome.status,
-        error=outcome.error or None,
-        failure_kind=outcome.failure_kind,
+        **outcome_columns(outcome),
         space=spec.space,
         architecture_id=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
@@ -74,9 +73,9 @@ def row_of(
         teacher=label_pickled(spec.teacher.model) if spec.teacher else None,
         seed=spec.seed,
         epochs=spec.recipe.epochs,
-        epochs_done=outcome.epoch,
         last_epoch=spec.recipe.last_epoch,
         compute_fraction=compute_fraction,
+        readings_json=readings_json,
         **report_columns(outcome.metrics),
         **(validation_of(context) if trial_kind == "teacher" else {}),
         device=device_name(device),
@@ -88,6 +87,16 @@ def row_of(
         config_hash=hash_config(known.to_json()),
         experiment=context.experiment.name,
     )
+
+
+def outcome_columns(outcome: Outcome) -> dict[str, Any]:
+    """How the trial ended, and where."""
+    return {
+        "status": outcome.status,
+        "error": outcome.error or None,
+        "failure_kind": outcome.failure_kind,
+        "epochs_done": outcome.epoch,
+    }
 
 
 def validation_of(context: ExperimentContext) -> dict[str, Any]:

@@ -28,7 +28,10 @@ class Method(Protocol):
 
     `needs_teacher`: whether a trial of it needs a teacher in its spec. A method that trains its teacher has the class
     variable `moves_teacher = True`: its teacher's outputs are of no use to other trials. One that can learn from images
-    without labels has an attribute `uses_unlabelled` that is true, and prepares its trials with `transfer = True`.
+    without labels has an attribute `uses_unlabelled` that is true, and prepares its trials with `transfer = True`. One
+    that reads a fixed teacher's outputs on each training image from the cache has an attribute `cached_features`: the
+    teacher's feature layers that it reads beside the logits. One that cannot end inside an epoch, as
+    `recipe.last_epoch` may ask, has the class variable `whole_epochs = True`.
     """
 
     needs_teacher: ClassVar[bool]

@@ -53,6 +53,10 @@ class WeightedLosses:
     def uses_unlabelled(self) -> bool:
         return not read_mix(self.losses).needs_labels
 
+    @property
+    def cached_features(self) -> tuple[str, ...]:
+        return tuple(read_mix(self.losses).features.teacher)
+
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         dry_run_mix(read_mix(self.losses), context, teacher)
 

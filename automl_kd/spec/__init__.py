@@ -9,6 +9,7 @@ from automl_kd.spec.checks import require
 from automl_kd.spec.data import DataSpec
 from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, require_moments
 from automl_kd.spec.recipe import Recipe, require_shares, steps_per_epoch
+from automl_kd.spec.roles import BASELINE_ROLES, FINAL_ROLES, READINGS, BaselineRole, FinalRole, ReadingName
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import FOLDERS, HUGGING_FACE, TIMM_FOLDER, TeacherCacheOptions, TeacherSpec
 from automl_kd.spec.trial import (
@@ -25,17 +26,23 @@ from automl_kd.spec.trial import (
 )
 
 __all__ = [
+    "BASELINE_ROLES",
+    "FINAL_ROLES",
     "FOLDERS",
     "HUGGING_FACE",
     "INTERPOLATIONS",
     "KEY_VERSION",
+    "READINGS",
     "SETTLED",
     "TIMM_FOLDER",
+    "BaselineRole",
     "DataSpec",
     "FailureKind",
+    "FinalRole",
     "Interpolation",
     "Outcome",
     "Preprocessing",
+    "ReadingName",
     "Recipe",
     "Report",
     "Schedule",

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, epoch_order, plain_view
+from automl_kd.data import Batch, Dataset, epoch_order, plain_view
 from automl_kd.hashing import hash_json
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.folding import Folded, fold_teacher
 from automl_kd.seeds import derive
-from automl_kd.spec import steps_per_epoch
+from automl_kd.spec import Recipe, steps_per_epoch
 from automl_kd.teacher_cache.identity import cache_identity, teacher_cache_folder
 from automl_kd.teacher_cache.precision import LOGITS, pack, unpack
 from automl_kd.teacher_cache.store import Kept, TeacherCacheStore
@@ -96,7 +96,7 @@ class CachedTeacher:
         self.context, self.precision, self.kept = context, precision, kept
         self.live, self.cache_stats = LiveTeacher(teacher), context.cache_stats
         self.dataset, self.recipe, self.seed = context.dataset, context.spec.recipe, context.spec.seed
-        self.still = kept and not teacher.names and stand_still(context)
+        self.still = kept and not teacher.names and stand_still(self.dataset, self.recipe)
         self.about = (
             cache_identity(context, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
         )
@@ -286,9 +286,8 @@ def put_back(states: list[Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states[1], device)
 
 
-def stand_still(context: TrialContext) -> bool:
+def stand_still(dataset: Dataset, recipe: Recipe) -> bool:
     """Whether images are the same in every epoch, and the outputs on all of them fit into memory."""
-    dataset, recipe = context.dataset, context.spec.recipe
     augment = dataset.augment if recipe.augment == "auto" else recipe.augment
     count = len(dataset.train)
     fits = 4 * count * dataset.shape.classes <= MOST_BYTES and count % recipe.batch_size != 1

@@ -89,6 +89,10 @@ class DistPro:
         return DistProSearch(**{**shared, "style": self.style or DistProSearch.style})
 
     @property
+    def cached_features(self) -> tuple[str, ...]:
+        return tuple(needed_features(self.searching.pathways).teacher)
+
+    @property
     def searches(self) -> bool:
         return self.replay != "equal" and not self.process
 

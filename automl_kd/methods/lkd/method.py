@@ -111,6 +111,13 @@ class LKD:
         return LossLayout(form=self.form, label=self.label, logits=self.weight > 0, pairs=pairs)
 
     @property
+    def cached_features(self) -> tuple[str, ...] | None:
+        """None in the mode "joint", whose batches are of fewer images than other trials have."""
+        if self.mode == "joint":
+            return None
+        return tuple(FeatureNames.of(self.stages).teacher) if self.stages else ()
+
+    @property
     def schedule(self) -> MetaSchedule:
         return MetaSchedule(**{item.name: getattr(self, item.name) for item in fields(MetaSchedule)})
 

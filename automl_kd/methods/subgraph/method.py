@@ -75,6 +75,7 @@ class Subgraph(SearchOptions):
     """
 
     needs_teacher: ClassVar[bool] = True
+    cached_features: ClassVar[tuple[str, ...]] = ()
     choose: Literal["search", "uniform", "shallow", "random", "magnitude"] = "search"
     params_limit: int = 0
     macs_limit: int = 0
