@@ -18,6 +18,10 @@ METHODS = {"distil": "weighted_losses"}
 CHANGES = {f"recipe.{old}": f"recipe.{new}" for old, new in RECIPE.items()}
 """How schedules, and the ranges of a population, name fields of a recipe."""
 
+FIRST_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"subgraph": {"inherit": False}}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {"subgraph": {"inherit": True}}
+"""Options whose default has changed, by method: what an option that a stored spec leaves out means there, and today."""
+
 KEYS: Mapping[Path, Mapping[str, str]] = {
     (): {"vary": "hyperparameters", "contest": "comparison", "bank": "teacher_cache"},
     ("recipe",): RECIPE,
@@ -70,12 +74,26 @@ class Retired(NamedTuple):
 
 def version_1(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec as nested plain values under the names that are hashed and stored."""
-    return renamed_spec(spec, inverse(RECIPE), inverse(METHODS), inverse(CHANGES))
+    found = renamed_spec(spec, inverse(RECIPE), inverse(METHODS), inverse(CHANGES))
+    return with_options(found, DEFAULTS, FIRST_DEFAULTS)
 
 
 def current(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The same under today's names, whichever of the two it has."""
-    return renamed_spec(spec, RECIPE, METHODS, CHANGES)
+    return with_options(renamed_spec(spec, RECIPE, METHODS, CHANGES), FIRST_DEFAULTS, DEFAULTS)
+
+
+def with_options(
+    spec: Mapping[str, Any], added: Mapping[str, Mapping[str, Any]], dropped: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """`spec` with the options of its method that are `added` where it has none, less those of a value in `dropped`."""
+    method = spec.get("method")
+    if not isinstance(method, str) or method not in added:
+        return dict(spec)
+    options, usual = {**added[method], **spec.get("options", {})}, dropped.get(method, {})
+    kept = {name: value for name, value in options.items() if name not in usual or usual[name] != value}
+    others = {name: value for name, value in spec.items() if name != "options"}
+    return {**others, "options": kept} if kept else others  # what is empty was never hashed
 
 
 def renamed_spec(

@@ -84,7 +84,7 @@ SPECS = {
     "distpro, stages": method("distpro", stages="stem+stage1.pre+logits", connect="same"),
     "prokt": method("prokt", temperature=2.0, losses="kd=1, ce=0", weight=0.1, target="stale"),
     "lkd": method("lkd", temperature=8.0, ce=0.5),
-    "subgraph": method("subgraph", weight=0.3, choose="uniform"),
+    "subgraph": method("subgraph", weight=0.3, choose="uniform", inherit=False),
     "from a file": method("my_methods:MINE", strength=3),
     "option called like a field": method("my_methods:MINE", accumulate=2, optimiser="sgd", norm_shards=1),
     "option called distil": method("my_methods:MINE", way="distil"),
@@ -314,6 +314,17 @@ def test_a_last_epoch_is_stored_where_it_is_no_whole_one():
     assert TrialSpec.from_json(short.to_json()) == short
     assert len({KD.key, short.key, replace(short, teacher=KD.teacher).key}) == 3
     assert hash_config(short.to_json()) != hash_config(KD.to_json())
+
+
+def test_students_inside_a_teacher_that_were_stored_before_they_inherited_stay_fresh():
+    stored = json.loads(SPECS["subgraph"].to_json())
+    assert stored["options"] == {"weight": 0.3, "choose": "uniform"}
+    assert TrialSpec.from_json(json.dumps(stored)).options["inherit"] is False
+    inheriting = method("subgraph", weight=0.3, choose="uniform")
+    assert inheriting.key == method("subgraph", weight=0.3, choose="uniform", inherit=True).key != KEYS["subgraph"]
+    assert json.loads(inheriting.to_json())["options"]["inherit"] is True
+    fresh, bare = method("subgraph", inherit=False), replace(KD, method="subgraph", options={})
+    assert TrialSpec.from_json(fresh.to_json()).key == fresh.key != bare.key
 
 
 def test_a_path_is_no_part_of_a_key():

@@ -23,12 +23,14 @@ class Teacher:
     """The network that students learn from.
 
     `model`: an `nn.Module` with its weights, which is measured and not trained; a name ("resnet56", "torchvision:NAME",
-    "module:function"); or a function of an `InputShape` that builds it. A teacher without weights is trained first, by
-    `recipe`. `checkpoint`: a file of weights for a name or function. `weights`: which of several sets in that file.
-    `outputs`: "exact", "float16", or the largest logits as in "top8". `preprocessing`: what it does to its images; None
-    takes mean and deviation of the training images, as students do. `resolution`: height and width of its images; 0
-    takes those of students. `classes`: of each class of the data, which of its outputs it is, counted from 0; empty
-    where it has these classes in the same order. `class_names`: a file with the names of its outputs, one in a line.
+    "module:function", "file:net.onnx" for a network in a .pt2 or .onnx file); or a function of an `InputShape` that
+    builds it. A teacher without weights is trained first, by `recipe`. `checkpoint`: a file of weights for a name or
+    function. `weights`: which of several sets in that file. `outputs`: "exact", "float16", or the largest logits as in
+    "top8". `preprocessing`: what it does to its images; None takes mean and deviation of the training images, as
+    students do. `resolution`: height and width of its images; 0 takes those of students. `classes`: of each class of
+    the data, which of its outputs it is, counted from 0; empty where it has these classes in the same order.
+    `class_names`: a file with the names of its outputs, one in a line. `macs`: multiply-adds for one image, for a
+    network in a file in which they cannot be counted; 0 counts them.
 
     `RecordError` for what does not fit; the sentence is that of a TOML file.
     """
@@ -43,6 +45,7 @@ class Teacher:
     resolution: int = 0
     classes: tuple[int, ...] = ()
     class_names: str = ""
+    macs: int = 0
 
     def __post_init__(self) -> None:
         given = isinstance(self.model, nn.Module)
@@ -71,5 +74,6 @@ class Teacher:
         found |= {"model": self.model} if isinstance(self.model, str) else {}
         found |= {} if self.preprocessing is None else {"preprocessing": as_plain(self.preprocessing)}
         inputs = {"resolution": self.resolution, "classes": list(self.classes), "class_names": str(self.class_names)}
+        inputs["macs"] = self.macs
         found |= {name: value for name, value in inputs.items() if value}
         return found | ({} if self.recipe is None else {"recipe": as_plain(self.recipe)})

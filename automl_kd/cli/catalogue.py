@@ -82,6 +82,7 @@ def models() -> CatalogueLines:
     yield "torchvision:NAME", "any classification model of torchvision"
     yield "timm:NAME, timm:local-dir:PATH", "a network of timm (pip install timm); a teacher by its published weights"
     yield "hf:PATH", "a folder of Hugging Face's save_pretrained (pip install transformers)"
+    yield "file:PATH", "a teacher in a .pt2 file of torch.export, or in an .onnx file (pip install 'automl-kd[onnx]')"
     yield "subgraph:FILE", "a student found by method subgraph, from its subgraph.json, with new weights"
     yield "module:function", "your own function from an InputShape to a network"
 

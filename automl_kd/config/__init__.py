@@ -7,7 +7,7 @@ one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in 
 from automl_kd.config.comparison import ComparisonSection, MethodEntry
 from automl_kd.config.experiment import Experiment, HyperparameterDomain, require_name, require_seed
 from automl_kd.config.range import Range
-from automl_kd.config.reading import load_experiment, loads, merge, parse_record, to_record
+from automl_kd.config.reading import load_experiment, loads, merge, parse_record, to_record, with_inits
 from automl_kd.config.sections import (
     CHOICE_SEEDS,
     POPULATIONS,
@@ -17,6 +17,7 @@ from automl_kd.config.sections import (
     Finalists,
     Resources,
     SearchSection,
+    StudentSection,
 )
 from automl_kd.config.stored import add_new_fields
 from automl_kd.config.writing import write_commented
@@ -35,6 +36,7 @@ __all__ = [
     "Range",
     "Resources",
     "SearchSection",
+    "StudentSection",
     "add_new_fields",
     "load_experiment",
     "loads",
@@ -43,5 +45,6 @@ __all__ = [
     "require_name",
     "require_seed",
     "to_record",
+    "with_inits",
     "write_commented",
 ]

@@ -19,9 +19,10 @@ class MethodEntry:
 
     `name`: lower-case letters, digits and '-'. `title`: for people; empty takes the name. `method`: 'automl-kd show
     methods' lists them. `options`: options of the method, by name. `grid`: values to try for options; of all
-    combinations the `best` by validation go to the finals, each as an entry of its own. `best` (1 or more): how many
-    combinations of the grid go to the finals. `compute` (above 0, at most 1): compute of each entry's finals, as
-    fractions of the comparison's.
+    combinations the `best` by validation go to the finals, each as an entry of its own. `best` (1 or more): how
+    many combinations of the grid go to the finals. `init`: what the student begins with, as in [student]; empty
+    takes that section's, and "fresh" for a method without a teacher. `compute` (above 0, at most 1): compute of
+    each entry's finals, as fractions of the comparison's.
     """
 
     name: str
@@ -30,6 +31,7 @@ class MethodEntry:
     options: Mapping[str, Scalar] = field(default_factory=dict)
     grid: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     best: int = 1
+    init: str = ""
     compute: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:

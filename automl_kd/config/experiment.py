@@ -11,7 +11,7 @@ import pydantic
 
 from automl_kd.config.comparison import ComparisonSection
 from automl_kd.config.range import Range
-from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, SearchSection
+from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, SearchSection, StudentSection
 from automl_kd.space import Scalar
 from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, require, require_shares
 
@@ -53,6 +53,7 @@ class Experiment:
     data: DataSpec = field(default_factory=DataSpec)
     teacher: TeacherSpec = field(default_factory=TeacherSpec)
     recipe: Recipe = field(default_factory=Recipe)
+    student: StudentSection = field(default_factory=StudentSection)
     budget: Budget = field(default_factory=Budget)
     search: SearchSection = field(default_factory=SearchSection)
     trial: Resources = field(default_factory=Resources)

@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 import tomllib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_type_hints
@@ -21,7 +21,7 @@ from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
 from automl_kd.registry import PICKLED, suggestion
-from automl_kd.spec import FOLDERS
+from automl_kd.spec import BLACK_BOX, FOLDERS, FRESH, FROM_TEACHER
 
 T = TypeVar("T")
 
@@ -55,10 +55,30 @@ def load_experiment(
         name: locate(getattr(teacher, name), path.parent, f"{path}: teacher.{name}")
         for name in ("checkpoint", "class_names")
     }
-    if prefix := next((one for one in FOLDERS if teacher.model.startswith(one)), ""):
-        folder = teacher.model.removeprefix(prefix)
-        places["model"] = prefix + locate(folder, path.parent, f"{path}: teacher.model")
-    return dataclasses.replace(found, teacher=dataclasses.replace(teacher, **places))
+    if prefix := next((one for one in (*FOLDERS, BLACK_BOX) if teacher.model.startswith(one)), ""):
+        named = teacher.model.removeprefix(prefix)
+        places["model"] = prefix + locate(named, path.parent, f"{path}: teacher.model")
+    return with_inits(
+        dataclasses.replace(found, teacher=dataclasses.replace(teacher, **places)),
+        lambda init, key: locate(init, path.parent, f"{path}: {key}"),
+    )
+
+
+def with_inits(experiment: Experiment, settle: Callable[[str, str], str]) -> Experiment:
+    """The experiment with each file that students begin with as `settle` has it, given the file and its key."""
+
+    def settled(init: str, key: str) -> str:
+        return init if init in {"", FRESH, FROM_TEACHER} else settle(init, key)
+
+    compared = [
+        dataclasses.replace(one, init=settled(one.init, f"init of {one.name!r}"))
+        for one in experiment.comparison.methods
+    ]
+    return dataclasses.replace(
+        experiment,
+        student=dataclasses.replace(experiment.student, init=settled(experiment.student.init, "student.init")),
+        comparison=dataclasses.replace(experiment.comparison, methods=tuple(compared)),
+    )
 
 
 def loads(

@@ -9,7 +9,7 @@ from typing import Literal
 from automl_kd.config.range import Range
 from automl_kd.registry import check_fields
 from automl_kd.space import Scalar
-from automl_kd.spec import BASELINE_ROLES, READINGS, BaselineRole, ReadingName, require
+from automl_kd.spec import BASELINE_ROLES, FRESH, READINGS, BaselineRole, ReadingName, require
 
 SEEDS = 1_000_000
 """Seeds lie below this; search and choice add different multiples of it, so that no trial serves in two stages."""
@@ -39,6 +39,22 @@ class Budget:
     def __post_init__(self) -> None:
         check_fields(self)
         require(min(self.params, self.macs, self.latency_ms) >= 0, "limits must be 0 (none) or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSection:
+    """What students begin with.
+
+    `init`: "fresh" draws a student's weights. "teacher" takes what fits of its teacher's: of layers that do the same at
+    the same resolution the largest channels, and blocks that the teacher lacks begin as identities. Or a file with
+    weights of the student's own family, which are taken by their names. It holds for methods that have a teacher;
+    training from scratch begins fresh. Finals then also train the found student fresh.
+    """
+
+    init: str = FRESH
+
+    def __post_init__(self) -> None:
+        require(bool(self.init), 'init must be "fresh", "teacher" or a file with weights, got an empty text')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,11 +25,16 @@ from automl_kd.models.folding import fold_teacher
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.models.pickled import label_pickled
-from automl_kd.spec import Recipe
+from automl_kd.results.units import some
+from automl_kd.spec import FRESH, FROM_TEACHER, Recipe
+from automl_kd.storage.content_hash import located_path
 from automl_kd.training.loop import laid_out
-from automl_kd.training.trial import build_student, build_teacher, memory_format_of
+from automl_kd.training.trial import build_student, build_teacher, memory_format_of, start_warm
 
 TRIED_IMAGES = 4
+
+FAMILY = 0.01
+"""Of the default student's parameters what a warm start must reach: below it, nothing is shared but a layer or two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +123,25 @@ def check_networks(context: ExperimentContext) -> None:
         with in_a_sentence(name, dataset.student_shape):
             network = build_student(context.space, context.baseline, dataset, seed=0)
             say(context, Trying(name, network, dataset, experiment.recipe, trained=True).notes())
+            say(context, warm_start_notes(context))
+
+
+def warm_start_notes(context: ExperimentContext) -> Iterator[str]:
+    """What the default student takes over from where students begin; `AutoMLKDError` where that is nothing."""
+    experiment, dataset = context.experiment, context.dataset
+    named = [experiment.student.init, *(one.init for one in experiment.comparison.methods)]
+    for init in [one for one in dict.fromkeys(named) if one not in {"", FRESH}]:
+        student = build_student(context.space, context.baseline, dataset, seed=0)
+        # Untrained, as it may have to be trained yet; what fits does not depend on values.
+        taken = start_warm(student, init, dataset, lambda: build_teacher(experiment.teacher, dataset))
+        source = "the teacher's weights" if init == FROM_TEACHER else f"weights of {located_path(init).name}"
+        if taken.share < FAMILY:
+            raise ConfigError(
+                f"student.init: only {taken.share:.1%} of the default student's parameters have a counterpart in "
+                f'{source}; choose a student of the same family, or set student.init = "fresh"'
+            )
+        whole = f", and {some(len(taken.identities), 'block')} as identities" if taken.identities else ""
+        yield f"students begin with {source}: {taken.share:.0%} of the default student's parameters{whole}"
 
 
 def say(context: ExperimentContext, notes: Iterable[str]) -> None:

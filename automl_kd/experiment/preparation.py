@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from automl_kd import data, storage
 from automl_kd.cluster.loggers import require_loggers
-from automl_kd.config import POPULATIONS, Experiment
+from automl_kd.config import POPULATIONS, Experiment, with_inits
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import CheckpointError, ConfigError
+from automl_kd.experiment.black_box import check_black_box, refuse_for_black_box
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
 from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.progress.events import Watcher
@@ -34,6 +35,7 @@ from automl_kd.methods.hyperparameters import (
 from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
 from automl_kd.methods.schedule import options_with
 from automl_kd.models import load_space, pin_reference
+from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import load_weights
@@ -42,6 +44,7 @@ from automl_kd.registry import suggestion
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import TrialSpec
+from automl_kd.storage.content_hash import pin
 from automl_kd.training.trial import build_teacher, teacher_shape
 
 
@@ -55,6 +58,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
     dataset = data.load_data(experiment.data, roots.data)
+    refuse_for_black_box(experiment)
     experiment = settle_classes(experiment, dataset)
     account = data.account_of(dataset, roots.data)
     known = dataclasses.replace(experiment.data, digest=account["digest"])
@@ -98,14 +102,15 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
     hyperparameters = settle_hyperparameters(experiment.hyperparameters, methods, options)
     check_perturb(experiment.search.perturb, experiment.method, options)
     space, teacher = pin_reference(experiment.space), settle_teacher(experiment.teacher)
+    inits = with_inits(experiment, lambda file, _key: pin(file))
     return dataclasses.replace(
-        experiment,
+        inits,
         space=space,
         teacher=teacher,
         options=options,
         hyperparameters=hyperparameters,
         data=settle_view(data.resolve_path(experiment.data), teacher),
-        comparison=settle_comparison(experiment.comparison),
+        comparison=settle_comparison(inits.comparison),
     )
 
 
@@ -144,6 +149,8 @@ def check_weights(experiment: Experiment, teacher: nn.Module, dataset: Dataset, 
         torch.no_grad(),
     ):
         logits = teacher(few)
+    if isinstance(teacher, BlackBox):
+        check_black_box(teacher, few, watcher)
     if isinstance(logits, Tensor) and not torch.isfinite(logits).all():
         raise CheckpointError(
             f"checkpoint {file} has finite weights, but its outputs on validation images are not (NaN or "

@@ -11,12 +11,12 @@ from torch import nn
 
 from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
-from automl_kd.methods import make_method
+from automl_kd.methods import make_method, makes_students
 from automl_kd.methods.base import Method
 from automl_kd.methods.hyperparameters import ends, methods_of, own_options, parameters_of, teaching
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.space import Architecture, InputShape, Parameter, Scalar, SearchSpace, Values, is_active
-from automl_kd.spec import Schedule, Stage, schedule_text
+from automl_kd.spec import FRESH, Schedule, Stage, schedule_text
 
 Key = tuple[str, str, str, str]
 """The identity of a proposal: the columns architecture_id, method, options_json and schedule_json of its rows."""
@@ -42,6 +42,11 @@ class Proposal:
     @property
     def made(self) -> Method:
         return make_method(self.method, self.options)
+
+
+def init_of(experiment: Experiment, method: Method) -> str:
+    """What students of this method begin with: training from scratch begins fresh, and a method may make its own."""
+    return experiment.student.init if method.needs_teacher and not makes_students(method) else FRESH
 
 
 def plain_kd(experiment: Experiment, student: Architecture) -> Proposal:

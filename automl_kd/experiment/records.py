@@ -24,7 +24,8 @@ from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.folder import data_name
 from automl_kd.results.store.row import PRECISIONS, Point, Precision, Role, Row, TrialKind
 from automl_kd.samplers.population import Lineage
-from automl_kd.spec import SETTLED, Outcome, TrialSpec, schedule_text
+from automl_kd.spec import FRESH, FROM_TEACHER, SETTLED, Outcome, TrialSpec, schedule_text
+from automl_kd.storage.content_hash import located_path
 
 MEASURED_COLUMNS = [
     item.name
@@ -65,9 +66,7 @@ def row_of(
         architecture_id=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
         student=student_label(spec, folder),
-        method=spec.method,
-        options_json=json.dumps(dict(spec.options), sort_keys=True),
-        schedule_json=schedule_text(spec.schedule) or None,
+        **teaching_columns(spec),
         lineage_json=json.dumps(lineage) if lineage else None,
         dataset=known.data.name,
         teacher=label_pickled(spec.teacher.model) if spec.teacher else None,
@@ -96,6 +95,17 @@ def outcome_columns(outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error or None,
         "failure_kind": outcome.failure_kind,
         "epochs_done": outcome.epoch,
+    }
+
+
+def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
+    """The columns that say how the student is taught; a file that it begins with by its name."""
+    init = spec.init if spec.init == FROM_TEACHER else located_path(spec.init).name
+    return {
+        "method": spec.method,
+        "options_json": json.dumps(dict(spec.options), sort_keys=True),
+        "init": None if spec.init == FRESH else init,
+        "schedule_json": schedule_text(spec.schedule) or None,
     }
 
 

@@ -14,10 +14,11 @@ from automl_kd import files, storage
 from automl_kd.config import Experiment
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError, FileError
+from automl_kd.experiment.black_box import refuse_graph_as_weights, with_classes, with_graph, with_outputs
 from automl_kd.models import pin_reference
 from automl_kd.models.foreign.pretrained import pretrained, published_names
 from automl_kd.models.weights.checkpoint import count_classes_in, digest_file
-from automl_kd.spec import FOLDERS, DataSpec, Preprocessing, TeacherSpec
+from automl_kd.spec import BLACK_BOX, FOLDERS, DataSpec, Preprocessing, TeacherSpec
 from automl_kd.training.trial import build_teacher
 
 OF_FILES: Mapping[str, object] = {
@@ -35,7 +36,10 @@ def settle_teacher(teacher: TeacherSpec) -> TeacherSpec:
 
     `ConfigError` for options that it cannot have.
     """
+    refuse_graph_as_weights(teacher)
     teacher = with_published(dataclasses.replace(teacher, model=pin_reference(teacher.model)))
+    if teacher.model.startswith(BLACK_BOX):
+        return with_graph(teacher)
     if not teacher.checkpoint:
         if given := [name for name, default in OF_FILES.items() if getattr(teacher, name) != default]:
             raise ConfigError(
@@ -91,6 +95,8 @@ def settle_classes(experiment: Experiment, dataset: Dataset) -> Experiment:
     teacher = experiment.teacher
     if not teacher.checkpoint:
         return experiment
+    if teacher.model.startswith(BLACK_BOX):
+        teacher = with_outputs(teacher, dataset)
     if published := names_to_match(teacher, dataset):
         teacher = dataclasses.replace(teacher, classes=match_names(teacher.model, published, dataset.class_names))
     if teacher.class_names:
@@ -99,7 +105,7 @@ def settle_classes(experiment: Experiment, dataset: Dataset) -> Experiment:
             raise ConfigError(
                 "teacher.classes and teacher.class_names name other outputs for the same classes; keep one of them"
             )
-        teacher = dataclasses.replace(teacher, classes=classes, total_classes=teacher.total_classes or total)
+        teacher = with_classes(teacher, classes, teacher.total_classes or total)
     if teacher.classes and len(teacher.classes) != dataset.shape.classes:
         raise ConfigError(
             f"teacher.classes has {len(teacher.classes)} outputs, and {dataset.name} {dataset.shape.classes} classes; "

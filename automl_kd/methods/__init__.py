@@ -86,6 +86,11 @@ def make_method(name: str, options: Mapping[str, Scalar]) -> Method:
     return parse_record(method_type(name), options, f"options of method {name!r}")
 
 
+def makes_students(method: Method) -> bool:
+    """Whether it makes its students itself, weights included."""
+    return getattr(method, "makes_students", False)
+
+
 def uses_unlabelled(method: Method) -> bool:
     """Whether images without labels are among those that it trains on."""
     return getattr(method, "uses_unlabelled", False)

@@ -31,7 +31,8 @@ class Method(Protocol):
     without labels has an attribute `uses_unlabelled` that is true, and prepares its trials with `transfer = True`. One
     that reads a fixed teacher's outputs on each training image from the cache has an attribute `cached_features`: the
     teacher's feature layers that it reads beside the logits. One that cannot end inside an epoch, as
-    `recipe.last_epoch` may ask, has the class variable `whole_epochs = True`.
+    `recipe.last_epoch` may ask, has the class variable `whole_epochs = True`. One that makes its students itself has
+    `makes_students = True`: what a student begins with is an option of its own.
     """
 
     needs_teacher: ClassVar[bool]

@@ -12,14 +12,17 @@ from torch import nn
 from automl_kd import space as spaces
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
+from automl_kd.models.black_box.file import pin_graph
+from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
 from automl_kd.models.foreign.pretrained import BUILDERS
-from automl_kd.models.pickled import load_pickled, pickled_name
+from automl_kd.models.pickled import label_pickled, load_pickled
 from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
 from automl_kd.registry import PICKLED, load_reference, suggestion
 from automl_kd.space import Architecture, InputShape, SearchSpace, Values
+from automl_kd.spec import BLACK_BOX
 from automl_kd.storage.content_hash import pin
 
 MODELS: Mapping[str, Callable[[InputShape], nn.Module]] = {
@@ -34,11 +37,11 @@ SUBGRAPH = "subgraph:"
 
 def build_model(name: str, shape: InputShape) -> nn.Module:
     """A freshly initialised network: an entry of `MODELS`, `torchvision:NAME`, `timm:NAME`, `timm:local-dir:PATH`,
-    `hf:PATH`, `subgraph:FILE`, or `module:function`.
+    `hf:PATH`, `subgraph:FILE`, `file:FILE` with its hash, or `module:function`.
 
-    FILE is a subgraph.json, the description of a student inside another model that the method subgraph leaves.
-    Draws from torch's global generator, which the caller seeds. The network is adopted (`adoption`): it leaves images
-    as they are and returns logits, whatever its forward function does.
+    FILE of a subgraph is a subgraph.json, the description of a student inside another model that the method subgraph
+    leaves. Draws from torch's global generator, which the caller seeds. The network is adopted (`adoption`): it leaves
+    images as they are and returns logits, whatever its forward function does.
     """
     return adopt(network_called(name, shape), shape)
 
@@ -46,13 +49,13 @@ def build_model(name: str, shape: InputShape) -> nn.Module:
 def network_called(name: str, shape: InputShape) -> nn.Module:
     if name in MODELS:
         return MODELS[name](shape)
-    if name.startswith("torchvision:"):
-        return torchvision_model(name.removeprefix("torchvision:"), shape)
-    for prefix, builder in BUILDERS.items():
+    for prefix, builder in {"torchvision:": torchvision_model, **BUILDERS}.items():
         if name.startswith(prefix):
             return builder(name.removeprefix(prefix), shape)
     if name.startswith(SUBGRAPH):
         return build_from(read_description(name.removeprefix(SUBGRAPH)), shape)
+    if name.startswith(BLACK_BOX):
+        return BlackBox(name, shape)
     if name.startswith(PICKLED):
         return network_of(load_pickled(name), shape)
     if ":" in name:
@@ -87,14 +90,16 @@ def pin_reference(name: str) -> str:
     before, pickled, file = name.partition(PICKLED)
     if pickled and before in {"", "model:"}:
         return f"{before}{pickled}{pin(file)}"
+    if name.startswith(BLACK_BOX):
+        return pin_graph(name)
     before, subgraph, file = name.partition(SUBGRAPH)
     return f"{before}{subgraph}{pin(file)}" if subgraph and before in {"", "model:"} else name
 
 
 def model_label(model: str) -> str:
     """What the model called `model` is, for people."""
-    if model.startswith(PICKLED):
-        return pickled_name(model)
+    if model.startswith((PICKLED, BLACK_BOX)):
+        return label_pickled(model)
     return read_description(model.removeprefix(SUBGRAPH)).label if model.startswith(SUBGRAPH) else model
 
 

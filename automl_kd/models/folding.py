@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.features import FeatureExtractor, Outputs, find_feature
 from automl_kd.models.foreign.copying import copy_network
 
@@ -40,6 +41,8 @@ def fold_teacher(teacher: FeatureExtractor, images: Tensor) -> Folded:
 
     Otherwise a copy as it is, or the network itself if it cannot be copied. Random state stays.
     """
+    if isinstance(teacher.model, BlackBox):  # it has no layers to fold
+        return Folded(teacher)
     try:
         model = copy_network(teacher.model)
     # Whatever somebody's module raises when it is copied; it has been run before, and can be run as it is.

@@ -96,6 +96,14 @@ def find_adapter(model: nn.Module) -> InputAdapter | None:
     return next((owner for owner in owners if isinstance(owner, InputAdapter)), None)
 
 
+def remove_adapter(model: nn.Module) -> None:
+    """Let `model` take its own images and return its own outputs again."""
+    hooks: tuple[dict[int, Any], ...] = (model._forward_pre_hooks, model._forward_hooks)
+    for kept in hooks:
+        for key in [key for key, hook in kept.items() if isinstance(getattr(hook, "__self__", None), InputAdapter)]:
+            del kept[key]
+
+
 def resize_batch(images: Tensor, size: int) -> Tensor:
     """(batch, channels, height, width) as (batch, channels, size, size), antialiased, in the same layout of memory."""
     if images.shape[2:] == (size, size):

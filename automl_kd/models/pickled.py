@@ -17,6 +17,7 @@ from automl_kd import storage
 from automl_kd.errors import ConfigError
 from automl_kd.files import open_file
 from automl_kd.registry import PICKLED, look_beside
+from automl_kd.spec import BLACK_BOX
 from automl_kd.storage.content_hash import PIN, located_path
 
 
@@ -26,8 +27,13 @@ def pickled_name(name: str) -> str:
 
 
 def label_pickled(name: str) -> str:
-    """`name` for people: what an object is called in its program, any other name as it is."""
+    """`name` for people: what an object is called in its program, a network's file without its folder and hash.
+
+    Any other name as it is.
+    """
     plain = name.removeprefix("model:")
+    if plain.startswith(BLACK_BOX):
+        return Path(PIN.sub("", plain.removeprefix(BLACK_BOX))).name
     return pickled_name(plain) if plain.startswith(PICKLED) else name
 
 

@@ -11,8 +11,10 @@ from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preproce
 from automl_kd.spec.recipe import Recipe, require_shares, steps_per_epoch
 from automl_kd.spec.roles import BASELINE_ROLES, FINAL_ROLES, READINGS, BaselineRole, FinalRole, ReadingName
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
-from automl_kd.spec.teacher import FOLDERS, HUGGING_FACE, TIMM_FOLDER, TeacherCacheOptions, TeacherSpec
+from automl_kd.spec.teacher import BLACK_BOX, FOLDERS, HUGGING_FACE, TIMM_FOLDER, TeacherCacheOptions, TeacherSpec
 from automl_kd.spec.trial import (
+    FRESH,
+    FROM_TEACHER,
     KEY_VERSION,
     Schedule,
     Stage,
@@ -27,8 +29,11 @@ from automl_kd.spec.trial import (
 
 __all__ = [
     "BASELINE_ROLES",
+    "BLACK_BOX",
     "FINAL_ROLES",
     "FOLDERS",
+    "FRESH",
+    "FROM_TEACHER",
     "HUGGING_FACE",
     "INTERPOLATIONS",
     "KEY_VERSION",

@@ -16,6 +16,9 @@ HUGGING_FACE, TIMM_FOLDER = "hf:", "timm:local-dir:"
 FOLDERS = (HUGGING_FACE, TIMM_FOLDER)
 """Prefixes of models that are folders with their weights."""
 
+BLACK_BOX = "file:"
+"""Prefix of models that are a file with network and weights, of which nothing but the outputs is seen."""
+
 PUBLISHERS = ("torchvision:", "timm:")
 """Of models whose weights their library publishes."""
 
@@ -24,7 +27,8 @@ PUBLISHERS = ("torchvision:", "timm:")
 class TeacherSpec:
     """A model by name, and either the file that holds its weights or the recipe by which it is trained from scratch.
 
-    `model`: the network; 'automl-kd show models' lists them. `checkpoint`: the file that holds its weights; empty
+    `model`: the network; 'automl-kd show models' lists them; "file:PATH" for one in a .pt2 file of torch.export or an
+    .onnx file, which brings its weights. `checkpoint`: the file that holds its weights; empty
     trains the teacher. `digest`: SHA-256 of the checkpoint file, filled in when the experiment is loaded, so that a
     trial's key follows the file's content rather than its place. `seed` (any): random seed of its training. `outputs`
     (exact, float16, or top1 to top999999): the precision of a fixed teacher's outputs in training: "exact", all rounded
@@ -35,9 +39,10 @@ class TeacherSpec:
     images that it takes; 0 takes those of the students. `classes` (any): which of its outputs, counted from 0, the
     data's classes are, in the order of these; empty where it has the same classes in the same order. `class_names`: a
     file with the names of the teacher's outputs, one in a line, by which `classes` is filled in. `total_classes` (0 or
-    more): how many outputs it has; 0 for as many as the data has classes, or as its file shows. `all_labels`: train it
-    with the labels too that data.labelled_images hides from students, as one that was trained elsewhere on more of
-    them.
+    more): how many outputs it has; 0 for as many as the data has classes, or as its file shows. `macs` (0 or more):
+    multiply-adds for one image, for a model "file:PATH" in which they cannot be counted; 0 counts them. `all_labels`:
+    train it with the labels too that data.labelled_images hides from students, as one that was trained elsewhere on
+    more of them.
     """
 
     model: str = "resnet56"
@@ -52,6 +57,7 @@ class TeacherSpec:
     classes: tuple[int, ...] = ()
     class_names: str = ""
     total_classes: int = 0
+    macs: int = 0
     all_labels: bool = False
 
     def __post_init__(self) -> None:
@@ -60,6 +66,11 @@ class TeacherSpec:
         )
         require(self.total_classes >= 0, f"total_classes must be 0 (the data's) or more, got {self.total_classes}")
         require_outputs(self.classes, self.total_classes)
+        require(self.macs >= 0, f"macs must be 0 (counted) or more, got {self.macs}")
+        require(
+            not self.macs or self.model.startswith(BLACK_BOX),
+            f"teacher.macs = {self.macs} is for a model 'file:PATH', and those of {self.model!r} are counted; drop it",
+        )
         require(
             not self.weights or bool(self.checkpoint) or self.model.startswith(PUBLISHERS),
             f"teacher.weights = {self.weights!r} selects weights in a file; name the file as teacher.checkpoint",
@@ -98,10 +109,18 @@ class TeacherCacheOptions:
         require(self.limit_gb > 0, f"limit_gb must be above 0, got {self.limit_gb}; to keep nothing set keep = 'off'")
 
 
-CHOSEN_BY_USER = ("outputs", "weights", "resolution", "preprocessing", "classes", "total_classes")
+CHOSEN_BY_USER = ("outputs", "weights", "resolution", "preprocessing", "classes", "total_classes", "macs")
 """What of a teacher from a file is part of a trial's key, beside its model and the content of its file."""
 
-YOUNGER_TEACHER_FIELDS = ("resolution", "preprocessing", "classes", "class_names", "total_classes", "all_labels")
+YOUNGER_TEACHER_FIELDS = (
+    "resolution",
+    "preprocessing",
+    "classes",
+    "class_names",
+    "total_classes",
+    "macs",
+    "all_labels",
+)
 """Those that records of earlier releases do not have; they are stored where they are set."""
 
 

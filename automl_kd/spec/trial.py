@@ -20,6 +20,13 @@ KEY_VERSION = 1
 """Part of every key; raise it when the same spec begins to mean another computation."""
 
 
+FRESH, FROM_TEACHER = "fresh", "teacher"
+"""What a student may begin with, beside a file: drawn weights, or what fits it of its teacher's."""
+
+YOUNGER_TRIAL_FIELDS = ("schedule", "init")
+"""Those that records of earlier releases do not have; they are stored where they are set."""
+
+
 class Stage(NamedTuple):
     """From the fraction `start` of a run on, in [0, 1), "recipe.FIELD" and "method.OPTION" as in `changes`."""
 
@@ -47,7 +54,8 @@ class TrialSpec:
 
     `space`: reference to a `SearchSpace`, "search_spaces.resnet:SPACE", or "model:NAME" for the space whose only point
     is that model. `teacher` is None for methods that have none. `schedule`: what of recipe and options changes while it
-    trains; see `automl_kd.methods.schedule`.
+    trains; see `automl_kd.methods.schedule`. `init`: what the student's weights are when it begins: "fresh", "teacher",
+    or a file with its content hash; see `StudentSection`.
     """
 
     space: str
@@ -59,6 +67,7 @@ class TrialSpec:
     recipe: Recipe
     seed: int
     schedule: Schedule = ()
+    init: str = FRESH
 
     def __post_init__(self) -> None:
         starts = [stage.start for stage in self.schedule]
@@ -87,8 +96,7 @@ class TrialSpec:
     def to_json(self) -> str:
         """The complete spec; `from_json` reads it back. What is younger is not in it where it is unset."""
         record = spec_names.version_1({**asdict(self), "architecture": self.architecture.as_dict()})
-        if not self.schedule:
-            del record["schedule"]
+        drop_defaults(record, self, YOUNGER_TRIAL_FIELDS)
         drop_defaults(record["data"], self.data, YOUNGER_DATA_FIELDS)
         drop_defaults(record["recipe"], self.recipe, YOUNGER_RECIPE_FIELDS)
         if self.teacher is not None:

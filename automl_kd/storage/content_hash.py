@@ -13,6 +13,9 @@ from pathlib import Path
 from automl_kd.errors import ConfigError
 from automl_kd.files import expand, open_file
 
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:$")
+"""The end of what stands before the two slashes of an address in a bucket."""
+
 PIN = re.compile(r"@sha256-([0-9a-f]{64})$")
 
 
@@ -38,9 +41,15 @@ def located_path(name: str) -> Path:
 
 
 def by_content(text: str) -> str:
-    """`text` without the path of the file that it pins, which begins at the first slash; other texts as they are."""
+    """`text` without the path, or address in a bucket, of the file that it pins; other texts as they are.
+
+    A path begins at the first slash.
+    """
     pinned = PIN.search(text)
-    return text[: text.find("/")] + pinned[0] if pinned and "/" in text else text
+    if pinned is None or "/" not in text:
+        return text
+    before, _, after = text.partition("/")
+    return (SCHEME.sub("", before) if after.startswith("/") else before) + pinned[0]
 
 
 def digest_content(path: Path) -> str:

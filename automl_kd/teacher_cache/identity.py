@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from automl_kd import data
+from automl_kd.models.black_box.file import runtime_of
 from automl_kd.models.weights import checkpoint
 from automl_kd.spec import TeacherSpec, teacher_trial
 from automl_kd.storage.content_hash import by_content
@@ -63,6 +64,8 @@ def cache_identity(
     dataset, spec = context.dataset, context.spec
     recipe, split = spec.recipe, dataset.train
     unlike: dict[str, Any] = {} if folded else {"folded": False}
+    if runtime := runtime_of(teacher_spec(context).model, split.labels.device.type):
+        unlike["runtime"] = runtime
     unlike |= {name: value for name, value in input_of(teacher_spec(context)).items() if value}
     return unlike | {
         "version": CACHE_VERSION,

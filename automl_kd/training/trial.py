@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,13 +14,27 @@ from automl_kd import data, storage
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError, TrialError
 from automl_kd.models import build, build_model, load_space
+from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.input_adapter import InputAdapter, adapt, change_of_moments
+from automl_kd.models.warm_start.from_file import take_file
+from automl_kd.models.warm_start.slices import WarmStart, take_weights
+from automl_kd.models.warm_start.student_form import as_student
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.seeds import derive
 from automl_kd.space import Architecture, InputShape, SearchSpace
-from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.spec import (
+    FRESH,
+    FROM_TEACHER,
+    DataSpec,
+    Recipe,
+    TeacherSpec,
+    TrialPaths,
+    TrialSpec,
+    teacher_trial,
+)
+from automl_kd.storage.content_hash import located_path
 
 
 @dataclass
@@ -68,7 +83,29 @@ def prepare_trial(spec: TrialSpec, paths: TrialPaths, *, transfer: bool = False)
     dataset = load_dataset(spec.data, paths.data, paths.device)
     dataset = dataset.for_transfer if transfer else dataset
     student = build_student(load_space(spec.space), spec.architecture, dataset, derive(spec.seed, "student") % 2**32)
+    if spec.init != FRESH:
+        with torch.random.fork_rng(devices=[]):
+            start_warm(student, spec.init, dataset, lambda: read_teacher_network(spec, paths, dataset))
     return TrialContext(spec, paths, dataset, to_trial_device(student, spec, paths, dataset.shape))
+
+
+def start_warm(student: nn.Module, init: str, dataset: Dataset, teacher: Callable[[], nn.Module]) -> WarmStart:
+    """Overwrite in place what `init` has for the student, which like what `teacher` returns is on the processor.
+
+    `ConfigError` or `CheckpointError` if that is nothing, or cannot be read.
+    """
+    if init != FROM_TEACHER:
+        return take_file(student, located_path(init))
+    return take_weights(student, as_student(teacher(), dataset.shape, dataset.student_size), dataset.shape)
+
+
+def read_teacher_network(spec: TrialSpec, paths: TrialPaths, dataset: Dataset) -> nn.Module:
+    """The trial's teacher with its weights, on the processor."""
+    if spec.teacher is None:
+        raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
+    teacher = build_teacher(spec.teacher, dataset)
+    load_weights(teacher, teacher_file(spec.teacher, spec.data, paths), spec.teacher.weights)
+    return teacher
 
 
 def build_student(space: SearchSpace, architecture: Architecture, dataset: Dataset, seed: int) -> nn.Module:
@@ -79,7 +116,10 @@ def build_student(space: SearchSpace, architecture: Architecture, dataset: Datas
 
 def build_teacher(teacher: TeacherSpec, dataset: Dataset) -> nn.Module:
     """The teacher with weights drawn from torch's global generator, which takes images and names classes of the set."""
-    return adapt(build_model(teacher.model, teacher_shape(teacher, dataset)), teacher_adapter(teacher, dataset))
+    network = build_model(teacher.model, teacher_shape(teacher, dataset))
+    if isinstance(network, BlackBox):
+        network.stated_macs = teacher.macs
+    return adapt(network, teacher_adapter(teacher, dataset))
 
 
 def teacher_shape(teacher: TeacherSpec, dataset: Dataset) -> InputShape:
@@ -132,10 +172,7 @@ def memory_format_of(recipe: Recipe) -> torch.memory_format:
 def load_teacher(context: TrialContext) -> nn.Module:
     """The trial's teacher with its weights, frozen and in evaluation mode."""
     spec, paths = context.spec, context.paths
-    if spec.teacher is None:
-        raise TrialError(f"method {spec.method!r} needs a teacher and the trial names none; add a [teacher] section")
-    teacher = build_teacher(spec.teacher, context.dataset)
-    load_weights(teacher, teacher_file(spec.teacher, spec.data, paths), spec.teacher.weights)
+    teacher = read_teacher_network(spec, paths, context.dataset)
     return to_trial_device(teacher.requires_grad_(False).eval(), spec, paths, context.dataset.shape)
 
 

@@ -37,6 +37,7 @@ def test_what_does_better_is_named_and_ends_with_1(run, experiment):
     # Without a search: three baselines in three readings and the method, with three seeds.
     assert "at most 30 trainings of 2 epochs on 600 images would take about" in out
     assert "the student's loss on one batch went from" in out
+    assert "a training of the baseline student needs about" in out
     assert not (experiment.parent / "results").exists()
 
 

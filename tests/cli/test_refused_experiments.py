@@ -76,6 +76,19 @@ def no_ray(monkeypatch):
         ("data.name='folder:'", "names no path; write folder:PATH"),
         ("data.name='arrays:nowhere.npz'", "/nowhere.npz; give the path of an .npz file"),
         ("teacher.checkpoint=nowhere.pt", "/automl_kd/nowhere.pt nor "),
+        (
+            "teacher.model='file:/nowhere.onnx'",
+            "no file could be read from /nowhere.onnx: No such file or directory; check",
+        ),
+        (
+            "teacher.model='file:/nowhere.pt'",
+            "names neither a .pt2 file of torch.export nor an .onnx file; give a file of",
+        ),
+        (
+            "teacher.checkpoint=/nowhere.pt2",
+            'write teacher.model = "file:/nowhere.pt2" in its place, or save its weights',
+        ),
+        ("teacher.macs=5", "teacher.macs = 5 is for a model 'file:PATH', and those of"),
         ("teacher.checkpoint=/nowhere.pt", "/nowhere.pt cannot be read (No such file or directory); check the path"),
         ("teacher.checkpoint='~no-such-user/x.pt'", "no home folder is known for this user"),
         (

@@ -18,6 +18,7 @@ from automl_kd.config import (
     Range,
     Resources,
     SearchSection,
+    StudentSection,
 )
 from automl_kd.config.meanings import ANYTHING, meanings_of, member_record, summary_of
 from automl_kd.config.reading import field_types
@@ -45,7 +46,13 @@ SAMPLES: dict[Any, Any] = {
         *(Resources(), TeacherCacheOptions(), Finalists(), ComparisonSection(), MethodEntry(name="a", method="kd")),
         *(Range(low=0, high=10), TASK, SamplerRun(sampler="a"), ScoreSource(file="a"), TrainingFree(), Tradeoff()),
         *(TableSearch(tasks=(TASK,)), TableExperiment(name="a", space="b:C", table=TableSearch(tasks=(TASK,)))),
-        *(Preprocessing(), FormulaSearch(sampler="a"), PROXY, ProxyExperiment(name="a", space="b:C", proxy=PROXY)),
+        *(
+            Preprocessing(),
+            StudentSection(),
+            FormulaSearch(sampler="a"),
+            PROXY,
+            ProxyExperiment(name="a", space="b:C", proxy=PROXY),
+        ),
     )
 }
 BESIDE: dict[tuple[Any, str], dict[str, Any]] = {

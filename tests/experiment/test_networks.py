@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from automl_kd.config import Experiment
+from automl_kd.config import Experiment, StudentSection
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.preparation import prepare_experiment
@@ -83,3 +83,29 @@ def test_a_teacher_that_is_asked_as_it_is_is_said_once(tmp_path, name: str, reas
     (note,) = noted(tmp_path, taught_by(name))
     assert note.startswith(f"the teacher 'tests.strange:{name}' runs unfolded")
     assert reason in note
+
+
+def test_what_students_begin_with_is_said_once(tmp_path):
+    warm = tiny.experiment(method="kd", student=StudentSection(init="teacher"))
+    assert noted(tmp_path, warm) == [
+        "students begin with the teacher's weights: 100% of the default student's parameters"
+    ]
+
+
+def test_a_teacher_of_another_family_is_refused_before_anything_is_trained(tmp_path):
+    teacher = TeacherSpec(model="resnet8", recipe=tiny.TEACHER.recipe)
+    data = dataclasses.replace(tiny.DATA, resolution=32)
+    warm = tiny.experiment(
+        method="kd",
+        space="model:torchvision:resnet18",
+        teacher=teacher,
+        student=StudentSection(init="teacher"),
+        data=data,
+    )
+    expected = (
+        r"^student\.init: only 0\.\d% of the default student's parameters have a counterpart in the teacher's weights"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        noted(tmp_path, warm)
+    with pytest.raises(ConfigError, match=r"^no file could be read from .*nowhere\.pt: "):
+        noted(tmp_path, dataclasses.replace(warm, student=StudentSection(init=str(tmp_path / "nowhere.pt"))))

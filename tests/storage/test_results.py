@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -19,13 +20,17 @@ from automl_kd.errors import StopTrial, StorageError
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.scoring import Labour, Scoring, score_space
 from automl_kd.experiment.stages.search import Journal
+from automl_kd.experiment.teacher_settings import settle_teacher
 from automl_kd.methods import run_trial
+from automl_kd.models import build_model
+from automl_kd.models.black_box.file import load_graph
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.results import Point, ResultTable
 from automl_kd.results.doctor.doctor import diagnose
 from automl_kd.space import Architecture
-from automl_kd.spec import FINAL_ROLES, DataSpec
+from automl_kd.spec import FINAL_ROLES, DataSpec, TeacherSpec
 from tests import ROOT, tiny
+from tests.models.black_box import files
 from tests.results.synthetic import row
 from tests.storage.conftest import mirrored
 
@@ -112,6 +117,30 @@ def test_images_and_weights_of_a_teacher_are_fetched_from_where_an_experiment_na
     assert len(found.test) == 40
     with pytest.raises(StorageError, match=r"there is no bucket 'nobody'"):
         load_data(DataSpec(name="arrays:s3://nobody/set.npz"), tmp_path)
+
+
+def test_a_teacher_in_a_file_of_the_bucket_counts_by_its_content_on_every_machine(on_machine, bucket, tmp_path):
+    network, root = files.trained_net(), on_machine("first")
+    onnx.save(
+        files.onnx_of(network),
+        tmp_path / "net.onnx",
+        save_as_external_data=True,
+        location="net.onnx.data",
+        size_threshold=0,
+    )
+    for name in ("net.onnx", "net.onnx.data"):
+        storage.write(root / name, (tmp_path / name).read_bytes())
+    on_machine("second")
+    found = settle_teacher(TeacherSpec(model=f"file:{bucket}/net.onnx"))
+    assert found.checkpoint == f"{bucket}/net.onnx"
+    local = settle_teacher(TeacherSpec(model=f"file:{tmp_path}/net.onnx"))
+    assert tiny.spec(method="kd", teacher=found).key == tiny.spec(method="kd", teacher=local).key
+    on_machine("third")
+    load_graph.cache_clear()
+    images = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(
+        build_model(found.model, tiny.SHAPE)(images), network(images).detach(), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_scores_of_two_machines_become_one_table(on_machine, bucket, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from automl_kd.config import Experiment
 from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preflight.memory import sentence_of_memory, training_memory
 from automl_kd.experiment.preflight.preflight import classes_line, preflight_sentence, run_preflight, table_of
 from automl_kd.experiment.preflight.student import forecast, overfit_one_batch, sentence_of_batch
 from automl_kd.experiment.preparation import prepare_experiment
@@ -32,7 +33,8 @@ def check_everything(experiment: Experiment, roots: Roots, watcher: Watcher) -> 
     context = prepare_experiment(experiment, roots, watcher)
     watcher.note(context.account["line"])
     batch = overfit_one_batch(context)
-    lines = [*describe_networks(context), sentence_of_batch(batch)]
+    memory = sentence_of_memory(training_memory(context))
+    lines = [*describe_networks(context), sentence_of_batch(batch), memory]
     teacher = context.experiment.teacher
     if not teacher.checkpoint:
         last_line = "the teacher is trained on these images, so there is no file to check"

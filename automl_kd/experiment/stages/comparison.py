@@ -9,6 +9,7 @@ from typing import NamedTuple
 from automl_kd.config import CHOICE_SEEDS, MethodEntry
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
+from automl_kd.experiment.proposals import init_of
 from automl_kd.experiment.stages.finals import forecast_power
 from automl_kd.experiment.stages.lengths import (
     UNSHARED,
@@ -27,7 +28,7 @@ from automl_kd.methods import ends_with_whole_epochs, make_method
 from automl_kd.methods.base import Method
 from automl_kd.results.store.folder import write_finals
 from automl_kd.space import Scalar
-from automl_kd.spec import ReadingName, TrialSpec
+from automl_kd.spec import FROM_TEACHER, ReadingName, TrialSpec
 
 
 class Candidate(NamedTuple):
@@ -214,13 +215,16 @@ def affordable(
 
 def trial(context: ExperimentContext, candidate: Candidate, length: Length, seed: int) -> TrialSpec:
     experiment, method = context.experiment, candidate.method_entry.method
+    made = make_method(method, candidate.options)
+    init = candidate.method_entry.init or init_of(experiment, made)
     return TrialSpec(
         space=experiment.space,
         architecture=context.baseline,
         method=method,
         options=candidate.options,
         data=experiment.data,
-        teacher=experiment.teacher if make_method(method, candidate.options).needs_teacher else None,
+        teacher=experiment.teacher if made.needs_teacher or init == FROM_TEACHER else None,
         recipe=length.applied(experiment.recipe),
         seed=seed,
+        init=init,
     )

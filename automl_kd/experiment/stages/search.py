@@ -22,7 +22,7 @@ from automl_kd.errors import ResultError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext
 from automl_kd.experiment.optuna_journal import OptunaJournal
 from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of, work_of_finals
-from automl_kd.experiment.proposals import Proposal, plain_kd
+from automl_kd.experiment.proposals import Proposal, init_of, plain_kd
 from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
 from automl_kd.experiment.stages.proxy_filter import by_student, make_probes, score_row, screen
 from automl_kd.methods.hyperparameters import METHOD
@@ -31,7 +31,7 @@ from automl_kd.results.store.folder import data_name, require_storage
 from automl_kd.results.store.scores import write_scores
 from automl_kd.samplers import Exhausted, Feasible, Sampler, Screened, make_sampler
 from automl_kd.space import Architecture
-from automl_kd.spec import Outcome, TrialSpec
+from automl_kd.spec import FROM_TEACHER, Outcome, TrialSpec
 
 
 @dataclass
@@ -209,17 +209,18 @@ def billing(context: ExperimentContext, spec: TrialSpec) -> Billing:
 
 
 def search_spec(context: ExperimentContext, proposal: Proposal) -> TrialSpec:
-    experiment = context.experiment
+    experiment, init = context.experiment, init_of(context.experiment, proposal.made)
     return TrialSpec(
         space=experiment.space,
         architecture=proposal.architecture,
         method=proposal.method,
         options=proposal.options,
         data=experiment.data,
-        teacher=experiment.teacher if proposal.made.needs_teacher else None,
+        teacher=experiment.teacher if proposal.made.needs_teacher or init == FROM_TEACHER else None,
         recipe=experiment.recipe,
         seed=SEARCH_SEEDS + experiment.seed,
         schedule=proposal.schedule,
+        init=init,
     )
 
 

@@ -9,6 +9,7 @@ from automl_kd.errors import TrialError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.models.pickled import label_pickled
+from automl_kd.results import units
 from automl_kd.results.store.folder import in_use, lock
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
 
@@ -25,6 +26,9 @@ def prepare_teacher(context: ExperimentContext) -> None:
     done, title = "trained", f"teacher {name}"
     if teacher.checkpoint:
         done, title = "measured", f"{title}, measured on validation"
+    else:  # of one from a file the preflight said it
+        macs = units.format_count(context.teacher_macs)
+        context.watcher.note(f"teacher {name} takes {macs} multiply-adds for an image")
     if in_use(folder):
         context.watcher.note(f"the same teacher {name} is {done} by another run; waiting for it")
     with lock(folder, wait=True):

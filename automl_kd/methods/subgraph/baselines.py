@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from automl_kd.methods.subgraph.budget import PartScores, even
 from automl_kd.models.pruning.coupling import Coupling
+from automl_kd.models.pruning.magnitude import channel_norms, filter_norms
 
 SPREAD = 2.0
 """Random layers are favoured or disfavoured by up to this factor."""
@@ -62,21 +63,10 @@ def magnitude(model: nn.Module, coupling: Coupling) -> PartScores:
     Li, Kadav, Durdanovic, Samet, Graf. Pruning Filters for Efficient ConvNets. 2016. arXiv:1608.08710, section 3.1,
     with the L1 norm as there; ranked in all layers at once, where the paper sets a rate for each.
     """
-    channels = {}
-    for group in coupling.free:
-        norms = [
-            filter_norms(model, x.name) for x in coupling.touching[group.name] if x.reads and x.writes == group.name
-        ]
-        summed = torch.stack(norms).sum(dim=0)
-        channels[group.name] = summed / summed.mean()
+    channels = {name: norms / norms.mean() for name, norms in channel_norms(model, coupling).items()}
     branches = {
         name: float(sum(filter_norms(model, x.name).mean() for x in coupling.inside(name) if x.reads))
         for name in coupling.blocks
     }
     mean = sum(branches.values()) / max(len(branches), 1)
     return PartScores(channels, {name: value / mean for name, value in branches.items()})
-
-
-def filter_norms(model: nn.Module, layer: str) -> Tensor:
-    weight = model.get_parameter(f"{layer}.weight").detach().cpu().double()
-    return weight.abs().flatten(1).mean(dim=1)

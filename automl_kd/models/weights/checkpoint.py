@@ -17,6 +17,7 @@ from torch import nn
 from automl_kd import storage
 from automl_kd.errors import CheckpointError
 from automl_kd.files import open_file
+from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.weights.file import StandIn, read_weights_file
 from automl_kd.models.weights.fit import (
     check_values,
@@ -51,8 +52,11 @@ def load_weights(model: nn.Module, path: str | Path, weights: str = "") -> str:
     Reads what `torch.save` and safetensors write: a `state_dict`, bare or within other things, under any prefix that
     wrappers of networks leave. Where several sets of weights fit, `weights` names the one to take; without it the
     first is taken that is no average over training. A bare `state_dict` gets no note.
+    A network in a file has its weights already.
     `CheckpointError` if the file is missing, damaged, of another network, or holds values that are not finite.
     """
+    if isinstance(model, BlackBox):
+        return ""
     path, own = Path(path), model.state_dict()
     found = matches_in(path, own)
     able = [one for one in found if fits_network(own, one)]

@@ -56,6 +56,7 @@ class Row:
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
     `val_images`: of a teacher, the number of images that its validation accuracy is of. `val_majority_fraction`: the
     fraction of them that are of the largest class, which one reaches who always names that class.
+    `init`: what the student began with, where its weights were not drawn: "teacher", or the name of a file.
     `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
     member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
     `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `config_hash`:
@@ -76,6 +77,7 @@ class Row:
     student: str
     method: str
     options_json: str
+    init: str | None = None
     schedule_json: str | None = None
     lineage_json: str | None = None
     dataset: str

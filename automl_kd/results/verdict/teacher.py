@@ -7,6 +7,7 @@ teacher gave are not rare under the binomial distribution of n and s, nothing sh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -21,13 +22,19 @@ RARE = 0.001
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """`accuracy`: on validation. `images`, `largest`: how many these are, and the share of the largest class."""
+    """`accuracy`: on validation. `images`, `largest`: how many these are, and the share of the largest class.
+
+    `test`: accuracy on test; `params`, `macs`: its size, and multiply-adds for one of its images; NaN where not known.
+    """
 
     label: str
     from_file: bool
     accuracy: float
     images: int
     largest: float
+    test: float = math.nan
+    params: float = math.nan
+    macs: float = math.nan
 
     @property
     def title(self) -> str:
@@ -51,14 +58,23 @@ def teacher_of(rows: pd.DataFrame) -> Teacher | None:
         accuracy=float(row["val_accuracy"]),
         images=int(row["val_images"]),
         largest=float(row["val_majority_fraction"]),
+        test=float(row["test_accuracy"]),
+        params=float(row["params"]),
+        macs=float(row["macs"]),
     )
 
 
 def accuracy_of(teacher: Teacher | None) -> str:
-    """How good it is, in a sentence; empty if that is not known."""
+    """How good it is and what it costs, in a sentence; empty if that is not known."""
     if teacher is None:
         return ""
-    return f"{upper(teacher.title)} reaches {units.percent(teacher.accuracy)} % on validation."
+    text = f"{upper(teacher.title)} reaches {units.percent(teacher.accuracy)} % on validation"
+    if not math.isnan(teacher.test):
+        text += f" and {units.percent(teacher.test)} % on test"
+    if not math.isnan(teacher.params + teacher.macs):
+        size, cost = units.format_count(teacher.params), units.format_count(teacher.macs)
+        text += f"; it has {size} parameters and takes {cost} multiply-adds for an image"
+    return f"{text}."
 
 
 def warning(teacher: Teacher | None, scratch: float | None = None) -> str:

@@ -115,7 +115,7 @@ def test_the_table_has_every_training_and_the_teacher(tmp_path):
     ]
     text = distillation_markdown(judged, rows)
     assert text.startswith(judged.sentence)
-    assert "The teacher (resnet20) reaches 98.00 % on validation." in text
+    assert "The teacher (resnet20) reaches 98.00 % on validation and 97.00 % on test; it has 272 k parameters" in text
 
 
 def test_costs_in_a_sentence(tmp_path):

@@ -1,0 +1,97 @@
+"""How much memory a training needs on its device, by what one step of the baseline student keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from automl_kd.data import Dataset, Split, plain_view
+from automl_kd.experiment.context import ExperimentContext
+from automl_kd.results import units
+from automl_kd.training.loop import laid_out
+from automl_kd.training.trial import build_student, build_teacher
+
+TRIED = 8
+"""Images of the step that is looked at; what it keeps grows with their number."""
+
+STATES = {"sgd": 1, "adamw": 2}
+"""Numbers that an optimizer remembers for each weight."""
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """In bytes. `kept`: of one step, from the forward pass for the backward; `student`: weights, gradients and what the
+    optimizer remembers; `teacher`: its weights; `images`: all of them, which stay on the device.
+
+    What kernels need on the way, and the teacher's own maps, one at a time, come on top.
+    """
+
+    kept: float
+    student: float
+    teacher: float
+    images: float
+    batch: int
+
+    @property
+    def total(self) -> float:
+        return self.kept + self.student + self.teacher + self.images
+
+
+def training_memory(context: ExperimentContext) -> TrainingMemory:
+    """Of the baseline student's training; in float32, though autocast keeps less."""
+    experiment, dataset = context.experiment, context.dataset
+    recipe = experiment.recipe
+    with torch.random.fork_rng(devices=[]):
+        student = build_student(context.space, context.baseline, dataset, seed=0).train()
+        teacher = build_teacher(experiment.teacher, dataset)
+    rows = torch.arange(min(TRIED, len(dataset.train)))
+    images = laid_out(plain_view(dataset, dataset.train, rows), recipe)
+    at_once = recipe.batch_size / recipe.grad_accumulation
+    return TrainingMemory(
+        kept=kept_for_backward(student, images, dataset.train.labels[rows]) * at_once / len(rows),
+        student=(2 + STATES[recipe.optimizer]) * size_in_bytes(student.parameters()),
+        teacher=size_in_bytes(teacher.parameters()),
+        images=sum(size_in_bytes([one.images]) for one in all_splits(dataset)),
+        batch=recipe.batch_size,
+    )
+
+
+def kept_for_backward(student: nn.Module, images: Tensor, labels: Tensor) -> int:
+    """Bytes that a forward pass and its loss keep, each storage once, without those of weights."""
+    weights = {one.untyped_storage().data_ptr() for one in student.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        kept[value.untyped_storage().data_ptr()] = value  # held, so that its place is not given to another
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        F.cross_entropy(student(images), labels)
+    return sum(one.untyped_storage().nbytes() for place, one in kept.items() if place not in weights)
+
+
+def size_in_bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(one.numel() * one.element_size() for one in tensors)
+
+
+def all_splits(dataset: Dataset) -> list[Split]:
+    return [dataset.for_transfer.train, dataset.validation, dataset.test]
+
+
+def sentence_of_memory(found: TrainingMemory) -> str:
+    parts = {"the student, its gradients and optimizer": found.student, "the teacher": found.teacher}
+    parts["all images"] = found.images
+    listed = ", ".join(f"{in_bytes(size)} of {what}" for what, size in parts.items())
+    return (
+        f"a training of the baseline student needs about {in_bytes(found.total)}: {in_bytes(found.kept)} kept for the "
+        f"backward pass of a batch of {found.batch}, {listed}"
+    )
+
+
+def in_bytes(size: float) -> str:
+    number = units.format_count(size)
+    return f"{number}B" if number[-1].isalpha() else f"{number} B"

@@ -1,0 +1,67 @@
+"""A student that begins with weights from a file, as far as their names are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd.errors import CheckpointError
+from automl_kd.models.warm_start.slices import WarmStart
+from automl_kd.models.weights.checkpoint import matches_in
+from automl_kd.models.weights.fit import check_values
+
+LEAST_SHARE = 0.5
+"""Of a student's names those that a file must have to be of its family."""
+
+
+def take_file(student: nn.Module, path: Path) -> WarmStart:
+    """Overwrite in place what of `student` the file has under the same name; on the processor.
+
+    Of a wider tensor the first channels are taken, of a narrower one the student's first are filled. A classifier of
+    other classes keeps its drawn weights. `CheckpointError` for a file that cannot be read, holds values that are not
+    finite, or has fewer than half of the student's names.
+    """
+    own = student.state_dict()
+    found = max(matches_in(path, own), key=lambda one: len(one.found))
+    theirs = {name: value for name, value in found.found.items() if fits_partly(own[name], value)}
+    last = list(own)[-1].rpartition(".")[0]
+    classifier = {name for name in theirs if name.rpartition(".")[0] == last and len(own[name]) != len(theirs[name])}
+    theirs = {name: value for name, value in theirs.items() if name not in classifier}
+    if len(theirs) < LEAST_SHARE * (len(own) - len(classifier)):
+        raise CheckpointError(
+            f"student.init: {path} holds weights of another family: {len(theirs)} of the {len(own)} tensors of the "
+            f"student, a {type(student).__name__}, are in it under their names; name a file of the same model, or take "
+            "'teacher' or 'fresh'"
+        )
+    check_values(own, theirs, path)
+    with torch.no_grad():
+        for name, value in theirs.items():
+            fill_first(own[name], value)
+    parameters = dict(student.named_parameters())
+    taken = sum(overlap(parameters[name], value) for name, value in theirs.items() if name in parameters)
+    return WarmStart(taken / max(1, sum(one.numel() for one in parameters.values())), layers_of(theirs))
+
+
+def fits_partly(own: object, theirs: object) -> bool:
+    """Whether one is a slice of the other, kernels aside, which must be equal."""
+    if not isinstance(own, Tensor) or not isinstance(theirs, Tensor) or own.ndim != theirs.ndim:
+        return False
+    return own.shape[2:] == theirs.shape[2:]
+
+
+def overlap(own: Tensor, theirs: Tensor) -> int:
+    return torch.Size(map(min, zip(own.shape, theirs.shape, strict=True))).numel()
+
+
+def fill_first(own: Tensor, theirs: Tensor) -> None:
+    """Of what is narrower in the file the first rows are filled, and read nothing beyond its columns."""
+    shared = tuple(slice(min(sizes)) for sizes in zip(own.shape, theirs.shape, strict=True))
+    own[shared[:1]] = 0
+    own[shared] = theirs[shared].to(own)
+
+
+def layers_of(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.rpartition(".")[0] for name in tensors))

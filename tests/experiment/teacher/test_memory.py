@@ -1,0 +1,26 @@
+"""What a step of training keeps in memory, against what the layers of a small network are known to keep."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from automl_kd.experiment.preflight.memory import TrainingMemory, kept_for_backward, sentence_of_memory
+
+
+def test_each_map_that_a_gradient_needs_is_counted_once():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, bias=False), nn.ReLU(), nn.Linear(10, 3, bias=False))
+    for batch in (2, 8):
+        images, labels = torch.randn(batch, 1, 8, 8), torch.zeros(batch, dtype=torch.int64)
+        # the images, what the ReLU returns (which the second matrix reads too), log probabilities, and the labels
+        expected = 4 * batch * (64 + 10 + 3) + 8 * batch
+        assert 0 <= kept_for_backward(network, images, labels) - expected <= 8  # the number of labels that count
+
+
+def test_the_sentence_has_all_parts():
+    found = TrainingMemory(kept=118e6, student=1.1e6, teacher=512, images=61e6, batch=64)
+    assert sentence_of_memory(found) == (
+        "a training of the baseline student needs about 180 MB: 118 MB kept for the backward pass of a batch of 64, "
+        "1.10 MB of the student, its gradients and optimizer, 512 B of the teacher, 61.0 MB of all images"
+    )
