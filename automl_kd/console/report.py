@@ -28,7 +28,7 @@ from automl_kd.results.verdict.distillation_table import differences_sheet, trai
 from automl_kd.results.verdict.gain import Verdict, judge_search
 from automl_kd.results.verdict.readings import WHERE, ReadingTable, readings_sheet
 
-RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
+RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "epochs", "training")
 BASELINE_COLUMNS = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
 COMPARISON_COLUMNS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
 DISTILLATION_COLUMNS = (*("training", "validation, %", "test, %", "spread", "seeds", "params", "training MACs"),)

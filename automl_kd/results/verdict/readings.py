@@ -102,7 +102,7 @@ def disagreement_sentence(readings: ReadingTable) -> str:
         if len(set(findings.values())) > 1:
             points = {reading: units.points(found[reading].gain.mean) for reading in findings}
             clauses = [f"{word} {WHERE[reading]} ({points[reading]})" for reading, word in findings.items()]
-            parts.append(f"over {title} {', '.join(clauses)}")
+            parts.append(f"over {title}: {', '.join(clauses)}")
     return f"The readings disagree: {'; '.join(parts)}." if parts else ""
 
 

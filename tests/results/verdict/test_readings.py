@@ -84,7 +84,7 @@ def test_the_verdict_names_its_reading_and_says_where_readings_disagree(tmp_path
     judged = judge(tmp_path / "one", three_readings())
     assert judged.sentence.startswith("Gained 3.00 points (95 % interval +3.00 to +3.00, 3 seeds) at equal compute: ")
     assert judged.readings_sentence.startswith(
-        "The readings disagree: over the default student, scratch worse at equal compute (-3.00), worse at equal "
+        "The readings disagree: over the default student, scratch: worse at equal compute (-3.00), worse at equal "
         "compute with a shared teacher (-3.00), better at equal epochs (+3.00). The default student, scratch, gains "
     )
     agreed = judge(tmp_path / "two", three_readings(longer=0.91))
@@ -194,7 +194,7 @@ def test_methods_are_compared_with_the_reference_in_every_reading(tmp_path):
     }
     assert "At full compute, against KD, tuned (91.00 % on test)" in comparison_sentences(compared)[0]
     told = " ".join(reading(compared))
-    assert "The readings disagree: over scratch, 100 % better at equal compute (+2.50), worse" in told
+    assert "The readings disagree: over scratch, 100 %: better at equal compute (+2.50), worse" in told
     # Four points from 20 to 40 epochs.
     assert "KD, tuned gains 4.00 points per doubling of epochs (20 to 40 epochs, 3 seeds)." in told
     assert "| scratch, 100 % | +2.50 ± " in comparison_markdown(compared)
