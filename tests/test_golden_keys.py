@@ -307,6 +307,15 @@ def test_a_spec_survives_the_journey_through_text(name):
     assert read_schedule(schedule_text(SPECS[name].schedule)) == SPECS[name].schedule
 
 
+def test_a_last_epoch_is_stored_where_it_is_no_whole_one():
+    short = replace(KD, recipe=Recipe(last_epoch=0.4), teacher=TeacherSpec(recipe=Recipe(last_epoch=0.5)))
+    assert "last_epoch" not in KD.to_json()
+    assert short.to_json().count("last_epoch") == 2
+    assert TrialSpec.from_json(short.to_json()) == short
+    assert len({KD.key, short.key, replace(short, teacher=KD.teacher).key}) == 3
+    assert hash_config(short.to_json()) != hash_config(KD.to_json())
+
+
 def test_students_inside_a_teacher_that_were_stored_before_they_inherited_stay_fresh():
     stored = json.loads(SPECS["subgraph"].to_json())
     assert stored["options"] == {"weight": 0.3, "choose": "uniform"}

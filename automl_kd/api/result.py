@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import read_results
 from automl_kd.results.verdict.distillation_table import trainings_sheet
 from automl_kd.results.verdict.gain import Verdict, judge_search
+from automl_kd.results.verdict.readings import ReadingTable, rows_in
 from automl_kd.results.verdict.table import verdict_table
 from automl_kd.spec import TrialSpec
 
@@ -37,7 +38,9 @@ MADE_BY = "automl_kd in Python"
 
 @dataclass(frozen=True)
 class StatedVerdict:
-    """`sentence`: what was found. `numbers`: differences in test accuracy, as fractions, with their 95 % interval.
+    """`sentence`: what was found, at what is equal. `numbers`: differences in test accuracy, as fractions, with their
+    95 % interval. `readings`: differences from each baseline, or of each method from the reference, by its title and by
+    what is equal: "compute", "shared-teacher", "epochs".
 
     Of a search and of `distill`: "search", "architecture" and "teaching", the gains of the whole, of the student alone
     and of the teaching. Of a comparison: each method against the reference. Each has n (seeds), mean, std, half_width,
@@ -47,9 +50,14 @@ class StatedVerdict:
     sentence: str
     numbers: Mapping[str, Estimate]
     details: Verdict | Comparison
+    readings: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.sentence
+
+
+def gains_by_reading(readings: ReadingTable) -> dict[str, dict[str, Estimate]]:
+    return {title: {reading: one.gain for reading, one in found.items()} for title, found in readings.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +104,10 @@ class Result:
         compared = comparison_of(self.folder, rows)
         if compared is None:
             judged = judge_search(rows, scores=read_scores(self.folder), record=record_of(self.folder))
-            return StatedVerdict(judged.sentence, judged.gains, judged)
+            return StatedVerdict(judged.sentence, judged.gains, judged, gains_by_reading(judged.readings))
         numbers = {one.title: one.difference for one in compared.entries if one.finding != "reference"}
-        return StatedVerdict(" ".join(comparison_sentences(compared)), numbers, compared)
+        sentence = " ".join(comparison_sentences(compared))
+        return StatedVerdict(sentence, numbers, compared, gains_by_reading(compared.readings))
 
     @property
     def final_rows(self) -> pd.DataFrame:
@@ -111,7 +120,8 @@ class Result:
         `ResultError` if no final trial is complete.
         """
         rows = self.final_rows
-        finals = rows[(rows["trial_kind"] == "final") & (rows["status"] == "complete")]
+        finals = rows_in(rows[rows["trial_kind"] == "final"], self.verdict.details.reading)
+        finals = finals[finals["status"] == "complete"]
         if isinstance(self.verdict.details, Verdict):
             finals = finals[finals["role"] == "found-method"]
         elif len(finals):

@@ -65,7 +65,8 @@ class ComparisonSection:
     """A comparison of ways of teaching one student, the baseline of [finalists], in place of a search for a student.
 
     `reference`: the name of the method that the others are compared with. The full compute is what `recipe.epochs` of
-    it cost; the others are trained for as many whole epochs as that pays for, at most 5 % more. `methods`: what is
+    it cost; the others are trained for as many epochs as that pays for, within 1 % or a step, and for the lengths of
+    the other `readings` of [finalists]. `methods`: what is
     compared; empty for a search. `tuning` (above 0, at most 1): the fraction of the compute at which candidates are
     tried. `tuning_seeds` (1 or more): candidates are tried with the first so many of as many other seeds as there are
     final ones.

@@ -9,7 +9,7 @@ from typing import Literal
 from automl_kd.config.range import Range
 from automl_kd.registry import check_fields
 from automl_kd.space import Scalar
-from automl_kd.spec import FRESH, require
+from automl_kd.spec import BASELINE_ROLES, FRESH, READINGS, BaselineRole, ReadingName, require
 
 SEEDS = 1_000_000
 """Seeds lie below this; search and choice add different multiples of it, so that no trial serves in two stages."""
@@ -175,18 +175,35 @@ class Finalists:
     `seeds` (0 to 999999): one training of each for every seed; distinct. `count` (1 or more): so many of the best
     trials of the search are trained again with as many other seeds, and the best of these by mean validation accuracy
     is the found student; 1 takes the best trial, which owes more to chance. `epochs` (0 or more): epochs of the found
-    student with its method; 0 keeps the recipe's. Baselines get the epochs that cost the same multiply-adds.
-    `baseline`: the student that one would take without a search, by the parameters of its space; empty takes the
-    space's default.
+    student with its method; 0 keeps the recipe's. `baseline`: the student that one would take without a search, by the
+    parameters of its space; empty takes the space's default. `baselines`: what the found student is compared with; each
+    of the default student by plain KD, from scratch, and the found one from scratch answers a question of its own, and
+    an empty list makes no comparison. `readings`: what is equal between the trainings that are compared: "compute", all
+    passes counted; "shared-teacher", compute with the teacher's passes counted once for all trials that read them from
+    the cache; "epochs", their number. The first of these decides the verdict, and lengths within 1 % of each other are
+    trained once. `whole_epochs`: trainings end with whole epochs, as in earlier releases: a baseline then has up to an
+    epoch more than its compute, and a method of a comparison at most 5 %.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
     count: int = 3
     epochs: int = 0
     baseline: Mapping[str, Scalar] = field(default_factory=dict)
+    baselines: tuple[BaselineRole, ...] = BASELINE_ROLES
+    readings: tuple[ReadingName, ...] = READINGS
+    whole_epochs: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        require_once("baselines", self.baselines)
+        require_once("readings", self.readings)
+        require(bool(self.readings), "readings must name one or more of " + ", ".join(map(repr, READINGS)))
         require(len(set(self.seeds)) == len(self.seeds) >= 1, f"seeds must be distinct and at least one: {self.seeds}")
         require(all(0 <= seed < SEEDS for seed in self.seeds), f"seeds must lie in 0 to {SEEDS - 1}, got {self.seeds}")
         require(self.count >= 1, f"count must be 1 or more, got {self.count}")
         require(self.epochs >= 0, f"epochs must be 0 (the recipe's) or more, got {self.epochs}")
+
+
+def require_once(name: str, values: tuple[str, ...]) -> None:
+    if twice := [one for place, one in enumerate(values) if one in values[:place]]:
+        raise ValueError(f"{name} has {twice[0]!r} twice; keep one")

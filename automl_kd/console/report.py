@@ -26,8 +26,9 @@ from automl_kd.results.store.table import REPORTED, ResultTable, experiment_fold
 from automl_kd.results.verdict import table as verdict_table
 from automl_kd.results.verdict.distillation_table import differences_sheet, trainings_sheet
 from automl_kd.results.verdict.gain import Verdict, judge_search
+from automl_kd.results.verdict.readings import WHERE, ReadingTable, readings_sheet
 
-RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "training")
+RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "epochs", "training")
 BASELINE_COLUMNS = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
 COMPARISON_COLUMNS = ("method", "compute", "test, %", "difference, points", "finding", "cost")
 DISTILLATION_COLUMNS = (*("training", "validation, %", "test, %", "spread", "seeds", "params", "training MACs"),)
@@ -67,6 +68,7 @@ def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool
 def print_comparison(console: Console, name: str, rows: pd.DataFrame, compared: Comparison) -> bool:
     """Print a comparison's table, failures and findings; return whether every method has a complete final."""
     print_sheet(console, f"{name}: methods compared", comparison_table.result_sheet(compared), COMPARISON_COLUMNS)
+    print_readings(console, compared.readings)
     print_sheet(console, "training effort", comparison_table.training_effort_sheet(compared), EFFORT)
     for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
@@ -82,18 +84,20 @@ def print_distillation(console: Console, name: str, rows: pd.DataFrame, judged: 
     print_sheet(console, f"{name}: one student", trainings_sheet(judged, rows), DISTILLATION_COLUMNS)
     if (differences := differences_sheet(judged)).rows:
         print_sheet(console, "differences on test, paired by seed", differences)
+    print_readings(console, judged.readings)
     print_verdict(console, rows, judged)
-    return judged.gains["search"].n > 0
+    return judged.finished
 
 
 def print_report(console: Console, name: str, rows: pd.DataFrame, judged: Verdict) -> bool:
     """Print leaderboard, baseline comparison and failures of one search; return whether it has a verdict."""
     print_boards(console, name, rank_results(rows))
     if judged.arms:
-        print_sheet(console, "at equal compute", verdict_table.verdict_table(judged), BASELINE_COLUMNS)
+        print_sheet(console, WHERE[judged.reading], verdict_table.verdict_table(judged), BASELINE_COLUMNS)
         print_sheet(console, "differences on test, paired by seed", verdict_table.gain_table(judged))
+        print_readings(console, judged.readings)
     print_verdict(console, rows, judged)
-    return judged.gains["search"].n > 0
+    return judged.finished
 
 
 def print_verdict(console: Console, rows: pd.DataFrame, judged: Verdict) -> None:
@@ -101,10 +105,15 @@ def print_verdict(console: Console, rows: pd.DataFrame, judged: Verdict) -> None
     for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
     console.print(judged.sentence, style="bold", highlight=False, markup=False)
-    for line in filter(
-        None, (judged.parts_sentence, judged.teacher_sentence, judged.cost_sentence, *saved_passes(rows))
-    ):
+    sentences = (judged.parts_sentence, judged.readings_sentence, judged.teacher_sentence, judged.cost_sentence)
+    for line in filter(None, (*sentences, *saved_passes(rows))):
         console.print(line, highlight=False, markup=False)
+
+
+def print_readings(console: Console, readings: ReadingTable) -> None:
+    """Print the readings side by side, where there are several."""
+    if sheet := readings_sheet(readings):
+        print_sheet(console, "differences by what is equal", sheet)
 
 
 def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:

@@ -28,7 +28,9 @@ from automl_kd.spec import FRESH, FROM_TEACHER, SETTLED, Outcome, TrialSpec, sch
 from automl_kd.storage.content_hash import located_path
 
 MEASURED_COLUMNS = [
-    item.name for item in fields(Row) if item.type == "float | None" and item.name != "compute_fraction"
+    item.name
+    for item in fields(Row)
+    if item.type == "float | None" and item.name not in {"compute_fraction", "last_epoch"}
 ]
 COUNTED = [
     item.name for item in fields(Row) if item.type == "int | None" and item.name not in {"proposal", "epochs_done"}
@@ -45,6 +47,7 @@ def row_of(
     role: Role,
     proposal: int | None = None,
     compute_fraction: float | None = None,
+    readings_json: str | None = None,
     lineage: Lineage = (),
     started: datetime,
     device: str,
@@ -58,9 +61,7 @@ def row_of(
         key=spec.key,
         role=role,
         proposal=proposal,
-        status=outcome.status,
-        error=outcome.error or None,
-        failure_kind=outcome.failure_kind,
+        **outcome_columns(outcome),
         space=spec.space,
         architecture_id=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
@@ -71,8 +72,9 @@ def row_of(
         teacher=teacher_label(spec.teacher) if spec.teacher else None,
         seed=spec.seed,
         epochs=spec.recipe.epochs,
-        epochs_done=outcome.epoch,
+        last_epoch=spec.recipe.last_epoch,
         compute_fraction=compute_fraction,
+        readings_json=readings_json,
         **report_columns(outcome.metrics),
         **(validation_of(context) if trial_kind == "teacher" else {}),
         device=device_name(device),
@@ -84,6 +86,16 @@ def row_of(
         config_hash=hash_config(known.to_json()),
         experiment=context.experiment.name,
     )
+
+
+def outcome_columns(outcome: Outcome) -> dict[str, Any]:
+    """How the trial ended, and where."""
+    return {
+        "status": outcome.status,
+        "error": outcome.error or None,
+        "failure_kind": outcome.failure_kind,
+        "epochs_done": outcome.epoch,
+    }
 
 
 def teaching_columns(spec: TrialSpec) -> dict[str, Any]:

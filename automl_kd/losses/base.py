@@ -81,8 +81,8 @@ class Example:
     """What a loss function is built from: both networks' outputs for the same few images, and facts of the run.
 
     `labels`, `index`: of all training images, as in `Batch`. `classes`: of the data. `batch`: largest batch of
-    training. `epochs`: length of the run. `seed`: of what the loss function draws while it is used. `classifier`: the
-    teacher's last linear layer, None if it has none.
+    training. `epochs`: length of the run. `last_epoch`: the part of the images that the last one trains on. `seed`: of
+    what the loss function draws while it is used. `classifier`: the teacher's last linear layer, None if it has none.
     """
 
     student: Outputs
@@ -92,6 +92,7 @@ class Example:
     classes: int
     batch: int
     epochs: int
+    last_epoch: float = 1.0
     seed: int = 0
     classifier: nn.Linear | None = None
 

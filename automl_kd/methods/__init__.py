@@ -51,7 +51,9 @@ __all__ = [
     "Scratch",
     "Subgraph",
     "WeightedLosses",
+    "cached_features",
     "dry_run_method",
+    "ends_with_whole_epochs",
     "estimate_cost",
     "make_method",
     "method_type",
@@ -93,6 +95,17 @@ def makes_students(method: Method) -> bool:
 def uses_unlabelled(method: Method) -> bool:
     """Whether images without labels are among those that it trains on."""
     return getattr(method, "uses_unlabelled", False)
+
+
+def cached_features(method: Method) -> tuple[str, ...] | None:
+    """The teacher's feature layers that it reads from the cache beside the logits; None where nothing is read there."""
+    found: tuple[str, ...] | None = getattr(method, "cached_features", None)
+    return found
+
+
+def ends_with_whole_epochs(method: Method) -> bool:
+    """Whether its trainings cannot end inside an epoch."""
+    return getattr(method, "whole_epochs", False)
 
 
 def pin_files(method: Method) -> Method:

@@ -29,7 +29,10 @@ class Method(Protocol):
     `needs_teacher`: whether a trial of it needs a teacher in its spec. A method that trains its teacher has the class
     variable `moves_teacher = True`: its teacher's outputs are of no use to other trials. One that can learn from images
     without labels has an attribute `uses_unlabelled` that is true, and prepares its trials with `transfer = True`. One
-    that makes its students itself has `makes_students = True`: what a student begins with is an option of its own.
+    that reads a fixed teacher's outputs on each training image from the cache has an attribute `cached_features`: the
+    teacher's feature layers that it reads beside the logits. One that cannot end inside an epoch, as
+    `recipe.last_epoch` may ask, has the class variable `whole_epochs = True`. One that makes its students itself has
+    `makes_students = True`: what a student begins with is an option of its own.
     """
 
     needs_teacher: ClassVar[bool]
@@ -49,8 +52,8 @@ class Method(Protocol):
 class CostEstimate:
     """What a trial will cost, before it is trained.
 
-    `epoch_macs`: multiply-adds of one epoch, those of a search before it spread over the epochs; an upper bound where
-    they depend on what the search finds.
+    `epoch_macs`: multiply-adds of one whole epoch, those of a search before it spread over the run's length; an upper
+    bound where they depend on what the search finds.
     """
 
     epoch_macs: float
@@ -87,12 +90,14 @@ def train(
     """
     spec, dataset = context.spec, context.dataset
     epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs
+    images = len(dataset.train)
 
     passes: dict[str, float] = {}
     precision = PRECISIONS.index(precision_of(context.student, dataset.train.labels.device, spec.recipe))
 
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
-        spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": epoch * epoch_macs}
+        train_macs = spec.recipe.epochs_done(epoch, images) * epoch_macs
+        spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": train_macs}
         passes.update({name: passes.get(name, 0) + metrics[name] for name in PASSES if name in metrics})
         report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
 

@@ -31,6 +31,7 @@ class PlainKD:
 
     needs_teacher: ClassVar[bool] = True
     uses_unlabelled: ClassVar[bool] = True
+    cached_features: ClassVar[tuple[str, ...]] = ()
     temperature: float = field(default=4.0, metadata={"live": True})
     weight: float = field(default=0.9, metadata={"live": True})
 

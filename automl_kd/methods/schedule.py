@@ -70,7 +70,7 @@ def follow(spec: TrialSpec, report: Report, paths: TrialPaths, trainable: Traina
 def schedule_parts(spec: TrialSpec) -> Iterator[SchedulePart]:
     """The stages as epochs; of two that begin with the same one, in a shorter run than theirs, the later counts."""
     epochs = spec.recipe.epochs
-    starts = {round(stage.start * epochs): stage.changes for stage in spec.schedule}
+    starts = {round(stage.start * spec.recipe.length): stage.changes for stage in spec.schedule}
     ends = [*(start for start in starts if 0 < start < epochs), epochs]
     held: dict[str, Scalar] = dict(starts.get(0, {}))
     for last in ends:

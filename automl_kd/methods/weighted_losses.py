@@ -53,6 +53,10 @@ class WeightedLosses:
     def uses_unlabelled(self) -> bool:
         return not read_mix(self.losses).needs_labels
 
+    @property
+    def cached_features(self) -> tuple[str, ...]:
+        return tuple(read_mix(self.losses).features.teacher)
+
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         dry_run_mix(read_mix(self.losses), context, teacher)
 
@@ -115,6 +119,7 @@ def first_look(
         classes=data.shape.classes,
         batch=spec.recipe.batch_size,
         epochs=spec.recipe.epochs,
+        last_epoch=spec.recipe.passes(len(split)) - spec.recipe.epochs + 1,
         seed=seed,
         classifier=classifier_of(teacher.model),
     )
@@ -151,8 +156,8 @@ def weighted_loss_macs(mixed: Mixed, example: Example, batch: Batch) -> int:
         part = Batch(batch.inputs[:size], batch.labels[:size], batch.index[:size], epoch=epochs[-1])
         with torch.no_grad(), counting() as counter:
             mixed(one, two, part)
-        spent += counter.macs * len(epochs)
-    return round(spent / example.epochs / size)
+        spent += counter.macs * (len(epochs) - (example.epochs in epochs) * (1 - example.last_epoch))
+    return round(spent / (example.epochs - 1 + example.last_epoch) / size)
 
 
 def first(outputs: Outputs, size: int) -> Outputs:

@@ -92,6 +92,14 @@ def schedule(text: str) -> str:
     return f"{' and '.join(names)} on a schedule of {some(len(stages), 'stage')}" if stages else ""
 
 
+def epochs(whole: int, last_epoch: float | None = None) -> str:
+    """As "13", or "12.4" where the 13th is taken to two fifths; two digits below ten."""
+    if last_epoch is None or missing(last_epoch) or last_epoch == 1:
+        return str(whole)
+    length = whole - 1 + last_epoch
+    return f"{length:.2f}" if length < 9.995 else f"{length:.1f}"
+
+
 def some(number: int, noun: str) -> str:
     """As "1 seed" or "3 seeds"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from automl_kd.spec.checks import require
 from automl_kd.spec.data import DataSpec
 from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, require_moments
-from automl_kd.spec.recipe import Recipe, require_shares
+from automl_kd.spec.recipe import Recipe, require_shares, steps_per_epoch
+from automl_kd.spec.roles import BASELINE_ROLES, FINAL_ROLES, READINGS, BaselineRole, FinalRole, ReadingName
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import (
     BLACK_BOX,
@@ -35,20 +36,26 @@ from automl_kd.spec.trial import (
 )
 
 __all__ = [
+    "BASELINE_ROLES",
     "BLACK_BOX",
+    "FINAL_ROLES",
     "FOLDERS",
     "FRESH",
     "FROM_TEACHER",
     "HUGGING_FACE",
     "INTERPOLATIONS",
     "KEY_VERSION",
+    "READINGS",
     "SETTLED",
     "TIMM_FOLDER",
+    "BaselineRole",
     "DataSpec",
     "FailureKind",
+    "FinalRole",
     "Interpolation",
     "Outcome",
     "Preprocessing",
+    "ReadingName",
     "Recipe",
     "Report",
     "Schedule",
@@ -65,6 +72,7 @@ __all__ = [
     "require_moments",
     "require_shares",
     "schedule_text",
+    "steps_per_epoch",
     "stored_fields",
     "teacher_sections",
     "teacher_trial",

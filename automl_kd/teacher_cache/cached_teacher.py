@@ -16,16 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, epoch_order, plain_view
+from automl_kd.data import Batch, Dataset, epoch_order, plain_view
 from automl_kd.hashing import hash_json
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.folding import Folded, fold_teacher
 from automl_kd.seeds import derive
+from automl_kd.spec import Recipe, steps_per_epoch
 from automl_kd.teacher_cache.identity import cache_identity, teacher_cache_folder
 from automl_kd.teacher_cache.precision import LOGITS, pack, unpack
 from automl_kd.teacher_cache.store import Kept, TeacherCacheStore
 from automl_kd.teacher_cache.transfer import Landed, Moment, Transfer
-from automl_kd.training.loop import laid_out, run_number, steps_per_epoch, training_batch
+from automl_kd.training.loop import laid_out, run_number, training_batch
 from automl_kd.training.trial import TrialContext
 
 WAIT_BATCHES = 3
@@ -95,7 +96,7 @@ class CachedTeacher:
         self.context, self.precision, self.kept = context, precision, kept
         self.live, self.cache_stats = LiveTeacher(teacher), context.cache_stats
         self.dataset, self.recipe, self.seed = context.dataset, context.spec.recipe, context.spec.seed
-        self.still = kept and not teacher.names and stand_still(context)
+        self.still = kept and not teacher.names and stand_still(self.dataset, self.recipe)
         self.about = (
             cache_identity(context, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
         )
@@ -229,7 +230,7 @@ class CachedTeacher:
 
     def work_ahead(self, number: int) -> bool:
         """Compute the next batch of the epoch that nobody has or is computing; False if there is none."""
-        for ahead in range(max(self.reach, number + 1), self.steps):
+        for ahead in range(max(self.reach, number + 1), self.recipe.steps_in(self.place[0], self.steps)):
             self.reach = ahead + 1
             if not self.store.claim(ahead):
                 continue
@@ -269,7 +270,7 @@ class CachedTeacher:
             return kept
         self.proven = True
         self.count(self.transfer.send(batch.part[1], kept, begun, self.device, ahead=ahead))
-        if batch.part[1] == self.steps - 1:
+        if batch.part[1] in {self.steps - 1, self.recipe.steps_in(batch.epoch, self.steps) - 1}:  # nothing may follow
             self.count(self.transfer.land())
         return kept
 
@@ -285,9 +286,8 @@ def put_back(states: list[Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states[1], device)
 
 
-def stand_still(context: TrialContext) -> bool:
+def stand_still(dataset: Dataset, recipe: Recipe) -> bool:
     """Whether images are the same in every epoch, and the outputs on all of them fit into memory."""
-    dataset, recipe = context.dataset, context.spec.recipe
     augment = dataset.augment if recipe.augment == "auto" else recipe.augment
     count = len(dataset.train)
     fits = 4 * count * dataset.shape.classes <= MOST_BYTES and count % recipe.batch_size != 1

@@ -26,7 +26,7 @@ from automl_kd.models.norm_counts import count_on_processor
 from automl_kd.models.sync_norm import share_norms
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.seeds import derive
-from automl_kd.spec import Recipe, Report
+from automl_kd.spec import Recipe, Report, steps_per_epoch
 from automl_kd.training import checkpoint
 from automl_kd.training.divergence import Sound, refuse_loss, refuse_metrics
 from automl_kd.training.evaluate import autocast, evaluate
@@ -108,14 +108,17 @@ class TrainingRun:
         self.best, self.history = state["best"], state["history"]
 
     def train_epoch(self, objective: TrainingObjective | OwnStep, epoch: int) -> float:
-        """One pass over the training images; the mean loss. `DivergedError` if a loss is not finite."""
-        recipe, split = self.recipe, self.dataset.train
+        """One pass over the training images, the last as far as the recipe takes it; the mean loss.
+
+        `DivergedError` if a loss is not finite.
+        """
+        recipe, split, steps = self.recipe, self.dataset.train, self.recipe.steps_in(epoch, self.steps)
         seed_layers(self.seed, epoch)
         rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
         total = torch.zeros((), device=self.device)
         self.student.train()
         self.loss_modules.train()
-        for step in range(self.steps):
+        for step in range(steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             with distributed.shard_rows(chosen, recipe.grad_accumulation) as own:
                 total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
@@ -123,7 +126,7 @@ class TrainingRun:
                 refuse_loss(distributed.mean_over_group(total), epoch)
         total = distributed.mean_over_group(total)
         refuse_loss(total, epoch)
-        return total.item() / self.steps
+        return total.item() / steps
 
     def batch(self, rows: Tensor, epoch: int, *number: int) -> Batch:
         """The images at `rows`; `number`: which batch of the epoch they are, or are this process's part of."""
@@ -209,11 +212,6 @@ def training_batch(
 def laid_out(images: Tensor, recipe: Recipe) -> Tensor:
     """The images as the recipe wants them to lie in memory."""
     return images.contiguous(memory_format=torch.channels_last) if recipe.channels_last else images
-
-
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """A last batch of one image has no batch statistics; it is left out."""
-    return images // batch_size + (images % batch_size > 1)
 
 
 def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:

@@ -76,7 +76,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
     Linear warm-up, then a half cosine to zero at the end of the run, or drops by `gamma` at `milestones`.
     """
-    total = recipe.epochs * steps_per_epoch
+    total = recipe.total_steps(steps_per_epoch)
     warmup = round(recipe.warmup * total)
     if step < warmup:
         return recipe.lr * (step + 1) / warmup

@@ -34,8 +34,8 @@ def test_what_does_better_is_named_and_ends_with_1(run, experiment):
     code, out, _ = run("check-teacher", str(experiment), "--progress", "none")
     assert code == 1
     assert "set teacher.preprocessing.mean = [0.5] and teacher.preprocessing.std = [0.5]" in out
-    # Without a search: four finals with three seeds.
-    assert "12 trainings of 2 epochs on 600 images would take about" in out
+    # Without a search: three baselines in three readings and the method, with three seeds.
+    assert "at most 30 trainings of 2 epochs on 600 images would take about" in out
     assert "the student's loss on one batch went from" in out
     assert "a training of the baseline student needs about" in out
     assert not (experiment.parent / "results").exists()

@@ -102,7 +102,7 @@ def test_a_stage_that_ended_keeps_its_bar_alone():
 
 def test_a_long_note_gives_way_to_the_numbers():
     with Screen(console := window(100)) as shown:
-        shown.stage("finalists and baselines at equal compute", 180)
+        shown.stage("finalists and baselines", 180)
         shown.step(11, "validation 87.2%" + " and so on" * 20)
         shown.live.refresh()
         text = console.file.getvalue()  # type: ignore[attr-defined]

@@ -21,13 +21,12 @@ import torch
 
 import automl_kd
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.results.store.row import FINAL_ROLES
+from automl_kd.spec import FINAL_ROLES
 from tests import ROOT, tiny
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 TRIALS = 12
-
 
 EXPERIMENT = """
 name = "killed"
@@ -37,7 +36,7 @@ options = {{ seconds = 0.15 }}
 data = {{ name = "tests.tiny:source", validation = 0.2 }}
 teacher = {{ model = "tests.tiny:teacher", checkpoint = "{teacher}" }}
 recipe = {{ epochs = 3, batch_size = 16 }}
-finalists = {{ seeds = [0], count = 1 }}
+finalists = {{ seeds = [0], count = 1, readings = ["compute"] }}
 trial = {{ device = "cpu", max_concurrent = {concurrent} }}
 
 [search]
@@ -64,7 +63,7 @@ SPOKEN = [
     r"the teacher is right on .* as configured, and nothing else that was tried is better(; yet .*)?",
     r"Warning: the teacher \(tests\.tiny:teacher, from a file\) is right on .*",
     rf"search, {TRIALS} trials by evolution(: \d+ of {TRIALS} trials, best [\d.]+%(, latest [\d.]+%)?)?",
-    r"finalists and baselines at equal compute(: \d+ of \d+ epochs, validation [\d.]+%)?",
+    r"finalists and baselines(: \d+ of \d+ epochs, validation [\d.]+%)?",
     r"automl-kd: interrupted; finished trials are recorded, and the same command continues",
 ]
 """What may appear on stderr."""

@@ -16,8 +16,7 @@ from automl_kd import experiment as stages
 from automl_kd.errors import ResultError, TrialError
 from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus
-from automl_kd.results.store.row import FINAL_ROLES
-from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.spec import FINAL_ROLES, Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
 
 pytestmark = pytest.mark.ray
@@ -126,7 +125,7 @@ def test_an_experiment_leaves_a_row_and_a_curve_for_every_trial(first):
         "teacher tests.tiny:teacher",
         "search, 4 trials by random",
         "choice among 2 finalists",
-        "finalists and baselines at equal compute",
+        "finalists and baselines",
     ]
     assert notes.data == [lab.account["line"]]
     assert besides_the_teacher(notes) == []
@@ -210,7 +209,7 @@ def test_a_teacher_is_trained_once_for_all_experiments_under_one_root(second):
     other, notes = carry_out(lab.roots.data, name="other", space="model:tests.tiny:teacher", method="kd")
     assert {path.name: path.stat().st_mtime_ns for path in trained_once} == stamps
     assert [path.name for path in other.teachers.iterdir()] == [folder.name]
-    assert notes.titles == ["teacher tests.tiny:teacher", "student and baselines at equal compute"]
+    assert notes.titles == ["teacher tests.tiny:teacher", "student and baselines"]
     ours, theirs = (one.table.read().set_index("trial_kind").loc["teacher"] for one in (lab, other))
     for name in ("key", "val_accuracy", "test_accuracy", "seconds"):
         assert ours[name] == theirs[name]

@@ -55,6 +55,28 @@ def test_where_a_search_decides_the_estimate_is_a_bound(method, options, tmp_pat
     assert asked >= spent(one, tmp_path) * (1 - 1e-6)
 
 
+SHORT = dataclasses.replace(tiny.RECIPE, last_epoch=0.5)  # 2.5 epochs of 88 images: 6 + 6 + 3 steps of 16
+SHORTER = [*EXACT, *BOUNDS, ("distpro", {**PATHS, "replay": "final", "search": 0.5})]
+
+
+@pytest.mark.parametrize(("method", "options"), SHORTER, ids=str)
+def test_a_run_that_ends_inside_an_epoch_costs_what_it_trained(method, options, tmp_path):
+    one = dataclasses.replace(tiny.taught(tmp_path, method, options=options), recipe=SHORT)
+    recorder = tiny.Recorder()
+    run_trial(one, recorder, tiny.place(tmp_path, one))
+    asked = estimated(one, tmp_path) * SHORT.length
+    found = [recorder.seen[epoch]["train_macs"] for epoch in (1, 2, 3)]
+    step = (found[1] - found[0]) / 5
+    # Within a step of the estimate, and of a search that of its own: it is half a step too long at most.
+    assert found[2] <= asked * 1.001 + 2 * step
+    if (method, options) in EXACT and method != "subgraph":
+        assert abs(found[2] - asked) <= step
+    # The last epoch's part: half of its steps; two methods set some of the images aside.
+    images = 88 if options.get("mode") == "retrain" else {"lkd": 79, "distpro_search": 70}.get(method, 88)
+    part = 16 * round(0.5 * -(-images // 16)) / images
+    assert (found[2] - found[1]) / (found[1] - found[0]) == pytest.approx(part, rel=0.01)
+
+
 @dataclass(frozen=True)
 class Uncosted:
     """A user's own method, which does not say what a trial costs beyond `macs`."""

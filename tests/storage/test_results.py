@@ -27,9 +27,8 @@ from automl_kd.models.black_box.file import load_graph
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.results import Point, ResultTable
 from automl_kd.results.doctor.doctor import diagnose
-from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, TeacherSpec
+from automl_kd.spec import FINAL_ROLES, DataSpec, TeacherSpec
 from tests import ROOT, tiny
 from tests.models.black_box import files
 from tests.results.synthetic import row
@@ -170,7 +169,7 @@ method = "tests.tiny:Pretend"
 data = {{ name = "tests.tiny:source", validation = 0.2 }}
 teacher = {{ model = "tests.tiny:teacher", checkpoint = "{bucket}/teacher.pt" }}
 recipe = {{ epochs = 3, batch_size = 16 }}
-finalists = {{ seeds = [0], count = 1 }}
+finalists = {{ seeds = [0], count = 1, readings = ["compute"] }}
 trial = {{ device = "cpu", max_concurrent = 2 }}
 search = {{ sampler = "random", trials = 2, scheduler = "none" }}
 """

@@ -106,6 +106,19 @@ def test_students_methods_and_lengths_share_what_seeds_and_batches_do_not(tmp_pa
     assert computed(plain) == EPOCHS * STEPS  # another teacher in the same place
 
 
+def test_a_run_that_ends_inside_an_epoch_asks_for_its_steps_alone(tmp_path):
+    plain = spec_of("kd", tmp_path)
+    short = dataclasses.replace(plain, recipe=dataclasses.replace(plain.recipe, last_epoch=0.5))
+    first, again, whole = (
+        trained(tmp_path, spec, folder, TAPS) for spec, folder in zip((short, short, plain), "abc", strict=True)
+    )
+    passes = EPOCHS * STEPS - STEPS // 2
+    assert first.seen[EPOCHS]["teacher_passes"] == passes
+    assert again.seen[EPOCHS]["teacher_passes_saved"] == passes
+    assert whole.seen[EPOCHS]["teacher_passes"] == STEPS // 2  # what is left of the last epoch
+    assert not difference(left(tmp_path / "a"), left(tmp_path / "b"))
+
+
 @pytest.mark.parametrize("outputs", ["exact", "top1"])
 def test_where_images_stand_still_one_epoch_serves_all_epochs_and_seeds(tmp_path, outputs):
     plain = still(tmp_path, "counting", outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,6 +77,7 @@ RECIPES = [
     Recipe(epochs=4, batch_size=16, lr=0.1, clip_norm=1.0),
     Recipe(epochs=4, batch_size=20, lr=0.01, optimizer="adamw", warmup=0.25, channels_last=False),
     Recipe(epochs=4, batch_size=40, lr=0.1, schedule="multistep", augment="none", nesterov=False),
+    Recipe(epochs=4, batch_size=16, lr=0.1, last_epoch=0.5),
 ]
 
 
@@ -94,16 +96,37 @@ def test_a_stopped_run_continues_to_the_same_weights_bit_for_bit(tmp_path, monke
         assert equal(*saved)
 
 
-@pytest.mark.parametrize("break_at", [1, 4, 9, 15])
-def test_a_run_killed_in_mid_epoch_continues_to_the_same_weights(tmp_path, monkeypatch, break_at):
+@pytest.mark.parametrize(
+    ("recipe", "break_at"),
+    [*((RECIPES[0], step) for step in (1, 4, 9, 15)), *((RECIPES[-1], step) for step in (9, 20))],
+)
+def test_a_run_killed_in_mid_epoch_continues_to_the_same_weights(tmp_path, monkeypatch, recipe, break_at):
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
-    recipe = RECIPES[0]
     unbroken, whole = run(tmp_path / "unbroken", recipe)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", recipe, break_at=break_at)
     continued, rest = run(tmp_path / "broken", recipe)
     assert equal(unbroken.state_dict(), continued.state_dict())
     assert timeless(whole) == timeless(rest)
+
+
+def test_the_last_epoch_ends_where_the_recipe_says(tmp_path):
+    # 96 images in 6 batches of 16; 0.4 of an epoch are 2.4 steps, so 2 of the third epoch: 14 in all.
+    recipe, seen = Recipe(epochs=3, batch_size=16, last_epoch=0.4), []
+    student, recorder = fresh(), Recorder()
+
+    def objective(batch: Batch) -> Mapping[str, Tensor]:
+        seen.append((batch.epoch, batch.index))
+        return {"ce": F.cross_entropy(student(batch.inputs), batch.labels)}
+
+    loop.fit_student(student, objective, tiny.dataset(), recipe, seed=3, folder=tmp_path, report=recorder, finish=dict)
+    assert [epoch for epoch, _ in seen] == [1] * 6 + [2] * 6 + [3] * 2
+    assert list(recorder.seen) == [1, 2, 3]
+    assert "test_accuracy" in recorder.seen[3]
+    # The images of a shorter epoch are the first ones of the whole epoch, and the rate is that of its last step.
+    whole = epoch_order(96, seed=loop.TrainingRun(fresh(), tiny.dataset(), recipe, 3).order_seed, epoch=3)
+    assert torch.equal(torch.cat([index for epoch, index in seen if epoch == 3]), whole[:32])
+    assert recorder.seen[3]["lr"] == pytest.approx(0.05 * 0.5 * (1 + math.cos(math.pi * 13 / 14)))
 
 
 @pytest.mark.parametrize("augment", ["crop-flip", "crop", "none"])

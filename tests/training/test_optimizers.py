@@ -34,6 +34,13 @@ def test_milestones_are_fractions_of_the_run():
     assert rates(recipe, 2) == pytest.approx([1.0] * 4 + [0.1] * 2 + [0.01] * 2)
 
 
+def test_the_rate_of_a_run_that_ends_inside_an_epoch_is_that_of_as_many_steps():
+    # 1.5 epochs of 4 steps are 6 steps, as 3 epochs of 2
+    for schedule in ({}, {"warmup": 0.5}, {"schedule": "multistep", "milestones": (0.5,)}):
+        short, whole = Recipe(epochs=2, last_epoch=0.5, lr=1.0, **schedule), Recipe(epochs=3, lr=1.0, **schedule)
+        assert [learning_rate(short, step, 4) for step in range(6)] == rates(whole, 2)
+
+
 def test_one_sgd_step_by_hand():
     # Nesterov's first step is (1 + momentum) times the decayed gradient: 1 - 0.1 * 1.9 * (2 + 0.5 * 1)
     weight = torch.nn.Parameter(torch.tensor([1.0]))

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from automl_kd.data import plain_view
 from automl_kd.experiment.context import ExperimentContext
+from automl_kd.experiment.progress.reporter import count_finals
 from automl_kd.results import units
-from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.training.loop import laid_out
 from automl_kd.training.optimizers import make_optimizer
 from automl_kd.training.trial import build_student
@@ -73,7 +73,7 @@ def forecast(context: ExperimentContext, student_seconds: float, teacher_seconds
     count = count_trainings(context)
     trained = count * experiment.recipe.epochs * epoch
     return (
-        f"{count} trainings of {experiment.recipe.epochs} epochs on {images:,} images would take about "
+        f"at most {count} trainings of {experiment.recipe.epochs} epochs on {images:,} images would take about "
         f"{units.duration(trained)} one after the other on this machine with the baseline student, of which "
         "the teacher's passes are "
         f"{units.percent(teacher_seconds / (student_seconds + teacher_seconds))} % where none is read from the cache"
@@ -84,8 +84,9 @@ def count_trainings(context: ExperimentContext) -> int:
     """Of the search, the choice among its best and the finals; of a comparison, of each method with every seed."""
     experiment, seeds = context.experiment, len(context.experiment.finalists.seeds)
     if experiment.comparison.methods:
-        return seeds * sum(one.best * len(one.compute) for one in experiment.comparison.methods)
+        entries = sum(one.best * len(one.compute) for one in experiment.comparison.methods)
+        return seeds * entries * len(experiment.finalists.readings)
     if not context.searched.parameters:
-        return len(FINAL_ROLES) * seeds
+        return count_finals(experiment.finalists)
     chosen = experiment.finalists.count * seeds if experiment.finalists.count > 1 else 0
-    return experiment.search.trials + chosen + len(FINAL_ROLES) * seeds
+    return experiment.search.trials + chosen + count_finals(experiment.finalists)

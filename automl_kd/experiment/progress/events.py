@@ -37,9 +37,9 @@ class TrialStatus:
     """The status of a trial of the current stage; each status replaces the one before.
 
     A trial is "running" from when it is given to a worker, which may have to start first; `epoch` is the last one that
-    it reported. `number`: its place in the stage, from 0. `roles`: what it stands for. `work`: of the whole trial.
-    `val_accuracy`, `train_macs`, `seconds`: as last reported, of the training so far. `recorded`: it was carried out in
-    an earlier session.
+    it reported, of `epochs`. `length`: epochs with the fraction of the last one; 0 for whole ones. `number`: its place
+    in the stage, from 0. `roles`: what it stands for. `work`: of the whole trial. `val_accuracy`, `train_macs`,
+    `seconds`: as last reported, of the training so far. `recorded`: it was carried out in an earlier session.
     """
 
     key: str
@@ -49,6 +49,7 @@ class TrialStatus:
     status: Literal["running", "complete", "stopped", "failed"] = "running"
     epoch: int = 0
     epochs: int
+    length: float = 0.0
     work: float = 1.0
     val_accuracy: float | None = None
     train_macs: float = 0.0

@@ -9,10 +9,10 @@ import pandas as pd
 
 from automl_kd.cluster.sessions.session import concurrency
 from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
+from automl_kd.config import Finalists
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
 from automl_kd.results.store.folder import of_this_comparison
-from automl_kd.results.store.row import FINAL_ROLES
 from automl_kd.spec import Outcome, TrialSpec
 
 
@@ -49,8 +49,8 @@ class ProgressReporter:
 
     def begin(self, index: int, assignment: Assignment) -> None:
         spec, replay = assignment.spec, assignment.replay
-        epochs = spec.recipe.epochs
-        trial = TrialStatus(key=spec.key, number=index, epochs=epochs, **vars(self.bill(spec)))
+        epochs, length = spec.recipe.epochs, spec.recipe.length
+        trial = TrialStatus(key=spec.key, number=index, epochs=epochs, length=length, **vars(self.bill(spec)))
         if replay is not None:
             # It ended in an earlier session: the replay in this one is not reported.
             last = with_metrics(trial, replay[-1] if replay else {}, len(replay))
@@ -98,17 +98,22 @@ def plan_of(
 
 
 def work_of_finals(context: ExperimentContext, *, chosen: bool = False) -> float:
-    """The work after the search, in its own trainings; `chosen`: the work after the choice among finalists.
+    """The most work after the search, in its own trainings; `chosen`: the work after the choice among finalists.
 
     A choice with one candidate takes none, and trials that stand for two roles are counted as two.
     """
     finalists, recipe = context.experiment.finalists, context.experiment.recipe
-    finals = len(FINAL_ROLES) * len(finalists.seeds)
+    finals = count_finals(finalists)
     if chosen:
         return finals
     count = min(finalists.count, context.experiment.search.trials)
     trainings = finals + (count * len(finalists.seeds) if count > 1 else 0)
     return trainings * (finalists.epochs or recipe.epochs) / recipe.epochs
+
+
+def count_finals(finalists: Finalists) -> int:
+    """The most trainings at the end of a search: every baseline in every reading, and the found student."""
+    return len(finalists.seeds) * (1 + len(finalists.baselines) * len(finalists.readings))
 
 
 def known(rows: pd.DataFrame, reference: str, name: str) -> dict[str, float]:

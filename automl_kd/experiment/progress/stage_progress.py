@@ -122,7 +122,7 @@ class StageProgress:
 
 
 def trained_share(trial: TrialStatus) -> float:
-    return trial.epoch / trial.epochs
+    return min(1.0, trial.epoch / (trial.length or trial.epochs))
 
 
 def work_done(trial: TrialStatus) -> float:

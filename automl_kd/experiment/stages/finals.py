@@ -1,10 +1,13 @@
-"""The baseline comparison: the found student beside its baselines, trained anew with several seeds at equal compute."""
+"""The baseline comparison: the found student beside its baselines, trained anew with several seeds.
+
+Each reading of `stages/lengths.py` makes something else equal: what a baseline is trained for follows from it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
+from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import NamedTuple
 
@@ -15,26 +18,33 @@ from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.progress.reporter import work_of_finals
 from automl_kd.experiment.proposals import Key, Proposal, plain_kd
+from automl_kd.experiment.stages.lengths import (
+    UNSHARED,
+    Cost,
+    Length,
+    fitting_length,
+    images_of,
+    merge_lengths,
+    recipe_length,
+    shared_teachers,
+    whole_length_above,
+)
 from automl_kd.experiment.stages.search import search_spec
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
-from automl_kd.methods import uses_unlabelled
 from automl_kd.results import units
 from automl_kd.results.statistics.power import seeds_to_show, shown_difference, spread_of_differences
 from automl_kd.results.store.folder import write_finals
-from automl_kd.results.store.row import FinalRole
 from automl_kd.space import Architecture
-from automl_kd.spec import TrialSpec, read_schedule
-
-COST_ROUNDING = 1e-9
-"""Tolerance in epochs: a quotient may exceed a whole number by rounding alone."""
+from automl_kd.spec import BASELINE_ROLES, BaselineRole, FinalRole, ReadingName, TrialSpec, read_schedule
 
 
 class Training(NamedTuple):
-    """What stands in one line of the baseline comparison, and for how long it is trained."""
+    """What is trained for the baseline comparison, for how long, and in which readings it stands."""
 
     role: FinalRole
     proposal: Proposal
-    epochs: int
+    length: Length
+    readings: tuple[ReadingName, ...]
 
 
 def shortlist(rows: pd.DataFrame, count: int) -> list[Proposal]:
@@ -105,51 +115,74 @@ def proposal_keys(rows: pd.DataFrame) -> list[Key]:
 
 
 def entrants(context: ExperimentContext, found: Proposal) -> list[Entrant]:
-    """Four roles, each with every seed: found and default student, each by its baseline training."""
+    """Each training of the line-up with every seed."""
     return [
-        Entrant(role, final_spec(context, proposal, epochs, seed))
-        for role, proposal, epochs in line_up(context, found)
+        Entrant(
+            one.role, final_spec(context, one.proposal, one.length, seed), readings=dict.fromkeys(one.readings, 1.0)
+        )
+        for one in line_up(context, found)
         for seed in context.experiment.finalists.seeds
     ]
 
 
 def line_up(context: ExperimentContext, found: Proposal) -> list[Training]:
-    """What is compared."""
-    default = context.baseline
-    budget = full_length(context) * estimate_epoch_macs(
-        context, final_spec(context, found, full_length(context), context.experiment.finalists.seeds[0])
-    )
-    baselines: list[tuple[FinalRole, Proposal]] = [
-        ("default-scratch", Proposal(default, "scratch")),
-        ("default-kd", plain_kd(context.experiment, default)),
-        ("found-scratch", Proposal(found.architecture, "scratch")),
+    """The baselines that are asked for, at the lengths of all readings, and the found student."""
+    default, settings = context.baseline, context.experiment.finalists
+    proposals: dict[BaselineRole, Proposal] = {
+        "default-scratch": Proposal(default, "scratch"),
+        "default-kd": plain_kd(context.experiment, default),
+        "found-scratch": Proposal(found.architecture, "scratch"),
+    }
+    baselines = {role: proposals[role] for role in BASELINE_ROLES if role in settings.baselines}
+    trainings = [
+        Training(role, one, length, tuple(served))
+        for role, one in baselines.items()
+        for length, served in merge_lengths(baseline_lengths(context, found, baselines, one)).items()
     ]
-    trainings = [Training(role, one, equal_epochs(context, budget, one)) for role, one in baselines]
-    return [*trainings, Training("found-method", found, full_length(context))]
+    return [*trainings, Training("found-method", found, full_length(context), settings.readings)]
 
 
-def final_spec(context: ExperimentContext, proposal: Proposal, epochs: int, seed: int) -> TrialSpec:
-    spec = search_spec(context, proposal)
-    return dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, epochs=epochs), seed=seed)
+def baseline_lengths(
+    context: ExperimentContext, found: Proposal, baselines: Mapping[BaselineRole, Proposal], one: Proposal
+) -> dict[ReadingName, Length]:
+    """How long the baseline `one` is trained in each reading."""
+    settings, full = context.experiment.finalists, full_length(context)
+    trained = {str(other.key): other.made for other in (*baselines.values(), found)}
+    shared = shared_teachers(context, trained, len(settings.seeds))
+    ours, theirs = shared[str(one.key)], shared[str(found.key)]
+    budget = full.passes * estimate_epoch_macs(context, final_spec(context, found, full, settings.seeds[0]))
+    price = price_by_formula(context, one)
+    images = [len(images_of(context, other.made).train) for other in (found, one)]
+    fitted: dict[ReadingName, Callable[[], Length]] = {
+        "compute": lambda: equal_length(context, budget, UNSHARED.cost(price)),
+        "shared-teacher": lambda: equal_length(context, budget - theirs.saved(full), ours.cost(price)),
+        "epochs": lambda: equal_length(context, full.passes * images[0], lambda length: length.passes * images[1]),
+    }
+    return {reading: fitted[reading]() for reading in settings.readings}
 
 
-def full_length(context: ExperimentContext) -> int:
-    """Epochs of the found student's training."""
-    return context.experiment.finalists.epochs or context.experiment.recipe.epochs
-
-
-def equal_epochs(context: ExperimentContext, budget: float, proposal: Proposal) -> int:
-    """Epochs that cost `budget` multiply-adds by the method's own account.
-
-    Rounded up to whole epochs: a baseline never has less.
-    """
-    return max(1, math.ceil(budget / price_by_formula(context, proposal) - COST_ROUNDING))
+def equal_length(context: ExperimentContext, budget: float, cost: Cost) -> Length:
+    """The length of a baseline that comes to `budget`; of whole epochs the fewest, so that it never has less."""
+    if context.experiment.finalists.whole_epochs:
+        return whole_length_above(budget, cost)
+    return fitting_length(budget, cost, full_length(context))
 
 
 def price_by_formula(context: ExperimentContext, proposal: Proposal) -> float:
+    """Multiply-adds of an epoch by the method's own account."""
     each = proposal.made.macs(context.cost(proposal.architecture).macs, context.teacher_macs)
-    dataset = context.dataset.for_transfer if uses_unlabelled(proposal.made) else context.dataset
-    return float(len(dataset.train) * each)
+    return float(len(images_of(context, proposal.made).train) * each)
+
+
+def final_spec(context: ExperimentContext, proposal: Proposal, length: Length, seed: int) -> TrialSpec:
+    spec = search_spec(context, proposal)
+    return dataclasses.replace(spec, recipe=length.applied(spec.recipe), seed=seed)
+
+
+def full_length(context: ExperimentContext) -> Length:
+    """Of the found student's training."""
+    own = context.experiment.finalists.epochs
+    return Length(own) if own else recipe_length(context.experiment.recipe)
 
 
 def compare(context: ExperimentContext) -> bool:
@@ -166,6 +199,7 @@ def compare(context: ExperimentContext) -> bool:
         context.watcher.note(sentence)
     compared = entrants(context, found)
     trained = "finalists" if context.searched.parameters else "student"
-    carry_out_all(context, compared, trial_kind="final", title=f"{trained} and baselines at equal compute", ahead=0.0)
+    title = f"{trained} and baselines" if experiment.finalists.baselines else f"{trained}, without baselines"
+    carry_out_all(context, compared, trial_kind="final", title=title, ahead=0.0)
     write_finals(context.folder, [(one.role, one.spec.key) for one in compared])
     return True

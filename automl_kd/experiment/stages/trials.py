@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,16 +20,24 @@ from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, pl
 from automl_kd.experiment.records import is_settled, points_of, row_of
 from automl_kd.methods.model_card import student_label
 from automl_kd.results.store.folder import require_storage
-from automl_kd.results.store.row import Role, TrialKind
-from automl_kd.spec import Outcome, TrialSpec
+from automl_kd.results.store.row import Role, TrialKind, readings_of
+from automl_kd.spec import Outcome, ReadingName, TrialSpec
 
 
 class Entrant(NamedTuple):
-    """A trial and what it stands for; in a comparison of methods also the fraction of the full compute it gets."""
+    """A trial and what it stands for; in a comparison of methods also the fraction of the full compute it gets.
+
+    `readings`: of a final, the readings of the comparison that it serves, each with the fraction of what is equal.
+    """
 
     role: Role
     spec: TrialSpec
     compute_fraction: float | None = None
+    readings: Mapping[ReadingName, float] = MappingProxyType({})
+
+    @property
+    def readings_json(self) -> str | None:
+        return json.dumps(dict(self.readings)) if self.readings else None
 
 
 def carry_out_all(
@@ -113,7 +123,8 @@ class ListedTrials:
         )
         for one in self.entrants:
             if one.spec.key == spec.key:
-                context.table.append(made(role=one.role, compute_fraction=one.compute_fraction), points_of(curve))
+                row = made(role=one.role, compute_fraction=one.compute_fraction, readings_json=one.readings_json)
+                context.table.append(row, points_of(curve))
         context.note_full_cache(outcome)
         if outcome.status == "failed":
             context.watcher.note(f"a trial of {self.title} failed: {outcome.error}")
@@ -132,7 +143,7 @@ def unrecorded(context: ExperimentContext, entrants: Sequence[Entrant], trial_ki
 def bill(context: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, Billing]:
     """What the watcher shows of each trial, by its key."""
     found: dict[str, Billing] = {}
-    for role, spec, compute_fraction in entrants:
+    for role, spec, compute_fraction, _ in entrants:
         label = (
             f"{student_label(spec, context.trial_paths(spec, 'cpu').trial)}, {spec.method}, seed {spec.seed % SEEDS}"
         )
@@ -144,13 +155,15 @@ def bill(context: ExperimentContext, entrants: Sequence[Entrant]) -> dict[str, B
 
 
 def is_recorded(rows: pd.DataFrame, one: Entrant) -> bool:
-    """Whether `rows` hold it, at the same share of the compute: the same trial may stand for another one by now."""
+    """Whether `rows` hold it, for the same readings and shares: the same trial may stand for others by now."""
     ours = rows[(rows["role"] == one.role) & (rows["key"] == one.spec.key)]
-    return (
-        len(ours) > 0
-        if one.compute_fraction is None
-        else bool((ours["compute_fraction"] == one.compute_fraction).any())
-    )
+    share = ours["compute_fraction"].fillna(1.0)
+    if one.compute_fraction is not None:
+        ours = ours[share == one.compute_fraction]
+    if not one.readings:
+        return len(ours) > 0
+    served = [readings_of(text, whole) for text, whole in zip(ours["readings_json"], share[ours.index], strict=True)]
+    return dict(one.readings) in served
 
 
 def note_of(metrics: Metrics) -> str:

@@ -29,10 +29,10 @@ from automl_kd.methods.dry_run import open_extractors
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor
-from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require
+from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require, steps_per_epoch
 from automl_kd.storage.content_hash import located_path
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs, teacher_outputs
-from automl_kd.training.loop import TrainingObjective, steps_per_epoch
+from automl_kd.training.loop import TrainingObjective
 from automl_kd.training.trial import PASSES, TrialContext, load_teacher, prepare_trial
 
 REPLAYS = ("process", "final", "equal")
@@ -89,6 +89,10 @@ class DistPro:
         return DistProSearch(**{**shared, "style": self.style or DistProSearch.style})
 
     @property
+    def cached_features(self) -> tuple[str, ...]:
+        return tuple(needed_features(self.searching.pathways).teacher)
+
+    @property
     def searches(self) -> bool:
         return self.replay != "equal" and not self.process
 
@@ -109,7 +113,7 @@ class DistPro:
         searched = 0.0
         if self.searches:
             own = self.search_trial(spec, paths)
-            searched = own[0].recipe.epochs * self.searching.cost(*own).epoch_macs
+            searched = own[0].recipe.length * self.searching.cost(*own).epoch_macs
         context = prepare_trial(spec, paths)
         teacher = load_teacher(context)
         with open_extractors(context, teacher, needed_features(self.searching.pathways)) as (student, teacher_network):
@@ -129,7 +133,8 @@ class DistPro:
     ) -> int:
         """`searched`: multiply-adds of the search before, which are spread over the run."""
         guiding = guiding_macs(weights, count_cost(teacher, context.dataset.shape).macs, losses, example)
-        spread = searched / (context.spec.recipe.epochs * len(context.dataset.train))
+        images = len(context.dataset.train)
+        spread = searched / (context.spec.recipe.passes(images) * images)
         return round(STEP * context.cost.macs + guiding + spread)
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
@@ -145,14 +150,15 @@ class DistPro:
             weights = self.weights(context)
             example, _ = first_look(context, student, teacher_network)
             losses = make_losses(pathways, example, self.temperature)
-            objective = replayed(student, teacher_outputs(context, teacher_network), losses, weights, spec.recipe)
+            each = steps_per_epoch(len(context.dataset.train), spec.recipe.batch_size)
+            ask_teacher = teacher_outputs(context, teacher_network)
+            objective = replayed(student, ask_teacher, losses, weights, spec.recipe, each)
             searched = before.get("train_macs", 0.0)
             cost = self.macs_per_image(context, teacher, losses, example, weights, searched)
             train(context, objective, after(report, before), macs_per_image=cost, loss_modules=losses)
 
     def search_trial(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialSpec, TrialPaths]:
-        epochs = max(1, round(self.search * spec.recipe.epochs))
-        return replace(spec, recipe=replace(spec.recipe, epochs=epochs)), replace(paths, trial=paths.trial / "search")
+        return replace(spec, recipe=spec.recipe.stretched(self.search)), replace(paths, trial=paths.trial / "search")
 
     def search_first(self, spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
         """Search within this trial's folder, or continue it there; what the search reported last."""
@@ -169,7 +175,7 @@ class DistPro:
     def everywhere(self, context: TrialContext) -> Float[Tensor, "steps pathways"]:
         """Every pathway at each step of the run, by the weight `kd`: the most that a replay can cost."""
         recipe = context.spec.recipe
-        steps = recipe.epochs * steps_per_epoch(len(context.dataset.train), recipe.batch_size)
+        steps = recipe.total_steps(steps_per_epoch(len(context.dataset.train), recipe.batch_size))
         return torch.full((steps, len(self.searching.pathways)), self.kd, dtype=torch.float64)
 
     def weights(self, context: TrialContext) -> Float[Tensor, "steps pathways"]:
@@ -193,10 +199,13 @@ def replayed(
     losses: PathwayLosses,
     weights: Float[Tensor, "steps pathways"],
     recipe: Recipe,
+    each: int,
 ) -> TrainingObjective:
-    """Cross entropy and the pathways that count at the step, weighted. Steps are counted within each epoch."""
+    """Cross entropy and the pathways that count at the step, weighted. Steps are counted within each epoch.
+
+    `each`: steps of a whole epoch.
+    """
     counted = [row.nonzero().flatten().tolist() for row in weights]
-    each = len(weights) // recipe.epochs
     position = {"epoch": 0, "step": 0}
     shares = weights.to(next(student.model.parameters()))
 

@@ -32,9 +32,9 @@ from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.seeds import derive
-from automl_kd.spec import Report, TrialPaths, TrialSpec, require
+from automl_kd.spec import Report, TrialPaths, TrialSpec, require, steps_per_epoch
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
-from automl_kd.training.loop import OwnStep, steps_per_epoch
+from automl_kd.training.loop import OwnStep
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 DEFAULT_STAGES = "stem+stage1.pre+stage2.pre+stage3.pre"
@@ -160,7 +160,7 @@ class DistProSearch:
 
     def weighting(self, losses: PathwayLosses, context: TrialContext) -> Weighting:
         recipe = context.spec.recipe
-        steps = recipe.epochs * steps_per_epoch(len(context.dataset.train), recipe.batch_size)
+        steps = recipe.total_steps(steps_per_epoch(len(context.dataset.train), recipe.batch_size))
         record = max(1, -(-steps // MAX_RECORDS))
         like = next(context.student.parameters()).detach()
         return Weighting(losses, like, style=self.style, kd=self.kd, lr=self.alpha_lr, steps=steps, record=record)

@@ -18,9 +18,8 @@ from automl_kd.data.counter import key
 from automl_kd.data.division import set_apart
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.seeds import derive
-from automl_kd.spec import Recipe
+from automl_kd.spec import Recipe, steps_per_epoch
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
-from automl_kd.training.loop import steps_per_epoch
 
 HELD_OUT_STREAM = 21  # the first word of the draw's key, apart from those of the division and of the views
 

@@ -85,7 +85,7 @@ class MetaTrainer(nn.Module):
             for name, value in self.phi.items()
         }
         self.pool = Pool(schedule.pool, schedule.keep)
-        self.steps = meta_data.steps * meta_data.recipe.epochs
+        self.steps = meta_data.recipe.total_steps(meta_data.steps)
         self.step, self.updates, self.due = 0, 0, max(round(schedule.warmup * self.steps), 1)
         self.skipped = torch.zeros_like(zero)
         self.history: list[Phi] = []

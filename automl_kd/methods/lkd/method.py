@@ -111,6 +111,13 @@ class LKD:
         return LossLayout(form=self.form, label=self.label, logits=self.weight > 0, pairs=pairs)
 
     @property
+    def cached_features(self) -> tuple[str, ...] | None:
+        """None in the mode "joint", whose batches are of fewer images than other trials have."""
+        if self.mode == "joint":
+            return None
+        return tuple(FeatureNames.of(self.stages).teacher) if self.stages else ()
+
+    @property
     def schedule(self) -> MetaSchedule:
         return MetaSchedule(**{item.name: getattr(self, item.name) for item in fields(MetaSchedule)})
 
@@ -222,7 +229,7 @@ class LKD:
 
     def follow(self, context: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
         """Train the context's student on all training images under a loss that is learned no further."""
-        epochs, dynamic = context.spec.recipe.epochs, self.mode == "two_stage_dynamic"
+        epochs, dynamic = context.spec.recipe.length, self.mode == "two_stage_dynamic"
         with (
             self.feature_extractor(context.student, "student") as student,
             self.feature_extractor(teacher, "teacher") as teacher_network,

@@ -46,10 +46,9 @@ from automl_kd.methods.weighted_losses import dry_run_mix, first_look, weighted_
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.sync_norm import share_norms
-from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require
+from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require, steps_per_epoch
 from automl_kd.training.checkpoint import OPTIMIZER
 from automl_kd.training.gradients import GroupGradients
-from automl_kd.training.loop import steps_per_epoch
 from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
 from automl_kd.training.trial import TrialContext, prepare_trial
 
@@ -219,7 +218,7 @@ class MovingTeacher:
         self.gradients = GroupGradients(self.parameters)
         self.optimizer = make_optimizer(self.parameters, self.recipe)
         self.steps = steps_per_epoch(len(context.dataset.train), self.recipe.batch_size)
-        self.moving = round((1 - options.freeze) * self.steps * self.recipe.epochs)
+        self.moving = round((1 - options.freeze) * self.recipe.total_steps(self.steps))
         device = context.dataset.train.labels.device
         self.beta = torch.tensor(options.beta, device=device)
         self.sums = torch.zeros(self.recipe.epochs, 3, device=device)
@@ -274,7 +273,7 @@ class MovingTeacher:
 
     def measured(self, epoch: int) -> dict[str, float]:
         """Means over the steps of `epoch`: the teacher's cross entropy, KL(student || teacher), the dual multiplier."""
-        ce, kl, beta = (self.sums[epoch - 1] / self.steps).tolist()
+        ce, kl, beta = (self.sums[epoch - 1] / self.recipe.steps_in(epoch, self.steps)).tolist()
         return {"teacher_ce": ce, "student_teacher_kl": kl, **({"teacher_beta": beta} if self.options.dual else {})}
 
     def state(self) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Subgraph(SearchOptions):
     """
 
     needs_teacher: ClassVar[bool] = True
+    cached_features: ClassVar[tuple[str, ...]] = ()
     makes_students: ClassVar[bool] = True
     choose: Literal["search", "uniform", "shallow", "random", "magnitude"] = "search"
     params_limit: int = 0
@@ -108,10 +109,10 @@ class Subgraph(SearchOptions):
 
     def bound(self, context: TrialContext, teacher: int) -> float:
         """At most so many multiply-adds for an image of an epoch: the student is not found yet."""
-        recipe = context.spec.recipe
-        epochs = self.recipe(recipe).epochs if self.choose == "search" else 0
+        recipe, images = context.spec.recipe, len(context.dataset.train)
+        searched = self.recipe(recipe).passes(images) if self.choose == "search" else 0.0
         student = self.budget(context.cost).macs or teacher
-        return epochs / recipe.epochs * SEARCH_STEP * teacher + STEP * student + teacher
+        return searched / recipe.passes(images) * SEARCH_STEP * teacher + STEP * student + teacher
 
     def budget(self, student: NetworkCost) -> Budget:
         stated = Budget(params=self.params_limit, macs=self.macs_limit, latency_ms=self.latency_limit_ms)
@@ -150,7 +151,7 @@ class Subgraph(SearchOptions):
                 "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 
-        epochs, seconds = search_effort(context)
+        epochs, seconds = search_effort(self, context)
         searched = float(epochs * len(context.dataset.train) * SEARCH_STEP * teacher_macs)
 
         def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
@@ -284,8 +285,11 @@ def title_of(description: Description) -> str:
     return f"inside {description.model}: {cost.params:,} parameters, {cost.macs:,} multiply-adds"
 
 
-def search_effort(context: TrialContext) -> tuple[int, float]:
-    """Epochs and seconds of the trial's search; zeros if there was none."""
+def search_effort(options: Subgraph, context: TrialContext) -> tuple[float, float]:
+    """Passes over the images and seconds of the trial's search; zeros if there was none."""
     state = checkpoint.load_checkpoint(context.paths.trial / CHECKPOINT_FILE, torch.device("cpu"))
     history = state["run"]["history"] if state is not None else []
-    return len(history), history[-1]["seconds"] if history else 0.0
+    if not history:
+        return 0.0, 0.0
+    recipe = options.recipe(context.spec.recipe)
+    return recipe.epochs_done(len(history), len(context.dataset.train)), history[-1]["seconds"]

@@ -68,10 +68,8 @@ class SearchOptions:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The recipe of the search: the trial's data and schedule, its own length, rate and decay."""
-        epochs = max(1, round(self.share * recipe.epochs))
         return replace(
-            recipe,
-            epochs=epochs,
+            recipe.stretched(self.share),
             optimizer="sgd",
             lr=self.search_lr,
             weight_decay=self.decay,

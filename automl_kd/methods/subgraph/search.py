@@ -118,8 +118,8 @@ class SubgraphSearchRun:
         weights = self.weights()
         rows = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=epoch).to(run.device)
         set_mode(run.student, self.options)
-        loss = torch.zeros((), device=run.device)
-        for step in range(run.steps):
+        loss, steps = torch.zeros((), device=run.device), run.recipe.steps_in(epoch, run.steps)
+        for step in range(steps):
             chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
             with distributed.shard_rows(chosen, run.recipe.grad_accumulation) as own:
                 loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
@@ -131,7 +131,7 @@ class SubgraphSearchRun:
         strength, cost = self.options.strength * self.multiplier, self.coupling.cost(self.factors.alive())
         if self.countable and not within_countable_budget(cost, self.budget):
             self.multiplier *= self.options.growth
-        entry = {"train_loss": loss.item() / run.steps, "strength": strength, "params": cost.params, "macs": cost.macs}
+        entry = {"train_loss": loss.item() / steps, "strength": strength, "params": cost.params, "macs": cost.macs}
         run.history.append({**entry, "seconds": run.seconds + time.monotonic() - begun})
 
     def weights(self) -> Tensor:
@@ -171,7 +171,7 @@ class SubgraphSearchRun:
 
     def strength_at(self, step: int) -> float:
         """lambda2: rising linearly at first, then by epochs."""
-        rising = self.options.ramp * self.run.steps * self.run.recipe.epochs
+        rising = self.options.ramp * self.run.recipe.total_steps(self.run.steps)
         return self.options.strength * self.multiplier * min(1.0, (step + 1) / max(rising, 1.0))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,16 @@ from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.statistics.significance import has_spread, holm, t_test
 from automl_kd.results.store.folder import read_experiment_record
 from automl_kd.results.verdict.arms import StageCost, stage_cost
+from automl_kd.results.verdict.readings import (
+    Compared,
+    ReadingTable,
+    accuracies_by_length,
+    doubling_sentence,
+    readings_in,
+    rows_in,
+)
 from automl_kd.results.verdict.teacher import teacher_of, warning
+from automl_kd.spec import ReadingName
 
 LEVEL = 0.05
 """Significance level of the adjusted p-value."""
@@ -54,7 +63,8 @@ class Comparison:
     """`entries`: by compute, most first, then by mean validation accuracy. `missing`: without a complete final.
 
     `teachers`: what they are and their accuracy on test. `warning`: what speaks against the teacher, if
-    anything does.
+    anything does. `reading`: the one that `entries` are of, where their `compute_fraction` is the share of what is
+    equal. `readings`: every other entry against the reference in each. `doublings`: what longer training gains.
     """
 
     reference: ComparedMethod
@@ -65,6 +75,9 @@ class Comparison:
     attempts: tuple[Attempt, ...]
     teachers: tuple[tuple[str, float], ...]
     warning: str = ""
+    reading: ReadingName = "compute"
+    readings: ReadingTable = field(default_factory=dict)
+    doublings: tuple[str, ...] = ()
 
     @property
     def fractions(self) -> list[float]:
@@ -102,11 +115,16 @@ def comparison(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "tes
     section = record["comparison"]
     line_up = {one["name"]: read_compared_method(one) for one in section["methods"]}
     reference = line_up[section["reference"]]
-    rows = rows.assign(compute_fraction=rows["compute_fraction"].fillna(1.0))
+    final, all_rows = rows[rows["trial_kind"] == "final"], rows
     unit = unit_of(rows, record, reference)
-    entries = judged(list(comparison_entries(rows, line_up, unit, metric)), reference)
+    known = {
+        one: judged(list(comparison_entries(rows_in(rows, one), line_up, unit, metric)), reference)
+        for one in readings_in(final)
+    }
+    reading, entries = next(iter(known.items()))
+    rows = rows_in(rows, reading)
     done = {one.compared_method.name for one in entries if one.test.n}
-    costs = (stage_cost(rows, trial_kind, None) for trial_kind in ("teacher", "choice", "final"))
+    costs = (stage_cost(all_rows, trial_kind, None) for trial_kind in ("teacher", "choice", "final"))
     return Comparison(
         reference=reference,
         entries=tuple(sorted(entries, key=place)),
@@ -116,7 +134,30 @@ def comparison(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "tes
         attempts=tuple(attempts(rows, line_up)),
         teachers=tuple(teacher_accuracies(rows, metric)),
         warning=warning(teacher_of(rows)),
+        reading=reading,
+        readings=compare_entries(known),
+        doublings=tuple(doubling_sentences(final, entries, metric)),
     )
+
+
+def compare_entries(known: Mapping[ReadingName, Sequence[ComparisonEntry]]) -> dict[str, dict[ReadingName, Compared]]:
+    """Every entry that is no reference, with its difference in each reading; named with its share if it has several."""
+    several = len({one.compute_fraction for entries in known.values() for one in entries}) > 1
+    found: dict[str, dict[ReadingName, Compared]] = {}
+    for reading, entries in known.items():
+        for one in sorted(entries, key=place):
+            if one.finding != "reference":
+                title = f"{one.title}, {100 * one.compute_fraction:.3g} %" if several else one.title
+                found.setdefault(title, {})[reading] = Compared(gain=one.difference, epochs=one.length)
+    return found
+
+
+def doubling_sentences(final: pd.DataFrame, entries: Sequence[ComparisonEntry], metric: str) -> Iterator[str]:
+    """What longer training gains, of the reference and of training from scratch."""
+    for one in {entry.title: entry for entry in entries}.values():
+        if one.finding == "reference" or one.compared_method.method == "scratch":
+            ours = final[(final["role"] == one.compared_method.name) & (final["options_json"] == one.options_json)]
+            yield from filter(None, [doubling_sentence(one.title, accuracies_by_length(ours, metric))])
 
 
 def teacher_accuracies(rows: pd.DataFrame, metric: str) -> Iterator[tuple[str, float]]:

@@ -56,6 +56,7 @@ class ComparisonEntry:
     options_json: str
     compute_fraction: float
     epochs: int
+    last_epoch: float = 1.0
     params: float | None
     student: str
     accuracy: dict[int, float]
@@ -72,6 +73,11 @@ class ComparisonEntry:
     finding: Finding = "not known"
     reason: str = ""
     extra: float = math.nan
+
+    @property
+    def length(self) -> str:
+        """Epochs with the fraction of the last one, for people."""
+        return units.epochs(self.epochs, self.last_epoch)
 
     @property
     def unequal(self) -> bool:
@@ -132,6 +138,7 @@ def measure_entry(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]
     described = complete if len(complete) else ours
     return {
         "epochs": int(described["epochs"].iloc[0]),
+        "last_epoch": float(described["last_epoch"].fillna(1.0).iloc[0]),
         "params": float(known.mean()) if len(known) else None,
         "student": ", ".join(sorted(set(described["student"]))),
         "accuracy": {int(seed): float(value) for seed, value in zip(complete["seed"], complete[metric], strict=True)},

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from statistics import median
 
 from automl_kd.results import units
 from automl_kd.results.comparison.comparison import LEVEL, Comparison
 from automl_kd.results.comparison.entries import ComparisonEntry
 from automl_kd.results.statistics.significance import detectable
+from automl_kd.results.verdict.readings import disagreement_sentence
+from automl_kd.spec import ReadingName
+
+EQUAL: Mapping[ReadingName, tuple[str, str]] = {
+    "compute": ("full compute", "the compute"),
+    "shared-teacher": ("full compute with a shared teacher", "the compute with a shared teacher"),
+    "epochs": ("equal epochs", "the epochs"),
+}
+"""What entries of a reading have in common, at all of it and at a share."""
 
 
 def comparison_sentences(judged: Comparison) -> list[str]:
@@ -28,7 +37,8 @@ def comparison_sentences(judged: Comparison) -> list[str]:
 def of_fraction(judged: Comparison, compute: float) -> str:
     """One paragraph on the entries at `compute`."""
     entries = judged.at(compute)
-    where = "full compute" if compute == 1 else f"{write_share(compute)} of the compute"
+    whole, part = EQUAL[judged.reading]
+    where = whole if compute == 1 else f"{write_share(compute)} of {part}"
     base = next((one for one in entries if one.finding == "reference"), None)
     if base is None:
         return f"At {where} there is no finding: {judged.reference.title} was not completed there."
@@ -87,7 +97,8 @@ def reading(judged: Comparison) -> list[str]:
         " their own, with other seeds; test accuracy was used for nothing but the numbers shown."
     )
     teachers = [f"The teacher ({label}) reaches {units.percent(value)} % on test." for label, value in judged.teachers]
-    return [*([power(judged, tests)] if tests else []), " ".join([origin, *teachers])]
+    further = " ".join(filter(None, [disagreement_sentence(judged.readings), *judged.doublings]))
+    return [*([power(judged, tests)] if tests else []), *([further] if further else []), " ".join([origin, *teachers])]
 
 
 def power(judged: Comparison, tests: int) -> str:

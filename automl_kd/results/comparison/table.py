@@ -10,6 +10,7 @@ from automl_kd.results.comparison.entries import COMPUTE_MARGIN, ComparisonEntry
 from automl_kd.results.comparison.sentences import comparison_sentences, reading, write_share
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.statistics.interval import Estimate
+from automl_kd.results.verdict.readings import readings_sheet
 
 
 def result_sheet(judged: Comparison) -> Sheet:
@@ -62,7 +63,7 @@ def training_effort(entries: list[ComparisonEntry]) -> tuple[str, ...]:
     first = entries[0]
     return (
         first.title,
-        ", ".join(str(one.epochs) for one in entries),
+        ", ".join(one.length for one in entries),
         str(first.tried) if first.tried else units.MISSING,
         amount(first.choice_cost) if first.tried else units.MISSING,
         str(sum(one.failed for one in entries)),
@@ -108,10 +109,11 @@ def stage_sheet(judged: Comparison) -> Sheet:
 
 
 def cost_note(judged: Comparison) -> str:
+    whole = " are whole, at least one, and" if all(one.last_epoch == 1 for one in judged.entries) else ""
     return (
         f"Cost is in {judged.unit.name}, with all forward and backward passes of a training, the teacher's included;"
-        " cost and training time are means per training. Epochs are whole, at least one, and set before it is known"
-        f" what a search inside a method finds, so costs differ; by more than {COMPUTE_MARGIN:.0%} is marked."
+        f" cost and training time are means per training. Epochs{whole} are set before it is known what a search inside"
+        f" a method finds, so costs differ; by more than {COMPUTE_MARGIN:.0%} is marked."
     )
 
 
@@ -142,6 +144,7 @@ def comparison_markdown(judged: Comparison) -> str:
         *(f"{text}\n" for text in comparison_sentences(judged)),
         *(f"{text}\n" for text in reading(judged)),
         result_sheet(judged).to_markdown(),
+        *([side_by_side.to_markdown()] if (side_by_side := readings_sheet(judged.readings)) else []),
         f"{cost_note(judged)}\n",
         training_effort_sheet(judged).to_markdown(),
     ]

@@ -20,11 +20,12 @@ from automl_kd.results.report.plots import (
     finish_figure,
     learning_curves,
 )
-from automl_kd.results.store.row import FinalRole
 from automl_kd.results.verdict.arms import Arm
 from automl_kd.results.verdict.distillation import distillation_arms, training_title
 from automl_kd.results.verdict.distillation_table import differences_sheet, distillation_cost_sheet, trainings_sheet
 from automl_kd.results.verdict.gain import Verdict
+from automl_kd.results.verdict.readings import WHERE, readings_sheet, rows_in
+from automl_kd.spec import FinalRole
 
 UNUSED_SECTIONS = ("search", "hyperparameters", "comparison")
 """Of an experiment without a search and without a comparison."""
@@ -41,13 +42,15 @@ def distillation_view(judged: Verdict, rows: pd.DataFrame, curves: pd.DataFrame)
         "compared": None,
         "distilled": True,
         "sentences": [judged.sentence],
-        "aside": [text for text in (judged.teacher_sentence, judged.cost_sentence) if text],
+        "aside": [text for text in (judged.readings_sentence, judged.teacher_sentence, judged.cost_sentence) if text],
+        "where": WHERE[judged.reading],
+        "readings": readings_sheet(judged.readings),
         "trainings": trainings_sheet(judged, rows),
         "gains": differences_sheet(judged),
         "costs": distillation_cost_sheet(judged),
         "cost_note": "All trainings together, failed ones included.",
         "dots": plot_trainings(arms, titles, teacher_accuracy(rows)),
-        "curves": learning_curves(*own_names(rows, curves, arms), titles),
+        "curves": learning_curves(*own_names(rows_in(rows, judged.reading), curves, arms), titles),
     }
 
 

@@ -28,6 +28,7 @@ BY = (
     "options_json",
     "teacher",
     "epochs",
+    "last_epoch",
     "config_hash",
 )
 """What trials of one entry have in common."""
@@ -58,6 +59,7 @@ def rank_results(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test
     `latency_ms`, `seconds` and `train_macs` are means per trial; `stopped` and `failed` count trials that are left out.
     A trial that appears twice under one key counts once.
     """
+    rows = rows.assign(last_epoch=rows["last_epoch"].fillna(1.0)) if "last_epoch" in by else rows
     if rows["config_hash"].isna().any():
         rows = rows.assign(config_hash=rows["config_hash"].fillna(""))  # without a spec
     number = rows.groupby(list(by), dropna=False, observed=True, sort=False).ngroup().to_numpy()
@@ -203,7 +205,7 @@ def leaderboard_line(entry: dict[Any, Any]) -> dict[str, str]:
         "params": units.format_count(entry["params"]),
         "macs": units.format_count(entry["macs"]),
         "latency": units.milliseconds(entry["latency_ms"]),
-        "epochs": str(entry["epochs"]),
+        "epochs": units.epochs(entry["epochs"], entry["last_epoch"]),
         "seconds": units.duration(entry["seconds"]),
         "train_macs": units.format_count(entry["train_macs"]),
         "lost": str(entry["stopped"] + entry["failed"]),

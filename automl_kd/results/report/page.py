@@ -37,6 +37,7 @@ from automl_kd.results.store.teacher_shares import shares_line
 from automl_kd.results.templates import load_template
 from automl_kd.results.verdict.distillation_table import DISTILLATION_NOTE
 from automl_kd.results.verdict.gain import judge_search
+from automl_kd.results.verdict.readings import READINGS_NOTE, WHERE, readings_sheet, rows_in
 from automl_kd.results.verdict.table import cost_table, gain_table, verdict_table
 
 TRIAL_KIND_TITLES = {"final": "Finals", "choice": "Finalists", "search": "Search trials", "teacher": "Teacher"}
@@ -66,7 +67,13 @@ def write_page(folders: Path | Sequence[Path], out: Path, command: str = "", sta
     views = [experiment_view(folder) for folder in found]
     title = views[0]["name"] if len(views) == 1 else units.some(len(views), "experiment")
     text = load_template(Path(__file__).with_name("page.html")).render(
-        title=title, views=views, note=NOTE, distillation_note=DISTILLATION_NOTE, command=command, standing=standing
+        title=title,
+        views=views,
+        note=NOTE,
+        distillation_note=DISTILLATION_NOTE,
+        readings_note=READINGS_NOTE,
+        command=command,
+        standing=standing,
     )
     storage.write(out, text)
     return out
@@ -98,13 +105,16 @@ def search_view(folder: Path, rows: pd.DataFrame, record: Mapping[str, Any]) -> 
     judged = judge_search(rows, scores=scores, record=record)
     if judged.distilled:
         return distillation_view(judged, rows, ResultTable(folder).curves())
-    boards = rank_results(rows)
+    boards, shown = rank_results(rows), rows_in(rows, judged.reading)
+    sentences = (judged.parts_sentence, judged.readings_sentence, judged.teacher_sentence, judged.cost_sentence)
     search, teacher = rows[rows["trial_kind"] == "search"], rows[rows["trial_kind"] == "teacher"]
     return {
         "compared": None,
         "sentences": [judged.sentence],
-        "aside": [text for text in (judged.parts_sentence, judged.teacher_sentence, judged.cost_sentence) if text],
+        "aside": [text for text in sentences if text],
+        "where": WHERE[judged.reading],
         "baseline_comparison": verdict_table(judged) if judged.arms else None,
+        "readings": readings_sheet(judged.readings),
         "gains": gain_table(judged) if judged.arms else None,
         "costs": cost_table(judged),
         "boards": {
@@ -113,7 +123,7 @@ def search_view(folder: Path, rows: pd.DataFrame, record: Mapping[str, Any]) -> 
             if (boards["trial_kind"] == trial_kind).any()
         },
         "scatter": accuracy_against_params(search, judged.arms, teacher),
-        "curves": learning_curves(rows, ResultTable(folder).curves()),
+        "curves": learning_curves(shown, ResultTable(folder).curves()),
         "screening": screening(scores),
     }
 
@@ -122,6 +132,7 @@ def contested(compared: Comparison) -> dict[str, object]:
     """Return the values that only a comparison has."""
     return {
         "compared": comparison_table.result_sheet(compared),
+        "readings": readings_sheet(compared.readings),
         "sentences": comparison_sentences.comparison_sentences(compared),
         "aside": comparison_sentences.reading(compared),
         "dots": comparison_plots.plot_accuracies(compared),

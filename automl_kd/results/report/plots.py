@@ -19,8 +19,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from automl_kd.results import units
 from automl_kd.results.report.leaderboard import pareto_rows
-from automl_kd.results.store.row import FinalRole
 from automl_kd.results.verdict.arms import ARMS, Arm
+from automl_kd.spec import FinalRole
 
 INK, QUIET, LINE, CARD = "#010101", "#020202", "#030303", "#040404"
 ROLE_STYLES: dict[FinalRole, tuple[str, str]] = {

@@ -7,6 +7,7 @@ other units stand in the names.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,23 +15,21 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_type_hints
 
+import pandas as pd
 import pyarrow as pa
 
 from automl_kd.errors import ResultError
 from automl_kd.registry import SLUG
-from automl_kd.spec import FailureKind
+from automl_kd.spec import FINAL_ROLES, FailureKind
 
 TrialKind = Literal["teacher", "search", "choice", "final"]
 Status = Literal["complete", "stopped", "failed"]
 Precision = Literal["float32", "bfloat16", "float64", "float16"]
-FinalRole = Literal["default-scratch", "default-kd", "found-scratch", "found-method"]
 Role = str
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FROM_FILE = "from-file"
 """The method of a teacher that was not trained here: what came of it was measured."""
-
-FINAL_ROLES: tuple[FinalRole, ...] = get_args(FinalRole)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +41,12 @@ class Row:
     for two roles has a row for each.
     `failure_kind`: of what kind the `error` of a failed trial is.
     `compute_fraction`: in a comparison of methods, the fraction of its full compute that the trial was given.
+    `readings_json`: of a final, {reading: fraction of what is equal} for those of `READINGS` that it serves; None in
+    rows of earlier versions, which knew "compute" alone.
     `architecture_id`: twelve hex digits; `values_json`, `student`: the same point for programs and for people.
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
-    `epochs`: asked for; `epochs_done`: reached. `latency_iqr_ms`: spread of `latency_ms`, measured with
+    `epochs`: asked for; `epochs_done`: reached. `last_epoch`: the fraction of its steps that the last epoch takes; None
+    in rows of earlier versions, whose epochs are whole. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
     `latency_ms` is measured on the trial's device at its end, while other trials may run beside it.
     `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
@@ -83,7 +85,9 @@ class Row:
     seed: int
     epochs: int
     epochs_done: int | None = None
+    last_epoch: float | None = None
     compute_fraction: float | None = None
+    readings_json: str | None = None
     val_accuracy: float | None = None
     test_accuracy: float | None = None
     best_epoch: int | None = None
@@ -128,6 +132,14 @@ class Row:
         if self.started is not None and self.started.tzinfo is None:
             raise ResultError(f"started must carry a time zone, got {self.started}; use datetime.now(timezone.utc)")
         check_fractions(self)
+
+
+def readings_of(readings_json: str | None, compute_fraction: float = 1.0) -> dict[str, float]:
+    """The readings that a final serves, with their fractions; rows of earlier versions serve "compute" alone."""
+    if readings_json is None or pd.isna(readings_json):
+        return {"compute": compute_fraction}
+    found: dict[str, float] = json.loads(readings_json)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ import pandas as pd
 
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
-from automl_kd.results.store.row import FROM_FILE, FinalRole
+from automl_kd.results.store.row import FROM_FILE
+from automl_kd.spec import FinalRole
 
 ARMS: dict[FinalRole, str] = {
     "default-scratch": "default student, scratch",
@@ -20,6 +21,13 @@ ARMS: dict[FinalRole, str] = {
     "found-scratch": "found student, scratch",
     "found-method": "found student, its method",
 }
+
+GAIN_QUESTIONS = {
+    "search": "what the whole search gained",
+    "architecture": "what the architecture gained by itself",
+    "teaching": "what the teaching gained by itself",
+}
+"""What each of `COMPARISONS` answers."""
 
 COMPARISONS: dict[str, tuple[FinalRole, FinalRole]] = {
     "search": ("found-method", "default-kd"),
@@ -40,6 +48,7 @@ class Arm:
     options_json: str
     schedule_json: str
     epochs: int
+    last_epoch: float = 1.0
     params: float | None
     accuracy: dict[int, float]
     test: Estimate
@@ -47,6 +56,15 @@ class Arm:
     train_macs: float
     seconds: float
     failed: int
+
+    @property
+    def length(self) -> str:
+        """Epochs with the fraction of the last one, for people."""
+        return units.epochs(self.epochs, self.last_epoch)
+
+
+HELD = ("architecture_id", "method", "options_json", "schedule_json", "epochs", "last_epoch")
+"""The columns in which the trials of an arm agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,19 +80,20 @@ class StageCost:
 
 def arm(rows: pd.DataFrame, role: FinalRole, metric: str) -> Arm | None:
     """The complete trials of one role; None without any. If the role changed hands, its latest holder."""
-    rows = rows.assign(schedule_json=["" if pd.isna(one) else str(one) for one in rows["schedule_json"]])
+    schedules = ["" if pd.isna(one) else str(one) for one in rows["schedule_json"]]
+    rows = rows.assign(schedule_json=schedules, last_epoch=rows["last_epoch"].fillna(1.0))
     complete = rows[(rows["status"] == "complete") & rows[metric].notna()]
     if complete.empty:
         return None
-    holder = ["architecture_id", "method", "options_json", "schedule_json", "epochs"]
     latest = complete.sort_values(["started", "key"], na_position="first").iloc[-1]
-    ours = pd.Series([all(row[name] == latest[name] for name in holder) for row in rows.to_dict("records")], rows.index)
+    ours = pd.Series([all(row[name] == latest[name] for name in HELD) for row in rows.to_dict("records")], rows.index)
     trials = complete[ours[complete.index]].sort_values("seed")
     known = trials["params"].dropna()
     return Arm(
         role=role,
-        **{name: str(latest[name]) for name in ("student", *holder[:4])},
+        **{name: str(latest[name]) for name in ("student", *HELD[:4])},
         epochs=int(latest["epochs"]),
+        last_epoch=float(latest["last_epoch"]),
         params=float(known.iloc[0]) if len(known) else None,
         accuracy={int(seed): float(value) for seed, value in zip(trials["seed"], trials[metric], strict=True)},
         test=estimate_mean(trials[metric]),
@@ -114,5 +133,4 @@ def describe_teaching(one: Arm) -> str:
 
 def have_same_teaching(found: Arm, base: Arm) -> bool:
     """Whether both arms are the same trials under two names."""
-    names = ("architecture_id", "method", "options_json", "schedule_json", "epochs")
-    return all(getattr(found, name) == getattr(base, name) for name in names)
+    return all(getattr(found, name) == getattr(base, name) for name in HELD)

@@ -7,17 +7,18 @@ the same: both roles from scratch stand for the same trials, and so do both role
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
 
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
-from automl_kd.results.store.row import FinalRole
 from automl_kd.results.verdict.arms import Arm, StageCost, describe_teaching, have_same_teaching, paired
+from automl_kd.spec import BASELINE_ROLES, FinalRole
 
 BESIDE_SCRATCH, BESIDE_KD = "training from scratch", "plain KD"
+BASES: Mapping[FinalRole, str] = {"default-kd": BESIDE_KD, "default-scratch": BESIDE_SCRATCH}
 UNEQUAL = 1.05
 """A ratio of compute that a reader should know of."""
 
@@ -57,13 +58,23 @@ def training_title(role: FinalRole, one: Arm) -> str:
     return describe_teaching(one).replace("kd", BESIDE_KD, 1) if role == "default-kd" else describe_teaching(one)
 
 
-def judge_distillation(final: pd.DataFrame, found: Mapping[FinalRole, Arm]) -> str:
-    """Whether teaching by the method beat plain KD and training from scratch, in one sentence."""
+def judge_distillation(
+    final: pd.DataFrame,
+    found: Mapping[FinalRole, Arm],
+    asked: Collection[str] = BASELINE_ROLES,
+    where: str = "at equal compute",
+) -> str:
+    """Whether teaching by the method beat plain KD and training from scratch, in one sentence.
+
+    `asked`: the baselines that are trained. `where`: what is equal.
+    """
     arms = distillation_arms(found)
     distilled = arms.get(judged_role(arms))
-    if distilled is None or "default-scratch" not in arms or ("default-kd" not in arms and distilled.method != "kd"):
+    wanted = {"default-scratch"} if {"default-scratch", "found-scratch"} & {*asked} else set()
+    wanted |= {"default-kd"} & {*asked}
+    if distilled is None or not wanted - {"default-kd" if distilled.method == "kd" else ""} <= arms.keys():
         return missing_training(final, arms)
-    bases = {BESIDE_KD: arms.get("default-kd"), BESIDE_SCRATCH: arms["default-scratch"]}
+    bases = {name: arms.get(role) for role, name in BASES.items()}
     by = training_title(judged_role(arms), distilled)
     clauses, gained, lost, untold = [], [], [], False
     for name, base in bases.items():
@@ -76,9 +87,12 @@ def judge_distillation(final: pd.DataFrame, found: Mapping[FinalRole, Arm]) -> s
         gained += [name] if is_clear(gain) and gain.mean > 0 else []
         lost += [name] if is_clear(gain) and gain.mean < 0 else []
         untold |= gain.n == 1
+    if not clauses:
+        reached = f"{units.percent(distilled.test.mean)} % on test"
+        return f"No comparison was made: {distilled.student} taught by {by} reaches {reached}."
     head = headline(gained, lost, len(clauses), untold=untold)
     size = f" ({units.format_count(distilled.params)} parameters)" if distilled.params else ""
-    return f"{head}: {distilled.student}{size} taught by {by} at equal compute {' and '.join(clauses)}."
+    return f"{head}: {distilled.student}{size} taught by {by} {where} {' and '.join(clauses)}."
 
 
 def headline(gained: list[str], lost: list[str], compared: int, *, untold: bool) -> str:
@@ -156,7 +170,9 @@ def unequal_compute(arms: Mapping[FinalRole, Arm]) -> list[str]:
         if ratio > UNEQUAL:
             found.append(f"The compute was not equal: {by} took {units.times(ratio)} times that of {name}.")
         elif ratio * UNEQUAL < 1:
-            found.append(f"Epochs are whole, so {name} had more compute: {units.times(1 / ratio)} times that of {by}.")
+            whole = "Epochs are whole, so " if base.last_epoch == 1 else ""
+            more = f"{name} had more compute: {units.times(1 / ratio)} times that of {by}."
+            found.append(whole + more if whole else more[:1].upper() + more[1:])
     return found
 
 

@@ -9,9 +9,11 @@ import pandas as pd
 
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
-from automl_kd.results.store.row import FROM_FILE, FinalRole
+from automl_kd.results.store.row import FROM_FILE
 from automl_kd.results.verdict.distillation import difference, distillation_arms, judged_role, training_title
 from automl_kd.results.verdict.gain import Verdict
+from automl_kd.results.verdict.readings import readings_sheet
+from automl_kd.spec import FinalRole
 
 TRAINING_COLUMNS = (
     *("training", "validation, %", "test, %", "spread", "seeds", "params", "epochs", "time"),
@@ -38,7 +40,7 @@ def training_lines(judged: Verdict) -> Iterator[tuple[str, ...]]:
             units.percent(one.test.std),
             str(one.test.n),
             units.format_count(one.params),
-            str(one.epochs),
+            one.length,
             units.duration(one.seconds),
             units.format_count(one.train_macs),
             str(one.failed),
@@ -110,7 +112,9 @@ def sheet_of(names: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> Sheet:
 
 def distillation_markdown(judged: Verdict, rows: pd.DataFrame) -> str:
     """The sentence, the trainings, the differences, the costs."""
-    sheets = (trainings_sheet(judged, rows), differences_sheet(judged), distillation_cost_sheet(judged))
-    close = " ".join(filter(None, [judged.teacher_sentence, judged.cost_sentence]))
+    sheets = [trainings_sheet(judged, rows), differences_sheet(judged), distillation_cost_sheet(judged)]
+    side_by_side = readings_sheet(judged.readings)
+    sheets[2:2] = [side_by_side] if side_by_side else []
+    close = " ".join(filter(None, [judged.readings_sentence, judged.teacher_sentence, judged.cost_sentence]))
     tables = [one.to_markdown() for one in sheets if one.rows]
     return "\n".join([f"{judged.sentence}\n", *tables, f"{DISTILLATION_NOTE}\n", close, ""])

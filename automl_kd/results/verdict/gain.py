@@ -1,15 +1,16 @@
 """The baseline comparison: what the search gained over the default student trained by plain KD.
 
-Four arms are trained with the same seeds and the same compute: the default student and the found student, each from
-scratch and by distillation. Differences are paired by seed, with a 95 % interval over seeds. The interval does not
+Four arms are trained with the same seeds: the default student and the found student, each from scratch and by
+distillation. The first reading that was trained, the same compute unless others were asked for, decides; all stand side
+by side. Differences are paired by seed, with a 95 % interval over seeds. The interval does not
 cover the choice of test images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -17,10 +18,10 @@ import pandas as pd
 from automl_kd.errors import ResultError
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
-from automl_kd.results.store.row import FINAL_ROLES, FinalRole
 from automl_kd.results.verdict.arms import (
     ARMS,
     COMPARISONS,
+    GAIN_QUESTIONS,
     Arm,
     StageCost,
     arm,
@@ -29,8 +30,27 @@ from automl_kd.results.verdict.arms import (
     paired,
     stage_cost,
 )
-from automl_kd.results.verdict.distillation import distillation_costs, is_distillation, judge_distillation
+from automl_kd.results.verdict.distillation import (
+    BASES,
+    UNEQUAL,
+    distillation_arms,
+    distillation_costs,
+    is_distillation,
+    judge_distillation,
+    judged_role,
+)
+from automl_kd.results.verdict.readings import (
+    WHERE,
+    Compared,
+    ReadingTable,
+    accuracies_by_length,
+    disagreement_sentence,
+    doubling_sentence,
+    readings_in,
+    rows_in,
+)
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
+from automl_kd.spec import BASELINE_ROLES, FINAL_ROLES, FinalRole, ReadingName
 
 COSTED_STAGES = ("teacher", "search", "choice", "final")
 
@@ -41,7 +61,9 @@ class Verdict:
 
     `sentence` begins with a warning if the teacher is too weak; otherwise `teacher_sentence` gives its accuracy, if
     known. `parts_sentence`: what the teaching and the architecture gained by themselves, of a search. `distilled`: the
-    verdict is on one student that was taught without a search.
+    verdict is on one student that was taught without a search. `reading`: the one that `arms`, `gains` and sentences
+    are of. `readings`: each baseline in each. `readings_sentence`: where they disagree, what longer training gains, and
+    what was not asked. `finished`: what was asked for can be judged.
     """
 
     arms: dict[FinalRole, Arm]
@@ -52,6 +74,10 @@ class Verdict:
     teacher_sentence: str = ""
     parts_sentence: str = ""
     distilled: bool = False
+    reading: ReadingName = "compute"
+    readings: ReadingTable = field(default_factory=dict)
+    readings_sentence: str = ""
+    finished: bool = False
 
 
 def judge_search(
@@ -67,15 +93,25 @@ def judge_search(
     """
     if rows["experiment"].nunique() > 1:
         raise ResultError(f"a verdict is on one experiment, got rows of {rows['experiment'].nunique()}; choose one")
-    final = rows[rows["trial_kind"] == "final"]
-    found = {role: arm(final[final["role"] == role], role, metric) for role in FINAL_ROLES}
-    arms = {role: one for role, one in found.items() if one is not None}
+    all_finals = rows[rows["trial_kind"] == "final"]
+    known = {one: arms_in(all_finals, one, metric) for one in readings_in(all_finals)}
+    reading, arms = next(iter(known.items()))
+    final, asked = rows_in(all_finals, reading), asked_baselines(record)
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
     distilled = is_distillation(rows, record)
     costs = tuple(stage_cost(rows, trial_kind, arms.get("default-kd")) for trial_kind in COSTED_STAGES)
     teacher = teacher_of(rows)
     warned = warning(teacher, untaught(arms))
-    judged = judge_distillation(final, arms) if distilled else verdict_sentence(final, arms, gains)
+    if distilled:
+        judged = judge_distillation(final, arms, asked, WHERE[reading])
+        readings = {BASES[role]: one for role, one in distilled_readings(known).items()}
+    else:
+        judged = verdict_sentence(final, arms, gains, asked, WHERE[reading])
+        readings = {f"the {ARMS[role]}": one for role, one in compare_readings(known, "found-method").items()}
+    titles = BASES if distilled else {role: f"the {title}," for role, title in ARMS.items()}
+    lengths = lengths_of(all_finals, distillation_arms(arms) if distilled else arms, metric)
+    longer = (doubling_sentence(titles[role], one) for role, one in lengths.items() if role in titles)
+    sentences = [disagreement_sentence(readings), *longer, "" if distilled else unanswered(asked)]
     return Verdict(
         arms=arms,
         gains=gains,
@@ -85,7 +121,67 @@ def judge_search(
         teacher_sentence="" if warned else accuracy_of(teacher),
         parts_sentence="" if distilled else parts_sentence(gains),
         distilled=distilled,
+        reading=reading,
+        readings=readings,
+        readings_sentence=" ".join(filter(None, sentences)),
+        finished=gains["search"].n > 0 if "default-kd" in asked else "found-method" in arms,
     )
+
+
+def arms_in(final: pd.DataFrame, reading: ReadingName, metric: str) -> dict[FinalRole, Arm]:
+    ours = rows_in(final, reading)
+    found = {role: arm(ours[ours["role"] == role], role, metric) for role in FINAL_ROLES}
+    return {role: one for role, one in found.items() if one is not None}
+
+
+def compare_readings(
+    known: Mapping[ReadingName, dict[FinalRole, Arm]], judged: FinalRole
+) -> dict[FinalRole, dict[ReadingName, Compared]]:
+    """What `judged` gained over each other role in each reading."""
+    return {
+        role: {
+            reading: Compared(gain=paired(arms, judged, role), epochs=arms[role].length)
+            for reading, arms in known.items()
+            if role in arms and judged in arms
+        }
+        for role in FINAL_ROLES
+        if role != judged and any(role in arms for arms in known.values())
+    }
+
+
+def distilled_readings(
+    known: Mapping[ReadingName, dict[FinalRole, Arm]],
+) -> dict[FinalRole, dict[ReadingName, Compared]]:
+    """Of one student that was taught, by the roles of `distillation_arms`."""
+    arms = {reading: distillation_arms(one) for reading, one in known.items()}
+    return compare_readings(arms, judged_role(next(iter(arms.values()))))
+
+
+def lengths_of(
+    final: pd.DataFrame, arms: Mapping[FinalRole, Arm], metric: str
+) -> dict[FinalRole, dict[float, dict[int, float]]]:
+    """Accuracies by epochs and by seed, of each training of `arms` at all its lengths."""
+    found = {}
+    for role, one in arms.items():
+        ours = final[(final["role"] == role) & (final["architecture_id"] == one.architecture_id)]
+        found[role] = accuracies_by_length(ours[ours["options_json"] == one.options_json], metric)
+    return found
+
+
+def asked_baselines(record: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Those that the experiment names; all where it is not known or of an earlier version."""
+    section = (record or {}).get("finalists") or {}
+    return tuple(section.get("baselines", BASELINE_ROLES))
+
+
+def unanswered(asked: Sequence[str]) -> str:
+    """The questions of a search that the baselines leave open, in a sentence; empty where all are answered."""
+    trained = {*asked, "found-method"}
+    left_open = [GAIN_QUESTIONS[name] for name, roles in COMPARISONS.items() if not trained.issuperset(roles)]
+    if not left_open:
+        return ""
+    missing = [f"the {ARMS[role]}" for role in BASELINE_ROLES if role not in asked]
+    return f"Not answered, as finalists.baselines leaves out {'; '.join(missing)}: {'; '.join(left_open)}."
 
 
 def untaught(arms: dict[FinalRole, Arm]) -> float | None:
@@ -94,10 +190,27 @@ def untaught(arms: dict[FinalRole, Arm]) -> float | None:
     return one.val.mean if one is not None and one.val.n else None
 
 
-def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dict[str, Estimate]) -> str:
-    """Return one sentence on a search: gained, not gained, worse, or why there is no verdict yet."""
+def verdict_sentence(
+    final: pd.DataFrame,
+    arms: dict[FinalRole, Arm],
+    gains: dict[str, Estimate],
+    asked: Sequence[str] = BASELINE_ROLES,
+    where: str = "at equal compute",
+) -> str:
+    """Return one sentence on a search: gained, not gained, worse, or why there is no verdict.
+
+    `asked`: the baselines that are trained. `where`: what is equal.
+    """
     gain = gains["search"]
     found, base = arms.get("found-method"), arms.get("default-kd")
+    if found is not None and "default-kd" not in asked:
+        reached = f"the found student {describe_arm(found)} trained by {describe_teaching(found)} reaches"
+        head = (
+            "No verdict on the search, as finalists.baselines leaves out the default student by plain KD"
+            if asked
+            else "No comparison was made, as finalists.baselines is empty"
+        )
+        return f"{head}: {reached} {units.percent(found.test.mean)} % on test."
     if found is None or base is None:
         return missing_sentence(final, "default-kd" if found is not None else "found-method")
     if gain.n == 0:
@@ -107,7 +220,7 @@ def verdict_sentence(final: pd.DataFrame, arms: dict[FinalRole, Arm], gains: dic
     close = ""
     if found.architecture_id == base.architecture_id:
         close = "; the found student is the default student itself, so its architecture gained nothing"
-    return f"{judge_gain(gain)}: {comparison(found, base)}{close}."
+    return f"{judge_gain(gain)} {where}: {comparison(found, base)}{close}."
 
 
 def parts_sentence(gains: Mapping[str, Estimate]) -> str:
@@ -170,15 +283,16 @@ def cost_sentence(costs: tuple[StageCost, ...], arms: dict[FinalRole, Arm], scor
     parts.append(f"the teacher {describe_cost(teacher)}" if teacher.trials else "no teacher was trained here")
     text = "; ".join(parts) + "."
     ratio = compute_ratio(arms)
-    if ratio is not None and ratio > 1.05:
+    if ratio is not None and ratio > UNEQUAL:
         text += (
             f" The compute was not equal: one training of the found student took {units.times(ratio)} times the"
             " multiply-adds of one of the default student."
         )
-    if ratio is not None and ratio < 0.95:
+    if ratio is not None and ratio * UNEQUAL < 1:
+        whole = "Epochs are whole, so the default" if arms["default-kd"].last_epoch == 1 else "The default"
         text += (
-            f" Epochs are whole, so the default student had more compute: {units.times(1 / ratio)} times the"
-            " multiply-adds of the found one in each training."
+            f" {whole} student had more compute: {units.times(1 / ratio)} times the multiply-adds of the found one in"
+            " each training."
         )
     return text
 

@@ -6,6 +6,7 @@ from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.verdict.arms import ARMS
 from automl_kd.results.verdict.gain import Verdict
+from automl_kd.results.verdict.readings import readings_sheet
 
 
 def verdict_table(judged: Verdict) -> Sheet:
@@ -23,7 +24,7 @@ def verdict_table(judged: Verdict) -> Sheet:
             units.percent(one.val.mean),
             str(one.test.n),
             units.format_count(one.params),
-            str(one.epochs),
+            one.length,
             units.duration(one.seconds),
             units.format_count(one.train_macs),
             str(one.failed),
@@ -74,6 +75,9 @@ def cost_table(judged: Verdict) -> Sheet:
 
 def verdict_to_markdown(judged: Verdict) -> str:
     """The verdict as Markdown: the sentence, the four arms, the differences, the costs."""
-    tables = (verdict_table(judged), gain_table(judged), cost_table(judged))
-    close = " ".join(filter(None, [judged.parts_sentence, judged.teacher_sentence, judged.cost_sentence]))
-    return "\n".join([f"{judged.sentence}\n", *(table.to_markdown() for table in tables), close, ""])
+    tables = (verdict_table(judged), gain_table(judged), readings_sheet(judged.readings), cost_table(judged))
+    close = " ".join(
+        filter(None, [judged.parts_sentence, judged.readings_sentence, judged.teacher_sentence, judged.cost_sentence])
+    )
+    shown = [table.to_markdown() for table in tables if table is not None]
+    return "\n".join([f"{judged.sentence}\n", *shown, close, ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from automl_kd import experiment as stages
@@ -15,7 +16,9 @@ from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages import comparison
 from automl_kd.experiment.stages.comparison import Candidate
-from automl_kd.spec import Recipe
+from automl_kd.experiment.stages.lengths import Length
+from automl_kd.results.store.row import readings_of
+from automl_kd.spec import READINGS, ReadingName, Recipe
 from tests import tiny
 
 SCRATCH = MethodEntry(name="scratch", method="scratch", compute=(0.5, 1.0))
@@ -25,6 +28,7 @@ SUMS = MethodEntry(
 )
 METHODS = ComparisonSection(methods=(SCRATCH, KD, SUMS))
 RECIPE = Recipe(epochs=4, batch_size=16)
+WHOLE = Finalists(seeds=(0, 1), readings=("compute",), whole_epochs=True)
 
 
 def described(**changes):
@@ -59,27 +63,93 @@ def test_combinations_are_all_of_them_the_last_option_fastest():
         (lambda epochs: 20.0 if epochs == 4 else 10.0, 1.0, 3),  # two epochs would do by the price of four; three fit
     ],
 )
-def test_epochs_are_what_the_compute_pays_for(tmp_path, monkeypatch, epoch, fraction, epochs):
-    context = prepare_experiment(described(), roots(tmp_path), Silent())
+def test_whole_epochs_are_what_the_compute_pays_for(tmp_path, monkeypatch, epoch, fraction, epochs):
+    context = prepare_experiment(described(finalists=WHOLE), roots(tmp_path), Silent())
     monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, spec: epoch(spec.recipe.epochs))
-    assert comparison.affordable(context, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0) == epochs
+    found = comparison.affordable(context, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0)
+    assert found == Length(epochs)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "fraction", "passes"),
+    [
+        (lambda _: 10.0, 1.0, 4),  # as dear as the reference
+        (lambda _: 10.04, 1.0, 4),  # within 0.5 % of whole epochs
+        (lambda _: 10.4, 1.0, 40 / 10.4),
+        (lambda _: 4.0, 0.3, 3),  # 12 / 4
+        (lambda _: 90.0, 1.0, 40 / 90),  # less than an epoch
+        (lambda passes: 10.0 + 10.0 / passes, 1.0, 3),  # one of 10 before: 10 + 30
+        (lambda passes: 10.0 + 15.0 / passes, 1.0, 2.5),
+        (lambda passes: 10.0 + 15.0 / passes if passes % 1 else 99.0, 0.9, 2.1),  # as where whole ones are dearer
+    ],
+)
+def test_lengths_cost_what_the_reference_does_within_a_percent(tmp_path, monkeypatch, epoch, fraction, passes):
+    context = prepare_experiment(described(), roots(tmp_path), Silent())
+    monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, spec: epoch(spec.recipe.length))
+    found = comparison.affordable(context, Candidate(SUMS, SUMS.combinations[0]), fraction, unit=10.0)
+    assert found.passes == pytest.approx(passes, rel=0.002)
+    assert found.passes * epoch(found.passes) == pytest.approx(40 * fraction, rel=0.01)
 
 
 def test_the_reference_is_trained_as_long_as_the_recipe_says(tmp_path, monkeypatch):
     longer = Recipe(epochs=40, batch_size=16)
     context = prepare_experiment(described(recipe=longer), roots(tmp_path), Silent())
     monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, _spec: 10.0)
-    assert comparison.affordable(context, Candidate(KD, KD.combinations[0]), 1.0, unit=10.0) == 40
-    # At the same price another one may have the 5 % that a surcharge could have taken.
-    assert comparison.affordable(context, Candidate(SUMS, SUMS.combinations[0]), 1.0, unit=10.0) == 42
+    kd, sums = Candidate(KD, KD.combinations[0]), Candidate(SUMS, SUMS.combinations[0])
+    assert comparison.affordable(context, kd, 1.0, unit=10.0) == Length(40)
+    assert comparison.affordable(context, kd, 0.26, unit=10.0) == Length(11, 0.4)
+    # At the same price another one may have the 5 % that a surcharge could have taken, where epochs are whole.
+    assert comparison.affordable(context, sums, 1.0, unit=10.0) == Length(40)
+    whole = prepare_experiment(described(recipe=longer, finalists=WHOLE), roots(tmp_path), Silent())
+    assert comparison.affordable(whole, sums, 1.0, unit=10.0) == Length(42)
+    assert comparison.affordable(whole, kd, 0.26, unit=10.0) == Length(10)
 
 
 def test_of_shares_that_come_to_the_same_epochs_the_largest_is_trained(tmp_path, monkeypatch):
-    context = prepare_experiment(described(), roots(tmp_path), Silent())
+    context = prepare_experiment(described(finalists=WHOLE), roots(tmp_path), Silent())
     monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, _spec: 25.0)
-    dear = MethodEntry(name="dear", method="kd", compute=(0.25, 1.0, 0.5))
+    dear = Candidate(MethodEntry(name="dear", method="kd", compute=(0.25, 1.0, 0.5)), {})
     # 10, 20 and 40 for 25 an epoch: one epoch, whatever it costs, at every share.
-    assert {one.compute_fraction for one in comparison.finals(context, Candidate(dear, {}), unit=10.0)} == {1.0}
+    ours = list(comparison.finals(context, dear, [dear], Candidate(KD, {}), unit=10.0))
+    assert {(one.compute_fraction, tuple(one.readings.items())) for one in ours} == {(1.0, (("compute", 1.0),))}
+
+
+def test_the_lengths_of_all_readings_at_every_share(tmp_path, monkeypatch):
+    context = prepare_experiment(described(), roots(tmp_path), Silent())
+    images = len(context.dataset.train)
+    teacher = images * context.teacher_macs
+    prices = {"kd": 2.0 * teacher, "scratch": teacher, "prokt": 4.0 * teacher}
+    monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, spec: prices[spec.method])
+    kd, scratch = Candidate(KD, KD.combinations[0]), Candidate(SCRATCH, {})
+    both = Candidate(MethodEntry(name="again", method="kd"), {})
+    prokt = Candidate(MethodEntry(name="prokt", method="prokt", compute=(0.5, 1.0)), {})
+
+    def lengths(one: Candidate) -> dict[float, dict[ReadingName, float]]:
+        ours = comparison.finals(context, one, [kd, both, scratch, prokt], kd, unit=prices["kd"])
+        return {entrant.spec.recipe.length: dict(entrant.readings) for entrant in ours}
+
+    assert lengths(kd) == {4: dict.fromkeys(READINGS, 1.0)}
+    # At full compute, kd and again share the teacher: an epoch costs 1.5. At half of it kd has it for itself: 2.
+    assert lengths(both) == {4: dict.fromkeys(READINGS, 1.0)}
+    assert lengths(scratch) == {
+        8: {"compute": 1.0},
+        4: {"compute": 0.5, "shared-teacher": 0.5, "epochs": 1.0},
+        6: {"shared-teacher": 1.0},
+        2: {"epochs": 0.5},
+    }
+    # A teacher that is trained has nothing that the cache could serve.
+    assert lengths(prokt)[1.5] == {"shared-teacher": 1.0}
+
+
+def test_a_method_that_cannot_end_inside_an_epoch_is_trained_for_whole_ones(tmp_path, monkeypatch):
+    said: list[str] = []
+    context = prepare_experiment(described(), roots(tmp_path), Silent())
+    monkeypatch.setattr(context.watcher, "note", said.append)
+    monkeypatch.setattr(comparison, "estimate_epoch_macs", lambda _lab, _spec: 15.0)
+    stiff = Candidate(MethodEntry(name="stiff", method="tests.tiny:Pretend", compute=(0.3, 1.0)), {})
+    ours = list(comparison.finals(context, stiff, [stiff], Candidate(KD, {}), unit=10.0))
+    assert {one.spec.recipe.last_epoch for one in ours} == {1.0}
+    assert said[0] == "stiff cannot end inside an epoch; it is trained for whole epochs, with at most 5 % more"
 
 
 def test_an_estimate_is_the_methods_own_and_made_once(tmp_path):
@@ -171,16 +241,19 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
     assert set(choice["seed"]) == {CHOICE_SEEDS}
     assert set(choice["compute_fraction"]) == {0.5}
     # Scratch at two lengths, the best KD, the best two sums; each with two seeds.
-    assert dict(final["role"].astype(str).value_counts()) == {"scratch": 4, "sums": 4, "kd": 2}
+    assert set(final["role"]) == {"scratch", "sums", "kd"}
+    assert len(final[final["role"] == "kd"]) == 2
     assert set(final["seed"]) == {0, 1}
     best = choice[choice["role"] == "kd"].sort_values("val_accuracy", kind="stable", ascending=False).iloc[0]
     assert set(final[final["role"] == "kd"]["options_json"]) == {best["options_json"]}
-    # Nobody had more than the reference and its slack, and nobody could have had another epoch.
+    # By compute, all had what the reference had, but for a step of 16 of the 88 images.
     for share in (0.5, 1.0):
-        ours = final[final["compute_fraction"] == share]
-        limit = share * float(final[final["role"] == "kd"]["train_macs"].iloc[0]) * 1.05
-        assert (ours["train_macs"] <= limit).all()
-        assert (ours["train_macs"] * (ours["epochs"] + 1) / ours["epochs"] > limit).all()
+        served = [readings_of(text).get("compute") == share for text in final["readings_json"]]
+        ours = final[pd.Series(served, final.index)]
+        budget = share * float(final[final["role"] == "kd"]["train_macs"].iloc[0])
+        step = ours["train_macs"] / (ours["epochs"] - 1 + ours["last_epoch"]) * 16 / 88
+        assert len(ours)
+        assert ((ours["train_macs"] - budget).abs() <= step).all()
 
     changed = dataclasses.replace(SCRATCH, compute=(0.45, 1.0))  # of four epochs, as many as before
     stages.run_stages(described(comparison=ComparisonSection(methods=(changed, KD, SUMS))), roots(tmp_path), Silent())

@@ -18,6 +18,7 @@ from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent, TrialStatus
 from automl_kd.experiment.stages.finals import final_spec, shortlist
+from automl_kd.experiment.stages.lengths import Length
 from automl_kd.experiment.stages.population import Population
 from automl_kd.methods import run_trial
 from automl_kd.results.store.folder import open_folder
@@ -143,7 +144,7 @@ def test_the_trial_of_a_row_trained_from_scratch_comes_to_its_weights(done, tmp_
 
 def test_the_schedule_found_is_trained_again_with_other_seeds_and_lengths(done):
     best = shortlist(done.table.read(), 2)[0]
-    spec = final_spec(done, best, 3, seed=7)
+    spec = final_spec(done, best, Length(3), seed=7)
     assert (spec.schedule, spec.recipe.epochs, spec.seed) == (best.schedule, 3, 7)
     assert best.schedule == read_schedule(best.key[3])
 

@@ -27,9 +27,9 @@ def test_gained(tmp_path):
     # differences 2, 3, 4 points: mean 3, s = 1, half width 4.3027 / sqrt 3 = 2.48
     judged = judge(tmp_path, four_arms({0: 0.92, 1: 0.94, 2: 0.96}, BASE))
     assert judged.sentence == (
-        "Gained 3.00 points (95 % interval +0.52 to +5.48, 3 seeds): the found student (found, 10.0 k parameters)"
-        " trained by kd reaches 94.00 % on test, the default student (default, 20.0 k parameters) with plain KD"
-        " 91.00 %."
+        "Gained 3.00 points (95 % interval +0.52 to +5.48, 3 seeds) at equal compute: the found student (found, 10.0 k"
+        " parameters) trained by kd reaches 94.00 % on test, the default student (default, 20.0 k parameters) with"
+        " plain KD 91.00 %."
     )
     assert judged.gains["search"].mean == pytest.approx(0.03)
     assert judged.gains["architecture"].mean == pytest.approx(0.03)
@@ -42,7 +42,7 @@ def test_not_gained(tmp_path):
     judged = judge(tmp_path, four_arms({0: 0.89, 1: 0.92, 2: 0.95}, BASE))
     assert judged.sentence.startswith(
         "No gain is shown, as the interval includes zero"
-        " (difference +1.00 points, 95 % interval -3.97 to +5.97, 3 seeds): the found student"
+        " (difference +1.00 points, 95 % interval -3.97 to +5.97, 3 seeds) at equal compute: the found student"
     )
 
 
@@ -54,13 +54,13 @@ def test_exactly_nothing(tmp_path):
 
 def test_worse(tmp_path):
     judged = judge(tmp_path, four_arms({0: 0.88, 1: 0.88, 2: 0.88}, BASE))
-    assert judged.sentence.startswith("Worse by 3.00 points (95 % interval -5.48 to -0.52, 3 seeds): ")
+    assert judged.sentence.startswith("Worse by 3.00 points (95 % interval -5.48 to -0.52, 3 seeds) at equal compute: ")
 
 
 def test_one_seed(tmp_path):
     judged = judge(tmp_path, four_arms({0: 0.93}, {0: 0.90}))
     assert judged.sentence.startswith(
-        "One seed cannot separate a gain from chance; here the difference is +3.00 points: the found student"
+        "One seed cannot separate a gain from chance; here the difference is +3.00 points at equal compute: the"
     )
 
 
