@@ -177,12 +177,13 @@ class Finalists:
     is the found student; 1 takes the best trial, which owes more to chance. `epochs` (0 or more): epochs of the found
     student with its method; 0 keeps the recipe's. `baseline`: the student that one would take without a search, by the
     parameters of its space; empty takes the space's default. `baselines`: what the found student is compared with; each
-    of the default student by plain KD, from scratch, and the found one from scratch answers a question of its own, and
-    an empty list makes no comparison. `readings`: what is equal between the trainings that are compared: "compute", all
-    passes counted; "shared-teacher", compute with the teacher's passes counted once for all trials that read them from
-    the cache; "epochs", their number. The first of these decides the verdict, and lengths within 1 % of each other are
-    trained once. `whole_epochs`: trainings end with whole epochs, as in earlier releases: a baseline then has up to an
-    epoch more than its compute, and a method of a comparison at most 5 %.
+    of the default student by plain KD, from scratch, and the found one from scratch answers a question of its own, as
+    does the found one from fresh weights where students begin with others; an empty list makes no comparison.
+    `readings`: what is equal between the trainings that are compared: "compute", all passes counted; "shared-teacher",
+    compute with the teacher's passes counted once for all trials that read them from the cache; "epochs", their number.
+    The first of these decides the verdict, and lengths within 1 % of each other are trained once. `whole_epochs`:
+    trainings end with whole epochs, as in earlier releases: a baseline then has up to an epoch more than its compute,
+    and a method of a comparison at most 5 %.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)

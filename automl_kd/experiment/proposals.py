@@ -11,7 +11,7 @@ from torch import nn
 
 from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
-from automl_kd.methods import make_method, makes_students
+from automl_kd.methods import inherits, make_method, makes_students
 from automl_kd.methods.base import Method
 from automl_kd.methods.hyperparameters import ends, methods_of, own_options, parameters_of, teaching
 from automl_kd.methods.perturbed import changes_of, ranges_of
@@ -26,13 +26,15 @@ Key = tuple[str, str, str, str]
 class Proposal:
     """A student, its method and its options: what one trial of a search tries.
 
-    `options`: of the method, those set. `schedule`: what changes on the way.
+    `options`: of the method, those set. `schedule`: what changes on the way. `fresh`: the student begins with drawn
+    weights, whatever the experiment says of others.
     """
 
     architecture: Architecture
     method: str
     options: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
     schedule: Schedule = ()
+    fresh: bool = False
 
     @property
     def key(self) -> Key:
@@ -47,6 +49,26 @@ class Proposal:
 def init_of(experiment: Experiment, method: Method) -> str:
     """What students of this method begin with: training from scratch begins fresh, and a method may make its own."""
     return experiment.student.init if method.needs_teacher and not makes_students(method) else FRESH
+
+
+def init_for(experiment: Experiment, proposal: Proposal) -> str:
+    return FRESH if proposal.fresh else init_of(experiment, proposal.made)
+
+
+def begins_warm(experiment: Experiment) -> bool:
+    """Whether students may begin with weights: by [student], or as a method makes them."""
+    methods = methods_of(experiment.hyperparameters, experiment.method)
+    return experiment.student.init != FRESH or any(
+        inherits(make_method(name, own_options(name, experiment.options))) for name in methods
+    )
+
+
+def from_fresh_weights(experiment: Experiment, proposal: Proposal) -> Proposal | None:
+    """The same with a student that begins fresh; None where it does so anyway."""
+    if inherits(proposal.made):
+        return dataclasses.replace(proposal, options={**proposal.options, "inherit": False}, fresh=True)
+    warm = init_of(experiment, proposal.made) != FRESH
+    return dataclasses.replace(proposal, fresh=True) if warm else None
 
 
 def plain_kd(experiment: Experiment, student: Architecture) -> Proposal:

@@ -18,6 +18,7 @@ import pandas as pd
 from automl_kd import storage
 from automl_kd.cluster.tune_searcher import Curve, Failure, Metrics
 from automl_kd.experiment.context import ExperimentContext
+from automl_kd.methods import METHODS, inherits, make_method
 from automl_kd.methods.model_card import student_label
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results.store.config_hash import hash_config
@@ -100,7 +101,9 @@ def outcome_columns(outcome: Outcome) -> dict[str, Any]:
 
 def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
     """The columns that say how the student is taught; a file that it begins with by its name."""
-    init = spec.init if spec.init == FROM_TEACHER else located_path(spec.init).name
+    init = spec.init if spec.init in {FRESH, FROM_TEACHER} else located_path(spec.init).name
+    if spec.method in METHODS and inherits(make_method(spec.method, spec.options)):
+        init = FROM_TEACHER
     return {
         "method": spec.method,
         "options_json": json.dumps(dict(spec.options), sort_keys=True),

@@ -92,6 +92,11 @@ def makes_students(method: Method) -> bool:
     return getattr(method, "makes_students", False)
 
 
+def inherits(method: Method) -> bool:
+    """Whether the students that it makes keep weights of the teacher."""
+    return makes_students(method) and getattr(method, "inherit", False)
+
+
 def uses_unlabelled(method: Method) -> bool:
     """Whether images without labels are among those that it trains on."""
     return getattr(method, "uses_unlabelled", False)

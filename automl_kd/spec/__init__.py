@@ -9,7 +9,15 @@ from automl_kd.spec.checks import require
 from automl_kd.spec.data import DataSpec
 from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, require_moments
 from automl_kd.spec.recipe import Recipe, require_shares, steps_per_epoch
-from automl_kd.spec.roles import BASELINE_ROLES, FINAL_ROLES, READINGS, BaselineRole, FinalRole, ReadingName
+from automl_kd.spec.roles import (
+    BASELINE_ROLES,
+    FINAL_ROLES,
+    FOUND_FRESH,
+    READINGS,
+    BaselineRole,
+    FinalRole,
+    ReadingName,
+)
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import (
     BLACK_BOX,
@@ -40,6 +48,7 @@ __all__ = [
     "BLACK_BOX",
     "FINAL_ROLES",
     "FOLDERS",
+    "FOUND_FRESH",
     "FRESH",
     "FROM_TEACHER",
     "HUGGING_FACE",

@@ -87,6 +87,6 @@ def count_trainings(context: ExperimentContext) -> int:
         entries = sum(one.best * len(one.compute) for one in experiment.comparison.methods)
         return seeds * entries * len(experiment.finalists.readings)
     if not context.searched.parameters:
-        return count_finals(experiment.finalists)
+        return count_finals(experiment)
     chosen = experiment.finalists.count * seeds if experiment.finalists.count > 1 else 0
-    return experiment.search.trials + chosen + count_finals(experiment.finalists)
+    return experiment.search.trials + chosen + count_finals(experiment)

@@ -9,11 +9,12 @@ import pandas as pd
 
 from automl_kd.cluster.sessions.session import concurrency
 from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
-from automl_kd.config import Finalists
+from automl_kd.config import Experiment
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
+from automl_kd.experiment.proposals import begins_warm
 from automl_kd.results.store.folder import of_this_comparison
-from automl_kd.spec import Outcome, TrialSpec
+from automl_kd.spec import FOUND_FRESH, Outcome, TrialSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ def work_of_finals(context: ExperimentContext, *, chosen: bool = False) -> float
     A choice with one candidate takes none, and trials that stand for two roles are counted as two.
     """
     finalists, recipe = context.experiment.finalists, context.experiment.recipe
-    finals = count_finals(finalists)
+    finals = count_finals(context.experiment)
     if chosen:
         return finals
     count = min(finalists.count, context.experiment.search.trials)
@@ -111,9 +112,11 @@ def work_of_finals(context: ExperimentContext, *, chosen: bool = False) -> float
     return trainings * (finalists.epochs or recipe.epochs) / recipe.epochs
 
 
-def count_finals(finalists: Finalists) -> int:
+def count_finals(experiment: Experiment) -> int:
     """The most trainings at the end of a search: every baseline in every reading, and the found student."""
-    return len(finalists.seeds) * (1 + len(finalists.baselines) * len(finalists.readings))
+    finalists = experiment.finalists
+    baselines = [one for one in finalists.baselines if begins_warm(experiment) or one != FOUND_FRESH]
+    return len(finalists.seeds) * (1 + len(baselines) * len(finalists.readings))
 
 
 def known(rows: pd.DataFrame, reference: str, name: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ from automl_kd.config import CHOICE_SEEDS
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.progress.reporter import work_of_finals
-from automl_kd.experiment.proposals import Key, Proposal, plain_kd
+from automl_kd.experiment.proposals import Key, Proposal, from_fresh_weights, plain_kd
 from automl_kd.experiment.stages.lengths import (
     UNSHARED,
     Cost,
@@ -35,7 +35,7 @@ from automl_kd.results import units
 from automl_kd.results.statistics.power import seeds_to_show, shown_difference, spread_of_differences
 from automl_kd.results.store.folder import write_finals
 from automl_kd.space import Architecture
-from automl_kd.spec import BASELINE_ROLES, BaselineRole, FinalRole, ReadingName, TrialSpec, read_schedule
+from automl_kd.spec import FOUND_FRESH, BaselineRole, FinalRole, ReadingName, TrialSpec, read_schedule
 
 
 class Training(NamedTuple):
@@ -133,7 +133,9 @@ def line_up(context: ExperimentContext, found: Proposal) -> list[Training]:
         "default-kd": plain_kd(context.experiment, default),
         "found-scratch": Proposal(found.architecture, "scratch"),
     }
-    baselines = {role: proposals[role] for role in BASELINE_ROLES if role in settings.baselines}
+    if (fresh := from_fresh_weights(context.experiment, found)) is not None:
+        proposals[FOUND_FRESH] = fresh
+    baselines = {role: one for role, one in proposals.items() if role in settings.baselines}
     trainings = [
         Training(role, one, length, tuple(served))
         for role, one in baselines.items()
@@ -147,9 +149,9 @@ def baseline_lengths(
 ) -> dict[ReadingName, Length]:
     """How long the baseline `one` is trained in each reading."""
     settings, full = context.experiment.finalists, full_length(context)
-    trained = {str(other.key): other.made for other in (*baselines.values(), found)}
+    trained = {str((other.key, other.fresh)): other.made for other in (*baselines.values(), found)}
     shared = shared_teachers(context, trained, len(settings.seeds))
-    ours, theirs = shared[str(one.key)], shared[str(found.key)]
+    ours, theirs = (shared[str((other.key, other.fresh))] for other in (one, found))
     budget = full.passes * estimate_epoch_macs(context, final_spec(context, found, full, settings.seeds[0]))
     price = price_by_formula(context, one)
     images = [len(images_of(context, other.made).train) for other in (found, one)]

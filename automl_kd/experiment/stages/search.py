@@ -22,7 +22,7 @@ from automl_kd.errors import ResultError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext
 from automl_kd.experiment.optuna_journal import OptunaJournal
 from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of, work_of_finals
-from automl_kd.experiment.proposals import Proposal, init_of, plain_kd
+from automl_kd.experiment.proposals import Proposal, init_for, plain_kd
 from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
 from automl_kd.experiment.stages.proxy_filter import by_student, make_probes, score_row, screen
 from automl_kd.methods.hyperparameters import METHOD
@@ -209,7 +209,7 @@ def billing(context: ExperimentContext, spec: TrialSpec) -> Billing:
 
 
 def search_spec(context: ExperimentContext, proposal: Proposal) -> TrialSpec:
-    experiment, init = context.experiment, init_of(context.experiment, proposal.made)
+    experiment, init = context.experiment, init_for(context.experiment, proposal)
     return TrialSpec(
         space=experiment.space,
         architecture=proposal.architecture,

@@ -13,12 +13,15 @@ import pandas as pd
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.store.row import FROM_FILE
-from automl_kd.spec import FinalRole
+from automl_kd.spec import FOUND_FRESH, FinalRole
+
+WARM_START = "warm start"
 
 ARMS: dict[FinalRole, str] = {
     "default-scratch": "default student, scratch",
     "default-kd": "default student, plain KD",
     "found-scratch": "found student, scratch",
+    "found-fresh": "found student, its method, fresh weights",
     "found-method": "found student, its method",
 }
 
@@ -26,6 +29,7 @@ GAIN_QUESTIONS = {
     "search": "what the whole search gained",
     "architecture": "what the architecture gained by itself",
     "teaching": "what the teaching gained by itself",
+    WARM_START: "what beginning with weights gained by itself",
 }
 """What each of `COMPARISONS` answers."""
 
@@ -33,13 +37,19 @@ COMPARISONS: dict[str, tuple[FinalRole, FinalRole]] = {
     "search": ("found-method", "default-kd"),
     "architecture": ("found-scratch", "default-scratch"),
     "teaching": ("found-method", "found-scratch"),
+    WARM_START: ("found-method", FOUND_FRESH),
 }
-"""The comparisons: the gain of the whole search, of the architecture alone, of distillation for the found student."""
+"""The comparisons: the gain of the whole search, of the architecture alone, of distillation for the found student, and
+of the weights that it begins with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One line of the baseline comparison. `accuracy` is by seed; costs are means per trial, without `failed` ones."""
+    """One line of the baseline comparison.
+
+    `accuracy` is by seed; costs are means per trial, without `failed` ones. `init`: what the student began with, empty
+    for drawn weights.
+    """
 
     role: FinalRole
     student: str
@@ -47,6 +57,7 @@ class Arm:
     method: str
     options_json: str
     schedule_json: str
+    init: str = ""
     epochs: int
     last_epoch: float = 1.0
     params: float | None
@@ -63,7 +74,7 @@ class Arm:
         return units.epochs(self.epochs, self.last_epoch)
 
 
-HELD = ("architecture_id", "method", "options_json", "schedule_json", "epochs", "last_epoch")
+HELD = ("architecture_id", "method", "options_json", "schedule_json", "init", "epochs", "last_epoch")
 """The columns in which the trials of an arm agree."""
 
 
@@ -80,8 +91,8 @@ class StageCost:
 
 def arm(rows: pd.DataFrame, role: FinalRole, metric: str) -> Arm | None:
     """The complete trials of one role; None without any. If the role changed hands, its latest holder."""
-    schedules = ["" if pd.isna(one) else str(one) for one in rows["schedule_json"]]
-    rows = rows.assign(schedule_json=schedules, last_epoch=rows["last_epoch"].fillna(1.0))
+    texts = {name: ["" if pd.isna(one) else str(one) for one in rows[name]] for name in ("schedule_json", "init")}
+    rows = rows.assign(**texts, last_epoch=rows["last_epoch"].fillna(1.0))
     complete = rows[(rows["status"] == "complete") & rows[metric].notna()]
     if complete.empty:
         return None
@@ -91,7 +102,7 @@ def arm(rows: pd.DataFrame, role: FinalRole, metric: str) -> Arm | None:
     known = trials["params"].dropna()
     return Arm(
         role=role,
-        **{name: str(latest[name]) for name in ("student", *HELD[:4])},
+        **{name: str(latest[name]) for name in ("student", *HELD[:5])},
         epochs=int(latest["epochs"]),
         last_epoch=float(latest["last_epoch"]),
         params=float(known.iloc[0]) if len(known) else None,
@@ -128,7 +139,8 @@ def stage_cost(rows: pd.DataFrame, trial_kind: str, unit: Arm | None) -> StageCo
 
 def describe_teaching(one: Arm) -> str:
     chosen = "; ".join(filter(None, (units.options(one.options_json), units.schedule(one.schedule_json))))
-    return f"{one.method} ({chosen})" if chosen else one.method
+    begun = {"": "", "teacher": " from the teacher's weights"}.get(one.init, f" from {one.init}")
+    return (f"{one.method} ({chosen})" if chosen else one.method) + begun
 
 
 def have_same_teaching(found: Arm, base: Arm) -> bool:

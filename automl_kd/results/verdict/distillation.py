@@ -15,10 +15,15 @@ import pandas as pd
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.verdict.arms import Arm, StageCost, describe_teaching, have_same_teaching, paired
-from automl_kd.spec import BASELINE_ROLES, FinalRole
+from automl_kd.spec import BASELINE_ROLES, FOUND_FRESH, FinalRole
 
 BESIDE_SCRATCH, BESIDE_KD = "training from scratch", "plain KD"
-BASES: Mapping[FinalRole, str] = {"default-kd": BESIDE_KD, "default-scratch": BESIDE_SCRATCH}
+BESIDE_FRESH = "the same from fresh weights"
+BASES: Mapping[FinalRole, str] = {
+    "default-kd": BESIDE_KD,
+    "default-scratch": BESIDE_SCRATCH,
+    FOUND_FRESH: BESIDE_FRESH,
+}
 UNEQUAL = 1.05
 """A ratio of compute that a reader should know of."""
 
@@ -35,10 +40,18 @@ def is_distillation(rows: pd.DataFrame, record: Mapping[str, Any] | None = None)
 
 
 def distillation_arms(arms: Mapping[FinalRole, Arm]) -> dict[FinalRole, Arm]:
-    """The different trainings: from scratch, by plain KD, and by the method unless it is one of these."""
+    """The different trainings: from scratch, by plain KD, and by the method unless it is one of these.
+
+    Where students begin with weights, also the method's from fresh ones.
+    """
     scratch = arms.get("default-scratch") or arms.get("found-scratch")
     method, kd = arms.get("found-method"), arms.get("default-kd")
-    found: dict[FinalRole, Arm | None] = {"default-scratch": scratch, "default-kd": kd, "found-method": method}
+    found: dict[FinalRole, Arm | None] = {
+        "default-scratch": scratch,
+        "default-kd": kd,
+        FOUND_FRESH: arms.get(FOUND_FRESH),
+        "found-method": method,
+    }
     if method is not None and method.method == "scratch":
         found |= {"default-scratch": method, "found-method": None}
     elif method is not None and method.method == "kd" and (kd is None or have_same_teaching(method, kd)):
@@ -55,7 +68,7 @@ def training_title(role: FinalRole, one: Arm) -> str:
     """What a line of the table is called, such as "plain KD (temperature=4)"."""
     if role == "default-scratch":
         return "from scratch"
-    return describe_teaching(one).replace("kd", BESIDE_KD, 1) if role == "default-kd" else describe_teaching(one)
+    return describe_teaching(one).replace("kd", BESIDE_KD, 1) if one.method == "kd" else describe_teaching(one)
 
 
 def judge_distillation(
@@ -178,7 +191,7 @@ def unequal_compute(arms: Mapping[FinalRole, Arm]) -> list[str]:
 
 def name_trainings(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of a distillation for a ranking beside others: what finals stand for in the words of a distillation."""
-    names = {"default-kd": BESIDE_KD, "found-method": "method"} | dict.fromkeys(
+    names = {"default-kd": BESIDE_KD, "found-method": "method", FOUND_FRESH: "method, fresh"} | dict.fromkeys(
         ("default-scratch", "found-scratch"), "from scratch"
     )
     final = rows["trial_kind"] == "final"

@@ -13,7 +13,7 @@ from automl_kd.results.store.row import FROM_FILE
 from automl_kd.results.verdict.distillation import difference, distillation_arms, judged_role, training_title
 from automl_kd.results.verdict.gain import Verdict
 from automl_kd.results.verdict.readings import readings_sheet
-from automl_kd.spec import FinalRole
+from automl_kd.spec import FOUND_FRESH, FinalRole
 
 TRAINING_COLUMNS = (
     *("training", "validation, %", "test, %", "spread", "seeds", "params", "epochs", "time"),
@@ -74,9 +74,9 @@ def differences_sheet(judged: Verdict) -> Sheet:
     """Test accuracy of each taught training over the others, in percentage points, paired by seed."""
     arms = distillation_arms(judged.arms)
     titles = {role: training_title(role, one) for role, one in arms.items()}
-    pairs: dict[tuple[FinalRole, FinalRole], None] = dict.fromkeys(
-        [(judged_role(arms), "default-kd"), (judged_role(arms), "default-scratch"), ("default-kd", "default-scratch")]
-    )
+    role = judged_role(arms)
+    wanted: list[tuple[FinalRole, FinalRole]] = [(role, "default-kd"), (role, FOUND_FRESH), (role, "default-scratch")]
+    pairs = dict.fromkeys([*wanted, ("default-kd", "default-scratch"), (FOUND_FRESH, "default-scratch")])
     lines = []
     for better, base in pairs:
         if better == base or better not in arms or base not in arms:

@@ -22,6 +22,7 @@ from automl_kd.results.verdict.arms import (
     ARMS,
     COMPARISONS,
     GAIN_QUESTIONS,
+    WARM_START,
     Arm,
     StageCost,
     arm,
@@ -50,7 +51,7 @@ from automl_kd.results.verdict.readings import (
     rows_in,
 )
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
-from automl_kd.spec import BASELINE_ROLES, FINAL_ROLES, FinalRole, ReadingName
+from automl_kd.spec import BASELINE_ROLES, FINAL_ROLES, FOUND_FRESH, FinalRole, ReadingName
 
 COSTED_STAGES = ("teacher", "search", "choice", "final")
 
@@ -97,6 +98,8 @@ def judge_search(
     known = {one: arms_in(all_finals, one, metric) for one in readings_in(all_finals)}
     reading, arms = next(iter(known.items()))
     final, asked = rows_in(all_finals, reading), asked_baselines(record)
+    if FOUND_FRESH not in set(all_finals["role"]):  # nothing began with weights, or none of it is trained yet
+        asked = tuple(one for one in asked if one != FOUND_FRESH)
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
     distilled = is_distillation(rows, record)
     costs = tuple(stage_cost(rows, trial_kind, arms.get("default-kd")) for trial_kind in COSTED_STAGES)
@@ -111,7 +114,7 @@ def judge_search(
     titles = BASES if distilled else {role: f"the {title}," for role, title in ARMS.items()}
     lengths = lengths_of(all_finals, distillation_arms(arms) if distilled else arms, metric)
     longer = (doubling_sentence(titles[role], one) for role, one in lengths.items() if role in titles)
-    sentences = [disagreement_sentence(readings), *longer, "" if distilled else unanswered(asked)]
+    sentences = [disagreement_sentence(readings), *longer, "" if distilled else unanswered(asked, arms)]
     return Verdict(
         arms=arms,
         gains=gains,
@@ -174,13 +177,14 @@ def asked_baselines(record: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(section.get("baselines", BASELINE_ROLES))
 
 
-def unanswered(asked: Sequence[str]) -> str:
+def unanswered(asked: Sequence[str], arms: Mapping[FinalRole, Arm]) -> str:
     """The questions of a search that the baselines leave open, in a sentence; empty where all are answered."""
-    trained = {*asked, "found-method"}
+    found = arms.get("found-method")
+    trained = {*asked, "found-method", *([] if found is not None and found.init else [FOUND_FRESH])}
     left_open = [GAIN_QUESTIONS[name] for name, roles in COMPARISONS.items() if not trained.issuperset(roles)]
     if not left_open:
         return ""
-    missing = [f"the {ARMS[role]}" for role in BASELINE_ROLES if role not in asked]
+    missing = [f"the {ARMS[role]}" for role in BASELINE_ROLES if role not in trained]
     return f"Not answered, as finalists.baselines leaves out {'; '.join(missing)}: {'; '.join(left_open)}."
 
 
@@ -225,7 +229,11 @@ def verdict_sentence(
 
 def parts_sentence(gains: Mapping[str, Estimate]) -> str:
     """What the teaching and the architecture gained, each beside the same without it; empty where that is not known."""
-    parts = {"teaching": "the found student from scratch", "architecture": "the default student, both from scratch"}
+    parts = {
+        "teaching": "the found student from scratch",
+        "architecture": "the default student, both from scratch",
+        WARM_START: "the same from fresh weights",
+    }
     known = {name: base for name, base in parts.items() if gains[name].n > 1}
     return " ".join(f"The {name}, against {base}: {judge_part(gains[name])}." for name, base in known.items())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
-from automl_kd.results.verdict.arms import ARMS
+from automl_kd.results.verdict.arms import ARMS, WARM_START
 from automl_kd.results.verdict.gain import Verdict
 from automl_kd.results.verdict.readings import readings_sheet
 
@@ -37,11 +37,12 @@ def verdict_table(judged: Verdict) -> Sheet:
 
 
 def gain_table(judged: Verdict) -> Sheet:
-    """The three paired differences, in percentage points."""
+    """The paired differences, in percentage points; that of a warm start where there is one."""
     titles = {
         "search": "the whole search: found student with its method, over default student with plain KD",
         "architecture": "the architecture: found student over default student, both from scratch",
         "teaching": "the teaching: found student with its method over the same from scratch",
+        WARM_START: "the warm start: found student with its method over the same from fresh weights",
     }
     rows = tuple(
         (
@@ -51,6 +52,7 @@ def gain_table(judged: Verdict) -> Sheet:
             str(gain.n),
         )
         for name, gain in judged.gains.items()
+        if gain.n or name != WARM_START
     )
     names = ("what gained", "difference, points", "95 % interval", "seeds")
     return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), rows)

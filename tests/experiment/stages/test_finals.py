@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from automl_kd.config import CHOICE_SEEDS, Finalists
+from automl_kd.config import CHOICE_SEEDS, Finalists, StudentSection
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
@@ -299,3 +299,34 @@ def test_a_method_without_a_teacher_stands_beside_plain_kd_with_one(tmp_path):
     whole = lab_of(tmp_path, method="scratch", finalists=Finalists(seeds=(0,), whole_epochs=True))
     assert {one.spec.recipe.length for one in entrants(whole, found) if one.role == "default-kd"} == {1, 3}
     assert search_spec(context, found).teacher is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"method": "kd", "student": StudentSection(init="teacher")}, by_kd(SMALL)),
+        ({"method": "subgraph"}, Proposal(SMALL, "subgraph", {"divisor": 1})),
+    ],
+    ids=["space", "inside the teacher"],
+)
+def test_where_students_begin_with_weights_the_found_one_also_begins_fresh(tmp_path, changes, found):
+    context = lab_of(tmp_path, finalists=Finalists(seeds=(0,), count=1), **changes)
+    specs = {one.role: one.spec for one in entrants(context, found)}
+    warm, fresh = specs["found-method"], specs["found-fresh"]
+    assert fresh.key != warm.key
+    assert fresh.recipe == warm.recipe
+    if found.method == "kd":
+        assert (warm.init, fresh.init, specs["default-kd"].init) == ("teacher", "fresh", "teacher")
+    else:
+        assert (warm.options.get("inherit"), fresh.options["inherit"]) == (None, False)
+    assert specs["found-scratch"].init == "fresh"
+    assert "found-fresh" not in {one.role for one in entrants(thinned(context), found)}
+
+
+def thinned(context: ExperimentContext) -> ExperimentContext:
+    finalists = dataclasses.replace(context.experiment.finalists, baselines=("default-kd",))
+    return dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, finalists=finalists))
+
+
+def test_where_they_begin_fresh_anyway_there_is_no_such_training(taught):
+    assert "found-fresh" not in {one.role for one in entrants(taught, by_kd(SMALL))}
