@@ -255,15 +255,14 @@ def test_a_contest_tries_chooses_trains_and_takes_one_more_contender_later(ray_s
         assert len(ours)
         assert ((ours["train_macs"] - budget).abs() <= step).all()
 
-    changed = dataclasses.replace(SCRATCH, compute=(0.45, 1.0))  # of four epochs, as many as before
-    stages.run_stages(described(comparison=ComparisonSection(methods=(changed, KD, SUMS))), roots(tmp_path), Silent())
-    renamed = context.table.read()
-    assert set(renamed.loc[renamed["role"] == "scratch", "compute_fraction"]) == {0.45, 1.0}
-    assert len(renamed) == len(rows)
-
     wider = ComparisonSection(methods=(*METHODS.methods, MethodEntry(name="plain-kd", method="kd")))
     context = stages.run_stages(described(comparison=wider), roots(tmp_path), Silent())
     again = context.table.read()
-    kept = again[~again["role"].isin(["plain-kd", "scratch"])]
-    assert list(kept["started"]) == list(rows.loc[rows["role"] != "scratch", "started"])
+    assert len(again.merge(rows[["trial_kind", "role", "key", "started"]])) == len(rows)  # none was carried out again
     assert len(again[again["role"] == "plain-kd"]) == 2
+
+    fewer = Finalists(seeds=(0, 1), readings=("compute",))
+    stages.run_stages(described(comparison=wider, finalists=fewer), roots(tmp_path), Silent())
+    noted = context.table.read()
+    assert len(noted) == len(again)
+    assert set(noted.loc[noted["role"] == "plain-kd", "readings_json"]) == {'{"compute": 1.0}'}
