@@ -22,7 +22,17 @@ from automl_kd.methods.base import CostEstimate
 from automl_kd.models.features import FeatureLayer
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, InputShape, IntRange, Parameter, SearchSpace, Values
-from automl_kd.spec import DataSpec, Recipe, Report, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.spec import (
+    FINAL_ROLES,
+    FOUND_FRESH,
+    DataSpec,
+    Recipe,
+    Report,
+    TeacherSpec,
+    TrialPaths,
+    TrialSpec,
+    teacher_trial,
+)
 
 if TYPE_CHECKING:
     from automl_kd.experiment.context import ExperimentContext  # with Ray behind it, which most tests do without
@@ -103,6 +113,9 @@ def source(_root: Path) -> Source:
 DATA = DataSpec(name="tests.tiny:source", validation=0.2)
 RECIPE = Recipe(epochs=3, batch_size=16)
 TEACHER = TeacherSpec(model="tests.tiny:teacher", recipe=Recipe(epochs=2, batch_size=16))
+ROLES = [one for one in FINAL_ROLES if one != FOUND_FRESH]
+"""Of finals whose students begin fresh."""
+
 SEARCH = SearchSection(sampler="random", trials=4, scheduler="none")
 
 

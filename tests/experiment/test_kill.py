@@ -21,7 +21,6 @@ import torch
 
 import automl_kd
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.spec import FINAL_ROLES
 from tests import ROOT, tiny
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -153,7 +152,7 @@ def finish(one: Command) -> pd.DataFrame:
     assert sorted(search["proposal"]) == list(range(TRIALS))
     assert set(search["status"]) <= {"complete", "stopped"}
     final = rows[rows["trial_kind"] == "final"]
-    assert sorted(final["role"]) == sorted(FINAL_ROLES)
+    assert sorted(final["role"]) == sorted(tiny.ROLES)
     assert set(final["status"]) == {"complete"}
     return rows
 

@@ -16,7 +16,7 @@ from automl_kd import experiment as stages
 from automl_kd.errors import ResultError, TrialError
 from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus
-from automl_kd.spec import FINAL_ROLES, FOUND_FRESH, Recipe, TeacherSpec, TrialSpec, teacher_trial
+from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
 
 pytestmark = pytest.mark.ray
@@ -119,7 +119,7 @@ def test_an_experiment_leaves_a_row_and_a_curve_for_every_trial(first):
     assert set(rows["status"]) == {"complete"}
     assert list(rows["trial_kind"].value_counts()[["teacher", "search", "choice", "final"]]) == [1, 4, 2, 4]
     assert sorted(rows.loc[rows["trial_kind"] == "search", "proposal"]) == [0, 1, 2, 3]
-    assert sorted(rows.loc[rows["trial_kind"] == "final", "role"]) == sorted({*FINAL_ROLES} - {FOUND_FRESH})
+    assert sorted(rows.loc[rows["trial_kind"] == "final", "role"]) == sorted(tiny.ROLES)
     counts = curves.groupby(["trial_kind", "key"], observed=True)["epoch"].apply(list)
     for row in rows.to_dict("records"):
         assert counts[row["trial_kind"], row["key"]] == list(range(1, row["epochs_done"] + 1))
@@ -187,7 +187,7 @@ def test_a_found_default_stands_for_two_roles_with_one_training(second):
     lab, _, _ = second
     rows = lab.table.read()
     final = rows[(rows["trial_kind"] == "final") & (rows["student"] == "width 15")].set_index("role")
-    assert sorted(final.index) == sorted({*FINAL_ROLES} - {FOUND_FRESH})
+    assert sorted(final.index) == sorted(tiny.ROLES)
     assert final.loc["default-scratch", "key"] == final.loc["found-scratch", "key"]
     assert final.loc["default-scratch", "test_accuracy"] == final.loc["found-scratch", "test_accuracy"]
     assert len(set(final["key"])) == 3

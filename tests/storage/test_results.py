@@ -28,7 +28,7 @@ from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.results import Point, ResultTable
 from automl_kd.results.doctor.doctor import diagnose
 from automl_kd.space import Architecture
-from automl_kd.spec import FINAL_ROLES, DataSpec, TeacherSpec
+from automl_kd.spec import DataSpec, TeacherSpec
 from tests import ROOT, tiny
 from tests.models.black_box import files
 from tests.results.synthetic import row
@@ -200,7 +200,7 @@ def test_a_search_goes_on_where_another_machine_ended_it(on_machine, bucket, tmp
     assert f"written to {bucket}/moved/leaderboard.html" in said
     assert str(tmp_path / "second") not in said
     before = automl_kd.read_results(f"{bucket}/moved").rows
-    assert sorted(before["role"]) == sorted(["search", "search", *FINAL_ROLES])
+    assert sorted(before["role"]) == sorted(["search", "search", *tiny.ROLES])
     search(tmp_path, "third", "--set", "search.trials=4", out=bucket)
     after = automl_kd.read_results(bucket).rows
     assert sorted(after[after["trial_kind"] == "search"]["proposal"]) == [0, 1, 2, 3]
