@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from automl_kd.spec.checks import require
 from automl_kd.spec.data import DataSpec
-from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, require_moments
+from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, ResizeRule, require_moments
 from automl_kd.spec.recipe import Recipe, require_shares
 from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import FOLDERS, HUGGING_FACE, TIMM_FOLDER, TeacherCacheOptions, TeacherSpec
@@ -42,6 +42,7 @@ __all__ = [
     "Preprocessing",
     "Recipe",
     "Report",
+    "ResizeRule",
     "Schedule",
     "Stage",
     "TeacherCacheOptions",
