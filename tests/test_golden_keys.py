@@ -16,6 +16,7 @@ from automl_kd.results.store.config_hash import hash_config
 from automl_kd.space import Architecture
 from automl_kd.spec import (
     DataSpec,
+    Preprocessing,
     Recipe,
     Stage,
     TeacherSpec,
@@ -39,6 +40,7 @@ KD = TrialSpec(
     seed=0,
 )
 SUM = replace(KD, method="weighted_losses", options={"losses": "kd=0.9, at=1000, at.power=2, ce=0.1"})
+OWN = Preprocessing(mean=(0.5,), std=(0.5,), crop=0.875, interpolation="bicubic")
 PRETRAINED = TeacherSpec(checkpoint="/home/ada/teacher.pt", digest=DIGEST)
 
 
@@ -115,6 +117,10 @@ SPECS = {
     "data name": data(name="cifar10"),
     "data cut": data(name="cifar10", train_images=5000, validation=0.05, split_seed=7),
     "data folder": data(name="folder:/home/ada/photos", resolution=64, max_value=4095.0),
+    "teacher's own images": replace(
+        data(name="folder:/home/ada/photos", resolution=64, view=224, crop=0.875, interpolation="bicubic"),
+        teacher=replace(PRETRAINED, resolution=224, preprocessing=OWN),
+    ),
     "data digest": data(name="folder:/home/ada/photos", digest=DIGEST),
     "data digest, cut": data(name="arrays:cifar10.npz", digest=DIGEST, train_images=3000),
     "population": schedule(KD, (0.0, {"recipe.lr": 0.05}), (0.5, {"recipe.lr": 0.04, "method.weight": 0.5})),
@@ -184,6 +190,7 @@ KEYS = {
     "data name": "429f9096ffbd8c27",
     "data cut": "097f8c508cd61e65",
     "data folder": "47f95f6317b35435",
+    "teacher's own images": "30bbf9d64bda537e",
     "data digest": "cfb26b3c3f210005",
     "data digest, cut": "f38bb78f57bb015b",
     "population": "717fc7965009b4e0",
@@ -287,6 +294,15 @@ def test_there_are_enough_of_them():
 def test_a_config_hash_is_what_it_was(name):
     assert hash_config(SPECS[name].to_json()) == SETTINGS[name]
     assert hash_config(TEXTS[name]) == SETTINGS[name]
+
+
+def test_a_younger_field_within_a_teacher_is_stored_where_it_is_set():
+    spec = SPECS["teacher's own images"]
+    assert hash_config(spec.to_json()) == "286c4e"
+    assert spec.teacher is not None
+    squashed = replace(spec, teacher=replace(spec.teacher, preprocessing=replace(OWN, resize="squash")))
+    assert TrialSpec.from_json(squashed.to_json()) == squashed
+    assert squashed.key != spec.key
 
 
 @pytest.mark.parametrize("name", TEXTS)

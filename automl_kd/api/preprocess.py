@@ -36,8 +36,7 @@ class StudentInput:
     @staticmethod
     def of(spec: DataSpec, dataset: Dataset) -> StudentInput:
         square = dataset.shape.height if dataset.shape.height == dataset.shape.width else 0
-        fit = Fit(square, spec.crop, spec.interpolation)
-        return StudentInput(dataset.student_shape, dataset.mean, dataset.std, fit)
+        return StudentInput(dataset.student_shape, dataset.mean, dataset.std, Fit.of(spec, square))
 
     def __call__(self, images: Image.Image | Tensor | np.ndarray[Any, Any]) -> Tensor:
         """float32 (batch, channels, height, width), normalised; a single image is a batch of one.

@@ -43,7 +43,7 @@ def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) 
     """
     check_classes(name, source)
     student = student_size(name, source, spec)
-    fit = Fit(max(spec.view, student), spec.crop, spec.interpolation)
+    fit = Fit.of(spec, max(spec.view, student))
     require_memory(name, source, spec, fit.size)
     whole, rows = source.train, torch.arange(len(source.train))
     if source.test is None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from automl_kd import memory
 from automl_kd.data.dataset import Augment, Split
 from automl_kd.errors import DataError
-from automl_kd.spec import Interpolation
+from automl_kd.spec import DataSpec, Interpolation, ResizeRule
 
 READ_CHUNK = 1024
 HOLDERS = 2
@@ -31,12 +31,17 @@ class Fit:
     """How images are brought to one size.
 
     `size`: height and width wanted, 0 for the images' own, which leaves them as they are. `crop` in (0, 1]: the part of
-    the shorter side that the middle square has which is cut out. `interpolation`: see `Interpolation`.
+    the shorter side that the middle square has which is cut out. `interpolation`, `resize`: see `DataSpec`.
     """
 
     size: int = 0
     crop: float = 1.0
     interpolation: Interpolation = "bilinear"
+    resize: ResizeRule = ""
+
+    @staticmethod
+    def of(spec: DataSpec, size: int) -> Fit:
+        return Fit(size, spec.crop, spec.interpolation, spec.resize)
 
     @property
     def scaled_side(self) -> int:

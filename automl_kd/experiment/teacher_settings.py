@@ -33,6 +33,9 @@ OF_FILES: Mapping[str, object] = {
 }
 """Options of a teacher that brings its weights, with their defaults; one that is trained here is like a student."""
 
+OF_SQUARES = ("crop", "interpolation", "resize")
+"""What a teacher's preprocessing and the data both say of how an image becomes square."""
+
 
 def settle_teacher(teacher: TeacherSpec) -> TeacherSpec:
     """The teacher with content hashes added to its files, and with what it brings if it was published with weights.
@@ -124,11 +127,10 @@ def settle_view(data: DataSpec, teacher: TeacherSpec) -> DataSpec:
     teacher = max(teacher.members, key=lambda one: one.resolution)
     own = teacher.preprocessing
     data = dataclasses.replace(data, view=teacher.resolution)
-    if teacher.resolution >= data.resolution and own.crop and data.crop == DataSpec.crop:
-        data = dataclasses.replace(data, crop=own.crop)
-    if teacher.resolution >= data.resolution and own.interpolation and data.interpolation == DataSpec.interpolation:
-        data = dataclasses.replace(data, interpolation=own.interpolation)
-    return data
+    if teacher.resolution < data.resolution:
+        return data
+    unset = [name for name in OF_SQUARES if getattr(data, name) == getattr(DataSpec, name)]
+    return dataclasses.replace(data, **{name: getattr(own, name) for name in unset if getattr(own, name)})
 
 
 def settle_classes(experiment: Experiment, dataset: Dataset) -> Experiment:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from automl_kd.spec.checks import require
-from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, require_moments, wrong_interpolation
+from automl_kd.spec.preprocessing import (
+    INTERPOLATIONS,
+    RESIZES,
+    Interpolation,
+    ResizeRule,
+    require_moments,
+    wrong_interpolation,
+    wrong_resize,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +32,16 @@ class DataSpec:
     testing, of a set that has no test images. `split_seed` (any): draws the division; the same for all trials of an
     experiment. `resolution` (0 to 4096): height and width to which images are resized; 0 keeps the set's own. `crop`
     (above 0, at most 1): the part of the shorter side that the middle square has which is cut out of images from files.
-    `interpolation`: how images are resized. `view` (0 to 4096): height and width that images are kept at, at least, for
-    a teacher that takes larger ones than students; filled in when the experiment is opened. `max_value` (0 or more):
-    what is white in images of more than 8 bits, such as 4095 for 12 bits in files of 16; 0 for the range that each file
-    states. `mean` (0 to 1): means by which the channels of images are normalised for students, and for a teacher that
-    has none of its own, as fractions of white; empty takes those of the training images. `std` (above 0, at most 1):
-    the deviations that go with `mean`. `digest`: hash of the divided images themselves, filled in when the experiment
-    is opened, so that a trial's key follows what the set holds rather than where it lies.
+    `interpolation`: how images are resized. `resize` (torchvision, transformers or squash): how images from files
+    become square: their middle is cut out, sides and offsets rounded as one of these libraries does, or all of the
+    image is squashed; empty cuts as torchvision where crop is below 1, and to the nearest pixel where it is 1. `view`
+    (0 to 4096): height and width that images are kept at, at least, for a teacher that takes larger ones than students;
+    filled in when the experiment is opened. `max_value` (0 or more): what is white in images of more than 8 bits, such
+    as 4095 for 12 bits in files of 16; 0 for the range that each file states. `mean` (0 to 1): means by which the
+    channels of images are normalised for students, and for a teacher that has none of its own, as fractions of white;
+    empty takes those of the training images. `std` (above 0, at most 1): the deviations that go with `mean`. `digest`:
+    hash of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows what
+    the set holds rather than where it lies.
     """
 
     name: str = "digits"
@@ -48,6 +59,7 @@ class DataSpec:
     crop: float = 1.0
     interpolation: Interpolation = "bilinear"
     view: int = 0
+    resize: ResizeRule = ""
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -60,10 +72,14 @@ class DataSpec:
             require(0 <= size <= 4096, f"{name} must lie in 0 (the set's own) to 4096, got {size}")
         require(0 < self.crop <= 1, f"crop must lie above 0 and at most at 1, got {self.crop}")
         require(self.interpolation in INTERPOLATIONS, wrong_interpolation(self.interpolation))
+        require(self.resize in RESIZES, wrong_resize(self.resize))
         require_moments(self.mean, self.std)
 
 
-YOUNGER_DATA_FIELDS = ("mean", "std", "labelled_images", "unlabelled", "test", "crop", "interpolation", "view")
+YOUNGER_DATA_FIELDS = (
+    *("mean", "std", "labelled_images", "unlabelled", "test"),
+    *("crop", "interpolation", "view", "resize"),
+)
 """Those that records of earlier releases do not have; they are stored where they are set."""
 
 

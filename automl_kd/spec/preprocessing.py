@@ -14,6 +14,14 @@ Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest", "box"]
 
 INTERPOLATIONS: tuple[str, ...] = get_args(Interpolation)
 
+ResizeRule = Literal["", "torchvision", "transformers", "squash"]
+"""Ways to make an image square: the middle of it, with sides and offsets rounded as a library does, or all of it."""
+
+RESIZES: tuple[str, ...] = get_args(ResizeRule)
+
+YOUNGER_PREPROCESSING_FIELDS = ("resize",)
+"""Those that records of earlier releases do not have; they are stored where they are set."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -23,7 +31,8 @@ class Preprocessing:
     white is not 1. `std` (any): the deviations that go with them, above 0 and at most white. `white` (above 0): the
     value of white in these numbers; 255 for a network that takes bytes as they are. `channels`: the order of colours.
     `crop` (0 to 1): the part of the shorter side that the middle square has; 0 takes data.crop. `interpolation`
-    (bilinear, bicubic, lanczos, nearest or box): how images are resized; empty takes data.interpolation.
+    (bilinear, bicubic, lanczos, nearest or box): how images are resized; empty takes data.interpolation. `resize`
+    (torchvision, transformers or squash): how they become square, as data.resize; empty takes that.
     """
 
     mean: tuple[float, ...] = ()
@@ -32,6 +41,7 @@ class Preprocessing:
     channels: Literal["rgb", "bgr"] = "rgb"
     crop: float = 0.0
     interpolation: Interpolation | Literal[""] = ""
+    resize: ResizeRule = ""
 
     def __post_init__(self) -> None:
         require(0 < self.white < math.inf, f"white must be above 0, got {self.white}")
@@ -40,6 +50,7 @@ class Preprocessing:
         require(
             self.interpolation == "" or self.interpolation in INTERPOLATIONS, wrong_interpolation(self.interpolation)
         )
+        require(self.resize in RESIZES, wrong_resize(self.resize))
 
     @property
     def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
@@ -62,6 +73,10 @@ def require_moments(mean: tuple[float, ...], std: tuple[float, ...], white: floa
 
 def wrong_interpolation(name: str) -> str:
     return f"interpolation must be one of {', '.join(INTERPOLATIONS)}, got {name!r}"
+
+
+def wrong_resize(name: str) -> str:
+    return f"resize must be one of {', '.join(RESIZES[1:])}, or empty, got {name!r}"
 
 
 def read_preprocessing(record: Mapping[str, Any]) -> Preprocessing:

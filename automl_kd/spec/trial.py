@@ -12,6 +12,7 @@ from automl_kd.hashing import hash_json
 from automl_kd.space import Architecture, Scalar
 from automl_kd.spec.checks import require
 from automl_kd.spec.data import YOUNGER_DATA_FIELDS, DataSpec, read_data
+from automl_kd.spec.preprocessing import YOUNGER_PREPROCESSING_FIELDS
 from automl_kd.spec.recipe import YOUNGER_RECIPE_FIELDS, Recipe, read_recipe
 from automl_kd.spec.teacher import CHOSEN_BY_USER, YOUNGER_TEACHER_FIELDS, TeacherSpec, read_teacher
 from automl_kd.storage.content_hash import by_content
@@ -100,6 +101,8 @@ class TrialSpec:
         drop_defaults(record["recipe"], self.recipe, YOUNGER_RECIPE_FIELDS)
         if self.teacher is not None:
             drop_defaults(record["teacher"], self.teacher, YOUNGER_TEACHER_FIELDS)
+            own = record["teacher"].get("preprocessing", {})
+            drop_defaults(own, self.teacher.preprocessing, YOUNGER_PREPROCESSING_FIELDS if own else ())
             drop_defaults(record["teacher"]["recipe"], self.teacher.recipe, YOUNGER_RECIPE_FIELDS)
             if others := self.teacher.others:
                 record["teacher"]["others"] = [{"model": one.model, **non_default_fields(one)} for one in others]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.perf import (
     distpro,
     hypergradient,
+    input_adapter,
     lkd_prokt,
     loop,
     overhead,
@@ -26,6 +27,7 @@ if __name__ == "__main__":
     distpro.main()
     lkd_prokt.main()
     loop.main()
+    input_adapter.main()
     teacher_cache.main()
     tables.main()
     launches.main()

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.experiment.teacher_settings import settle_classes, settle_teacher, settle_view
 from automl_kd.models import build_model
+from automl_kd.models.foreign.external import size_options
 from automl_kd.models.foreign.pretrained import pretrained, published_names
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.space import InputShape
@@ -143,7 +144,7 @@ def test_a_folder_without_weights_or_record_is_refused(tmp_path):
     [
         (
             {"size": {"height": 224, "width": 224}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3},
-            Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, crop=1.0, interpolation="bicubic"),
+            Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, crop=1.0, interpolation="bicubic", resize="squash"),
             224,
         ),
         (
@@ -156,13 +157,74 @@ def test_a_folder_without_weights_or_record_is_refused(tmp_path):
                 "resample": 2,
                 "rescale_factor": 0.00392156862745098,
             },
-            Preprocessing(mean=(0.1,) * 3, std=(0.2,) * 3, crop=0.875, interpolation="bilinear"),
+            Preprocessing(mean=(0.1,) * 3, std=(0.2,) * 3, crop=0.875, interpolation="bilinear", resize="transformers"),
             224,
         ),
         (
             {"size": 128, "do_rescale": False, "do_normalize": False, "resample": 0},
-            Preprocessing(mean=(0.0,), std=(1.0,), white=255.0, crop=1.0, interpolation="nearest"),
+            Preprocessing(mean=(0.0,), std=(1.0,), white=255.0, crop=1.0, interpolation="nearest", resize="squash"),
             128,
+        ),
+        (  # as microsoft/resnet-50 was published
+            {
+                "feature_extractor_type": "ConvNextFeatureExtractor",
+                "size": 224,
+                "crop_pct": 0.875,
+                "image_mean": [0.5] * 3,
+                "image_std": [0.5] * 3,
+                "resample": 3,
+            },
+            Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, crop=0.875, interpolation="bicubic", resize="transformers"),
+            224,
+        ),
+        (
+            {
+                "image_processor_type": "ConvNextImageProcessor",
+                "size": {"shortest_edge": 384},
+                "crop_pct": 0.875,
+                "image_mean": [0.5] * 3,
+                "image_std": [0.5] * 3,
+                "resample": 3,
+            },
+            Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3, crop=1.0, interpolation="bicubic", resize="squash"),
+            384,
+        ),
+        (  # ((x / 127.5 - 1) - 0.5) / 0.5 / 0.5 is (x - 1.5 * 127.5) / (0.25 * 127.5)
+            {
+                "image_processor_type": "EfficientNetImageProcessor",
+                "size": {"height": 64, "width": 64},
+                "rescale_factor": 1 / 127.5,
+                "rescale_offset": True,
+                "include_top": True,
+                "image_mean": [0.5] * 3,
+                "image_std": [0.5] * 3,
+                "resample": 0,
+            },
+            Preprocessing(
+                mean=(1.5,) * 3, std=(0.25,) * 3, white=2.0, crop=1.0, interpolation="nearest", resize="squash"
+            ),
+            64,
+        ),
+        (  # its mean and deviation stand in the record and are not used
+            {
+                "image_processor_type": "MobileViTImageProcessor",
+                "size": {"shortest_edge": 288},
+                "crop_size": {"height": 256, "width": 256},
+                "do_center_crop": True,
+                "do_flip_channel_order": True,
+                "image_mean": [0.5] * 3,
+                "image_std": [0.5] * 3,
+                "resample": 2,
+            },
+            Preprocessing(
+                mean=(0.0,),
+                std=(1.0,),
+                channels="bgr",
+                crop=256 / 288,
+                interpolation="bilinear",
+                resize="transformers",
+            ),
+            256,
         ),
     ],
 )
@@ -176,6 +238,34 @@ def test_a_folder_of_hugging_face_states_its_preprocessing(tmp_path, seen, expec
     assert (found.resolution, found.total_classes, found.class_names) == (resolution, 2, ("cat", "dog"))
 
 
+def test_a_record_that_cannot_be_followed_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "cat", "1": "dog"}}')
+    (tmp_path / "preprocessor_config.json").write_text('{"size": 224, "do_normalize": true}')
+    with pytest.raises(
+        ConfigError, match=r"preprocessor_config.json states no preprocessing that can be followed \('im"
+    ):
+        pretrained(f"hf:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["volo_d4_448.sail_in1k", "vit_base_patch16_sapiens2.fb"])
+def test_images_with_a_frame_or_that_are_not_square_are_refused(monkeypatch, tmp_path, name):
+    monkeypatch.setattr("automl_kd.models.foreign.pretrained.cached_by_timm", lambda config: tmp_path / "w.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(ConfigError, match=r"takes images that are padded or not square .*; take another model$"):
+        pretrained(f"timm:{name}", "DEFAULT")
+
+
+def test_timm_names_the_ways_to_make_a_square(monkeypatch, tmp_path):
+    monkeypatch.setattr("automl_kd.models.foreign.pretrained.cached_by_timm", lambda config: tmp_path / "w.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
+    squashed, whole = (
+        pretrained(f"timm:{name}", "DEFAULT") for name in ("dm_nfnet_f0.dm_in1k", "xcit_nano_12_p16_224.fb_in1k")
+    )
+    assert squashed is not None
+    assert whole is not None
+    assert (squashed.preprocessing.resize, whole.preprocessing.resize) == ("squash", "torchvision")
+
+
 def test_models_that_bring_nothing_bring_nothing():
     assert pretrained("resnet20") is None
     assert pretrained("torchvision:resnet18") is None
@@ -183,3 +273,10 @@ def test_models_that_bring_nothing_bring_nothing():
     assert dataclasses.replace(TeacherSpec(), model="resnet20") == settle_teacher(TeacherSpec(model="resnet20"))
     with pytest.raises(ValueError, match="selects weights in a file"):
         TeacherSpec(model="resnet20", weights="DEFAULT")
+
+
+def test_networks_that_are_made_for_one_size_are_made_for_that_of_the_images():
+    shape = InputShape(3, 384, 384, 10)
+    assert size_options("vit_b_16", shape) == {"image_size": 384}
+    assert size_options("maxvit_t", shape) == {"input_size": (384, 384)}
+    assert size_options("resnet18", shape) == {}

@@ -64,7 +64,9 @@ def decoded(paths: Sequence[Path], size: Size, *, fit: Fit, root: Path, max_valu
 
 def decoding_version(size: Size, fit: Fit, max_value: float) -> tuple[object, ...]:
     """What decides on the bytes, beside the files."""
-    fitting = () if not fit.size or fit == Fit(fit.size) else (fit.crop, fit.interpolation)
+    fitting: tuple[object, ...] = ()
+    if fit.size and fit != Fit(fit.size):
+        fitting = (fit.crop, fit.interpolation, *([fit.resize] if fit.resize else []))
     return (DECODED_VERSION, size, fit.size > 0, max_value, *fitting)
 
 
@@ -122,19 +124,24 @@ def decode(file: Path, size: Size, *, fit: Fit, max_value: float = 0.0) -> Image
 
 
 def center_square(picture: Image.Image, fit: Fit) -> Image.Image:
-    """The middle square of `picture` after its shorter side has been scaled.
+    """The middle square of `picture` after its shorter side, or with "squash" each side, has been scaled.
 
-    Where more is cut off than must be, sides and offsets are rounded as torchvision's Resize and CenterCrop do, with
-    which networks are published.
+    Sides and offsets are rounded as torchvision's Resize and CenterCrop do, with which most networks are published, or
+    as transformers' processors, which round offsets down.
     """
     side, shorter = fit.scaled_side, min(picture.size)
-    if fit.crop < 1:
-        width, height = (side * one // shorter for one in picture.size)
-        left, top = (round((one - fit.size) / 2) for one in (width, height))
-    else:
+    nearest = not fit.resize and fit.crop == 1
+    if fit.resize == "squash":
+        width, height = side, side
+    elif nearest:
         scale = side / shorter
         width, height = (max(side, round(one * scale)) for one in picture.size)
+    else:
+        width, height = (side * one // shorter for one in picture.size)
+    if nearest or fit.resize == "transformers":
         left, top = (width - fit.size) // 2, (height - fit.size) // 2
+    else:
+        left, top = (round((one - fit.size) / 2) for one in (width, height))
     scaled = picture.resize((width, height), RESAMPLING[fit.interpolation])
     return scaled.crop((left, top, left + fit.size, top + fit.size))
 

@@ -101,7 +101,10 @@ def candidates(own: Preprocessing, channels: int) -> dict[str, Preprocessing]:
         common["ImageNet's mean and std"] = Preprocessing(mean=IMAGENET[0], std=IMAGENET[1])
         common |= {f"{name}, BGR": replace(one, channels="bgr") for name, one in common.items()}
     named |= common
-    fitted = {name: replace(one, crop=own.crop, interpolation=own.interpolation) for name, one in named.items()}
+    fitted = {
+        name: replace(one, crop=own.crop, interpolation=own.interpolation, resize=own.resize)
+        for name, one in named.items()
+    }
     found = {CONFIGURED: own}
     for name, one in fitted.items():
         if all(effect_of(one, channels) != effect_of(known, channels) for known in found.values()):

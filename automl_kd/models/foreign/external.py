@@ -28,10 +28,17 @@ def torchvision_model(name: str, shape: InputShape) -> nn.Module:
             "take a model of the zoo, or module:function"
         )
     models: Any = importlib.import_module("torchvision.models")
-    model: nn.Module = models.get_model(name, weights=None, num_classes=shape.classes)
+    model: nn.Module = models.get_model(name, weights=None, num_classes=shape.classes, **size_options(name, shape))
     if shape.channels == 1:
         model.register_forward_pre_hook(repeat_channel)
     return model
+
+
+def size_options(name: str, shape: InputShape) -> dict[str, Any]:
+    """Arguments of the networks that are made for images of one size, which is 224 unless it is given."""
+    if name.startswith("vit_"):
+        return {"image_size": shape.height}
+    return {"input_size": (shape.height, shape.width)} if name.startswith("maxvit") else {}
 
 
 def torchvision_names() -> list[str]:

@@ -18,15 +18,18 @@ from torch import nn
 from automl_kd import files
 from automl_kd.errors import ConfigError, DataError, FileError, UnknownNameError
 from automl_kd.models.foreign.external import repeat_channel, torchvision_names
+from automl_kd.models.foreign.processor import read_processor
 from automl_kd.registry import suggestion
 from automl_kd.space import InputShape
-from automl_kd.spec import FOLDERS, HUGGING_FACE, INTERPOLATIONS, TIMM_FOLDER, Preprocessing
+from automl_kd.spec import FOLDERS, HUGGING_FACE, INTERPOLATIONS, TIMM_FOLDER, Preprocessing, ResizeRule
 
 TIMM, TORCHVISION = "timm:", "torchvision:"
 LOCAL = TIMM_FOLDER.removeprefix(TIMM)
 
-PILLOW_NAMES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box"}
-"""Of Pillow's numbers, which Hugging Face writes."""
+ANEW = ("googlenet", "inception_v3")
+"""Networks of torchvision that, made with published weights, turn ImageNet's normalisation into mean and deviation 0.5
+before their first layer, of which their weights say nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,17 @@ def from_torchvision(name: str, weights: str) -> Pretrained:
         )
     chosen = published[weights]
     wanted = chosen.transforms()
+    crop = wanted.crop_size[0] / wanted.resize_size[0]
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
     fetch = f"import torchvision; torchvision.models.get_model({name!r}, weights={weights!r})"
     return Pretrained(
         file=require_fetched(file, f"torchvision:{name}", fetch),
         preprocessing=Preprocessing(
-            mean=tuple(wanted.mean),
-            std=tuple(wanted.std),
-            crop=wanted.crop_size[0] / wanted.resize_size[0],
+            mean=(0.5,) * 3 if name in ANEW else tuple(wanted.mean),
+            std=(0.5,) * 3 if name in ANEW else tuple(wanted.std),
+            crop=crop,
             interpolation=interpolation_of(wanted.interpolation.value),
+            resize=rounded_as_torchvision(crop),
         ),
         resolution=wanted.crop_size[0],
         total_classes=len(chosen.meta["categories"]),
@@ -92,6 +97,11 @@ def require_fetched(file: Path, model: str, fetch: str) -> Path:
             "file as teacher.checkpoint"
         )
     return file
+
+
+def rounded_as_torchvision(crop: float) -> ResizeRule:
+    """Named only where it is not what an empty one means."""
+    return "torchvision" if crop == 1 else ""
 
 
 def interpolation_of(name: str) -> Any:
@@ -142,15 +152,23 @@ def from_timm_folder(folder: Path) -> Pretrained:
 def described_by_timm(config: Mapping[str, Any], file: Path, names: tuple[str, ...] = ()) -> Pretrained:
     """`config`: timm's record of a network's weights; what it leaves out is as timm's own default is."""
     total = int(config["num_classes"])
+    crop, mode = float(config.get("crop_pct", 0.875)), config.get("crop_mode", "center")
+    _, height, width = config.get("input_size", (3, 224, 224))
+    if crop > 1 or mode == "border" or height != width:
+        raise ConfigError(
+            f"the network of {file} takes images that are padded or not square (crop_pct {crop:g}, crop_mode {mode}, "
+            f"{height}x{width} pixels), which are not made here; take another model"
+        )
     return Pretrained(
         file=file,
         preprocessing=Preprocessing(
             mean=tuple(config.get("mean", (0.485, 0.456, 0.406))),
             std=tuple(config.get("std", (0.229, 0.224, 0.225))),
-            crop=float(config.get("crop_pct", 0.875)),
+            crop=crop,
             interpolation=interpolation_of(config.get("interpolation", "bicubic")),
+            resize="squash" if mode == "squash" else rounded_as_torchvision(crop),
         ),
-        resolution=int(config.get("input_size", (3, 224, 224))[-1]),
+        resolution=int(height),
         total_classes=total,
         class_names=names or imagenet_names(total),
     )
@@ -167,33 +185,23 @@ def imagenet_names(classes: int) -> tuple[str, ...]:
 
 def from_hugging_face(folder: Path) -> Pretrained:
     record = read_config(folder / "config.json")
-    seen = read_config(folder / "preprocessor_config.json")
-    size, crop = shorter_side(seen.get("size", 224)), shorter_side(seen.get("crop_size", 0))
-    cut = crop if seen.get("do_center_crop", bool(crop)) and crop else 0
+    described = folder / "preprocessor_config.json"
+    try:
+        preprocessing, resolution = read_processor(read_config(described))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{described} states no preprocessing that can be followed ({error}); save the model with its image "
+            "processor, or take another model"
+        ) from error
     names = record.get("id2label", {})
     total = len(names) or int(record.get("num_labels", 1000))
-    white = round(255 * float(seen.get("rescale_factor", 1 / 255)), 6) if seen.get("do_rescale", True) else 255.0
-    normalized = seen.get("do_normalize", True)
     return Pretrained(
         file=find_weights(folder),
-        preprocessing=Preprocessing(
-            mean=tuple(seen["image_mean"]) if normalized else (0.0,),
-            std=tuple(seen["image_std"]) if normalized else (1.0,),
-            white=white,
-            crop=float(seen.get("crop_pct") or (cut / size if cut else 1.0)),
-            interpolation=interpolation_of(PILLOW_NAMES.get(seen.get("resample", 2), "")),
-        ),
-        resolution=cut or size,
+        preprocessing=preprocessing,
+        resolution=resolution,
         total_classes=total,
         class_names=tuple(str(names.get(str(place), place)) for place in range(total)) if names else (),
     )
-
-
-def shorter_side(size: Any) -> int:
-    """Of what Hugging Face writes for a size: a number, {"shortest_edge": n} or {"height": h, "width": w}."""
-    if isinstance(size, Mapping):
-        return int(size.get("shortest_edge") or min(size.get("height", 0), size.get("width", 0)))
-    return int(size)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -233,8 +241,23 @@ def hugging_face_model(folder: str, shape: InputShape) -> nn.Module:
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.num_labels != shape.classes:
         config.num_labels = shape.classes
-    made: nn.Module = transformers.AutoModelForImageClassification.from_config(config)
+    made: Any = transformers.AutoModelForImageClassification.from_config(config).float()
+    made.register_load_state_dict_pre_hook(take_saved_names)
     return for_colour(made, shape)
+
+
+def take_saved_names(model: Any, state: dict[str, Any], *_: object) -> None:
+    """A load hook: `state` under the names of today's network where its file has those of an earlier release.
+
+    transformers 5 saves many networks so. What it cannot convert in full stays as it is, for the loader to refuse.
+    """
+    if state.keys() == model.state_dict().keys():
+        return
+    options = {"config": model.config, "state_dict": dict(state), "output_loading_info": True}
+    made, account = type(model).from_pretrained(None, **options)
+    if not any(account[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys")):
+        state.clear()
+        state.update(made.float().state_dict())
 
 
 def for_colour(network: nn.Module, shape: InputShape) -> nn.Module:

@@ -132,8 +132,11 @@ def versions_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def converts(model: nn.Module, found: Match) -> bool:
-    """Whether the network itself knows how to load this: weights that an earlier version of its code saved."""
-    if not found.versions:
+    """Whether the network itself knows how to load this: weights that an earlier version of its code saved.
+
+    Modules convert by the versions of a state; a network with a load hook does by names.
+    """
+    if not found.versions and not model._load_state_dict_pre_hooks:
         return False
     try:
         load_state(deepcopy(model), {**found.found, **found.surplus}, found.versions)

@@ -113,6 +113,23 @@ def test_the_shorter_side_is_scaled_and_the_middle_kept(tmp_path, height, width)
     assert (found == np.array([0, 255, 0], dtype=np.uint8)[:, None, None]).all()
 
 
+@pytest.mark.parametrize(
+    ("resize", "width", "left"),
+    [
+        ("", 8, 2),  # 7.5 pixels to the nearest
+        ("torchvision", 7, 2),  # down; the offset of 1.5 to the nearest even number
+        ("transformers", 7, 1),
+        ("squash", 4, 0),
+    ],
+)
+def test_sides_and_offsets_are_rounded_as_a_library_does(tmp_path, resize, width, left):
+    picture = Image.fromarray(RNG.integers(0, 256, (8, 15, 3), dtype=np.uint8))
+    picture.save(tmp_path / "a.png")
+    expected = np.asarray(picture.resize((width, 4), Image.Resampling.BILINEAR))[:, left : left + 4]
+    found = decode.decode(tmp_path / "a.png", (4, 4), fit=Fit(4, resize=resize))
+    assert np.array_equal(found, expected.transpose(2, 0, 1))
+
+
 def test_resolution_zero_wants_images_of_one_size(tmp_path):
     write(tmp_path / "set", ("ant", "bee"), 10, height=6, width=9)
     assert load_data(spec_of(tmp_path / "set"), tmp_path).train.images.shape[1:] == (3, 6, 9)
