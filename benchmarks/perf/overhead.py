@@ -32,6 +32,10 @@ LIMITS = {"wall": 0.70, "trained": 1.02}
 """New over older, medians."""
 
 
+SAME_FINALS = ["--set", 'finalists.readings=["compute"]', "--set", "finalists.whole_epochs=true"]
+"""So that checkouts that know them train the finals of those that do not."""
+
+
 class Search(NamedTuple):
     """Seconds of one run; see above."""
 
@@ -51,6 +55,8 @@ def search(checkout: Path, experiment: Path) -> Search:
     """One whole search by the code of `checkout`, as a process of its own."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "automl_kd", "search", str(experiment), "--out", out, "--progress", "none"]
+        if (checkout / "automl_kd" / "spec" / "roles.py").exists():
+            command += SAME_FINALS
         begun = time.monotonic()
         subprocess.run(
             command,
