@@ -90,6 +90,17 @@ def test_unlabelled_images_that_are_test_images_too_are_told(tmp_path):
     )
 
 
+def test_a_folder_for_each_class_is_refused_as_its_labels_would_be_lost(tmp_path):
+    fill(tmp_path / "set" / "train", ("ant", "bee"), 6)
+    fill(tmp_path / "set" / "test", ("ant", "bee"), 3)
+    fill(tmp_path / "more", ("bee", "ant", "cow"), 2)
+    spec = DataSpec(name=f"folder:{tmp_path / 'set'}", unlabelled=f"folder:{tmp_path / 'more'}")
+    with pytest.raises(
+        DataError, match=r"^data\.unlabelled: more has a folder for each class \(ant, bee\), so its images "
+    ):
+        load_data(spec, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["x_unlabelled", "images"])
 def test_an_archive_of_images_without_labels(tmp_path, name):
     rng = np.random.default_rng(0)

@@ -98,7 +98,7 @@ def folder_part(classes: Classes, names: tuple[str, ...], first: Path, root: Pat
 
 
 def unlabelled_folder(path: Path, root: Path, max_value: float = 0.0) -> Unlabelled:
-    """All images below `path`, whatever its subfolders are called. `DataError` if there are none."""
+    """All images below `path`, in whatever subfolders. `DataError` if there are none."""
     with name_listing_errors(path):
         listing = images_below(path) if path.is_dir() else None
     if listing is None or not listing.files:
