@@ -105,10 +105,11 @@ class Unlabelled(NamedTuple):
         `DataError` if a folder for each class of the source holds them: they have labels then.
         """
         if set(source.class_names) <= {file.parent.name for file in self.files}:
+            classes = ", ".join([*source.class_names[:3], *(["..."] if len(source.class_names) > 3 else [])])
             raise DataError(
-                f"data.unlabelled: {name} has a folder for each class ({', '.join(source.class_names[:3])}"
-                f"{', ...' if len(source.class_names) > 3 else ''}), so its images have labels, which would be lost; "
-                "add them to the training images, of which data.labelled_images hides labels, or put them into one folder"
+                f"data.unlabelled: {name} has a folder for each class ({classes}), so its images have labels, which "
+                "would be lost; add them to the training images, of which data.labelled_images hides labels, or put "
+                "them into one folder"
             )
         passed_over = {what: source.passed_over.get(what, 0) + count for what, count in self.passed_over.items()}
         return replace(
