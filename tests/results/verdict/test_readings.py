@@ -194,7 +194,7 @@ def test_methods_are_compared_with_the_reference_in_every_reading(tmp_path):
     }
     assert "At full compute, against KD, tuned (91.00 % on test)" in comparison_sentences(compared)[0]
     told = " ".join(reading(compared))
-    assert "The readings disagree: over scratch, 100 %: better at equal compute (+2.50), worse" in told
+    assert "number of methods: scratch, 100 % over KD, tuned: better at equal compute (+2.50), worse" in told
     # Four points from 20 to 40 epochs.
     assert "KD, tuned gains 4.00 points per doubling of epochs (20 to 40 epochs, 3 seeds)." in told
     assert "| scratch, 100 % | +2.50 ± " in comparison_markdown(compared)
