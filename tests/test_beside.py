@@ -51,7 +51,9 @@ def test_two_are_refused_unless_they_are_one(folders):
 
 def test_where_it_was_looked_for_is_said(folders):
     looked = " nor ".join(str(folder / "weights" / "teacher.pt") for folder in folders)
-    with pytest.raises(ConfigError, match=f"checkpoint = 'weights/teacher.pt' names no file: there is no {looked}; give"):
+    with pytest.raises(
+        ConfigError, match=f"checkpoint = 'weights/teacher.pt' names no file: there is no {looked}; give"
+    ):
         checkpoint(folders[0])
 
 
