@@ -134,8 +134,12 @@ def test_a_thinned_comparison_says_what_it_cannot_answer(tmp_path):
         ": what the architecture gained by itself; what the teaching gained by itself."
     )
     nothing = judge(tmp_path / "three", [one for one in rows if one.role == "found-method"], baselines=[])
-    assert nothing.sentence.startswith("No comparison was made, as finalists.baselines is empty: the found student ")
+    said = "No comparison was made, as finalists.baselines names no training to compare with: the found student "
+    assert nothing.sentence.startswith(said)
     assert nothing.finished
+    # Students begin fresh, so there is no training of that name.
+    fresh = judge(tmp_path / "four", [one for one in rows if one.role == "found-method"], baselines=["found-fresh"])
+    assert fresh.sentence.startswith(said)
 
 
 def test_a_distillation_has_its_readings_too(tmp_path):
