@@ -51,8 +51,18 @@ def test_two_are_refused_unless_they_are_one(folders):
 
 def test_where_it_was_looked_for_is_said(folders):
     looked = " nor ".join(str(folder / "weights" / "teacher.pt") for folder in folders)
-    with pytest.raises(ConfigError, match=f"checkpoint = 'weights/teacher.pt' names no file, neither {looked}; give"):
+    with pytest.raises(
+        ConfigError, match=f"checkpoint = 'weights/teacher.pt' names no file: there is no {looked}; give"
+    ):
         checkpoint(folders[0])
+
+
+@pytest.mark.parametrize("init", ["techer", "Teacher", "Fresh"])
+def test_a_misspelt_start_is_recognised(folders, init):
+    (folders[0] / "weights" / "teacher.pt").touch()
+    meant = init.lower().replace("techer", "teacher")
+    with pytest.raises(ConfigError, match=f"student.init = '{init}' names no file: .*; did you mean '{meant}'"):
+        config.load_experiment(folders[0] / "x.toml", [f"student.init='{init}'"])
 
 
 @pytest.mark.parametrize("name", ["", "/weights/teacher.pt", "s3://bucket/teacher.pt", "~/teacher.pt"])

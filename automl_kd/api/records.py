@@ -71,6 +71,8 @@ class Teacher:
                 f"Teacher: preprocessing is a {type(self.preprocessing).__name__}; give "
                 "Preprocessing(mean=..., std=...)"
             )
+        if not isinstance(self.others, Sequence):
+            raise RecordError(f"Teacher: others is a {type(self.others).__name__}; give a list of Teacher(...)")
         for one in self.others:
             if not isinstance(one, Teacher):
                 raise RecordError(f"Teacher: others has a {type(one).__name__}; give each as a Teacher(...)")

@@ -19,7 +19,9 @@ def locate(name: str, folder: Path, key: str) -> str:
     found = [path for path in places if path.exists()]
     if not found:
         looked = " nor ".join(map(str, places))
-        raise ConfigError(f"{key} = {name!r} names no file, neither {looked}; give its path from the first's folder")
+        raise ConfigError(
+            f"{key} = {name!r} names no file: there is no {looked}; give its path from {folder.resolve()}"
+        )
     if len(found) == 2 and not found[0].samefile(found[1]):
         raise ConfigError(f"{key} = {name!r} may be {found[0]} or {found[1]}; give the absolute path of one")
     return str(found[0])

@@ -8,6 +8,7 @@ import math
 import shlex
 import tomllib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_type_hints
@@ -56,8 +57,18 @@ def load_experiment(
     ]
     return with_inits(
         dataclasses.replace(found, teacher=found.teacher.with_members(members)),
-        lambda init, key: locate(init, path.parent, f"{path}: {key}"),
+        lambda init, key: locate_init(init, path.parent, f"{path}: {key}"),
     )
+
+
+def locate_init(init: str, folder: Path, key: str) -> str:
+    """As `locate`; of what is no file and nearly a word, the word is named."""
+    try:
+        return locate(init, folder, key)
+    except ConfigError as error:
+        if meant := get_close_matches(init.casefold(), (FRESH, FROM_TEACHER), n=1, cutoff=0.8):
+            raise ConfigError(f"{error}; did you mean {meant[0]!r}?") from None
+        raise
 
 
 def place_files(teacher: TeacherSpec, path: Path, where: str) -> TeacherSpec:

@@ -26,7 +26,7 @@ from automl_kd.results.store.table import REPORTED, ResultTable, experiment_fold
 from automl_kd.results.verdict import table as verdict_table
 from automl_kd.results.verdict.distillation_table import differences_sheet, trainings_sheet
 from automl_kd.results.verdict.gain import Verdict, judge_search
-from automl_kd.results.verdict.readings import WHERE, ReadingTable, readings_sheet
+from automl_kd.results.verdict.readings import WHERE, readings_sheet
 
 RANKING_COLUMNS = ("rank", "student", "method", "validation, %", "test, %", "seeds", "params", "epochs", "training")
 BASELINE_COLUMNS = ("student", "test, %", "seeds", "params", "epochs", "training MACs")
@@ -68,7 +68,7 @@ def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool
 def print_comparison(console: Console, name: str, rows: pd.DataFrame, compared: Comparison) -> bool:
     """Print a comparison's table, failures and findings; return whether every method has a complete final."""
     print_sheet(console, f"{name}: methods compared", comparison_table.result_sheet(compared), COMPARISON_COLUMNS)
-    print_readings(console, compared.readings)
+    print_readings(console, comparison_table.side_by_side_sheet(compared))
     print_sheet(console, "training effort", comparison_table.training_effort_sheet(compared), EFFORT)
     for line in list_failures(rows):
         console.print(line, highlight=False, markup=False)
@@ -84,7 +84,7 @@ def print_distillation(console: Console, name: str, rows: pd.DataFrame, judged: 
     print_sheet(console, f"{name}: one student", trainings_sheet(judged, rows), DISTILLATION_COLUMNS)
     if (differences := differences_sheet(judged)).rows:
         print_sheet(console, "differences on test, paired by seed", differences)
-    print_readings(console, judged.readings)
+    print_readings(console, readings_sheet(judged.readings))
     print_verdict(console, rows, judged)
     return judged.finished
 
@@ -95,7 +95,7 @@ def print_report(console: Console, name: str, rows: pd.DataFrame, judged: Verdic
     if judged.arms:
         print_sheet(console, WHERE[judged.reading], verdict_table.verdict_table(judged), BASELINE_COLUMNS)
         print_sheet(console, "differences on test, paired by seed", verdict_table.gain_table(judged))
-        print_readings(console, judged.readings)
+        print_readings(console, readings_sheet(judged.readings))
     print_verdict(console, rows, judged)
     return judged.finished
 
@@ -110,9 +110,9 @@ def print_verdict(console: Console, rows: pd.DataFrame, judged: Verdict) -> None
         console.print(line, highlight=False, markup=False)
 
 
-def print_readings(console: Console, readings: ReadingTable) -> None:
+def print_readings(console: Console, sheet: Sheet | None) -> None:
     """Print the readings side by side, where there are several."""
-    if sheet := readings_sheet(readings):
+    if sheet:
         print_sheet(console, "differences by what is equal", sheet)
 
 

@@ -131,12 +131,14 @@ def check_networks(context: ExperimentContext) -> None:
 def warm_start_notes(context: ExperimentContext) -> Iterator[str]:
     """What the default student takes over from where students begin; `AutoMLKDError` where that is nothing."""
     experiment, dataset = context.experiment, context.dataset
+    refuse_inits_without_effect(experiment)
     named = [experiment.student.init, *(one.init for one in experiment.comparison.methods)]
     for init in [one for one in dict.fromkeys(named) if one not in {"", FRESH}]:
         if init == FROM_TEACHER and gives_logits_only(experiment.teacher):
             raise ConfigError(
-                f'student.init = "teacher" takes layers of the teacher, and {teacher_label(experiment.teacher)} shows '
-                'none or is several; set student.init = "fresh", or name a file with weights'
+                f'student.init = "teacher" takes layers of the teacher, and {teacher_label(experiment.teacher)} '
+                f"{'are several networks' if experiment.teacher.others else 'shows none'}; "
+                'set student.init = "fresh", or name a file with weights'
             )
         student = build_student(context.space, context.baseline, dataset, seed=0)
         # Untrained, as it may have to be trained yet; what fits does not depend on values.
@@ -149,6 +151,21 @@ def warm_start_notes(context: ExperimentContext) -> Iterator[str]:
             )
         whole = f", and {some(len(taken.identities), 'block')} as identities" if taken.identities else ""
         yield f"students begin with {source}: {taken.share:.0%} of the default student's parameters{whole}"
+    if experiment.student.init != FRESH and not experiment.comparison.methods:
+        for name in methods_of(experiment.hyperparameters, experiment.method):
+            if not getattr(method_type(name), "needs_teacher", False):
+                yield f"{name}: begins with fresh weights, as it has no teacher"
+            elif getattr(method_type(name), "makes_students", False):
+                yield f"{name}: makes its own students, on which student.init has no effect"
+
+
+def refuse_inits_without_effect(experiment: Experiment) -> None:
+    for one in experiment.comparison.methods:
+        if one.init and getattr(method_type(one.method), "makes_students", False):
+            raise ConfigError(
+                f"init of {one.name!r} = {one.init!r} has no effect, as method {one.method!r} makes its own students; "
+                "drop it"
+            )
 
 
 def say(context: ExperimentContext, notes: Iterable[str]) -> None:

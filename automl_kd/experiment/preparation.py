@@ -108,7 +108,7 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
     hyperparameters = settle_hyperparameters(experiment.hyperparameters, methods, options)
     check_perturb(experiment.search.perturb, experiment.method, options)
     space, teacher = pin_reference(experiment.space), settle_teacher(experiment.teacher)
-    inits = with_inits(experiment, lambda file, _key: pin(file))
+    inits = with_inits(experiment, pin_init)
     return dataclasses.replace(
         inits,
         space=space,
@@ -118,6 +118,13 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
         data=settle_view(data.resolve_path(experiment.data), teacher),
         comparison=settle_comparison(inits.comparison),
     )
+
+
+def pin_init(file: str, key: str) -> str:
+    try:
+        return pin(file)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}, or take 'teacher' or 'fresh'") from error
 
 
 def parse_objective(text: str) -> SearchObjective:

@@ -117,7 +117,7 @@ def require_mean(teacher: TeacherSpec) -> None:
     require(
         len(shares) in {0, count},
         f"teacher.shares has another length than the number of teachers, {count}, got {list(shares)}; give one number "
-        "for each, that of [teacher] first",
+        "for each in the table [teacher], its own first",
     )
     require(all(0 < one < inf for one in shares), f"teacher.shares must be above 0, got {list(shares)}")
     for place, other in enumerate(teacher.others):
@@ -145,7 +145,7 @@ def require_outputs(classes: tuple[int, ...], total: int) -> None:
 OF_MEANS = ("others", "shares", "learned_shares", "temperature")
 """What there is of several teachers alone."""
 
-NOT_OF_OTHERS = ("others", "recipe", "seed", "outputs", "all_labels")
+NOT_OF_OTHERS = (*OF_MEANS, "recipe", "seed", "outputs", "all_labels")
 """What the first of several teachers has, and the others have not."""
 
 PLAIN_TEACHER = TeacherSpec()

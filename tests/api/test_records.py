@@ -60,6 +60,7 @@ MEAN = {"mean": (0.5,), "std": (0.2,)}
         (lambda: akd.Teacher(nn.Identity(), checkpoint="w.pt"), "Teacher: an nn.Module brings its own weights"),
         (lambda: akd.Teacher("resnet8", preprocessing=MEAN), "Teacher: preprocessing is a dict; give Preprocessing"),
         (lambda: akd.Teacher("resnet8", others=["resnet20"]), "Teacher: others has a str; give each as a Teacher"),
+        (lambda: akd.Teacher("resnet8", others=akd.Teacher()), "Teacher: others is a Teacher; give a list of Teacher"),
         (
             lambda: akd.Teacher("resnet8", others=[akd.Teacher("resnet20")], shares=(1,)),
             "Teacher: teacher.shares has another length than the number of teachers, 2",

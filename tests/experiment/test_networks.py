@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from automl_kd.config import Experiment, StudentSection
+from automl_kd.config import ComparisonSection, Experiment, MethodEntry, StudentSection
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import Roots
 from automl_kd.experiment.preparation import prepare_experiment
@@ -96,6 +96,24 @@ def test_what_students_begin_with_is_said_once(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("scratch", "scratch: begins with fresh weights, as it has no teacher"),
+        ("subgraph", "subgraph: makes its own students, on which student.init has no effect"),
+    ],
+)
+def test_whose_students_do_not_begin_so_is_said(tmp_path, method: str, said: str):
+    assert noted(tmp_path, tiny.experiment(method=method, student=WARM))[1:] == [said]
+
+
+def test_a_start_of_students_that_a_method_makes_is_refused(tmp_path):
+    entries = (MethodEntry(name="kd", method="kd"), MethodEntry(name="cut", method="subgraph", init="teacher"))
+    compared = tiny.experiment(comparison=ComparisonSection(methods=entries, reference="kd"))
+    with pytest.raises(ConfigError, match=r"^init of 'cut' = 'teacher' has no effect, as method 'subgraph' makes"):
+        noted(tmp_path, compared)
+
+
 def test_a_teacher_of_another_family_is_refused_before_anything_is_trained(tmp_path):
     teacher = TeacherSpec(model="resnet8", recipe=tiny.TEACHER.recipe)
     data = dataclasses.replace(tiny.DATA, resolution=32)
@@ -111,7 +129,7 @@ def test_a_teacher_of_another_family_is_refused_before_anything_is_trained(tmp_p
     )
     with pytest.raises(ConfigError, match=expected):
         noted(tmp_path, warm)
-    with pytest.raises(ConfigError, match=r"^no file could be read from .*nowhere\.pt: "):
+    with pytest.raises(ConfigError, match=r"^student\.init: no file could be read from .*nowhere\.pt: "):
         noted(tmp_path, dataclasses.replace(warm, student=StudentSection(init=str(tmp_path / "nowhere.pt"))))
 
 
@@ -121,8 +139,6 @@ def test_several_teachers_have_no_layers_to_begin_with(tmp_path):
         save_weights(tiny.teacher(tiny.SHAPE), tmp_path / f"{name}.pt")
         files.append(TeacherSpec(model="tests.tiny:teacher", checkpoint=str(tmp_path / f"{name}.pt")))
     both = dataclasses.replace(files[0], others=(files[1],))
-    expected = (
-        r'^student\.init = "teacher" takes layers of the teacher, and .* shows none or is several; set student.init'
-    )
+    expected = r'^student\.init = "teacher" takes layers of the teacher, and .* are several networks; set student.init'
     with pytest.raises(ConfigError, match=expected):
         noted(tmp_path, tiny.experiment(method="kd", teacher=both, student=WARM))

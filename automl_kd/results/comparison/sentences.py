@@ -97,7 +97,9 @@ def reading(judged: Comparison) -> list[str]:
         " their own, with other seeds; test accuracy was used for nothing but the numbers shown."
     )
     teachers = [f"The teacher ({label}) reaches {units.percent(value)} % on test." for label, value in judged.teachers]
-    further = " ".join(filter(None, [disagreement_sentence(judged.readings), *judged.doublings]))
+    further = " ".join(
+        filter(None, [disagreement_sentence(judged.readings, judged.reference.title), *judged.doublings])
+    )
     return [*([power(judged, tests)] if tests else []), *([further] if further else []), " ".join([origin, *teachers])]
 
 

@@ -138,13 +138,18 @@ def conclusion(one: ComparisonEntry) -> str:
     return f"{one.finding}{f': {one.reason}' if one.reason else ''}{unequal}"
 
 
+def side_by_side_sheet(judged: Comparison) -> Sheet | None:
+    """The readings beside each other; None where there is one."""
+    return readings_sheet(judged.readings, judged.reference.title)
+
+
 def comparison_markdown(judged: Comparison) -> str:
     """All of it: sentences, the table, how entries were trained, what was tried, what the stages cost."""
     blocks = [
         *(f"{text}\n" for text in comparison_sentences(judged)),
         *(f"{text}\n" for text in reading(judged)),
         result_sheet(judged).to_markdown(),
-        *([side_by_side.to_markdown()] if (side_by_side := readings_sheet(judged.readings)) else []),
+        *([side_by_side.to_markdown()] if (side_by_side := side_by_side_sheet(judged)) else []),
         f"{cost_note(judged)}\n",
         training_effort_sheet(judged).to_markdown(),
     ]

@@ -132,7 +132,7 @@ def contested(compared: Comparison) -> dict[str, object]:
     """Return the values that only a comparison has."""
     return {
         "compared": comparison_table.result_sheet(compared),
-        "readings": readings_sheet(compared.readings),
+        "readings": comparison_table.side_by_side_sheet(compared),
         "sentences": comparison_sentences.comparison_sentences(compared),
         "aside": comparison_sentences.reading(compared),
         "dots": comparison_plots.plot_accuracies(compared),

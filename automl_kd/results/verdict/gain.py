@@ -212,7 +212,7 @@ def verdict_sentence(
         head = (
             "No verdict on the search, as finalists.baselines leaves out the default student by plain KD"
             if asked
-            else "No comparison was made, as finalists.baselines is empty"
+            else "No comparison was made, as finalists.baselines names no training to compare with"
         )
         return f"{head}: {reached} {units.percent(found.test.mean)} % on test."
     if found is None or base is None:

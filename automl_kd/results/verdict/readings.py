@@ -28,7 +28,7 @@ WHERE: Mapping[ReadingName, str] = {
     "epochs": "at equal epochs",
 }
 READINGS_NOTE = (
-    "Differences in test accuracy, in points, with 95 % intervals, and the epochs of what is compared with. Same "
+    "Differences in test accuracy, in points, with 95 % intervals, and the epochs of what the line names. Same "
     "compute: all passes are counted. Teacher shared: its passes are counted once for all trainings that read them "
     "from the cache. Same epochs: as many steps of the student, whatever they cost."
 )
@@ -53,7 +53,7 @@ class Compared:
 
 
 ReadingTable = Mapping[str, Mapping[ReadingName, Compared]]
-"""By the title of a baseline."""
+"""By the title of a baseline, or in a comparison of a method that is compared with its reference."""
 
 
 def readings_in(final: pd.DataFrame) -> tuple[ReadingName, ...]:
@@ -74,12 +74,16 @@ def rows_in(rows: pd.DataFrame, reading: ReadingName) -> pd.DataFrame:
     return rows.assign(compute_fraction=kept)[kept.notna()]
 
 
-def readings_sheet(readings: ReadingTable) -> Sheet | None:
-    """A line for each baseline, a column for each reading; None where there is one reading."""
+def readings_sheet(readings: ReadingTable, reference: str = "") -> Sheet | None:
+    """A line for each baseline, a column for each reading; None where there is one reading.
+
+    `reference`: of a comparison, whose lines are methods and what each gained over it.
+    """
     known = [one for one in READINGS if any(one in found for found in readings.values())]
     if len(known) < 2:
         return None
-    columns = (Column("over"), *(Column(f"{READING_TITLES[one]}, points", numeric=True) for one in known))
+    first = f"method, over {reference}" if reference else "over"
+    columns = (Column(first), *(Column(f"{READING_TITLES[one]}, points", numeric=True) for one in known))
     lines = [
         (title, *(write_compared(found[one]) if one in found else units.MISSING for one in known))
         for title, found in readings.items()
@@ -94,16 +98,20 @@ def write_compared(one: Compared) -> str:
     return f"{units.points(one.gain.mean)}{interval} ({one.epochs} epochs)"
 
 
-def disagreement_sentence(readings: ReadingTable) -> str:
-    """A sentence on the baselines over which readings find different things; empty where all agree."""
+def disagreement_sentence(readings: ReadingTable, reference: str = "") -> str:
+    """A sentence on the baselines over which readings find different things; empty where all agree.
+
+    `reference`: of a comparison, whose methods are named with what they gained over it.
+    """
     parts = []
     for title, found in readings.items():
         findings = {reading: one.finding for reading, one in found.items() if one.finding}
         if len(set(findings.values())) > 1:
             points = {reading: units.points(found[reading].gain.mean) for reading in findings}
             clauses = [f"{word} {WHERE[reading]} ({points[reading]})" for reading, word in findings.items()]
-            parts.append(f"over {title}: {', '.join(clauses)}")
-    return f"The readings disagree: {'; '.join(parts)}." if parts else ""
+            parts.append(f"{f'{title} over {reference}' if reference else f'over {title}'}: {', '.join(clauses)}")
+    by = ", by intervals that are not adjusted for the number of methods" if reference else ""
+    return f"The readings disagree{by}: {'; '.join(parts)}." if parts else ""
 
 
 def gain_per_doubling(lengths: Mapping[float, Mapping[int, float]]) -> tuple[float, float, Estimate] | None:

@@ -100,6 +100,11 @@ def test_the_cost_is_the_sum(folder, tmp_path):
         ({"shares": (1.0, 0.0)}, r"teacher.shares must be above 0, got \[1.0, 0.0\]"),
         ({"temperature": 0.0}, "teacher.temperature must be above 0, got 0.0"),
         ({"others": (TeacherSpec(outputs="top2"),)}, r"teacher.others.0.outputs is for the table \[teacher\] alone"),
+        (
+            {"others": (TeacherSpec(learned_shares=True),)},
+            r"teacher.others.0.learned_shares is for the table \[teacher",
+        ),
+        ({"others": (TeacherSpec(temperature=2.0),)}, r"teacher.others.0.temperature is for the table \[teacher\]"),
         ({"others": (TeacherSpec(others=(TeacherSpec(),)),)}, r"teacher.others.0.others is for the table \[teacher\]"),
     ],
 )

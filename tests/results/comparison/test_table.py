@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -17,6 +18,7 @@ from automl_kd.results.comparison.table import (
     attempt_sheet,
     comparison_markdown,
     result_sheet,
+    side_by_side_sheet,
     stage_sheet,
     training_effort_sheet,
 )
@@ -88,6 +90,30 @@ def test_the_sentence_says_what_it_cannot_say(tmp_path):
     assert (
         "Not known, as one seed cannot separate a difference from chance: DKD (+5.00)."
         in comparison_sentences(alone)[0]
+    )
+
+
+def test_readings_side_by_side_name_what_is_compared_with_what(tmp_path):
+    def serving(rows, mark, *names):
+        text = json.dumps(dict.fromkeys(names, 1.0))
+        return [dataclasses.replace(one, readings_json=text, key=f"{one.key}{mark}") for one in rows]
+
+    longer = contest_finals("scratch", {0: 0.93, 1: 0.94, 2: 0.95}, method="scratch")
+    shorter = contest_finals("scratch", {0: 0.87, 1: 0.88, 2: 0.89}, method="scratch")
+    judged = small(
+        tmp_path,
+        serving(contest_finals("kd", KD), "k", "compute", "epochs"),
+        serving(longer, "c", "compute"),
+        serving(shorter, "e", "epochs"),
+    )
+    sheet = side_by_side_sheet(judged)
+    assert sheet is not None
+    assert sheet.columns[0].name == "method, over KD, tuned"
+    assert [cell.split(" ")[0] for cell in sheet.rows[0]] == ["scratch", "+3.00", "-3.00"]
+    assert any(
+        "The readings disagree, by intervals that are not adjusted for the number of methods: scratch over KD, tuned: "
+        "better at equal compute (+3.00), worse at equal epochs (-3.00)." in text
+        for text in reading(judged)
     )
 
 

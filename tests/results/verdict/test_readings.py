@@ -134,8 +134,12 @@ def test_a_thinned_comparison_says_what_it_cannot_answer(tmp_path):
         ": what the architecture gained by itself; what the teaching gained by itself."
     )
     nothing = judge(tmp_path / "three", [one for one in rows if one.role == "found-method"], baselines=[])
-    assert nothing.sentence.startswith("No comparison was made, as finalists.baselines is empty: the found student ")
+    said = "No comparison was made, as finalists.baselines names no training to compare with: the found student "
+    assert nothing.sentence.startswith(said)
     assert nothing.finished
+    # Students begin fresh, so there is no training of that name.
+    fresh = judge(tmp_path / "four", [one for one in rows if one.role == "found-method"], baselines=["found-fresh"])
+    assert fresh.sentence.startswith(said)
 
 
 def test_a_distillation_has_its_readings_too(tmp_path):
@@ -194,7 +198,7 @@ def test_methods_are_compared_with_the_reference_in_every_reading(tmp_path):
     }
     assert "At full compute, against KD, tuned (91.00 % on test)" in comparison_sentences(compared)[0]
     told = " ".join(reading(compared))
-    assert "The readings disagree: over scratch, 100 %: better at equal compute (+2.50), worse" in told
+    assert "number of methods: scratch, 100 % over KD, tuned: better at equal compute (+2.50), worse" in told
     # Four points from 20 to 40 epochs.
     assert "KD, tuned gains 4.00 points per doubling of epochs (20 to 40 epochs, 3 seeds)." in told
     assert "| scratch, 100 % | +2.50 ± " in comparison_markdown(compared)
