@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import partial
+from pathlib import PurePath
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from torch import nn
 from automl_kd import space as spaces
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import resnet, vgg, wide_resnet
-from automl_kd.models.black_box.file import pin_graph
+from automl_kd.models.black_box.file import GRAPHS, pin_graph
 from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
@@ -73,6 +74,8 @@ def network_of(found: object, shape: InputShape) -> nn.Module:
 
 def nearest(name: str) -> str:
     """The close of a message about an unknown model: torchvision's, too, whose names people know without the prefix."""
+    if PurePath(name).suffix in GRAPHS:
+        return f"a network in a file is called 'file:{name}'"
     theirs = get_close_matches(name, torchvision_names(), n=1, cutoff=0.8)
     ours = get_close_matches(name, MODELS, n=1, cutoff=0.5)
     if theirs and (theirs[0] == name or not ours):
@@ -98,9 +101,7 @@ def pin_reference(name: str) -> str:
 
 def model_label(model: str) -> str:
     """What the model called `model` is, for people."""
-    if model.startswith((PICKLED, BLACK_BOX)):
-        return label_pickled(model)
-    return read_description(model.removeprefix(SUBGRAPH)).label if model.startswith(SUBGRAPH) else model
+    return read_description(model.removeprefix(SUBGRAPH)).label if model.startswith(SUBGRAPH) else label_pickled(model)
 
 
 def load_space(reference: str) -> SearchSpace:

@@ -17,7 +17,7 @@ from automl_kd import storage
 from automl_kd.errors import ConfigError
 from automl_kd.files import open_file
 from automl_kd.registry import PICKLED, look_beside
-from automl_kd.spec import BLACK_BOX
+from automl_kd.spec import BLACK_BOX, FOLDERS
 from automl_kd.storage.content_hash import PIN, located_path
 
 
@@ -27,13 +27,15 @@ def pickled_name(name: str) -> str:
 
 
 def label_pickled(name: str) -> str:
-    """`name` for people: what an object is called in its program, a network's file without its folder and hash.
+    """`name` for people: what an object is called in its program, a file or folder without those above it and a hash.
 
     Any other name as it is.
     """
     plain = name.removeprefix("model:")
     if plain.startswith(BLACK_BOX):
         return Path(PIN.sub("", plain.removeprefix(BLACK_BOX))).name
+    if prefix := next((one for one in FOLDERS if plain.startswith(one)), ""):
+        return prefix + Path(plain.removeprefix(prefix)).name
     return pickled_name(plain) if plain.startswith(PICKLED) else name
 
 

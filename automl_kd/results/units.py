@@ -103,3 +103,10 @@ def epochs(whole: int, last_epoch: float | None = None) -> str:
 def some(number: int, noun: str) -> str:
     """As "1 seed" or "3 seeds"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def beginning(init: object) -> str:
+    """What a student began with, after the name of its method; empty for drawn weights, and where nothing is known."""
+    if not isinstance(init, str) or not init:
+        return ""
+    return " from the teacher's weights" if init == "teacher" else f" from {init}"

@@ -134,6 +134,7 @@ def test_the_table_builds_what_its_names_say():
         ("mobilenet_v3_smal", "did you mean 'torchvision:mobilenet_v3_small'?"),
         ("resnet55", "did you mean 'resnet56'?"),
         ("nosuch", "known are resnet110, "),
+        ("net.onnx", "a network in a file is called 'file:net.onnx'"),
     ],
 )
 def test_an_unknown_name_gets_a_hint_at_the_prefix_of_torchvision(name, hint):

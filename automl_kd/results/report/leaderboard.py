@@ -26,6 +26,7 @@ BY = (
     "student",
     "method",
     "options_json",
+    "init",
     "teacher",
     "epochs",
     "last_epoch",
@@ -191,13 +192,14 @@ def silent_columns(board: pd.DataFrame) -> set[str]:
 
 def leaderboard_line(entry: dict[Any, Any]) -> dict[str, str]:
     chosen = units.options(entry["options_json"])
+    begun = units.beginning(entry["init"])
     return {
         "rank": units.MISSING if units.missing(entry["rank"]) else f"{entry['rank']}{' =' if entry['tie'] else ''}",
         "dataset": entry["dataset"],
         "space": entry["space"],
         "role": ", ".join(ROLE_NAMES.get(role, role) for role in entry["role"].split(", ")),
         "student": entry["student"],
-        "method": f"{entry['method']} ({chosen})" if chosen else entry["method"],
+        "method": (f"{entry['method']} ({chosen})" if chosen else entry["method"]) + begun,
         "config_hash": entry["config_hash"],
         "seeds": str(entry["seeds"]),
         "validation": units.percent(entry["val_mean"]),

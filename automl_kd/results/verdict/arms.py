@@ -139,8 +139,7 @@ def stage_cost(rows: pd.DataFrame, trial_kind: str, unit: Arm | None) -> StageCo
 
 def describe_teaching(one: Arm) -> str:
     chosen = "; ".join(filter(None, (units.options(one.options_json), units.schedule(one.schedule_json))))
-    begun = {"": "", "teacher": " from the teacher's weights"}.get(one.init, f" from {one.init}")
-    return (f"{one.method} ({chosen})" if chosen else one.method) + begun
+    return (f"{one.method} ({chosen})" if chosen else one.method) + units.beginning(one.init)
 
 
 def have_same_teaching(found: Arm, base: Arm) -> bool:

@@ -39,6 +39,7 @@ from automl_kd.results.verdict.distillation import (
     is_distillation,
     judge_distillation,
     judged_role,
+    training_title,
 )
 from automl_kd.results.verdict.readings import (
     WHERE,
@@ -107,7 +108,7 @@ def judge_search(
     warned = warning(teacher, untaught(arms))
     if distilled:
         judged = judge_distillation(final, arms, asked, WHERE[reading])
-        readings = {BASES[role]: one for role, one in distilled_readings(known).items()}
+        readings = distilled_readings(known)
     else:
         judged = verdict_sentence(final, arms, gains, asked, WHERE[reading])
         readings = {f"the {ARMS[role]}": one for role, one in compare_readings(known, "found-method").items()}
@@ -152,12 +153,17 @@ def compare_readings(
     }
 
 
-def distilled_readings(
-    known: Mapping[ReadingName, dict[FinalRole, Arm]],
-) -> dict[FinalRole, dict[ReadingName, Compared]]:
-    """Of one student that was taught, by the roles of `distillation_arms`."""
+def distilled_readings(known: Mapping[ReadingName, dict[FinalRole, Arm]]) -> dict[str, dict[ReadingName, Compared]]:
+    """Of one student that was taught: the judged training over each other, and each other taught one over scratch."""
     arms = {reading: distillation_arms(one) for reading, one in known.items()}
-    return compare_readings(arms, judged_role(next(iter(arms.values()))))
+    first = next(iter(arms.values()))
+    judged = judged_role(first)
+    found = {BASES[role]: one for role, one in compare_readings(arms, judged).items()}
+    for role, one in first.items():
+        compared = compare_readings(arms, role).get("default-scratch")
+        if role not in {judged, "default-scratch"} and compared:
+            found[f"{BASES['default-scratch']}, by {training_title(role, one)}"] = compared
+    return found
 
 
 def lengths_of(

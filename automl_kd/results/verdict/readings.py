@@ -95,7 +95,8 @@ def write_compared(one: Compared) -> str:
     if not one.gain.n:
         return f"{units.MISSING} ({one.epochs})"
     interval = "" if one.gain.n < 2 else f" ± {units.percent(one.gain.half_width)}"
-    return f"{units.points(one.gain.mean)}{interval} ({one.epochs} epochs)"
+    word = "epoch" if one.epochs == "1" else "epochs"
+    return f"{units.points(one.gain.mean)}{interval} ({one.epochs} {word})"
 
 
 def disagreement_sentence(readings: ReadingTable, reference: str = "") -> str:

@@ -111,6 +111,16 @@ def test_other_epochs_data_or_options_make_another_entry(tmp_path):
     assert "config" in [column.name for column in to_sheet(board).columns]
 
 
+def test_what_students_began_with_makes_another_entry_and_is_said(tmp_path):
+    rows = [row(key=str(place), init=init) for place, init in enumerate((None, "teacher", "net.pt"))]
+    board = rank_results(frame(tmp_path, rows))
+    assert len(board) == 3
+    sheet = to_sheet(board)
+    methods = {line[[column.name for column in sheet.columns].index("method")] for line in sheet.rows}
+    plain = min(methods, key=len)
+    assert methods == {plain, f"{plain} from the teacher's weights", f"{plain} from net.pt"}
+
+
 def test_runs_and_datasets_are_ranked_apart(tmp_path):
     rows = [
         row(key="1", dataset="digits", val_accuracy=0.5),

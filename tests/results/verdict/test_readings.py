@@ -155,6 +155,8 @@ def test_a_distillation_has_its_readings_too(tmp_path):
     assert judged.sentence.startswith("Gained: resnet8 (77.8 k parameters) taught by weighted_losses")
     assert " at equal compute is 3.00 points better than plain KD" in judged.sentence
     assert set(judged.readings["training from scratch"]) == {"compute", "epochs"}
+    by_kd = judged.readings["training from scratch, by plain KD (temperature=4)"]
+    assert by_kd["compute"].gain.mean == pytest.approx(0.02)
     page = write_page(tmp_path, tmp_path / "page.html").read_text()
     assert "same epochs, points" in page
     alone = judge_search(
