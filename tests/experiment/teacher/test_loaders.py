@@ -123,10 +123,10 @@ def torch_cache(tmp_path, monkeypatch) -> Path:
     ("name", "original"),
     [
         ("resnet18", {}),
-        ("mobilenet_v3_small", {}),
+        pytest.param("mobilenet_v3_small", {}, marks=pytest.mark.long),
         ("regnet_y_400mf", {}),  # from a shorter side of 232 pixels
         ("googlenet", {"aux_logits": True, "init_weights": False}),  # normalised anew in its forward function
-        ("swin_t", {}),  # bicubic
+        pytest.param("swin_t", {}, marks=pytest.mark.long),  # bicubic
     ],
 )
 def test_torchvision(torch_cache, pictures, folder, name, original):
@@ -162,10 +162,10 @@ def hub_cache(tmp_path, monkeypatch) -> Callable[[str, nn.Module], None]:
     "name",
     [
         "resnet10t.c3_in1k",  # of 176 pixels
-        "mobilenetv3_small_050.lamb_in1k",
+        pytest.param("mobilenetv3_small_050.lamb_in1k", marks=pytest.mark.long),
         "mobilenetv4_conv_small_050.e3000_r224_in1k",  # mean and deviation 0.5
         "xcit_nano_12_p16_224.fb_in1k",  # bicubic, nothing cut off
-        "edgenext_xx_small.in1k",  # of 256 pixels
+        pytest.param("edgenext_xx_small.in1k", marks=pytest.mark.long),  # of 256 pixels
     ],
 )
 def test_timm(hub_cache, pictures, folder, name):

@@ -68,8 +68,8 @@ def test_a_good_teacher_is_named_with_its_accuracy_and_costs_no_training(tmp_pat
     judged = judge_search(read(tmp_path, [*four_arms(BASE, BASE), taught_by(171)]))
     assert judged.sentence.startswith("No gain is shown")
     assert judged.teacher_sentence == (
-        "The teacher (resnet56, from a file) reaches 95.00 % on validation and 95.00 % on test; it has 10.0 k parameters "
-        "and takes 1.00 M multiply-adds for an image."
+        "The teacher (resnet56, from a file) reaches 95.00 % on validation and 95.00 % on test; it has 10.0 k "
+        "parameters and takes 1.00 M multiply-adds for an image."
     )
     assert "no teacher was trained here" in judged.cost_sentence
     assert "teacher" not in {one.stage for one in judged.costs}
