@@ -64,7 +64,8 @@ def cache_identity(
     dataset, spec = context.dataset, context.spec
     recipe, split = spec.recipe, dataset.train
     unlike: dict[str, Any] = {} if folded else {"folded": False}
-    if runtime := runtime_of(teacher_spec(context).model, split.labels.device.type):
+    members, device = teacher_spec(context).members, split.labels.device.type
+    if runtime := " ".join(filter(None, dict.fromkeys(runtime_of(one.model, device) for one in members))):
         unlike["runtime"] = runtime
     unlike |= {name: value for name, value in input_of(teacher_spec(context)).items() if value}
     if teacher_spec(context).others:

@@ -10,6 +10,7 @@ import torch
 
 from automl_kd.data import plain_view
 from automl_kd.errors import ConfigError
+from automl_kd.experiment.teacher_settings import settle_teacher
 from automl_kd.methods import dry_run_method, estimate_cost, run_trial
 from automl_kd.methods.base import STEP
 from automl_kd.methods.from_file import measuring_trial
@@ -19,8 +20,10 @@ from automl_kd.models.teacher_mean import member_networks
 from automl_kd.models.weights.checkpoint import digest_file, save_weights
 from automl_kd.space import InputShape
 from automl_kd.spec import Preprocessing, TeacherCacheOptions, TeacherSpec, TrialSpec
+from automl_kd.teacher_cache.identity import cache_identity
 from automl_kd.training.trial import load_teacher, prepare_trial
 from tests import tiny
+from tests.models.black_box import files
 
 DATA = dataclasses.replace(tiny.DATA, view=16)
 
@@ -117,6 +120,22 @@ def test_a_spec_is_read_back_and_one_teacher_is_written_as_before(spec):
     single = dataclasses.replace(spec, teacher=spec.teacher.members[0])
     assert TrialSpec.from_json(single.to_json()) == single
     assert not {"others", "shares", "learned_shares", "temperature"} & set(json.loads(single.to_json())["teacher"])
+
+
+@pytest.mark.parametrize("kind", ["pt2", "onnx"])
+def test_one_that_is_a_file_costs_beside_others_what_it_costs_alone(tmp_path, spec, kind):
+    box = settle_teacher(TeacherSpec(model=files.save(kind, files.trained_net(), tmp_path, batch=4)))
+    both = dataclasses.replace(spec, teacher=dataclasses.replace(spec.teacher.members[0], others=(box,)))
+    context = prepare_trial(both, tiny.place(tmp_path, both))
+    alone = [
+        count_cost(load_teacher(dataclasses.replace(context, spec=dataclasses.replace(both, teacher=one))), tiny.SHAPE)
+        for one in both.teacher.members
+    ]
+    together = count_cost(load_teacher(context), tiny.SHAPE)
+    assert (together.params, together.macs) == tuple(map(sum, zip(*map(dataclasses.astuple, alone), strict=True)))
+    assert alone[1].macs > 0
+    identity = cache_identity(context, (), "exact", still=True)
+    assert ("onnxruntime" in str(identity.get("runtime"))) == (kind == "onnx")
 
 
 def test_the_cache_serves_the_mean_and_no_other(tmp_path, spec):

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from automl_kd.data import Dataset, Split, plain_view
 from automl_kd.experiment.context import ExperimentContext
+from automl_kd.models.costs.cost import count_cost
 from automl_kd.results import units
 from automl_kd.training.loop import laid_out
 from automl_kd.training.trial import build_student, build_teacher
 
 TRIED = 8
 """Images of the step that is looked at; what it keeps grows with their number."""
+
+SINGLE = 4
+"""Bytes of a number in single precision."""
 
 STATES = {"sgd": 1, "adamw": 2}
 """Numbers that an optimizer remembers for each weight."""
@@ -54,7 +58,7 @@ def training_memory(context: ExperimentContext) -> TrainingMemory:
     return TrainingMemory(
         kept=kept_for_backward(student, images, dataset.train.labels[rows]) * at_once / len(rows),
         student=(2 + STATES[recipe.optimizer]) * size_in_bytes(student.parameters()),
-        teacher=size_in_bytes(teacher.parameters()),
+        teacher=SINGLE * count_cost(teacher, dataset.shape).params,
         images=sum(size_in_bytes([one.images]) for one in all_splits(dataset)),
         batch=recipe.batch_size,
     )

@@ -14,6 +14,7 @@ from automl_kd import space as spaces
 from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.foreign.adoption import adopt
+from automl_kd.models.teacher_mean import TeacherMean, member_networks
 from automl_kd.space import Architecture, InputShape, SearchSpace, Values
 
 
@@ -29,10 +30,13 @@ def count_cost(model: nn.Module, shape: InputShape) -> NetworkCost:
     """The cost of `model` for one image of `shape`, by running it once in evaluation mode; it is left as it was.
 
     The network must be on one device, which may be "meta", and of one floating type. The count is the same on each.
-    A network in a file is counted by its graph; `ConfigError` if that cannot be done.
+    A network in a file is counted by its graph, `ConfigError` if that cannot be done; several teachers one by one.
     """
     if isinstance(model, BlackBox):
         return NetworkCost(params=model.params, macs=model.macs)
+    if isinstance(model, TeacherMean):
+        costs = [count_cost(member, shape) for member in member_networks(model)]
+        return NetworkCost(sum(one.params for one in costs), sum(one.macs for one in costs))
     with evaluating(model), torch.no_grad(), counting() as counter:
         model(blank_images(model, shape))
     return NetworkCost(params=sum(parameter.numel() for parameter in model.parameters()), macs=counter.macs)
