@@ -96,7 +96,7 @@ def start_warm(student: nn.Module, init: str, dataset: Dataset, teacher: Callabl
     `ConfigError` or `CheckpointError` if that is nothing, or cannot be read.
     """
     if init != FROM_TEACHER:
-        return take_file(student, located_path(init))
+        return take_file(student, located_path(init), dataset.shape)
     return take_weights(student, as_student(teacher(), dataset.shape, dataset.student_size), dataset.shape)
 
 

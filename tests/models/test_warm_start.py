@@ -203,16 +203,24 @@ def test_classes_of_a_head_that_is_no_layer_are_refused():
 def test_weights_of_a_file_are_taken_by_name(tmp_path: Path):
     teacher, student = trained("resnet20"), fresh("resnet8")
     save_weights(teacher, tmp_path / "weights.pt")
-    taken = take_file(student, tmp_path / "weights.pt")
+    taken = take_file(student, tmp_path / "weights.pt", SHAPE)
     assert taken.share == pytest.approx(1)
     assert all(value.equal(teacher.state_dict()[name]) for name, value in student.state_dict().items())
+
+
+def test_blocks_that_a_file_lacks_begin_as_identities(tmp_path: Path):
+    teacher, student = trained("resnet8"), fresh("resnet20")
+    save_weights(teacher, tmp_path / "weights.pt")
+    taken = take_file(student, tmp_path / "weights.pt", SHAPE)
+    assert set(taken.identities) == {f"stage{stage}.{block}" for stage in (1, 2, 3) for block in (1, 2)}
+    assert_same(student, teacher)
 
 
 def test_a_classifier_of_other_classes_stays_fresh(tmp_path: Path):
     save_weights(trained("resnet8", InputShape(3, 16, 16, 100)), tmp_path / "weights.pt")
     student = fresh("resnet8")
     before = student.get_parameter("fc.weight").clone()
-    taken = take_file(student, tmp_path / "weights.pt")
+    taken = take_file(student, tmp_path / "weights.pt", SHAPE)
     assert student.get_parameter("fc.weight").equal(before)
     assert 0.98 < taken.share < 1
 
@@ -220,4 +228,4 @@ def test_a_classifier_of_other_classes_stays_fresh(tmp_path: Path):
 def test_weights_of_another_family_are_refused(tmp_path: Path):
     save_weights(trained("vgg8"), tmp_path / "weights.pt")
     with pytest.raises(CheckpointError, match=r"^student\.init: .*weights\.pt holds weights of another family: \d+ of"):
-        take_file(fresh("resnet8"), tmp_path / "weights.pt")
+        take_file(fresh("resnet8"), tmp_path / "weights.pt", SHAPE)

@@ -9,20 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import CheckpointError
-from automl_kd.models.warm_start.slices import WarmStart
+from automl_kd.models.warm_start.slices import WarmStart, silence_blocks, traced
 from automl_kd.models.weights.checkpoint import matches_in
 from automl_kd.models.weights.fit import check_values
+from automl_kd.space import InputShape
 
 LEAST_SHARE = 0.5
-"""Of a student's names those that a file must have to be of its family."""
+"""Of the tensors of the student or the file, whichever has fewer, those that must agree in a family."""
 
 
-def take_file(student: nn.Module, path: Path) -> WarmStart:
+def take_file(student: nn.Module, path: Path, shape: InputShape) -> WarmStart:
     """Overwrite in place what of `student` the file has under the same name; on the processor.
 
     Of a wider tensor the first channels are taken, of a narrower one the student's first are filled. A classifier of
-    other classes keeps its drawn weights. `CheckpointError` for a file that cannot be read, holds values that are not
-    finite, or has fewer than half of the student's names.
+    other classes keeps its drawn weights, and blocks that the file lacks begin as identities. `shape`: of the images of
+    a batch. `CheckpointError` for a file that cannot be read, holds values that are not finite, or has fewer than half
+    of the names of the student, if that is the smaller of the two, or else the student of its.
     """
     own = student.state_dict()
     found = max(matches_in(path, own), key=lambda one: len(one.found))
@@ -30,7 +32,8 @@ def take_file(student: nn.Module, path: Path) -> WarmStart:
     last = list(own)[-1].rpartition(".")[0]
     classifier = {name for name in theirs if name.rpartition(".")[0] == last and len(own[name]) != len(theirs[name])}
     theirs = {name: value for name, value in theirs.items() if name not in classifier}
-    if len(theirs) < LEAST_SHARE * (len(own) - len(classifier)):
+    fewer = min(len(own), len(found.found) + len(found.surplus)) - len(classifier)
+    if len(theirs) < LEAST_SHARE * fewer:
         raise CheckpointError(
             f"student.init: {path} holds weights of another family: {len(theirs)} of the {len(own)} tensors of the "
             f"student, a {type(student).__name__}, are in it under their names; name a file of the same model, or take "
@@ -40,9 +43,10 @@ def take_file(student: nn.Module, path: Path) -> WarmStart:
     with torch.no_grad():
         for name, value in theirs.items():
             fill_first(own[name], value)
+        identities = tuple(silence_blocks(student, traced(student, shape), layers_of(theirs)))
     parameters = dict(student.named_parameters())
     taken = sum(overlap(parameters[name], value) for name, value in theirs.items() if name in parameters)
-    return WarmStart(taken / max(1, sum(one.numel() for one in parameters.values())), layers_of(theirs))
+    return WarmStart(taken / max(1, sum(one.numel() for one in parameters.values())), layers_of(theirs), identities)
 
 
 def fits_partly(own: object, theirs: object) -> bool:

@@ -10,7 +10,7 @@ the trained network lacks begin as identities. Our own construction as a whole; 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -171,10 +171,13 @@ def take_others(student: nn.Module, trained: nn.Module, done: set[str]) -> Itera
             yield own.numel()
 
 
-def silence_blocks(student: nn.Module, coupling: Coupling | None, pairs: Mapping[str, str]) -> Iterator[str]:
-    """Make blocks of which nothing was taken pass on what they are given: the end of their branch becomes zero."""
+def silence_blocks(student: nn.Module, coupling: Coupling | None, taken: Collection[str]) -> Iterator[str]:
+    """Make blocks of which nothing was taken pass on what they are given: the end of their branch becomes zero.
+
+    `taken`: names of layers.
+    """
     for block in coupling.blocks.values() if coupling else ():
-        if any(name.startswith(f"{block.name}.") for name in pairs):
+        if any(name.startswith(f"{block.name}.") for name in taken):
             continue
         inside = [one for one in student.get_submodule(block.branch).modules() if has_scale(one)]
         if inside:
