@@ -8,7 +8,7 @@ white. EXIF's orientation is followed. Of an animation the first picture is read
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -37,18 +37,25 @@ TURNS = {
 def read_image(file: Path, max_value: float = 0.0) -> Image.Image:
     """The image in mode RGB. `DataError` names a file that is none, is damaged or states no range of its values."""
     try:
-        with files.open_file(file) as handle, Image.open(handle) as image:
-            require_one_page(file, image)
-            limit = range_of(file, image, max_value)
-            image.load()
-            picture = image if limit is None else scale_depth(file, image, limit)
-            return opaque(upright(picture, image))
+        with files.open_file(file) as handle:
+            return decode_image(handle, str(file), max_value)
     except FileError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}; bring it back or remove it") from error
+
+
+def decode_image(handle: IO[bytes], name: str, max_value: float = 0.0) -> Image.Image:
+    """The image in an open file, or in bytes, that errors call `name`; as `read_image`."""
+    try:
+        with Image.open(handle) as image:
+            require_one_page(name, image)
+            limit = range_of(name, image, max_value)
+            image.load()
+            picture = image if limit is None else scale_depth(name, image, limit)
+            return opaque(upright(picture, image))
     except DataError:
         raise
     except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
-        raise DataError(f"{file} could not be decoded as an image; replace or remove it") from error
+        raise DataError(f"{name} could not be decoded as an image; replace or remove it") from error
 
 
 def is_deep(file: Path) -> bool:
@@ -63,13 +70,13 @@ def is_deep(file: Path) -> bool:
 def brightest(file: Path) -> float:
     """The largest value of a deep image as a part of its range, in [0, 1]."""
     with files.open_file(file) as handle, Image.open(handle) as image:
-        limit = range_of(file, image, 0.0)
+        limit = range_of(str(file), image, 0.0)
         image.load()
         values = np.asarray(image)
         return float(values.max()) / (limit or 255.0)
 
 
-def require_one_page(file: Path, image: Image.Image) -> None:
+def require_one_page(name: str, image: Image.Image) -> None:
     if image.format != "TIFF" or getattr(image, "n_frames", 1) == 1:
         return
     pages = 0
@@ -78,7 +85,7 @@ def require_one_page(file: Path, image: Image.Image) -> None:
         pages += not tags_of(image).get(PAGE_KIND, 0) & REDUCED
     image.seek(0)
     if pages > 1:
-        raise DataError(f"{file} has {pages} pages, and which of them is meant is not known; make a file of each")
+        raise DataError(f"{name} has {pages} pages, and which of them is meant is not known; make a file of each")
 
 
 def tags_of(image: Image.Image) -> Any:
@@ -99,11 +106,11 @@ def raw_mode(tile: Any) -> str:
     return first if isinstance(first, str) else ""
 
 
-def range_of(file: Path, image: ImageFile.ImageFile, max_value: float) -> float | None:
+def range_of(name: str, image: ImageFile.ImageFile, max_value: float) -> float | None:
     """The value that is white, for an image of more than 8 bits that Pillow does not scale; None for others."""
     if deep_colour(image) and max_value not in {0.0, 65535.0}:
         raise DataError(
-            f"{file} has 16 bits for each colour, of which the upper 8 are read, so data.max_value = {max_value:g} "
+            f"{name} has 16 bits for each colour, of which the upper 8 are read, so data.max_value = {max_value:g} "
             "cannot be followed; save such images with 8 bits for each colour"
         )
     if not deep_grey(image):
@@ -116,22 +123,22 @@ def range_of(file: Path, image: ImageFile.ImageFile, max_value: float) -> float 
     signed = any(raw_mode(one).endswith("S") for one in image.tile)
     if bits > 16 or signed:
         raise DataError(
-            f"{file} holds {'signed ' * signed}integers of {bits} bits, which state no white; set data.max_value to "
+            f"{name} holds {'signed ' * signed}integers of {bits} bits, which state no white; set data.max_value to "
             "the largest value that there can be"
         )
     return float(2**bits - 1)
 
 
-def scale_depth(file: Path, image: Image.Image, limit: float) -> Image.Image:
+def scale_depth(name: str, image: Image.Image, limit: float) -> Image.Image:
     """A deep grey image with values 0 to `limit` spread over 0 to 255."""
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
-        raise DataError(f"{file} has values that are not finite; replace or remove it")
+        raise DataError(f"{name} has values that are not finite; replace or remove it")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > limit:
         advice = "shift them to begin at 0" if low < 0 else "set data.max_value to the largest that there can be"
         raise DataError(
-            f"{file} has values from {low:g} to {high:g}, and 0 to {limit:g} are read as black to white; {advice}"
+            f"{name} has values from {low:g} to {high:g}, and 0 to {limit:g} are read as black to white; {advice}"
         )
     if tags_of(image).get(PHOTOMETRIC) == 0:  # white is zero
         values = limit - values
