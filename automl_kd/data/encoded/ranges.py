@@ -1,6 +1,6 @@
 """Encoded images as ranges of bytes in files: a whole file, a member of a tar shard, a part of a pack.
 
-NumberArray are arrays and paths are one array of bytes, so a million images are a few arrays that processes map from one
+Numbers are arrays and paths are one array of bytes, so a million images are a few arrays that processes map from one
 file, and no list of paths travels to a worker.
 """
 
