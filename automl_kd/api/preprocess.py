@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from automl_kd.data import Dataset
+from automl_kd.data.fit import Fit
 from automl_kd.data.images.decode import center_square
-from automl_kd.data.source import Fit
 from automl_kd.errors import DataError
 from automl_kd.models.input_adapter import resize_batch
 from automl_kd.space import InputShape

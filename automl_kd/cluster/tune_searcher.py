@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 
 from automl_kd import storage
 from automl_kd.cluster.failures import overdue
-from automl_kd.spec import FailureKind, Outcome, TeacherCacheOptions, TrialPaths, TrialSpec
+from automl_kd.spec import FailureKind, LoaderOptions, Outcome, TeacherCacheOptions, TrialPaths, TrialSpec
 
 LONG_SECONDS = 0.1
 """After a choice that takes longer, as that of a proxy filter, the chosen trial begins before the next is asked for."""
@@ -224,6 +224,7 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             data=storage.local_path(place["data"]),
             device=place["device"],
             teacher_cache=TeacherCacheOptions(**place["teacher_cache"]),
+            loader=LoaderOptions(**place["loader"]),
             pausable=place["pausable"],
         ),
         replay=config["replay"],

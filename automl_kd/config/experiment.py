@@ -13,7 +13,7 @@ from automl_kd.config.comparison import ComparisonSection
 from automl_kd.config.range import Range
 from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, SearchSection, StudentSection
 from automl_kd.space import Scalar
-from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, require, require_shares
+from automl_kd.spec import DataSpec, LoaderOptions, Recipe, TeacherCacheOptions, TeacherSpec, require, require_shares
 
 SHARED_FOLDERS = ("teachers", "scores", "damaged")
 """Folders beside those of experiments, in any case of letters, as some file systems know one alone."""
@@ -58,6 +58,7 @@ class Experiment:
     search: SearchSection = field(default_factory=SearchSection)
     trial: Resources = field(default_factory=Resources)
     teacher_cache: TeacherCacheOptions = field(default_factory=TeacherCacheOptions)
+    loader: LoaderOptions = field(default_factory=LoaderOptions)
     finalists: Finalists = field(default_factory=Finalists)
     comparison: ComparisonSection = field(default_factory=ComparisonSection)
 

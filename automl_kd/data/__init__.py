@@ -11,19 +11,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from automl_kd import files, storage
+from automl_kd import files, memory, storage
 from automl_kd.data.account import Account, account_of
 from automl_kd.data.arrays import arrays, unlabelled_arrays
 from automl_kd.data.cifar import cifar10, cifar100
 from automl_kd.data.dataset import UNLABELLED, Augment, Batch, Dataset, Split, digest_dataset
 from automl_kd.data.digits import digits
-from automl_kd.data.division import divide
+from automl_kd.data.division import divide, images_used
+from automl_kd.data.fit import COLOURS
 from automl_kd.data.images.folder import folder, unlabelled_folder
-from automl_kd.data.source import Source, SourceSplit, Unlabelled, in_memory
-from automl_kd.data.views import epoch_order, epoch_windows, plain_view, train_view
+from automl_kd.data.kept import ground
+from automl_kd.data.source import HOLDERS, Source, SourceSplit, Unlabelled, in_memory
+from automl_kd.data.streamed import Streaming
+from automl_kd.data.views import epoch_order, epoch_windows, follow_epochs, follow_rows, plain_view, train_view
 from automl_kd.errors import DataError, FileError
 from automl_kd.registry import lookup
-from automl_kd.spec import DataSpec
+from automl_kd.spec import DataSpec, LoaderOptions
 
 __all__ = [
     "DATASETS",
@@ -40,10 +43,13 @@ __all__ = [
     "digest_dataset",
     "epoch_order",
     "epoch_windows",
+    "follow_epochs",
+    "follow_rows",
     "in_memory",
     "load_data",
     "plain_view",
     "resolve_path",
+    "settle_loading",
     "train_view",
 ]
 
@@ -64,14 +70,43 @@ UNLABELLED_FORMATS: Mapping[str, Callable[[Path, Path, float], Unlabelled]] = {
 }
 """Ways to read images without labels; arguments as those of `FORMATS`."""
 
+RESIDENT_BYTES = 4 * 2**30
+"""Images of files that would take more are streamed, unless they are asked to be resident."""
 
-def load_data(spec: DataSpec, root: Path) -> Dataset:
+STREAMED_SIZE = 224
+"""Height and width that images are taken to have where nobody says theirs."""
+
+
+def load_data(spec: DataSpec, root: Path, loader: LoaderOptions | None = None) -> Dataset:
     """The set that `spec` asks for, on the CPU; named sets are looked for below `root`.
 
-    Equal specs give equal sets. `DataError` if images are missing, damaged or too few, `UnknownNameError` if the name
-    is in no table.
+    Equal specs give equal sets. `loader`: how images are decoded that are streamed; others are decoded here, also with
+    `loading` "auto" (see `settle_loading`). `DataError` if images are missing, damaged or too few, `UnknownNameError`
+    if the name is in no table.
     """
     spec = resolve_path(spec)
+    source = open_source(spec, root)
+    if spec.loading == "stream":
+        cache = ground(root) / ".views"
+        source = source.streamed(Streaming(loader or LoaderOptions(), cache, spec.decoder, spec.max_value))
+    return divide(spec.name, source, spec, root)
+
+
+def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool) -> DataSpec:
+    """`spec`, whose paths are resolved, with "stream" in place of "auto" where that is needed.
+
+    `random_crops`: whether a recipe shows random parts of images, which are cut out of the files themselves.
+    """
+    if spec.loading != "auto" or not (source := open_source(spec, root)).encoded:
+        return spec
+    size = max(spec.view, spec.resolution) or STREAMED_SIZE
+    needed = images_used(source, spec) * COLOURS * size**2
+    large = needed > RESIDENT_BYTES or HOLDERS * needed > memory.machine_bytes()
+    return replace(spec, loading="stream") if random_crops or large else spec
+
+
+def open_source(spec: DataSpec, root: Path) -> Source:
+    """Labels, and where images are, of a set whose paths are resolved."""
     form, _, path = spec.name.partition(":")
     if spec.max_value and form != "folder":
         raise DataError(
@@ -86,7 +121,7 @@ def load_data(spec: DataSpec, root: Path) -> Dataset:
         form, path = unlabelled_reference(spec.unlabelled)
         found = UNLABELLED_FORMATS[form](fetched(storage.local_path(path)), root, spec.max_value)
         source = found.beside(source, Path(path).name)
-    return divide(spec.name, source, spec, root)
+    return source
 
 
 def fetched(path: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from automl_kd.data.dataset import DIGEST_CHUNK, UNLABELLED, Dataset, Split, as_size, digest_dataset
+from automl_kd.data.encoded.marks import class_digests, count_shared, short_digest
 from automl_kd.data.kept import recall
 from automl_kd.data.source import counted
 
@@ -48,9 +49,9 @@ def account_of(dataset: Dataset, root: Path) -> Account:
 
 
 def measure_dataset(dataset: Dataset) -> dict[str, Any]:
-    parts = dataset.splits
-    if (unlabelled := dataset.unlabelled) is not None:
-        parts = {"training": dataset.train, "unlabelled": unlabelled, **parts}
+    parts = dataset.parts
+    if dataset.train.streamed is not None:
+        return measure_streamed(dataset)
     marks = {name: marks_of(split) for name, split in parts.items()}
     classes = len(dataset.class_names)
     measured = {
@@ -63,6 +64,22 @@ def measure_dataset(dataset: Dataset) -> dict[str, Any]:
     }
     if "unlabelled" in marks:
         measured["unlabelled"] = combined(marks["unlabelled"])
+    return measured
+
+
+def measure_streamed(dataset: Dataset) -> dict[str, Any]:
+    """The same by the bytes of files."""
+    marks = dataset.marks
+    measured: dict[str, Any] = {
+        "digest": digest_dataset(dataset),
+        "marks": {name: class_digests(marks[name], len(dataset.class_names)) for name in dataset.splits},
+        "shared": [
+            [later, earlier, *count_shared(marks[earlier], marks[later], UNLABELLED)]
+            for earlier, later in combinations(marks, 2)
+        ],
+    }
+    if "unlabelled" in marks:
+        measured["unlabelled"] = short_digest(marks["unlabelled"])
     return measured
 
 

@@ -1,13 +1,14 @@
-"""A data set ready for use: three splits of images in memory as bytes, and how they are to be seen.
+"""A data set ready for use: three splits of images as bytes, and how they are to be seen.
 
-Bytes, because the whole of a small set then lives on the training device, where views are computed batch by batch.
+The bytes of a set that fits live on the training device, where views are computed batch by batch; those of a larger one
+are decoded as they are needed (`StreamedImages`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -15,6 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from automl_kd.data.encoded.marks import identity_of, sorted_marks
+from automl_kd.data.encoded.ranges import NumberArray
+from automl_kd.data.streamed import StreamedImages
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
 
@@ -30,6 +34,8 @@ UNLABELLED = -1
 class Split:
     """Images uint8 (n, channels, height, width), labels int64 (n,), index int64 (n,), all on one device.
 
+    `streamed`: of images that are not in memory, where they come from; `images` has their shape then and no bytes.
+
     `index` is the position of each image in the set it came from, unique within a split; training and validation images
     share one numbering. Views and a teacher's stored outputs are known by it, whatever else the split holds.
     """
@@ -37,6 +43,7 @@ class Split:
     images: Tensor
     labels: Tensor
     index: Tensor
+    streamed: StreamedImages | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -54,15 +61,39 @@ class Split:
 
     def __getitem__(self, rows: slice | Tensor) -> Split:
         """A slice shares memory with this split. `rows`: a slice, or int64 positions on the device of the split."""
+        if self.streamed is not None:
+            return Split.of_streamed(self.streamed[rows], self.labels[rows], self.index[rows])
         return Split(self.images[rows], self.labels[rows], self.index[rows])
 
     def to(self, device: torch.device | str) -> Split:
+        if self.streamed is not None:
+            return Split.of_streamed(self.streamed.to(device), self.labels.to(device), self.index.to(device))
         return Split(self.images.to(device), self.labels.to(device), self.index.to(device))
+
+    @staticmethod
+    def of_streamed(streamed: StreamedImages, labels: Tensor, index: Tensor) -> Split:
+        return Split(torch.empty(streamed.shape, dtype=torch.uint8, device="meta"), labels, index, streamed)
 
     @staticmethod
     def joined(parts: Sequence[Split]) -> Split:
         """All images of splits on one device, in their order."""
-        return Split(*(torch.cat([getattr(one, name) for one in parts]) for name in ("images", "labels", "index")))
+        labels, index = (torch.cat([getattr(one, name) for one in parts]) for name in ("labels", "index"))
+        if streamed := [one.streamed for one in parts if one.streamed is not None]:
+            return Split.of_streamed(StreamedImages.joined(streamed), labels, index)
+        return Split(torch.cat([one.images for one in parts]), labels, index)
+
+    @property
+    def row_device(self) -> torch.device:
+        """Where rows are expected: on the processor for images that are decoded there, else beside the images."""
+        return self.labels.device if self.streamed is None else torch.device("cpu")
+
+    def pixels_at(self, rows: Tensor) -> Tensor:
+        """uint8 (len(rows), channels, height, width): the images at `rows`, as they are measured."""
+        return self.images[rows] if self.streamed is None else self.streamed.middles(rows)
+
+    def pieces(self, size: int) -> Iterator[Tensor]:
+        """uint8 (at most `size`, channels, height, width): all images in memory, or a sample of streamed ones."""
+        yield from torch.split(self.images, size) if self.streamed is None else self.streamed.pieces()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +162,22 @@ class Dataset:
         """The images without a label."""
         return None if self.transfer is None else self.transfer[len(self.train) :]
 
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The splits, and the images without a label, if there are such, among them."""
+        if (unlabelled := self.unlabelled) is None:
+            return self.splits
+        return {"training": self.train, "unlabelled": unlabelled, **self.splits}
+
+    @cached_property
+    def marks(self) -> dict[str, NumberArray]:
+        """Of the images of each part, where these are streamed."""
+        return {
+            name: sorted_marks(split.streamed.digests, split.labels.cpu().numpy())
+            for name, split in self.parts.items()
+            if split.streamed is not None
+        }
+
     @cached_property
     def for_transfer(self) -> Dataset:
         """The set whose training images are all that a teacher can be asked about."""
@@ -152,16 +199,21 @@ def as_size(images: Tensor) -> str:
 
 
 def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """See `moments_of`."""
+    return moments_of(torch.split(images, DIGEST_CHUNK))
+
+
+def moments_of(pieces: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 images (n, channels, height, width), in [0, 1].
 
     Counts bytes and adds in whole numbers, so every processor comes to the same, and a set larger than memory is read
-    once, piece by piece. A channel without any spread is given the standard deviation 1, so that dividing by it is
-    harmless.
+    once, piece by piece; of many streamed images a sample is. A channel without any spread is given the standard
+    deviation 1, so that dividing by it is harmless.
     """
-    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
-    for piece in torch.split(images, DIGEST_CHUNK):
-        for channel in range(images.shape[1]):
-            counts[channel] += torch.bincount(piece[:, channel].flatten(), minlength=256)
+    counts = torch.zeros(0, 256, dtype=torch.int64)
+    for piece in pieces:
+        counted = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in piece.unbind(1)])
+        counts = counts + counted if len(counts) else counted
     moments = [mean_and_std_of(one) for one in counts.tolist()]
     return tuple(mean for mean, _ in moments), tuple(std or 1.0 for _, std in moments)
 
@@ -179,7 +231,12 @@ HASHED = 256 * 2**20
 
 
 def digest_dataset(dataset: Dataset) -> str:
-    """Sixteen hex digits of what the splits hold, wherever the set lies: labels and images, of large sets a sample."""
+    """Sixteen hex digits of what the splits hold, wherever the set lies: labels and images, of large sets a sample.
+
+    Of streamed sets the bytes of all files count, and neither their names nor their order.
+    """
+    if dataset.train.streamed is not None:
+        return identity_of(repr(("streamed", dataset.shape, dataset.class_names)), dataset.marks)
     # In the words of VERSION 1 of trial keys, in which this digest is hashed.
     described = repr((dataset.shape, dataset.class_names)).replace("InputShape(", "TaskShape(", 1)
     whole = hashlib.blake2b(described.encode(), digest_size=8)

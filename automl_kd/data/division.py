@@ -17,16 +17,18 @@ from torch import Tensor
 
 from automl_kd.data.counter import draw_words, key
 from automl_kd.data.dataset import (
+    DIGEST_CHUNK,
     UNLABELLED,
     Dataset,
     Split,
     as_size,
-    mean_and_std,
+    moments_of,
     require_classes,
     require_images,
 )
+from automl_kd.data.fit import Fit
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
-from automl_kd.data.source import Fit, Source, SourceSplit, refuse_beyond_memory
+from automl_kd.data.source import Source, SourceSplit, refuse_beyond_memory
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
 from automl_kd.spec import DataSpec
@@ -126,18 +128,23 @@ def require_memory(name: str, source: Source, spec: DataSpec, size: int) -> None
     """Refuse a size at which the images that are used fill the memory, before any is resized."""
     if not size or not source.train.channels:
         return
-    parts = [part for part in (source.train, source.validation, source.test, source.unlabelled) if part is not None]
-    count = sum(map(len, parts))
-    if spec.train_images:
-        # Held out of the rest are at most `test` and `validation`; of those to train on, so many are kept.
-        cut = len(source.train) * (spec.validation * (source.validation is None) + spec.test * (source.test is None))
-        count += min(spec.train_images + round(cut), len(source.train)) - len(source.train)
+    count = images_used(source, spec)
     option = f"{'data' if size == spec.resolution else 'teacher'}.resolution"
     refuse_beyond_memory(
         count * source.train.channels * size**2,
         f"{count:,} images of {name} at {option} = {size}",
         f"lower {option}" + " or set data.train_images" * (not spec.train_images),
     )
+
+
+def images_used(source: Source, spec: DataSpec) -> int:
+    """At most so many of the images are kept."""
+    count = sum(map(len, source.parts))
+    if not spec.train_images:
+        return count
+    # Held out of the rest are at most `test` and `validation`; of those to train on, so many are kept.
+    cut = len(source.train) * (spec.validation * (source.validation is None) + spec.test * (source.test is None))
+    return count + min(spec.train_images + round(cut), len(source.train)) - len(source.train)
 
 
 def assemble_dataset(
@@ -150,9 +157,7 @@ def assemble_dataset(
     train, validation, test = splits
     channels, height, width = train.images.shape[1:]
     stamp = measures_stamp(source, spec, splits) if root else ""
-    measured = recall(
-        root, stamp, "statistics", lambda: dict(zip(("mean", "std"), mean_and_std(train.images), strict=True))
-    )
+    measured = recall(root, stamp, "statistics", lambda: statistics_of(train))
     mean, std = tuple(measured["mean"]), tuple(measured["std"])
     require_spread(name, mean, std)
     if spec.mean:
@@ -175,6 +180,10 @@ def assemble_dataset(
         passed_over=source.passed_over,
         stamp=stamp,
     )
+
+
+def statistics_of(train: Split) -> dict[str, tuple[float, ...]]:
+    return dict(zip(("mean", "std"), moments_of(train.pieces(DIGEST_CHUNK)), strict=True))
 
 
 def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:
@@ -269,7 +278,10 @@ def keep(name: str, source: Source, rows: Tensor, spec: DataSpec) -> Tensor:
 
 
 def take_rows(part: SourceSplit, rows: Tensor, fit: Fit, *, first: int = 0) -> Split:
-    return Split(part.pixels(rows, fit), part.labels[rows], rows + first)
+    labels, index = part.labels[rows], rows + first
+    if part.stream is not None:
+        return Split.of_streamed(part.stream(rows, index, fit), labels, index)
+    return Split(part.pixels(rows, fit), labels, index)
 
 
 def stratified(labels: Tensor, count: int, stream: int, *, least: int = 0) -> Tensor:

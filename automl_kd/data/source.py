@@ -5,7 +5,6 @@ So a folder of a million images of which five thousand are wanted decodes five t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,51 +17,30 @@ from torch import Tensor
 
 from automl_kd import memory
 from automl_kd.data.dataset import Augment, Split
+from automl_kd.data.encoded.marks import digest_order
+from automl_kd.data.encoded.ranges import EncodedImages
+from automl_kd.data.fit import Fit
+from automl_kd.data.streamed import StreamedImages, Streaming
 from automl_kd.errors import DataError
-from automl_kd.spec import DataSpec, Interpolation, ResizeRule
 
 READ_CHUNK = 1024
 HOLDERS = 2
 """Processes that hold a set at the same time, at least: the one that was started, and one that trains."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    """How images are brought to one size.
-
-    `size`: height and width wanted, 0 for the images' own, which leaves them as they are. `crop` in (0, 1]: the part of
-    the shorter side that the middle square has which is cut out. `interpolation`, `resize`: see `DataSpec`.
-    """
-
-    size: int = 0
-    crop: float = 1.0
-    interpolation: Interpolation = "bilinear"
-    resize: ResizeRule = ""
-
-    @staticmethod
-    def of(spec: DataSpec, size: int) -> Fit:
-        return Fit(size, spec.crop, spec.interpolation, spec.resize)
-
-    @property
-    def scaled_side(self) -> int:
-        """The shorter side of the image out of whose middle the square is cut."""
-        return max(self.size, math.floor(self.size / self.crop + CROP_ROUNDING))
-
-
-CROP_ROUNDING = 1e-6
-"""Tolerance in pixels: a quotient may fall short of a whole number by rounding alone."""
-
-
 @dataclass(frozen=True, eq=False)
 class SourceSplit:
     """Labels int64 (n,) and `pixels(rows, fit)`, which gives uint8 (len(rows), channels, height, width).
 
-    `channels`: of images that are held in memory, 0 for those that are not.
+    `channels`: of images that are held in memory, 0 for those that are not. `encoded`: where the images' files are, if
+    they are in such. `stream(rows, index, fit)`: in place of `pixels`, of images that are decoded as they are needed.
     """
 
     labels: Tensor
     pixels: Callable[[Tensor, Fit], Tensor]
     channels: int = 0
+    encoded: EncodedImages | None = None
+    stream: Callable[[Tensor, Tensor, Fit], StreamedImages] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,6 +68,40 @@ class Source:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     judge: Callable[[Split], None] | None = None
+
+    @property
+    def parts(self) -> list[SourceSplit]:
+        """Those that there are."""
+        return [part for part in (self.train, self.validation, self.test, self.unlabelled) if part is not None]
+
+    @property
+    def encoded(self) -> bool:
+        """Whether all images are in files of images."""
+        return all(part.encoded is not None for part in self.parts)
+
+    def streamed(self, streaming: Streaming) -> Source:
+        """The same images, decoded as they are needed. `DataError` if they are not in files of images."""
+        parts = [part and stream_part(part, streaming) for part in (self.validation, self.test, self.unlabelled)]
+        validation, test, unlabelled = parts
+        train = stream_part(self.train, streaming)
+        return replace(self, train=train, validation=validation, test=test, unlabelled=unlabelled)
+
+
+def stream_part(part: SourceSplit, streaming: Streaming) -> SourceSplit:
+    """The images in the order of their digests, which is the same wherever they lie."""
+    if (encoded := part.encoded) is None:
+        raise DataError(
+            'data.loading = "stream" is for images in files, and these are in memory; set it to "resident" or "auto"'
+        )
+
+    digests = digest_images(encoded)
+    order = digest_order(digests, encoded.labels)
+
+    def stream(rows: Tensor, index: Tensor, fit: Fit) -> StreamedImages:
+        places = order[rows.numpy()]
+        return StreamedImages.of(encoded.take(places), digests[places], index, fit, streaming)
+
+    return replace(part, labels=torch.from_numpy(encoded.labels[order]), stream=stream, channels=0)
 
 
 class Unlabelled(NamedTuple):
@@ -161,3 +173,11 @@ def counted(numbers: Mapping[str, int], most: int = 6) -> str:
     if len(named) > most:
         named[most - 1 :] = [f"{sum(list(numbers.values())[most - 1 :]):,} others"]
     return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+
+
+def digest_images(encoded: EncodedImages):
+    import hashlib
+
+    import numpy as np
+
+    return np.stack([np.frombuffer(hashlib.sha256(encoded.read(r)).digest(), np.uint8) for r in range(len(encoded))])

@@ -86,8 +86,20 @@ def train_view(
         chosen = draw_windows(dataset, split.index[rows], seed=seed, epoch=epoch, augment=augment)
     else:
         chosen = windows[rows]
-    places = numbers_of(dataset, split.images.device).places
-    return normalize_images(dataset, crop_windows(split.images[rows], dataset.pad, chosen, places))
+    places = numbers_of(dataset, split.labels.device).places
+    return normalize_images(dataset, crop_windows(split.pixels_at(rows), dataset.pad, chosen, places))
+
+
+def follow_epochs(split: Split, batch_size: int, *, order_seed: int, view_seed: int) -> None:
+    """Announce the batches of training, which are then decoded ahead; nothing where the images are in memory."""
+    if split.streamed is not None:
+        split.streamed.follow(None, order_seed=order_seed, view_seed=view_seed, batch=batch_size)
+
+
+def follow_rows(split: Split, batch_size: int) -> None:
+    """Announce that all images will be asked for in their order."""
+    if split.streamed is not None:
+        split.streamed.follow(None, order_seed=None, view_seed=0, batch=batch_size)
 
 
 def epoch_windows(dataset: Dataset, split: Split, *, seed: int, epoch: int, augment: str) -> Tensor | None:
@@ -118,7 +130,7 @@ def wanted_augment(dataset: Dataset, augment: str) -> str:
 
 def plain_view(dataset: Dataset, split: Split, rows: Tensor) -> Tensor:
     """float32 (len(rows), channels, height, width): the images at `rows`, int64, as they are measured."""
-    return normalize_images(dataset, split.images[rows])
+    return normalize_images(dataset, split.pixels_at(rows))
 
 
 def crop_windows(images: Tensor, pad: int, windows: Tensor, places: Tensor) -> Tensor:

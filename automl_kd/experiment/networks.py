@@ -73,7 +73,7 @@ class Trying:
 
     def examples(self) -> tuple[Tensor, Tensor]:
         split = self.dataset.train
-        rows = torch.arange(min(TRIED_IMAGES, len(split)), device=split.labels.device)
+        rows = torch.arange(min(TRIED_IMAGES, len(split)), device=split.row_device)
         return laid_out(plain_view(self.dataset, split, rows), self.recipe), split.labels[rows]
 
     def run(self, model: nn.Module, images: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
-from automl_kd.spec import TeacherSpec, TrialSpec
+from automl_kd.spec import DataSpec, TeacherSpec, TrialSpec
 from automl_kd.storage.content_hash import pin
 from automl_kd.training.trial import build_teacher, teacher_shape
 
@@ -59,7 +59,8 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     found = load_space(experiment.space)
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
-    dataset = data.load_data(experiment.data, roots.data)
+    experiment = dataclasses.replace(experiment, data=settle_loading(experiment, roots))
+    dataset = data.load_data(experiment.data, roots.data, experiment.loader)
     if moving := moving_methods(experiment):
         require_more_than_logits(experiment.teacher, f"method {moving[0]!r} trains its teacher")
     experiment = settle_classes(experiment, dataset)
@@ -89,6 +90,12 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     check_search(context)
     shares = settle_shares(experiment, dataset, context.folder, watcher)
     return dataclasses.replace(context, experiment=with_shares(experiment, shares), shares=shares)
+
+
+def settle_loading(experiment: Experiment, roots: Roots) -> DataSpec:
+    recipes = [experiment.recipe, *(() if experiment.teacher.checkpoint else (experiment.teacher.recipe,))]
+    crops = any(recipe.augment == "random-resized-crop" for recipe in recipes)
+    return data.settle_loading(experiment.data, roots.data, random_crops=crops)
 
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:

@@ -74,7 +74,7 @@ class FromFile:
 def measure_teacher(spec: TrialSpec, paths: TrialPaths) -> Mapping[str, float]:
     """Accuracies and loss of the teacher in its file; raise `TrialError` if its outputs are not finite."""
     assert spec.teacher is not None  # its file is what the trial is about
-    dataset = load_dataset(spec.data, paths.data, paths.device)
+    dataset = load_dataset(spec.data, paths.data, paths.device, paths.loader)
     teacher = load_teacher(TrialContext(spec, paths, dataset, nn.Identity()))
     file = " + ".join(str(teacher_file(one, spec.data, paths)) for one in spec.teacher.members)
     accuracy, loss = evaluate(teacher, dataset, dataset.validation, spec.recipe)

@@ -107,7 +107,7 @@ def first_look(
     """Both networks' outputs for a few training images, in evaluation mode, and what else losses are made from."""
     spec, data = context.spec, context.dataset
     split, seed = data.train, derive(spec.seed, "losses")
-    rows = epoch_order(len(split), seed=seed, epoch=0)[:examples].to(split.labels.device)
+    rows = epoch_order(len(split), seed=seed, epoch=0)[:examples].to(split.row_device)
     images = plain_view(data, split, rows)
     with evaluating(context.student), torch.no_grad():
         one, two = student(images), teacher(images)

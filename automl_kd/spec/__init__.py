@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from automl_kd.spec.checks import require
 from automl_kd.spec.data import DataSpec
+from automl_kd.spec.loader import LoaderOptions
 from automl_kd.spec.preprocessing import INTERPOLATIONS, Interpolation, Preprocessing, ResizeRule, require_moments
 from automl_kd.spec.recipe import Recipe, require_shares, steps_per_epoch
 from automl_kd.spec.roles import (
@@ -62,6 +63,7 @@ __all__ = [
     "FailureKind",
     "FinalRole",
     "Interpolation",
+    "LoaderOptions",
     "Outcome",
     "Preprocessing",
     "ReadingName",

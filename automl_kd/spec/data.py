@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from automl_kd.spec.checks import require
 from automl_kd.spec.preprocessing import (
@@ -39,9 +39,13 @@ class DataSpec:
     filled in when the experiment is opened. `max_value` (0 or more): what is white in images of more than 8 bits, such
     as 4095 for 12 bits in files of 16; 0 for the range that each file states. `mean` (0 to 1): means by which the
     channels of images are normalised for students, and for a teacher that has none of its own, as fractions of white;
-    empty takes those of the training images. `std` (above 0, at most 1): the deviations that go with `mean`. `digest`:
-    hash of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows what
-    the set holds rather than where it lies.
+    empty takes those of the training images. `std` (above 0, at most 1): the deviations that go with `mean`. `loading`:
+    where images are kept: "resident" decodes all of them once and keeps them on the training device, "stream" decodes
+    them as they are needed, and "auto" takes "stream" for image files that would take more than 4 GiB or than this
+    machine has, or of which random parts are shown (recipe.augment = "random-resized-crop"). `decoder`: "exact", or
+    "scaled" to let streamed JPEGs be reduced while they are decoded, which is faster and changes pixels. `digest`: hash
+    of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows what the
+    set holds rather than where it lies.
     """
 
     name: str = "digits"
@@ -60,6 +64,8 @@ class DataSpec:
     interpolation: Interpolation = "bilinear"
     view: int = 0
     resize: ResizeRule = ""
+    loading: Literal["auto", "resident", "stream"] = "auto"
+    decoder: Literal["exact", "scaled"] = "exact"
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -70,6 +76,9 @@ class DataSpec:
         for name in ("resolution", "view"):
             size = getattr(self, name)
             require(0 <= size <= 4096, f"{name} must lie in 0 (the set's own) to 4096, got {size}")
+        for name, allowed in (("loading", ("auto", "resident", "stream")), ("decoder", ("exact", "scaled"))):
+            chosen = getattr(self, name)
+            require(chosen in allowed, f"{name} must be one of {', '.join(allowed)}, got {chosen!r}")
         require(0 < self.crop <= 1, f"crop must lie above 0 and at most at 1, got {self.crop}")
         require(self.interpolation in INTERPOLATIONS, wrong_interpolation(self.interpolation))
         require(self.resize in RESIZES, wrong_resize(self.resize))
@@ -78,7 +87,7 @@ class DataSpec:
 
 YOUNGER_DATA_FIELDS = (
     *("mean", "std", "labelled_images", "unlabelled", "test"),
-    *("crop", "interpolation", "view", "resize"),
+    *("crop", "interpolation", "view", "resize", "loading", "decoder"),
 )
 """Those that records of earlier releases do not have; they are stored where they are set."""
 

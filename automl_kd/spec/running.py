@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from automl_kd.spec.loader import LoaderOptions
 from automl_kd.spec.teacher import TeacherCacheOptions
 from automl_kd.spec.trial import TrialSpec
 
@@ -16,8 +17,9 @@ class TrialPaths:
     """Where a trial works: folders and device. Not part of what it is, so not part of its key. Paths are absolute.
 
     `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
-    the image sets. `teacher_cache`: how far teachers' outputs are kept, below `teachers`. `pausable`: save a checkpoint
-    after every epoch, because the trial may be paused after any.
+    the image sets. `teacher_cache`: how far teachers' outputs are kept, below `teachers`. `loader`: how images
+    are decoded that are not kept in memory. `pausable`: save a checkpoint after every epoch, because the trial may be
+    paused after any.
     """
 
     trial: Path
@@ -25,6 +27,7 @@ class TrialPaths:
     data: Path
     device: str = "cpu"
     teacher_cache: TeacherCacheOptions = field(default_factory=lambda: TeacherCacheOptions(keep="off"))
+    loader: LoaderOptions = field(default_factory=LoaderOptions)
     pausable: bool = False
 
 

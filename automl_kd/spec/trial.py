@@ -83,9 +83,11 @@ class TrialSpec:
 
         Fields that equal their default are left out, so a new field with a default renames no old trial. Where a
         teacher's weights come from a file, its digest counts, not its path or a recipe that was not followed; likewise
-        the digest of the data, once it is known, and the content hash of any file. Names are those of `spec_names`.
+        the digest of the data, once it is known, which also says where images are kept, and the content hash of any
+        file. Names are those of `spec_names`.
         """
         record = stored_fields(self)
+        record.get("data", {}).pop("loading", None)
         if self.data.digest:
             for name in ("name", "unlabelled"):
                 record["data"].pop(name, None)

@@ -84,7 +84,7 @@ def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor
 def few_images(context: TrialContext) -> Tensor:
     """Training images on which a folded teacher is compared with the teacher itself."""
     split = context.dataset.train
-    rows = torch.arange(min(FOLDING_IMAGES, len(split)), device=split.labels.device)
+    rows = torch.arange(min(FOLDING_IMAGES, len(split)), device=split.row_device)
     return laid_out(plain_view(context.dataset, split, rows), context.spec.recipe)
 
 
@@ -249,7 +249,7 @@ class CachedTeacher:
         if self.rows is None:
             epoch, count = self.place[0], len(self.dataset.train)
             rows = epoch_order(count, seed=derive(self.seed, "order"), epoch=epoch) if epoch else torch.arange(count)
-            self.rows = rows.to(self.device)
+            self.rows = rows.to(self.dataset.train.row_device)
         size, part, seed = self.recipe.batch_size, (self.number, number), derive(self.seed, "view")
         start = number * size if self.place[0] else min(number * size, max(len(self.rows) - size, 0))
         rows = self.rows[start : start + size]

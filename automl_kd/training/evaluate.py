@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from automl_kd import distributed
-from automl_kd.data import Dataset, Split, plain_view
+from automl_kd.data import Dataset, Split, follow_rows, plain_view
 from automl_kd.results.store.row import Precision
 from automl_kd.spec import Recipe
 
@@ -70,9 +70,10 @@ def evaluate(
     right = torch.zeros((), device=device, dtype=torch.int64)
     loss = torch.zeros((), device=device, dtype=torch.float64)
     training = model.training
+    follow_rows(split, batch)
     model.eval()
     with torch.inference_mode(), autocast(device, recipe):
-        for rows in torch.split(torch.arange(len(split), device=device), batch)[
+        for rows in torch.split(torch.arange(len(split), device=split.row_device), batch)[
             distributed.rank() :: distributed.size()
         ]:
             images = plain_view(dataset, split, rows)

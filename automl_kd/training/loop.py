@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, Dataset, epoch_order, epoch_windows, train_view
+from automl_kd.data import Batch, Dataset, epoch_order, epoch_windows, follow_epochs, train_view
 from automl_kd.errors import StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.norm_counts import count_on_processor
@@ -83,6 +83,7 @@ class TrainingRun:
         self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
         self.steps = steps_per_epoch(len(dataset.train), recipe.batch_size)
         self.number = run_number(dataset, recipe, seed)
+        follow_epochs(dataset.train, recipe.batch_size, order_seed=self.order_seed, view_seed=self.view_seed)
         self.drawn: tuple[int, Tensor | None] = (0, None)
 
     @property
@@ -114,7 +115,7 @@ class TrainingRun:
         """
         recipe, split, steps = self.recipe, self.dataset.train, self.recipe.steps_in(epoch, self.steps)
         seed_layers(self.seed, epoch)
-        rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
+        rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(split.row_device)
         total = torch.zeros((), device=self.device)
         self.student.train()
         self.loss_modules.train()

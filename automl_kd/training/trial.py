@@ -29,6 +29,7 @@ from automl_kd.spec import (
     FRESH,
     FROM_TEACHER,
     DataSpec,
+    LoaderOptions,
     Recipe,
     TeacherSpec,
     TrialPaths,
@@ -81,7 +82,7 @@ class TrialContext:
 
 def prepare_trial(spec: TrialSpec, paths: TrialPaths, *, transfer: bool = False) -> TrialContext:
     """`transfer`: whether the method can learn from images without labels, which are then among the training images."""
-    dataset = load_dataset(spec.data, paths.data, paths.device)
+    dataset = load_dataset(spec.data, paths.data, paths.device, paths.loader)
     dataset = dataset.for_transfer if transfer else dataset
     student = build_student(load_space(spec.space), spec.architecture, dataset, derive(spec.seed, "student") % 2**32)
     if spec.init != FRESH:
@@ -161,9 +162,9 @@ def require_channels(moments: tuple[tuple[float, ...], tuple[float, ...]], chann
 
 
 @lru_cache(maxsize=2)
-def load_dataset(spec: DataSpec, root: Path, device: str) -> Dataset:
+def load_dataset(spec: DataSpec, root: Path, device: str, loader: LoaderOptions) -> Dataset:
     """The images on the device; kept, because a worker process carries out many trials on the same ones."""
-    return data.load_data(spec, root).to(device)
+    return data.load_data(spec, root, loader).to(device)
 
 
 def to_trial_device(model: nn.Module, spec: TrialSpec, paths: TrialPaths, shape: InputShape) -> nn.Module:

@@ -35,7 +35,7 @@ from automl_kd.nasbench.config import (
     TrainingFree,
 )
 from automl_kd.registry import literal_in
-from automl_kd.spec import DataSpec, Preprocessing, Recipe, TeacherCacheOptions, TeacherSpec
+from automl_kd.spec import DataSpec, LoaderOptions, Preprocessing, Recipe, TeacherCacheOptions, TeacherSpec
 
 TASK = TableTask(name="a", choose="b", report="c")
 PROXY = ProxySearch(scores="a", choose="b", searches=(FormulaSearch(sampler="random"),))
@@ -43,7 +43,14 @@ SAMPLES: dict[Any, Any] = {
     type(one): one
     for one in (
         *(Experiment(name="a", space="b:C"), DataSpec(), TeacherSpec(), Recipe(), Budget(), SearchSection()),
-        *(Resources(), TeacherCacheOptions(), Finalists(), ComparisonSection(), MethodEntry(name="a", method="kd")),
+        *(
+            Resources(),
+            TeacherCacheOptions(),
+            LoaderOptions(),
+            Finalists(),
+            ComparisonSection(),
+            MethodEntry(name="a", method="kd"),
+        ),
         *(Range(low=0, high=10), TASK, SamplerRun(sampler="a"), ScoreSource(file="a"), TrainingFree(), Tradeoff()),
         *(TableSearch(tasks=(TASK,)), TableExperiment(name="a", space="b:C", table=TableSearch(tasks=(TASK,)))),
         *(

@@ -9,7 +9,8 @@ from torch import Tensor
 from automl_kd.data.counter import key
 from automl_kd.data.dataset import Dataset, Split
 from automl_kd.data.division import apportion, divide, set_apart, stratified
-from automl_kd.data.source import Fit, Source, SourceSplit, in_memory
+from automl_kd.data.fit import Fit
+from automl_kd.data.source import Source, SourceSplit, in_memory
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 

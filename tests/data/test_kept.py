@@ -39,7 +39,7 @@ def work(monkeypatch) -> list[str]:
 
         monkeypatch.setattr(module, name, count)
 
-    counted(division, "mean_and_std")
+    counted(division, "moments_of")
     counted(account, "digest_dataset")
     counted(decode, "decode")
     return done
@@ -52,10 +52,10 @@ def measured(spec: DataSpec, root: Path) -> object:
 
 def test_a_large_set_is_measured_once(tmp_path, large, work):
     first = measured(large, tmp_path / "root")
-    assert {name: work.count(name) for name in set(work)} == {"mean_and_std": 1, "digest_dataset": 1, "decode": 20}
+    assert {name: work.count(name) for name in set(work)} == {"moments_of": 1, "digest_dataset": 1, "decode": 20}
     work.clear()
     assert measured(large, tmp_path / "root") == first
-    assert "mean_and_std" not in work
+    assert "moments_of" not in work
     assert "digest_dataset" not in work
     assert work.count("decode") == 2 + 4  # validation and test images are few enough to be decoded again
 
@@ -76,7 +76,7 @@ def test_another_set_is_measured_anew(tmp_path, large, work, change):
     elif change == "labels":
         file.rename(top / "bee" / "zero.png")
     measured(DataSpec(name=large.name, split_seed=int(change == "division")), root)
-    assert work.count("digest_dataset") == work.count("mean_and_std") == 1
+    assert work.count("digest_dataset") == work.count("moments_of") == 1
 
 
 def test_many_images_are_decoded_once_however_small(tmp_path, monkeypatch, work):

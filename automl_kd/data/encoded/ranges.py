@@ -7,7 +7,7 @@ file, and no list of paths travels to a worker.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,18 @@ class EncodedImages:
         """The images at `rows`, int64, in their order."""
         chosen = {name: getattr(self, name)[rows] for name in ("file", "offset", "length", "labels")}
         return replace(self, **chosen)
+
+    @staticmethod
+    def joined(parts: Sequence[EncodedImages]) -> EncodedImages:
+        """All images of several, in their order."""
+        spelt = np.cumsum([0, *(len(one.names) for one in parts)])
+        files_before = np.cumsum([0, *(len(one.ends) for one in parts)])
+        found = {name: np.concatenate([getattr(one, name) for one in parts]) for name in ARRAYS}
+        found["ends"] = np.concatenate([one.ends + begin for one, begin in zip(parts, spelt, strict=False)])
+        found["file"] = np.concatenate(
+            [(one.file + begin).astype(np.int32) for one, begin in zip(parts, files_before, strict=False)]
+        )
+        return EncodedImages(**found)
 
     def path(self, row: int) -> Path:
         """The file in which the image at `row` lies."""

@@ -15,14 +15,13 @@ import torch
 from PIL import Image
 
 from automl_kd import files
+from automl_kd.data.fit import Fit, Size
 from automl_kd.data.images import pixels
 from automl_kd.data.kept import KEPT_FROM, alone, ground, hashed
-from automl_kd.data.source import Fit
 from automl_kd.errors import DataError
 from automl_kd.spec import Interpolation
 
 ImageBytes = np.ndarray[Any, np.dtype[np.uint8]]
-Size = tuple[int, int]  # height, width
 
 IN_MEMORY = 2 * 2**30  # bytes; larger arrays live in a file, or nowhere
 MANY = 1000

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from automl_kd.data.dataset import DIGEST_CHUNK, Split
 from automl_kd.data.images.pixels import brightest, is_deep
 from automl_kd.errors import DataError
@@ -27,7 +25,7 @@ def require_depth(path: Path, files: Sequence[Path], split: Split, max_value: fl
                 f"{path} has more; drop it"
             )
         return
-    if any(int(piece.max()) > DIM for piece in torch.split(split.images, DIGEST_CHUNK)):
+    if any(int(piece.max()) > DIM for piece in split.pieces(DIGEST_CHUNK)):
         return
     if max((brightest(file) for file in files if is_deep(file)), default=1.0) <= 4095 / 65535:
         raise DataError(

@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 
 from automl_kd.data.dataset import UNLABELLED
+from automl_kd.data.fit import Fit
 from automl_kd.data.images.decode import decoded, read_image_size
 from automl_kd.data.images.depth import require_depth
 from automl_kd.data.images.layout import FolderLayout, Kind, find_layout
 from automl_kd.data.images.listing import Listing, images_below, loose, name_listing_errors, subfolders
-from automl_kd.data.source import Fit, Source, SourceSplit, Unlabelled, counted
+from automl_kd.data.source import Source, SourceSplit, Unlabelled, counted
 from automl_kd.errors import DataError
 
 Classes = Mapping[str, Listing]
@@ -118,4 +119,11 @@ def files_part(files: list[Path], labels: torch.Tensor, first: Path, root: Path,
         wanted = [files[row] for row in rows.tolist()]
         return decoded(wanted, size, fit=fit, root=root, max_value=max_value)
 
-    return SourceSplit(labels, pixels)
+    import numpy as np
+
+    from automl_kd.data.encoded.ranges import EncodedImages
+
+    n = len(files)
+    return SourceSplit(
+        labels, pixels, encoded=EncodedImages.of(files, np.arange(n), np.zeros(n), np.full(n, -1), labels.numpy())
+    )

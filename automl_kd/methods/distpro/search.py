@@ -190,7 +190,7 @@ def outer_batches(context: TrialContext, outer: Split) -> Callable[[int], Batch]
 
     @lru_cache(maxsize=1)
     def draws_in(turn: int) -> tuple[Tensor, Tensor | None]:
-        order = epoch_order(len(outer), seed=order_seed, epoch=turn).to(outer.labels.device)
+        order = epoch_order(len(outer), seed=order_seed, epoch=turn).to(outer.row_device)
         return order, epoch_windows(dataset, outer, seed=view_seed, epoch=turn, augment=augment)
 
     def batch(number: int) -> Batch:

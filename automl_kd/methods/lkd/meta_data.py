@@ -56,13 +56,13 @@ class MetaData:
 
     def held_batch(self, count: int, rng: np.random.Generator) -> Batch:
         """`count` held-out images as they are measured, or all where there are fewer; in a process group, a shard."""
-        with distributed.shard_rows(draw_rows(len(self.held), count, rng).to(self.held.labels.device)) as rows:
+        with distributed.shard_rows(draw_rows(len(self.held), count, rng).to(self.held.row_device)) as rows:
             images = self.laid_out(plain_view(self.dataset, self.held, rows))
             return Batch(images, self.held.labels[rows], self.held.index[rows], 0, parts=distributed.shard_count())
 
     def fresh_batch(self, epoch: int, rng: np.random.Generator) -> tuple[Batch, Outputs]:
         split = self.dataset.train
-        with distributed.shard_rows(draw_rows(len(split), self.recipe.batch_size, rng).to(split.labels.device)) as rows:
+        with distributed.shard_rows(draw_rows(len(split), self.recipe.batch_size, rng).to(split.row_device)) as rows:
             batch = self.view(split.index[rows], epoch)
         return batch, self.ask_teacher(batch)
 

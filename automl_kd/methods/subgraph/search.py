@@ -116,7 +116,7 @@ class SubgraphSearchRun:
         begun, run = time.monotonic(), self.run
         loop.seed_layers(run.seed, epoch)
         weights = self.weights()
-        rows = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=epoch).to(run.device)
+        rows = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=epoch).to(run.dataset.train.row_device)
         set_mode(run.student, self.options)
         loss, steps = torch.zeros((), device=run.device), run.recipe.steps_in(epoch, run.steps)
         for step in range(steps):

@@ -41,6 +41,13 @@ def test_rows_are_taken_in_their_order(tmp_path):
     assert found.labels.tolist() == [2, 4]
 
 
+def test_several_are_joined_in_their_order(tmp_path):
+    images = three(tmp_path)
+    found = EncodedImages.joined([images.take(np.array([2])), images, images.take(np.array([1]))])
+    assert [found.read(row) for row in range(5)] == [b"third", b"first", b"second", b"third", b"second"]
+    assert found.labels.tolist() == [2, 4, 0, 2, 0]
+
+
 def test_no_images_are_saved_too(tmp_path):
     three(tmp_path).take(np.empty(0, np.int64)).save(tmp_path / "index")
     assert len(EncodedImages.load(tmp_path / "index")) == 0

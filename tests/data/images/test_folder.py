@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from automl_kd.data import Split, load_data
+from automl_kd.data.fit import Fit
 from automl_kd.data.images import decode
-from automl_kd.data.source import Fit
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from automl_kd.data import load_data
+from automl_kd.data.fit import Fit
 from automl_kd.data.images import pixels
 from automl_kd.data.images.decode import decode, read_image_size
-from automl_kd.data.source import Fit
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
 from tests.data.pictures import fill, noise
