@@ -47,6 +47,7 @@ from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import DataSpec, TeacherSpec, TrialSpec
 from automl_kd.storage.content_hash import pin
+from automl_kd.teacher_cache.plan import plan_cache, settle_outputs
 from automl_kd.training.trial import build_teacher, teacher_shape
 
 
@@ -64,6 +65,10 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     if moving := moving_methods(experiment):
         require_more_than_logits(experiment.teacher, f"method {moving[0]!r} trains its teacher")
     experiment = settle_classes(experiment, dataset)
+    experiment = dataclasses.replace(
+        experiment,
+        teacher=settle_outputs(experiment.teacher, dataset, experiment.recipe, experiment.teacher_cache),
+    )
     account = data.account_of(dataset, roots.data)
     known = dataclasses.replace(experiment.data, digest=account["digest"])
     experiment = dataclasses.replace(experiment, data=known)
@@ -87,6 +92,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     check_methods(context)
     note_unlabelled(context)
     note_teachers(context)
+    note_cache_size(context)
     check_search(context)
     shares = settle_shares(experiment, dataset, context.folder, watcher)
     return dataclasses.replace(context, experiment=with_shares(experiment, shares), shares=shares)
@@ -238,6 +244,16 @@ def note_unlabelled(context: ExperimentContext) -> None:
             f"{', '.join(left_out)}: trains on the {len(context.dataset.train):,} labelled images alone, as it learns "
             f"from labels; the other {len(context.dataset.transfer) - len(context.dataset.train):,} are of no use to it"
         )
+
+
+def note_cache_size(context: ExperimentContext) -> None:
+    """Note what the outputs of a fixed teacher will take on disk, where that is much."""
+    experiment = context.experiment
+    options = dataclasses.replace(experiment.teacher_cache, keep=context.banking.keep)
+    fixed = {method for method, _ in teaching_ways(experiment)} - {*moving_methods(experiment), "scratch"}
+    sentence = plan_cache(experiment.teacher, context.dataset, experiment.recipe, options) if fixed else ""
+    if sentence:
+        context.watcher.note(sentence)
 
 
 def note_teachers(context: ExperimentContext) -> None:

@@ -29,25 +29,26 @@ class TeacherSpec:
     """A model by name, and either the file that holds its weights or the recipe by which it is trained from scratch.
 
     `model`: the network; 'automl-kd show models' lists them; "file:PATH" for one in a .pt2 file of torch.export or an
-    .onnx file, which brings its weights. `checkpoint`: the file that holds its weights; empty
-    trains the teacher. `digest`: SHA-256 of the checkpoint file, filled in when the experiment is loaded, so that a
-    trial's key follows the file's content rather than its place. `seed` (any): random seed of its training. `outputs`
-    (exact, float16, or top1 to top999999): the precision of a fixed teacher's outputs in training: "exact", all rounded
-    to "float16", or "top8", the largest logits of each image, where the others share the remaining probability.
-    `weights`: which of several sets of weights in the checkpoint, by its key or a word of it, as in "ema"; empty takes
-    the first that fits and is no average over training. Without a checkpoint, published weights of torchvision's and
-    timm's models: "DEFAULT", or of torchvision's one of their names. `resolution` (0 to 4096): height and width of the
-    images that it takes; 0 takes those of the students. `classes` (any): which of its outputs, counted from 0, the
-    data's classes are, in the order of these; empty where it has the same classes in the same order. `class_names`: a
-    file with the names of the teacher's outputs, one in a line, by which `classes` is filled in. `total_classes` (0 or
-    more): how many outputs it has; 0 for as many as the data has classes, or as its file shows. `macs` (0 or more):
-    multiply-adds for one image, for a model "file:PATH" in which they cannot be counted; 0 counts them. `all_labels`:
-    train it with the labels too that data.labelled_images hides from students, as one that was trained elsewhere on
-    more of them. `others`: more teachers that bring their weights, each with images and classes of its own; students
-    learn from the weighted mean of all softened outputs. `shares` (above 0): the weight of each teacher in that mean,
-    this one first, of which the sum alone has no meaning; empty for equal ones. `learned_shares`: fill `shares` in
-    before training, with those under which the mean predicts labelled training images best. `temperature` (above 0):
-    the temperature at which outputs are averaged; where a loss softens by another one, the mean is softened as a whole.
+    .onnx file, which brings its weights. `checkpoint`: the file that holds its weights; empty trains the teacher.
+    `digest`: SHA-256 of the checkpoint file, filled in when the experiment is loaded, so that a trial's key follows the
+    file's content rather than its place. `seed` (any): random seed of its training. `outputs` (exact, float16, top1 to
+    top999999, or auto): the precision of a fixed teacher's outputs in training: "exact", all rounded to "float16", or
+    "top8", the largest logits of each image, where the others share the remaining probability; "auto" takes "exact" if
+    a whole run fits into teacher_cache.limit_gb, and else "top8". `weights`: which of several sets of weights in the
+    checkpoint, by its key or a word of it, as in "ema"; empty takes the first that fits and is no average over
+    training. Without a checkpoint, published weights of torchvision's and timm's models: "DEFAULT", or of torchvision's
+    one of their names. `resolution` (0 to 4096): height and width of the images that it takes; 0 takes those of the
+    students. `classes` (any): which of its outputs, counted from 0, the data's classes are, in the order of these;
+    empty where it has the same classes in the same order. `class_names`: a file with the names of the teacher's
+    outputs, one in a line, by which `classes` is filled in. `total_classes` (0 or more): how many outputs it has; 0 for
+    as many as the data has classes, or as its file shows. `macs` (0 or more): multiply-adds for one image, for a model
+    "file:PATH" in which they cannot be counted; 0 counts them. `all_labels`: train it with the labels too that
+    data.labelled_images hides from students, as one that was trained elsewhere on more of them. `others`: more teachers
+    that bring their weights, each with images and classes of its own; students learn from the weighted mean of all
+    softened outputs. `shares` (above 0): the weight of each teacher in that mean, this one first, of which the sum
+    alone has no meaning; empty for equal ones. `learned_shares`: fill `shares` in before training, with those under
+    which the mean predicts labelled training images best. `temperature` (above 0): the temperature at which outputs are
+    averaged; where a loss softens by another one, the mean is softened as a whole.
     """
 
     model: str = "resnet56"
@@ -99,8 +100,8 @@ class TeacherSpec:
             f"teacher.weights = {self.weights!r} selects weights in a file; name the file as teacher.checkpoint",
         )
         require(
-            re.fullmatch(r"exact|float16|top[1-9][0-9]{0,5}", self.outputs) is not None,
-            f"teacher.outputs must be exact, float16 or a number of logits as in top8, got {self.outputs!r}",
+            re.fullmatch(r"auto|exact|float16|top[1-9][0-9]{0,5}", self.outputs) is not None,
+            f"teacher.outputs must be exact, float16, a number of logits as in top8, or auto, got {self.outputs!r}",
         )
         require_mean(self)
 

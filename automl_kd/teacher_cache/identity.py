@@ -22,6 +22,7 @@ from automl_kd.models.weights import checkpoint
 from automl_kd.spec import TeacherSpec, teacher_trial
 from automl_kd.storage.content_hash import by_content
 from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
+from automl_kd.teacher_cache.precision import place_type
 from automl_kd.training.evaluate import in_bfloat16
 from automl_kd.training.trial import TrialContext, teacher_file
 
@@ -68,6 +69,8 @@ def cache_identity(
     if runtime := " ".join(filter(None, dict.fromkeys(runtime_of(one.model, device) for one in members))):
         unlike["runtime"] = runtime
     unlike |= {name: value for name, value in input_of(teacher_spec(context)).items() if value}
+    if precision.startswith("top"):
+        unlike["places"] = str(place_type(dataset.shape.classes))  # earlier versions took four bytes
     if teacher_spec(context).others:
         unlike["mean"] = mean_of(context)
     return unlike | {

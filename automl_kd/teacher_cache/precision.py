@@ -52,7 +52,12 @@ def largest(logits: Tensor, count: int) -> dict[str, Tensor]:
     values, places = logits.float().topk(count, dim=1)
     others = logits.float().scatter(1, places, -math.inf)
     rest = torch.logsumexp(others, dim=1, keepdim=True) - math.log(logits.shape[1] - count)
-    return {LOGITS: values, PLACES: places.to(torch.int32), REST: rest}
+    return {LOGITS: values, PLACES: places.to(place_type(logits.shape[1])), REST: rest}
+
+
+def place_type(classes: int) -> torch.dtype:
+    """The smallest integers that number so many classes."""
+    return torch.int16 if classes <= 2**15 else torch.int32
 
 
 def spread_logits(kept: Mapping[str, Tensor], classes: int) -> Tensor:
