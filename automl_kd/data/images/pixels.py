@@ -147,11 +147,16 @@ def scale_depth(name: str, image: Image.Image, limit: float) -> Image.Image:
 
 def upright(picture: Image.Image, source: Image.Image) -> Image.Image:
     """`picture` turned by the EXIF data of `source`; Pillow turns TIFF itself."""
-    try:
-        turn = TURNS.get(source.getexif().get(ORIENTATION, 1))
-    except Exception:  # as above; damaged remarks do not make a damaged image
-        turn = None
+    turn = turn_of(source)
     return picture if turn is None else picture.transpose(turn)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What makes an image upright, by its EXIF data; None if it is."""
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # as above; damaged remarks do not make a damaged image
+        return None
 
 
 def opaque(picture: Image.Image) -> Image.Image:
