@@ -21,9 +21,10 @@ from automl_kd.data.division import divide, images_used
 from automl_kd.data.fit import COLOURS
 from automl_kd.data.images.folder import folder, unlabelled_folder
 from automl_kd.data.kept import ground
+from automl_kd.data.order import epoch_order
 from automl_kd.data.source import HOLDERS, Source, SourceSplit, Unlabelled, in_memory
 from automl_kd.data.streamed import Streaming
-from automl_kd.data.views import epoch_order, epoch_windows, follow_epochs, follow_rows, plain_view, train_view
+from automl_kd.data.views import epoch_windows, follow_epochs, follow_rows, plain_view, train_view
 from automl_kd.errors import DataError, FileError
 from automl_kd.registry import lookup
 from automl_kd.spec import DataSpec, LoaderOptions

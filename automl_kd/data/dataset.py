@@ -87,9 +87,12 @@ class Split:
         """Where rows are expected: on the processor for images that are decoded there, else beside the images."""
         return self.labels.device if self.streamed is None else torch.device("cpu")
 
-    def pixels_at(self, rows: Tensor) -> Tensor:
-        """uint8 (len(rows), channels, height, width): the images at `rows`, as they are measured."""
-        return self.images[rows] if self.streamed is None else self.streamed.middles(rows)
+    def pixels_at(self, rows: Tensor, epoch: int = 0) -> Tensor:
+        """uint8 (len(rows), channels, height, width): the images at `rows`, as they are measured.
+
+        `epoch`: in whose order they are asked for, which foresees them.
+        """
+        return self.images[rows] if self.streamed is None else self.streamed.middles(rows, epoch)
 
     def pieces(self, size: int) -> Iterator[Tensor]:
         """uint8 (at most `size`, channels, height, width): all images in memory, or a sample of streamed ones."""

@@ -7,10 +7,10 @@ They come in the same bytes as from a tensor of the same images: the order and t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from torch import Tensor
 from automl_kd.data.encoded.ranges import EncodedImages, NumberArray
 from automl_kd.data.fit import COLOURS, Fit, Size
 from automl_kd.data.images.pixels import decode_image
-from automl_kd.data.stream.plan import RandomCrop, ViewPlan
+from automl_kd.data.stream.plan import ViewPlan
 from automl_kd.data.stream.reader import ViewReader
+from automl_kd.data.stream.settings import LoaderSettings, LoaderStats
 from automl_kd.spec import LoaderOptions
 
 PIECE = 256
@@ -30,6 +31,43 @@ CPU = torch.device("cpu")
 
 SAMPLE = 65_536
 """Of more images than these, evenly spaced ones are looked at for mean, deviation and depth."""
+
+
+class BatchOrder(NamedTuple):
+    """Batches that will be asked for: those of `views.epoch_order` under `order_seed`, or the rows as they lie (None).
+
+    `view_seed`: of random views. `steps`: batches of an epoch.
+    """
+
+    order_seed: int | None
+    view_seed: int
+    batch_size: int
+    steps: int
+
+
+@dataclass
+class Loading:
+    """What streamed images took in this process since the last `take`, a trial at a time."""
+
+    delivered: int = 0
+    decoded: int = 0
+    seconds: float = 0.0
+
+    def add(self, before: LoaderStats, after: LoaderStats) -> None:
+        self.delivered += after.delivered - before.delivered
+        self.decoded += after.decoded - before.decoded
+        self.seconds += after.seconds_waited - before.seconds_waited
+
+    def take(self) -> dict[str, float]:
+        """As metrics, for the results table; empty where no images were streamed."""
+        delivered, decoded, seconds = self.delivered, self.decoded, self.seconds
+        self.delivered, self.decoded, self.seconds = 0, 0, 0.0
+        return dict(zip(LOADED, (delivered, decoded, seconds), strict=True)) if delivered else {}
+
+
+LOADED = ("images_delivered", "images_decoded", "loader_seconds")
+
+loading = Loading()
 
 
 @dataclass(frozen=True)
@@ -58,6 +96,7 @@ class StreamedImages:
     streaming: Streaming
     device: torch.device = CPU
     readers: dict[ViewPlan, ViewReader] = field(default_factory=dict)
+    followed: dict[ViewPlan, BatchOrder] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -77,53 +116,57 @@ class StreamedImages:
     def __getitem__(self, rows: slice | Tensor) -> StreamedImages:
         chosen = torch.arange(len(self))[rows.cpu() if isinstance(rows, Tensor) else rows]
         encoded, digests = self.encoded.take(chosen.numpy()), self.digests[chosen.numpy()]
-        return replace(self, encoded=encoded, digests=digests, index=self.index[chosen], readers={})
+        return replace(self, encoded=encoded, digests=digests, index=self.index[chosen], readers={}, followed={})
 
     def to(self, device: torch.device | str) -> StreamedImages:
-        return replace(self, device=torch.device(device), readers={})
+        return replace(self, device=torch.device(device), readers={}, followed={})
 
     @staticmethod
     def joined(parts: Sequence[StreamedImages]) -> StreamedImages:
         """All images of parts that are alike but for these, in their order."""
         encoded = EncodedImages.joined([one.encoded for one in parts])
         digests, index = np.concatenate([one.digests for one in parts]), torch.cat([one.index for one in parts])
-        return replace(parts[0], encoded=encoded, digests=digests, index=index, readers={})
+        return replace(parts[0], encoded=encoded, digests=digests, index=index, readers={}, followed={})
 
-    def middles(self, rows: Tensor) -> Tensor:
-        """The images at `rows` as they are measured."""
-        return self.read(self.middle, rows)
+    def middles(self, rows: Tensor, epoch: int = 0) -> Tensor:
+        """The images at `rows` as they are measured; `epoch`: in whose order they are asked for."""
+        return self.read(self.middle, rows, seed=0, epoch=epoch)
 
-    def crops(self, rows: Tensor, crop: RandomCrop, *, seed: int, epoch: int) -> Tensor:
+    def crops(self, rows: Tensor, plan: ViewPlan, *, seed: int, epoch: int) -> Tensor:
         """Random parts of the images at `rows`, drawn by (seed, epoch, index), mirrored half of the time."""
-        return self.read(self.random(crop), rows, seed=seed, epoch=epoch)
+        return self.read(plan, rows, seed=seed, epoch=epoch)
 
-    def follow(self, crop: RandomCrop | None, *, order_seed: int | None, view_seed: int, batch: int) -> None:
-        """Announce that the batches of epochs will be asked for in their order, or in that of rows (None)."""
-        plan = self.middle if crop is None else self.random(crop)
-        self.reader(plan).follow(order_seed=order_seed, view_seed=view_seed, batch_size=batch)
+    def follow(self, plan: ViewPlan, sequence: BatchOrder) -> None:
+        """Announce the batches that will be asked for; nothing if it was said before."""
+        if self.followed.get(plan) != sequence:
+            self.followed[plan] = sequence
+            self.reader(plan).follow(**sequence._asdict())
 
     def pieces(self) -> Iterator[Tensor]:
         """All images as they are measured, or of many an evenly spaced sample, some at a time."""
-        step = -(-len(self) // SAMPLE)
-        for rows in torch.split(torch.arange(0, len(self), step), PIECE):
-            yield self.middles(rows)
+        chosen = self if len(self) <= SAMPLE else self[torch.arange(0, len(self), -(-len(self) // SAMPLE))]
+        chosen.follow(chosen.middle, BatchOrder(None, 0, PIECE, -(-len(chosen) // PIECE)))
+        for rows in torch.split(torch.arange(len(chosen)), PIECE):
+            yield chosen.middles(rows)
 
     @property
     def middle(self) -> ViewPlan:
-        return ViewPlan.middle(self.fit, self.size)
+        return ViewPlan.middle(self.size, self.fit)
 
-    def random(self, crop: RandomCrop) -> ViewPlan:
-        return ViewPlan.random(crop, self.fit, self.size)
-
-    def read(self, plan: ViewPlan, rows: Tensor, *, seed: int = 0, epoch: int = 0) -> Tensor:
-        found = self.reader(plan).read(rows.cpu(), seed=seed, epoch=epoch)
+    def read(self, plan: ViewPlan, rows: Tensor, *, seed: int, epoch: int) -> Tensor:
+        reader = self.reader(plan)
+        before = reader.stats()
+        found = reader.read(rows.cpu(), seed=seed, epoch=epoch)
+        loading.add(before, reader.stats())
         return found.to(self.device, non_blocking=True)
 
     def reader(self, plan: ViewPlan) -> ViewReader:
         if plan not in self.readers:
-            self.readers[plan] = ViewReader(
-                self.encoded, self.index.numpy(), plan, self.streaming, pinned=self.device.type == "cuda"
-            )
+            streaming, loader = self.streaming, self.streaming.loader
+            folder = str(streaming.cache) if loader.cache_gb else ""
+            settings = LoaderSettings(**asdict(loader), folder=folder, pinned=self.device.type == "cuda")
+            index, mode = self.index.numpy(), streaming.decoder
+            self.readers[plan] = ViewReader(self.encoded, index, plan, settings, streaming.max_value, mode)
         return self.readers[plan]
 
 

@@ -20,13 +20,9 @@ from torch import Tensor
 
 from automl_kd.data.counter import draw_below, draw_words, key
 from automl_kd.data.dataset import Dataset, Split
+from automl_kd.data.streamed import BatchOrder
 
-ORDER, VIEW = 11, 12  # the first word of each stream's key, apart from those of the division
-
-
-def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
-    """The rows 0 to count - 1 as epoch number `epoch` visits them: int64 (count,), on the CPU, equal everywhere."""
-    return torch.argsort(draw_words(key(ORDER, seed, epoch), torch.arange(count)), stable=True)
+VIEW = 12  # the first word of the stream's key, apart from those of `order` and of the division
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,25 +77,25 @@ def train_view(
     whole split in this epoch (`epoch_windows`), where they have been drawn.
     """
     if wanted_augment(dataset, augment) == "none":
-        return plain_view(dataset, split, rows)
+        return normalize_images(dataset, split.pixels_at(rows, epoch))
     if windows is None:
         chosen = draw_windows(dataset, split.index[rows], seed=seed, epoch=epoch, augment=augment)
     else:
         chosen = windows[rows]
     places = numbers_of(dataset, split.labels.device).places
-    return normalize_images(dataset, crop_windows(split.pixels_at(rows), dataset.pad, chosen, places))
+    return normalize_images(dataset, crop_windows(split.pixels_at(rows, epoch), dataset.pad, chosen, places))
 
 
-def follow_epochs(split: Split, batch_size: int, *, order_seed: int, view_seed: int) -> None:
+def follow_epochs(split: Split, batch_size: int, steps: int, *, order_seed: int, view_seed: int) -> None:
     """Announce the batches of training, which are then decoded ahead; nothing where the images are in memory."""
-    if split.streamed is not None:
-        split.streamed.follow(None, order_seed=order_seed, view_seed=view_seed, batch=batch_size)
+    if (streamed := split.streamed) is not None:
+        streamed.follow(streamed.middle, BatchOrder(order_seed, view_seed, batch_size, steps))
 
 
 def follow_rows(split: Split, batch_size: int) -> None:
     """Announce that all images will be asked for in their order."""
-    if split.streamed is not None:
-        split.streamed.follow(None, order_seed=None, view_seed=0, batch=batch_size)
+    if (streamed := split.streamed) is not None:
+        streamed.follow(streamed.middle, BatchOrder(None, 0, batch_size, -(-len(split) // batch_size)))
 
 
 def epoch_windows(dataset: Dataset, split: Split, *, seed: int, epoch: int, augment: str) -> Tensor | None:

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol
 from torch import nn
 
 from automl_kd import distributed
+from automl_kd.data.streamed import LOADED, loading
 from automl_kd.errors import ConfigError
 from automl_kd.methods.model_card import write_card
 from automl_kd.models.costs.latency import measure_latency
@@ -18,6 +19,10 @@ from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import precision_of
 from automl_kd.training.loop import OwnStep, TrainingObjective, fit_student
 from automl_kd.training.trial import PASSES, TrialContext
+
+COUNTED = (*PASSES, *LOADED)
+"""What is counted in each epoch, and reported of the whole trial."""
+
 
 STEP = 3
 """Forward passes that a training step costs: one forward, and two in the backward (for inputs and for weights)."""
@@ -84,21 +89,22 @@ def train(
 
     `loss_modules`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
     `macs_per_image`: the method's cost of one training image. Every report carries params, macs (one forward pass
-    of one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache also
-    `PASSES` so far, and the place of the precision in `PRECISIONS`; the last one also the latency of one image on the
-    trial's device, measured beside whatever else runs there.
+    of one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache or streamed
+    images also what is `COUNTED` so far, and the place of the precision in `PRECISIONS`; the last one also the latency
+    of one image on the trial's device, measured beside whatever else runs there.
     """
     spec, dataset = context.spec, context.dataset
     epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs
     images = len(dataset.train)
 
+    loading.take()  # what was looked at before is no part of the training
     passes: dict[str, float] = {}
     precision = PRECISIONS.index(precision_of(context.student, dataset.train.labels.device, spec.recipe))
 
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
         train_macs = spec.recipe.epochs_done(epoch, images) * epoch_macs
         spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": train_macs}
-        passes.update({name: passes.get(name, 0) + metrics[name] for name in PASSES if name in metrics})
+        passes.update({name: passes.get(name, 0) + metrics[name] for name in COUNTED if name in metrics})
         report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
 
     fit_student(
@@ -111,7 +117,7 @@ def train(
         report=measured,
         finish=partial(hand_over, context),
         loss_modules=loss_modules,
-        cache_stats=context.cache_stats.take,
+        cache_stats=lambda: {**context.cache_stats.take(), **loading.take()},
         pausable=context.paths.pausable,
     )
 

@@ -83,7 +83,9 @@ class TrainingRun:
         self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
         self.steps = steps_per_epoch(len(dataset.train), recipe.batch_size)
         self.number = run_number(dataset, recipe, seed)
-        follow_epochs(dataset.train, recipe.batch_size, order_seed=self.order_seed, view_seed=self.view_seed)
+        follow_epochs(
+            dataset.train, recipe.batch_size, self.steps, order_seed=self.order_seed, view_seed=self.view_seed
+        )
         self.drawn: tuple[int, Tensor | None] = (0, None)
 
     @property

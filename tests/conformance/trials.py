@@ -14,6 +14,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from automl_kd.data.streamed import LOADED
 from automl_kd.losses import DISTILLATION_LOSSES
 from automl_kd.methods import base, run_trial
 from automl_kd.methods.subgraph import method as subgraph
@@ -154,4 +155,4 @@ def difference(one: object, two: object, at: str = "") -> str:
 
 
 def timing(key: object) -> bool:
-    return key == "seconds" or str(key).startswith("latency")
+    return key == "seconds" or key in LOADED or str(key).startswith("latency")

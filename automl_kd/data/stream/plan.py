@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from automl_kd.data.counter import GOLDEN, MASK, key, mix_one
-from automl_kd.data.source import Fit
+from automl_kd.data.fit import Fit
 from automl_kd.spec import Interpolation, ResizeRule
 
 CROP, PLACE, MIRROR = 13, 14, 15

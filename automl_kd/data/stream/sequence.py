@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from automl_kd.data.order import epoch_order
 from automl_kd.data.stream.render import RowNumbers
-from automl_kd.data.views import epoch_order
 
 ORDERS_KEPT = 3
 """Epochs whose order is kept: the teacher cache may be in the next one, an interrupted run in the one before."""

@@ -54,6 +54,8 @@ class Row:
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
     `teacher_passes`: of the teacher on training batches, where a cache keeps its outputs; `teacher_passes_saved`: read
     there instead, less those made ahead for others, and the seconds that these had taken when they were made.
+    `images_delivered`: of streamed images, to the trial; `images_decoded`: of these, those that were decoded for it, as
+    no other trial had them decoded before; `loader_seconds`: in which it waited for them.
     `val_images`: of a teacher, the number of images that its validation accuracy is of. `val_majority_fraction`: the
     fraction of them that are of the largest class, which one reaches who always names that class.
     `init`: what the student began with, where its weights were not drawn: "teacher", or the name of a file.
@@ -105,6 +107,9 @@ class Row:
     teacher_passes: int | None = None
     teacher_passes_saved: int | None = None
     teacher_seconds_saved: float | None = None
+    images_delivered: int | None = None
+    images_decoded: int | None = None
+    loader_seconds: float | None = None
     val_images: int | None = None
     val_majority_fraction: float | None = None
     device: str | None = None

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages
+from automl_kd.data.order import epoch_order
 from automl_kd.data.stream.plan import ViewPlan
 from automl_kd.data.stream.reader import ViewReader
 from automl_kd.data.stream.settings import LoaderSettings
-from automl_kd.data.views import epoch_order
 
 COUNT, BATCH, STEPS = 50, 8, 6
 CROPS = ViewPlan(20, 16, "random-resized-crop")

@@ -10,7 +10,7 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 
 from automl_kd.data.counter import draw_words, key
-from automl_kd.data.source import Fit
+from automl_kd.data.fit import Fit
 from automl_kd.data.stream.plan import EpochCrops, ViewPlan, halves, largest_middle
 
 PLAN = ViewPlan(24, 20, "random-resized-crop")

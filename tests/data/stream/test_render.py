@@ -12,8 +12,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import hflip, pil_to_tensor, resized_crop
 
 from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages
+from automl_kd.data.fit import Fit
 from automl_kd.data.images.decode import decode
-from automl_kd.data.source import Fit
 from automl_kd.data.stream.decoder import DecodeMode
 from automl_kd.data.stream.plan import EpochCrops, ViewPlan
 from automl_kd.data.stream.render import ViewMaker

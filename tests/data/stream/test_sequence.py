@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from automl_kd.data.order import epoch_order
 from automl_kd.data.stream.sequence import BatchSequence
-from automl_kd.data.views import epoch_order
 
 SEQUENCE = BatchSequence(50, 3, 4, 8, 6, fixed=False)
 
