@@ -29,6 +29,9 @@ PIECE = 256
 
 CPU = torch.device("cpu")
 
+AT_ONCE = 1024
+"""Fewer images are decoded sooner than a process that decodes is started."""
+
 SAMPLE = 65_536
 """Of more images than these, evenly spaced ones are looked at for mean, deviation and depth."""
 
@@ -145,7 +148,8 @@ class StreamedImages:
     def pieces(self) -> Iterator[Tensor]:
         """All images as they are measured, or of many an evenly spaced sample, some at a time."""
         chosen = self if len(self) <= SAMPLE else self[torch.arange(0, len(self), -(-len(self) // SAMPLE))]
-        chosen.follow(chosen.middle, BatchOrder(None, 0, PIECE, -(-len(chosen) // PIECE)))
+        if len(chosen) > AT_ONCE:
+            chosen.follow(chosen.middle, BatchOrder(None, 0, PIECE, -(-len(chosen) // PIECE)))
         for rows in torch.split(torch.arange(len(chosen)), PIECE):
             yield chosen.middles(rows)
 
