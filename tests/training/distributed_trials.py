@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
@@ -23,6 +22,7 @@ from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec, teacher_tri
 from automl_kd.training import loop
 from tests import tiny
 from tests.conformance.trials import LEARNING, PATHWAYS, every_stateful_loss
+from tests.process_group import process_group
 
 WORKERS = 2
 
@@ -148,10 +148,15 @@ def quickly(patch: Callable[[object, str, object], None] = setattr) -> None:
 
 
 def worker(rank: int, root: Path) -> None:
-    """One of the processes: all trials, and then some with dropout, unbroken and in two sittings."""
+    """One of the processes."""
     torch.set_num_threads(1)
     quickly()
-    dist.init_process_group("gloo", init_method=f"file://{root}/rendezvous", rank=rank, world_size=WORKERS)
+    with process_group(root, rank, WORKERS):
+        carry_out(rank, root)
+
+
+def carry_out(rank: int, root: Path) -> None:
+    """All trials, and then some with dropout, unbroken and in two sittings."""
     for name, trial in TRIALS.items():
         keep(train(spec_of(root, trial), root, f"team/{name}"), root, f"{name} {rank}")
     for name in RESUMED:
@@ -161,7 +166,6 @@ def worker(rank: int, root: Path) -> None:
         torch.manual_seed(2)  # another process would not go on with the generator where this one stopped
         keep(train(spec, root, f"broken/{name}"), root, f"broken {name} {rank}")
     train(spec_of(root, TRIALS["lkd"]), root, "handed over", stop=1)
-    dist.destroy_process_group()
 
 
 def keep(recorder: tiny.Recorder, root: Path, name: str) -> None:
