@@ -225,6 +225,7 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             device=place["device"],
             teacher_cache=TeacherCacheOptions(**place["teacher_cache"]),
             pausable=place["pausable"],
+            checkpoint_minutes=place["checkpoint_minutes"],
         ),
         replay=config["replay"],
         failure=Failure(*config["failure"]) if config["failure"] else None,

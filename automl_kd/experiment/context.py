@@ -119,7 +119,12 @@ class ExperimentContext:
             self.teachers / spec.key if spec.key == self.teacher_training.key else self.folder / "trials" / spec.key
         )
         return TrialPaths(
-            trial=folder, teachers=self.teachers, data=self.roots.data, device=device, teacher_cache=self.banking
+            trial=folder,
+            teachers=self.teachers,
+            data=self.roots.data,
+            device=device,
+            teacher_cache=self.banking,
+            checkpoint_minutes=self.experiment.trial.checkpoint_minutes,
         )
 
     @property

@@ -113,6 +113,7 @@ def train(
         loss_modules=loss_modules,
         cache_stats=context.cache_stats.take,
         pausable=context.paths.pausable,
+        checkpoint_minutes=context.paths.checkpoint_minutes,
     )
 
 

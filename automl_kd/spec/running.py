@@ -17,7 +17,8 @@ class TrialPaths:
 
     `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
     the image sets. `teacher_cache`: how far teachers' outputs are kept, below `teachers`. `pausable`: save a checkpoint
-    after every epoch, because the trial may be paused after any.
+    after every epoch, because the trial may be paused after any. `checkpoint_minutes` (0 or more): the longest time
+    between two checkpoints while the trial trains; 0 saves none inside epochs.
     """
 
     trial: Path
@@ -26,6 +27,7 @@ class TrialPaths:
     device: str = "cpu"
     teacher_cache: TeacherCacheOptions = field(default_factory=lambda: TeacherCacheOptions(keep="off"))
     pausable: bool = False
+    checkpoint_minutes: float = 5.0
 
 
 FailureKind = Literal["diverged", "memory", "data", "timeout", "storage", "died", "other"]
