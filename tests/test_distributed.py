@@ -73,7 +73,6 @@ def test_a_batch_is_cut_into_pieces_of_two_images_or_more(count: int, sizes: lis
     cut = Batch(torch.zeros(count, 1, 2, 2), torch.arange(count), torch.arange(count), 1).cut(3)
     assert [len(piece) for piece in cut] == sizes
     assert torch.cat([piece.labels for piece in cut]).tolist() == list(range(count))
-    assert [piece.opens for piece in cut] == [True] + [False] * (len(sizes) - 1)
 
 
 EXPERIMENT = 'name = "a"\nspace = "my:SPACE"\nrecipe.batch_size = 64\nteacher.recipe.batch_size = 64\n'

@@ -226,6 +226,7 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             teacher_cache=TeacherCacheOptions(**place["teacher_cache"]),
             loader=LoaderOptions(**place["loader"]),
             pausable=place["pausable"],
+            checkpoint_minutes=place["checkpoint_minutes"],
         ),
         replay=config["replay"],
         failure=Failure(*config["failure"]) if config["failure"] else None,

@@ -137,8 +137,9 @@ class Resources:
     trial's workers are packed on few machines or spread over many, as far as there is room. `timeout_minutes` (0 or
     more): a trial that takes longer in one sitting is ended and has failed; 0 sets no limit. `retry_failed`: a later
     sitting repeats also those failed trials that are known to fail again (a loss that is not finite, too long); others
-    it repeats anyway. `loggers`: who else is told of every trial, epoch by epoch; files go to the experiment's folder
-    `loggers`.
+    it repeats anyway. `checkpoint_minutes` (0 or more): the longest time between two checkpoints of a trial while it
+    trains, which is what a kill costs; 0 saves after epochs alone. `loggers`: who else is told of every
+    trial, epoch by epoch; files go to the experiment's folder `loggers`.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -151,6 +152,7 @@ class Resources:
     placement: Literal["pack", "spread"] = "pack"
     timeout_minutes: float = 0.0
     retry_failed: bool = False
+    checkpoint_minutes: float = 5.0
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
@@ -166,6 +168,10 @@ class Resources:
         require(min(self.max_concurrent, self.retries) >= 0, "max_concurrent and retries must be 0 or more")
         require(self.wait_minutes >= 0, f"wait_minutes must be 0 or more, got {self.wait_minutes}")
         require(self.timeout_minutes >= 0, f"timeout_minutes must be 0 (none) or more, got {self.timeout_minutes}")
+        require(
+            self.checkpoint_minutes >= 0,
+            f"checkpoint_minutes must be 0 (after epochs alone) or more, got {self.checkpoint_minutes}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

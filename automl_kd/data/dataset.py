@@ -258,8 +258,7 @@ class Batch:
     `index`: int64 (batch,), the images' positions in their set, the same in every epoch. `epoch`: counted from 1.
     `part`: the run's number (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds
     its numbers. With the epoch they decide which images there are and in what order. Empty for a batch of another kind.
-    `parts`: into how many parts of equal size a process group has divided the batch, of which this is one. `opens`:
-    whether the batch begins a training step; where gradients are accumulated, only the first of a step does.
+    `parts`: into how many parts of equal size a process group has divided the batch, of which this is one.
     """
 
     inputs: Tensor
@@ -268,7 +267,6 @@ class Batch:
     epoch: int
     part: tuple[int, ...] = ()
     parts: int = 1
-    opens: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -286,7 +284,6 @@ class Batch:
                 labels=labels,
                 index=index,
                 part=(*self.part, pieces, place) if self.part else (),
-                opens=place == 0,
             )
             for place, (inputs, labels, index) in enumerate(cut)
         ]

@@ -125,6 +125,7 @@ class ExperimentContext:
             device=device,
             teacher_cache=self.banking,
             loader=self.experiment.loader,
+            checkpoint_minutes=self.experiment.trial.checkpoint_minutes,
         )
 
     @property

@@ -171,7 +171,7 @@ def gather_outputs(
     inputs, labels, index = (
         distributed.gather_shards(value) for value in (batch.inputs[:, :0], batch.labels, batch.index)
     )
-    return one, two, Batch(inputs, labels, index, batch.epoch, opens=batch.opens)
+    return one, two, Batch(inputs, labels, index, batch.epoch)
 
 
 def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:

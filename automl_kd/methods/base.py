@@ -119,6 +119,7 @@ def train(
         loss_modules=loss_modules,
         cache_stats=lambda: {**context.cache_stats.take(), **loading.take()},
         pausable=context.paths.pausable,
+        checkpoint_minutes=context.paths.checkpoint_minutes,
     )
 
 

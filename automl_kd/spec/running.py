@@ -17,9 +17,10 @@ class TrialPaths:
     """Where a trial works: folders and device. Not part of what it is, so not part of its key. Paths are absolute.
 
     `trial` holds this trial's checkpoints; `teachers` one folder per trained teacher, named by its trial's key; `data`
-    the image sets. `teacher_cache`: how far teachers' outputs are kept, below `teachers`. `loader`: how images
-    are decoded that are not kept in memory. `pausable`: save a checkpoint after every epoch, because the trial may be
-    paused after any.
+    the image sets. `teacher_cache`: how far teachers' outputs are kept, below `teachers`. `loader`: how images are
+    decoded that are not kept in memory. `pausable`: save a checkpoint after every epoch, because the trial may be
+    paused after any. `checkpoint_minutes` (0 or more): the longest time between two checkpoints while the trial trains;
+    0 saves none inside epochs.
     """
 
     trial: Path
@@ -29,6 +30,7 @@ class TrialPaths:
     teacher_cache: TeacherCacheOptions = field(default_factory=lambda: TeacherCacheOptions(keep="off"))
     loader: LoaderOptions = field(default_factory=LoaderOptions)
     pausable: bool = False
+    checkpoint_minutes: float = 5.0
 
 
 FailureKind = Literal["diverged", "memory", "data", "timeout", "storage", "died", "other"]

@@ -44,7 +44,7 @@ class Sound:
         found = [name for name in unsound(self.networks) if name not in self.meant]
         if distributed.any_of(bool(found)):
             name = found[0] if found else "what another worker trains"
-            raise DivergedError(f"{name} is no longer finite after the last step of epoch {epoch}; {DIVERGENCE_ADVICE}")
+            raise DivergedError(f"{name} is no longer finite after a step of epoch {epoch}; {DIVERGENCE_ADVICE}")
 
 
 def unsound(networks: Mapping[str, nn.Module]) -> list[str]:

@@ -28,7 +28,9 @@ from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, Report, steps_per_epoch
 from automl_kd.training import checkpoint
+from automl_kd.training.checkpoint import Checkpoints
 from automl_kd.training.divergence import Sound, refuse_loss, refuse_metrics
+from automl_kd.training.epoch_progress import EpochProgress, own_or_mean
 from automl_kd.training.evaluate import autocast, evaluate
 from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
@@ -42,9 +44,9 @@ class OwnStep:
     """In place of an objective: a method's own training step, which `take` carries out.
 
     It gets the run, the batch and the step's number, counted from 0 over the run, leaves the run's weights after that
-    step, and returns the loss, detached. Whatever else it must remember belongs into the run's loss modules. In a
-    process group it averages what it computes from its part of the batch: the weights that it leaves must be the same
-    everywhere.
+    step, and returns the loss, detached. Whatever else it must remember is in the run's loss modules after each step,
+    as a checkpoint may follow. In a process group it averages what it computes from its part of the batch: the weights
+    that it leaves must be the same everywhere.
     """
 
     take: Callable[[TrainingRun, Batch, int], Tensor]
@@ -54,17 +56,28 @@ CHECK_STEPS = 100
 """How many steps may pass before a loss that is not finite is noticed: each look waits for the device."""
 
 SAVE_SECONDS = 5.0
-"""The least time between two checkpoints of one trial that is not paused: what a kill can cost."""
+"""The least time between checkpoints after two epochs of one trial that is not paused."""
+
+PROGRESS = "epoch_progress"
+"""Under this key a checkpoint inside an epoch holds how far that has come."""
 
 
 class TrainingRun:
     """One trial in training: the network, its optimizer and how far it has come.
 
-    `loss_modules`: what is trained with the student and saved in checkpoints, but is no part of it.
+    `loss_modules`: what is trained with the student and saved in checkpoints, but is no part of it. `cache_stats`:
+    returns counts of the teacher cache since the last call. `history` holds whole epochs, `progress` the one that has
+    begun.
     """
 
     def __init__(
-        self, student: nn.Module, dataset: Dataset, recipe: Recipe, seed: int, loss_modules: nn.Module | None = None
+        self,
+        student: nn.Module,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        loss_modules: nn.Module | None = None,
+        cache_stats: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         keep_freed_memory()
         self.student, self.dataset, self.recipe, self.seed = student, dataset, recipe, seed
@@ -78,6 +91,8 @@ class TrainingRun:
         self.gradients = GroupGradients(self.parameters)
         self.sound = Sound(student=student, loss_modules=self.loss_modules)
         self.history: list[dict[str, float]] = []
+        self.progress: EpochProgress | None = None
+        self.cache_stats = cache_stats
         self.best: dict[str, Tensor] = {}
         self.device = dataset.train.labels.device
         self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
@@ -94,13 +109,21 @@ class TrainingRun:
 
     def state(self) -> checkpoint.State:
         """In a process group all must call it: the parts of all processes are gathered."""
-        return {
+        state = {
             "student": self.student.state_dict(),
             checkpoint.LOSS_MODULES: self.loss_modules.state_dict(),
             checkpoint.OPTIMIZER: self.optimizer.state_dict(),
             "best": self.best,
             "history": self.history,
         }
+        if self.progress is None:
+            return state
+        self.progress.count(self.cache_stats())
+        return {**state, PROGRESS: self.progress.state(self.buffers())}
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Of the student and the loss modules, by name."""
+        return {**dict(self.student.named_buffers("student")), **dict(self.loss_modules.named_buffers("loss_modules"))}
 
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
@@ -109,27 +132,63 @@ class TrainingRun:
         for group in self.optimizer.param_groups:
             group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
         self.best, self.history = state["best"], state["history"]
+        self.progress = None
+        if PROGRESS in state:
+            self.progress, buffers = EpochProgress.of(state[PROGRESS], self.device), self.buffers()
+            for name, values in state[PROGRESS]["buffers"].items():
+                buffers[name].copy_(own_or_mean(values))
 
-    def train_epoch(self, objective: TrainingObjective | OwnStep, epoch: int) -> float:
-        """One pass over the training images, the last as far as the recipe takes it; the mean loss.
-
-        `DivergedError` if a loss is not finite.
-        """
-        recipe, split, steps = self.recipe, self.dataset.train, self.recipe.steps_in(epoch, self.steps)
-        seed_layers(self.seed, epoch)
-        rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(split.row_device)
-        total = torch.zeros((), device=self.device)
+    def train_epoch(
+        self, objective: TrainingObjective | OwnStep, epoch: int, checkpoints: Checkpoints | None = None
+    ) -> float:
+        """One pass over the training images, or the rest of one, under `objective`; see `pass_over`."""
         self.student.train()
         self.loss_modules.train()
-        for step in range(steps):
+        return self.pass_over(epoch, lambda batch, step: self.take(objective, batch, step), checkpoints)
+
+    def pass_over(
+        self,
+        epoch: int,
+        take: Callable[[Batch, int], Tensor],
+        checkpoints: Checkpoints | None = None,
+        refuse: Callable[[Tensor, int], None] = refuse_loss,
+    ) -> float:
+        """Each step of the epoch that is still to be taken, the last epoch as far as the recipe goes; the mean loss.
+
+        `take`: gets a batch and the step's number, counted from 0 over the run, and returns the loss, detached.
+        `refuse`: gets the sum of losses, seldom, and raises `DivergedError` if it is not finite; so do weights that are
+        not when a checkpoint is due.
+        """
+        recipe, split, steps = self.recipe, self.dataset.train, self.recipe.steps_in(epoch, self.steps)
+        rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(split.row_device)
+        progress = self.progress if self.progress and self.progress.step < steps else None
+        self.progress = progress = progress or EpochProgress(torch.zeros((), device=self.device), time.monotonic())
+        seed_layers(self.seed, epoch)
+        if progress.draws is not None:
+            progress.draws.restore()
+        for step in range(progress.step, steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             with distributed.shard_rows(chosen, recipe.grad_accumulation) as own:
-                total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
-            if step % CHECK_STEPS == CHECK_STEPS - 1:
-                refuse_loss(distributed.mean_over_group(total), epoch)
-        total = distributed.mean_over_group(total)
-        refuse_loss(total, epoch)
+                progress.loss += take(self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
+            progress.step += 1
+            due = checkpoints is not None and progress.step < steps and checkpoints.due_after_step()
+            if due or progress.step % CHECK_STEPS == 0:
+                refuse(distributed.mean_over_group(progress.loss), epoch)
+            if checkpoints is not None and due:
+                self.sound.refuse(epoch)
+                checkpoints.save()
+        total = distributed.mean_over_group(progress.loss)
+        refuse(total, epoch)
         return total.item() / steps
+
+    def end_epoch(self, measured: Mapping[str, float]) -> dict[str, float]:
+        """Append to the history what was measured, the seconds that the run took and the counts of the cache."""
+        assert self.progress is not None
+        self.progress.count(self.cache_stats())
+        seconds = self.seconds + self.progress.seconds
+        self.history.append({**measured, "seconds": seconds, **self.progress.counts})
+        self.progress = None
+        return self.history[-1]
 
     def batch(self, rows: Tensor, epoch: int, *number: int) -> Batch:
         """The images at `rows`; `number`: which batch of the epoch they are, or are this process's part of."""
@@ -242,6 +301,7 @@ def fit_student(
     loss_modules: nn.Module | None = None,
     cache_stats: Callable[[], Mapping[str, float]] = dict,
     pausable: bool = False,
+    checkpoint_minutes: float = 0.0,
 ) -> None:
     """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
 
@@ -252,50 +312,51 @@ def fit_student(
     The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `loss_modules`, layers
     and memories of the objective, are trained by the same optimizer and continue as exactly, and are in neither file.
     `cache_stats`: counts of the teacher cache, which are added to each epoch's report.
-    A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
-    `report` stops the trial, so that it can be continued from where it was stopped.
+    A checkpoint is written after an epoch if the last one is some seconds old, if the trial is `pausable`, if `report`
+    stops the trial there, and after the last epoch; inside an epoch before it is `checkpoint_minutes` old (0: none). A
+    continued trial goes on at the step of the last one.
 
     In a process group all call it, the main process writes, and all report the same metrics, of which the seconds are
     each one's own.
     """
-    run = TrainingRun(student, dataset, recipe, seed, loss_modules)
-    restore_run(run, folder)
+    run = TrainingRun(student, dataset, recipe, seed, loss_modules, cache_stats)
+    checkpoints = Checkpoints(folder / "checkpoint.pt", run.state, checkpoint_minutes)
+    restore_run(run, checkpoints.path)
     for epoch, metrics in enumerate(run.history, start=1):
         report(metrics, epoch=epoch)
-    saved = time.monotonic()
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
-        metrics = one_epoch(run, objective, epoch)
-        metrics |= cache_stats()
+        metrics = one_epoch(run, objective, epoch, checkpoints)
         last = epoch == recipe.epochs
         if last:
             metrics |= {**last_words(run, folder), **finish()}
-        due = pausable or last or distributed.from_main_process(time.monotonic() - saved) > SAVE_SECONDS
+        due = pausable or last or checkpoints.seconds_unsaved() > SAVE_SECONDS
         if due:
-            checkpoint.save(run.state(), folder / "checkpoint.pt")
-            saved = time.monotonic()
+            checkpoints.save()
         try:
             report(metrics, epoch=epoch)
         except StopTrial:
             if not due:
-                checkpoint.save(run.state(), folder / "checkpoint.pt")
+                checkpoints.save()
             raise
 
 
-def restore_run(run: TrainingRun, folder: Path) -> None:
-    """Put `run` where the checkpoint in `folder` left it, if there is one."""
-    if (state := checkpoint.load_checkpoint(folder / "checkpoint.pt", run.device)) is not None:
+def restore_run(run: TrainingRun, path: Path) -> None:
+    """Put `run` where the checkpoint at `path` left it, if there is one."""
+    if (state := checkpoint.load_checkpoint(path, run.device)) is not None:
         run.restore(state)
-    if not distributed.all_equal(len(run.history)):
-        raise TrialError(f"the workers read different states of {folder}; give a folder that all machines share")
+    step = run.progress.step if run.progress else 0
+    if not (distributed.all_equal(len(run.history)) and distributed.all_equal(step)):
+        raise TrialError(f"the workers read different states of {path.parent}; give a folder that all machines share")
 
 
-def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: int) -> dict[str, float]:
+def one_epoch(
+    run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: int, checkpoints: Checkpoints
+) -> dict[str, float]:
     """Train and validate once; append to the run's history and return what was measured.
 
     `DivergedError` if what was trained, or a number that was measured, is not finite.
     """
-    begun = time.monotonic()
-    loss = run.train_epoch(objective, epoch)
+    loss = run.train_epoch(objective, epoch, checkpoints)
     # Of parts that were normalised each by itself, every process knows its own running statistics.
     distributed.average([*run.student.buffers(), *run.loss_modules.buffers()])
     run.sound.refuse(epoch)
@@ -303,15 +364,8 @@ def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: i
     refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)
     if all(accuracy > earlier["val_accuracy"] for earlier in run.history):
         run.best = deepcopy(run.student.state_dict())
-    metrics = {
-        "train_loss": loss,
-        "val_accuracy": accuracy,
-        "val_loss": val_loss,
-        "lr": run.optimizer.param_groups[0]["lr"],
-        "seconds": run.seconds + time.monotonic() - begun,
-    }
-    run.history.append(metrics)
-    return metrics
+    rate = run.optimizer.param_groups[0]["lr"]
+    return run.end_epoch({"train_loss": loss, "val_accuracy": accuracy, "val_loss": val_loss, "lr": rate})
 
 
 def last_words(run: TrainingRun, folder: Path) -> dict[str, float]:

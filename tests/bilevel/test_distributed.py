@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
@@ -26,6 +25,7 @@ from automl_kd.bilevel.pure import LOGITS_KEY, outputs_of, trainable_parameters
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.models.features import FeatureExtractor
 from tests.bilevel.problems import RULES, batch, noise, relative_error, resnet
+from tests.process_group import process_group
 
 MEMBERS: dict[str, HyperGradient] = {
     "backbone_jvp": BackboneJVP(),
@@ -103,15 +103,14 @@ def both_outer(problems: list[Problem]) -> Callable[[Tensors, Tensors], Tensor]:
 def one_of_two(rank: int, folder: str) -> None:
     """A process of a data-parallel run: its half of the training batch and of the validation batch."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     half = slice(6 * rank, 6 * rank + 6)
     found = {}
-    for kind, network in (("plain", plain_network()), ("resnet", resnet())):
-        problem, weights = problem_on(half, network, clip_norm=0.05), detach_tensors(trainable_parameters(network))
-        for name, member in MEMBERS.items():
-            found[f"{kind}/{name}"] = member(problem, weights, HYPERS, all_reduce_mean)["w"]
+    with process_group(Path(folder), rank, 2):
+        for kind, network in (("plain", plain_network()), ("resnet", resnet())):
+            problem, weights = problem_on(half, network, clip_norm=0.05), detach_tensors(trainable_parameters(network))
+            for name, member in MEMBERS.items():
+                found[f"{kind}/{name}"] = member(problem, weights, HYPERS, all_reduce_mean)["w"]
     torch.save(found, f"{folder}/rank{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.mark.slow
@@ -132,8 +131,7 @@ def test_two_processes_answer_as_one(tmp_path: Path):
 
 
 def test_the_mean_over_one_process_is_the_tensor_itself(tmp_path: Path):
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
-    try:
+    with process_group(tmp_path, 0, 1):
         given = {
             "a": torch.arange(6.0).reshape(2, 3),
             "spread": torch.arange(16.0).reshape(1, 4, 2, 2).contiguous(memory_format=torch.channels_last),
@@ -142,5 +140,3 @@ def test_the_mean_over_one_process_is_the_tensor_itself(tmp_path: Path):
         found = all_reduce_mean(given)
         torch.testing.assert_close(found, given, rtol=0, atol=0)
         assert {name: value.dtype for name, value in found.items()} == {name: v.dtype for name, v in given.items()}
-    finally:
-        dist.destroy_process_group()

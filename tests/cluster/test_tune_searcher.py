@@ -99,6 +99,7 @@ def test_metrics_are_ours_alone():
 @pytest.mark.parametrize("replay", [None, [{"val_accuracy": 0.25}, {"val_accuracy": 0.5, "params": 30.0}]])
 def test_what_a_worker_reads_is_what_was_assigned(tmp_path, replay, failure):
     given = dataclasses.replace(assignment(tmp_path, replay=replay), failure=failure)
+    given = dataclasses.replace(given, paths=dataclasses.replace(given.paths, pausable=True, checkpoint_minutes=0.5))
     assert from_config(pickle.loads(pickle.dumps(to_config(given)))) == given
 
 

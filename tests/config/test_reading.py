@@ -53,6 +53,7 @@ def test_a_record_reads_back_as_the_same_experiment():
         ("finalists.seeds=[1000000]", "seeds must lie in 0 to 999999"),
         ("seed=-1", "seed must lie in 0 to 999999, got -1"),
         ("trial.gpus=1.5", "gpus must be whole or at most 1, got 1.5"),
+        ("trial.checkpoint_minutes=-1", r"checkpoint_minutes must be 0 \(after epochs alone\) or more, got -1.0"),
         ("recipe.lr=inf", "recipe.lr is inf; it should be a finite number"),
         ("options.temperature=nan", "options.temperature is nan; it should be a finite number"),
         ("seed=9223372036854775808", "seed does not fit into 64 bits; give a number nearer to 0"),

@@ -120,10 +120,10 @@ def spec_of(name: str, root: Path, **changes: Any) -> TrialSpec:
     return tiny.taught(root, trial.method, options=options, recipe=recipe, **changes)
 
 
-def run(spec: TrialSpec, root: Path, folder: str, *, stop: int = 0) -> tiny.Recorder:
+def run(spec: TrialSpec, root: Path, folder: str, *, stop: int = 0, **paths: Any) -> tiny.Recorder:
     """Carry out the trial in `root/folder`, or continue it there, from whatever state the generator is in."""
     recorder = tiny.Recorder(stop)
-    run_trial(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder))
+    run_trial(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder, **paths))
     return recorder
 
 

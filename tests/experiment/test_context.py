@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from automl_kd.config import Budget, Finalists, SearchSection
+from automl_kd.config import Budget, Finalists, Resources, SearchSection
 from automl_kd.errors import CheckpointError, ConfigError, DataError, InfeasibleArchitectureError, UnknownNameError
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
@@ -201,6 +201,12 @@ def test_teachers_lie_beside_experiments_and_trials_in_theirs(tmp_path):
     assert context.trial_paths(lesson, "cpu").trial == tmp_path / "results" / "teachers" / lesson.key
     assert context.trial_paths(trial, "cpu").trial == tmp_path / "results" / "tiny" / "trials" / trial.key
     assert context.trial_paths(trial, "cpu").teachers == tmp_path / "results" / "teachers"
+
+
+def test_how_often_trials_are_saved_is_what_the_experiment_says(tmp_path):
+    assert opened(tmp_path).trial_paths(tiny.spec(), "cpu").checkpoint_minutes == 5
+    often = opened(tmp_path, trial=Resources(device="cpu", checkpoint_minutes=0.5))
+    assert often.trial_paths(tiny.spec(), "cpu").checkpoint_minutes == 0.5
 
 
 def test_a_student_that_cannot_be_built_is_named_when_its_cost_is_asked_for(tmp_path):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
+from automl_kd.data import Batch
 from automl_kd.errors import StopTrial
 from automl_kd.methods import base, run_trial
 from automl_kd.methods.subgraph import method as subgraph
@@ -23,6 +25,7 @@ from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec, teacher_tri
 from automl_kd.training import loop
 from tests import tiny
 from tests.conformance.trials import LEARNING, PATHWAYS, every_stateful_loss
+from tests.process_group import process_group
 
 WORKERS = 2
 
@@ -102,7 +105,11 @@ TRIALS: Mapping[str, Trial] = {
 }
 
 
-RESUMED = ("distil stateful", "prokt", "lkd", "distpro_search", "subgraph")
+RESUMED = ("distil stateful", "prokt", "lkd", "distpro_search", "subgraph", "kd by shards")
+
+
+class Killed(BaseException):
+    """What nothing in the library catches."""
 
 
 def spec_of(root: Path, trial: Trial, space: str = "tests.training.distributed_trials:SPACE") -> TrialSpec:
@@ -125,14 +132,35 @@ def spec_of(root: Path, trial: Trial, space: str = "tests.training.distributed_t
     return spec
 
 
-def train(spec: TrialSpec, root: Path, folder: str, *, stop: int = 0) -> tiny.Recorder:
+def train(spec: TrialSpec, root: Path, folder: str, *, stop: int = 0, **paths: Any) -> tiny.Recorder:
     """Carry the trial out, or continue it, in `root/folder`, until it ends or is stopped."""
     recorder = tiny.Recorder(stop)
     try:
-        run_trial(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder))
+        run_trial(spec, recorder, dataclasses.replace(tiny.place(root, spec), trial=root / folder, **paths))
     except StopTrial:
         assert stop
     return recorder
+
+
+def train_and_kill(spec: TrialSpec, root: Path, folder: str, *, after: int) -> int:
+    """Carry the trial out, or continue it, in `root/folder`, until `after` steps are taken; the steps of this life.
+
+    There is a checkpoint after each of them.
+    """
+    real, taken = loop.TrainingRun.batch, 0
+
+    def batch(run: loop.TrainingRun, rows: Tensor, epoch: int, *number: int) -> Batch:
+        nonlocal taken
+        if taken == after:
+            raise Killed
+        taken += 1
+        return real(run, rows, epoch, *number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.TrainingRun, "batch", batch)
+        with suppress(Killed):
+            train(spec, root, folder, checkpoint_minutes=1e-9)
+    return taken
 
 
 def at_once(*_: object, **__: object) -> LatencyMeasurement:
@@ -148,10 +176,15 @@ def quickly(patch: Callable[[object, str, object], None] = setattr) -> None:
 
 
 def worker(rank: int, root: Path) -> None:
-    """One of the processes: all trials, and then some with dropout, unbroken and in two sittings."""
+    """One of the processes."""
     torch.set_num_threads(1)
     quickly()
-    dist.init_process_group("gloo", init_method=f"file://{root}/rendezvous", rank=rank, world_size=WORKERS)
+    with process_group(root, rank, WORKERS):
+        carry_out(rank, root)
+
+
+def carry_out(rank: int, root: Path) -> None:
+    """All trials, and then some with dropout, unbroken, in two sittings, and killed inside epochs."""
     for name, trial in TRIALS.items():
         keep(train(spec_of(root, trial), root, f"team/{name}"), root, f"{name} {rank}")
     for name in RESUMED:
@@ -160,8 +193,13 @@ def worker(rank: int, root: Path) -> None:
         keep(train(spec, root, f"broken/{name}", stop=1), root, f"stopped {name} {rank}")
         torch.manual_seed(2)  # another process would not go on with the generator where this one stopped
         keep(train(spec, root, f"broken/{name}"), root, f"broken {name} {rank}")
+        for seed in range(2, 100):  # seven steps an epoch
+            torch.manual_seed(seed)
+            if train_and_kill(spec, root, f"killed/{name}", after=4) < 4:
+                break
+        keep(train(spec, root, f"killed/{name}"), root, f"killed {name} {rank}")
     train(spec_of(root, TRIALS["lkd"]), root, "handed over", stop=1)
-    dist.destroy_process_group()
+    train_and_kill(spec_of(root, TRIALS["lkd"]), root, "handed over inside", after=9)
 
 
 def keep(recorder: tiny.Recorder, root: Path, name: str) -> None:

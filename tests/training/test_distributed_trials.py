@@ -58,10 +58,17 @@ def test_broken_off_they_continue_to_the_same_bits(root, name: str):
     assert not difference(left_by(root / "whole" / name), left_by(root / "broken" / name))
 
 
-def test_what_two_have_begun_one_ends(root, monkeypatch):
+@pytest.mark.parametrize("name", RESUMED)
+def test_killed_inside_epochs_they_continue_to_the_same_bits(root, name: str):
+    assert not difference(seen(root, f"whole {name} 0"), seen(root, f"killed {name} 0"))
+    assert not difference(left_by(root / "whole" / name), left_by(root / "killed" / name))
+
+
+@pytest.mark.parametrize("folder", ["handed over", "handed over inside"])
+def test_what_two_have_begun_one_ends(root, monkeypatch, folder: str):
     quickly(monkeypatch.setattr)
     spec = spec_of(root, TRIALS["lkd"])
-    train(spec, root, "handed over")
+    train(spec, root, folder)
     train(spec, root, "whole")
-    one, two = (torch.load(root / folder / "student.pt") for folder in ("whole", "handed over"))
+    one, two = (torch.load(root / where / "student.pt") for where in ("whole", folder))
     torch.testing.assert_close(two, one, rtol=1e-9, atol=1e-9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,13 +34,39 @@ class Recorder:
             raise StopTrial
 
 
+EVERY_STEP = 1e-9
+"""Minutes between checkpoints that are over before a step is."""
+
+
+class Clock:
+    """A clock on which nothing takes time but the steps; counts those."""
+
+    def __init__(self, seconds_per_step: float) -> None:
+        self.now, self.each, self.steps, self.looks = 1000.0, seconds_per_step, 0, 0
+
+    def step(self) -> None:
+        self.now += self.each
+        self.steps += 1
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return self.now
+
+
 def fresh() -> nn.Module:
     torch.manual_seed(7)
     return tiny.Net(tiny.SHAPE, 4)
 
 
 def run(
-    folder: Path, recipe: Recipe, *, stop: int = 0, break_at: int = 0, pausable: bool = False
+    folder: Path,
+    recipe: Recipe,
+    *,
+    stop: int = 0,
+    break_at: int = 0,
+    pausable: bool = False,
+    minutes: float = 0.0,
+    clock: Clock | None = None,
 ) -> tuple[nn.Module, Recorder]:
     """Train a fresh network; `break_at`: an error in that step of this sitting, as a kill would be."""
     student, recorder, step = fresh(), Recorder(stop), 0
@@ -47,6 +74,8 @@ def run(
     def objective(batch: Batch) -> Mapping[str, Tensor]:
         nonlocal step
         step += 1
+        if clock is not None:
+            clock.step()
         if step == break_at:
             raise KeyboardInterrupt
         return {"ce": F.cross_entropy(student(batch.inputs), batch.labels)}
@@ -61,6 +90,7 @@ def run(
         report=recorder,
         finish=lambda: {"extra": 1.0},
         pausable=pausable,
+        checkpoint_minutes=minutes,
     )
     return student, recorder
 
@@ -158,6 +188,61 @@ def test_a_kill_between_two_checkpoints_costs_only_time(tmp_path):
     assert not (tmp_path / "broken" / "checkpoint.pt").exists()
     continued, _ = run(tmp_path / "broken", recipe)
     assert equal(unbroken.state_dict(), continued.state_dict())
+
+
+LONG = Recipe(epochs=2, batch_size=4, lr=0.05)
+"""24 steps an epoch."""
+
+
+@pytest.mark.parametrize("break_at", [2, 7, 12, 24, 25, 31, 48])
+@pytest.mark.parametrize(("minutes", "repeated"), [(5.0, 5), (1.0, 1), (0.1, 1), (0.0, 24)])
+def test_a_kill_repeats_the_minutes_since_the_last_checkpoint(tmp_path, monkeypatch, minutes, repeated, break_at):
+    clock = Clock(60.0)  # a minute for each step
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    unbroken, whole = run(tmp_path / "unbroken", LONG, minutes=minutes, clock=clock)
+    assert clock.steps == 48
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", LONG, break_at=break_at, minutes=minutes, clock=clock)
+    continued, rest = run(tmp_path / "broken", LONG, minutes=minutes, clock=clock)
+    assert 0 <= clock.steps - 48 - 48 <= repeated  # the step that was broken off among them
+    assert equal(unbroken.state_dict(), continued.state_dict())
+    assert timeless(whole) == timeless(rest)
+
+
+def test_the_seconds_of_an_epoch_are_those_of_all_sessions_that_were_saved(tmp_path, monkeypatch):
+    clock = Clock(60.0)
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, LONG, break_at=33, minutes=5, clock=clock)  # saved after steps 5, 10, 15, 20, 24 (end), 29
+    state = checkpoint.load_checkpoint(tmp_path / "checkpoint.pt", torch.device("cpu"))
+    assert state is not None
+    assert (len(state["history"]), checkpoint.epochs_saved(tmp_path / "checkpoint.pt")) == (1, 1)
+    assert (state[loop.PROGRESS]["step"], state[loop.PROGRESS]["seconds"]) == (5, 300.0)
+    clock.now = 5.0  # of a machine that has just started
+    _, recorder = run(tmp_path, LONG, minutes=5, clock=clock)
+    assert [recorder.seen[epoch]["seconds"] for epoch in (1, 2)] == [24 * 60.0, 48 * 60.0]
+
+
+def test_the_clock_is_looked_at_every_so_many_steps(tmp_path, monkeypatch):
+    clock, saved = Clock(0.01), []
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    found = checkpoint.Checkpoints(tmp_path / "checkpoint.pt", dict, 5)
+    before = clock.looks
+    for _ in range(100_000):  # a thousand seconds
+        clock.step()
+        if found.due_after_step():
+            found.save()
+            saved.append(clock.now)
+    assert saved == pytest.approx([1300, 1600, 1900], abs=0.05)
+    assert clock.looks - before < 1100
+
+
+def test_no_checkpoint_is_written_inside_an_epoch_of_a_run_that_has_diverged(tmp_path):
+    recipe = Recipe(epochs=2, batch_size=4, lr=1e20, channels_last=False)
+    with pytest.raises(TrialError, match=r"in epoch 1; lower recipe\.lr or set clip_norm"):
+        run(tmp_path, recipe, minutes=EVERY_STEP)
+    state = checkpoint.load_checkpoint(tmp_path / "checkpoint.pt", torch.device("cpu"))
+    assert state is None or all(value.isfinite().all() for value in state["student"].values())
 
 
 @pytest.mark.parametrize(("pausable", "stop", "saved"), [(False, 3, 3), (True, 2, 2), (True, 0, 3)])

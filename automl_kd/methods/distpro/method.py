@@ -201,19 +201,15 @@ def replayed(
     recipe: Recipe,
     each: int,
 ) -> TrainingObjective:
-    """Cross entropy and the pathways that count at the step, weighted. Steps are counted within each epoch.
+    """Cross entropy and the pathways that count at the step of a batch of the run, weighted.
 
     `each`: steps of a whole epoch.
     """
     counted = [row.nonzero().flatten().tolist() for row in weights]
-    position = {"epoch": 0, "step": 0}
     shares = weights.to(next(student.model.parameters()))
 
     def objective(batch: Batch) -> Mapping[str, Tensor]:
-        if batch.epoch != position["epoch"]:
-            position.update(epoch=batch.epoch, step=(batch.epoch - 1) * each - 1)
-        position["step"] += batch.opens
-        step = position["step"]
+        step = (batch.epoch - 1) * each + batch.part[1]
         outputs = seen(student(batch.inputs))
         terms = {"ce": cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
         if counted[step]:

@@ -218,9 +218,18 @@ class LKD:
             )
             meta_trainer = MetaTrainer(meta_data, learned, phi, self.schedule)
             if report is None:
-                folder = context.paths.trial
-                run = (context.student, meta_trainer, dataset, spec.recipe)
-                fit_student(*run, seed=spec.seed, folder=folder, report=silent, finish=dict, loss_modules=meta_trainer)
+                fit_student(
+                    context.student,
+                    meta_trainer,
+                    dataset,
+                    spec.recipe,
+                    seed=spec.seed,
+                    folder=context.paths.trial,
+                    report=silent,
+                    finish=dict,
+                    loss_modules=meta_trainer,
+                    checkpoint_minutes=context.paths.checkpoint_minutes,
+                )
             else:
                 own = learned_loss_macs(learned, example, batch, phi)
                 cost = self.learning_macs(context.cost.macs, count_cost(teacher, dataset.shape).macs, own)

@@ -237,7 +237,7 @@ def part_scores(
         budget=budget,
         least=found.least,
     )
-    return search.finish(context.paths.trial)
+    return search.finish(context.paths.trial, context.paths.checkpoint_minutes)
 
 
 def supergraph(options: Subgraph, context: TrialContext, whole: nn.Module) -> nn.Module:

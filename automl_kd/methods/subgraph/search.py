@@ -16,7 +16,6 @@ it is already below the others.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from automl_kd import distributed
 from automl_kd.config import Budget
-from automl_kd.data import Batch, Dataset, epoch_order
+from automl_kd.data import Batch, Dataset
 from automl_kd.errors import DivergedError
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.subgraph.budget import PartScores, within_countable_budget
@@ -47,7 +46,7 @@ class SubgraphSearchRun:
     """A search under way: `run` holds the super-graph, its optimizer and how far it has come.
 
     `budget`: the smallest that a student is wanted for; while the parts that are not zero fit it, nothing is penalised.
-    `multiplier`: how far the penalty has grown.
+    `multiplier`: how far the penalty has grown. `relative_costs`: the alphas of the epoch that has begun.
     """
 
     def __init__(
@@ -68,34 +67,36 @@ class SubgraphSearchRun:
         self.run = loop.TrainingRun(model, dataset, recipe, seed)
         self.factors = SubgraphFactors(coupling, options.kinds, least, self.run.device)
         self.gates: dict[str, Tensor] = {}
+        self.relative_costs: Tensor | None = None
         self.multiplier = 1.0
         # Where only a latency is limited, nobody measures it in between: the penalty neither grows nor rests.
         self.countable = bool(budget.params or budget.macs)
         self.measure: Measure = "params" if budget.params and not budget.macs else "macs"
 
     def state(self) -> checkpoint.State:
-        return {"run": self.run.state(), "factors": self.factors.state(), "multiplier": self.multiplier}
+        state = {"run": self.run.state(), "factors": self.factors.state(), "multiplier": self.multiplier}
+        return state if self.relative_costs is None else {**state, "relative_costs": self.relative_costs}
 
     def restore(self, state: checkpoint.State) -> None:
         self.run.restore(state["run"])
         self.factors.restore(state["factors"])
-        self.multiplier = state["multiplier"]
+        self.multiplier, self.relative_costs = state["multiplier"], state.get("relative_costs")
 
-    def finish(self, folder: Path) -> PartScores:
+    def finish(self, folder: Path, checkpoint_minutes: float = 0.0) -> PartScores:
         """Search to the end, continuing from `folder` if something is there; the last state stays there.
 
         At the end the factors are multiplied into the super-graph's weights, which then need no gates.
+        `checkpoint_minutes`: as for `fit_student`.
         """
-        if (state := checkpoint.load_checkpoint(folder / CHECKPOINT_FILE, self.run.device)) is not None:
+        checkpoints = checkpoint.Checkpoints(folder / CHECKPOINT_FILE, self.state, checkpoint_minutes)
+        if (state := checkpoint.load_checkpoint(checkpoints.path, self.run.device)) is not None:
             self.restore(state)
-        saved = time.monotonic()
         epochs = self.run.recipe.epochs
         with self.gated():
             for epoch in range(len(self.run.history) + 1, epochs + 1):
-                self.epoch(epoch)
-                if epoch == epochs or distributed.from_main_process(time.monotonic() - saved) > loop.SAVE_SECONDS:
-                    checkpoint.save(self.state(), folder / CHECKPOINT_FILE)
-                    saved = time.monotonic()
+                self.epoch(epoch, checkpoints)
+                if epoch == epochs or checkpoints.seconds_unsaved() > loop.SAVE_SECONDS:
+                    checkpoints.save()
         found = score_parts(self.factors, self.run.student, self.options, self.measure)
         fold_gates(
             self.run.student, self.coupling, {name: gate.detach() for name, gate in self.factors.gates().items()}
@@ -111,28 +112,23 @@ class SubgraphSearchRun:
             for handle in handles:
                 handle.remove()
 
-    def epoch(self, epoch: int) -> None:
-        """One pass over the training images, with relative costs at the widths that it begins with."""
-        begun, run = time.monotonic(), self.run
-        loop.seed_layers(run.seed, epoch)
-        weights = self.weights()
-        rows = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=epoch).to(run.dataset.train.row_device)
+    def epoch(self, epoch: int, checkpoints: checkpoint.Checkpoints | None = None) -> None:
+        """One pass over the training images, or the rest of one, with the relative costs of its begin."""
+        run = self.run
+        costs = self.relative_costs = self.weights() if self.relative_costs is None else self.relative_costs
         set_mode(run.student, self.options)
-        loss, steps = torch.zeros((), device=run.device), run.recipe.steps_in(epoch, run.steps)
-        for step in range(steps):
-            chosen = rows[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-            with distributed.shard_rows(chosen, run.recipe.grad_accumulation) as own:
-                loss += self.step(run.batch(own, epoch, step), (epoch - 1) * run.steps + step, weights)
-        loss = distributed.mean_over_group(loss)
-        refuse_nonfinite_search("loss", loss, epoch)
-        refuse_nonfinite_search("sum of factors", self.factors.values.detach().sum(), epoch)  # after the last step
+        loss = run.pass_over(epoch, lambda batch, step: self.step(batch, step, costs), checkpoints, self.refuse)
         distributed.average(run.student.buffers())
         run.sound.refuse(epoch)
         strength, cost = self.options.strength * self.multiplier, self.coupling.cost(self.factors.alive())
         if self.countable and not within_countable_budget(cost, self.budget):
             self.multiplier *= self.options.growth
-        entry = {"train_loss": loss.item() / steps, "strength": strength, "params": cost.params, "macs": cost.macs}
-        run.history.append({**entry, "seconds": run.seconds + time.monotonic() - begun})
+        run.end_epoch({"train_loss": loss, "strength": strength, "params": cost.params, "macs": cost.macs})
+        self.relative_costs = None
+
+    def refuse(self, loss: Tensor, epoch: int) -> None:
+        refuse_nonfinite_search("loss", loss, epoch)
+        refuse_nonfinite_search("sum of factors", self.factors.values.detach().sum(), epoch)
 
     def weights(self) -> Tensor:
         """The alphas (parts,) at the widths of what is not zero; zeros while that fits the budget.

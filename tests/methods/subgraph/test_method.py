@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.config import Budget, parse_record
+from automl_kd.data import Batch
 from automl_kd.errors import ConfigError, StopTrial, TrialError
 from automl_kd.methods import base
 from automl_kd.methods.model_card import load_trained_student
@@ -182,6 +184,37 @@ def test_what_is_trained_and_what_is_kept(tmp_path, weights):
     )
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert not torch.equal(found.factors.values, torch.ones_like(found.factors.values))
+
+
+def test_a_search_cut_inside_an_epoch_goes_on_with_the_costs_of_its_begin(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    teacher = settled(residual(tiny.SHAPE), 5)
+    coupling = trace(teacher, tiny.SHAPE)
+
+    def searched(folder: str, last: int) -> tuple[SubgraphSearchRun, list[int]]:
+        """Search, but for a kill in step `last`; the steps after which costs are no longer those of the epoch."""
+        found, changed = search(teacher, coupling, 12, Budget(macs=1), strength=1.0, rate=0.1), []
+        real = found.step
+
+        def step(batch: Batch, number: int, weights: Tensor) -> Tensor:
+            if number == last:
+                raise KeyboardInterrupt
+            loss = real(batch, number, weights)
+            changed.extend([] if torch.equal(found.weights(), weights) else [number])
+            return loss
+
+        monkeypatch.setattr(found, "step", step)
+        with suppress(KeyboardInterrupt):
+            found.finish(tmp_path / folder, checkpoint_minutes=1e-9)
+        return found, changed
+
+    whole, changed = searched("whole", -1)
+    cut = next(number for number in changed if number % 2 == 0)  # the first of two steps of an epoch
+    searched("cut", cut + 1)
+    found, _ = searched("cut", -1)
+    assert torch.equal(found.factors.values, whole.factors.values)
+    for one, two in zip(found.run.history, whole.run.history, strict=True):
+        assert {**one, "seconds": 0.0} == {**two, "seconds": 0.0}
 
 
 def test_a_loss_without_value_ends_the_trial(tmp_path):
