@@ -14,11 +14,14 @@ from pathlib import Path
 from automl_kd import files, storage
 from automl_kd.data.account import Account, account_of
 from automl_kd.data.arrays import arrays, unlabelled_arrays
+from automl_kd.data.augment.mixing import draw_mix, epoch_rows, mix_images, partner_places
+from automl_kd.data.augment.view import augmented_view, image_rows
 from automl_kd.data.cifar import cifar10, cifar100
 from automl_kd.data.dataset import UNLABELLED, Augment, Batch, Dataset, Split, digest_dataset
 from automl_kd.data.digits import digits
 from automl_kd.data.division import divide
 from automl_kd.data.images.folder import folder, unlabelled_folder
+from automl_kd.data.own_transform import OwnTransform, pin_transform
 from automl_kd.data.source import Source, SourceSplit, Unlabelled, in_memory
 from automl_kd.data.views import epoch_order, epoch_windows, plain_view, train_view
 from automl_kd.errors import DataError, FileError
@@ -37,11 +40,17 @@ __all__ = [
     "SourceSplit",
     "Split",
     "account_of",
+    "augmented_view",
     "digest_dataset",
+    "draw_mix",
     "epoch_order",
+    "epoch_rows",
     "epoch_windows",
+    "image_rows",
     "in_memory",
     "load_data",
+    "mix_images",
+    "partner_places",
     "plain_view",
     "resolve_path",
     "train_view",
@@ -86,7 +95,12 @@ def load_data(spec: DataSpec, root: Path) -> Dataset:
         form, path = unlabelled_reference(spec.unlabelled)
         found = UNLABELLED_FORMATS[form](fetched(storage.local_path(path)), root, spec.max_value)
         source = found.beside(source, Path(path).name)
-    return divide(spec.name, source, spec, root)
+    dataset = divide(spec.name, source, spec, root)
+    if not spec.transform:
+        return dataset
+    transform = OwnTransform.load(spec.transform)
+    transform.try_on(dataset.train.images)
+    return replace(dataset, transform=transform)
 
 
 def fetched(path: Path) -> Path:
@@ -104,8 +118,11 @@ def unlabelled_reference(text: str) -> tuple[str, str]:
 
 
 def resolve_path(spec: DataSpec) -> DataSpec:
-    """`spec` with its paths, if it has any, made absolute, so that it means the same in another working directory."""
+    """`spec` with its paths, if it has any, made absolute, so that it means the same in another working directory, and
+    its transform with the content hash of its module.
+    """
     spec = replace(spec, name=absolute_reference("name", spec.name))
+    spec = replace(spec, transform=pin_transform(spec.transform)) if spec.transform else spec
     if not spec.unlabelled:
         return spec
     unlabelled_reference(spec.unlabelled)

@@ -23,6 +23,9 @@ from automl_kd.data.dataset import Dataset, Split
 
 ORDER, VIEW = 11, 12  # the first word of each stream's key, apart from those of the division
 
+PADDED = ("crop", "crop-flip")
+"""Ways to augment that take a window out of a framed image."""
+
 
 def epoch_order(count: int, *, seed: int, epoch: int) -> Tensor:
     """The rows 0 to count - 1 as epoch number `epoch` visits them: int64 (count,), on the CPU, equal everywhere."""
@@ -34,12 +37,14 @@ class ViewNumbers:
     """What views of a set are computed with, on one device.
 
     `factor`, `shift`: float32 (1, channels, 1, 1), of `normalize_images`. `places`: int64 (2, height * width), of each
-    pixel of a window in a framed image, from the window's first one on; in row 1 of a mirrored window.
+    pixel of a window in a framed image, from the window's first one on; in row 1 of a mirrored window. `mean`: uint8
+    (channels,), the shades nearest to the set's means.
     """
 
     factor: Tensor
     shift: Tensor
     places: Tensor
+    mean: Tensor
 
     @staticmethod
     def of(dataset: Dataset, device: torch.device) -> ViewNumbers:
@@ -49,7 +54,8 @@ class ViewNumbers:
         factor, shift = torch.tensor(numbers, dtype=torch.float32).to(device).view(-1, 2, 1, 1).unbind(1)
         y, x = torch.arange(shape.height)[:, None] * framed, torch.arange(shape.width)
         places = torch.stack([y + x, y + x.flip(0)]).flatten(1)
-        return ViewNumbers(factor[None, ...], shift[None, ...], places.to(device))
+        mean = torch.tensor([round(255 * one) for one in dataset.mean], dtype=torch.uint8)
+        return ViewNumbers(factor[None, ...], shift[None, ...], places.to(device), mean.to(device))
 
 
 _numbers: WeakKeyDictionary[Dataset, dict[torch.device, ViewNumbers]] = WeakKeyDictionary()
@@ -91,8 +97,8 @@ def train_view(
 
 
 def epoch_windows(dataset: Dataset, split: Split, *, seed: int, epoch: int, augment: str) -> Tensor | None:
-    """The windows of all images of a split in an epoch, eight bytes of each; None where images are seen whole."""
-    if wanted_augment(dataset, augment) == "none":
+    """The windows of all images of a split in an epoch, eight bytes of each; None where images have none."""
+    if wanted_augment(dataset, augment) not in PADDED:
         return None
     return draw_windows(dataset, split.index, seed=seed, epoch=epoch, augment=augment)
 
@@ -111,8 +117,8 @@ def draw_windows(dataset: Dataset, index: Tensor, *, seed: int, epoch: int, augm
 
 def wanted_augment(dataset: Dataset, augment: str) -> str:
     wanted = dataset.augment if augment == "auto" else augment
-    if wanted not in ("none", "crop", "crop-flip"):
-        raise ValueError(f"augment must be auto, none, crop or crop-flip, got {augment!r}")
+    if wanted not in ("none", *PADDED, "random-resized-crop"):
+        raise ValueError(f"augment must be auto, none, crop, crop-flip or random-resized-crop, got {augment!r}")
     return wanted
 
 

@@ -124,7 +124,12 @@ class ExperimentContext:
 
     @property
     def banking(self) -> TeacherCacheOptions:
-        """The mode of the teacher cache; "auto" is off if the search minimizes seconds, so that costs are equal."""
+        """The mode of the teacher cache; "auto" is off if the search minimizes seconds, so that costs are equal.
+
+        Views that may differ from process to process are not cached.
+        """
+        if not self.experiment.data.repeatable:
+            return dataclasses.replace(self.experiment.teacher_cache, keep="off")
         asked, timed = self.experiment.teacher_cache, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 

@@ -39,9 +39,12 @@ class DataSpec:
     filled in when the experiment is opened. `max_value` (0 or more): what is white in images of more than 8 bits, such
     as 4095 for 12 bits in files of 16; 0 for the range that each file states. `mean` (0 to 1): means by which the
     channels of images are normalised for students, and for a teacher that has none of its own, as fractions of white;
-    empty takes those of the training images. `std` (above 0, at most 1): the deviations that go with `mean`. `digest`:
-    hash of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows what
-    the set holds rather than where it lies.
+    empty takes those of the training images. `std` (above 0, at most 1): the deviations that go with `mean`.
+    `transform`: a function, module:attribute, of images and random words, or an object of torchvision.transforms.v2: it
+    augments training images in place of the recipe; empty for none. `transform_deterministic`: whether that makes the
+    same of an image in every process, so that the teacher's outputs may be cached. `digest`: hash of the divided images
+    themselves, filled in when the experiment is opened, so that a trial's key follows what the set holds rather than
+    where it lies.
     """
 
     name: str = "digits"
@@ -60,6 +63,8 @@ class DataSpec:
     interpolation: Interpolation = "bilinear"
     view: int = 0
     resize: ResizeRule = ""
+    transform: str = ""
+    transform_deterministic: bool = False
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -74,11 +79,20 @@ class DataSpec:
         require(self.interpolation in INTERPOLATIONS, wrong_interpolation(self.interpolation))
         require(self.resize in RESIZES, wrong_resize(self.resize))
         require_moments(self.mean, self.std)
+        require(
+            bool(self.transform) or not self.transform_deterministic,
+            "transform_deterministic is about transform, and there is none; name one, or drop it",
+        )
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether an epoch's views are the same for all who make them."""
+        return not self.transform or self.transform_deterministic
 
 
 YOUNGER_DATA_FIELDS = (
     *("mean", "std", "labelled_images", "unlabelled", "test"),
-    *("crop", "interpolation", "view", "resize"),
+    *("crop", "interpolation", "view", "resize", "transform", "transform_deterministic"),
 )
 """Those that records of earlier releases do not have; they are stored where they are set."""
 

@@ -70,6 +70,10 @@ def cache_identity(
     unlike |= {name: value for name, value in input_of(teacher_spec(context)).items() if value}
     if teacher_spec(context).others:
         unlike["mean"] = mean_of(context)
+    if recipe.views:
+        unlike["recipe"] = recipe.views
+    if spec.data.transform:
+        unlike["transform"] = by_content(spec.data.transform)
     return unlike | {
         "version": CACHE_VERSION,
         "teacher": by_content(teacher_spec(context).model),

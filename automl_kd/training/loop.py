@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, Dataset, epoch_order, epoch_windows, train_view
+from automl_kd.data import (
+    UNLABELLED,
+    Batch,
+    Dataset,
+    augmented_view,
+    draw_mix,
+    epoch_rows,
+    epoch_windows,
+    image_rows,
+    mix_images,
+    partner_places,
+)
 from automl_kd.errors import StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.norm_counts import count_on_processor
@@ -28,10 +40,11 @@ from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, Report, steps_per_epoch
 from automl_kd.training import checkpoint
+from automl_kd.training.average import WeightAverage
 from automl_kd.training.divergence import Sound, refuse_loss, refuse_metrics
 from automl_kd.training.evaluate import autocast, evaluate
 from automl_kd.training.gradients import GroupGradients
-from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
+from automl_kd.training.optimizers import learning_rate, make_optimizer, resume, set_decay
 
 TrainingObjective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
@@ -49,6 +62,9 @@ class OwnStep:
 
     take: Callable[[TrainingRun, Batch, int], Tensor]
 
+
+AVERAGE = "average"
+"""The key of the averaged weights in a checkpoint."""
 
 CHECK_STEPS = 100
 """How many steps may pass before a loss that is not finite is noticed: each look waits for the device."""
@@ -75,6 +91,7 @@ class TrainingRun:
             distributed.broadcast_from_main([*network.parameters(), *network.buffers()])
             count_on_processor(network)
         self.optimizer = make_optimizer(self.parameters, recipe)
+        self.average = WeightAverage(student, recipe.ema, recipe.ema_steps) if recipe.ema else None
         self.gradients = GroupGradients(self.parameters)
         self.sound = Sound(student=student, loss_modules=self.loss_modules)
         self.history: list[dict[str, float]] = []
@@ -97,14 +114,16 @@ class TrainingRun:
             checkpoint.OPTIMIZER: self.optimizer.state_dict(),
             "best": self.best,
             "history": self.history,
+            **({AVERAGE: self.average.state()} if self.average else {}),
         }
 
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
         self.loss_modules.load_state_dict(state.get(checkpoint.LOSS_MODULES, {}))  # absent before there were any
         resume(self.optimizer, state[checkpoint.OPTIMIZER])
-        for group in self.optimizer.param_groups:
-            group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
+        set_decay(self.optimizer, self.recipe.weight_decay)  # a schedule may have changed it since it was saved
+        if self.average:
+            self.average.restore(state[AVERAGE])
         self.best, self.history = state["best"], state["history"]
 
     def train_epoch(self, objective: TrainingObjective | OwnStep, epoch: int) -> float:
@@ -114,7 +133,7 @@ class TrainingRun:
         """
         recipe, split, steps = self.recipe, self.dataset.train, self.recipe.steps_in(epoch, self.steps)
         seed_layers(self.seed, epoch)
-        rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(self.device)
+        rows = epoch_rows(len(split), recipe, seed=self.order_seed, epoch=epoch).to(self.device)
         total = torch.zeros((), device=self.device)
         self.student.train()
         self.loss_modules.train()
@@ -122,6 +141,8 @@ class TrainingRun:
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             with distributed.shard_rows(chosen, recipe.grad_accumulation) as own:
                 total += self.take(objective, self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
+            if self.average:
+                self.average.renew((epoch - 1) * self.steps + step)
             if step % CHECK_STEPS == CHECK_STEPS - 1:
                 refuse_loss(distributed.mean_over_group(total), epoch)
         total = distributed.mean_over_group(total)
@@ -136,8 +157,14 @@ class TrainingRun:
         batch = training_batch(self.dataset, self.recipe, rows, epoch, part, seed=seed, windows=windows)
         return replace(batch, parts=distributed.shard_count())
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the student has the weights that are measured and kept."""
+        return self.average.in_place() if self.average else nullcontext()
+
     def windows(self, epoch: int) -> Tensor | None:
         """Of all training images in an epoch, drawn when its first batch is made."""
+        if self.recipe.repeats > 1 or self.dataset.transform is not None:
+            return None
         if self.drawn[0] != epoch:
             dataset, augment = self.dataset, self.recipe.augment
             drawn = epoch_windows(dataset, dataset.train, seed=self.view_seed, epoch=epoch, augment=augment)
@@ -187,7 +214,8 @@ class TrainingRun:
 
 def run_number(dataset: Dataset, recipe: Recipe, seed: int) -> int:
     """Another one for runs on one set that see other batches."""
-    return derive(seed, "run", len(dataset.train), recipe.batch_size, recipe.augment)
+    views = [repr(recipe.views)] if recipe.views else []
+    return derive(seed, "run", len(dataset.train), recipe.batch_size, recipe.augment, *views)
 
 
 def training_batch(
@@ -202,11 +230,45 @@ def training_batch(
 ) -> Batch:
     """The training images at `rows`, on their device, as `epoch` sees them; `seed`: of the run's views.
 
-    `windows`: see `train_view`.
+    `rows`: as in `epoch_rows`; with partners, they are mixed as the batch `part[1]` is. `windows`: see `train_view`.
     """
+    split, views = dataset.train, rows if rows.ndim == 1 else rows[:, 0]
+    images = augmented_view(dataset, split, views, recipe, seed=seed, epoch=epoch, windows=windows)
+    own = image_rows(split, views, recipe)
+    batch = Batch(images, split.labels[own], split.index[own], epoch, part)
+    if rows.ndim > 1:
+        batch = mixed_batch(batch, dataset, recipe, rows[:, 1], seed=seed, windows=windows)
+    return replace(batch, inputs=laid_out(batch.inputs, recipe))
+
+
+def mixed_batch(
+    batch: Batch, dataset: Dataset, recipe: Recipe, partners: Tensor, *, seed: int, windows: Tensor | None
+) -> Batch:
+    """The batch's images mixed with those at the rows `partners`, (len(batch),)."""
+    height, width = batch.inputs.shape[2:]
+    mix = draw_mix(recipe, (height, width), seed=seed, epoch=batch.epoch, number=batch.part[1])
+    if mix is None:
+        return batch
     split = dataset.train
-    images = train_view(dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment, windows=windows)
-    return Batch(laid_out(images, recipe), split.labels[rows], split.index[rows], epoch, part)
+    if pairs_inside(len(batch), recipe):
+        others = batch.inputs[partner_places(len(batch), recipe.repeats, partners.device)]
+    else:
+        others = augmented_view(dataset, split, partners, recipe, seed=seed, epoch=batch.epoch, windows=windows)
+    own, second = batch.labels, split.labels[image_rows(split, partners, recipe)]
+    unlabelled = (own == UNLABELLED) | (second == UNLABELLED)
+    return replace(
+        batch,
+        inputs=mix_images(batch.inputs, others, mix),
+        labels=own.masked_fill(unlabelled, UNLABELLED),
+        second_labels=second.masked_fill(unlabelled, UNLABELLED),
+        share=mix.share,
+    )
+
+
+def pairs_inside(images: int, recipe: Recipe) -> bool:
+    """Whether both images of each pair are in this process's part of a batch, which has so many images."""
+    piece = images // recipe.grad_accumulation
+    return distributed.shard_count() == 1 or piece % (2 * recipe.repeats) == 0
 
 
 def laid_out(images: Tensor, recipe: Recipe) -> Tensor:
@@ -246,7 +308,8 @@ def fit_student(
     The last one adds val_accuracy_best, best_epoch, test_accuracy (weights of the last epoch), test_accuracy_best
     (weights of the epoch best on validation, the earlier of equals) and what `finish` returns: the test images are
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
-    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `loss_modules`, layers
+    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`; with `recipe.ema` they
+    are averages, which are measured as well. `loss_modules`, layers
     and memories of the objective, are trained by the same optimizer and continue as exactly, and are in neither file.
     `cache_stats`: counts of the teacher cache, which are added to each epoch's report.
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
@@ -265,7 +328,9 @@ def fit_student(
         metrics |= cache_stats()
         last = epoch == recipe.epochs
         if last:
-            metrics |= {**last_words(run, folder), **finish()}
+            with run.averaged():
+                metrics |= last_words(run, folder)
+            metrics |= finish()
         due = pausable or last or distributed.from_main_process(time.monotonic() - saved) > SAVE_SECONDS
         if due:
             checkpoint.save(run.state(), folder / "checkpoint.pt")
@@ -296,10 +361,11 @@ def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: i
     # Of parts that were normalised each by itself, every process knows its own running statistics.
     distributed.average([*run.student.buffers(), *run.loss_modules.buffers()])
     run.sound.refuse(epoch)
-    accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
-    refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)
-    if all(accuracy > earlier["val_accuracy"] for earlier in run.history):
-        run.best = deepcopy(run.student.state_dict())
+    with run.averaged():
+        accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
+        refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)
+        if all(accuracy > earlier["val_accuracy"] for earlier in run.history):
+            run.best = deepcopy(run.student.state_dict())
     metrics = {
         "train_loss": loss,
         "val_accuracy": accuracy,

@@ -48,7 +48,7 @@ def read_proxy_experiment(path: Path, overrides: list[str]) -> ProxyExperiment:
 def read_experiment(path: Path, overrides: list[str]) -> AnyExperiment:
     """Read the experiment of any kind in a file, and check that its space exists."""
     search_beside(path.parent, Path())
-    experiment = config.load_experiment(path, overrides, KINDS)
+    experiment = config.load_experiment(path, overrides, KINDS, say=lambda sentence: typer.echo(sentence, err=True))
     catalogue.require_space(experiment.space)
     return experiment
 

@@ -1,0 +1,71 @@
+"""The training images of a recipe, from the bytes that are kept to what networks take."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from automl_kd.data.augment.jitter import jitter
+from automl_kd.data.augment.policies import apply_policy
+from automl_kd.data.augment.rectangles import erase, random_resized_crop
+from automl_kd.data.counter import draw_words, key
+from automl_kd.data.dataset import Dataset, Split
+from automl_kd.data.views import crop_windows, draw_windows, normalize_images, numbers_of, wanted_augment
+from automl_kd.spec import Recipe
+
+CUT, POLICY, JITTER, ERASE, OWN = 13, 14, 15, 16, 17
+"""The first word of each stream's key."""
+
+COPIES = 40
+"""Bits of a counter below the number of an image's view in its batch."""
+
+
+def augmented_view(
+    dataset: Dataset,
+    split: Split,
+    rows: Tensor,
+    recipe: Recipe,
+    *,
+    seed: int,
+    epoch: int,
+    windows: Tensor | None = None,
+) -> Tensor:
+    """float32 (len(rows), channels, height, width): the images at `rows` as `epoch` sees them under `recipe`.
+
+    `rows`: int64, as in `epoch_rows`. `windows`: of the whole split in this epoch (`epoch_windows`), where they have
+    been drawn. Nothing is mixed.
+    """
+    return normalize_images(dataset, augmented_bytes(dataset, split, rows, recipe, seed, epoch, windows))
+
+
+def image_rows(split: Split, rows: Tensor, recipe: Recipe) -> Tensor:
+    """The rows of the split's images of which `rows`, as in `epoch_rows`, are views."""
+    return rows % len(split) if recipe.repeats > 1 else rows
+
+
+def augmented_bytes(
+    dataset: Dataset, split: Split, rows: Tensor, recipe: Recipe, seed: int, epoch: int, windows: Tensor | None
+) -> Tensor:
+    own = image_rows(split, rows, recipe)
+    counters = split.index[own]
+    if recipe.repeats > 1:
+        counters, windows = counters + ((rows // len(split)) << COPIES), None
+    images = split.images[own]
+    if dataset.transform is not None:
+        return dataset.transform(images, draw_words(key(OWN, seed, epoch), counters))
+    augment = wanted_augment(dataset, recipe.augment)
+    if augment == "random-resized-crop":
+        images = random_resized_crop(images, key(CUT, seed, epoch), counters, recipe.crop_scale, recipe.crop_ratio)
+    elif augment != "none":
+        drawn = draw_windows(dataset, counters, seed=seed, epoch=epoch, augment=augment) if windows is None else None
+        chosen = windows[own] if windows is not None else drawn
+        assert chosen is not None
+        images = crop_windows(images, dataset.pad, chosen, numbers_of(dataset, images.device).places)
+    if recipe.policy != "none":
+        images = apply_policy(images, recipe, key(POLICY, seed, epoch), counters)
+    if recipe.jitter or recipe.hue:
+        streams = key(JITTER, seed, epoch, 0), key(JITTER, seed, epoch, 1)
+        images = jitter(images, streams, counters, recipe.jitter, recipe.hue)
+    if recipe.erasing:
+        streams = key(ERASE, seed, epoch, 0), key(ERASE, seed, epoch, 1)
+        images = erase(images, streams, counters, recipe.erasing, numbers_of(dataset, images.device).mean)
+    return images
