@@ -308,8 +308,7 @@ def fit_student(
     The last one adds val_accuracy_best, best_epoch, test_accuracy (weights of the last epoch), test_accuracy_best
     (weights of the epoch best on validation, the earlier of equals) and what `finish` returns: the test images are
     looked at once, when nothing is left to choose. A continued trial first reports again what it had reported before.
-    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`; with `recipe.ema` they
-    are averages, which are measured as well. `loss_modules`, layers
+    The last weights are left in `folder/student.pt`, the best ones in `folder/student_best.pt`. `loss_modules`, layers
     and memories of the objective, are trained by the same optimizer and continue as exactly, and are in neither file.
     `cache_stats`: counts of the teacher cache, which are added to each epoch's report.
     A checkpoint is written at the end, every few seconds or, if the trial is `pausable`, after every epoch, and when
@@ -328,9 +327,7 @@ def fit_student(
         metrics |= cache_stats()
         last = epoch == recipe.epochs
         if last:
-            with run.averaged():
-                metrics |= last_words(run, folder)
-            metrics |= finish()
+            metrics |= {**last_words(run, folder), **finish()}
         due = pausable or last or distributed.from_main_process(time.monotonic() - saved) > SAVE_SECONDS
         if due:
             checkpoint.save(run.state(), folder / "checkpoint.pt")
@@ -378,18 +375,19 @@ def one_epoch(run: TrainingRun, objective: TrainingObjective | OwnStep, epoch: i
 
 
 def last_words(run: TrainingRun, folder: Path) -> dict[str, float]:
-    """Test accuracies of the last and of the best weights, which are both saved."""
-    last = deepcopy(run.student.state_dict())
+    """Test accuracies of the last and of the best weights, which are both saved; with `recipe.ema`, of averages."""
     measured: dict[str, Any] = {}
     accuracies = [metrics["val_accuracy"] for metrics in run.history]
     measured["val_accuracy_best"] = max(accuracies)
     measured["best_epoch"] = accuracies.index(max(accuracies)) + 1
-    measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if distributed.is_main_process():
-        save_weights(run.student, folder / "student.pt")
-    run.student.load_state_dict(run.best)
-    measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if distributed.is_main_process():
-        save_weights(run.student, folder / "student_best.pt")
-    run.student.load_state_dict(last)
+    with run.averaged():
+        last = deepcopy(run.student.state_dict())
+        measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
+        if distributed.is_main_process():
+            save_weights(run.student, folder / "student.pt")
+        run.student.load_state_dict(run.best)
+        measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
+        if distributed.is_main_process():
+            save_weights(run.student, folder / "student_best.pt")
+        run.student.load_state_dict(last)
     return measured

@@ -127,7 +127,7 @@ def test_every_operation_is_reached_and_identity_changes_nothing():
 
 def test_all_at_once_is_what_is_chosen_one_by_one(monkeypatch):
     # On a GPU operations are carried out on all images; here the same code, whatever the device is called.
-    from automl_kd.data.augment import policies  # noqa: PLC0415
+    from automl_kd.data.augment import policies
 
     chosen = torch.arange(40) % len(NAMES)
     step, sign = torch.arange(40) % MAGNITUDES, torch.arange(40) % 2

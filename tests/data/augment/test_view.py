@@ -127,19 +127,25 @@ def test_cuts_are_what_interpolation_makes_of_them():
 def test_rectangles_lie_inside_and_have_their_areas_and_ratios():
     drawn = draw_rectangles(1, torch.arange(5000), (60, 80), (0.2, 0.5), 2.0)
     assert bool(drawn.found.all())
-    assert bool((drawn.top >= 0).all()) and bool((drawn.top + drawn.height <= 60).all())
-    assert bool((drawn.left >= 0).all()) and bool((drawn.left + drawn.width <= 80).all())
+    assert bool((drawn.top >= 0).all())
+    assert bool((drawn.top + drawn.height <= 60).all())
+    assert bool((drawn.left >= 0).all())
+    assert bool((drawn.left + drawn.width <= 80).all())
     area, ratio = drawn.height * drawn.width / 4800, drawn.width / drawn.height
-    assert 0.18 < area.min() < 0.21 and 0.45 < area.max() < 0.52
-    assert ratio.min() < 0.6 and 1.5 < ratio.max() < 2.2
-    assert drawn.left.min() == 0 and drawn.top.min() == 0
+    assert 0.18 < area.min() < 0.21
+    assert 0.45 < area.max() < 0.52
+    assert ratio.min() < 0.6
+    assert 1.5 < ratio.max() < 2.2
+    assert drawn.left.min() == 0
+    assert drawn.top.min() == 0
 
 
 def test_where_no_try_lies_inside_the_image_is_taken_whole():
     # a ratio of 9 and more does not fit into an image of 8 by 9 with all of its area
     drawn = draw_rectangles(1, torch.arange(300), (2, 40), (1.0, 1.0), 1.0)
     assert not drawn.found.any()
-    assert drawn.height.unique().tolist() == [2] and drawn.width.unique().tolist() == [40]
+    assert drawn.height.unique().tolist() == [2]
+    assert drawn.width.unique().tolist() == [40]
     images = torch.arange(80, dtype=torch.uint8).view(1, 1, 2, 40)
     found = random_resized_crop(images, 1, torch.tensor([0]), 1.0, 1.0)
     assert any(torch.equal(found, one) for one in (images, images.flip(3)))
@@ -154,7 +160,8 @@ def test_erased_rectangles_have_their_colour_and_probability():
     assert 0.2 < share < 0.3
     assert set(found[:, 0].unique().tolist()) == {0, 7}
     parts = erased.flatten(1).float().mean(1)
-    assert parts.max() < 0.4 and parts[parts > 0].min() > 0.01
+    assert parts.max() < 0.4
+    assert parts[parts > 0].min() > 0.01
     assert torch.equal(erase(images, (1, 2), torch.arange(2000), 0.0, colour), images)
 
 
