@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def test_a_replay_without_a_search_may_mix():
         require_recipe(MIXED, make_method("distpro", {}), "distpro")
 
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "augment": "random-resized-crop",
     "policy": "rand",
     "jitter": 0.3,
@@ -116,7 +117,7 @@ def test_teacher_and_student_see_the_same_mixed_images(tmp_path, monkeypatch):
 @pytest.mark.parametrize("changes", [{}, {"repeats": 2}, {"policy": "trivial", "mix_probability": 0.5}])
 def test_the_cache_holds_what_the_teacher_says_of_mixed_images(tmp_path, changes):
     recipe = dataclasses.replace(MIXED, **changes)
-    results = []
+    results: list[Any] = []
     for keep in ("off", "logits", "logits"):
         spec = tiny.taught(tmp_path, "kd", recipe=recipe)
         paths = dataclasses.replace(

@@ -9,7 +9,14 @@ from automl_kd.data.augment.policies import apply_policy
 from automl_kd.data.augment.rectangles import erase, random_resized_crop
 from automl_kd.data.counter import draw_words, key
 from automl_kd.data.dataset import Dataset, Split
-from automl_kd.data.views import crop_windows, draw_windows, normalize_images, numbers_of, wanted_augment
+from automl_kd.data.views import (
+    PADDED,
+    crop_windows,
+    draw_windows,
+    normalize_images,
+    numbers_of,
+    wanted_augment,
+)
 from automl_kd.spec import Recipe
 
 CUT, POLICY, JITTER, ERASE, OWN = 13, 14, 15, 16, 17
@@ -42,24 +49,38 @@ def image_rows(split: Split, rows: Tensor, recipe: Recipe) -> Tensor:
     return rows % len(split) if recipe.repeats > 1 else rows
 
 
+def image_counters(split: Split, rows: Tensor, recipe: Recipe) -> Tensor:
+    """int64 (len(rows),), another for each image and view of it: by what its draws are counted."""
+    counters = split.index[image_rows(split, rows, recipe)]
+    return counters + ((rows // len(split)) << COPIES) if recipe.repeats > 1 else counters
+
+
 def augmented_bytes(
     dataset: Dataset, split: Split, rows: Tensor, recipe: Recipe, seed: int, epoch: int, windows: Tensor | None
 ) -> Tensor:
-    own = image_rows(split, rows, recipe)
-    counters = split.index[own]
-    if recipe.repeats > 1:
-        counters, windows = counters + ((rows // len(split)) << COPIES), None
-    images = split.images[own]
+    images = split.images[image_rows(split, rows, recipe)]
     if dataset.transform is not None:
-        return dataset.transform(images, draw_words(key(OWN, seed, epoch), counters))
+        words = draw_words(key(OWN, seed, epoch), image_counters(split, rows, recipe))
+        return dataset.transform(images, words)
     augment = wanted_augment(dataset, recipe.augment)
+    if augment in PADDED and windows is not None and recipe.repeats == 1:
+        images = crop_windows(images, dataset.pad, windows[rows], numbers_of(dataset, images.device).places)
+        augment = "none"
+    if augment == "none" and not recipe.views:
+        return images
+    counters = image_counters(split, rows, recipe)
     if augment == "random-resized-crop":
         images = random_resized_crop(images, key(CUT, seed, epoch), counters, recipe.crop_scale, recipe.crop_ratio)
-    elif augment != "none":
-        drawn = draw_windows(dataset, counters, seed=seed, epoch=epoch, augment=augment) if windows is None else None
-        chosen = windows[own] if windows is not None else drawn
-        assert chosen is not None
-        images = crop_windows(images, dataset.pad, chosen, numbers_of(dataset, images.device).places)
+    elif augment in PADDED:
+        drawn = draw_windows(dataset, counters, seed=seed, epoch=epoch, augment=augment)
+        images = crop_windows(images, dataset.pad, drawn, numbers_of(dataset, images.device).places)
+    return changed_colours(dataset, images, counters, recipe, seed, epoch)
+
+
+def changed_colours(
+    dataset: Dataset, images: Tensor, counters: Tensor, recipe: Recipe, seed: int, epoch: int
+) -> Tensor:
+    """`images`, uint8, which may be overwritten, after the recipe's policy, jitter and erasing."""
     if recipe.policy != "none":
         images = apply_policy(images, recipe, key(POLICY, seed, epoch), counters)
     if recipe.jitter or recipe.hue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ def test_a_pure_red_turned_by_a_third_is_green():
     assert operations.shift_hue(red, torch.tensor([1 / 3])).flatten().tolist() == [0, 200, 0]
 
 
-def theirs(name: str, image: Tensor, value: float) -> Tensor:
+def theirs(name: str, image: Tensor, value: float) -> Any:
     """The geometry of torchvision's policies."""
     plain = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
     degrees = math.degrees(math.atan(value))

@@ -49,9 +49,8 @@ def coloured():
 def test_a_recipe_that_asks_for_nothing_more_makes_the_views_of_earlier_releases():
     dataset = tiny.dataset()
     for augment in ("auto", "none", "crop", "crop-flip"):
-        given = {"seed": 4, "epoch": 2}
-        expected = train_view(dataset, dataset.train, torch.arange(96), augment=augment, **given)
-        found = augmented_view(dataset, dataset.train, torch.arange(96), Recipe(augment=augment), **given)
+        expected = train_view(dataset, dataset.train, torch.arange(96), augment=augment, seed=4, epoch=2)
+        found = augmented_view(dataset, dataset.train, torch.arange(96), Recipe(augment=augment), seed=4, epoch=2)
         assert torch.equal(found, expected)
 
 
@@ -102,8 +101,8 @@ def test_an_epoch_keeps_its_length_whatever_the_repeats(count, repeats, batch):
 
 
 def cut(top: int, left: int, height: int, width: int) -> Rectangles:
-    values = [torch.tensor([value]) for value in (top, left, height, width)]
-    return Rectangles(*values, torch.tensor([True]), torch.tensor([0]))
+    one, two, three, four = (torch.tensor([value]) for value in (top, left, height, width))
+    return Rectangles(one, two, three, four, torch.tensor([True]), torch.tensor([0]))
 
 
 def test_a_cut_of_two_pixels_by_hand():
