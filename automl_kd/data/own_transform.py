@@ -8,7 +8,6 @@ torch's generators are seeded with its word before. Both return images of the sa
 
 from __future__ import annotations
 
-import inspect
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ def pin_transform(reference: str) -> str:
     pinned = PIN.search(reference)
     plain = reference[: pinned.start()] if pinned else reference
     load_reference(plain)
-    file = inspect.getsourcefile(sys.modules[plain.partition(":")[0]])
+    file = getattr(sys.modules[plain.partition(":")[0]], "__file__", None)
     if file is None:
         raise ConfigError(f"data.transform = {plain!r} has no source file; put it into a module of its own")
     digest = digest_content(Path(file))

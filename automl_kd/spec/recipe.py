@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from automl_kd.registry import check_fields
@@ -114,7 +115,7 @@ class Recipe:
         """Whether images of a batch are mixed."""
         return self.mixup > 0 or self.cutmix > 0
 
-    @property
+    @cached_property
     def views(self) -> dict[str, Any]:
         """What of the views of images differs from the default, `augment` aside: it decides what a teacher sees."""
         chosen = (item for item in fields(self) if item.name in VIEW_FIELDS)

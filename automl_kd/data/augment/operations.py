@@ -101,11 +101,13 @@ def move(images: Tensor, source: Tensor) -> Tensor:
     The pixel at (x, y) comes from (a x + b y + c, d x + e y + f), rounded down; from outside of the image it is black.
     """
     channels, height, width = images.shape[1:]
-    y, x = torch.arange(height, device=images.device)[:, None], torch.arange(width, device=images.device)
-    a, b, c, d, e, f = source.long().view(-1, 6, 1, 1).unbind(1)
+    # Below 2**31 for images of up to 8,192 pixels.
+    y, x = (torch.arange(size, dtype=torch.int32, device=images.device) for size in (height, width))
+    y = y[:, None]
+    a, b, c, d, e, f = source.int().view(-1, 6, 1, 1).unbind(1)
     column, row = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    place = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(1)
+    place = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).flatten(1).long()
     moved = images.flatten(2).gather(2, place[:, None].expand(-1, channels, -1)).view_as(images)
     return torch.where(inside[:, None], moved, moved.new_zeros(()))
 

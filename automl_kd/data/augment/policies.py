@@ -24,6 +24,9 @@ from automl_kd.spec import Recipe
 MAGNITUDES = 31
 """Magnitudes, from 0 to 30."""
 
+AT_ONCE = 128
+"""Images of a GPU's batch that an operation changes together: its whole numbers take many times the memory of bytes."""
+
 GEOMETRY = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 FACTOR_CHANGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "brightness": operations.brightness,
@@ -88,7 +91,8 @@ def apply_operations(images: Tensor, policy: str, chosen: Tensor, step: Tensor, 
 def change_where(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], number: Tensor) -> Tensor:
     """`images` with `change` done to those `chosen`, bool (n,), by the `number` of each."""
     if images.device.type != "cpu":
-        return torch.where(chosen[:, None, None, None], change(images, number), images)
+        pieces = zip(*(torch.split(value, AT_ONCE) for value in (images, chosen, number)), strict=True)
+        return torch.cat([torch.where(which[:, None, None, None], change(one, by), one) for one, which, by in pieces])
     rows = chosen.nonzero().flatten()
     if len(rows):
         images[rows] = change(images[rows], number[rows])

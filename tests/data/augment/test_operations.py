@@ -13,10 +13,10 @@ from torch import Tensor
 from automl_kd.data.augment import operations
 from automl_kd.data.augment.operations import ONE
 from automl_kd.data.augment.policies import (
-    MAGNITUDES,
     NAMES,
     apply_operations,
     apply_policy,
+    change_where,
     matrix_of,
     number_of,
 )
@@ -126,19 +126,20 @@ def test_every_operation_is_reached_and_identity_changes_nothing():
     assert changed == [False] + [True] * (len(NAMES) - 1)
 
 
-def test_all_at_once_is_what_is_chosen_one_by_one(monkeypatch):
-    # On a GPU operations are carried out on all images; here the same code, whatever the device is called.
-    from automl_kd.data.augment import policies
+def test_all_at_once_is_what_is_chosen_one_by_one():
+    # On a GPU operations are carried out on all images; the tensors of this device are only called so.
+    class Elsewhere:
+        type = "cuda"
 
-    chosen = torch.arange(40) % len(NAMES)
-    step, sign = torch.arange(40) % MAGNITUDES, torch.arange(40) % 2
-    here = apply_operations(noise(40), "trivial", chosen, step, sign)
+    class Named(Tensor):
+        device = Elsewhere()  # type: ignore[assignment]  # only its type is looked at
 
-    def everywhere(images, chosen, change, number):
-        return torch.where(chosen[:, None, None, None], change(images, number), images)
-
-    monkeypatch.setattr(policies, "change_where", everywhere)
-    assert torch.equal(apply_operations(noise(40), "trivial", chosen, step, sign), here)
+    chosen = torch.arange(40) % 5 == 1
+    factor = torch.arange(40) * 3000
+    here = change_where(noise(40), chosen, operations.contrast, factor)
+    plain = noise(40)
+    there = change_where(plain.as_subclass(Named), chosen, lambda images, by: operations.contrast(plain, by), factor)
+    assert torch.equal(there.as_subclass(Tensor), here)
 
 
 @pytest.mark.parametrize("policy", ["rand", "trivial"])
