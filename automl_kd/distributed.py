@@ -65,14 +65,14 @@ def whole_batch(is_whole: bool = True) -> Iterator[None]:
 
 @contextmanager
 def shard_rows(rows: Tensor, micro: int = 1) -> Iterator[Tensor]:
-    """The part of `rows` (n,) that this process has; all of them, as in `whole_batch`, if they cannot be divided.
+    """The part of `rows` (n, ...) that this process has; all of them, as in `whole_batch`, if they cannot be divided.
 
     `micro`: each of so many consecutive pieces is divided by itself, so that what is accumulated in pieces is the same
     for any number of processes.
     """
     divided = size() > 1 and divides(len(rows), size() * micro)
     with whole_batch(not divided):
-        yield rows.view(micro, size(), -1)[:, rank()].reshape(-1) if divided else rows
+        yield rows.view(micro, size(), -1, *rows.shape[1:])[:, rank()].flatten(0, 1) if divided else rows
 
 
 def own_shard(value: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from automl_kd.spec import (
     schedule_text,
     teacher_trial,
 )
+from automl_kd.spec.recipe import YOUNGER_RECIPE_FIELDS
 
 DIGEST = "0123456789abcdef" * 4
 PINNED = f"/home/ada/process.json@sha256-{DIGEST}"
@@ -330,6 +331,25 @@ def test_a_last_epoch_is_stored_where_it_is_no_whole_one():
     assert TrialSpec.from_json(short.to_json()) == short
     assert len({KD.key, short.key, replace(short, teacher=KD.teacher).key}) == 3
     assert hash_config(short.to_json()) != hash_config(KD.to_json())
+
+
+def test_fields_of_a_recipe_that_came_later_are_stored_where_they_are_set():
+    changes = {"policy": "rand", "mixup": 0.2, "repeats": 4, "ema": 0.9, "loss": "bce", "decay_norms": False}
+    assert not {*YOUNGER_RECIPE_FIELDS} & {*json.loads(KD.to_json())["recipe"]}
+    keys = {KD.key}
+    for name, value in changes.items():
+        one = recipe(**{name: value})
+        assert {*json.loads(one.to_json())["recipe"]} & {*YOUNGER_RECIPE_FIELDS} == {name}
+        assert TrialSpec.from_json(one.to_json()) == one
+        keys.add(one.key)
+    assert len(keys) == 1 + len(changes)
+
+
+def test_a_transform_counts_by_its_content_and_is_stored_where_there_is_one():
+    one, two = (data(transform=f"mine:augment@sha256-{digit * 64}") for digit in "01")
+    assert "transform" not in KD.to_json()
+    assert TrialSpec.from_json(one.to_json()) == one
+    assert len({KD.key, one.key, two.key}) == 3
 
 
 def test_students_inside_a_teacher_that_were_stored_before_they_inherited_stay_fresh():

@@ -151,7 +151,8 @@ def show(
     if not os.path.lexists(what) and not Path(what).suffix:
         hint = suggestion(what, catalogue.CATALOGUES)
         raise UnknownNameError(f"there is neither a table nor a file called {what!r}; {hint}")
-    typer.echo(config.write_commented(config.load_experiment(Path(what), overrides, nasbench.KINDS)), nl=False)
+    experiment = config.load_experiment(Path(what), overrides, nasbench.KINDS, say=nasbench.say_aloud)
+    typer.echo(config.write_commented(experiment), nl=False)
 
 
 app.command()(check_teacher)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from automl_kd.errors import UnknownNameError
 from automl_kd.registry import load_reference, suggestion
+from automl_kd.spec.named_recipes import NAMED_RECIPES
 
 CatalogueLines = Iterable[tuple[str, str]]
 
@@ -97,6 +98,11 @@ def datasets() -> CatalogueLines:
     yield "arrays:PATH.npz", "x_train, y_train, x_test, y_test in one file, images uint8"
 
 
+def recipes() -> CatalogueLines:
+    """Named recipes; [recipe] name = "..." takes their fields, below those that are written beside it."""
+    return [(name, recipe.line) for name, recipe in NAMED_RECIPES.items()]
+
+
 CATALOGUES: Mapping[str, Callable[[], CatalogueLines]] = {
     "spaces": spaces,
     "methods": methods,
@@ -105,6 +111,7 @@ CATALOGUES: Mapping[str, Callable[[], CatalogueLines]] = {
     "samplers": samplers,
     "models": models,
     "datasets": datasets,
+    "recipes": recipes,
 }
 
 

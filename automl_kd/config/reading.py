@@ -18,6 +18,7 @@ import pydantic
 from automl_kd.config.beside import locate
 from automl_kd.config.experiment import Experiment
 from automl_kd.config.kinds import CORE_KINDS, choose_kind
+from automl_kd.config.recipe_names import NoteSentence, expand_recipes
 from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
@@ -35,12 +36,16 @@ UNNAMED = "experiment"
 
 
 def load_experiment(
-    path: Path, overrides: Iterable[str] = (), kinds: Mapping[str, type[T]] = CORE_KINDS
+    path: Path,
+    overrides: Iterable[str] = (),
+    kinds: Mapping[str, type[T]] = CORE_KINDS,
+    say: NoteSentence = lambda _sentence: None,
 ) -> Experiment | T:
     """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5").
 
     `kinds`: records of other kinds of experiment, by the section that makes an experiment one of them.
-    Relative files of the teacher are looked for beside the file, and then where the command was typed.
+    `say`: is told what was settled for the user. Relative files of the teacher are looked for beside the file, and then
+    where the command was typed.
     """
     try:
         text = read_text(path)
@@ -48,7 +53,7 @@ def load_experiment(
         raise ConfigError(
             f"no experiment could be read from {path}: {error.strerror}; give the path of a TOML file"
         ) from error
-    found = loads(text, overrides, where=str(path), kinds=kinds)
+    found = loads(text, overrides, where=str(path), kinds=kinds, say=say)
     if not isinstance(found, Experiment):
         return found
     members = [
@@ -100,7 +105,12 @@ def with_inits(experiment: Experiment, settle: Callable[[str, str], str]) -> Exp
 
 
 def loads(
-    text: str, overrides: Iterable[str] = (), *, where: str = UNNAMED, kinds: Mapping[str, type[T]] = CORE_KINDS
+    text: str,
+    overrides: Iterable[str] = (),
+    *,
+    where: str = UNNAMED,
+    kinds: Mapping[str, type[T]] = CORE_KINDS,
+    say: NoteSentence = lambda _sentence: None,
 ) -> Experiment | T:
     try:
         record = read_toml(text)
@@ -112,6 +122,7 @@ def loads(
     for override in overrides:
         merge(record, override)
     refuse_pickled(record, where)
+    expand_recipes(record, where, say)
     for holder, name in ((record, "hyperparameters"), (record.get("search"), "perturb")):
         if isinstance(holder, dict) and isinstance(holder.get(name), Mapping):
             holder[name] = flat(holder[name])

@@ -11,9 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from automl_kd import files, memory, storage
 from automl_kd.data.account import Account, account_of
 from automl_kd.data.arrays import arrays, unlabelled_arrays
+from automl_kd.data.augment.mixing import draw_mix, epoch_rows, mix_images, partner_places
+from automl_kd.data.augment.view import augmented_view, follow_epochs, image_rows
 from automl_kd.data.cifar import cifar10, cifar100
 from automl_kd.data.dataset import UNLABELLED, Augment, Batch, Dataset, Split, digest_dataset
 from automl_kd.data.digits import digits
@@ -22,9 +26,10 @@ from automl_kd.data.fit import COLOURS
 from automl_kd.data.images.folder import folder, unlabelled_folder
 from automl_kd.data.kept import ground
 from automl_kd.data.order import epoch_order
+from automl_kd.data.own_transform import TRIED_ON, OwnTransform, pin_transform
 from automl_kd.data.source import HOLDERS, Source, SourceSplit, Unlabelled, in_memory
 from automl_kd.data.streamed import Streaming
-from automl_kd.data.views import epoch_windows, follow_epochs, follow_rows, plain_view, train_view
+from automl_kd.data.views import epoch_windows, follow_rows, plain_view, train_view
 from automl_kd.errors import DataError, FileError
 from automl_kd.registry import lookup
 from automl_kd.spec import DataSpec, LoaderOptions
@@ -41,13 +46,19 @@ __all__ = [
     "SourceSplit",
     "Split",
     "account_of",
+    "augmented_view",
     "digest_dataset",
+    "draw_mix",
     "epoch_order",
+    "epoch_rows",
     "epoch_windows",
     "follow_epochs",
     "follow_rows",
+    "image_rows",
     "in_memory",
     "load_data",
+    "mix_images",
+    "partner_places",
     "plain_view",
     "resolve_path",
     "settle_loading",
@@ -90,7 +101,12 @@ def load_data(spec: DataSpec, root: Path, loader: LoaderOptions | None = None) -
     if spec.loading == "stream":
         cache = ground(root) / ".views"
         source = source.streamed(Streaming(loader or LoaderOptions(), cache, spec.decoder, spec.max_value))
-    return divide(spec.name, source, spec, root)
+    dataset = divide(spec.name, source, spec, root)
+    if not spec.transform:
+        return dataset
+    transform = OwnTransform.load(spec.transform)
+    transform.try_on(dataset.train.pixels_at(torch.arange(min(len(dataset.train), TRIED_ON))))
+    return replace(dataset, transform=transform)
 
 
 def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool) -> DataSpec:
@@ -140,8 +156,11 @@ def unlabelled_reference(text: str) -> tuple[str, str]:
 
 
 def resolve_path(spec: DataSpec) -> DataSpec:
-    """`spec` with its paths, if it has any, made absolute, so that it means the same in another working directory."""
+    """`spec` with its paths, if it has any, made absolute, so that it means the same in another working directory, and
+    its transform with the content hash of its module.
+    """
     spec = replace(spec, name=absolute_reference("name", spec.name))
+    spec = replace(spec, transform=pin_transform(spec.transform)) if spec.transform else spec
     if not spec.unlabelled:
         return spec
     unlabelled_reference(spec.unlabelled)

@@ -38,10 +38,10 @@ def draw_words(stream: int, counters: Tensor) -> Tensor:
     return z ^ shifted(z, 31)
 
 
-def draw_below(drawn: Tensor, field: int, count: int) -> Tensor:
+def draw_below(drawn: Tensor, field: int, count: int | Tensor) -> Tensor:
     """An integer in [0, count) from the field of twenty bits number `field` (0, 1 or 2) of each word.
 
-    Its probabilities differ from 1 / count by less than 2**-20.
+    `count`: one, or one for each word. Its probabilities differ from 1 / count by less than 2**-20.
     """
     bits = (drawn >> (field * FIELD_BITS)) & ((1 << FIELD_BITS) - 1)
     return (bits * count) >> FIELD_BITS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -25,6 +25,9 @@ from automl_kd.space import InputShape
 Augment = Literal["none", "crop", "crop-flip"]
 
 DIGEST_CHUNK = 4096
+
+Transform = Callable[[Tensor, Tensor], Tensor]
+"""From uint8 images (n, channels, height, width) and a random word, int64 (n,), of each to other such images."""
 
 UNLABELLED = -1
 """In place of a label, of images that have none."""
@@ -111,6 +114,7 @@ class Dataset:
     `class_names`: one for each label. `note`: what a reader of results should know of the splits, or empty.
     `made`: what "training", "validation" and "test" were made from. `passed_over`: files that were not read, by suffix
     or in words. `stamp`: names what is kept of the measures of this set; empty where they are taken anew.
+    `transform`: the user's own augmentation of training images, in place of a recipe's; None where there is none.
     `transfer`: the images of `train`, and after them those without a label, which is `UNLABELLED` there: what a teacher
     can be asked about (Hinton et al. 2015 call it the transfer set). None where every image has its label.
     """
@@ -131,6 +135,7 @@ class Dataset:
     stamp: str = ""
     transfer: Split | None = None
     student_size: int = 0
+    transform: Transform | None = None
 
     @property
     def student_shape(self) -> InputShape:
@@ -259,6 +264,8 @@ class Batch:
     `part`: the run's number (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds
     its numbers. With the epoch they decide which images there are and in what order. Empty for a batch of another kind.
     `parts`: into how many parts of equal size a process group has divided the batch, of which this is one.
+    `second_labels`, `share`: of mixed images, the labels of those that were mixed in, and the share of `labels`, in
+    [0, 1]. A mix with an image that has no label has none. None where nothing is mixed.
     """
 
     inputs: Tensor
@@ -267,6 +274,8 @@ class Batch:
     epoch: int
     part: tuple[int, ...] = ()
     parts: int = 1
+    second_labels: Tensor | None = None
+    share: float = 1.0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -276,7 +285,10 @@ class Batch:
         pieces = max(1, min(pieces, len(self) // 2))
         if pieces == 1:
             return [self]
-        cut = zip(*(value.tensor_split(pieces) for value in (self.inputs, self.labels, self.index)), strict=True)
+        seconds = self.labels if self.second_labels is None else self.second_labels
+        cut = zip(
+            *(value.tensor_split(pieces) for value in (self.inputs, self.labels, self.index, seconds)), strict=True
+        )
         return [
             replace(
                 self,
@@ -284,6 +296,7 @@ class Batch:
                 labels=labels,
                 index=index,
                 part=(*self.part, pieces, place) if self.part else (),
+                second_labels=None if self.second_labels is None else second_labels,
             )
-            for place, (inputs, labels, index) in enumerate(cut)
+            for place, (inputs, labels, index, second_labels) in enumerate(cut)
         ]

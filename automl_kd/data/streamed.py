@@ -157,6 +157,16 @@ class StreamedImages:
     def middle(self) -> ViewPlan:
         return ViewPlan.middle(self.size, self.fit)
 
+    def random(self, scale: float, ratio: float) -> ViewPlan:
+        """Crops of at least the part `scale` of an image's area, of which a side is at most `ratio` times the other."""
+        return ViewPlan(
+            *self.size,
+            kind="random-resized-crop",
+            interpolation=self.fit.interpolation,
+            scale=(scale, 1.0),
+            ratio=(1 / ratio, ratio),
+        )
+
     def read(self, plan: ViewPlan, rows: Tensor, *, seed: int, epoch: int) -> Tensor:
         reader = self.reader(plan)
         before = reader.stats()

@@ -24,18 +24,23 @@ from automl_kd.data.streamed import BatchOrder
 
 VIEW = 12  # the first word of the stream's key, apart from those of `order` and of the division
 
+PADDED = ("crop", "crop-flip")
+"""Ways to augment that take a window out of a framed image."""
+
 
 @dataclass(frozen=True, eq=False)
 class ViewNumbers:
     """What views of a set are computed with, on one device.
 
     `factor`, `shift`: float32 (1, channels, 1, 1), of `normalize_images`. `places`: int64 (2, height * width), of each
-    pixel of a window in a framed image, from the window's first one on; in row 1 of a mirrored window.
+    pixel of a window in a framed image, from the window's first one on; in row 1 of a mirrored window. `mean`: uint8
+    (channels,), the shades nearest to the set's means.
     """
 
     factor: Tensor
     shift: Tensor
     places: Tensor
+    mean: Tensor
 
     @staticmethod
     def of(dataset: Dataset, device: torch.device) -> ViewNumbers:
@@ -45,7 +50,8 @@ class ViewNumbers:
         factor, shift = torch.tensor(numbers, dtype=torch.float32).to(device).view(-1, 2, 1, 1).unbind(1)
         y, x = torch.arange(shape.height)[:, None] * framed, torch.arange(shape.width)
         places = torch.stack([y + x, y + x.flip(0)]).flatten(1)
-        return ViewNumbers(factor[None, ...], shift[None, ...], places.to(device))
+        mean = torch.tensor([round(255 * one) for one in dataset.mean], dtype=torch.uint8)
+        return ViewNumbers(factor[None, ...], shift[None, ...], places.to(device), mean.to(device))
 
 
 _numbers: WeakKeyDictionary[Dataset, dict[torch.device, ViewNumbers]] = WeakKeyDictionary()
@@ -86,12 +92,6 @@ def train_view(
     return normalize_images(dataset, crop_windows(split.pixels_at(rows, epoch), dataset.pad, chosen, places))
 
 
-def follow_epochs(split: Split, batch_size: int, steps: int, *, order_seed: int, view_seed: int) -> None:
-    """Announce the batches of training, which are then decoded ahead; nothing where the images are in memory."""
-    if (streamed := split.streamed) is not None:
-        streamed.follow(streamed.middle, BatchOrder(order_seed, view_seed, batch_size, steps))
-
-
 def follow_rows(split: Split, batch_size: int) -> None:
     """Announce that all images will be asked for in their order."""
     if (streamed := split.streamed) is not None:
@@ -99,8 +99,8 @@ def follow_rows(split: Split, batch_size: int) -> None:
 
 
 def epoch_windows(dataset: Dataset, split: Split, *, seed: int, epoch: int, augment: str) -> Tensor | None:
-    """The windows of all images of a split in an epoch, eight bytes of each; None where images are seen whole."""
-    if wanted_augment(dataset, augment) == "none":
+    """The windows of all images of a split in an epoch, eight bytes of each; None where images have none."""
+    if wanted_augment(dataset, augment) not in PADDED:
         return None
     return draw_windows(dataset, split.index, seed=seed, epoch=epoch, augment=augment)
 
@@ -119,8 +119,8 @@ def draw_windows(dataset: Dataset, index: Tensor, *, seed: int, epoch: int, augm
 
 def wanted_augment(dataset: Dataset, augment: str) -> str:
     wanted = dataset.augment if augment == "auto" else augment
-    if wanted not in ("none", "crop", "crop-flip"):
-        raise ValueError(f"augment must be auto, none, crop or crop-flip, got {augment!r}")
+    if wanted not in ("none", *PADDED, "random-resized-crop"):
+        raise ValueError(f"augment must be auto, none, crop, crop-flip or random-resized-crop, got {augment!r}")
     return wanted
 
 

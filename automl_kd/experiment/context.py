@@ -19,14 +19,16 @@ from automl_kd.experiment.proposals import Proposal, split
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods.from_file import measuring_trial
 from automl_kd.models import build
-from automl_kd.models.costs.cost import NetworkCost, cost_of
+from automl_kd.models.costs.cost import NetworkCost, cost_of, count_cost
 from automl_kd.models.costs.latency import measure_latency
+from automl_kd.models.input_adapter import as_in_training, train_at
 from automl_kd.models.pickled import label_pickled
 from automl_kd.results.store.table import ResultTable
 from automl_kd.samplers import SearchObjective
 from automl_kd.space import Architecture, SearchSpace
 from automl_kd.spec import Outcome, TeacherCacheOptions, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
+from automl_kd.training.trial import build_student
 
 OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
 """The metrics that a search may follow."""
@@ -113,6 +115,14 @@ class ExperimentContext:
         with in_a_sentence(name, shape):
             return cost_of(self.space, architecture, shape)
 
+    def training_macs(self, architecture: Architecture) -> int:
+        """Multiply-adds of a student for an image of its training, which `recipe.train_resolution` may make smaller."""
+        if not (size := self.experiment.recipe.train_resolution):
+            return self.cost(architecture).macs
+        student = train_at(build_student(self.space, architecture, self.dataset, seed=0), size)
+        with as_in_training(student):
+            return count_cost(student, self.dataset.student_shape).macs
+
     def trial_paths(self, spec: TrialSpec, device: str) -> TrialPaths:
         """Return a trial's paths: the teacher's among the teachers, all others in this experiment's folder."""
         folder = (
@@ -130,7 +140,12 @@ class ExperimentContext:
 
     @property
     def banking(self) -> TeacherCacheOptions:
-        """The mode of the teacher cache; "auto" is off if the search minimizes seconds, so that costs are equal."""
+        """The mode of the teacher cache; "auto" is off if the search minimizes seconds, so that costs are equal.
+
+        Views that may differ from process to process are not cached.
+        """
+        if not self.experiment.data.repeatable:
+            return dataclasses.replace(self.experiment.teacher_cache, keep="off")
         asked, timed = self.experiment.teacher_cache, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 

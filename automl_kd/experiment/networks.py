@@ -25,6 +25,7 @@ from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.foreign.onednn import must_stay_contiguous
+from automl_kd.models.input_adapter import train_at
 from automl_kd.models.pickled import label_pickled
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results.units import some
@@ -124,6 +125,7 @@ def check_networks(context: ExperimentContext) -> None:
         name = f"students of {label_pickled(experiment.space)}"
         with in_a_sentence(name, dataset.student_shape):
             network = build_student(context.space, context.baseline, dataset, seed=0)
+            train_at(network, experiment.recipe.train_resolution)
             say(context, Trying(name, network, dataset, experiment.recipe, trained=True).notes())
             say(context, warm_start_notes(context))
 

@@ -183,8 +183,13 @@ def check_weights(teacher: TeacherSpec, network: nn.Module, dataset: Dataset, wa
 
 
 def check_teacher_cache(experiment: Experiment) -> None:
-    """Raise `ConfigError` for options of a fixed teacher's outputs if a method trains its teacher."""
+    """Raise `ConfigError` for options of a fixed teacher's outputs if none can be cached, or a method trains it."""
     moving = moving_methods(experiment)
+    if not experiment.data.repeatable and experiment.teacher_cache.keep not in {"auto", "off"}:
+        raise ConfigError(
+            f"teacher_cache.keep = {experiment.teacher_cache.keep!r} needs views that are the same in every process, "
+            "and data.transform is the user's own; set data.transform_deterministic = true if they are, or keep off"
+        )
     asked = {
         "teacher_cache.keep": (experiment.teacher_cache.keep, "auto"),
         "teacher.outputs": (experiment.teacher.outputs, "exact"),

@@ -103,7 +103,9 @@ class Loss(Protocol):
 
     A loss is a mean over images. One that compares images with each other, or remembers them, has `whole:
     ClassVar[bool] = True`: where a process group divides the batch, each process then gives it the outputs, labels and
-    indices of all images, and no pixels.
+    indices of all images, and no pixels. One that looks at the label of each image has `needs_labels: ClassVar[bool] =
+    True`, and images cannot be mixed for it; one that remembers each image has `remembers_images: ClassVar[bool] =
+    True`, and an image must not come twice in a batch.
 
     `make` refuses, as a `ConfigError`, outputs that the loss cannot compare. It draws initial weights from torch's
     global generator, which the caller seeds, and does not keep the example.

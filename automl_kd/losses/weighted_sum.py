@@ -31,7 +31,7 @@ from automl_kd.models.features import Outputs
 from automl_kd.registry import lookup_options
 from automl_kd.seeds import derive
 from automl_kd.space import Scalar
-from automl_kd.spec import require
+from automl_kd.spec import Recipe, require
 
 V = TypeVar("V")
 
@@ -91,7 +91,11 @@ class Mix:
     @property
     def needs_labels(self) -> bool:
         """Whether a loss but the cross entropy looks at labels, so that images without one are of no use to the sum."""
-        return any(getattr(part.loss, "needs_labels", False) for part in self.parts)
+        return bool(self.with_attribute("needs_labels"))
+
+    def with_attribute(self, name: str) -> tuple[str, ...]:
+        """The names of those losses whose class variable `name` is true."""
+        return tuple(part.name for part in self.parts if getattr(part.loss, name, False))
 
     @property
     def features(self) -> FeatureNames:
@@ -174,8 +178,8 @@ def gather_outputs(
     return one, two, Batch(inputs, labels, index, batch.epoch)
 
 
-def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
-    """The sum that `text` describes. `label_smoothing` is that of "ce" unless `ce.label_smoothing` sets another.
+def read_mix(text: str, *, recipe: Recipe | None = None) -> Mix:
+    """The sum that `text` describes. "ce" has the loss and smoothing of `recipe` unless its own options set others.
 
     What it names wrongly is an `UnknownNameError`, any other mistake a `ConfigError`.
     """
@@ -188,7 +192,9 @@ def read_mix(text: str, *, label_smoothing: float = 0.0) -> Mix:
     if len(weights) == 1 and (alone := next(iter(weights))) != "ce" and weights[alone] is None:
         weights["ce"] = loss_type(alone).standard.ce
     weights.setdefault("ce", None)
-    options["ce"] = {"label_smoothing": label_smoothing, **options.get("ce", {})}
+    if recipe is not None:
+        given = {"label_smoothing": recipe.label_smoothing, "form": recipe.loss}
+        options["ce"] = {**given, **options.get("ce", {})}
     if stray := [name for name in options if name not in weights]:
         raise ConfigError(f"losses: {stray[0]!r} has an option but is not in the sum; add it, or drop the option")
     mix = Mix(tuple(make_loss(name, weight, options.get(name, {})) for name, weight in weights.items()))

@@ -25,6 +25,7 @@ from automl_kd.methods.kd import PlainKD as KD  # noqa: N814 - its public name
 from automl_kd.methods.lkd.method import LKD
 from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.methods.prokt.method import ProKT
+from automl_kd.methods.recipe_fit import require_recipe
 from automl_kd.methods.schedule import follow
 from automl_kd.methods.scratch import Scratch
 from automl_kd.methods.subgraph.method import Subgraph
@@ -133,6 +134,7 @@ def pin_files(method: Method) -> Method:
 def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None:
     """Raise an `AutoMLKDError` for a trial that is known to fail, before its teacher is trained. Writes nothing."""
     method = make_method(spec.method, spec.options)
+    require_recipe(spec.recipe, method, spec.method)
     if getattr(method, "moves_teacher", False):
         require_more_than_logits(spec.teacher, f"method {spec.method!r} trains its teacher")
     if not isinstance(method, DryRunnable) or spec.teacher is None:
@@ -169,7 +171,7 @@ def estimate_cost(spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         return method.cost(spec, paths)
     context = prepare_trial(spec, paths, transfer=uses_unlabelled(method))
     teacher_macs = count_cost(load_teacher(context), context.dataset.shape).macs if method.needs_teacher else 0
-    return CostEstimate.of(context, method.macs(context.cost.macs, teacher_macs))
+    return CostEstimate.of(context, method.macs(context.training_macs, teacher_macs))
 
 
 def refuse_nonfinite_reports(report: Report) -> Report:
@@ -183,4 +185,6 @@ def refuse_nonfinite_reports(report: Report) -> Report:
 
 
 def by_method(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
-    make_method(spec.method, spec.options)(spec, report, paths)
+    method = make_method(spec.method, spec.options)
+    require_recipe(spec.recipe, method, spec.method)
+    method(spec, report, paths)

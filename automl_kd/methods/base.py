@@ -37,7 +37,9 @@ class Method(Protocol):
     that reads a fixed teacher's outputs on each training image from the cache has an attribute `cached_features`: the
     teacher's feature layers that it reads beside the logits. One that cannot end inside an epoch, as
     `recipe.last_epoch` may ask, has the class variable `whole_epochs = True`. One that makes its students itself has
-    `makes_students = True`: what a student begins with is an option of its own.
+    `makes_students = True`: what a student begins with is an option of its own. One that differentiates through
+    training steps has `plain_labels = True`: it takes images with one label each, cross entropy, and an optimizer of
+    torch's own.
     """
 
     needs_teacher: ClassVar[bool]

@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.cross_entropy import cross_entropy, labelled_cross_entropy
+from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.models.costs.cost import count_cost
@@ -47,20 +47,20 @@ class PlainKD:
         return CostEstimate.of(context, self.macs_per_image(context, load_teacher(context)))
 
     def macs_per_image(self, context: TrialContext, teacher: nn.Module) -> int:
-        return self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs)
+        return self.macs(context.training_macs, count_cost(teacher, context.dataset.shape).macs)
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         context = prepare_trial(spec, paths, transfer=True)
         teacher = load_teacher(context)
         ask_teacher = teacher_outputs(context, teacher)
-        smoothing = spec.recipe.label_smoothing
-        ce = cross_entropy if context.dataset.transfer is None else labelled_cross_entropy
+        how, unlabelled = spec.recipe, context.dataset.transfer is not None
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             teacher_logits = ask_teacher(batch).logits
             logits = context.student(batch.inputs)
             return {
-                "ce": (1 - self.weight) * ce(logits, batch.labels, label_smoothing=smoothing),
+                "ce": (1 - self.weight)
+                * label_loss(logits, batch, how.loss, how.label_smoothing, unlabelled=unlabelled),
                 "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 

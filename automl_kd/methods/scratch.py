@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training.trial import prepare_trial
@@ -26,13 +26,13 @@ class Scratch:
 
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         context = prepare_trial(spec, paths)
-        return CostEstimate.of(context, self.macs(context.cost.macs, 0))
+        return CostEstimate.of(context, self.macs(context.training_macs, 0))
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         context = prepare_trial(spec, paths)
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             logits = context.student(batch.inputs)
-            return {"ce": cross_entropy(logits, batch.labels, label_smoothing=spec.recipe.label_smoothing)}
+            return {"ce": label_loss(logits, batch, spec.recipe.loss, spec.recipe.label_smoothing)}
 
-        train(context, objective, report, macs_per_image=self.macs(context.cost.macs, 0))
+        train(context, objective, report, macs_per_image=self.macs(context.training_macs, 0))

@@ -21,7 +21,7 @@ from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.features import FeatureExtractor, Outputs
-from automl_kd.models.input_adapter import find_adapter
+from automl_kd.models.input_adapter import as_in_training, find_adapter
 from automl_kd.seeds import derive
 from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
@@ -63,7 +63,7 @@ class WeightedLosses:
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         context = prepare_trial(spec, paths, transfer=self.uses_unlabelled)
         teacher = load_teacher(context)
-        mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
+        mix = read_mix(self.losses, recipe=spec.recipe)
         with open_extractors(context, teacher, mix.features) as (student, teacher_network):
             example, batch = first_look(context, student, teacher_network)
             return CostEstimate.of(context, self.macs_per_image(context, teacher, mix.make(example), example, batch))
@@ -71,13 +71,13 @@ class WeightedLosses:
     def macs_per_image(
         self, context: TrialContext, teacher: nn.Module, mixed: Mixed, example: Example, batch: Batch
     ) -> int:
-        networks = self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs)
+        networks = self.macs(context.training_macs, count_cost(teacher, context.dataset.shape).macs)
         return networks + STEP * weighted_loss_macs(mixed, example, batch)
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         context = prepare_trial(spec, paths, transfer=self.uses_unlabelled)
         teacher = load_teacher(context)
-        mix = read_mix(self.losses, label_smoothing=spec.recipe.label_smoothing)
+        mix = read_mix(self.losses, recipe=spec.recipe)
         with (
             FeatureExtractor(context.student, mix.features.student) as student,
             FeatureExtractor(teacher, mix.features.teacher) as teacher_network,
@@ -109,7 +109,7 @@ def first_look(
     split, seed = data.train, derive(spec.seed, "losses")
     rows = epoch_order(len(split), seed=seed, epoch=0)[:examples].to(split.row_device)
     images = plain_view(data, split, rows)
-    with evaluating(context.student), torch.no_grad():
+    with evaluating(context.student), as_in_training(context.student), torch.no_grad():
         one, two = student(images), teacher(images)
     example = Example(
         one,

@@ -23,7 +23,8 @@ from torch.utils.hooks import RemovableHandle
 class InputAdapter:
     """Two hooks of one network.
 
-    `size`: height and width of the images that it takes; 0 for those of the batch. `factor`, `shift`: what its images
+    `size`: height and width of the images that it takes; 0 for those of the batch. `train_size`: the same in training
+    mode; 0 for `size`. `factor`, `shift`: what its images
     are of the batch's, image * factor + shift, for each channel; empty where they are the same. `reverse`: whether its
     colours come in reverse order; factor and shift are those of the batch's order. `outputs`: which of its outputs each
     class of the data is; empty for all in order.
@@ -34,17 +35,19 @@ class InputAdapter:
     shift: tuple[float, ...] = ()
     reverse: bool = False
     outputs: tuple[int, ...] = ()
+    train_size: int = 0
     placed: dict[object, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.size or self.factor or self.reverse or self.outputs)
+        return not (self.size or self.train_size or self.factor or self.reverse or self.outputs)
 
-    def enter(self, _model: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def enter(self, model: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not given or not isinstance(given[0], Tensor):  # a tracer of networks that contain this one
             return None
-        images = resize_batch(given[0], self.size) if self.size else given[0]
+        size = self.train_size if model.training and self.train_size else self.size
+        images = resize_batch(given[0], size) if size else given[0]
         if self.factor:
             factor, shift = (self.numbers(values, images) for values in (self.factor, self.shift))
             images = torch.addcmul(shift, images, factor)
@@ -73,6 +76,28 @@ def adapt(model: nn.Module, adapter: InputAdapter) -> nn.Module:
     if not adapter.idle:
         hook_up(model, adapter)
     return model
+
+
+def train_at(model: nn.Module, size: int) -> nn.Module:
+    """`model` itself, which in training mode takes images of this height and width, made of its batch's; 0 for any."""
+    if (adapter := find_adapter(model)) is None:
+        return adapt(model, InputAdapter(train_size=size))
+    adapter.train_size = size
+    return model
+
+
+@contextmanager
+def as_in_training(model: nn.Module) -> Iterator[None]:
+    """Inside, `model` takes images of its training's size in any mode."""
+    adapter = find_adapter(model)
+    if adapter is None or not adapter.train_size:
+        yield
+        return
+    before, adapter.size = adapter.size, adapter.train_size
+    try:
+        yield
+    finally:
+        adapter.size = before
 
 
 def hook_up(model: nn.Module, adapter: InputAdapter) -> tuple[RemovableHandle, RemovableHandle]:

@@ -43,9 +43,12 @@ class DataSpec:
     where images are kept: "resident" decodes all of them once and keeps them on the training device, "stream" decodes
     them as they are needed, and "auto" takes "stream" for image files that would take more than 4 GiB or than this
     machine has, or of which random parts are shown (recipe.augment = "random-resized-crop"). `decoder`: "exact", or
-    "scaled" to let streamed JPEGs be reduced while they are decoded, which is faster and changes pixels. `digest`: hash
-    of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows what the
-    set holds rather than where it lies.
+    "scaled" to let streamed JPEGs be reduced while they are decoded, which is faster and changes pixels. `transform`: a
+    function, module:attribute, of images and random words, or an object of torchvision.transforms.v2: it augments
+    training images in place of the recipe; empty for none. `transform_deterministic`: whether that makes the same of an
+    image in every process, so that the teacher's outputs may be cached. `digest`: hash of the divided images
+    themselves, filled in when the experiment is opened, so that a trial's key follows what the set holds rather than
+    where it lies.
     """
 
     name: str = "digits"
@@ -66,6 +69,8 @@ class DataSpec:
     resize: ResizeRule = ""
     loading: Literal["auto", "resident", "stream"] = "auto"
     decoder: Literal["exact", "scaled"] = "exact"
+    transform: str = ""
+    transform_deterministic: bool = False
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -83,11 +88,20 @@ class DataSpec:
         require(self.interpolation in INTERPOLATIONS, wrong_interpolation(self.interpolation))
         require(self.resize in RESIZES, wrong_resize(self.resize))
         require_moments(self.mean, self.std)
+        require(
+            bool(self.transform) or not self.transform_deterministic,
+            "transform_deterministic is about transform, and there is none; name one, or drop it",
+        )
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether an epoch's views are the same for all who make them."""
+        return not self.transform or self.transform_deterministic
 
 
 YOUNGER_DATA_FIELDS = (
     *("mean", "std", "labelled_images", "unlabelled", "test"),
-    *("crop", "interpolation", "view", "resize", "loading", "decoder"),
+    *("crop", "interpolation", "view", "resize", "loading", "decoder", "transform", "transform_deterministic"),
 )
 """Those that records of earlier releases do not have; they are stored where they are set."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from automl_kd.registry import check_fields
@@ -16,25 +17,41 @@ class Recipe:
     """How a network is trained, whatever its loss.
 
     `epochs` (1 or more): passes over the training images. `batch_size` (2 or more): images in a step. `optimizer`: SGD
-    with momentum, or AdamW. `lr` (above 0): the highest learning rate. `momentum` (0 or more, below 1): momentum of
-    SGD. `nesterov`: whether momentum looks ahead; it needs a momentum above 0. `weight_decay` (0 or more): decay of
+    with momentum, AdamW or LAMB. `lr` (above 0): the highest learning rate. `momentum` (0 or more, below 1): momentum
+    of SGD. `nesterov`: whether momentum looks ahead; it needs a momentum above 0. `weight_decay` (0 or more): decay of
     every weight, in each step. `schedule`: the learning rate falls as a "cosine" to zero, or by "multistep".
     `milestones` (above 0, below 1): where "multistep" lowers the rate, as fractions of the run, so that a recipe keeps
     its shape at any length. `gamma` (any): what "multistep" multiplies it by at each milestone. `warmup` (0 or more,
     below 1): the fraction of the run over which the rate first rises linearly from zero. `label_smoothing` (0 or more,
     below 1): the share of each label that is spread over all classes. `clip_norm` (0 or more): largest gradient norm; 0
     does not clip. `amp`: bfloat16 autocast, on CUDA only. `channels_last`: the layout of images and weights in memory.
-    `augment`: "auto" takes what the dataset recommends. `grad_accumulation` (1 or more): a step's gradients are
-    gathered from so many pieces of its batch, one after the other, which need less memory; batch normalisation and
-    losses that compare images see a piece each. `sync_bn_groups` (1 or more): batch normalisation looks at each of so
-    many equal parts of a batch by itself; 1 for the whole batch. It must be 1 or trial.workers where these are several.
-    `last_epoch` (above 0, at most 1): the fraction of its steps, rounded and at least one, that the last epoch takes;
-    comparisons at equal compute set it, so that costs agree within 1 %.
+    `augment`: "auto" takes what the dataset recommends; "random-resized-crop" a part of each image, resized to all of
+    it and mirrored half of the time. `crop_scale` (above 0, at most 1): the least part of an image's area that
+    "random-resized-crop" takes. `crop_ratio` (1 or more): the most that a side of it is longer than the other.
+    `policy`: operations on each image: "rand" applies `policy_ops` of RandAugment, "trivial" one of TrivialAugmentWide.
+    `policy_ops` (1 or more): how many operations "rand" applies to an image. `policy_magnitude` (0 to 30): how far each
+    of them goes. `jitter` (0 to 1): the most by which brightness, contrast and saturation change, each as a fraction.
+    `hue` (0 to 0.5): the most by which hues turn, as a fraction of a whole turn. `erasing` (0 to 1): the probability
+    that a rectangle of an image is erased. `mixup` (0 or more): alpha of the Beta distribution by which two images are
+    mixed; 0 mixes none. `cutmix` (0 or more): alpha of that by which a rectangle of another image is put into one; with
+    `mixup`, each batch is mixed in one of the two ways. `mix_probability` (above 0, at most 1): the probability that a
+    batch is mixed. `repeats` (1 or more): so many views of an image are in a batch; an epoch keeps its steps and has
+    fewer images. `loss`: cross entropy on the labels, or "bce", binary cross entropy of each class. `decay_norms`:
+    whether biases and the weights of normalisation decay too. `eps` (above 0): what "adamw" and "lamb" add to a
+    denominator. `ema` (0 or more, below 1): decay of an average of the weights, which is measured and kept in place of
+    them; 0 takes the weights as they are. `ema_steps` (1 or more): the average is renewed after so many steps.
+    `train_resolution` (0 to 4096): height and width of the images that the student trains on; 0 for those that it is
+    measured on. `grad_accumulation` (1 or more): a step's gradients are gathered from so many pieces of its batch, one
+    after the other, which need less memory; batch normalisation and losses that compare images see a piece each.
+    `sync_bn_groups` (1 or more): batch normalisation looks at each of so many equal parts of a batch by itself; 1 for
+    the whole batch. It must be 1 or trial.workers where these are several. `last_epoch` (above 0, at most 1): the
+    fraction of its steps, rounded and at least one, that the last epoch takes; comparisons at equal compute set it, so
+    that costs agree within 1 %.
     """
 
     epochs: int = 30
     batch_size: int = 64
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "lamb"] = "sgd"
     lr: float = 0.05
     momentum: float = 0.9
     nesterov: bool = True
@@ -47,10 +64,28 @@ class Recipe:
     clip_norm: float = 0.0
     amp: bool = True
     channels_last: bool = True
-    augment: Literal["auto", "none", "crop", "crop-flip"] = "auto"
+    augment: Literal["auto", "none", "crop", "crop-flip", "random-resized-crop"] = "auto"
     grad_accumulation: int = 1
     sync_bn_groups: int = 1
     last_epoch: float = 1.0
+    crop_scale: float = 0.08
+    crop_ratio: float = 4 / 3
+    policy: Literal["none", "rand", "trivial"] = "none"
+    policy_ops: int = 2
+    policy_magnitude: int = 9
+    jitter: float = 0.0
+    hue: float = 0.0
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_probability: float = 1.0
+    repeats: int = 1
+    loss: Literal["ce", "bce"] = "ce"
+    decay_norms: bool = True
+    eps: float = 1e-8
+    ema: float = 0.0
+    ema_steps: int = 1
+    train_resolution: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -68,6 +103,23 @@ class Recipe:
             require(getattr(self, name) >= 1, f"{name} must be 1 or more, got {getattr(self, name)}")
         require(0 < self.last_epoch <= 1, f"last_epoch must lie above 0 and at most at 1, got {self.last_epoch}")
         require_shares(self, 1)
+        require_views(self)
+        require(self.eps > 0, f"eps must be above 0, got {self.eps}")
+        require(0 <= self.ema < 1, f"ema is a decay and must lie in [0, 1), got {self.ema}")
+        require(self.ema_steps >= 1, f"ema_steps must be 1 or more, got {self.ema_steps}")
+        size = self.train_resolution
+        require(0 <= size <= 4096, f"train_resolution must lie in 0 (as measured) to 4096, got {size}")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of a batch are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @cached_property
+    def views(self) -> dict[str, Any]:
+        """What of the views of images differs from the default, `augment` aside: it decides what a teacher sees."""
+        chosen = (item for item in fields(self) if item.name in VIEW_FIELDS)
+        return {item.name: value for item in chosen if (value := getattr(self, item.name)) != item.default}
 
     @property
     def length(self) -> float:
@@ -127,7 +179,36 @@ def require_shares(recipe: Recipe, workers: int, where: str = "") -> None:
     )
 
 
-YOUNGER_RECIPE_FIELDS = ("last_epoch",)
+def require_views(recipe: Recipe) -> None:
+    """Raise `ValueError` for views that images cannot have."""
+    require(0 < recipe.crop_scale <= 1, f"crop_scale must lie above 0 and at most at 1, got {recipe.crop_scale}")
+    require(recipe.crop_ratio >= 1, f"crop_ratio must be 1 or more, got {recipe.crop_ratio}")
+    require(recipe.policy_ops >= 1, f"policy_ops must be 1 or more, got {recipe.policy_ops}")
+    for name, most in (("policy_magnitude", 30), ("jitter", 1), ("hue", 0.5), ("erasing", 1)):
+        value = getattr(recipe, name)
+        require(0 <= value <= most, f"{name} must lie in 0 to {most}, got {value}")
+    for name in ("mixup", "cutmix"):
+        require(getattr(recipe, name) >= 0, f"{name} must be 0 (off) or more, got {getattr(recipe, name)}")
+    share = recipe.mix_probability
+    require(0 < share <= 1, f"mix_probability must lie above 0 and at most at 1, got {share}")
+    require(recipe.repeats >= 1, f"repeats must be 1 or more, got {recipe.repeats}")
+    require(
+        recipe.batch_size % recipe.repeats == 0,
+        f"batch_size must be a multiple of repeats = {recipe.repeats}, so that all views of an image are in one batch, "
+        f"got {recipe.batch_size}; choose another",
+    )
+
+
+VIEW_FIELDS = (
+    *("crop_scale", "crop_ratio", "policy", "policy_ops", "policy_magnitude", "jitter", "hue", "erasing"),
+    *("mixup", "cutmix", "mix_probability", "repeats"),
+)
+"""Those that decide what an epoch's images look like, and which are in a batch."""
+
+YOUNGER_RECIPE_FIELDS = (
+    *("last_epoch", *VIEW_FIELDS),
+    *("loss", "decay_norms", "eps", "ema", "ema_steps", "train_resolution"),
+)
 """Those that records of earlier releases do not have; they are stored where they are set."""
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, Dataset, epoch_order, plain_view
+from automl_kd.data import Batch, Dataset, epoch_rows, plain_view
 from automl_kd.hashing import hash_json
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.folding import Folded, fold_teacher
@@ -73,7 +73,7 @@ def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor
         teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(context)
     )
     extractor = quick.teacher
-    keep = context.paths.teacher_cache.keep
+    keep = context.paths.teacher_cache.keep if context.spec.data.repeatable else "off"
     kept = keep == "features" or (keep != "off" and not extractor.names)
     assert context.spec.teacher is not None  # it was loaded
     if not kept and context.spec.teacher.outputs == "exact":
@@ -248,7 +248,8 @@ class CachedTeacher:
         """
         if self.rows is None:
             epoch, count = self.place[0], len(self.dataset.train)
-            rows = epoch_order(count, seed=derive(self.seed, "order"), epoch=epoch) if epoch else torch.arange(count)
+            order_seed = derive(self.seed, "order")
+            rows = epoch_rows(count, self.recipe, seed=order_seed, epoch=epoch) if epoch else torch.arange(count)
             self.rows = rows.to(self.dataset.train.row_device)
         size, part, seed = self.recipe.batch_size, (self.number, number), derive(self.seed, "view")
         start = number * size if self.place[0] else min(number * size, max(len(self.rows) - size, 0))
@@ -291,7 +292,7 @@ def stand_still(dataset: Dataset, recipe: Recipe) -> bool:
     augment = dataset.augment if recipe.augment == "auto" else recipe.augment
     count = len(dataset.train)
     fits = 4 * count * dataset.shape.classes <= MOST_BYTES and count % recipe.batch_size != 1
-    return augment == "none" and fits
+    return augment == "none" and not recipe.views and dataset.transform is None and fits
 
 
 def generators(device: torch.device) -> list[Tensor]:

@@ -73,6 +73,10 @@ def cache_identity(
         unlike["places"] = str(place_type(dataset.shape.classes))  # earlier versions took four bytes
     if teacher_spec(context).others:
         unlike["mean"] = mean_of(context)
+    if recipe.views:
+        unlike["recipe"] = recipe.views
+    if spec.data.transform:
+        unlike["transform"] = by_content(spec.data.transform)
     return unlike | {
         "version": CACHE_VERSION,
         "teacher": by_content(teacher_spec(context).model),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.data import Batch, Dataset, epoch_order, epoch_windows, follow_epochs, train_view
+from automl_kd.data import (
+    UNLABELLED,
+    Batch,
+    Dataset,
+    augmented_view,
+    draw_mix,
+    epoch_rows,
+    epoch_windows,
+    follow_epochs,
+    image_rows,
+    mix_images,
+    partner_places,
+)
 from automl_kd.errors import StopTrial, TrialError
 from automl_kd.memory import keep_freed_memory
 from automl_kd.models.norm_counts import count_on_processor
@@ -28,12 +41,13 @@ from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, Report, steps_per_epoch
 from automl_kd.training import checkpoint
+from automl_kd.training.average import WeightAverage
 from automl_kd.training.checkpoint import Checkpoints
 from automl_kd.training.divergence import Sound, refuse_loss, refuse_metrics
 from automl_kd.training.epoch_progress import EpochProgress, own_or_mean
 from automl_kd.training.evaluate import autocast, evaluate
 from automl_kd.training.gradients import GroupGradients
-from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
+from automl_kd.training.optimizers import learning_rate, make_optimizer, resume, set_decay
 
 TrainingObjective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
@@ -51,6 +65,9 @@ class OwnStep:
 
     take: Callable[[TrainingRun, Batch, int], Tensor]
 
+
+AVERAGE = "average"
+"""The key of the averaged weights in a checkpoint."""
 
 CHECK_STEPS = 100
 """How many steps may pass before a loss that is not finite is noticed: each look waits for the device."""
@@ -88,6 +105,7 @@ class TrainingRun:
             distributed.broadcast_from_main([*network.parameters(), *network.buffers()])
             count_on_processor(network)
         self.optimizer = make_optimizer(self.parameters, recipe)
+        self.average = WeightAverage(student, recipe.ema, recipe.ema_steps) if recipe.ema else None
         self.gradients = GroupGradients(self.parameters)
         self.sound = Sound(student=student, loss_modules=self.loss_modules)
         self.history: list[dict[str, float]] = []
@@ -98,9 +116,7 @@ class TrainingRun:
         self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
         self.steps = steps_per_epoch(len(dataset.train), recipe.batch_size)
         self.number = run_number(dataset, recipe, seed)
-        follow_epochs(
-            dataset.train, recipe.batch_size, self.steps, order_seed=self.order_seed, view_seed=self.view_seed
-        )
+        follow_epochs(dataset, recipe, self.steps, order_seed=self.order_seed, view_seed=self.view_seed)
         self.drawn: tuple[int, Tensor | None] = (0, None)
 
     @property
@@ -115,6 +131,7 @@ class TrainingRun:
             checkpoint.OPTIMIZER: self.optimizer.state_dict(),
             "best": self.best,
             "history": self.history,
+            **({AVERAGE: self.average.state()} if self.average else {}),
         }
         if self.progress is None:
             return state
@@ -129,8 +146,9 @@ class TrainingRun:
         self.student.load_state_dict(state["student"])
         self.loss_modules.load_state_dict(state.get(checkpoint.LOSS_MODULES, {}))  # absent before there were any
         resume(self.optimizer, state[checkpoint.OPTIMIZER])
-        for group in self.optimizer.param_groups:
-            group["weight_decay"] = self.recipe.weight_decay  # a schedule may have changed it since it was saved
+        set_decay(self.optimizer, self.recipe.weight_decay)  # a schedule may have changed it since it was saved
+        if self.average:
+            self.average.restore(state[AVERAGE])
         self.best, self.history = state["best"], state["history"]
         self.progress = None
         if PROGRESS in state:
@@ -160,7 +178,7 @@ class TrainingRun:
         not when a checkpoint is due.
         """
         recipe, split, steps = self.recipe, self.dataset.train, self.recipe.steps_in(epoch, self.steps)
-        rows = epoch_order(len(split), seed=self.order_seed, epoch=epoch).to(split.row_device)
+        rows = epoch_rows(len(split), recipe, seed=self.order_seed, epoch=epoch).to(split.row_device)
         progress = self.progress if self.progress and self.progress.step < steps else None
         self.progress = progress = progress or EpochProgress(torch.zeros((), device=self.device), time.monotonic())
         seed_layers(self.seed, epoch)
@@ -170,6 +188,8 @@ class TrainingRun:
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             with distributed.shard_rows(chosen, recipe.grad_accumulation) as own:
                 progress.loss += take(self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
+            if self.average:
+                self.average.renew((epoch - 1) * self.steps + step)
             progress.step += 1
             due = checkpoints is not None and progress.step < steps and checkpoints.due_after_step()
             if due or progress.step % CHECK_STEPS == 0:
@@ -198,8 +218,14 @@ class TrainingRun:
         batch = training_batch(self.dataset, self.recipe, rows, epoch, part, seed=seed, windows=windows)
         return replace(batch, parts=distributed.shard_count())
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the student has the weights that are measured and kept."""
+        return self.average.in_place() if self.average else nullcontext()
+
     def windows(self, epoch: int) -> Tensor | None:
         """Of all training images in an epoch, drawn when its first batch is made."""
+        if self.recipe.repeats > 1 or self.dataset.transform is not None:
+            return None
         if self.drawn[0] != epoch:
             dataset, augment = self.dataset, self.recipe.augment
             drawn = epoch_windows(dataset, dataset.train, seed=self.view_seed, epoch=epoch, augment=augment)
@@ -249,7 +275,8 @@ class TrainingRun:
 
 def run_number(dataset: Dataset, recipe: Recipe, seed: int) -> int:
     """Another one for runs on one set that see other batches."""
-    return derive(seed, "run", len(dataset.train), recipe.batch_size, recipe.augment)
+    views = [repr(recipe.views)] if recipe.views else []
+    return derive(seed, "run", len(dataset.train), recipe.batch_size, recipe.augment, *views)
 
 
 def training_batch(
@@ -264,11 +291,45 @@ def training_batch(
 ) -> Batch:
     """The training images at `rows`, on their device, as `epoch` sees them; `seed`: of the run's views.
 
-    `windows`: see `train_view`.
+    `rows`: as in `epoch_rows`; with partners, they are mixed as the batch `part[1]` is. `windows`: see `train_view`.
     """
+    split, views = dataset.train, rows if rows.ndim == 1 else rows[:, 0]
+    images = augmented_view(dataset, split, views, recipe, seed=seed, epoch=epoch, windows=windows)
+    own = image_rows(split, views, recipe)
+    batch = Batch(images, split.labels[own], split.index[own], epoch, part)
+    if rows.ndim > 1:
+        batch = mixed_batch(batch, dataset, recipe, rows[:, 1], seed=seed, windows=windows)
+    return replace(batch, inputs=laid_out(batch.inputs, recipe))
+
+
+def mixed_batch(
+    batch: Batch, dataset: Dataset, recipe: Recipe, partners: Tensor, *, seed: int, windows: Tensor | None
+) -> Batch:
+    """The batch's images mixed with those at the rows `partners`, (len(batch),)."""
+    height, width = batch.inputs.shape[2:]
+    mix = draw_mix(recipe, (height, width), seed=seed, epoch=batch.epoch, number=batch.part[1])
+    if mix is None:
+        return batch
     split = dataset.train
-    images = train_view(dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment, windows=windows)
-    return Batch(laid_out(images, recipe), split.labels[rows], split.index[rows], epoch, part)
+    if pairs_inside(len(batch), recipe):
+        others = batch.inputs[partner_places(len(batch), recipe.repeats, partners.device)]
+    else:
+        others = augmented_view(dataset, split, partners, recipe, seed=seed, epoch=batch.epoch, windows=windows)
+    own, second = batch.labels, split.labels[image_rows(split, partners, recipe)]
+    unlabelled = (own == UNLABELLED) | (second == UNLABELLED)
+    return replace(
+        batch,
+        inputs=mix_images(batch.inputs, others, mix),
+        labels=own.masked_fill(unlabelled, UNLABELLED),
+        second_labels=second.masked_fill(unlabelled, UNLABELLED),
+        share=mix.share,
+    )
+
+
+def pairs_inside(images: int, recipe: Recipe) -> bool:
+    """Whether both images of each pair are in this process's part of a batch, which has so many images."""
+    piece = images // recipe.grad_accumulation
+    return distributed.shard_count() == 1 or piece % (2 * recipe.repeats) == 0
 
 
 def laid_out(images: Tensor, recipe: Recipe) -> Tensor:
@@ -360,27 +421,29 @@ def one_epoch(
     # Of parts that were normalised each by itself, every process knows its own running statistics.
     distributed.average([*run.student.buffers(), *run.loss_modules.buffers()])
     run.sound.refuse(epoch)
-    accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
-    refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)
-    if all(accuracy > earlier["val_accuracy"] for earlier in run.history):
-        run.best = deepcopy(run.student.state_dict())
+    with run.averaged():
+        accuracy, val_loss = evaluate(run.student, run.dataset, run.dataset.validation, run.recipe)
+        refuse_metrics({"train_loss": loss, "val_loss": val_loss}, epoch)
+        if all(accuracy > earlier["val_accuracy"] for earlier in run.history):
+            run.best = deepcopy(run.student.state_dict())
     rate = run.optimizer.param_groups[0]["lr"]
     return run.end_epoch({"train_loss": loss, "val_accuracy": accuracy, "val_loss": val_loss, "lr": rate})
 
 
 def last_words(run: TrainingRun, folder: Path) -> dict[str, float]:
-    """Test accuracies of the last and of the best weights, which are both saved."""
-    last = deepcopy(run.student.state_dict())
+    """Test accuracies of the last and of the best weights, which are both saved; with `recipe.ema`, of averages."""
     measured: dict[str, Any] = {}
     accuracies = [metrics["val_accuracy"] for metrics in run.history]
     measured["val_accuracy_best"] = max(accuracies)
     measured["best_epoch"] = accuracies.index(max(accuracies)) + 1
-    measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if distributed.is_main_process():
-        save_weights(run.student, folder / "student.pt")
-    run.student.load_state_dict(run.best)
-    measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
-    if distributed.is_main_process():
-        save_weights(run.student, folder / "student_best.pt")
-    run.student.load_state_dict(last)
+    with run.averaged():
+        last = deepcopy(run.student.state_dict())
+        measured["test_accuracy"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
+        if distributed.is_main_process():
+            save_weights(run.student, folder / "student.pt")
+        run.student.load_state_dict(run.best)
+        measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
+        if distributed.is_main_process():
+            save_weights(run.student, folder / "student_best.pt")
+        run.student.load_state_dict(last)
     return measured

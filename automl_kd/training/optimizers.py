@@ -10,24 +10,39 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.spec import Recipe
+from automl_kd.training.lamb import Lamb
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """On a GPU one that changes all weights in one operator, where they lie in memory as that wants them."""
     weights = list(parameters)
     fused = True if weights and all(map(takes_fused, weights)) else None
+    groups, decay = weight_groups(weights, recipe), recipe.weight_decay
+    if recipe.optimizer == "lamb":
+        return Lamb(groups, lr=recipe.lr, weight_decay=decay, eps=recipe.eps)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(weights, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
+        return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=decay, eps=recipe.eps, fused=fused)
     optimizer = torch.optim.SGD(
-        weights,
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        fused=fused,
+        groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=decay, fused=fused
     )
     lay_moments(optimizer)
     return optimizer
+
+
+def weight_groups(weights: list[nn.Parameter], recipe: Recipe) -> list[Any]:
+    """All weights, or in two groups: those that decay, and biases and weights of normalisation, which are vectors."""
+    if recipe.decay_norms:
+        return [*weights]
+    vectors = [weight for weight in weights if weight.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": [weight for weight in weights if weight.ndim > 1], "decays": True}]
+    groups.append({"params": vectors, "weight_decay": 0.0, "decays": False})
+    return [group for group in groups if group["params"]]
+
+
+def set_decay(optimizer: torch.optim.Optimizer, decay: float) -> None:
+    """Let what decays do so by `decay`."""
+    for group in optimizer.param_groups:
+        group["weight_decay"] = decay if group.get("decays", True) else 0.0
 
 
 def takes_fused(weight: Tensor) -> bool:

@@ -17,7 +17,7 @@ from automl_kd.models import build, build_model, load_space
 from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.foreign.layout import lay_out
-from automl_kd.models.input_adapter import InputAdapter, adapt, change_of_moments
+from automl_kd.models.input_adapter import InputAdapter, adapt, as_in_training, change_of_moments, train_at
 from automl_kd.models.teacher_mean import TeacherMean, member_networks
 from automl_kd.models.warm_start.from_file import take_file
 from automl_kd.models.warm_start.slices import WarmStart, take_weights
@@ -79,12 +79,21 @@ class TrialContext:
     def cost(self) -> NetworkCost:
         return count_cost(self.student, self.dataset.student_shape)
 
+    @cached_property
+    def training_macs(self) -> int:
+        """Multiply-adds of the student for an image of its training, `recipe.train_resolution` where that is set."""
+        if not self.spec.recipe.train_resolution:
+            return self.cost.macs
+        with as_in_training(self.student):
+            return count_cost(self.student, self.dataset.student_shape).macs
+
 
 def prepare_trial(spec: TrialSpec, paths: TrialPaths, *, transfer: bool = False) -> TrialContext:
     """`transfer`: whether the method can learn from images without labels, which are then among the training images."""
     dataset = load_dataset(spec.data, paths.data, paths.device, paths.loader)
     dataset = dataset.for_transfer if transfer else dataset
     student = build_student(load_space(spec.space), spec.architecture, dataset, derive(spec.seed, "student") % 2**32)
+    train_at(student, spec.recipe.train_resolution)
     if spec.init != FRESH:
         with torch.random.fork_rng(devices=[]):
             start_warm(student, spec.init, dataset, lambda: read_teacher_network(spec, paths, dataset))

@@ -9,6 +9,7 @@ from benchmarks.perf import (
     lkd_prokt,
     loop,
     overhead,
+    recipe_step,
     runner,
     table,
     tables,
@@ -28,6 +29,7 @@ if __name__ == "__main__":
     lkd_prokt.main()
     loop.main()
     input_adapter.main()
+    recipe_step.main()
     teacher_cache.main()
     tables.main()
     launches.main()

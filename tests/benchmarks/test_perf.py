@@ -4,6 +4,7 @@ import torch
 
 from automl_kd.methods.kd import PlainKD
 from automl_kd.spec import Recipe
+from benchmarks.perf import recipe_step
 from benchmarks.perf.alternation import Comparison, alternate, markdown, quartiles, ratios
 from benchmarks.perf.distpro import peak_bytes
 from benchmarks.perf.standing import Scene, together
@@ -53,3 +54,12 @@ def test_a_standing_trial_trains_as_the_loop_does():
         assert all(torch.equal(a, b) for a, b in pairs)
 
     together(scene, {"stepped": PlainKD(), "looped": PlainKD()}, then)
+
+
+def test_steps_of_a_recipe_train_the_same_network_on_other_views():
+    dataset, made = recipe_step.noise(32, 32), recipe_step.recipes(8)
+    spent = alternate(
+        {name: recipe_step.stepper("resnet8", dataset, recipe) for name, recipe in made.items()}, rounds=2, warm=3
+    )
+    assert list(spent) == [recipe_step.BARE, recipe_step.RECIPE, recipe_step.FULL]
+    assert all(seconds > 0 for rounds in spent.values() for seconds in rounds)

@@ -47,6 +47,15 @@ def distill(refused):
     return check
 
 
+def test_losses_of_one_label_refuse_mixed_images(refused):
+    settings = ("--set", "options.losses=dkd", "--set", "recipe.mixup=0.2")
+    said = refused("distill", "--student", "resnet8", "--teacher", "resnet14", "--method", "weighted_losses", *settings)
+    assert said == (
+        "loss 'dkd' needs one label for each image, and recipe.mixup mixes images; set recipe.mixup = 0 and "
+        "recipe.cutmix = 0, or leave it out"
+    )
+
+
 class Tokens(nn.Module):
     """A network with a tap whose features are (batch, tokens, channels): neither map nor vector."""
 

@@ -24,6 +24,7 @@ MEMBERS = {
     "proxies": "diswot_relation",
     "samplers": "nsga2",
     "datasets": "cifar100",
+    "recipes": "rsb-a3",
 }
 
 
@@ -56,6 +57,15 @@ def test_an_experiment_is_shown_as_resolved(run):
     assert code == 0
     assert (record["search"]["trials"], record["budget"]["params"], record["name"]) == (77, 5, "quickstart")
     assert record["recipe"]["label_smoothing"] == 0  # a default that the file does not name
+
+
+def test_a_named_recipe_is_shown_by_its_fields_and_a_scaled_rate_is_said(run):
+    code, out, err = run("show", str(QUICKSTART), "--set", "recipe.name=rsb-a3", "--set", "recipe.batch_size=256")
+    record = tomllib.loads(out)["recipe"]
+    assert code == 0
+    assert (record["optimizer"], record["batch_size"], record["lr"]) == ("lamb", 256, 0.001)
+    assert "name" not in record
+    assert "lr = 0.001: that of 'rsb-a3' in proportion to batch_size = 256" in " ".join(err.split())
 
 
 def test_what_is_shown_can_be_saved_and_shown_again(run, tmp_path):

@@ -169,7 +169,7 @@ def test_a_number_takes_what_it_is_said_to_take_and_nothing_else(kind, name):
 
 
 def test_choices_and_switches_are_told_by_their_types():
-    assert meanings_of(Recipe)["optimizer"].allowed == '"sgd", "adamw"'
+    assert meanings_of(Recipe)["optimizer"].allowed == '"sgd", "adamw", "lamb"'
     assert meanings_of(Recipe)["amp"].allowed == "true or false"
     assert meanings_of(Resources)["loggers"].allowed == '"tensorboard", "mlflow", "wandb"'
     assert meanings_of(Experiment)["recipe"].text == "How a network is trained, whatever its loss."

@@ -187,7 +187,7 @@ def test_values_and_defaults_are_told():
         "[recipe]\n# Passes over the training images. Allowed: 1 or more. Default: 30.\nepochs = 7\n"
         "# Images in a step. Allowed: 2 or more.\nbatch_size = 64\n"
     )
-    assert '# SGD with momentum, or AdamW. Allowed: "sgd", "adamw".\noptimizer = "sgd"\n' in text
+    assert '# SGD with momentum, AdamW or LAMB. Allowed: "sgd", "adamw", "lamb".\noptimizer = "sgd"\n' in text
     assert "In place of the line below, each is a table [[comparison.methods]] of these fields:" in text
 
 

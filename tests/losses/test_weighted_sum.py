@@ -12,6 +12,7 @@ from automl_kd.losses.base import FeatureNames
 from automl_kd.losses.features.at import AT
 from automl_kd.losses.logits.kd import KD, kd_loss
 from automl_kd.losses.weighted_sum import WeightedLoss, read_mix, scalar
+from automl_kd.spec import Recipe
 from tests.losses.outputs import batch, example, outputs
 
 
@@ -34,7 +35,9 @@ def test_a_sum_without_a_loss_is_refused(text):
 
 
 def test_options_reach_their_loss():
-    mix = read_mix("at=10, at.power=3, at.stages=stage1:stage2+stage3, kd.temperature=2, kd", label_smoothing=0.1)
+    mix = read_mix(
+        "at=10, at.power=3, at.stages=stage1:stage2+stage3, kd.temperature=2, kd", recipe=Recipe(label_smoothing=0.1)
+    )
     losses = {part.name: part.loss for part in mix.parts}
     assert losses["at"] == AT(power=3.0, stages="stage1:stage2+stage3")
     assert losses["kd"] == KD(temperature=2.0)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from automl_kd.models.weights.checkpoint import save_weights
+from automl_kd.spec import Recipe, TeacherCacheOptions, teacher_trial
 from automl_kd.teacher_cache import identity as guide_identity
-from automl_kd.teacher_cache.identity import kind_of
+from automl_kd.teacher_cache.cached_teacher import CachedTeacher, stand_still, teacher_outputs
+from automl_kd.teacher_cache.identity import cache_identity, kind_of
+from automl_kd.training.loop import run_number
+from automl_kd.training.trial import prepare_trial
+from tests import tiny
 from tests.conformance.trials import EPOCHS, difference, quick, spec_of
 from tests.teacher_cache.test_cached_teacher import STEPS, TAPS, left, trained
 
@@ -62,3 +70,51 @@ def test_cores_clocks_and_what_no_kernel_looks_at_make_no_kind():
     assert kind_of((XEON + "\n" + other).splitlines()) == kind_of(XEON.splitlines())
     without = XEON.replace(" avx512f", "")
     assert kind_of(without.splitlines()) != kind_of(XEON.splitlines())
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("changes", [{"policy": "trivial"}, {"mixup": 0.2}, {"repeats": 2}, {"erasing": 0.1}])
+def test_other_views_have_other_outputs(tmp_path, changes):
+    spec = spec_of("kd", tmp_path)
+    other = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, **changes))
+    context, changed = (prepare_trial(one, tiny.place(tmp_path, one)) for one in (spec, other))
+    identities = [cache_identity(one, (), "exact", still=False) for one in (context, changed)]
+    assert "recipe" not in identities[0]
+    assert identities[1] == {**identities[0], "recipe": changes}
+    numbers = [run_number(one.dataset, one.spec.recipe, one.spec.seed) for one in (context, changed)]
+    assert numbers[0] != numbers[1]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("changes", [{"ema": 0.9}, {"loss": "bce"}, {"train_resolution": 6}, {"optimizer": "lamb"}])
+def test_what_the_teacher_does_not_see_changes_no_outputs(tmp_path, changes):
+    spec = spec_of("kd", tmp_path)
+    other = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, **changes))
+    contexts = (prepare_trial(one, tiny.place(tmp_path, one)) for one in (spec, other))
+    one, two = (cache_identity(context, (), "exact", still=False) for context in contexts)
+    assert one == two
+
+
+@pytest.mark.parametrize("changes", [{"policy": "rand"}, {"mixup": 0.2}, {"erasing": 0.5}, {"repeats": 2}])
+def test_only_plain_images_stand_still(changes):
+    plain = Recipe(batch_size=16, augment="none")
+    assert stand_still(tiny.dataset(), plain)
+    assert not stand_still(tiny.dataset(), dataclasses.replace(plain, **changes))
+    assert not stand_still(dataclasses.replace(tiny.dataset(), transform=lambda images, _words: images), plain)
+
+
+def test_a_transform_is_cached_only_if_it_is_said_to_be_repeatable(tmp_path):
+    name = "tests.data.own_transforms:darken"
+    kept = []
+    for deterministic in (False, True):
+        spec = spec_of("kd", tmp_path)
+        data = dataclasses.replace(spec.data, transform=name, transform_deterministic=deterministic)
+        one = dataclasses.replace(spec, data=data)
+        assert one.teacher is not None
+        save_weights(
+            tiny.teacher(tiny.SHAPE), tmp_path / "teachers" / teacher_trial(one.teacher, data).key / "student.pt"
+        )
+        paths = dataclasses.replace(tiny.place(tmp_path, one), teacher_cache=TeacherCacheOptions(keep="logits"))
+        asked = teacher_outputs(prepare_trial(one, paths), tiny.teacher(tiny.SHAPE).eval())
+        kept.append(isinstance(asked, CachedTeacher))
+    assert kept == [False, True]

@@ -85,6 +85,13 @@ TRIALS: Mapping[str, Trial] = {
     "kd accumulated by shards": Trial(
         "kd", recipe={"sync_bn_groups": 2, "grad_accumulation": 2, "optimizer": "adamw", "lr": 1e-3}
     ),
+    "scratch mixed": Trial(
+        "scratch",
+        recipe={"mixup": 0.8, "cutmix": 1.0, "ema": 0.9, "decay_norms": False, "augment": "random-resized-crop"},
+    ),
+    # Parts of nine: some pairs are in both processes.
+    "kd mixed": Trial("kd", recipe={"batch_size": 18, "mixup": 0.8, "policy": "trivial", "loss": "bce"}),
+    "kd repeated": Trial("kd", recipe={"batch_size": 24, "cutmix": 1.0, "repeats": 4, "grad_accumulation": 2}),
     "distil relations": Trial("weighted_losses", {"losses": RELATIONS}),
     "distil stateful": Trial("weighted_losses", {"losses": every_stateful_loss()}),
     "prokt": Trial("prokt"),

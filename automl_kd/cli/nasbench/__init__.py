@@ -5,14 +5,14 @@ from __future__ import annotations
 import typer
 
 from automl_kd.cli.nasbench.import_table import import_table
-from automl_kd.cli.nasbench.options import read_experiment, refuse_kind
+from automl_kd.cli.nasbench.options import read_experiment, refuse_kind, say_aloud
 from automl_kd.cli.nasbench.proxy_benchmark import benchmark_proxies
 from automl_kd.cli.nasbench.proxy_search import search_formulas
 from automl_kd.cli.nasbench.table_search import search_table
 from automl_kd.errors import ConfigError
 from automl_kd.nasbench.config import KINDS
 
-__all__ = ["KINDS", "mount", "read_experiment", "refuse_kind"]
+__all__ = ["KINDS", "mount", "read_experiment", "refuse_kind", "say_aloud"]
 
 MOVED_COMMANDS = {"panel": "nasbench proxy-benchmark", "import-nasbench201": "nasbench import"}
 """Commands of earlier versions, and their names now."""

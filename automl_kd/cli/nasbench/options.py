@@ -45,10 +45,14 @@ def read_proxy_experiment(path: Path, overrides: list[str]) -> ProxyExperiment:
     return experiment
 
 
+def say_aloud(sentence: str) -> None:
+    typer.echo(sentence, err=True)
+
+
 def read_experiment(path: Path, overrides: list[str]) -> AnyExperiment:
     """Read the experiment of any kind in a file, and check that its space exists."""
     search_beside(path.parent, Path())
-    experiment = config.load_experiment(path, overrides, KINDS)
+    experiment = config.load_experiment(path, overrides, KINDS, say=say_aloud)
     catalogue.require_space(experiment.space)
     return experiment
 

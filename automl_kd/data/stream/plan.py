@@ -17,8 +17,8 @@ from automl_kd.data.counter import GOLDEN, MASK, key, mix_one
 from automl_kd.data.fit import Fit
 from automl_kd.spec import Interpolation, ResizeRule
 
-CROP, PLACE, MIRROR = 13, 14, 15
-"""The first word of each stream's key, apart from those of `views` and of the division."""
+CROP, PLACE, MIRROR = 21, 22, 23
+"""The first word of each stream's key, apart from those of `views`, `augment` and the division."""
 
 ATTEMPTS = 10
 HALF = 32

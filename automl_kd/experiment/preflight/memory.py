@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from automl_kd.data import Dataset, Split, plain_view
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.models.costs.cost import count_cost
+from automl_kd.models.input_adapter import train_at
 from automl_kd.results import units
 from automl_kd.training.loop import laid_out
 from automl_kd.training.trial import build_student, build_teacher
@@ -22,7 +23,7 @@ TRIED = 8
 SINGLE = 4
 """Bytes of a number in single precision."""
 
-STATES = {"sgd": 1, "adamw": 2}
+STATES = {"sgd": 1, "adamw": 2, "lamb": 2}
 """Numbers that an optimizer remembers for each weight."""
 
 
@@ -51,13 +52,14 @@ def training_memory(context: ExperimentContext) -> TrainingMemory:
     recipe = experiment.recipe
     with torch.random.fork_rng(devices=[]):
         student = build_student(context.space, context.baseline, dataset, seed=0).train()
+        train_at(student, recipe.train_resolution)
         teacher = build_teacher(experiment.teacher, dataset)
     rows = torch.arange(min(TRIED, len(dataset.train)))
     images = laid_out(plain_view(dataset, dataset.train, rows), recipe)
     at_once = recipe.batch_size / recipe.grad_accumulation
     return TrainingMemory(
         kept=kept_for_backward(student, images, dataset.train.labels[rows]) * at_once / len(rows),
-        student=(2 + STATES[recipe.optimizer]) * size_in_bytes(student.parameters()),
+        student=(2 + STATES[recipe.optimizer] + (recipe.ema > 0)) * size_in_bytes(student.parameters()),
         teacher=SINGLE * count_cost(teacher, dataset.shape).params,
         images=sum(size_in_bytes([one.images]) for one in all_splits(dataset)),
         batch=recipe.batch_size,

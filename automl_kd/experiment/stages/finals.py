@@ -172,7 +172,7 @@ def equal_length(context: ExperimentContext, budget: float, cost: Cost) -> Lengt
 
 def price_by_formula(context: ExperimentContext, proposal: Proposal) -> float:
     """Multiply-adds of an epoch by the method's own account."""
-    each = proposal.made.macs(context.cost(proposal.architecture).macs, context.teacher_macs)
+    each = proposal.made.macs(context.training_macs(proposal.architecture), context.teacher_macs)
     return float(len(images_of(context, proposal.made).train) * each)
 
 

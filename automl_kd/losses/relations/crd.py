@@ -69,6 +69,7 @@ class CRD:
     standard: ClassVar[Standard] = Standard(weight=0.8)
     needs_labels: ClassVar[bool] = True
     whole_batch: ClassVar[bool] = True
+    remembers_images: ClassVar[bool] = True
     stages: str = "pooled"
     width: int = 128
     negatives: int = 16384

@@ -20,7 +20,7 @@ from automl_kd import distributed
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
-from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.methods.base import COUNTED, STEP, CostEstimate, train
 from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, needed_features, seen
 from automl_kd.methods.distpro.process import check_style, load_process, require_pathways, weigh, weights_over
@@ -93,6 +93,10 @@ class DistPro:
         return tuple(needed_features(self.searching.pathways).teacher)
 
     @property
+    def plain_labels(self) -> bool:
+        return self.searches
+
+    @property
     def searches(self) -> bool:
         return self.replay != "equal" and not self.process
 
@@ -135,7 +139,7 @@ class DistPro:
         guiding = guiding_macs(weights, count_cost(teacher, context.dataset.shape).macs, losses, example)
         images = len(context.dataset.train)
         spread = searched / (context.spec.recipe.passes(images) * images)
-        return round(STEP * context.cost.macs + guiding + spread)
+        return round(STEP * context.training_macs + guiding + spread)
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         before = self.search_first(spec, paths) if self.searches else {}
@@ -211,7 +215,7 @@ def replayed(
     def objective(batch: Batch) -> Mapping[str, Tensor]:
         step = (batch.epoch - 1) * each + batch.part[1]
         outputs = seen(student(batch.inputs))
-        terms = {"ce": cross_entropy(outputs[LOGITS], batch.labels, label_smoothing=recipe.label_smoothing)}
+        terms = {"ce": label_loss(outputs[LOGITS], batch, recipe.loss, recipe.label_smoothing)}
         if counted[step]:
             teacher_out = seen(ask_teacher(batch))
             for place in counted[step]:

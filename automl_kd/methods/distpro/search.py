@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import distributed, storage
-from automl_kd.data import Batch, Split, epoch_order, epoch_windows, train_view
+from automl_kd.data import Batch, Split, augmented_view, epoch_order, epoch_windows
 from automl_kd.data.division import set_apart
 from automl_kd.errors import TrialError
 from automl_kd.losses.base import Example
@@ -64,6 +64,7 @@ class DistProSearch:
     """
 
     needs_teacher: ClassVar[bool] = True
+    plain_labels: ClassVar[bool] = True
     stages: str = DEFAULT_STAGES
     connect: str = "lower"
     transforms: str = "complex"
@@ -120,7 +121,7 @@ class DistProSearch:
 
     def macs_per_image(self, context: TrialContext, teacher: nn.Module, losses: PathwayLosses, example: Example) -> int:
         teacher_macs = count_cost(teacher, context.dataset.shape).macs
-        return self.step_macs(context.cost.macs, teacher_macs, sum(connector_macs(losses, example)))
+        return self.step_macs(context.training_macs, teacher_macs, sum(connector_macs(losses, example)))
 
     def hold_out(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialContext, Split]:
         """The trial without the images of the outer loss, and these."""
@@ -186,18 +187,18 @@ def outer_batches(context: TrialContext, outer: Split) -> Callable[[int], Batch]
     each = len(outer) // size
     order_seed, view_seed = derive(spec.seed, "outer order"), derive(spec.seed, "outer view")
 
-    augment = spec.recipe.augment
+    recipe = spec.recipe
 
     @lru_cache(maxsize=1)
     def draws_in(turn: int) -> tuple[Tensor, Tensor | None]:
         order = epoch_order(len(outer), seed=order_seed, epoch=turn).to(outer.row_device)
-        return order, epoch_windows(dataset, outer, seed=view_seed, epoch=turn, augment=augment)
+        return order, epoch_windows(dataset, outer, seed=view_seed, epoch=turn, augment=recipe.augment)
 
     def batch(number: int) -> Batch:
         turn, place = number // each + 1, number % each
         order, windows = draws_in(turn)
         with distributed.shard_rows(order[place * size : (place + 1) * size]) as rows:
-            images = train_view(dataset, outer, rows, seed=view_seed, epoch=turn, augment=augment, windows=windows)
+            images = augmented_view(dataset, outer, rows, recipe, seed=view_seed, epoch=turn, windows=windows)
             if spec.recipe.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
             return Batch(images, outer.labels[rows], outer.index[rows], turn, parts=distributed.shard_count())

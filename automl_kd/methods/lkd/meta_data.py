@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from automl_kd import distributed
-from automl_kd.data import Batch, Dataset, Split, plain_view, train_view
+from automl_kd.data import Batch, Dataset, Split, augmented_view, plain_view
 from automl_kd.data.counter import key
 from automl_kd.data.division import set_apart
 from automl_kd.models.features import FeatureExtractor, Outputs
@@ -51,7 +51,7 @@ class MetaData:
         sorted_index, places = split.index.sort()
         rows = places[torch.searchsorted(sorted_index, index)]
         seed = derive(self.seed, "view")
-        images = train_view(self.dataset, split, rows, seed=seed, epoch=epoch, augment=recipe.augment)
+        images = augmented_view(self.dataset, split, rows, recipe, seed=seed, epoch=epoch)
         return Batch(self.laid_out(images), split.labels[rows], index, epoch, parts=distributed.shard_count())
 
     def held_batch(self, count: int, rng: np.random.Generator) -> Batch:

@@ -62,6 +62,7 @@ class LKD:
     """
 
     needs_teacher: ClassVar[bool] = True
+    plain_labels: ClassVar[bool] = True
     mode: LearningMode = "joint"
     loss: str = field(default="", metadata={"file": True})
     temperature: float = 4.0
@@ -164,7 +165,7 @@ class LKD:
             own = learned_loss_macs(self.made(context, example), example, batch, self.start(context))
         count = self.learning_macs if joint else self.macs
         return CostEstimate.of(
-            context, round(count(context.cost.macs, count_cost(teacher, context.dataset.shape).macs, own))
+            context, round(count(context.training_macs, count_cost(teacher, context.dataset.shape).macs, own))
         )
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
@@ -232,7 +233,7 @@ class LKD:
                 )
             else:
                 own = learned_loss_macs(learned, example, batch, phi)
-                cost = self.learning_macs(context.cost.macs, count_cost(teacher, dataset.shape).macs, own)
+                cost = self.learning_macs(context.training_macs, count_cost(teacher, dataset.shape).macs, own)
                 train(context, meta_trainer, report, macs_per_image=round(cost), loss_modules=meta_trainer)
         return LearnedLoss(self.layout, self.temperature, meta_trainer.phi, [*meta_trainer.history])
 
@@ -253,7 +254,7 @@ class LKD:
                 return terms
 
             own = learned_loss_macs(learned, example, first_batch, found.phi)
-            cost = self.macs(context.cost.macs, count_cost(teacher, context.dataset.shape).macs, own)
+            cost = self.macs(context.training_macs, count_cost(teacher, context.dataset.shape).macs, own)
             train(context, objective, report, macs_per_image=cost, loss_modules=learned)
 
     def feature_extractor(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:

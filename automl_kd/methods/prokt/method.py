@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd import distributed
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
+from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.losses.logits.kd import KD, kd_loss
 from automl_kd.losses.weighted_sum import Mix, Mixed, parse_entries, read_mix
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
@@ -121,9 +121,9 @@ class ProKT:
         )
         self.mix()
 
-    def mix(self, label_smoothing: float = 0.0) -> Mix:
+    def mix(self, recipe: Recipe | None = None) -> Mix:
         """The student's losses, with the shared temperature where they leave it open."""
-        mix, (_, options) = read_mix(self.losses, label_smoothing=label_smoothing), parse_entries(self.losses)
+        mix, (_, options) = read_mix(self.losses, recipe=recipe), parse_entries(self.losses)
         if "temperature" in options.get("kd", {}):
             return mix
         shared = KD(temperature=self.temperature)
@@ -145,7 +145,7 @@ class ProKT:
 
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         context, network = self.starting_networks(spec, paths)
-        mix = self.mix(spec.recipe.label_smoothing)
+        mix = self.mix(spec.recipe)
         with open_extractors(context, network, mix.features) as (student, teacher_network):
             example, batch = first_look(context, student, teacher_network)
             return CostEstimate.of(context, self.macs_per_image(context, network, mix.make(example), example, batch))
@@ -153,7 +153,7 @@ class ProKT:
     def macs_per_image(
         self, context: TrialContext, network: nn.Module, mixed: Mixed, example: Example, batch: Batch
     ) -> int:
-        networks = self.macs(context.cost.macs, count_cost(network, context.dataset.shape).macs)
+        networks = self.macs(context.training_macs, count_cost(network, context.dataset.shape).macs)
         return networks + STEP * weighted_loss_macs(mixed, example, batch)
 
     def starting_networks(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialContext, nn.Module]:
@@ -169,7 +169,7 @@ class ProKT:
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         context, network = self.starting_networks(spec, paths)
-        mix = self.mix(spec.recipe.label_smoothing)
+        mix = self.mix(spec.recipe)
         with (
             FeatureExtractor(context.student, mix.features.student) as student,
             FeatureExtractor(network, mix.features.teacher) as teacher_network,
@@ -255,7 +255,7 @@ class MovingTeacher:
 
     def losses(self, logits: Tensor, student_logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross entropy and KL(student || teacher), both of the teacher's `logits`, and noted."""
-        ce = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
+        ce = label_loss(logits, batch, self.recipe.loss, self.recipe.label_smoothing)
         kl = kd_loss(logits, student_logits, self.options.temperature)
         self.sums[batch.epoch - 1] += distributed.mean_over_group(torch.stack([ce.detach(), kl.detach(), self.beta]))
         return ce, kl

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from automl_kd import distributed, storage
 from automl_kd.config import Budget
 from automl_kd.data import Batch
-from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.methods.logits_only import require_more_than_logits
@@ -50,7 +50,7 @@ from automl_kd.models import build_from, build_model
 from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.foreign.copying import copy_network
-from automl_kd.models.input_adapter import InputAdapter, adapt
+from automl_kd.models.input_adapter import InputAdapter, adapt, train_at
 from automl_kd.models.pruning.coupling import Coupling, Selection
 from automl_kd.models.pruning.description import Description, describe_selection, read_description
 from automl_kd.models.pruning.surgery import thin_network
@@ -140,14 +140,15 @@ class Subgraph(SearchOptions):
         teacher = load_teacher(context)
         teacher_macs = count_cost(teacher, context.dataset.shape).macs
         student = find_student(self, context, teacher)
+        train_at(student, spec.recipe.train_resolution)
         found = replace(context, student=to_trial_device(student, spec, paths, context.dataset.shape))
-        ask_teacher, smoothing = teacher_outputs(context, teacher), spec.recipe.label_smoothing
+        ask_teacher = teacher_outputs(context, teacher)
 
         def objective(batch: Batch) -> Mapping[str, Tensor]:
             teacher_logits = ask_teacher(batch).logits
             logits = found.student(batch.inputs)
             return {
-                "ce": (1 - self.weight) * cross_entropy(logits, batch.labels, label_smoothing=smoothing),
+                "ce": (1 - self.weight) * label_loss(logits, batch, spec.recipe.loss, spec.recipe.label_smoothing),
                 "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 
@@ -158,7 +159,7 @@ class Subgraph(SearchOptions):
             total = {"seconds": metrics["seconds"] + seconds, "train_macs": metrics["train_macs"] + searched}
             report({**metrics, **total}, epoch=epoch)
 
-        train(found, objective, with_search, macs_per_image=STEP * found.cost.macs + teacher_macs)
+        train(found, objective, with_search, macs_per_image=STEP * found.training_macs + teacher_macs)
 
 
 def supergraph_of(teacher: nn.Module, context: TrialContext) -> nn.Module:

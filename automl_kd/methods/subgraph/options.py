@@ -75,4 +75,5 @@ class SearchOptions:
             weight_decay=self.decay,
             schedule="cosine",
             warmup=0.0,
+            ema=0.0,
         )

@@ -21,13 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd import distributed
 from automl_kd.config import Budget
 from automl_kd.data import Batch, Dataset
 from automl_kd.errors import DivergedError
+from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.subgraph.budget import PartScores, within_countable_budget
 from automl_kd.methods.subgraph.factors import Measure, SubgraphFactors, alphas, part_costs
@@ -162,7 +162,7 @@ class SubgraphSearchRun:
         logits = self.run.student(batch.inputs)
         loss = kd_loss(logits.float(), teacher_out.float(), self.options.search_temperature)
         if self.options.search_ce:
-            loss = loss + self.options.search_ce * F.cross_entropy(logits.float(), batch.labels)
+            loss = loss + self.options.search_ce * label_loss(logits, batch)
         return loss
 
     def strength_at(self, step: int) -> float:
