@@ -7,6 +7,7 @@ from benchmarks.perf import (
     hypergradient,
     input_adapter,
     lkd_prokt,
+    loader,
     loop,
     overhead,
     runner,
@@ -28,6 +29,7 @@ if __name__ == "__main__":
     lkd_prokt.main()
     loop.main()
     input_adapter.main()
+    loader.main()
     teacher_cache.main()
     tables.main()
     launches.main()
