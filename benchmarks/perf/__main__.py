@@ -7,6 +7,7 @@ from benchmarks.perf import (
     hypergradient,
     input_adapter,
     lkd_prokt,
+    loader,
     loop,
     overhead,
     recipe_step,
@@ -30,6 +31,7 @@ if __name__ == "__main__":
     loop.main()
     input_adapter.main()
     recipe_step.main()
+    loader.main()
     teacher_cache.main()
     tables.main()
     launches.main()

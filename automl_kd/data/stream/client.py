@@ -33,6 +33,9 @@ RETRY_SECONDS = 0.05
 LOCAL_BATCHES = 4
 """That are held at most where a trial decodes for itself."""
 
+UNAVAILABLE: set[str] = set()
+"""Helpers that did not answer this process in time, for which it waits no more."""
+
 PACKAGE = Path(__file__).parents[2]
 
 
@@ -73,9 +76,11 @@ class HelperSource:
 
     def __init__(self, source: StreamSource, settings: LoaderSettings) -> None:
         self.view_bytes = source.view_bytes
+        if not hasattr(os, "memfd_create"):
+            raise HelperError("this system has no files in memory")
         try:
             self.connection, self.process = connect_shared(settings) if settings.shared else connect_private(settings)
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             raise HelperError(f"it could not be started ({error})") from error
         try:
             self.follow(source)
@@ -126,9 +131,9 @@ def among(failed: list[int], places: RowNumbers) -> list[int]:
 def connect_private(settings: LoaderSettings) -> tuple[socket.socket, int]:
     """To a helper of one's own: the connection, and the number of its process."""
     ours, theirs = socket.socketpair()
-    with theirs:
-        launch_helper({"connection": theirs.fileno()}, settings, (theirs.fileno(),))
     try:
+        with theirs:
+            launch_helper({"connection": theirs.fileno()}, settings, (theirs.fileno(),))
         return greet(ours, START_SECONDS)
     except BaseException:
         ours.close()
@@ -138,6 +143,8 @@ def connect_private(settings: LoaderSettings) -> tuple[socket.socket, int]:
 def connect_shared(settings: LoaderSettings) -> tuple[socket.socket, int]:
     """As `connect_private`, to the helper of this version and interpreter, started if there is none."""
     place = helper_folder() / hash_json([code_version(), str(PACKAGE), sys.executable])
+    if str(place) in UNAVAILABLE:
+        raise TimeoutError("it did not answer before")
     record = {"socket": f"{place}.socket", "lock": f"{place}.lock"}
     deadline, next_launch = time.monotonic() + START_SECONDS, 0.0
     while (now := time.monotonic()) < deadline:
@@ -154,6 +161,7 @@ def connect_shared(settings: LoaderSettings) -> tuple[socket.socket, int]:
             launch_helper(record, settings)
             next_launch = now + RELAUNCH_SECONDS
         time.sleep(RETRY_SECONDS)
+    UNAVAILABLE.add(str(place))
     raise TimeoutError(f"it did not answer within {START_SECONDS:.0f} s")
 
 

@@ -170,6 +170,12 @@ class ViewReader:
             self.closing()
         self.source, self.closing = None, None
 
+    def __enter__(self) -> ViewReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End what was started; a later `read` decodes on the spot."""
         self.stop_following()

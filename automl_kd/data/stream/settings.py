@@ -39,7 +39,8 @@ class LoaderSettings:
     @property
     def workers(self) -> int:
         """Threads in number."""
-        return self.threads or max(1, len(os.sched_getaffinity(0)) - 1)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.threads or max(1, cores - 1)
 
     @property
     def ring_bytes(self) -> int:

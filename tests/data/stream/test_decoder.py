@@ -6,6 +6,7 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -93,6 +94,13 @@ def test_damaged_images_end_as_with_pillow(progressive):
     for one in damaged:
         expected = outcome(lambda given: pixels.decode_image(io.BytesIO(given), "it"), one)
         assert outcome(lambda given: decoder.decode_pixels(given, "it"), one) == expected
+
+
+def test_photographs_are_decoded_as_by_pillow(shared_data):
+    photographs = pd.read_parquet(shared_data / "imagenet_sample_100.parquet", columns=["jpeg"])["jpeg"]
+    for content in photographs[::3]:
+        expected = np.asarray(pixels.decode_image(io.BytesIO(content), "it"))
+        np.testing.assert_array_equal(decoder.decode_pixels(content, "it"), expected)
 
 
 def test_pillow_decodes_all_where_the_libraries_differ(monkeypatch):

@@ -182,6 +182,9 @@ def test_a_helper_that_does_not_start_is_done_without(readers, expected, monkeyp
     reader = readers()
     require_batch(reader, 0, expected)
     assert "it could not be started (it did not answer within 0 s)" in caplog.text
+    monkeypatch.setattr(client, "START_SECONDS", 3600)
+    require_batch(readers(), 0, expected)
+    assert "it could not be started (it did not answer before)" in caplog.text
 
 
 def test_a_helper_of_another_version_is_done_without(readers, expected, monkeypatch, caplog):

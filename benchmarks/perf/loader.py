@@ -1,0 +1,273 @@
+"""Images per second of processor time by our reader and by torchvision's and timm's loaders; and trials that share.
+
+Run it from the project's root with a folder of images, or with a Parquet file whose column `jpeg` holds images, which
+are written to files, each under several names: `python -m benchmarks.perf.loader FOLDER_OR_PARQUET`.
+
+Each loader ends in a normalised float batch. Time is user and system of all its processes: the training process, the
+workers of a `DataLoader`, the helper that decodes.
+
+- *crops*: random resized crops of 224 pixels, mirrored, bilinear, by one reader with a helper of one thread; by
+  torchvision's `ImageFolder` and `DataLoader` with one and with two workers; by timm's loader with one.
+- *middles*: 128 pixels out of the middle of the image whose shorter side is 146, exact and by scaled decoding.
+- *shared*: batches of bytes per second on the wall for 2 and 4 readers in processes of their own that start together,
+  with one helper and with one each, which have a thread for each core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision import transforms as tv
+from torchvision.datasets import ImageFolder
+
+from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages
+from automl_kd.data.source import Fit
+from automl_kd.data.stream.client import HelperSource
+from automl_kd.data.stream.decoder import DecodeMode
+from automl_kd.data.stream.plan import ViewPlan
+from automl_kd.data.stream.reader import ViewReader
+from automl_kd.data.stream.settings import LoaderSettings
+from automl_kd.data.views import epoch_order
+from benchmarks.perf.alternation import Comparison, markdown, quartiles
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CROPS = ViewPlan(224, 224, "random-resized-crop")
+MIDDLES = ViewPlan.middle((128, 128), Fit(128, 128 / 146))
+BATCH = 32
+OURS, SCALED, ONE, TWO, TIMM = (
+    "ours",
+    "ours, scaled",
+    "torchvision, 1 worker",
+    "torchvision, 2 workers",
+    "timm, 1 worker",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """`batch()`: the next one; `processes()`: that work for it beside this one, by number."""
+
+    batch: Callable[[], Tensor]
+    processes: Callable[[], list[int]]
+
+
+def make_reader(
+    files: list[Path], plan: ViewPlan, mode: DecodeMode = "exact", *, threads: int = 1, shared: bool = False
+) -> ViewReader:
+    count = len(files)
+    zeros = np.zeros(count, np.int64)
+    images = EncodedImages.of(files, np.arange(count), zeros, zeros + WHOLE_FILE, zeros)
+    reader = ViewReader(images, np.arange(count), plan, LoaderSettings(threads=threads, shared=shared), mode=mode)
+    reader.follow(order_seed=0, view_seed=0, batch_size=BATCH, steps=count // BATCH)
+    return reader
+
+
+def batches_of(reader: ViewReader) -> Iterator[Tensor]:
+    steps, epoch = len(reader) // BATCH, 0
+    while True:
+        order = epoch_order(len(reader), seed=0, epoch=epoch)
+        for rows in torch.split(order, BATCH)[:steps]:
+            yield reader.read(rows, seed=0, epoch=epoch)
+        epoch += 1
+
+
+def our_arm(reader: ViewReader) -> Arm:
+    moments = zip(MEAN, STD, strict=True)
+    numbers = torch.tensor([(1 / (255 * std), mean / std) for mean, std in moments])
+    factor, shift = numbers.view(1, 3, 2, 1, 1).unbind(2)
+    batches = batches_of(reader)
+
+    def helper() -> list[int]:
+        return [reader.source.process] if isinstance(reader.source, HelperSource) else []
+
+    return Arm(lambda: torch.mul(next(batches), factor).sub_(shift), helper)
+
+
+def their_arm(loader: Any) -> Arm:
+    before = {child.pid for child in multiprocessing.active_children()}
+    batches = (batch for _ in iter(int, 1) for batch, _ in loader)
+    next(batches)
+    workers = [child.pid for child in multiprocessing.active_children() if child.pid and child.pid not in before]
+    return Arm(lambda: next(batches), lambda: workers)
+
+
+def torchvision_arm(folder: Path, geometry: list[Any], workers: int) -> Arm:
+    transform = tv.Compose([*geometry, tv.ToTensor(), tv.Normalize(MEAN, STD)])
+    images = ImageFolder(str(folder), transform)
+    return their_arm(
+        DataLoader(images, BATCH, shuffle=True, num_workers=workers, persistent_workers=True, drop_last=True)
+    )
+
+
+def timm_arm(folder: Path) -> Arm:
+    from timm.data import create_loader  # noqa: PLC0415  # an optional extra
+
+    return their_arm(
+        create_loader(
+            ImageFolder(str(folder)), 224, BATCH, is_training=True, use_prefetcher=False, scale=CROPS.scale,
+            ratio=CROPS.ratio, hflip=0.5, interpolation="bilinear", num_workers=1, persistent_workers=True,
+            mean=MEAN, std=STD, color_jitter=0.0,
+        )
+    )  # fmt: skip
+
+
+def seconds_of(process: int) -> float:
+    """User and system time of a process."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(arms: dict[str, Arm], *, rounds: int, batches: int) -> dict[str, list[float]]:
+    """Seconds of `batches` batches of each arm in each round; what its workers do between its turns is its own."""
+    spent: dict[str, list[float]] = {name: [] for name in arms}
+    reached: dict[str, float] = {}
+    for number in range(rounds + 1):
+        for name in list(arms) if number % 2 else reversed(list(arms)):
+            begun = time.process_time()
+            for _ in range(batches):
+                batch = arms[name].batch()
+                assert batch.dtype == torch.float32
+            here = time.process_time() - begun
+            elsewhere = sum(map(seconds_of, arms[name].processes()))
+            if number:  # the first round fills what is read ahead
+                spent[name].append(here + elsewhere - reached[name])
+            reached[name] = elsewhere
+    return spent
+
+
+def report(title: str, spent: dict[str, list[float]], images: int, limits: list[Comparison]) -> None:
+    """`limits`: of our time over theirs, the inverse of images per second."""
+    print(f"\n{title}")
+    for name, seconds in spent.items():
+        low, middle, high = quartiles([images / one for one in seconds])
+        print(f"{name}: {middle:.0f} images per second of processor time ({low:.0f} to {high:.0f})")
+    print(markdown(spent, [one for one in limits if one.over in spent]))
+
+
+def compare_crops(folder: Path, files: list[Path], *, rounds: int, batches: int) -> None:
+    geometry = [tv.RandomResizedCrop(224), tv.RandomHorizontalFlip()]
+    with make_reader(files, CROPS) as reader:
+        arms = {OURS: our_arm(reader)}
+        arms |= {name: torchvision_arm(folder, geometry, workers) for name, workers in ((ONE, 1), (TWO, 2))}
+        if importlib.util.find_spec("timm"):
+            arms[TIMM] = timm_arm(folder)
+        spent = measure(arms, rounds=rounds, batches=batches)
+    comparisons = [Comparison(OURS, other, 0.8) for other in (ONE, TWO, TIMM)]
+    report("random resized crops of 224 pixels", spent, batches * BATCH, comparisons)
+
+
+def compare_middles(folder: Path, files: list[Path], *, rounds: int, batches: int) -> None:
+    geometry = [tv.Resize(146), tv.CenterCrop(128)]
+    with ExitStack() as held:
+        modes: dict[str, DecodeMode] = {OURS: "exact", SCALED: "scaled"}
+        arms = {name: our_arm(held.enter_context(make_reader(files, MIDDLES, mode))) for name, mode in modes.items()}
+        arms[ONE] = torchvision_arm(folder, geometry, 1)
+        spent = measure(arms, rounds=rounds, batches=batches)
+    comparisons = [Comparison(OURS, ONE, 1 / 1.2), Comparison(SCALED, ONE, 1 / 1.6)]
+    report("middles of 128 pixels", spent, batches * BATCH, comparisons)
+
+
+def run_trial(files: list[Path], batches: int, *, shared: bool) -> None:
+    """One of several trials: says when it is ready, begins when told, and prints the seconds that it took."""
+    with make_reader(files, CROPS, threads=os.cpu_count() or 1, shared=shared) as reader:
+        stream = batches_of(reader)
+        next(stream)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        begun = time.monotonic()
+        for _ in range(batches):
+            next(stream)
+        stats = reader.stats()
+        print(json.dumps([time.monotonic() - begun, stats.decoded, stats.delivered]), flush=True)
+
+
+def together(folder: Path, trials: int, batches: int, *, shared: bool) -> tuple[float, float]:
+    """Batches per second of all trials together, and images decoded for each that was delivered."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.perf.loader",
+        str(folder),
+        "--trial",
+        "shared" if shared else "private",
+    ]
+    command += ["--batches", str(batches)]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(trials)]
+    for one in running:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    begun = [one.stdin.write("begin\n") for one in running if one.stdin]
+    assert len(begun) == trials
+    found = [json.loads(one.communicate()[0]) for one in running]
+    return trials * batches / max(one[0] for one in found), sum(one[1] for one in found) / sum(one[2] for one in found)
+
+
+def compare_shared(folder: Path, *, rounds: int, batches: int) -> None:
+    print("\nreaders that start together, batches per second of all")
+    for trials, limit in ((2, 1.8), (4, 3.2)):
+        pairs = [[together(folder, trials, batches, shared=one) for one in (True, False)] for _ in range(rounds)]
+        low, middle, high = quartiles([shared[0] / private[0] for shared, private in pairs])
+        decoded = max(shared[1] for shared, _ in pairs)
+        print(
+            f"{trials} trials: {middle:.2f} times those of helpers of their own ({low:.2f} to {high:.2f}, at least "
+            f"{limit}), {decoded:.3f} images decoded for each delivered (at most {1.05 / trials:.3f})"
+        )
+
+
+def write_images(parquet: Path, folder: Path, repeat: int) -> None:
+    """The images of a Parquet file, each under `repeat` names, as one class."""
+    (folder / "images").mkdir()
+    for number, content in enumerate(pd.read_parquet(parquet, columns=["jpeg"])["jpeg"]):
+        for copy in range(repeat):
+            (folder / "images" / f"{number}-{copy}.jpg").write_bytes(content)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "images", type=Path, nargs="?", help="a folder with a subfolder of images for each class, or a Parquet file"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="(default: 7)")
+    parser.add_argument("--batches", type=int, default=20, help=f"of {BATCH}, in a round (default: 20)")
+    parser.add_argument("--repeat", type=int, default=5, help="names for each image of a Parquet file (default: 5)")
+    parser.add_argument("--trial", choices=("shared", "private"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.images is None:
+        print("loader: not measured, as no images were given")
+        return
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.images
+        if folder.is_file():
+            write_images(folder, Path(scratch), arguments.repeat)
+            folder = Path(scratch)
+        files = sorted(path.absolute() for path in folder.rglob("*") if path.is_file())
+        if arguments.trial:
+            run_trial(files, arguments.batches, shared=arguments.trial == "shared")
+            return
+        compare_crops(folder, files, rounds=arguments.rounds, batches=arguments.batches)
+        compare_middles(folder, files, rounds=arguments.rounds, batches=arguments.batches)
+        compare_shared(folder, rounds=arguments.rounds, batches=arguments.batches)
+
+
+if __name__ == "__main__":
+    main()
