@@ -197,6 +197,11 @@ def require_views(recipe: Recipe) -> None:
         f"batch_size must be a multiple of repeats = {recipe.repeats}, so that all views of an image are in one batch, "
         f"got {recipe.batch_size}; choose another",
     )
+    require(
+        not recipe.mixes or recipe.batch_size >= 2 * recipe.repeats,
+        f"mixup and cutmix need two images in a batch, and it must hold {2 * recipe.repeats} views for repeats = "
+        f"{recipe.repeats}, got batch_size = {recipe.batch_size}; choose another",
+    )
 
 
 VIEW_FIELDS = (

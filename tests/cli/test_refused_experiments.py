@@ -75,6 +75,7 @@ def no_ray(monkeypatch):
         ("recipe.policy=random", 'recipe.policy = "random" does not fit'),
         ("recipe.mixup=-0.1", "mixup must be 0 (off) or more, got -0.1"),
         ("recipe.repeats=5", "batch_size must be a multiple of repeats = 5"),
+        ("recipe={repeats=64,mixup=0.1}", "it must hold 128 views for repeats = 64, got batch_size = 64"),
         ("data.transform=nowhere:flip", "no module 'nowhere' could be imported for 'nowhere:flip'"),
         ("recipe.last_epoch=0.0", "last_epoch must lie above 0 and at most at 1"),
         ("finalists.baseline={depth1=99}", "space 'resnet' needs a value for"),
