@@ -6,7 +6,8 @@ So a folder of a million images of which five thousand are wanted decodes five t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from automl_kd import memory
 from automl_kd.data.dataset import Augment, Split
+from automl_kd.data.encoded.ranges import EncodedImages, NumberArray
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec, Interpolation, ResizeRule
 
@@ -57,12 +59,15 @@ CROP_ROUNDING = 1e-6
 class SourceSplit:
     """Labels int64 (n,) and `pixels(rows, fit)`, which gives uint8 (len(rows), channels, height, width).
 
-    `channels`: of images that are held in memory, 0 for those that are not.
+    `channels`: of images that are held in memory, 0 for those that are not. `encoded`: the same images in the same
+    order as ranges of bytes in files, of those that are. `digests`: their SHA-256, uint8 (n, 32), where it is known.
     """
 
     labels: Tensor
     pixels: Callable[[Tensor, Fit], Tensor]
     channels: int = 0
+    encoded: EncodedImages | None = None
+    digests: NumberArray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,7 +79,8 @@ class Source:
 
     `note`: what a reader of results should know of the parts. `made`: what they were made from, "training",
     "validation" and "test", as far as that has a name. `passed_over`: how many files were not read, by suffix or in
-    words. `files`: all that decide what the set is; empty where it is no matter of files.
+    words. `files`: all that decide what the set is, `EncodedImages` for all of theirs (`list_paths`); empty where it is no
+    matter of files.
     `unlabelled`: images beside these, whose labels are not known or not looked at.
     `judge`: called with the images to train on, raises `DataError` if they cannot be what was meant.
     """
@@ -88,7 +94,7 @@ class Source:
     note: str = ""
     made: Mapping[str, str] = field(default_factory=dict)
     passed_over: Mapping[str, int] = field(default_factory=dict)
-    files: tuple[Path, ...] = ()
+    files: tuple[Path | EncodedImages, ...] = ()
     judge: Callable[[Split], None] | None = None
 
 
@@ -96,7 +102,7 @@ class Unlabelled(NamedTuple):
     """Images without labels. `files`, `passed_over`: as in `Source`."""
 
     part: SourceSplit
-    files: tuple[Path, ...] = ()
+    files: tuple[Path | EncodedImages, ...] = ()
     passed_over: Mapping[str, int] = MappingProxyType({})
 
     def beside(self, source: Source, name: str) -> Source:
@@ -104,7 +110,7 @@ class Unlabelled(NamedTuple):
 
         `DataError` if a folder for each class of the source holds them: they have labels then.
         """
-        if set(source.class_names) <= {file.parent.name for file in self.files}:
+        if set(source.class_names) <= {file.parent.name for file in list_paths(self.files)}:
             classes = ", ".join([*source.class_names[:3], *(["..."] if len(source.class_names) > 3 else [])])
             raise DataError(
                 f"data.unlabelled: {name} has a folder for each class ({classes}), so its images have labels, which "
@@ -119,6 +125,17 @@ class Unlabelled(NamedTuple):
             passed_over={**source.passed_over, **passed_over},
             made={**source.made, "unlabelled": name},
         )
+
+
+def list_paths(found: Iterable[Path | EncodedImages]) -> Iterator[Path]:
+    """Files; of `EncodedImages` each of theirs, made when it is asked for."""
+    for one in found:
+        if isinstance(one, Path):
+            yield one
+        else:
+            begins = [0, *one.ends[:-1].tolist()]
+            for begin, end in zip(begins, one.ends.tolist(), strict=True):
+                yield Path(os.fsdecode(one.names[begin:end].tobytes()))
 
 
 def in_memory(images: Tensor, labels: Tensor) -> SourceSplit:
