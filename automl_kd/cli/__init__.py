@@ -1,4 +1,5 @@
-"""The command line: search, score, distill, leaderboard, show, check-teacher, init, doctor, upgrade, nasbench.
+"""The command line: search, score, distill, leaderboard, show, check-teacher, pack, init, doctor, upgrade,
+nasbench.
 
 A user's mistake ends with one sentence on stderr and exit code 2, without a traceback. An interrupted run ends with
 130, and the same command continues it. Exit code 1 means that only part of the work was done.
@@ -20,6 +21,7 @@ from automl_kd.cli.check_teacher import check_teacher
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.init import init
 from automl_kd.cli.mistakes import sentence_of
+from automl_kd.cli.pack import pack
 from automl_kd.cli.score import score
 from automl_kd.cli.upgrade import upgrade
 from automl_kd.config import Experiment
@@ -155,6 +157,7 @@ def show(
 
 
 app.command()(check_teacher)
+app.command()(pack)
 app.command()(init)
 app.command()(doctor)
 app.command()(upgrade)

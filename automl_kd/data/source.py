@@ -19,7 +19,8 @@ from torch import Tensor
 
 from automl_kd import memory
 from automl_kd.data.dataset import Augment, Split
-from automl_kd.data.encoded.ranges import EncodedImages, NumberArray
+from automl_kd.data.encoded.ranges import EncodedImages
+from automl_kd.data.encoded.scan import ImageScan
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec, Interpolation, ResizeRule
 
@@ -60,14 +61,14 @@ class SourceSplit:
     """Labels int64 (n,) and `pixels(rows, fit)`, which gives uint8 (len(rows), channels, height, width).
 
     `channels`: of images that are held in memory, 0 for those that are not. `encoded`: the same images in the same
-    order as ranges of bytes in files, of those that are. `digests`: their SHA-256, uint8 (n, 32), where it is known.
+    order as ranges of bytes in files, of those that are. `scan`: what a look at their bytes found, where it is known.
     """
 
     labels: Tensor
     pixels: Callable[[Tensor, Fit], Tensor]
     channels: int = 0
     encoded: EncodedImages | None = None
-    digests: NumberArray | None = None
+    scan: ImageScan | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -79,8 +80,8 @@ class Source:
 
     `note`: what a reader of results should know of the parts. `made`: what they were made from, "training",
     "validation" and "test", as far as that has a name. `passed_over`: how many files were not read, by suffix or in
-    words. `files`: all that decide what the set is, `EncodedImages` for all of theirs (`list_paths`); empty where it is no
-    matter of files.
+    words. `files`: all that decide what the set is, `EncodedImages` for all of theirs (`list_paths`); empty where it is
+    no matter of files.
     `unlabelled`: images beside these, whose labels are not known or not looked at.
     `judge`: called with the images to train on, raises `DataError` if they cannot be what was meant.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from automl_kd.spec.checks import require
 from automl_kd.spec.preprocessing import (
@@ -17,6 +17,8 @@ from automl_kd.spec.preprocessing import (
     wrong_interpolation,
     wrong_resize,
 )
+
+OnError = Literal["fail", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class DataSpec:
     interpolation: Interpolation = "bilinear"
     view: int = 0
     resize: ResizeRule = ""
+    on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -73,12 +76,16 @@ class DataSpec:
         require(0 < self.crop <= 1, f"crop must lie above 0 and at most at 1, got {self.crop}")
         require(self.interpolation in INTERPOLATIONS, wrong_interpolation(self.interpolation))
         require(self.resize in RESIZES, wrong_resize(self.resize))
+        require(
+            self.on_error in {"fail", "skip"},
+            f"on_error must be 'fail' (the first flawed image ends the run) or 'skip', got {self.on_error!r}",
+        )
         require_moments(self.mean, self.std)
 
 
 YOUNGER_DATA_FIELDS = (
     *("mean", "std", "labelled_images", "unlabelled", "test"),
-    *("crop", "interpolation", "view", "resize"),
+    *("crop", "interpolation", "view", "resize", "on_error"),
 )
 """Those that records of earlier releases do not have; they are stored where they are set."""
 

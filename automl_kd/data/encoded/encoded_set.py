@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from automl_kd.data.encoded.index_file import cut_out
-from automl_kd.data.encoded.ranges import EncodedImages, NumberArray
+from automl_kd.data.encoded.ranges import EncodedImages
+from automl_kd.data.encoded.scan import ImageScan
 from automl_kd.data.images.decode import decoded, read_image_size
 from automl_kd.data.images.depth import require_depth
 from automl_kd.data.images.layout import Kind
@@ -23,7 +24,7 @@ from automl_kd.errors import DataError
 class EncodedSet:
     """`images`: those of all parts, one part after the other. `counts`: how many each has; training is the first.
 
-    `class_names`, `made`, `passed_over`: as of a `Source`. `digests`: SHA-256 of each image, uint8 (n, 32), if known.
+    `class_names`, `made`, `passed_over`: as of a `Source`. `scan`: of all images, if it is known.
     """
 
     images: EncodedImages
@@ -31,7 +32,7 @@ class EncodedSet:
     class_names: tuple[str, ...]
     made: Mapping[str, str] = field(default_factory=dict)
     passed_over: Mapping[str, int] = field(default_factory=dict)
-    digests: NumberArray | None = None
+    scan: ImageScan | None = None
 
     def range_of(self, kind: Kind) -> tuple[int, int]:
         begin = 0
@@ -46,15 +47,15 @@ class EncodedSet:
 
     def about(self) -> dict[str, Any]:
         """All but the arrays, as plain values."""
-        names = [one.name for one in fields(self) if one.name not in {"images", "digests"}]
+        names = [one.name for one in fields(self) if one.name not in {"images", "scan"}]
         return {name: getattr(self, name) for name in names}
 
     @staticmethod
-    def of(images: EncodedImages, about: Mapping[str, Any], digests: NumberArray | None = None) -> EncodedSet:
+    def of(images: EncodedImages, about: Mapping[str, Any], scan: ImageScan | None = None) -> EncodedSet:
         """The inverse of `about`. `KeyError`, `TypeError` or `ValueError` if it is none."""
-        names = {one.name for one in fields(EncodedSet)} - {"images", "digests"}
+        names = {one.name for one in fields(EncodedSet)} - {"images", "scan"}
         given = {name: about[name] for name in names}
-        found = EncodedSet(images=images, digests=digests, **{**given, "class_names": tuple(given["class_names"])})
+        found = EncodedSet(images=images, scan=scan, **{**given, "class_names": tuple(given["class_names"])})
         if sum(found.counts.values()) != len(images) or "training" not in found.counts:
             raise ValueError("its parts are not its images")
         return found
@@ -72,8 +73,9 @@ def encoded_source(
         raise DataError(f"{path} has no images to train on; add some, or give another path")
     first = cut_out(training, 0, 1)
     parts = {kind: encoded_part(found.part(kind), first, root, max_value) for kind in found.counts}
-    if found.digests is not None:
-        parts = {kind: with_digests(part, found.digests[slice(*found.range_of(kind))]) for kind, part in parts.items()}
+    if (scan := found.scan) is not None:
+        known = {kind: scan.take(slice(*found.range_of(kind))) for kind in parts}
+        parts = {kind: replace(part, scan=known[kind]) for kind, part in parts.items()}
     made = dict(found.made)
     if borrowed := "validation" in parts and "test" not in parts:
         parts["test"], made["test"] = parts.pop("validation"), made.pop("validation")
@@ -90,10 +92,6 @@ def encoded_source(
         files=files,
         judge=lambda split: require_depth(path, training.take(split.index.numpy()), split, max_value),
     )
-
-
-def with_digests(part: SourceSplit, digests: NumberArray) -> SourceSplit:
-    return SourceSplit(part.labels, part.pixels, encoded=part.encoded, digests=digests)
 
 
 def encoded_part(images: EncodedImages, first: EncodedImages, root: Path, max_value: float) -> SourceSplit:

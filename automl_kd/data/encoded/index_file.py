@@ -36,7 +36,7 @@ def load_index(path: Path) -> tuple[EncodedImages, dict[str, Any]] | None:
         content = np.memmap(path, np.uint8, "r")
         length, checksum, mark = INDEX_END.unpack(content[-INDEX_END.size :].tobytes())
         before = content[: -INDEX_END.size]
-        if mark != INDEX_MARK or length > len(before) or zlib.crc32(before) != checksum:
+        if mark != INDEX_MARK or length > len(before) or zlib.crc32(before.data) != checksum:
             return None
         return EncodedImages.load(path), json.loads(before[len(before) - length :].tobytes())
     except (OSError, ValueError, struct.error):

@@ -47,9 +47,9 @@ def decoded(images: EncodedImages, size: Size, *, fit: Fit, root: Path, max_valu
 
     `fit`: where it has a size, which is that of `size`, the middle of each scaled image is cut out; otherwise every
     image must have `size`. An array of more than `KEPT_FROM` bytes or `MANY` images is mapped from a file below `root`,
-    made once for these images, as their files are now; one of up to `IN_MEMORY` bytes is decoded into memory where there is
-    little room for a file. `max_value`: as of `pixels.decode_image`. `DataError` names an image that cannot be decoded or
-    does not have the size.
+    made once for these images, as their files are now; one of up to `IN_MEMORY` bytes is decoded into memory where
+    there is little room for a file. `max_value`: as of `pixels.decode_image`. `DataError` names an image that cannot be
+    decoded or does not have the size.
     """
     shape = (len(images), 3, *size)
     needed = math.prod(shape)
@@ -101,8 +101,8 @@ def write_decoded(kept: Path, shape: tuple[int, ...], images: EncodedImages, *, 
     # A full disk under a mapped file is not an exception but the end of the process.
     if needed > free:
         raise DataError(
-            f"decoding {len(images)} images needs {needed / 1e9:.1f} GB in {kept.parent}, which has {free / 1e9:.1f} GB "
-            f"free; make room or lower data.resolution or data.train_images"
+            f"decoding {len(images)} images needs {needed / 1e9:.1f} GB in {kept.parent}, which has {free / 1e9:.1f} "
+            f"GB free; make room or lower data.resolution or data.train_images"
         )
     with files.replacing(kept) as scratch:
         array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)

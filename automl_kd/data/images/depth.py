@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from automl_kd.data.encoded.ranges import EncodedImages
 from automl_kd.data.dataset import DIGEST_CHUNK, Split
+from automl_kd.data.encoded.ranges import EncodedImages
 from automl_kd.data.images.pixels import brightest, is_deep
 from automl_kd.errors import DataError
 

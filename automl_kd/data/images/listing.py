@@ -95,8 +95,8 @@ def walk(top: Path, found: Listing, entered: set[Identity]) -> None:
                 pass_over(one, found)
         if any(one.is_symlink() for one in below):
             entered |= folders_above(top)
-        for one in sorted(below, key=lambda entry: entry.name):
-            waiting.append((Path(one.path), aside or reason_aside(one.name)))
+        below.sort(key=lambda entry: entry.name)
+        waiting.extend((Path(one.path), aside or reason_aside(one.name)) for one in below)
 
 
 def pass_over(entry: os.DirEntry[str], found: Listing) -> None:

@@ -229,7 +229,7 @@ def test_a_white_that_nothing_heeds_is_refused(tmp_path):
     fill(tmp_path / "set")
     with pytest.raises(DataError, match=r"data.max_value = 4095 is for images of more than 8 bits, and none"):
         load_data(spec_of(tmp_path / "set", 4095), tmp_path)
-    with pytest.raises(DataError, match=r"data.max_value = 4095 is for folders .* 'digits'; drop it"):
+    with pytest.raises(DataError, match=r"data.max_value = 4095 is for files .* 'digits'; drop it"):
         load_data(DataSpec(max_value=4095), tmp_path)
     with pytest.raises(ValueError, match="max_value must be 0"):
         DataSpec(max_value=-1)
