@@ -29,9 +29,11 @@ Dataset."""
 def image_folder_of(parts: Mapping[str, Any]) -> Path | None:
     """The folder that `folder:` reads as torchvision's `ImageFolder`s read theirs, each a part; None if there is none.
 
+    `parts`: by name, "data" for one alone.
+
     They must have no transforms and torchvision's own loader, and find the same files, classes and parts.
     """
-    if not all(is_plain_folder(one) for one in parts.values()) or ("val" in parts and "test" not in parts):
+    if not all(is_plain_folder(one) for one in parts.values()) or kinds_of(parts).keys() == {"training", "validation"}:
         return None
     roots = [os.path.abspath(one.root) for one in parts.values()]  # noqa: PTH100 - links stay as they are
     top = Path(os.path.commonpath(roots))
@@ -39,7 +41,7 @@ def image_folder_of(parts: Mapping[str, Any]) -> Path | None:
         found, _ = list_classes(top)
     except DataError:
         return None
-    kinds: dict[Kind, Any] = {SPELLINGS[name]: one for name, one in parts.items()}
+    kinds = kinds_of(parts)
     if set(kinds) != set(found.counts):
         return None
     same = all(
@@ -52,6 +54,11 @@ def image_folder_of(parts: Mapping[str, Any]) -> Path | None:
         for kind, one in kinds.items()
     )
     return top if same else None
+
+
+def kinds_of(parts: Mapping[str, Any]) -> dict[Kind, Any]:
+    """The Datasets by what they are for; one alone, called "data", is to train on."""
+    return {SPELLINGS.get(name, "training"): one for name, one in parts.items()}
 
 
 def is_plain_folder(items: Any) -> bool:
@@ -74,11 +81,12 @@ def pack_items(parts: Mapping[str, Any], folder: Path, read: ItemReader) -> Path
             "these images are too many for one array, and the results lie in a bucket, to which a pack is not sent; "
             "write the images into files, or give a folder as out"
         )
-    if "val" in parts and "test" not in parts:
-        raise DataError("these images are too many for one array and have parts train and val; give a part test too")
+    kinds = kinds_of(parts)
+    if kinds.keys() == {"training", "validation"}:
+        raise DataError("these images are too many for one array and have no part to test on; give a part test too")
     scratch = folder / OBJECTS / "images.unfinished"
     shutil.rmtree(scratch, ignore_errors=True)
-    counts: dict[Kind, int] = {SPELLINGS[name]: len(one) for name, one in parts.items()}
+    counts = {kind: len(one) for kind, one in kinds.items()}
 
     def items(first: int) -> Iterator[PackedImage]:
         assert first == 0  # what was begun has been removed

@@ -50,11 +50,11 @@ def name_data(data: object, folder: Path) -> dict[str, Any]:
 
 
 def name_labelled(data: object, folder: Path) -> str:
-    named = data if isinstance(data, Mapping) else {"train": data}
-    if all(name in PARTS for name in named):
-        for name, part in named.items():
-            require_dataset(part, "data" if part is data else str(name))
-        parts = {PARTS[name]: part for name, part in named.items()}
+    """The reference to images with labels: files as they are, a pack or arrays."""
+    parts = {str(name): part for name, part in data.items()} if isinstance(data, Mapping) else {"data": data}
+    if parts.keys() <= {*PARTS, "data"} and ("data" in parts or "train" in parts):
+        for name, part in parts.items():
+            require_dataset(part, name)
         if (place := image_folder_of(parts)) is not None:
             return f"folder:{place}"
         if is_too_large(parts, read_item):

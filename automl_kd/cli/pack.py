@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,11 @@ from automl_kd.console.options import DataRoot
 from automl_kd.console.screen import ProgressMode, ProgressOption, watching
 from automl_kd.errors import ConfigError
 
+if TYPE_CHECKING:
+    from automl_kd.data import Source
 
-def pack(
+
+def make_pack(
     source: Annotated[
         str, typer.Argument(help="folder:PATH, shards:PATH, parquet:PATH, arrays:PATH.npz or pack:PATH.")
     ],
@@ -37,29 +40,38 @@ def pack(
     """
     if "://" in out:
         raise ConfigError(f"{out} is no folder of this machine, where a pack is made; give one, and copy it afterwards")
-    place = files.expand(out)
     with watching(progress) as watcher:
-        from automl_kd.data import STREAMED_FORMATS, read_source, resolve_path  # noqa: PLC0415 - torch is slow to import
-        from automl_kd.data.encoded.pack import read_pack  # noqa: PLC0415 - likewise
-        from automl_kd.data.encoded.repack import pack_source  # noqa: PLC0415 - likewise
-        from automl_kd.spec import DataSpec  # noqa: PLC0415 - likewise
-
-        if source.partition(":")[0] not in STREAMED_FORMATS:
-            forms = ", ".join(f"{form}:PATH" for form in STREAMED_FORMATS)
-            raise ConfigError(f"{source!r} is no set of files; give one of {forms}")
-        found = read_source(resolve_path(DataSpec(name=source)), storage.local_path(data_root), streamed=True)
+        found = read_files(source, data_root)
         total = sum(len(part) for part in (found.train, found.validation, found.test) if part is not None)
         watcher.stage(f"packing into {out}", total, "images")
+        from automl_kd.data.encoded.repack import pack_source  # noqa: PLC0415 - torch is slow to import
+
         pack_source(
             found,
             source,
-            place,
+            files.expand(out),
             shorter_side=shorter_side,
             quality=quality,
             on_error="skip" if skip_errors else "fail",
             notify=lambda done, _of: watcher.step(done),
         )
-    images = read_pack(place).images
-    left_out = f", {total - len(images):,} left out as they cannot be read" * (total > len(images))
-    size = int(images.length.sum()) / 1e9
-    typer.echo(f'{out} holds {len(images):,} images in {size:.2f} GB{left_out}; set data.name = "pack:{out}"')
+    typer.echo(f'{describe_pack(out, total)}; set data.name = "pack:{out}"')
+
+
+def read_files(name: str, data_root: str) -> Source:
+    """Return the images that `name` names, as they are encoded; raise `ConfigError` for what is no set of files."""
+    from automl_kd.data import STREAMED_FORMATS, read_source, resolve_path  # noqa: PLC0415 - torch is slow to import
+    from automl_kd.spec import DataSpec  # noqa: PLC0415 - likewise
+
+    if name.partition(":")[0] not in STREAMED_FORMATS:
+        forms = ", ".join(f"{form}:PATH" for form in STREAMED_FORMATS)
+        raise ConfigError(f"{name!r} is no set of files; give one of {forms}")
+    return read_source(resolve_path(DataSpec(name=name)), storage.local_path(data_root), streamed=True)
+
+
+def describe_pack(out: str, total: int) -> str:
+    from automl_kd.data.encoded.pack import read_pack  # noqa: PLC0415 - torch is slow to import
+
+    images = read_pack(files.expand(out)).images
+    left_out = f", and {total - len(images):,} were left out as they cannot be read" * (total > len(images))
+    return f"{out} holds {len(images):,} images in {int(images.length.sum()) / 1e9:.3g} GB{left_out}"

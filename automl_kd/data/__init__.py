@@ -18,10 +18,10 @@ from automl_kd.data.cifar import cifar10, cifar100
 from automl_kd.data.dataset import UNLABELLED, Augment, Batch, Dataset, Split, digest_dataset
 from automl_kd.data.digits import digits
 from automl_kd.data.division import divide
-from automl_kd.data.encoded.checked import check_images
+from automl_kd.data.encoded.checked import check_encoded
 from automl_kd.data.encoded.pack import packed
 from automl_kd.data.encoded.packed_arrays import packed_arrays
-from automl_kd.data.encoded.shards import CLASSES_FILE, PATTERN, pattern_shards, shards
+from automl_kd.data.encoded.shards import CLASSES_FILE, SHARD_PATTERN, pattern_shards, shards
 from automl_kd.data.images.folder import folder, unlabelled_folder
 from automl_kd.data.source import Source, SourceSplit, Unlabelled, in_memory
 from automl_kd.data.views import epoch_order, epoch_windows, plain_view, train_view
@@ -94,7 +94,7 @@ def load_data(spec: DataSpec, root: Path) -> Dataset:
     spec = resolve_path(spec)
     source = read_source(spec, root)
     if spec.on_error == "skip":
-        source = check_images(source, spec, root).source
+        source = check_encoded(source, spec, root).source
     return divide(spec.name, source, spec, root)
 
 
@@ -127,7 +127,7 @@ def fetched(path: Path) -> Path:
 
     One process of a machine fetches while others wait. `StorageError` if it does not fit on the disk.
     """
-    pattern = PATTERN.fullmatch(path.name)
+    pattern = SHARD_PATTERN.fullmatch(path.name)
     if pattern is None:
         storage.stage(path)
     else:

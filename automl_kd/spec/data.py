@@ -25,7 +25,8 @@ OnError = Literal["fail", "skip"]
 class DataSpec:
     """Which images, and how they are divided. Validation is cut from the training images, stratified by class.
 
-    `name`: an entry of the dataset table, `folder:PATH` or `arrays:PATH.npz`; 'automl-kd show datasets' lists them.
+    `name`: an entry of the dataset table, or one's own images, such as `folder:PATH`; 'automl-kd show datasets' lists
+    all forms.
     `train_images` (0 or more): keep so many training images (validation not counted), stratified; 0 keeps all.
     `labelled_images` (0 or more): keep the labels of so many of these, stratified; the others join the unlabelled
     images, for which the teacher's outputs are the only target; 0 keeps all labels. `unlabelled`: more images without
@@ -43,7 +44,8 @@ class DataSpec:
     channels of images are normalised for students, and for a teacher that has none of its own, as fractions of white;
     empty takes those of the training images. `std` (above 0, at most 1): the deviations that go with `mean`. `digest`:
     hash of the divided images themselves, filled in when the experiment is opened, so that a trial's key follows what
-    the set holds rather than where it lies.
+    the set holds rather than where it lies. `on_error` (fail or skip): whether an image that is empty, cut off, no
+    image or too large to open ends the run, or is left out, counted and named.
     """
 
     name: str = "digits"

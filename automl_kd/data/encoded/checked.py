@@ -31,13 +31,13 @@ class CheckedSource(NamedTuple):
     identity: str
 
 
-def check_images(
+def check_encoded(
     source: Source, spec: DataSpec, root: Path, notify: ScanProgress = lambda _done, _of: None
 ) -> CheckedSource:
     """Look at the bytes of all images of `source`, of which what was found is kept below `root`.
 
-    With `spec.on_error` "fail" a flawed image is a `DataError` that names it and counts the others; with "skip" such
-    images are left out, counted and noted.
+    With `on_error` "fail" in `spec` a flawed image is a `DataError` that names it and counts the others; with "skip"
+    such images are left out, counted and noted.
     """
     parts = encoded_parts(source)
     if not parts:
@@ -91,7 +91,7 @@ def leave_out(
     left = {name: images[name].take(rows) for name, rows in kept.items()}
     others = {name: scans[name].take(rows) for name, rows in kept.items()}
     if not len(left["training"]):
-        raise DataError(f"{sentence_about(images, scans, {n: np.flatnonzero(s.flaws) for n, s in scans.items()})}")
+        raise DataError(f"no image to train on can be read, the first is {images['training'].called(0)}; replace them")
     first = cut_out(left["training"], 0, 1)
     parts = {name: replace(encoded_part(one, first, root, max_value), scan=others[name]) for name, one in left.items()}
     gone = [images[name].called(int(row)) for name, scan in scans.items() for row in np.flatnonzero(scan.flaws)]

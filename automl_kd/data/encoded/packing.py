@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.lib.recfunctions import repack_fields
 
 from automl_kd import files
 from automl_kd.data.encoded.encoded_set import EncodedSet
 from automl_kd.data.encoded.index_file import save_index
 from automl_kd.data.encoded.ranges import EncodedImages, NumberArray
-from automl_kd.data.encoded.scan import FLAWS, UNREADABLE, ImageScan, ScanProgress, digest_of, find_flaw, identity
+from automl_kd.data.encoded.scan import FLAWS, UNREADABLE, ImageScan, ScanProgress, find_flaw, identity, sha256_of
 from automl_kd.data.images.layout import Kind
 from automl_kd.errors import DataError, FileError
 
@@ -64,7 +65,7 @@ def write_pack(out: Path, plan: PackPlan, notify: ScanProgress = lambda _done, _
 
     `DataError` if `out` holds anything else, another process packs into it, or the images do not fit on its disk.
     """
-    require_place(out, plan)
+    require_pack_place(out, plan)
     if (out / PACK_FILE).exists():
         return
     files.write(out / UNFINISHED, json.dumps({"version": PACK_VERSION, "stamp": plan.stamp}))
@@ -92,7 +93,7 @@ def have_alone(out: Path, file: IO[bytes]) -> bool:
         ) from error
 
 
-def require_place(out: Path, plan: PackPlan) -> None:
+def require_pack_place(out: Path, plan: PackPlan) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; give the path of a new folder")
     there = {one.name for one in out.iterdir()} if out.is_dir() else set()
@@ -127,7 +128,7 @@ def append_images(out: Path, written: IO[bytes], plan: PackPlan, notify: ScanPro
         batch, held, done = [], bytearray(), len(begun)
         notify(done, total)
         for image in plan.read(done) if done < total else ():
-            encoded, record = examine(image, plan.on_error)
+            encoded, record = checked_record(image, plan.on_error)
             held += encoded
             batch.append(record)
             if len(held) >= FLUSH_BYTES or len(batch) >= FLUSH_IMAGES:
@@ -162,7 +163,7 @@ def continue_from(content: IO[bytes], written: IO[bytes]) -> NumberArray:
     return records
 
 
-def examine(image: PackedImage, on_error: str) -> tuple[bytes, NumberArray]:
+def checked_record(image: PackedImage, on_error: str) -> tuple[bytes, NumberArray]:
     """The bytes to write and their record."""
     encoded, label, called = image
     flaw = UNREADABLE if encoded is None else find_flaw(encoded)
@@ -170,7 +171,7 @@ def examine(image: PackedImage, on_error: str) -> tuple[bytes, NumberArray]:
         raise DataError(f"{called} {FLAWS[flaw]}; replace or remove it, or pack with --skip-errors")
     kept = b"" if encoded is None or (flaw and on_error == "skip") else encoded
     record = np.zeros((), dtype=PACK_RECORD)
-    record["label"], record["length"], record["digest"], record["flaw"] = label, len(kept), digest_of(kept), flaw
+    record["label"], record["length"], record["digest"], record["flaw"] = label, len(kept), sha256_of(kept), flaw
     return kept, record
 
 
@@ -204,7 +205,7 @@ def finish_pack(out: Path, plan: PackPlan, records: NumberArray) -> None:
     known = identity_of_set(found)
     save_index(out / PACK_INDEX, found.images, {"identity": known})
     with files.replacing(out / SCAN_FILE) as scratch, scratch.open("wb") as file:
-        np.save(file, records[["digest", "flaw"]][kept])
+        np.save(file, repack_fields(records[["digest", "flaw"]][kept]))
     described = {
         "version": PACK_VERSION,
         **found.about(),

@@ -55,7 +55,7 @@ def parquet(path: Path, root: Path, max_value: float = 0.0, notify: ScanProgress
     if not (pack / PACK_FILE).exists():
         with alone(pack):
             if not (pack / PACK_FILE).exists():
-                write_pack(pack, plan_of(path, parts, stamp), notify)
+                write_pack(pack, plan_parquet(path, parts, stamp), notify)
     return encoded_source(read_pack(pack), path, root, max_value, files=tuple(every))
 
 
@@ -87,12 +87,12 @@ def require_complete(folder: Path, match: re.Match[str], names: Sequence[str]) -
             raise DataError(f"{folder} has {match.group()} but no {begin}.parquet; fetch all files of the set")
 
 
-def plan_of(path: Path, parts: Mapping[Kind, list[Path]], stamp: str) -> PackPlan:
+def plan_parquet(path: Path, parts: Mapping[Kind, list[Path]], stamp: str) -> PackPlan:
     every = [file for part in parts.values() for file in part]
     columns = find_columns(every[0])
     labels = {file: read_labels(file, columns) for file in every}
     sizes = {kind: sum(len(labels[file]) for file in part) for kind, part in parts.items()}
-    require_labels(path, np.concatenate(list(labels.values())), columns)
+    require_label_range(path, np.concatenate(list(labels.values())), columns)
     return PackPlan(
         read=lambda first: read_rows(every, columns, labels, first),
         counts=sizes,
@@ -161,7 +161,7 @@ def read_labels(file: Path, columns: Columns) -> np.ndarray[Any, Any]:
     return np.asarray(found.to_numpy(), dtype=np.int64)
 
 
-def require_labels(path: Path, labels: np.ndarray[Any, Any], columns: Columns) -> None:
+def require_label_range(path: Path, labels: np.ndarray[Any, Any], columns: Columns) -> None:
     low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     if low < 0:
         raise DataError(f"{path} has the label {low}; number the classes from 0 (images without labels are left out)")

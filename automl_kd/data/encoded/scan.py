@@ -91,11 +91,11 @@ def scan_rows(images: EncodedImages, rows: NumberArray) -> ImageScan:
         except (DataError, OSError):
             flaws[place] = UNREADABLE
         else:
-            digests[place], flaws[place] = digest_of(content), find_flaw(content)
+            digests[place], flaws[place] = sha256_of(content), find_flaw(content)
     return ImageScan(digests, flaws)
 
 
-def digest_of(content: bytes) -> NumberArray:
+def sha256_of(content: bytes) -> NumberArray:
     """Its SHA-256, uint8 (32,)."""
     return np.frombuffer(hashlib.sha256(content).digest(), dtype=np.uint8)
 
@@ -114,7 +114,7 @@ def fill_in(found: NumberArray, kept: Path | None) -> NumberArray:
     old = old[np.argsort(old["key"][:, 0], kind="stable")]
     places: NumberArray = np.asarray(np.searchsorted(old["key"][:, 0], found["key"][:, 0])).clip(max=len(old) - 1)
     differ = (old["key"][places] != found["key"]).sum(axis=1)
-    known[(differ == 0) & (found["key"].sum(axis=1) != 0)] = True
+    known[(differ == 0) & ((found["key"] != 0).sum(axis=1) > 0)] = True
     found[known] = old[places[known]]
     return known
 
@@ -132,10 +132,11 @@ def image_keys(images: EncodedImages, pool: ThreadPoolExecutor) -> NumberArray:
     chunks = np.split(firsts, range(SCAN_CHUNK, len(firsts), SCAN_CHUNK))
     stamps = np.concatenate([*pool.map(lambda rows: file_stamps(images, rows), chunks)])
     keys = stamps[places]
-    there = keys.any(axis=1)
+    gone = (keys != 0).sum(axis=1) == 0
     for column, (first, second) in enumerate(FOLDS):
         keys[:, column] ^= images.offset.astype(np.uint64) * first + images.length.astype(np.uint64) * second
-    return np.where(there[:, None], keys, np.uint64(0))
+    keys[gone] = 0
+    return keys
 
 
 def file_stamps(images: EncodedImages, rows: NumberArray) -> NumberArray:

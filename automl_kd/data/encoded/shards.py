@@ -39,7 +39,7 @@ from automl_kd.errors import DataError, FileError
 
 SHARDS_VERSION = 1  # raised when the same shards begin to give another index
 
-PATTERN = re.compile(r"(?P<head>[^{}]*)\{(?P<first>\d+)\.\.(?P<last>\d+)\}(?P<tail>[^{}]*)")
+SHARD_PATTERN = re.compile(r"(?P<head>[^{}]*)\{(?P<first>\d+)\.\.(?P<last>\d+)\}(?P<tail>[^{}]*)")
 SPLIT_IN_NAME = re.compile(rf"(?:^|[^a-z])({'|'.join(sorted(SPELLINGS, key=len, reverse=True))})(?:[^a-z]|$)")
 """Of a name in small letters."""
 
@@ -86,7 +86,7 @@ def recall_shards(kept: Path, stamp: str) -> EncodedSet | None:
 
 def find_shards(path: Path) -> ShardsByKind:
     """The shards of each split, in the order of their names."""
-    if pattern := PATTERN.fullmatch(path.name):
+    if pattern := SHARD_PATTERN.fullmatch(path.name):
         return {"training": list_pattern(path, pattern)}
     if path.is_file():
         return {"training": require_tar([path])}
@@ -118,7 +118,7 @@ def by_split(path: Path, found: Iterable[tuple[Kind, Path]]) -> ShardsByKind:
     pairs = list(found)
     parts = {kind: [shard for other, shard in pairs if other == kind] for kind in order}
     if not parts["training"]:
-        raise DataError(f"{path} has shards of {pairs[0][0]} and none to train on; add train/ or shards named train")
+        raise DataError(f"{path} has {pairs[0][0]} images and none to train on; add files in train/ or named train")
     return {kind: part for kind, part in parts.items() if part}
 
 
@@ -205,7 +205,7 @@ def scan_shard(shard: Path) -> ShardScan:
     scan = ShardScan(array("q"), array("q"), array("q"), {})
     try:
         with files.open_file(shard) as file:
-            for key, members in groupby(tar_members(shard, file), lambda member: key_of(member.name)):
+            for key, members in groupby(tar_members(shard, file), lambda member: sample_key(member.name)):
                 if key:
                     take_sample(shard, file, key.removeprefix("/"), list(members), scan)
     except FileError as error:
@@ -213,7 +213,7 @@ def scan_shard(shard: Path) -> ShardScan:
     return scan
 
 
-def key_of(name: str) -> str:
+def sample_key(name: str) -> str:
     """What the members of a sample share, empty for what systems put beside files."""
     folder, _, base = name.rpartition("/")
     if base[:1] in {"", "."} or folder.startswith("__MACOSX"):

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -94,7 +95,7 @@ def write_packed(top: Path, folder: str) -> str:
 
 
 def write_arrays(file: Path, given: Samples) -> str:
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, rows in given.items():
         arrays[f"x_{part}"] = np.stack([np.asarray(Image.open(io.BytesIO(content))) for _, _, content in rows])
         arrays[f"y_{part}"] = np.array([label for _, label, _ in rows])

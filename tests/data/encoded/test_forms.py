@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from automl_kd.data import load_data
-from automl_kd.data.encoded.checked import check_images, encoded_parts
+from automl_kd.data.encoded.checked import check_encoded, encoded_parts
 from automl_kd.spec import DataSpec
 from tests.data.encoded import forms
 
@@ -48,7 +48,7 @@ def test_bytes_labels_and_identity_are_equal(tmp_path, named, form):
         assert [other.encoded.read(row) for row in range(len(part))] == [
             part.encoded.read(row) for row in range(len(part))
         ]
-    assert check_images(found, SPEC, tmp_path).identity == check_images(expected, SPEC, tmp_path).identity
+    assert check_encoded(found, SPEC, tmp_path).identity == check_encoded(expected, SPEC, tmp_path).identity
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -75,11 +75,12 @@ def test_arrays_are_streamed_as_they_are(tmp_path, named):
 
 def test_identity_follows_labels_and_bytes_and_not_names(tmp_path):
     given = forms.samples()
-    same = {part: [(f"x{name}", *rest) for name, *rest in rows] for part, rows in given.items()}
-    other = {**given, "test": [(name, 1 - label, content) for name, label, content in given["test"]]}
+    same = {part: [(f"x{name}", label, content) for name, label, content in rows] for part, rows in given.items()}
+    other: forms.Samples = {**given, "test": [(name, 1 - label, content) for name, label, content in given["test"]]}
+    sets: list[forms.Samples] = [given, same, other]
     known = [
-        check_images(forms.open_source(forms.write_folder(tmp_path / f"{place}", one), tmp_path), SPEC, tmp_path)
-        for place, one in enumerate((given, same, other))
+        check_encoded(forms.open_source(forms.write_folder(tmp_path / f"{place}", one), tmp_path), SPEC, tmp_path)
+        for place, one in enumerate(sets)
     ]
     assert known[0].identity == known[1].identity != known[2].identity
 
