@@ -15,7 +15,7 @@ from automl_kd.data.encoded.encoded_set import encoded_part
 from automl_kd.data.encoded.index_file import cut_out
 from automl_kd.data.encoded.ranges import EncodedImages
 from automl_kd.data.encoded.scan import FLAWS, ImageScan, ScanProgress, identity, scan_images
-from automl_kd.data.kept import ground
+from automl_kd.data.kept import alone, ground
 from automl_kd.data.source import Source, SourceSplit
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
@@ -68,7 +68,9 @@ def scan_part(name: str, images: EncodedImages, root: Path, notify: ScanProgress
     if not len(images):
         return ImageScan(np.zeros((0, 32), dtype=np.uint8), np.zeros(0, dtype=np.uint8))
     place = hashlib.sha256(os.fsencode(images.path(0).parent)).hexdigest()[:16]
-    return scan_images(images, kept=ground(root) / ".encoded" / f"{name}-{place}.scan", notify=notify)
+    kept = ground(root) / ".encoded" / f"{name}-{place}.scan"
+    with alone(kept):  # of the workers of a trial one reads all, and the others what it kept
+        return scan_images(images, kept=kept, notify=notify)
 
 
 def sentence_about(
