@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from automl_kd import files
-from automl_kd.data.encoded.ranges import EncodedImages
+from automl_kd.data.encoded.ranges import ARRAYS, EncodedImages
 
 INDEX_END = struct.Struct("<QI12s")
 """At the end of the file: bytes of the JSON text before it, CRC-32 of all before it, and what such a file is."""
@@ -20,14 +20,15 @@ INDEX_END = struct.Struct("<QI12s")
 INDEX_MARK = b"akd images 1"
 
 
-def save_index(path: Path, images: EncodedImages, about: dict[str, Any]) -> None:
-    """Whole or not at all. `OSError` if the disk refuses."""
-    with files.replacing(path) as scratch:
-        images.save(scratch)
-        text = json.dumps(about).encode()
-        with scratch.open("r+b") as file:
-            checksum = zlib.crc32(text, zlib.crc32(file.read()))
-            file.write(text + INDEX_END.pack(len(text), checksum, INDEX_MARK))
+def save_index(path: Path, images: EncodedImages, about: dict[str, Any], *, durable: bool = False) -> None:
+    """Whole or not at all; if `durable`, after a power cut too, which takes a sync. `OSError` if the disk refuses."""
+    text = json.dumps(about).encode()
+    with files.replacing(path, durable=durable) as scratch, scratch.open("w+b") as file:
+        for name in ARRAYS:
+            np.save(file, getattr(images, name))
+        file.seek(0)
+        checksum = zlib.crc32(text, zlib.crc32(file.read()))
+        file.write(text + INDEX_END.pack(len(text), checksum, INDEX_MARK))
 
 
 def load_index(path: Path) -> tuple[EncodedImages, dict[str, Any]] | None:

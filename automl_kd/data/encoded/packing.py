@@ -203,7 +203,7 @@ def finish_pack(out: Path, plan: PackPlan, records: NumberArray) -> None:
         scan=ImageScan(records["digest"][kept], records["flaw"][kept]),
     )
     known = identity_of_set(found)
-    save_index(out / PACK_INDEX, found.images, {"identity": known})
+    save_index(out / PACK_INDEX, found.images, {"identity": known}, durable=True)
     with files.replacing(out / SCAN_FILE) as scratch, scratch.open("wb") as file:
         np.save(file, repack_fields(records[["digest", "flaw"]][kept]))
     described = {
