@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from automl_kd.api.image_files import image_folder_of, is_too_large, pack_items
 from automl_kd.api.objects import OBJECTS, to_bytes, write_object
 from automl_kd.config.strict import as_plain
 from automl_kd.data.counter import key
@@ -31,6 +32,10 @@ def name_data(data: object, folder: Path) -> dict[str, Any]:
     `data`: a name as in a file, a `DataSpec`, a table of its fields, arrays by name (`x_train`, `y_train`, `x_test`,
     `y_test`, and `x_val`, `y_val` if there are), a `Dataset`, or Datasets by part ("train", "validation", "test").
     With arrays or parts may come images without labels: an array `x_unlabelled`, or a part "unlabelled".
+
+    torchvision's `ImageFolder` without transforms gives its files as they are, as `folder:` of its root, if that has
+    the same files, classes and parts. Other Datasets become one array; where that would fill the memory, a pack of
+    lossless PNG, written item by item.
     """
     if isinstance(data, str):
         return {"name": data}
@@ -38,10 +43,23 @@ def name_data(data: object, folder: Path) -> dict[str, Any]:
     if isinstance(plain, Mapping) and isinstance(plain.get("name"), str):
         return dict(plain)
     labelled, unlabelled = split_unlabelled(data)
-    section = {"name": f"arrays:{write_arrays(collect_arrays(labelled), folder)}"}
+    section = {"name": name_labelled(labelled, folder)}
     if unlabelled is not None:
         section["unlabelled"] = f"arrays:{write_arrays({UNLABELLED_ARRAY: unlabelled}, folder)}"
     return section
+
+
+def name_labelled(data: object, folder: Path) -> str:
+    """The reference to images with labels: files as they are, a pack or arrays."""
+    parts = {str(name): part for name, part in data.items()} if isinstance(data, Mapping) else {"data": data}
+    if parts.keys() <= {*PARTS, "data"} and ("data" in parts or "train" in parts):
+        for name, part in parts.items():
+            require_dataset(part, name)
+        if (place := image_folder_of(parts)) is not None:
+            return f"folder:{place}"
+        if is_too_large(parts, read_item):
+            return f"pack:{pack_items(parts, folder, read_item)}"
+    return f"arrays:{write_arrays(collect_arrays(data), folder)}"
 
 
 def write_arrays(arrays: Mapping[str, PixelArray], folder: Path) -> Path:
@@ -99,20 +117,22 @@ def join_parts(parts: Mapping[str, tuple[PixelArray, PixelArray]]) -> dict[str, 
 def read_items(items: Any, name: str) -> tuple[PixelArray, PixelArray]:
     """Images (n, height, width[, channels]) and labels of a `Dataset`; `DataError` for what is no such thing."""
     require_dataset(items, name)
-    images, labels = [], []
-    for place in range(len(items)):
-        try:
-            image, label = items[place]
-            labels.append(int(label))
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"item {place} of {name} is no pair of an image and an integer label; give pairs"
-            ) from error
-        images.append(to_image(image, f"image {place} of {name}"))
+    pairs = [read_item(items, place, name) for place in range(len(items))]
+    images = [image for image, _ in pairs]
     require_one_shape(images, name)
-    if min(labels) < 0:
-        raise DataError(f"{name} has the label {min(labels)}; number the classes from 0")
-    return np.stack(images), np.array(labels, dtype=np.int64)
+    return np.stack(images), np.array([label for _, label in pairs], dtype=np.int64)
+
+
+def read_item(items: Any, place: int, name: str) -> tuple[PixelArray, int]:
+    """Image and label of an item of the `Dataset` that errors call `name`."""
+    try:
+        image, label = items[place]
+        number = int(label)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"item {place} of {name} is no pair of an image and an integer label; give pairs") from error
+    if number < 0:
+        raise DataError(f"{name} has the label {number}; number the classes from 0")
+    return to_image(image, f"image {place} of {name}"), number
 
 
 def require_dataset(items: Any, name: str) -> None:

@@ -61,8 +61,9 @@ def search(
 
     `space`: a `SearchSpace`, or a reference such as "search_spaces.resnet:SPACE".
     `teacher`: a `Teacher`, an `nn.Module` with its weights, or the name of a model that is trained first.
-    `data`: a name ("digits", "folder:PATH", "arrays:PATH.npz"), arrays x_train, y_train, x_test, y_test (uint8 images,
-    (n, height, width) or (n, height, width, channels), integer labels), or a `Dataset` of (image, label).
+    `data`: a name ("digits", "folder:PATH", "shards:PATH", ...), arrays x_train, y_train, x_test, y_test (uint8 images,
+    (n, height, width) or (n, height, width, channels), integer labels), or a `Dataset` of (image, label), of which
+    torchvision's `ImageFolder` without transforms gives its files as they are.
     `out`: the folder of this experiment, such as "results/mine"; trained teachers lie beside it.
     `budget`: what the student may cost. `trials`: of the search, 1 or more. `method`: a name, or one of
     `automl_kd.methods`. `recipe`: of the students, and of a teacher without weights.

@@ -1,4 +1,4 @@
-"""The command line: search, score, distill, leaderboard, show, check-teacher, init, doctor, upgrade, nasbench.
+"""The command line: search, score, distill, leaderboard, show, check-teacher, pack, init, doctor, upgrade, nasbench.
 
 A user's mistake ends with one sentence on stderr and exit code 2, without a traceback. An interrupted run ends with
 130, and the same command continues it. Exit code 1 means that only part of the work was done.
@@ -20,6 +20,7 @@ from automl_kd.cli.check_teacher import check_teacher
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.init import init
 from automl_kd.cli.mistakes import sentence_of
+from automl_kd.cli.pack import make_pack
 from automl_kd.cli.score import score
 from automl_kd.cli.upgrade import upgrade
 from automl_kd.config import Experiment
@@ -74,7 +75,9 @@ def distill(
     checkpoint: Annotated[
         str, typer.Option(help="File with the teacher's weights; by default the teacher is trained.")
     ] = "",
-    data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",
+    data: Annotated[
+        str, typer.Option(help="A dataset, or folder:PATH; 'automl-kd show datasets' lists them.")
+    ] = "digits",
     method: Annotated[str, typer.Option(help="The distillation method; 'automl-kd show methods' lists them.")] = "kd",
     epochs: Annotated[int, typer.Option(help="Epochs of the student's training.")] = 30,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
@@ -156,6 +159,7 @@ def show(
 
 
 app.command()(check_teacher)
+app.command("pack")(make_pack)
 app.command()(init)
 app.command()(doctor)
 app.command()(upgrade)

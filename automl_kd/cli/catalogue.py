@@ -95,6 +95,9 @@ def datasets() -> CatalogueLines:
         (name, first_line_of_docstring(importlib.import_module(read.__module__))) for name, read in DATASETS.items()
     ]
     yield "folder:PATH", "a folder of images, one subfolder for each class"
+    yield "shards:PATH", "a folder of .tar files in the layout of WebDataset, or a pattern NAME-{000..012}.tar"
+    yield "parquet:PATH", "Parquet files in the layout of Hugging Face"
+    yield "pack:PATH", "a folder made by automl-kd pack: all encoded images in one file"
     yield "arrays:PATH.npz", "x_train, y_train, x_test, y_test in one file, images uint8"
 
 

@@ -1,8 +1,8 @@
 """Image datasets by name, each divided into training, validation and test images. May import `config` and below.
 
-A set is an entry of `DATASETS`, a reference `module:function` to a function like theirs, `folder:PATH` (see
-`automl_kd.data.images.folder`) or `arrays:PATH.npz` (see `automl_kd.data.arrays`). A root or a path may
-be an address in a bucket; what lies there is fetched once for each machine.
+A set is an entry of `DATASETS`, a reference `module:function` to a function like theirs, or one of the user's own in a
+form of `FORMATS`, such as `folder:PATH`; the modules that read these describe them. A root or a path may be an address
+in a bucket; what lies there is fetched once for each machine.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from automl_kd.data.cifar import cifar10, cifar100
 from automl_kd.data.dataset import UNLABELLED, Augment, Batch, Dataset, Split, digest_dataset
 from automl_kd.data.digits import digits
 from automl_kd.data.division import divide, images_used
+from automl_kd.data.encoded.checked import check_encoded
+from automl_kd.data.encoded.pack import packed
+from automl_kd.data.encoded.packed_arrays import packed_arrays
+from automl_kd.data.encoded.shards import CLASSES_FILE, SHARD_PATTERN, pattern_shards, shards
 from automl_kd.data.fit import COLOURS
 from automl_kd.data.images.folder import folder, unlabelled_folder
 from automl_kd.data.kept import ground
@@ -60,6 +64,7 @@ __all__ = [
     "mix_images",
     "partner_places",
     "plain_view",
+    "read_source",
     "resolve_path",
     "settle_loading",
     "train_view",
@@ -68,13 +73,28 @@ __all__ = [
 DATASETS: Mapping[str, Callable[[Path], Source]] = {"digits": digits, "cifar10": cifar10, "cifar100": cifar100}
 """Sets by name; each reads what lies below the folder it is given."""
 
+
+def read_parquet(path: Path, root: Path, max_value: float) -> Source:
+    from automl_kd.data.encoded.parquet import parquet  # noqa: PLC0415 - pyarrow is slow to import
+
+    return parquet(path, root, max_value)
+
+
 FORMATS: Mapping[str, Callable[[Path, Path, float], Source]] = {
     "folder": folder,
+    "shards": shards,
+    "parquet": read_parquet,
+    "pack": packed,
     "arrays": lambda path, _root, _max_value: arrays(path),
 }
-"""Ways to read the user's own images at the first path; the second is where large decoded sets are kept, and the third
-what is white in images of more than 8 bits."""
+"""Ways to read the user's own images at the first path; the second is where indices, packs and large decoded sets are
+kept, and the third what is white in images of more than 8 bits."""
 
+STREAMED_FORMATS: Mapping[str, Callable[[Path, Path, float], Source]] = {
+    **FORMATS,
+    "arrays": lambda path, root, _max_value: packed_arrays(path, root),
+}
+"""The same, for images that are not held in memory: all parts of these sources are `encoded`."""
 
 UNLABELLED_FORMATS: Mapping[str, Callable[[Path, Path, float], Unlabelled]] = {
     "folder": unlabelled_folder,
@@ -97,7 +117,9 @@ def load_data(spec: DataSpec, root: Path, loader: LoaderOptions | None = None) -
     if the name is in no table.
     """
     spec = resolve_path(spec)
-    source = open_source(spec, root)
+    source = read_source(spec, root, streamed=spec.loading == "stream")
+    if spec.on_error == "skip" or spec.loading == "stream":
+        source = check_encoded(source, spec, root).source
     if spec.loading == "stream":
         cache = ground(root) / ".views"
         source = source.streamed(Streaming(loader or LoaderOptions(), cache, spec.decoder, spec.max_value))
@@ -114,7 +136,7 @@ def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool) -> DataSpe
 
     `random_crops`: whether a recipe shows random parts of images, which are cut out of the files themselves.
     """
-    if spec.loading != "auto" or not (source := open_source(spec, root)).encoded:
+    if spec.loading != "auto" or not (source := read_source(spec, root)).encoded:
         return spec
     size = max(spec.view, spec.resolution) or STREAMED_SIZE
     needed = images_used(source, spec) * COLOURS * size**2
@@ -122,16 +144,21 @@ def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool) -> DataSpe
     return replace(spec, loading="stream") if random_crops or large else spec
 
 
-def open_source(spec: DataSpec, root: Path) -> Source:
-    """Labels, and where images are, of a set whose paths are resolved."""
+def read_source(spec: DataSpec, root: Path, *, streamed: bool = False) -> Source:
+    """The images that `spec`, whose paths are absolute, names, before they are divided; with those without labels.
+
+    `streamed`: those to train, validate and test on are `encoded`, if they come from files.
+    """
     form, _, path = spec.name.partition(":")
-    if spec.max_value and form != "folder":
+    if spec.max_value and (form not in FORMATS or form == "arrays"):
         raise DataError(
-            f"data.max_value = {spec.max_value:g} is for folders of images of more than 8 bits, and data.name is "
+            f"data.max_value = {spec.max_value:g} is for files of images of more than 8 bits, and data.name is "
             f"{spec.name!r}; drop it"
         )
     if form in FORMATS:
-        source = FORMATS[form](fetched(storage.local_path(path)), root, spec.max_value)
+        source = (STREAMED_FORMATS if streamed else FORMATS)[form](
+            fetched(storage.local_path(path)), root, spec.max_value
+        )
     else:
         source = lookup(DATASETS, spec.name, "dataset")(root)
     if spec.unlabelled:
@@ -142,9 +169,16 @@ def open_source(spec: DataSpec, root: Path) -> Source:
 
 
 def fetched(path: Path) -> Path:
-    """`path`, a file or a folder, after it was fetched if it is in a bucket."""
-    storage.pull_file(path)
-    storage.pull(path, weights=True)
+    """`path`, a file, a folder or a pattern of shards, after it was fetched if it is in a bucket.
+
+    One process of a machine fetches while others wait. `StorageError` if it does not fit on the disk.
+    """
+    pattern = SHARD_PATTERN.fullmatch(path.name)
+    if pattern is None:
+        storage.stage(path)
+    else:
+        names = {CLASSES_FILE, *(shard.name for shard in pattern_shards(path, pattern))}
+        storage.stage(path.parent, wanted=lambda file: file.parent == path.parent and file.name in names)
     return path
 
 

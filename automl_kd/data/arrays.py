@@ -11,7 +11,7 @@ import errno
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
@@ -135,10 +135,15 @@ def names_in(path: Path, given: list[str]) -> dict[Kind, Pair]:
 def stated_bytes(archive: np.lib.npyio.NpzFile, name: str) -> int:
     """The size of an array from its header, which is all that is read of it."""
     with archive.zip.open(f"{name}.npy") as member:  # type: ignore[union-attr]  # open while we are here
-        version = np.lib.format.read_magic(member)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(member)
+        shape, _, dtype = array_header(member)
     return math.prod(shape) * dtype.itemsize
+
+
+def array_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in Fortran order, and type of an array in a file, which is then read up to its values."""
+    version = np.lib.format.read_magic(member)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return header(member)
 
 
 def check_images(path: Path, name: str, images: Array) -> None:

@@ -28,7 +28,7 @@ from automl_kd.data.dataset import (
 )
 from automl_kd.data.fit import Fit
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
-from automl_kd.data.source import Source, SourceSplit, refuse_beyond_memory
+from automl_kd.data.source import Source, SourceSplit, list_paths, refuse_beyond_memory
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
 from automl_kd.spec import DataSpec
@@ -190,7 +190,7 @@ def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> s
     """What names the measures of these splits; empty for a small set, or one that is no matter of files."""
     if not source.files or sum(one.images.numel() for one in splits) < KEPT_FROM:
         return ""
-    return hashed(replace(spec, digest="", mean=(), std=()), source.files)
+    return hashed(replace(spec, digest="", mean=(), std=()), list_paths(source.files))
 
 
 def made_from(source: Source) -> dict[str, str]:

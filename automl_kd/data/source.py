@@ -5,7 +5,8 @@ So a folder of a million images of which five thousand are wanted decodes five t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +19,8 @@ from torch import Tensor
 from automl_kd import memory
 from automl_kd.data.dataset import Augment, Split
 from automl_kd.data.encoded.marks import digest_order
-from automl_kd.data.encoded.ranges import EncodedImages
+from automl_kd.data.encoded.ranges import EncodedImages, NumberArray
+from automl_kd.data.encoded.scan import ImageScan
 from automl_kd.data.fit import Fit
 from automl_kd.data.streamed import StreamedImages, Streaming
 from automl_kd.errors import DataError
@@ -32,14 +34,16 @@ HOLDERS = 2
 class SourceSplit:
     """Labels int64 (n,) and `pixels(rows, fit)`, which gives uint8 (len(rows), channels, height, width).
 
-    `channels`: of images that are held in memory, 0 for those that are not. `encoded`: where the images' files are, if
-    they are in such. `stream(rows, index, fit)`: in place of `pixels`, of images that are decoded as they are needed.
+    `channels`: of images that are held in memory, 0 for those that are not. `encoded`: the same images in the same
+    order as ranges of bytes in files, of those that are. `scan`: what a look at their bytes found, where it is known.
+    `stream(rows, index, fit)`: in place of `pixels`, of images that are decoded as they are needed.
     """
 
     labels: Tensor
     pixels: Callable[[Tensor, Fit], Tensor]
     channels: int = 0
     encoded: EncodedImages | None = None
+    scan: ImageScan | None = None
     stream: Callable[[Tensor, Tensor, Fit], StreamedImages] | None = None
 
     def __len__(self) -> int:
@@ -52,7 +56,8 @@ class Source:
 
     `note`: what a reader of results should know of the parts. `made`: what they were made from, "training",
     "validation" and "test", as far as that has a name. `passed_over`: how many files were not read, by suffix or in
-    words. `files`: all that decide what the set is; empty where it is no matter of files.
+    words. `files`: all that decide what the set is, `EncodedImages` for all of theirs (`list_paths`); empty where it is
+    no matter of files.
     `unlabelled`: images beside these, whose labels are not known or not looked at.
     `judge`: called with the images to train on, raises `DataError` if they cannot be what was meant.
     """
@@ -66,7 +71,7 @@ class Source:
     note: str = ""
     made: Mapping[str, str] = field(default_factory=dict)
     passed_over: Mapping[str, int] = field(default_factory=dict)
-    files: tuple[Path, ...] = ()
+    files: tuple[Path | EncodedImages, ...] = ()
     judge: Callable[[Split], None] | None = None
 
     @property
@@ -80,35 +85,48 @@ class Source:
         return all(part.encoded is not None for part in self.parts)
 
     def streamed(self, streaming: Streaming) -> Source:
-        """The same images, decoded as they are needed. `DataError` if they are not in files of images."""
+        """The same images after `check_encoded`, decoded as they are needed. `DataError` if they are in no files."""
         parts = [part and stream_part(part, streaming) for part in (self.validation, self.test, self.unlabelled)]
         validation, test, unlabelled = parts
-        train = stream_part(self.train, streaming)
-        return replace(self, train=train, validation=validation, test=test, unlabelled=unlabelled)
+        train, judge, order = stream_part(self.train, streaming), self.judge, stream_order(self.train)
+        return replace(
+            self,
+            train=train,
+            validation=validation,
+            test=test,
+            unlabelled=unlabelled,
+            judge=None
+            if judge is None
+            else lambda split: judge(replace(split, index=split.index.new_tensor(order[split.index.numpy()]))),
+        )
 
 
-def stream_part(part: SourceSplit, streaming: Streaming) -> SourceSplit:
-    """The images in the order of their digests, which is the same wherever they lie."""
-    if (encoded := part.encoded) is None:
+def stream_order(part: SourceSplit) -> NumberArray:
+    """Rows in the order of the images' digests, which is the same wherever they lie."""
+    if part.encoded is None or part.scan is None:
         raise DataError(
             'data.loading = "stream" is for images in files, and these are in memory; set it to "resident" or "auto"'
         )
+    return digest_order(part.scan.digests, part.labels.numpy())
 
-    digests = digest_images(encoded)
-    order = digest_order(digests, encoded.labels)
+
+def stream_part(part: SourceSplit, streaming: Streaming) -> SourceSplit:
+    order, encoded, scan = stream_order(part), part.encoded, part.scan
+    assert encoded is not None
+    assert scan is not None
 
     def stream(rows: Tensor, index: Tensor, fit: Fit) -> StreamedImages:
         places = order[rows.numpy()]
-        return StreamedImages.of(encoded.take(places), digests[places], index, fit, streaming)
+        return StreamedImages.of(encoded.take(places), scan.digests[places], index, fit, streaming)
 
-    return replace(part, labels=torch.from_numpy(encoded.labels[order]), stream=stream, channels=0)
+    return replace(part, labels=part.labels[torch.from_numpy(order)], stream=stream, channels=0)
 
 
 class Unlabelled(NamedTuple):
     """Images without labels. `files`, `passed_over`: as in `Source`."""
 
     part: SourceSplit
-    files: tuple[Path, ...] = ()
+    files: tuple[Path | EncodedImages, ...] = ()
     passed_over: Mapping[str, int] = MappingProxyType({})
 
     def beside(self, source: Source, name: str) -> Source:
@@ -116,7 +134,7 @@ class Unlabelled(NamedTuple):
 
         `DataError` if a folder for each class of the source holds them: they have labels then.
         """
-        if set(source.class_names) <= {file.parent.name for file in self.files}:
+        if set(source.class_names) <= {file.parent.name for file in list_paths(self.files)}:
             classes = ", ".join([*source.class_names[:3], *(["..."] if len(source.class_names) > 3 else [])])
             raise DataError(
                 f"data.unlabelled: {name} has a folder for each class ({classes}), so its images have labels, which "
@@ -131,6 +149,17 @@ class Unlabelled(NamedTuple):
             passed_over={**source.passed_over, **passed_over},
             made={**source.made, "unlabelled": name},
         )
+
+
+def list_paths(found: Iterable[Path | EncodedImages]) -> Iterator[Path]:
+    """Files; of `EncodedImages` each of theirs, made when it is asked for."""
+    for one in found:
+        if isinstance(one, Path):
+            yield one
+        else:
+            begins = [0, *one.ends[:-1].tolist()]
+            for begin, end in zip(begins, one.ends.tolist(), strict=True):
+                yield Path(os.fsdecode(one.names[begin:end].tobytes()))
 
 
 def in_memory(images: Tensor, labels: Tensor) -> SourceSplit:
@@ -173,11 +202,3 @@ def counted(numbers: Mapping[str, int], most: int = 6) -> str:
     if len(named) > most:
         named[most - 1 :] = [f"{sum(list(numbers.values())[most - 1 :]):,} others"]
     return " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-
-
-def digest_images(encoded: EncodedImages):
-    import hashlib
-
-    import numpy as np
-
-    return np.stack([np.frombuffer(hashlib.sha256(encoded.read(r)).digest(), np.uint8) for r in range(len(encoded))])

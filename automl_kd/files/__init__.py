@@ -4,7 +4,16 @@ The only code that makes scratch files, syncs or locks. Whoever writes into a fo
 through `storage`, which writes by this room and sends what was written.
 """
 
-from automl_kd.files.atomic import append_line, copy_folder, create, created, replacing, whole_lines, write
+from automl_kd.files.atomic import (
+    append_line,
+    copy_folder,
+    create,
+    created,
+    flush_to_disk,
+    replacing,
+    whole_lines,
+    write,
+)
 from automl_kd.files.locks import try_lock, wait_lock
 from automl_kd.files.reading import (
     TEXT_LIMIT,
@@ -23,6 +32,7 @@ __all__ = [
     "create",
     "created",
     "expand",
+    "flush_to_disk",
     "open_file",
     "read_bytes",
     "read_json",

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, Any, TypeAlias
 
 from automl_kd.files.reading import open_file
 
@@ -84,8 +84,7 @@ def append_line(path: Path, line: str) -> None:
         new = not path.exists()
         with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(file)
     if new:
         sync_folder(path.parent)
 
@@ -138,6 +137,12 @@ def created(folder: Path) -> Iterator[None]:
 def sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def flush_to_disk(file: IO[Any]) -> None:
+    """What was written to the open file is on the disk when this returns."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

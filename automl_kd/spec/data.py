@@ -18,14 +18,16 @@ from automl_kd.spec.preprocessing import (
     wrong_resize,
 )
 
+OnError = Literal["fail", "skip"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
     """Which images, and how they are divided. Validation is cut from the training images, stratified by class.
 
-    `name`: an entry of the dataset table, `folder:PATH` or `arrays:PATH.npz`; 'automl-kd show datasets' lists them.
-    `train_images` (0 or more): keep so many training images (validation not counted), stratified; 0 keeps all.
-    `labelled_images` (0 or more): keep the labels of so many of these, stratified; the others join the unlabelled
+    `name`: an entry of the dataset table, or one's own images, such as `folder:PATH`; 'automl-kd show datasets' lists
+    all forms. `train_images` (0 or more): keep so many training images (validation not counted), stratified; 0 keeps
+    all. `labelled_images` (0 or more): keep the labels of so many of these, stratified; the others join the unlabelled
     images, for which the teacher's outputs are the only target; 0 keeps all labels. `unlabelled`: more images without
     labels, `folder:PATH` or `arrays:PATH.npz`; empty for none. `validation` (above 0, below 1): the fraction of the
     training images held out for every choice. `test` (above 0, below 1): the fraction of all images held out for
@@ -48,7 +50,8 @@ class DataSpec:
     training images in place of the recipe; empty for none. `transform_deterministic`: whether that makes the same of an
     image in every process, so that the teacher's outputs may be cached. `digest`: hash of the divided images
     themselves, filled in when the experiment is opened, so that a trial's key follows what the set holds rather than
-    where it lies.
+    where it lies. `on_error` (fail or skip): whether an image that is empty, cut off, no image or too large to open
+    ends the run, or is left out, counted and named.
     """
 
     name: str = "digits"
@@ -71,6 +74,7 @@ class DataSpec:
     decoder: Literal["exact", "scaled"] = "exact"
     transform: str = ""
     transform_deterministic: bool = False
+    on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -87,6 +91,10 @@ class DataSpec:
         require(0 < self.crop <= 1, f"crop must lie above 0 and at most at 1, got {self.crop}")
         require(self.interpolation in INTERPOLATIONS, wrong_interpolation(self.interpolation))
         require(self.resize in RESIZES, wrong_resize(self.resize))
+        require(
+            self.on_error in {"fail", "skip"},
+            f"on_error must be 'fail' (the first flawed image ends the run) or 'skip', got {self.on_error!r}",
+        )
         require_moments(self.mean, self.std)
         require(
             bool(self.transform) or not self.transform_deterministic,
@@ -101,7 +109,17 @@ class DataSpec:
 
 YOUNGER_DATA_FIELDS = (
     *("mean", "std", "labelled_images", "unlabelled", "test"),
-    *("crop", "interpolation", "view", "resize", "loading", "decoder", "transform", "transform_deterministic"),
+    *(
+        "crop",
+        "interpolation",
+        "view",
+        "resize",
+        "loading",
+        "decoder",
+        "transform",
+        "transform_deterministic",
+        "on_error",
+    ),
 )
 """Those that records of earlier releases do not have; they are stored where they are set."""
 

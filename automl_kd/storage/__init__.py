@@ -32,6 +32,7 @@ __all__ = [
     "reflect",
     "remove_objects",
     "replacing",
+    "stage",
     "write",
 ]
 
@@ -121,6 +122,15 @@ def pull_file(path: Path) -> None:
     """Fetch one object, unless it is here as it is there. Where there is none, nothing happens."""
     if (mirror := mirror_of(path)) is not None:
         mirror.pull_file(path)
+
+
+def stage(path: Path, *, wanted: Callable[[Path], bool] = accept_all) -> None:
+    """Fetch a file, or all below a folder; one process of this machine does so while others wait.
+
+    `StorageError` if what is missing here does not fit on the disk; nothing is fetched then. `wanted`: as of `pull`.
+    """
+    if (mirror := mirror_of(path)) is not None:
+        mirror.stage(path, wanted)
 
 
 def reflect(folder: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ T = TypeVar("T")
 BUCKET_ADVICE = "check the name, the network, and that this process has credentials for it"
 
 MARKS_FOLDER = ".marks"
+LOCKS_FOLDER = ".locks"
 SCHEMES = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 TEACHER_CACHE_FOLDER = "bank"
 """In a teacher's folder. It keeps its first name, so that caches of earlier versions are found."""
@@ -153,6 +155,25 @@ class BucketMirror:
         stamp = self.asked(path, lambda: self.store.stamp(self.key(path)))
         if stamp is not None and self.is_stale(path, stamp):
             self._get(path, stamp)
+
+    def stage(self, path: Path, wanted: Callable[[Path], bool]) -> None:
+        """Fetch a file, or all below a folder, alone on this machine, unless the disk has no room for it."""
+        lock = self.base / LOCKS_FOLDER / hashlib.sha256(self.key(path).encode()).hexdigest()[:16]
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("ab") as held:
+            files.wait_lock(held)
+            remote = dict(self.listed(path, wanted))
+            if (stamp := self.asked(path, lambda: self.store.stamp(self.key(path)))) is not None:
+                remote[path] = stamp
+            needed = sum(stamp.size for file, stamp in remote.items() if self.is_stale(file, stamp))
+            free = shutil.disk_usage(self.base).free
+            if needed > free:
+                raise StorageError(
+                    f"{self.name(path)} has {needed / 1e9:.1f} GB to fetch, and {self.base} {free / 1e9:.1f} GB free; "
+                    "make room, or set XDG_CACHE_HOME to a folder on a larger disk"
+                )
+            self.pull_file(path)
+            self.pull(path, wanted)
 
     def settle(self, folder: Path, *, keep: bool) -> None:
         """Send what was changed here alone (`keep`), or give it up, and fetch the rest."""

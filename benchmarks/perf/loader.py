@@ -39,13 +39,13 @@ from torchvision import transforms as tv
 from torchvision.datasets import ImageFolder
 
 from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages
-from automl_kd.data.source import Fit
+from automl_kd.data.fit import Fit
+from automl_kd.data.order import epoch_order
 from automl_kd.data.stream.client import HelperSource
 from automl_kd.data.stream.decoder import DecodeMode
 from automl_kd.data.stream.plan import ViewPlan
 from automl_kd.data.stream.reader import ViewReader
 from automl_kd.data.stream.settings import LoaderSettings
-from automl_kd.data.views import epoch_order
 from benchmarks.perf.alternation import Comparison, markdown, quartiles
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

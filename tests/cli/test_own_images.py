@@ -113,7 +113,7 @@ def test_what_would_train_to_nothing_is_refused(refused, tmp_path, make, sentenc
         (("data.name='arrays:pipe'",), "pipe cannot be read: it is a pipe, not a file"),
         (("data.resolution=4096",), "1,797 images of digits at data.resolution = 4096 take 28.1 GiB, and twice that"),
         (("data.max_value=-1",), "max_value must be 0 (as files state) or more"),
-        (("data.max_value=4095",), "data.max_value = 4095 is for folders of images of more than 8 bits"),
+        (("data.max_value=4095",), "data.max_value = 4095 is for files of images of more than 8 bits"),
     ],
 )
 def test_data_that_cannot_be_had(refused, tmp_path, monkeypatch, settings, sentence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from automl_kd.results.doctor.doctor import diagnose
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, TeacherSpec
 from tests import ROOT, tiny
+from tests.data.encoded import forms
 from tests.models.black_box import files
 from tests.results.synthetic import row
 from tests.storage.conftest import mirrored
@@ -117,6 +119,31 @@ def test_images_and_weights_of_a_teacher_are_fetched_from_where_an_experiment_na
     assert len(found.test) == 40
     with pytest.raises(StorageError, match=r"there is no bucket 'nobody'"):
         load_data(DataSpec(name="arrays:s3://nobody/set.npz"), tmp_path)
+
+
+def test_images_in_every_form_are_fetched_once_for_a_machine(on_machine, bucket, tmp_path, monkeypatch):
+    given = forms.samples()
+    here = on_machine("first")
+    for path in ("folder", "shards", "parquet"):
+        getattr(forms, f"write_{path}")(here / path, given)
+    forms.write_packed(here / "pack", f"folder:{here / 'folder'}")
+    for file in here.rglob("*.*"):
+        storage.push(file)
+    there = on_machine("second")
+    expected = load_data(DataSpec(name=f"folder:{bucket}/folder"), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10}))
+        with pytest.raises(StorageError, match=r"s3://bucket/runs/pack has 0.0 GB to fetch, and .* GB free; make room"):
+            load_data(DataSpec(name=f"pack:{bucket}/pack"), tmp_path)
+        assert not (there / "pack").exists()
+    for name in ("shards", "shards/set-train-{000000..000001}.tar", "parquet", "pack"):
+        form = name.partition("/")[0]
+        found = load_data(DataSpec(name=f"{form}:{bucket}/{name}"), tmp_path)
+        assert found.class_names == expected.class_names
+        if form == name:
+            assert torch.equal(found.train.images, expected.train.images)
+    monkeypatch.setattr(mirrored(there).store, "chunks", None)  # which would raise a TypeError
+    load_data(DataSpec(name=f"shards:{bucket}/shards"), tmp_path)
 
 
 def test_a_teacher_in_a_file_of_the_bucket_counts_by_its_content_on_every_machine(on_machine, bucket, tmp_path):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from automl_kd import files
+from automl_kd.data.encoded.ranges import EncodedImages
 from automl_kd.data.fit import Fit, Size
 from automl_kd.data.images import pixels
 from automl_kd.data.kept import KEPT_FROM, alone, ground, hashed
@@ -39,26 +41,35 @@ RESAMPLING: Mapping[Interpolation, Image.Resampling] = {
 DECODED_VERSION = 2  # raised when the same files begin to give other bytes
 
 
-def decoded(paths: Sequence[Path], size: Size, *, fit: Fit, root: Path, max_value: float = 0.0) -> torch.Tensor:
-    """uint8 (len(paths), 3, height, width), in colour.
+def decoded(images: EncodedImages, size: Size, *, fit: Fit, root: Path, max_value: float = 0.0) -> torch.Tensor:
+    """uint8 (len(images), 3, height, width), in colour.
 
     `fit`: where it has a size, which is that of `size`, the middle of each scaled image is cut out; otherwise every
     image must have `size`. An array of more than `KEPT_FROM` bytes or `MANY` images is mapped from a file below `root`,
-    made once for these files, as they are now; one of up to `IN_MEMORY` bytes is decoded into memory where there is
-    little room for a file. `max_value`: as of `pixels.read_image`. `DataError` names a file that cannot be decoded or
-    does not have the size.
+    made once for these images, as their files are now; one of up to `IN_MEMORY` bytes is decoded into memory where
+    there is little room for a file. `max_value`: as of `pixels.decode_image`. `DataError` names an image that cannot be
+    decoded or does not have the size.
     """
-    shape = (len(paths), 3, *size)
+    shape = (len(images), 3, *size)
     needed = math.prod(shape)
-    if needed > min(KEPT_FROM, IN_MEMORY) or len(paths) > MANY:
-        kept = ground(root) / ".decoded" / f"{hashed(decoding_version(size, fit, max_value), paths)}.npy"
+    if needed > min(KEPT_FROM, IN_MEMORY) or len(images) > MANY:
+        kept = ground(root) / ".decoded" / f"{images_stamp(decoding_version(size, fit, max_value), images)}.npy"
         if kept.is_file() or needed > IN_MEMORY or has_room(kept, needed):
-            make_once(kept, shape, paths, fit=fit, max_value=max_value)
+            make_once(kept, shape, images, fit=fit, max_value=max_value)
             # Copy on write: torch warns about arrays that are read-only, and nothing ever writes to this one.
             return torch.from_numpy(np.load(kept, mmap_mode="c"))
     array: ImageBytes = np.empty(shape, dtype=np.uint8)
-    decode_files(array, paths, fit=fit, max_value=max_value)
+    decode_files(array, images, fit=fit, max_value=max_value)
     return torch.from_numpy(array)
+
+
+def images_stamp(version: object, images: EncodedImages) -> str:
+    """Sixteen hex digits of where the images lie, of their files as they are now and of `version`; see `hashed`."""
+    _, firsts = np.unique(images.file, return_index=True)
+    if len(firsts) == len(images):  # each a file of its own
+        return hashed(version, (images.path(row) for row in range(len(images))))
+    ranges = hashlib.sha256(b"".join(one.tobytes() for one in (images.file, images.offset, images.length)))
+    return hashed((version, ranges.hexdigest()), (images.path(row) for row in firsts.tolist()))
 
 
 def decoding_version(size: Size, fit: Fit, max_value: float) -> tuple[object, ...]:
@@ -69,12 +80,12 @@ def decoding_version(size: Size, fit: Fit, max_value: float) -> tuple[object, ..
     return (DECODED_VERSION, size, fit.size > 0, max_value, *fitting)
 
 
-def make_once(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: Fit, max_value: float) -> None:
+def make_once(kept: Path, shape: tuple[int, ...], images: EncodedImages, *, fit: Fit, max_value: float) -> None:
     if kept.is_file():
         return
     with alone(kept):
         if not kept.is_file():
-            write_decoded(kept, shape, paths, fit=fit, max_value=max_value)
+            write_decoded(kept, shape, images, fit=fit, max_value=max_value)
 
 
 def has_room(kept: Path, needed: int) -> bool:
@@ -83,40 +94,40 @@ def has_room(kept: Path, needed: int) -> bool:
     return 4 * needed < shutil.disk_usage(there).free
 
 
-def write_decoded(kept: Path, shape: tuple[int, ...], paths: Sequence[Path], *, fit: Fit, max_value: float) -> None:
+def write_decoded(kept: Path, shape: tuple[int, ...], images: EncodedImages, *, fit: Fit, max_value: float) -> None:
     """Fill a file under a temporary name, then rename it, so that no reader ever sees half of it."""
     needed, free = math.prod(shape), shutil.disk_usage(kept.parent).free
     # A full disk under a mapped file is not an exception but the end of the process.
     if needed > free:
         raise DataError(
-            f"decoding {len(paths)} images needs {needed / 1e9:.1f} GB in {kept.parent}, which has {free / 1e9:.1f} GB "
-            f"free; make room or lower data.resolution or data.train_images"
+            f"decoding {len(images)} images needs {needed / 1e9:.1f} GB in {kept.parent}, which has {free / 1e9:.1f} "
+            f"GB free; make room or lower data.resolution or data.train_images"
         )
     with files.replacing(kept) as scratch:
         array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
-        decode_files(array, paths, fit=fit, max_value=max_value)
+        decode_files(array, images, fit=fit, max_value=max_value)
         array.flush()
 
 
-def decode_files(array: ImageBytes, paths: Sequence[Path], *, fit: Fit, max_value: float) -> None:
+def decode_files(array: ImageBytes, images: EncodedImages, *, fit: Fit, max_value: float) -> None:
     size = (array.shape[2], array.shape[3])
 
     def one(row: int) -> None:
-        array[row] = decode(paths[row], size, fit=fit, max_value=max_value)
+        array[row] = decode(images, row, size, fit=fit, max_value=max_value)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(one, range(len(paths))):
+        for _ in pool.map(one, range(len(images))):
             pass
 
 
-def decode(file: Path, size: Size, *, fit: Fit, max_value: float = 0.0) -> ImageBytes:
-    """One image as uint8 (3, height, width)."""
-    picture = pixels.read_image(file, max_value)
+def decode(images: EncodedImages, row: int, size: Size, *, fit: Fit, max_value: float = 0.0) -> ImageBytes:
+    """The image at `row` as uint8 (3, height, width)."""
+    picture = pixels.read_encoded(images, row, max_value)
     if fit.size:
         picture = center_square(picture, fit)
     if (picture.height, picture.width) != size:
         raise DataError(
-            f"{file} has {picture.height}x{picture.width} pixels where another has {size[0]}x{size[1]}; "
+            f"{images.called(row)} has {picture.height}x{picture.width} pixels where another has {size[0]}x{size[1]}; "
             f"set data.resolution, to which all are then resized"
         )
     return np.asarray(picture).transpose(2, 0, 1)
@@ -145,7 +156,7 @@ def center_square(picture: Image.Image, fit: Fit) -> Image.Image:
     return scaled.crop((left, top, left + fit.size, top + fit.size))
 
 
-def read_image_size(file: Path, max_value: float = 0.0) -> Size:
-    """Height and width of the image as it is read, upright."""
-    picture = pixels.read_image(file, max_value)
+def read_image_size(images: EncodedImages, max_value: float = 0.0) -> Size:
+    """Height and width of the first image as it is read, upright."""
+    picture = pixels.read_encoded(images, 0, max_value)
     return picture.height, picture.width

@@ -30,10 +30,14 @@ Identity = tuple[int, int]
 
 @dataclass
 class Listing:
-    """Image files in the order of their paths, and how many others there are, by suffix or in words."""
+    """Paths of image files in their order, and how many others there are, by suffix or in words.
 
-    files: list[Path] = field(default_factory=list)
+    `folders`: those that were listed.
+    """
+
+    files: list[str] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
+    folders: list[Path] = field(default_factory=list)
 
 
 def subfolders(top: Path) -> list[str]:
@@ -59,11 +63,15 @@ def images_below(top: Path) -> Listing:
     """All image files in `top` and the folders below it."""
     found = Listing()
     with name_listing_errors(top):
-        # A link to a folder that holds `top` would bring in the images of other classes.
-        above = {*top.resolve().parents, *(top.parent.resolve() / "_").parents}
-        walk(top, found, {folder_identity(one) for one in above})
-    found.files.sort()
+        walk(top, found, folders_above(top) if top.is_symlink() else set())
+    # Part by part, as paths compare: no character is smaller than NUL, and no name holds it.
+    found.files.sort(key=None if len(found.folders) == 1 else lambda file: file.replace(os.sep, "\0"))
     return found
+
+
+def folders_above(top: Path) -> set[Identity]:
+    """Those that hold `top`: a link to one of them would bring in the images of other classes."""
+    return {folder_identity(one) for one in {*top.resolve().parents, *(top.parent.resolve() / "_").parents}}
 
 
 def walk(top: Path, found: Listing, entered: set[Identity]) -> None:
@@ -73,30 +81,41 @@ def walk(top: Path, found: Listing, entered: set[Identity]) -> None:
         if (known := folder_identity(folder)) in entered:
             continue
         entered.add(known)
-        for one in list_folder(folder):
-            if is_folder(one):
-                waiting.append((Path(one.path), aside or reason_aside(one.name)))
+        found.folders.append(folder)
+        below = []
+        for one in scan_folder(folder):
+            name = one.name
+            if name[name.rfind(".") :].lower() in SUFFIXES and not aside and name[0] != "." and is_file(one):
+                found.files.append(one.path)
+            elif is_folder(one):
+                below.append(one)
             elif aside:
                 found.passed_over[aside] += 1
             else:
-                take_listing(one, found)
+                pass_over(one, found)
+        if any(one.is_symlink() for one in below):
+            entered |= folders_above(top)
+        below.sort(key=lambda entry: entry.name)
+        waiting.extend((Path(one.path), aside or reason_aside(one.name)) for one in below)
 
 
-def take_listing(entry: os.DirEntry[str], found: Listing) -> None:
+def pass_over(entry: os.DirEntry[str], found: Listing) -> None:
     if entry.name[0] == ".":
         found.passed_over["hidden files"] += 1
     elif not is_file(entry):
         found.passed_over["links to nothing" if not Path(entry).exists() else "devices, pipes and the like"] += 1
-    elif (suffix := suffix_of(entry.name)) in SUFFIXES:
-        found.files.append(Path(entry.path))
     else:
-        found.passed_over[suffix] += 1
+        found.passed_over[suffix_of(entry.name)] += 1
 
 
 def list_folder(folder: Path) -> list[os.DirEntry[str]]:
     """In order of their names."""
+    return sorted(scan_folder(folder), key=lambda one: one.name)
+
+
+def scan_folder(folder: Path) -> list[os.DirEntry[str]]:
     with name_listing_errors(folder), os.scandir(folder) as entries:
-        return sorted(entries, key=lambda one: one.name)
+        return list(entries)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -120,7 +139,8 @@ def reason_aside(name: str) -> str:
 
 
 def suffix_of(name: str) -> str:
-    return Path(name).suffix.lower() or "without suffix"
+    stem, _, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if stem and suffix else "without suffix"
 
 
 def folder_identity(folder: Path) -> Identity:

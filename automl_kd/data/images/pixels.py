@@ -7,13 +7,14 @@ white. EXIF's orientation is followed. Of an animation the first picture is read
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageFile
 
 from automl_kd import files
+from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages
 from automl_kd.errors import DataError, FileError
 
 ORIENTATION, PAGE_KIND, BITS, PHOTOMETRIC = 274, 254, 258, 262
@@ -34,17 +35,11 @@ TURNS = {
 """What undoes each orientation."""
 
 
-def read_image(file: Path, max_value: float = 0.0) -> Image.Image:
-    """The image in mode RGB. `DataError` names a file that is none, is damaged or states no range of its values."""
-    try:
-        with files.open_file(file) as handle:
-            return decode_image(handle, str(file), max_value)
-    except FileError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}; bring it back or remove it") from error
-
-
 def decode_image(handle: IO[bytes], name: str, max_value: float = 0.0) -> Image.Image:
-    """The image in an open file, or in bytes, that errors call `name`; as `read_image`."""
+    """The image in an open file, or in bytes, that errors call `name`, in mode RGB.
+
+    `DataError` if it is none, is damaged or states no range of its values. `max_value`: see above.
+    """
     try:
         with Image.open(handle) as image:
             require_one_page(name, image)
@@ -58,19 +53,36 @@ def decode_image(handle: IO[bytes], name: str, max_value: float = 0.0) -> Image.
         raise DataError(f"{name} could not be decoded as an image; replace or remove it") from error
 
 
-def is_deep(file: Path) -> bool:
-    """Whether an image has more than 8 bits for a value, by its header."""
+def read_encoded(images: EncodedImages, row: int, max_value: float = 0.0) -> Image.Image:
+    """The image at `row`; as `decode_image`."""
+    with open_encoded(images, row) as handle:
+        return decode_image(handle, images.called(row), max_value)
+
+
+def open_encoded(images: EncodedImages, row: int) -> IO[bytes]:
+    """The encoded bytes of the image at `row`, to be read. `DataError` if they are not there."""
+    if images.length[row] != WHOLE_FILE:
+        return io.BytesIO(images.read(row))
+    path = images.path(row)
     try:
-        with files.open_file(file) as handle, Image.open(handle) as image:
+        return files.open_file(path)
+    except FileError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}; bring it back or remove it") from error
+
+
+def is_deep(images: EncodedImages, row: int) -> bool:
+    """Whether the image at `row` has more than 8 bits for a value, by its header."""
+    try:
+        with open_encoded(images, row) as handle, Image.open(handle) as image:
             return deep_grey(image) or deep_colour(image)
     except Exception:  # as above; the reader of its pixels reports what is wrong
         return False
 
 
-def brightest(file: Path) -> float:
+def brightest(images: EncodedImages, row: int) -> float:
     """The largest value of a deep image as a part of its range, in [0, 1]."""
-    with files.open_file(file) as handle, Image.open(handle) as image:
-        limit = range_of(str(file), image, 0.0)
+    with open_encoded(images, row) as handle, Image.open(handle) as image:
+        limit = range_of(images.called(row), image, 0.0)
         image.load()
         values = np.asarray(image)
         return float(values.max()) / (limit or 255.0)

@@ -16,6 +16,7 @@ from automl_kd.data.fit import Fit
 from automl_kd.data.images import decode
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
+from tests.data.pictures import whole
 
 RNG = np.random.default_rng(0)
 
@@ -95,7 +96,7 @@ def test_decoding_equals_pillow_in_every_mode(tmp_path):
         file = tmp_path / f"{mode}.png"
         Image.fromarray(pixels).convert(mode).save(file)
         expected = np.asarray(Image.open(file).convert("RGB")).transpose(2, 0, 1)
-        assert np.array_equal(decode.decode(file, (6, 8), fit=Fit()), expected)
+        assert np.array_equal(decode.decode(whole(file), 0, (6, 8), fit=Fit()), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 16), (16, 8), (8, 17)])
@@ -108,7 +109,7 @@ def test_the_shorter_side_is_scaled_and_the_middle_kept(tmp_path, height, width)
     else:
         pixels[:3], pixels[-3:] = (255, 0, 0), (0, 0, 255)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    found = decode.decode(tmp_path / "a.png", (4, 4), fit=Fit(4))
+    found = decode.decode(whole(tmp_path / "a.png"), 0, (4, 4), fit=Fit(4))
     assert found.shape == (3, 4, 4)
     assert (found == np.array([0, 255, 0], dtype=np.uint8)[:, None, None]).all()
 
@@ -126,7 +127,7 @@ def test_sides_and_offsets_are_rounded_as_a_library_does(tmp_path, resize, width
     picture = Image.fromarray(RNG.integers(0, 256, (8, 15, 3), dtype=np.uint8))
     picture.save(tmp_path / "a.png")
     expected = np.asarray(picture.resize((width, 4), Image.Resampling.BILINEAR))[:, left : left + 4]
-    found = decode.decode(tmp_path / "a.png", (4, 4), fit=Fit(4, resize=resize))
+    found = decode.decode(whole(tmp_path / "a.png"), 0, (4, 4), fit=Fit(4, resize=resize))
     assert np.array_equal(found, expected.transpose(2, 0, 1))
 
 
@@ -157,13 +158,13 @@ def test_only_the_images_that_are_kept_are_decoded(tmp_path):
 def test_a_damaged_image_is_named(tmp_path, suffix):
     file = tmp_path / f"a.{suffix}"
     Image.fromarray(RNG.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(file)
-    whole = file.read_bytes()
-    for content in (whole[: len(whole) // 2], b"", b"text"):
+    complete = file.read_bytes()
+    for content in (complete[: len(complete) // 2], b"", b"text"):
         file.write_bytes(content)
         with pytest.raises(DataError, match=rf"{file} could not be decoded"):
-            decode.decoded([file], (40, 40), fit=Fit(), root=tmp_path)
+            decode.decoded(whole(file), (40, 40), fit=Fit(), root=tmp_path)
     with pytest.raises(DataError, match=rf"{file} could not be decoded"):
-        decode.read_image_size(file)
+        decode.read_image_size(whole(file))
 
 
 @pytest.fixture

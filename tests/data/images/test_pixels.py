@@ -18,12 +18,12 @@ from automl_kd.data.images import pixels
 from automl_kd.data.images.decode import decode, read_image_size
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
-from tests.data.pictures import fill, noise
+from tests.data.pictures import fill, noise, whole
 
 
 def greys(file: Path, max_value: float = 0.0) -> list[int]:
     """The first row of an image that must have come out grey."""
-    found = np.asarray(pixels.read_image(file, max_value))
+    found = np.asarray(pixels.read_encoded(whole(file), 0, max_value))
     assert (found == found[..., :1]).all()
     return [int(value) for value in found[0, :, 0]]
 
@@ -47,7 +47,7 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path, suffix):
     Image.fromarray(np.array([[0, 819, 4095]], np.uint16)).save(file)
     assert greys(file, 4095) == [0, 51, 255]
     with pytest.raises(DataError, match=r"values from 0 to 4095, and 0 to 4000 are read as black to white"):
-        pixels.read_image(file, 4000)
+        pixels.read_encoded(whole(file), 0, 4000)
 
 
 def test_a_pgm_states_its_largest_value(tmp_path):
@@ -82,17 +82,17 @@ def test_floats_run_from_0_to_1_or_to_the_value_that_is_given(tmp_path):
     Image.fromarray(np.array([[0, 51, 255]], np.float32)).save(file)
     assert greys(file, 255) == [0, 51, 255]
     with pytest.raises(DataError, match=r"values from 0 to 255, and 0 to 1 are .*; set data.max_value"):
-        pixels.read_image(file)
+        pixels.read_encoded(whole(file), 0)
     for value, sentence in ((-0.5, "shift them to begin at 0"), (np.nan, "not finite"), (np.inf, "not finite")):
         Image.fromarray(np.array([[0, value]], np.float32)).save(file)
         with pytest.raises(DataError, match=sentence):
-            pixels.read_image(file)
+            pixels.read_encoded(whole(file), 0)
 
 
 def test_long_integers_state_no_white(tmp_path):
     Image.fromarray(np.array([[0, 819, 4095]], np.int32)).save(tmp_path / "a.tif")
     with pytest.raises(DataError, match=r"integers of 32 bits, which state no white; set data.max_value"):
-        pixels.read_image(tmp_path / "a.tif")
+        pixels.read_encoded(whole(tmp_path / "a.tif"), 0)
     assert greys(tmp_path / "a.tif", 4095) == [0, 51, 255]
 
 
@@ -100,9 +100,9 @@ def test_colour_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path):
     file = tmp_path / "a.png"
     png16(file, np.full((2, 2, 3), 0x12FF))
     assert greys(file) == greys(file, 65535) == [0x12, 0x12]
-    assert pixels.is_deep(file)
+    assert pixels.is_deep(whole(file), 0)
     with pytest.raises(DataError, match=r"16 bits for each colour, of which the upper 8 are read"):
-        pixels.read_image(file, 4095)
+        pixels.read_encoded(whole(file), 0, 4095)
 
 
 def test_what_is_transparent_is_white(tmp_path):
@@ -122,7 +122,7 @@ def test_what_is_transparent_is_white(tmp_path):
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_inks_are_not_turned_into_their_opposite(tmp_path, suffix):
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / f"red.{suffix}")
-    red, green, blue = np.asarray(pixels.read_image(tmp_path / f"red.{suffix}"))[0, 0].tolist()
+    red, green, blue = np.asarray(pixels.read_encoded(whole(tmp_path / f"red.{suffix}"), 0))[0, 0].tolist()
     assert red > 240
     assert green < 15
     assert blue < 15
@@ -149,39 +149,39 @@ def test_images_stand_upright(tmp_path, suffix, orientation):
     Image.fromarray(np.ascontiguousarray(np.repeat(stored[..., None], 3, axis=2))).save(
         tmp_path / f"a.{suffix}", exif=exif, **options
     )
-    assert read_image_size(tmp_path / f"a.{suffix}") == (3, 4)
-    assert np.array_equal(decode(tmp_path / f"a.{suffix}", (3, 4), fit=Fit())[0], upright)
+    assert read_image_size(whole(tmp_path / f"a.{suffix}")) == (3, 4)
+    assert np.array_equal(decode(whole(tmp_path / f"a.{suffix}"), 0, (3, 4), fit=Fit())[0], upright)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_remarks_do_not_damage_the_image(tmp_path):
     noise().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xffgarbage")
-    assert pixels.read_image(tmp_path / "a.jpg").size == (6, 6)
+    assert pixels.read_encoded(whole(tmp_path / "a.jpg"), 0).size == (6, 6)
 
 
 def test_pages_are_counted_without_small_copies_of_them(tmp_path):
     first, second = noise(), noise()
     first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
     with pytest.raises(DataError, match=r"two.tif has 2 pages, and which of them is meant is not known"):
-        pixels.read_image(tmp_path / "two.tif")
+        pixels.read_encoded(whole(tmp_path / "two.tif"), 0)
     second.encoderinfo = {"tiffinfo": {254: 1}}
     first.save(tmp_path / "copy.tif", save_all=True, append_images=[second])
     with Image.open(tmp_path / "copy.tif") as saved:
         assert getattr(saved, "n_frames", 1) == 2
-    assert pixels.read_image(tmp_path / "copy.tif").tobytes() == first.tobytes()
+    assert pixels.read_encoded(whole(tmp_path / "copy.tif"), 0).tobytes() == first.tobytes()
     first.save(tmp_path / "film.gif", save_all=True, append_images=[second])
     with Image.open(tmp_path / "film.gif") as saved:
-        assert pixels.read_image(tmp_path / "film.gif").tobytes() == saved.convert("RGB").tobytes()
+        assert pixels.read_encoded(whole(tmp_path / "film.gif"), 0).tobytes() == saved.convert("RGB").tobytes()
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(DataError, match="it is a pipe, not a file"):
-        pixels.read_image(tmp_path / "pipe.png")
+        pixels.read_encoded(whole(tmp_path / "pipe.png"), 0)
     with pytest.raises(DataError, match="it is a device, not a file"):
-        pixels.read_image(Path("/dev/zero"))
+        pixels.read_encoded(whole(Path("/dev/zero")), 0)
     with pytest.raises(DataError, match=r"gone.png cannot be read: No such file"):
-        pixels.read_image(tmp_path / "gone.png")
+        pixels.read_encoded(whole(tmp_path / "gone.png"), 0)
 
 
 def of_depth(top: Path, high: float, *, suffix: str = "png", kind: object = np.uint16) -> Path:
@@ -229,7 +229,7 @@ def test_a_white_that_nothing_heeds_is_refused(tmp_path):
     fill(tmp_path / "set")
     with pytest.raises(DataError, match=r"data.max_value = 4095 is for images of more than 8 bits, and none"):
         load_data(spec_of(tmp_path / "set", 4095), tmp_path)
-    with pytest.raises(DataError, match=r"data.max_value = 4095 is for folders .* 'digits'; drop it"):
+    with pytest.raises(DataError, match=r"data.max_value = 4095 is for files .* 'digits'; drop it"):
         load_data(DataSpec(max_value=4095), tmp_path)
     with pytest.raises(ValueError, match="max_value must be 0"):
         DataSpec(max_value=-1)
