@@ -27,7 +27,7 @@ def test_the_blocks_run(ray_session, tmp_path, monkeypatch, capsys):
     assert names["logits"].shape == (2, 10)
     assert names["loaded"].experiment.search.trials == 20
     assert names["loss"] > 0
-    assert "it should be 'sgd' or 'adamw'" in capsys.readouterr().out
+    assert "it should be 'sgd', 'adamw' or 'lamb'" in capsys.readouterr().out
     assert (tmp_path / "report" / "leaderboard.html").exists()
 
 

@@ -31,7 +31,7 @@ MEAN = {"mean": (0.5,), "std": (0.2,)}
     [
         (
             lambda: akd.Recipe(optimizer="sdg"),
-            "Recipe: optimizer = \"sdg\" does not fit; it should be 'sgd' or 'adamw'",
+            "Recipe: optimizer = \"sdg\" does not fit; it should be 'sgd', 'adamw' or 'lamb'",
         ),
         (lambda: akd.Recipe(epoch=3), "Recipe: unknown key 'epoch'; did you mean 'epochs'?"),
         (lambda: akd.Recipe(lr=HUGE), "Recipe: lr is inf; it should be a finite number"),
