@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from automl_kd.data.encoded.marks import identity_of, sorted_marks
+from automl_kd.data.encoded.marks import identity_of_marks, sorted_marks
 from automl_kd.data.encoded.ranges import NumberArray
 from automl_kd.data.streamed import StreamedImages
 from automl_kd.errors import DataError
@@ -244,7 +244,7 @@ def digest_dataset(dataset: Dataset) -> str:
     Of streamed sets the bytes of all files count, and neither their names nor their order.
     """
     if dataset.train.streamed is not None:
-        return identity_of(repr(("streamed", dataset.shape, dataset.class_names)), dataset.marks)
+        return identity_of_marks(repr(("streamed", dataset.shape, dataset.class_names)), dataset.marks)
     # In the words of VERSION 1 of trial keys, in which this digest is hashed.
     described = repr((dataset.shape, dataset.class_names)).replace("InputShape(", "TaskShape(", 1)
     whole = hashlib.blake2b(described.encode(), digest_size=8)

@@ -157,7 +157,7 @@ def assemble_dataset(
     train, validation, test = splits
     channels, height, width = train.images.shape[1:]
     stamp = measures_stamp(source, spec, splits) if root else ""
-    measured = recall(root, stamp, "statistics", lambda: statistics_of(train))
+    measured = recall(root, stamp, "statistics", lambda: train_statistics(train))
     mean, std = tuple(measured["mean"]), tuple(measured["std"])
     require_spread(name, mean, std)
     if spec.mean:
@@ -182,7 +182,7 @@ def assemble_dataset(
     )
 
 
-def statistics_of(train: Split) -> dict[str, tuple[float, ...]]:
+def train_statistics(train: Split) -> dict[str, tuple[float, ...]]:
     return dict(zip(("mean", "std"), moments_of(train.pieces(DIGEST_CHUNK)), strict=True))
 
 

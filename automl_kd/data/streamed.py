@@ -24,12 +24,12 @@ from automl_kd.data.stream.reader import ViewReader
 from automl_kd.data.stream.settings import LoaderSettings, LoaderStats
 from automl_kd.spec import LoaderOptions
 
-PIECE = 256
+VIEWS_AT_ONCE = 256
 """Images that are decoded together where all are looked at."""
 
 CPU = torch.device("cpu")
 
-AT_ONCE = 1024
+FEW_IMAGES = 1024
 """Fewer images are decoded sooner than a process that decodes is started."""
 
 SAMPLE = 65_536
@@ -106,7 +106,7 @@ class StreamedImages:
         encoded: EncodedImages, digests: NumberArray, index: Tensor, fit: Fit, streaming: Streaming
     ) -> StreamedImages:
         """On the processor; of their own size, which is that of the first image, where `fit` has none."""
-        size = (fit.size, fit.size) if fit.size else size_of(encoded, streaming.max_value)
+        size = (fit.size, fit.size) if fit.size else first_size(encoded, streaming.max_value)
         return StreamedImages(encoded, digests, index, fit, size, streaming)
 
     @property
@@ -148,9 +148,9 @@ class StreamedImages:
     def pieces(self) -> Iterator[Tensor]:
         """All images as they are measured, or of many an evenly spaced sample, some at a time."""
         chosen = self if len(self) <= SAMPLE else self[torch.arange(0, len(self), -(-len(self) // SAMPLE))]
-        if len(chosen) > AT_ONCE:
-            chosen.follow(chosen.middle, BatchOrder(None, 0, PIECE, -(-len(chosen) // PIECE)))
-        for rows in torch.split(torch.arange(len(chosen)), PIECE):
+        if len(chosen) > FEW_IMAGES:
+            chosen.follow(chosen.middle, BatchOrder(None, 0, VIEWS_AT_ONCE, -(-len(chosen) // VIEWS_AT_ONCE)))
+        for rows in torch.split(torch.arange(len(chosen)), VIEWS_AT_ONCE):
             yield chosen.middles(rows)
 
     @property
@@ -184,7 +184,7 @@ class StreamedImages:
         return self.readers[plan]
 
 
-def size_of(encoded: EncodedImages, max_value: float) -> Size:
+def first_size(encoded: EncodedImages, max_value: float) -> Size:
     """Of the first image, as it is read, upright."""
     picture = decode_image(BytesIO(encoded.read(0)), encoded.called(0), max_value)
     return picture.height, picture.width

@@ -60,7 +60,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     found = load_space(experiment.space)
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
-    experiment = dataclasses.replace(experiment, data=settle_loading(experiment, roots))
+    experiment = dataclasses.replace(experiment, data=data_as_loaded(experiment, roots))
     dataset = data.load_data(experiment.data, roots.data, experiment.loader)
     if moving := moving_methods(experiment):
         require_more_than_logits(experiment.teacher, f"method {moving[0]!r} trains its teacher")
@@ -98,7 +98,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     return dataclasses.replace(context, experiment=with_shares(experiment, shares), shares=shares)
 
 
-def settle_loading(experiment: Experiment, roots: Roots) -> DataSpec:
+def data_as_loaded(experiment: Experiment, roots: Roots) -> DataSpec:
     recipes = [experiment.recipe, *(() if experiment.teacher.checkpoint else (experiment.teacher.recipe,))]
     crops = any(recipe.augment == "random-resized-crop" for recipe in recipes)
     return data.settle_loading(experiment.data, roots.data, random_crops=crops)

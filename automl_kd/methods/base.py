@@ -20,7 +20,7 @@ from automl_kd.training.evaluate import precision_of
 from automl_kd.training.loop import OwnStep, TrainingObjective, fit_student
 from automl_kd.training.trial import PASSES, TrialContext
 
-COUNTED = (*PASSES, *LOADED)
+EPOCH_COUNTS = (*PASSES, *LOADED)
 """What is counted in each epoch, and reported of the whole trial."""
 
 
@@ -90,10 +90,10 @@ def train(
     """Train the context's student under `objective` and measure it.
 
     `loss_modules`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
-    `macs_per_image`: the method's cost of one training image. Every report carries params, macs (one forward pass
-    of one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache or streamed
-    images also what is `COUNTED` so far, and the place of the precision in `PRECISIONS`; the last one also the latency
-    of one image on the trial's device, measured beside whatever else runs there.
+    `macs_per_image`: the method's cost of one training image. Every report carries params, macs (one forward pass of
+    one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache or streamed
+    images also what is `EPOCH_COUNTS` so far, and the place of the precision in `PRECISIONS`; the last one also the
+    latency of one image on the trial's device, measured beside whatever else runs there.
     """
     spec, dataset = context.spec, context.dataset
     epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs
@@ -106,7 +106,7 @@ def train(
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
         train_macs = spec.recipe.epochs_done(epoch, images) * epoch_macs
         spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": train_macs}
-        passes.update({name: passes.get(name, 0) + metrics[name] for name in COUNTED if name in metrics})
+        passes.update({name: passes.get(name, 0) + metrics[name] for name in EPOCH_COUNTS if name in metrics})
         report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
 
     fit_student(

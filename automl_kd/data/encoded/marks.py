@@ -13,12 +13,12 @@ import numpy as np
 
 from automl_kd.data.encoded.ranges import NumberArray
 
-MARK = np.dtype([("digest", "V32"), ("label", "<i8")])
+MARK_TYPE = np.dtype([("digest", "V32"), ("label", "<i8")])
 
 
 def sorted_marks(digests: NumberArray, labels: NumberArray) -> NumberArray:
-    """(n,) of `MARK`, for uint8 (n, 32) and int64 (n,), in the order of `digest_order`."""
-    found = np.empty(len(labels), dtype=MARK)
+    """(n,) of `MARK_TYPE`, for uint8 (n, 32) and int64 (n,), in the order of `digest_order`."""
+    found = np.empty(len(labels), dtype=MARK_TYPE)
     found["digest"], found["label"] = np.ascontiguousarray(digests).view("V32").ravel(), labels
     return found[digest_order(digests, labels)]
 
@@ -29,7 +29,7 @@ def digest_order(digests: NumberArray, labels: NumberArray) -> NumberArray:
     return np.lexsort((labels, *(words[:, place] for place in (3, 2, 1, 0))))
 
 
-def identity_of(described: str, marked: Mapping[str, NumberArray]) -> str:
+def identity_of_marks(described: str, marked: Mapping[str, NumberArray]) -> str:
     """Sixteen hex digits of a description, and of the marks of each part."""
     whole = hashlib.blake2b(described.encode(), digest_size=8)
     for name, marks in marked.items():

@@ -21,7 +21,7 @@ from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.cross_entropy import label_loss
-from automl_kd.methods.base import COUNTED, STEP, CostEstimate, train
+from automl_kd.methods.base import EPOCH_COUNTS, STEP, CostEstimate, train
 from automl_kd.methods.distpro.pathways import LOGITS, PathwayLosses, needed_features, seen
 from automl_kd.methods.distpro.process import check_style, load_process, require_pathways, weigh, weights_over
 from automl_kd.methods.distpro.search import DEFAULT_STAGES, PROCESS, DistProSearch, connector_macs, make_losses
@@ -236,7 +236,7 @@ def guiding_macs(
 
 def after(report: Report, search: Mapping[str, float]) -> Report:
     """Reports that count the seconds of the search before, by its last report, and its passes of the teacher."""
-    counted = {name: search[name] for name in ("seconds", *COUNTED) if name in search}
+    counted = {name: search[name] for name in ("seconds", *EPOCH_COUNTS) if name in search}
 
     def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
         total = {name: metrics.get(name, 0.0) + value for name, value in counted.items()}
