@@ -18,6 +18,7 @@ from torch import Tensor
 
 from automl_kd.data.encoded.marks import identity_of_marks, sorted_marks
 from automl_kd.data.encoded.ranges import NumberArray
+from automl_kd.data.stream.decoder import decoder_identity
 from automl_kd.data.streamed import StreamedImages
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
@@ -241,10 +242,11 @@ HASHED = 256 * 2**20
 def digest_dataset(dataset: Dataset) -> str:
     """Sixteen hex digits of what the splits hold, wherever the set lies: labels and images, of large sets a sample.
 
-    Of streamed sets the bytes of all files count, and neither their names nor their order.
+    Of streamed sets the bytes of all files count, and what decodes them; neither their names nor their order do.
     """
-    if dataset.train.streamed is not None:
-        return identity_of_marks(repr(("streamed", dataset.shape, dataset.class_names)), dataset.marks)
+    if (streamed := dataset.train.streamed) is not None:
+        decoder = decoder_identity(streamed.streaming.decoder)
+        return identity_of_marks(repr(("streamed", dataset.shape, dataset.class_names, decoder)), dataset.marks)
     # In the words of VERSION 1 of trial keys, in which this digest is hashed.
     described = repr((dataset.shape, dataset.class_names)).replace("InputShape(", "TaskShape(", 1)
     whole = hashlib.blake2b(described.encode(), digest_size=8)

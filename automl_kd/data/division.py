@@ -7,6 +7,7 @@ of the classes' shares.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from automl_kd.data.dataset import (
 from automl_kd.data.fit import Fit
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
 from automl_kd.data.source import Source, SourceSplit, list_paths, refuse_beyond_memory
+from automl_kd.data.stream.decoder import decoder_identity
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
 from automl_kd.spec import DataSpec
@@ -188,9 +190,21 @@ def train_statistics(train: Split) -> dict[str, tuple[float, ...]]:
 
 def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:
     """What names the measures of these splits; empty for a small set, or one that is no matter of files."""
+    asked = replace(spec, digest="", mean=(), std=())
+    if any(one.streamed is not None for one in splits):
+        return stamp_of_streamed(replace(asked, name="", unlabelled=""), source.class_names, splits)
     if not source.files or sum(one.images.numel() for one in splits) < KEPT_FROM:
         return ""
-    return hashed(replace(spec, digest="", mean=(), std=()), list_paths(source.files))
+    return hashed(asked, list_paths(source.files))
+
+
+def stamp_of_streamed(asked: DataSpec, names: tuple[str, ...], splits: Sequence[Split]) -> str:
+    """By what the images are, wherever they lie."""
+    found = hashlib.sha256(repr((asked, names, decoder_identity(asked.decoder))).encode())
+    for one in splits:
+        found.update(one.labels.numpy().tobytes())
+        found.update(one.streamed.digests.tobytes() if one.streamed is not None else b"")
+    return found.hexdigest()[:16]
 
 
 def made_from(source: Source) -> dict[str, str]:
