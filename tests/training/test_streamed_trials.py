@@ -17,7 +17,8 @@ from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.spec import DataSpec, LoaderOptions, TeacherCacheOptions, TrialSpec, teacher_trial
 from automl_kd.training import trial
 from tests import tiny
-from tests.conformance.trials import difference, left_by, one_of_each_method, quick, run, spec_of
+from tests.conformance.sampling import slow_but
+from tests.conformance.trials import FIRST_OF_EACH_METHOD, difference, left_by, quick, run, spec_of
 
 __all__ = ["quick"]
 
@@ -59,7 +60,7 @@ def with_files(spec: TrialSpec, folder: Path, root: Path) -> TrialSpec:
     return replace(spec, data=data)
 
 
-@one_of_each_method
+@pytest.mark.parametrize("name", slow_but(["kd"], FIRST_OF_EACH_METHOD))
 def test_every_method_trains_to_the_same_bits(tmp_path, monkeypatch, folder, name):
     spec = with_files(spec_of(name, tmp_path), folder, tmp_path)
     streamed = run(spec, tmp_path, "streamed")
@@ -70,6 +71,7 @@ def test_every_method_trains_to_the_same_bits(tmp_path, monkeypatch, folder, nam
     assert not difference(left_by(tmp_path / "resident"), left_by(tmp_path / "streamed"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", [{"threads": 1, "shared": False}, {"threads": 3}, {"ring_mb": 16, "cache_gb": 0.1}])
 def test_it_does_not_matter_who_decodes(tmp_path, folder, loader: dict[str, Any]):
     spec = with_files(spec_of("kd", tmp_path), folder, tmp_path)
