@@ -132,7 +132,7 @@ def test_no_other_room_syncs_renames_or_locks_whole_files():
     found = [
         f"{path}: {line.strip()}"
         for path in sorted(Path(automl_kd.__file__).parent.rglob("*.py"))
-        if path.parent.name != "files"
+        if path.parent.name != "files" and path.name != "launch.py"  # which locks before it imports anything
         for line in path.read_text().splitlines()
         if re.search(own, line) and "getpid()} on" not in line
     ]

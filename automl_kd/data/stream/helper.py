@@ -48,7 +48,7 @@ class Helper:
         try:
             with connection, suppress(OSError):
                 receive(connection)
-                send(connection, {"version": self.version, "process": os.getpid()})
+                send(connection, {"process": os.getpid(), "version": self.version})
                 cursor = self.follow(connection)
                 while cursor is not None:
                     message, _ = receive(connection)
