@@ -42,7 +42,9 @@ def init(
         "experiment.toml"
     ),
     space: Annotated[str | None, typer.Option(help="Space of students, or model:NAME for one student.")] = None,
-    data: Annotated[str | None, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A dataset, or folder:, shards:, parquet:, pack: or arrays:PATH.")
+    ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="A model of the zoo, torchvision:NAME, subgraph:FILE or module:function.")
     ] = None,

@@ -42,8 +42,7 @@ class ViewMaker:
         filter_, wanted = RESAMPLING[plan.interpolation], (plan.width, plan.height)
         window = None if size is None else crops.window(index, *size)
         if window and (factor := factor_below(min(window.width / plan.width, window.height / plan.height))) > 1:
-            box = tuple(side / factor for side in window.box)
-            view = decode_reduced(content, name, factor).resize(wanted, filter_, box=(box[0], box[1], box[2], box[3]))
+            view = resize_part(decode_reduced(content, name, factor), window.box, factor, wanted, filter_)
         else:
             pixels = decode_pixels(content, name, self.max_value)
             window = crops.window(index, pixels.shape[1], pixels.shape[0])
@@ -65,3 +64,20 @@ class ViewMaker:
                 "data.resolution, to which all are then resized"
             )
         return picture
+
+
+def resize_part(
+    reduced: Image.Image,
+    box: tuple[int, int, int, int],
+    factor: int,
+    wanted: tuple[int, int],
+    filter_: Image.Resampling,
+) -> Image.Image:
+    """The part of a picture within `box`, given where it lies in the picture before it was reduced by `factor`.
+
+    Filters see pixels that lie in the box or are cut by its edges. Pillow's own `box` lets them see what is around.
+    """
+    left, top, right, bottom = box[0] // factor, box[1] // factor, -(-box[2] // factor), -(-box[3] // factor)
+    x, y = left * factor, top * factor
+    inner = ((box[0] - x) / factor, (box[1] - y) / factor, (box[2] - x) / factor, (box[3] - y) / factor)
+    return reduced.crop((left, top, right, bottom)).resize(wanted, filter_, box=inner)

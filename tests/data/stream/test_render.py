@@ -16,7 +16,7 @@ from automl_kd.data.fit import Fit
 from automl_kd.data.images.decode import decode
 from automl_kd.data.stream.decoder import DecodeMode
 from automl_kd.data.stream.plan import EpochCrops, ViewPlan
-from automl_kd.data.stream.render import ViewMaker
+from automl_kd.data.stream.render import ViewMaker, resize_part
 from automl_kd.errors import DataError
 from tests.data.stream.samples import CROPS, jpeg, picture
 
@@ -87,6 +87,20 @@ def test_scaled_decoding_gives_nearly_the_same_view(tmp_path, plan):
     for epoch in range(5):
         exact, scaled = (view(maker([path], plan, mode), epoch=epoch).astype(int) for mode in ("exact", "scaled"))
         assert 0 < np.abs(exact - scaled).mean() < 6
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("side", [4, 8, 24])
+def test_a_part_of_a_reduced_image_is_resized_without_what_is_around(factor, side):
+    pixels = np.full((32, 40, 3), 255, np.uint8)
+    pixels[8:16, 16:28] = 0
+    reduced, filter_ = Image.fromarray(pixels), Image.Resampling.BILINEAR
+    whole = resize_part(reduced, (16 * factor, 8 * factor, 28 * factor, 16 * factor), factor, (side, side), filter_)
+    assert not np.asarray(whole).any()
+    # One pixel of the picture more is a part of a white pixel of the reduced one.
+    wider = resize_part(reduced, (16 * factor, 8 * factor, 28 * factor + 1, 16 * factor), factor, (side, side), filter_)
+    assert np.asarray(wider)[:, -1].all()
+    assert not np.asarray(wider)[:, 0].any()
 
 
 def test_scaled_decoding_leaves_small_images_alone(tmp_path):
