@@ -7,10 +7,8 @@ from benchmarks.perf import (
     hypergradient,
     input_adapter,
     lkd_prokt,
-    loader,
     loop,
     overhead,
-    recipe_step,
     runner,
     table,
     tables,
@@ -19,6 +17,7 @@ from benchmarks.perf import (
 )
 from benchmarks.perf.launches import __main__ as launches
 from benchmarks.perf.proxies import diswot, part_cache, scoring_pool
+from benchmarks.perf.streaming import card, first_batch, loader, memory, recipe_step, resident, sharing
 
 if __name__ == "__main__":
     diswot.main()
@@ -32,6 +31,11 @@ if __name__ == "__main__":
     input_adapter.main()
     recipe_step.main()
     loader.main()
+    sharing.main()
+    first_batch.main()
+    memory.main()
+    resident.main()
+    card.main()
     teacher_cache.main()
     tables.main()
     launches.main()

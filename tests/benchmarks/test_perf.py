@@ -4,10 +4,10 @@ import torch
 
 from automl_kd.methods.kd import PlainKD
 from automl_kd.spec import Recipe
-from benchmarks.perf import recipe_step
 from benchmarks.perf.alternation import Comparison, alternate, markdown, quartiles, ratios
 from benchmarks.perf.distpro import peak_bytes
 from benchmarks.perf.standing import Scene, together
+from benchmarks.perf.streaming import recipe_step
 
 
 def test_ratios_are_formed_within_a_round():

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.lib.recfunctions import repack_fields
 
 from automl_kd import files
 from automl_kd.data.encoded.encoded_set import EncodedSet
@@ -30,7 +29,8 @@ PACK_VERSION = 1
 PACK_FILE, BYTES_FILE, PACK_INDEX, SCAN_FILE = "pack.json", "images.bin", "images.index", "scan.npy"
 UNFINISHED, WRITTEN = "unfinished.json", "written.bin"
 
-PACK_RECORD = np.dtype([("label", "<i8"), ("length", "<i8"), ("digest", "u1", 32), ("flaw", "u1")])
+SCANNED = [("digest", "u1", 32), ("flaw", "u1")]
+PACK_RECORD = np.dtype([("label", "<i8"), ("length", "<i8"), *SCANNED])
 
 FLUSH_BYTES, FLUSH_IMAGES = 64 * 2**20, 10_000
 """So much is written before it is put on the disk: what a kill may cost."""
@@ -202,20 +202,23 @@ def finish_pack(out: Path, plan: PackPlan, records: NumberArray) -> None:
         passed_over={**plan.passed_over, **left_out},
         scan=ImageScan(records["digest"][kept], records["flaw"][kept]),
     )
+    save_pack(out, found, {**plan.about, "stamp": plan.stamp, "bytes": int(records["length"].sum())})
+    remove_traces(out)
+
+
+def save_pack(out: Path, found: EncodedSet, about: Mapping[str, Any]) -> None:
+    """All files of a pack but its bytes. `found`: a set with its scan, at its offsets there. `about`: `stamp`, `bytes`
+    and what `pack.json` says besides.
+    """
+    assert found.scan is not None
     known = identity_of_set(found)
     save_index(out / PACK_INDEX, found.images, {"identity": known}, durable=True)
+    scanned = np.zeros(len(found.images), dtype=SCANNED)
+    scanned["digest"], scanned["flaw"] = found.scan
     with files.replacing(out / SCAN_FILE) as scratch, scratch.open("wb") as file:
-        np.save(file, repack_fields(records[["digest", "flaw"]][kept]))
-    described = {
-        "version": PACK_VERSION,
-        **found.about(),
-        **plan.about,
-        "stamp": plan.stamp,
-        "identity": known,
-        "bytes": int(records["length"].sum()),
-    }
+        np.save(file, scanned)
+    described = {"version": PACK_VERSION, **found.about(), **about, "identity": known}
     files.write(out / PACK_FILE, json.dumps(described, indent=1))
-    remove_traces(out)
 
 
 def remove_traces(out: Path) -> None:

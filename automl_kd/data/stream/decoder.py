@@ -10,8 +10,11 @@ In mode "scaled" a JPEG is decoded at a half, a quarter or an eighth of its size
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import io
 import re
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -26,6 +29,8 @@ DecodeMode: TypeAlias = Literal["exact", "scaled"]
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 """uint8 (height, width, 3)."""
 
+RGB = 3
+"""torchvision's `ImageReadMode.RGB`."""
 END_OF_JPEG = b"\xff\xd9"
 JPEG_FACTORS = (8, 4, 2)
 """By which libjpeg reduces an image as it decodes it."""
@@ -55,12 +60,26 @@ def plain_jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 def decode_by_torchvision(content: bytes) -> Pixels:
     """By the operator itself: the function around it warns of its removal, after which Pillow decodes all."""
-    from torchvision.io import ImageReadMode  # noqa: PLC0415  # seconds to import, which loads the operator
-
+    load_jpeg_operator()
     encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)  # a copy, as torch warns of what is read-only
-    decoded: torch.Tensor = torch.ops.image.decode_jpeg(encoded, ImageReadMode.RGB.value, False)
+    decoded: torch.Tensor = torch.ops.image.decode_jpeg(encoded, RGB, False)
     found: Pixels = decoded.permute(1, 2, 0).numpy()
     return found
+
+
+@functools.cache
+def load_jpeg_operator() -> None:
+    """From torchvision's library for images alone, if it lies where it is expected: to import all takes seconds.
+
+    `ImportError` without torchvision; without the library the operator is not there.
+    """
+    found = importlib.util.find_spec("torchvision")
+    folders = found.submodule_search_locations if found else None
+    libraries = sorted(path for folder in folders or () for path in Path(folder).glob("image*.so"))
+    try:
+        torch.ops.load_library(str(libraries[0]))  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    except (IndexError, OSError):
+        importlib.import_module("torchvision.io")
 
 
 @functools.cache

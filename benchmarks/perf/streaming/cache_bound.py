@@ -13,7 +13,6 @@ bound n e (s + t) / (n e s + p t) the search reaches. Limit 0.9.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -38,6 +37,7 @@ from automl_kd.spec import (
     teacher_trial,
 )
 from benchmarks.perf.standing import silent
+from benchmarks.perf.streaming.processes import adopt_orphans, settled_seconds
 
 DEPTHS = ((1, 1, 1), (3, 1, 1), (1, 3, 1), (1, 1, 3))
 LEAST = 0.9
@@ -50,14 +50,9 @@ def spec_of(depths: tuple[int, int, int], plain: TrialSpec, method: str) -> Tria
 
 def seconds(spec: TrialSpec, paths: TrialPaths) -> float:
     """Of this process and of those that decode for it, by the clock of the processor."""
-    begun = processor()
+    begun = settled_seconds()
     run_trial(spec, silent, paths)
-    return processor() - begun
-
-
-def processor() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    return settled_seconds() - begun
 
 
 def one_round(plain: TrialSpec, paths: TrialPaths, number: int) -> Mapping[str, float]:
@@ -88,6 +83,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    adopt_orphans()  # the processes that decode
     data = DataSpec(
         name=f"folder:{options.folder.absolute()}",
         resolution=options.size,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from automl_kd.data.images import pixels
 from automl_kd.data.stream import decoder
 from automl_kd.errors import DataError
+from tests import ROOT
 from tests.data.stream.samples import jpeg, picture
 
 
@@ -152,3 +155,11 @@ def test_the_identity_tells_the_modes_apart():
     assert exact.startswith("pillow ")
     assert "libjpeg" in exact
     assert exact != scaled
+
+
+def test_decoding_does_not_import_torchvision():
+    script = (
+        "import sys; from automl_kd.data.stream import decoder; assert decoder.torchvision_agrees();"
+        "sys.exit('torchvision' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0

@@ -5,7 +5,7 @@
 - full: with the operations of TrivialAugmentWide, erased rectangles and cutmix besides.
 
 All begin with the same weights and take the same images; each is stepped as the loop steps it, batches included. Run it
-from the project's root: `python -m benchmarks.perf.recipe_step`.
+from the project's root: `python -m benchmarks.perf.streaming.recipe_step`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def stepper(student: str, dataset: Dataset, recipe: Recipe) -> Callable[[int], o
     """The loop's work of one step, given its number: the batch, what is done with it, and the average."""
     torch.manual_seed(0)
     network = build_model(student, dataset.shape).to(memory_format=torch.channels_last)
+    network.to(dataset.train.labels.device)
     run = TrainingRun(network, dataset, recipe, seed=0)
     run.student.train()
     rows = {"epoch": 0, "rows": torch.empty(0)}

@@ -1,7 +1,7 @@
-"""Images per second of processor time by our reader and by torchvision's and timm's loaders; and trials that share.
+"""Images per second of processor time by our reader and by torchvision's and timm's loaders.
 
 Run it from the project's root with a folder of images, or with a Parquet file whose column `jpeg` holds images, which
-are written to files, each under several names: `python -m benchmarks.perf.loader FOLDER_OR_PARQUET`.
+are written to files, each under several names: `python -m benchmarks.perf.streaming.loader FOLDER_OR_PARQUET`.
 
 Each loader ends in a normalised float batch. Time is user and system of all its processes: the training process, the
 workers of a `DataLoader`, the helper that decodes.
@@ -9,19 +9,13 @@ workers of a `DataLoader`, the helper that decodes.
 - *crops*: random resized crops of 224 pixels, mirrored, bilinear, by one reader with a helper of one thread; by
   torchvision's `ImageFolder` and `DataLoader` with one and with two workers; by timm's loader with one.
 - *middles*: 128 pixels out of the middle of the image whose shorter side is 146, exact and by scaled decoding.
-- *shared*: batches of bytes per second on the wall for 2 and 4 readers in processes of their own that start together,
-  with one helper and with one each, which have a thread for each core.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import multiprocessing
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +41,7 @@ from automl_kd.data.stream.plan import ViewPlan
 from automl_kd.data.stream.reader import ViewReader
 from automl_kd.data.stream.settings import LoaderSettings
 from benchmarks.perf.alternation import Comparison, markdown, quartiles
+from benchmarks.perf.streaming.processes import seconds_of
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CROPS = ViewPlan(224, 224, "random-resized-crop")
@@ -129,12 +124,6 @@ def timm_arm(folder: Path) -> Arm:
     )  # fmt: skip
 
 
-def seconds_of(process: int) -> float:
-    """User and system time of a process."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def measure(arms: dict[str, Arm], *, rounds: int, batches: int) -> dict[str, list[float]]:
     """Seconds of `batches` batches of each arm in each round; what its workers do between its turns is its own."""
     spent: dict[str, list[float]] = {name: [] for name in arms}
@@ -185,54 +174,6 @@ def compare_middles(folder: Path, files: list[Path], *, rounds: int, batches: in
     report("middles of 128 pixels", spent, batches * BATCH, comparisons)
 
 
-def run_trial(files: list[Path], batches: int, *, shared: bool) -> None:
-    """One of several trials: says when it is ready, begins when told, and prints the seconds that it took."""
-    with make_reader(files, CROPS, threads=os.cpu_count() or 1, shared=shared) as reader:
-        stream = batches_of(reader)
-        next(stream)
-        print("ready", flush=True)
-        sys.stdin.readline()
-        begun = time.monotonic()
-        for _ in range(batches):
-            next(stream)
-        stats = reader.stats()
-        print(json.dumps([time.monotonic() - begun, stats.decoded, stats.delivered]), flush=True)
-
-
-def together(folder: Path, trials: int, batches: int, *, shared: bool) -> tuple[float, float]:
-    """Batches per second of all trials together, and images decoded for each that was delivered."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.perf.loader",
-        str(folder),
-        "--trial",
-        "shared" if shared else "private",
-    ]
-    command += ["--batches", str(batches)]
-    pipe = subprocess.PIPE
-    running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(trials)]
-    for one in running:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "ready\n"
-    begun = [one.stdin.write("begin\n") for one in running if one.stdin]
-    assert len(begun) == trials
-    found = [json.loads(one.communicate()[0]) for one in running]
-    return trials * batches / max(one[0] for one in found), sum(one[1] for one in found) / sum(one[2] for one in found)
-
-
-def compare_shared(folder: Path, *, rounds: int, batches: int) -> None:
-    print("\nreaders that start together, batches per second of all")
-    for trials, limit in ((2, 1.8), (4, 3.2)):
-        pairs = [[together(folder, trials, batches, shared=one) for one in (True, False)] for _ in range(rounds)]
-        low, middle, high = quartiles([shared[0] / private[0] for shared, private in pairs])
-        decoded = max(shared[1] for shared, _ in pairs)
-        print(
-            f"{trials} trials: {middle:.2f} times those of helpers of their own ({low:.2f} to {high:.2f}, at least "
-            f"{limit}), {decoded:.3f} images decoded for each delivered (at most {1.05 / trials:.3f})"
-        )
-
-
 def write_images(parquet: Path, folder: Path, repeat: int) -> None:
     """The images of a Parquet file, each under `repeat` names, as one class."""
     (folder / "images").mkdir()
@@ -249,7 +190,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="(default: 7)")
     parser.add_argument("--batches", type=int, default=20, help=f"of {BATCH}, in a round (default: 20)")
     parser.add_argument("--repeat", type=int, default=5, help="names for each image of a Parquet file (default: 5)")
-    parser.add_argument("--trial", choices=("shared", "private"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.images is None:
         print("loader: not measured, as no images were given")
@@ -261,12 +201,8 @@ def main() -> None:
             write_images(folder, Path(scratch), arguments.repeat)
             folder = Path(scratch)
         files = sorted(path.absolute() for path in folder.rglob("*") if path.is_file())
-        if arguments.trial:
-            run_trial(files, arguments.batches, shared=arguments.trial == "shared")
-            return
         compare_crops(folder, files, rounds=arguments.rounds, batches=arguments.batches)
         compare_middles(folder, files, rounds=arguments.rounds, batches=arguments.batches)
-        compare_shared(folder, rounds=arguments.rounds, batches=arguments.batches)
 
 
 if __name__ == "__main__":
