@@ -25,7 +25,9 @@ def score(
     sample: Annotated[int, typer.Option(help="Number of random architectures; 0 for the whole space.", min=0)] = 100,
     sample_seed: Annotated[int, typer.Option(help="Seed of the sample of architectures.", min=0, max=999_999)] = 0,
     seed: Annotated[int, typer.Option(help="Seed of images and weights.", min=0, max=999_999)] = 0,
-    data: Annotated[str, typer.Option(help="A dataset, folder:PATH or arrays:PATH.npz.")] = "digits",
+    data: Annotated[
+        str, typer.Option(help="A dataset, or folder:PATH; 'automl-kd show datasets' lists all forms.")
+    ] = "digits",
     teacher: Annotated[str, typer.Option(help="Model of the random teacher, for proxies that use one.")] = "resnet56",
     images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
     repeats: Annotated[int, typer.Option(help="Repeats to average, with new weights and images.", min=1)] = 1,

@@ -8,7 +8,7 @@ of the classes' shares.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from automl_kd.data.dataset import (
 )
 from automl_kd.data.fit import Fit
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
+from automl_kd.data.load_progress import MEASURING, LoadProgress, tell_nobody
 from automl_kd.data.source import Source, SourceSplit, list_paths, refuse_beyond_memory
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
@@ -36,7 +37,9 @@ from automl_kd.spec import DataSpec
 TEST, VALIDATION, KEEP, LABELLED = 1, 2, 3, 4  # the first word of each draw's key
 
 
-def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) -> Dataset:
+def divide(
+    name: str, source: Source, spec: DataSpec, root: Path | None = None, notify: LoadProgress = tell_nobody
+) -> Dataset:
     """The dataset that `spec` asks for. `DataError` if the images do not suffice for it.
 
     `root`: where measures of a large set of files are kept for other processes; without it they are taken anew.
@@ -64,7 +67,7 @@ def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) 
     if source.judge is not None:
         source.judge(train)
     labelled, transfer = divide_transfer(name, source, spec, fit, train)
-    found = assemble_dataset(name, source, spec, (labelled, validation, test), root)
+    found = assemble_dataset(name, source, spec, (labelled, validation, test), root, notify)
     return replace(found, transfer=transfer, student_size=student if fit.size > student else 0)
 
 
@@ -153,11 +156,12 @@ def assemble_dataset(
     spec: DataSpec,
     splits: tuple[Split, Split, Split],
     root: Path | None,
+    notify: LoadProgress,
 ) -> Dataset:
     train, validation, test = splits
     channels, height, width = train.images.shape[1:]
     stamp = measures_stamp(source, spec, splits) if root else ""
-    measured = recall(root, stamp, "statistics", lambda: train_statistics(train))
+    measured = recall(root, stamp, "statistics", lambda: train_statistics(train, notify))
     mean, std = tuple(measured["mean"]), tuple(measured["std"])
     require_spread(name, mean, std)
     if spec.mean:
@@ -182,8 +186,16 @@ def assemble_dataset(
     )
 
 
-def train_statistics(train: Split) -> dict[str, tuple[float, ...]]:
-    return dict(zip(("mean", "std"), moments_of(train.pieces(DIGEST_CHUNK)), strict=True))
+def train_statistics(train: Split, notify: LoadProgress) -> dict[str, tuple[float, ...]]:
+    return dict(zip(("mean", "std"), moments_of(told_pieces(train, notify)), strict=True))
+
+
+def told_pieces(train: Split, notify: LoadProgress) -> Iterator[Tensor]:
+    done, of = 0, len(train) if train.streamed is None else len(train.streamed.sample)
+    for piece in train.pieces(DIGEST_CHUNK):
+        yield piece
+        done += len(piece)
+        notify(MEASURING, done, of)
 
 
 def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:

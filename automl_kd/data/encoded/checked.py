@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ import numpy as np
 from automl_kd.data.encoded.encoded_set import encoded_part
 from automl_kd.data.encoded.index_file import cut_out
 from automl_kd.data.encoded.ranges import EncodedImages
-from automl_kd.data.encoded.scan import FLAWS, ImageScan, ScanProgress, identity, scan_images
+from automl_kd.data.encoded.scan import FLAWS, ImageScan, identity, scan_images
 from automl_kd.data.kept import alone, ground
+from automl_kd.data.load_progress import SCANNING, LoadProgress, tell_nobody
 from automl_kd.data.source import Source, SourceSplit
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
@@ -31,9 +33,7 @@ class CheckedSource(NamedTuple):
     identity: str
 
 
-def check_encoded(
-    source: Source, spec: DataSpec, root: Path, notify: ScanProgress = lambda _done, _of: None
-) -> CheckedSource:
+def check_encoded(source: Source, spec: DataSpec, root: Path, notify: LoadProgress = tell_nobody) -> CheckedSource:
     """Look at the bytes of all images of `source`, of which what was found is kept below `root`.
 
     With `on_error` "fail" in `spec` a flawed image is a `DataError` that names it and counts the others; with "skip"
@@ -76,13 +76,13 @@ def with_scans(source: Source, scans: Mapping[str, ImageScan]) -> Source:
     )
 
 
-def scan_part(name: str, images: EncodedImages, root: Path, notify: ScanProgress) -> ImageScan:
+def scan_part(name: str, images: EncodedImages, root: Path, notify: LoadProgress) -> ImageScan:
     if not len(images):
         return ImageScan(np.zeros((0, 32), dtype=np.uint8), np.zeros(0, dtype=np.uint8))
     place = hashlib.sha256(os.fsencode(images.path(0).parent)).hexdigest()[:16]
     kept = ground(root) / ".encoded" / f"{name}-{place}.scan"
     with alone(kept):  # of the workers of a trial one reads all, and the others what it kept
-        return scan_images(images, kept=kept, notify=notify)
+        return scan_images(images, kept=kept, notify=partial(notify, SCANNING.format(name)))
 
 
 def sentence_about(
