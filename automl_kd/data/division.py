@@ -7,6 +7,7 @@ of the classes' shares.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from automl_kd.data.fit import Fit
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
 from automl_kd.data.load_progress import MEASURING, LoadProgress, tell_nobody
 from automl_kd.data.source import Source, SourceSplit, list_paths, refuse_beyond_memory
+from automl_kd.data.streamed import FEW_IMAGES
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
 from automl_kd.spec import DataSpec
@@ -200,9 +202,24 @@ def told_pieces(train: Split, notify: LoadProgress) -> Iterator[Tensor]:
 
 def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:
     """What names the measures of these splits; empty for a small set, or one that is no matter of files."""
+    plain = replace(spec, digest="", mean=(), std=())
+    if splits[0].streamed is not None:  # what takes long is to decode them, however small they are made
+        return streamed_stamp(source, plain, splits) if sum(map(len, splits)) > FEW_IMAGES else ""
     if not source.files or sum(one.images.numel() for one in splits) < KEPT_FROM:
         return ""
-    return hashed(replace(spec, digest="", mean=(), std=()), list_paths(source.files))
+    return hashed(plain, list_paths(source.files))
+
+
+def streamed_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:
+    """By the bytes of all images, which `check_encoded` knows without reading them again."""
+    whole = hashlib.sha256(repr(spec).encode())
+    for split in splits:
+        assert split.streamed is not None
+        whole.update(split.labels.numpy().tobytes())
+        whole.update(split.streamed.digests.tobytes())
+    if source.unlabelled is not None and source.unlabelled.scan is not None:
+        whole.update(source.unlabelled.scan.digests.tobytes())
+    return whole.hexdigest()[:16]
 
 
 def made_from(source: Source) -> dict[str, str]:
