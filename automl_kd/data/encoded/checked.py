@@ -47,7 +47,7 @@ def check_encoded(source: Source, spec: DataSpec, root: Path, notify: LoadProgre
     flawed = {name: np.flatnonzero(scan.flaws) for name, scan in scans.items()}
     if any(map(len, flawed.values())):
         if spec.on_error == "fail":
-            raise DataError(sentence_about(images, scans, flawed))
+            raise DataError(sentence_about(parts, scans, flawed))
         source, scans = leave_out(source, images, scans, root, spec.max_value)
     source = with_scans(source, scans)
     labels = {name: part.labels.numpy() for name, part in encoded_parts(source).items()}
@@ -86,21 +86,27 @@ def scan_part(name: str, images: EncodedImages, root: Path, notify: LoadProgress
 
 
 def sentence_about(
-    images: Mapping[str, EncodedImages], scans: Mapping[str, ImageScan], flawed: Mapping[str, np.ndarray]
+    parts: Mapping[str, SourceSplit], scans: Mapping[str, ImageScan], flawed: Mapping[str, np.ndarray]
 ) -> str:
     name = next(name for name, rows in flawed.items() if len(rows))
     row, count = int(flawed[name][0]), sum(map(len, flawed.values()))
     others = f", and {count - 1:,} other image{'s have' if count > 2 else ' has'} such faults" * (count > 1)
     return (
-        f"{images[name].called(row)} {FLAWS[scans[name].flaws[row]]}{others}; replace or remove "
+        f"{call_image(parts[name], row)} {FLAWS[scans[name].flaws[row]]}{others}; replace or remove "
         f'{"them" if count > 1 else "it"}, or set data.on_error = "skip" to leave such images out'
     )
+
+
+def call_image(part: SourceSplit, row: int) -> str:
+    assert part.encoded is not None
+    return part.named(row) if part.named else part.encoded.called(row)
 
 
 def leave_out(
     source: Source, images: Mapping[str, EncodedImages], scans: Mapping[str, ImageScan], root: Path, max_value: float
 ) -> tuple[Source, dict[str, ImageScan]]:
     """`source` without its flawed images, and the scans of the others."""
+    found = encoded_parts(source)
     kept = {name: np.flatnonzero(scan.flaws == 0) for name, scan in scans.items()}
     left = {name: images[name].take(rows) for name, rows in kept.items()}
     others = {name: scans[name].take(rows) for name, rows in kept.items()}
@@ -108,7 +114,7 @@ def leave_out(
         raise DataError(f"no image to train on can be read, the first is {images['training'].called(0)}; replace them")
     first = cut_out(left["training"], 0, 1)
     parts = {name: replace(encoded_part(one, first, root, max_value), scan=others[name]) for name, one in left.items()}
-    gone = [images[name].called(int(row)) for name, scan in scans.items() for row in np.flatnonzero(scan.flaws)]
+    gone = [call_image(found[name], int(row)) for name, scan in scans.items() for row in np.flatnonzero(scan.flaws)]
     named = ", ".join(gone[:NAMED]) + (f" and {len(gone) - NAMED:,} more" if len(gone) > NAMED else "")
     judge = source.judge
     return (

@@ -62,7 +62,8 @@ def test_names_and_order_of_files_do_not_matter(photos, tmp_path):
 def test_many_images_are_measured_once_however_small(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(division, "FEW_IMAGES", 3)
     shutil.copytree(photos, tmp_path / "set")
-    spec, told = replace(SPEC, name=f"folder:{tmp_path / 'set'}"), []
+    spec = replace(SPEC, name=f"folder:{tmp_path / 'set'}")
+    told: list[str] = []
 
     def load() -> Dataset:
         told.clear()
