@@ -76,7 +76,7 @@ def distill(
         str, typer.Option(help="File with the teacher's weights; by default the teacher is trained.")
     ] = "",
     data: Annotated[
-        str, typer.Option(help="A dataset, or folder:PATH; 'automl-kd show datasets' lists them.")
+        str, typer.Option(help="A dataset, or folder:PATH; 'automl-kd show datasets' lists all forms.")
     ] = "digits",
     method: Annotated[str, typer.Option(help="The distillation method; 'automl-kd show methods' lists them.")] = "kd",
     epochs: Annotated[int, typer.Option(help="Epochs of the student's training.")] = 30,

@@ -27,7 +27,7 @@ WRITTEN_FIELDS = (
 """What people change first; the others have their defaults."""
 
 QUESTIONS: dict[str, tuple[str, Any]] = {
-    "data": ("Images: digits, cifar10, cifar100, folder:PATH or arrays:PATH.npz", "digits"),
+    "data": ("Images: digits, cifar10, folder:PATH or another form of 'automl-kd show datasets'", "digits"),
     "teacher": ("Teacher: resnet56, torchvision:resnet50, your_module:function, ...", "resnet56"),
     "checkpoint": ("File with the teacher's weights; empty to train the teacher", ""),
     "space": ("Space of students, or model:NAME for one student", DEFAULT_SPACE),

@@ -12,7 +12,7 @@ from automl_kd.console.screen import ProgressMode, ProgressOption, watching
 from automl_kd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from automl_kd.data import Source
+    from automl_kd.data import LoadProgress, Source
 
 
 def make_pack(
@@ -41,7 +41,9 @@ def make_pack(
     if "://" in out:
         raise ConfigError(f"{out} is no folder of this machine, where a pack is made; give one, and copy it afterwards")
     with watching(progress) as watcher:
-        found = read_files(source, data_root)
+        from automl_kd.experiment.progress.loading_stages import LoadingStages  # noqa: PLC0415 - torch is slow to import
+
+        found = read_files(source, data_root, LoadingStages(watcher))
         total = sum(len(part) for part in (found.train, found.validation, found.test) if part is not None)
         watcher.stage(f"packing into {out}", total, "images")
         from automl_kd.data.encoded.repack import pack_source  # noqa: PLC0415 - torch is slow to import
@@ -58,7 +60,7 @@ def make_pack(
     typer.echo(f'{describe_pack(out, total)}; set data.name = "pack:{out}"')
 
 
-def read_files(name: str, data_root: str) -> Source:
+def read_files(name: str, data_root: str, notify: LoadProgress) -> Source:
     """Return the images that `name` names, as they are encoded; raise `ConfigError` for what is no set of files."""
     from automl_kd.data import STREAMED_FORMATS, read_source, resolve_path  # noqa: PLC0415 - torch is slow to import
     from automl_kd.spec import DataSpec  # noqa: PLC0415 - likewise
@@ -66,7 +68,8 @@ def read_files(name: str, data_root: str) -> Source:
     if name.partition(":")[0] not in STREAMED_FORMATS:
         forms = ", ".join(f"{form}:PATH" for form in STREAMED_FORMATS)
         raise ConfigError(f"{name!r} is no set of files; give one of {forms}")
-    return read_source(resolve_path(DataSpec(name=name)), storage.local_path(data_root), streamed=True)
+    root = storage.local_path(data_root)
+    return read_source(resolve_path(DataSpec(name=name)), root, streamed=True, notify=notify)
 
 
 def describe_pack(out: str, total: int) -> str:

@@ -14,6 +14,7 @@ from automl_kd.cli.catalogue import require_space
 from automl_kd.config import Budget, Experiment
 from automl_kd.config.beside import locate
 from automl_kd.data import DATASETS, FORMATS
+from automl_kd.data.encoded.shards import SHARD_PATTERN
 from automl_kd.errors import ConfigError, InfeasibleArchitectureError, UnknownNameError
 from automl_kd.methods import method_type
 from automl_kd.models import MODELS, SUBGRAPH, load_space, nearest
@@ -107,8 +108,13 @@ def require_images(name: str) -> None:
         lookup(DATASETS, name, "dataset")
     elif not path:
         raise ConfigError(f"--data {name!r} names no path; write {form}:PATH")
-    elif "://" not in path and not storage.local_path(path).expanduser().exists():
+    elif "://" not in path and not anything_at(storage.local_path(path).expanduser()):
         raise ConfigError(f"--data {name!r}: there is nothing at {path}; give the path of your images")
+
+
+def anything_at(path: Path) -> bool:
+    """Whether there is such a file or folder, or the folder of a pattern of shards."""
+    return (path.parent if SHARD_PATTERN.fullmatch(path.name) else path).exists()
 
 
 def affordable_baseline(space: SearchSpace, budget: Budget, data: str) -> Mapping[str, Scalar]:

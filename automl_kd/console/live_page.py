@@ -10,7 +10,7 @@ from types import TracebackType
 
 from automl_kd.console.sentences import stage_facts
 from automl_kd.errors import AutoMLKDError
-from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
+from automl_kd.experiment.progress.events import LOADING_UNIT, StagePlan, TrialStatus, Watcher
 from automl_kd.experiment.progress.stage_progress import StageProgress
 from automl_kd.results.report.page import Standing, write_page
 from automl_kd.results.store.table import ResultTable
@@ -31,9 +31,9 @@ MAX_FAILURES = 3
 class LivePage:
     """A `Watcher` that passes everything on to `inner` and meanwhile keeps `leaderboard.html` in `folder` up to date.
 
-    A separate thread writes from the first stage on, so reporters never wait. A page that cannot be written is written
-    later, or by the report at the end, which also gives the reason. Use it as a context manager; the page states it
-    when a run breaks off.
+    A separate thread writes from the first stage after the images are loaded, so reporters never wait. A page that
+    cannot be written is written later, or by the report at the end, which also gives the reason. Use it as a context
+    manager; the page states it when a run breaks off.
     """
 
     def __init__(self, inner: Watcher, folder: Path, command: str, every: float = EVERY) -> None:
@@ -85,7 +85,7 @@ class LivePage:
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.title, self.begun, self.progress = title, time.monotonic(), None
         self.inner.stage(title, total, unit)
-        if self.thread.ident is None:
+        if self.thread.ident is None and unit != LOADING_UNIT:  # a refused experiment leaves no page
             self.thread.start()
 
     def step(self, done: int, note: str = "") -> None:

@@ -12,13 +12,14 @@ from rich.text import Text
 
 from automl_kd import storage
 from automl_kd.errors import ResultError
-from automl_kd.experiment.report_files import saved_passes, write_reports
+from automl_kd.experiment.report_files import write_reports
 from automl_kd.results import units
 from automl_kd.results.comparison import sentences as comparison_sentences
 from automl_kd.results.comparison import table as comparison_table
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.report.leaderboard import list_failures, rank_results, to_sheet
 from automl_kd.results.report.page import TRIAL_KIND_TITLES
+from automl_kd.results.report.shared_work import shared_work
 from automl_kd.results.sheet import Sheet
 from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.scores import read_scores
@@ -74,7 +75,7 @@ def print_comparison(console: Console, name: str, rows: pd.DataFrame, compared: 
         console.print(line, highlight=False, markup=False)
     for line in comparison_sentences.comparison_sentences(compared):
         console.print(line, style="bold", highlight=False, markup=False)
-    for line in (*comparison_sentences.reading(compared), comparison_table.cost_note(compared), *saved_passes(rows)):
+    for line in (*comparison_sentences.reading(compared), comparison_table.cost_note(compared), *shared_work(rows)):
         console.print(line, highlight=False, markup=False)
     return not compared.missing
 
@@ -106,7 +107,7 @@ def print_verdict(console: Console, rows: pd.DataFrame, judged: Verdict) -> None
         console.print(line, highlight=False, markup=False)
     console.print(judged.sentence, style="bold", highlight=False, markup=False)
     sentences = (judged.parts_sentence, judged.readings_sentence, judged.teacher_sentence, judged.cost_sentence)
-    for line in filter(None, (*sentences, *saved_passes(rows))):
+    for line in filter(None, (*sentences, *shared_work(rows))):
         console.print(line, highlight=False, markup=False)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from automl_kd.data.encoded.shards import CLASSES_FILE, SHARD_PATTERN, pattern_s
 from automl_kd.data.fit import COLOURS
 from automl_kd.data.images.folder import folder, unlabelled_folder
 from automl_kd.data.kept import ground
+from automl_kd.data.load_progress import PACKING, LoadProgress, tell_nobody
 from automl_kd.data.order import epoch_order
 from automl_kd.data.own_transform import TRIED_ON, OwnTransform, pin_transform
 from automl_kd.data.source import HOLDERS, Source, SourceSplit, Unlabelled, in_memory
@@ -46,6 +48,7 @@ __all__ = [
     "Augment",
     "Batch",
     "Dataset",
+    "LoadProgress",
     "Source",
     "SourceSplit",
     "Split",
@@ -74,25 +77,27 @@ DATASETS: Mapping[str, Callable[[Path], Source]] = {"digits": digits, "cifar10":
 """Sets by name; each reads what lies below the folder it is given."""
 
 
-def read_parquet(path: Path, root: Path, max_value: float) -> Source:
+def read_parquet(path: Path, root: Path, max_value: float, notify: LoadProgress) -> Source:
     from automl_kd.data.encoded.parquet import parquet  # noqa: PLC0415 - pyarrow is slow to import
 
-    return parquet(path, root, max_value)
+    return parquet(path, root, max_value, partial(notify, PACKING))
 
 
-FORMATS: Mapping[str, Callable[[Path, Path, float], Source]] = {
-    "folder": folder,
-    "shards": shards,
+Reader = Callable[[Path, Path, float, LoadProgress], Source]
+
+FORMATS: Mapping[str, Reader] = {
+    "folder": lambda path, root, max_value, _notify: folder(path, root, max_value),
+    "shards": lambda path, root, max_value, _notify: shards(path, root, max_value),
     "parquet": read_parquet,
-    "pack": packed,
-    "arrays": lambda path, _root, _max_value: arrays(path),
+    "pack": lambda path, root, max_value, _notify: packed(path, root, max_value),
+    "arrays": lambda path, _root, _max_value, _notify: arrays(path),
 }
 """Ways to read the user's own images at the first path; the second is where indices, packs and large decoded sets are
-kept, and the third what is white in images of more than 8 bits."""
+kept, the third what is white in images of more than 8 bits, and the last is told how far it is."""
 
-STREAMED_FORMATS: Mapping[str, Callable[[Path, Path, float], Source]] = {
+STREAMED_FORMATS: Mapping[str, Reader] = {
     **FORMATS,
-    "arrays": lambda path, root, _max_value: packed_arrays(path, root),
+    "arrays": lambda path, root, _max_value, notify: packed_arrays(path, root, partial(notify, PACKING)),
 }
 """The same, for images that are not held in memory: all parts of these sources are `encoded`."""
 
@@ -109,21 +114,23 @@ STREAMED_SIZE = 224
 """Height and width that images are taken to have where nobody says theirs."""
 
 
-def load_data(spec: DataSpec, root: Path, loader: LoaderOptions | None = None) -> Dataset:
+def load_data(
+    spec: DataSpec, root: Path, loader: LoaderOptions | None = None, notify: LoadProgress = tell_nobody
+) -> Dataset:
     """The set that `spec` asks for, on the CPU; named sets are looked for below `root`.
 
     Equal specs give equal sets. `loader`: how images are decoded that are streamed; others are decoded here, also with
-    `loading` "auto" (see `settle_loading`). `DataError` if images are missing, damaged or too few, `UnknownNameError`
-    if the name is in no table.
+    `loading` "auto" (see `settle_loading`). `notify`: told how far the images of files are. `DataError` if images are
+    missing, damaged or too few, `UnknownNameError` if the name is in no table.
     """
     spec = resolve_path(spec)
-    source = read_source(spec, root, streamed=spec.loading == "stream")
+    source = read_source(spec, root, streamed=spec.loading == "stream", notify=notify)
     if spec.on_error == "skip" or spec.loading == "stream":
-        source = check_encoded(source, spec, root).source
+        source = check_encoded(source, spec, root, notify).source
     if spec.loading == "stream":
         cache = ground(root) / ".views"
         source = source.streamed(Streaming(loader or LoaderOptions(), cache, spec.decoder, spec.max_value))
-    dataset = divide(spec.name, source, spec, root)
+    dataset = divide(spec.name, source, spec, root, notify)
     if not spec.transform:
         return dataset
     transform = OwnTransform.load(spec.transform)
@@ -131,12 +138,12 @@ def load_data(spec: DataSpec, root: Path, loader: LoaderOptions | None = None) -
     return replace(dataset, transform=transform)
 
 
-def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool) -> DataSpec:
+def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool, notify: LoadProgress = tell_nobody) -> DataSpec:
     """`spec`, whose paths are resolved, with "stream" in place of "auto" where that is needed.
 
     `random_crops`: whether a recipe shows random parts of images, which are cut out of the files themselves.
     """
-    if spec.loading != "auto" or not (source := read_source(spec, root)).encoded:
+    if spec.loading != "auto" or not (source := read_source(spec, root, notify=notify)).encoded:
         return spec
     size = max(spec.view, spec.resolution) or STREAMED_SIZE
     needed = images_used(source, spec) * COLOURS * size**2
@@ -144,7 +151,7 @@ def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool) -> DataSpe
     return replace(spec, loading="stream") if random_crops or large else spec
 
 
-def read_source(spec: DataSpec, root: Path, *, streamed: bool = False) -> Source:
+def read_source(spec: DataSpec, root: Path, *, streamed: bool = False, notify: LoadProgress = tell_nobody) -> Source:
     """The images that `spec`, whose paths are absolute, names, before they are divided; with those without labels.
 
     `streamed`: those to train, validate and test on are `encoded`, if they come from files.
@@ -157,7 +164,7 @@ def read_source(spec: DataSpec, root: Path, *, streamed: bool = False) -> Source
         )
     if form in FORMATS:
         source = (STREAMED_FORMATS if streamed else FORMATS)[form](
-            fetched(storage.local_path(path)), root, spec.max_value
+            fetched(storage.local_path(path)), root, spec.max_value, notify
         )
     else:
         source = lookup(DATASETS, spec.name, "dataset")(root)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,8 +29,10 @@ from automl_kd.data.dataset import (
 )
 from automl_kd.data.fit import Fit
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
+from automl_kd.data.load_progress import MEASURING, LoadProgress, tell_nobody
 from automl_kd.data.source import Source, SourceSplit, list_paths, refuse_beyond_memory
 from automl_kd.data.stream.decoder import decoder_identity
+from automl_kd.data.streamed import FEW_IMAGES
 from automl_kd.errors import DataError
 from automl_kd.space import InputShape
 from automl_kd.spec import DataSpec
@@ -38,7 +40,9 @@ from automl_kd.spec import DataSpec
 TEST, VALIDATION, KEEP, LABELLED = 1, 2, 3, 4  # the first word of each draw's key
 
 
-def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) -> Dataset:
+def divide(
+    name: str, source: Source, spec: DataSpec, root: Path | None = None, notify: LoadProgress = tell_nobody
+) -> Dataset:
     """The dataset that `spec` asks for. `DataError` if the images do not suffice for it.
 
     `root`: where measures of a large set of files are kept for other processes; without it they are taken anew.
@@ -66,7 +70,7 @@ def divide(name: str, source: Source, spec: DataSpec, root: Path | None = None) 
     if source.judge is not None:
         source.judge(train)
     labelled, transfer = divide_transfer(name, source, spec, fit, train)
-    found = assemble_dataset(name, source, spec, (labelled, validation, test), root)
+    found = assemble_dataset(name, source, spec, (labelled, validation, test), root, notify)
     return replace(found, transfer=transfer, student_size=student if fit.size > student else 0)
 
 
@@ -155,11 +159,12 @@ def assemble_dataset(
     spec: DataSpec,
     splits: tuple[Split, Split, Split],
     root: Path | None,
+    notify: LoadProgress,
 ) -> Dataset:
     train, validation, test = splits
     channels, height, width = train.images.shape[1:]
     stamp = measures_stamp(source, spec, splits) if root else ""
-    measured = recall(root, stamp, "statistics", lambda: train_statistics(train))
+    measured = recall(root, stamp, "statistics", lambda: train_statistics(train, notify))
     mean, std = tuple(measured["mean"]), tuple(measured["std"])
     require_spread(name, mean, std)
     if spec.mean:
@@ -184,27 +189,39 @@ def assemble_dataset(
     )
 
 
-def train_statistics(train: Split) -> dict[str, tuple[float, ...]]:
-    return dict(zip(("mean", "std"), moments_of(train.pieces(DIGEST_CHUNK)), strict=True))
+def train_statistics(train: Split, notify: LoadProgress) -> dict[str, tuple[float, ...]]:
+    return dict(zip(("mean", "std"), moments_of(told_pieces(train, notify)), strict=True))
+
+
+def told_pieces(train: Split, notify: LoadProgress) -> Iterator[Tensor]:
+    done, of = 0, len(train) if train.streamed is None else len(train.streamed.sample)
+    for piece in train.pieces(DIGEST_CHUNK):
+        yield piece
+        done += len(piece)
+        notify(MEASURING, done, of)
 
 
 def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> str:
     """What names the measures of these splits; empty for a small set, or one that is no matter of files."""
     asked = replace(spec, digest="", mean=(), std=())
-    if any(one.streamed is not None for one in splits):
-        return stamp_of_streamed(replace(asked, name="", unlabelled=""), source.class_names, splits)
+    if splits[0].streamed is not None:  # what takes long is to decode them, however small they are made
+        return stamp_of_streamed(source, asked, splits) if sum(map(len, splits)) > FEW_IMAGES else ""
     if not source.files or sum(one.images.numel() for one in splits) < KEPT_FROM:
         return ""
     return hashed(asked, list_paths(source.files))
 
 
-def stamp_of_streamed(asked: DataSpec, names: tuple[str, ...], splits: Sequence[Split]) -> str:
-    """By what the images are, wherever they lie."""
-    found = hashlib.sha256(repr((asked, names, decoder_identity(asked.decoder))).encode())
-    for one in splits:
-        found.update(one.labels.numpy().tobytes())
-        found.update(one.streamed.digests.tobytes() if one.streamed is not None else b"")
-    return found.hexdigest()[:16]
+def stamp_of_streamed(source: Source, asked: DataSpec, splits: Sequence[Split]) -> str:
+    """By what the images are, wherever they lie, which `check_encoded` knows without reading them again."""
+    placeless = replace(asked, name="", unlabelled="")
+    whole = hashlib.sha256(repr((placeless, source.class_names, decoder_identity(asked.decoder))).encode())
+    for split in splits:
+        assert split.streamed is not None
+        whole.update(split.labels.numpy().tobytes())
+        whole.update(split.streamed.digests.tobytes())
+    if source.unlabelled is not None and source.unlabelled.scan is not None:
+        whole.update(source.unlabelled.scan.digests.tobytes())
+    return whole.hexdigest()[:16]
 
 
 def made_from(source: Source) -> dict[str, str]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.data.counter import mix_one
-from automl_kd.errors import ConfigError
+from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.registry import load_reference
 from automl_kd.storage.content_hash import PIN, digest_content
 
@@ -32,7 +32,10 @@ def pin_transform(reference: str) -> str:
     """
     pinned = PIN.search(reference)
     plain = reference[: pinned.start()] if pinned else reference
-    load_reference(plain)
+    try:
+        load_reference(plain)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"data.transform = {plain!r}: {error}") from error
     file = getattr(sys.modules[plain.partition(":")[0]], "__file__", None)
     if file is None:
         raise ConfigError(f"data.transform = {plain!r} has no source file; put it into a module of its own")
@@ -70,7 +73,8 @@ class OwnTransform:
             made = self.each(images, words) if isinstance(self.transform, nn.Module) else self.transform(images, words)
         except Exception as error:
             raise ConfigError(
-                f"data.transform = {self.name!r} failed ({type(error).__name__}: {error}); fix it"
+                f"data.transform = {self.name!r} failed ({type(error).__name__}: {error}); "
+                "let it take and return uint8 images, which are normalised afterwards"
             ) from error
         if not isinstance(made, Tensor) or made.dtype != torch.uint8 or made.shape != images.shape:
             got = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"

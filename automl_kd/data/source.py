@@ -37,6 +37,7 @@ class SourceSplit:
     `channels`: of images that are held in memory, 0 for those that are not. `encoded`: the same images in the same
     order as ranges of bytes in files, of those that are. `scan`: what a look at their bytes found, where it is known.
     `stream(rows, index, fit)`: in place of `pixels`, of images that are decoded as they are needed.
+    `named(row)`: what errors call a flawed image, where that is not the file that `encoded` reads.
     """
 
     labels: Tensor
@@ -45,6 +46,7 @@ class SourceSplit:
     encoded: EncodedImages | None = None
     scan: ImageScan | None = None
     stream: Callable[[Tensor, Tensor, Fit], StreamedImages] | None = None
+    named: Callable[[int], str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

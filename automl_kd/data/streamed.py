@@ -145,9 +145,14 @@ class StreamedImages:
             self.followed[plan] = sequence
             self.reader(plan).follow(**sequence._asdict())
 
+    @property
+    def sample(self) -> StreamedImages:
+        """All images, or of many evenly spaced ones."""
+        return self if len(self) <= SAMPLE else self[torch.arange(0, len(self), -(-len(self) // SAMPLE))]
+
     def pieces(self) -> Iterator[Tensor]:
-        """All images as they are measured, or of many an evenly spaced sample, some at a time."""
-        chosen = self if len(self) <= SAMPLE else self[torch.arange(0, len(self), -(-len(self) // SAMPLE))]
+        """The `sample` as it is measured, some images at a time."""
+        chosen = self.sample
         if len(chosen) > FEW_IMAGES:
             chosen.follow(chosen.middle, BatchOrder(None, 0, VIEWS_AT_ONCE, -(-len(chosen) // VIEWS_AT_ONCE)))
         for rows in torch.split(torch.arange(len(chosen)), VIEWS_AT_ONCE):

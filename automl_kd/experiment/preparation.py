@@ -18,6 +18,7 @@ from automl_kd.experiment.black_box import check_black_box
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
 from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
@@ -60,8 +61,9 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     found = load_space(experiment.space)
     require_one_student(experiment, found)
     require_loggers(experiment.trial.loggers)
-    experiment = dataclasses.replace(experiment, data=data_as_loaded(experiment, roots))
-    dataset = data.load_data(experiment.data, roots.data, experiment.loader)
+    shown = LoadingStages(watcher)
+    experiment = dataclasses.replace(experiment, data=data_as_loaded(experiment, roots, shown))
+    dataset = data.load_data(experiment.data, roots.data, experiment.loader, shown)
     if moving := moving_methods(experiment):
         require_more_than_logits(experiment.teacher, f"method {moving[0]!r} trains its teacher")
     experiment = settle_classes(experiment, dataset)
@@ -98,10 +100,10 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     return dataclasses.replace(context, experiment=with_shares(experiment, shares), shares=shares)
 
 
-def data_as_loaded(experiment: Experiment, roots: Roots) -> DataSpec:
+def data_as_loaded(experiment: Experiment, roots: Roots, notify: data.LoadProgress) -> DataSpec:
     recipes = [experiment.recipe, *(() if experiment.teacher.checkpoint else (experiment.teacher.recipe,))]
     crops = any(recipe.augment == "random-resized-crop" for recipe in recipes)
-    return data.settle_loading(experiment.data, roots.data, random_crops=crops)
+    return data.settle_loading(experiment.data, roots.data, random_crops=crops, notify=notify)
 
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:

@@ -13,6 +13,7 @@ from automl_kd.results.comparison.comparison import Comparison, comparison_of, r
 from automl_kd.results.comparison.table import comparison_markdown
 from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results
 from automl_kd.results.report.page import write_page
+from automl_kd.results.report.shared_work import shared_work
 from automl_kd.results.sheet import without_html
 from automl_kd.results.store.folder import require_writable
 from automl_kd.results.store.scores import read_scores
@@ -20,7 +21,6 @@ from automl_kd.results.verdict.distillation import is_distillation, name_trainin
 from automl_kd.results.verdict.distillation_table import distillation_markdown
 from automl_kd.results.verdict.gain import judge_search
 from automl_kd.results.verdict.table import verdict_to_markdown
-from automl_kd.teacher_cache.saving import saving
 
 
 def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str) -> list[Path]:
@@ -45,17 +45,10 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
 
 def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | None) -> str:
     """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
-    lost = "".join(f"- {line}\n" for line in list_failures(rows)) + "".join(
-        f"\n{line}\n" for line in saved_passes(rows)
-    )
+    lost = "".join(f"- {line}\n" for line in list_failures(rows)) + "".join(f"\n{line}\n" for line in shared_work(rows))
     if compared is not None:
         return comparison_markdown(compared) + (f"\n{lost}" if lost else "")
     judged = judge_search(rows, scores=read_scores(folder), record=record_of(folder))
     if judged.distilled:
         return distillation_markdown(judged, rows) + lost
     return verdict_to_markdown(judged) + lost
-
-
-def saved_passes(rows: pd.DataFrame) -> list[str]:
-    """Return one line with what the teacher cache saved; none without a cache."""
-    return [line] if (line := saving(rows)) else []

@@ -52,6 +52,13 @@ def test_all_checks_before_a_run_are_passed(run, tmp_path, options):
     assert context.within_budget(context.baseline)
 
 
+def test_a_pattern_of_shards_is_a_place_of_images(run, refused, tmp_path):
+    (tmp_path / "shards").mkdir()
+    assert run("init", "mine.toml", "--data", "shards:shards/train-{000000..000012}.tar").code == 0
+    assert load_experiment(tmp_path / "mine.toml").data.name == "shards:shards/train-{000000..000012}.tar"
+    assert "there is nothing at" in refused("init", "b.toml", "--data", "shards:none/train-{000000..000012}.tar")
+
+
 def test_options_are_written_and_nothing_else_differs(run, tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"")
     options = ["--space", "model:resnet8", "--data", "cifar10", "--teacher", "resnet20", "--checkpoint", "weights.pt"]

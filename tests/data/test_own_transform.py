@@ -64,7 +64,7 @@ def test_a_set_is_loaded_with_its_transform(tmp_path):
     ("name", "sentence"),
     [
         ("floats", r"returned torch.float32 \(2, 1, 8, 8\) for uint8 \(2, 1, 8, 8\); let it return images of the same"),
-        ("fails", r"failed \(RuntimeError: no such colour\); fix it"),
+        ("fails", r"failed \(RuntimeError: no such colour\); let it take and return uint8 images"),
         ("number", "is int; name a function of"),
         ("Tensor", "is a class; name a function of"),
     ],

@@ -13,8 +13,8 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
+from automl_kd.results.report.shared_work import saved_passes
 from automl_kd.spec import Outcome, TeacherCacheOptions
-from automl_kd.teacher_cache.saving import saving
 from tests import tiny
 
 EPOCHS, STEPS = 3, 6
@@ -96,7 +96,7 @@ def test_a_search_pays_once_for_its_teacher_and_comes_to_the_same_results(ray_se
     assert EPOCHS * STEPS <= search.sum() <= 2 * EPOCHS * STEPS
     assert rows.loc[rows["method"] == "scratch", "teacher_passes"].isna().all()
 
-    words = saving(with_bank.table.read())
+    words = saved_passes(with_bank.table.read())
     assert words.startswith(f"Teacher passes on training batches: {taught['teacher_passes'].sum():.0f} computed, ")
-    assert saving(without.table.read()) == ""
+    assert saved_passes(without.table.read()) == ""
     assert len(list(with_bank.teachers.glob("*/bank/*/epoch-0001.bin"))) == 2  # the search's seed, and the finals'

@@ -99,7 +99,11 @@ def require_pack_place(out: Path, plan: PackPlan) -> None:
     there = {one.name for one in out.iterdir()} if out.is_dir() else set()
     known = read_described(out / (PACK_FILE if PACK_FILE in there else UNFINISHED))
     if there and (known is None or known.get("stamp") != plan.stamp):
-        what = "holds something else than a pack" if known is None else "is a pack of other files, or of changed ones"
+        what = (
+            "holds something else than a pack"
+            if known is None
+            else "is a pack of other or changed files, or made with other options"
+        )
         raise DataError(f"{out} {what}; give the path of a new folder, or remove it")
     done = (out / BYTES_FILE).stat().st_size if BYTES_FILE in there else 0
     nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())

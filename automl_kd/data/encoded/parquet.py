@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,17 +22,19 @@ import pyarrow.parquet as pq
 from automl_kd.data.encoded.encoded_set import encoded_source
 from automl_kd.data.encoded.pack import read_pack
 from automl_kd.data.encoded.packing import PACK_FILE, PackedImage, PackPlan, require_few_classes, write_pack
+from automl_kd.data.encoded.ranges import EncodedImages
 from automl_kd.data.encoded.scan import ScanProgress
 from automl_kd.data.encoded.shards import by_split
 from automl_kd.data.images.layout import SPELLINGS, Kind
 from automl_kd.data.kept import alone, ground, hashed
-from automl_kd.data.source import Source
+from automl_kd.data.source import Source, SourceSplit
 from automl_kd.errors import DataError
 
 SPLIT_FILE = re.compile(
     rf"(?P<split>{'|'.join(SPELLINGS)})(?:-(?P<number>\d+)-of-(?P<of>\d+).*)?\.parquet", re.IGNORECASE
 )
 IMAGE_COLUMNS = ("image", "img", "jpeg", "jpg", "png")
+ROW_NAME = "{file} (image in row {row:,})"
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls")
 
 
@@ -56,7 +59,29 @@ def parquet(path: Path, root: Path, max_value: float = 0.0, notify: ScanProgress
         with alone(pack):
             if not (pack / PACK_FILE).exists():
                 write_pack(pack, plan_parquet(path, parts, stamp), notify)
-    return encoded_source(read_pack(pack), path, root, max_value, files=tuple(every))
+    packed = read_pack(pack)
+    source = encoded_source(packed, path, root, max_value, files=tuple(every))
+    train = name_rows(source.train, packed.images, every)
+    validation, test = (part and name_rows(part, packed.images, every) for part in (source.validation, source.test))
+    return replace(source, train=train, validation=validation, test=test)
+
+
+def name_rows(part: SourceSplit, packed: EncodedImages, every: Sequence[Path]) -> SourceSplit:
+    """`part`, whose images errors call by their rows in the files `every`, in the order of which all are `packed`."""
+    images = part.encoded
+    assert images is not None
+
+    def named(row: int) -> str:
+        same = (packed.offset == images.offset[row]) & (packed.length == images.length[row])
+        number = int(np.flatnonzero(same)[0])
+        for file in every:
+            rows = open_parquet(file).metadata.num_rows
+            if number < rows:
+                return ROW_NAME.format(file=file, row=number)
+            number -= rows
+        return images.called(row)
+
+    return replace(part, named=named)
 
 
 def find_parquet(path: Path) -> Mapping[Kind, list[Path]]:
@@ -193,7 +218,7 @@ def read_rows(
                 skipped = max(0, first - row)
                 for number, content in enumerate(read_group(file, opened, place, columns)[skipped:], row + skipped):
                     label = int(labels[file][number - begin])
-                    yield content, label, f"{file} (image in row {number - begin:,})"
+                    yield content, label, ROW_NAME.format(file=file, row=number - begin)
             row += count
 
 

@@ -8,6 +8,9 @@ from typing import Literal, Protocol
 
 from automl_kd.spec import require
 
+LOADING_UNIT = "images"
+"""The unit of stages in which images are loaded: they come before an experiment is checked."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StagePlan:

@@ -19,6 +19,7 @@ from automl_kd.cluster.scoring_pool import ScoringTask, readings
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.experiment.score_tensor import ScoreTensor, flattened
 from automl_kd.experiment.stages.proxy_filter import make_probes
 from automl_kd.hashing import hash_json
@@ -89,7 +90,8 @@ def score_space(
     require_writable(out)
     fetch_folder(out / "scores")
     new = [one for one in (out / "scores", out) if not one.exists()]
-    dataset = sets.load_data(sets.resolve_path(DataSpec(name=scoring.data)), data_root)
+    spec = sets.resolve_path(DataSpec(name=scoring.data))
+    dataset = sets.load_data(spec, data_root, notify=LoadingStages(watcher))
     account = sets.account_of(dataset, data_root)
     watcher.note(account["line"])
     name = scoring.digest(account["digest"])

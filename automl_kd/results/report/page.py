@@ -28,6 +28,7 @@ from automl_kd.results.comparison.comparison import Comparison, comparison, is_c
 from automl_kd.results.report.distillation import distillation_view, used_sections
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
+from automl_kd.results.report.shared_work import shared_work
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.store.account import line_of
 from automl_kd.results.store.folder import of_this_comparison
@@ -93,6 +94,7 @@ def experiment_view(folder: Path) -> dict[str, object]:
         "shares": shares_line(folder),
         "distilled": False,
         **view,
+        "work": shared_work(rows),
         "failures": list_failures(rows),
         "provenance": results_provenance(rows),
         "record": json.dumps(record, indent=2) if record else "",

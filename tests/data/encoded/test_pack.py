@@ -134,7 +134,7 @@ def test_a_pack_of_changed_files_is_refused(tmp_path, folder, monkeypatch, finis
     with pytest.raises(Killed) if not finished else pytest.MonkeyPatch.context():
         pack_source(source, folder, tmp_path / "pack")
     (tmp_path / "set" / "train" / "ant" / "0-00.png").write_bytes(forms.picture())
-    with pytest.raises(DataError, match="pack is a pack of other files, or of changed ones"):
+    with pytest.raises(DataError, match="pack is a pack of other or changed files, or made with other options"):
         pack_source(forms.open_source(folder, tmp_path), folder, tmp_path / "pack")
 
 

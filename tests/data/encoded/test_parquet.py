@@ -62,11 +62,17 @@ def test_files_are_packed_once(tmp_path):
 
 
 def test_rows_without_bytes_are_flaws(tmp_path):
-    write(tmp_path / "train.parquet", image=[*images(3), None], label=[0, 1, 0, 1])
+    write(tmp_path / "train-00000-of-00002.parquet", image=images(3), label=[0, 1, 0])
+    write(tmp_path / "train-00001-of-00002.parquet", image=[*images(2), None], label=[1, 0, 1])
+    write(tmp_path / "test.parquet", image=[*images(2), b""], label=[0, 1, 1])
     source = forms.open_source(f"parquet:{tmp_path}", tmp_path / "root")
-    with pytest.raises(DataError, match=r"\(image at byte .*\) cannot be read or decoded; replace or remove it"):
+    named = r"train-00001-of-00002.parquet \(image in row 2\) cannot be read or decoded, and 1 other image has"
+    with pytest.raises(DataError, match=named):
         check_encoded(source, DataSpec(), tmp_path)
-    assert len(check_encoded(source, DataSpec(on_error="skip"), tmp_path).source.train) == 3
+    left = check_encoded(source, DataSpec(on_error="skip"), tmp_path).source
+    assert left.test is not None
+    assert (len(left.train), len(left.test)) == (5, 2)
+    assert left.note.endswith(f"{tmp_path}/test.parquet (image in row 2)")
 
 
 def drop(file: str) -> Any:

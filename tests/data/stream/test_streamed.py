@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from automl_kd.data import Dataset, account_of, epoch_order, load_data, plain_view, train_view
+from automl_kd.data import Dataset, account_of, division, epoch_order, load_data, plain_view, train_view
 from automl_kd.data.images.decode import decode
+from automl_kd.data.load_progress import MEASURING
 from automl_kd.spec import DataSpec
 from tests.data.pictures import fill
 
@@ -56,6 +57,38 @@ def test_names_and_order_of_files_do_not_matter(photos, tmp_path):
         assert torch.equal(split.index, other.index)
         assert torch.equal(split.pixels_at(rows), other.pixels_at(rows))
     assert (one.mean, one.std) == (two.mean, two.std)
+
+
+def test_many_images_are_measured_once_however_small(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(division, "FEW_IMAGES", 3)
+    shutil.copytree(photos, tmp_path / "set")
+    spec = replace(SPEC, name=f"folder:{tmp_path / 'set'}")
+    told: list[str] = []
+
+    def load() -> Dataset:
+        told.clear()
+        return load_data(spec, tmp_path / "root", notify=lambda what, _done, _of: told.append(what))
+
+    first = load()
+    assert MEASURING in told
+    assert load().mean == first.mean
+    assert MEASURING not in told
+    shutil.rmtree(tmp_path / "set" / "owl")
+    fill(tmp_path / "set", ("owl",), 12)
+    assert load().mean != first.mean
+    assert MEASURING in told
+
+
+def test_the_account_follows_images_without_labels(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(division, "FEW_IMAGES", 3)
+    marks = []
+    for count in (2, 3):
+        shutil.rmtree(tmp_path / "more", ignore_errors=True)
+        fill(tmp_path / "more", ("any",), count)
+        dataset = streamed(photos, unlabelled=f"folder:{tmp_path / 'more'}")
+        marks.append(account_of(dataset, tmp_path)["unlabelled"])
+    assert [one["images"] for one in marks] == [2, 3]
+    assert marks[0]["mark"] != marks[1]["mark"]
 
 
 def test_views_are_those_of_resident_images(photos):

@@ -1,0 +1,14 @@
+"""How far a set is that takes long to read: whoever asks for it may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+LoadProgress = Callable[[str, int, int], None]
+"""Called with what is done to images, with how many of them it is done, and of how many."""
+
+PACKING, SCANNING, MEASURING = "packing images", "checking {} images", "measuring training images"
+
+
+def tell_nobody(_what: str, _done: int, _of: int) -> None:
+    """For those who do not ask."""
