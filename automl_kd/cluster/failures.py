@@ -25,6 +25,9 @@ NO_MEMORY = re.compile(
 )
 """Messages of errors without a class of their own: only the text identifies them."""
 
+NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+"""Numbers of the system for an image that is no longer there, which another attempt would miss too."""
+
 MARK = "overdue.txt"
 """A file in a trial's folder: where it was when its time was over."""
 
@@ -36,12 +39,12 @@ def failure_kind_of(error: BaseException) -> FailureKind:
         return "diverged"
     if any(map(out_of_memory, chain)):
         return "memory"
+    data = any(isinstance(one, DataError) for one in chain)
     # Damaged images come as an OSError of the decoder, too, but without a number of the system.
-    if any(isinstance(one, StorageError) or (isinstance(one, OSError) and one.errno is not None) for one in chain):
+    numbers = {one.errno for one in chain if isinstance(one, OSError) and one.errno is not None}
+    if any(isinstance(one, StorageError) for one in chain) or numbers - (NO_FILE if data else set()):
         return "storage"
-    if any(isinstance(one, DataError) for one in chain):
-        return "data"
-    return "other"
+    return "data" if data else "other"
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -98,8 +98,8 @@ class StreamedImages:
     size: Size
     streaming: Streaming
     device: torch.device = CPU
-    readers: dict[ViewPlan, ViewReader] = field(default_factory=dict)
-    followed: dict[ViewPlan, BatchOrder] = field(default_factory=dict)
+    readers: dict[tuple[ViewPlan, int], ViewReader] = field(default_factory=dict)
+    followed: dict[tuple[ViewPlan, int], BatchOrder] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -135,15 +135,18 @@ class StreamedImages:
         """The images at `rows` as they are measured; `epoch`: in whose order they are asked for."""
         return self.read(self.middle, rows, seed=0, epoch=epoch)
 
-    def crops(self, rows: Tensor, plan: ViewPlan, *, seed: int, epoch: int) -> Tensor:
-        """Random parts of the images at `rows`, drawn by (seed, epoch, index), mirrored half of the time."""
-        return self.read(plan, rows, seed=seed, epoch=epoch)
+    def crops(self, rows: Tensor, plan: ViewPlan, *, seed: int, epoch: int, copy: int = 0) -> Tensor:
+        """Random parts of the images at `rows`, drawn by (seed, epoch, index), mirrored half of the time.
 
-    def follow(self, plan: ViewPlan, sequence: BatchOrder) -> None:
+        `copy`: which of several views of an image in a batch; each has a sequence of its own to `follow`.
+        """
+        return self.read(plan, rows, seed=seed, epoch=epoch, copy=copy)
+
+    def follow(self, plan: ViewPlan, sequence: BatchOrder, copy: int = 0) -> None:
         """Announce the batches that will be asked for; nothing if it was said before."""
-        if self.followed.get(plan) != sequence:
-            self.followed[plan] = sequence
-            self.reader(plan).follow(**sequence._asdict())
+        if self.followed.get((plan, copy)) != sequence:
+            self.followed[plan, copy] = sequence
+            self.reader(plan, copy).follow(**sequence._asdict())
 
     @property
     def sample(self) -> StreamedImages:
@@ -172,21 +175,21 @@ class StreamedImages:
             ratio=(1 / ratio, ratio),
         )
 
-    def read(self, plan: ViewPlan, rows: Tensor, *, seed: int, epoch: int) -> Tensor:
-        reader = self.reader(plan)
+    def read(self, plan: ViewPlan, rows: Tensor, *, seed: int, epoch: int, copy: int = 0) -> Tensor:
+        reader = self.reader(plan, copy)
         before = reader.stats()
         found = reader.read(rows.cpu(), seed=seed, epoch=epoch)
         loading.add(before, reader.stats())
         return found.to(self.device, non_blocking=True)
 
-    def reader(self, plan: ViewPlan) -> ViewReader:
-        if plan not in self.readers:
+    def reader(self, plan: ViewPlan, copy: int = 0) -> ViewReader:
+        if (plan, copy) not in self.readers:
             streaming, loader = self.streaming, self.streaming.loader
             folder = str(streaming.cache) if loader.cache_gb else ""
             settings = LoaderSettings(**asdict(loader), folder=folder, pinned=self.device.type == "cuda")
             index, mode = self.index.numpy(), streaming.decoder
-            self.readers[plan] = ViewReader(self.encoded, index, plan, settings, streaming.max_value, mode)
-        return self.readers[plan]
+            self.readers[plan, copy] = ViewReader(self.encoded, index, plan, settings, streaming.max_value, mode)
+        return self.readers[plan, copy]
 
 
 def first_size(encoded: EncodedImages, max_value: float) -> Size:

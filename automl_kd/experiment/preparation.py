@@ -44,6 +44,7 @@ from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
+from automl_kd.results.store.folder import read_experiment_record
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import DataSpec, TeacherSpec, TrialSpec
@@ -101,6 +102,12 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
 
 
 def data_as_loaded(experiment: Experiment, roots: Roots, notify: data.LoadProgress) -> DataSpec:
+    """The images with `loading` settled: as an earlier session in the results folder did, on whatever machine."""
+    record = roots.results / experiment.name / "experiment.json"
+    storage.pull_file(record)
+    if experiment.data.loading == "auto" and record.exists():
+        known = read_experiment_record(record.parent).get("data", {})
+        return dataclasses.replace(experiment.data, loading=known.get("loading", "auto"))
     recipes = [experiment.recipe, *(() if experiment.teacher.checkpoint else (experiment.teacher.recipe,))]
     crops = any(recipe.augment == "random-resized-crop" for recipe in recipes)
     return data.settle_loading(experiment.data, roots.data, random_crops=crops, notify=notify)

@@ -14,7 +14,7 @@ from automl_kd.cluster.failures import MARK, failure_kind_of, limited, lost_devi
 from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.cluster.tune_searcher import Assignment, Curve
 from automl_kd.config import Resources
-from automl_kd.errors import AutoMLKDError, CheckpointError, DataError, DivergedError, TrialError
+from automl_kd.errors import AutoMLKDError, CheckpointError, DataError, DivergedError, FileError, TrialError
 from automl_kd.spec import Outcome, TrialSpec
 from tests import tiny
 
@@ -50,6 +50,8 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (ConnectionResetError(errno.ECONNRESET, "reset"), "storage"),
         (caused(DataError("not an image"), OSError("image file is truncated (3 bytes not processed)")), "data"),
         (caused(DataError("not read"), OSError(errno.EIO, "Input/output error")), "storage"),
+        (caused(DataError("not read"), FileError(errno.ENOENT, "No such file or directory", "a.png")), "data"),
+        (caused(CheckpointError("not read"), FileNotFoundError(errno.ENOENT, "No such file or directory")), "storage"),
         (RuntimeError("shapes do not fit"), "other"),
         (AutoMLKDError("something else"), "other"),
     ],

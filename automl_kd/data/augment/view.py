@@ -93,18 +93,27 @@ def streamed_crops(split: Split, rows: Tensor, recipe: Recipe, seed: int, epoch:
     images = torch.empty(len(rows), *streamed.shape[1:], dtype=torch.uint8, device=streamed.device)
     for copy in set(copies.tolist()):
         own = (copies == copy).nonzero().flatten()
-        images[own] = streamed.crops(places[own], plan, seed=key(CUT, seed, copy), epoch=epoch)
+        images[own] = streamed.crops(places[own], plan, seed=copy_seed(seed, copy), epoch=epoch, copy=copy)
     return images
+
+
+def copy_seed(seed: int, copy: int) -> int:
+    """By what view number `copy` of each image is drawn, where there are several."""
+    return key(CUT, seed, copy)
 
 
 def follow_epochs(dataset: Dataset, recipe: Recipe, steps: int, *, order_seed: int, view_seed: int) -> None:
     """Announce the batches of training, which are then decoded ahead; nothing where the images are in memory."""
-    streamed = dataset.train.streamed
-    if streamed is None or recipe.repeats > 1:
+    if (streamed := dataset.train.streamed) is None:
         return
-    crops = wanted_augment(dataset, recipe.augment) == "random-resized-crop" and dataset.transform is None
-    plan = streamed.random(recipe.crop_scale, recipe.crop_ratio) if crops else streamed.middle
-    streamed.follow(plan, BatchOrder(order_seed, view_seed if crops else 0, recipe.batch_size, steps))
+    images = recipe.batch_size // recipe.repeats
+    if wanted_augment(dataset, recipe.augment) != "random-resized-crop" or dataset.transform is not None:
+        streamed.follow(streamed.middle, BatchOrder(order_seed, 0, images, steps))
+        return
+    plan = streamed.random(recipe.crop_scale, recipe.crop_ratio)
+    for copy in range(recipe.repeats):
+        seed = copy_seed(view_seed, copy) if recipe.repeats > 1 else view_seed
+        streamed.follow(plan, BatchOrder(order_seed, seed, images, steps), copy)
 
 
 def changed_colours(
