@@ -30,7 +30,7 @@ from automl_kd.data.encoded.shards import CLASSES_FILE, SHARD_PATTERN, pattern_s
 from automl_kd.data.fit import COLOURS
 from automl_kd.data.images.folder import folder, unlabelled_folder
 from automl_kd.data.kept import ground
-from automl_kd.data.load_progress import PACKING, LoadProgress, tell_nobody
+from automl_kd.data.load_progress import PACKING, LoadProgress, ignore_progress
 from automl_kd.data.order import epoch_order
 from automl_kd.data.own_transform import TRIED_ON, OwnTransform, pin_transform
 from automl_kd.data.source import HOLDERS, Source, SourceSplit, Unlabelled, in_memory
@@ -115,7 +115,7 @@ STREAMED_SIZE = 224
 
 
 def load_data(
-    spec: DataSpec, root: Path, loader: LoaderOptions | None = None, notify: LoadProgress = tell_nobody
+    spec: DataSpec, root: Path, loader: LoaderOptions | None = None, notify: LoadProgress = ignore_progress
 ) -> Dataset:
     """The set that `spec` asks for, on the CPU; named sets are looked for below `root`.
 
@@ -138,7 +138,9 @@ def load_data(
     return replace(dataset, transform=transform)
 
 
-def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool, notify: LoadProgress = tell_nobody) -> DataSpec:
+def settle_loading(
+    spec: DataSpec, root: Path, *, random_crops: bool, notify: LoadProgress = ignore_progress
+) -> DataSpec:
     """`spec`, whose paths are resolved, with "stream" in place of "auto" where that is needed.
 
     `random_crops`: whether a recipe shows random parts of images, which are cut out of the files themselves.
@@ -151,7 +153,9 @@ def settle_loading(spec: DataSpec, root: Path, *, random_crops: bool, notify: Lo
     return replace(spec, loading="stream") if random_crops or large else spec
 
 
-def read_source(spec: DataSpec, root: Path, *, streamed: bool = False, notify: LoadProgress = tell_nobody) -> Source:
+def read_source(
+    spec: DataSpec, root: Path, *, streamed: bool = False, notify: LoadProgress = ignore_progress
+) -> Source:
     """The images that `spec`, whose paths are absolute, names, before they are divided; with those without labels.
 
     `streamed`: those to train, validate and test on are `encoded`, if they come from files.

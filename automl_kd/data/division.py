@@ -29,7 +29,7 @@ from automl_kd.data.dataset import (
 )
 from automl_kd.data.fit import Fit
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
-from automl_kd.data.load_progress import MEASURING, LoadProgress, tell_nobody
+from automl_kd.data.load_progress import MEASURING, LoadProgress, ignore_progress
 from automl_kd.data.source import Source, SourceSplit, list_paths, refuse_beyond_memory
 from automl_kd.data.stream.decoder import decoder_identity
 from automl_kd.data.streamed import FEW_IMAGES
@@ -41,7 +41,7 @@ TEST, VALIDATION, KEEP, LABELLED = 1, 2, 3, 4  # the first word of each draw's k
 
 
 def divide(
-    name: str, source: Source, spec: DataSpec, root: Path | None = None, notify: LoadProgress = tell_nobody
+    name: str, source: Source, spec: DataSpec, root: Path | None = None, notify: LoadProgress = ignore_progress
 ) -> Dataset:
     """The dataset that `spec` asks for. `DataError` if the images do not suffice for it.
 
@@ -190,10 +190,10 @@ def assemble_dataset(
 
 
 def train_statistics(train: Split, notify: LoadProgress) -> dict[str, tuple[float, ...]]:
-    return dict(zip(("mean", "std"), moments_of(told_pieces(train, notify)), strict=True))
+    return dict(zip(("mean", "std"), moments_of(count_pieces(train, notify)), strict=True))
 
 
-def told_pieces(train: Split, notify: LoadProgress) -> Iterator[Tensor]:
+def count_pieces(train: Split, notify: LoadProgress) -> Iterator[Tensor]:
     done, of = 0, len(train) if train.streamed is None else len(train.streamed.sample)
     for piece in train.pieces(DIGEST_CHUNK):
         yield piece

@@ -10,5 +10,5 @@ LoadProgress = Callable[[str, int, int], None]
 PACKING, SCANNING, MEASURING = "packing images", "checking {} images", "measuring training images"
 
 
-def tell_nobody(_what: str, _done: int, _of: int) -> None:
+def ignore_progress(_what: str, _done: int, _of: int) -> None:
     """For those who do not ask."""

@@ -17,7 +17,7 @@ from automl_kd.data.encoded.index_file import cut_out
 from automl_kd.data.encoded.ranges import EncodedImages
 from automl_kd.data.encoded.scan import FLAWS, ImageScan, identity, scan_images
 from automl_kd.data.kept import alone, ground
-from automl_kd.data.load_progress import SCANNING, LoadProgress, tell_nobody
+from automl_kd.data.load_progress import SCANNING, LoadProgress, ignore_progress
 from automl_kd.data.source import Source, SourceSplit
 from automl_kd.errors import DataError
 from automl_kd.spec import DataSpec
@@ -33,7 +33,7 @@ class CheckedSource(NamedTuple):
     identity: str
 
 
-def check_encoded(source: Source, spec: DataSpec, root: Path, notify: LoadProgress = tell_nobody) -> CheckedSource:
+def check_encoded(source: Source, spec: DataSpec, root: Path, notify: LoadProgress = ignore_progress) -> CheckedSource:
     """Look at the bytes of all images of `source`, of which what was found is kept below `root`.
 
     With `on_error` "fail" in `spec` a flawed image is a `DataError` that names it and counts the others; with "skip"

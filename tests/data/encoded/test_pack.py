@@ -224,7 +224,7 @@ def test_images_are_reduced_and_never_enlarged(tmp_path):
     assert np.abs(np.asarray(by_size[10, 20]).astype(int) - np.asarray(reduced)).mean() < 40  # noise, as JPEG
     described = json.loads((tmp_path / "pack" / "pack.json").read_text())
     assert (described["shorter_side"], described["quality"]) == (10, 80)
-    with pytest.raises(DataError, match="is a pack of other files"):
+    with pytest.raises(DataError, match="made with other options"):
         pack_source(source, folder, tmp_path / "pack", shorter_side=10, quality=90)
 
 

@@ -63,20 +63,20 @@ def test_many_images_are_measured_once_however_small(photos, tmp_path, monkeypat
     monkeypatch.setattr(division, "FEW_IMAGES", 3)
     shutil.copytree(photos, tmp_path / "set")
     spec = replace(SPEC, name=f"folder:{tmp_path / 'set'}")
-    told: list[str] = []
+    seen: list[str] = []
 
     def load() -> Dataset:
-        told.clear()
-        return load_data(spec, tmp_path / "root", notify=lambda what, _done, _of: told.append(what))
+        seen.clear()
+        return load_data(spec, tmp_path / "root", notify=lambda what, _done, _of: seen.append(what))
 
     first = load()
-    assert MEASURING in told
+    assert MEASURING in seen
     assert load().mean == first.mean
-    assert MEASURING not in told
+    assert MEASURING not in seen
     shutil.rmtree(tmp_path / "set" / "owl")
     fill(tmp_path / "set", ("owl",), 12)
     assert load().mean != first.mean
-    assert MEASURING in told
+    assert MEASURING in seen
 
 
 def test_the_account_follows_images_without_labels(photos, tmp_path, monkeypatch):

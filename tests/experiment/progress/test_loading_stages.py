@@ -43,18 +43,18 @@ def test_nothing_is_shown_of_what_is_quick():
 
 
 @pytest.mark.parametrize(
-    ("write", "told"),
+    ("write", "seen"),
     [
         (forms.write_folder, {"checking training images", "measuring training images"}),
         (forms.write_parquet, {"packing images", "measuring training images"}),
     ],
 )
-def test_all_images_of_a_streamed_set_are_counted(tmp_path, write, told):
+def test_all_images_of_a_streamed_set_are_counted(tmp_path, write, seen):
     name = write(tmp_path / "set", forms.samples())
     last: dict[str, tuple[int, int]] = {}
     spec = DataSpec(name=name, resolution=8, loading="stream", mean=(0.5,) * 3, std=(0.5,) * 3)
     found = load_data(spec, tmp_path, notify=lambda what, done, of: last.update({what: (done, of)}))
-    assert told <= set(last)  # a pack of Parquet files is checked as it is made
+    assert seen <= set(last)  # a pack of Parquet files is checked as it is made
     assert all(done == of for done, of in last.values())
     assert last["measuring training images"] == (len(found.train), len(found.train))
 
