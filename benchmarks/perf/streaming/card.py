@@ -75,7 +75,9 @@ class Work(NamedTuple):
     decoded: float
 
 
-def networks() -> list[str]:
+def networks(scale: Scale) -> list[str]:
+    if scale.device == "cpu":
+        return ["resnet8"]
     small = "timm:tf_efficientnet_lite0" if importlib.util.find_spec("timm") else "torchvision:mobilenet_v2"
     return ["torchvision:resnet18", small]
 
@@ -219,10 +221,10 @@ def measure(given: Path | None, scale: Scale, minutes: float) -> Figures:
         if scale.device == "cuda":
             found["copies return early"] = copies_return_early()
             print(f"copies from page-locked memory return early: {found['copies return early']}", flush=True)
-        for network in networks():
+        for network in networks(scale):
             found |= measure_copies(network, load_images(folder, RESIDENT, scale).to(scale.device), scale)
         torch.cuda.empty_cache()
-        for network in networks():
+        for network in networks(scale):
             found |= measure_rates(folder, network, scale, begun + 60 * (minutes - 2))
     if scale.device == "cuda":
         found["tests"] = run_tests(begun + 60 * minutes - time.monotonic())
