@@ -42,7 +42,8 @@ ARMS = ((RESIDENT, 1), (PRIVATE, 1), (PRIVATE, 2), (SHARED, 2))
 CLASSES, WARM_STEPS = 10, 12
 """Steps before the clock starts: more than there are batches that are decoded ahead."""
 TESTS = ("tests/data/test_views.py", "tests/data/augment")
-COPIES = 30
+BLOCKS, STEPS = 6, 10
+"""Of timed steps; the first block warms."""
 
 Figures = dict[str, float | str | bool]
 
@@ -74,7 +75,9 @@ class Work(NamedTuple):
     decoded: float
 
 
-def networks() -> list[str]:
+def networks(scale: Scale) -> list[str]:
+    if scale.device == "cpu":
+        return ["resnet8"]
     small = "timm:tf_efficientnet_lite0" if importlib.util.find_spec("timm") else "torchvision:mobilenet_v2"
     return ["torchvision:resnet18", small]
 
@@ -133,15 +136,15 @@ def measure_rates(folder: Path, network: str, scale: Scale, deadline: float) -> 
 
 
 def time_steps(act: Callable[[int], object], scale: Scale) -> float:
-    """Median milliseconds of blocks of ten calls, the device's work included."""
+    """Milliseconds of a call, the device's work included: the median of blocks of calls."""
     times = []
-    for block in range(6):
+    for block in range(BLOCKS):
         wait_for_device(scale)
         begun = time.monotonic()
-        for number in range(COPIES // 3):
-            act(block * COPIES + number)
+        for number in range(STEPS):
+            act(block * STEPS + number)
         wait_for_device(scale)
-        times.append((time.monotonic() - begun) / (COPIES // 3) * 1e3)
+        times.append((time.monotonic() - begun) / STEPS * 1e3)
     return statistics.median(times[1:])
 
 
@@ -158,7 +161,6 @@ def measure_copies(network: str, dataset: Dataset, scale: Scale) -> Figures:
         copy(number)
         return step(number)
 
-    time_steps(step, scale)
     bare, with_copy, alone = (time_steps(act, scale) for act in (step, copy_and_step, copy))
     print(f"{network}: step {bare:.2f} ms, with a copy before {with_copy:.2f} ms, copy alone {alone:.2f} ms")
     found: Figures = {f"{network}: step, ms": bare, f"{network}: step and copy, ms": with_copy}
@@ -174,7 +176,7 @@ def copies_return_early() -> bool:
     for _ in range(50):
         matrix = matrix @ matrix
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    done.record()  # type: ignore[no-untyped-call]
+    done.record()
     host.to("cuda", non_blocking=True)
     return not done.query()  # type: ignore[no-untyped-call]
 
@@ -219,10 +221,10 @@ def measure(given: Path | None, scale: Scale, minutes: float) -> Figures:
         if scale.device == "cuda":
             found["copies return early"] = copies_return_early()
             print(f"copies from page-locked memory return early: {found['copies return early']}", flush=True)
-        for network in networks():
+        for network in networks(scale):
             found |= measure_copies(network, load_images(folder, RESIDENT, scale).to(scale.device), scale)
         torch.cuda.empty_cache()
-        for network in networks():
+        for network in networks(scale):
             found |= measure_rates(folder, network, scale, begun + 60 * (minutes - 2))
     if scale.device == "cuda":
         found["tests"] = run_tests(begun + 60 * minutes - time.monotonic())

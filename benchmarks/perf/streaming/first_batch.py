@@ -37,8 +37,8 @@ from automl_kd.data.stream.reader import ViewReader
 from automl_kd.data.stream.settings import LoaderSettings
 from automl_kd.spec import DataSpec, LoaderOptions, Recipe
 from benchmarks.perf.alternation import Comparison, markdown
-from benchmarks.perf.streaming.loader import BATCH, make_reader
 from benchmarks.perf.streaming.pictures import encoded_pictures, link_classes
+from benchmarks.perf.streaming.readers import BATCH, make_reader
 
 SIZE, THREADS, ORIGINALS = 64, 2, 20
 CROPS = ViewPlan(SIZE, SIZE, "random-resized-crop")

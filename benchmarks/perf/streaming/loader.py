@@ -18,13 +18,12 @@ import importlib.util
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -32,21 +31,17 @@ from torch.utils.data import DataLoader
 from torchvision import transforms as tv
 from torchvision.datasets import ImageFolder
 
-from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages
 from automl_kd.data.fit import Fit
-from automl_kd.data.order import epoch_order
 from automl_kd.data.stream.client import HelperSource
 from automl_kd.data.stream.decoder import DecodeMode
 from automl_kd.data.stream.plan import ViewPlan
 from automl_kd.data.stream.reader import ViewReader
-from automl_kd.data.stream.settings import LoaderSettings
 from benchmarks.perf.alternation import Comparison, markdown, quartiles
 from benchmarks.perf.streaming.processes import seconds_of
+from benchmarks.perf.streaming.readers import BATCH, CROPS, batches_of, make_reader
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CROPS = ViewPlan(224, 224, "random-resized-crop")
 MIDDLES = ViewPlan.middle((128, 128), Fit(128, 128 / 146))
-BATCH = 32
 OURS, SCALED, ONE, TWO, TIMM = (
     "ours",
     "ours, scaled",
@@ -62,26 +57,6 @@ class Arm:
 
     batch: Callable[[], Tensor]
     processes: Callable[[], list[int]]
-
-
-def make_reader(
-    files: list[Path], plan: ViewPlan, mode: DecodeMode = "exact", *, threads: int = 1, shared: bool = False
-) -> ViewReader:
-    count = len(files)
-    zeros = np.zeros(count, np.int64)
-    images = EncodedImages.of(files, np.arange(count), zeros, zeros + WHOLE_FILE, zeros)
-    reader = ViewReader(images, np.arange(count), plan, LoaderSettings(threads=threads, shared=shared), mode=mode)
-    reader.follow(order_seed=0, view_seed=0, batch_size=BATCH, steps=count // BATCH)
-    return reader
-
-
-def batches_of(reader: ViewReader) -> Iterator[Tensor]:
-    steps, epoch = len(reader) // BATCH, 0
-    while True:
-        order = epoch_order(len(reader), seed=0, epoch=epoch)
-        for rows in torch.split(order, BATCH)[:steps]:
-            yield reader.read(rows, seed=0, epoch=epoch)
-        epoch += 1
 
 
 def our_arm(reader: ViewReader) -> Arm:

@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 MOST = 500
@@ -23,6 +22,8 @@ def encoded_pictures(given: Path | None, side: int, *, count: int = MOST) -> lis
         rng = np.random.default_rng(0)
         return [draw_jpeg(rng, side or 375) for _ in range(count)]
     if given.is_file():
+        import pandas as pd  # noqa: PLC0415  # seconds to import, which readers of nothing but files need not wait
+
         contents = pd.read_parquet(given, columns=["jpeg"])["jpeg"].tolist()[:count]
     else:
         paths = sorted(path for path in given.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg"})

@@ -1,6 +1,6 @@
 """Readers that start together: batches per second of all of them with one decoding process, and with one each.
 
-Run it from the project's root: `python -m benchmarks.perf.streaming.sharing [FOLDER_OR_PARQUET] [--rounds 5]`.
+Run it from the project's root: `python -m benchmarks.perf.streaming.sharing [FOLDER_OR_PARQUET] [--rounds 3]`.
 
 Each reader is a process of its own and takes the same random crops of 224 pixels as bytes in memory; nothing trains, so
 decoding is what limits them. Every decoding process has a thread for each core. Readers begin at one signal, and what
@@ -26,8 +26,8 @@ import torch
 
 from automl_kd.data.stream.ring import BATCHES_AHEAD
 from benchmarks.perf.alternation import quartiles
-from benchmarks.perf.streaming.loader import CROPS, batches_of, make_reader
 from benchmarks.perf.streaming.pictures import encoded_pictures, write_classes
+from benchmarks.perf.streaming.readers import CROPS, batches_of, make_reader
 
 LEAST = {2: 1.8, 4: 3.2}
 """How many times the batches per second of private decoding, by readers."""
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=40, help="of 32, by each reader (default: 40)")
     parser.add_argument("--files", type=int, default=1000, help="(default: 1000)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="that decode (default: all cores)")
-    parser.add_argument("--rounds", type=int, default=5, help="(default: 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     parser.add_argument("--reader", choices=("shared", "private"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.reader:
