@@ -1,25 +1,22 @@
 #!/usr/bin/env bash
 # Pillow's resize(box=...) mixes in pixels from outside the box; crop() and then resize() does not.
 #
-# Versions: pillow 13.0.0, torch 2.14.1, torchvision 0.29.1.
+# Versions: pillow 13.0.0.
 # Expected: image.resize(size, filter, box=box) is image.crop(box).resize(size, filter) in one step.
 # Seen: the filter reads beyond the box, as far as it reaches. A black square that is cut out of white surroundings gets edges of 13
 # % white (bilinear) or 8 % (bicubic) when it is reduced to a quarter, of 25 or 20 % when it is doubled, and corners of nearly
-# twice as much. torchvision's resized_crop cuts first, and has none.
+# twice as much.
 # So a fast path that cuts by box= shows training images whose edges hold their surroundings, and its pixels differ from
-# RandomResizedCrop's wherever an edge of the crop lies inside the image.
+# those of torchvision's RandomResizedCrop, which cuts first.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-export OMP_NUM_THREADS=1
 python3 -m venv environment
-environment/bin/pip install --quiet --no-compile pillow==13.0.0 torch==2.14.1 torchvision==0.29.1 numpy==2.4.6
+environment/bin/pip install --quiet --no-compile pillow==13.0.0 numpy==2.4.6
 environment/bin/python - <<'PROGRAM'
 import numpy as np
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.functional import resized_crop
 
 pixels = np.full((96, 96, 3), 255, np.uint8)
 pixels[32:64, 32:64] = 0
@@ -30,12 +27,9 @@ for name in ("BILINEAR", "BICUBIC"):
         filter_ = Image.Resampling[name]
         by_box = np.asarray(image.resize((side, side), filter_, box=box))
         by_crop = np.asarray(image.crop(box).resize((side, side), filter_))
-        mode = InterpolationMode[name]
-        by_torchvision = np.asarray(resized_crop(image, 32, 32, 32, 32, [side, side], mode))
-        assert np.array_equal(by_crop, by_torchvision)
         seen[name, side] = int(by_box[side // 2, 0, 0]), int(by_box.max()), int(by_crop.max())
         print(f"{name.lower()} to {side}: middle of the left edge {seen[name, side][0]}, brightest by box {seen[name, side][1]}, "
-              f"by crop and by torchvision {seen[name, side][2]}")
+              f"by crop {seen[name, side][2]}")
 known = {
     ("BILINEAR", 8): (32, 60, 0),
     ("BILINEAR", 32): (0, 0, 0),

@@ -54,7 +54,7 @@ if __name__ == "__main__":
         processes = [context.Process(target=work, args=(rank, folder, early, answers)) for rank in range(2)]
         for process in processes:
             process.start()
-        seen[early] = sorted(answers.get(timeout=100) for _ in processes)
+        seen[early] = sorted(answers.get(timeout=600) for _ in processes)
         for process in processes:
             process.join()
         print(f"module imported before the first group: {early}")

@@ -107,8 +107,8 @@ NAMED_RECIPES: Mapping[str, NamedRecipe] = {
             "ema_steps": 32,
         },
         "tests at data.crop = 0.966 (224 of 232 pixels)",
-        "its script turns the decay 0.99998 into that of 32 steps by batch and epochs, as written out here; biases do "
-        "not decay either, warm-up begins at 0 and not at a hundredth, and the average begins in its own way and "
+        "its script turns the decay 0.99998 into that of 32 steps by batch and epochs, as written out here; biases "
+        "do not decay either, warm-up begins at 0 and not at a hundredth, and the average begins in its own way and "
         "leaves running statistics out",
     ),
     "funmatch": NamedRecipe(
