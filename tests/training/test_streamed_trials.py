@@ -112,6 +112,7 @@ def unlabelled_folder(top: Path) -> Path:
 KINDS = ("deep", "unlabelled", "labelled", "larger", "normalised")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_set_trains_to_the_same_bits(tmp_path, monkeypatch, folder, kind):
     kinds: dict[str, Callable[[], dict[str, Any]]] = {
@@ -162,6 +163,7 @@ VIEWS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", VIEWS)
 def test_the_teacher_is_asked_once_about_each_view(tmp_path, folder, views):
     plain = spec_of("kd", tmp_path)
