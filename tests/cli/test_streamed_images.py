@@ -44,13 +44,15 @@ def cut(file: Path, share: float = 0.5) -> None:
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
 
 
+WRITERS = {"folder": forms.write_folder, "shards": forms.write_shards, "parquet": forms.write_parquet}
+
+
 def write(form: str, top: Path) -> str:
     given = forms.samples(count=2)
     if form == "pack":
         return forms.write_packed(top / "set", forms.write_folder(top / "files", given))
-    return {"folder": forms.write_folder, "shards": forms.write_shards, "parquet": forms.write_parquet}[form](
-        top / "set", given
-    )
+    writer: Callable[[Path, forms.Samples], str] = WRITERS[form]  # type: ignore[assignment]  # with more arguments
+    return writer(top / "set", given)
 
 
 def huge(file: Path) -> None:

@@ -38,9 +38,9 @@ def photographs(count: int = 5) -> forms.Samples:
     sizes = iter(np.random.default_rng(5).integers(14, 40, (10_000, 2)).tolist())
     return {
         part: [
-            (f"{label}-{number:03d}", label, forms.picture(*next(sizes), "JPEG"))
+            (f"{label}-{number:03d}", label, forms.picture(height, width, "JPEG"))
             for label in range(len(forms.CLASSES))
-            for number in range(count * several)
+            for number, (height, width) in zip(range(count * several), sizes, strict=False)
         ]
         for part, several in forms.PARTS.items()
     }

@@ -171,7 +171,7 @@ def test_they_do_not_depend_on_the_threads(named, root, expected, threads):
 def test_no_image_is_decoded_by_the_trial_itself(named, root, expected, monkeypatch, recipe):
     real, own = ViewReader.decode_here, []
 
-    def decode_here(reader: ViewReader, rows: RowNumbers, places: list[int], *more: Any, **epoch: int) -> None:
+    def decode_here(reader: ViewReader, rows: RowNumbers, places: list[int], *more: Any, **epoch: Any) -> None:
         own.extend(places)
         real(reader, rows, places, *more, **epoch)
 

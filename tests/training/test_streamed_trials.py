@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,15 +114,17 @@ def unlabelled_folder(top: Path) -> Path:
 KINDS = ("deep", "unlabelled", "labelled", "larger", "normalised")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_set_trains_to_the_same_bits(tmp_path, monkeypatch, folder, kind):
-    changes: dict[str, Any] = {
+    kinds: dict[str, Callable[[], dict[str, Any]]] = {
         "deep": lambda: {"name": f"folder:{deep_folder(tmp_path / 'deep')}", "max_value": 4095},
         "unlabelled": lambda: {"unlabelled": f"folder:{unlabelled_folder(tmp_path / 'more')}"},
         "labelled": lambda: {"labelled_images": 30, "train_images": 70},
         "larger": lambda: {"resolution": 8, "view": 12, "crop": 0.9},
         "normalised": lambda: {"mean": (0.5,) * 3, "std": (0.25,) * 3, "resize": "squash", "resolution": 6},
-    }[kind]()
+    }
+    changes = kinds[kind]()
     plain = spec_of("kd", tmp_path)
     if kind == "larger":
         assert plain.teacher is not None
@@ -162,6 +165,7 @@ VIEWS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", VIEWS)
 def test_the_teacher_is_asked_once_about_each_view(tmp_path, folder, views):
     plain = spec_of("kd", tmp_path)

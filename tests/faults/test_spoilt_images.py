@@ -57,7 +57,7 @@ def spoilt_trial(way: str, top: Path) -> TrialSpec:
     data = spec_of(written(form, top))
     options = {"path": str(top / "set" / name), "keep": keep}
     assert (top / "set" / name).stat().st_size > keep
-    return tiny.spec(method="tests.training.spoiling:Spoilt", options=options, data=data, recipe=LONG)
+    return tiny.spec(method="tests.faults.spoiling:Spoilt", options=options, data=data, recipe=LONG)
 
 
 @pytest.mark.usefixtures("quick", "no_helper")
