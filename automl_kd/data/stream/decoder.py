@@ -23,6 +23,7 @@ import torch
 from PIL import Image, features
 
 from automl_kd.data.images import pixels
+from automl_kd.data.images.jpeg_header import plain_size
 from automl_kd.errors import DataError
 
 DecodeMode: TypeAlias = Literal["exact", "scaled"]
@@ -50,6 +51,8 @@ def plain_jpeg_size(content: bytes) -> tuple[int, int] | None:
     """Width and height of a whole, upright JPEG in grey or in colour; None for all other images."""
     if not content.endswith(END_OF_JPEG):
         return None
+    if (size := plain_size(content)) is not None:
+        return size
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
             plain = image.format == "JPEG" and image.mode in {"L", "RGB"} and pixels.turn_of(image) is None
