@@ -1,6 +1,6 @@
 """How near a search with the teacher cache comes to what its passes allow: four students on real images, streamed.
 
-Run it from the project's root: `python -m benchmarks.perf.streaming.cache_bound FOLDER [--images 600] [--epochs 3]`.
+Run it from the project's root: `python -m benchmarks.perf.streaming.cache_bound FOLDER [--images 200] [--epochs 3]`.
 
 FOLDER has class folders of images, such as imagenette's. Every view is a random crop, so a teacher's outputs are never
 the same in two epochs. n students take e epochs each; an epoch costs s seconds of the processor for a student and t for
@@ -76,7 +76,7 @@ def one_round(plain: TrialSpec, paths: TrialPaths, number: int) -> Mapping[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="class folders of images")
-    parser.add_argument("--images", type=int, default=600, help="to train on (default: 600)")
+    parser.add_argument("--images", type=int, default=200, help="to train on (default: 200)")
     parser.add_argument("--epochs", type=int, default=3, help="of each student (default: 3)")
     parser.add_argument("--size", type=int, default=64, help="height and width (default: 64)")
     parser.add_argument("--teacher", default="torchvision:resnet18", help="(default: torchvision:resnet18)")
