@@ -93,7 +93,7 @@ def test_a_pack_is_not_mixed_with_other_files(refused, tmp_path):
     write("pack", tmp_path)
     other = forms.write_folder(tmp_path / "other", forms.samples())
     said = refused("pack", other, str(tmp_path / "set"), "--progress", "none")
-    assert "set is a pack of other files, or of changed ones; give the path of a new folder, or remove it" in said
+    assert "set is a pack of other or changed files, or made with other options; give the path of a new folder" in said
 
 
 def test_images_in_memory_are_not_streamed(sentence_of):
