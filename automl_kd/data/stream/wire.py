@@ -23,8 +23,9 @@ def send(connection: socket.socket, message: Mapping[str, Any], handle: int | No
     if handle is None:
         connection.sendall(line)
         return
-    sent = socket.send_fds(connection, [line], [handle])
-    connection.sendall(line[sent:])
+    rest = line[socket.send_fds(connection, [line], [handle]) :]
+    if rest:  # to send nothing fails where the other side has answered already and left
+        connection.sendall(rest)
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], int | None]:

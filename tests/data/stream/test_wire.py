@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,21 @@ def test_a_message_arrives_with_its_file(ends):
     os.close(found)
     send(other, {"number": 3})
     assert receive(one) == ({"number": 3}, None)
+
+
+def test_the_other_side_may_leave_once_it_has_the_message(ends, monkeypatch):
+    one, other = ends
+    real = socket.send_fds
+
+    def sent_and_left(connection: socket.socket, *given: Any) -> int:
+        sent = real(connection, *given)
+        other.close()
+        return sent
+
+    monkeypatch.setattr(socket, "send_fds", sent_and_left)
+    handle = os.memfd_create("it")
+    send(one, {"follow": True}, handle)
+    os.close(handle)
 
 
 @pytest.mark.parametrize("line", [b"", b'{"half": ', b"no json\n", b"3\n"])
