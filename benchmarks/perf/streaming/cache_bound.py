@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="class folders of images")
     parser.add_argument("--images", type=int, default=200, help="to train on (default: 200)")
     parser.add_argument("--epochs", type=int, default=3, help="of each student (default: 3)")
-    parser.add_argument("--size", type=int, default=64, help="height and width (default: 64)")
+    parser.add_argument("--size", type=int, default=32, help="height and width (default: 32)")
     parser.add_argument("--teacher", default="torchvision:resnet18", help="(default: torchvision:resnet18)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     options = parser.parse_args()
