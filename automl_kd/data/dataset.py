@@ -263,8 +263,8 @@ class Batch:
 
     `inputs`: float32 (batch, channels, height, width). `labels`: int64 (batch,), `UNLABELLED` of images without one.
     `index`: int64 (batch,), the images' positions in their set, the same in every epoch. `epoch`: counted from 1.
-    `part`: the run's number (`training.loop.run_number`) and the batch's in its epoch, from 0; a piece of a batch adds
-    its numbers. With the epoch they decide which images there are and in what order. Empty for a batch of another kind.
+    `part`: the run's number (`training.batches.run_number`) and the batch's in its epoch, from 0; a piece of a batch
+    adds its numbers. With the epoch they decide which images there are, in what order. Empty for another kind of batch.
     `parts`: into how many parts of equal size a process group has divided the batch, of which this is one.
     `second_labels`, `share`: of mixed images, the labels of those that were mixed in, and the share of `labels`, in
     [0, 1]. A mix with an image that has no label has none. None where nothing is mixed.

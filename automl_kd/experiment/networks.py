@@ -31,7 +31,7 @@ from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results.units import some
 from automl_kd.spec import FRESH, FROM_TEACHER, Recipe
 from automl_kd.storage.content_hash import located_path
-from automl_kd.training.loop import laid_out
+from automl_kd.training.batches import laid_out
 from automl_kd.training.trial import build_student, build_teacher, memory_format_of, start_warm
 
 TRIED_IMAGES = 4

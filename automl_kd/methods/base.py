@@ -17,7 +17,8 @@ from automl_kd.models.costs.latency import measure_latency
 from automl_kd.results.store.row import PRECISIONS
 from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import precision_of
-from automl_kd.training.loop import OwnStep, TrainingObjective, fit_student
+from automl_kd.training.loop import fit_student
+from automl_kd.training.training_run import OwnStep, TrainingObjective
 from automl_kd.training.trial import PASSES, TrialContext
 
 EPOCH_COUNTS = (*PASSES, *LOADED)

@@ -26,7 +26,7 @@ from automl_kd.teacher_cache.identity import cache_identity, teacher_cache_folde
 from automl_kd.teacher_cache.precision import LOGITS, pack, unpack
 from automl_kd.teacher_cache.store import Kept, TeacherCacheStore
 from automl_kd.teacher_cache.transfer import Landed, Moment, Transfer
-from automl_kd.training.loop import laid_out, run_number, training_batch
+from automl_kd.training.batches import laid_out, run_number, training_batch
 from automl_kd.training.trial import TrialContext
 
 WAIT_BATCHES = 3

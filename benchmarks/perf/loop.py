@@ -31,7 +31,7 @@ from automl_kd.data import Batch, epoch_order, train_view
 from automl_kd.methods.kd import PlainKD
 from automl_kd.models.folding import fold_norms
 from automl_kd.spec import Recipe
-from automl_kd.training.loop import TrainingRun
+from automl_kd.training.training_run import TrainingRun
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 from benchmarks.perf.standing import Scene, Standing, together
 

@@ -25,7 +25,7 @@ from automl_kd.models import build_model
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, InputShape
 from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
-from automl_kd.training.loop import OwnStep, TrainingObjective, TrainingRun
+from automl_kd.training.training_run import OwnStep, TrainingObjective, TrainingRun
 from automl_kd.training.trial import TrialContext
 
 CLASSES, SIDE = 100, 32

@@ -34,7 +34,7 @@ from automl_kd.models.features import FeatureExtractor
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.teacher_cache.precision import pack, unpack
-from automl_kd.training.loop import TrainingRun
+from automl_kd.training.training_run import TrainingRun
 from automl_kd.training.trial import load_teacher, prepare_trial
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds, uncollected
 from benchmarks.perf.standing import Scene, Standing, silent, together

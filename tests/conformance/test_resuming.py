@@ -28,7 +28,7 @@ from automl_kd.methods.lkd.method import LearningMode
 from automl_kd.methods.subgraph.method import Subgraph
 from automl_kd.spec import Stage, TeacherCacheOptions, TrialSpec
 from automl_kd.training.checkpoint import load_checkpoint
-from automl_kd.training.loop import PROGRESS, TrainingRun
+from automl_kd.training.training_run import PROGRESS, TrainingRun
 from automl_kd.training.trial import PASSES
 from tests.conformance.trials import EPOCHS, STATEFUL, TRIALS, difference, every_trial, left_by, quick, run, spec_of
 from tests.losses.outputs import example, outputs

@@ -17,7 +17,7 @@ from torch import Tensor
 from automl_kd.data import Batch
 from automl_kd.methods import run_trial
 from automl_kd.spec import TrialPaths, TrialSpec
-from automl_kd.training.loop import TrainingRun
+from automl_kd.training.training_run import TrainingRun
 from tests.training.streamed_batches import digest
 
 CHECKPOINT_SECONDS = 1.0

@@ -22,7 +22,7 @@ from automl_kd.space import InputShape
 from automl_kd.spec import TeacherCacheOptions, TrialSpec
 from automl_kd.teacher_cache.cached_teacher import EVIDENCE, WAIT_BATCHES, CachedTeacher, teacher_outputs
 from automl_kd.training import trial
-from automl_kd.training.loop import TrainingRun
+from automl_kd.training.training_run import TrainingRun
 from tests import tiny
 from tests.conformance.trials import EPOCHS, difference, left_by, quick, spec_of
 from tests.teacher_cache.test_store import claimed_elsewhere

@@ -11,7 +11,7 @@ from automl_kd.spec import Recipe, TeacherCacheOptions, teacher_trial
 from automl_kd.teacher_cache import identity as guide_identity
 from automl_kd.teacher_cache.cached_teacher import CachedTeacher, stand_still, teacher_outputs
 from automl_kd.teacher_cache.identity import cache_identity, kind_of
-from automl_kd.training.loop import run_number
+from automl_kd.training.batches import run_number
 from automl_kd.training.trial import prepare_trial
 from tests import tiny
 from tests.conformance.trials import EPOCHS, difference, quick, spec_of

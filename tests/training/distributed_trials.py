@@ -22,7 +22,7 @@ from automl_kd.models.costs.latency import LatencyMeasurement
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, InputShape, Scalar, Values
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec, teacher_trial
-from automl_kd.training import loop
+from automl_kd.training import loop, training_run
 from tests import tiny
 from tests.conformance.trials import LEARNING, PATHWAYS, every_stateful_loss
 from tests.process_group import process_group
@@ -154,9 +154,9 @@ def train_and_kill(spec: TrialSpec, root: Path, folder: str, *, after: int) -> i
 
     There is a checkpoint after each of them.
     """
-    real, taken = loop.TrainingRun.batch, 0
+    real, taken = training_run.TrainingRun.batch, 0
 
-    def batch(run: loop.TrainingRun, rows: Tensor, epoch: int, *number: int) -> Batch:
+    def batch(run: training_run.TrainingRun, rows: Tensor, epoch: int, *number: int) -> Batch:
         nonlocal taken
         if taken == after:
             raise Killed
@@ -164,7 +164,7 @@ def train_and_kill(spec: TrialSpec, root: Path, folder: str, *, after: int) -> i
         return real(run, rows, epoch, *number)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.TrainingRun, "batch", batch)
+        patch.setattr(training_run.TrainingRun, "batch", batch)
         with suppress(Killed):
             train(spec, root, folder, checkpoint_minutes=1e-9)
     return taken

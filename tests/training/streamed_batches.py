@@ -15,7 +15,7 @@ from torch.multiprocessing.spawn import spawn
 from automl_kd import distributed
 from automl_kd.data import Batch, epoch_rows, load_data
 from automl_kd.spec import DataSpec, LoaderOptions, Recipe
-from automl_kd.training.loop import TrainingRun
+from automl_kd.training.training_run import TrainingRun
 from tests import tiny
 from tests.data.encoded import forms
 from tests.process_group import process_group

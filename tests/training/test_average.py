@@ -7,7 +7,7 @@ import torch
 
 from automl_kd.errors import StopTrial
 from automl_kd.spec import Recipe
-from automl_kd.training import loop
+from automl_kd.training import loop, training_run
 from automl_kd.training.average import WeightAverage
 from automl_kd.training.evaluate import evaluate
 from tests import tiny
@@ -46,7 +46,7 @@ def test_what_is_measured_and_kept_is_the_average(tmp_path):
     student, recorder = run(tmp_path, AVERAGED)
     kept = torch.load(tmp_path / "student.pt", weights_only=True)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert equal(state[loop.AVERAGE], {name: kept[name] for name in state[loop.AVERAGE]})
+    assert equal(state[training_run.AVERAGE], {name: kept[name] for name in state[training_run.AVERAGE]})
     raw = student.state_dict()
     assert not torch.equal(raw["classifier.weight"], kept["classifier.weight"])
     assert torch.equal(raw["norm.running_mean"], kept["norm.running_mean"])

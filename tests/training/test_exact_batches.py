@@ -20,7 +20,7 @@ from automl_kd.data import account_of, load_data
 from automl_kd.data.stream.reader import ViewReader
 from automl_kd.data.stream.render import RowNumbers
 from automl_kd.spec import Recipe
-from automl_kd.training import loop
+from automl_kd.training import training_run
 from tests import ROOT, tiny
 from tests.conformance.trials import difference, left_by
 from tests.data.encoded import forms
@@ -60,7 +60,7 @@ from pathlib import Path
 
 from automl_kd.methods import run_trial
 from automl_kd.spec import TrialPaths, TrialSpec
-from automl_kd.training.loop import TrainingRun
+from automl_kd.training.training_run import TrainingRun
 from tests import tiny
 from tests.training.streamed_batches import digest
 
@@ -128,7 +128,7 @@ def expected(named, root) -> Callable[..., list[str]]:
     def find(form: str, recipe: Recipe = RECIPE) -> list[str]:
         if (form, recipe) not in known:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(loop, "follow_epochs", lambda *_, **__: None)
+                patch.setattr(training_run, "follow_epochs", lambda *_, **__: None)
                 known[form, recipe] = digests(run_of(named[form], root, recipe, threads=1))
         return known[form, recipe]
 

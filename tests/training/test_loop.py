@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from automl_kd.data import Batch, epoch_order
 from automl_kd.errors import CheckpointError, StopTrial, TrialError
 from automl_kd.spec import Recipe
-from automl_kd.training import checkpoint, loop
+from automl_kd.training import batches, checkpoint, loop, training_run
 from automl_kd.training.evaluate import evaluate
 from tests import tiny
 
@@ -154,7 +154,7 @@ def test_the_last_epoch_ends_where_the_recipe_says(tmp_path):
     assert list(recorder.seen) == [1, 2, 3]
     assert "test_accuracy" in recorder.seen[3]
     # The images of a shorter epoch are the first ones of the whole epoch, and the rate is that of its last step.
-    whole = epoch_order(96, seed=loop.TrainingRun(fresh(), tiny.dataset(), recipe, 3).order_seed, epoch=3)
+    whole = epoch_order(96, seed=training_run.TrainingRun(fresh(), tiny.dataset(), recipe, 3).order_seed, epoch=3)
     assert torch.equal(torch.cat([index for epoch, index in seen if epoch == 3]), whole[:32])
     assert recorder.seen[3]["lr"] == pytest.approx(0.05 * 0.5 * (1 + math.cos(math.pi * 13 / 14)))
 
@@ -162,12 +162,12 @@ def test_the_last_epoch_ends_where_the_recipe_says(tmp_path):
 @pytest.mark.parametrize("augment", ["crop-flip", "crop", "none"])
 def test_windows_drawn_for_an_epoch_make_the_batches_that_are_drawn_by_themselves(augment):
     recipe, data = Recipe(epochs=4, batch_size=40, augment=augment), tiny.dataset()
-    begun = loop.TrainingRun(fresh(), data, recipe, 3)
+    begun = training_run.TrainingRun(fresh(), data, recipe, 3)
     for epoch, place in [(1, 0), (1, 2), (3, 1), (3, 2), (1, 1), (2, 2)]:  # as continued, and back
         rows = epoch_order(96, seed=begun.order_seed, epoch=epoch)[place * 40 : place * 40 + 40]  # at last 16
         for own in (rows, rows[:0], rows.view(2, -1)[1]):  # a part of a process group's batch
             found = begun.batch(own, epoch, place)
-            alone = loop.training_batch(data, recipe, own, epoch, found.part, seed=begun.view_seed)
+            alone = batches.training_batch(data, recipe, own, epoch, found.part, seed=begun.view_seed)
             assert torch.equal(found.inputs, alone.inputs)
             assert torch.equal(found.index, own)
 
@@ -177,7 +177,9 @@ def test_terms_are_summed_to_the_same_bits_however_many_there_are(count):
     generator = torch.Generator().manual_seed(count)
     for _ in range(50):
         values = torch.randn(count, generator=generator).unbind()
-        assert torch.equal(loop.sum_terms(dict(zip("abcdefghi", values, strict=False))), torch.stack(values).sum())
+        assert torch.equal(
+            training_run.sum_terms(dict(zip("abcdefghi", values, strict=False))), torch.stack(values).sum()
+        )
 
 
 def test_a_kill_between_two_checkpoints_costs_only_time(tmp_path):
@@ -217,7 +219,7 @@ def test_the_seconds_of_an_epoch_are_those_of_all_sessions_that_were_saved(tmp_p
     state = checkpoint.load_checkpoint(tmp_path / "checkpoint.pt", torch.device("cpu"))
     assert state is not None
     assert (len(state["history"]), checkpoint.epochs_saved(tmp_path / "checkpoint.pt")) == (1, 1)
-    assert (state[loop.PROGRESS]["step"], state[loop.PROGRESS]["seconds"]) == (5, 300.0)
+    assert (state[training_run.PROGRESS]["step"], state[training_run.PROGRESS]["seconds"]) == (5, 300.0)
     clock.now = 5.0  # of a machine that has just started
     _, recorder = run(tmp_path, LONG, minutes=5, clock=clock)
     assert [recorder.seen[epoch]["seconds"] for epoch in (1, 2)] == [24 * 60.0, 48 * 60.0]
@@ -306,8 +308,8 @@ def test_learning_learns_and_seconds_add_up(tmp_path):
 def test_a_last_batch_of_one_image_is_left_out(tmp_path):
     # 96 images in batches of 19 leave one over: five steps an epoch
     recipe = Recipe(epochs=1, batch_size=19)
-    assert loop.TrainingRun(fresh(), tiny.dataset(), recipe, 0).steps == 5
-    assert loop.TrainingRun(fresh(), tiny.dataset(), Recipe(epochs=1, batch_size=18), 0).steps == 6
+    assert training_run.TrainingRun(fresh(), tiny.dataset(), recipe, 0).steps == 5
+    assert training_run.TrainingRun(fresh(), tiny.dataset(), Recipe(epochs=1, batch_size=18), 0).steps == 6
     run(tmp_path, recipe)
 
 

@@ -14,7 +14,7 @@ from automl_kd.experiment.context import ExperimentContext
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.input_adapter import train_at
 from automl_kd.results import units
-from automl_kd.training.loop import laid_out
+from automl_kd.training.batches import laid_out
 from automl_kd.training.trial import build_student, build_teacher
 
 TRIED = 8

@@ -12,7 +12,7 @@ from automl_kd.data import plain_view
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.reporter import count_finals
 from automl_kd.results import units
-from automl_kd.training.loop import laid_out
+from automl_kd.training.batches import laid_out
 from automl_kd.training.optimizers import make_optimizer
 from automl_kd.training.trial import build_student
 

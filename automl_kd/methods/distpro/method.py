@@ -32,7 +32,7 @@ from automl_kd.models.features import FeatureExtractor
 from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require, steps_per_epoch
 from automl_kd.storage.content_hash import located_path
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs, teacher_outputs
-from automl_kd.training.loop import TrainingObjective
+from automl_kd.training.training_run import TrainingObjective
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 REPLAYS = ("process", "final", "equal")

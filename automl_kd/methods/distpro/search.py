@@ -34,7 +34,7 @@ from automl_kd.models.features import FeatureExtractor
 from automl_kd.seeds import derive
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require, steps_per_epoch
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
-from automl_kd.training.loop import OwnStep
+from automl_kd.training.training_run import OwnStep
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial
 
 DEFAULT_STAGES = "stem+stage1.pre+stage2.pre+stage3.pre"

@@ -35,8 +35,8 @@ from automl_kd.models.features import FeatureExtractor
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
 from automl_kd.training.checkpoint import OPTIMIZER
 from automl_kd.training.evaluate import autocast
-from automl_kd.training.loop import TrainingRun
 from automl_kd.training.optimizers import resume
+from automl_kd.training.training_run import TrainingRun
 
 BETAS = (0.5, 0.999)
 """Of alpha's Adam, as published."""

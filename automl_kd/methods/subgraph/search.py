@@ -36,7 +36,7 @@ from automl_kd.models.pruning.coupling import Coupling
 from automl_kd.models.pruning.surgery import attach, fold_gates
 from automl_kd.spec import Recipe
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
-from automl_kd.training import checkpoint, loop
+from automl_kd.training import checkpoint, loop, training_run
 from automl_kd.training.optimizers import learning_rate
 
 CHECKPOINT_FILE = "search.pt"
@@ -64,7 +64,7 @@ class SubgraphSearchRun:
     ) -> None:
         prepare(model, options)
         self.ask_teacher, self.coupling, self.options, self.budget = ask_teacher, coupling, options, budget
-        self.run = loop.TrainingRun(model, dataset, recipe, seed)
+        self.run = training_run.TrainingRun(model, dataset, recipe, seed)
         self.factors = SubgraphFactors(coupling, options.kinds, least, self.run.device)
         self.gates: dict[str, Tensor] = {}
         self.relative_costs: Tensor | None = None

@@ -29,7 +29,7 @@ from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, T
 from automl_kd.teacher_cache import cached_teacher
 from automl_kd.teacher_cache.cached_teacher import CachedTeacher, LiveTeacher
 from automl_kd.teacher_cache.precision import LOGITS
-from automl_kd.training.loop import TrainingObjective, TrainingRun
+from automl_kd.training.training_run import TrainingObjective, TrainingRun
 from automl_kd.training.trial import TrialContext, memory_format_of
 from benchmarks.perf.launches.counting import LaunchCounter
 from benchmarks.perf.launches.walk import walk_backward

@@ -21,7 +21,7 @@ from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.models import build_model
 from automl_kd.space import InputShape
 from automl_kd.spec import Recipe
-from automl_kd.training.loop import TrainingRun
+from automl_kd.training.training_run import TrainingRun
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 
 BARE, RECIPE, FULL = "bare", "recipe", "full"

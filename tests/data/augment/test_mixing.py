@@ -11,7 +11,7 @@ from automl_kd import distributed
 from automl_kd.data import UNLABELLED, Batch, draw_mix, epoch_order, epoch_rows, mix_images, partner_places
 from automl_kd.data.augment.mixing import MixDraw
 from automl_kd.spec import Recipe
-from automl_kd.training import loop
+from automl_kd.training import training_run
 from tests import tiny
 from tests.data.augment.test_view import coloured
 
@@ -67,7 +67,7 @@ def test_draws_have_their_distribution():
 
 
 def batches(recipe: Recipe, step: int, dataset=None) -> Batch:
-    run = loop.TrainingRun(tiny.Net(tiny.SHAPE, 4), dataset or tiny.dataset(), recipe, seed=5)
+    run = training_run.TrainingRun(tiny.Net(tiny.SHAPE, 4), dataset or tiny.dataset(), recipe, seed=5)
     rows = epoch_rows(96, recipe, seed=run.order_seed, epoch=1)[step * recipe.batch_size :][: recipe.batch_size]
     with distributed.shard_rows(rows, recipe.grad_accumulation) as own:
         return run.batch(own, 1, step)
@@ -130,7 +130,7 @@ def test_the_mix_does_not_depend_on_the_images_beside(monkeypatch):
     dataset = coloured()
     recipe = dataclasses.replace(MIXED, batch_size=16)
     whole = batches(recipe, 2, dataset)
-    run = loop.TrainingRun(tiny.Net(tiny.SHAPE, 4), dataset, recipe, seed=5)
+    run = training_run.TrainingRun(tiny.Net(tiny.SHAPE, 4), dataset, recipe, seed=5)
     rows = epoch_rows(96, recipe, seed=run.order_seed, epoch=1)[32:48]
     for place in range(0, 16, 2):
         assert torch.equal(run.batch(rows[place : place + 2], 1, 2).inputs, whole.inputs[place : place + 2])

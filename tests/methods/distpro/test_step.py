@@ -25,7 +25,7 @@ from automl_kd.models import build_model
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.spec import Recipe
 from automl_kd.teacher_cache.cached_teacher import LiveTeacher
-from automl_kd.training.loop import TrainingRun
+from automl_kd.training.training_run import TrainingRun
 from tests import tiny
 
 STAGES = "stem+stage1.pre+stage2.pre+stage3.pre+pooled+logits"

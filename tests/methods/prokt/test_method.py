@@ -23,7 +23,7 @@ from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.space import Scalar
 from automl_kd.spec import Recipe
-from automl_kd.training import loop, trial
+from automl_kd.training import loop, training_run, trial
 from automl_kd.training.optimizers import learning_rate
 from tests import tiny
 from tests.methods.test_weighted_losses import MEMORIES, Recorder, load, place, same, spec
@@ -68,7 +68,7 @@ def published(root: Path, options: ProKT) -> tuple[nn.Module, nn.Module]:
     context = trial.prepare_trial(spec("prokt", {}), place(root))
     student, teacher = context.student, trial.load_teacher(context).requires_grad_(True).train()
     recipe = context.spec.recipe
-    run = loop.TrainingRun(student, context.dataset, recipe, seed=5)
+    run = training_run.TrainingRun(student, context.dataset, recipe, seed=5)
     settings: Any = {"lr": recipe.lr, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
     first, second = torch.optim.SGD(teacher.parameters(), **settings), torch.optim.SGD(student.parameters(), **settings)
     student.train()
@@ -154,7 +154,7 @@ def test_with_lambda_0_the_teacher_learns_from_the_labels_as_if_alone(tmp_path, 
     assert same(*ends)
     context = trial.prepare_trial(spec("prokt", {}), place(tmp_path))
     alone = trial.load_teacher(context).requires_grad_(True)
-    run = loop.TrainingRun(alone, context.dataset, context.spec.recipe, seed=5)
+    run = training_run.TrainingRun(alone, context.dataset, context.spec.recipe, seed=5)
     for epoch in range(1, EPOCHS + 1):
         run.train_epoch(lambda batch: {"ce": F.cross_entropy(alone(batch.inputs), batch.labels)}, epoch)
     assert same(dict(alone.state_dict()), dict(ends[0]))
@@ -277,7 +277,7 @@ def test_under_autocast_the_teacher_is_asked_with_the_weights_of_after_its_step(
 
     asked: list[torch.dtype] = []
     monkeypatch.setattr(prokt, "probe", checked)
-    monkeypatch.setattr(loop, "autocast", lambda *_: torch.autocast("cpu", torch.bfloat16))
+    monkeypatch.setattr(training_run, "autocast", lambda *_: torch.autocast("cpu", torch.bfloat16))
     trained(tmp_path, {"probe": "eval", "teacher_lr": 1.0}, "one")
     assert asked == 2 * EPOCHS * STEPS * [torch.bfloat16]
 
