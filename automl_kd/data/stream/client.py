@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,14 +73,18 @@ class LocalSource:
 
 
 class HelperSource:
-    """A helper process: the node's, or one of its own unless `settings.shared`. All methods raise `HelperError`."""
+    """A helper process: the node's, or this process's own unless `settings.shared`. All methods raise `HelperError`."""
 
     def __init__(self, source: StreamSource, settings: LoaderSettings) -> None:
         self.view_bytes = source.view_bytes
         if not hasattr(os, "memfd_create"):
             raise HelperError("this system has no files in memory")
+        self.own: OwnHelper | None = None
         try:
-            self.connection, self.process = connect_shared(settings) if settings.shared else connect_private(settings)
+            if settings.shared:
+                self.connection, self.process = connect_shared(settings)
+            else:
+                self.own, self.connection, self.process = connect_own(settings)
         except (OSError, subprocess.SubprocessError) as error:
             raise HelperError(f"it could not be started ({error})") from error
         try:
@@ -121,6 +126,9 @@ class HelperSource:
 
     def close(self) -> None:
         self.connection.close()
+        own, self.own = self.own, None
+        if own is not None:
+            own.release()
 
 
 def among(failed: list[int], places: RowNumbers) -> list[int]:
@@ -128,20 +136,63 @@ def among(failed: list[int], places: RowNumbers) -> list[int]:
     return [at for at, place in enumerate(places.tolist()) if place in failed] if failed else []
 
 
-def connect_private(settings: LoaderSettings) -> tuple[socket.socket, int]:
-    """To a helper of one's own: the connection, and the number of its process."""
-    ours, theirs = socket.socketpair()
-    try:
+class OwnHelper:
+    """The helper of this process alone: it ends with `control`, over which it is sent the sockets of readers."""
+
+    def __init__(self, settings: LoaderSettings) -> None:
+        self.control, theirs = socket.socketpair()
+        self.readers = 0
         with theirs:
-            launch_helper({"connection": theirs.fileno()}, settings, (theirs.fileno(),))
-        return greet(ours, START_SECONDS)
-    except BaseException:
-        ours.close()
-        raise
+            launch_helper({"owner": theirs.fileno()}, settings, (theirs.fileno(),))
+
+    def connect(self) -> tuple[socket.socket, int]:
+        """A new reader's connection, and the number of the helper's process."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                send(self.control, {"reader": True}, theirs.fileno())
+            return greet(ours, START_SECONDS)
+        except BaseException:
+            ours.close()
+            raise
+
+    def release(self) -> None:
+        """A reader less; without any the helper ends."""
+        with OWN_LOCK:
+            self.readers -= 1
+            if not self.readers:
+                self.control.close()
+                if OWN_HELPERS.get(os.getpid()) is self:
+                    del OWN_HELPERS[os.getpid()]
+
+
+OWN_HELPERS: dict[int, OwnHelper] = {}
+"""By the number of the process, as after a fork there is another."""
+OWN_LOCK = threading.Lock()
+
+
+def connect_own(settings: LoaderSettings) -> tuple[OwnHelper, socket.socket, int]:
+    """To this process's helper, started for its first reader or after one was lost; `release` it at the end."""
+    with OWN_LOCK:
+        process, fresh = os.getpid(), False
+        while True:
+            if (own := OWN_HELPERS.get(process)) is None:
+                own = OWN_HELPERS[process] = OwnHelper(settings)
+                fresh = True
+            try:
+                connection, number = own.connect()
+            except OSError:
+                del OWN_HELPERS[process]
+                if fresh:
+                    own.control.close()
+                    raise
+                continue
+            own.readers += 1
+            return own, connection, number
 
 
 def connect_shared(settings: LoaderSettings) -> tuple[socket.socket, int]:
-    """As `connect_private`, to the helper of this version and interpreter, started if there is none."""
+    """To the helper of this version and interpreter, started if there is none: the connection, and its process."""
     place = helper_folder() / hash_json([code_version(), str(PACKAGE), sys.executable])
     if str(place) in UNAVAILABLE:
         raise TimeoutError("it did not answer before")

@@ -1,4 +1,4 @@
-"""The helper process: decodes for the readers of a node, or of one trial, until the last of them has left.
+"""The helper process: decodes for the readers of a node, or of one process, until the last of them has left.
 
 `launch` starts it. A thread for each reader waits with it, `Engine`'s threads decode.
 """
@@ -86,22 +86,30 @@ class Helper:
 
 
 def run_helper(record: dict[str, Any]) -> None:
-    """Serve until nobody reads. `record`: `threads`, `limit` (bytes of the ring), `version`, and either `connection`,
-    the descriptor of the one reader's socket, or `socket`, the path at which readers find this process.
+    """Serve until nobody reads. `record`: `threads`, `limit` (bytes of the ring), `version`, and either `owner`, the
+    descriptor of the socket of the process whose readers alone are served, or `socket`, the path at which all find it.
     """
     torch.set_num_threads(1)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     torchvision_agrees()
-    private = "connection" in record
+    private = "owner" in record
     engine = Engine(record["threads"], record["limit"], SharedSlot.create, keep_passed=not private)
     helper = Helper(engine, record["version"])
     if private:
-        helper.readers = 1
-        helper.serve(socket.socket(fileno=record["connection"]))
+        serve_owner(helper, socket.socket(fileno=record["owner"]))
     else:
         listen(helper, Path(record["socket"]))
     os._exit(0)  # threads may be in the middle of an image
+
+
+def serve_owner(helper: Helper, control: socket.socket) -> None:
+    """Welcome the readers whose sockets come over `control`, until the process at its other end closes it or ends."""
+    with control, suppress(OSError):
+        while True:
+            _, handle = receive(control)
+            if handle is not None:
+                helper.welcome(socket.socket(fileno=handle))
 
 
 def listen(helper: Helper, path: Path) -> None:

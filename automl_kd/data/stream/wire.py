@@ -3,6 +3,7 @@
 A reader asks and waits for the answer. It begins with {"version"}, answered by {"version", "process"}, and with
 {"follow": true} and the packed source, answered by {} or {"refused": why}. Then it asks for the {"number"} of a batch,
 answered by {"busy": true}, after which another answer follows, or by {"failed", "cost"} and the file of its views.
+A process with a helper of its own sends it {"reader": true} and the socket of each of its readers, unanswered.
 """
 
 from __future__ import annotations

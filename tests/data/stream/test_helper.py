@@ -111,6 +111,24 @@ def test_readers_that_drift_apart_get_the_same(readers, expected):
             require_batch(reader, 300 + pace * (number + 1), expected)
 
 
+def test_readers_of_one_process_share_its_own_helper(readers, expected):
+    several = [readers(shared=False) for _ in range(3)]
+    for number in range(400, 420):
+        for reader in several:
+            require_batch(reader, number, expected)
+    (process,) = {process_of(reader) for reader in several}
+    assert sum((reader.stats() for reader in several), LoaderStats()).decoded == 20 * BATCH
+    for reader in several[1:]:
+        reader.close()
+    require_batch(several[0], 420, expected)
+    assert process_of(several[0]) == process
+    os.kill(process, signal.SIGKILL)
+    wait_until(lambda: not is_alive(process))
+    later = readers(shared=False)
+    require_batch(later, 421, expected)
+    assert process_of(later) != process
+
+
 def test_a_helper_of_ones_own_ends_with_its_reader(readers, expected):
     reader, shared = readers(shared=False), readers()
     for number in range(5):
