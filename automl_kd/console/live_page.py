@@ -10,7 +10,7 @@ from types import TracebackType
 
 from automl_kd.console.sentences import stage_facts
 from automl_kd.errors import AutoMLKDError
-from automl_kd.experiment.progress.events import LOADING_UNIT, StagePlan, TrialStatus, Watcher
+from automl_kd.experiment.progress.events import LOADING_UNITS, StagePlan, TrialStatus, Watcher
 from automl_kd.experiment.progress.stage_progress import StageProgress
 from automl_kd.results.report.page import Standing, write_page
 from automl_kd.results.store.table import ResultTable
@@ -85,7 +85,7 @@ class LivePage:
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.title, self.begun, self.progress = title, time.monotonic(), None
         self.inner.stage(title, total, unit)
-        if self.thread.ident is None and unit != LOADING_UNIT:  # a refused experiment leaves no page
+        if self.thread.ident is None and unit not in LOADING_UNITS:  # a refused experiment leaves no page
             self.thread.start()
 
     def step(self, done: int, note: str = "") -> None:

@@ -30,7 +30,7 @@ from automl_kd.data.encoded.shards import CLASSES_FILE, SHARD_PATTERN, pattern_s
 from automl_kd.data.fit import COLOURS
 from automl_kd.data.images.folder import folder, unlabelled_folder
 from automl_kd.data.kept import ground
-from automl_kd.data.load_progress import PACKING, LoadProgress, ignore_progress
+from automl_kd.data.load_progress import FETCHING, INDEXING, PACKING, LoadProgress, ignore_progress
 from automl_kd.data.order import epoch_order
 from automl_kd.data.own_transform import TRIED_ON, OwnTransform, pin_transform
 from automl_kd.data.source import HOLDERS, Source, SourceSplit, Unlabelled, in_memory
@@ -86,8 +86,8 @@ def read_parquet(path: Path, root: Path, max_value: float, notify: LoadProgress)
 Reader = Callable[[Path, Path, float, LoadProgress], Source]
 
 FORMATS: Mapping[str, Reader] = {
-    "folder": lambda path, root, max_value, _notify: folder(path, root, max_value),
-    "shards": lambda path, root, max_value, _notify: shards(path, root, max_value),
+    "folder": folder,
+    "shards": lambda path, root, max_value, notify: shards(path, root, max_value, partial(notify, INDEXING)),
     "parquet": read_parquet,
     "pack": lambda path, root, max_value, _notify: packed(path, root, max_value),
     "arrays": lambda path, _root, _max_value, _notify: arrays(path),
@@ -168,7 +168,7 @@ def read_source(
         )
     if form in FORMATS:
         source = (STREAMED_FORMATS if streamed else FORMATS)[form](
-            fetched(storage.local_path(path)), root, spec.max_value, notify
+            fetched(storage.local_path(path), partial(notify, FETCHING)), root, spec.max_value, notify
         )
     else:
         source = lookup(DATASETS, spec.name, "dataset")(root)
@@ -179,17 +179,17 @@ def read_source(
     return source
 
 
-def fetched(path: Path) -> Path:
+def fetched(path: Path, notify: Callable[[int, int], None] = lambda _done, _of: None) -> Path:
     """`path`, a file, a folder or a pattern of shards, after it was fetched if it is in a bucket.
 
     One process of a machine fetches while others wait. `StorageError` if it does not fit on the disk.
     """
     pattern = SHARD_PATTERN.fullmatch(path.name)
     if pattern is None:
-        storage.stage(path)
+        storage.stage(path, notify=notify)
     else:
         names = {CLASSES_FILE, *(shard.name for shard in pattern_shards(path, pattern))}
-        storage.stage(path.parent, wanted=lambda file: file.parent == path.parent and file.name in names)
+        storage.stage(path.parent, wanted=lambda file: file.parent == path.parent and file.name in names, notify=notify)
     return path
 
 

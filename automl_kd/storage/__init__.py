@@ -124,13 +124,19 @@ def pull_file(path: Path) -> None:
         mirror.pull_file(path)
 
 
-def stage(path: Path, *, wanted: Callable[[Path], bool] = accept_all) -> None:
+def stage(
+    path: Path,
+    *,
+    wanted: Callable[[Path], bool] = accept_all,
+    notify: Callable[[int, int], None] = lambda _done, _of: None,
+) -> None:
     """Fetch a file, or all below a folder; one process of this machine does so while others wait.
 
     `StorageError` if what is missing here does not fit on the disk; nothing is fetched then. `wanted`: as of `pull`.
+    `notify`: told how many files are fetched, and of how many.
     """
     if (mirror := mirror_of(path)) is not None:
-        mirror.stage(path, wanted)
+        mirror.stage(path, wanted, notify)
 
 
 def reflect(folder: Path) -> None:

@@ -133,7 +133,12 @@ class BucketMirror:
                 time.sleep(pause)
                 pause = min(2 * pause, 10.0)
 
-    def pull(self, folder: Path, wanted: Callable[[Path], bool]) -> None:
+    def pull(
+        self,
+        folder: Path,
+        wanted: Callable[[Path], bool],
+        notify: Callable[[int, int], None] = lambda _done, _of: None,
+    ) -> None:
         """Make the files below `folder` those of the store; what was changed here and not there stays.
 
         The listing is taken until nothing is left to do: of files folded into one meanwhile, an earlier listing may
@@ -147,7 +152,7 @@ class BucketMirror:
             for path in gone:
                 path.unlink(missing_ok=True)
                 self.mark_of(path).unlink(missing_ok=True)
-            for_each(lambda path: self._get(path, remote[path]), stale)  # noqa: B023 - called within this round
+            for_each(lambda path: self._get(path, remote[path]), stale, notify)  # noqa: B023 - called within this round
             if not stale and not gone:
                 return
 
@@ -156,7 +161,7 @@ class BucketMirror:
         if stamp is not None and self.is_stale(path, stamp):
             self._get(path, stamp)
 
-    def stage(self, path: Path, wanted: Callable[[Path], bool]) -> None:
+    def stage(self, path: Path, wanted: Callable[[Path], bool], notify: Callable[[int, int], None]) -> None:
         """Fetch a file, or all below a folder, alone on this machine, unless the disk has no room for it."""
         lock = self.base / LOCKS_FOLDER / hashlib.sha256(self.key(path).encode()).hexdigest()[:16]
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +178,7 @@ class BucketMirror:
                     "make room, or set XDG_CACHE_HOME to a folder on a larger disk"
                 )
             self.pull_file(path)
-            self.pull(path, wanted)
+            self.pull(path, wanted, notify)
 
     def settle(self, folder: Path, *, keep: bool) -> None:
         """Send what was changed here alone (`keep`), or give it up, and fetch the rest."""
@@ -265,11 +270,18 @@ def is_kept(name: Path) -> bool:
     return name.name not in LOCAL_ONLY and not any(own)
 
 
-def for_each(act: Callable[[Path], None], paths: list[Path]) -> None:
-    """`act` on all paths, several at once; the first error is raised when all have been tried."""
+def for_each(
+    act: Callable[[Path], None], paths: list[Path], notify: Callable[[int, int], None] = lambda _done, _of: None
+) -> None:
+    """`act` on all paths, several at once; the first error is raised when all have been tried.
+
+    `notify`: told, by this thread, how many are done, and of how many.
+    """
     if len(paths) == 1:
         act(paths[0])
+        notify(1, 1)
     elif paths:
         with ThreadPoolExecutor(min(PARALLEL_TRANSFERS, len(paths))) as pool:
-            for done in [pool.submit(act, path) for path in paths]:
+            for number, done in enumerate([pool.submit(act, path) for path in paths], start=1):
                 done.result()
+                notify(number, len(paths))

@@ -227,7 +227,7 @@ def test_a_search_goes_on_where_another_machine_ended_it(on_machine, bucket, tmp
     assert f"written to {bucket}/moved/leaderboard.html" in said
     assert str(tmp_path / "second") not in said
     before = automl_kd.read_results(f"{bucket}/moved").rows
-    assert sorted(before["role"]) == sorted(["search", "search", *tiny.ROLES])
+    assert sorted(before["role"]) == sorted(["search", "search", "teacher", *tiny.ROLES])
     search(tmp_path, "third", "--set", "search.trials=4", out=bucket)
     after = automl_kd.read_results(bucket).rows
     assert sorted(after[after["trial_kind"] == "search"]["proposal"]) == [0, 1, 2, 3]

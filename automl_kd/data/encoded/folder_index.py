@@ -20,6 +20,7 @@ import numpy as np
 from automl_kd.data.encoded.encoded_set import EncodedSet
 from automl_kd.data.encoded.index_file import load_index, save_index
 from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages, NumberArray
+from automl_kd.data.encoded.scan import ScanProgress
 from automl_kd.data.images.layout import FolderLayout, Kind, find_layout
 from automl_kd.data.images.listing import Listing, images_below, loose, name_listing_errors, subfolders
 from automl_kd.data.kept import ground
@@ -38,7 +39,7 @@ SETTLED_NS = 2 * 10**9
 """The coarsest resolution of time of a file system in use."""
 
 
-def index_folder(path: Path, root: Path) -> EncodedSet:
+def index_folder(path: Path, root: Path, notify: ScanProgress = lambda _done, _of: None) -> EncodedSet:
     """The classes and splits below `path`; the index of many images is kept below `root`.
 
     `DataError` if the folder is missing, or its subfolders are no classes and splits.
@@ -51,7 +52,7 @@ def index_folder(path: Path, root: Path) -> EncodedSet:
     if (known := recall_index(kept)) is not None:
         return known
     start = time.time_ns()
-    found, folders = list_classes(path)
+    found, folders = list_classes(path, notify)
     if len(found.images) > INDEXED_FROM:
         keep_index(kept, found, folders, start)
     return found
@@ -89,10 +90,11 @@ def folder_times(folders: Iterable[str]) -> FolderTimes:
     return [(name, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) for name, status in found]
 
 
-def list_classes(path: Path) -> tuple[EncodedSet, list[Path]]:
+def list_classes(path: Path, notify: ScanProgress = lambda _done, _of: None) -> tuple[EncodedSet, list[Path]]:
     """What lies below `path` now, and the folders that were listed."""
     layout = find_layout(path)
-    found = {kind: {name: images_below(top / name) for name in subfolders(top)} for kind, top in layout.tops.items()}
+    folders = {kind: {name: top / name for name in subfolders(top)} for kind, top in layout.tops.items()}
+    found = list_images(folders, notify)
     require_known(layout, found)
     beside = {name: images_below(layout.path / name) for name in layout.beside}
     passed_over = passed_over_in(layout, found, beside)
@@ -116,6 +118,18 @@ def list_classes(path: Path) -> tuple[EncodedSet, list[Path]]:
         passed_over=passed_over,
     )
     return indexed, [*dict.fromkeys(above), *walked]
+
+
+def list_images(folders: Mapping[Kind, Mapping[str, Path]], notify: ScanProgress) -> dict[Kind, dict[str, Listing]]:
+    done, of = 0, sum(map(len, folders.values()))
+    found: dict[Kind, dict[str, Listing]] = {}
+    for kind, classes in folders.items():
+        found[kind] = {}
+        for name, folder in classes.items():
+            found[kind][name] = images_below(folder)
+            done += 1
+            notify(done, of)
+    return found
 
 
 def whole_files(paths: Sequence[str], labels: NumberArray) -> EncodedImages:

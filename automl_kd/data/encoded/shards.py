@@ -29,6 +29,7 @@ from automl_kd.data.encoded.folder_index import index_path
 from automl_kd.data.encoded.index_file import load_index, save_index
 from automl_kd.data.encoded.packing import require_few_classes
 from automl_kd.data.encoded.ranges import EncodedImages
+from automl_kd.data.encoded.scan import ScanProgress
 from automl_kd.data.encoded.tar_members import TarMember, tar_members
 from automl_kd.data.images.decode import THREADS
 from automl_kd.data.images.layout import SPELLINGS, Kind
@@ -58,7 +59,7 @@ class ShardScan(NamedTuple):
     passed_over: dict[str, int]
 
 
-def shards(path: Path, root: Path, max_value: float = 0.0) -> Source:
+def shards(path: Path, root: Path, max_value: float = 0.0, notify: ScanProgress = lambda _done, _of: None) -> Source:
     """`DataError` if there are no shards, one is compressed or damaged, or a sample lacks its image or label.
 
     The index is kept below `root`. `max_value`: as of `pixels.decode_image`.
@@ -71,7 +72,7 @@ def shards(path: Path, root: Path, max_value: float = 0.0) -> Source:
     kept = index_path(path, root, "shards")
     found = recall_shards(kept, stamp)
     if found is None:
-        found = index_shards(path, parts, names_file)
+        found = index_shards(path, parts, names_file, notify)
         with suppress(OSError):  # the next process scans again
             save_index(kept, found.images, {**found.about(), "stamp": stamp})
     return encoded_source(found, path, root, max_value, files=(*every, *names_file))
@@ -160,10 +161,13 @@ def find_classes(path: Path, every: Iterable[Path]) -> list[Path]:
     return [one / CLASSES_FILE for one in near if (one / CLASSES_FILE).is_file()][:1]
 
 
-def index_shards(path: Path, parts: ShardsByKind, names_file: list[Path]) -> EncodedSet:
+def index_shards(path: Path, parts: ShardsByKind, names_file: list[Path], notify: ScanProgress) -> EncodedSet:
     every = [shard for part in parts.values() for shard in part]
     with ThreadPoolExecutor(THREADS) as pool:
-        scans = list(pool.map(scan_shard, every))
+        scans = []
+        for scan in pool.map(scan_shard, every):
+            scans.append(scan)
+            notify(len(scans), len(every))
     sizes = [len(scan.labels) for scan in scans]
     offsets, lengths, labels = (
         np.concatenate([np.array(scan[place], dtype=np.int64) for scan in scans]) for place in range(3)

@@ -8,6 +8,7 @@ names, as torchvision's ImageFolder does. `layout` defines how splits may be spe
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,18 @@ from automl_kd.data.encoded.encoded_set import encoded_part, encoded_source
 from automl_kd.data.encoded.folder_index import index_folder, whole_files
 from automl_kd.data.encoded.index_file import cut_out
 from automl_kd.data.images.listing import images_below, name_listing_errors
+from automl_kd.data.load_progress import LISTING, LoadProgress, ignore_progress
 from automl_kd.data.source import Source, Unlabelled, counted
 from automl_kd.errors import DataError
 
 
-def folder(path: Path, root: Path, max_value: float = 0.0) -> Source:
+def folder(path: Path, root: Path, max_value: float = 0.0, notify: LoadProgress = ignore_progress) -> Source:
     """Pixels are decoded when they are asked for; large sets are kept, decoded, below `root`, and so is their index.
 
     `max_value`: what is white in images of more than 8 bits; 0 for what they state. `DataError` if the folder is
     missing, or its subfolders are not as described above.
     """
-    found = index_folder(path, root)
+    found = index_folder(path, root, partial(notify, LISTING))
     return encoded_source(found, path, root, max_value, files=(found.images,))
 
 

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from automl_kd.spec import require
 
 LOADING_UNIT = "images"
+LOADING_UNITS = frozenset({LOADING_UNIT, "folders", "shards", "files"})
 """The unit of stages in which images are loaded: they come before an experiment is checked."""
 
 

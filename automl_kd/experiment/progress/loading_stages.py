@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from automl_kd.data.load_progress import UNITS
 from automl_kd.experiment.progress.events import LOADING_UNIT, Watcher
 
 SLOW_SECONDS = 3.0
@@ -20,6 +21,6 @@ class LoadingStages:
         if what != self.shown:
             if done >= of or time.monotonic() < self.due:
                 return
-            self.watcher.stage(what, of, LOADING_UNIT)
+            self.watcher.stage(what, of, UNITS.get(what, LOADING_UNIT))
             self.shown = what
         self.watcher.step(done)

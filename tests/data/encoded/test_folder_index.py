@@ -38,9 +38,9 @@ def listed(monkeypatch) -> list[Path]:
     done: list[Path] = []
     inner = folder_index.list_classes
 
-    def list_classes(path: Path):
+    def list_classes(path: Path, *others: Any):
         done.append(path)
-        return inner(path)
+        return inner(path, *others)
 
     monkeypatch.setattr(folder_index, "list_classes", list_classes)
     return done

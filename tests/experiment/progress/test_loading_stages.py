@@ -45,7 +45,8 @@ def test_nothing_is_shown_of_what_is_quick():
 @pytest.mark.parametrize(
     ("write", "seen"),
     [
-        (forms.write_folder, {"checking training images", "measuring training images"}),
+        (forms.write_folder, {"listing class folders", "checking training images", "measuring training images"}),
+        (forms.write_shards, {"indexing shards", "checking training images", "measuring training images"}),
         (forms.write_parquet, {"packing images", "measuring training images"}),
     ],
 )
