@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from functools import partial
 from pathlib import PurePath
 
@@ -18,6 +18,8 @@ from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
 from automl_kd.models.foreign.pretrained import BUILDERS
+from automl_kd.models.imagenet.mobilenet_v1 import MobileNetV1
+from automl_kd.models.imagenet.published import PUBLISHED, published_network
 from automl_kd.models.pickled import label_pickled, load_pickled
 from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
@@ -30,6 +32,8 @@ MODELS: Mapping[str, Callable[[InputShape], nn.Module]] = {
     **{name: partial(resnet.zoo_resnet, name) for name in resnet.RESNETS},
     **{name: partial(wide_resnet.zoo_wide_resnet, name) for name in wide_resnet.WIDE_RESNETS},
     **{name: partial(vgg.zoo_vgg, name) for name in vgg.VGGS},
+    "mobilenet-v1": MobileNetV1,
+    **{name: partial(published_network, name) for name in PUBLISHED},
 }
 
 
@@ -78,9 +82,13 @@ def nearest(name: str) -> str:
         return f"a network in a file is called 'file:{name}'"
     theirs = get_close_matches(name, torchvision_names(), n=1, cutoff=0.8)
     ours = get_close_matches(name, MODELS, n=1, cutoff=0.5)
-    if theirs and (theirs[0] == name or not ours):
+    if theirs and (not ours or likeness(name, theirs[0]) > likeness(name, ours[0])):
         return f"did you mean 'torchvision:{theirs[0]}'?"
     return suggestion(name, MODELS)
+
+
+def likeness(name: str, other: str) -> float:
+    return SequenceMatcher(None, name, other).ratio()
 
 
 def build_from(description: Description, shape: InputShape) -> nn.Module:

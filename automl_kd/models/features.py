@@ -8,6 +8,9 @@ in an attribute `feature_layers`, so that a loss can name "stage2" or "pre_pool"
     stage1.pre, ...  the same map before that activation
     pre_pool         the last map before global pooling
     pooled           what the classifier sees: a vector for each image
+
+Networks for large images have `stage1` to `stage4` at strides 4, 8, 16 and 32, so that they pair up by equal stride;
+the layers of networks from elsewhere are found by a pass, and have the same names (`foreign.discovery`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import NetworkError, UnknownNameError
+from automl_kd.models.foreign.adoption import known_layers
 from automl_kd.models.foreign.overwriting import kind_of_pass, version_of, written_over
 from automl_kd.registry import suggestion
 
@@ -45,7 +49,7 @@ class FeatureLayer:
 
 
 def list_feature_layers(model: nn.Module) -> dict[str, FeatureLayer]:
-    """The model's own `feature_layers`, or the stages, `pre_pool` and `pooled` of a model built as torchvision's are.
+    """The model's own `feature_layers`, or those that a pass shows (`discover_layers`) and torchvision's names.
 
     Empty for other models. Module names serve as feature layers everywhere (`find_feature`).
     """
@@ -53,7 +57,8 @@ def list_feature_layers(model: nn.Module) -> dict[str, FeatureLayer]:
     if isinstance(own, Mapping):
         return dict(own)
     children = dict(model.named_children())
-    feature_layers = {name: FeatureLayer(name) for name in FOREIGN_STAGES if name in children}
+    feature_layers = {name: FeatureLayer(*found) for name, found in known_layers(model).items()}
+    feature_layers |= {name: FeatureLayer(name) for name in FOREIGN_STAGES if name in children}
     if "avgpool" in children:
         feature_layers["pre_pool"] = FeatureLayer("avgpool", "input")
     if isinstance(children.get("fc"), nn.Linear):

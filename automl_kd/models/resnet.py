@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
+from automl_kd.models.costs.layers import ConvolutionSize, halve, total_cost
 from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
@@ -133,48 +134,35 @@ class ResNet(nn.Module):
         return logits
 
 
-class Convolved(NamedTuple):
-    """A convolution with batch normalisation after it; `pixels`: of what it puts out."""
-
-    inputs: int
-    outputs: int
-    kernel: int
-    pixels: int
-
-
 def resnet_cost(
     shape: InputShape, depths: Sequence[int], widths: Sequence[int], *, block: BlockKind = "basic", reduction: int = 4
 ) -> tuple[int, int]:
     """Parameters, and multiply-adds for one image, of the `ResNet` of these arguments, without building it."""
-    found = list(layers_of_resnet(shape, depths, widths, block, reduction))
-    weights = [one.inputs * one.outputs * one.kernel**2 for one in found]
-    params = sum(weights) + sum(2 * one.outputs for one in found) + (widths[-1] + 1) * shape.classes
-    macs = sum(weight * one.pixels for weight, one in zip(weights, found, strict=True)) + widths[-1] * shape.classes
-    return params, macs
+    return total_cost(layers_of_resnet(shape, depths, widths, block, reduction), widths[-1], shape.classes)
 
 
 def layers_of_resnet(
     shape: InputShape, depths: Sequence[int], widths: Sequence[int], block: BlockKind, reduction: int
-) -> Iterator[Convolved]:
+) -> Iterator[ConvolutionSize]:
     """Those of a `ResNet`, as `basic`, `bottleneck` and `Residual` lay them out."""
     height, width = shape.height, shape.width
-    yield Convolved(shape.channels, widths[0], 3, height * width)
+    yield ConvolutionSize(shape.channels, widths[0], 3, height * width)
     for stage, (depth, (before, outputs)) in enumerate(zip(depths, pairwise(widths), strict=True)):
         for inputs, halves in [(before, stage > 0), *[(outputs, False)] * (depth - 1)]:
             entering = height * width
             if halves:
-                height, width = -(-height // 2), -(-width // 2)
+                height, width = halve(height), halve(width)
             pixels = height * width
             if block == "basic":
-                yield Convolved(inputs, outputs, 3, pixels)
-                yield Convolved(outputs, outputs, 3, pixels)
+                yield ConvolutionSize(inputs, outputs, 3, pixels)
+                yield ConvolutionSize(outputs, outputs, 3, pixels)
             else:
                 inner = outputs // reduction
-                yield Convolved(inputs, inner, 1, entering)
-                yield Convolved(inner, inner, 3, pixels)
-                yield Convolved(inner, outputs, 1, pixels)
+                yield ConvolutionSize(inputs, inner, 1, entering)
+                yield ConvolutionSize(inner, inner, 3, pixels)
+                yield ConvolutionSize(inner, outputs, 1, pixels)
             if halves or inputs != outputs:
-                yield Convolved(inputs, outputs, 1, pixels)
+                yield ConvolutionSize(inputs, outputs, 1, pixels)
 
 
 def zoo_resnet(name: str, shape: InputShape) -> ResNet:

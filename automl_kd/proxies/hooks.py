@@ -61,9 +61,9 @@ class HookRecord:
 
 @contextmanager
 def hooked(student: nn.Module, sees: Collection[str], record: HookRecord) -> Iterator[None]:
-    modules = dict(student.named_modules())
+    modules, layers = dict(student.named_modules()), list_feature_layers(student)  # first, as it may take a pass
     handles = [module.register_forward_hook(hook) for module, hook in hooks(student, modules, sees, record)]
-    for name, layer in list_feature_layers(student).items():
+    for name, layer in layers.items():
         if name in PROXY_FEATURES or ("stages" in sees and is_stage(name)):
             handles.append(hook_feature(modules[layer.module], layer.side, partial(record.catch, name)))
     try:

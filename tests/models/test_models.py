@@ -57,6 +57,8 @@ def test_torchvision(channels):
         "layer4",
         "pooled",
         "pre_pool",
+        *sorted(f"stage{number}{end}" for number in (1, 2, 3, 4) for end in ("", ".pre")),
+        "stem",
     ]
     with FeatureExtractor(model, list(list_feature_layers(model))) as tapped:
         outputs = tapped(torch.randn(2, channels, 32, 32))
@@ -133,7 +135,7 @@ def test_the_table_builds_what_its_names_say():
         ("mobilenet_v3_small", "did you mean 'torchvision:mobilenet_v3_small'?"),
         ("mobilenet_v3_smal", "did you mean 'torchvision:mobilenet_v3_small'?"),
         ("resnet55", "did you mean 'resnet56'?"),
-        ("nosuch", "known are resnet110, "),
+        ("nosuch", "known are mobilenet-v1, "),
         ("net.onnx", "a network in a file is called 'file:net.onnx'"),
     ],
 )

@@ -6,6 +6,7 @@ proxies. Parameters keep their names.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from automl_kd.errors import ConfigError, NetworkError
+from automl_kd.models.foreign.discovery import LayerSide, discover_layers
 from automl_kd.models.foreign.overwriting import counted_copy, kind_of_pass, version_of, written_over
 from automl_kd.space import InputShape
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +40,14 @@ class Door:
 
     The first pass of each kind works on a copy of the images. If it did not write into them, later ones are given the
     images themselves; if it did, later ones get a copy as well. `contiguous`: images enter with rows last in memory.
-    `classes`: None lets pass what is returned, for whoever changes the network's widths.
+    `classes`: None lets pass what is returned, for whoever changes the network's widths. `shape`: of the images that
+    the network was built for. `layers`: its feature layers, once somebody has looked for them.
     """
 
-    def __init__(self, classes: int) -> None:
-        self.classes: int | None = classes
+    def __init__(self, shape: InputShape) -> None:
+        self.shape = shape
+        self.classes: int | None = shape.classes
+        self.layers: Mapping[str, LayerSide] | None = None
         self.contiguous = False
         self.writes: dict[Hashable, bool] = {}
         self.handed: Handed | None = None
@@ -85,7 +92,7 @@ def adopt(model: nn.Module, shape: InputShape) -> nn.Module:
         )
     if find_door(model) is None:
         settle(model, shape)
-        door = Door(shape.classes)
+        door = Door(shape)
         # Before hooks of the network's own, such as those that repeat channels: it is the images that stay.
         model.register_forward_pre_hook(door.enter, prepend=True)
         model.register_forward_hook(door.leave)
@@ -95,6 +102,21 @@ def adopt(model: nn.Module, shape: InputShape) -> nn.Module:
 def find_door(model: nn.Module) -> Door | None:
     owners = (getattr(hook, "__self__", None) for hook in model._forward_pre_hooks.values())
     return next((owner for owner in owners if isinstance(owner, Door)), None)
+
+
+def known_layers(model: nn.Module) -> Mapping[str, LayerSide]:
+    """What `discover_layers` finds in an adopted network, looked for once; nothing where no pass of it succeeds."""
+    door = find_door(model)
+    if door is None:
+        return {}
+    if door.layers is None:
+        try:
+            with unchecked(model):
+                door.layers = discover_layers(model, door.shape)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            logger.debug("the layers of a %s cannot be seen: %s", type(model).__name__, error)
+            door.layers = {}
+    return door.layers
 
 
 @contextmanager

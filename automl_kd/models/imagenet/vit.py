@@ -1,0 +1,186 @@
+"""Vision transformers of one width, whose blocks may differ in heads and in the width of their perceptrons.
+
+Dosovitskiy et al. An Image is Worth 16x16 Words. 2020. arXiv:2010.11929, in the sizes of Touvron et al. Training
+data-efficient image transformers. 2020. arXiv:2012.12877; and, with `relative` and `pool = "mean"`, the networks of
+Chen, Peng, Fu, Ling. AutoFormer. 2021. arXiv:2107.00651: a head has 64 channels whatever the width is, and keys and
+values know how far apart two patches lie, by rows and by columns, clipped to 14 patches, after Shaw, Uszkoreit,
+Vaswani. 2018. arXiv:1803.02155.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from automl_kd.models.features import FeatureLayer
+from automl_kd.space import InputShape
+
+HEAD = 64
+"""Channels of a head."""
+
+FARTHEST = 14
+"""Patches; those farther apart count as so far."""
+
+
+@dataclass(frozen=True)
+class VitPlan:
+    """`heads`, `inner`: of each block, the latter channels inside its perceptron. `patch`: pixels of a patch's side.
+
+    `pool`: "token" gives the classifier the class token, "mean" the mean of the patches.
+    """
+
+    width: int
+    heads: tuple[int, ...]
+    inner: tuple[int, ...]
+    patch: int = 16
+    relative: bool = False
+    pool: str = "token"
+
+
+class RelativePositions(nn.Module):
+    """A vector of `HEAD` channels for each pair of tokens: the sum of one for rows and one for columns apart."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.vertical = nn.Parameter(torch.empty(2 * FARTHEST + 2, HEAD))
+        self.horizontal = nn.Parameter(torch.empty(2 * FARTHEST + 2, HEAD))
+        for table in (self.vertical, self.horizontal):
+            nn.init.trunc_normal_(table, std=0.02)
+        row, column = torch.arange(rows).repeat_interleave(columns), torch.arange(columns).repeat(rows)
+        for name, places in (("down", row), ("across", column)):
+            apart = (places[None, :] - places[:, None]).clamp(-FARTHEST, FARTHEST) + FARTHEST + 1
+            self.register_buffer(name, F.pad(apart, (1, 0, 1, 0)), persistent=False)  # 0: to or from the class token
+
+    def forward(self) -> Tensor:
+        """(tokens, tokens, HEAD), queries first."""
+        return self.vertical[self.get_buffer("down")] + self.horizontal[self.get_buffer("across")]
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int, grid: tuple[int, int], *, relative: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * HEAD * heads)
+        self.projection = nn.Linear(HEAD * heads, width)
+        self.of_keys = RelativePositions(*grid) if relative else None
+        self.of_values = RelativePositions(*grid) if relative else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        queries, keys, values = self.qkv(x).view(batch, tokens, 3, self.heads, HEAD).permute(2, 0, 3, 1, 4)
+        # in products of matrices, which every kind of differentiation knows
+        scores = queries @ keys.transpose(-2, -1)
+        if self.of_keys is not None:
+            scores = scores + apart(queries, self.of_keys().transpose(1, 2))
+        weights = (scores * HEAD**-0.5).softmax(dim=-1)
+        found = weights @ values
+        if self.of_values is not None:
+            found = found + apart(weights, self.of_values())
+        made: Tensor = self.projection(found.transpose(1, 2).reshape(batch, tokens, HEAD * self.heads))
+        return made
+
+
+def apart(rows: Tensor, tables: Tensor) -> Tensor:
+    """(batch, heads, tokens, a) and (tokens, a, b) to (batch, heads, tokens, b): each token has a matrix of its own."""
+    batch, heads, tokens, _ = rows.shape
+    flat = rows.permute(2, 0, 1, 3).reshape(tokens, batch * heads, -1)
+    return (flat @ tables).view(tokens, batch, heads, -1).permute(1, 2, 0, 3)
+
+
+class TransformerBlock(nn.Module):
+    def __init__(self, plan: VitPlan, place: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        width, inner = plan.width, plan.inner[place]
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attention = Attention(width, plan.heads[place], grid, relative=plan.relative)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        made: Tensor = x + self.mlp(self.norm2(x))
+        return made
+
+
+class AsMap(nn.Module):
+    """Tokens (batch, 1 + patches, channels) as a map (batch, channels, height, width) without the class token."""
+
+    def __init__(self, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 1:].transpose(1, 2).view(len(tokens), -1, *self.grid)
+
+
+class VisionTransformer(nn.Module):
+    """The network of a plan. Images whose sides are no multiples of a patch get a black rim below and on the right.
+
+    Feature layers `stage1` to `stage4` are maps after each quarter of the blocks, all at the stride of a patch.
+    """
+
+    def __init__(self, shape: InputShape, plan: VitPlan) -> None:
+        super().__init__()
+        self.patch, self.pool, width = plan.patch, plan.pool, plan.width
+        grid = (-(-shape.height // plan.patch), -(-shape.width // plan.patch))
+        self.stem = nn.Conv2d(shape.channels, width, plan.patch, plan.patch)
+        self.token = nn.Parameter(torch.empty(1, 1, width))
+        self.positions = nn.Parameter(torch.empty(1, grid[0] * grid[1] + 1, width))
+        self.blocks = nn.ModuleList(TransformerBlock(plan, place, grid) for place in range(len(plan.heads)))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.classifier = nn.Linear(width, shape.classes)
+        self.maps, self.last_map = nn.ModuleDict(), AsMap(grid)
+        for stage, block in enumerate(quarters(len(plan.heads)), start=1):
+            self.maps[str(block)] = AsMap(grid)
+            name = f"maps.{block}"
+            self.feature_layers = getattr(self, "feature_layers", {"stem": FeatureLayer("stem")}) | dict.fromkeys(
+                (f"stage{stage}", f"stage{stage}.pre"), FeatureLayer(name)
+            )
+        self.feature_layers |= {"pre_pool": FeatureLayer("last_map"), "pooled": FeatureLayer("classifier", "input")}
+        for value in (
+            self.token,
+            self.positions,
+            *(one.weight for one in self.modules() if isinstance(one, nn.Linear)),
+        ):
+            nn.init.trunc_normal_(value, std=0.02)
+        for one in self.modules():
+            if isinstance(one, nn.Linear):
+                nn.init.zeros_(one.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, right = -x.shape[2] % self.patch, -x.shape[3] % self.patch
+        x = F.pad(x, (0, right, 0, down)) if down or right else x
+        patches = self.stem(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), -1, -1), patches], dim=1) + self.positions
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if str(number) in self.maps:
+                self.maps[str(number)](x)  # for whoever listens
+        x = self.norm(x)
+        last = self.last_map(x)
+        logits: Tensor = self.classifier(x[:, 0] if self.pool == "token" else last.mean((2, 3)))
+        return logits
+
+
+def quarters(depth: int) -> list[int]:
+    """After which blocks, counted from 1, the four stages end."""
+    return [max(1, round(depth * quarter / 4)) for quarter in range(1, 5)]
+
+
+def vit_cost(shape: InputShape, plan: VitPlan) -> tuple[int, int]:
+    """Parameters, and multiply-adds for one image, of the `VisionTransformer` of this plan, without building it."""
+    patches = -(-shape.height // plan.patch) * -(-shape.width // plan.patch)
+    tokens, width = patches + 1, plan.width
+    stem = shape.channels * plan.patch**2 * width
+    params = stem + width + (tokens + 1) * width + 2 * width + (width + 1) * shape.classes
+    macs = stem * patches + width * shape.classes
+    for heads, inner in zip(plan.heads, plan.inner, strict=True):
+        through = HEAD * heads
+        linear = 4 * width * through + 2 * width * inner
+        params += linear + 3 * through + width + inner + width + 4 * width
+        macs += linear * tokens + 2 * tokens**2 * through * (1 + plan.relative)
+        params += plan.relative * 4 * (2 * FARTHEST + 2) * HEAD
+    return params, macs
