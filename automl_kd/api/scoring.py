@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from automl_kd import storage
 from automl_kd.api.images import name_data
@@ -33,6 +33,8 @@ def rank_by_proxies(
     teacher: str = "resnet56",
     images: int = 64,
     repeats: int = 1,
+    resolution: int = 0,
+    proxy_teacher: Literal["random", "trained"] = "random",
     workers: int = 1,
     out: Path | str = "results",
     data_root: Path | str = "data",
@@ -45,8 +47,10 @@ def rank_by_proxies(
 
     `space`, `data`: as of `search`. `proxies`: names of `automl_kd.proxies.PROXIES` or aggregates such as
     "rank_sum(naswot+synflow)". `sample`: how many random architectures, 1 or more; None for the whole space.
-    `sample_seed` draws them, `seed` images and weights. `teacher`: the model of the random teacher, for proxies that
-    use one. `images`: in a mini-batch, 2 or more. `repeats`: to average, with new weights and images; 1 or more.
+    `sample_seed` draws them, `seed` images and weights. `teacher`: the model of the teacher, for proxies that use one;
+    `proxy_teacher`: with "random" weights, or the "trained" ones that it brings. `resolution`: height and width of the
+    images, 0 for their own. `images`: in a mini-batch, 2 or more. `repeats`: to average, with new weights and images; 1
+    or more.
     `workers`: processes, 0 for one on each processor.
 
     Columns: rank, architecture_id, values_json, student, params, macs, for each proxy its mean and its spread over
@@ -59,6 +63,7 @@ def rank_by_proxies(
     folder = storage.local_path(out).absolute()
     named = {"space": name_space(space, folder / "scores"), "data": name_data(data, folder / "scores")["name"]}
     given = {"sample": sample, "sample_seed": sample_seed, "seed": seed, "teacher": teacher, "images": images}
+    given |= {"resolution": resolution, "proxy_teacher": proxy_teacher}
     scoring = check_record(Scoring, {**named, "proxies": list(proxies), **given, "repeats": repeats}, "score")
     if min(sample or 1, images - 1, repeats) < 1 or sample == 0:
         raise RecordError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class ProxyTeacher(enum.StrEnum):
+    """What proxies that use a teacher compare with."""
+
+    RANDOM = "random"
+    TRAINED = "trained"
+
+
 def score(
     space: Annotated[str, typer.Argument(help="A search space as module:ATTRIBUTE.")],
     proxies: Annotated[str, typer.Option(help="Names separated by commas, or 'all'; see 'automl-kd show proxies'.")],
@@ -28,7 +36,13 @@ def score(
     data: Annotated[
         str, typer.Option(help="A dataset, or folder:, shards:, parquet:, pack: or arrays:PATH.")
     ] = "digits",
-    teacher: Annotated[str, typer.Option(help="Model of the random teacher, for proxies that use one.")] = "resnet56",
+    teacher: Annotated[str, typer.Option(help="Model of the teacher, for proxies that use one.")] = "resnet56",
+    proxy_teacher: Annotated[
+        ProxyTeacher, typer.Option(help="Weights of the teacher: random ones, or the trained ones that it brings.")
+    ] = ProxyTeacher.RANDOM,
+    resolution: Annotated[
+        int, typer.Option(help="Height and width of the images; 0 for their own.", min=0, max=4096)
+    ] = 0,
     images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
     repeats: Annotated[int, typer.Option(help="Repeats to average, with new weights and images.", min=1)] = 1,
     top: Annotated[int, typer.Option(help="Rows printed; the file has all rows.", min=1)] = 20,
@@ -61,6 +75,8 @@ def score(
         teacher=teacher,
         images=images,
         repeats=repeats,
+        resolution=resolution,
+        proxy_teacher=proxy_teacher.value,
     )
     labour = Labour(workers=workers, gpus=gpus, address=address, shard=parse_shard(shard))
     place = roots(out, data_root)

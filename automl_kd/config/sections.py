@@ -67,16 +67,17 @@ class SearchSection:
     minimises: `["val_accuracy", "-params"]`. `proxy_filter`: proxies whose rank sum picks the best of `pool` candidates
     for each trial; empty does not filter. `pool` (1 or more): candidates of which the proxy filter takes the best.
     `probe_images` (2 or more), `repeats` (1 or more): images in a proxy's batch, and how often weights and images are
-    drawn anew. `scheduler`: which trials end early, by validation accuracy: "asha" and "hyperband" those below the best
-    share of their rung, "median" those below the median of the others, "none" none. Or "pbt" and "pb2": a population of
-    `trials` copies of one student, in which every `interval` epochs the worst take over the weights of the best, and
-    other values of what `perturb` names ("recipe.lr", "recipe.weight_decay", "method.OPTION", "method.losses.NAME").
-    `grace_epochs` (1 or more): ASHA's first rung, and the epochs before the median rule. `reduction` (above 1): the
-    factor between rungs of ASHA and HyperBand. `median_trials` (1 or more): others that must have come as far before
-    the median rule stops a trial. `interval` (1 or more): epochs after which a population changes. `quantile` (above 0,
-    at most 0.5): the share of a population that gives, and that takes. `resample` (0 to 1): how often "pbt" draws a
-    value anew instead of multiplying it by 0.8 or 1.2. `perturb`: the range, in a population, of each value that
-    changes, such as "recipe.lr" = { low = 0.01, high = 0.1, log = true }.
+    drawn anew. `proxy_teacher`: what proxies that compare with a teacher compare with, one of "random" weights, as in
+    their papers, or the "trained" teacher itself. `scheduler`: which trials end early, by validation accuracy: "asha"
+    and "hyperband" those below the best share of their rung, "median" those below the median of the others, "none"
+    none. Or "pbt" and "pb2": a population of `trials` copies of one student, in which every `interval` epochs the worst
+    take over the weights of the best, and other values of what `perturb` names ("recipe.lr", "recipe.weight_decay",
+    "method.OPTION", "method.losses.NAME"). `grace_epochs` (1 or more): ASHA's first rung, and the epochs before the
+    median rule. `reduction` (above 1): the factor between rungs of ASHA and HyperBand. `median_trials` (1 or more):
+    others that must have come as far before the median rule stops a trial. `interval` (1 or more): epochs after which a
+    population changes. `quantile` (above 0, at most 0.5): the share of a population that gives, and that takes.
+    `resample` (0 to 1): how often "pbt" draws a value anew instead of multiplying it by 0.8 or 1.2. `perturb`: the
+    range, in a population, of each value that changes, such as "recipe.lr" = { low = 0.01, high = 0.1, log = true }.
     """
 
     sampler: str = "evolution"
@@ -87,6 +88,7 @@ class SearchSection:
     pool: int = 20
     probe_images: int = 64
     repeats: int = 1
+    proxy_teacher: Literal["random", "trained"] = "random"
     scheduler: Literal["none", "asha", "hyperband", "median", "pbt", "pb2"] = "asha"
     grace_epochs: int = 1
     reduction: float = 3.0

@@ -78,24 +78,31 @@ def forward(network: nn.Module, images: Tensor) -> Outputs:
 
 
 def make_probe(
-    images: Tensor, labels: Tensor, shape: InputShape, teacher: nn.Module | None = None, *, seed: int | None = None
+    images: Tensor,
+    labels: Tensor,
+    shape: InputShape,
+    teacher: nn.Module | None = None,
+    *,
+    seed: int | None = None,
+    views: Tensor | None = None,
 ) -> Probe:
     """The probe for these images, with the teacher run once in training mode (batch statistics).
 
     `seed`: draw the teacher's weights from N(0, 1) as DisWOT's ranking does; None keeps those it has, which suits a
-    trained teacher. The teacher itself is left as it was.
+    trained teacher. `views`: the same images as a trained teacher takes them, which then is run in evaluation mode. The
+    teacher itself is left as it was.
     """
     images = images.contiguous(memory_format=torch.channels_last)
     if teacher is None:
         return Probe(images, labels, shape)
     with untouched(teacher), torch.no_grad():
         lay_out(teacher.to(images.device), shape, torch.channels_last)
-        teacher.train()
+        teacher.train(views is None)
         if seed is not None:
             normal_weights(teacher, "teacher", seed)
         quicken(teacher)
         with unchecked(teacher):  # a sentence of its own follows
-            outputs = forward(teacher, images)
+            outputs = forward(teacher, images if views is None else views)
     if outputs.logits.shape[1] != shape.classes:
         raise DataError(
             f"the teacher has {outputs.logits.shape[1]} classes, but the task has {shape.classes}; "

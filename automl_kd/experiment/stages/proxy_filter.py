@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import ConfigError
 from automl_kd.models import build_model
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.input_adapter import resize_batch
+from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.proxies.aggregate import average_ranks
 from automl_kd.proxies.probe import Probe, make_probe
@@ -21,14 +24,25 @@ from automl_kd.proxies.scorer import Scorer
 from automl_kd.results.store.row import ScoreRow
 from automl_kd.seeds import derive
 from automl_kd.space import Architecture, InputShape, SearchSpace
+from automl_kd.spec import TeacherSpec
+from automl_kd.training.trial import build_teacher
 
 
 def make_probes(
-    dataset: Dataset, proxies: Sequence[str], teacher: str, *, images: int, draws: int, seed: int, device: str = "cpu"
+    dataset: Dataset,
+    proxies: Sequence[str],
+    teacher: TeacherSpec,
+    *,
+    images: int,
+    draws: int,
+    seed: int,
+    weights: Path | None = None,
+    device: str = "cpu",
 ) -> list[Probe]:
     """One probe per repeat: `images` random training images, without augmentation.
 
-    The teacher is built only if a proxy asks for one, with random weights, as those proxies want it.
+    The teacher, the first of several, is built only if a proxy asks for one: with random weights, as those proxies'
+    papers have it, for images of the students; or with those of the file `weights`, and then as it teaches.
     """
     placed = dataset.to(device)
     needy = any(proxy_entry(name).needs_teacher for name in expand_proxies(proxies))
@@ -37,16 +51,21 @@ def make_probes(
         rng = np.random.default_rng([seed, draw])
         chosen = rng.choice(len(dataset.train), size=min(images, len(dataset.train)), replace=False)
         rows = torch.from_numpy(np.sort(chosen)).to(device)
-        network = None
-        if needy:
-            with torch.random.fork_rng(devices=[]):
-                network = build_model(teacher, dataset.student_shape)
-        pictures, shape = plain_view(placed, placed.train, rows), dataset.student_shape
-        pictures = resize_batch(pictures, dataset.student_size) if dataset.student_size else pictures
-        probes.append(
-            make_probe(pictures, placed.train.labels[rows], shape, network, seed=derive(seed, "teacher", draw))
-        )
+        network = probe_teacher(teacher.members[0], dataset, weights) if needy else None
+        views, shape = plain_view(placed, placed.train, rows), dataset.student_shape
+        pictures = resize_batch(views, dataset.student_size) if dataset.student_size else views
+        trained = {"seed": None, "views": views} if weights else {"seed": derive(seed, "teacher", draw)}
+        probes.append(make_probe(pictures, placed.train.labels[rows], shape, network, **trained))
     return probes
+
+
+def probe_teacher(teacher: TeacherSpec, dataset: Dataset, weights: Path | None) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        if weights is None:
+            return build_model(teacher.model, dataset.student_shape)
+        network = build_teacher(teacher, dataset)
+    load_weights(network, weights, teacher.weights)
+    return network
 
 
 def rank_sums(scores: Sequence[ProxyScore], proxies: Sequence[str], count: int) -> list[float]:

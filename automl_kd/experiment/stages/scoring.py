@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.experiment.score_tensor import ScoreTensor, flattened
 from automl_kd.experiment.stages.proxy_filter import make_probes
+from automl_kd.experiment.teacher_settings import settle_member, settle_member_classes, settle_view
 from automl_kd.hashing import hash_json
 from automl_kd.models import load_space
 from automl_kd.models.costs.cost import cost_of
@@ -31,7 +33,7 @@ from automl_kd.results.store import parts
 from automl_kd.results.store.folder import fetch_folder, lock, require_writable
 from automl_kd.results.store.scores import rank_architectures, read_scores_file, write_columns
 from automl_kd.space import Architecture, InputShape, SearchSpace
-from automl_kd.spec import DataSpec
+from automl_kd.spec import DataSpec, TeacherSpec
 
 SCORING_VERSION = 1
 """Raise it when a proxy of the library changes its values, so that old scores are not reused."""
@@ -52,6 +54,8 @@ class Scoring:
     """What decides scores. `sample`: how many distinct architectures are drawn, None for all of a finite space.
 
     `sample_seed` draws them, a smaller sample being part of a larger one; `seed` draws images and weights.
+    `resolution`: of the students' images, 0 for their own. `proxy_teacher`: with "random" weights, or the "trained"
+    ones that `teacher` brings.
     """
 
     space: str
@@ -63,10 +67,16 @@ class Scoring:
     teacher: str = "resnet56"
     images: int = 64
     repeats: int = 1
+    resolution: int = 0
+    proxy_teacher: Literal["random", "trained"] = "random"
 
     def digest(self, data: str) -> str:
         """Names the scores: by what is asked, and the digest of the images' content."""
-        record = {**spec_names.stored_scoring(asdict(self)), "data": data, "version": SCORING_VERSION, "batch": BATCH}
+        asked = asdict(self)
+        for name in ("resolution", "proxy_teacher"):  # later than the first scores that are kept
+            if asked[name] == getattr(Scoring, name):
+                del asked[name]
+        record = {**spec_names.stored_scoring(asked), "data": data, "version": SCORING_VERSION, "batch": BATCH}
         return hash_json(record)
 
 
@@ -90,7 +100,15 @@ def score_space(
     require_writable(out)
     fetch_folder(out / "scores")
     new = [one for one in (out / "scores", out) if not one.exists()]
-    spec = sets.resolve_path(DataSpec(name=scoring.data))
+    teacher = settle_member(TeacherSpec(model=scoring.teacher))
+    if scoring.proxy_teacher == "trained" and not teacher.checkpoint:
+        raise ConfigError(
+            f"{scoring.teacher!r} brings no weights, and a trained teacher was asked for; name one that does, such as "
+            "timm:local-dir:PATH, or leave the weights random"
+        )
+    spec = sets.resolve_path(DataSpec(name=scoring.data, resolution=scoring.resolution))
+    if scoring.proxy_teacher == "trained":
+        spec = settle_view(spec, teacher)
     dataset = sets.load_data(spec, data_root, notify=LoadingStages(watcher))
     account = sets.account_of(dataset, data_root)
     watcher.note(account["line"])
@@ -103,12 +121,13 @@ def score_space(
         if scoring.images > (most := len(dataset.train)):
             raise ConfigError(f"a batch of {scoring.images} images was asked for, but {scoring.data} has {most}")
         points = DistinctPoints.of(space, scoring)
-        if not read_everything(scoring, labour, points, dataset, folder, watcher) and not file.exists():
+        teacher = settle_member_classes(teacher, dataset) if scoring.proxy_teacher == "trained" else teacher
+        if not read_everything(scoring, labour, points, dataset, teacher, folder, watcher) and not file.exists():
             return folder, None
         try:
             with lock(folder, wait=True):  # the last two shards may end together
                 if not file.exists():
-                    write_score_table(scoring, space, points, dataset.shape, file, folder)
+                    write_score_table(scoring, space, points, dataset.student_shape, file, folder)
         except BaseException:
             if not parts.finished_batches(folder):
                 parts.remove_batches(folder, new=new)
@@ -120,7 +139,13 @@ def score_space(
 
 
 def read_everything(
-    scoring: Scoring, labour: Labour, points: DistinctPoints, dataset: Dataset, folder: Path, watcher: Watcher
+    scoring: Scoring,
+    labour: Labour,
+    points: DistinctPoints,
+    dataset: Dataset,
+    teacher: TeacherSpec,
+    folder: Path,
+    watcher: Watcher,
 ) -> bool:
     """Have this shard's functions read; whether those of all shards are."""
     looks = looking(scoring.proxies)
@@ -130,7 +155,8 @@ def read_everything(
         watcher.stage(title, len(points.architectures), "architectures")
         return True
     images, draws, seed = scoring.images, scoring.repeats, scoring.seed
-    probes = make_probes(dataset, looks, scoring.teacher, images=images, draws=draws, seed=seed)
+    weights = Path(teacher.checkpoint) if scoring.proxy_teacher == "trained" else None
+    probes = make_probes(dataset, looks, teacher, images=images, draws=draws, seed=seed, weights=weights)
     task = ScoringTask(scoring.space, looks, probes, seed)
     return read_functions(task, points.functions, folder, labour, watcher, title)
 

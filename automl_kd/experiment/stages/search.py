@@ -32,6 +32,7 @@ from automl_kd.results.store.scores import write_scores
 from automl_kd.samplers import Exhausted, Feasible, Sampler, Screened, make_sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import FROM_TEACHER, Outcome, TrialSpec
+from automl_kd.training.trial import teacher_file
 
 
 @dataclass
@@ -237,16 +238,23 @@ def make_search_sampler(context: ExperimentContext, is_new: Callable[[Architectu
     probes = make_probes(
         context.dataset,
         settings.proxy_filter,
-        context.experiment.teacher.model,
+        context.experiment.teacher,
         images=settings.probe_images,
         draws=settings.repeats,
         seed=seed,
+        weights=None if settings.proxy_teacher == "random" else first_teacher_file(context),
         device="cuda" if context.experiment.trial.device != "cpu" and torch.cuda.is_available() else "cpu",
     )
     ranking = screen(
         context.space, settings.proxy_filter, probes, seed=seed, on_scores=lambda found: keep_scores(context, found)
     )
     return Screened(feasible, by_student(ranking, lambda point: context.proposal(point).architecture), settings.pool)
+
+
+def first_teacher_file(context: ExperimentContext) -> Path:
+    """The weights of the teacher, the first of several, which is trained by now."""
+    first, data = context.experiment.teacher.members[0], context.experiment.data
+    return teacher_file(first, data, context.trial_paths(context.teacher_training, "cpu"))
 
 
 def keep_scores(context: ExperimentContext, scores: Sequence[ProxyScore]) -> None:

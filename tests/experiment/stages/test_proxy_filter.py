@@ -14,8 +14,10 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.stages.proxy_filter import make_probes, rank_sums, screen
 from automl_kd.proxies.score import ProxyScore
 from automl_kd.space import Architecture
+from automl_kd.spec import TeacherSpec
 from tests import tiny
 
+TEACHER = TeacherSpec(model="tests.tiny:teacher")
 POINTS = [Architecture.of({"width": width}) for width in (2, 4, 8)]
 
 
@@ -53,7 +55,7 @@ def test_where_all_failed_there_are_only_nans():
 
 @pytest.fixture
 def probes():
-    return make_probes(tiny.dataset(), ["naswot"], "tests.tiny:teacher", images=16, draws=2, seed=0)
+    return make_probes(tiny.dataset(), ["naswot"], TEACHER, images=16, draws=2, seed=0)
 
 
 def test_a_pool_is_ranked_and_what_was_said_is_passed_on(probes):
@@ -75,8 +77,8 @@ def test_a_proxy_that_fails_on_a_whole_pool_is_refused_in_one_sentence(probes):
 
 
 def test_probes_are_distinct_training_images_drawn_by_the_seed(probes):
-    again = make_probes(tiny.dataset(), ["naswot"], "tests.tiny:teacher", images=16, draws=2, seed=0)
-    other = make_probes(tiny.dataset(), ["naswot"], "tests.tiny:teacher", images=16, draws=1, seed=1)
+    again = make_probes(tiny.dataset(), ["naswot"], TEACHER, images=16, draws=2, seed=0)
+    other = make_probes(tiny.dataset(), ["naswot"], TEACHER, images=16, draws=1, seed=1)
     assert [len(probe.images) for probe in probes] == [16, 16]
     assert all(torch.equal(one.images, two.images) for one, two in zip(probes, again, strict=True))
     assert not torch.equal(probes[0].images, probes[1].images)
@@ -86,12 +88,12 @@ def test_probes_are_distinct_training_images_drawn_by_the_seed(probes):
 
 def test_a_probe_has_a_teacher_only_where_a_proxy_asks_for_one(probes):
     state = torch.get_rng_state()
-    (needy,) = make_probes(tiny.dataset(), ["diswot_relation"], "tests.tiny:teacher", images=8, draws=1, seed=0)
+    (needy,) = make_probes(tiny.dataset(), ["diswot_relation"], TEACHER, images=8, draws=1, seed=0)
     assert needy.teacher is not None
     assert all(probe.teacher is None for probe in probes)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_set_smaller_than_a_probe_is_used_whole():
-    (probe,) = make_probes(tiny.dataset(), ["naswot"], "tests.tiny:teacher", images=1000, draws=1, seed=0)
+    (probe,) = make_probes(tiny.dataset(), ["naswot"], TEACHER, images=1000, draws=1, seed=0)
     assert len(probe.images) == 96
