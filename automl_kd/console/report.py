@@ -36,6 +36,9 @@ DISTILLATION_COLUMNS = (*("training", "validation, %", "test, %", "spread", "see
 EFFORT = ("method", "epochs", "tried", "cost of choosing", "failed", "options")
 """Columns that fit a terminal; the files have all columns."""
 
+OTHER_COLUMNS, SCORE_WIDTH = 50, 10
+"""Characters of a row of scores beside the proxies, and of a score."""
+
 SHOWN_ROWS = 20
 """Entries of each trial kind that are printed; the files have all entries."""
 
@@ -130,7 +133,8 @@ def print_boards(console: Console, name: str, board: pd.DataFrame) -> None:
 
 def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:
     """The best `top` architectures of a ranked frame of scores."""
-    proxies = [name.removesuffix("_spread") for name in frame.columns if name.endswith("_spread")]
+    every = [name.removesuffix("_spread") for name in frame.columns if name.endswith("_spread")]
+    proxies = fitting(every, console.width)
     size = [] if "params" in proxies else ["params"]
     table = Table(box=None, pad_edge=False)
     for column in ("rank", "architecture", "description", *size, *proxies, "seconds"):
@@ -144,6 +148,20 @@ def print_scores(console: Console, frame: pd.DataFrame, top: int) -> None:
         cells = (units.format_count(row[name]) for name in size)
         table.add_row(str(row["rank"]), row["architecture_id"], label, *cells, *scores, f"{row['seconds']:.3f}")
     console.print(table, highlight=False, markup=False)
+    if hidden := len(every) - len(proxies):
+        note = f"{hidden} more {'proxy' if hidden == 1 else 'proxies'} in the file, for which there is no room here"
+        console.print(note, highlight=False, markup=False)
+
+
+def fitting(proxies: Sequence[str], width: int) -> list[str]:
+    """As many of the first proxies as have room beside the other columns of a score's row; at least one."""
+    room, shown = width - OTHER_COLUMNS, list[str]()
+    for name in proxies:
+        room -= max(len(name), SCORE_WIDTH) + 1
+        if shown and room < 0:
+            break
+        shown.append(name)
+    return shown
 
 
 def score_cell(score: float, spread: float) -> str:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from automl_kd.errors import ConfigError
 from automl_kd.models.features import KeepOutput, list_feature_layers
 from automl_kd.models.foreign.overwriting import version_of, written_over
 from automl_kd.proxies.probe import PROXY_FEATURES, is_stage
@@ -91,6 +92,17 @@ def hook_feature(module: nn.Module, side: str, catch: Callable[[Tensor], None]) 
     if side == "input":  # before it runs, for it may write over what it is given
         return module.register_forward_pre_hook(lambda _, given: catch(given[0]))
     return module.register_forward_hook(lambda _module, _given, made: catch(made))
+
+
+def require_convolutions(student: nn.Module, proxy: str) -> None:
+    """Refuse, in the name of `proxy`, a transformer: more linear layers than convolutions, and normalised tokens."""
+    kinds = [type(module) for module in student.modules()]
+    convolutions, linear = (sum(issubclass(kind, one) for kind in kinds) for one in LAYERS)
+    if linear > convolutions and any(issubclass(kind, nn.LayerNorm) for kind in kinds):
+        raise ConfigError(
+            f"{proxy} reads maps of convolutions, and {linear} of the {linear + convolutions} layers of this network "
+            f"are linear, as in transformers; leave {proxy} out for such networks"
+        )
 
 
 def keep_weight(where: list[Tensor], layer: nn.Module, _given: tuple[Tensor, ...], _made: Tensor) -> None:

@@ -35,7 +35,7 @@ from torch.func import functional_call
 
 from automl_kd.errors import ConfigError
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hooks import LAYERS, run_with_hooks
+from automl_kd.proxies.hooks import LAYERS, require_convolutions, run_with_hooks
 from automl_kd.proxies.passes import Passes, proxy_generator
 
 NOISE_IMAGES = 32
@@ -73,6 +73,7 @@ def block_maps(passes: Passes) -> list[Tensor]:
 
     Raises `ConfigError` for fewer than 2.
     """
+    require_convolutions(passes.student, "az_nas")
     found = passes.once("blocks of noise", partial(run_blocks, passes))
     if len(found) < 2:
         raise ConfigError(

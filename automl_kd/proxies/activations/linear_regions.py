@@ -29,7 +29,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.models.foreign.adoption import unchecked
 from automl_kd.proxies.activations.rectified import at_least_one, once_each
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hooks import LAYERS, run_with_hooks
+from automl_kd.proxies.hooks import LAYERS, require_convolutions, run_with_hooks
 from automl_kd.proxies.passes import NORMS, Passes
 
 SAMPLES, SIDE = 3000, 3
@@ -42,6 +42,7 @@ def linear_regions(passes: Passes) -> Tensor:
 
     Raises `ConfigError` if no rectifier module runs, or a convolution has groups, which cannot be thinned.
     """
+    require_convolutions(passes.student, "linear_regions")
     crops = local_crops(passes.probe.images, passes.generator("linear_regions", "crops"))
     student = passes.student
     with torch.no_grad(), unchecked(student), thin_and_small(student, thinned(student)):

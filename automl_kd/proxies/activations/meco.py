@@ -24,7 +24,7 @@ from torch import Tensor
 from automl_kd.errors import ConfigError
 from automl_kd.proxies.activations.rectified import once_each
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hooks import run_with_hooks
+from automl_kd.proxies.hooks import require_convolutions, run_with_hooks
 from automl_kd.proxies.passes import Passes
 
 CHANNELS = 8
@@ -45,6 +45,7 @@ def smallest_eigenvalues(
 
 def layers(passes: Passes) -> list[LayerGroup]:
     """The maps of one image of noise behind convolutions and rectifiers, those of equal shape together."""
+    require_convolutions(passes.student, "meco")
     noise = passes.probe.once(f"meco {passes.seed}", lambda: image_of_noise(passes))
     with torch.no_grad():
         _, _, kept = run_with_hooks(passes.student, frozenset({"layers", "relus"}), lambda: passes.student(noise))

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from automl_kd.proxies.base import Shared
+from automl_kd.proxies.hooks import require_convolutions
 from automl_kd.proxies.passes import Passes
 
 
 def logsynflow(passes: Passes) -> Tensor:
     """The sum of |w| log(1 + dR/d|w|) over convolutional and linear weights w; R as in `Passes.synaptic_flow`."""
+    require_convolutions(passes.student, "logsynflow")
     return torch.stack([(weight * gradient.log1p()).sum() for weight, gradient in passes.synaptic_flow]).sum()
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from automl_kd.proxies.base import Shared
+from automl_kd.proxies.hooks import require_convolutions
 from automl_kd.proxies.passes import Passes
 
 
@@ -22,6 +23,7 @@ def synflow(passes: Passes) -> Tensor:
     passes its input through, for it would scale away what is measured. Computed in float64, on the probe's device.
     Minus infinity if no signal reaches the logits.
     """
+    require_convolutions(passes.student, "synflow")
     return torch.stack([(weight * gradient).sum() for weight, gradient in passes.synaptic_flow]).sum().log()
 
 

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hooks import LAYERS
+from automl_kd.proxies.hooks import LAYERS, require_convolutions
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.separate import Ran, by_fresh_statistics, output_gradients, separate
 
@@ -39,6 +39,7 @@ def vkdnw(passes: Passes) -> Tensor:
 
     Of parameters that the logits do not depend on the matrix has rows of zeros.
     """
+    require_convolutions(passes.student, "vkdnw")
     logits, runs = separate(
         passes.student, passes.probe.images[:FISHER_IMAGES], by_fresh_statistics, kaiming_weights(passes)
     )
