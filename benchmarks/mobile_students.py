@@ -125,7 +125,7 @@ def main() -> None:
     experiment = load_experiment(EXPERIMENT, options.changes)
     roots = Roots(results=options.work.absolute(), data=(options.work / "data").absolute())
     context = prepare_experiment(experiment, roots, Silent())
-    rows = pd.read_parquet(options.table).to_dict("records") if options.table.exists() else []
+    rows: list[Any] = pd.read_parquet(options.table).to_dict("records") if options.table.exists() else []
     known = {(row["architecture_id"], row["method"], row["seed"]) for row in rows}
     todo = [
         (spec, group)
