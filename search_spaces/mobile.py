@@ -29,12 +29,12 @@ WIDTHS = (
     (48, 64, 80, 112, 160, 240),
     (96, 112, 160, 224, 320, 480),
 )
-DEEPEST = (4, 4, 6, 4, 4, 2)
+MOST_BLOCKS = (4, 4, 6, 4, 4, 2)
 SQUEEZED = 4
 """A squeeze-and-excitation has a quarter of the inner channels inside, as in MobileNetV3."""
 
 
-def plan_of(values: Values) -> MobilePlan:
+def mobile_plan(values: Values) -> MobilePlan:
     stem, activation = int(values["stem"]), str(values["activation"])
     first = int(values["first"])
     blocks, inputs = [BlockSize(first, stem, activation=activation)], first
@@ -56,11 +56,11 @@ def plan_of(values: Values) -> MobilePlan:
 
 
 def build_mobile(values: Values, shape: InputShape) -> nn.Module:
-    return MobileNet(shape, plan_of(values))
+    return MobileNet(shape, mobile_plan(values))
 
 
 def cost_mobile(values: Values, shape: InputShape) -> tuple[int, int]:
-    return mobile_cost(shape, plan_of(values))
+    return mobile_cost(shape, mobile_plan(values))
 
 
 def describe_mobile(values: Values) -> str:
@@ -76,7 +76,7 @@ def describe_mobile(values: Values) -> str:
 
 def stage_domains(stage: int) -> dict[str, Domain]:
     return {
-        f"depth{stage}": IntRange(1, DEEPEST[stage - 1]),
+        f"depth{stage}": IntRange(1, MOST_BLOCKS[stage - 1]),
         f"width{stage}": Choice(WIDTHS[stage - 1]),
         f"kernel{stage}": Choice((3, 5, 7)),
         f"expansion{stage}": Choice((2, 3, 4, 6)),

@@ -28,7 +28,7 @@ class Stages(TypedDict):
     stem: str
 
 
-def stages_of(values: Values) -> Stages:
+def stage_arguments(values: Values) -> Stages:
     return {
         "depths": [int(values[name]) for name in STAGE_DEPTHS],
         "widths": [int(values[name]) for name in STAGE_WIDTHS],
@@ -38,11 +38,11 @@ def stages_of(values: Values) -> Stages:
 
 
 def build_resnet224(values: Values, shape: InputShape) -> nn.Module:
-    return ResNet224(shape, **stages_of(values))
+    return ResNet224(shape, **stage_arguments(values))
 
 
 def cost_resnet224(values: Values, shape: InputShape) -> tuple[int, int]:
-    return resnet224_cost(shape, **stages_of(values))
+    return resnet224_cost(shape, **stage_arguments(values))
 
 
 def describe_resnet224(values: Values) -> str:

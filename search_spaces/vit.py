@@ -76,5 +76,5 @@ def vit_space(
 
 
 SPACE = vit_space("tiny", (12, 14), (192, 216, 240), (3, 4), uniform_vit(12, 192, 3))
-SMALL_SPACE = vit_space("small", (12, 14), (320, 384, 448), (5, 6, 7), uniform_vit(12, 384, 6))
-BASE_SPACE = vit_space("base", (14, 16), (528, 576, 624), (8, 9, 10), uniform_vit(14, 576, 9))
+SMALL_VIT = vit_space("small", (12, 14), (320, 384, 448), (5, 6, 7), uniform_vit(12, 384, 6))
+BASE_VIT = vit_space("base", (14, 16), (528, 576, 624), (8, 9, 10), uniform_vit(14, 576, 9))

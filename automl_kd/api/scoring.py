@@ -49,8 +49,7 @@ def rank_by_proxies(
     "rank_sum(naswot+synflow)". `sample`: how many random architectures, 1 or more; None for the whole space.
     `sample_seed` draws them, `seed` images and weights. `teacher`: the model of the teacher, for proxies that use one;
     `proxy_teacher`: with "random" weights, or the "trained" ones that it brings. `resolution`: height and width of the
-    images, 0 for their own. `images`: in a mini-batch, 2 or more. `repeats`: to average, with new weights and images; 1
-    or more.
+    images, 0 for their own. `images`: in a mini-batch, 2 or more. `repeats`: to average, with new weights and images.
     `workers`: processes, 0 for one on each processor.
 
     Columns: rank, architecture_id, values_json, student, params, macs, for each proxy its mean and its spread over
@@ -62,15 +61,14 @@ def rank_by_proxies(
     search_beside(Path(), *program_folder())
     folder = storage.local_path(out).absolute()
     named = {"space": name_space(space, folder / "scores"), "data": name_data(data, folder / "scores")["name"]}
-    given = {"sample": sample, "sample_seed": sample_seed, "seed": seed, "teacher": teacher, "images": images}
-    given |= {"resolution": resolution, "proxy_teacher": proxy_teacher}
-    scoring = check_record(Scoring, {**named, "proxies": list(proxies), **given, "repeats": repeats}, "score")
+    named |= {"teacher": teacher, "proxy_teacher": proxy_teacher}
+    given = {"sample": sample, "sample_seed": sample_seed, "seed": seed, "images": images, "repeats": repeats}
+    scoring = check_record(Scoring, {**named, "proxies": list(proxies), **given, "resolution": resolution}, "score")
     if min(sample or 1, images - 1, repeats) < 1 or sample == 0:
         raise RecordError(
             "score: sample and repeats must be 1 or more, and images 2 or more; None scores a whole space"
         )
-    labour = Labour(workers=workers, address=address)
-    root = storage.local_path(data_root).absolute()
+    labour, root = Labour(workers=workers, address=address), storage.local_path(data_root).absolute()
     _, frame = score_space(scoring, labour, out=folder, data_root=root, watcher=watcher_of(progress))
     assert frame is not None  # one shard is all
     return frame

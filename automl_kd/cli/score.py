@@ -27,22 +27,21 @@ class ProxyTeacher(enum.StrEnum):
     TRAINED = "trained"
 
 
+ImagesOption = Annotated[str, typer.Option(help="A dataset, or folder:, shards:, parquet:, pack: or arrays:PATH.")]
+TeacherOption = Annotated[ProxyTeacher, typer.Option(help="Weights of the teacher: random ones, or those it brings.")]
+ResolutionOption = Annotated[int, typer.Option(help="Height and width of images; 0 for their own.", min=0, max=4096)]
+
+
 def score(
     space: Annotated[str, typer.Argument(help="A search space as module:ATTRIBUTE.")],
     proxies: Annotated[str, typer.Option(help="Names separated by commas, or 'all'; see 'automl-kd show proxies'.")],
     sample: Annotated[int, typer.Option(help="Number of random architectures; 0 for the whole space.", min=0)] = 100,
     sample_seed: Annotated[int, typer.Option(help="Seed of the sample of architectures.", min=0, max=999_999)] = 0,
     seed: Annotated[int, typer.Option(help="Seed of images and weights.", min=0, max=999_999)] = 0,
-    data: Annotated[
-        str, typer.Option(help="A dataset, or folder:, shards:, parquet:, pack: or arrays:PATH.")
-    ] = "digits",
+    data: ImagesOption = "digits",
     teacher: Annotated[str, typer.Option(help="Model of the teacher, for proxies that use one.")] = "resnet56",
-    proxy_teacher: Annotated[
-        ProxyTeacher, typer.Option(help="Weights of the teacher: random ones, or the trained ones that it brings.")
-    ] = ProxyTeacher.RANDOM,
-    resolution: Annotated[
-        int, typer.Option(help="Height and width of the images; 0 for their own.", min=0, max=4096)
-    ] = 0,
+    proxy_teacher: TeacherOption = ProxyTeacher.RANDOM,
+    resolution: ResolutionOption = 0,
     images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
     repeats: Annotated[int, typer.Option(help="Repeats to average, with new weights and images.", min=1)] = 1,
     top: Annotated[int, typer.Option(help="Rows printed; the file has all rows.", min=1)] = 20,

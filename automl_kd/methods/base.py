@@ -14,6 +14,7 @@ from automl_kd.data.streamed import LOADED, loading
 from automl_kd.errors import ConfigError
 from automl_kd.methods.model_card import write_card
 from automl_kd.models.costs.latency import measure_latency
+from automl_kd.models.costs.outline import outline
 from automl_kd.results.store.row import PRECISIONS
 from automl_kd.spec import Report, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import precision_of
@@ -130,7 +131,8 @@ def hand_over(context: TrialContext) -> Mapping[str, float]:
     """Describe the trained student beside its weights and measure its latency, in the main process alone."""
     if not distributed.is_main_process():
         return {}
-    write_card(context.paths.trial, context.spec, context.dataset.student_shape)
+    shape = context.dataset.student_shape
+    write_card(context.paths.trial, context.spec, shape, outline(context.student, shape))
     latency = measure_latency(context.student, context.dataset.student_shape, device=context.paths.device)
     return {
         "latency_ms": latency.ms,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from automl_kd import files, storage
 from automl_kd.errors import CheckpointError, ConfigError, FileError
 from automl_kd.models import SUBGRAPH, build, build_from, load_space
+from automl_kd.models.costs.outline import LayerOutline
 from automl_kd.models.pickled import find_moved
 from automl_kd.models.pruning.description import read_description
 from automl_kd.models.teacher_mean import teacher_label
@@ -26,15 +28,15 @@ SUBGRAPH_FILE = "subgraph.json"
 """In a trial's folder, the description of a student that was cut out of another network."""
 
 
-def write_card(folder: Path, spec: TrialSpec, shape: InputShape) -> None:
-    """Put the spec and the shape of images and classes into `folder`.
+def write_card(folder: Path, spec: TrialSpec, shape: InputShape, layers: Sequence[LayerOutline] = ()) -> None:
+    """Put the spec, the shape of images and classes and the student's layers into `folder`.
 
     A student whose space is a description in another folder gets a copy of it, so that this folder is complete.
     """
     file = spec.space.removeprefix("model:").removeprefix(SUBGRAPH)
     if spec.space == f"model:{SUBGRAPH}{file}" and not (folder / SUBGRAPH_FILE).exists():
         storage.write(folder / SUBGRAPH_FILE, read_description(file).to_json())
-    card = {"shape": dataclasses.asdict(shape), "spec": json.loads(spec.to_json())}
+    card = {"shape": dataclasses.asdict(shape), "spec": json.loads(spec.to_json()), "layers": layers}
     storage.write(folder / CARD, json.dumps(card, indent=1))
 
 

@@ -19,7 +19,7 @@ from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.foreign.external import referenced_model, torchvision_model, torchvision_names
 from automl_kd.models.foreign.pretrained import BUILDERS
 from automl_kd.models.imagenet.mobilenet_v1 import MobileNetV1
-from automl_kd.models.imagenet.published import PUBLISHED, published_network
+from automl_kd.models.imagenet.published import PUBLISHED_MOBILE, published_network
 from automl_kd.models.pickled import label_pickled, load_pickled
 from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
@@ -33,7 +33,7 @@ MODELS: Mapping[str, Callable[[InputShape], nn.Module]] = {
     **{name: partial(wide_resnet.zoo_wide_resnet, name) for name in wide_resnet.WIDE_RESNETS},
     **{name: partial(vgg.zoo_vgg, name) for name in vgg.VGGS},
     "mobilenet-v1": MobileNetV1,
-    **{name: partial(published_network, name) for name in PUBLISHED},
+    **{name: partial(published_network, name) for name in PUBLISHED_MOBILE},
 }
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.costs.layers import ConvolutionSize, halve, total_cost
+from automl_kd.models.costs.layers import ConvolutionSize, halve, sum_costs
 from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
@@ -138,7 +138,7 @@ def resnet_cost(
     shape: InputShape, depths: Sequence[int], widths: Sequence[int], *, block: BlockKind = "basic", reduction: int = 4
 ) -> tuple[int, int]:
     """Parameters, and multiply-adds for one image, of the `ResNet` of these arguments, without building it."""
-    return total_cost(layers_of_resnet(shape, depths, widths, block, reduction), widths[-1], shape.classes)
+    return sum_costs(layers_of_resnet(shape, depths, widths, block, reduction), widths[-1], shape.classes)
 
 
 def layers_of_resnet(

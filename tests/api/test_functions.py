@@ -106,6 +106,6 @@ def test_a_proxy_refuses_what_does_not_fit(name, given, sentence):
 
 
 def test_a_proxy_that_finds_no_feature_layer_says_so():
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
     with pytest.raises(ConfigError, match="zen reads the map before global pooling"):
         akd.proxies.zen(model, torch.randn(2, 1, 8, 8))

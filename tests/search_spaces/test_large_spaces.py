@@ -11,8 +11,8 @@ from automl_kd.models import build_model
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor, find_feature
 from automl_kd.models.imagenet.mobile import mobile_cost
-from automl_kd.models.imagenet.published import MOBILENET_V2, PUBLISHED
-from automl_kd.models.imagenet.vit import Attention
+from automl_kd.models.imagenet.published import MOBILENET_V2, PUBLISHED_MOBILE
+from automl_kd.models.imagenet.vit import SelfAttention
 from automl_kd.space import (
     Architecture,
     InputShape,
@@ -47,10 +47,10 @@ POINTS = [
     (resnet224.SPACE, resnet224.RESNET50, 25.56, 4089),
     (mobile.SPACE, mobile.SPACE.default, 3.505, 301),
     (vit.SPACE, vit.SPACE.default, 5.717, 1254),
-    (vit.SMALL_SPACE, vit.SMALL_SPACE.default, 22.05, 4599),
+    (vit.SMALL_VIT, vit.SMALL_VIT.default, 22.05, 4599),
     (vit.SPACE, TINY, 5.867, None),  # AutoFormer's 1.3 G leave out the products of relative positions
-    (vit.SMALL_SPACE, SMALL, 22.9, 5100),
-    (vit.BASE_SPACE, BASE, 53.7, None),
+    (vit.SMALL_VIT, SMALL, 22.9, 5100),
+    (vit.BASE_VIT, BASE, 53.7, None),
 ]
 
 
@@ -60,28 +60,28 @@ def test_published_points_cost_what_is_published(space, values, params, macs):
     found = space.cost(values, IMAGENET)
     assert found[0] / 1e6 == pytest.approx(params, rel=0.01)
     if macs is not None:
-        assert found[1] / 1e6 == pytest.approx(macs, rel=0.015 if space is vit.SMALL_SPACE else 0.01)
+        assert found[1] / 1e6 == pytest.approx(macs, rel=0.015 if space is vit.SMALL_VIT else 0.01)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED_MOBILE)
 def test_published_mobile_networks_cost_what_is_published(name):
-    one = PUBLISHED[name]
+    one = PUBLISHED_MOBILE[name]
     params, macs = mobile_cost(InputShape(3, one.side, one.side, 1000), one.plan)
     assert params / 1e6 == pytest.approx(one.params, rel=0.01)
     assert macs / 1e6 == pytest.approx(one.macs, rel=0.01)
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, "mobilenet-v1"])
+@pytest.mark.parametrize("name", [*PUBLISHED_MOBILE, "mobilenet-v1"])
 def test_costs_of_the_zoo_are_counted_ones(name):
     found = count_cost(build_model(name, IMAGENET), IMAGENET)
     if name == "mobilenet-v1":  # arXiv:1704.04861, table 8
         assert (round(found.params / 1e6, 1), round(found.macs / 1e6)) == (4.2, 569)
     else:
-        assert mobile_cost(IMAGENET, PUBLISHED[name].plan) == (found.params, found.macs)
+        assert mobile_cost(IMAGENET, PUBLISHED_MOBILE[name].plan) == (found.params, found.macs)
 
 
 def test_the_default_of_mobile_is_mobilenet_v2():
-    assert mobile.plan_of(mobile.SPACE.default) == MOBILENET_V2
+    assert mobile.mobile_plan(mobile.SPACE.default) == MOBILENET_V2
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_a_vit_is_timms_with_its_weights():
         torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-5)
 
 
-def first_attention(values: Values, shape: InputShape) -> Attention:
+def first_attention(values: Values, shape: InputShape) -> SelfAttention:
     found = vit.build_vit(values, shape).get_submodule("blocks.0.attention")
-    assert isinstance(found, Attention)
+    assert isinstance(found, SelfAttention)
     return found
 
 

@@ -30,7 +30,7 @@ class ConvolutionSize(NamedTuple):
         return self.weights * self.pixels
 
 
-def total_cost(convolutions: Iterable[ConvolutionSize], features: int, classes: int) -> tuple[int, int]:
+def sum_costs(convolutions: Iterable[ConvolutionSize], features: int, classes: int) -> tuple[int, int]:
     """Parameters, and multiply-adds for one image, of these layers and a linear classifier of `features` inputs."""
     found = list(convolutions)
     params = sum(one.params for one in found) + (features + 1) * classes

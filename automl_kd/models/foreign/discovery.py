@@ -100,7 +100,7 @@ def discover_layers(model: nn.Module, shape: InputShape) -> Mapping[str, LayerSi
         like = next(model.parameters(), torch.empty(0))
         model(torch.zeros(2, shape.channels, shape.height, shape.width, device=like.device, dtype=like.dtype))
     found: dict[str, LayerSide] = {"pooled": (record.classifier, "input")} if record.classifier else {}
-    return found if record.tokens else found | dict(stages_of(modules, main_path(record.maps)))
+    return found if record.tokens else found | dict(name_stages(modules, main_path(record.maps)))
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def main_path(maps: list[Seen]) -> list[Seen]:
     return path[::-1]
 
 
-def stages_of(modules: Mapping[str, nn.Module], maps: list[Seen]) -> Iterator[tuple[str, LayerSide]]:
+def name_stages(modules: Mapping[str, nn.Module], maps: list[Seen]) -> Iterator[tuple[str, LayerSide]]:
     strides = sorted({one.stride for one in maps})
     if not strides:
         return

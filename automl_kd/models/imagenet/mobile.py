@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import initialise
-from automl_kd.models.costs.layers import ConvolutionSize, halve, total_cost
+from automl_kd.models.costs.layers import ConvolutionSize, halve, sum_costs
 from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
@@ -153,7 +153,7 @@ class MobileNet(nn.Module):
 
 def mobile_cost(shape: InputShape, plan: MobilePlan) -> tuple[int, int]:
     """Parameters, and multiply-adds for one image, of the `MobileNet` of this plan, without building it."""
-    params, macs = total_cost(convolutions_of(shape, plan), plan.mix or plan.head, shape.classes)
+    params, macs = sum_costs(convolutions_of(shape, plan), plan.mix or plan.head, shape.classes)
     return params + plan.mix * (plan.head + plan.mix_bias), macs + plan.mix * plan.head
 
 
@@ -175,7 +175,7 @@ def convolutions_of(shape: InputShape, plan: MobilePlan) -> Iterator[Convolution
     yield ConvolutionSize(inputs, plan.head, 1, height * width)
 
 
-def blocks_of(rows: Sequence[tuple[int, int, int, int]], inputs: int) -> tuple[BlockSize, ...]:
+def blocks_of_table(rows: Sequence[tuple[int, int, int, int]], inputs: int) -> tuple[BlockSize, ...]:
     """Blocks of a table of (expansion, channels, blocks, stride of the first), as in MobileNetV2's table 2."""
     made = []
     for expansion, outputs, count, stride in rows:

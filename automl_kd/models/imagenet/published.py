@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from automl_kd.models.imagenet.mobile import BlockSize, MobileNet, MobilePlan, blocks_of, divisible
+from automl_kd.models.imagenet.mobile import BlockSize, MobileNet, MobilePlan, blocks_of_table, divisible
 from automl_kd.space import InputShape
 
-Row = tuple[int, int, int, int, bool]
+PublishedRow = tuple[int, int, int, int, bool]
 """Kernel, inner channels, channels, stride, and whether a squeeze-and-excitation follows."""
 
 
@@ -29,7 +29,7 @@ class Published:
     source: str
 
 
-def rows_of(activation: str, rows: Sequence[Row]) -> tuple[BlockSize, ...]:
+def rows_of(activation: str, rows: Sequence[PublishedRow]) -> tuple[BlockSize, ...]:
     """Squeezed to a quarter of the inner channels, in multiples of eight."""
     return tuple(
         BlockSize(outputs, inner, kernel, stride, divisible(inner // 4) if squeezed else 0, activation)
@@ -39,7 +39,7 @@ def rows_of(activation: str, rows: Sequence[Row]) -> tuple[BlockSize, ...]:
 
 MOBILENET_V2 = MobilePlan(
     stem=32,
-    blocks=blocks_of(
+    blocks=blocks_of_table(
         [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)], 32
     ),
     head=1280,
@@ -92,7 +92,7 @@ OFA_352 = MobilePlan(
     head=1664,
 )
 
-PUBLISHED: Mapping[str, Published] = {
+PUBLISHED_MOBILE: Mapping[str, Published] = {
     "mobilenet-v2": Published(
         MOBILENET_V2, 224, 3.504872, 300.8, 71.878, with_kd=False,
         source="arXiv:1801.04381, table 2; torchvision's IMAGENET1K_V1",
@@ -114,5 +114,5 @@ PUBLISHED: Mapping[str, Published] = {
 
 
 def published_network(name: str, shape: InputShape) -> MobileNet:
-    """The network called `name` in `PUBLISHED`, for images of any size."""
-    return MobileNet(shape, PUBLISHED[name].plan)
+    """The network called `name` in `PUBLISHED_MOBILE`, for images of any size."""
+    return MobileNet(shape, PUBLISHED_MOBILE[name].plan)

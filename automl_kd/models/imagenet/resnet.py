@@ -15,11 +15,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, initialise
-from automl_kd.models.costs.layers import ConvolutionSize, halve, total_cost
+from automl_kd.models.costs.layers import ConvolutionSize, halve, sum_costs
 from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
+STAGE_NAMES = ("layer1", "layer2", "layer3", "layer4")
 
 EXPANSION = {"basic": 1, "bottleneck": 4}
 """Channels of a block's output for each of its width."""
@@ -35,7 +35,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = convolution(width, width, 3)
         self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = projection(inputs, width, stride)
+        self.downsample = shortcut_of(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
@@ -58,7 +58,7 @@ class BottleneckBlock(nn.Module):
         self.conv3 = convolution(width, outputs, 1)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = projection(inputs, outputs, stride)
+        self.downsample = shortcut_of(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
@@ -72,14 +72,14 @@ class BottleneckBlock(nn.Module):
 BLOCKS = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
 
 
-def projection(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+def shortcut_of(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
     """The shortcut, where it is not the identity."""
     if stride == 1 and inputs == outputs:
         return None
     return nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
-def make_stem(kind: str, channels: int, width: int) -> nn.Module:
+def stem_convolution(kind: str, channels: int, width: int) -> nn.Module:
     """The first convolutions: of "7x7" and "deep" they halve images."""
     if kind != "deep":
         return convolution(channels, width, 7, 2) if kind == "7x7" else convolution(channels, width, 3)
@@ -107,16 +107,16 @@ class ResNet224(nn.Module):
         stem: str = "7x7",
     ) -> None:
         super().__init__()
-        if len(depths) != len(LAYERS) or len(widths) != len(LAYERS) or min(depths) < 1:
+        if len(depths) != len(STAGE_NAMES) or len(widths) != len(STAGE_NAMES) or min(depths) < 1:
             raise ValueError(f"it needs four depths of at least 1 and four widths, got {depths} and {widths}")
         first, channels, expansion = widths[0], shape.channels, EXPANSION[block]
-        self.conv1 = make_stem(stem, channels, first)
+        self.conv1 = stem_convolution(stem, channels, first)
         self.bn1 = nn.BatchNorm2d(first)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if stem == "small" else nn.MaxPool2d(3, 2, padding=1)
         self.feature_layers = {"stem": FeatureLayer("maxpool")}
         steps = pairwise((first, *[expansion * width for width in widths]))
-        for number, (name, (inputs, outputs)) in enumerate(zip(LAYERS, steps, strict=True), start=1):
+        for number, (name, (inputs, outputs)) in enumerate(zip(STAGE_NAMES, steps, strict=True), start=1):
             width, depth = widths[number - 1], depths[number - 1]
             blocks = [BLOCKS[block](inputs, width, 1 if number == 1 else 2)]
             blocks += [BLOCKS[block](outputs, width, 1) for _ in range(depth - 1)]
@@ -132,7 +132,7 @@ class ResNet224(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        for name in LAYERS:
+        for name in STAGE_NAMES:
             x = self.get_submodule(name)(x)
         logits: Tensor = self.fc(self.avgpool(x).flatten(1))
         return logits
@@ -143,7 +143,7 @@ def resnet224_cost(
 ) -> tuple[int, int]:
     """Parameters, and multiply-adds for one image, of the `ResNet224` of these arguments, without building it."""
     layers = layers_of_resnet224(shape, depths, widths, block, stem)
-    return total_cost(layers, EXPANSION[block] * widths[-1], shape.classes)
+    return sum_costs(layers, EXPANSION[block] * widths[-1], shape.classes)
 
 
 def layers_of_resnet224(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
-HEAD = 64
+HEAD_WIDTH = 64
 """Channels of a head."""
 
 FARTHEST = 14
@@ -41,12 +41,12 @@ class VitPlan:
 
 
 class RelativePositions(nn.Module):
-    """A vector of `HEAD` channels for each pair of tokens: the sum of one for rows and one for columns apart."""
+    """A vector of `HEAD_WIDTH` channels for each pair of tokens: the sum of one for rows and one for columns apart."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
-        self.vertical = nn.Parameter(torch.empty(2 * FARTHEST + 2, HEAD))
-        self.horizontal = nn.Parameter(torch.empty(2 * FARTHEST + 2, HEAD))
+        self.vertical = nn.Parameter(torch.empty(2 * FARTHEST + 2, HEAD_WIDTH))
+        self.horizontal = nn.Parameter(torch.empty(2 * FARTHEST + 2, HEAD_WIDTH))
         for table in (self.vertical, self.horizontal):
             nn.init.trunc_normal_(table, std=0.02)
         row, column = torch.arange(rows).repeat_interleave(columns), torch.arange(columns).repeat(rows)
@@ -55,31 +55,31 @@ class RelativePositions(nn.Module):
             self.register_buffer(name, F.pad(apart, (1, 0, 1, 0)), persistent=False)  # 0: to or from the class token
 
     def forward(self) -> Tensor:
-        """(tokens, tokens, HEAD), queries first."""
+        """(tokens, tokens, HEAD_WIDTH), queries first."""
         return self.vertical[self.get_buffer("down")] + self.horizontal[self.get_buffer("across")]
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int, grid: tuple[int, int], *, relative: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * HEAD * heads)
-        self.projection = nn.Linear(HEAD * heads, width)
+        self.qkv = nn.Linear(width, 3 * HEAD_WIDTH * heads)
+        self.projection = nn.Linear(HEAD_WIDTH * heads, width)
         self.of_keys = RelativePositions(*grid) if relative else None
         self.of_values = RelativePositions(*grid) if relative else None
 
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, _ = x.shape
-        queries, keys, values = self.qkv(x).view(batch, tokens, 3, self.heads, HEAD).permute(2, 0, 3, 1, 4)
+        queries, keys, values = self.qkv(x).view(batch, tokens, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
         # in products of matrices, which every kind of differentiation knows
         scores = queries @ keys.transpose(-2, -1)
         if self.of_keys is not None:
             scores = scores + apart(queries, self.of_keys().transpose(1, 2))
-        weights = (scores * HEAD**-0.5).softmax(dim=-1)
+        weights = (scores * HEAD_WIDTH**-0.5).softmax(dim=-1)
         found = weights @ values
         if self.of_values is not None:
             found = found + apart(weights, self.of_values())
-        made: Tensor = self.projection(found.transpose(1, 2).reshape(batch, tokens, HEAD * self.heads))
+        made: Tensor = self.projection(found.transpose(1, 2).reshape(batch, tokens, HEAD_WIDTH * self.heads))
         return made
 
 
@@ -95,7 +95,7 @@ class TransformerBlock(nn.Module):
         super().__init__()
         width, inner = plan.width, plan.inner[place]
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attention = Attention(width, plan.heads[place], grid, relative=plan.relative)
+        self.attention = SelfAttention(width, plan.heads[place], grid, relative=plan.relative)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
 
@@ -178,9 +178,9 @@ def vit_cost(shape: InputShape, plan: VitPlan) -> tuple[int, int]:
     params = stem + width + (tokens + 1) * width + 2 * width + (width + 1) * shape.classes
     macs = stem * patches + width * shape.classes
     for heads, inner in zip(plan.heads, plan.inner, strict=True):
-        through = HEAD * heads
+        through = HEAD_WIDTH * heads
         linear = 4 * width * through + 2 * width * inner
         params += linear + 3 * through + width + inner + width + 4 * width
         macs += linear * tokens + 2 * tokens**2 * through * (1 + plan.relative)
-        params += plan.relative * 4 * (2 * FARTHEST + 2) * HEAD
+        params += plan.relative * 4 * (2 * FARTHEST + 2) * HEAD_WIDTH
     return params, macs

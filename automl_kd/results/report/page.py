@@ -25,6 +25,7 @@ from automl_kd.results.comparison import (
     table as comparison_table,
 )
 from automl_kd.results.comparison.comparison import Comparison, comparison, is_comparison, record_of
+from automl_kd.results.report.architecture import draw_students
 from automl_kd.results.report.distillation import distillation_view, used_sections
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
@@ -126,6 +127,7 @@ def search_view(folder: Path, rows: pd.DataFrame, record: Mapping[str, Any]) -> 
         },
         "scatter": accuracy_against_params(search, judged.arms, teacher),
         "curves": learning_curves(shown, ResultTable(folder).curves()),
+        "students": draw_students(folder, rows[rows["trial_kind"] == "final"]),
         "screening": screening(scores),
     }
 
