@@ -28,6 +28,7 @@ from automl_kd.results.comparison.comparison import Comparison, comparison, is_c
 from automl_kd.results.report.architecture import draw_students
 from automl_kd.results.report.distillation import distillation_view, used_sections
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
+from automl_kd.results.report.overview import compared_lines, judged_lines, regime_of
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
 from automl_kd.results.report.shared_work import shared_work
 from automl_kd.results.sheet import Column, Sheet
@@ -94,6 +95,8 @@ def experiment_view(folder: Path) -> dict[str, object]:
         "data": line_of(folder),
         "shares": shares_line(folder),
         "distilled": False,
+        "overview": [],
+        "regime": regime_of(record),
         **view,
         "work": shared_work(rows),
         "failures": list_failures(rows),
@@ -107,12 +110,14 @@ def search_view(folder: Path, rows: pd.DataFrame, record: Mapping[str, Any]) -> 
     scores = read_scores(folder)
     judged = judge_search(rows, scores=scores, record=record)
     if judged.distilled:
-        return distillation_view(judged, rows, ResultTable(folder).curves())
+        view = distillation_view(judged, rows, ResultTable(folder).curves())
+        return {**view, "overview": list(judged_lines(judged))}
     boards, shown = rank_results(rows), rows_in(rows, judged.reading)
     sentences = (judged.parts_sentence, judged.readings_sentence, judged.teacher_sentence, judged.cost_sentence)
     search, teacher = rows[rows["trial_kind"] == "search"], rows[rows["trial_kind"] == "teacher"]
     return {
         "compared": None,
+        "overview": list(judged_lines(judged)),
         "sentences": [judged.sentence],
         "aside": [text for text in sentences if text],
         "where": WHERE[judged.reading],
@@ -136,6 +141,7 @@ def contested(compared: Comparison) -> dict[str, object]:
     """Return the values that only a comparison has."""
     return {
         "compared": comparison_table.result_sheet(compared),
+        "overview": list(compared_lines(compared)),
         "readings": comparison_table.side_by_side_sheet(compared),
         "sentences": comparison_sentences.comparison_sentences(compared),
         "aside": comparison_sentences.reading(compared),

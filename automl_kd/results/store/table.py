@@ -255,12 +255,17 @@ def read_results(path: Path | str, columns: Sequence[str] | None = None) -> Resu
 
 
 def experiment_folders(place: Path | str) -> list[Path]:
-    """`place` itself if it holds rows, else the folders in it that do, sorted by name; fetched from a bucket."""
+    """`place` itself if it holds rows, else the folders in it that do, sorted; without such, those up to two deeper.
+
+    Fetched from a bucket.
+    """
     path = storage.local_path(place)
     fetch_folder(path)
     if not path.is_dir():
         raise ResultError(f"there is no folder {path}; give the folder of an experiment, or one that holds several")
-    folders = [path] if (path / "rows").is_dir() else sorted(rows.parent for rows in path.glob("*/rows"))
+    folders = [path] if (path / "rows").is_dir() else []
+    for depth in ("*/rows", "*/*/rows", "*/*/*/rows"):
+        folders = folders or sorted(rows.parent for rows in path.glob(depth) if rows.is_dir())
     if not folders:
         raise ResultError(f"no results are in {path}; give the folder of an experiment (it holds rows/)")
     return folders

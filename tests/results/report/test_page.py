@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from automl_kd.errors import ResultError
-from automl_kd.results import ResultTable
+from automl_kd.results import ResultTable, units
+from automl_kd.results.report.overview import line_of_difference
 from automl_kd.results.report.page import write_page
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
+from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.store.scores import write_scores
 from automl_kd.results.verdict.gain import judge_search
 from tests.results.synthetic import curve, four_arms, row, score, write_experiment
@@ -131,8 +134,30 @@ def test_several_experiments_on_one_page(tmp_path):
     for name in ("one", "two"):
         ResultTable(tmp_path / name).append(row(experiment=name), curve(0.5, 2))
     text = write_page(tmp_path, tmp_path / "page.html").read_text()
-    assert text.count("<h1>") == 2
+    assert text.count("<h1>") == 3
     assert "<title>2 experiments" in text
+    assert '<a href="#experiment-2">two</a>' in text
+    assert text.count("no difference is known yet") == 2
+    assert '<article id="experiment-2">' in text
+
+
+def test_an_overview_has_a_line_for_each_question(tmp_path):
+    for name in ("one", "two"):
+        folder = tmp_path / "deeper" / name
+        folder.mkdir(parents=True)
+        write_experiment(folder)
+    text = write_page(tmp_path, tmp_path / "page.html", command="automl-kd leaderboard x").read_text()
+    overview = text[: text.index("<article")]
+    for words in ("found student and method over default student with plain KD", "over training from scratch"):
+        assert overview.count(words) == 2
+    assert re.search(r"<td[^>]*>better</td>|<td[^>]*>not shown</td>", overview)
+
+
+def test_an_interval_decides_what_is_found():
+    wide, good, bad = (Estimate(3, mean, 0.01, half) for mean, half in ((0.01, 0.02), (0.03, 0.01), (-0.03, 0.01)))
+    assert [line_of_difference("", one).finding for one in (wide, good, bad)] == ["not shown", "better", "worse"]
+    alone = line_of_difference("", Estimate(1, 0.01, math.nan, math.nan))
+    assert (alone.finding, alone.interval) == ("no interval", units.MISSING)
 
 
 def test_mistakes_are_sentences_and_leave_no_page(tmp_path):
