@@ -15,6 +15,7 @@ the layers of networks from elsewhere are found by a pass, and have the same nam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -28,6 +29,7 @@ from automl_kd.models.foreign.adoption import known_layers
 from automl_kd.models.foreign.overwriting import kind_of_pass, version_of, written_over
 from automl_kd.registry import suggestion
 
+MAP_NAME = re.compile(r"stem|pre_pool|stage\d+(\.pre)?")
 FOREIGN_STAGES = ("layer1", "layer2", "layer3", "layer4", "features", "avgpool")
 """Modules under which torchvision's classifiers keep their stages."""
 
@@ -74,6 +76,11 @@ def find_feature(model: nn.Module, name: str) -> FeatureLayer:
     modules = dict(model.named_modules())
     if name in modules:
         return FeatureLayer(name)
+    if MAP_NAME.fullmatch(name) and not any(map(MAP_NAME.fullmatch, feature_layers)):
+        raise UnknownNameError(
+            f"no feature layer is called {name!r} in this network, which has no maps that shrink in stages, as "
+            "transformers have none; choose losses or proxies of logits, or name one of its modules"
+        )
     # Feature layers first: a large network has hundreds of modules, too many to list in a sentence.
     raise UnknownNameError(
         f"no feature layer or module is called {name!r} in this network; {suggestion(name, feature_layers or modules)}"

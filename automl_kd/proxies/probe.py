@@ -100,7 +100,8 @@ def make_probe(
         teacher.train(views is None)
         if seed is not None:
             normal_weights(teacher, "teacher", seed)
-        quicken(teacher)
+        if views is None:
+            quicken(teacher)  # for statistics of the batch
         with unchecked(teacher):  # a sentence of its own follows
             outputs = forward(teacher, images if views is None else views)
     if outputs.logits.shape[1] != shape.classes:

@@ -10,9 +10,11 @@ from torch import nn
 from automl_kd.models import build_model
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor, find_feature
+from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.imagenet.mobile import mobile_cost
 from automl_kd.models.imagenet.published import MOBILENET_V2, PUBLISHED_MOBILE
-from automl_kd.models.imagenet.vit import SelfAttention
+from automl_kd.models.imagenet.vit import SelfAttention, VisionTransformer
+from automl_kd.models.warm_start.slices import take_weights
 from automl_kd.space import (
     Architecture,
     InputShape,
@@ -126,7 +128,7 @@ def test_a_vit_is_timms_with_its_weights():
     timm = pytest.importorskip("timm")
     theirs, ours = timm.create_model("deit_tiny_patch16_224").eval(), vit.build_vit(vit.SPACE.default, IMAGENET).eval()
     names = {
-        "cls_token": "token", "pos_embed": "positions", "patch_embed.proj": "stem", "attn.qkv": "attention.qkv",
+        "patch_embed.proj": "stem", "attn.qkv": "attention.qkv",
         "attn.proj": "attention.projection", "mlp.fc1": "mlp.0", "mlp.fc2": "mlp.2", "head.": "classifier.",
     }  # fmt: skip
     state = theirs.state_dict()
@@ -152,7 +154,7 @@ def test_tokens_attend_as_the_formula_says(relative):
     x = torch.randn(1, 7, 192, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     q, k, v = attention.qkv(x)[0].view(7, 3, 3, 64).permute(1, 2, 0, 3)
     nothing = torch.zeros(7, 7, 64, dtype=torch.float64)
-    r_k, r_v = (nothing if one is None else one() for one in (attention.of_keys, attention.of_values))
+    r_k, r_v = (nothing if one is None else one((3, 2)) for one in (attention.of_keys, attention.of_values))
     assert r_k.any() == relative
     found = torch.zeros(3, 7, 64, dtype=torch.float64)
     for head in range(3):
@@ -161,14 +163,14 @@ def test_tokens_attend_as_the_formula_says(relative):
             weights = (weights / 8).softmax(0)
             found[head, token] = sum(weights[other] * (v[head, other] + r_v[token, other]) for other in range(7))
     expected = attention.projection(found.transpose(0, 1).reshape(1, 7, 192))
-    torch.testing.assert_close(attention(x), expected)
+    torch.testing.assert_close(attention(x, (3, 2)), expected)
 
 
 def test_relative_positions_are_rows_and_columns_apart():
     values = {**vit.SPACE.default, "relative": True}
     positions = first_attention(values, InputShape(3, 32, 16 * 40, 4)).of_keys
     assert positions is not None
-    found = positions()
+    found = positions((2, 40))
     assert torch.equal(found[0, 5], positions.vertical[0] + positions.horizontal[0])  # from the class token
     assert torch.equal(found[1, 1], positions.vertical[15] + positions.horizontal[15])
     assert torch.equal(found[1, 42], positions.vertical[16] + positions.horizontal[16])  # a row down, a column on
@@ -204,3 +206,50 @@ def test_a_smaller_resolution_is_the_network_on_smaller_images():
     assert mobile.cost_mobile(values, shape) == mobile.cost_mobile(mobile.SPACE.default, small)
     assert mobile.SPACE.cost is not None
     assert mobile.SPACE.build(values, InputShape(1, 8, 8, 10))(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_vit_takes_images_of_other_sizes():
+    shape = InputShape(3, 64, 96, 10)
+    model = vit.build_vit({**vit.SPACE.default, "relative": True}, shape)
+    assert isinstance(model, VisionTransformer)
+    with torch.no_grad():
+        assert model(torch.zeros(2, 3, 40, 40)).shape == (2, 10)
+        model.pos_embed.zero_()
+        model.pos_embed[:, 1:, 0] = torch.arange(6.0).repeat(4)  # its column, of 4 rows and 6 columns
+        found = model.positions((8, 3))[0, 1:, 0].view(8, 3)
+    assert torch.equal(found, torch.tensor([0.5, 2.5, 4.5]).expand(8, 3))
+    assert model.positions((4, 6)) is model.pos_embed
+
+
+def test_a_warm_start_computes_what_a_vit_of_the_same_heads_does():
+    timm = pytest.importorskip("timm")
+    shape = InputShape(3, 32, 32, 10)
+    torch.manual_seed(0)
+    teacher = timm.create_model("deit_tiny_patch16_224", img_size=32, num_classes=10).eval()
+    student = vit.build_vit(vit.SPACE.default, shape).eval()
+    assert take_weights(student, teacher, shape).share == 1
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(student(images), teacher(images), rtol=1e-4, atol=1e-5)
+
+
+def test_heads_are_taken_one_by_one():
+    timm = pytest.importorskip("timm")
+    shape = InputShape(3, 32, 32, 10)
+    teacher = timm.create_model("deit_tiny_patch16_224", img_size=32, num_classes=10)
+    student = vit.build_vit({**vit.SPACE.default, "heads1": 4}, shape)
+    take_weights(student, teacher, shape)
+    found = student.get_submodule("blocks.0.attention.qkv").get_parameter("weight").view(3, 4, 64, 192)
+    given = teacher.blocks[0].attn.qkv.weight.view(3, 3, 64, 192)
+    assert torch.equal(found[:, :3], given)
+    assert not student.get_submodule("blocks.0.attention.projection").get_parameter("weight")[:, 192:].any()
+
+
+def test_a_student_is_exported_for_any_batch():
+    shape = InputShape(3, 32, 32, 10)
+    student = adopt(mobile.build_mobile(mobile.SPACE.default, shape), shape).eval()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    exported = torch.export.export(student, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
+    images = torch.randn(5, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(exported.module()(images), student(images))

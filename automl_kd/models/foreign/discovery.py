@@ -2,7 +2,7 @@
 
 A stage is what a network computes at one stride: its last map of that height and width. Strides 4, 8, 16 and 32 are
 stages 1 to 4; where the smallest map is larger than a 16th of the image, as in networks for small images, all strides
-are stages, from the first on. Networks of tokens have no stages but a vector that the classifier sees.
+are stages, from the first on. Where strides are left out, as in transformers, no maps are stages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -33,18 +33,18 @@ class Seen(NamedTuple):
 
     name: str
     stride: int
+    channels: int
     begun: int
     ended: int
 
 
 @dataclass(eq=False)
 class PassRecord:
-    """What a pass showed: maps in order, whether there were tokens, and the last linear layer of vectors."""
+    """What a pass showed: maps in order, and the last linear layer of vectors."""
 
     height: int = 0
     width: int = 0
     maps: list[Seen] = field(default_factory=list)
-    tokens: bool = False
     classifier: str = ""
     calls: int = 0
     begun: dict[str, int] = field(default_factory=dict)
@@ -63,10 +63,11 @@ class PassRecord:
             return
         if isinstance(module, nn.Linear) and made.ndim == given[0].ndim == 2:
             self.classifier = name
-        self.tokens = self.tokens or made.ndim == 3
-        global_pool = "Pool" in type(module).__name__ and made.shape[2:].numel() == 1
-        if made.ndim == 4 and not global_pool and (stride := self.stride_of(made)):
-            self.maps.append(Seen(name, stride, self.begun[name], self.calls))
+        last_pool = "Pool" in type(module).__name__ and (
+            "Adaptive" in type(module).__name__ or (made.ndim == 4 and made.shape[2:].numel() == 1)
+        )
+        if made.ndim == 4 and not last_pool and (stride := self.stride_of(made)):
+            self.maps.append(Seen(name, stride, made.shape[1], self.begun[name], self.calls))
 
     def stride_of(self, made: Tensor) -> int:
         """Of a map (batch, channels, height, width), a power of two; 0 of one that is no smaller image."""
@@ -99,18 +100,25 @@ def discover_layers(model: nn.Module, shape: InputShape) -> Mapping[str, LayerSi
                 hooks.callback(module.register_forward_hook(end).remove)
         like = next(model.parameters(), torch.empty(0))
         model(torch.zeros(2, shape.channels, shape.height, shape.width, device=like.device, dtype=like.dtype))
-    found: dict[str, LayerSide] = {"pooled": (record.classifier, "input")} if record.classifier else {}
-    return found if record.tokens else found | dict(name_stages(modules, main_path(record.maps)))
+    path = main_path(record.maps)
+    if record.classifier:
+        return {"pooled": (record.classifier, "input"), **dict(name_stages(modules, path))}
+    while path and path[-1].channels == shape.classes:  # a convolution that classifies
+        path.pop()
+    return dict(name_stages(modules, path))
 
 
 @contextmanager
 def one_pass(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     model.eval()
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             yield
     finally:
+        for buffer, before in buffers:
+            buffer.copy_(before)
         for module, mode in modes:
             module.training = mode
 
@@ -126,9 +134,10 @@ def main_path(maps: list[Seen]) -> list[Seen]:
 
 def name_stages(modules: Mapping[str, nn.Module], maps: list[Seen]) -> Iterator[tuple[str, LayerSide]]:
     strides = sorted({one.stride for one in maps})
-    if not strides:
+    large = bool(strides) and strides[-1] >= LARGE_STRIDE
+    first = min(NUMBERED) if large else 2
+    if not strides or strides[0] > first or any(2 * one != two for one, two in pairwise(strides)):
         return
-    large = strides[-1] >= LARGE_STRIDE
     numbers = NUMBERED if large else {stride: at for at, stride in enumerate(strides, start=1)}
     for stride, following in zip_longest(strides, strides[1:]):
         stage = [one for one in maps if one.stride == stride]
@@ -151,9 +160,10 @@ def entrance(stage: list[Seen], since: int) -> int:
 
 def before_activation(modules: Mapping[str, nn.Module], stage: list[Seen]) -> LayerSide:
     """What the stage's last activation is given, where the stage ends in one."""
-    last = stage[-1].name
+    last, channels = stage[-1].name, stage[-1].channels
     inside = [
         one.name for one in stage if f"{one.name}.".startswith(f"{last}.") and not any(modules[one.name].children())
     ]
     ends_in = inside[-1] if inside else last
-    return (ends_in, "input") if isinstance(modules[ends_in], RECTIFYING) else (last, "output")
+    whole = all(one.channels == channels for one in stage if one.name == ends_in)
+    return (ends_in, "input") if whole and isinstance(modules[ends_in], RECTIFYING) else (last, "output")

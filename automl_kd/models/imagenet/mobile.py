@@ -139,6 +139,8 @@ class MobileNet(nn.Module):
             self.mix = nn.Sequential(linear, ACTIVATIONS[plan.head_activation](inplace=True))
         self.classifier = nn.Linear(plan.mix or plan.head, shape.classes)
         self.feature_layers |= {
+            "stage4": FeatureLayer("head"),
+            "stage4.pre": FeatureLayer("head.2", "input"),
             "pre_pool": FeatureLayer("pool", "input"),
             "pooled": FeatureLayer("classifier", "input"),
         }

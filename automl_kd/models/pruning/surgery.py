@@ -86,6 +86,8 @@ class Passed(nn.Module):
             self.add_module(name, module)
 
     def forward(self, x: Tensor) -> Tensor:
+        if any(getattr(module, "inplace", False) for module in self.children()):
+            x = x.clone()  # the block before keeps what it made for its gradient
         for module in self.children():
             x = module(x)
         return x

@@ -147,6 +147,10 @@ def fill_layer(module: nn.Module, trained: nn.Module, name: str, channels: Chann
         theirs = getattr(trained, key, None)
         if not own.ndim or (grouped and (theirs is None or theirs.shape != own.shape)):
             continue
+        parts = getattr(module, "row_parts", 1)
+        if theirs is not None and parts > 1 and len(theirs) % parts == 0:
+            taken += sum(map(fill_rows, own.chunk(parts), theirs.chunk(parts)))
+            continue
         rows = min(len(own), len(next(trained.parameters())))
         own[:rows] = 0
         if theirs is None:  # a bias that the other network lacks
@@ -160,6 +164,15 @@ def fill_layer(module: nn.Module, trained: nn.Module, name: str, channels: Chann
             own[:rows] = part
         taken += part.numel() if isinstance(own, nn.Parameter) else 0
     return taken
+
+
+def fill_rows(own: Tensor, theirs: Tensor) -> int:
+    """Of one of a layer's parts that stand below each other, such as queries, keys and values, the first rows."""
+    size = [min(pair) for pair in zip(own.shape, theirs.shape, strict=True)]
+    own[: size[0]] = 0
+    place = tuple(slice(end) for end in size)
+    own[place] = theirs[place]
+    return own[place].numel()
 
 
 def take_others(student: nn.Module, trained: nn.Module, done: set[str]) -> Iterator[int]:

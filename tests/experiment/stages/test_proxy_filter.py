@@ -12,6 +12,7 @@ from torch import nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.stages.proxy_filter import make_probes, rank_sums, screen
+from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.proxies.score import ProxyScore
 from automl_kd.space import Architecture
 from automl_kd.spec import TeacherSpec
@@ -97,3 +98,23 @@ def test_a_probe_has_a_teacher_only_where_a_proxy_asks_for_one(probes):
 def test_a_set_smaller_than_a_probe_is_used_whole():
     (probe,) = make_probes(tiny.dataset(), ["naswot"], TEACHER, images=1000, draws=1, seed=0)
     assert len(probe.images) == 96
+
+
+def test_a_trained_teacher_is_shown_what_it_teaches_by(tmp_path):
+    torch.manual_seed(0)
+    trained = tiny.teacher(tiny.SHAPE)
+    with torch.no_grad():
+        for name, buffer in trained.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.add_(0.5)  # which evaluation uses
+    save_weights(trained, tmp_path / "teacher.pt")
+    probe, random = (
+        make_probes(tiny.dataset(), ["diswot_relation"], TEACHER, weights=weights, images=16, draws=1, seed=0)[0]
+        for weights in (tmp_path / "teacher.pt", None)
+    )
+    assert probe.teacher is not None
+    assert random.teacher is not None
+    assert torch.equal(probe.images, random.images)
+    with torch.no_grad():
+        torch.testing.assert_close(probe.teacher.logits, trained.eval()(probe.images))
+    assert not torch.allclose(random.teacher.logits, probe.teacher.logits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -161,6 +162,19 @@ def test_a_damaged_part_is_read_again_and_a_strange_file_left_alone(tmp_path, wh
 def test_images_that_the_set_does_not_have_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="a batch of 5000 images was asked for, but digits has "):
         run(tmp_path, settings=Scoring(space=SETTINGS.space, proxies=("naswot",), sample=2, images=5000))
+
+
+def test_students_are_scored_at_the_size_that_is_asked_for(tmp_path):
+    plain = Scoring(space="search_spaces.mobile:SPACE", proxies=("macs",), sample=2)
+    small, large = (run(tmp_path, settings=dataclasses.replace(plain, resolution=size)) for size in (8, 32))
+    assert (large["macs"] > 1.5 * small["macs"]).all()
+    assert plain.digest("x") != dataclasses.replace(plain, resolution=32).digest("x")
+
+
+def test_a_trained_teacher_must_bring_its_weights(tmp_path):
+    settings = Scoring(space=SETTINGS.space, proxies=("diswot_relation",), sample=2, proxy_teacher="trained")
+    with pytest.raises(ConfigError, match="'resnet56' brings no weights, and a trained teacher was asked for"):
+        run(tmp_path, settings=settings)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

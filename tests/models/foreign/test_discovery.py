@@ -56,6 +56,32 @@ def test_networks_for_small_images_are_counted_from_their_first_map():
         assert FeatureLayer(*found[name]) == listed[name], name
 
 
+def test_a_pool_that_enlarges_is_no_map_of_a_stage():
+    found = stages("torchvision:vgg11_bn", 64)
+    assert found == [
+        ("features.13", "output"),
+        ("features.20", "output"),
+        ("features.27", "output"),
+        ("features", "output"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("torchvision:shufflenet_v2_x0_5", "stage2"), ("torchvision:squeezenet1_1", "stage1")]
+)
+def test_half_of_a_stage_is_not_what_comes_before_its_activation(name, stage):
+    shape = InputShape(3, 64, 64, 10)
+    model = build_model(name, shape)
+    with FeatureExtractor(model, (stage, f"{stage}.pre", "pre_pool")) as extractor, torch.no_grad():
+        features = extractor(torch.zeros(2, 3, 64, 64)).features
+    assert features[stage].shape == features[f"{stage}.pre"].shape
+    assert features["pre_pool"].shape[1] != shape.classes
+
+
+def test_maps_with_channels_last_are_no_stages():
+    assert stages("torchvision:swin_t", 64) == []
+
+
 def test_networks_of_tokens_have_a_vector_and_no_stages():
     shape = InputShape(3, 32, 32, 10)
     assert list(discover_layers(build_model("torchvision:vit_b_16", shape), shape)) == ["pooled"]
@@ -100,7 +126,7 @@ def test_strides_are_those_of_the_images_that_the_network_sees():
 
 class Picky(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        raise ValueError(f"no {len(x)} images, please")
+        raise AssertionError(f"no {len(x)} images, please")
 
 
 def test_a_network_that_no_pass_suits_has_no_layers():

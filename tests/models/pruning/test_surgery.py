@@ -16,7 +16,7 @@ from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor, list_feature_layers
 from automl_kd.models.pruning.coupling import Coupling, Selection
 from automl_kd.models.pruning.description import Description, describe_selection
-from automl_kd.models.pruning.surgery import attach, fold_gates, mask, thin_network
+from automl_kd.models.pruning.surgery import Passed, attach, fold_gates, mask, thin_network
 from automl_kd.models.pruning.tracing import trace
 from automl_kd.space import InputShape
 
@@ -192,3 +192,10 @@ def test_other_files_are_no_descriptions(text):
 def test_other_versions_are_refused():
     with pytest.raises(ConfigError, match="has version 99 and 1 was wanted"):
         Description.from_json(json.dumps({"version": 99}))
+
+
+def test_a_block_without_its_branch_leaves_what_the_one_before_keeps():
+    before = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(inplace=True))
+    left = Passed({"relu": nn.ReLU(inplace=True)})
+    left(before(torch.randn(2, 1, 3, 3))).sum().backward()
+    assert before[0].weight.grad is not None
