@@ -36,7 +36,7 @@ def no_ray(monkeypatch):
     ("setting", "sentence"),
     [
         ("space='search_spaces.resnett:SPACE'", "did you mean 'search_spaces.resnet:SPACE'?"),
-        ("space=resnet", "no space is called 'resnet'; known are search_spaces.nasbench201:SPACE"),
+        ("space=resnet", "no space is called 'resnet'; known are search_spaces.mobile:SPACE"),
         ("space='./mine.py:SPACE'", "no space is called './mine.py:SPACE'"),
         ("space='nowhere.at_all:SPACE'", "no module 'nowhere' could be imported"),
         ("space='search_spaces.resnet:SPAC'", "has no 'SPAC'; did you mean 'SPACE'?"),
@@ -196,7 +196,7 @@ def test_a_checkpoint_that_does_not_fit(refused, tmp_path, make, sentence):
 
 
 def test_distill_names_what_it_does_not_know(refused):
-    assert "no model is called 'nosuch'; known are resnet110" in refused("distill", "--student", "nosuch")
+    assert "no model is called 'nosuch'; known are mobilenet-v1" in refused("distill", "--student", "nosuch")
     assert "no method is called 'kdd'" in refused("distill", "--student", "resnet8", "--method", "kdd")
     assert "seeds must be distinct and at least one" in refused("distill", "--student", "resnet8", "--seeds", "0")
     assert "epochs" in refused("distill", "--student", "resnet8", "--epochs", "0")
