@@ -77,4 +77,4 @@ def describe_pack(out: str, total: int) -> str:
 
     images = read_pack(files.expand(out)).images
     left_out = f", and {total - len(images):,} were left out as they cannot be read" * (total > len(images))
-    return f"{out} holds {len(images):,} images in {int(images.length.sum()) / 1e9:.3g} GB{left_out}"
+    return f"{out} holds {len(images):,} images in {int(images.length.sum()) / 1e6:,.1f} MB{left_out}"

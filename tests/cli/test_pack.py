@@ -31,9 +31,9 @@ def test_arrays_and_flawed_images(run, tmp_path, photos):
     code, _, err = run("pack", photos, "b", "--progress", "none")
     assert (code, err.count("\n")) == (2, 1)
     assert "0-00.png is empty; replace or remove it, or pack with --skip-errors" in err
-    (tmp_path / "b").rename(tmp_path / "c")
-    said = run("pack", photos, "d", "--skip-errors", "--progress", "none").out
-    assert "d holds 39 images in" in said
+    assert not (tmp_path / "b").exists()
+    said = run("pack", photos, "b", "--skip-errors", "--progress", "none").out
+    assert "b holds 39 images in" in said
     assert "and 1 were left out as they cannot be read" in said
 
 

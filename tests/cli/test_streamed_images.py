@@ -86,7 +86,7 @@ def test_spoilt_sets_are_refused_before_training(sentence_of, tmp_path, fault):
 def test_a_set_that_does_not_fit_on_the_disk_is_refused(sentence_of, tmp_path, monkeypatch):
     name = write("parquet", tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(1, 1, 10))
-    assert "disk has 0.0 GB free; make room" in sentence_of(name)
+    assert "disk has 0 MB free; make room" in sentence_of(name)
 
 
 def test_a_pack_is_not_mixed_with_other_files(refused, tmp_path):

@@ -39,6 +39,8 @@ def read_pack(path: Path) -> EncodedSet:
     if described is None:
         if (path / UNFINISHED).exists():
             raise DataError(f"{path} is an unfinished pack; run the same 'automl-kd pack' again, which continues it")
+        if (path / PACK_FILE).exists():
+            raise DataError(f"{path / PACK_FILE} is damaged; copy the pack again, or remove and make it again")
         raise DataError(f"{path} is no pack, it has no {PACK_FILE}; make one with 'automl-kd pack SOURCE {path}'")
     if described.get("version") != PACK_VERSION:
         raise DataError(

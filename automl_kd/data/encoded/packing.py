@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ UNFINISHED, WRITTEN = "unfinished.json", "written.bin"
 SCANNED = [("digest", "u1", 32), ("flaw", "u1")]
 PACK_RECORD = np.dtype([("label", "<i8"), ("length", "<i8"), *SCANNED])
 
-FLUSH_BYTES, FLUSH_IMAGES = 64 * 2**20, 10_000
+FLUSH_BYTES, FLUSH_IMAGES, FLUSH_SECONDS = 64 * 2**20, 10_000, 5.0
 """So much is written before it is put on the disk: what a kill may cost."""
 
 PackedImage = tuple[bytes | None, int, str]
@@ -77,6 +78,10 @@ def write_pack(out: Path, plan: PackPlan, notify: ScanProgress = lambda _done, _
             return
         try:
             records = append_images(out, written, plan, notify)
+        except DataError:
+            if not (out / WRITTEN).stat().st_size:  # nothing is lost, and the same path can be used again
+                shutil.rmtree(out)
+            raise
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
@@ -99,19 +104,18 @@ def require_pack_place(out: Path, plan: PackPlan) -> None:
     there = {one.name for one in out.iterdir()} if out.is_dir() else set()
     known = read_described(out / (PACK_FILE if PACK_FILE in there else UNFINISHED))
     if there and (known is None or known.get("stamp") != plan.stamp):
-        what = (
-            "holds something else than a pack"
-            if known is None
-            else "is a pack of other or changed files, or made with other options"
-        )
+        what = "is a pack of other or changed files, or made with other options"
+        if known is None:
+            damaged = {PACK_FILE, UNFINISHED} & there
+            what = f"is a pack whose {min(damaged)} is damaged" if damaged else "holds something else than a pack"
         raise DataError(f"{out} {what}; give the path of a new folder, or remove it")
     done = (out / BYTES_FILE).stat().st_size if BYTES_FILE in there else 0
     nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     if PACK_FILE not in there and plan.needed - done > free:
         raise DataError(
-            f"packing {sum(plan.counts.values()):,} images needs {(plan.needed - done) / 1e9:.1f} GB in {out}, whose "
-            f"disk has {free / 1e9:.1f} GB free; make room or choose another disk"
+            f"packing {sum(plan.counts.values()):,} images needs {(plan.needed - done) / 1e6:,.0f} MB in {out}, whose "
+            f"disk has {free / 1e6:,.0f} MB free; make room or choose another disk"
         )
 
 
@@ -129,17 +133,18 @@ def append_images(out: Path, written: IO[bytes], plan: PackPlan, notify: ScanPro
     total = sum(plan.counts.values())
     with open_for_update(out / BYTES_FILE) as content:
         begun = continue_from(content, written)
-        batch, held, done = [], bytearray(), len(begun)
+        batch, held, done, flushed = [], bytearray(), len(begun), time.monotonic()
         notify(done, total)
         for image in plan.read(done) if done < total else ():
             encoded, record = checked_record(image, plan.on_error)
             held += encoded
             batch.append(record)
-            if len(held) >= FLUSH_BYTES or len(batch) >= FLUSH_IMAGES:
+            late = time.monotonic() - flushed >= FLUSH_SECONDS
+            if late or len(held) >= FLUSH_BYTES or len(batch) >= FLUSH_IMAGES:
                 flush(content, held, written, batch)
                 done += len(batch)
                 notify(done, total)
-                batch, held = [], bytearray()
+                batch, held, flushed = [], bytearray(), time.monotonic()
         flush(content, held, written, batch)
         notify(total, total)
         written.seek(0)

@@ -6,6 +6,7 @@ file, and no list of paths travels to a worker.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ class EncodedImages:
                 file.seek(int(self.offset[row]))
                 found = file.read(length)
         except FileError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}; bring it back or remove it") from error
+            raise unreadable(path, error) from error
         if len(found) < length:
             raise DataError(f"{path} ends before the image at byte {int(self.offset[row]):,}; copy the file again")
         return found
@@ -118,3 +119,8 @@ class EncodedImages:
                 at = begin + int(np.prod(shape)) * dtype.itemsize
                 found[name] = np.memmap(file, dtype, "r", begin, shape) if shape[0] else np.empty(shape, dtype)
         return EncodedImages(**found)
+
+
+def unreadable(path: Path, error: FileError) -> DataError:
+    advice = "bring it back" if error.errno == errno.ENOENT else "make it readable or remove it"
+    return DataError(f"{path} cannot be read: {error.strerror}; {advice}")

@@ -50,7 +50,7 @@ def pack_source(
         raise DataError(f"{name} is no set of encoded images; pack a folder, shards or Parquet files")
     reduced = {"shorter_side": shorter_side, "quality": quality} if shorter_side else {}
     counts = {kind: len(images) for kind, images in parts}
-    stamp = hashed((reduced, on_error, counts, source.class_names), list_paths(source.files))
+    stamp = hashed((reduced, counts, source.class_names), list_paths(source.files))
 
     def reduce(images: EncodedImages, row: int, content: bytes) -> bytes:
         return reduce_image(images, row, content, shorter_side, quality) if shorter_side else content

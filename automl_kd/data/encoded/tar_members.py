@@ -15,9 +15,12 @@ from typing import NamedTuple
 from automl_kd.errors import DataError
 
 TAR_BLOCK = 512
-GZIP_MARK = b"\x1f\x8b"
 LONGEST_NAME = 2**20
 """Bytes of a header that holds a name or attributes; more are damage."""
+
+
+COMPRESSED_BEGINS = (b"\x1f\x8b", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd")
+"""First bytes of gzip, bzip2, xz and zstd."""
 
 
 class TarMember(NamedTuple):
@@ -31,6 +34,11 @@ class TarMember(NamedTuple):
 def tar_members(path: Path, file: BufferedReader) -> Iterator[TarMember]:
     """Those of the open `file` at `path`, in its order. `DataError` if it is compressed, damaged, or ends too early."""
     handle = file.fileno()
+    if os.pread(handle, 4, 0).startswith(COMPRESSED_BEGINS):
+        raise DataError(
+            f"{path} is compressed, so its images cannot be read one by one; unpack it with gunzip, or with what its "
+            "first bytes say"
+        )
     size = os.fstat(handle).st_size
     at, name, length = 0, b"", -1  # name and length as a header before the member has given them
     while len(header := os.pread(handle, TAR_BLOCK, at)) == TAR_BLOCK:
@@ -58,8 +66,6 @@ def tar_members(path: Path, file: BufferedReader) -> Iterator[TarMember]:
 
 
 def require_header(path: Path, header: bytes, at: int) -> None:
-    if at == 0 and header.startswith(GZIP_MARK):
-        raise DataError(f"{path} is compressed, so its images cannot be read one by one; unpack it with gunzip")
     checksum = sum(header[:148]) + sum(header[156:]) + 8 * ord(" ")
     if read_number(path, header[148:156]) != checksum:
         wrong = "is no tar file" if at == 0 else f"is damaged at byte {at:,}"

@@ -105,10 +105,8 @@ def make_space(folder: Path, wanted: int, limit: int) -> bool:
     """Whether `wanted` more bytes fit, once others that were unused longest are removed if that helps."""
     found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.views"))
     room = limit - sum(size for _, size, _ in found)
-    if wanted > limit:
-        return False
     for _, size, path in found:
-        if room >= wanted:
+        if room >= min(wanted, limit):
             break
         os.truncate(path, 0)
         path.unlink()

@@ -61,7 +61,7 @@ def training_memory(context: ExperimentContext) -> TrainingMemory:
         kept=kept_for_backward(student, images, dataset.train.labels[rows]) * at_once / len(rows),
         student=(2 + STATES[recipe.optimizer] + (recipe.ema > 0)) * size_in_bytes(student.parameters()),
         teacher=SINGLE * count_cost(teacher, dataset.shape).params,
-        images=sum(size_in_bytes([one.images]) for one in all_splits(dataset)),
+        images=sum(size_in_bytes([one.images]) for one in all_splits(dataset) if one.streamed is None),
         batch=recipe.batch_size,
     )
 

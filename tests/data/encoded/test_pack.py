@@ -89,6 +89,26 @@ def test_a_killed_process_leaves_what_it_has_written(tmp_path, folder):
     assert contents(tmp_path / "pack") == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_pack_that_met_a_flaw_is_made_by_leaving_it_out(tmp_path, folder, monkeypatch, flushed):
+    monkeypatch.setattr(packing, "FLUSH_IMAGES", 2 if flushed else 1000)
+    last = sorted(Path(folder.removeprefix("folder:")).rglob("*.png"))[-1]
+    last.write_bytes(b"")
+    source = forms.open_source(folder, tmp_path)
+    with pytest.raises(DataError, match="is empty; replace or remove it, or pack with --skip-errors"):
+        pack_source(source, folder, tmp_path / "pack")
+    assert (tmp_path / "pack").exists() == flushed
+    pack_source(source, folder, tmp_path / "pack", on_error="skip")
+    assert len(forms.open_source(f"pack:{tmp_path / 'pack'}", tmp_path).train) in {29, 30}
+
+
+def test_slow_images_are_put_on_the_disk_by_the_clock(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(packing, "FLUSH_SECONDS", 0.0)
+    source, done = forms.open_source(folder, tmp_path), list[int]()
+    pack_source(source, folder, tmp_path / "pack", notify=lambda count, _of: done.append(count))
+    assert done[:4] == [0, 1, 2, 3]
+
+
 def test_a_finished_pack_stays(tmp_path, folder):
     source = forms.open_source(folder, tmp_path)
     pack_source(source, folder, tmp_path / "pack")
@@ -169,7 +189,10 @@ DAMAGE = {
     "other index": (lambda top: describe(top, identity="0" * 16), "images.index is damaged, or of another pack"),
     "scan": (lambda top: shorten(top / "scan.npy"), "is a damaged pack; copy or make it again"),
     "counts": (lambda top: describe(top, counts={"training": 3}), "is a damaged pack; copy or make it again"),
-    "no json": (lambda top: (top / "pack.json").write_text("{"), "is no pack, it has no pack.json; make one with"),
+    "no json": (
+        lambda top: (top / "pack.json").write_text("{"),
+        "pack.json is damaged; copy the pack again",
+    ),
     "version": (lambda top: describe(top, version=9), "is a pack of version 9 and this program reads 1"),
 }
 
@@ -200,7 +223,7 @@ def test_flawed_images_end_the_packing_or_are_left_out(tmp_path, folder):
         DataError, match=r"0-00.png is no image that Pillow knows; replace or remove it, or pack with --skip"
     ):
         pack_source(source, folder, tmp_path / "pack")
-    shutil.rmtree(tmp_path / "pack")
+    assert not (tmp_path / "pack").exists()
     pack_source(source, folder, tmp_path / "pack", on_error="skip")
     found = read_pack(tmp_path / "pack")
     assert found.counts == {"training": 30, "validation": 12, "test": 17}

@@ -135,5 +135,5 @@ def test_faults_are_one_sentence(tmp_path, fault):
 def test_a_disk_without_room_is_one_sentence(tmp_path, monkeypatch):
     name = forms.write_parquet(tmp_path / "set", forms.samples())
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(1, 1, 10))
-    with pytest.raises(DataError, match=r"packing 20 images needs .* GB in .*, whose disk has 0.0 GB free; make room"):
+    with pytest.raises(DataError, match=r"packing 20 images needs .* MB in .*, whose disk has 0 MB free; make room"):
         forms.open_source(name, tmp_path / "root")

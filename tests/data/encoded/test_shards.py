@@ -46,6 +46,13 @@ def test_members_are_those_of_the_standard_library(tmp_path, form):
     assert [name for name, *_ in expected] == names
 
 
+def test_a_compressed_shard_says_so_whatever_it_is_called(tmp_path):
+    with gzip.open(tmp_path / "a.tar", "wb") as file:
+        file.write(bytes(1024))
+    with pytest.raises(DataError, match=r"a\.tar is compressed, so its images cannot be read one by one; unpack"):
+        members(tmp_path / "a.tar")
+
+
 def test_a_size_in_binary_is_read(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as tar:
         forms.add(tar, "a.png", b"12345")
