@@ -34,8 +34,8 @@ def name_data(data: object, folder: Path) -> dict[str, Any]:
     With arrays or parts may come images without labels: an array `x_unlabelled`, or a part "unlabelled".
 
     torchvision's `ImageFolder` without transforms gives its files as they are, as `folder:` of its root, if that has
-    the same files, classes and parts. Other Datasets become one array; where that would fill the memory, a pack of
-    lossless PNG, written item by item.
+    the same files, classes and parts. Other Datasets become one array; where that would fill the memory, or images are
+    of several sizes, a pack of lossless PNG, written item by item.
     """
     if isinstance(data, str):
         return {"name": data}
@@ -59,7 +59,17 @@ def name_labelled(data: object, folder: Path) -> str:
             return f"folder:{place}"
         if is_too_large(parts, read_item):
             return f"pack:{pack_items(parts, folder, read_item)}"
+        try:
+            return f"arrays:{write_arrays(collect_arrays(data), folder)}"
+        except UnequalShapesError:
+            if {*parts} == {"train", "validation"}:  # of a pack the latter would be tested on
+                raise
+            return f"pack:{pack_items(parts, folder, read_item)}"
     return f"arrays:{write_arrays(collect_arrays(data), folder)}"
+
+
+class UnequalShapesError(DataError):
+    """Images are no one array, as their sizes differ."""
 
 
 def write_arrays(arrays: Mapping[str, PixelArray], folder: Path) -> Path:
@@ -146,7 +156,7 @@ def require_dataset(items: Any, name: str) -> None:
 def require_one_shape(images: list[PixelArray], name: str) -> None:
     for place, image in enumerate(images):
         if image.shape != images[0].shape:
-            raise DataError(
+            raise UnequalShapesError(
                 f"image {place} of {name} is of shape {image.shape}, where the first is of {images[0].shape}; "
                 "resize all to one size"
             )

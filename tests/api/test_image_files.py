@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Subset
 from torchvision.datasets import ImageFolder
 
 from automl_kd import memory
@@ -34,6 +36,24 @@ def test_image_folders_are_the_folder_itself(tmp_path, photos):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_without_a_test_part_is_tested_on_its_validation_images(tmp_path, photos):
+    shutil.rmtree(photos / "test")
+    parts = {"train": ImageFolder(photos / "train"), "test": ImageFolder(photos / "val")}
+    assert name_data(parts, tmp_path / "out") == {"name": f"folder:{photos}"}
+    found = load_data(DataSpec(name=f"folder:{photos}", resolution=8, validation=0.2), tmp_path)
+    assert len(found.test) == 4
+
+
+def test_images_of_several_sizes_become_a_pack(tmp_path, photos):
+    Image.new("RGB", (40, 31), "red").save(photos / "train" / "ant" / "wide.png")
+    given = {"train": Subset(ImageFolder(photos / "train"), range(13)), "test": ImageFolder(photos / "test")}
+    named = name_data(given, tmp_path / "out")
+    assert named["name"].startswith("pack:")
+    assert len(load_data(DataSpec(**named, resolution=8), tmp_path).train) + 1 >= 12
+    with pytest.raises(DataError, match="resize all to one size"):
+        name_data({"train": given["train"], "validation": given["test"]}, tmp_path / "out")
+
+
 @pytest.mark.parametrize("case", ["transform", "loader", "fewer", "subclass", "part", "no test"])
 def test_other_image_folders_are_read_item_by_item(tmp_path, photos, case):
     class Own(ImageFolder):  # type: ignore[misc]  # torchvision has no types
@@ -42,7 +62,7 @@ def test_other_image_folders_are_read_item_by_item(tmp_path, photos, case):
     given: object = {
         "transform": lambda: ImageFolder(photos / "train", transform=lambda image: image.rotate(90)),
         "loader": lambda: ImageFolder(photos / "train", loader=lambda path: Image.open(path).convert("L")),
-        "fewer": lambda: ImageFolder(photos / "train", is_valid_file=lambda path: "3" not in path),
+        "fewer": lambda: ImageFolder(photos / "train", is_valid_file=lambda path: "3" not in Path(path).name),
         "subclass": lambda: Own(photos / "train"),
         "part": lambda: {"train": ImageFolder(photos / "train"), "test": ImageFolder(photos / "test")},
         "no test": lambda: {"train": ImageFolder(photos / "train"), "val": ImageFolder(photos / "val")},
