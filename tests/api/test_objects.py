@@ -186,7 +186,13 @@ def test_pictures_of_pil_are_read(tmp_path):
     [
         (TensorDataset(torch.rand(4, 1, 8, 8), torch.arange(4)), "image 0 of data is float32 .* without transforms"),
         ([(np.zeros((8, 8), np.uint8), "cat")], "item 0 of data is no pair of an image and an integer label"),
-        ([(np.zeros((8, 8), np.uint8), 0), (np.zeros((9, 8), np.uint8), 1)], "image 1 of data is of shape"),
+        (
+            {
+                "train": [(np.zeros((8, 8), np.uint8), 0)] * 2,
+                "validation": [(np.zeros((s, 8), np.uint8), 0) for s in (8, 9)],
+            },
+            "image 1 of validation is of shape",
+        ),
         ([(np.zeros((8, 8), np.uint8), -1)], "data has the label -1; number the classes from 0"),
         ([], "data is a list; give a Dataset of"),
         (3, "data is a int; give a Dataset of"),

@@ -95,7 +95,7 @@ class EncodedImages:
                 file.seek(int(self.offset[row]))
                 found = file.read(length)
         except FileError as error:
-            raise unreadable(path, error) from error
+            raise cannot_read(path, error) from error
         if len(found) < length:
             raise DataError(f"{path} ends before the image at byte {int(self.offset[row]):,}; copy the file again")
         return found
@@ -121,6 +121,6 @@ class EncodedImages:
         return EncodedImages(**found)
 
 
-def unreadable(path: Path, error: FileError) -> DataError:
+def cannot_read(path: Path, error: FileError) -> DataError:
     advice = "bring it back" if error.errno == errno.ENOENT else "make it readable or remove it"
     return DataError(f"{path} cannot be read: {error.strerror}; {advice}")

@@ -28,7 +28,7 @@ from automl_kd.data.encoded.encoded_set import EncodedSet, encoded_source
 from automl_kd.data.encoded.folder_index import index_path
 from automl_kd.data.encoded.index_file import load_index, save_index
 from automl_kd.data.encoded.packing import require_few_classes
-from automl_kd.data.encoded.ranges import EncodedImages, unreadable
+from automl_kd.data.encoded.ranges import EncodedImages, cannot_read
 from automl_kd.data.encoded.scan import ScanProgress
 from automl_kd.data.encoded.tar_members import TarMember, tar_members
 from automl_kd.data.images.decode import THREADS
@@ -213,7 +213,7 @@ def scan_shard(shard: Path) -> ShardScan:
                 if key:
                     take_sample(shard, file, key.removeprefix("/"), list(members), scan)
     except FileError as error:
-        raise unreadable(shard, error) from error
+        raise cannot_read(shard, error) from error
     return scan
 
 

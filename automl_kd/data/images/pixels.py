@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from automl_kd import files
-from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages, unreadable
+from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages, cannot_read
 from automl_kd.errors import DataError, FileError
 
 ORIENTATION, PAGE_KIND, BITS, PHOTOMETRIC = 274, 254, 258, 262
@@ -67,7 +67,7 @@ def open_encoded(images: EncodedImages, row: int) -> IO[bytes]:
     try:
         return files.open_file(path)
     except FileError as error:
-        raise unreadable(path, error) from error
+        raise cannot_read(path, error) from error
 
 
 def is_deep(images: EncodedImages, row: int) -> bool:
