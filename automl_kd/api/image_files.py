@@ -42,8 +42,8 @@ def image_folder_of(parts: Mapping[str, Any]) -> Path | None:
     except DataError:
         return None
     kinds = kinds_of(parts)
-    if "test" in kinds and set(found.counts) == {"training", "validation"}:  # of which the latter are tested on
-        kinds = {"training": kinds["training"], "validation": kinds["test"]} if len(kinds) == 2 else kinds
+    if kinds.keys() == {"training", "test"} and set(found.counts) == {"training", "validation"}:
+        kinds = {"training": kinds["training"], "validation": kinds["test"]}  # as `folder:` tests on them
     if set(kinds) != set(found.counts):
         return None
     same = all(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from automl_kd.api.image_files import image_folder_of, is_too_large, pack_items
+from automl_kd.api.image_files import image_folder_of, is_too_large, kinds_of, pack_items
 from automl_kd.api.objects import OBJECTS, to_bytes, write_object
 from automl_kd.config.strict import as_plain
 from automl_kd.data.counter import key
@@ -62,7 +62,7 @@ def name_labelled(data: object, folder: Path) -> str:
         try:
             return f"arrays:{write_arrays(collect_arrays(data), folder)}"
         except UnequalShapesError:
-            if {*parts} == {"train", "validation"}:  # of a pack the latter would be tested on
+            if kinds_of(parts).keys() == {"training", "validation"}:  # of a pack the latter would be tested on
                 raise
             return f"pack:{pack_items(parts, folder, read_item)}"
     return f"arrays:{write_arrays(collect_arrays(data), folder)}"

@@ -49,7 +49,7 @@ def rank_by_proxies(
     "rank_sum(naswot+synflow)". `sample`: how many random architectures, 1 or more; None for the whole space.
     `sample_seed` draws them, `seed` images and weights. `teacher`: the model of the teacher, for proxies that use one;
     `proxy_teacher`: with "random" weights, or the "trained" ones that it brings. `resolution`: height and width of the
-    images, 0 for their own. `images`: in a mini-batch, 2 or more. `repeats`: to average, with new weights and images.
+    images, 0 for their own. `images` (2 or more): in a mini-batch. `repeats` (1 or more): with new weights and images.
     `workers`: processes, 0 for one on each processor.
 
     Columns: rank, architecture_id, values_json, student, params, macs, for each proxy its mean and its spread over

@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, global_pool, initialise
-from automl_kd.models.costs.layers import ConvolutionSize, halve, sum_costs
+from automl_kd.models.costs.layers import ConvolutionSize, halve, residual_block, sum_costs
 from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
@@ -153,14 +153,7 @@ def layers_of_resnet(
             if halves:
                 height, width = halve(height), halve(width)
             pixels = height * width
-            if block == "basic":
-                yield ConvolutionSize(inputs, outputs, 3, pixels)
-                yield ConvolutionSize(outputs, outputs, 3, pixels)
-            else:
-                inner = outputs // reduction
-                yield ConvolutionSize(inputs, inner, 1, entering)
-                yield ConvolutionSize(inner, inner, 3, pixels)
-                yield ConvolutionSize(inner, outputs, 1, pixels)
+            yield from residual_block(block, inputs, outputs // reduction, outputs, entering, pixels)
             if halves or inputs != outputs:
                 yield ConvolutionSize(inputs, outputs, 1, pixels)
 

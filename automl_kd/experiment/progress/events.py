@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from automl_kd.data.load_progress import UNITS
 from automl_kd.spec import require
 
 LOADING_UNIT = "images"
-LOADING_UNITS = frozenset({LOADING_UNIT, "folders", "shards", "files"})
-"""The unit of stages in which images are loaded: they come before an experiment is checked."""
+LOADING_UNITS = frozenset({LOADING_UNIT, *UNITS.values()})
+"""The units of stages in which images are loaded: they come before an experiment is checked."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,7 +155,7 @@ def read_everything(
         watcher.stage(title, len(points.architectures), "architectures")
         return True
     images, draws, seed = scoring.images, scoring.repeats, scoring.seed
-    weights = Path(teacher.checkpoint) if scoring.proxy_teacher == "trained" else None
+    weights = storage.local_path(teacher.checkpoint) if scoring.proxy_teacher == "trained" else None
     probes = make_probes(dataset, looks, teacher, images=images, draws=draws, seed=seed, weights=weights)
     task = ScoringTask(scoring.space, looks, probes, seed)
     return read_functions(task, points.functions, folder, labour, watcher, title)

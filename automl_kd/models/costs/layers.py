@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -28,6 +28,22 @@ class ConvolutionSize(NamedTuple):
     @property
     def macs(self) -> int:
         return self.weights * self.pixels
+
+
+def residual_block(
+    block: str, inputs: int, inner: int, outputs: int, entering: int, pixels: int
+) -> Iterator[ConvolutionSize]:
+    """The convolutions of a "basic" block or a bottleneck, which puts the stride into its 3x3 convolution.
+
+    `entering`, `pixels`: of the maps before and after it. Without its shortcut.
+    """
+    if block == "basic":
+        yield ConvolutionSize(inputs, outputs, 3, pixels)
+        yield ConvolutionSize(outputs, outputs, 3, pixels)
+    else:
+        yield ConvolutionSize(inputs, inner, 1, entering)
+        yield ConvolutionSize(inner, inner, 3, pixels)
+        yield ConvolutionSize(inner, outputs, 1, pixels)
 
 
 def sum_costs(convolutions: Iterable[ConvolutionSize], features: int, classes: int) -> tuple[int, int]:

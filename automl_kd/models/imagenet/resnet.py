@@ -15,7 +15,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from automl_kd.models.blocks import convolution, initialise
-from automl_kd.models.costs.layers import ConvolutionSize, halve, sum_costs
+from automl_kd.models.costs.layers import ConvolutionSize, halve, residual_block, sum_costs
 from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
@@ -163,13 +163,7 @@ def layers_of_resnet224(
             if halves:
                 height, width = halve(height), halve(width)
             pixels = height * width
-            if block == "basic":
-                yield ConvolutionSize(inputs, inner, 3, pixels)
-                yield ConvolutionSize(inner, inner, 3, pixels)
-            else:
-                yield ConvolutionSize(inputs, inner, 1, entering)
-                yield ConvolutionSize(inner, inner, 3, pixels)
-                yield ConvolutionSize(inner, outputs, 1, pixels)
+            yield from residual_block(block, inputs, inner, outputs, entering, pixels)
             if halves or inputs != outputs:
                 yield ConvolutionSize(inputs, outputs, 1, pixels)
         before = outputs
