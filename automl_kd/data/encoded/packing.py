@@ -12,6 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -80,7 +81,10 @@ def write_pack(out: Path, plan: PackPlan, notify: ScanProgress = lambda _done, _
             records = append_images(out, written, plan, notify)
         except DataError:
             if not (out / WRITTEN).stat().st_size:  # nothing is lost, and the same path can be used again
-                shutil.rmtree(out)
+                (out / BYTES_FILE).unlink()
+                remove_traces(out)
+                with suppress(OSError):  # it may be a mount
+                    out.rmdir()
             raise
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
