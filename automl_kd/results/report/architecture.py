@@ -77,6 +77,7 @@ def draw_bars(axes: Axes, layers: StudentLayers, kinds: Sequence[str]) -> None:
         channels = [layers[place]["channels"] for place in places]
         axes.bar(places or [0], channels or [1], width=0.86 if places else 0.0, color=LAYER_COLOURS[kind], label=kind)
     axes.set_yscale("log", base=2)
+    axes.set_ylim(bottom=1)  # else the narrowest layers have no height
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("channels")
     axes.grid(visible=False, axis="x")
