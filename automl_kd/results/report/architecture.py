@@ -49,6 +49,8 @@ def draw_students(folder: Path, rows: pd.DataFrame) -> Markup | None:
         for axes, (title, layers) in zip(panels, found.items(), strict=True):
             draw_bars(axes, layers, [kind for kind in LAYER_COLOURS if kind in kinds])
             axes.set_title(f"{title}: {cost_in_words(layers)}", loc="left", fontsize=11.5)
+        widest = max(int(one["channels"]) for layers in found.values() for one in layers)
+        panels[0].set_ylim(1, 2 * widest)  # of both: the narrowest layers have a height, the widest room above
         panels[-1].set_xlabel("layers with weights, from the image on; rows of their maps above")
         return finish_figure(figure, panels[0], "The layers of the default and of the found student")
 
@@ -77,7 +79,6 @@ def draw_bars(axes: Axes, layers: StudentLayers, kinds: Sequence[str]) -> None:
         channels = [layers[place]["channels"] for place in places]
         axes.bar(places or [0], channels or [1], width=0.86 if places else 0.0, color=LAYER_COLOURS[kind], label=kind)
     axes.set_yscale("log", base=2)
-    axes.set_ylim(bottom=1)  # else the narrowest layers have no height
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("channels")
     axes.grid(visible=False, axis="x")
