@@ -52,6 +52,14 @@ def search(
     address: Address = "",
     progress: ProgressOption = ProgressMode.AUTO,
     accept_teacher: AcceptTeacher = False,
+    stand_in: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA",
+            help="Try the experiment in minutes on other images, a dataset's name or a folder with train and val: 200 "
+            "of 64 pixels, an epoch, an untrained teacher. Results are marked, and the full cost is forecast.",
+        ),
+    ] = "",
 ) -> None:
     """Search a student for a teacher, and compare it with baselines at equal compute.
 
@@ -63,7 +71,10 @@ def search(
     described = nasbench.read_experiment(experiment, overrides)
     if not isinstance(described, Experiment):
         nasbench.refuse_kind(described, experiment, "search")
-    run_experiment(described, out, data_root, address, progress, accept_teacher=accept_teacher)
+    if stand_in:
+        changes = config.stand_in_changes(described, stand_in, experiment)
+        described = config.load_experiment(experiment, [*overrides, *changes])
+    run_experiment(described, out, data_root, address, progress, accept_teacher=accept_teacher or bool(stand_in))
 
 
 @app.command()

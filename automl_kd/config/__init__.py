@@ -6,6 +6,7 @@ one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in 
 
 from automl_kd.config.comparison import ComparisonSection, MethodEntry
 from automl_kd.config.experiment import Experiment, HyperparameterDomain, require_name, require_seed
+from automl_kd.config.published import PublishedFigure
 from automl_kd.config.range import Range
 from automl_kd.config.reading import load_experiment, loads, merge, parse_record, to_record, with_inits
 from automl_kd.config.sections import (
@@ -19,6 +20,7 @@ from automl_kd.config.sections import (
     SearchSection,
     StudentSection,
 )
+from automl_kd.config.stand_in import StandInSection, stand_in_changes
 from automl_kd.config.stored import add_new_fields
 from automl_kd.config.writing import write_commented
 
@@ -33,9 +35,11 @@ __all__ = [
     "Finalists",
     "HyperparameterDomain",
     "MethodEntry",
+    "PublishedFigure",
     "Range",
     "Resources",
     "SearchSection",
+    "StandInSection",
     "StudentSection",
     "add_new_fields",
     "load_experiment",
@@ -44,6 +48,7 @@ __all__ = [
     "parse_record",
     "require_name",
     "require_seed",
+    "stand_in_changes",
     "to_record",
     "with_inits",
     "write_commented",

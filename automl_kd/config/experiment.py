@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 import pydantic
 
 from automl_kd.config.comparison import ComparisonSection
+from automl_kd.config.published import PublishedFigure
 from automl_kd.config.range import Range
 from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, SearchSection, StudentSection
+from automl_kd.config.stand_in import StandInSection
+from automl_kd.registry import suggestion
 from automl_kd.space import Scalar
 from automl_kd.spec import DataSpec, LoaderOptions, Recipe, TeacherCacheOptions, TeacherSpec, require, require_shares
 
@@ -41,7 +44,9 @@ class Experiment:
     name; each takes those that it has. `hyperparameters`: what of the teaching is searched together with the student:
     "method" among several, "method.OPTION", and "method.losses.NAME" for the weight of one loss in a sum; each a list
     of values or a range such as { low = 0.1, high = 0.9 }. `seed` (0 to 999999): random seed of the search: what is
-    proposed, and how its trials begin.
+    proposed, and how its trials begin. `expected_images` (0 or more): how many training images the data have with those
+    of validation; others are refused, as those of a set that was not copied whole. 0 takes any number. `published`:
+    what others have published, shown beside our figures.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Experiment:
     options: Mapping[str, Scalar] = field(default_factory=dict)
     hyperparameters: Mapping[str, HyperparameterDomain] = field(default_factory=dict)
     seed: int = 0
+    expected_images: int = 0
     data: DataSpec = field(default_factory=DataSpec)
     teacher: TeacherSpec = field(default_factory=TeacherSpec)
     recipe: Recipe = field(default_factory=Recipe)
@@ -61,10 +67,14 @@ class Experiment:
     loader: LoaderOptions = field(default_factory=LoaderOptions)
     finalists: Finalists = field(default_factory=Finalists)
     comparison: ComparisonSection = field(default_factory=ComparisonSection)
+    stand_in: StandInSection = field(default_factory=StandInSection)
+    published: tuple[PublishedFigure, ...] = ()
 
     def __post_init__(self) -> None:
         require_name(self.name)
         require_seed(self.seed)
+        require(self.expected_images >= 0, f"expected_images must be 0 (any) or more, got {self.expected_images}")
+        require_known_methods(self.published, self.comparison)
         require_shares(self.recipe, self.trial.workers, "recipe.")
         if not self.teacher.checkpoint:
             require_shares(self.teacher.recipe, self.trial.workers, "teacher.recipe.")
@@ -75,6 +85,15 @@ class Experiment:
             require_population(self)
         if self.search.scheduler == "hyperband":
             require_room_to_pause(self.trial)
+
+
+def require_known_methods(published: Sequence[PublishedFigure], comparison: ComparisonSection) -> None:
+    """Refuse a published figure of a method that is not compared."""
+    names = [one.name for one in comparison.methods]
+    for one in published:
+        if one.method and one.method not in names:
+            hint = suggestion(one.method, names) if names else "leave method out, as nothing is compared here"
+            raise ValueError(f"published figure {one.title!r} is of method {one.method!r}; {hint}")
 
 
 def require_name(name: str) -> None:

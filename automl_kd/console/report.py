@@ -17,6 +17,7 @@ from automl_kd.results import units
 from automl_kd.results.comparison import sentences as comparison_sentences
 from automl_kd.results.comparison import table as comparison_table
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
+from automl_kd.results.published import stand_in_sentence
 from automl_kd.results.report.leaderboard import list_failures, rank_results, to_sheet
 from automl_kd.results.report.page import TRIAL_KIND_TITLES
 from automl_kd.results.report.shared_work import shared_work
@@ -62,9 +63,13 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
 
 def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool:
     """Print the results of one experiment; return whether it is finished."""
+    record = record_of(folder)
+    if sentence := stand_in_sentence(record):
+        console.print(sentence, style="bold", highlight=False, markup=False)
+        return bool(((rows["trial_kind"] == "final") & (rows["status"] == "complete")).any())
     compared = comparison_of(folder, rows)
     if compared is None:
-        judged = judge_search(rows, scores=read_scores(folder), record=record_of(folder))
+        judged = judge_search(rows, scores=read_scores(folder), record=record)
         return (print_distillation if judged.distilled else print_report)(console, folder.name, rows, judged)
     return print_comparison(console, folder.name, rows, compared)
 

@@ -16,6 +16,7 @@ from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import CheckpointError, ConfigError
 from automl_kd.experiment.black_box import check_black_box
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
+from automl_kd.experiment.forecast import forecast_in_full
 from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
@@ -65,6 +66,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     shown = LoadingStages(watcher)
     experiment = dataclasses.replace(experiment, data=data_as_loaded(experiment, roots, shown))
     dataset = data.load_data(experiment.data, roots.data, experiment.loader, shown)
+    require_expected_images(experiment, dataset)
     if moving := moving_methods(experiment):
         require_more_than_logits(experiment.teacher, f"method {moving[0]!r} trains its teacher")
     experiment = settle_classes(experiment, dataset)
@@ -96,9 +98,20 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     note_unlabelled(context)
     note_teachers(context)
     note_cache_size(context)
+    if experiment.stand_in.images:
+        watcher.note(forecast_in_full(context))
     check_search(context)
     shares = settle_shares(experiment, dataset, context.folder, watcher)
     return dataclasses.replace(context, experiment=with_shares(experiment, shares), shares=shares)
+
+
+def require_expected_images(experiment: Experiment, dataset: Dataset) -> None:
+    expected, found = experiment.expected_images, len(dataset.train) + len(dataset.validation)
+    if expected and not experiment.data.train_images and found != expected:
+        raise ConfigError(
+            f"{experiment.data.name} has {found:,} images for training and validation, and expected_images is "
+            f"{expected:,}; complete the set, or set expected_images = 0 to take it as it is"
+        )
 
 
 def data_as_loaded(experiment: Experiment, roots: Roots, notify: data.LoadProgress) -> DataSpec:

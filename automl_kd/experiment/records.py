@@ -69,6 +69,7 @@ def row_of(
         student=student_label(spec, folder),
         **teaching_columns(spec),
         lineage_json=json.dumps(lineage) if lineage else None,
+        stand_in=context.experiment.stand_in.images > 0,
         dataset=known.data.name,
         teacher=teacher_label(spec.teacher) if spec.teacher else None,
         seed=spec.seed,

@@ -11,6 +11,7 @@ from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.table import comparison_markdown
+from automl_kd.results.published import is_stand_in, published_markdown, stand_in_sentence
 from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results
 from automl_kd.results.report.page import write_page
 from automl_kd.results.report.shared_work import shared_work
@@ -28,6 +29,8 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
     if target.suffix and not target.is_dir():
         raise ResultError(f"{target} looks like a file; name a folder for the two files of a report")
     require_writable(target)
+    folders, tried = list(rows), [stand_in_sentence(record_of(folder)) for folder in rows]
+    rows = {folder: ours for folder, ours in rows.items() if not is_stand_in(record_of(folder))}
     compared = {folder: comparison_of(folder, ours) for folder, ours in rows.items()}
     distilled = {folder: is_distillation(ours, record_of(folder)) for folder, ours in rows.items()}
     searches = [
@@ -38,7 +41,8 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
     ranked = rank_results(pd.concat(searches, ignore_index=True)) if searches else None
     parts = [f"{made_by(command)}\n" if ranked is None else leaderboard_markdown(ranked, command)]
     parts += [verdict_markdown(folder, ours, compared[folder]) for folder, ours in rows.items()]
-    page = write_page(list(rows), target / "leaderboard.html", command)
+    parts += [f"{sentence}\n" for sentence in tried if sentence]
+    page = write_page(folders, target / "leaderboard.html", command)
     storage.write(target / "leaderboard.md", without_html("\n".join(parts)))
     return [page, target / "leaderboard.md"]
 
@@ -46,9 +50,11 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
 def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | None) -> str:
     """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
     lost = "".join(f"- {line}\n" for line in list_failures(rows)) + "".join(f"\n{line}\n" for line in shared_work(rows))
+    record = record_of(folder)
+    published = published_markdown(record.get("published") or ())
     if compared is not None:
-        return comparison_markdown(compared) + (f"\n{lost}" if lost else "")
-    judged = judge_search(rows, scores=read_scores(folder), record=record_of(folder))
+        return comparison_markdown(compared) + (f"\n{lost}" if lost else "") + published
+    judged = judge_search(rows, scores=read_scores(folder), record=record)
     if judged.distilled:
-        return distillation_markdown(judged, rows) + lost
-    return verdict_to_markdown(judged) + lost
+        return distillation_markdown(judged, rows) + lost + published
+    return verdict_to_markdown(judged) + lost + published

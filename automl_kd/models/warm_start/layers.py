@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +21,9 @@ NORM_LAYERS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 class RoleLayer:
     """A convolution, matrix or normalisation of a network.
 
-    `kind`: what it is, down to its kernel and stride. `reduction`: how often smaller than the network's images its
-    inputs are; 0 where they have no height. `block`: the module that repeats and has it inside, "" without one;
-    `place`: which of the layers of that block it is, counted from 0.
+    `kind`: what it is, down to its kernel and stride. `reduction`: how often smaller than what the first layer sees its
+    inputs are, as a power of two; 0 where they have no height. `block`: the module that repeats and has it inside, ""
+    without one; `place`: which of the layers of that block it is, counted from 0.
     """
 
     name: str
@@ -42,15 +43,8 @@ class RoleLayer:
 
 
 def layers_in_order(model: nn.Module, shape: InputShape) -> list[RoleLayer]:
-    """Those that run when `model`, which is left as it was, sees an image of `shape`; each once, where it runs first.
-
-    Reductions are those of the images that the network itself takes, after an input adapter.
-    """
+    """Those that run when `model`, which is left as it was, sees an image of `shape`; each where it runs first."""
     seen: dict[str, tuple[nn.Module, int]] = {}
-    entering: list[int] = []
-
-    def enter(_model: nn.Module, given: tuple[Any, ...]) -> None:
-        entering.append(side_of(given[0]))
 
     def note(name: str) -> Any:
         def listen(module: nn.Module, given: tuple[Any, ...]) -> None:
@@ -61,24 +55,25 @@ def layers_in_order(model: nn.Module, shape: InputShape) -> list[RoleLayer]:
 
     found = {name: module for name, module in model.named_modules() if layer_kind(module) is not None}
     handles = [module.register_forward_pre_hook(note(name)) for name, module in found.items()]
-    handles.append(model.register_forward_pre_hook(enter))  # last, so that it sees what the network's own hooks make
     try:
         with evaluating(model), torch.no_grad():
             model(blank_images(model, shape))
     finally:
         for handle in handles:
             handle.remove()
-    return list(with_roles(seen, entering[0]))
+    return list(with_roles(seen))
 
 
-def with_roles(seen: dict[str, tuple[nn.Module, int]], side: int) -> Iterator[RoleLayer]:
+def with_roles(seen: dict[str, tuple[nn.Module, int]]) -> Iterator[RoleLayer]:
+    # Not the images' own height: a network may resize them.
+    side = next((own for _, own in seen.values() if own), 0)
     counts: dict[str, int] = {}
     for name, (module, own) in seen.items():
         kind, block = layer_kind(module), block_of(name)
         assert kind is not None  # others are not listened to
         place = counts.get(block, 0)
         counts[block] = place + 1
-        yield RoleLayer(name, kind, round(side / own) if own else 0, block, place if block else 0)
+        yield RoleLayer(name, kind, 2 ** round(math.log2(side / own)) if own else 0, block, place if block else 0)
 
 
 def side_of(images: Tensor) -> int:

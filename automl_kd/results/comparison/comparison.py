@@ -65,6 +65,7 @@ class Comparison:
     `teachers`: what they are and their accuracy on test. `warning`: what speaks against the teacher, if
     anything does. `reading`: the one that `entries` are of, where their `compute_fraction` is the share of what is
     equal. `readings`: every other entry against the reference in each. `doublings`: what longer training gains.
+    `published`: figures of others, as the experiment names them.
     """
 
     reference: ComparedMethod
@@ -78,6 +79,7 @@ class Comparison:
     reading: ReadingName = "compute"
     readings: ReadingTable = field(default_factory=dict)
     doublings: tuple[str, ...] = ()
+    published: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def fractions(self) -> list[float]:
@@ -137,6 +139,7 @@ def comparison(rows: pd.DataFrame, record: Mapping[str, Any], metric: str = "tes
         reading=reading,
         readings=compare_entries(known),
         doublings=tuple(doubling_sentences(final, entries, metric)),
+        published=tuple(record.get("published") or ()),
     )
 
 

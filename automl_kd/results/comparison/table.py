@@ -8,6 +8,7 @@ from automl_kd.results import units
 from automl_kd.results.comparison.comparison import Comparison
 from automl_kd.results.comparison.entries import COMPUTE_MARGIN, ComparisonEntry
 from automl_kd.results.comparison.sentences import comparison_sentences, reading, write_share
+from automl_kd.results.published import published_of
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.verdict.readings import readings_sheet
@@ -16,6 +17,7 @@ from automl_kd.results.verdict.readings import readings_sheet
 def result_sheet(judged: Comparison) -> Sheet:
     """What each entry reached and whether it helped; the share of the compute only if there are several."""
     several, seeds = len(judged.fractions) > 1, len({one.test.n for one in judged.entries}) > 1
+    beside = any(one["method"] for one in judged.published)
     columns = [
         Column("method"),
         *([Column("compute", numeric=True)] if several else []),
@@ -28,6 +30,7 @@ def result_sheet(judged: Comparison) -> Sheet:
         Column("finding"),
         Column("cost", numeric=True),
         Column("training", numeric=True),
+        *([Column("published, %", numeric=True)] if beside else []),
     ]
     rows = tuple(
         (
@@ -42,10 +45,18 @@ def result_sheet(judged: Comparison) -> Sheet:
             conclusion(one),
             amount(one.cost),
             units.duration(one.seconds),
+            *([published_at(judged, one)] if beside else []),
         )
         for one in judged.entries
     )
     return Sheet(tuple(columns), rows)
+
+
+def published_at(judged: Comparison, one: ComparisonEntry) -> str:
+    """What others have published for an entry; at full compute alone, where they trained."""
+    if one.compute_fraction < 1:
+        return units.MISSING
+    return published_of(judged.published, one.compared_method.name, one.options_json)
 
 
 def training_effort_sheet(judged: Comparison) -> Sheet:

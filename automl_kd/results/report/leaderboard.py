@@ -58,8 +58,9 @@ def rank_results(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test
     `half_width` of its 95 % interval over `seeds` trials; the validation accuracy of the same epoch, `val_mean`, ranks.
     `rank` is 1 for the best of its `trial_kind` and dataset; entries with equal `val_mean` share it and have `tie` set.
     `latency_ms`, `seconds` and `train_macs` are means per trial; `stopped` and `failed` count trials that are left out.
-    A trial that appears twice under one key counts once.
+    A trial that appears twice under one key counts once, and one of a stand-in not at all.
     """
+    rows = rows[~rows["stand_in"].fillna(False)] if "stand_in" in rows else rows
     rows = rows.assign(last_epoch=rows["last_epoch"].fillna(1.0)) if "last_epoch" in by else rows
     if rows["config_hash"].isna().any():
         rows = rows.assign(config_hash=rows["config_hash"].fillna(""))  # without a spec

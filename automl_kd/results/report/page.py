@@ -25,6 +25,7 @@ from automl_kd.results.comparison import (
     table as comparison_table,
 )
 from automl_kd.results.comparison.comparison import Comparison, comparison, is_comparison, record_of
+from automl_kd.results.published import PUBLISHED_NOTE, is_stand_in, published_sheet, stand_in_sentence
 from automl_kd.results.report.architecture import draw_students
 from automl_kd.results.report.distillation import distillation_view, used_sections
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
@@ -86,8 +87,13 @@ def experiment_view(folder: Path) -> dict[str, object]:
     """Return the template's values for one experiment."""
     rows = of_this_comparison(folder, ResultTable(folder).read(REPORTED))
     record = record_of(folder)
-    compared = comparison(rows, record) if is_comparison(record) else None
-    view = search_view(folder, rows, record) if compared is None else contested(compared)
+    if is_stand_in(record):
+        said = stand_in_sentence(record)
+        view: dict[str, object] = {"stand_in": said, "compared": None, "sentences": [], "aside": []}
+    elif is_comparison(record):
+        view = contested(comparison(rows, record))
+    else:
+        view = search_view(folder, rows, record)
     record = used_sections(record) if view.get("distilled") else record
     return {
         "name": record.get("name", folder.resolve().name),
@@ -95,8 +101,13 @@ def experiment_view(folder: Path) -> dict[str, object]:
         "data": line_of(folder),
         "shares": shares_line(folder),
         "distilled": False,
+        "stand_in": "",
+        "costs": None,
+        "screening": None,
         "overview": [],
         "regime": regime_of(record),
+        "published": published_sheet(record.get("published") or ()),
+        "published_note": PUBLISHED_NOTE,
         **view,
         "work": shared_work(rows),
         "failures": list_failures(rows),

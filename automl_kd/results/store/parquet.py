@@ -24,7 +24,7 @@ UNCOMPRESSED: Mapping[str, Any] = {"compression": "none", "use_dictionary": Fals
 PACKED: Mapping[str, Any] = {"compression": "zstd"}
 """How fewer and more rows than `SMALL_TABLE` are written: packing a single row takes longer and makes it larger."""
 
-PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
+PANDAS_TYPES = {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
 
 
 def to_table(records: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:

@@ -61,6 +61,7 @@ class Row:
     `init`: what the student began with, where its weights were not drawn: "teacher", or the name of a file.
     `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
     member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
+    `stand_in`: whether other images stood in for those that the experiment is about: nothing follows from the numbers.
     `started` must carry a time zone. `spec_json` holds the complete spec, so the row can be made again; `config_hash`:
     six hex digits of its data, recipe and teacher (see config_hash.py). Rows of earlier versions get it when they are
     read.
@@ -82,6 +83,7 @@ class Row:
     init: str | None = None
     schedule_json: str | None = None
     lineage_json: str | None = None
+    stand_in: bool | None = None
     dataset: str
     teacher: str | None = None
     seed: int
@@ -203,7 +205,13 @@ def check_fractions(record: Row | Point) -> None:
             raise ResultError(f"{item.name} must be a fraction in [0, 1], got {value}; divide percentages by 100")
 
 
-ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), datetime: pa.timestamp("us", tz="UTC")}
+ARROW_TYPES = {
+    str: pa.string(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    float: pa.float64(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
 
 
 def schema_of(record: type[Row | Point | ScoreRow]) -> pa.Schema:
