@@ -17,7 +17,7 @@ def upgrade(
 
     [bold]automl-kd upgrade mine.toml[/bold]
     """
-    from automl_kd.config.upgrade import upgrade_file  # noqa: PLC0415 - only this command needs it
+    from automl_kd.config.earlier.upgrade import upgrade_file  # noqa: PLC0415 - only this command needs it
 
     difference = upgrade_file(experiment)
     typer.echo(difference or f"{experiment} is up to date\n", nl=False)

@@ -5,6 +5,7 @@ one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in 
 """
 
 from automl_kd.config.comparison import ComparisonSection, MethodEntry
+from automl_kd.config.earlier.stored import add_new_fields
 from automl_kd.config.experiment import Experiment, HyperparameterDomain, require_name, require_seed
 from automl_kd.config.published import PublishedFigure
 from automl_kd.config.range import Range
@@ -21,7 +22,6 @@ from automl_kd.config.sections import (
     StudentSection,
 )
 from automl_kd.config.stand_in import StandInSection, stand_in_changes
-from automl_kd.config.stored import add_new_fields
 from automl_kd.config.writing import write_commented
 
 __all__ = [

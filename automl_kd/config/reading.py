@@ -16,10 +16,10 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 import pydantic
 
 from automl_kd.config.beside import locate
+from automl_kd.config.earlier.retired import refuse_retired
 from automl_kd.config.experiment import Experiment
 from automl_kd.config.kinds import CORE_KINDS, choose_kind
 from automl_kd.config.recipe_names import NoteSentence, expand_recipes
-from automl_kd.config.retired import refuse_retired
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.files import read_text
 from automl_kd.registry import PICKLED, suggestion

@@ -13,8 +13,8 @@ from automl_kd.spec import require
 if TYPE_CHECKING:
     from automl_kd.config.experiment import Experiment
 
-PIXELS, IMAGES, EPOCHS, TRIALS, POOL, SEEDS, BATCH = 64, 200, 1, 2, 4, 1, 32
-"""Of a stand-in, at most."""
+MOST = {"pixels": 64, "images": 200, "epochs": 1, "trials": 2, "pool": 4, "seeds": 1, "batch": 32}
+"""Of a stand-in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class StandInSection:
     Results of a stand-in are marked, and no leaderboard shows them. `automl-kd search FILE --stand-in PATH` fills this
     section in.
     `images` (0 or more): training images; 0 where nothing stands in. `resolution` (0 or more): their height and width;
-    0 as they are. `epochs` (0 or more): of a final training. `search_epochs` (0 or more): of all trials of the search
-    together, where ASHA lets the best share of each rung go on. `seeds` (0 or more): of the finals. `teacher_epochs` (0
-    or more): of the teacher's own training; 0 where its weights are given.
+    0 as they are. `epochs` (0 or more): epochs of a final training. `search_epochs` (0 or more): epochs of all trials
+    of the search together, where ASHA lets the best share of each rung go on. `seeds` (0 or more): seeds of the finals.
+    `teacher_epochs` (0 or more): epochs of the teacher's own training; 0 where its weights are given.
     """
 
     images: int = 0
@@ -60,25 +60,25 @@ def stand_in_changes(full: Experiment, place: str, file: Path) -> Iterator[str]:
         "teacher_epochs": teacher.recipe.epochs if trained_here else 0,
     }
     smaller = {
-        "data.resolution": min(full.data.resolution or PIXELS, PIXELS),
-        "data.train_images": IMAGES,
+        "data.resolution": min(full.data.resolution or MOST["pixels"], MOST["pixels"]),
+        "data.train_images": MOST["images"],
         "data.labelled_images": 0,
         "expected_images": 0,
-        "teacher.recipe.epochs": EPOCHS,
-        "teacher.recipe.batch_size": min(teacher.recipe.batch_size, BATCH),
-        "recipe.epochs": EPOCHS,
-        "recipe.batch_size": min(full.recipe.batch_size, BATCH),
-        "finalists.epochs": EPOCHS,
-        "finalists.seeds": list(full.finalists.seeds[:SEEDS]),
+        "teacher.recipe.epochs": MOST["epochs"],
+        "teacher.recipe.batch_size": min(teacher.recipe.batch_size, MOST["batch"]),
+        "recipe.epochs": MOST["epochs"],
+        "recipe.batch_size": min(full.recipe.batch_size, MOST["batch"]),
+        "finalists.epochs": MOST["epochs"],
+        "finalists.seeds": list(full.finalists.seeds[: MOST["seeds"]]),
     }
     if full.comparison.methods:
-        smaller["comparison.tuning_seeds"] = SEEDS
+        smaller["comparison.tuning_seeds"] = MOST["seeds"]
     else:
-        smaller["search.trials"] = min(full.search.trials, TRIALS)
-        smaller["search.pool"] = min(full.search.pool, POOL)
-        smaller["search.grace_epochs"] = EPOCHS
-    if full.budget.macs and full.data.resolution > PIXELS:
-        smaller["budget.macs"] = int(full.budget.macs * (PIXELS / full.data.resolution) ** 2)
+        smaller["search.trials"] = min(full.search.trials, MOST["trials"])
+        smaller["search.pool"] = min(full.search.pool, MOST["pool"])
+        smaller["search.grace_epochs"] = MOST["epochs"]
+    if full.budget.macs and full.data.resolution > MOST["pixels"]:
+        smaller["budget.macs"] = int(full.budget.macs * (MOST["pixels"] / full.data.resolution) ** 2)
     yield from (f"stand_in.{name}={value}" for name, value in described.items())
     yield from (f"{name}={value}" for name, value in smaller.items())
     yield from ('teacher.checkpoint=""', 'teacher.weights=""', f'name="{full.name}_stand_in"')

@@ -18,7 +18,7 @@ SLOW, FAST = 25e12, 100e12
 one of 2023 for depthwise networks, a fifth for ResNets (docs/scale.md).
 """
 
-PASSES = 3
+STEP_PASSES = 3
 """Forward passes that a step of training takes: the backward pass is counted as two."""
 
 
@@ -38,12 +38,12 @@ def forecast_in_full(context: ExperimentContext) -> str:
     epochs = full.search_epochs + trainings * full.epochs
     dataset = context.dataset
     shape = sized(dataset.student_shape, full.resolution)
-    student = PASSES * cost_of(context.space, context.baseline, shape).macs
+    student = STEP_PASSES * cost_of(context.space, context.baseline, shape).macs
     teacher = 0
     with torch.random.fork_rng(devices=[]):
         for one in experiment.teacher.members:
             teacher += count_cost(build_teacher(one, dataset), sized(dataset.shape, full.resolution)).macs
-    macs = full.images * (epochs * (student + teacher) + PASSES * full.teacher_epochs * teacher)
+    macs = full.images * (epochs * (student + teacher) + STEP_PASSES * full.teacher_epochs * teacher)
     searched = f"about {units.some(full.search_epochs, 'epoch')} of search and " if full.search_epochs else ""
     return (
         f"in full: {searched}at most {trainings} trainings of {full.epochs} epochs on {full.images:,} images, "

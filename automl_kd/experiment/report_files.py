@@ -11,7 +11,7 @@ from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.table import comparison_markdown
-from automl_kd.results.published import is_stand_in, published_markdown, stand_in_sentence
+from automl_kd.results.published import figures_as_markdown, is_stand_in, stand_in_sentence
 from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results
 from automl_kd.results.report.page import write_page
 from automl_kd.results.report.shared_work import shared_work
@@ -51,7 +51,7 @@ def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | No
     """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
     lost = "".join(f"- {line}\n" for line in list_failures(rows)) + "".join(f"\n{line}\n" for line in shared_work(rows))
     record = record_of(folder)
-    published = published_markdown(record.get("published") or ())
+    published = figures_as_markdown(record.get("published") or ())
     if compared is not None:
         return comparison_markdown(compared) + (f"\n{lost}" if lost else "") + published
     judged = judge_search(rows, scores=read_scores(folder), record=record)

@@ -10,8 +10,8 @@ from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
 
 
-def published_markdown(figures: Sequence[Mapping[str, Any]]) -> str:
-    sheet = published_sheet(figures)
+def figures_as_markdown(figures: Sequence[Mapping[str, Any]]) -> str:
+    sheet = figures_of_others(figures)
     return f"\n{PUBLISHED_NOTE}\n\n{sheet.to_markdown()}" if sheet else ""
 
 
@@ -33,7 +33,7 @@ def stand_in_sentence(record: Mapping[str, Any]) -> str:
     )
 
 
-def published_sheet(figures: Sequence[Mapping[str, Any]]) -> Sheet | None:
+def figures_of_others(figures: Sequence[Mapping[str, Any]]) -> Sheet | None:
     """What others have published, as an experiment names it; None where it names nothing."""
     rows = tuple((one["title"], f"{one['accuracy']:.2f}", one["source"]) for one in figures)
     columns = (Column("published by others"), Column("test, % (published)", numeric=True), Column("source"))

@@ -15,9 +15,11 @@ from automl_kd.config import (
     Experiment,
     Finalists,
     MethodEntry,
+    PublishedFigure,
     Range,
     Resources,
     SearchSection,
+    StandInSection,
     StudentSection,
 )
 from automl_kd.config.meanings import ANYTHING, meanings_of, member_record, summary_of
@@ -50,6 +52,8 @@ SAMPLES: dict[Any, Any] = {
             Finalists(),
             ComparisonSection(),
             MethodEntry(name="a", method="kd"),
+            StandInSection(),
+            PublishedFigure(title="a", accuracy=50, source="b"),
         ),
         *(Range(low=0, high=10), TASK, SamplerRun(sampler="a"), ScoreSource(file="a"), TrainingFree(), Tradeoff()),
         *(TableSearch(tasks=(TASK,)), TableExperiment(name="a", space="b:C", table=TableSearch(tasks=(TASK,)))),

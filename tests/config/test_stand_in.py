@@ -49,8 +49,7 @@ def test_a_budget_shrinks_with_the_images():
 
 
 def test_a_teacher_trained_here_is_forecast_too():
-    text = 'name = "some"\nspace = "search_spaces.resnet:SPACE"\n[data]\ntrain_images = 500\n[teacher.recipe]\nepochs = 7\n'
-    found = tried(text)
+    found = tried('name = "some"\nspace = "model:resnet8"\n', "data.train_images=500", "teacher.recipe.epochs=7")
     assert (found.stand_in.teacher_epochs, found.stand_in.images) == (7, 500)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.config import load_experiment, loads, merge, to_record
-from automl_kd.config.toml_tokens import TomlTokens
-from automl_kd.config.upgrade import upgrade_file, upgrade_text
+from automl_kd.config.earlier.toml_tokens import TomlTokens
+from automl_kd.config.earlier.upgrade import upgrade_file, upgrade_text
 from automl_kd.errors import ConfigError
 from automl_kd.nasbench.config import KINDS, TableExperiment
 from automl_kd.spec_names import KEYS, current_experiment, retired_names

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from automl_kd.errors import CheckpointError, ConfigError
 from automl_kd.models import build_model
 from automl_kd.models.foreign.adoption import adopt
+from automl_kd.models.imagenet.mobile import MobileNet
+from automl_kd.models.imagenet.published import PUBLISHED_MOBILE
 from automl_kd.models.input_adapter import InputAdapter, adapt, find_adapter
 from automl_kd.models.resnet import ResNet
 from automl_kd.models.warm_start.alignment import align
@@ -130,6 +132,15 @@ def test_projections_where_the_teacher_has_identities_pass_channels_on():
     assert "stage1.0.shortcut.0" in taken.identities
     weight = student.get_parameter("stage1.0.shortcut.0.weight")[:, :, 0, 0]
     assert weight.equal(torch.eye(8, 16))
+
+
+@pytest.mark.parametrize("percent", [57, 86])
+def test_a_student_that_makes_its_images_smaller_takes_the_same_layers(percent):
+    """Its maps are smaller than the teacher's; how often smaller than what its first layer sees is the same."""
+    shape, plan = InputShape(3, 96, 96, 10), PUBLISHED_MOBILE["mobilenet-v2"].plan
+    trained, other = MobileNet(shape, plan), MobileNet(shape, dataclasses.replace(plan, percent=percent))
+    assert take_weights(other, trained, shape).share == 1
+    assert all(torch.equal(*pair) for pair in zip(other.parameters(), trained.parameters(), strict=True))
 
 
 def test_layers_stand_for_those_with_their_place():

@@ -25,7 +25,7 @@ from automl_kd.results.comparison import (
     table as comparison_table,
 )
 from automl_kd.results.comparison.comparison import Comparison, comparison, is_comparison, record_of
-from automl_kd.results.published import PUBLISHED_NOTE, is_stand_in, published_sheet, stand_in_sentence
+from automl_kd.results.published import PUBLISHED_NOTE, figures_of_others, is_stand_in, stand_in_sentence
 from automl_kd.results.report.architecture import draw_students
 from automl_kd.results.report.distillation import distillation_view, used_sections
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
@@ -106,7 +106,7 @@ def experiment_view(folder: Path) -> dict[str, object]:
         "screening": None,
         "overview": [],
         "regime": regime_of(record),
-        "published": published_sheet(record.get("published") or ()),
+        "published": figures_of_others(record.get("published") or ()),
         "published_note": PUBLISHED_NOTE,
         **view,
         "work": shared_work(rows),

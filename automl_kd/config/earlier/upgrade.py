@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from automl_kd import files
+from automl_kd.config.earlier.toml_tokens import Token, TomlTokens
 from automl_kd.config.reading import read_toml, refuse_strange
-from automl_kd.config.toml_tokens import Token, TomlTokens
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.spec_names import KEYS, VALUES, current_experiment
 

@@ -64,5 +64,5 @@ def test_no_forecast_of_what_is_no_stand_in(tmp_path):
 
 def test_a_set_that_was_not_copied_whole_is_refused(tmp_path):
     whole = 'name = "some"\nspace = "model:resnet8"\nexpected_images = {}\n[teacher]\nmodel = "resnet14"\n'
-    with pytest.raises(ConfigError, match="digits has 1,[0-9]+ images for training and validation, and expected_image"):
+    with pytest.raises(ConfigError, match=r"digits has 1,\d+ images for training and validation, and expected_images"):
         prepared(whole.format(1_281_167), tmp_path)

@@ -1,0 +1,1 @@
+"""Experiments of earlier releases: refused by name, rewritten, and read from results folders."""
