@@ -19,7 +19,7 @@ from automl_kd.proxies.base import ProxyEntry
 from automl_kd.proxies.probe import Probe
 from automl_kd.space import InputShape
 from automl_kd.spec import TeacherSpec
-from tests import tiny
+from tests import strange, tiny
 
 VIT = "search_spaces.vit:SPACE"
 SCORED: list[tuple[int, int]] = []
@@ -31,16 +31,6 @@ def flat(shape: InputShape) -> nn.Module:
     network = nn.Sequential(nn.Flatten(), nn.Linear(shape.height * shape.width, 16), nn.Linear(16, shape.classes))
     network.feature_layers = {"pooled": FeatureLayer("2", "input")}  # type: ignore[assignment]
     return network
-
-
-class FixedSize(tiny.Net):
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        assert images.shape[2] == 12, f"images of {images.shape[2]} pixels, 12 were wanted"
-        return super().forward(images)
-
-
-def fixed_size(shape: InputShape) -> nn.Module:
-    return FixedSize(shape, 16)
 
 
 def choosy(student: nn.Module, probe: Probe) -> float:
@@ -60,7 +50,7 @@ def prepared(root, *proxies: str, search: Any = None, **changes: Any) -> Experim
 
 
 def taught_by(name: str, **changes: Any) -> TeacherSpec:
-    return TeacherSpec(model=f"{__name__}:{name}", recipe=tiny.TEACHER.recipe, **changes)
+    return TeacherSpec(model=name, recipe=tiny.TEACHER.recipe, **changes)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +63,11 @@ def taught_by(name: str, **changes: Any) -> TeacherSpec:
         ),
         (("rank_sum(params+meco)",), {"space": VIT}, r"^proxy 'rank_sum\(params\+meco\)' fails on all 4 .* meco reads"),
         (("diswot",), {}, "^proxy 'diswot' fails on all 4 candidates: diswot_semantic needs equal"),
-        (("diswot",), {"teacher": taught_by("flat")}, r"^proxy 'diswot_relation' .*:flat' has no 'pre_pool', as"),
+        (
+            ("diswot",),
+            {"teacher": taught_by(f"{__name__}:flat")},
+            r"^proxy 'diswot_relation' .*:flat' has no 'pre_pool', as",
+        ),
     ],
 )
 def test_what_cannot_score_is_refused_before_there_is_a_folder(tmp_path, proxies, changes, said):
@@ -105,8 +99,8 @@ def test_a_proxy_is_not_asked_where_it_is_not_used(tmp_path):
 
 
 def test_a_teacher_that_cannot_see_the_students_images_is_named(tmp_path):
-    save_weights(fixed_size(tiny.SHAPE), tmp_path / "fixed.pt")
-    teacher = taught_by("fixed_size", resolution=12, checkpoint=str(tmp_path / "fixed.pt"))
+    save_weights(strange.fixed_size(tiny.SHAPE), tmp_path / "fixed.pt")
+    teacher = taught_by("tests.strange:fixed_size", resolution=12, checkpoint=str(tmp_path / "fixed.pt"))
     said = r"^the teacher '.*:fixed_size', with which proxies compare students, cannot .* images of 1x8x8 \(Assertion.*"
     with pytest.raises(ConfigError, match=said + r'; set search.proxy_teacher = "trained", or leave out'):
         prepared(tmp_path, "diswot_relation", teacher=teacher)
