@@ -14,6 +14,7 @@ from automl_kd.models.foreign.copying import copy_network
 from automl_kd.models.input_adapter import InputAdapter, adapt, find_adapter, remove_adapter
 from automl_kd.models.pruning.surgery import restate
 from automl_kd.models.warm_start.layers import RoleLayer, layers_in_order
+from automl_kd.registry import name_type
 from automl_kd.space import InputShape
 
 
@@ -52,7 +53,7 @@ def require_runs(network: nn.Module, shape: InputShape, own: int, size: int) -> 
     except Exception as error:  # of anybody's forward function
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ConfigError(
-            f"the teacher, a {type(network).__name__} for images of {own}x{own}, cannot be run on those of "
+            f"the teacher, {name_type(network)} for images of {own}x{own}, cannot be run on those of "
             f"{size}x{size} that its students take ({reason}), so that they cannot take over its layers; "
             f"set data.resolution = {own}, or let students begin fresh"
         ) from error
@@ -63,7 +64,7 @@ def fold_input(network: nn.Module, layers: Sequence[RoleLayer], adapter: InputAd
     stem = network.get_submodule(layers[0].name) if layers else None
     if not isinstance(stem, nn.Conv2d) or stem.groups > 1:
         raise ConfigError(
-            f"the teacher, a {type(network).__name__}, does not begin with a convolution over all colours, into which "
+            f"the teacher, {name_type(network)}, does not begin with a convolution over all colours, into which "
             "its preprocessing could be worked for students that take over its weights; set data.mean and data.std to "
             "what it takes, or let students begin fresh"
         )
@@ -87,7 +88,7 @@ def keep_outputs(network: nn.Module, last: Sequence[RoleLayer], outputs: tuple[i
     head = network.get_submodule(last[0].name) if last else network
     if not isinstance(head, nn.Linear | nn.Conv2d) or len(head.weight) <= max(outputs):
         raise ConfigError(
-            f"the teacher, a {type(network).__name__}, does not end with a layer of a row for each of its outputs, of "
+            f"the teacher, {name_type(network)}, does not end with a layer of a row for each of its outputs, of "
             "which students that take over its weights would keep those of the data's classes; let students begin fresh"
         )
     for name, tensor in list(head.named_parameters(recurse=False)):
