@@ -59,7 +59,7 @@ def lookup_options(table: Mapping[str, T], name: str, kind: str, members: Iterab
 def no_options(found: Any, members: Iterable[str]) -> str:
     """What keeps `found` from being options with these members; empty if nothing does."""
     if not isinstance(found, type):
-        return f"is a {type(found).__name__}"
+        return f"is {name_type(found)}"
     if not dataclasses.is_dataclass(found) or not getattr(found, "__dataclass_params__").frozen:  # noqa: B009 - has no type
         return "is not a frozen dataclass"
     # Not `hasattr`: every class can be called, and only some have instances that can.
@@ -68,6 +68,13 @@ def no_options(found: Any, members: Iterable[str]) -> str:
     none = dataclasses.MISSING
     bare = [one.name for one in dataclasses.fields(found) if one.default is none and one.default_factory is none]
     return f"has no default for {bare[0]}" if bare else ""
+
+
+def name_type(value: object) -> str:
+    """Its type, with the article that goes before it as it is spoken: "an EfficientNet", "a UNet", "an MLP"."""
+    name = type(value).__name__
+    sounds_open = "AEFHILMNORSX" if name[:2].isupper() else "AEIOaeio"  # two capitals are spelled out
+    return f"an {name}" if name[0] in sounds_open else f"a {name}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

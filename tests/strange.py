@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automl_kd.models.features import FeatureLayer
 from automl_kd.space import InputShape
 
 
@@ -53,6 +54,18 @@ class Sometimes(Body):
     def forward(self, x: Tensor) -> Tensor:
         self.passes += 1
         return super().forward(x.add_(1) if self.passes > 1 else x + 1)
+
+
+class FixedSize(Body):
+    """Takes images of 12x12 only, as vision transformers take those of one size."""
+
+    def __init__(self, shape: InputShape) -> None:
+        super().__init__(shape)
+        self.feature_layers = {"pre_pool": FeatureLayer("relu"), "pooled": FeatureLayer("classifier", "input")}
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[2] == 12, f"images of {x.shape[2]} pixels, 12 were wanted"
+        return super().forward(x)
 
 
 class Viewing(nn.Module):
@@ -196,3 +209,7 @@ def weight_norm(shape: InputShape) -> nn.Module:
         warnings.simplefilter("ignore", FutureWarning)
         torch.nn.utils.weight_norm(model.conv)
     return model
+
+
+def fixed_size(shape: InputShape) -> nn.Module:
+    return FixedSize(shape)

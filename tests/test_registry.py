@@ -8,7 +8,8 @@ from fractions import Fraction
 import pytest
 
 from automl_kd.errors import ConfigError, UnknownNameError
-from automl_kd.registry import load_reference, lookup, lookup_options, suggestion
+from automl_kd.registry import load_reference, lookup, lookup_options, name_type, suggestion
+from tests import ROOT
 
 TABLE = {"synflow": 1, "naswot": 2}
 
@@ -107,3 +108,13 @@ def test_options_are_found_by_a_reference_and_those_of_the_table_are_trusted():
 
 def test_suggestions_do_not_depend_on_the_order_of_the_table():
     assert suggestion("zzz", ["b", "a"]) == suggestion("zzz", ["a", "b"]) == "known are a, b"
+
+
+@pytest.mark.parametrize("spoken", ["an EfficientNet", "an int", "an MLP", "an HRNet", "a ResNet", "a UNet", "a Unet"])
+def test_a_type_has_the_article_that_is_spoken(spoken):
+    assert name_type(type(spoken.split()[1], (), {})()) == spoken
+
+
+def test_no_sentence_puts_an_article_before_a_name_by_itself():
+    sources = [path for path in (ROOT / "automl_kd").rglob("*.py") if path.name != "registry.py"]
+    assert [path for path in sources if re.search(r"\ban? \{", path.read_text())] == []

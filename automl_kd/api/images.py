@@ -16,6 +16,7 @@ from automl_kd.config.strict import as_plain
 from automl_kd.data.counter import key
 from automl_kd.data.division import TEST, stratified
 from automl_kd.errors import DataError
+from automl_kd.registry import name_type
 from automl_kd.spec import DataSpec
 
 PixelArray = np.ndarray[Any, Any]
@@ -148,7 +149,7 @@ def read_item(items: Any, place: int, name: str) -> tuple[PixelArray, int]:
 def require_dataset(items: Any, name: str) -> None:
     if not hasattr(items, "__getitem__") or not hasattr(items, "__len__") or not len(items):
         raise DataError(
-            f"{name} is a {type(items).__name__}; give a Dataset of (image, label) that has a length, arrays by name, "
+            f"{name} is {name_type(items)}; give a Dataset of (image, label) that has a length, arrays by name, "
             "or a text such as folder:PATH"
         )
 

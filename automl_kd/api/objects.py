@@ -23,7 +23,7 @@ from automl_kd import storage
 from automl_kd.api.identity import identity_of
 from automl_kd.errors import ConfigError
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.registry import PICKLED
+from automl_kd.registry import PICKLED, name_type
 from automl_kd.results.store.folder import require_writable
 from automl_kd.space import SearchSpace
 from automl_kd.storage.content_hash import pin
@@ -37,7 +37,7 @@ def name_space(space: object, folder: Path) -> str:
     if isinstance(space, str):
         return space
     if not isinstance(space, SearchSpace):
-        raise ConfigError(f"space is a {type(space).__name__}; give a SearchSpace, or a text such as module:SPACE")
+        raise ConfigError(f"space is {name_type(space)}; give a SearchSpace, or a text such as module:SPACE")
     return write_pickle(space, re.sub(r"\W+", "_", space.name), folder)
 
 
@@ -47,7 +47,7 @@ def name_student(student: object, folder: Path) -> str:
         return f"model:{student}"
     if isinstance(student, nn.Module) or not callable(student):
         raise ConfigError(
-            f"student is a {type(student).__name__}, and every seed trains one from fresh weights; give a model's "
+            f"student is {name_type(student)}, and every seed trains one from fresh weights; give a model's "
             "name, or a function of an InputShape that builds the network"
         )
     return f"model:{name_builder(student, folder)}"

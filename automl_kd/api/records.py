@@ -11,6 +11,7 @@ from torch import nn
 from automl_kd.config import Budget
 from automl_kd.config.strict import as_plain, check_record, strict_subclass
 from automl_kd.errors import RecordError
+from automl_kd.registry import name_type
 from automl_kd.space import InputShape
 from automl_kd.spec import Preprocessing, Recipe, TeacherSpec
 
@@ -58,8 +59,7 @@ class Teacher:
         given = isinstance(self.model, nn.Module)
         if not given and not isinstance(self.model, str) and not callable(self.model):
             raise RecordError(
-                f"Teacher: model is a {type(self.model).__name__}; give an nn.Module, a name, or a function that "
-                "builds it"
+                f"Teacher: model is {name_type(self.model)}; give an nn.Module, a name, or a function that builds it"
             )
         if given and (self.checkpoint or self.recipe is not None):
             raise RecordError(
@@ -68,14 +68,13 @@ class Teacher:
             )
         if self.preprocessing is not None and not isinstance(self.preprocessing, Preprocessing):
             raise RecordError(
-                f"Teacher: preprocessing is a {type(self.preprocessing).__name__}; give "
-                "Preprocessing(mean=..., std=...)"
+                f"Teacher: preprocessing is {name_type(self.preprocessing)}; give Preprocessing(mean=..., std=...)"
             )
         if not isinstance(self.others, Sequence):
-            raise RecordError(f"Teacher: others is a {type(self.others).__name__}; give a list of Teacher(...)")
+            raise RecordError(f"Teacher: others is {name_type(self.others)}; give a list of Teacher(...)")
         for one in self.others:
             if not isinstance(one, Teacher):
-                raise RecordError(f"Teacher: others has a {type(one).__name__}; give each as a Teacher(...)")
+                raise RecordError(f"Teacher: others has {name_type(one)}; give each as a Teacher(...)")
         check_record(TeacherSpec, self.fields, "Teacher")
 
     @property

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from automl_kd.data.counter import mix_one
 from automl_kd.errors import ConfigError, UnknownNameError
-from automl_kd.registry import load_reference
+from automl_kd.registry import load_reference, name_type
 from automl_kd.storage.content_hash import PIN, digest_content
 
 TRIED_ON = 2
@@ -77,7 +77,7 @@ class OwnTransform:
                 "let it take and return uint8 images, which are normalised afterwards"
             ) from error
         if not isinstance(made, Tensor) or made.dtype != torch.uint8 or made.shape != images.shape:
-            got = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
+            got = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else name_type(made)
             raise ConfigError(
                 f"data.transform = {self.name!r} returned {got} for uint8 {tuple(images.shape)}; let it return images "
                 "of the same size and type"

@@ -22,6 +22,7 @@ from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.experiment.proposals import combine
 from automl_kd.experiment.sentences import in_a_sentence
+from automl_kd.experiment.stages.proxy_check import check_proxy_filter
 from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
 from automl_kd.experiment.teacher_settings import settle_classes, settle_teacher, settle_view
 from automl_kd.experiment.teacher_shares import settle_shares, with_shares
@@ -299,7 +300,7 @@ def note_teachers(context: ExperimentContext) -> None:
 
 
 def check_search(context: ExperimentContext) -> None:
-    """Raise `ConfigError` for an unknown sampler or proxy, and for options or objectives that do not fit."""
+    """Raise `ConfigError` for an unknown sampler or proxy, and for what does not fit: options, objectives, networks."""
     settings = context.experiment.search
     make_sampler(
         settings.sampler,
@@ -311,3 +312,4 @@ def check_search(context: ExperimentContext) -> None:
     for name in expand_proxies(settings.proxy_filter):
         if proxy_entry(name).needs_teacher:
             require_more_than_logits(context.experiment.teacher, f"proxy {name!r} reads the teacher's maps")
+    check_proxy_filter(context)

@@ -10,8 +10,11 @@ from automl_kd.space import InputShape
 
 
 @contextmanager
-def in_a_sentence(name: str, shape: InputShape) -> Iterator[None]:
-    """Turn any error of a user's network, in building or running it once, into a `ConfigError` that names it."""
+def in_a_sentence(name: str, shape: InputShape, remedy: str = "choose another, or other images") -> Iterator[None]:
+    """Turn any error of a user's network, in building or running it once, into a `ConfigError` that names it.
+
+    `remedy`: what to do next.
+    """
     try:
         yield
     except NetworkError as error:  # of a network that does not know what it is in the experiment
@@ -21,6 +24,4 @@ def in_a_sentence(name: str, shape: InputShape) -> Iterator[None]:
     except Exception as error:  # a user's code may raise anything
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         size = f"{shape.channels}x{shape.height}x{shape.width}"
-        raise ConfigError(
-            f"the {name} cannot be built and run on images of {size} ({reason}); choose another, or other images"
-        ) from error
+        raise ConfigError(f"the {name} cannot be built and run on images of {size} ({reason}); {remedy}") from error

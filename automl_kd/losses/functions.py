@@ -20,6 +20,7 @@ from automl_kd.errors import RecordError
 from automl_kd.losses.features import ab, at, fitnet, fsp, ft, hcl, ickd, mgd, nst, ofd, reviewkd, semckd, vid
 from automl_kd.losses.logits import dist, dkd, kd, logit_standardisation, mlkd, ofa, srrl
 from automl_kd.losses.relations import cc, crd, diswot, pkt, rkd, sp
+from automl_kd.registry import name_type
 
 LossCallable = Callable[..., Any]
 
@@ -70,7 +71,7 @@ def check_tensors(name: str, tensors: Mapping[str, Any], given: Mapping[str, Any
             return
     got = ", ".join(
         f"{one} {str(value.dtype)[6:]} {tuple(value.shape)}" if isinstance(value := given[one], Tensor)
-        else f"{one} a {type(value).__name__}"
+        else f"{one} {name_type(value)}"
         for one in tensors
     )  # fmt: skip
     wanted = ", ".join(f"{one} {describe_shape(hint)}" for one, hint in tensors.items())

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from automl_kd.errors import NetworkError, UnknownNameError
 from automl_kd.models.foreign.adoption import known_layers
 from automl_kd.models.foreign.overwriting import kind_of_pass, version_of, written_over
-from automl_kd.registry import suggestion
+from automl_kd.registry import name_type, suggestion
 
 MAP_NAME = re.compile(r"stem|pre_pool|stage\d+(\.pre)?")
 FOREIGN_STAGES = ("layer1", "layer2", "layer3", "layer4", "features", "avgpool")
@@ -152,7 +152,7 @@ class FeatureExtractor:
                 return
             if not isinstance(value, Tensor):
                 raise NetworkError(
-                    f"feature layer {name!r} is a {type(value).__name__}, one tensor was wanted; name another module"
+                    f"feature layer {name!r} is {name_type(value)}, one tensor was wanted; name another module"
                 )
             self._caught[name] = Caught(value, version_of(value), value.clone() if name in self._copy else None)
 
@@ -169,7 +169,7 @@ class FeatureExtractor:
             self._caught = None
         if not isinstance(logits, Tensor):
             raise NetworkError(
-                f"the network returned a {type(logits).__name__} where one tensor of logits was wanted; "
+                f"the network returned {name_type(logits)} where one tensor of logits was wanted; "
                 "name a function that builds it without auxiliary outputs"
             )
         if silent := [name for name in self.names if name not in caught]:

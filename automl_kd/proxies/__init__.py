@@ -38,7 +38,7 @@ from automl_kd.proxies.gradients.vkdnw import VKDNW
 from automl_kd.proxies.gradients.zico import ZICO
 from automl_kd.proxies.teacher.diswot import RELATION, SEMANTIC
 from automl_kd.proxies.teacher.kd_losses import KD_LOSSES
-from automl_kd.registry import lookup
+from automl_kd.registry import lookup, name_type
 
 PROXIES: Mapping[str, ProxyEntry] = {
     "params": ProxyEntry(proxy=PARAMS, source="the number of parameters"),
@@ -130,7 +130,7 @@ def proxy_entry(name: str) -> ProxyEntry:
     found: object = lookup(PROXIES, name, "proxy")
     if not isinstance(found, ProxyEntry):
         raise ConfigError(
-            f"{name!r} is a {type(found).__name__}, and a ProxyEntry was wanted; "
+            f"{name!r} is {name_type(found)}, and a ProxyEntry was wanted; "
             "wrap the function as ProxyEntry(proxy=function, source=...) and name that"
         )
     return found

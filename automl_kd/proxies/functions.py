@@ -18,6 +18,7 @@ from automl_kd.proxies.guard import untouched
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.proxies.probe import Probe, make_probe
 from automl_kd.proxies.readings import measure_student, settle_readings
+from automl_kd.registry import name_type
 from automl_kd.space import InputShape
 
 NEED_LABELS = {
@@ -108,9 +109,9 @@ def require_arguments(
     teacher: object,
 ) -> None:
     if not isinstance(model, nn.Module):
-        raise RecordError(f"{name}: model is a {type(model).__name__}; give a torch.nn.Module")
+        raise RecordError(f"{name}: model is {name_type(model)}; give a torch.nn.Module")
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-        got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else f"a {type(images).__name__}"
+        got = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else name_type(images)
         raise RecordError(f"{name}: images are {got}; give a float tensor (batch, channels, height, width)")
     if labels is None and name in NEED_LABELS:
         raise RecordError(f"{name} looks at labels and got none; give an integer tensor ({len(images)},)")
@@ -125,7 +126,7 @@ def shape_for(model: nn.Module, images: Tensor) -> InputShape:
     with torch.no_grad():
         made = model.eval()(images[:2])
     if not isinstance(made, Tensor) or made.ndim != 2:
-        raise RecordError(f"the model returned a {type(made).__name__}, where logits (batch, classes) were wanted")
+        raise RecordError(f"the model returned {name_type(made)}, where logits (batch, classes) were wanted")
     _, channels, height, width = images.shape
     return InputShape(channels, height, width, made.shape[1])
 

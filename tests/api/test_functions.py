@@ -42,7 +42,7 @@ def test_a_gradient_reaches_the_student_and_a_temperature():
     ("values", "named", "sentence"),
     [
         ((torch.zeros(4, 3), torch.zeros(1, 3)), {}, r"kd_loss got student float32 \(4, 3\), teacher float32 \(1, 3\)"),
-        ((torch.zeros(4, 3), 3), {}, "teacher a int, and wanted"),
+        ((torch.zeros(4, 3), 3), {}, "teacher an int, and wanted"),
         ((torch.zeros(4, 3), torch.zeros(4, 3)), {"temperature": 0}, "kd_loss: temperature must be above 0"),
         ((torch.zeros(4, 3), torch.zeros(4, 3)), {"temperature": float("nan")}, "temperature is nan; it should be"),
         ((torch.zeros(4, 3), torch.zeros(4, 3)), {"temp": 1.0}, "unexpected keyword argument 'temp'"),

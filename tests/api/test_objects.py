@@ -141,7 +141,7 @@ def test_a_student_is_a_name_or_a_function(tmp_path):
     assert space.label(space_default()) == "student"
     with pytest.raises(ConfigError, match="student is a Net, and every seed trains one from fresh weights"):
         name_student(objects.teacher(), tmp_path)
-    with pytest.raises(ConfigError, match="space is a int; give a SearchSpace"):
+    with pytest.raises(ConfigError, match="space is an int; give a SearchSpace"):
         name_space(3, tmp_path)
 
 
@@ -195,7 +195,7 @@ def test_pictures_of_pil_are_read(tmp_path):
         ),
         ([(np.zeros((8, 8), np.uint8), -1)], "data has the label -1; number the classes from 0"),
         ([], "data is a list; give a Dataset of"),
-        (3, "data is a int; give a Dataset of"),
+        (3, "data is an int; give a Dataset of"),
         ({"x_train": np.zeros((2, 8, 8))}, "x_train is float64 of shape .*; give images of uint8"),
         ({"photos": 3}, "data has 'photos'; give arrays x_train"),
         ({"test": [(np.zeros((8, 8), np.uint8), 0)]}, "data has no part 'train'"),

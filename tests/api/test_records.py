@@ -55,7 +55,7 @@ MEAN = {"mean": (0.5,), "std": (0.2,)}
             "Preprocessing: interpolation = .cubic. does not fit",
         ),
         (lambda: akd.Teacher("resnet8", classes=(0, 0)), "Teacher: teacher.classes names output 0 twice"),
-        (lambda: akd.Teacher(7), "Teacher: model is a int; give an nn.Module"),
+        (lambda: akd.Teacher(7), "Teacher: model is an int; give an nn.Module"),
         (lambda: akd.Teacher("resnet8", outputs="half"), "Teacher: teacher.outputs must be exact, float16"),
         (lambda: akd.Teacher(nn.Identity(), checkpoint="w.pt"), "Teacher: an nn.Module brings its own weights"),
         (lambda: akd.Teacher("resnet8", preprocessing=MEAN), "Teacher: preprocessing is a dict; give Preprocessing"),

@@ -128,6 +128,12 @@ def test_a_budget_that_nobody_meets(refused):
     )
 
 
+def test_a_proxy_that_cannot_score(refused):
+    asked = (*TINY_SPACE, "budget.params=0", "search.proxy_filter=['diswot']")
+    said = refused("search", *(word for setting in asked for word in ("--set", setting)))
+    assert said.startswith("proxy 'diswot' fails on all 40 candidates: diswot_semantic needs equal (classes, channels)")
+
+
 def test_a_budget_says_which_of_its_limits_it_is(refused, monkeypatch):
     plain = (*TINY_SPACE, "budget.latency_ms=1.0")
     words = [word for setting in plain for word in ("--set", setting)]

@@ -14,7 +14,7 @@ from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.spec import TeacherSpec
-from tests import tiny
+from tests import strange, tiny
 
 
 class Notes(Silent):
@@ -131,6 +131,21 @@ def test_a_teacher_of_another_family_is_refused_before_anything_is_trained(tmp_p
         noted(tmp_path, warm)
     with pytest.raises(ConfigError, match=r"^student\.init: no file could be read from .*nowhere\.pt: "):
         noted(tmp_path, dataclasses.replace(warm, student=StudentSection(init=str(tmp_path / "nowhere.pt"))))
+
+
+def test_a_teacher_of_one_image_size_is_named_where_students_take_another(tmp_path):
+    save_weights(strange.fixed_size(tiny.SHAPE), tmp_path / "fixed.pt")
+    teacher = TeacherSpec(model="tests.strange:fixed_size", checkpoint=str(tmp_path / "fixed.pt"), resolution=12)
+    expected = (
+        r"^the teacher, a FixedSize for images of 12x12, cannot be run on those of 8x8 that its students take "
+        r"\(AssertionError: .*\), .*; set data.resolution = 12, or let students begin fresh$"
+    )
+    for how in ({"method": "kd", "student": WARM}, {"method": "subgraph"}):
+        with pytest.raises(ConfigError, match=expected):
+            noted(tmp_path, tiny.experiment(teacher=teacher, **how))
+    larger = dataclasses.replace(tiny.DATA, resolution=12)
+    notes = noted(tmp_path, tiny.experiment(method="kd", student=WARM, teacher=teacher, data=larger))
+    assert notes[-1].startswith("students begin with the teacher's weights")
 
 
 def test_several_teachers_have_no_layers_to_begin_with(tmp_path):

@@ -207,7 +207,7 @@ def test_classes_of_a_head_that_is_no_layer_are_refused():
 
     shape = InputShape(3, 16, 16, 2)
     model = adapt(adopt(Odd(), InputShape(3, 16, 16, 12)).eval(), InputAdapter(outputs=(1, 9)))
-    with pytest.raises(ConfigError, match=r"^the teacher, a Odd, does not end with a layer of a row for each"):
+    with pytest.raises(ConfigError, match=r"^the teacher, an Odd, does not end with a layer of a row for each"):
         as_student(model, shape, 0)
 
 

@@ -11,14 +11,16 @@ import torch
 from torch import nn
 
 from automl_kd.data import Dataset, plain_view
-from automl_kd.errors import ConfigError
+from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.models import build_model
 from automl_kd.models.costs.cost import cost_of
+from automl_kd.models.features import find_feature
 from automl_kd.models.input_adapter import resize_batch
+from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.proxies.aggregate import average_ranks
-from automl_kd.proxies.probe import Probe, make_probe
+from automl_kd.proxies.probe import PROXY_FEATURES, Probe, make_probe
 from automl_kd.proxies.score import ProxyScore, score_architectures
 from automl_kd.proxies.scorer import Scorer
 from automl_kd.results.store.row import ScoreRow
@@ -37,35 +39,52 @@ def make_probes(
     draws: int,
     seed: int,
     weights: Path | None = None,
+    as_teaching: bool = False,
     device: str = "cpu",
 ) -> list[Probe]:
     """One probe per repeat: `images` random training images, without augmentation.
 
     The teacher, the first of several, is built only if a proxy asks for one: with random weights, as those proxies'
     papers have it, for images of the students; or with those of the file `weights`, and then as it teaches.
+    `as_teaching`: as it teaches without a file too, untrained. `ConfigError` for a teacher without the maps that these
+    proxies read.
     """
-    placed = dataset.to(device)
-    needy = any(proxy_entry(name).needs_teacher for name in expand_proxies(proxies))
+    placed, as_teaching = dataset.to(device), as_teaching or weights is not None
+    needy = [name for name in expand_proxies(proxies) if proxy_entry(name).needs_teacher]
     probes = []
     for draw in range(draws):
         rng = np.random.default_rng([seed, draw])
         chosen = rng.choice(len(dataset.train), size=min(images, len(dataset.train)), replace=False)
         rows = torch.from_numpy(np.sort(chosen)).to(device)
-        network = probe_teacher(teacher.members[0], dataset, weights) if needy else None
+        network = probe_teacher(teacher.members[0], dataset, weights, as_teaching) if needy else None
+        if network is not None:
+            require_maps(network, teacher.members[0], needy[0])
         views, shape = plain_view(placed, placed.train, rows), dataset.student_shape
         pictures = resize_batch(views, dataset.student_size) if dataset.student_size else views
-        trained = {"seed": None, "views": views} if weights else {"seed": derive(seed, "teacher", draw)}
+        trained = {"seed": None, "views": views} if as_teaching else {"seed": derive(seed, "teacher", draw)}
         probes.append(make_probe(pictures, placed.train.labels[rows], shape, network, **trained))
     return probes
 
 
-def probe_teacher(teacher: TeacherSpec, dataset: Dataset, weights: Path | None) -> nn.Module:
+def probe_teacher(teacher: TeacherSpec, dataset: Dataset, weights: Path | None, as_teaching: bool) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        if weights is None:
+        if not as_teaching:
             return build_model(teacher.model, dataset.student_shape)
         network = build_teacher(teacher, dataset)
-    load_weights(network, weights, teacher.weights)
+    if weights is not None:
+        load_weights(network, weights, teacher.weights)
     return network
+
+
+def require_maps(network: nn.Module, teacher: TeacherSpec, proxy: str) -> None:
+    for name in PROXY_FEATURES:
+        try:
+            find_feature(network, name)
+        except UnknownNameError as error:
+            raise ConfigError(
+                f"proxy {proxy!r} compares students with a teacher's maps, and {label_pickled(teacher.model)!r} has no "
+                f"{name!r}, as transformers have none; take another teacher, or proxies that need no teacher"
+            ) from error
 
 
 def rank_sums(scores: Sequence[ProxyScore], proxies: Sequence[str], count: int) -> list[float]:
@@ -118,11 +137,16 @@ def screen(
         on_scores(scores)
         sums = rank_sums(scores, proxies, len(architectures))
         if all(np.isnan(sums)):
-            reason = next(one for one in scores if one.error)
-            raise ConfigError(f"proxy {reason.proxy!r} fails on all {len(sums)} candidates: {reason.error}")
+            raise none_scored(scores, len(sums))
         return sums
 
     return rank
+
+
+def none_scored(scores: Sequence[ProxyScore], count: int) -> ConfigError:
+    """What `count` architectures of which none has all its scores are refused with."""
+    reason = next(one for one in scores if one.error)
+    return ConfigError(f"proxy {reason.proxy!r} fails on all {count} candidates: {reason.error}")
 
 
 def score_row(

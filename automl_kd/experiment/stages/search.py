@@ -24,6 +24,7 @@ from automl_kd.experiment.optuna_journal import OptunaJournal
 from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of, work_of_finals
 from automl_kd.experiment.proposals import Proposal, init_for, plain_kd
 from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
+from automl_kd.experiment.stages.proxy_check import filters_students
 from automl_kd.experiment.stages.proxy_filter import by_student, make_probes, score_row, screen
 from automl_kd.methods.hyperparameters import METHOD
 from automl_kd.proxies.score import ProxyScore
@@ -232,8 +233,7 @@ def make_search_sampler(context: ExperimentContext, is_new: Callable[[Architectu
         settings.sampler, context.searched, objectives=context.objectives, seed=seed, options=settings.options
     )
     feasible = Feasible(inner, lambda candidate: is_new(candidate) and context.allowed(candidate))
-    # Proxies rank students; they are not used if there is only one.
-    if not settings.proxy_filter or not context.space.parameters:
+    if not filters_students(context):
         return feasible
     probes = make_probes(
         context.dataset,

@@ -26,7 +26,7 @@ from automl_kd import files, storage
 from automl_kd.config import parse_record
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.methods.distpro.pathways import Pathway
-from automl_kd.registry import suggestion
+from automl_kd.registry import name_type, suggestion
 from automl_kd.spec import require
 
 PROCESS_VERSION = 1
@@ -137,7 +137,7 @@ def load_process(path: Path) -> Process:
             f"no process could be read from {path}: {error.strerror}; give the process.json that a search left"
         ) from error
     if not isinstance(record, dict):
-        raise ConfigError(f"{path} holds a {type(record).__name__}, not a process; give what a search left")
+        raise ConfigError(f"{path} holds {name_type(record)}, not a process; give what a search left")
     return parse_record(Process, record, f"process file {path}")
 
 

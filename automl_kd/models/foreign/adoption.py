@@ -19,6 +19,7 @@ from torch.nn.parameter import is_lazy
 from automl_kd.errors import ConfigError, NetworkError
 from automl_kd.models.foreign.discovery import LayerSide, discover_layers
 from automl_kd.models.foreign.overwriting import counted_copy, kind_of_pass, version_of, written_over
+from automl_kd.registry import name_type
 from automl_kd.space import InputShape
 
 
@@ -70,7 +71,7 @@ class Door:
         wrote = written_over(handed.images, handed.version)
         if wrote and not handed.own:
             raise NetworkError(
-                f"a {type(model).__name__} writes into the images that it is given, and not in every pass, which "
+                f"{name_type(model)} writes into the images that it is given, and not in every pass, which "
                 "changes them for others; let its forward begin with a copy, x = x.clone()"
             )
         self.writes.setdefault(handed.kind, wrote)
@@ -83,7 +84,7 @@ class Door:
 def adopt(model: nn.Module, shape: InputShape) -> nn.Module:
     """`model` itself with a `Door`, its lazy layers settled; `ConfigError` if it is not a network that takes hooks."""
     if not isinstance(model, nn.Module):
-        raise ConfigError(f"a network was wanted and a {type(model).__name__} was built; build a torch.nn.Module")
+        raise ConfigError(f"a network was wanted and {name_type(model)} was built; build a torch.nn.Module")
     if isinstance(model, torch.jit.ScriptModule):
         raise ConfigError(
             f"the network {model.original_name} is scripted, and nobody can listen to its layers; "
@@ -158,11 +159,11 @@ def require_logits(model: nn.Module, made: object, logits: Tensor | None, wanted
     """`NetworkError` unless there is a floating number for each image and class."""
     if logits is not None and tuple(logits.shape) == wanted and logits.is_floating_point():
         return
-    got = f"a {type(made).__name__}"
+    got = name_type(made)
     if logits is not None:
         got = f"{got} with" if logits is not made else "a tensor of"
         got = f"{got} {logits.dtype} of shape {tuple(logits.shape)}".replace("torch.", "")
     raise NetworkError(
-        f"a {type(model).__name__} returned {got}, where logits of shape {wanted}, images by classes, were wanted: a "
+        f"{name_type(model)} returned {got}, where logits of shape {wanted}, images by classes, were wanted: a "
         "tensor, alone, under 'logits' or first of a tuple; let its forward function return that"
     )

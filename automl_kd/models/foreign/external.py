@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError, DataError, UnknownNameError
-from automl_kd.registry import load_reference, suggestion
+from automl_kd.registry import load_reference, name_type, suggestion
 from automl_kd.space import InputShape
 
 
@@ -61,5 +61,5 @@ def referenced_model(reference: str, shape: InputShape) -> nn.Module:
         raise ConfigError(f"{reference!r} is of type {type(function).__name__}; name a function of an InputShape")
     model = function(shape)
     if not isinstance(model, nn.Module):
-        raise ConfigError(f"{reference!r} returned a {type(model).__name__}; let it return a torch.nn.Module")
+        raise ConfigError(f"{reference!r} returned {name_type(model)}; let it return a torch.nn.Module")
     return model

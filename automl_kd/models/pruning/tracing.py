@@ -22,6 +22,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.models.costs.cost import blank_images, count_cost, evaluating
 from automl_kd.models.pruning.coupling import ChannelGroup, Coupling, Layer, cost_difference, total_cost
 from automl_kd.models.pruning.residual_blocks import find_blocks
+from automl_kd.registry import name_type
 from automl_kd.space import InputShape
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -72,7 +73,7 @@ def record_graph(model: nn.Module, shape: InputShape) -> fx.Graph:
         graph = fx.Tracer().trace(model)
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
         raise ConfigError(
-            f"a {type(model).__name__} cannot be traced into channels and blocks ({error}); "
+            f"{name_type(model)} cannot be traced into channels and blocks ({error}); "
             "take a model of the zoo, a residual network of torchvision, or one without control flow on tensors"
         ) from error
     seen: list[Tensor] = []

@@ -12,6 +12,7 @@ from automl_kd.errors import CheckpointError
 from automl_kd.models.warm_start.slices import WarmStart, silence_blocks, traced
 from automl_kd.models.weights.checkpoint import matches_in
 from automl_kd.models.weights.fit import check_values
+from automl_kd.registry import name_type
 from automl_kd.space import InputShape
 
 LEAST_SHARE = 0.5
@@ -36,7 +37,7 @@ def take_file(student: nn.Module, path: Path, shape: InputShape) -> WarmStart:
     if len(theirs) < LEAST_SHARE * fewer:
         raise CheckpointError(
             f"student.init: {path} holds weights of another family: {len(theirs)} of the {len(own)} tensors of the "
-            f"student, a {type(student).__name__}, are in it under their names; name a file of the same model, or take "
+            f"student, {name_type(student)}, are in it under their names; name a file of the same model, or take "
             "'teacher' or 'fresh'"
         )
     check_values(own, theirs, path)

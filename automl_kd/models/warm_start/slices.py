@@ -22,6 +22,7 @@ from automl_kd.models.pruning.magnitude import channel_norms
 from automl_kd.models.pruning.tracing import trace
 from automl_kd.models.warm_start.alignment import align
 from automl_kd.models.warm_start.layers import NORM_LAYERS, RoleLayer, layers_in_order
+from automl_kd.registry import name_type
 from automl_kd.space import InputShape
 
 
@@ -104,7 +105,7 @@ def require_some(own: Sequence[RoleLayer], pairs: Mapping[str, str], student: nn
     mixing = [layer.name for layer in own if layer.mixes]
     if not any(name in pairs for name in mixing[:-1]):  # classifiers are alike in any two networks
         raise ConfigError(
-            f"student.init: no layer of the student, a {type(student).__name__}, does what one of the "
+            f"student.init: no layer of the student, {name_type(student)}, does what one of the "
             f"{type(trained).__name__} does that it would begin with (the same kernel and stride at the same "
             'resolution); choose a student of the same family, or set student.init = "fresh"'
         )

@@ -139,7 +139,7 @@ def test_a_scripted_network_is_refused():
 
 
 def test_what_is_no_network_is_refused():
-    with pytest.raises(ConfigError, match=r"wanted and a int was built; build a torch\.nn\.Module"):
+    with pytest.raises(ConfigError, match=r"wanted and an int was built; build a torch\.nn\.Module"):
         adopt(3, SHAPE)  # type: ignore[arg-type]  # the mistake
 
 
