@@ -25,16 +25,10 @@ STEP_PASSES = 3
 def forecast_in_full(context: ExperimentContext) -> str:
     """What the experiment takes that `context.experiment.stand_in` describes.
 
-    Trials that tune the options of a comparison are left out, and so is what the teacher's cache saves. Each training
-    costs what one of the baseline student by KD does.
+    What the teacher's cache saves is left out. Each training costs what one of the baseline student by KD does.
     """
     experiment, full = context.experiment, context.experiment.stand_in
-    finalists = dataclasses.replace(experiment.finalists, seeds=tuple(range(full.seeds)))
-    trainings = count_trainings(
-        dataclasses.replace(context, experiment=dataclasses.replace(experiment, finalists=finalists))
-    )
-    if full.search_epochs:
-        trainings -= experiment.search.trials
+    trainings = trainings_in_full(context)
     epochs = full.search_epochs + trainings * full.epochs
     dataset = context.dataset
     shape = sized(dataset.student_shape, full.resolution)
@@ -46,10 +40,26 @@ def forecast_in_full(context: ExperimentContext) -> str:
     macs = full.images * (epochs * (student + teacher) + STEP_PASSES * full.teacher_epochs * teacher)
     searched = f"about {units.some(full.search_epochs, 'epoch')} of search and " if full.search_epochs else ""
     return (
-        f"in full: {searched}at most {trainings} trainings of {full.epochs} epochs on {full.images:,} images, "
+        f"in full: {searched}at most {trainings:.4g} trainings of {full.epochs} epochs on {full.images:,} images, "
         f"{units.format_count(macs)} multiply-adds: {hours(macs, FAST)} to {hours(macs, SLOW)} GPU-hours at 100 to 25 "
         "T multiply-adds a second, rates that are assumed"
     )
+
+
+def trainings_in_full(context: ExperimentContext) -> float:
+    """Final trainings and those of choices, each as its part of a full one; without trials of a search."""
+    experiment, seeds = context.experiment, context.experiment.stand_in.seeds
+    if not experiment.comparison.methods:
+        finalists = dataclasses.replace(experiment.finalists, seeds=tuple(range(seeds)))
+        whole = dataclasses.replace(experiment, finalists=finalists)
+        searched = experiment.search.trials if context.searched.parameters else 0
+        return count_trainings(dataclasses.replace(context, experiment=whole)) - searched
+    tuned, trained = 0, 0.0
+    for one in experiment.comparison.methods:
+        tuned += len(one.combinations) if len(one.combinations) > one.best else 0
+        trained += one.best * sum(one.compute)
+    comparison = experiment.comparison
+    return seeds * trained * len(experiment.finalists.readings) + tuned * comparison.tuning * comparison.tuning_seeds
 
 
 def sized(shape: InputShape, resolution: int) -> InputShape:

@@ -8,7 +8,7 @@ The released code listens to every module, containers included, so that a convol
 batch normalisation, with the same correlations, and again for each container that ends in it. Here a layer is a
 convolution or a rectifier, and counts once. As in the released code, the image is of noise, twice as high and wide as
 the task's (64x64 for CIFAR): at 32x32, the last stage of a usual network has no more pixels than channels, and zero as
-its smallest eigenvalue. "opt" draws its channels once for each width, not for each layer.
+its smallest eigenvalue, as late layers of mobile networks have at any size: there it is not computed. "opt" draws its channels once for each width, not for each layer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,12 @@ LayerGroup = tuple[Float[Tensor, "layers channels pixels"], Float[Tensor, " laye
 def smallest_eigenvalues(
     maps: Float[Tensor, "layers channels pixels"],
 ) -> Float[Tensor, " layers"]:
-    """Of the correlations between channels; a channel that does not vary correlates with none, not even itself."""
+    """Of the correlations between channels; a channel that does not vary correlates with none, not even itself.
+
+    Centred channels of so many pixels span one dimension less, so that more channels have zero as an eigenvalue.
+    """
+    if maps.shape[1] >= maps.shape[2]:
+        return maps.new_zeros(len(maps))
     centred = F.normalize(maps - maps.mean(2, keepdim=True), dim=2)
     eigenvalues: Tensor = torch.linalg.eigvalsh(centred @ centred.mT)
     return eigenvalues[:, 0]

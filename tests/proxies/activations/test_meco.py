@@ -23,6 +23,15 @@ def test_a_channel_that_does_not_vary_gives_zero():
     torch.testing.assert_close(smallest_eigenvalues(maps), torch.zeros(1))
 
 
+@pytest.mark.parametrize(("channels", "pixels"), [(4, 4), (9, 4), (3, 4)])
+def test_as_many_channels_as_pixels_depend_on_one_another(channels, pixels):
+    maps = torch.randn(2, channels, pixels, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    centred = maps - maps.mean(2, keepdim=True)
+    by_hand = torch.linalg.eigvalsh(torch.stack([torch.corrcoef(one) for one in centred]))[:, 0]
+    torch.testing.assert_close(smallest_eigenvalues(maps), by_hand, atol=1e-12, rtol=1e-9)
+    assert bool(smallest_eigenvalues(maps).all()) == (channels < pixels)
+
+
 def test_channels_that_repeat_one_another_give_zero():
     layer = nn.Conv2d(1, 2, 1)
     layer.weight.data = torch.tensor([1.0, -2])[:, None, None, None]
