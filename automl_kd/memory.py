@@ -1,4 +1,4 @@
-"""Memory of this machine, and an allocator that keeps freed blocks: each step asks for the same blocks again.
+"""Memory of this machine, and an allocator that keeps freed blocks while a network trains: each step asks again.
 
 By default glibc returns large blocks to the system, which hands them out again page by page, each zeroed. On two
 virtual CPUs a forward pass of WRN-40-2 without gradients took 130 ms of process time with that and 90 ms without.
@@ -7,6 +7,7 @@ virtual CPUs a forward pass of WRN-40-2 without gradients took 130 ms of process
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,19 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return all(mallopt(parameter, value) == 1 for parameter, value in MALLOC_SETTINGS.items())
+
+
+def return_freed_memory() -> bool:
+    """Return to the system what the allocator keeps; whether it could. For when a process has done a piece of work.
+
+    Each trial of a worker runs in a thread of its own, with blocks of its own sizes: without this, a worker that had
+    trained 17 mobile students at 96 pixels held 7 GB, of which the last one needed less than 1.
+    """
+    gc.collect()  # networks, their hooks and optimizers refer to each other
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError, TypeError):
+        return False
 
 
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))

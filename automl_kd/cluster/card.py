@@ -1,10 +1,10 @@
-"""A GPU that several processes share: each keeps to its part of the memory, and frees it after a trial."""
+"""Memory that several processes share: each keeps to its part of a GPU's, and frees what it can after a trial."""
 
 from __future__ import annotations
 
-import gc
-
 import torch
+
+from automl_kd.memory import return_freed_memory
 
 
 def keep_to(share: float) -> None:
@@ -17,7 +17,7 @@ def keep_to(share: float) -> None:
 
 
 def give_back() -> None:
-    """Free the unused memory that torch caches on the GPU: another process may need it."""
+    """Free unused memory, on the processor and what torch caches on the GPU: another process may need it."""
+    return_freed_memory()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        gc.collect()  # a trial's hooks and optimizers refer to each other
         torch.cuda.empty_cache()
