@@ -53,7 +53,7 @@ def test_the_users_own_settings_stay():
     assert pages("keep_freed_memory()", MALLOC_ARENA_MAX="2")[0] == "False"
 
 
-# A trial's thread takes and frees blocks of 8 MiB; prints the MiB that the process holds then, and after they are returned.
+# A thread takes and frees blocks of 8 MiB; prints the MiB that the process holds before, then, and after their return.
 THREAD = """
 import threading
 import torch
@@ -82,4 +82,4 @@ def test_what_a_trial_freed_is_returned_after_it():
     before, kept, left = map(int, text.split())
     if left == -1 or kept - before < 200:
         pytest.skip("this system's allocator keeps nothing")
-    assert left - before < 40
+    assert left - before < (kept - before) / 3

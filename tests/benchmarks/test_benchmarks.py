@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
+import pandas as pd
 import pytest
 
 from automl_kd.config import load_experiment
@@ -10,9 +15,13 @@ from automl_kd.methods.hyperparameters import methods_of, settle_comparison, set
 from automl_kd.models import MODELS, load_space
 from automl_kd.nasbench.config import KINDS, ProxyExperiment, TableExperiment
 from automl_kd.proxies import expand_proxies
+from automl_kd.results import ResultTable
+from automl_kd.results.report.page import write_page
+from automl_kd.results.store.table import experiment_folders
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Architecture, check_architecture
 from tests import ROOT
+from tests.results.synthetic import write_experiment
 
 FILES = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").glob("*.toml"))]
 EXPERIMENTS = [path for path in FILES if not path.name.startswith("nasbench201")]
@@ -71,3 +80,41 @@ def test_the_large_comparison_of_methods_asks_what_the_small_one_asks():
     )
     assert [one.name for one in small.comparison.methods] == [one.name for one in large.comparison.methods]
     assert small.comparison.reference == large.comparison.reference == "kd"
+
+
+@pytest.mark.slow
+def test_kept_results_make_the_same_page_under_other_names(tmp_path):
+    folder = write_experiment(tmp_path / "tiny").folder
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.keep_results",
+        folder,
+        tmp_path / "kept",
+        "--replace",
+        "digits=elsewhere",
+    ]
+    assert subprocess.check_output(command, text=True, cwd=ROOT) == f"{tmp_path}/kept/tiny\n"
+    kept = tmp_path / "kept" / "tiny"
+    rows, theirs = (ResultTable(one).read() for one in (folder, kept))
+    assert set(theirs["dataset"]) == {"elsewhere"}
+    moved = ["dataset", "spec_json", "config_hash"]
+    pd.testing.assert_frame_equal(rows.drop(columns=moved), theirs.drop(columns=moved))
+    pages = [write_page(one, tmp_path / f"{place}.html").read_text() for place, one in enumerate((folder, kept))]
+    assert pages[0].replace("digits", "elsewhere") == pages[1]
+    again = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert "exists; remove it first" in again.stderr
+
+
+def test_kept_results_name_no_place_of_a_machine():
+    texts = [path.read_text() for path in (ROOT / "benchmarks" / "results").rglob("*.json")]
+    texts += [ResultTable(folder).read().to_json(date_format="iso") for folder in experiment_folders(ROOT / "benchmarks")]
+    assert not [text for text in texts if re.search(r"/(tmp|home|root|work)\b", text)]
+
+
+def test_one_page_shows_all_kept_results(tmp_path):
+    folders = experiment_folders(ROOT / "benchmarks")
+    page = write_page(ROOT / "benchmarks", tmp_path / "index.html").read_text()
+    assert folders
+    for folder in folders:
+        assert folder.name in page

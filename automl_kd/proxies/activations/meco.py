@@ -8,7 +8,8 @@ The released code listens to every module, containers included, so that a convol
 batch normalisation, with the same correlations, and again for each container that ends in it. Here a layer is a
 convolution or a rectifier, and counts once. As in the released code, the image is of noise, twice as high and wide as
 the task's (64x64 for CIFAR): at 32x32, the last stage of a usual network has no more pixels than channels, and zero as
-its smallest eigenvalue, as late layers of mobile networks have at any size: there it is not computed. "opt" draws its channels once for each width, not for each layer.
+its smallest eigenvalue, which is not computed then. Late layers of mobile networks have it at any usual size. "opt"
+draws its channels once for each width, not for each layer.
 """
 
 from __future__ import annotations
