@@ -48,7 +48,7 @@ def test_a_folder_and_a_teacher_become_a_student(folder):
     shown = [
         arguments_of(line) for block in blocks("README.md", "") if "mine.toml" in block for line in block.splitlines()
     ]
-    assert [arguments[0] for arguments in shown] == ["show", "search", "leaderboard"]
+    assert [arguments[0] for arguments in shown] == ["show", "check-teacher", "search", "leaderboard"]
     for arguments in shown:
         smaller = [part for override in SMALLER for part in ("--set", override)] if arguments[0] == "search" else []
         run(arguments, *smaller)
