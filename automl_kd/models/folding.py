@@ -28,6 +28,25 @@ COARSE = 0.1
 """The same for networks that run in single precision alone, in which accelerators may round to ten bits."""
 
 
+SAME_CONVOLUTION, NORM_WITH_ACTIVATION = "timm.layers.conv2d_same.Conv2dSame", "timm.layers.norm_act.BatchNormAct2d"
+"""Layers of timm that can be folded: one pads by the size of its images, which cannot be traced; one goes on with a
+dropout and an activation, its modules `drop` and `act`.
+"""
+
+
+class LayerTracer(fx.Tracer):
+    """Does not look into the layers that are folded."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return name_class(m) in {SAME_CONVOLUTION, NORM_WITH_ACTIVATION} or super().is_leaf_module(
+            m, module_qualified_name
+        )
+
+
+def name_class(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
 @dataclass(frozen=True, eq=False)
 class Folded:
     """A network for inference. `reason`: why it is not folded, or empty; `wrong`: folded, it gave other outputs."""
@@ -50,7 +69,7 @@ def fold_teacher(teacher: FeatureExtractor, images: Tensor) -> Folded:
     except Exception as error:
         return Folded(teacher, f"it cannot be copied ({first_line_of_error(error)})")
     try:
-        graph = fx.Tracer().trace(model)
+        graph = LayerTracer().trace(model)
     except Exception as error:  # likewise, when its forward function meets a stand-in for a tensor
         return unfolded(teacher, f"it cannot be traced ({first_line_of_error(error)})")
     if not fold_pairs(model, graph, [find_feature(model, name).module for name in teacher.names]):
@@ -119,13 +138,14 @@ def agree(one: Tensor, other: Tensor, limit: float = FOLDING_ROUNDING) -> bool:
 def fold_norms(model: nn.Module, keep: Collection[str] = ()) -> int:
     """Fold in place what batch norms follow a convolution that nobody else reads; how many there were.
 
-    `model` is in evaluation mode. Module names stay: a folded normalisation becomes an identity, and what the
-    convolution gives is then what the normalisation gave. Those in `keep`, names of modules somebody listens to, stay
-    as they are, and so does a model that torch.fx cannot trace. The graph does not show everything (a weight used by
-    hand, a length that was looked at): the caller checks that the model's outputs stay the same (`folded`).
+    `model` is in evaluation mode. Module names stay: a folded normalisation becomes an identity, or the activation that
+    it ended with, and what the convolution gives is then what the normalisation gave. Those in `keep`, names of modules
+    somebody listens to, stay as they are, and so does a model that torch.fx cannot trace. The graph does not show
+    everything (a weight used by hand, a length that was looked at): the caller checks that the model's outputs stay the
+    same (`folded`).
     """
     try:
-        graph = fx.Tracer().trace(model)
+        graph = LayerTracer().trace(model)
     except Exception:  # whatever a forward function of anybody's raises when it meets a stand-in for a tensor
         return 0
     return fold_pairs(model, graph, keep)
@@ -149,7 +169,9 @@ def foldable(model: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, str]]:
         names = str(before.target), str(node.target)
         convolution, norm = (modules[name] for name in names)
         # Exact types: what derives from them may do more.
-        if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.running_mean is not None:
+        convolves = type(convolution) is nn.Conv2d or name_class(convolution) == SAME_CONVOLUTION
+        normalises = type(norm) is nn.BatchNorm2d or name_class(norm) == NORM_WITH_ACTIVATION
+        if convolves and normalises and norm.running_mean is not None:
             alone = not any(one._forward_hooks or one._forward_pre_hooks for one in (convolution, norm))
             if alone and runs[id(convolution)] == runs[id(norm)] == 1:
                 yield names
@@ -168,7 +190,8 @@ def fold_into_convolution(model: nn.Module, convolution: str, norm: str) -> None
         )
     was = layer.get_parameter("weight")
     layer.weight, layer.bias = as_is(weight, was), as_is(bias, was)
-    model.set_submodule(norm, nn.Identity())
+    left = nn.Identity() if type(after) is nn.BatchNorm2d else nn.Sequential(after.drop, after.act)
+    model.set_submodule(norm, left.eval())
 
 
 def as_is(value: Tensor, like: nn.Parameter) -> nn.Parameter:

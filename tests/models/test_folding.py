@@ -61,6 +61,18 @@ def test_models_say_the_same_with_their_taps(name: str):
         torch.testing.assert_close(found.features[tap], expected.features[tap])
 
 
+@pytest.mark.parametrize(("name", "norms"), [("tf_efficientnet_lite0", 49), ("mobilenetv3_small_050", 34)])
+def test_timms_layers_are_folded(name, norms):
+    """Convolutions that pad by the size of their images, and normalisations that end with an activation."""
+    timm = pytest.importorskip("timm", reason="models of timm need the package timm")
+    whole = settled(timm.create_model(name, num_classes=7)).double()
+    folded = deepcopy(whole)
+    assert fold_norms(folded) == norms == sum(isinstance(one, nn.BatchNorm2d) for one in whole.modules())
+    assert not any(isinstance(one, nn.BatchNorm2d) for one in folded.modules())
+    x = torch.randn(2, 3, 33, 33, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(folded(x), whole(x))
+
+
 def test_what_somebody_listens_to_stays():
     model = settled(build_model("resnet20", SHAPE))
     number = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
