@@ -88,8 +88,8 @@ def introduction(subject: Subject) -> str:
 
 
 def standing(subject: Subject) -> str:
-    told = subject.standing
-    found = "\n\n".join(filter(None, [told.sentence, told.table]))
+    words = subject.standing
+    found = "\n\n".join(filter(None, [words.sentence, words.table]))
     return found or "Its experiment has no complete comparison, so nothing is known of what the search gained."
 
 
@@ -164,8 +164,8 @@ def provenance(subject: Subject, parity: Mapping[str, Any]) -> str:
         "exported with": ", ".join(f"{name} {version}" for name, version in parity["versions"].items()),
     }
     lines = [f"| {name} | {value} |" for name, value in facts.items() if value != "" and not is_nan(value)]
-    told = "`experiment.toml` trains it again without the search: `automl-kd search experiment.toml`."
-    return "\n".join(["| what | value |", "|---|---|", *lines]) + f"\n\n{told}"
+    again = "`experiment.toml` trains it again without the search: `automl-kd search experiment.toml`."
+    return "\n".join(["| what | value |", "|---|---|", *lines]) + f"\n\n{again}"
 
 
 def is_nan(value: object) -> bool:

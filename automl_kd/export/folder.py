@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from automl_kd import files
 from automl_kd.config import require_name
+from automl_kd.config.recipe_names import NoteSentence
 from automl_kd.errors import ExportError
 from automl_kd.export import card, graphs
 from automl_kd.export.experiment_file import write_experiment
@@ -50,9 +51,6 @@ BATCH = 64
 ALONE = 1000
 """At most so many images are also run one by one, evenly spaced."""
 
-Tell = Callable[[str], None]
-"""Is told what is being done."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
@@ -83,20 +81,18 @@ def check_packages(options: ExportOptions) -> None:
         require_package(name)
 
 
-def export_student(
-    subject: Subject, out: Path, options: ExportOptions, tell: Tell = lambda _what: None, check: bool = True
-) -> Path:
+def export_student(subject: Subject, out: Path, options: ExportOptions, say: NoteSentence = lambda _what: None) -> Path:
     """Write the folder `out`, and return it. `ExportError` if a graph cannot be made, or does other than the student.
 
-    `check`: False is for those who measure exports themselves.
+    `say`: is told what is being done.
     """
     check_place(out)
     check_packages(options)
     with files.making_folder(out) as folder:
         write_description(subject, folder, options)
         save_tensors(subject.student, folder / WEIGHTS)
-        written = write_graphs(subject, folder, options, tell)
-        record = check_graphs(subject, folder, written, options, tell) if check else {"files": {}, "versions": {}}
+        written = write_graphs(subject, folder, options, say)
+        record = check_graphs(subject, folder, written, options, say)
         write_json(folder / PARITY, record)
         page = card.write_card_page(subject, record, written, takes_bytes=options.preprocessing)
         (folder / PAGE).write_text(page, encoding="utf-8")
@@ -139,18 +135,19 @@ def experiment_name(subject: Subject) -> str:
 
 
 def save_tensors(student: nn.Module, path: Path) -> None:
-    from safetensors.torch import save_file  # noqa: PLC0415 - only an export needs it
+    from safetensors.torch import save  # noqa: PLC0415 - only an export needs it
 
-    # Copies: safetensors refuses tensors that share memory, and those whose rows do not come last.
-    save_file({name: one.detach().contiguous().clone() for name, one in student.state_dict().items()}, path)
+    # Copies: safetensors refuses tensors that share memory, and those whose rows do not come last. Written here, as the
+    # files that it writes can be read by their owner alone.
+    path.write_bytes(save({name: one.detach().contiguous().clone() for name, one in student.state_dict().items()}))
 
 
-def write_graphs(subject: Subject, folder: Path, options: ExportOptions, tell: Tell) -> list[str]:
+def write_graphs(subject: Subject, folder: Path, options: ExportOptions, say: NoteSentence) -> list[str]:
     """The names of the files of graphs that were written."""
     if not (options.onnx or options.pt2):
         return []
     shape, given = subject.input.shape, subject.input if options.preprocessing else None
-    tell("tracing the student")
+    say("tracing the student")
     traced = graphs.StudentGraph(subject.student, given)
     program = graphs.trace_program(traced, (shape.channels, shape.height, shape.width))
     written = []
@@ -158,11 +155,11 @@ def write_graphs(subject: Subject, folder: Path, options: ExportOptions, tell: T
         graphs.write_program(program, folder / PT2)
         written.append(PT2)
     if options.onnx:
-        tell("converting to ONNX")
+        say("converting to ONNX")
         graphs.write_onnx(program, folder / ONNX, graphs.PROBABILITIES if given else graphs.LOGITS)
         written.append(ONNX)
     if options.int8:
-        tell("quantising")
+        say("quantising")
         images = graph_input(subject, options)(subject.training_images(CALIBRATION_IMAGES))
         quantise_onnx(folder / ONNX, folder / INT8, images.contiguous().numpy())
         written.append(INT8)
@@ -175,7 +172,7 @@ def graph_input(subject: Subject, options: ExportOptions) -> Callable[[Tensor], 
 
 
 def check_graphs(
-    subject: Subject, folder: Path, written: list[str], options: ExportOptions, tell: Tell
+    subject: Subject, folder: Path, written: list[str], options: ExportOptions, say: NoteSentence
 ) -> dict[str, Any]:
     """The record of parity.json; `ExportError` if a graph does other than the student."""
     give = graph_input(subject, options)
@@ -191,7 +188,7 @@ def check_graphs(
 
     labels = subject.dataset.validation.labels
     few = torch.linspace(0, len(labels) - 1, min(ALONE, len(labels))).round().long()
-    tell(f"comparing on {len(labels):,} validation images")
+    say(f"comparing on {len(labels):,} validation images")
     passes = [measure_graphs(student, ready, images, labels, BATCH)]
     passes.append(measure_graphs(student, ready, lambda rows: images(few[rows]), labels[few], 1))
     for found in passes:
