@@ -9,7 +9,7 @@ from torch import nn
 
 from automl_kd import storage
 from automl_kd.errors import ResultError
-from automl_kd.export import Standing, is_exported, load_exported
+from automl_kd.export import ComparisonText, is_exported, load_exported
 from automl_kd.methods.model_card import load_trained_student
 from automl_kd.results.comparison.comparison import Comparison
 
@@ -49,12 +49,12 @@ def row_of_trial(result: Result, key: str) -> Mapping[str, Any]:
     return {str(name): value for name, value in last.items()}
 
 
-def standing_of(result: Result) -> Standing:
+def standing_of(result: Result) -> ComparisonText:
     """How the students of an experiment compare; empty where it has no verdict."""
     try:
         judged, table = result.verdict, result.table
     except ResultError:
-        return Standing()
+        return ComparisonText()
     details = judged.details
     cost = "" if isinstance(details, Comparison) else details.cost_sentence
-    return Standing(judged.sentence, table.to_markdown(), cost)
+    return ComparisonText(judged.sentence, table.to_markdown(), cost)

@@ -115,7 +115,7 @@ class BestStudent:
         return export_student(subject, place, options, say)
 
 
-def find_student(place: Path, data_root: Path) -> BestStudent:
+def find_trained_student(place: Path, data_root: Path) -> BestStudent:
     """The student of a trial, whose folder is trials/<key> of an experiment, or the best one of an experiment."""
     storage.pull(place)
     if (place / CARD).exists():

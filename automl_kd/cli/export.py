@@ -49,7 +49,7 @@ def export(
     if "://" in out:
         raise ExportError(f"{out} is no folder of this machine, where an export is made; give one, and copy it after")
     with watching(progress) as watcher:
-        from automl_kd.api.result import find_student  # noqa: PLC0415 - torch is slow to import
+        from automl_kd.api.result import find_trained_student  # noqa: PLC0415 - torch is slow to import
         from automl_kd.export import ExportOptions  # noqa: PLC0415 - likewise
 
         try:
@@ -58,6 +58,6 @@ def export(
             )
         except ValueError as error:
             raise ConfigError(f"{error}") from error
-        found = find_student(storage.local_path(trial).absolute(), storage.local_path(data_root).absolute())
+        found = find_trained_student(storage.local_path(trial).absolute(), storage.local_path(data_root).absolute())
         place = found.export_as(out, options, lambda what: watcher.stage(what, 1), trusted=trusted)
     typer.echo(f"{out} holds {', '.join(sorted(path.name for path in place.iterdir()))}; read {out}/README.md")

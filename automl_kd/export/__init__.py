@@ -6,11 +6,11 @@ May import `methods` and below. Exports need the packages of the extra `export`,
 from automl_kd.export.folder import ExportOptions, export_student
 from automl_kd.export.loading import is_exported, load_exported
 from automl_kd.export.student_input import StudentInput
-from automl_kd.export.subject import Standing, Subject
+from automl_kd.export.subject import ComparisonText, Subject
 
 __all__ = [
+    "ComparisonText",
     "ExportOptions",
-    "Standing",
     "StudentInput",
     "Subject",
     "export_student",

@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from automl_kd.export.graphs import LOGITS, PROBABILITIES
+from automl_kd.export.graphs import PROBABILITIES_NAME
 from automl_kd.export.subject import Subject
+from automl_kd.models.black_box.graph import LOGITS_NAME
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results import units
 
@@ -38,7 +39,7 @@ def write_card_page(subject: Subject, parity: Mapping[str, Any], files: Sequence
         f"# {subject.name}",
         introduction(subject),
         "## Beside its baselines",
-        standing(subject),
+        describe_standing(subject),
         "## Load it",
         LOADING,
         *([RUNNING.format(images=describe_images(subject, takes_bytes))] if "student.onnx" in files else []),
@@ -62,14 +63,14 @@ def head(subject: Subject) -> str:
         "library_name: automl_kd",
         "pipeline_tag: image-classification",
         "tags: [image-classification, knowledge-distillation, automl_kd]",
-        f"datasets: [{json.dumps(data_name(subject))}]",
+        f"datasets: [{json.dumps(name_data_set(subject))}]",
         "metrics: [accuracy]",
         *([f"base_model: {json.dumps(teacher_label(teacher))}"] if teacher else []),
     ]
     return "\n".join(["---", *lines, "---"])
 
 
-def data_name(subject: Subject) -> str:
+def name_data_set(subject: Subject) -> str:
     return str(subject.row.get("dataset", subject.spec.data.name))
 
 
@@ -82,12 +83,12 @@ def introduction(subject: Subject) -> str:
     reached = f" It is right on {units.percent(test)} % of the test images." if test is not None else ""
     return (
         f"A network for images of {shape.height} by {shape.width} pixels and {shape.classes} classes, with "
-        f"{units.format_count(size)} parameters. It was trained on {data_name(subject)} by {spec.method}"
+        f"{units.format_count(size)} parameters. It was trained on {name_data_set(subject)} by {spec.method}"
         f"{f' ({options})' if options else ''}{taught}.{reached}"
     )
 
 
-def standing(subject: Subject) -> str:
+def describe_standing(subject: Subject) -> str:
     words = subject.standing
     found = "\n\n".join(filter(None, [words.sentence, words.table]))
     return found or "Its experiment has no complete comparison, so nothing is known of what the search gained."
@@ -97,8 +98,8 @@ def describe_images(subject: Subject, takes_bytes: bool) -> str:
     """What a graph takes and returns."""
     shape = subject.input.shape
     if takes_bytes:
-        return f"uint8 (n, {shape.height}, {shape.width}, {shape.channels}); {PROBABILITIES} come out"
-    return f"float32 (n, {shape.channels}, {shape.height}, {shape.width}), normalised; {LOGITS} come out"
+        return f"uint8 (n, {shape.height}, {shape.width}, {shape.channels}); {PROBABILITIES_NAME} come out"
+    return f"float32 (n, {shape.channels}, {shape.height}, {shape.width}), normalised; {LOGITS_NAME} come out"
 
 
 def describe_preprocessing(subject: Subject) -> str:

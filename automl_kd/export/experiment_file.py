@@ -12,9 +12,9 @@ from automl_kd.spec import TeacherSpec, TrialSpec
 FILLED_IN = {"data.digest", "data.view", "teacher.digest"}
 """Fields that opening an experiment fills in."""
 
-HEAD = "Trains the exported student again, without the search: automl-kd search experiment.toml."
+PURPOSE = "Trains the exported student again, without the search: automl-kd search experiment.toml."
 
-OBJECTS = (
+FROM_OBJECTS = (
     "It was made by a Python program from objects that no file can name. Put their code into a module and name them as "
     "module:attribute where this file has pickled:."
 )
@@ -52,5 +52,5 @@ def write_experiment(spec: TrialSpec, name: str) -> str:
         return key in {"name", "space"} or (key not in FILLED_IN and bool(read(experiment) != read(plain)))
 
     objects = any(PICKLED in text for text in (spec.space, spec.teacher.model if spec.teacher else ""))
-    head = " ".join([HEAD, *([OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
+    head = " ".join([PURPOSE, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
     return write_commented(experiment, wanted, head)

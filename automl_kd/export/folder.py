@@ -21,7 +21,7 @@ from automl_kd.errors import ExportError
 from automl_kd.export import card, graphs
 from automl_kd.export.experiment_file import write_experiment
 from automl_kd.export.int8 import CALIBRATION_IMAGES, quantise_onnx
-from automl_kd.export.packages import PACKAGES, require_package
+from automl_kd.export.packages import EXPORT_PACKAGES, require_package
 from automl_kd.export.parity import (
     ACCURACY_TOLERANCE,
     LOGIT_TOLERANCE,
@@ -35,6 +35,7 @@ from automl_kd.export.parity import (
 from automl_kd.export.runners import RUNNERS
 from automl_kd.export.subject import Subject
 from automl_kd.methods.model_card import CARD, SUBGRAPH_FILE
+from automl_kd.models.black_box.graph import LOGITS_NAME
 from automl_kd.registry import PICKLED
 from automl_kd.spec import require
 from automl_kd.storage.content_hash import PIN
@@ -43,9 +44,9 @@ WEIGHTS, ONNX, PT2, INT8 = "student.safetensors", "student.onnx", "student.pt2",
 LABELS, PREPROCESSING, PARITY, EXPERIMENT, PAGE = (
     *("labels.json", "preprocessing.json", "parity.json", "experiment.toml", "README.md"),
 )
-OBJECTS = "_objects"
+OBJECTS_FOLDER = "_objects"
 
-BATCH = 64
+IMAGES_AT_ONCE = 64
 """Images at once."""
 
 ALONE = 1000
@@ -77,7 +78,7 @@ def check_place(out: Path) -> None:
 
 
 def check_packages(options: ExportOptions) -> None:
-    for name in PACKAGES if options.onnx else ():
+    for name in EXPORT_PACKAGES if options.onnx else ():
         require_package(name)
 
 
@@ -123,9 +124,9 @@ def copy_object(subject: Subject, folder: Path) -> None:
     if PICKLED not in subject.spec.space:
         return
     file = Path(PIN.sub("", subject.spec.space).rpartition(PICKLED)[2])
-    beside = subject.folder.parent.parent / OBJECTS / file.name
-    (folder / OBJECTS).mkdir()
-    shutil.copyfile(file if file.exists() else beside, folder / OBJECTS / file.name)
+    beside = subject.folder.parent.parent / OBJECTS_FOLDER / file.name
+    (folder / OBJECTS_FOLDER).mkdir()
+    shutil.copyfile(file if file.exists() else beside, folder / OBJECTS_FOLDER / file.name)
 
 
 def experiment_name(subject: Subject) -> str:
@@ -156,7 +157,7 @@ def write_graphs(subject: Subject, folder: Path, options: ExportOptions, say: No
         written.append(PT2)
     if options.onnx:
         say("converting to ONNX")
-        graphs.write_onnx(program, folder / ONNX, graphs.PROBABILITIES if given else graphs.LOGITS)
+        graphs.write_onnx(program, folder / ONNX, graphs.PROBABILITIES_NAME if given else LOGITS_NAME)
         written.append(ONNX)
     if options.int8:
         say("quantising")
@@ -189,7 +190,7 @@ def check_graphs(
     labels = subject.dataset.validation.labels
     few = torch.linspace(0, len(labels) - 1, min(ALONE, len(labels))).round().long()
     say(f"comparing on {len(labels):,} validation images")
-    passes = [measure_graphs(student, ready, images, labels, BATCH)]
+    passes = [measure_graphs(student, ready, images, labels, IMAGES_AT_ONCE)]
     passes.append(measure_graphs(student, ready, lambda rows: images(few[rows]), labels[few], 1))
     for found in passes:
         judge_graphs(found, options)
@@ -200,14 +201,14 @@ def judge_graphs(found: Mapping[str, Parity], options: ExportOptions) -> None:
     for name, parity in found.items():
         if name != INT8:
             require_parity(name, parity)
-        elif parity.batch == BATCH:  # all images
+        elif parity.batch == IMAGES_AT_ONCE:  # all images
             require_small_loss(name, parity, options.max_int8_loss)
 
 
 def describe_parity(subject: Subject, passes: list[dict[str, Parity]], options: ExportOptions) -> dict[str, Any]:
     names = passes[0]
     return {
-        "images": f"validation images of {card.data_name(subject)}",
+        "images": f"validation images of {card.name_data_set(subject)}",
         "recorded_accuracy": subject.row.get("val_accuracy"),
         "files": {name: [asdict(one[name]) for one in passes] for name in names},
         "int8_loss_points": passes[0][INT8].loss_points if INT8 in names else None,
@@ -217,11 +218,11 @@ def describe_parity(subject: Subject, passes: list[dict[str, Parity]], options: 
             "logit": LOGIT_TOLERANCE,
             "int8_points": options.max_int8_loss,
         },
-        "versions": versions(PACKAGES if options.onnx else ()),
+        "versions": package_versions(EXPORT_PACKAGES if options.onnx else ()),
     }
 
 
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
+def package_versions(packages: tuple[str, ...]) -> dict[str, str]:
     found = {"python": platform.python_version(), "torch": str(torch.__version__)}
     return found | {name: importlib.metadata.version(name) for name in packages}
 

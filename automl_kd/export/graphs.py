@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from automl_kd.errors import ExportError
 from automl_kd.export.packages import require_package
 from automl_kd.export.student_input import StudentInput
+from automl_kd.models.black_box.graph import LOGITS_NAME
 from automl_kd.models.foreign.adoption import logits_of
 from automl_kd.registry import name_type
 
-INPUT, LOGITS, PROBABILITIES = "images", "logits", "probabilities"
-"""Names of what a graph takes and returns."""
+INPUT_NAME, PROBABILITIES_NAME = "images", "probabilities"
+"""Names of what a graph takes and, with preprocessing, returns."""
 
 EXAMPLE_BATCH = 2
 """Images in the example: torch takes a size of 0 or 1 for a constant."""
@@ -68,7 +69,7 @@ def trace_program(graph: StudentGraph, shape: tuple[int, int, int]) -> Any:
         with torch.no_grad(), silenced():
             return torch.export.export(graph.eval(), (example,), dynamic_shapes=({0: batch},), strict=False)
     except Exception as error:  # what torch raises depends on what the network does
-        raise refusal(graph.network, "traced by torch.export", error) from error
+        raise impossible(graph.network, "traced by torch.export", error) from error
 
 
 def write_program(program: Any, path: Path) -> None:
@@ -76,7 +77,7 @@ def write_program(program: Any, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def write_onnx(program: Any, path: Path, output: str = LOGITS) -> None:
+def write_onnx(program: Any, path: Path, output: str = LOGITS_NAME) -> None:
     """Write `program` as a graph of ONNX, weights inside; `ExportError` if it cannot be converted.
 
     `output`: the name of what it returns. What exporters note of the Python source, paths and lines, is left out.
@@ -86,14 +87,19 @@ def write_onnx(program: Any, path: Path, output: str = LOGITS) -> None:
     try:
         with torch.no_grad(), silenced():
             made = torch.onnx.export(
-                program, dynamo=True, external_data=False, verbose=False, input_names=[INPUT], output_names=[output]
+                program,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                input_names=[INPUT_NAME],
+                output_names=[output],
             )
         model: Any = made.model_proto  # type: ignore[union-attr]  # None only for the older exporter
         forget_source(model)
         onnx.save_model(model, str(path))
         onnx.checker.check_model(str(path), full_check=True)
     except Exception as error:  # likewise
-        raise refusal(None, "converted to ONNX", error) from error
+        raise impossible(None, "converted to ONNX", error) from error
 
 
 def forget_source(model: Any) -> None:
@@ -105,7 +111,7 @@ def forget_source(model: Any) -> None:
         del value.metadata_props[:]
 
 
-def refusal(network: nn.Module | None, what: str, error: Exception) -> ExportError:
+def impossible(network: nn.Module | None, what: str, error: Exception) -> ExportError:
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     who = "the student" if network is None else name_type(network)
     return ExportError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from automl_kd.errors import ExportError
-from automl_kd.export.graphs import INPUT, silenced
+from automl_kd.export.graphs import INPUT_NAME, silenced
 from automl_kd.export.packages import require_package
 
 CALIBRATION_IMAGES = 100
@@ -33,7 +33,7 @@ class CalibrationImages:
 
     def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
         batch = next(self.batches, None)
-        return None if batch is None else {INPUT: batch}
+        return None if batch is None else {INPUT_NAME: batch}
 
 
 def quantise_onnx(source: Path, target: Path, images: np.ndarray[Any, Any]) -> None:
@@ -60,7 +60,7 @@ def quantise_onnx(source: Path, target: Path, images: np.ndarray[Any, Any]) -> N
 
 def preprocessing_nodes(model: Any) -> list[str]:
     """The names of the nodes between the images and the network's first layer."""
-    found, reached = [], {INPUT}
+    found, reached = [], {INPUT_NAME}
     for node in model.graph.node:
         if node.op_type in AROUND and reached.intersection(node.input):
             found.append(node.name)

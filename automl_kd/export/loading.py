@@ -8,7 +8,7 @@ from torch import nn
 
 from automl_kd import files, storage
 from automl_kd.errors import CheckpointError, FileError
-from automl_kd.export.folder import LABELS, OBJECTS, PREPROCESSING, WEIGHTS
+from automl_kd.export.folder import LABELS, OBJECTS_FOLDER, PREPROCESSING, WEIGHTS
 from automl_kd.export.student_input import StudentInput
 from automl_kd.methods.model_card import build_described
 from automl_kd.models.weights.checkpoint import load_weights
@@ -27,7 +27,7 @@ def load_exported(folder: Path, *, trusted: bool = False) -> nn.Module:
     `CheckpointError` if files are missing or damaged.
     """
     storage.pull(folder, weights=True)
-    student = build_described(folder, trusted=trusted, objects=folder / OBJECTS)
+    student = build_described(folder, trusted=trusted, objects=folder / OBJECTS_FOLDER)
     load_weights(student, folder / WEIGHTS)
     try:
         preprocess = StudentInput.from_record(files.read_json(folder / PREPROCESSING))

@@ -7,7 +7,7 @@ from typing import Any
 
 from automl_kd.errors import ExportError
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Of the extra `export`."""
 
 

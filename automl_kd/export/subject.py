@@ -22,7 +22,7 @@ from automl_kd.spec import TrialSpec
 
 
 @dataclass(frozen=True)
-class Standing:
+class ComparisonText:
     """How the student stands in its experiment, in words: the verdict, a Markdown table and what the search cost."""
 
     sentence: str = ""
@@ -39,7 +39,7 @@ class Subject:
     student: nn.Module
     dataset: Dataset
     row: Mapping[str, Any] = field(default_factory=dict)
-    standing: Standing = field(default_factory=Standing)
+    standing: ComparisonText = field(default_factory=ComparisonText)
 
     @staticmethod
     def load(
@@ -47,7 +47,7 @@ class Subject:
         data_root: Path,
         *,
         row: Mapping[str, Any],
-        standing: Standing,
+        standing: ComparisonText,
         trusted: bool = False,
         notify: LoadProgress = ignore_progress,
     ) -> Subject:

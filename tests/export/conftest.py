@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from automl_kd.export import Standing, Subject
+from automl_kd.export import ComparisonText, Subject
 from automl_kd.methods import run_trial
 from tests import tiny
 
@@ -22,6 +22,6 @@ def trial(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def subject(trial, tmp_path) -> Subject:
-    standing = Standing("Gained 1.00 points.", "| student |\n| --- |\n| width 4 |\n", "The search took 3 s.")
+    standing = ComparisonText("Gained 1.00 points.", "| student |\n| --- |\n| width 4 |\n", "The search took 3 s.")
     row = {"experiment": "mine", "student": "width 4", "val_accuracy": 0.5, "test_accuracy": 0.4, "params": 59.0}
     return Subject.load(trial, tmp_path, row=row, standing=standing)

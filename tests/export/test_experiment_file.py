@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from automl_kd.config import load_experiment
@@ -12,16 +14,22 @@ from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.comparison import Candidate, reference_length
 from automl_kd.experiment.stages.comparison import trial as trial_of
 from automl_kd.export.experiment_file import write_experiment
-from automl_kd.spec import Recipe
+from automl_kd.models.weights.checkpoint import digest_file, save_weights
+from automl_kd.spec import Recipe, TeacherSpec
 from tests import tiny
 
 
-@pytest.mark.parametrize("method", ["kd", "scratch"])
-def test_it_trains_the_same_trial(tmp_path, method):
+@pytest.mark.parametrize(("method", "from_file"), [("kd", False), ("kd", True), ("scratch", False)])
+def test_it_trains_the_same_trial(tmp_path, method, from_file):
     data = tiny.DATA
     spec = tiny.taught(tmp_path, method, seed=5, width=7, recipe=Recipe(epochs=3, batch_size=16, last_epoch=0.5))
     if spec.teacher is not None:
-        spec = tiny.dataclasses.replace(spec, options={"temperature": 2.0, "weight": 0.5})
+        spec = replace(spec, options={"temperature": 2.0, "weight": 0.5})
+    if from_file:
+        save_weights(tiny.teacher(tiny.SHAPE), file := tmp_path / "teacher.pt")
+        spec = replace(
+            spec, teacher=TeacherSpec(model="tests.tiny:teacher", checkpoint=str(file), digest=digest_file(file))
+        )
     (tmp_path / "experiment.toml").write_text(write_experiment(spec, "again"))
     experiment = load_experiment(tmp_path / "experiment.toml")
     assert experiment.data == data
@@ -29,7 +37,7 @@ def test_it_trains_the_same_trial(tmp_path, method):
     (entry,) = context.experiment.comparison.methods
     (seed,) = context.experiment.finalists.seeds
     found = trial_of(context, Candidate(entry, entry.combinations[0]), reference_length(context, 1.0), seed)
-    known = tiny.dataclasses.replace(spec, data=context.experiment.data)
+    known = replace(spec, data=context.experiment.data)
     assert found.key == known.key
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import automl_kd
 from automl_kd.errors import CheckpointError, DataError, ExportError
-from automl_kd.export import ExportOptions, Standing, Subject, export_student, folder, graphs
+from automl_kd.export import ComparisonText, ExportOptions, Subject, export_student, folder, graphs
 from automl_kd.export.runners import run_onnx, run_program
 from automl_kd.models.weights.checkpoint import load_weights
 from tests import tiny
@@ -36,7 +36,7 @@ def bytes_of_validation(subject: Subject, count: int) -> Tensor:
 def exported(trial, tmp_path_factory) -> dict[bool, Path]:
     """Folders with all files, without preprocessing in graphs and with it."""
     root = tmp_path_factory.mktemp("exports")
-    subject = Subject.load(trial, root, row={}, standing=Standing())
+    subject = Subject.load(trial, root, row={}, standing=ComparisonText())
     return {
         inside: export_student(subject, root / str(inside), replace(ALL, preprocessing=inside))
         for inside in (False, True)
@@ -178,7 +178,7 @@ def test_places_and_images_that_do_not_fit(subject, trial, tmp_path):
     (changed / "student.json").write_text(json.dumps(card))
     (changed / "student.pt").write_bytes((trial / "student.pt").read_bytes())
     with pytest.raises(DataError, match=r"the images of tests.tiny:source have changed since key was trained"):
-        Subject.load(changed, tmp_path, row={}, standing=Standing())
+        Subject.load(changed, tmp_path, row={}, standing=ComparisonText())
 
 
 def test_bytes_and_what_the_student_is_given_are_each_others_inverse(subject):
