@@ -41,9 +41,8 @@ from automl_kd.spec import require
 from automl_kd.storage.content_hash import PIN
 
 WEIGHTS, ONNX, PT2, INT8 = "student.safetensors", "student.onnx", "student.pt2", "student.int8.onnx"
-LABELS, PREPROCESSING, PARITY, EXPERIMENT, PAGE = (
-    *("labels.json", "preprocessing.json", "parity.json", "experiment.toml", "README.md"),
-)
+LABELS, PREPROCESSING, PARITY = "labels.json", "preprocessing.json", "parity.json"
+EXPERIMENT_FILE, PAGE_FILE = "experiment.toml", "README.md"
 OBJECTS_FOLDER = "_objects"
 
 IMAGES_AT_ONCE = 64
@@ -96,7 +95,7 @@ def export_student(subject: Subject, out: Path, options: ExportOptions, say: Not
         record = check_graphs(subject, folder, written, options, say)
         write_json(folder / PARITY, record)
         page = card.write_card_page(subject, record, written, takes_bytes=options.preprocessing)
-        (folder / PAGE).write_text(page, encoding="utf-8")
+        (folder / PAGE_FILE).write_text(page, encoding="utf-8")
     return out
 
 
@@ -116,7 +115,7 @@ def write_description(subject: Subject, folder: Path, options: ExportOptions) ->
         if (subject.folder / name).exists():
             shutil.copyfile(subject.folder / name, folder / name)
     copy_object(subject, folder)
-    (folder / EXPERIMENT).write_text(write_experiment(subject.spec, experiment_name(subject)), encoding="utf-8")
+    (folder / EXPERIMENT_FILE).write_text(write_experiment(subject.spec, experiment_name(subject)), encoding="utf-8")
 
 
 def copy_object(subject: Subject, folder: Path) -> None:

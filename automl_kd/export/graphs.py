@@ -36,6 +36,9 @@ class StudentGraph(nn.Module):
     student's size, and a softmax behind. None takes float32 (batch, channels, height, width), normalised.
     """
 
+    factor: Tensor
+    shift: Tensor
+
     def __init__(self, network: nn.Module, preprocessing: StudentInput | None = None) -> None:
         super().__init__()
         self.network, self.takes_bytes = network, preprocessing is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,14 +86,15 @@ def test_graphs_hold_neither_images_nor_the_source(exported):
     model = onnx.load(str(exported[False] / "student.onnx"))
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
-    (example,) = torch.export.load(exported[False] / "student.pt2").example_inputs[0]
+    with graphs.silenced():
+        (example,) = torch.export.load(exported[False] / "student.pt2").example_inputs[0]
     assert example.untyped_storage().nbytes() == 2 * 64 * 4
     assert not bool(example.any())
 
 
 @pytest.mark.slow
 def test_a_loaded_export_brings_its_preprocessing_and_labels(exported, subject):
-    student = automl_kd.load_student(exported[False])
+    student: Any = automl_kd.load_student(exported[False])
     assert not student.training
     picture = Image.fromarray(bytes_of_validation(subject, 1)[0, :, :, 0].numpy())
     given = student.preprocess(picture)
@@ -116,9 +118,9 @@ def test_changed_weights_are_refused_and_nothing_is_left(subject, tmp_path, monk
     def write_wrongly(program, path, output):
         write(program, path, output)
         model = onnx.load(str(path))
-        tensor = next(one for one in model.graph.initializer if "classifier" in one.name and len(one.dims) == 2)
+        tensor = next(one for one in model.graph.initializer if one.data_type == 1 and len(one.dims) == 2)
         values = onnx.numpy_helper.to_array(tensor).copy()
-        values[0, 0] += 0.5
+        values[::2] += 0.5
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
         onnx.save_model(model, str(path))
 
