@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from automl_kd import losses, methods, proxies
+    from automl_kd.api.exporting import load_student
     from automl_kd.api.records import Teacher
     from automl_kd.api.result import Result
     from automl_kd.api.run import compare_methods as compare
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from automl_kd.api.run import open_experiment as load_experiment
     from automl_kd.api.scoring import rank_by_proxies as score
     from automl_kd.config import Budget
-    from automl_kd.methods.model_card import load_trained_student as load_student
     from automl_kd.results.store.table import read_results
     from automl_kd.space import SearchSpace
     from automl_kd.spec import Preprocessing, Recipe
@@ -58,7 +58,7 @@ PUBLIC = {
     "compare": "api.run:compare_methods",
     "distill": "api.run:distill",
     "load_experiment": "api.run:open_experiment",
-    "load_student": "methods.model_card:load_trained_student",
+    "load_student": "api.exporting:load_student",
     "read_results": "results.store.table:read_results",
     "score": "api.scoring:rank_by_proxies",
     "search": "api.run:search",

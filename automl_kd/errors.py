@@ -8,6 +8,7 @@ AutoMLKDError
 ├── FileError                    a file cannot be read: it is not there, no file at all, too large, or not text
 ├── DataError                    images are missing, damaged, or do not fit the models
 ├── CheckpointError              saved weights do not fit the network that is to load them
+├── ExportError                  a student cannot be written in a form, or that form does other than the student
 ├── ResultError                  a results folder or a row does not fit what was expected of it
 ├── StorageError                 a bucket cannot be reached, read or written, or another machine writes to it
 └── TrialError                   one trial cannot go on; the search can
@@ -53,6 +54,10 @@ class DataError(AutoMLKDError):
 
 class CheckpointError(AutoMLKDError):
     """Saved weights do not fit the network that is to load them."""
+
+
+class ExportError(AutoMLKDError):
+    """A student cannot be written in a form, or what was written does not do what the student does."""
 
 
 class ResultError(AutoMLKDError):

@@ -13,11 +13,14 @@ import pandas as pd
 from torch import nn
 
 from automl_kd import storage
-from automl_kd.api.preprocess import StudentInput
+from automl_kd.api.exporting import row_of_trial, standing_of
+from automl_kd.config.recipe_names import NoteSentence
 from automl_kd.data import load_data
 from automl_kd.errors import ResultError
 from automl_kd.experiment.report_files import write_reports
-from automl_kd.methods.model_card import load_trained_student
+from automl_kd.export import ExportOptions, StudentInput, Subject, export_student
+from automl_kd.export.folder import check_packages, check_place
+from automl_kd.methods.model_card import CARD, load_trained_student
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.sentences import comparison_sentences
 from automl_kd.results.comparison.table import result_sheet
@@ -78,6 +81,47 @@ class BestStudent:
     def preprocess(self) -> StudentInput:
         """Turns a PIL image, or a batch of uint8, into what the student takes. Reads the data set the first time."""
         return StudentInput.of(spec := TrialSpec.from_json(self.row["spec_json"]).data, load_data(spec, self.data_root))
+
+    def export(
+        self,
+        out: Path | str,
+        *,
+        onnx: bool = True,
+        pt2: bool = True,
+        int8: bool = False,
+        preprocessing: bool = False,
+        max_int8_loss: float = 2.0,
+        say: NoteSentence = lambda _what: None,
+    ) -> Path:
+        """Write the student to the new folder `out`, to be handed on, and return its path: weights, graphs, labels,
+        preprocessing, a model card, and how the graphs compare with the student on validation images.
+
+        `onnx`, `pt2`, `int8`: which graphs. `preprocessing`: they take uint8 (batch, height, width, channels) and
+        return probabilities, in place of normalised images and logits. `max_int8_loss`: points of accuracy that the
+        graph in eight bits may lose. `say`: is told what is being done.
+        `ExportError` if a graph cannot be made or does other than the student; nothing is written then.
+        """
+        options = ExportOptions(onnx=onnx, pt2=pt2, int8=int8, preprocessing=preprocessing, max_int8_loss=max_int8_loss)
+        return self.export_as(out, options, say, trusted=True)
+
+    def export_as(self, out: Path | str, options: ExportOptions, say: NoteSentence, *, trusted: bool) -> Path:
+        """As `export`. `trusted`: as of `load_student`."""
+        place = Path(out).absolute()
+        check_place(place)
+        check_packages(options)
+        say("reading student and images")
+        standing = standing_of(Result(self.folder.parent.parent, self.data_root))
+        subject = Subject.load(self.folder, self.data_root, row=self.row, standing=standing, trusted=trusted)
+        return export_student(subject, place, options, say)
+
+
+def find_trained_student(place: Path, data_root: Path) -> BestStudent:
+    """The student of a trial, whose folder is trials/<key> of an experiment, or the best one of an experiment."""
+    storage.pull(place)
+    if (place / CARD).exists():
+        row = row_of_trial(Result(place.parent.parent, data_root), place.name)
+        return BestStudent(place.name, place, row, data_root)
+    return Result(place, data_root).best
 
 
 @dataclass(frozen=True, eq=False)

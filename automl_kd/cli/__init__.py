@@ -1,4 +1,5 @@
-"""The command line: search, score, distill, leaderboard, show, check-teacher, pack, init, doctor, upgrade, nasbench.
+"""The command line: search, score, distill, leaderboard, show, check-teacher, pack, export,
+init, doctor, upgrade, nasbench.
 
 A user's mistake ends with one sentence on stderr and exit code 2, without a traceback. An interrupted run ends with
 130, and the same command continues it. Exit code 1 means that only part of the work was done.
@@ -18,6 +19,7 @@ from automl_kd import config, storage
 from automl_kd.cli import catalogue, nasbench
 from automl_kd.cli.check_teacher import check_teacher
 from automl_kd.cli.doctor import doctor
+from automl_kd.cli.export import export
 from automl_kd.cli.init import init
 from automl_kd.cli.mistakes import sentence_of
 from automl_kd.cli.pack import make_pack
@@ -171,6 +173,7 @@ def show(
 
 app.command()(check_teacher)
 app.command("pack")(make_pack)
+app.command()(export)
 app.command()(init)
 app.command()(doctor)
 app.command()(upgrade)

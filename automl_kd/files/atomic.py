@@ -106,15 +106,28 @@ def copy_folder(source: Path, target: Path, *, ignore: Callable[[str, list[str]]
 
     `ignore`: as of `shutil.copytree`.
     """
+    with making_folder(target) as scratch:
+        shutil.copytree(source, scratch, ignore=ignore, dirs_exist_ok=True)
+
+
+@contextmanager
+def making_folder(target: Path) -> Iterator[Path]:
+    """An empty scratch folder for the caller to fill; if the block ends well it becomes `target`, on the disk.
+
+    `target` must not exist, or be an empty folder. If the block or the disk fails, the error passes on, and neither the
+    scratch folder nor one that had to be made for it is left.
+    """
     scratch = scratch_of(target)
-    try:
-        shutil.copytree(source, scratch, ignore=ignore)
-        for path in (*scratch.rglob("*"), scratch):
-            sync_folder(path) if path.is_dir() else sync(path)
-        scratch.rename(target)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    with created(target.parent):
+        try:
+            scratch.mkdir()
+            yield scratch
+            for path in (*scratch.rglob("*"), scratch):
+                sync_folder(path) if path.is_dir() else sync(path)
+            scratch.rename(target)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
     sync_folder(target.parent)
 
 

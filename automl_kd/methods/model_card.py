@@ -57,25 +57,38 @@ def load_trained_student(folder: Path | str, *, best: bool = False, trusted: boo
     """
     folder = storage.local_path(folder)
     storage.pull(folder, weights=True)
+    student = build_described(folder, trusted=trusted)
+    load_weights(student, folder / ("student_best.pt" if best else "student.pt"))
+    return student.eval()
+
+
+def read_card(folder: Path) -> tuple[TrialSpec, InputShape]:
+    """The spec and the shape of images and classes in the model card of `folder`; `CheckpointError` without one."""
     try:
         card = files.read_json(folder / CARD)
-        spec, shape = TrialSpec.from_json(json.dumps(card["spec"])), InputShape(**card["shape"])
+        return TrialSpec.from_json(json.dumps(card["spec"])), InputShape(**card["shape"])
     except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder} holds no finished student ({error}); give the folder trials/<key> of a complete trial"
         ) from error
+
+
+def build_described(folder: Path, *, trusted: bool, objects: Path | None = None) -> nn.Module:
+    """The student that the model card of `folder` describes, with fresh weights.
+
+    `objects`: where objects of a Python program may have been moved to; None for the experiment's folder.
+    `trusted`, errors: as of `load_trained_student`.
+    """
+    spec, shape = read_card(folder)
     if (folder / SUBGRAPH_FILE).exists():
-        student = build_from(read_description(folder / SUBGRAPH_FILE), shape)
-    else:
-        space = find_moved(spec.space, folder.parent.parent / "_objects")
-        if PICKLED in space and not trusted:
-            raise ConfigError(
-                f"the student in {folder} was given as an object of a Python program, and reading it back runs code; "
-                "pass trusted=True if you trust this folder"
-            )
-        student = build(load_space(space), spec.architecture, shape, seed=0)
-    load_weights(student, folder / ("student_best.pt" if best else "student.pt"))
-    return student.eval()
+        return build_from(read_description(folder / SUBGRAPH_FILE), shape)
+    space = find_moved(spec.space, objects or folder.parent.parent / "_objects")
+    if PICKLED in space and not trusted:
+        raise ConfigError(
+            f"the student in {folder} was given as an object of a Python program, and reading it back runs code; "
+            "pass trusted=True if you trust this folder"
+        )
+    return build(load_space(space), spec.architecture, shape, seed=0)
 
 
 def student_label(spec: TrialSpec, folder: Path) -> str:

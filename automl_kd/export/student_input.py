@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,21 @@ class StudentInput:
         square = dataset.shape.height if dataset.shape.height == dataset.shape.width else 0
         return StudentInput(dataset.student_shape, dataset.mean, dataset.std, Fit.of(spec, square))
 
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> StudentInput:
+        """As `to_record` wrote it; `KeyError`, `TypeError` or `ValueError` for another record."""
+        shape = InputShape(**record["shape"])
+        return StudentInput(shape, tuple(record["mean"]), tuple(record["std"]), Fit(**record["fit"]))
+
+    def to_record(self) -> dict[str, Any]:
+        return {"shape": asdict(self.shape), "mean": self.mean, "std": self.std, "fit": asdict(self.fit)}
+
+    @property
+    def scales(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Of each channel, what bytes are multiplied by and what is then subtracted, as `data.views` does."""
+        moments = list(zip(self.mean, self.std, strict=True))
+        return tuple(1 / (255 * std) for _, std in moments), tuple(mean / std for mean, std in moments)
+
     def __call__(self, images: Image.Image | Tensor | np.ndarray[Any, Any]) -> Tensor:
         """float32 (batch, channels, height, width), normalised; a single image is a batch of one.
 
@@ -46,8 +62,8 @@ class StudentInput:
         `DataError` for anything else.
         """
         pixels = self.read_picture(images) if isinstance(images, Image.Image) else self.read_batch(images)
-        mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (self.mean, self.std))
-        found = (pixels.float() / 255 - mean) / std
+        factor, shift = (torch.tensor(one, device=pixels.device)[:, None, None] for one in self.scales)
+        found = pixels * factor - shift
         return resize_batch(found, self.shape.height) if self.fit.size else found
 
     def read_picture(self, picture: Image.Image) -> Tensor:

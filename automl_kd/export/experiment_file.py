@@ -1,0 +1,56 @@
+"""experiment.toml: trains a student again, as a comparison of methods with its own method alone, without a search."""
+
+from __future__ import annotations
+
+import re
+from operator import attrgetter
+
+from automl_kd.config import SEEDS, ComparisonSection, Experiment, Finalists, MethodEntry, write_commented
+from automl_kd.registry import PICKLED
+from automl_kd.spec import TeacherSpec, TrialSpec
+
+FILLED_IN = {"data.digest", "data.view", "teacher.digest"}
+"""Fields that opening an experiment fills in."""
+
+PURPOSE = "Trains the exported student again, without the search: automl-kd search experiment.toml."
+
+FROM_OBJECTS = (
+    "It was made by a Python program from objects that no file can name. Put their code into a module and name them as "
+    "module:attribute where this file has pickled:."
+)
+
+SCHEDULED = (
+    "A population changed its settings while it trained; no file can say that, so this trains with the first ones."
+)
+
+
+def experiment_of(spec: TrialSpec, name: str) -> Experiment:
+    """The experiment whose only final trial is `spec`, but for a seed of a search and for changes by a population."""
+    method = re.sub(r"[^a-z0-9-]+", "-", spec.method.lower()).strip("-")[:50] or "method"
+    return Experiment(
+        name=name,
+        space=spec.space,
+        method=spec.method,
+        data=spec.data,
+        teacher=spec.teacher or TeacherSpec(),
+        recipe=spec.recipe,
+        finalists=Finalists(seeds=(spec.seed % SEEDS,), baseline=spec.architecture.as_dict(), readings=("compute",)),
+        comparison=ComparisonSection(
+            reference=method,
+            methods=(MethodEntry(name=method, method=spec.method, options=spec.options, init=spec.init),),
+        ),
+    )
+
+
+def write_experiment(spec: TrialSpec, name: str) -> str:
+    """TOML, of the fields that differ from their defaults."""
+    experiment = experiment_of(spec, name)
+    plain = Experiment(name=name, space=spec.space)
+
+    def wanted(key: str) -> bool:
+        read = attrgetter(key)
+        return key in {"name", "space"} or (key not in FILLED_IN and bool(read(experiment) != read(plain)))
+
+    objects = any(PICKLED in text for text in (spec.space, spec.teacher.model if spec.teacher else ""))
+    head = " ".join([PURPOSE, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
+    return write_commented(experiment, wanted, head)

@@ -1,0 +1,73 @@
+"""A graph of ONNX in eight bits, quantised by onnxruntime after training.
+
+QDQ form: static scales, one for each channel of a weight and one for each activation, from images of training. It is
+made of the one-file graph as it is: `quant_pre_process` fails on a graph whose weights lie in another file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from automl_kd.errors import ExportError
+from automl_kd.export.graphs import INPUT_NAME, silenced
+from automl_kd.export.packages import require_package
+
+CALIBRATION_IMAGES = 100
+
+CALIBRATION_BATCH = 10
+
+AROUND = ("Cast", "Transpose", "Mul", "Sub", "Identity")
+"""Operators of preprocessing, which stay in float."""
+
+
+class CalibrationImages:
+    """Batches as onnxruntime asks for them."""
+
+    def __init__(self, images: np.ndarray[Any, Any]) -> None:
+        pieces = np.array_split(images, -(-len(images) // CALIBRATION_BATCH))
+        self.batches: Iterator[np.ndarray[Any, Any]] = iter(pieces)
+
+    def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {INPUT_NAME: batch}
+
+
+def quantise_onnx(source: Path, target: Path, images: np.ndarray[Any, Any]) -> None:
+    """Write the graph at `source` in eight bits to `target`; `ExportError` if onnxruntime cannot quantise it.
+
+    `images`: of training, as the graph takes them.
+    """
+    quantization, onnx = require_package("onnxruntime.quantization"), require_package("onnx")
+    model = onnx.load(str(source))
+    try:
+        with silenced():
+            quantization.quantize_static(
+                str(source),
+                str(target),
+                CalibrationImages(images),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                nodes_to_exclude=preprocessing_nodes(model) + final_softmax(model),
+            )
+    except Exception as error:  # onnxruntime raises classes of its own
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ExportError(f"onnxruntime cannot quantise the student ({reason}); export without --int8") from error
+
+
+def preprocessing_nodes(model: Any) -> list[str]:
+    """The names of the nodes between the images and the network's first layer."""
+    found, reached = [], {INPUT_NAME}
+    for node in model.graph.node:
+        if node.op_type in AROUND and reached.intersection(node.input):
+            found.append(node.name)
+            reached.update(node.output)
+    return found
+
+
+def final_softmax(model: Any) -> list[str]:
+    outputs = {one.name for one in model.graph.output}
+    return [node.name for node in model.graph.node if node.op_type == "Softmax" and outputs.intersection(node.output)]

@@ -1,0 +1,94 @@
+"""What is exported: a trained student with the images that it is tried on, and what is known of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from automl_kd import storage
+from automl_kd.data import Dataset, LoadProgress, digest_dataset, load_data, plain_view
+from automl_kd.data.load_progress import ignore_progress
+from automl_kd.errors import DataError
+from automl_kd.export.student_input import StudentInput
+from automl_kd.methods.model_card import load_trained_student, read_card, student_label
+from automl_kd.models.input_adapter import resize_batch
+from automl_kd.results.units import missing
+from automl_kd.spec import TrialSpec
+
+
+@dataclass(frozen=True)
+class ComparisonText:
+    """How the student stands in its experiment, in words: the verdict, a Markdown table and what the search cost."""
+
+    sentence: str = ""
+    table: str = ""
+    cost: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject:
+    """`folder`: of the trial. `row`: its row of results, empty where there is none."""
+
+    folder: Path
+    spec: TrialSpec
+    student: nn.Module
+    dataset: Dataset
+    row: Mapping[str, Any] = field(default_factory=dict)
+    standing: ComparisonText = field(default_factory=ComparisonText)
+
+    @staticmethod
+    def load(
+        folder: Path,
+        data_root: Path,
+        *,
+        row: Mapping[str, Any],
+        standing: ComparisonText,
+        trusted: bool = False,
+        notify: LoadProgress = ignore_progress,
+    ) -> Subject:
+        """The student of the finished trial in `folder`; `DataError` if its images are not those of its training.
+
+        `trusted`: as of `load_trained_student`. `notify`: as of `load_data`.
+        """
+        student = load_trained_student(folder, trusted=trusted)
+        spec, _ = read_card(storage.local_path(folder))
+        dataset = load_data(spec.data, data_root, notify=notify)
+        if spec.data.digest and digest_dataset(dataset) != spec.data.digest:
+            raise DataError(
+                f"the images of {spec.data.name} have changed since {folder.name} was trained, so nothing can be "
+                "compared on them; bring them back"
+            )
+        known = {name: value for name, value in row.items() if isinstance(value, str) or not missing(value)}
+        return Subject(folder=folder, spec=spec, student=student, dataset=dataset, row=known, standing=standing)
+
+    @property
+    def input(self) -> StudentInput:
+        return StudentInput.of(self.spec.data, self.dataset)
+
+    @property
+    def name(self) -> str:
+        """Of the student, for people."""
+        return str(self.row.get("student") or student_label(self.spec, self.folder))
+
+    def validation_images(self, rows: Tensor) -> Tensor:
+        """float32 (n, channels, height, width): what the student is given of the validation images at `rows`."""
+        return self.as_given(plain_view(self.dataset, self.dataset.validation, rows))
+
+    def training_images(self, count: int) -> Tensor:
+        """The same of so many training images, evenly spaced."""
+        split = self.dataset.train
+        rows = torch.linspace(0, len(split) - 1, min(count, len(split))).round().long()
+        return self.as_given(plain_view(self.dataset, split, rows))
+
+    def as_given(self, views: Tensor) -> Tensor:
+        return resize_batch(views, self.input.shape.height) if self.input.fit.size else views
+
+    def as_bytes(self, images: Tensor) -> Tensor:
+        """uint8 (n, height, width, channels): the nearest bytes of what the student is given."""
+        factor, shift = (torch.tensor(one)[:, None, None] for one in self.input.scales)
+        return ((images + shift) / factor).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
