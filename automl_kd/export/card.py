@@ -76,7 +76,7 @@ def name_data_set(subject: Subject) -> str:
 
 def introduction(subject: Subject) -> str:
     spec, shape = subject.spec, subject.input.shape
-    taught = f", taught by {teacher_label(spec.teacher)}" if spec.teacher else ""
+    teacher = f", taught by {teacher_label(spec.teacher)}" if spec.teacher else ""
     options = ", ".join(f"{name} = {value}" for name, value in spec.options.items())
     size = sum(one.numel() for one in subject.student.parameters())
     test = subject.row.get("test_accuracy")
@@ -84,7 +84,7 @@ def introduction(subject: Subject) -> str:
     return (
         f"A network for images of {shape.height} by {shape.width} pixels and {shape.classes} classes, with "
         f"{units.format_count(size)} parameters. It was trained on {name_data_set(subject)} by {spec.method}"
-        f"{f' ({options})' if options else ''}{taught}.{reached}"
+        f"{f' ({options})' if options else ''}{teacher}.{reached}"
     )
 
 

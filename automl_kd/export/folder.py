@@ -184,7 +184,8 @@ def check_graphs(
 
     def student(given: Tensor) -> Tensor:
         with torch.inference_mode():
-            return subject.student(given).float()
+            logits: Tensor = subject.student(given)
+        return logits.float()
 
     labels = subject.dataset.validation.labels
     few = torch.linspace(0, len(labels) - 1, min(ALONE, len(labels))).round().long()

@@ -99,6 +99,7 @@ def write_onnx(program: Any, path: Path, output: str = LOGITS_NAME) -> None:
             )
         model: Any = made.model_proto  # type: ignore[union-attr]  # None only for the older exporter
         forget_source(model)
+        name_batch(model)
         onnx.save_model(model, str(path))
         onnx.checker.check_model(str(path), full_check=True)
     except Exception as error:  # likewise
@@ -112,6 +113,15 @@ def forget_source(model: Any) -> None:
         holder.doc_string = ""
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
         del value.metadata_props[:]
+
+
+def name_batch(model: Any) -> None:
+    """Call the number of images "batch", where the exporter has a symbol such as "s34"."""
+    symbol = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param == symbol:
+                size.dim_param = "batch"
 
 
 def impossible(network: nn.Module | None, what: str, error: Exception) -> ExportError:

@@ -190,7 +190,11 @@ def fold_into_convolution(model: nn.Module, convolution: str, norm: str) -> None
         )
     was = layer.get_parameter("weight")
     layer.weight, layer.bias = as_is(weight, was), as_is(bias, was)
-    left = nn.Identity() if type(after) is nn.BatchNorm2d else nn.Sequential(after.drop, after.act)
+    left = (
+        nn.Identity()
+        if type(after) is nn.BatchNorm2d
+        else nn.Sequential(after.get_submodule("drop"), after.get_submodule("act"))
+    )
     model.set_submodule(norm, left.eval())
 
 

@@ -108,7 +108,9 @@ def test_kept_results_make_the_same_page_under_other_names(tmp_path):
 
 def test_kept_results_name_no_place_of_a_machine():
     texts = [path.read_text() for path in (ROOT / "benchmarks" / "results").rglob("*.json")]
-    texts += [ResultTable(folder).read().to_json(date_format="iso") for folder in experiment_folders(ROOT / "benchmarks")]
+    texts += [
+        ResultTable(folder).read().to_json(date_format="iso") for folder in experiment_folders(ROOT / "benchmarks")
+    ]
     assert not [text for text in texts if re.search(r"/(tmp|home|root|work)\b", text)]
 
 

@@ -32,7 +32,7 @@ def test_what_cannot_be_exported_is_one_sentence(refused, tmp_path, trial):
     cases = (
         ((trial, "s3://bucket/out"), "s3://bucket/out is no folder of this machine"),
         (("results/gone", "out"), "results/gone"),
-        (("results/mine", "out"), "has no complete final trial"),
+        (("results/mine", "out"), "no results are in"),
         ((trial, "out", "--no-onnx", "--int8"), "int8 is made of the ONNX file"),
         ((trial, "out", "--max-int8-loss", "-1"), "max-int8-loss"),
     )

@@ -86,7 +86,7 @@ def test_files_and_fields_exist(page):
         assert [*ROOT.glob(path)], path
     for span in code_spans(page):
         if (
-            (found := re.match(r"([a-z_]+)\.(?!pt$)(\w+)(?= =|$)", span))
+            (found := re.match(r"([a-z_]+)\.(?!(?:pt|pt2|onnx|safetensors|json)$)(\w+)(?= =|$)", span))
             and found[1] in SECTIONS
             and found[0] not in EARLIER
         ):

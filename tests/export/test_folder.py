@@ -15,8 +15,8 @@ from torch import Tensor
 
 import automl_kd
 from automl_kd.errors import CheckpointError, DataError, ExportError
-from automl_kd.export import ComparisonText, ExportOptions, Subject, export_student, folder, graphs
-from automl_kd.export.runners import run_onnx, run_program
+from automl_kd.export import ComparisonText, ExportOptions, Subject, export_student, graphs
+from automl_kd.export.runners import RUNNERS, run_onnx, run_program
 from automl_kd.models.weights.checkpoint import load_weights
 from tests import tiny
 
@@ -135,11 +135,12 @@ def test_a_graph_that_names_other_classes_is_refused(subject, tmp_path, monkeypa
     def run_other(_path):
         def run(images: Tensor) -> Tensor:
             with torch.no_grad():
-                return subject.student(images) if kept else subject.student(images).flip(1)
+                logits: Tensor = subject.student(images)
+            return logits if kept else logits.flip(1)
 
         return run
 
-    monkeypatch.setitem(folder.RUNNERS, ".pt2", run_other)
+    monkeypatch.setitem(RUNNERS, ".pt2", run_other)
     out, options = tmp_path / "out", ExportOptions(onnx=False)
     if kept:
         export_student(subject, out, options)

@@ -47,7 +47,7 @@ def test_a_comparison_shows_them_in_a_column_of_their_own(tmp_path):
     assert {value for (title, share), value in found.items() if title != "KD, tuned" or share != "100 %"} == {"–"}
     page = write_page(folder, tmp_path / "page.html").read_text()
     assert page.count("Published figures") == 1
-    assert all(one["source"] in page for one in FIGURES)
+    assert all(str(one["source"]) in page for one in FIGURES)
     report(Console(file=None, quiet=True), [folder], tmp_path, "made here")
     assert "| the teacher | 73.31 | torchvision |" in (tmp_path / "leaderboard.md").read_text()
 

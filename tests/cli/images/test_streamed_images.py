@@ -15,7 +15,7 @@ import pytest
 import automl_kd.experiment
 from automl_kd.errors import ConfigError
 from tests.cli.conftest import Ran
-from tests.cli.test_own_images import ALL_LABELS, TINY
+from tests.cli.images.test_own_images import ALL_LABELS, TINY
 from tests.data.encoded import forms
 
 STREAMED = (*ALL_LABELS, *TINY, "--set", "data.resolution=8", "--set", "data.loading='stream'")
