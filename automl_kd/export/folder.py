@@ -95,7 +95,7 @@ def export_student(subject: Subject, out: Path, options: ExportOptions, say: Not
         record = check_graphs(subject, folder, written, options, say)
         write_json(folder / PARITY, record)
         page = card.write_card_page(subject, record, written, takes_bytes=options.preprocessing)
-        (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+        files.write(folder / PAGE_FILE, page)
     return out
 
 
@@ -115,7 +115,7 @@ def write_description(subject: Subject, folder: Path, options: ExportOptions) ->
         if (subject.folder / name).exists():
             shutil.copyfile(subject.folder / name, folder / name)
     copy_object(subject, folder)
-    (folder / EXPERIMENT_FILE).write_text(write_experiment(subject.spec, experiment_name(subject)), encoding="utf-8")
+    files.write(folder / EXPERIMENT_FILE, write_experiment(subject.spec, experiment_name(subject)))
 
 
 def copy_object(subject: Subject, folder: Path) -> None:
@@ -139,7 +139,7 @@ def save_tensors(student: nn.Module, path: Path) -> None:
 
     # Copies: safetensors refuses tensors that share memory, and those whose rows do not come last. Written here, as the
     # files that it writes can be read by their owner alone.
-    path.write_bytes(save({name: one.detach().contiguous().clone() for name, one in student.state_dict().items()}))
+    files.write(path, save({name: one.detach().contiguous().clone() for name, one in student.state_dict().items()}))
 
 
 def write_graphs(subject: Subject, folder: Path, options: ExportOptions, say: NoteSentence) -> list[str]:
@@ -228,4 +228,4 @@ def package_versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 
 def write_json(path: Path, record: Any) -> None:
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
