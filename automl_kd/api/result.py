@@ -24,6 +24,7 @@ from automl_kd.methods.model_card import CARD, load_trained_student
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.sentences import comparison_sentences
 from automl_kd.results.comparison.table import result_sheet
+from automl_kd.results.published import is_stand_in, stand_in_sentence
 from automl_kd.results.sheet import Sheet
 from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.store.folder import of_this_comparison
@@ -143,7 +144,14 @@ class Result:
 
     @cached_property
     def verdict(self) -> StatedVerdict:
-        """The sentence, and its numbers."""
+        """The sentence, and its numbers; of a stand-in, that it has none."""
+        judged = self._judged
+        tried = stand_in_sentence(record_of(self.folder))
+        return StatedVerdict(tried, {}, judged.details, {}) if tried else judged
+
+    @cached_property
+    def _judged(self) -> StatedVerdict:
+        """The verdict by the rows, whatever their images stand for."""
         rows = self.final_rows
         compared = comparison_of(self.folder, rows)
         if compared is None:
@@ -195,7 +203,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         """For notebooks: the verdict and the table of what was compared."""
-        table = self.table
+        table = Sheet((), ()) if is_stand_in(record_of(self.folder)) else self.table
         head = "".join(f"<th>{html.escape(column.name)}</th>" for column in table.columns)
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
         where = html.escape(storage.name_addresses(str(self.folder)))

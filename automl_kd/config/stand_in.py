@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,8 @@ def stand_in_changes(full: Experiment, place: str, file: Path) -> Iterator[str]:
     yield from (f"stand_in.{name}={value}" for name, value in described.items())
     yield from (f"{name}={value}" for name, value in smaller.items())
     yield from ('teacher.checkpoint=""', 'teacher.weights=""', f'name="{full.name}_stand_in"')
-    yield f'data.name="{f"folder:{place}" if Path(place).is_dir() else place}"'
+    # A string of JSON is one of TOML.
+    yield f"data.name={json.dumps(f'folder:{place}' if Path(place).is_dir() else place, ensure_ascii=False)}"
 
 
 def epochs_of_search(full: Experiment) -> int:

@@ -53,6 +53,14 @@ def test_a_teacher_trained_here_is_forecast_too():
     assert (found.stand_in.teacher_epochs, found.stand_in.images) == (7, 500)
 
 
+def test_a_place_may_have_any_name(tmp_path):
+    place = tmp_path / 'my "best" images \\ é'
+    place.mkdir()
+    full = loads('name = "some"\nspace = "model:resnet8"\nexpected_images = 10\n')
+    [change] = [one for one in stand_in_changes(full, str(place), Path("some.toml")) if one.startswith("data.name=")]
+    assert loads('name = "some"\nspace = "model:resnet8"\n', [change]).data.name == f"folder:{place}"
+
+
 def test_without_the_number_of_images_nothing_can_be_forecast():
     with pytest.raises(ConfigError, match=r"some.toml does not say how many training images .* --set expected_images="):
         tried('name = "some"\nspace = "search_spaces.resnet:SPACE"\n')

@@ -7,6 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
+from automl_kd.api.result import Result
 from automl_kd.console.report import report
 from automl_kd.results import ResultTable
 from automl_kd.results.comparison.comparison import comparison
@@ -75,6 +76,16 @@ def test_no_leaderboard_shows_a_stand_in(tmp_path, capsys, write):
     for text in texts:
         assert sentence in text
         assert not any(one in text for one in accuracies)
+
+
+def test_in_python_a_stand_in_has_no_numbers_either(tmp_path):
+    folder = write_experiment(tmp_path / "plain").folder
+    assert Result(folder).verdict.numbers
+    with_record(folder, stand_in={"images": 1000, "epochs": 9}, data={"train_images": 200, "resolution": 64})
+    tried = Result(folder)
+    assert tried.verdict.sentence.startswith("A stand-in: 200 images at 64 pixels in place of 1,000, and ")
+    assert not tried.verdict.numbers
+    assert "<td>" not in tried._repr_html_()
 
 
 def test_rows_of_a_stand_in_are_not_ranked(tmp_path):
