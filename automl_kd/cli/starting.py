@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
 
 from automl_kd import config, storage
 from automl_kd.cli.catalogue import require_space
@@ -15,9 +12,10 @@ from automl_kd.config import Budget, Experiment
 from automl_kd.config.beside import locate
 from automl_kd.data import DATASETS, FORMATS
 from automl_kd.data.encoded.shards import SHARD_PATTERN
-from automl_kd.errors import ConfigError, InfeasibleArchitectureError, UnknownNameError
+from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.methods import method_type
 from automl_kd.models import MODELS, SUBGRAPH, load_space, nearest
+from automl_kd.models.costs.affordable import find_affordable
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.foreign.external import torchvision_names
 from automl_kd.models.pruning.description import read_description
@@ -25,17 +23,10 @@ from automl_kd.registry import load_reference, lookup, suggestion
 from automl_kd.results import units
 from automl_kd.space import (
     Architecture,
-    Choice,
     InputShape,
-    IntRange,
     Scalar,
     SearchSpace,
-    check_architecture,
-    sample_architecture,
 )
-
-DRAWS = 100
-"""Random architectures among which a baseline is looked for where numbers cannot be lowered."""
 
 SHAPES = {
     "digits": InputShape(channels=1, height=8, width=8, classes=10),
@@ -130,45 +121,11 @@ def affordable_baseline(space: SearchSpace, budget: Budget, data: str) -> Mappin
         cost = cost_of(space, architecture, shape)
         return max((getattr(cost, name) / limit for name, limit in limits.items() if limit), default=0.0)
 
-    default = Architecture.of(space.default)
-    found = shrink(space, default, excess)
-    if excess(found) > 1 and space.parameters:
-        rng = np.random.default_rng(0)
-        drawn = [sample_architecture(space, rng) for _ in range(DRAWS)]
-        within = [one for one in drawn if excess(one) <= 1]
-        found = max(within, key=excess) if within else min([found, *drawn], key=excess)
+    found = find_affordable(space, excess)
     if excess(found) > 1:
         cost = cost_of(space, found, shape)
         raise ConfigError(
             f"no student of {space.name!r} meets the budget: the smallest found has {units.format_count(cost.params)} "
             f"parameters and {units.format_count(cost.macs)} multiply-adds; raise --params or --macs"
         )
-    return {} if found == default else found.as_dict()
-
-
-def shrink(space: SearchSpace, architecture: Architecture, excess: Callable[[Architecture], float]) -> Architecture:
-    """`architecture` with numbers lowered, each time the one that saves most, until it is not over or none is left."""
-    while excess(architecture) > 1:
-        found = min(lowered(space, architecture), key=excess, default=architecture)
-        if excess(found) >= excess(architecture):
-            return architecture
-        architecture = found
-    return architecture
-
-
-def lowered(space: SearchSpace, architecture: Architecture) -> Iterator[Architecture]:
-    """Architectures in which one number is the next lower one."""
-    values = architecture.as_dict()
-    for name, value in values.items():
-        domain = space.parameters[name].domain
-        steps: Sequence[Scalar] = ()
-        if isinstance(domain, Choice) and not any(isinstance(one, str | bool) for one in domain.options):
-            steps = domain.options
-        elif isinstance(domain, IntRange):
-            steps = range(domain.low, domain.high + 1, domain.step)
-        below = [one for one in steps if one < value]  # type: ignore[operator]  # numbers all
-        if below:
-            candidate = Architecture.of({**values, name: max(below)})
-            with suppress(InfeasibleArchitectureError):
-                check_architecture(space, candidate)
-                yield candidate
+    return {} if found == Architecture.of(space.default) else found.as_dict()

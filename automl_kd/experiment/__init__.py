@@ -21,24 +21,35 @@ from automl_kd.experiment.stages.population import search_by_population
 from automl_kd.experiment.stages.preflight import check_teacher_input, keep_preflight
 from automl_kd.experiment.stages.search import require_trials, run_search
 from automl_kd.experiment.stages.teacher import prepare_teacher
+from automl_kd.experiment.steering import Steering, Unsteered
 from automl_kd.results.store.folder import check_folder, lock, open_folder
 from automl_kd.results.store.teacher_shares import write_shares
 
 __all__ = ["ExperimentContext", "Roots", "run_stages"]
 
 
+UNSTEERED = Unsteered()
+
+
 def run_stages(
-    experiment: Experiment, roots: Roots, watcher: Watcher, *, address: str = "", accept_teacher: bool = False
+    experiment: Experiment,
+    roots: Roots,
+    watcher: Watcher,
+    *,
+    address: str = "",
+    accept_teacher: bool = False,
+    steering: Steering = UNSTEERED,
 ) -> ExperimentContext:
     """Run teacher, search and finals, or a comparison of methods; a second call continues.
 
     Results go to `roots.results / experiment.name`.
     `address`: a Ray cluster to join; without it (and without RAY_ADDRESS) a private Ray on this machine.
-    `accept_teacher`: go on with a teacher that does better under another preprocessing.
+    `accept_teacher`: go on with a teacher that does better under another preprocessing. `steering`: decides how long
+    the search goes on and how long its finals are.
     Raises an `AutoMLKDError` for what cannot be carried out, before anything is written, and `KeyboardInterrupt` if
     the user stops it: what has ended is on record.
     """
-    context = prepare_experiment(experiment, roots, watcher)
+    context = dataclasses.replace(prepare_experiment(experiment, roots, watcher), steering=steering)
     record = to_record(context.experiment)
     # All checks come before the folder is made.
     upgrade = partial(add_new_fields, Experiment)
@@ -63,9 +74,19 @@ def run_stages(
                     search_by_population(context)
                 elif context.searched.parameters:
                     run_search(context)
-                compare(context)
+                compare(settle_finals(context))
             context.table.fold()
     return context
+
+
+def settle_finals(context: ExperimentContext) -> ExperimentContext:
+    """The context with the comparison as `steering` wants it, on record in the folder."""
+    finalists = context.steering.settle_finals(context)
+    if finalists == context.experiment.finalists:
+        return context
+    changed = dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, finalists=finalists))
+    open_folder(context.folder, to_record(changed.experiment), partial(add_new_fields, Experiment), context.account)
+    return changed
 
 
 def choose_device(context: ExperimentContext, device: Literal["auto", "cpu", "cuda"]) -> ExperimentContext:

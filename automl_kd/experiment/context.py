@@ -17,6 +17,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.proposals import Proposal, split
 from automl_kd.experiment.sentences import in_a_sentence
+from automl_kd.experiment.steering import Steering, Unsteered
 from automl_kd.methods.from_file import measuring_trial
 from automl_kd.models import build
 from automl_kd.models.costs.cost import NetworkCost, cost_of, count_cost
@@ -68,6 +69,7 @@ class ExperimentContext:
     cost_estimates: dict[str, float] = dataclasses.field(default_factory=dict)
     noted: set[str] = dataclasses.field(default_factory=set)
     workers: WorkerPool | None = None
+    steering: Steering = dataclasses.field(default_factory=Unsteered)
 
     @property
     def folder(self) -> Path:

@@ -104,6 +104,9 @@ class Searching:
         if index >= self.context.experiment.search.trials:
             return None
         if index >= len(self.journal.proposals):
+            if not self.context.steering.may_propose():
+                self.context.watcher.note(f"the time for the search is over after {index} trials")
+                return None
             try:
                 self.journal.append(self.sampler.ask(index))
             except Exhausted:

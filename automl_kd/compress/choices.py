@@ -1,0 +1,73 @@
+"""What a compression takes where nothing is said: resolution, space, start, recipe and search, by images and teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from automl_kd.compress.request import LARGE_SPACE, SMALL_SIDE, SMALL_SPACE, CompressRequest
+from automl_kd.data import FORMATS
+
+RESOLUTIONS = (64, 96, 128, 160, 192, 224)
+"""Of images from files, the largest for which there is time."""
+
+FIRST_RESOLUTION = 96
+"""At which speed is measured before the resolution is chosen."""
+
+OF_ONE_SIZE = {"arrays", "pack"}
+"""Forms whose images have the size of their file."""
+
+BATCHES = ((50_000, 64), (200_000, 128))
+"""Images below which a batch has so many; more have `LARGE_BATCH`."""
+
+LARGE_BATCH, LEARNING_RATE, RATE_BATCH = 256, 0.05, 64
+"""The rate is of a batch of `RATE_BATCH`, and in proportion for others (Goyal et al. 2017. arXiv:1706.02677)."""
+
+CONVOLUTIONAL_FILTER = ("macs", "zen")
+"""What candidates are filtered by: the second is blind to parameters alone, the first to shape."""
+
+
+def chooses_resolution(request: CompressRequest) -> bool:
+    """Whether the images are files of any size, and nobody has said how large students see them."""
+    form = str(request.data.get("name", "")).partition(":")[0]
+    return form in FORMATS and form not in OF_ONE_SIZE and not request.data.get("resolution")
+
+
+def with_resolution(request: CompressRequest, resolution: int) -> dict[str, Any]:
+    """The sections `data` and `teacher` at a resolution; a teacher keeps one of its own."""
+    found: dict[str, Any] = {"data": {**request.data, "resolution": resolution}}
+    if request.teacher.get("checkpoint") or ":" in str(request.teacher.get("model", "")):
+        found["teacher"] = {"resolution": resolution, **request.teacher}
+    return found
+
+
+def choose_space(request: CompressRequest, side: int) -> str:
+    """By the height of the images."""
+    return request.space or (SMALL_SPACE if side <= SMALL_SIDE else LARGE_SPACE)
+
+
+def choose_recipe(images: int) -> dict[str, Any]:
+    """Of all trainings, by the number of training images."""
+    batch = next((batch for limit, batch in BATCHES if images < limit), LARGE_BATCH)
+    rate = round(LEARNING_RATE * batch / RATE_BATCH, 4)
+    return {"batch_size": batch, "lr": rate, "schedule": "cosine", "warmup": 0.1}
+
+
+def choose_teaching(space: str, *, pretrained: bool) -> dict[str, Any]:
+    """A teacher that was trained elsewhere is sure of itself: it is followed at temperature 1, in place of labels.
+
+    Students of a convolutional space begin with its slices.
+    """
+    if not pretrained:
+        return {"method": "kd"}
+    found: dict[str, Any] = {"method": "kd", "options": {"temperature": 1.0, "weight": 1.0}}
+    return {**found, "student": {"init": "teacher"}} if space == LARGE_SPACE else found
+
+
+def choose_search(space: str) -> Mapping[str, Any]:
+    filtered = CONVOLUTIONAL_FILTER if space in {SMALL_SPACE, LARGE_SPACE} else ()
+    return {"sampler": "evolution", "proxy_filter": list(filtered), "pool": 20, "scheduler": "asha"}
+
+
+COMPARED = ("default-kd", "found-scratch")
+"""What the found student is held against: the default by plain KD, and itself without a teacher."""

@@ -1,0 +1,169 @@
+"""How the hours of a compression are divided: trials and epochs of the search, seeds and epochs of the finals."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from automl_kd.compress.measured_speed import MeasuredSpeed
+
+SEARCH_SHARE = 0.4
+"""Of the time for trainings; the rest is the comparison's, without which nobody knows whether the search helped."""
+
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+"""Epochs of a search's trainings that are considered."""
+
+WANTED_TRIALS, MOST_TRIALS, FEWEST_TRIALS = 16, 60, 4
+
+MOST_EPOCHS = 300
+"""Of a final, as in long recipes of the field; what is left of the hours is not spent."""
+
+LEAST_EPOCHS = 8
+"""Of a final: below it a smaller student is taken, which has time for more."""
+
+GRACE, REDUCTION = 1, 3.0
+"""Of asynchronous successive halving (Li et al. 2020. arXiv:1810.05934): first rung, and factor between rungs."""
+
+LADDER = ((5, 3), (3, 2), (3, 1), (2, 1))
+"""Seeds, and finalists among which is chosen, that are considered for the finals, in this order."""
+
+LONG_ENOUGH = 2.0
+"""More seeds are taken only while finals are so many times as long as the trainings of the search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalsPlan:
+    """`seeds`, `count`: of the comparison. `epochs`: of the found student. `seconds`: of all workers together."""
+
+    seeds: int
+    count: int
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressPlan:
+    """`trials`, `epochs`: of the search. `search_seconds`: of all workers together, with the teacher's passes.
+
+    `reserve`: seconds that are kept for export, page and whatever took longer than forecast.
+    """
+
+    trials: int
+    epochs: int
+    search_seconds: float
+    finals: FinalsPlan
+    workers: int
+    reserve: float
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of search and finals."""
+        return (self.search_seconds + self.finals.seconds) / self.workers
+
+
+def expected_epochs(trials: int, epochs: int, repeats: int = 40) -> float:
+    """Mean epochs of a trial under asynchronous successive halving, whose ranks are as good as random."""
+    rungs = [GRACE]
+    while rungs[-1] * REDUCTION < epochs:
+        rungs.append(int(rungs[-1] * REDUCTION))
+    rungs = [rung for rung in rungs if rung < epochs]
+    rng, total = np.random.default_rng(0), 0.0
+    for _ in range(repeats):
+        seen: dict[int, list[float]] = {rung: [] for rung in rungs}
+        for quality in rng.random(trials):
+            stopped = first_failed(rungs, seen, float(quality))
+            total += stopped or epochs
+    return total / repeats / trials
+
+
+def first_failed(rungs: Iterable[int], seen: dict[int, list[float]], quality: float) -> int:
+    """The rung at which a trial ends, which joins those of the rungs that it comes to; 0 if it ends at none."""
+    for rung in rungs:
+        before = seen[rung]
+        cutoff = float(np.percentile(before, 100 * (1 - 1 / REDUCTION))) if before else -1.0
+        before.append(quality)
+        if quality < cutoff:
+            return rung
+    return 0
+
+
+def plan_search(speed: MeasuredSpeed, seconds: float) -> tuple[int, int, float]:
+    """Trials, epochs and seconds of the longest search trainings of which enough fit into `seconds` of all workers.
+
+    No trials if not even `FEWEST_TRIALS` of one epoch fit.
+    """
+    best = (0, 1, 0.0)
+    for epochs in LENGTHS:
+        trials = count_fitting(speed, epochs, seconds)
+        if trials >= WANTED_TRIALS or (epochs == 1 and trials >= FEWEST_TRIALS):
+            best = (trials, epochs, search_cost(speed, trials, epochs))
+    return best
+
+
+def count_fitting(speed: MeasuredSpeed, epochs: int, seconds: float) -> int:
+    """The most trials whose search costs no more than `seconds`."""
+    counts = range(MOST_TRIALS, 0, -1)
+    return next((trials for trials in counts if search_cost(speed, trials, epochs) <= seconds), 0)
+
+
+def search_cost(speed: MeasuredSpeed, trials: int, epochs: int) -> float:
+    """All trials have one seed, so that the teacher's passes are made once for all of them."""
+    trained = trials * expected_epochs(trials, epochs, repeats=10)
+    return trained * speed.epoch + trials * speed.trial + epochs * speed.teacher_epoch
+
+
+def finals_cost(speed: MeasuredSpeed, seeds: int, count: int, epochs: float) -> float:
+    """Seconds of all workers: the choice among `count`, then default by KD, found student, and found from scratch.
+
+    From scratch it trains for as much compute as with the teacher's passes; those are made once for each seed.
+    """
+    taught = speed.passes(epochs) + speed.trial
+    scratch = epochs * speed.scratch_ratio * speed.scratch_epoch + speed.trial
+    chosen = count * taught + epochs * speed.teacher_epoch if count > 1 else 0.0
+    return seeds * (chosen + 2 * taught + scratch + epochs * speed.teacher_epoch)
+
+
+def fitting_epochs(speed: MeasuredSpeed, seeds: int, count: int, seconds: float) -> int:
+    """The most epochs of finals that cost no more than `seconds`; 0 if one is too much."""
+    fixed = finals_cost(speed, seeds, count, 0.0)
+    each = finals_cost(speed, seeds, count, 1.0) - fixed
+    return max(0, min(MOST_EPOCHS, int((seconds - fixed) / each)))
+
+
+def plan_finals(speed: MeasuredSpeed, seconds: float, searched: int, *, epochs: int = 0, seeds: int = 0) -> FinalsPlan:
+    """The comparison that `seconds` of all workers allow after a search whose trainings had `searched` epochs.
+
+    `epochs`, `seeds`: as asked for, or 0.
+    """
+    ladder = [(seeds, count) for count in (3, 2, 1)] if seeds else list(LADDER)
+    for tried, count in ladder:
+        fitting = fitting_epochs(speed, tried, count, seconds)
+        wanted = epochs or max(LEAST_EPOCHS, LONG_ENOUGH * searched)
+        if fitting >= wanted or (tried, count) == ladder[-1]:
+            length = epochs or fitting
+            return FinalsPlan(
+                seeds=tried, count=count, epochs=length, seconds=finals_cost(speed, tried, count, length)
+            )
+    raise AssertionError  # the ladder has a last rung
+
+
+def divide_hours(
+    speed: MeasuredSpeed, seconds: float, workers: int, reserve: float, *, epochs: int = 0, seeds: int = 0
+) -> CompressPlan:
+    """The plan for `seconds` of wall-clock time, `reserve` aside."""
+    work = max(0.0, seconds - reserve) * workers
+    trials, length, searched = plan_search(speed, SEARCH_SHARE * work)
+    finals = plan_finals(speed, work - searched, length, epochs=epochs, seeds=seeds)
+    return CompressPlan(
+        trials=trials, epochs=length, search_seconds=searched, finals=finals, workers=workers, reserve=reserve
+    )
+
+
+def scaled_speed(speed: MeasuredSpeed, factor: float) -> MeasuredSpeed:
+    """Of a student whose step takes `factor` times as long."""
+    return dataclasses.replace(
+        speed, step=speed.step * factor, scratch_ratio=1 + (speed.scratch_ratio - 1) / max(factor, 1e-9)
+    )

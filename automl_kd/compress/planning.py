@@ -1,0 +1,219 @@
+"""Plans a compression: what it takes is chosen, how fast that trains is measured, the hours are divided."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from automl_kd.compress.choices import (
+    COMPARED,
+    FIRST_RESOLUTION,
+    RESOLUTIONS,
+    choose_recipe,
+    choose_search,
+    choose_space,
+    choose_teaching,
+    chooses_resolution,
+    with_resolution,
+)
+from automl_kd.compress.kept_plan import KeptPlan
+from automl_kd.compress.measured_speed import MeasuredSpeed, measure_speed
+from automl_kd.compress.plan import (
+    FEWEST_TRIALS,
+    LEAST_EPOCHS,
+    CompressPlan,
+    divide_hours,
+    scaled_speed,
+)
+from automl_kd.compress.request import CompressRequest
+from automl_kd.compress.timekeeper import Timekeeper
+from automl_kd.config import Budget, Experiment
+from automl_kd.errors import ConfigError
+from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preparation import prepare_experiment
+from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.student_budget import check_baseline, limits_of, require_feasible_budget
+from automl_kd.models.costs.affordable import find_affordable
+from automl_kd.results import units
+from automl_kd.space import Architecture
+
+EXPORT_SECONDS = 60.0
+"""Kept for writing graphs and trying them, beside the passes over test images that the page needs."""
+
+MARGIN = 0.06
+"""Of all hours, kept for what takes longer than was measured."""
+
+TRIES = 3
+"""How often a smaller student is measured, until its finals have time enough."""
+
+COMFORT = 2 * LEAST_EPOCHS
+"""Epochs of finals that a larger resolution must leave time for."""
+
+MOST_HOURS = 10_000.0
+
+Measure = Callable[[ExperimentContext, str], MeasuredSpeed]
+
+
+def make_plan(
+    request: CompressRequest,
+    kept: KeptPlan,
+    roots: Roots,
+    keeper: Timekeeper,
+    *,
+    address: str = "",
+    measure: Measure = measure_speed,
+) -> Experiment:
+    """Fill `kept` with what was chosen, measured and planned, and return the experiment; nothing is trained for good.
+
+    `ConfigError` for limits that no student meets, and for hours in which nothing can be found.
+    """
+    sections = with_resolution(request, FIRST_RESOLUTION) if chooses_resolution(request) else {}
+    context, sections = prepare_choices(request, sections, roots, keeper)
+    speed = measure(context, address)
+    if chooses_resolution(request):
+        sized = choose_resolution(speed, request.hours * 3600 - keeper.kept.seconds)
+        if sized != FIRST_RESOLUTION:
+            context, sections = prepare_choices(request, with_resolution(request, sized), roots, keeper)
+            speed = measure(context, address)
+    for _ in range(TRIES):
+        plan = divide(request, context, speed, keeper)
+        limit = smaller_limit(request, context, speed, keeper) if plan.finals.epochs < LEAST_EPOCHS else 0
+        if request.epochs or not limit:
+            break
+        sections["budget"] = {"macs": limit}
+        sections["finalists"] = {"baseline": {}}
+        context, sections = prepare_choices(request, sections, roots, keeper)
+        speed = measure(context, address)
+    plan = divide(request, context, speed, keeper)
+    require_enough(plan, speed, request, context)
+    sections |= planned_sections(plan, sections)
+    kept.sections, kept.speed, kept.plan = dict(sections), speed, plan
+    return request.experiment(sections)
+
+
+def prepare_choices(
+    request: CompressRequest, given: Mapping[str, Any], roots: Roots, watcher: Watcher
+) -> tuple[ExperimentContext, dict[str, Any]]:
+    """The context of what is chosen for these images, and its sections; the default student keeps to the limits."""
+    pretrained = bool(request.teacher.get("checkpoint")) or ":" in str(request.teacher.get("model", ""))
+    side = int(given.get("data", request.data).get("resolution", 0))
+    space = choose_space(request, side)
+    sections: dict[str, Any] = {**given, "space": space, **choose_teaching(space, pretrained=pretrained)}
+    sections["search"] = choose_search(space)
+    opened = request.experiment({**sections, "budget": {name: 0 for name in vars(Budget())}, "finalists": {}})
+    context = prepare_experiment(opened, roots, watcher)
+    if not request.space and choose_space(request, context.dataset.shape.height) != space:
+        named = dataclasses.replace(request, space=choose_space(request, context.dataset.shape.height))
+        return prepare_choices(named, given, roots, watcher)
+    sections["recipe"] = choose_recipe(len(context.dataset.for_transfer.train))
+    limits = dataclasses.replace(request.budget, **given.get("budget", {}))
+    limited = with_limits(context, limits)
+    baseline = find_default(limited)
+    sections["finalists"] = {"baseline": baseline.as_dict(), "baselines": list(COMPARED), "readings": ["compute"]}
+    described = request.experiment(sections)
+    finalists = dataclasses.replace(limited.experiment.finalists, baseline=baseline.as_dict())
+    experiment = dataclasses.replace(limited.experiment, finalists=finalists, recipe=described.recipe)
+    found = dataclasses.replace(limited, experiment=experiment)
+    require_feasible_budget(found)
+    check_baseline(found)
+    return found, sections
+
+
+def with_limits(context: ExperimentContext, budget: Budget) -> ExperimentContext:
+    return dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, budget=budget))
+
+
+def find_default(context: ExperimentContext) -> Architecture:
+    """The student that one would take for these limits without a search."""
+    limits = limits_of(context.experiment.budget)
+
+    def excess(architecture: Architecture) -> float:
+        cost = context.cost(architecture)
+        counted = max((getattr(cost, name) / limits[name] for name in ("params", "macs") if name in limits), default=0)
+        if counted > 1 or "latency_ms" not in limits:
+            return counted
+        return max(counted, context.latency_ms(architecture) / limits["latency_ms"])
+
+    return find_affordable(context.space, excess)
+
+
+def divide(
+    request: CompressRequest, context: ExperimentContext, speed: MeasuredSpeed, keeper: Timekeeper
+) -> CompressPlan:
+    """The plan for the hours that are left."""
+    page = speed.test * (speed.teacher + speed.check / max(1, speed.validation))
+    reserve = EXPORT_SECONDS + page + MARGIN * request.hours * 3600
+    kept = {"epochs": request.epochs, "seeds": request.seeds}
+    return divide_hours(speed, keeper.left, context_workers(speed), reserve, **kept)
+
+
+def context_workers(speed: MeasuredSpeed) -> int:
+    return max(1, speed.workers)
+
+
+def choose_resolution(speed: MeasuredSpeed, seconds: float) -> int:
+    """The largest at which finals have time for `COMFORT` epochs, the smallest if none has; steps go with the area."""
+    for resolution in reversed(RESOLUTIONS):
+        area = (resolution / FIRST_RESOLUTION) ** 2
+        larger = dataclasses.replace(speed, step=speed.step * area, teacher=speed.teacher * area)
+        plan = divide_hours(larger, seconds, context_workers(speed), EXPORT_SECONDS + MARGIN * seconds)
+        if plan.trials >= FEWEST_TRIALS and plan.finals.epochs >= COMFORT:
+            return resolution
+    return RESOLUTIONS[0]
+
+
+def smaller_limit(
+    request: CompressRequest, context: ExperimentContext, speed: MeasuredSpeed, keeper: Timekeeper
+) -> int:
+    """Multiply-adds of a student whose finals have `LEAST_EPOCHS`; 0 where one cannot be much smaller or it is asked."""
+    if request.budget.macs and request.budget.macs <= context.cost(context.baseline).macs / 2:
+        return 0
+    macs = context.cost(context.baseline).macs
+    for power in range(1, 12):
+        factor = 0.8**power
+        plan = divide(request, context, scaled_speed(speed, factor), keeper)
+        if plan.finals.epochs >= LEAST_EPOCHS:
+            return rounded(macs * factor)
+    return 0
+
+
+def rounded(macs: float) -> int:
+    """To two digits."""
+    return int(float(f"{macs:.1e}"))
+
+
+def require_enough(
+    plan: CompressPlan, speed: MeasuredSpeed, request: CompressRequest, context: ExperimentContext
+) -> None:
+    """Refuse hours in which no search and no comparison fits, with those that would do."""
+    if plan.trials >= FEWEST_TRIALS and plan.finals.epochs >= 1:
+        return
+    hours = request.hours
+    while hours < MOST_HOURS:
+        hours *= 1.25
+        asked = {"epochs": request.epochs, "seeds": request.seeds}
+        tried = divide_hours(speed, hours * 3600, plan.workers, plan.reserve, **asked)
+        if tried.trials >= FEWEST_TRIALS and tried.finals.epochs >= 1:
+            break
+    epoch = units.duration(speed.epoch)
+    raise ConfigError(
+        f"--budget-hours {request.hours:g} leaves no time for {FEWEST_TRIALS} trials and a comparison, as an epoch of "
+        f"the default student {context.space.label(context.baseline)} takes {epoch}; give {hours:.2g} hours or more, "
+        "a smaller --resolution, or fewer images (--set data.train_images=...)"
+    )
+
+
+def planned_sections(plan: CompressPlan, sections: Mapping[str, Any]) -> dict[str, Any]:
+    """`sections` with the numbers of the plan."""
+    finals = plan.finals
+    return {
+        "recipe": {**sections["recipe"], "epochs": plan.epochs},
+        "search": {**sections["search"], "trials": plan.trials},
+        "finalists": {
+            **sections["finalists"],
+            "seeds": list(range(finals.seeds)),
+            "count": finals.count,
+            "epochs": finals.epochs,
+        },
+    }

@@ -1,0 +1,119 @@
+"""Keeps a compression within its hours: ends the search in time, and makes the finals as long as there is time for."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from automl_kd.compress.kept_plan import KeptPlan
+from automl_kd.compress.measured_speed import MeasuredSpeed
+from automl_kd.compress.plan import CompressPlan, FinalsPlan, plan_finals
+from automl_kd.config import Finalists
+from automl_kd.experiment.context import ExperimentContext
+from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
+from automl_kd.results import units
+
+SAVE_SECONDS = 15.0
+"""The longest time that a kill makes the account forget."""
+
+OVERTIME = 1.1
+"""The search may take so many times what it was given, before no more of its trials begin."""
+
+
+class Timekeeper:
+    """A `Steering` and a `Watcher`, which hands all events on to another one and counts the seconds of each stage."""
+
+    def __init__(self, kept: KeptPlan, hours: float, watcher: Watcher) -> None:
+        self.kept, self.hours, self.watcher = kept, hours, watcher
+        self.name = "preflight"
+        self.since = self.saved = time.monotonic()
+
+    @property
+    def plan_made(self) -> CompressPlan:
+        assert self.kept.plan is not None  # made before anything is trained
+        return self.kept.plan
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        self.count()
+        return self.hours * 3600 - self.kept.seconds
+
+    def begin(self, name: str) -> None:
+        """A stage of the account begins."""
+        self.count()
+        self.name = name
+        self.save()
+
+    def count(self) -> None:
+        now = time.monotonic()
+        self.kept.spent[self.name] = self.kept.spent.get(self.name, 0.0) + now - self.since
+        self.since = now
+
+    def save(self) -> None:
+        self.kept.save()
+        self.saved = time.monotonic()
+
+    def tick(self) -> None:
+        self.count()
+        if time.monotonic() - self.saved > SAVE_SECONDS and self.kept.plan is not None:
+            self.save()
+
+    def may_propose(self) -> bool:
+        if self.kept.finals is not None:
+            return False
+        plan = self.plan_made
+        self.count()
+        return self.kept.spent.get("search", 0.0) < OVERTIME * plan.search_seconds / plan.workers
+
+    def settle_finals(self, context: ExperimentContext) -> Finalists:
+        """As long as what is left allows, by what the trials of the search took; as before once it is settled."""
+        if self.kept.finals is None:
+            self.kept.finals = self.fit_finals(context)
+        self.begin("finals")
+        finals = self.kept.finals
+        own = context.experiment.finalists
+        context.watcher.note(
+            f"finals of {units.some(finals.epochs, 'epoch')} with {units.some(finals.seeds, 'seed')}, for which about "
+            f"{units.duration(finals.seconds / self.plan_made.workers)} are set aside"
+        )
+        return dataclasses.replace(own, seeds=tuple(range(finals.seeds)), count=finals.count, epochs=finals.epochs)
+
+    def fit_finals(self, context: ExperimentContext) -> FinalsPlan:
+        plan, request = self.plan_made, self.kept.request
+        assert self.kept.speed is not None
+        speed = speed_of_found(context, self.kept.speed)
+        work = max(0.0, self.left - plan.reserve) * plan.workers
+        asked = {"epochs": int(request.get("epochs", 0)), "seeds": int(request.get("seeds", 0))}
+        return plan_finals(speed, work, plan.epochs, **asked)
+
+    def stage(self, title: str, total: int, unit: str = "steps") -> None:
+        self.tick()
+        self.watcher.stage(title, total, unit)
+
+    def step(self, done: int, note: str = "") -> None:
+        self.tick()
+        self.watcher.step(done, note)
+
+    def note(self, text: str) -> None:
+        self.watcher.note(text)
+
+    def plan(self, plan: StagePlan) -> None:
+        self.watcher.plan(plan)
+
+    def trial(self, trial: TrialStatus) -> None:
+        self.tick()
+        self.watcher.trial(trial)
+
+
+def speed_of_found(context: ExperimentContext, speed: MeasuredSpeed) -> MeasuredSpeed:
+    """`speed` with the step of the students that the search has found, by the seconds of their trainings."""
+    rows = context.table.read()
+    ours = rows[(rows["trial_kind"] == "search") & (rows["status"] == "complete")]
+    best = ours.sort_values("val_accuracy", ascending=False).head(3)
+    if best.empty:
+        return speed
+    images = speed.images + speed.validation / 3
+    teacher = best["teacher_passes"].fillna(0.0) * speed.teacher if "teacher_passes" in best else 0.0
+    steps = (best["seconds"] - teacher) / best["epochs_done"] / images
+    return dataclasses.replace(speed, step=max(float(steps.mean()), speed.step / 20))
