@@ -30,7 +30,9 @@ EXAMPLES: Mapping[QuantityUnit, str] = {
     "ms": "5ms, 0.2s or 5",
     "MB": "0.5MB, 800kB or 2",
 }
-NUMBER = re.compile(r"(?P<number>[0-9][0-9_,]*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?|\.[0-9]+(?:e[+-]?[0-9]+)?)(?P<suffix>.*)")
+WHOLE, EXPONENT = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)", r"(?:e[+-]?[0-9]+)?"
+NUMBER = re.compile(rf"(?P<number>{WHOLE}(?:\.[0-9]*)?{EXPONENT}|\.[0-9]+{EXPONENT})(?P<suffix>.*)")
+"""Commas stand between thousands alone: whether 1,5 means 1.5 is not guessed."""
 
 
 def parse_quantity(text: str, unit: QuantityUnit) -> float:
@@ -44,7 +46,7 @@ def parse_quantity(text: str, unit: QuantityUnit) -> float:
         plain = re.sub(r"(parameters|params|macs)$", "", plain)
     found = NUMBER.fullmatch(plain)
     factor = SUFFIXES[unit].get(found["suffix"]) if found else None
-    value = float(re.sub("[_,]", "", found["number"])) * factor if found and factor else math.nan
+    value = float(found["number"].replace(",", "")) * factor if found and factor else math.nan
     if not (math.isfinite(value) and value > 0):
         raise ConfigError(f"{text!r} is no number of {unit} above zero; write it as {EXAMPLES[unit]}")
     return value

@@ -54,6 +54,7 @@ def test_what_people_write(text, unit, value):
         ("2MM", "params"),
         ("5 MB", "macs"),
         ("one", "MB"),
+        ("1,5M", "params"),
     ],
 )
 def test_what_is_no_such_quantity_is_refused(text, unit):
@@ -70,6 +71,6 @@ def test_numbers_are_taken_as_they_are():
         read_quantity(-1.0, "ms")
 
 
-@given(st.integers(1, 10**15))
+@given(st.integers(1, 9 * 10**14))
 def test_what_is_printed_is_read_back_to_three_digits(count):
     assert parse_quantity(format_count(count), "params") == pytest.approx(count, rel=0.006)
