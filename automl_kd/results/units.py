@@ -7,14 +7,19 @@ import math
 import re
 from typing import Any
 
-import pandas as pd
-
 MISSING = "–"
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
 
 
-def missing(value: float | None) -> bool:
-    return value is None or bool(pd.isna(value))
+def missing(value: object) -> bool:
+    """Whether `value` is None, not a number, or what pandas puts in its place."""
+    if value is None or isinstance(value, float):
+        return value is None or math.isnan(value)
+    if isinstance(value, int | str):
+        return False
+    import pandas as pd  # noqa: PLC0415 - slow to import, and wanted for values of its own alone
+
+    return bool(pd.isna(value))  # type: ignore[call-overload]  # of one value
 
 
 def percent(fraction: float | None) -> str:
@@ -72,7 +77,7 @@ def options(text: str | None) -> str:
 
     Of a file with content hash the name and the first digits are left, of long numbers four digits.
     """
-    if text is None or pd.isna(text):
+    if text is None or missing(text):
         return ""
     return ", ".join(f"{name}={option(value)}" for name, value in json.loads(text).items())
 

@@ -8,13 +8,16 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 
 from automl_kd import files, spec_names, storage
 from automl_kd.errors import FileError, ResultError
 from automl_kd.results.store.account import changes, read_account, write_account
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAY_CHANGE = {"trial", "teacher_cache", "loader", "finalists", "comparison", "published", "expected_images"}
 """Sections and fields that a later session may change: they have no effect on what was measured."""
@@ -148,7 +151,7 @@ def of_this_comparison(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
     current = {(kind, *one) for kind, keys in finals.items() for one in keys}
     rows_named = zip(rows["trial_kind"], rows["role"], rows["key"], strict=True)
     kept = [kind not in finals or (kind, role, key) in current for kind, role, key in rows_named]
-    return rows[pd.Series(kept, rows.index, dtype=bool)]
+    return rows[np.array(kept, dtype=bool)]
 
 
 def read_finals(folder: Path) -> dict[str, list[tuple[str, str]]]:

@@ -6,9 +6,8 @@ import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,13 +17,14 @@ from automl_kd.files import require_file
 from automl_kd.results.store.renamed_columns import find_stored_names
 from automl_kd.results.store.row import check_columns
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CATEGORIES = ("trial_kind", "role", "status", "space", "method", "dataset", "proxy")
 SMALL_TABLE = 1000
 UNCOMPRESSED: Mapping[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
 PACKED: Mapping[str, Any] = {"compression": "zstd"}
 """How fewer and more rows than `SMALL_TABLE` are written: packing a single row takes longer and makes it larger."""
-
-PANDAS_TYPES = {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
 
 
 def to_table(records: Iterable[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
@@ -107,5 +107,8 @@ def conform(stored: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -> pa
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """As pandas: integers Int64, text string, names of few kinds category, reals float64 with NaN, times in UTC."""
-    frame: pd.DataFrame = table.to_pandas(types_mapper=PANDAS_TYPES.get)
+    import pandas as pd  # noqa: PLC0415 - slow to import, and some readers do without
+
+    types = {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=types.get)
     return frame.astype({name: "category" for name in CATEGORIES if name in frame.columns})

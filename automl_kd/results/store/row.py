@@ -15,7 +15,6 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, Literal, get_args, get_type_hints
 
-import pandas as pd
 import pyarrow as pa
 
 from automl_kd.errors import ResultError
@@ -143,7 +142,7 @@ class Row:
 
 def readings_of(readings_json: str | None, compute_fraction: float = 1.0) -> dict[str, float]:
     """The readings that a final serves, with their fractions; rows of earlier versions serve "compute" alone."""
-    if readings_json is None or pd.isna(readings_json):
+    if not isinstance(readings_json, str):  # or what pandas puts in the place of None
         return {"compute": compute_fraction}
     found: dict[str, float] = json.loads(readings_json)
     return found

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from automl_kd.hashing import hash_json
 from automl_kd.results.store import parquet
 from automl_kd.results.store.row import SCORE_SCHEMA, ScoreRow
 from automl_kd.results.store.soundness import require_sound
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCORE_IDENTITY = ["space", "dataset", "architecture_id", "proxy", "teacher", "seed", "repeats", "images", "among"]
 ENTRY = ["space", "dataset", "architecture_id"]
@@ -64,6 +67,8 @@ def rank_architectures(scores: pd.DataFrame) -> pd.DataFrame:
     its score and `<proxy>_spread`; rank_sum, over proxies; seconds, of all proxies. Scores of one proxy with several
     seeds or teachers are averaged. What a proxy failed on ranks last for it.
     """
+    import pandas as pd  # noqa: PLC0415 - slow to import, and some readers do without
+
     keys = [scores[name] for name in ENTRY]
     entries = scores.groupby(keys, observed=True)
     frame = entries[["student", "params", "macs"]].first()

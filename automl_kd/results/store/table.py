@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import uuid4
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,6 +23,9 @@ from automl_kd.results.store.folder import fetch_folder
 from automl_kd.results.store.renamed_columns import suggest_column
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA, Point, Row
 from automl_kd.results.store.soundness import require_sound
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TableKind = Literal["rows", "curves"]
 SCHEMAS = {"rows": ROW_SCHEMA, "curves": CURVE_SCHEMA}
@@ -71,6 +73,10 @@ class ResultTable:
         `columns`: only these, which spares reading the others.
         """
         return to_sorted_frame(self._load("rows", columns), "rows", columns)
+
+    def load_rows(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of all rows in no order, and those that identify and order them; needs no pandas."""
+        return self._load("rows", columns)
 
     def curves(self) -> pd.DataFrame:
         """All learning curves, one row per epoch, by trial_kind, key and epoch."""
@@ -224,13 +230,21 @@ def newest(tables: list[pa.Table], kind: TableKind) -> pa.Table:
         return tables[0]
     stacked = pa.concat_tables(tables)
     source = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-    names = stacked.select(list(IDENTITY[kind])).to_pandas()
-    trial = names.groupby(list(names.columns), sort=False, observed=True).ngroup().to_numpy()
+    trial = number_groups(stacked, IDENTITY[kind])
     last = np.full(len(stacked), -1)
     np.maximum.at(last, trial, source)
     kept = last[trial] == source
     # Copying is what takes time, so nothing is where nothing was replaced.
     return stacked if kept.all() else stacked.filter(pa.array(kept))
+
+
+def number_groups(table: pa.Table, names: Sequence[str]) -> np.ndarray:
+    """For each row the number, below the number of rows, of the group of rows that have its values in `names`."""
+    group = np.zeros(len(table), dtype=np.int64)
+    for name in names:
+        codes = table[name].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        group = np.unique(group * (len(table) + 1) + codes, return_inverse=True)[1]
+    return group
 
 
 def to_sorted_frame(table: pa.Table, kind: TableKind, columns: Sequence[str] | None = None) -> pd.DataFrame:
