@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from automl_kd import losses, methods, proxies
+    from automl_kd.api.compressing import Compressed, compress
     from automl_kd.api.exporting import load_student
     from automl_kd.api.records import Teacher
     from automl_kd.api.result import Result
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget",
+    "Compressed",
     "Preprocessing",
     "Recipe",
     "Result",
@@ -40,6 +42,7 @@ __all__ = [
     "Teacher",
     "__version__",
     "compare",
+    "compress",
     "distill",
     "load_experiment",
     "load_student",
@@ -55,7 +58,9 @@ PUBLIC = {
     "Result": "api.result:Result",
     "SearchSpace": "space:SearchSpace",
     "Teacher": "api.records:Teacher",
+    "Compressed": "api.compressing:Compressed",
     "compare": "api.run:compare_methods",
+    "compress": "api.compressing:compress",
     "distill": "api.run:distill",
     "load_experiment": "api.run:open_experiment",
     "load_student": "api.exporting:load_student",

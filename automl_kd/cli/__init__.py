@@ -1,5 +1,5 @@
-"""The command line: search, score, distill, leaderboard, show, check-teacher, pack, export,
-init, doctor, upgrade, nasbench.
+"""The command line: compress, search, score, distill, leaderboard, show, check-teacher, pack, export, init, doctor,
+upgrade, nasbench.
 
 A user's mistake ends with one sentence on stderr and exit code 2, without a traceback. An interrupted run ends with
 130, and the same command continues it. Exit code 1 means that only part of the work was done.
@@ -18,6 +18,7 @@ import typer
 from automl_kd import config, storage
 from automl_kd.cli import catalogue, nasbench
 from automl_kd.cli.check_teacher import check_teacher
+from automl_kd.cli.compress import compress
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.export import export
 from automl_kd.cli.init import init
@@ -41,6 +42,9 @@ app = typer.Typer(
     help="Given a teacher and a budget, find the student network and the distillation method, "
     "and prove that the search was worth it.",
 )
+
+
+app.command()(compress)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What a compression takes where nothing is said: resolution, space, start, recipe and search, by images and teacher."""
+"""What a compression takes where nothing is said: resolution, space, start, recipe and search."""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ class KeptPlan:
     def save(self) -> None:
         record = dataclasses.asdict(self)
         del record["file"]
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         storage.write(self.file, json.dumps(record, indent=1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,8 @@ class MeasuredSpeed:
     `step`: of the student's step, for one image. `teacher`: of the teacher's pass, for one image. `images`: that KD
     trains on in an epoch, `labelled`: that training from scratch does. `validation`, `test`: images of these.
     `scratch_ratio`: epochs from scratch that cost as many multiply-adds as one epoch with the teacher's passes.
-    `trial`: what each trial takes beside. `workers`: trials at once. `seconds`: that the measuring took.
+    `teacher_training`: of a teacher that is trained first, 0 for one from a file. `trial`: what each trial takes
+    beside. `workers`: trials at once. `seconds`: that the measuring took.
     """
 
     step: float
@@ -58,6 +59,7 @@ class MeasuredSpeed:
     test: int
     scratch_ratio: float
     workers: int
+    teacher_training: float = 0.0
     trial: float = TRIAL_SECONDS
     seconds: float = 0.0
 
@@ -98,15 +100,17 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
             context, experiment=dataclasses.replace(context.experiment, trial=trial), workers=pool
         )
         workers = concurrency(trial)
-        seconds = {one: time_trials(context, *one, workers) for one in [(m, s) for m in METHODS for s in STEPS]}
-    batch, steps = context.experiment.recipe.batch_size, STEPS[1] - STEPS[0]
-    each = {
-        method: max(1e-9, (seconds[method, STEPS[1]] - seconds[method, STEPS[0]]) / steps / batch)
-        for method in METHODS
-    }
+        step = time_step(context, proposal_specs(context, "scratch"), workers)
+        if context.experiment.teacher.checkpoint:
+            passes, training = max(0.0, time_step(context, proposal_specs(context, "kd"), workers) - step), 0.0
+        else:
+            teacher_step = time_step(context, teacher_specs(context), 1)
+            passes = teacher_step * FORWARD_SHARE
+            training = context.teacher_training.recipe.epochs * len(context.dataset.train) * teacher_step
     return MeasuredSpeed(
-        step=each["scratch"],
-        teacher=max(0.0, each["kd"] - each["scratch"]),
+        step=step,
+        teacher=passes,
+        teacher_training=training,
         images=len(images_of(context, make_method("kd", {})).train),
         labelled=len(context.dataset.train),
         validation=len(context.dataset.validation),
@@ -117,9 +121,6 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
     )
 
 
-METHODS = ("scratch", "kd")
-
-
 def equal_ratio(context: ExperimentContext) -> float:
     """Epochs from scratch whose multiply-adds are those of one epoch of KD, of the default student."""
     taught = plain_kd(context.experiment, context.baseline)
@@ -127,13 +128,41 @@ def equal_ratio(context: ExperimentContext) -> float:
     return price_by_formula(context, taught) / price_by_formula(context, alone)
 
 
-def time_trials(context: ExperimentContext, method: str, steps: int, workers: int) -> float:
-    """Median seconds of `workers` trials at once that each make so many steps."""
+SpecsOf = Callable[[int, int], list[TrialSpec]]
+"""The trials, so many at once, that each make so many steps."""
+
+
+def time_step(context: ExperimentContext, specs_of: SpecsOf, workers: int) -> float:
+    """Seconds of a step for one image, by trials of two lengths."""
+    few, many = (time_trials(context, specs_of(steps, workers)) for steps in STEPS)
+    return max(1e-9, (many - few) / (STEPS[1] - STEPS[0]) / context.experiment.recipe.batch_size)
+
+
+def proposal_specs(context: ExperimentContext, method: str) -> SpecsOf:
     taught = plain_kd(context.experiment, context.baseline)
     proposal = taught if method == "kd" else dataclasses.replace(taught, method=method, options={})
     rows = len(images_of(context, proposal.made).train)
-    length = length_of(min(1.0, steps * context.experiment.recipe.batch_size / rows))
-    specs = [final_spec(context, proposal, length, SEED + number) for number in range(workers)]
+
+    def make(steps: int, count: int) -> list[TrialSpec]:
+        length = length_of(min(1.0, steps * context.experiment.recipe.batch_size / rows))
+        return [final_spec(context, proposal, length, SEED + number) for number in range(count)]
+
+    return make
+
+
+def teacher_specs(context: ExperimentContext) -> SpecsOf:
+    """Of a teacher that is not trained yet."""
+    spec, rows = context.teacher_training, len(context.dataset.train)
+
+    def make(steps: int, count: int) -> list[TrialSpec]:
+        recipe = length_of(min(1.0, steps * spec.recipe.batch_size / rows)).applied(spec.recipe)
+        return [dataclasses.replace(spec, recipe=recipe, seed=SEED + number) for number in range(count)]
+
+    return make
+
+
+def time_trials(context: ExperimentContext, specs: Sequence[TrialSpec]) -> float:
+    """Median seconds of `specs`, all at once."""
     with made_aside(context.folder / SPEED_FOLDER) as folder:
         found = MeasuredTrials(context, specs, folder)
         run_trials(
@@ -144,12 +173,12 @@ def time_trials(context: ExperimentContext, method: str, steps: int, workers: in
             search=None,
             epochs=1,
             scratch=folder,
-            trials=workers,
+            trials=len(specs),
             say=context.watcher.note,
             workers=context.workers,
         )
     if not found.seconds:
-        raise TrialError(f"the speed of method {method!r} could not be measured: {found.error}")
+        raise TrialError(f"the speed of method {specs[0].method!r} could not be measured: {found.error}")
     return median(found.seconds)
 
 
@@ -177,9 +206,7 @@ class MeasuredTrials:
         spec = self.specs[index]
         paths = self.context.trial_paths(spec, device_of(self.context.experiment.trial))
         off = TeacherCacheOptions(keep="off")
-        return Assignment(
-            spec=spec, paths=dataclasses.replace(paths, trial=self.folder / spec.key, teacher_cache=off)
-        )
+        return Assignment(spec=spec, paths=dataclasses.replace(paths, trial=self.folder / spec.key, teacher_cache=off))
 
     def on_epoch(self, _spec: TrialSpec, _metrics: Metrics, _epoch: int) -> None: ...
 

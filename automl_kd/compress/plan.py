@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from automl_kd.compress.measured_speed import MeasuredSpeed
+from automl_kd.config import Finalists
 
 SEARCH_SHARE = 0.4
 """Of the time for trainings; the rest is the comparison's, without which nobody knows whether the search helped."""
@@ -27,6 +30,8 @@ LEAST_EPOCHS = 8
 GRACE, REDUCTION = 1, 3.0
 """Of asynchronous successive halving (Li et al. 2020. arXiv:1810.05934): first rung, and factor between rungs."""
 
+SIMULATIONS = 40
+
 LADDER = ((5, 3), (3, 2), (3, 1), (2, 1))
 """Seeds, and finalists among which is chosen, that are considered for the finals, in this order."""
 
@@ -42,6 +47,9 @@ class FinalsPlan:
     count: int
     epochs: int
     seconds: float
+
+    def applied(self, finalists: Finalists) -> Finalists:
+        return dataclasses.replace(finalists, seeds=tuple(range(self.seeds)), count=self.count, epochs=self.epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,28 +72,32 @@ class CompressPlan:
         return (self.search_seconds + self.finals.seconds) / self.workers
 
 
-def expected_epochs(trials: int, epochs: int, repeats: int = 40) -> float:
-    """Mean epochs of a trial under asynchronous successive halving, whose ranks are as good as random."""
-    rungs = [GRACE]
-    while rungs[-1] * REDUCTION < epochs:
-        rungs.append(int(rungs[-1] * REDUCTION))
-    rungs = [rung for rung in rungs if rung < epochs]
-    rng, total = np.random.default_rng(0), 0.0
-    for _ in range(repeats):
+def expected_epochs(trials: int, epochs: int) -> float:
+    """Mean epochs of the first `trials`, at most `MOST_TRIALS`, under asynchronous successive halving.
+
+    Their ranks are as good as random.
+    """
+    return simulate_halving(epochs)[trials - 1] / trials
+
+
+@cache
+def simulate_halving(epochs: int) -> tuple[float, ...]:
+    """Epochs of all trials up to each of `MOST_TRIALS`, by the mean of `SIMULATIONS`."""
+    rungs = [rung for rung in (GRACE * int(REDUCTION) ** power for power in range(12)) if rung < epochs]
+    rng, spent = np.random.default_rng(0), np.zeros(MOST_TRIALS)
+    for _ in range(SIMULATIONS):
         seen: dict[int, list[float]] = {rung: [] for rung in rungs}
-        for quality in rng.random(trials):
-            stopped = first_failed(rungs, seen, float(quality))
-            total += stopped or epochs
-    return total / repeats / trials
+        spent += [first_failed(rungs, seen, quality) or epochs for quality in rng.random(MOST_TRIALS)]
+    return tuple(float(total) for total in np.cumsum(spent / SIMULATIONS))
 
 
 def first_failed(rungs: Iterable[int], seen: dict[int, list[float]], quality: float) -> int:
     """The rung at which a trial ends, which joins those of the rungs that it comes to; 0 if it ends at none."""
     for rung in rungs:
         before = seen[rung]
-        cutoff = float(np.percentile(before, 100 * (1 - 1 / REDUCTION))) if before else -1.0
-        before.append(quality)
-        if quality < cutoff:
+        beaten = bisect.bisect_left(before, quality)
+        bisect.insort(before, quality)
+        if beaten < (1 - 1 / REDUCTION) * (len(before) - 1):
             return rung
     return 0
 
@@ -111,7 +123,7 @@ def count_fitting(speed: MeasuredSpeed, epochs: int, seconds: float) -> int:
 
 def search_cost(speed: MeasuredSpeed, trials: int, epochs: int) -> float:
     """All trials have one seed, so that the teacher's passes are made once for all of them."""
-    trained = trials * expected_epochs(trials, epochs, repeats=10)
+    trained = trials * expected_epochs(trials, epochs)
     return trained * speed.epoch + trials * speed.trial + epochs * speed.teacher_epoch
 
 
@@ -144,9 +156,7 @@ def plan_finals(speed: MeasuredSpeed, seconds: float, searched: int, *, epochs: 
         wanted = epochs or max(LEAST_EPOCHS, LONG_ENOUGH * searched)
         if fitting >= wanted or (tried, count) == ladder[-1]:
             length = epochs or fitting
-            return FinalsPlan(
-                seeds=tried, count=count, epochs=length, seconds=finals_cost(speed, tried, count, length)
-            )
+            return FinalsPlan(seeds=tried, count=count, epochs=length, seconds=finals_cost(speed, tried, count, length))
     raise AssertionError  # the ladder has a last rung
 
 

@@ -77,7 +77,7 @@ def make_plan(
             context, sections = prepare_choices(request, with_resolution(request, sized), roots, keeper)
             speed = measure(context, address)
     for _ in range(TRIES):
-        plan = divide(request, context, speed, keeper)
+        plan = divide(request, speed, keeper)
         limit = smaller_limit(request, context, speed, keeper) if plan.finals.epochs < LEAST_EPOCHS else 0
         if request.epochs or not limit:
             break
@@ -85,7 +85,7 @@ def make_plan(
         sections["finalists"] = {"baseline": {}}
         context, sections = prepare_choices(request, sections, roots, keeper)
         speed = measure(context, address)
-    plan = divide(request, context, speed, keeper)
+    plan = divide(request, speed, keeper)
     require_enough(plan, speed, request, context)
     sections |= planned_sections(plan, sections)
     kept.sections, kept.speed, kept.plan = dict(sections), speed, plan
@@ -101,7 +101,7 @@ def prepare_choices(
     space = choose_space(request, side)
     sections: dict[str, Any] = {**given, "space": space, **choose_teaching(space, pretrained=pretrained)}
     sections["search"] = choose_search(space)
-    opened = request.experiment({**sections, "budget": {name: 0 for name in vars(Budget())}, "finalists": {}})
+    opened = request.experiment({**sections, "budget": dict.fromkeys(vars(Budget()), 0), "finalists": {}})
     context = prepare_experiment(opened, roots, watcher)
     if not request.space and choose_space(request, context.dataset.shape.height) != space:
         named = dataclasses.replace(request, space=choose_space(request, context.dataset.shape.height))
@@ -138,14 +138,12 @@ def find_default(context: ExperimentContext) -> Architecture:
     return find_affordable(context.space, excess)
 
 
-def divide(
-    request: CompressRequest, context: ExperimentContext, speed: MeasuredSpeed, keeper: Timekeeper
-) -> CompressPlan:
+def divide(request: CompressRequest, speed: MeasuredSpeed, keeper: Timekeeper) -> CompressPlan:
     """The plan for the hours that are left."""
     page = speed.test * (speed.teacher + speed.check / max(1, speed.validation))
     reserve = EXPORT_SECONDS + page + MARGIN * request.hours * 3600
     kept = {"epochs": request.epochs, "seeds": request.seeds}
-    return divide_hours(speed, keeper.left, context_workers(speed), reserve, **kept)
+    return divide_hours(speed, keeper.left - speed.teacher_training, context_workers(speed), reserve, **kept)
 
 
 def context_workers(speed: MeasuredSpeed) -> int:
@@ -157,7 +155,9 @@ def choose_resolution(speed: MeasuredSpeed, seconds: float) -> int:
     for resolution in reversed(RESOLUTIONS):
         area = (resolution / FIRST_RESOLUTION) ** 2
         larger = dataclasses.replace(speed, step=speed.step * area, teacher=speed.teacher * area)
-        plan = divide_hours(larger, seconds, context_workers(speed), EXPORT_SECONDS + MARGIN * seconds)
+        plan = divide_hours(
+            larger, seconds - speed.teacher_training, context_workers(speed), EXPORT_SECONDS + MARGIN * seconds
+        )
         if plan.trials >= FEWEST_TRIALS and plan.finals.epochs >= COMFORT:
             return resolution
     return RESOLUTIONS[0]
@@ -166,13 +166,13 @@ def choose_resolution(speed: MeasuredSpeed, seconds: float) -> int:
 def smaller_limit(
     request: CompressRequest, context: ExperimentContext, speed: MeasuredSpeed, keeper: Timekeeper
 ) -> int:
-    """Multiply-adds of a student whose finals have `LEAST_EPOCHS`; 0 where one cannot be much smaller or it is asked."""
+    """Multiply-adds of a student whose finals have `LEAST_EPOCHS`; 0 where even a small one has no such time."""
     if request.budget.macs and request.budget.macs <= context.cost(context.baseline).macs / 2:
         return 0
     macs = context.cost(context.baseline).macs
     for power in range(1, 12):
         factor = 0.8**power
-        plan = divide(request, context, scaled_speed(speed, factor), keeper)
+        plan = divide(request, scaled_speed(speed, factor), keeper)
         if plan.finals.epochs >= LEAST_EPOCHS:
             return rounded(macs * factor)
     return 0
@@ -193,7 +193,7 @@ def require_enough(
     while hours < MOST_HOURS:
         hours *= 1.25
         asked = {"epochs": request.epochs, "seeds": request.seeds}
-        tried = divide_hours(speed, hours * 3600, plan.workers, plan.reserve, **asked)
+        tried = divide_hours(speed, hours * 3600 - speed.teacher_training, plan.workers, plan.reserve, **asked)
         if tried.trials >= FEWEST_TRIALS and tried.finals.epochs >= 1:
             break
     epoch = units.duration(speed.epoch)

@@ -9,9 +9,6 @@ from automl_kd.compress.plan import CompressPlan
 from automl_kd.config import Experiment
 from automl_kd.results import units
 
-COPIES = 4
-"""Bytes of a weight."""
-
 
 def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed) -> Iterator[str]:
     """What will be done, one line each: images, students, search, finals, time and disk."""
@@ -21,7 +18,9 @@ def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed)
         f"{speed.validation:,} for validation, {speed.test:,} for the test"
     )
     limits = {name: value for name, value in vars(experiment.budget).items() if value}
-    wanted = ", ".join(f"{name} at most {units.format_count(value)}" for name, value in limits.items() if name != "profile")
+    wanted = ", ".join(
+        f"{name} at most {units.format_count(value)}" for name, value in limits.items() if name != "profile"
+    )
     begin = ", which begin with slices of the teacher" if experiment.student.init == "teacher" else ""
     yield f"students: {experiment.space}{f', {wanted}' if wanted else ''}{begin}"
     yield (

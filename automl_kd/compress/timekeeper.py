@@ -43,7 +43,8 @@ class Timekeeper:
         """A stage of the account begins."""
         self.count()
         self.name = name
-        self.save()
+        if self.kept.plan is not None:
+            self.save()
 
     def count(self) -> None:
         now = time.monotonic()
@@ -72,12 +73,11 @@ class Timekeeper:
             self.kept.finals = self.fit_finals(context)
         self.begin("finals")
         finals = self.kept.finals
-        own = context.experiment.finalists
         context.watcher.note(
             f"finals of {units.some(finals.epochs, 'epoch')} with {units.some(finals.seeds, 'seed')}, for which about "
             f"{units.duration(finals.seconds / self.plan_made.workers)} are set aside"
         )
-        return dataclasses.replace(own, seeds=tuple(range(finals.seeds)), count=finals.count, epochs=finals.epochs)
+        return finals.applied(context.experiment.finalists)
 
     def fit_finals(self, context: ExperimentContext) -> FinalsPlan:
         plan, request = self.plan_made, self.kept.request

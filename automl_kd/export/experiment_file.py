@@ -44,13 +44,17 @@ def experiment_of(spec: TrialSpec, name: str) -> Experiment:
 
 def write_experiment(spec: TrialSpec, name: str) -> str:
     """TOML, of the fields that differ from their defaults."""
-    experiment = experiment_of(spec, name)
-    plain = Experiment(name=name, space=spec.space)
+    objects = any(PICKLED in text for text in (spec.space, spec.teacher.model if spec.teacher else ""))
+    head = " ".join([PURPOSE, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
+    return write_differing(experiment_of(spec, name), head)
+
+
+def write_differing(experiment: Experiment, head: str) -> str:
+    """TOML of an experiment with the fields that differ from their defaults. `head`: its first comment."""
+    plain = Experiment(name=experiment.name, space=experiment.space)
 
     def wanted(key: str) -> bool:
         read = attrgetter(key)
         return key in {"name", "space"} or (key not in FILLED_IN and bool(read(experiment) != read(plain)))
 
-    objects = any(PICKLED in text for text in (spec.space, spec.teacher.model if spec.teacher else ""))
-    head = " ".join([PURPOSE, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
     return write_commented(experiment, wanted, head)

@@ -1,0 +1,213 @@
+"""From a teacher, images and hours to a student in a folder to hand on: plan, search, comparison, export."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from automl_kd import experiment as stages
+from automl_kd import files, storage
+from automl_kd.api.images import name_data
+from automl_kd.api.objects import removed_on_error
+from automl_kd.api.progress import Progress, watcher_of
+from automl_kd.api.records import Teacher
+from automl_kd.api.result import Result
+from automl_kd.api.run import folder_of, program_folder, teacher_section
+from automl_kd.api.settings import overrides_of
+from automl_kd.compress import CompressRequest, KeptPlan, Timekeeper, make_plan, open_plan, plan_lines
+from automl_kd.config import Budget, Experiment
+from automl_kd.config.strict import as_plain
+from automl_kd.errors import RecordError, ResultError
+from automl_kd.experiment.progress.events import Watcher
+from automl_kd.export import ExportOptions, write_differing
+from automl_kd.export.folder import check_packages
+from automl_kd.registry import search_beside
+from automl_kd.results.quantity import QuantityUnit, read_quantity
+from automl_kd.results.store.folder import in_use
+
+if TYPE_CHECKING:
+    from automl_kd.api.run import Data, TeacherLike
+
+STUDENT_FOLDER, REPEATING_FILE = "student", "experiment.toml"
+"""In the folder of the experiment: what is handed on, and the file that repeats the search."""
+
+HEAD = "What automl-kd compress made of its hours; automl-kd search runs it again, with the same trials and lengths."
+
+
+@dataclass(frozen=True, eq=False)
+class Compressed(Result):
+    """The result of a compression. `student_folder`: what to hand on. `spent`: seconds by stage, over all sessions."""
+
+    student_folder: Path = Path()
+    spent: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedCompression:
+    """What will be done. `lines`: the plan in words."""
+
+    experiment: Experiment
+    keeper: Timekeeper
+    roots: stages.Roots
+    lines: tuple[str, ...]
+
+    @property
+    def kept(self) -> KeptPlan:
+        return self.keeper.kept
+
+    @property
+    def folder(self) -> Path:
+        return self.roots.results / self.experiment.name
+
+
+def compress(
+    teacher: TeacherLike,
+    data: Data,
+    *,
+    out: Path | str,
+    params: float | str = 0,
+    macs: float | str = 0,
+    latency_ms: float | str = 0,
+    hours: float = 2.0,
+    resolution: int = 0,
+    space: str = "",
+    epochs: int = 0,
+    seeds: int = 0,
+    int8: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    data_root: Path | str = "data",
+    address: str = "",
+    progress: Progress = "lines",
+    accept_teacher: bool = False,
+) -> Compressed:
+    """Find a student for `teacher` within limits and hours, compare it with its baselines, and export it.
+
+    The same call continues a compression that was interrupted.
+
+    `teacher`, `data`: as of `search`. `out`: the folder of this compression; the student lies in its folder `student`.
+    `params`, `macs`, `latency_ms`: what the student may cost, as a number or a text such as "2M" or "5ms"; 0 sets no
+    limit. `hours` (above 0): of wall-clock time for everything, over all calls. `resolution`: height and width of
+    images; 0 takes their own, or for files the largest for which there is time. `space`: of students; empty takes one
+    for the size of the images. `epochs`, `seeds`: of each final; 0 as many as fit. `int8`: also a graph in eight bits.
+    All others: as of `search`. An `AutoMLKDError` says in one sentence what cannot be carried out.
+    """
+    folder = folder_of(out)
+    search_beside(Path(), *program_folder())
+    with removed_on_error(folder):
+        images = as_plain(name_data(data, folder))
+        described = teacher if isinstance(teacher, Teacher) else Teacher(teacher)
+        sections = {"teacher": teacher_section(described, folder)}
+        sections["data"] = images if isinstance(images, dict) else {"name": images}
+    request = make_request(
+        name=folder.name,
+        **sections,
+        params=params,
+        macs=macs,
+        latency_ms=latency_ms,
+        resolution=resolution,
+        hours=hours,
+        space=space,
+        epochs=epochs,
+        seeds=seeds,
+        overrides=tuple(overrides_of(settings)),
+    )
+    options = ExportOptions(int8=int8)
+    roots = stages.Roots(results=folder.parent, data=storage.local_path(data_root).absolute())
+    planned = plan_compression(request, roots, watcher_of(progress), options, address=address)
+    for line in planned.lines:
+        planned.keeper.note(line)
+    return carry_out_compression(planned, options, address=address, accept_teacher=accept_teacher)
+
+
+def make_request(
+    *,
+    teacher: Mapping[str, Any],
+    data: Mapping[str, Any],
+    params: float | str = 0,
+    macs: float | str = 0,
+    latency_ms: float | str = 0,
+    resolution: int = 0,
+    **others: Any,
+) -> CompressRequest:
+    """`ConfigError` for a limit that is no quantity; `RecordError` for a number out of its range."""
+    given: dict[str, tuple[float | str, QuantityUnit]] = {
+        "params": (params, "params"),
+        "macs": (macs, "macs"),
+        "latency_ms": (latency_ms, "ms"),
+    }
+    limits: dict[str, Any] = {name: read_quantity(value, unit) for name, (value, unit) in given.items() if value}
+    counted = {name: int(value) if name != "latency_ms" else value for name, value in limits.items()}
+    images = {**data, **({"resolution": resolution} if resolution else {})}
+    try:
+        return CompressRequest(teacher=dict(teacher), data=images, budget=Budget(**counted), **others)
+    except ValueError as error:
+        raise RecordError(f"compress: {error}") from error
+
+
+def plan_compression(
+    request: CompressRequest, roots: stages.Roots, watcher: Watcher, options: ExportOptions, *, address: str = ""
+) -> PlannedCompression:
+    """Plan it, or go on with the plan of an earlier session; nothing is trained for good.
+
+    `ConfigError` or `ExportError` for what cannot be done, in the end or in these hours; nothing is left then.
+    """
+    check_packages(options)
+    folder = roots.results / request.name
+    if in_use(folder):
+        raise ResultError(f"another process is writing to {folder}; wait for it, or give another --name or --out")
+    kept = open_plan(request, folder)
+    keeper = Timekeeper(kept, request.hours, watcher)
+    if kept.plan is not None:
+        experiment = request.experiment(kept.sections)
+        spent = f"{kept.seconds / 3600:.2g} of {request.hours:g} hours are spent"
+        return PlannedCompression(experiment, keeper, roots, (f"the plan of an earlier session goes on: {spent}",))
+    there = folder.exists()
+    try:
+        experiment = make_plan(request, kept, roots, keeper, address=address)
+    finally:
+        if not there:
+            with suppress(OSError):
+                folder.rmdir()
+    assert kept.plan is not None  # make_plan fills it in
+    assert kept.speed is not None
+    return PlannedCompression(experiment, keeper, roots, tuple(plan_lines(experiment, kept.plan, kept.speed)))
+
+
+def carry_out_compression(
+    planned: PlannedCompression, options: ExportOptions, *, address: str = "", accept_teacher: bool = False
+) -> Compressed:
+    """Run what is planned, or what is left of it, and write the student's folder.
+
+    `ResultError` if no training came through.
+    """
+    keeper, folder = planned.keeper, planned.folder
+    keeper.begin("search" if planned.kept.finals is None else "finals")
+    stages.run_stages(
+        planned.experiment, planned.roots, keeper, address=address, accept_teacher=accept_teacher, steering=keeper
+    )
+    keeper.begin("export")
+    result = Result(folder, planned.roots.data)
+    write_repeating_file(planned)
+    student = folder / STUDENT_FOLDER
+    if not student.exists():
+        result.best.export_as(student, options, lambda what: keeper.stage(what, 1), trusted=True)
+        for file in sorted(student.rglob("*")):
+            if file.is_file():
+                storage.push(file)
+    keeper.begin("done")
+    spent = {name: seconds for name, seconds in planned.kept.spent.items() if name != "done"}
+    return Compressed(folder, planned.roots.data, student, spent)
+
+
+def write_repeating_file(planned: PlannedCompression) -> None:
+    """The experiment as it was carried out: the trials that were begun, the finals as they were settled."""
+    settled = planned.experiment
+    if begun := len(files.whole_lines(planned.folder / "proposals.jsonl")):
+        settled = dataclasses.replace(settled, search=dataclasses.replace(settled.search, trials=begun))
+    if (finals := planned.kept.finals) is not None:
+        settled = dataclasses.replace(settled, finalists=finals.applied(settled.finalists))
+    storage.write(planned.folder / REPEATING_FILE, write_differing(settled, HEAD))

@@ -1,0 +1,129 @@
+"""`automl-kd compress`: a teacher, images and hours in, a student in a folder to hand on out."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from automl_kd import storage
+from automl_kd.console.options import AcceptTeacher, Address, DataRoot, Out, Overrides, command_line, roots
+from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
+from automl_kd.registry import search_beside
+from automl_kd.results import units
+
+if TYPE_CHECKING:
+    from automl_kd.api.compressing import Compressed
+
+INTERRUPTED = 130
+
+TeacherName = Annotated[
+    str, typer.Option(help="timm:, torchvision:, hf:, module:function, file:NET.onnx, or a model of the zoo.")
+]
+Images = Annotated[str, typer.Option(help="folder:, shards:, parquet:, pack: or arrays:PATH, or a dataset's name.")]
+MaxParams = Annotated[str, typer.Option(metavar="COUNT", help="Most parameters of the student, such as 2M.")]
+MaxMacs = Annotated[str, typer.Option(metavar="COUNT", help="Most multiply-adds for one image, such as 20M.")]
+MaxLatency = Annotated[str, typer.Option(metavar="TIME", help="Longest forward pass of one image, such as 5ms.")]
+Hours = Annotated[float, typer.Option(metavar="HOURS", help="Wall-clock time for everything, over all sessions.")]
+Resolution = Annotated[
+    int,
+    typer.Option(min=0, max=4096, help="Height and width of images; 0 takes their own, or what there is time for."),
+]
+
+
+def compress(
+    teacher: TeacherName,
+    data: Images,
+    checkpoint: Annotated[str, typer.Option(help="File with the teacher's weights.")] = "",
+    max_params: MaxParams = "",
+    max_macs: MaxMacs = "",
+    max_latency: MaxLatency = "",
+    budget_hours: Hours = 2.0,
+    resolution: Resolution = 0,
+    space: Annotated[str, typer.Option(help="Space of students; by default one for the size of images.")] = "",
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of each final training; 0 as many as fit.")] = 0,
+    seeds: Annotated[int, typer.Option(min=0, max=20, help="Seeds of each final; 0 as many as fit, 2 to 5.")] = 0,
+    int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Also write student.int8.onnx.")] = False,
+    max_int8_loss: Annotated[float, typer.Option(metavar="POINTS", min=0, help="Accuracy that int8 may lose.")] = 2.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether the plan is wanted.")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Print the plan, and end.")] = False,
+    name: Annotated[str, typer.Option(help="Name of the results folder; by default made from the options.")] = "",
+    overrides: Overrides = [],  # noqa: B006 - typer reads it, nothing changes it
+    out: Out = "results",
+    data_root: DataRoot = "data",
+    address: Address = "",
+    progress: ProgressOption = ProgressMode.AUTO,
+    accept_teacher: AcceptTeacher = False,
+) -> None:
+    """Find a student for a teacher within limits and hours, prove what it is worth, and export it.
+
+    Space, resolution, recipe, trials and lengths are chosen so that all of it fits into the hours; the plan is shown
+    first. The same command continues what was interrupted.
+
+    [bold]automl-kd compress --teacher timm:local-dir:teacher --data folder:photos --max-params 2M[/bold]
+    [bold]automl-kd compress --teacher resnet56 --data digits --max-params 50k --budget-hours 0.2 --yes[/bold]
+    """
+    search_beside(Path())
+    with watching(progress) as watcher:
+        from automl_kd.api.compressing import make_request, plan_compression  # noqa: PLC0415 - torch is slow to import
+        from automl_kd.export import ExportOptions  # noqa: PLC0415 - likewise
+
+        place = roots(out, data_root)
+        options = ExportOptions(int8=int8, max_int8_loss=max_int8_loss)
+        request = make_request(
+            name=name or default_name(teacher, data),
+            teacher={"model": teacher, **({"checkpoint": checkpoint} if checkpoint else {})},
+            data={"name": data},
+            params=max_params or 0,
+            macs=max_macs or 0,
+            latency_ms=max_latency or 0,
+            resolution=resolution,
+            hours=budget_hours,
+            space=space,
+            epochs=epochs,
+            seeds=seeds,
+            overrides=tuple(overrides),
+        )
+        planned = plan_compression(request, place, watcher, options, address=address)
+    for line in planned.lines:
+        typer.echo(line)
+    if plan_only or not (yes or wanted()):
+        typer.echo("nothing was trained; the same command without --plan carries it out")
+        return
+    try:
+        with watching(progress) as watcher:
+            from automl_kd.api.compressing import carry_out_compression  # noqa: PLC0415 - torch is slow to import
+
+            planned.keeper.watcher = watcher
+            found = carry_out_compression(planned, options, address=address, accept_teacher=accept_teacher)
+    except KeyboardInterrupt:
+        typer.echo("automl-kd: interrupted; finished trials are recorded, and the same command continues", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finish(found)
+
+
+def default_name(teacher: str, data: str) -> str:
+    """Of a results folder; a part that is a path gives its last piece without suffix."""
+    pieces = ["compress", *(Path(part.rstrip("/")).stem if "/" in part else part for part in (teacher, data))]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pieces)).strip("-")[:100]
+
+
+def wanted() -> bool:
+    """Ask on a terminal; elsewhere nobody is there to answer, and the command was given to be carried out."""
+    return not (sys.stdin.isatty() and sys.stdout.isatty()) or typer.confirm("Carry this out?", default=True)
+
+
+def finish(found: Compressed) -> None:
+    """Print the report and where things are; exit code 1 if there is no verdict."""
+    from automl_kd.console.report import report  # noqa: PLC0415 - pandas is slow to import
+
+    complete = report(output(), [found.folder], found.folder, command_line())
+    spent = ", ".join(f"{name} {units.duration(seconds)}" for name, seconds in found.spent.items())
+    typer.echo(f"time spent: {spent}")
+    where = storage.name_addresses(str(found.student_folder))
+    typer.echo(f"the student to hand on is in {where}; read its README.md")
+    if not complete:
+        raise typer.Exit(1)

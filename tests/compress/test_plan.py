@@ -1,0 +1,93 @@
+"""The division of hours: it fits, it grows with the hours, and it is refused where nothing can be found."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from automl_kd.compress.measured_speed import MeasuredSpeed
+from automl_kd.compress.plan import (
+    FEWEST_TRIALS,
+    MOST_EPOCHS,
+    MOST_TRIALS,
+    divide_hours,
+    expected_epochs,
+    finals_cost,
+    fitting_epochs,
+    plan_finals,
+    plan_search,
+    scaled_speed,
+    search_cost,
+)
+
+SPEED = MeasuredSpeed(
+    step=1e-3, teacher=5e-4, images=8000, labelled=8000, validation=900, test=3900, scratch_ratio=2.0, workers=2
+)
+
+
+def test_halving_spares_most_epochs_and_never_adds_any():
+    assert expected_epochs(30, 1) == 1
+    few, many = expected_epochs(27, 9), expected_epochs(27, 27)
+    assert 1 < few < 5  # a third goes on at 1 and at 3, and the first ones more often
+    assert few < many < 12
+
+
+@pytest.mark.parametrize("hours", [0.3, 1, 3, 8, 24])
+def test_a_plan_fits_its_hours(hours):
+    plan = divide_hours(SPEED, hours * 3600, 2, 120.0)
+    assert plan.seconds + plan.reserve <= hours * 3600
+    assert FEWEST_TRIALS <= plan.trials <= MOST_TRIALS
+    assert 1 <= plan.finals.epochs <= MOST_EPOCHS
+    assert plan.finals.seeds >= 2
+
+
+def test_more_hours_give_no_less():
+    plans = [divide_hours(SPEED, hours * 3600, 2, 120.0) for hours in (0.3, 0.6, 1.2, 2.4, 4.8, 9.6)]
+    work = [plan.finals.epochs * plan.finals.seeds * (plan.finals.count + 3) for plan in plans]
+    assert work == sorted(work)
+    assert [plan.epochs for plan in plans] == sorted(plan.epochs for plan in plans)
+    assert [plan.finals.seeds for plan in plans] == sorted(plan.finals.seeds for plan in plans)
+
+
+def test_a_search_costs_what_its_account_says():
+    trials, epochs, seconds = plan_search(SPEED, 3000.0)
+    assert seconds == search_cost(SPEED, trials, epochs) <= 3000
+    by_hand = trials * expected_epochs(trials, epochs) * (8000 * 1e-3 + 900 * 1e-3 / 3)
+    assert seconds == pytest.approx(by_hand + trials * SPEED.trial + epochs * 8000 * 5e-4)
+
+
+def test_finals_cost_is_that_of_each_training_by_hand():
+    epoch, teacher = 8000 * 1e-3 + 0.3, 4.0
+    taught = 10 * epoch + 3900 * 1e-3 / 3 + SPEED.trial
+    scratch = 20 * epoch + SPEED.trial
+    assert finals_cost(SPEED, 3, 1, 10) == pytest.approx(3 * (2 * taught + scratch + 10 * teacher))
+    chosen = 3 * (2 * taught + 10 * teacher)
+    assert finals_cost(SPEED, 3, 2, 10) == pytest.approx(3 * (2 * taught + scratch + 10 * teacher) + chosen)
+
+
+def test_fitting_epochs_are_the_most_that_fit():
+    found = fitting_epochs(SPEED, 3, 2, 5000.0)
+    assert finals_cost(SPEED, 3, 2, found) <= 5000 < finals_cost(SPEED, 3, 2, found + 1)
+
+
+def test_what_is_asked_for_is_taken():
+    plan = divide_hours(SPEED, 3600, 2, 120.0, epochs=5, seeds=4)
+    assert (plan.finals.epochs, plan.finals.seeds) == (5, 4)
+
+
+def test_seeds_come_before_length_only_where_there_is_time():
+    short, long = plan_finals(SPEED, 500.0, 1), plan_finals(SPEED, 100_000.0, 1)
+    assert (short.seeds, short.count) == (2, 1)
+    assert (long.seeds, long.count) == (5, 3)
+
+
+def test_no_trials_where_none_fits():
+    assert plan_search(SPEED, 10.0) == (0, 1, 0.0)
+
+
+def test_a_slower_student_has_the_teachers_share_of_its_own():
+    slower = scaled_speed(SPEED, 2.0)
+    assert slower.step == 2e-3
+    assert slower.scratch_ratio == 1.5  # the teacher costs as much as before
+    assert dataclasses.replace(slower, step=1e-3, scratch_ratio=2.0) == SPEED

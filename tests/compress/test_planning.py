@@ -1,0 +1,169 @@
+"""Planning on real digits, with a speed that is given: choices, limits, refusals, and what is kept of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import pytest
+
+from automl_kd.api.compressing import make_request, plan_compression
+from automl_kd.compress import open_plan
+from automl_kd.compress.choices import chooses_resolution
+from automl_kd.compress.measured_speed import MeasuredSpeed
+from automl_kd.compress.planning import make_plan
+from automl_kd.compress.timekeeper import Timekeeper, speed_of_found
+from automl_kd.errors import ConfigError, RecordError, ResultError
+from automl_kd.experiment import Roots
+from automl_kd.experiment.progress.events import Silent
+
+SPEED = MeasuredSpeed(
+    step=1e-4, teacher=1e-4, images=1300, labelled=1300, validation=144, test=360, scratch_ratio=1.5, workers=2
+)
+
+
+def request_of(**changes):
+    given = {"name": "mine", "teacher": {"model": "resnet20"}, "data": {"name": "digits"}, "hours": 0.2, "params": "20k"}
+    return make_request(**{**given, **changes})
+
+
+def plan(tmp_path, request, measure=lambda _context, _address: SPEED):
+    roots = Roots(results=tmp_path / "results", data=tmp_path / "data")
+    kept = open_plan(request, roots.results / request.name)
+    keeper = Timekeeper(kept, request.hours, Silent())
+    return make_plan(request, kept, roots, keeper, measure=measure), kept, keeper
+
+
+def test_small_images_get_a_small_space_and_a_default_within_the_limits(tmp_path):
+    experiment, kept, _ = plan(tmp_path, request_of())
+    assert experiment.space == "search_spaces.resnet:SPACE"
+    assert experiment.budget.params == 20_000
+    assert experiment.finalists.baseline["width1"] == 8  # 272,000 parameters at 16
+    assert experiment.search.trials == kept.plan.trials
+    assert experiment.finalists.epochs == kept.plan.finals.epochs
+    assert experiment.finalists.seeds == tuple(range(kept.plan.finals.seeds))
+    assert set(experiment.finalists.baselines) == {"default-kd", "found-scratch"}
+
+
+def test_a_slow_student_is_replaced_by_one_whose_finals_have_time(tmp_path):
+    asked = []
+
+    def measure(context, _address):
+        macs = context.cost(context.baseline).macs
+        asked.append(macs)
+        return dataclasses.replace(SPEED, step=macs * 1e-8)
+
+    experiment, kept, _ = plan(tmp_path, request_of(params="2M", hours=0.25), measure)
+    assert len(asked) > 1
+    assert asked[-1] < asked[0]
+    assert asked[-1] <= experiment.budget.macs < asked[0]
+    assert kept.plan.finals.epochs >= 8
+
+
+def test_too_few_hours_are_refused_with_those_that_would_do(tmp_path):
+    slow = dataclasses.replace(SPEED, step=1.0)
+    with pytest.raises(ConfigError, match=r"--budget-hours 0\.2 leaves no time .* give \S+ hours or more"):
+        plan(tmp_path, request_of(epochs=3), lambda _context, _address: slow)
+
+
+def test_limits_that_no_student_meets_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="meets the budget"):
+        plan(tmp_path, request_of(params="100"))
+
+
+def test_an_override_comes_last(tmp_path):
+    experiment, _, _ = plan(tmp_path, request_of(overrides=("search.sampler=random", "recipe.lr=0.2")))
+    assert (experiment.search.sampler, experiment.recipe.lr) == ("random", 0.2)
+
+
+def test_a_kept_plan_goes_on_and_another_request_is_refused(tmp_path):
+    request = request_of()
+    experiment, kept, keeper = plan(tmp_path, request)
+    keeper.begin("search")
+    again = open_plan(request, tmp_path / "results" / "mine")
+    assert (again.plan, again.speed, again.sections) == (kept.plan, kept.speed, kept.sections)
+    assert request.experiment(again.sections) == experiment
+    open_plan(dataclasses.replace(request, hours=3.0), tmp_path / "results" / "mine")  # more time is no other request
+    with pytest.raises(ResultError, match=r"another compression: its budget\.params is 20000"):
+        open_plan(request_of(params="30k"), tmp_path / "results" / "mine")
+
+
+def test_a_damaged_plan_is_refused(tmp_path):
+    request = request_of()
+    _, _, keeper = plan(tmp_path, request)
+    keeper.begin("search")
+    keeper.kept.file.write_text('{"request": 3}')
+    with pytest.raises(ResultError, match="delete it, and the same command plans anew"):
+        open_plan(request, tmp_path / "results" / "mine")
+
+
+def test_nothing_is_left_of_a_plan_that_cannot_be_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("automl_kd.api.compressing.check_packages", lambda _options: None)
+    roots = Roots(results=tmp_path / "results", data=tmp_path / "data")
+    with pytest.raises(ConfigError):
+        plan_compression(request_of(params="100"), roots, Silent(), options=None)
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_search_ends_in_time_and_stays_ended(tmp_path):
+    _, kept, keeper = plan(tmp_path, request_of())
+    assert keeper.may_propose()
+    kept.spent["search"] = 1.2 * kept.plan.search_seconds / kept.plan.workers
+    assert not keeper.may_propose()
+    kept.spent["search"], kept.finals = 0.0, kept.plan.finals
+    assert not keeper.may_propose()
+
+
+def test_seconds_are_counted_by_stage_over_sessions(tmp_path):
+    request = request_of()
+    _, kept, keeper = plan(tmp_path, request)
+    keeper.begin("search")
+    time.sleep(0.2)
+    keeper.begin("finals")
+    assert 0.2 <= kept.spent["search"] < 5
+    again = Timekeeper(open_plan(request, tmp_path / "results" / "mine"), request.hours, Silent())
+    assert again.left <= request.hours * 3600 - 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"), [("digits", False), ("folder:photos", True), ("arrays:a.npz", False), ("pack:p", False)]
+)
+def test_the_resolution_is_chosen_for_files_alone(name, chosen):
+    assert chooses_resolution(request_of(data={"name": name})) is chosen
+    assert not chooses_resolution(request_of(data={"name": name, "resolution": 64}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"params": "2 apples"}, "'2 apples' is no number of params"),
+        ({"latency_ms": "0ms"}, "above zero"),
+        ({"hours": 0}, "budget hours must lie above 0"),
+        ({"seeds": 99}, "seeds must be 0"),
+    ],
+)
+def test_a_wrong_number_is_one_sentence(changes, sentence):
+    with pytest.raises((ConfigError, RecordError), match=sentence):
+        request_of(**changes)
+
+
+def test_the_found_students_own_seconds_replace_the_defaults(tmp_path):
+    import pandas as pd  # noqa: PLC0415 - the only test with rows
+
+    rows = pd.DataFrame(
+        {
+            "trial_kind": ["search", "search"],
+            "status": ["complete", "stopped"],
+            "val_accuracy": [0.5, 0.9],
+            "seconds": [20.0, 1000.0],
+            "epochs_done": [4, 1],
+            "teacher_passes": [1300.0, 0.0],
+        }
+    )
+
+    class Context:
+        class table:  # noqa: N801 - as the attribute is called
+            read = staticmethod(lambda: rows)
+
+    found = speed_of_found(Context, SPEED)
+    assert found.step == pytest.approx((20.0 - 1300 * 1e-4) / 4 / (1300 + 144 / 3))
