@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from automl_kd import experiment as stages
 from automl_kd import files, storage
 from automl_kd.api.images import name_data
-from automl_kd.api.objects import removed_on_error
+from automl_kd.api.objects import name_space, removed_on_error
 from automl_kd.api.progress import Progress, watcher_of
 from automl_kd.api.records import Teacher
 from automl_kd.api.result import Result
@@ -20,7 +20,6 @@ from automl_kd.api.run import folder_of, program_folder, teacher_section
 from automl_kd.api.settings import overrides_of
 from automl_kd.compress import CompressRequest, KeptPlan, Timekeeper, make_plan, open_plan, plan_lines
 from automl_kd.config import Budget, Experiment
-from automl_kd.config.strict import as_plain
 from automl_kd.errors import RecordError, ResultError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.export import ExportOptions, write_differing
@@ -31,6 +30,7 @@ from automl_kd.results.store.folder import in_use
 
 if TYPE_CHECKING:
     from automl_kd.api.run import Data, TeacherLike
+    from automl_kd.space import SearchSpace
 
 STUDENT_FOLDER, REPEATING_FILE = "student", "experiment.toml"
 """In the folder of the experiment: what is handed on, and the file that repeats the search."""
@@ -74,7 +74,7 @@ def compress(
     latency_ms: float | str = 0,
     hours: float = 2.0,
     resolution: int = 0,
-    space: str = "",
+    space: str | SearchSpace = "",
     epochs: int = 0,
     seeds: int = 0,
     int8: bool = False,
@@ -98,10 +98,9 @@ def compress(
     folder = folder_of(out)
     search_beside(Path(), *program_folder())
     with removed_on_error(folder):
-        images = as_plain(name_data(data, folder))
         described = teacher if isinstance(teacher, Teacher) else Teacher(teacher)
-        sections = {"teacher": teacher_section(described, folder)}
-        sections["data"] = images if isinstance(images, dict) else {"name": images}
+        sections = {"teacher": teacher_section(described, folder), "data": name_data(data, folder)}
+        students = name_space(space, folder) if space else ""
     request = make_request(
         name=folder.name,
         **sections,
@@ -110,7 +109,7 @@ def compress(
         latency_ms=latency_ms,
         resolution=resolution,
         hours=hours,
-        space=space,
+        space=students,
         epochs=epochs,
         seeds=seeds,
         overrides=tuple(overrides_of(settings)),

@@ -73,11 +73,12 @@ class CompressPlan:
 
 
 def expected_epochs(trials: int, epochs: int) -> float:
-    """Mean epochs of the first `trials`, at most `MOST_TRIALS`, under asynchronous successive halving.
+    """Mean epochs of the first `trials` under asynchronous successive halving, whose ranks are as good as random.
 
-    Their ranks are as good as random.
+    Of more than `MOST_TRIALS` that of so many.
     """
-    return simulate_halving(epochs)[trials - 1] / trials
+    known = min(trials, MOST_TRIALS)
+    return simulate_halving(epochs)[known - 1] / known
 
 
 @cache
@@ -102,13 +103,13 @@ def first_failed(rungs: Iterable[int], seen: dict[int, list[float]], quality: fl
     return 0
 
 
-def plan_search(speed: MeasuredSpeed, seconds: float) -> tuple[int, int, float]:
+def plan_search(speed: MeasuredSpeed, seconds: float, longest: int = LENGTHS[-1]) -> tuple[int, int, float]:
     """Trials, epochs and seconds of the longest search trainings of which enough fit into `seconds` of all workers.
 
-    No trials if not even `FEWEST_TRIALS` of one epoch fit.
+    No trials if not even `FEWEST_TRIALS` of one epoch fit. `longest`: the most epochs.
     """
     best = (0, 1, 0.0)
-    for epochs in LENGTHS:
+    for epochs in [one for one in LENGTHS if one <= longest]:
         trials = count_fitting(speed, epochs, seconds)
         if trials >= WANTED_TRIALS or (epochs == 1 and trials >= FEWEST_TRIALS):
             best = (trials, epochs, search_cost(speed, trials, epochs))
@@ -167,6 +168,9 @@ def divide_hours(
     work = max(0.0, seconds - reserve) * workers
     trials, length, searched = plan_search(speed, SEARCH_SHARE * work)
     finals = plan_finals(speed, work - searched, length, epochs=epochs, seeds=seeds)
+    while length > 1 and finals.epochs < length:  # a search does not train longer than what it chooses for
+        trials, length, searched = plan_search(speed, SEARCH_SHARE * work, length - 1)
+        finals = plan_finals(speed, work - searched, length, epochs=epochs, seeds=seeds)
     return CompressPlan(
         trials=trials, epochs=length, search_seconds=searched, finals=finals, workers=workers, reserve=reserve
     )

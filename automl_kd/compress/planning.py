@@ -13,6 +13,7 @@ from automl_kd.compress.choices import (
     choose_recipe,
     choose_search,
     choose_space,
+    choose_teacher,
     choose_teaching,
     chooses_resolution,
     with_resolution,
@@ -25,6 +26,7 @@ from automl_kd.compress.plan import (
     CompressPlan,
     divide_hours,
     scaled_speed,
+    search_cost,
 )
 from automl_kd.compress.request import CompressRequest
 from automl_kd.compress.timekeeper import Timekeeper
@@ -34,6 +36,7 @@ from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.student_budget import check_baseline, limits_of, require_feasible_budget
+from automl_kd.experiment.teacher_settings import settle_teacher
 from automl_kd.models.costs.affordable import find_affordable
 from automl_kd.results import units
 from automl_kd.space import Architecture
@@ -88,18 +91,23 @@ def make_plan(
     plan = divide(request, speed, keeper)
     require_enough(plan, speed, request, context)
     sections |= planned_sections(plan, sections)
-    kept.sections, kept.speed, kept.plan = dict(sections), speed, plan
-    return request.experiment(sections)
+    experiment = request.experiment(sections)
+    trials, epochs = experiment.search.trials, experiment.recipe.epochs  # which overrides may have changed
+    searched = search_cost(speed, trials, epochs)
+    kept.plan = dataclasses.replace(plan, trials=trials, epochs=epochs, search_seconds=searched)
+    kept.sections, kept.speed = dict(sections), speed
+    return experiment
 
 
 def prepare_choices(
     request: CompressRequest, given: Mapping[str, Any], roots: Roots, watcher: Watcher
 ) -> tuple[ExperimentContext, dict[str, Any]]:
     """The context of what is chosen for these images, and its sections; the default student keeps to the limits."""
-    pretrained = bool(request.teacher.get("checkpoint")) or ":" in str(request.teacher.get("model", ""))
     side = int(given.get("data", request.data).get("resolution", 0))
     space = choose_space(request, side)
-    sections: dict[str, Any] = {**given, "space": space, **choose_teaching(space, pretrained=pretrained)}
+    sections: dict[str, Any] = {**given, "space": space}
+    pretrained = bool(settle_teacher(request.experiment(sections).teacher).checkpoint)
+    sections |= choose_teaching(space, pretrained=pretrained) | (choose_teacher(request, side) if pretrained else {})
     sections["search"] = choose_search(space)
     opened = request.experiment({**sections, "budget": dict.fromkeys(vars(Budget()), 0), "finalists": {}})
     context = prepare_experiment(opened, roots, watcher)

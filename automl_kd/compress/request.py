@@ -38,6 +38,12 @@ class CompressRequest:
     def __post_init__(self) -> None:
         require(0 < self.hours <= 10_000, f"budget hours must lie above 0 and at most at 10,000, got {self.hours:g}")
         require(self.epochs >= 0, f"epochs must be 0 (as many as fit) or more, got {self.epochs}")
+        for field_name in ("epochs", "seeds", "count"):
+            key = f"finalists.{field_name}"
+            require(
+                not any(one.partition("=")[0].strip() == key for one in self.overrides),
+                f"{key} follows from the hours; set --epochs and --seeds (epochs=..., seeds=...) in its place",
+            )
         require(0 <= self.seeds <= 20, f"seeds must be 0 (as many as fit) to 20, got {self.seeds}")
 
     def to_record(self) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import dataclasses
 import time
 
 from automl_kd.compress.kept_plan import KeptPlan
-from automl_kd.compress.measured_speed import MeasuredSpeed
-from automl_kd.compress.plan import CompressPlan, FinalsPlan, plan_finals
+from automl_kd.compress.measured_speed import FORWARD_SHARE, MeasuredSpeed
+from automl_kd.compress.plan import FEWEST_TRIALS, CompressPlan, FinalsPlan, plan_finals
 from automl_kd.config import Finalists
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
@@ -16,8 +16,11 @@ from automl_kd.results import units
 SAVE_SECONDS = 15.0
 """The longest time that a kill makes the account forget."""
 
-OVERTIME = 1.1
-"""The search may take so many times what it was given, before no more of its trials begin."""
+BEST = 3
+"""Complete trials whose pace stands for that of the found student."""
+
+FASTEST = 20
+"""A step that seems so many times as fast as the default student's is not believed."""
 
 
 class Timekeeper:
@@ -60,12 +63,13 @@ class Timekeeper:
         if time.monotonic() - self.saved > SAVE_SECONDS and self.kept.plan is not None:
             self.save()
 
-    def may_propose(self) -> bool:
+    def may_propose(self, begun: int) -> bool:
+        """While what is left is more than the finals were planned to take, and for the first few trials in any case."""
         if self.kept.finals is not None:
             return False
         plan = self.plan_made
-        self.count()
-        return self.kept.spent.get("search", 0.0) < OVERTIME * plan.search_seconds / plan.workers
+        spare = self.left - plan.reserve - plan.finals.seconds / plan.workers
+        return begun < FEWEST_TRIALS or spare > 0
 
     def settle_finals(self, context: ExperimentContext) -> Finalists:
         """As long as what is left allows, by what the trials of the search took; as before once it is settled."""
@@ -110,10 +114,15 @@ def speed_of_found(context: ExperimentContext, speed: MeasuredSpeed) -> Measured
     """`speed` with the step of the students that the search has found, by the seconds of their trainings."""
     rows = context.table.read()
     ours = rows[(rows["trial_kind"] == "search") & (rows["status"] == "complete")]
-    best = ours.sort_values("val_accuracy", ascending=False).head(3)
+    best = ours.sort_values("val_accuracy", ascending=False).head(BEST)
     if best.empty:
         return speed
-    images = speed.images + speed.validation / 3
-    teacher = best["teacher_passes"].fillna(0.0) * speed.teacher if "teacher_passes" in best else 0.0
+    teacher = best["teacher_passes"].fillna(0.0) * speed.teacher
+    images = speed.images + speed.validation * FORWARD_SHARE
     steps = (best["seconds"] - teacher) / best["epochs_done"] / images
-    return dataclasses.replace(speed, step=max(float(steps.mean()), speed.step / 20))
+    size = float(best["macs"].mean()) / context.cost(context.baseline).macs
+    return dataclasses.replace(
+        speed,
+        step=max(float(steps.mean()), speed.step / FASTEST),
+        scratch_ratio=1 + (speed.scratch_ratio - 1) / size,
+    )

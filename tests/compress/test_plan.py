@@ -71,6 +71,13 @@ def test_fitting_epochs_are_the_most_that_fit():
     assert finals_cost(SPEED, 3, 2, found) <= 5000 < finals_cost(SPEED, 3, 2, found + 1)
 
 
+def test_a_search_does_not_train_longer_than_its_finals():
+    fast = dataclasses.replace(SPEED, step=1e-5, teacher=1e-6, scratch_ratio=5.0)
+    for hours in (0.1, 0.2, 0.5, 2.0):
+        plan = divide_hours(fast, hours * 3600, 2, 60.0)
+        assert plan.epochs <= plan.finals.epochs
+
+
 def test_what_is_asked_for_is_taken():
     plan = divide_hours(SPEED, 3600, 2, 120.0, epochs=5, seeds=4)
     assert (plan.finals.epochs, plan.finals.seeds) == (5, 4)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from types import SimpleNamespace
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from automl_kd.api.compressing import make_request, plan_compression
@@ -16,6 +19,7 @@ from automl_kd.compress.timekeeper import Timekeeper, speed_of_found
 from automl_kd.errors import ConfigError, RecordError, ResultError
 from automl_kd.experiment import Roots
 from automl_kd.experiment.progress.events import Silent
+from automl_kd.export import ExportOptions
 
 SPEED = MeasuredSpeed(
     step=1e-4, teacher=1e-4, images=1300, labelled=1300, validation=144, test=360, scratch_ratio=1.5, workers=2
@@ -23,7 +27,13 @@ SPEED = MeasuredSpeed(
 
 
 def request_of(**changes):
-    given = {"name": "mine", "teacher": {"model": "resnet20"}, "data": {"name": "digits"}, "hours": 0.2, "params": "20k"}
+    given = {
+        "name": "mine",
+        "teacher": {"model": "resnet20"},
+        "data": {"name": "digits"},
+        "hours": 0.2,
+        "params": "20k",
+    }
     return make_request(**{**given, **changes})
 
 
@@ -76,6 +86,13 @@ def test_an_override_comes_last(tmp_path):
     assert (experiment.search.sampler, experiment.recipe.lr) == ("random", 0.2)
 
 
+def test_overridden_trials_are_what_the_plan_counts(tmp_path):
+    experiment, kept, _ = plan(tmp_path, request_of(overrides=("search.trials=70", "recipe.epochs=3")))
+    assert (kept.plan.trials, kept.plan.epochs) == (experiment.search.trials, experiment.recipe.epochs) == (70, 3)
+    with pytest.raises(RecordError, match=r"finalists\.epochs follows from the hours"):
+        request_of(overrides=("finalists.epochs=3",))
+
+
 def test_a_kept_plan_goes_on_and_another_request_is_refused(tmp_path):
     request = request_of()
     experiment, kept, keeper = plan(tmp_path, request)
@@ -101,17 +118,20 @@ def test_nothing_is_left_of_a_plan_that_cannot_be_made(tmp_path, monkeypatch):
     monkeypatch.setattr("automl_kd.api.compressing.check_packages", lambda _options: None)
     roots = Roots(results=tmp_path / "results", data=tmp_path / "data")
     with pytest.raises(ConfigError):
-        plan_compression(request_of(params="100"), roots, Silent(), options=None)
+        plan_compression(request_of(params="100"), roots, Silent(), ExportOptions())
     assert not (tmp_path / "results").exists()
 
 
-def test_the_search_ends_in_time_and_stays_ended(tmp_path):
+def test_the_search_ends_when_the_finals_need_what_is_left(tmp_path):
     _, kept, keeper = plan(tmp_path, request_of())
-    assert keeper.may_propose()
-    kept.spent["search"] = 1.2 * kept.plan.search_seconds / kept.plan.workers
-    assert not keeper.may_propose()
-    kept.spent["search"], kept.finals = 0.0, kept.plan.finals
-    assert not keeper.may_propose()
+    needed = kept.plan.reserve + kept.plan.finals.seconds / kept.plan.workers
+    kept.spent = {"search": 0.2 * 3600 - needed - 60}
+    assert keeper.may_propose(30)
+    kept.spent = {"search": 0.2 * 3600 - needed + 1}
+    assert not keeper.may_propose(30)
+    assert keeper.may_propose(2)  # kills cost time, and without a trial there is no found student
+    kept.finals = kept.plan.finals
+    assert not keeper.may_propose(2)
 
 
 def test_seconds_are_counted_by_stage_over_sessions(tmp_path):
@@ -147,9 +167,7 @@ def test_a_wrong_number_is_one_sentence(changes, sentence):
         request_of(**changes)
 
 
-def test_the_found_students_own_seconds_replace_the_defaults(tmp_path):
-    import pandas as pd  # noqa: PLC0415 - the only test with rows
-
+def test_the_found_students_own_seconds_replace_the_defaults():
     rows = pd.DataFrame(
         {
             "trial_kind": ["search", "search"],
@@ -158,12 +176,12 @@ def test_the_found_students_own_seconds_replace_the_defaults(tmp_path):
             "seconds": [20.0, 1000.0],
             "epochs_done": [4, 1],
             "teacher_passes": [1300.0, 0.0],
+            "macs": [5e5, 9e9],
         }
     )
-
-    class Context:
-        class table:  # noqa: N801 - as the attribute is called
-            read = staticmethod(lambda: rows)
-
-    found = speed_of_found(Context, SPEED)
+    context: Any = SimpleNamespace(
+        table=SimpleNamespace(read=lambda: rows), baseline=None, cost=lambda _student: SimpleNamespace(macs=1_000_000)
+    )
+    found = speed_of_found(context, SPEED)
     assert found.step == pytest.approx((20.0 - 1300 * 1e-4) / 4 / (1300 + 144 / 3))
+    assert found.scratch_ratio == pytest.approx(2.0)  # of a student of half the size the teacher is twice as large

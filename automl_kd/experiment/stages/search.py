@@ -104,7 +104,7 @@ class Searching:
         if index >= self.context.experiment.search.trials:
             return None
         if index >= len(self.journal.proposals):
-            if not self.context.steering.may_propose():
+            if not self.context.steering.may_propose(index):
                 self.context.watcher.note(f"the time for the search is over after {index} trials")
                 return None
             try:
