@@ -29,7 +29,7 @@ PRUNED_METHOD = "subgraph"
 CandidateKind = Literal["found", "found-scratch", "found-fresh", "default-kd", "default-scratch", "pruned", "method"]
 """What a candidate is to the one who chooses. "method": another method of a comparison."""
 
-KINDS: Mapping[FinalRole, CandidateKind] = {
+ROLE_KINDS: Mapping[FinalRole, CandidateKind] = {
     "default-scratch": "default-scratch",
     "default-kd": "default-kd",
     "found-scratch": "found-scratch",
@@ -51,7 +51,7 @@ class MeasuredLatencies:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class StudentCandidate:
     """One trained network. `title`: of its line in a table; `phrase`: in a sentence, with its article.
 
     `accuracy`: on test, by seed; `val`: mean on validation. `params`, `macs`, `latency_ms`: None where not known.
@@ -87,8 +87,8 @@ class JudgedExperiment:
     rows: pd.DataFrame
     finals: pd.DataFrame
     judged: Verdict | Comparison
-    candidates: tuple[Candidate, ...]
-    found: Candidate | None
+    candidates: tuple[StudentCandidate, ...]
+    found: StudentCandidate | None
     stand_in: str
     device: str
 
@@ -125,7 +125,7 @@ class JudgedExperiment:
         )
 
 
-def gather_candidates(judged: Verdict | Comparison, finals: pd.DataFrame) -> tuple[str, list[Candidate]]:
+def gather_candidates(judged: Verdict | Comparison, finals: pd.DataFrame) -> tuple[str, list[StudentCandidate]]:
     """The role of the found one, and all."""
     if isinstance(judged, Comparison):
         entries = [one for one in judged.at(1.0) if one.test.n]
@@ -138,11 +138,11 @@ def gather_candidates(judged: Verdict | Comparison, finals: pd.DataFrame) -> tup
     return found, [of_arm(role, one, distilled=judged.distilled) for role, one in arms.items()]
 
 
-def of_arm(role: FinalRole, one: Arm, *, distilled: bool) -> Candidate:
+def of_arm(role: FinalRole, one: Arm, *, distilled: bool) -> StudentCandidate:
     teaching = describe_teaching(one)
     pruned = one.method == PRUNED_METHOD
-    return Candidate(
-        kind="pruned" if pruned else KINDS[role],
+    return StudentCandidate(
+        kind="pruned" if pruned else ROLE_KINDS[role],
         role=role,
         title=training_title(role, one) if distilled else ARMS[role],
         phrase=phrase_of(role, teaching, distilled=distilled) if not pruned else f"the pruned teacher ({one.student})",
@@ -166,13 +166,13 @@ def phrase_of(role: FinalRole, teaching: str, *, distilled: bool) -> str:
     return f"{student} trained by {teaching}" + " from fresh weights" * (role == "found-fresh")
 
 
-def of_entry(one: ComparisonEntry, reference: str, finals: pd.DataFrame) -> Candidate:
+def of_entry(one: ComparisonEntry, reference: str, finals: pd.DataFrame) -> StudentCandidate:
     """One method of a comparison, whose reference stands where a search has its default student with plain KD."""
     method = one.compared_method
     ours = finals[finals["role"] == method.name]
     kind: CandidateKind = "default-kd" if method.name == reference else "method"
     kind = {"scratch": "default-scratch", PRUNED_METHOD: "pruned"}.get(method.method, kind)  # type: ignore[assignment]
-    return Candidate(
+    return StudentCandidate(
         kind=kind,
         role=method.name,
         title=one.title,
@@ -188,7 +188,7 @@ def of_entry(one: ComparisonEntry, reference: str, finals: pd.DataFrame) -> Cand
     )
 
 
-def pruned_candidates(finals: pd.DataFrame) -> Iterator[Candidate]:
+def pruned_candidates(finals: pd.DataFrame) -> Iterator[StudentCandidate]:
     """The student that was cut out of its teacher, of another experiment: that with the best mean on validation."""
     ours = finals[(finals["method"] == PRUNED_METHOD) & finals["test_accuracy"].notna()].drop_duplicates("key")
     if ours.empty:
@@ -196,7 +196,7 @@ def pruned_candidates(finals: pd.DataFrame) -> Iterator[Candidate]:
     means = ours.groupby(["architecture_id", "options_json"], observed=True)["val_accuracy"].transform("mean")
     best = ours[means == means.max()].sort_values("seed").drop_duplicates("seed")
     last = best.iloc[-1]
-    yield Candidate(
+    yield StudentCandidate(
         kind="pruned",
         role=PRUNED_METHOD,
         title="the pruned teacher",
@@ -214,7 +214,7 @@ def pruned_candidates(finals: pd.DataFrame) -> Iterator[Candidate]:
     )
 
 
-def with_costs(one: Candidate, finals: pd.DataFrame, latencies: MeasuredLatencies | None) -> Candidate:
+def with_costs(one: StudentCandidate, finals: pd.DataFrame, latencies: MeasuredLatencies | None) -> StudentCandidate:
     """With multiply-adds and latency: medians over the trainings of its architecture, which cost the same."""
     ours = finals[finals["architecture_id"] == one.architecture_id]
     latency = latencies.students.get(one.architecture_id) if latencies else middle_of(ours, "latency_ms")
@@ -222,7 +222,7 @@ def with_costs(one: Candidate, finals: pd.DataFrame, latencies: MeasuredLatencie
     known = {"macs": macs or one.macs, "params": one.params or params, "latency_ms": latency}
     if not latencies and latency is None:
         known["latency_ms"] = one.latency_ms
-    return Candidate(**{**vars(one), **known})
+    return StudentCandidate(**{**vars(one), **known})
 
 
 def middle_of(rows: pd.DataFrame, column: str) -> float | None:

@@ -9,8 +9,10 @@ import matplotlib as mpl
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from automl_kd.decision.candidates import Candidate, JudgedExperiment
+from automl_kd.decision.candidates import JudgedExperiment, StudentCandidate
+from automl_kd.results import units
 from automl_kd.results.report.leaderboard import pareto_rows
 from automl_kd.results.report.plots import (
     CARD,
@@ -23,16 +25,19 @@ from automl_kd.results.report.plots import (
     label_decades,
 )
 
-COSTS = {"macs": "multiply-adds for one image", "params": "parameters", "latency_ms": "latency of one image, ms"}
+FRONT_COSTS = {"macs": "multiply-adds for one image", "params": "parameters", "latency_ms": "latency of one image, ms"}
 """Columns of rows, and their names on an axis."""
 
-LABELS: Mapping[str, str] = {
+FRONT_LABELS: Mapping[str, str] = {
     "default-scratch": "default, scratch",
     "default-kd": "default, plain KD",
     "found-scratch": "found, scratch",
     "found": "found student",
 }
 """Of the finals that are drawn."""
+
+LOG_FROM = 4.0
+"""A ratio of the largest cost to the smallest."""
 
 
 class FrontFigure(NamedTuple):
@@ -45,7 +50,7 @@ class FrontFigure(NamedTuple):
 def draw_fronts(experiment: JudgedExperiment) -> Iterator[FrontFigure]:
     """A plot for each cost that was limited; where none was, for multiply-adds and parameters."""
     budget = experiment.record.get("budget") or {}
-    limits = {name: float(budget.get(name) or 0) for name in COSTS}
+    limits = {name: float(budget.get(name) or 0) for name in FRONT_COSTS}
     wanted = [name for name, limit in limits.items() if limit] or ["macs", "params"]
     search = experiment.rows[experiment.rows["trial_kind"] == "search"]
     search = search[search["status"] != "failed"]
@@ -54,31 +59,38 @@ def draw_fronts(experiment: JudgedExperiment) -> Iterator[FrontFigure]:
     for cost in wanted:
         known = search.dropna(subset=[cost, "val_accuracy"])
         marked = [("found" if one is experiment.found else str(one.kind), one) for one in experiment.candidates]
-        finals = {mark: one for mark, one in marked if mark in LABELS and cost_of_candidate(one, cost)}
+        finals = {mark: one for mark, one in marked if mark in FRONT_LABELS and cost_of_candidate(one, cost)}
         if len(known) or finals:
             yield FrontFigure(draw_front(known, finals, cost, limits[cost]), describe_front(known, search, cost))
 
 
-def cost_of_candidate(one: Candidate, cost: str) -> float | None:
+def cost_of_candidate(one: StudentCandidate, cost: str) -> float | None:
     return {"macs": one.macs, "params": one.params, "latency_ms": one.latency_ms}[cost]
 
 
-def draw_front(trials: pd.DataFrame, finals: Mapping[str, Candidate], cost: str, limit: float) -> Markup:
+def draw_front(trials: pd.DataFrame, finals: Mapping[str, StudentCandidate], cost: str, limit: float) -> Markup:
     """Validation accuracy over `cost`. `limit`: a vertical line; 0 for none."""
     with mpl.rc_context(PLOT_SETTINGS):
-        figure, axes = blank_figure(COSTS[cost], "validation accuracy, %")
-        counted = cost != "latency_ms"
-        if counted:
-            axes.set_xscale("log")
+        figure, axes = blank_figure(FRONT_COSTS[cost], "validation accuracy, %")
         draw_searched(axes, trials, cost)
         for mark, one in finals.items():
             draw_candidate(axes, one, cost, mark)
         if limit:
             axes.axvline(limit, color=INK, lw=1.2, ls=(0, (4, 3)), label="budget")
-        if counted:
-            label_decades(axes)
-        scale = ", on a logarithmic scale" if counted else ""
-        return finish_figure(figure, axes, f"Validation accuracy against {COSTS[cost]}{scale}")
+        if cost != "latency_ms":
+            scale_counts(axes)
+        return finish_figure(figure, axes, f"Validation accuracy against {FRONT_COSTS[cost]}")
+
+
+def scale_counts(axes: Axes) -> None:
+    """A logarithmic axis where what is drawn spans more than `LOG_FROM`."""
+    low, high = axes.get_xlim()
+    if low <= 0 or high > LOG_FROM * low:
+        axes.set_xscale("log")
+        label_decades(axes)
+        return
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: units.format_count(value)))
 
 
 def draw_searched(axes: Axes, trials: pd.DataFrame, cost: str) -> None:
@@ -95,7 +107,7 @@ def draw_searched(axes: Axes, trials: pd.DataFrame, cost: str) -> None:
         axes.plot(front[cost], 100 * front["val_accuracy"], color=QUIET, lw=1.3, label="front")
 
 
-def draw_candidate(axes: Axes, one: Candidate, cost: str, mark: str) -> None:
+def draw_candidate(axes: Axes, one: StudentCandidate, cost: str, mark: str) -> None:
     found = mark == "found"
     colour, marker = next(style for role, style in ROLE_STYLES.items() if role == ("found-method" if found else mark))
     axes.plot(
@@ -106,7 +118,7 @@ def draw_candidate(axes: Axes, one: Candidate, cost: str, mark: str) -> None:
         ms=11 if found else 7.5,
         mec=INK if found else CARD,
         mew=1.2 if found else 0.8,
-        label=LABELS[mark],
+        label=FRONT_LABELS[mark],
         zorder=4 if found else 3,
     )
 
@@ -114,5 +126,5 @@ def draw_candidate(axes: Axes, one: Candidate, cost: str, mark: str) -> None:
 def describe_front(known: pd.DataFrame, search: pd.DataFrame, cost: str) -> str:
     text = f"{len(known)} students of the search"
     if missing := len(search) - len(known):
-        text += f" ({missing} more have no {COSTS[cost].partition(' of')[0]} measured)"
+        text += f" ({missing} more have no {FRONT_COSTS[cost].partition(' of')[0]} measured)"
     return f"{text}; the front is that of the complete ones. Finals are means over seeds, mostly of longer trainings."

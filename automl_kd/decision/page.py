@@ -38,8 +38,8 @@ from automl_kd.decision.sheets import (
     candidates_sheet,
     cost_sentences,
     files_sheet,
+    list_stage_costs,
     read_teacher_facts,
-    stage_costs,
 )
 from automl_kd.decision.usage import loading_lines, onnx_lines, repeating_commands
 from automl_kd.errors import CheckpointError, DataError, FileError
@@ -50,7 +50,9 @@ from automl_kd.results.comparison.sentences import comparison_sentences
 from automl_kd.results.report.page import results_provenance, trial_facts
 from automl_kd.results.store.account import line_of
 from automl_kd.results.templates import load_template
-from automl_kd.results.verdict.readings import READINGS_NOTE, readings_sheet
+from automl_kd.results.verdict.gain import untaught
+from automl_kd.results.verdict.readings import READINGS_NOTE, disagreement_sentence, readings_sheet
+from automl_kd.results.verdict.teacher import teacher_of, warning
 
 PREDICTIONS_SUFFIX = ".predictions.json"
 
@@ -103,12 +105,12 @@ def write_decision_page(
         facts=[trial_facts(experiment.rows), line_of(experiment.folder)],
         uncompared=uncompared,
         **describe_recommendation(experiment, recommendation),
-        **describe_candidates(experiment, latencies, export_folder, trial),
-        **describe_predictions(predictions, trial),
+        **describe_candidates(experiment, recommendation, latencies, export_folder, trial),
+        **describe_predictions(predictions, trial, recommendation),
         fronts=list(draw_fronts(experiment)),
-        costs=stage_costs(experiment),
+        costs=list_stage_costs(experiment),
         cost_sentences=list(cost_sentences(experiment)),
-        loading=loading_lines(trial, export_folder),
+        loading=loading_lines(trial, export_folder, data_root, best=not trial_key),
         running=onnx_lines(export_folder),
         commands=repeating_commands(tuple(commands), export_folder),
         provenance=results_provenance(experiment.rows),
@@ -137,7 +139,7 @@ def obtain_predictions(
             networks = open_networks(trial, data_root, notify, trusted=trusted)
         except (DataError, CheckpointError, FileError) as error:
             return None, f"Teacher and student could not be compared on the test images: {error}."
-        kept = predict_test(networks, choose_device(device), notify)
+        kept = predict_test(networks, pick_device(device), notify)
         kept = replace(kept, pictures=tuple(draw_pictures(networks, choose_disagreements(kept))))
         require_recorded(kept, recorded_accuracies(experiment, trial))
         write_predictions(beside, kept)
@@ -148,7 +150,7 @@ def obtain_predictions(
     return kept, ""
 
 
-def choose_device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
     if name != "auto":
         return torch.device(name)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -164,19 +166,24 @@ def recorded_accuracies(experiment: JudgedExperiment, trial: ShownTrial) -> dict
 def describe_recommendation(experiment: JudgedExperiment, recommendation: Recommendation) -> dict[str, Any]:
     """The template's values of the box at the top."""
     judged, facts = experiment.judged, read_teacher_facts(experiment.rows)
-    beside = []
+    beside: list[str] = []
+    aside: list[str] = []
+    warnings: list[str] = []
     if recommendation.chosen is not None:
         beside.append(compare_teacher(recommendation.chosen, facts.test, facts.params, facts.macs))
     if experiment.stand_in:
-        aside = []
+        pass  # nothing follows from its numbers
     elif isinstance(judged, Comparison):
         aside = comparison_sentences(judged)
+        warnings = [judged.warning, disagreement_sentence(judged.readings, judged.reference.title)]
     else:
-        aside = [judged.sentence, judged.parts_sentence, judged.readings_sentence, judged.teacher_sentence]
+        aside = [judged.sentence, judged.parts_sentence, judged.teacher_sentence]
+        warnings = [warning(teacher_of(experiment.rows), untaught(judged.arms)), judged.readings_sentence]
     aside = [text for text in aside if text and text != recommendation.reason]
     return {
         "headline": recommendation.headline,
         "reasons": [recommendation.reason, *filter(None, beside)],
+        "warnings": list(filter(None, warnings)),
         "aside": aside,
         "readings": readings_sheet(judged.readings, judged.reference.title if isinstance(judged, Comparison) else ""),
         "readings_note": READINGS_NOTE,
@@ -185,29 +192,34 @@ def describe_recommendation(experiment: JudgedExperiment, recommendation: Recomm
 
 def describe_candidates(
     experiment: JudgedExperiment,
+    recommendation: Recommendation,
     latencies: MeasuredLatencies | None,
     export_folder: Path | None,
     trial: ShownTrial | None,
 ) -> dict[str, Any]:
     """The values of the table of all networks, and of that of the files of an export."""
     int8 = export_folder / INT8 if export_folder else None
-    sizes = {str(trial.row["architecture_id"]): int8.stat().st_size} if trial and int8 and int8.exists() else {}
+    sizes = {str(trial.row["role"]): int8.stat().st_size} if trial and int8 and int8.exists() else {}
     notes = ["Test accuracies with 95 % intervals over seeds; the teacher is one network.", SIZES_NOTE]
     if any(one.latency_ms for one in experiment.candidates):
         how = "" if latencies else ", measured after each training, maybe beside others: medians"
         notes.append(f"Latency: one image on {experiment.device or 'an unnamed device'}{how}.")
     return {
-        "networks": candidates_sheet(experiment, latencies, sizes),
+        "networks": candidates_sheet(experiment, recommendation.chosen, latencies, sizes),
         "networks_note": " ".join(notes),
-        "files": files_sheet(export_folder) if export_folder and (export_folder / "parity.json").exists() else None,
+        "files": files_sheet(export_folder) if export_folder else None,
     }
 
 
-def describe_predictions(predictions: TestPredictions | None, trial: ShownTrial | None) -> dict[str, Any]:
+def describe_predictions(
+    predictions: TestPredictions | None, trial: ShownTrial | None, recommendation: Recommendation
+) -> dict[str, Any]:
     """The values of classes, matrices and pictures; empty where there are no answers on labelled images."""
     shown = ""
     if trial is not None:
         shown = f"{trial.row['student']}, trained by {trial.row['method']} with seed {trial.row['seed']}"
+        if recommendation.chosen is not None and recommendation.chosen.role != trial.row["role"]:
+            shown += "; it is not the one that is recommended"
     plain: dict[str, Any] = {"shown": shown, "classes": None, "matrices": [], "pictures": [], "agreement": ""}
     plain |= {"classes_sentence": "", "accuracies": "", "small_pictures": False}
     if predictions is None or not predictions.labelled:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -155,7 +156,9 @@ def read_predictions(file: Path, trial: str, teacher_name: str, images: str) -> 
     """
     try:
         record = files.read_json(file)
-        columns = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        columns: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
         kept = TestPredictions(**columns)
     except (FileError, ValueError, TypeError, AttributeError, IndexError):
         return None

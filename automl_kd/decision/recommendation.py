@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from automl_kd.decision.candidates import Candidate, CandidateKind, JudgedExperiment
+from automl_kd.decision.candidates import CandidateKind, JudgedExperiment, StudentCandidate
 from automl_kd.results import units
 from automl_kd.results.comparison.comparison import Comparison
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
@@ -18,7 +18,7 @@ from automl_kd.results.verdict.distillation import is_clear
 from automl_kd.results.verdict.readings import WHERE
 from automl_kd.results.verdict.teacher import upper
 
-Choice = Literal["ship", "keep", "undecided"]
+ShippingChoice = Literal["ship", "keep", "undecided"]
 """Ship the found student; keep or take another one; nothing can be said yet."""
 
 SIMPLER: tuple[CandidateKind, ...] = ("default-scratch", "default-kd", "found-scratch", "found-fresh")
@@ -31,10 +31,10 @@ SMALLER = 0.9
 class Recommendation(NamedTuple):
     """`headline`: what to do. `reason`: the numbers that say so. `chosen`: what to ship; None where undecided."""
 
-    choice: Choice
+    choice: ShippingChoice
     headline: str
     reason: str
-    chosen: Candidate | None
+    chosen: StudentCandidate | None
 
 
 def recommend_candidate(experiment: JudgedExperiment) -> Recommendation:
@@ -55,7 +55,10 @@ def recommend_candidate(experiment: JudgedExperiment) -> Recommendation:
 
 
 def judge_found(
-    experiment: JudgedExperiment, found: Candidate, known: Mapping[str, Candidate], gains: Mapping[str, Estimate]
+    experiment: JudgedExperiment,
+    found: StudentCandidate,
+    known: Mapping[str, StudentCandidate],
+    gains: Mapping[str, Estimate],
 ) -> Recommendation:
     """The found one against all others, by role, over which these are its gains."""
     where = f" {WHERE[experiment.judged.reading]}"
@@ -72,13 +75,13 @@ def judge_found(
     return ship_found(found, list(known.values()), gains, where)
 
 
-def pair_accuracies(better: Candidate, base: Candidate) -> Estimate:
+def pair_accuracies(better: StudentCandidate, base: StudentCandidate) -> Estimate:
     """Test accuracy of `better` less that of `base`, over the seeds that both completed."""
     ours, theirs = better.accuracy, base.accuracy
     return estimate_mean(round(ours[seed] - theirs[seed], 12) for seed in ours if seed in theirs)
 
 
-def is_same_training(found: Candidate, other: Candidate) -> bool:
+def is_same_training(found: StudentCandidate, other: StudentCandidate) -> bool:
     same = ("architecture_id", "teaching", "length")
     return other.kind == "default-kd" and all(getattr(found, name) == getattr(other, name) for name in same)
 
@@ -88,7 +91,7 @@ def undecided_reason(experiment: JudgedExperiment) -> str:
     return "No final training is complete." if isinstance(judged, Comparison) else judged.sentence
 
 
-def simplest_of(equal: Iterable[Candidate], found: Candidate) -> Candidate | None:
+def simplest_of(equal: Iterable[StudentCandidate], found: StudentCandidate) -> StudentCandidate | None:
     """The simplest one that is not larger than the found one, and that no other of them is shown to beat."""
     usable = [one for one in equal if one.kind in SIMPLER and not is_smaller(found, one)]
     for one in sorted(usable, key=lambda one: SIMPLER.index(one.kind)):
@@ -98,13 +101,13 @@ def simplest_of(equal: Iterable[Candidate], found: Candidate) -> Candidate | Non
     return None
 
 
-def is_smaller(one: Candidate, other: Candidate) -> bool:
+def is_smaller(one: StudentCandidate, other: StudentCandidate) -> bool:
     """Whether it costs clearly less in parameters, multiply-adds or latency, and more in none of them."""
     ratios = cost_ratios(one, other).values()
     return bool(ratios) and min(ratios) <= SMALLER and max(ratios) <= 1
 
 
-def cost_ratios(one: Candidate, other: Candidate) -> dict[str, float]:
+def cost_ratios(one: StudentCandidate, other: StudentCandidate) -> dict[str, float]:
     """Parameters and multiply-adds of `one` over those of `other`, by their names for people, where both are known."""
     pairs = {"parameters": (one.params, other.params), "multiply-adds": (one.macs, other.macs)}
     return {name: ours / theirs for name, (ours, theirs) in pairs.items() if ours and theirs}
@@ -122,7 +125,7 @@ HEADLINES: Mapping[CandidateKind, str] = {
 """Beginnings of sentences that say what to do."""
 
 
-def headline_of(experiment: JudgedExperiment, one: Candidate, why: str) -> str:
+def headline_of(experiment: JudgedExperiment, one: StudentCandidate, why: str) -> str:
     judged, begin = experiment.judged, HEADLINES[one.kind]
     if isinstance(judged, Comparison):
         plain = {"default-kd": f"Keep the student by {one.title}", "method": f"Ship the student by {one.title}"}
@@ -132,17 +135,19 @@ def headline_of(experiment: JudgedExperiment, one: Candidate, why: str) -> str:
     return f"{begin}: {why}."
 
 
-def take_better(experiment: JudgedExperiment, found: Candidate, other: Candidate, where: str) -> Recommendation:
+def take_better(
+    experiment: JudgedExperiment, found: StudentCandidate, other: StudentCandidate, where: str
+) -> Recommendation:
     """Another candidate is shown to be better than the found one."""
     why = {
-        "default-scratch": "neither the search nor the teacher helped",
-        "default-kd": "the search did not help",
-        "found-scratch": "teaching it did not help",
+        "default-scratch": f"neither search nor teacher helped{where}",
+        "default-kd": f"the search did not help{where}",
+        "found-scratch": f"teaching it did not help{where}",
         "found-fresh": "beginning with other weights did not help",
         "pruned": "it is better than the found student",
     }.get(other.kind, "it is better than the found one")
     if not is_search(experiment):
-        why = {"default-scratch": "the teacher did not help", "default-kd": f"{found.title} did not help"}.get(
+        why = {"default-scratch": f"the teacher did not help{where}", "default-kd": f"{found.title} did not help"}.get(
             other.kind, "it is better"
         )
     gain = pair_accuracies(other, found)
@@ -153,7 +158,9 @@ def take_better(experiment: JudgedExperiment, found: Candidate, other: Candidate
     return Recommendation("keep", headline_of(experiment, other, why), f"{reason}{compare_costs(other, found)}", other)
 
 
-def take_simpler(experiment: JudgedExperiment, found: Candidate, other: Candidate, where: str) -> Recommendation:
+def take_simpler(
+    experiment: JudgedExperiment, found: StudentCandidate, other: StudentCandidate, where: str
+) -> Recommendation:
     """The found one is not shown to be better than something simpler."""
     seeds = units.some(pair_accuracies(found, other).n, "seed")
     searched = is_search(experiment)
@@ -172,7 +179,9 @@ def take_simpler(experiment: JudgedExperiment, found: Candidate, other: Candidat
     return Recommendation("keep", headline_of(experiment, other, why), f"{reason}{compare_costs(found, other)}", other)
 
 
-def ship_found(found: Candidate, known: list[Candidate], gains: Mapping[str, Estimate], where: str) -> Recommendation:
+def ship_found(
+    found: StudentCandidate, known: list[StudentCandidate], gains: Mapping[str, Estimate], where: str
+) -> Recommendation:
     """The found one is better than what is simpler, or as good as what is larger."""
     base = next((one for one in known if one.kind == "default-kd"), known[0])
     gain = gains[base.role]
@@ -199,7 +208,7 @@ def is_search(experiment: JudgedExperiment) -> bool:
     return not isinstance(experiment.judged, Comparison) and not experiment.judged.distilled
 
 
-def compare_costs(one: Candidate, other: Candidate) -> str:
+def compare_costs(one: StudentCandidate, other: StudentCandidate) -> str:
     """Where they cost different amounts, how many times the parameters and multiply-adds of `other` one has."""
     ratios = {name: ratio for name, ratio in cost_ratios(one, other).items() if not SMALLER < ratio < 1 / SMALLER}
     if not ratios:
@@ -217,20 +226,20 @@ def interval_of(gain: Estimate) -> str:
     return f"95 % interval {units.points(gain.low)} to {units.points(gain.high)}, {units.some(gain.n, 'seed')}"
 
 
-def compare_teacher(one: Candidate, accuracy: float, params: float, macs: float) -> str:
+def compare_teacher(one: StudentCandidate, accuracy: float, params: float, macs: float) -> str:
     """How the chosen student stands beside its teacher, whose numbers these are (NaN where not known)."""
     parts = []
     if not math.isnan(accuracy):
-        points = units.points(one.test.mean - accuracy)
-        parts.append(f"against the teacher's {units.percent(accuracy)} % it is {points} points")
+        change = one.test.mean - accuracy
+        word = "above" if change > 0 else "below"
+        points = units.points(abs(change)).removeprefix("+")
+        parts.append(f"is {points} points {word} the teacher ({units.percent(accuracy)} % on test)")
     pairs = {"parameters": (one.params, params), "multiply-adds": (one.macs, macs)}
     shares = [
-        f"{units.percent(ours / theirs)} % of its {name}"
+        f"{ours / theirs:.1%} of its {name}".replace("%", " %")
         for name, (ours, theirs) in pairs.items()
         if ours and theirs and not math.isnan(theirs)
     ]
     if shares:
-        parts.append(f"at {' and '.join(shares)}")
-    if not parts:
-        return ""
-    return f"{upper(one.phrase)} is right on {units.percent(one.test.mean)} % of the test images; {', '.join(parts)}."
+        parts.append(f"has {' and '.join(shares)}")
+    return f"{upper(one.phrase)} {' and '.join(parts)}." if parts else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -11,8 +10,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from automl_kd.decision.candidates import Candidate, JudgedExperiment, MeasuredLatencies
-from automl_kd.export.folder import INT8, ONNX, PT2, WEIGHTS
+from automl_kd.decision.candidates import JudgedExperiment, MeasuredLatencies, StudentCandidate
+from automl_kd.decision.usage import read_export_record
+from automl_kd.export.folder import INT8, ONNX, PARITY, PT2, WEIGHTS
 from automl_kd.results import units
 from automl_kd.results.comparison.comparison import Comparison
 from automl_kd.results.comparison.table import stage_sheet
@@ -34,24 +34,28 @@ class TeacherFacts(NamedTuple):
     test: float
     params: float
     macs: float
+    latency_ms: float
 
 
 def read_teacher_facts(rows: pd.DataFrame) -> TeacherFacts:
     """Of the teacher that was measured or trained last."""
     known = rows[(rows["trial_kind"] == "teacher") & (rows["status"] == "complete")]
     if known.empty:
-        return TeacherFacts("", math.nan, math.nan, math.nan)
+        return TeacherFacts("", *[math.nan] * 4)
     row = known.iloc[-1]
     judged = teacher_of(known)
-    numbers = (float(row[name]) if not units.missing(row[name]) else math.nan for name in TeacherFacts._fields[2:])
-    test = float(row["test_accuracy"]) if not units.missing(row["test_accuracy"]) else math.nan
-    return TeacherFacts(judged.label if judged else str(row["student"]), test, *numbers)
+    columns = ("test_accuracy", *TeacherFacts._fields[2:])
+    numbers = (math.nan if units.missing(row[name]) else float(row[name]) for name in columns)
+    return TeacherFacts(judged.label if judged else str(row["student"]), *numbers)
 
 
 def candidates_sheet(
-    experiment: JudgedExperiment, latencies: MeasuredLatencies | None, int8_bytes: Mapping[str, int]
+    experiment: JudgedExperiment,
+    chosen: StudentCandidate | None,
+    latencies: MeasuredLatencies | None,
+    int8_bytes: Mapping[str, int],
 ) -> Sheet:
-    """The teacher first, then all candidates. `int8_bytes`: of files in eight bits, by `architecture_id`."""
+    """The teacher first, then all candidates. `int8_bytes`: of files in eight bits, by role."""
     facts = read_teacher_facts(experiment.rows)
     timed = any(one.latency_ms for one in experiment.candidates)
     titles = ["test, %", "seeds", "size, MB", "int8 file, MB", "latency, ms", "multiply-adds", "parameters", "epochs"]
@@ -59,7 +63,12 @@ def candidates_sheet(
     dropped |= set() if timed else {"latency, ms"}
     lines = [{"": "teacher", **teacher_cells(facts, latencies), "network": facts.label}] if facts.label else []
     lines += [
-        {"": one.title, **candidate_cells(one, int8_bytes), "network": one.student} for one in experiment.candidates
+        {
+            "": f"{one.title} (recommended)" if one is chosen else one.title,
+            **candidate_cells(one, int8_bytes),
+            "network": one.student,
+        }
+        for one in experiment.candidates
     ]
     shown = [title for title in titles if title not in dropped]
     columns = (Column(""), *(Column(title, numeric=True) for title in shown), Column("network"))
@@ -72,19 +81,19 @@ def teacher_cells(facts: TeacherFacts, latencies: MeasuredLatencies | None) -> d
         "seeds": units.MISSING,
         "size, MB": write_megabytes(facts.params * WEIGHT_BYTES),
         "int8 file, MB": units.MISSING,
-        "latency, ms": units.milliseconds(latencies.teacher if latencies else None),
+        "latency, ms": units.milliseconds(latencies.teacher if latencies else facts.latency_ms),
         "multiply-adds": units.format_count(facts.macs),
         "parameters": units.format_count(facts.params),
         "epochs": units.MISSING,
     }
 
 
-def candidate_cells(one: Candidate, int8_bytes: Mapping[str, int]) -> dict[str, str]:
+def candidate_cells(one: StudentCandidate, int8_bytes: Mapping[str, int]) -> dict[str, str]:
     return {
         "test, %": units.percent_interval(one.test.mean, one.test.half_width),
         "seeds": str(one.test.n),
         "size, MB": write_megabytes(one.params * WEIGHT_BYTES if one.params else None),
-        "int8 file, MB": write_megabytes(int8_bytes.get(one.architecture_id)),
+        "int8 file, MB": write_megabytes(int8_bytes.get(one.role)),
         "latency, ms": units.milliseconds(one.latency_ms),
         "multiply-adds": units.format_count(one.macs),
         "parameters": units.format_count(one.params),
@@ -102,7 +111,7 @@ def write_megabytes(size: float | None) -> str:
 
 def files_sheet(export_folder: Path) -> Sheet:
     """The files of an export: their sizes, and how often what they hold is right on validation images."""
-    parity = json.loads((export_folder / "parity.json").read_text(encoding="utf-8"))["files"]
+    parity = read_export_record(export_folder, PARITY).get("files", {})
     lines = [
         (
             name,
@@ -117,7 +126,7 @@ def files_sheet(export_folder: Path) -> Sheet:
     )
 
 
-def stage_costs(experiment: JudgedExperiment) -> Sheet:
+def list_stage_costs(experiment: JudgedExperiment) -> Sheet:
     """Trials, time and multiply-adds of each stage."""
     judged = experiment.judged
     if isinstance(judged, Comparison):
