@@ -24,6 +24,9 @@ PREDICTING = "classifying test images"
 
 SURENESS_DIGITS = 4
 
+LARGEST_FILE = 2**30
+"""Bytes of kept answers: about twenty for an image."""
+
 MOST_MOVED = 0.005
 """How far an accuracy may lie from that of the row, as another processor rounds otherwise; two images at least."""
 
@@ -155,7 +158,7 @@ def read_predictions(file: Path, trial: str, teacher_name: str, images: str) -> 
     `images`: their digest, empty where it is not known.
     """
     try:
-        record = files.read_json(file)
+        record = files.read_json(file, limit=LARGEST_FILE)
         columns: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
         }

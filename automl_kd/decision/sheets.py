@@ -112,11 +112,14 @@ def write_megabytes(size: float | None) -> str:
 def files_sheet(export_folder: Path) -> Sheet:
     """The files of an export: their sizes, and how often what they hold is right on validation images."""
     parity = read_export_record(export_folder, PARITY).get("files", {})
+    accuracies = {name: passes[0]["accuracy"] for name, passes in parity.items()}
+    if parity:
+        accuracies[WEIGHTS] = next(iter(parity.values()))[0]["student_accuracy"]
     lines = [
         (
             name,
             write_megabytes((export_folder / name).stat().st_size),
-            units.percent(parity[name][0]["accuracy"]) if name in parity else units.MISSING,
+            units.percent(accuracies.get(name)),
         )
         for name in (WEIGHTS, ONNX, INT8, PT2)
         if (export_folder / name).exists()

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,7 @@ from PIL import Image
 from automl_kd.decision import MeasuredLatencies, write_decision_page
 from automl_kd.decision.predictions import TestPredictions
 from automl_kd.errors import ResultError
+from automl_kd.export import ComparisonText, ExportOptions, Subject, export_student
 from automl_kd.methods.model_card import load_trained_student
 from automl_kd.models.weights.checkpoint import load_weights, save_weights
 from automl_kd.results import ResultTable, Row, units
@@ -67,8 +69,8 @@ def answers(page) -> TestPredictions:
 
 
 def cells(text: str, first: str) -> list[str]:
-    """The cells of the table row that begins with `first`."""
-    found = re.search(rf"<tr><t[dh][^>]*>{re.escape(first)}</t[dh]>(.*?)</tr>", text)
+    """The cells of the table row that begins with `first`, which may be what is recommended."""
+    found = re.search(rf"<tr><t[dh][^>]*>{re.escape(first)}(?: \(recommended\))?</t[dh]>(.*?)</tr>", text)
     assert found, first
     return re.findall(r"<td[^>]*>(.*?)</td>", found[1])
 
@@ -336,3 +338,58 @@ def test_another_trial_can_be_shown(finished, tmp_path):
     assert "trained by scratch with seed 0" in page.file.read_text()
     with pytest.raises(ResultError, match="has no complete trial 0000, which is to be shown"):
         write_decision_page(finished, data_root(finished), tmp_path / "decision.html", trial_key="0000")
+
+
+def export_shown(finished: Path, out: Path, options: ExportOptions) -> Path:
+    _, shown = shown_rows(finished)
+    row = {str(name): value for name, value in shown.items()}
+    folder = finished / "trials" / shown["key"]
+    subject = Subject.load(folder, data_root(finished), row=row, standing=ComparisonText())
+    return export_student(subject, out, options)
+
+
+def test_an_export_says_how_to_load_it_and_to_train_it_again(finished, tmp_path):
+    folder = export_shown(finished, tmp_path / "out", ExportOptions(onnx=False, pt2=False))
+    text = write_decision_page(
+        finished, data_root(finished), tmp_path / "decision.html", export_folder=folder
+    ).file.read_text()
+    assert f"automl-kd search {folder / 'experiment.toml'}" in text
+    assert cells(text, "student.safetensors")[1] == "–"
+    words = "".join(Loads(text).words)
+    code = words[words.index("import automl_kd") : words.index("# picture: of PIL")]
+    names: dict[str, Any] = {"picture": Image.new("L", (8, 8), 77)}
+    exec(code, names)
+    assert names["label"] in {"dark", "middle", "bright"}
+    assert "onnxruntime" not in text
+    (folder / "parity.json").write_text("[")
+    with pytest.raises(ResultError, match=r"is no record of an export .*; export the student again"):
+        write_decision_page(finished, data_root(finished), tmp_path / "decision.html", export_folder=folder)
+
+
+def test_an_export_of_another_experiment_is_refused(finished, tmp_path):
+    folder = export_shown(finished, tmp_path / "out", ExportOptions(onnx=False, pt2=False))
+    card = json.loads((folder / "student.json").read_text())
+    card["spec"]["seed"] = 77
+    (folder / "student.json").write_text(json.dumps(card))
+    with pytest.raises(ResultError, match="give the experiment whose student was exported"):
+        write_decision_page(finished, data_root(finished), tmp_path / "decision.html", export_folder=folder)
+
+
+@pytest.mark.slow
+def test_an_export_in_eight_bits_has_its_size_in_the_table(finished, tmp_path):
+    folder = export_shown(finished, tmp_path / "out", ExportOptions(pt2=False, int8=True, max_int8_loss=50.0))
+    text = write_decision_page(
+        finished, data_root(finished), tmp_path / "decision.html", export_folder=folder
+    ).file.read_text()
+    size = f"{(folder / 'student.int8.onnx').stat().st_size / 1e6:.2f}"
+    assert cells(text, "found student, its method")[3] == size
+    assert cells(text, "default student, plain KD")[3] == "–"
+    assert cells(text, "student.int8.onnx")[0] == size
+    parity = json.loads((folder / "parity.json").read_text())["files"]
+    assert cells(text, "student.onnx")[1] == units.percent(parity["student.onnx"][0]["accuracy"])
+    assert cells(text, "student.safetensors")[1] == units.percent(parity["student.onnx"][0]["student_accuracy"])
+    words = "".join(Loads(text).words)
+    code = words[words.index("import onnxruntime") : words.index(" # images: float32 (n, 1, 8, 8)")]
+    names: dict[str, Any] = {"images": np.zeros((3, 1, 8, 8), dtype=np.float32)}
+    exec(code, names)
+    assert names["outputs"].shape == (3, 3)
