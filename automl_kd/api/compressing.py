@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,10 @@ from automl_kd.api.run import folder_of, program_folder, teacher_section
 from automl_kd.api.settings import overrides_of
 from automl_kd.compress import CompressRequest, KeptPlan, Timekeeper, make_plan, open_plan, plan_lines
 from automl_kd.config import Budget, Experiment
+from automl_kd.decision import JudgedExperiment, Recommendation, recommend_candidate, write_decision_page
 from automl_kd.errors import RecordError, ResultError
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.export import ExportOptions, write_differing
 from automl_kd.export.folder import check_packages
 from automl_kd.registry import search_beside
@@ -32,18 +35,22 @@ if TYPE_CHECKING:
     from automl_kd.api.run import Data, TeacherLike
     from automl_kd.space import SearchSpace
 
-STUDENT_FOLDER, REPEATING_FILE = "student", "experiment.toml"
-"""In the folder of the experiment: what is handed on, and the file that repeats the search."""
+STUDENT_FOLDER, REPEATING_FILE, DECISION_PAGE = "student", "experiment.toml", "decision.html"
+"""In the folder of the experiment: what is handed on, what repeats the search, and the page for whoever decides."""
 
 HEAD = "What automl-kd compress made of its hours; automl-kd search runs it again, with the same trials and lengths."
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Compressed(Result):
-    """The result of a compression. `student_folder`: what to hand on. `spent`: seconds by stage, over all sessions."""
+    """The result of a compression. `student_folder`: what to hand on, the student that `advice` chooses.
 
-    student_folder: Path = Path()
-    spent: Mapping[str, float] = field(default_factory=dict)
+    `advice`: what to ship, in words, by the differences on test. `spent`: seconds by stage, over all sessions.
+    """
+
+    student_folder: Path
+    advice: Recommendation
+    spent: Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,11 +184,16 @@ def plan_compression(
 
 
 def carry_out_compression(
-    planned: PlannedCompression, options: ExportOptions, *, address: str = "", accept_teacher: bool = False
+    planned: PlannedCompression,
+    options: ExportOptions,
+    *,
+    command: str = "",
+    address: str = "",
+    accept_teacher: bool = False,
 ) -> Compressed:
-    """Run what is planned, or what is left of it, and write the student's folder.
+    """Run what is planned, or what is left of it, and write the student's folder and the page.
 
-    `ResultError` if no training came through.
+    `command`: what the user typed, for the page. `ResultError` if no training came through.
     """
     keeper, folder = planned.keeper, planned.folder
     keeper.begin("search" if planned.kept.finals is None else "finals")
@@ -191,15 +203,35 @@ def carry_out_compression(
     keeper.begin("export")
     result = Result(folder, planned.roots.data)
     write_repeating_file(planned)
+    advice = recommend_candidate(JudgedExperiment.read(folder))
     student = folder / STUDENT_FOLDER
     if not student.exists():
-        result.best.export_as(student, options, lambda what: keeper.stage(what, 1), trusted=True)
+        best = result.best if advice.chosen is None else result.best_of(advice.chosen.role)
+        best.export_as(student, options, lambda what: keeper.stage(what, 1), trusted=True)
         for file in sorted(student.rglob("*")):
             if file.is_file():
                 storage.push(file)
+    keeper.begin("page")
+    write_page_of(planned, command)
     keeper.begin("done")
     spent = {name: seconds for name, seconds in planned.kept.spent.items() if name != "done"}
-    return Compressed(folder, planned.roots.data, student, spent)
+    return Compressed(folder, planned.roots.data, student_folder=student, advice=advice, spent=spent)
+
+
+def write_page_of(planned: PlannedCompression, command: str) -> None:
+    """The page for whoever decides; it names the command that repeats all of this, and the file that does."""
+    folder, keeper = planned.folder, planned.keeper
+    again = f"automl-kd search {shlex.quote(storage.name_addresses(str(folder / REPEATING_FILE)))} --out OTHER"
+    write_decision_page(
+        folder,
+        planned.roots.data,
+        folder / DECISION_PAGE,
+        export_folder=folder / STUDENT_FOLDER,
+        commands=[*([command] if command else []), again],
+        trusted=True,
+        notify=LoadingStages(keeper),
+    )
+    storage.push(folder / DECISION_PAGE)
 
 
 def write_repeating_file(planned: PlannedCompression) -> None:

@@ -171,13 +171,23 @@ class Result:
 
         `ResultError` if no final trial is complete.
         """
+        if isinstance(self.verdict.details, Verdict):
+            return self.best_of("found-method")
+        finals = self.complete_finals
+        means = finals.groupby("role", observed=True)["val_accuracy"].mean()
+        return self.best_of(str(means.idxmax()) if len(means) else "")
+
+    @property
+    def complete_finals(self) -> pd.DataFrame:
+        """Of the reading that decides the verdict."""
         rows = self.final_rows
         finals = rows_in(rows[rows["trial_kind"] == "final"], self.verdict.details.reading)
-        finals = finals[finals["status"] == "complete"]
-        if isinstance(self.verdict.details, Verdict):
-            finals = finals[finals["role"] == "found-method"]
-        elif len(finals):
-            finals = finals[finals["role"] == finals.groupby("role", observed=True)["val_accuracy"].mean().idxmax()]
+        return finals[finals["status"] == "complete"]
+
+    def best_of(self, role: str) -> BestStudent:
+        """The student of one role of the finals, of the seed that is best on validation. `ResultError` without one."""
+        finals = self.complete_finals
+        finals = finals[finals["role"] == role]
         if finals.empty:
             raise ResultError(
                 f"{self.folder} has no complete final trial; run the experiment again, which continues it"

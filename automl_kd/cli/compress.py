@@ -98,7 +98,9 @@ def compress(
             from automl_kd.api.compressing import carry_out_compression  # noqa: PLC0415 - torch is slow to import
 
             planned.keeper.watcher = watcher
-            found = carry_out_compression(planned, options, address=address, accept_teacher=accept_teacher)
+            found = carry_out_compression(
+                planned, options, command=command_line(), address=address, accept_teacher=accept_teacher
+            )
     except KeyboardInterrupt:
         typer.echo("automl-kd: interrupted; finished trials are recorded, and the same command continues", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -123,7 +125,10 @@ def finish(found: Compressed) -> None:
     complete = report(output(), [found.folder], found.folder, command_line())
     spent = ", ".join(f"{name} {units.duration(seconds)}" for name, seconds in found.spent.items())
     typer.echo(f"time spent: {spent}")
-    where = storage.name_addresses(str(found.student_folder))
-    typer.echo(f"the student to hand on is in {where}; read its README.md")
+    typer.echo(f"{found.advice.headline} {found.advice.reason}")
+    student, page = (
+        storage.name_addresses(str(place)) for place in (found.student_folder, found.folder / "decision.html")
+    )
+    typer.echo(f"the student to hand on is in {student}; read its README.md, and the page {page}")
     if not complete:
         raise typer.Exit(1)
