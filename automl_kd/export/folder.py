@@ -21,7 +21,7 @@ from automl_kd.errors import ExportError
 from automl_kd.export import card, graphs
 from automl_kd.export.experiment_file import write_experiment
 from automl_kd.export.int8 import CALIBRATION_IMAGES, quantise_onnx
-from automl_kd.export.packages import EXPORT_PACKAGES, require_package
+from automl_kd.export.packages import EXPORT_PACKAGES, require_export_packages
 from automl_kd.export.parity import (
     ACCURACY_TOLERANCE,
     LOGIT_TOLERANCE,
@@ -77,8 +77,8 @@ def check_place(out: Path) -> None:
 
 
 def check_packages(options: ExportOptions) -> None:
-    for name in EXPORT_PACKAGES if options.onnx else ():
-        require_package(name)
+    if options.onnx:
+        require_export_packages("export with --no-onnx")
 
 
 def export_student(subject: Subject, out: Path, options: ExportOptions, say: NoteSentence = lambda _what: None) -> Path:

@@ -81,6 +81,12 @@ def as_logits(probabilities: Tensor) -> Tensor:
     return probabilities.clamp_min(SMALLEST_PROBABILITY).log()
 
 
+def require_finite(file: str, logits: Tensor) -> None:
+    """`ExportError` for outputs of the graph in `file` that are no numbers."""
+    if not bool(logits.isfinite().all()):
+        raise ExportError(f"{file} returns outputs that are no numbers on validation images; leave that form out")
+
+
 def require_parity(file: str, found: Parity) -> None:
     """`ExportError` unless the graph in `file`, in float, does what the student does."""
     allowed = max(1 / found.images, ACCURACY_TOLERANCE) * (1 + 1e-9)

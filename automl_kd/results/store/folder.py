@@ -16,7 +16,7 @@ from automl_kd import files, spec_names, storage
 from automl_kd.errors import FileError, ResultError
 from automl_kd.results.store.account import changes, read_account, write_account
 
-MAY_CHANGE = {"trial", "teacher_cache", "loader", "finalists", "comparison", "published", "expected_images"}
+MAY_CHANGE = {"trial", "teacher_cache", "loader", "export", "finalists", "comparison", "published", "expected_images"}
 """Sections and fields that a later session may change: they have no effect on what was measured."""
 
 
