@@ -30,6 +30,7 @@ from automl_kd.export.parity import (
     Parity,
     measure_graphs,
     require_parity,
+    require_recorded,
     require_small_loss,
 )
 from automl_kd.export.runners import RUNNERS
@@ -88,6 +89,7 @@ def export_student(subject: Subject, out: Path, options: ExportOptions, say: Not
     """
     check_place(out)
     check_packages(options)
+    files.remove_abandoned(out)
     with files.making_folder(out) as folder:
         write_description(subject, folder, options)
         save_tensors(subject.student, folder / WEIGHTS)
@@ -187,10 +189,12 @@ def check_graphs(
             logits: Tensor = subject.student(given)
         return logits.float()
 
-    labels = subject.dataset.validation.labels
+    labels = subject.dataset.validation.labels.cpu()
     few = torch.linspace(0, len(labels) - 1, min(ALONE, len(labels))).round().long()
     say(f"comparing on {len(labels):,} validation images")
     passes = [measure_graphs(student, ready, images, labels, IMAGES_AT_ONCE)]
+    for all_images in passes[0].values():
+        require_recorded(all_images, subject.row.get("val_accuracy"))
     passes.append(measure_graphs(student, ready, lambda rows: images(few[rows]), labels[few], 1))
     for found in passes:
         judge_graphs(found, options)

@@ -50,6 +50,7 @@ class StudentGraph(nn.Module):
         logits = logits_of(self.network(self.normalised(images)))
         if logits is None:
             raise ExportError(f"{name_type(self.network)} returns no logits; let its forward return them")
+        logits = logits.float()  # a network may compute in other numbers
         return logits.softmax(1) if self.takes_bytes else logits
 
     def normalised(self, images: Tensor) -> Tensor:
