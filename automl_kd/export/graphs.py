@@ -130,7 +130,7 @@ def impossible(network: nn.Module | None, what: str, error: Exception) -> Export
     who = "the student" if network is None else name_type(network)
     return ExportError(
         f"{who} cannot be {what} ({type(error).__name__}: {reason[:200]}); leave that form out, or let its forward use "
-        "operations that can be"
+        "operations that can be, and images.shape[0] in place of len(images)"
     )
 
 

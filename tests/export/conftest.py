@@ -25,7 +25,8 @@ def trial(tmp_path_factory) -> Path:
 @pytest.fixture
 def subject(trial, tmp_path) -> Subject:
     standing = ComparisonText("Gained 1.00 points.", "| student |\n| --- |\n| width 4 |\n", "The search took 3 s.")
-    history = load_checkpoint(trial / "checkpoint.pt", torch.device("cpu"))["history"]
-    accuracy = history[-1]["val_accuracy"]
+    state = load_checkpoint(trial / "checkpoint.pt", torch.device("cpu"))
+    assert state is not None
+    accuracy = state["history"][-1]["val_accuracy"]
     row = {"experiment": "mine", "student": "width 4", "val_accuracy": accuracy, "test_accuracy": 0.4, "params": 59.0}
     return Subject.load(trial, tmp_path, row=row, standing=standing)
