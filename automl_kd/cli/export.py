@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -10,6 +14,20 @@ from automl_kd import storage
 from automl_kd.console.options import DataRoot
 from automl_kd.console.screen import ProgressMode, ProgressOption, watching
 from automl_kd.errors import ConfigError, ExportError
+
+
+@contextmanager
+def leaving_on_sigterm() -> Iterator[None]:
+    """Inside, SIGTERM ends this process as an exception does, so that nothing half-written is left."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def export(
@@ -59,5 +77,6 @@ def export(
         except ValueError as error:
             raise ConfigError(f"{error}") from error
         found = find_trained_student(storage.local_path(trial).absolute(), storage.local_path(data_root).absolute())
-        place = found.export_as(out, options, lambda what: watcher.stage(what, 1), trusted=trusted)
+        with leaving_on_sigterm():
+            place = found.export_as(out, options, lambda what: watcher.stage(what, 1), trusted=trusted)
     typer.echo(f"{out} holds {', '.join(sorted(path.name for path in place.iterdir()))}; read {out}/README.md")

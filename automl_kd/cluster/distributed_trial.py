@@ -23,6 +23,7 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
 
 from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
+from automl_kd.cluster.last_epoch import complete_report
 from automl_kd.cluster.tune_searcher import Failure, Metrics, from_config
 from automl_kd.errors import StopTrial
 from automl_kd.methods import run_trial
@@ -40,16 +41,16 @@ class ReportExchange:
     """Passes reports of the main process to the launcher and decisions back, and the failures of all workers."""
 
     def __init__(self) -> None:
-        self.reports: asyncio.Queue[dict[str, float]] = asyncio.Queue()
+        self.reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.decisions: asyncio.Queue[bool] = asyncio.Queue()
         self.errors: dict[int, Failure] = {}
 
-    async def report(self, metrics: dict[str, float]) -> bool:
+    async def report(self, metrics: dict[str, Any]) -> bool:
         """Whether the trial goes on."""
         await self.reports.put(metrics)
         return await self.decisions.get()
 
-    async def next(self) -> dict[str, float]:
+    async def next(self) -> dict[str, Any]:
         return await self.reports.get()
 
     async def decide(self, goes_on: bool) -> None:
@@ -95,7 +96,8 @@ def work_together(config: Mapping[str, Any]) -> None:
         torch.cuda.set_device(device)
 
     def report(metrics: Metrics, *, epoch: int) -> None:
-        if not ray.get(exchange.report.remote({**metrics, "epoch": epoch})) or epoch == assignment.until:
+        whole = complete_report(assignment, metrics, epoch)
+        if not ray.get(exchange.report.remote(whole)) or epoch == assignment.until:
             raise StopTrial
 
     rank = train.get_context().get_world_rank()

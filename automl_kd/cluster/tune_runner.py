@@ -16,6 +16,7 @@ from ray import tune
 from automl_kd.cluster.card import give_back, keep_to
 from automl_kd.cluster.distributed_trial import launch, make_rooms
 from automl_kd.cluster.failures import PASSING, failure_kind_of, limited, lost_device, overdue
+from automl_kd.cluster.last_epoch import complete_report
 from automl_kd.cluster.lasting_workers import WorkerPool, workers_of
 from automl_kd.cluster.loggers import make_loggers
 from automl_kd.cluster.schedulers import Forward, make_scheduler, max_unfinished_trials
@@ -52,7 +53,7 @@ def work(config: Mapping[str, Any]) -> None:
     assignment = from_config(config)
 
     def report(metrics: Metrics, *, epoch: int) -> None:
-        tune.report({**metrics, "epoch": epoch})
+        tune.report(complete_report(assignment, metrics, epoch))
         if epoch == assignment.until:
             raise StopTrial
 

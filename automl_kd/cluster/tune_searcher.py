@@ -77,6 +77,7 @@ class Live:
     assignment: Assignment
     curve: Curve = field(default_factory=dict)
     failure: Failure | None = None
+    note: str = ""
 
 
 class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
@@ -152,6 +153,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         """Put an epoch on its trial's curve, and pass it on."""
         metrics = own_metrics(result)
         live.curve[result["epoch"]] = metrics
+        live.note = result.get("note", "")
         try:
             self.on_epoch(live.assignment.spec, metrics, result["epoch"])
         except Exception as failure:  # kept and raised again by the runner
@@ -190,7 +192,7 @@ def outcome_of(live: Live) -> Outcome:
     if live.failure is not None:
         return Outcome(status="failed", metrics=metrics, epoch=epoch, **live.failure._asdict())
     done = epoch >= live.assignment.spec.recipe.epochs
-    return Outcome(status="complete" if done else "stopped", metrics=metrics, epoch=epoch)
+    return Outcome(status="complete" if done else "stopped", metrics=metrics, epoch=epoch, note=live.note)
 
 
 def own_metrics(result: Mapping[str, Any]) -> Metrics:
@@ -227,6 +229,7 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             loader=LoaderOptions(**place["loader"]),
             pausable=place["pausable"],
             checkpoint_minutes=place["checkpoint_minutes"],
+            int8=place["int8"],
         ),
         replay=config["replay"],
         failure=Failure(*config["failure"]) if config["failure"] else None,

@@ -12,11 +12,29 @@ import pydantic
 from automl_kd.config.comparison import ComparisonSection
 from automl_kd.config.published import PublishedFigure
 from automl_kd.config.range import Range
-from automl_kd.config.sections import POPULATIONS, SEEDS, Budget, Finalists, Resources, SearchSection, StudentSection
+from automl_kd.config.sections import (
+    POPULATIONS,
+    SEEDS,
+    Budget,
+    ExportSection,
+    Finalists,
+    Resources,
+    SearchSection,
+    StudentSection,
+)
 from automl_kd.config.stand_in import StandInSection
 from automl_kd.registry import suggestion
 from automl_kd.space import Scalar
-from automl_kd.spec import DataSpec, LoaderOptions, Recipe, TeacherCacheOptions, TeacherSpec, require, require_shares
+from automl_kd.spec import (
+    INT8_ACCURACY,
+    DataSpec,
+    LoaderOptions,
+    Recipe,
+    TeacherCacheOptions,
+    TeacherSpec,
+    require,
+    require_shares,
+)
 
 SHARED_FOLDERS = ("teachers", "scores", "damaged")
 """Folders beside those of experiments, in any case of letters, as some file systems know one alone."""
@@ -62,6 +80,7 @@ class Experiment:
     student: StudentSection = field(default_factory=StudentSection)
     budget: Budget = field(default_factory=Budget)
     search: SearchSection = field(default_factory=SearchSection)
+    export: ExportSection = field(default_factory=ExportSection)
     trial: Resources = field(default_factory=Resources)
     teacher_cache: TeacherCacheOptions = field(default_factory=TeacherCacheOptions)
     loader: LoaderOptions = field(default_factory=LoaderOptions)
@@ -79,6 +98,7 @@ class Experiment:
         if not self.teacher.checkpoint:
             require_shares(self.teacher.recipe, self.trial.workers, "teacher.recipe.")
         require_distinct_values(self.hyperparameters)
+        require_measured(self.search, self.export)
         if self.comparison.methods:
             require_comparison(self)
         elif self.search.scheduler in POPULATIONS:
@@ -116,6 +136,14 @@ def require_distinct_values(hyperparameters: Mapping[str, HyperparameterDomain])
     for name, values_or_range in hyperparameters.items():
         distinct = isinstance(values_or_range, Range) or len(set(values_or_range)) == len(values_or_range) >= 1
         require(distinct, f"hyperparameters.{name} needs one or more distinct values, got {values_or_range}")
+
+
+def require_measured(search: SearchSection, export: ExportSection) -> None:
+    """Refuse to follow the accuracy in eight bits where no trial measures it."""
+    require(
+        export.int8 or INT8_ACCURACY not in {one.removeprefix("-") for one in search.objectives},
+        f"search.objectives has {INT8_ACCURACY}, which is measured where export.int8 is true; set it",
+    )
 
 
 def require_comparison(experiment: Experiment) -> None:

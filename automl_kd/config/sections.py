@@ -126,6 +126,21 @@ class SearchSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportSection:
+    """What is measured of each student as it would be exported.
+
+    `int8`: a student that has come to its last epoch is quantised, as `automl-kd export --int8` does, and its accuracy
+    on the validation images is `int8_val_accuracy`, which `search.objectives` may name. It takes seconds for each
+    trial, which are not among the `seconds` of its training, and needs the packages of automl-kd[export].
+    """
+
+    int8: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """What one trial is given, and how many run at once.
 

@@ -27,11 +27,11 @@ from automl_kd.models.pickled import label_pickled
 from automl_kd.results.store.table import ResultTable
 from automl_kd.samplers import SearchObjective
 from automl_kd.space import Architecture, SearchSpace
-from automl_kd.spec import Outcome, TeacherCacheOptions, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.spec import INT8_ACCURACY, Outcome, TeacherCacheOptions, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.storage.mirror import TEACHER_CACHE_FOLDER
 from automl_kd.training.trial import build_student
 
-OBJECTIVES = ("val_accuracy", "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
+OBJECTIVES = ("val_accuracy", INT8_ACCURACY, "val_loss", "params", "macs", "latency_ms", "seconds", "train_macs")
 """The metrics that a search may follow."""
 
 
@@ -127,17 +127,16 @@ class ExperimentContext:
 
     def trial_paths(self, spec: TrialSpec, device: str) -> TrialPaths:
         """Return a trial's paths: the teacher's among the teachers, all others in this experiment's folder."""
-        folder = (
-            self.teachers / spec.key if spec.key == self.teacher_training.key else self.folder / "trials" / spec.key
-        )
+        is_teacher = spec.key == self.teacher_training.key
         return TrialPaths(
-            trial=folder,
+            trial=self.teachers / spec.key if is_teacher else self.folder / "trials" / spec.key,
             teachers=self.teachers,
             data=self.roots.data,
             device=device,
             teacher_cache=self.banking,
             loader=self.experiment.loader,
             checkpoint_minutes=self.experiment.trial.checkpoint_minutes,
+            int8=self.experiment.export.int8 and not is_teacher,
         )
 
     @property
@@ -151,8 +150,10 @@ class ExperimentContext:
         asked, timed = self.experiment.teacher_cache, any(one.name == "seconds" for one in self.objectives)
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 
-    def note_full_cache(self, outcome: Outcome) -> None:
-        """Note once that the teacher cache had no room."""
+    def note_outcome(self, outcome: Outcome) -> None:
+        """Note what a trial says of itself, and once that the teacher cache had no room."""
+        if outcome.note:
+            self.watcher.note(outcome.note)
         if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.noted:
             self.noted.add("teacher cache")
             limit = f"{self.experiment.teacher_cache.limit_gb:g}"

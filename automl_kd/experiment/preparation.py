@@ -26,6 +26,7 @@ from automl_kd.experiment.stages.proxy_check import check_proxy_filter
 from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
 from automl_kd.experiment.teacher_settings import settle_classes, settle_teacher, settle_view
 from automl_kd.experiment.teacher_shares import settle_shares, with_shares
+from automl_kd.export import require_export_packages
 from automl_kd.methods import dry_run_method, make_method, uses_unlabelled
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES
 from automl_kd.methods.hyperparameters import (
@@ -63,7 +64,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     experiment = resolve_experiment(experiment)
     found = load_space(experiment.space)
     require_one_student(experiment, found)
-    require_loggers(experiment.trial.loggers)
+    require_packages(experiment)
     shown = LoadingStages(watcher)
     experiment = dataclasses.replace(experiment, data=data_as_loaded(experiment, roots, shown))
     dataset = data.load_data(experiment.data, roots.data, experiment.loader, shown)
@@ -104,6 +105,13 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     check_search(context)
     shares = settle_shares(experiment, dataset, context.folder, watcher)
     return dataclasses.replace(context, experiment=with_shares(experiment, shares), shares=shares)
+
+
+def require_packages(experiment: Experiment) -> None:
+    """Raise an error where what is asked for needs a package that is not installed."""
+    require_loggers(experiment.trial.loggers)
+    if experiment.export.int8:
+        require_export_packages("set export.int8 = false")
 
 
 def require_expected_images(experiment: Experiment, dataset: Dataset) -> None:

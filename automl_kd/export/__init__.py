@@ -6,16 +6,21 @@ May import `methods` and below. Exports need the packages of the extra `export`,
 from automl_kd.export.experiment_file import write_differing
 from automl_kd.export.folder import ExportOptions, export_student
 from automl_kd.export.loading import is_exported, load_exported
+from automl_kd.export.packages import require_export_packages
 from automl_kd.export.student_input import StudentInput
 from automl_kd.export.subject import ComparisonText, Subject
+from automl_kd.export.trained import Int8Result, measure_int8
 
 __all__ = [
     "ComparisonText",
     "ExportOptions",
+    "Int8Result",
     "StudentInput",
     "Subject",
     "export_student",
     "is_exported",
     "load_exported",
+    "measure_int8",
+    "require_export_packages",
     "write_differing",
 ]

@@ -21,7 +21,7 @@ from automl_kd.errors import ExportError
 from automl_kd.export import card, graphs
 from automl_kd.export.experiment_file import write_experiment
 from automl_kd.export.int8 import CALIBRATION_IMAGES, quantise_onnx
-from automl_kd.export.packages import EXPORT_PACKAGES, require_package
+from automl_kd.export.packages import EXPORT_PACKAGES, require_export_packages
 from automl_kd.export.parity import (
     ACCURACY_TOLERANCE,
     LOGIT_TOLERANCE,
@@ -30,6 +30,7 @@ from automl_kd.export.parity import (
     Parity,
     measure_graphs,
     require_parity,
+    require_recorded,
     require_small_loss,
 )
 from automl_kd.export.runners import RUNNERS
@@ -77,8 +78,8 @@ def check_place(out: Path) -> None:
 
 
 def check_packages(options: ExportOptions) -> None:
-    for name in EXPORT_PACKAGES if options.onnx else ():
-        require_package(name)
+    if options.onnx:
+        require_export_packages("export with --no-onnx")
 
 
 def export_student(subject: Subject, out: Path, options: ExportOptions, say: NoteSentence = lambda _what: None) -> Path:
@@ -88,6 +89,7 @@ def export_student(subject: Subject, out: Path, options: ExportOptions, say: Not
     """
     check_place(out)
     check_packages(options)
+    files.remove_abandoned(out)
     with files.making_folder(out) as folder:
         write_description(subject, folder, options)
         save_tensors(subject.student, folder / WEIGHTS)
@@ -187,10 +189,12 @@ def check_graphs(
             logits: Tensor = subject.student(given)
         return logits.float()
 
-    labels = subject.dataset.validation.labels
+    labels = subject.dataset.validation.labels.cpu()
     few = torch.linspace(0, len(labels) - 1, min(ALONE, len(labels))).round().long()
     say(f"comparing on {len(labels):,} validation images")
     passes = [measure_graphs(student, ready, images, labels, IMAGES_AT_ONCE)]
+    for all_images in passes[0].values():
+        require_recorded(all_images, subject.row.get("val_accuracy"))
     passes.append(measure_graphs(student, ready, lambda rows: images(few[rows]), labels[few], 1))
     for found in passes:
         judge_graphs(found, options)

@@ -50,6 +50,7 @@ class StudentGraph(nn.Module):
         logits = logits_of(self.network(self.normalised(images)))
         if logits is None:
             raise ExportError(f"{name_type(self.network)} returns no logits; let its forward return them")
+        logits = logits.float()  # a network may compute in other numbers
         return logits.softmax(1) if self.takes_bytes else logits
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ def impossible(network: nn.Module | None, what: str, error: Exception) -> Export
     who = "the student" if network is None else name_type(network)
     return ExportError(
         f"{who} cannot be {what} ({type(error).__name__}: {reason[:200]}); leave that form out, or let its forward use "
-        "operations that can be"
+        "operations that can be, and images.shape[0] in place of len(images)"
     )
 
 

@@ -55,7 +55,7 @@ def quantise_onnx(source: Path, target: Path, images: np.ndarray[Any, Any]) -> N
             )
     except Exception as error:  # onnxruntime raises classes of its own
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ExportError(f"onnxruntime cannot quantise the student ({reason}); export without --int8") from error
+        raise ExportError(f"onnxruntime cannot quantise the student ({reason}); leave int8 out") from error
 
 
 def preprocessing_nodes(model: Any) -> list[str]:

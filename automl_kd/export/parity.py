@@ -27,6 +27,9 @@ SURE = 10
 LOGIT_TOLERANCE = 0.01
 """The largest difference, as a fraction of the largest logit."""
 
+RECORDED_TOLERANCE = 0.02
+"""A fraction: how far training in other numbers, as on a GPU, may have measured another accuracy; or two images."""
+
 SMALLEST_PROBABILITY = 1e-30
 
 
@@ -81,6 +84,12 @@ def as_logits(probabilities: Tensor) -> Tensor:
     return probabilities.clamp_min(SMALLEST_PROBABILITY).log()
 
 
+def require_finite(file: str, logits: Tensor) -> None:
+    """`ExportError` for outputs of the graph in `file` that are no numbers."""
+    if not bool(logits.isfinite().all()):
+        raise ExportError(f"{file} returns outputs that are no numbers on validation images; leave that form out")
+
+
 def require_parity(file: str, found: Parity) -> None:
     """`ExportError` unless the graph in `file`, in float, does what the student does."""
     allowed = max(1 / found.images, ACCURACY_TOLERANCE) * (1 + 1e-9)
@@ -96,6 +105,20 @@ def require_parity(file: str, found: Parity) -> None:
     else:
         return
     raise ExportError(f"{where} {fault}; nothing was written, as this export would not be the student")
+
+
+def require_recorded(found: Parity, recorded: float | None) -> None:
+    """`ExportError` unless the student, in torch, is as accurate as when it was trained: a fraction, None if unknown.
+
+    Graphs that agree with a student that is given the wrong images, or whose classes have changed, prove nothing.
+    """
+    allowed = max(2 / found.images, RECORDED_TOLERANCE) + 1e-9
+    if recorded is None or abs(found.student_accuracy - recorded) <= allowed:
+        return
+    raise ExportError(
+        f"the student is right on {found.student_accuracy:.2%} of {found.images:,} validation images, and its results "
+        f"say {recorded:.2%}; bring its images, or the code that builds it, back to what they were in its training"
+    )
 
 
 def require_small_loss(file: str, found: Parity, allowed: float) -> None:

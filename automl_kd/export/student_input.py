@@ -14,6 +14,7 @@ from torch import Tensor
 from automl_kd.data import Dataset
 from automl_kd.data.fit import Fit
 from automl_kd.data.images.decode import center_square
+from automl_kd.data.images.pixels import in_colour
 from automl_kd.errors import DataError
 from automl_kd.models.input_adapter import resize_batch
 from automl_kd.space import InputShape
@@ -26,27 +27,30 @@ class StudentInput:
 
     `shape`: of an image. `mean`, `std`: of each channel, as fractions of white. `fit`: how the square is made of a
     picture; where its size is larger than the student's, which saw views that were made for a larger teacher, the
-    student's is made of that one.
+    student's is made of that one. `max_value`: what is white in a picture of more than 8 bits, see `DataSpec`.
     """
 
     shape: InputShape
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fit: Fit
+    max_value: float = 0.0
 
     @staticmethod
     def of(spec: DataSpec, dataset: Dataset) -> StudentInput:
         square = dataset.shape.height if dataset.shape.height == dataset.shape.width else 0
-        return StudentInput(dataset.student_shape, dataset.mean, dataset.std, Fit.of(spec, square))
+        return StudentInput(dataset.student_shape, dataset.mean, dataset.std, Fit.of(spec, square), spec.max_value)
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> StudentInput:
         """As `to_record` wrote it; `KeyError`, `TypeError` or `ValueError` for another record."""
         shape = InputShape(**record["shape"])
-        return StudentInput(shape, tuple(record["mean"]), tuple(record["std"]), Fit(**record["fit"]))
+        moments, white = (tuple(record["mean"]), tuple(record["std"])), float(record.get("max_value", 0.0))
+        return StudentInput(shape, *moments, Fit(**record["fit"]), white)
 
     def to_record(self) -> dict[str, Any]:
-        return {"shape": asdict(self.shape), "mean": self.mean, "std": self.std, "fit": asdict(self.fit)}
+        moments = {"mean": self.mean, "std": self.std}
+        return {"shape": asdict(self.shape), **moments, "fit": asdict(self.fit), "max_value": self.max_value}
 
     @property
     def scales(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -67,8 +71,9 @@ class StudentInput:
         return resize_batch(found, self.shape.height) if self.fit.size else found
 
     def read_picture(self, picture: Image.Image) -> Tensor:
+        """uint8 (1, channels, height, width): `picture` as images of training are read from their files."""
         shape = self.shape
-        kept = picture.convert("L" if shape.channels == 1 else "RGB")
+        kept = in_colour(picture, "the image", self.max_value).convert("L" if shape.channels == 1 else "RGB")
         if self.fit.size and ((kept.height, kept.width) != (self.fit.size, self.fit.size) or self.fit.crop < 1):
             kept = center_square(kept, self.fit)
         elif not self.fit.size and (kept.height, kept.width) != (shape.height, shape.width):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import storage
-from automl_kd.data import Dataset, LoadProgress, digest_dataset, load_data, plain_view
+from automl_kd.data import Dataset, LoadProgress, Split, digest_dataset, load_data, plain_view
 from automl_kd.data.load_progress import ignore_progress
 from automl_kd.errors import DataError
 from automl_kd.export.student_input import StudentInput
@@ -77,15 +77,17 @@ class Subject:
 
     def validation_images(self, rows: Tensor) -> Tensor:
         """float32 (n, channels, height, width): what the student is given of the validation images at `rows`."""
-        return self.as_given(plain_view(self.dataset, self.dataset.validation, rows))
+        return self.as_given(self.dataset.validation, rows)
 
     def training_images(self, count: int) -> Tensor:
         """The same of so many training images, evenly spaced."""
         split = self.dataset.train
         rows = torch.linspace(0, len(split) - 1, min(count, len(split))).round().long()
-        return self.as_given(plain_view(self.dataset, split, rows))
+        return self.as_given(split, rows)
 
-    def as_given(self, views: Tensor) -> Tensor:
+    def as_given(self, split: Split, rows: Tensor) -> Tensor:
+        """On the processor, wherever the images of `split` are."""
+        views = plain_view(self.dataset, split, rows.to(split.row_device)).cpu()
         return resize_batch(views, self.input.shape.height) if self.input.fit.size else views
 
     def as_bytes(self, images: Tensor) -> Tensor:

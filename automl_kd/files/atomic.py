@@ -6,6 +6,7 @@ machines may write to one shared folder, and two threads to one file.
 
 from __future__ import annotations
 
+import glob
 import itertools
 import os
 import re
@@ -28,6 +29,26 @@ def scratch_of(path: Path) -> Path:
     """A name beside `path` that nobody else uses."""
     host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:40]
     return path.with_name(f"_{path.name}.{host}.{os.getpid()}.{next(SCRATCH_NUMBERS)}")
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove the scratch files and folders for `path` whose process on this machine was killed."""
+    name, _, _ = scratch_of(path).name.rpartition(f".{os.getpid()}.")
+    for left in path.parent.glob(f"{glob.escape(name)}.*.*"):
+        process = left.name.removeprefix(f"{name}.").partition(".")[0]
+        if process.isdigit() and not is_alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def is_alive(process: int) -> bool:
+    """Whether this machine has a process of that number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 @contextmanager

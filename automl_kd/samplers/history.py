@@ -11,7 +11,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.registry import suggestion
 from automl_kd.samplers.base import SearchObjective
 from automl_kd.space import Architecture
-from automl_kd.spec import Outcome
+from automl_kd.spec import INT8_ACCURACY, Outcome
 
 T = TypeVar("T")
 
@@ -47,11 +47,12 @@ def judge_outcome(
 ) -> Observation | None:
     """The outcome in terms of the objectives, or None where nothing can be learnt from it.
 
-    That is so for failed trials, for stopped ones that had not yet reported every objective, and for values that are
-    not finite. A complete trial without a metric means that the experiment names a wrong one: `ConfigError`.
+    That is so for failed trials, for stopped ones that had not yet reported every objective, for complete ones whose
+    student could not be quantised, and for values that are not finite. A complete trial without another metric means
+    that the experiment names a wrong one: `ConfigError`.
     """
     missing = [objective.name for objective in objectives if objective.name not in outcome.metrics]
-    if missing and outcome.status == "complete":
+    if missing and missing != [INT8_ACCURACY] and outcome.status == "complete":
         raise ConfigError(
             f"no metric is called {missing[0]!r}, which is an objective; {suggestion(missing[0], outcome.metrics)}"
         )

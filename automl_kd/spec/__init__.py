@@ -19,7 +19,7 @@ from automl_kd.spec.roles import (
     FinalRole,
     ReadingName,
 )
-from automl_kd.spec.running import SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
+from automl_kd.spec.running import INT8_ACCURACY, SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
 from automl_kd.spec.teacher import (
     BLACK_BOX,
     FOLDERS,
@@ -53,6 +53,7 @@ __all__ = [
     "FRESH",
     "FROM_TEACHER",
     "HUGGING_FACE",
+    "INT8_ACCURACY",
     "INTERPOLATIONS",
     "KEY_VERSION",
     "READINGS",

@@ -20,7 +20,7 @@ class TrialPaths:
     the image sets. `teacher_cache`: how far teachers' outputs are kept, below `teachers`. `loader`: how images are
     decoded that are not kept in memory. `pausable`: save a checkpoint after every epoch, because the trial may be
     paused after any. `checkpoint_minutes` (0 or more): the longest time between two checkpoints while the trial trains;
-    0 saves none inside epochs.
+    0 saves none inside epochs. `int8`: after the last epoch the student is quantised, and its accuracy measured.
     """
 
     trial: Path
@@ -31,7 +31,11 @@ class TrialPaths:
     loader: LoaderOptions = field(default_factory=LoaderOptions)
     pausable: bool = False
     checkpoint_minutes: float = 5.0
+    int8: bool = False
 
+
+INT8_ACCURACY = "int8_val_accuracy"
+"""The metric that `TrialPaths.int8` adds. A complete trial lacks it where its student could not be quantised."""
 
 FailureKind = Literal["diverged", "memory", "data", "timeout", "storage", "died", "other"]
 """Of what kind a failure is: numbers not finite, out of memory, damaged or missing images, took too long, a file system
@@ -45,7 +49,8 @@ SETTLED: tuple[FailureKind, ...] = ("diverged", "timeout")
 class Outcome:
     """What came of a trial. `metrics` holds the last value reported for each name.
 
-    "stopped": the scheduler ended it early; "failed": `error` is the reason, `failure_kind` its kind.
+    "stopped": the scheduler ended it early; "failed": `error` is the reason, `failure_kind` its kind. `note`: what else
+    to tell the user of it, in a sentence; it is not recorded.
     """
 
     status: Literal["complete", "stopped", "failed"]
@@ -53,6 +58,7 @@ class Outcome:
     epoch: int
     error: str = ""
     failure_kind: FailureKind | None = None
+    note: str = ""
 
 
 class Report(Protocol):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +45,30 @@ def test_what_cannot_be_exported_is_one_sentence(refused, tmp_path, trial):
     for arguments, sentence in cases:
         assert sentence in refused("export", *arguments, "--progress", "none")
     shutil.rmtree(tmp_path / trial)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_export_leaves_nothing_behind(tmp_path, trial, run, signal_number):
+    """What only SIGKILL can leave, the next export of the same name removes."""
+    command = [sys.executable, "-m", "automl_kd", "export", trial, "out", "--progress", "none"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    started = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("_out.*/student.safetensors")) and time.monotonic() < end:
+        time.sleep(0.02)
+    started.send_signal(signal_number)
+    assert started.wait(timeout=60) != 0
+    left = [path.name for path in tmp_path.iterdir() if "out" in path.name]
+    assert len(left) == (signal_number == signal.SIGKILL)
+    if left:
+        code, _, err = run("export", trial, "out", "--no-onnx", "--no-pt2", "--progress", "none")
+        assert code == 0, err
+        assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == ["out"]
+
+
+def test_a_place_where_nothing_may_be_written_is_one_sentence(refused, tmp_path, trial):
+    (tmp_path / "file").touch()
+    assert "file" in refused("export", trial, "file/out", "--no-onnx", "--no-pt2", "--progress", "none")

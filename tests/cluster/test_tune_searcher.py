@@ -99,7 +99,9 @@ def test_metrics_are_ours_alone():
 @pytest.mark.parametrize("replay", [None, [{"val_accuracy": 0.25}, {"val_accuracy": 0.5, "params": 30.0}]])
 def test_what_a_worker_reads_is_what_was_assigned(tmp_path, replay, failure):
     given = dataclasses.replace(assignment(tmp_path, replay=replay), failure=failure)
-    given = dataclasses.replace(given, paths=dataclasses.replace(given.paths, pausable=True, checkpoint_minutes=0.5))
+    given = dataclasses.replace(
+        given, paths=dataclasses.replace(given.paths, pausable=True, checkpoint_minutes=0.5, int8=True)
+    )
     assert from_config(pickle.loads(pickle.dumps(to_config(given)))) == given
 
 
@@ -128,6 +130,14 @@ def test_a_trial_to_its_end_by_hand(driver):
     key = driver.assignments[0].spec.key
     assert driver.epochs == [(key, 1), (key, 1), (key, 2), (key, 3)], "the last epoch too, which comes with the end"
     assert not driver.searcher.live
+
+
+def test_what_a_worker_says_of_the_last_epoch_is_passed_on(driver):
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_result("t0", epoch(2))
+    driver.searcher.on_trial_complete("t0", {**epoch(3), "note": "no accuracy in eight bits"})
+    assert driver.outcomes[0].note == "no accuracy in eight bits"
+    assert "note" not in driver.outcomes[0].metrics
 
 
 def test_a_trial_that_ends_before_its_last_epoch_was_stopped(driver):

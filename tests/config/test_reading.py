@@ -59,6 +59,7 @@ def test_a_record_reads_back_as_the_same_experiment():
         ("seed=9223372036854775808", "seed does not fit into 64 bits; give a number nearer to 0"),
         ("name=" + "n" * 300, "name must be at most 100 letters"),
         ("search.objectives=['test_accuracy']", "objectives must begin with"),
+        ("search.objectives=['val_accuracy', 'int8_val_accuracy']", "is measured where export.int8 is true; set it"),
         ("name=../elsewhere", "name must be at most 100 letters"),
         ("no-value", "--set needs key=value"),
         ("name.first=1", "--set name.first=1: 'name' is a value"),

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from automl_kd.cluster.failures import failure_kind_of
-from automl_kd.cluster.tune_searcher import Assignment, Curve, Failure, Later, Live, outcome_of
+from automl_kd.cluster.last_epoch import complete_report
+from automl_kd.cluster.tune_searcher import Assignment, Failure, Later, Live, outcome_of, own_metrics
 from automl_kd.errors import StopTrial
 from automl_kd.methods import run_trial
 
@@ -36,29 +37,34 @@ def carry_through(sitting: Any, *, at_once: int = 1, last_first: bool = False, b
             assert not isinstance(given, Later), "everything has ended and more is to come later"
             return asked
         one = held.pop(-1 if last_first else 0)
-        curve, failure = train(one, sitting.on_epoch)
-        sitting.on_outcome(one.spec, outcome_of(Live(one, curve, failure)), curve)
+        live = train(one, sitting.on_epoch)
+        sitting.on_outcome(one.spec, outcome_of(live), live.curve)
         trained += 1
         if trained == break_at:
             raise Broken
 
 
-def train(one: Assignment, on_epoch: Callable[..., None]) -> tuple[Curve, Failure | None]:
-    curve: Curve = {}
+def train(one: Assignment, on_epoch: Callable[..., None]) -> Live:
+    live = Live(one, failure=one.failure)
 
-    def report(metrics: Mapping[str, float], *, epoch: int) -> None:
-        curve[epoch] = dict(metrics)
+    def record(metrics: Mapping[str, float], epoch: int) -> None:
+        live.curve[epoch] = dict(metrics)
         on_epoch(one.spec, metrics, epoch)
         if epoch == one.until:
             raise StopTrial
+
+    def report(metrics: Mapping[str, float], *, epoch: int) -> None:
+        whole = complete_report(one, metrics, epoch)
+        live.note = whole.get("note", "")
+        record(own_metrics(whole), epoch)
 
     try:
         if one.replay is None:
             run_trial(one.spec, report, one.paths)
         for epoch, metrics in enumerate(one.replay or (), start=1):
-            report(metrics, epoch=epoch)
+            record(metrics, epoch)
     except StopTrial:
         pass
     except Exception as error:  # as the runner does
-        return curve, Failure(f"{type(error).__name__}: {error}", failure_kind_of(error))
-    return curve, one.failure
+        live.failure = Failure(f"{type(error).__name__}: {error}", failure_kind_of(error))
+    return live

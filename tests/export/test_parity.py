@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from automl_kd.errors import ExportError
-from automl_kd.export.parity import Parity, as_logits, compare_outputs, require_parity, require_small_loss
+from automl_kd.export.parity import (
+    Parity,
+    as_logits,
+    compare_outputs,
+    require_parity,
+    require_recorded,
+    require_small_loss,
+)
 
 STUDENT = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.5, 0.4]])
 LABELS = torch.tensor([0, 1, 0])
@@ -74,3 +81,15 @@ def test_probabilities_differ_as_their_logits():
     found = as_logits(logits.softmax(1))
     torch.testing.assert_close(found[:, 0] - found[:, 1], torch.tensor([3.0]))
     assert bool(as_logits(torch.tensor([[1.0, 0.0]])).isfinite().all())
+
+
+def test_a_student_that_is_not_as_accurate_as_in_its_training_is_refused():
+    many = replace(compared([[0.0, 0.0]] * 3), images=1000, student_accuracy=0.635)
+    for recorded in (None, 0.635, 0.651, 0.616):  # within two points
+        require_recorded(many, recorded)
+    few = replace(many, images=20)
+    require_recorded(few, 0.735)  # within two images
+    with pytest.raises(ExportError, match=r"right on 63.50% of 20 .* images, and its results say 75.00%; bring"):
+        require_recorded(few, 0.75)
+    with pytest.raises(ExportError, match=r"results say 25.00%"):
+        require_recorded(many, 0.25)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
+from automl_kd.errors import ConfigError
 from automl_kd.samplers.base import SearchObjective
 from automl_kd.samplers.history import History, Observation, judge_outcome
 from automl_kd.spec import Outcome
@@ -32,6 +35,15 @@ def test_complete_before_stopped_and_late_before_early():
     merits = [told(0, outcome, GOALS[:1]).merit for outcome in outcomes]
     assert merits == sorted(merits)
     assert len(set(merits)) == 5
+
+
+def test_a_student_that_was_not_quantised_teaches_nothing_and_a_wrong_name_is_refused():
+    goals = [*GOALS[:1], SearchObjective.parse("int8_val_accuracy")]
+    assert told(0, complete(val_accuracy=0.5, int8_val_accuracy=0.25), goals).losses == (-0.5, -0.25)
+    for outcome in (complete(val_accuracy=0.5), stopped(1, val_accuracy=0.5)):
+        assert judge_outcome(0, bits(0, 0, 0), outcome, goals) is None
+    with pytest.raises(ConfigError, match="no metric is called 'params', which is an objective"):
+        judge_outcome(0, bits(0, 0, 0), complete(val_accuracy=0.5), [*goals, GOALS[1]])
 
 
 def test_a_derived_value_is_computed_once_for_each_outcome():

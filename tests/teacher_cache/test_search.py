@@ -69,8 +69,8 @@ def test_nobody_has_to_ask_for_it(tmp_path):
 def test_a_full_bank_is_said_once(tmp_path):
     context, notes = opened(tmp_path)
     for unkept in (0.0, 3.0, 5.0):
-        context.note_full_cache(Outcome(status="complete", metrics={"teacher_passes_unkept": unkept}, epoch=1))
-    context.note_full_cache(Outcome(status="failed", metrics={}, epoch=0))
+        context.note_outcome(Outcome(status="complete", metrics={"teacher_passes_unkept": unkept}, epoch=1))
+    context.note_outcome(Outcome(status="failed", metrics={}, epoch=0))
     assert len(notes.notes) == 1
     assert notes.notes[0].startswith("the teacher cache is full (teacher_cache.limit_gb = 10, or the disk): ")
 

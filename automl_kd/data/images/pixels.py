@@ -11,7 +11,7 @@ import io
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from automl_kd import files
 from automl_kd.data.encoded.ranges import WHOLE_FILE, EncodedImages, cannot_read
@@ -42,15 +42,29 @@ def decode_image(handle: IO[bytes], name: str, max_value: float = 0.0) -> Image.
     """
     try:
         with Image.open(handle) as image:
-            require_one_page(name, image)
-            limit = range_of(name, image, max_value)
-            image.load()
-            picture = image if limit is None else scale_depth(name, image, limit)
-            return opaque(upright(picture, image))
+            return in_colour(image, name, max_value)
     except DataError:
         raise
     except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
-        raise DataError(f"{name} could not be decoded as an image; replace or remove it") from error
+        raise undecodable(name) from error
+
+
+def in_colour(image: Image.Image, name: str, max_value: float = 0.0) -> Image.Image:
+    """An open image, or one that was made, as `decode_image` returns it."""
+    try:
+        require_one_page(name, image)
+        limit = range_of(name, image, max_value)
+        image.load()
+        picture = image if limit is None else scale_depth(name, image, limit)
+        return opaque(upright(picture, image))
+    except DataError:
+        raise
+    except Exception as error:  # likewise
+        raise undecodable(name) from error
+
+
+def undecodable(name: str) -> DataError:
+    return DataError(f"{name} could not be decoded as an image; replace or remove it")
 
 
 def read_encoded(images: EncodedImages, row: int, max_value: float = 0.0) -> Image.Image:
@@ -104,13 +118,18 @@ def tags_of(image: Image.Image) -> Any:
     return getattr(image, "tag_v2", {})
 
 
-def deep_grey(image: ImageFile.ImageFile) -> bool:
+def deep_grey(image: Image.Image) -> bool:
     return image.mode[0] in "IF"
 
 
-def deep_colour(image: ImageFile.ImageFile) -> bool:
+def deep_colour(image: Image.Image) -> bool:
     """Whether Pillow will drop the lower half of each value, as it does for 16-bit colour."""
-    return not deep_grey(image) and any("16" in raw_mode(one) for one in image.tile)
+    return not deep_grey(image) and any("16" in raw_mode(one) for one in tiles_of(image))
+
+
+def tiles_of(image: Image.Image) -> Any:
+    """How its parts are encoded; none of an image that was loaded, or came from no file."""
+    return getattr(image, "tile", ())
 
 
 def raw_mode(tile: Any) -> str:
@@ -118,7 +137,7 @@ def raw_mode(tile: Any) -> str:
     return first if isinstance(first, str) else ""
 
 
-def range_of(name: str, image: ImageFile.ImageFile, max_value: float) -> float | None:
+def range_of(name: str, image: Image.Image, max_value: float) -> float | None:
     """The value that is white, for an image of more than 8 bits that Pillow does not scale; None for others."""
     if deep_colour(image) and max_value not in {0.0, 65535.0}:
         raise DataError(
@@ -132,7 +151,7 @@ def range_of(name: str, image: ImageFile.ImageFile, max_value: float) -> float |
     if image.mode == "F":
         return 1.0
     bits = tags_of(image).get(BITS, (16,))[0]
-    signed = any(raw_mode(one).endswith("S") for one in image.tile)
+    signed = any(raw_mode(one).endswith("S") for one in tiles_of(image))
     if bits > 16 or signed:
         raise DataError(
             f"{name} holds {'signed ' * signed}integers of {bits} bits, which state no white; set data.max_value to "

@@ -224,6 +224,7 @@ class Population:
             self.record(index, spec, outcome, curve)
             last = with_metrics(self.trials[index], outcome.metrics, max(outcome.epoch, self.trials[index].epoch))
             self.notify(dataclasses.replace(last, status=outcome.status, error=outcome.error))
+            self.context.note_outcome(outcome)
         self.ended += 1
         self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))
         self.context.watcher.step(self.ended, f"best {self.best:.1%}")

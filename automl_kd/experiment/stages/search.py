@@ -148,7 +148,7 @@ class Searching:
         self.sampler.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
         self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier session did
-        self.context.note_full_cache(outcome)
+        self.context.note_outcome(outcome)
         if outcome.status == "failed":
             self.context.watcher.note(f"trial {index} failed: {outcome.error}")
         self.context.watcher.step(self.ended, f"best {self.best:.1%}")

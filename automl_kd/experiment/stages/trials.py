@@ -125,7 +125,7 @@ class ListedTrials:
             if one.spec.key == spec.key:
                 row = made(role=one.role, compute_fraction=one.compute_fraction, readings_json=one.readings_json)
                 context.table.append(row, points_of(curve))
-        context.note_full_cache(outcome)
+        context.note_outcome(outcome)
         if outcome.status == "failed":
             context.watcher.note(f"a trial of {self.title} failed: {outcome.error}")
 

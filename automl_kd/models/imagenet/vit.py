@@ -123,7 +123,7 @@ class AsMap(nn.Module):
     """Tokens (batch, 1 + patches, channels) as a map (batch, channels, height, width) without the class token."""
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        return tokens[:, 1:].transpose(1, 2).view(len(tokens), -1, *grid)
+        return tokens[:, 1:].transpose(1, 2).view(tokens.shape[0], -1, *grid)
 
 
 class VisionTransformer(nn.Module):
@@ -163,7 +163,7 @@ class VisionTransformer(nn.Module):
         patches = self.stem(x)
         grid = (patches.shape[2], patches.shape[3])
         patches = patches.flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], dim=1) + self.positions(grid)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), patches], dim=1) + self.positions(grid)
         for number, block in enumerate(self.blocks, start=1):
             x = block(x, grid)
             if str(number) in self.maps:

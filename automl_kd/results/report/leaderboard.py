@@ -36,7 +36,7 @@ BY = (
 
 ROLE_NAMES: dict[str, str] = {str(role): name for role, name in ARMS.items()}
 RANKED_WITHIN = ("trial_kind", "dataset")
-AVERAGED_COLUMNS = ("latency_ms", "seconds", "train_macs")
+AVERAGED_COLUMNS = ("int8_val_accuracy", "latency_ms", "seconds", "train_macs")
 UNRANKED_STATUSES = ("stopped", "failed")
 MEASURES = (
     *("role", "seeds", "val_mean", "mean", "std", "half_width", "params", "macs"),
@@ -57,7 +57,8 @@ def rank_results(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test
     `metric` (`test_accuracy`, or `test_accuracy_best` of the epoch best on validation) is reported as `mean`, `std` and
     `half_width` of its 95 % interval over `seeds` trials; the validation accuracy of the same epoch, `val_mean`, ranks.
     `rank` is 1 for the best of its `trial_kind` and dataset; entries with equal `val_mean` share it and have `tie` set.
-    `latency_ms`, `seconds` and `train_macs` are means per trial; `stopped` and `failed` count trials that are left out.
+    `int8_val_accuracy`, `latency_ms`, `seconds` and `train_macs` are means per trial that has one; `stopped` and
+    `failed` count trials that are left out.
     A trial that appears twice under one key counts once, and one of a stand-in not at all.
     """
     rows = rows[~rows["stand_in"].fillna(False)] if "stand_in" in rows else rows
@@ -158,6 +159,7 @@ COLUMNS = {
     "role": Column("role"),
     "student": Column("student"),
     "validation": Column("validation, %", numeric=True),
+    "int8": Column("validation in int8, %", numeric=True),
     "test": Column("test, %", numeric=True),
     "seeds": Column("seeds", numeric=True),
     "params": Column("params", numeric=True),
@@ -185,6 +187,7 @@ def silent_columns(board: pd.DataFrame) -> set[str]:
     looks = board[[name for name in BY if name != "config_hash"]]
     empty = {
         "config_hash": not looks.duplicated().any(),
+        "int8": board["int8_val_accuracy"].isna().all(),
         "latency": board["latency_ms"].isna().all(),
         "lost": (board["stopped"] + board["failed"]).eq(0).all(),
     }
@@ -204,6 +207,7 @@ def leaderboard_line(entry: dict[Any, Any]) -> dict[str, str]:
         "config_hash": entry["config_hash"],
         "seeds": str(entry["seeds"]),
         "validation": units.percent(entry["val_mean"]),
+        "int8": units.percent(entry["int8_val_accuracy"]),
         "test": units.percent_interval(entry["mean"], entry["half_width"]),
         "params": units.format_count(entry["params"]),
         "macs": units.format_count(entry["macs"]),

@@ -19,7 +19,7 @@ from automl_kd.results.store.account import changes, read_account, write_account
 if TYPE_CHECKING:
     import pandas as pd
 
-MAY_CHANGE = {"trial", "teacher_cache", "loader", "finalists", "comparison", "published", "expected_images"}
+MAY_CHANGE = {"trial", "teacher_cache", "loader", "export", "finalists", "comparison", "published", "expected_images"}
 """Sections and fields that a later session may change: they have no effect on what was measured."""
 
 

@@ -48,6 +48,8 @@ class Row:
     in rows of earlier versions, whose epochs are whole. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
     `latency_ms` is measured on the trial's device at its end, while other trials may run beside it.
+    `int8_val_accuracy`: of the last epoch's weights, quantised to eight bits as an export does, with `export.int8`;
+    None where that failed. `int8_seconds`: what that took after the training; not part of `seconds`.
     `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
     did not note whether autocast was on.
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
@@ -103,6 +105,8 @@ class Row:
     latency_iqr_ms: float | None = None
     latency_batch: int | None = None
     latency_threads: int | None = None
+    int8_val_accuracy: float | None = None
+    int8_seconds: float | None = None
     seconds: float | None = None
     train_macs: float | None = None
     teacher_passes: int | None = None
