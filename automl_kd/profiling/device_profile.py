@@ -70,6 +70,13 @@ class DeviceProfile:
             self.predicted[key] = self.predictor.combine(sum_by_kind(operators, self.times), len(operators))
         return self.predicted[key]
 
+    def describe_error(self) -> str:
+        found = self.held_out
+        return (
+            f"off by {found.median_error:.1%} in the median of {found.networks} networks that were left out "
+            f"(Spearman {found.spearman:.3f})"
+        )
+
     def to_record(self) -> dict[str, Any]:
         return {
             "version": VERSION,

@@ -162,7 +162,8 @@ def repeat_group(group: OperatorGroup, copies: int = COPIES_OF_OPERATOR) -> Trac
     if first.name == "conv2d":
         return repeat_convolution(group, copies)
     inputs: list[Operand] = []
-    operations, outputs = [], []
+    operations: list[Operation] = []
+    outputs: list[Operand] = []
     values = iter(range(10**9))
     for _ in range(copies):
         own = {one.value: Operand(next(values), one.shape) for one in first.operands}

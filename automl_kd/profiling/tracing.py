@@ -111,7 +111,7 @@ class Recorder(TorchFunctionMode):
     """Inside, calls of torch's functions with tensors that depend on `images` become operations."""
 
     def __init__(self, images: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        super().__init__()
         self.values: dict[int, int] = {id(images): 0}
         self.kept: list[Tensor] = [images]  # an id is a tensor's as long as it lives
         self.operations: list[Operation] = []
@@ -180,7 +180,7 @@ def shape_only(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T
             images.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
         )
     ]
-    return images.new_empty((len(images), len(weight), *sides))
+    return torch.empty((len(images), len(weight), *sides), device=images.device)
 
 
 def trace_network(model: nn.Module, shape: InputShape, batch: int = 1) -> Trace:
