@@ -186,7 +186,9 @@ def write_pool(kind: str) -> Callable[[GraphWriter, Operation], Written]:
         arguments = operation.arguments
         kernel, padding = pair_of(arguments["kernel_size"]), pair_of(arguments.get("padding", 0))
         stride = pair_of(arguments.get("stride") or kernel)
-        extra: dict[str, Any] = {"count_include_pad": int(arguments.get("count_include_pad", True))} if kind == "AveragePool" else {}
+        extra: dict[str, Any] = {}
+        if kind == "AveragePool":
+            extra["count_include_pad"] = int(arguments.get("count_include_pad", True))
         given = writer.name(arguments["input"])
         return writer.add(
             kind,
