@@ -79,7 +79,10 @@ def measure_all(folder: Path, plan: dict[str, Any], record: dict[str, Any]) -> N
 
 
 def measure_graph(path: Path, threads: int, seconds: float) -> dict[str, Any]:
-    """Median and quartiles of the times of single passes, in milliseconds; a fifth of `seconds` warms up."""
+    """Median and quartiles of the times of single passes, in milliseconds; a fifth of `seconds` warms up.
+
+    A size that the graph leaves open, as that of a batch, is 1.
+    """
     import numpy as np  # noqa: PLC0415 - likewise
     import onnxruntime  # noqa: PLC0415 - likewise
 
@@ -88,7 +91,8 @@ def measure_graph(path: Path, threads: int, seconds: float) -> dict[str, Any]:
     options.log_severity_level = ERRORS_ALONE
     session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
     rng = np.random.default_rng(0)
-    given = {one.name: rng.random(one.shape, dtype=np.float32) for one in session.get_inputs()}
+    shapes = {one.name: [size if isinstance(size, int) else 1 for size in one.shape] for one in session.get_inputs()}
+    given = {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
 
     def passes(limit: float) -> list[float]:
         times: list[float] = []

@@ -13,7 +13,7 @@ from automl_kd.experiment import context as contexts
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
-from automl_kd.experiment.records import on_profiled_device, replays, row_of
+from automl_kd.experiment.records import on_profiled_device, points_of, replays, row_of
 from automl_kd.experiment.stages.search import on_record
 from automl_kd.results.store.folder import open_folder
 from automl_kd.space import Architecture
@@ -57,7 +57,7 @@ def test_a_limit_is_of_the_device(profiled, tmp_path):
 
 def test_a_limit_that_none_meets_is_one_sentence(tmp_path):
     write_profile(tmp_path / "phone.json")
-    with pytest.raises(ConfigError, match="latency_ms <= 1e-06, where the least is a latency of 0.0"):
+    with pytest.raises(ConfigError, match=r"latency_ms <= 1e-06, where the least is a latency of 0\.0"):
         opened(tmp_path, profile=str(tmp_path / "phone.json"), latency_ms=1e-6)
 
 
@@ -69,12 +69,12 @@ def test_the_device_is_noted(tmp_path):
     assert note.startswith("latency_ms is predicted for a made-up phone, onnxruntime 1.32.0, 1 thread, off by ")
 
 
-def append_row(context: ExperimentContext, outcome: Outcome, **changes):
+def append_row(context: ExperimentContext, outcome: Outcome, curve=None, **changes):
     row = row_of(
         context, tiny.spec(**changes), outcome, trial_kind="search", role="search", proposal=0,
         started=datetime.now(UTC), device="cpu",
     )  # fmt: skip
-    context.table.append(row)
+    context.table.append(row, points_of(curve or {}))
     return row
 
 
@@ -138,9 +138,8 @@ def test_a_profile_counts_by_its_content(profiled, tmp_path):
 
 
 def test_a_repeated_search_learns_the_same(profiled):
-    outcome = Outcome(status="complete", metrics={**MEASURED, "latency_threads": 1.0}, epoch=3)
-    append_row(profiled, outcome)
-    replay = replays(profiled.table.read(), profiled.table.curves()).get(tiny.spec().key)
-    if replay:  # rows without curves replay nothing
-        again = on_profiled_device(profiled, tiny.spec(), on_record(tiny.spec(), replay), "cpu")
-        assert again.metrics["latency_ms"] == profiled.latency_ms(tiny.spec().architecture)
+    outcome = Outcome(status="complete", metrics=MEASURED, epoch=1)
+    append_row(profiled, outcome, curve={1: {"val_accuracy": 0.5}})
+    (replay,) = replays(profiled.table.read(), profiled.table.curves()).values()
+    again = on_profiled_device(profiled, tiny.spec(), on_record(tiny.spec(), replay), "cpu")
+    assert again.metrics["latency_ms"] == profiled.latency_ms(tiny.spec().architecture)

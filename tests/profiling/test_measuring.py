@@ -67,13 +67,9 @@ def test_the_program_stands_alone():
 
 
 def test_the_program_says_how_to_use_it(measured):
-    done = subprocess.run(
-        [sys.executable, "-I", str(measured.parent / "measure.py"), "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "--device NAME" in done.stdout or "--device DEVICE" in done.stdout
+    command = [sys.executable, "-I", str(measured.parent / "measure.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "--device DEVICE" in done.stdout
 
 
 def test_a_profile_is_of_what_was_measured(measured, tmp_path):
@@ -85,7 +81,7 @@ def test_a_profile_is_of_what_was_measured(measured, tmp_path):
     assert profile.networks[0][0] == Architecture.of(tiny.SPACE.default)
     profile.write(tmp_path / "profile.json")
     again = DeviceProfile.read(tmp_path / "profile.json")
-    assert again.to_record() == content(tmp_path / "profile.json") | {"plan": profile.plan.to_record()}
+    assert again.to_record() == profile.to_record()
     for width in range(2, 16):
         point = Architecture.of({"width": width})
         latency = profile.predict(tiny.SPACE, point, tiny.SHAPE)

@@ -36,9 +36,10 @@ def optimised(graph: bytes | str, tmp_path: Path) -> Counter[str]:
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 3
     onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
-    fused = {id(node): [one.s.decode() for one in node.attribute if one.name == "activation"] for node in nodes}
-    return Counter(" ".join([node.op_type, *fused[id(node)]]) for node in nodes)
+    found = Counter[str]()
+    for node in onnx.load(tmp_path / "optimised.onnx").graph.node:
+        found[" ".join([node.op_type, *(one.s.decode() for one in node.attribute if one.name == "activation")])] += 1
+    return found
 
 
 def run_skeleton(trace) -> list[np.ndarray]:
