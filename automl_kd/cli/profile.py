@@ -27,19 +27,19 @@ BUSY = 0.5
 """A load of so many processes for each core, when measuring begins, makes times doubtful."""
 
 
-Out = Annotated[str, typer.Argument(help="The profile to write, such as pixel.json; none with --prepare.")]
+ProfileFile = Annotated[str, typer.Argument(help="The profile to write, such as pixel.json; none with --prepare.")]
 Space = Annotated[str, typer.Option(help="A search space as module:ATTRIBUTE, or model:NAME.")]
-ExperimentFile = Annotated[
+ProfiledExperiment = Annotated[
     str, typer.Option(metavar="FILE", help="An experiment whose space and images are taken, in place of --space.")
 ]
 Resolution = Annotated[int, typer.Option(help="Height and width of students' images.", min=0, max=4096)]
-Classes = Annotated[int, typer.Option(help="Classes of the data.", min=0)]
-Channels = Annotated[int, typer.Option(help="1 for grey images, 3 for coloured ones.", min=1, max=4)]
-Target = Annotated[str, typer.Option(help="The runtime: " + ", ".join(TARGETS) + ".")]
+ClassCount = Annotated[int, typer.Option(help="Classes of the data.", min=0)]
+ImageChannels = Annotated[int, typer.Option(help="1 for grey images, 3 for coloured ones.", min=1, max=4)]
+RuntimeTarget = Annotated[str, typer.Option(help="The runtime: " + ", ".join(TARGETS) + ".")]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime.", min=1)]
 PassBatch = Annotated[int, typer.Option(help="Images in a pass.", min=1)]
 Networks = Annotated[int, typer.Option(help="Networks to measure: the default one and random ones.", min=1)]
-Layers = Annotated[int, typer.Option(help="Layers of theirs to measure alone, about so many at most.", min=1)]
+LayerCount = Annotated[int, typer.Option(help="Layers of theirs to measure alone, about so many at most.", min=1)]
 Rounds = Annotated[int, typer.Option(help="How often all is measured; the quickest counts.", min=1)]
 DrawSeed = Annotated[int, typer.Option(help="Seed of the random networks.", min=0, max=999_999)]
 Prepare = Annotated[str, typer.Option(metavar="FOLDER", help="Write what is measured, for another device.")]
@@ -47,17 +47,17 @@ Measured = Annotated[str, typer.Option(metavar="FILE", help="The measured.json t
 
 
 def profile(
-    out: Out = "",
+    out: ProfileFile = "",
     space: Space = "",
-    experiment: ExperimentFile = "",
+    experiment: ProfiledExperiment = "",
     resolution: Resolution = 0,
-    classes: Classes = 0,
-    channels: Channels = 3,
-    target: Target = TARGETS[0],
+    classes: ClassCount = 0,
+    channels: ImageChannels = 3,
+    target: RuntimeTarget = TARGETS[0],
     threads: Threads = 1,
     batch: PassBatch = 1,
     networks: Networks = 40,
-    operators: Layers = 400,
+    operators: LayerCount = 400,
     rounds: Rounds = 2,
     seed: DrawSeed = 0,
     prepare: Prepare = "",

@@ -24,7 +24,7 @@ ERRORS_ALONE = 3
 """Of onnxruntime's levels of logging."""
 
 
-def main() -> int:
+def measure_listed() -> int:
     parser = argparse.ArgumentParser(description="Measure graphs of ONNX on this device.")
     parser.add_argument("folder", nargs="?", default=str(Path(__file__).resolve().parent))
     parser.add_argument("--device", default="", help="the device in words; by default its processor")
@@ -137,4 +137,4 @@ def name_processor() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure_listed())

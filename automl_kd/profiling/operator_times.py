@@ -18,8 +18,8 @@ from scipy.optimize import nnls
 from automl_kd.errors import ConfigError
 from automl_kd.profiling.operators import Operator
 
-Vector = Float64[np.ndarray, " n"]
-Matrix = Float64[np.ndarray, "n m"]
+Numbers = Float64[np.ndarray, " n"]
+NumberTable = Float64[np.ndarray, "n m"]
 
 LARGEST_FACTOR = 4.0
 """An operator that multiplies or writes more than so many times as much as the largest measured of its kind is like
@@ -55,14 +55,14 @@ def likeness_terms(operator: Operator) -> list[float]:
 class KindTimes:
     """The measured operators of a kind. `scale`: milliseconds for each of `size_terms`. `off`: logarithms."""
 
-    scale: Vector
-    places: Matrix
-    off: Vector
+    scale: Numbers
+    places: NumberTable
+    off: Numbers
     largest_macs: int
     largest_leaving: int
 
     @staticmethod
-    def fit(operators: Sequence[Operator], times: Vector) -> KindTimes:
+    def fit(operators: Sequence[Operator], times: Numbers) -> KindTimes:
         terms = np.array([size_terms(one) for one in operators], dtype=np.float64)
         unit = np.maximum(terms.max(axis=0), 1.0)
         scale, _ = nnls(terms / unit / times[:, None], np.ones(len(times)))

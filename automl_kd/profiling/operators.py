@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from automl_kd.profiling.tracing import CONSTANT, Operand, Operation, Sizes, Trace, ValueUses, find_operands
+from automl_kd.profiling.tracing import CONSTANT, Operation, Sizes, TensorSlot, Trace, ValueUses, find_operands
 
 FUSED_ACTIVATIONS = frozenset({"relu", "hardtanh", "hardswish", "sigmoid"})
 
 FREE = frozenset({"view", "reshape", "flatten", "squeeze", "unsqueeze", "unbind", "size", "split", "chunk"})
 
-COPIES = frozenset({"transpose", "permute", "cat", "pad", "expand", "__getitem__", "repeat", "roll"})
+MOVES = frozenset({"transpose", "permute", "cat", "pad", "expand", "__getitem__", "repeat", "roll"})
 """Functions that only move numbers: one kind of operator."""
 
-KINDS = {"adaptive_avg_pool2d": "mean", "sub": "add", "div": "mul", "clamp": "hardtanh", "interpolate": "resize"}
+SAME_COST = {"adaptive_avg_pool2d": "mean", "sub": "add", "div": "mul", "clamp": "hardtanh", "interpolate": "resize"}
 """Functions that cost what another does."""
 
 
@@ -101,7 +101,7 @@ def follow_convolution(operation: Operation, uses: ValueUses, readers: Mapping[i
     return found
 
 
-def joins_maps(addition: Operation, own: Operand, uses: ValueUses) -> bool:
+def joins_maps(addition: Operation, own: TensorSlot, uses: ValueUses) -> bool:
     """Whether two maps of one shape are added, and no convolution that runs later takes the addition in."""
     others = [one for one in addition.operands if one.value != own.value]
     if len(others) != 1 or others[0].shape != own.shape:
@@ -120,13 +120,13 @@ def describe_operator(group: list[Operation]) -> Operator:
     if first.name == "conv2d":
         return describe_convolution(first, inputs, output, activation, residual=bool(residual))
     constants = [one for one in find_operands(first.arguments.values()) if one.value == CONSTANT]
-    kind = "copy" if first.name in COPIES else KINDS.get(first.name, first.name)
+    kind = "copy" if first.name in MOVES else SAME_COST.get(first.name, first.name)
     return Operator(
         kind=kind,
         inputs=inputs,
         output=output,
-        kernel=side_of(first.arguments.get("kernel_size", 0)),
-        stride=side_of(first.arguments.get("stride") or first.arguments.get("kernel_size", 0)),
+        kernel=first_side(first.arguments.get("kernel_size", 0)),
+        stride=first_side(first.arguments.get("stride") or first.arguments.get("kernel_size", 0)),
         weights=sum(prod(one.shape) for one in constants),
         macs=prod(output) * inputs[0][-1] if kind in {"linear", "matmul"} else 0,
     )
@@ -136,7 +136,7 @@ def describe_convolution(
     operation: Operation, inputs: tuple[Sizes, ...], output: Sizes, activation: str, *, residual: bool
 ) -> Operator:
     arguments = operation.arguments
-    weight: Operand = arguments["weight"]
+    weight: TensorSlot = arguments["weight"]
     groups, kernel = int(arguments.get("groups", 1)), weight.shape[-1]
     if groups > 1:
         kind = "depthwise" if groups == weight.shape[0] else "grouped"
@@ -149,7 +149,7 @@ def describe_convolution(
         inputs=inputs,
         output=output,
         kernel=kernel,
-        stride=side_of(arguments.get("stride", 1)),
+        stride=first_side(arguments.get("stride", 1)),
         groups=groups,
         weights=prod(weight.shape),
         macs=prod(weight.shape) * output[0] * output[2] * output[3],
@@ -158,6 +158,6 @@ def describe_convolution(
     )
 
 
-def side_of(size: Any) -> int:
+def first_side(size: Any) -> int:
     """A number for both sides, or the first of two."""
     return int(size[0]) if isinstance(size, list | tuple) else int(size)

@@ -16,10 +16,10 @@ import numpy as np
 from scipy.optimize import nnls
 from scipy.stats import rankdata
 
-from automl_kd.profiling.operator_times import Matrix, OperatorTimes, Vector
+from automl_kd.profiling.operator_times import Numbers, NumberTable, OperatorTimes
 from automl_kd.profiling.operators import Operator
 
-FOLDS = 5
+PARTS_LEFT_OUT = 5
 """Parts of the measured networks, each of which is predicted from the others for `HeldOutError`."""
 
 
@@ -55,14 +55,14 @@ class HeldOutError:
     spearman: float
 
     @staticmethod
-    def of(predicted: Vector, measured: Vector) -> HeldOutError:
+    def of(predicted: Numbers, measured: Numbers) -> HeldOutError:
         errors = np.abs(predicted - measured) / measured
         return HeldOutError(
             len(measured), float(np.median(errors)), float(errors.max()), rank_correlation(predicted, measured)
         )
 
 
-def rank_correlation(one: Vector, other: Vector) -> float:
+def rank_correlation(one: Numbers, other: Numbers) -> float:
     """Spearman's; 0 where all of either are equal."""
     ranks = np.stack([rankdata(one), rankdata(other)])
     ranks -= ranks.mean(axis=1, keepdims=True)
@@ -77,7 +77,7 @@ def sum_by_kind(operators: Sequence[Operator], times: OperatorTimes) -> dict[str
     return dict(found)
 
 
-def fit_weights(kinds: Sequence[str], sums: Matrix, measured: Vector) -> NetworkWeights:
+def fit_weights(kinds: Sequence[str], sums: NumberTable, measured: Numbers) -> NetworkWeights:
     """`sums`: (networks, kinds and a last column, how many operators). `measured`: milliseconds of the networks."""
     terms = np.concatenate([sums, np.ones((len(sums), 1))], axis=1) / measured[:, None]
     shares = np.diag(terms.mean(axis=0))  # rows that draw each weight to its expected value, by its share of the time
@@ -88,7 +88,7 @@ def fit_weights(kinds: Sequence[str], sums: Matrix, measured: Vector) -> Network
 
 
 def fit_networks(
-    networks: Sequence[Sequence[Operator]], measured: Vector, times: OperatorTimes
+    networks: Sequence[Sequence[Operator]], measured: Numbers, times: OperatorTimes
 ) -> tuple[NetworkWeights, HeldOutError]:
     """The weights that fit all networks, and the error on those that a fit to the others did not see."""
     held = [sum_by_kind(operators, times) for operators in networks]
@@ -99,8 +99,8 @@ def fit_networks(
     ]
     sums = np.array(rows)
     predicted = np.zeros(len(measured))
-    for part in range(min(FOLDS, len(measured))):
-        out = np.arange(len(measured)) % FOLDS == part
+    for part in range(min(PARTS_LEFT_OUT, len(measured))):
+        out = np.arange(len(measured)) % PARTS_LEFT_OUT == part
         # of a single network, the expected weights
         fitted = fit_weights(kinds, sums[~out], measured[~out]) if not out.all() else NetworkWeights({}, 0.0, 0.0)
         predicted[out] = [fitted.combine(dict(zip(kinds, row, strict=False)), row[-1]) for row in sums[out]]

@@ -22,7 +22,7 @@ from automl_kd.models import load_space
 from automl_kd.profiling import measure
 from automl_kd.profiling.operators import OperatorGroup, list_operators
 from automl_kd.profiling.skeleton import make_skeleton
-from automl_kd.profiling.tracing import CONSTANT, Operand, Operation, Trace, find_operands, trace_architecture
+from automl_kd.profiling.tracing import CONSTANT, Operation, TensorSlot, Trace, find_operands, trace_architecture
 from automl_kd.space import Architecture, InputShape, SearchSpace, sample_architecture
 from automl_kd.spec import require
 
@@ -31,7 +31,7 @@ LIST, MEASURED, PROGRAM = "list.json", "measured.json", "measure.py"
 COPIES_OF_OPERATOR = 8
 """An operator is measured so often in one graph: what a run costs beside it, as the change of layout, counts less."""
 
-TRIES = 50
+TRIES_PER_NETWORK = 50
 """Draws for each network that is wanted before a space counts as too small for that many different ones."""
 
 Notify = Callable[[int, int], None]
@@ -75,7 +75,7 @@ def draw_networks(space: SearchSpace, count: int, seed: int) -> list[Architectur
     """`count` different points, or as many as are found: the default and random ones."""
     rng = np.random.default_rng(seed)
     found = {Architecture.of(space.default): None}
-    for _ in range(TRIES * count):
+    for _ in range(TRIES_PER_NETWORK * count):
         if len(found) >= count:
             break
         found[sample_architecture(space, rng)] = None
@@ -161,43 +161,45 @@ def repeat_group(group: OperatorGroup, copies: int = COPIES_OF_OPERATOR) -> Trac
     first = group.operations[0]
     if first.name == "conv2d":
         return repeat_convolution(group, copies)
-    inputs: list[Operand] = []
+    inputs: list[TensorSlot] = []
     operations: list[Operation] = []
-    outputs: list[Operand] = []
+    outputs: list[TensorSlot] = []
     values = iter(range(10**9))
     for _ in range(copies):
-        own = {one.value: Operand(next(values), one.shape) for one in first.operands}
+        own = {one.value: TensorSlot(next(values), one.shape) for one in first.operands}
         inputs += own.values()
-        made = tuple(Operand(next(values), one.shape) for one in first.outputs)
+        made = tuple(TensorSlot(next(values), one.shape) for one in first.outputs)
         operations.append(Operation(first.name, renamed(first.arguments, own), made))
         outputs += made
     return Trace(tuple(inputs), tuple(operations), tuple(outputs))
 
 
 def repeat_convolution(group: OperatorGroup, copies: int) -> Trace:
+    """A clip is measured as the maximum with 0: onnxruntime takes it into a convolution, but not after an addition."""
     first = group.operations[0]
-    given = Operand(0, first.operands[0].shape)
+    given = TensorSlot(0, first.operands[0].shape)
     values, last, operations = iter(range(1, 10**9)), None, []
     activation = next((one for one in group.operations if one.name == group.operator.activation), None)
     for _ in range(copies):
-        made = Operand(next(values), first.output.shape)
+        made = TensorSlot(next(values), first.output.shape)
         operations.append(Operation("conv2d", renamed(first.arguments, {first.operands[0].value: given}), (made,)))
         if last is not None:
-            added = Operand(next(values), made.shape)
+            added = TensorSlot(next(values), made.shape)
             operations.append(Operation("add", {"input": made, "other": last}, (added,)))
             made = added
         if activation is not None:
-            activated = Operand(next(values), made.shape)
-            operations.append(Operation(activation.name, {**activation.arguments, "input": made}, (activated,)))
+            activated = TensorSlot(next(values), made.shape)
+            name = "relu" if activation.name == "hardtanh" else activation.name
+            operations.append(Operation(name, {**activation.arguments, "input": made}, (activated,)))
             made = activated
         last = made
     assert last is not None
     return Trace((given,), tuple(operations), (last,))
 
 
-def renamed(arguments: Mapping[str, Any], values: Mapping[int, Operand]) -> dict[str, Any]:
+def renamed(arguments: Mapping[str, Any], values: Mapping[int, TensorSlot]) -> dict[str, Any]:
     def rename(one: Any) -> Any:
-        if isinstance(one, Operand):
+        if isinstance(one, TensorSlot):
             return one if one.value == CONSTANT else values[one.value]
         return [rename(item) for item in one] if holds_operands(one) else one
 

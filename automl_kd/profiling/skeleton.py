@@ -14,8 +14,8 @@ from typing import Any
 
 from automl_kd.errors import ConfigError
 from automl_kd.models.foreign.pretrained import library
-from automl_kd.profiling.operators import side_of
-from automl_kd.profiling.tracing import CONSTANT, Operand, Operation, Sizes, Trace, ValueUses
+from automl_kd.profiling.operators import first_side
+from automl_kd.profiling.tracing import CONSTANT, Operation, Sizes, TensorSlot, Trace, ValueUses
 
 OPSET = 20
 """The one that torch's exporter writes."""
@@ -62,7 +62,7 @@ class GraphWriter:
 
     def name(self, operand: Any, terms: int = 1) -> str:
         """What an argument is called. `terms`: how many products with a constant are added up."""
-        if not isinstance(operand, Operand):
+        if not isinstance(operand, TensorSlot):
             return self.number(operand)
         return self.constant(operand.shape, 1 / terms) if operand.value == CONSTANT else self.names[operand.value]
 
@@ -95,7 +95,7 @@ Written = str | list[str]
 
 def write_convolution(writer: GraphWriter, operation: Operation) -> Written:
     arguments = operation.arguments
-    weight: Operand = arguments["weight"]
+    weight: TensorSlot = arguments["weight"]
     padding = pair_of(arguments.get("padding", 0))
     return writer.add(
         "Conv",
@@ -113,7 +113,7 @@ def write_convolution(writer: GraphWriter, operation: Operation) -> Written:
 
 def write_norm(writer: GraphWriter, operation: Operation) -> Written:
     """Nothing after a convolution that nothing else reads, into whose weights exporters take it."""
-    given: Operand = operation.arguments["input"]
+    given: TensorSlot = operation.arguments["input"]
     maker = writer.uses.sole_maker(given)
     if maker is not None and maker.name == "conv2d":
         return writer.names[given.value]
@@ -162,7 +162,7 @@ def write_softmax(writer: GraphWriter, operation: Operation) -> Written:
 
 
 def write_layer_norm(writer: GraphWriter, operation: Operation) -> Written:
-    given: Operand = operation.arguments["input"]
+    given: TensorSlot = operation.arguments["input"]
     sizes = tuple(operation.arguments["normalized_shape"])
     vectors = [writer.constant(sizes, value) for value in (1.0, 0.0)]
     return writer.add("LayerNormalization", [writer.name(given), *vectors], axis=-len(sizes), epsilon=1e-6)
@@ -222,7 +222,7 @@ def write_reshape(writer: GraphWriter, operation: Operation) -> Written:
 
 
 def write_transpose(writer: GraphWriter, operation: Operation) -> Written:
-    given: Operand = operation.arguments["input"]
+    given: TensorSlot = operation.arguments["input"]
     order = list(range(len(given.shape)))
     if operation.name == "permute":
         rest = [value for key, value in operation.arguments.items() if key != "input"]
@@ -275,7 +275,7 @@ def write_padding(writer: GraphWriter, operation: Operation) -> Written:
 
 
 def pair_of(size: Any) -> list[int]:
-    return [int(one) for one in size] if isinstance(size, list | tuple) else [side_of(size)] * 2
+    return [int(one) for one in size] if isinstance(size, list | tuple) else [first_side(size)] * 2
 
 
 WRITERS: Mapping[str, Callable[[GraphWriter, Operation], Written]] = {

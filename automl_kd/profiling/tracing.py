@@ -23,7 +23,7 @@ from automl_kd.space import Architecture, InputShape, SearchSpace, check_archite
 Sizes = tuple[int, ...]
 
 
-class Operand(NamedTuple):
+class TensorSlot(NamedTuple):
     """A tensor: the number of the value that it is, -1 for a constant, and its shape."""
 
     value: int
@@ -36,19 +36,19 @@ CONSTANT = -1
 @dataclass(frozen=True, eq=False)
 class Operation:
     """A call. `name`: of torch's function, without the marks of its in-place and operator forms. `arguments`: by name,
-    tensors as `Operand`.
+    tensors as `TensorSlot`.
     """
 
     name: str
     arguments: Mapping[str, Any]
-    outputs: tuple[Operand, ...]
+    outputs: tuple[TensorSlot, ...]
 
     @property
-    def output(self) -> Operand:
+    def output(self) -> TensorSlot:
         return self.outputs[0]
 
     @property
-    def operands(self) -> list[Operand]:
+    def operands(self) -> list[TensorSlot]:
         """The tensors among the arguments that depend on the images."""
         return [one for one in find_operands(self.arguments.values()) if one.value != CONSTANT]
 
@@ -57,14 +57,14 @@ class Operation:
 class Trace:
     """`inputs`, `outputs`: values that are given and returned. `operations`: in the order in which they run."""
 
-    inputs: tuple[Operand, ...]
+    inputs: tuple[TensorSlot, ...]
     operations: tuple[Operation, ...]
-    outputs: tuple[Operand, ...]
+    outputs: tuple[TensorSlot, ...]
 
 
-def find_operands(found: Any) -> Iterator[Operand]:
+def find_operands(found: Any) -> Iterator[TensorSlot]:
     for one in found:
-        if isinstance(one, Operand):
+        if isinstance(one, TensorSlot):
             yield one
         elif isinstance(one, list):
             yield from find_operands(one)
@@ -109,7 +109,7 @@ SAME_SHAPE = frozenset({"batch_norm", "relu", "hardtanh", "hardswish", "silu", "
 
 BROADCAST = frozenset({"add", "sub", "mul", "div"})
 
-DRAWS = frozenset(
+INITIALISERS = frozenset(
     {
         *("normal_", "uniform_", "zeros_", "ones_", "fill_", "zero_", "trunc_normal_", "constant_"),
         *("kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_"),
@@ -126,7 +126,7 @@ class WithoutDraws(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         given = args[0] if args else kwargs.get("tensor")
-        if getattr(func, "__name__", "") in DRAWS and isinstance(given, Tensor) and given.is_meta:
+        if getattr(func, "__name__", "") in INITIALISERS and isinstance(given, Tensor) and given.is_meta:
             return given
         return func(*args, **kwargs)
 
@@ -159,7 +159,7 @@ class Recorder(TorchFunctionMode):
 
     def describe(self, one: Any) -> Any:
         if isinstance(one, Tensor):
-            return Operand(self.values.get(id(one), CONSTANT), tuple(one.shape))
+            return TensorSlot(self.values.get(id(one), CONSTANT), tuple(one.shape))
         if isinstance(one, list | tuple) and any(isinstance(item, Tensor) for item in one):
             return [self.describe(item) for item in one]
         return one
@@ -172,7 +172,7 @@ class Recorder(TorchFunctionMode):
         for tensor in tensors:
             self.values[id(tensor)] = self.count
             self.count += 1
-        outputs = tuple(Operand(self.values[id(tensor)], tuple(tensor.shape)) for tensor in tensors)
+        outputs = tuple(TensorSlot(self.values[id(tensor)], tuple(tensor.shape)) for tensor in tensors)
         self.operations.append(Operation(name, arguments, outputs))
 
 
@@ -226,11 +226,11 @@ def trace_network(model: nn.Module, shape: InputShape, batch: int = 1) -> Trace:
             f"{name_type(model)} cannot be profiled: its logits are none of the tensors that torch's functions gave; "
             "let its forward return logits"
         )
-    output = Operand(recorder.values[id(logits)], tuple(logits.shape))
-    return Trace((Operand(0, tuple(images.shape)),), needed_operations(recorder.operations, output), (output,))
+    output = TensorSlot(recorder.values[id(logits)], tuple(logits.shape))
+    return Trace((TensorSlot(0, tuple(images.shape)),), needed_operations(recorder.operations, output), (output,))
 
 
-def needed_operations(operations: Sequence[Operation], output: Operand) -> tuple[Operation, ...]:
+def needed_operations(operations: Sequence[Operation], output: TensorSlot) -> tuple[Operation, ...]:
     """Those of which `output` is made; maps that are there for whoever listens are left out, as exporters do."""
     wanted, found = {output.value}, []
     for operation in reversed(operations):
@@ -274,6 +274,6 @@ class ValueUses:
                 found.uses[operand.value] = found.uses.get(operand.value, 0) + 1
         return found
 
-    def sole_maker(self, operand: Operand) -> Operation | None:
+    def sole_maker(self, operand: TensorSlot) -> Operation | None:
         """The operation that gives `operand`, if nothing else uses it."""
         return self.makers.get(operand.value) if self.uses.get(operand.value) == 1 else None

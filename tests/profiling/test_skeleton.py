@@ -85,11 +85,15 @@ def test_every_operator_runs_by_itself_several_times(space):
         assert outputs[0].shape == group.operations[-1].output.shape
 
 
-def test_repeated_convolutions_are_all_carried_out(tmp_path):
-    (conv, *_) = list_operators(trace_network(ResNet(SHAPE, [1], [16, 16]), SHAPE))
-    nodes = optimised(make_skeleton(repeat_group(conv, copies=4)).SerializeToString(), tmp_path)
-    assert nodes["Conv Relu"] == 4  # equal ones would be computed once
-    assert nodes["Add"] == 0
+@pytest.mark.parametrize("name", NETWORKS)
+def test_repeated_convolutions_are_all_carried_out_and_fused(tmp_path, name):
+    for group in list_operators(trace_network(NETWORKS[name](), SHAPE)):
+        if group.operations[0].name == "conv2d":
+            nodes = optimised(make_skeleton(repeat_group(group, copies=4)).SerializeToString(), tmp_path)
+            assert sum(count for kind, count in nodes.items() if kind.startswith("Conv")) == 4
+            assert nodes["Add"] == 0
+            assert nodes["ReorderInput"] <= 1
+            assert nodes["ReorderOutput"] <= 1
 
 
 def test_an_operation_that_is_in_no_table_is_one_sentence():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import ConfigError, InfeasibleArchitectureError
-from automl_kd.profiling.tracing import CONSTANT, Operand, trace_architecture, trace_network
+from automl_kd.profiling.tracing import CONSTANT, TensorSlot, trace_architecture, trace_network
 from automl_kd.space import Architecture, InputShape, SearchSpace
 from tests import tiny
 
@@ -36,7 +36,7 @@ def test_a_network_of_known_layers():
     trace = trace_architecture(tiny.SPACE, Architecture.of({"width": 4}), tiny.SHAPE, batch=2)
     names = [one.name for one in trace.operations]
     assert names == ["conv2d", "batch_norm", "relu", "adaptive_avg_pool2d", "flatten", "linear"]  # dropout does nothing
-    assert trace.inputs == (Operand(0, (2, 1, 8, 8)),)
+    assert trace.inputs == (TensorSlot(0, (2, 1, 8, 8)),)
     assert [one.output.shape for one in trace.operations] == [*[(2, 4, 8, 8)] * 3, (2, 4, 1, 1), (2, 4), (2, 3)]
     assert trace.outputs == (trace.operations[-1].output,)
 
@@ -66,7 +66,7 @@ def test_shapes_are_those_of_a_real_pass():
 def test_what_does_not_depend_on_the_images_is_a_constant():
     trace = traced(lambda net, x: net.fc((net.conv(x) + torch.arange(8.0).exp()).mean((2, 3))))
     assert [one.name for one in trace.operations] == ["conv2d", "add", "mean", "linear"]
-    assert trace.operations[1].arguments["other"] == Operand(CONSTANT, (8,))
+    assert trace.operations[1].arguments["other"] == TensorSlot(CONSTANT, (8,))
 
 
 def test_maps_for_those_who_listen_are_left_out():

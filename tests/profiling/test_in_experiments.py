@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime
 
 import pytest
 
 from automl_kd.config import Budget, load_experiment
+from automl_kd.config.reading import to_record
 from automl_kd.errors import ConfigError, ResultError
 from automl_kd.experiment import context as contexts
 from automl_kd.experiment.context import ExperimentContext, Roots
@@ -125,7 +125,7 @@ def test_an_experiment_s_file_finds_its_profile_beside_it(tmp_path, monkeypatch)
 
 
 def test_a_profile_counts_by_its_content(profiled, tmp_path):
-    record = dataclasses.asdict(profiled.experiment)
+    record = to_record(profiled.experiment)
     name = record["budget"]["profile"]
     assert name.startswith(f"{tmp_path}/phone.json@sha256-")
     folder = tmp_path / "results" / "mine"
