@@ -18,7 +18,7 @@ from scipy.optimize import nnls
 from automl_kd.errors import ConfigError
 from automl_kd.profiling.operators import Operator
 
-Numbers = Float64[np.ndarray, " n"]
+MeasuredTimes = Float64[np.ndarray, " n"]
 NumberTable = Float64[np.ndarray, "n m"]
 
 LARGEST_FACTOR = 4.0
@@ -55,14 +55,14 @@ def likeness_terms(operator: Operator) -> list[float]:
 class KindTimes:
     """The measured operators of a kind. `scale`: milliseconds for each of `size_terms`. `off`: logarithms."""
 
-    scale: Numbers
+    scale: MeasuredTimes
     places: NumberTable
-    off: Numbers
+    off: MeasuredTimes
     largest_macs: int
     largest_leaving: int
 
     @staticmethod
-    def fit(operators: Sequence[Operator], times: Numbers) -> KindTimes:
+    def fit(operators: Sequence[Operator], times: MeasuredTimes) -> KindTimes:
         terms = np.array([size_terms(one) for one in operators], dtype=np.float64)
         unit = np.maximum(terms.max(axis=0), 1.0)
         scale, _ = nnls(terms / unit / times[:, None], np.ones(len(times)))

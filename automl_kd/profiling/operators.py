@@ -47,7 +47,7 @@ class Operator:
 
     @property
     def entering(self) -> int:
-        """Numbers that are read, weights aside."""
+        """MeasuredTimes that are read, weights aside."""
         return sum(map(prod, self.inputs))
 
     @property

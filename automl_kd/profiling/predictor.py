@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import nnls
 from scipy.stats import rankdata
 
-from automl_kd.profiling.operator_times import Numbers, NumberTable, OperatorTimes
+from automl_kd.profiling.operator_times import MeasuredTimes, NumberTable, OperatorTimes
 from automl_kd.profiling.operators import Operator
 
 PARTS_LEFT_OUT = 5
@@ -55,14 +55,14 @@ class HeldOutError:
     spearman: float
 
     @staticmethod
-    def of(predicted: Numbers, measured: Numbers) -> HeldOutError:
+    def of(predicted: MeasuredTimes, measured: MeasuredTimes) -> HeldOutError:
         errors = np.abs(predicted - measured) / measured
         return HeldOutError(
             len(measured), float(np.median(errors)), float(errors.max()), rank_correlation(predicted, measured)
         )
 
 
-def rank_correlation(one: Numbers, other: Numbers) -> float:
+def rank_correlation(one: MeasuredTimes, other: MeasuredTimes) -> float:
     """Spearman's; 0 where all of either are equal."""
     ranks = np.stack([rankdata(one), rankdata(other)])
     ranks -= ranks.mean(axis=1, keepdims=True)
@@ -77,7 +77,7 @@ def sum_by_kind(operators: Sequence[Operator], times: OperatorTimes) -> dict[str
     return dict(found)
 
 
-def fit_weights(kinds: Sequence[str], sums: NumberTable, measured: Numbers) -> NetworkWeights:
+def fit_weights(kinds: Sequence[str], sums: NumberTable, measured: MeasuredTimes) -> NetworkWeights:
     """`sums`: (networks, kinds and a last column, how many operators). `measured`: milliseconds of the networks."""
     terms = np.concatenate([sums, np.ones((len(sums), 1))], axis=1) / measured[:, None]
     shares = np.diag(terms.mean(axis=0))  # rows that draw each weight to its expected value, by its share of the time
@@ -88,7 +88,7 @@ def fit_weights(kinds: Sequence[str], sums: NumberTable, measured: Numbers) -> N
 
 
 def fit_networks(
-    networks: Sequence[Sequence[Operator]], measured: Numbers, times: OperatorTimes
+    networks: Sequence[Sequence[Operator]], measured: MeasuredTimes, times: OperatorTimes
 ) -> tuple[NetworkWeights, HeldOutError]:
     """The weights that fit all networks, and the error on those that a fit to the others did not see."""
     held = [sum_by_kind(operators, times) for operators in networks]
