@@ -23,7 +23,7 @@ PLAN = dataclasses.replace(TINY, rounds=1, operator_seconds=0.001, network_secon
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("device") / "graphs"
+    folder: Path = tmp_path_factory.mktemp("device") / "graphs"
     prepare_folder(folder, PLAN)
     return measure_folder(folder, lambda _done, _total, _file: None)
 
@@ -31,7 +31,7 @@ def measured(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(measured, tmp_path) -> Path:
     """A copy that a test may damage."""
-    copy = tmp_path / "graphs"
+    copy: Path = tmp_path / "graphs"
     copy.mkdir()
     for path in measured.parent.iterdir():
         if path.is_file():

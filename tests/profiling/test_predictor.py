@@ -76,7 +76,7 @@ def test_networks_of_another_draw_are_predicted():
     predicted = np.array([profile.predict(space, one, RESNETS.shape) for one in drawn])
     measured = np.array([network_ms(operators_of(space, one, RESNETS)) for one in drawn])
     error = HeldOutError.of(predicted, measured)
-    assert (error.spearman, error.median_error) >= (0.99, 0.0)
+    assert error.spearman > 0.99
     assert error.median_error < 0.03
     assert profile.held_out.networks == 20
     assert profile.held_out.median_error < 0.03
@@ -96,5 +96,5 @@ def test_ranks_by_hand():
     assert rank_correlation(np.array([1.0, 2.0, 3.0, 9.0]), np.array([1.0, 5.0, 4.0, 6.0])) == pytest.approx(0.8)
     assert rank_correlation(np.array([1.0, 1.0]), np.array([1.0, 2.0])) == 0.0
     found = HeldOutError.of(np.array([1.1, 2.0, 2.4]), np.array([1.0, 2.0, 3.0]))
-    assert (found.networks, found.spearman) == (3, pytest.approx(1.0))
-    assert (found.median_error, found.largest_error) == (pytest.approx(0.1), pytest.approx(0.2))
+    assert found.networks == 3
+    assert [found.spearman, found.median_error, found.largest_error] == pytest.approx([1.0, 0.1, 0.2])

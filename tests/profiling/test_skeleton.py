@@ -16,7 +16,7 @@ from automl_kd.export.graphs import StudentGraph, trace_program, write_onnx
 from automl_kd.models import load_space
 from automl_kd.models.imagenet.mobile import BlockSize, MobileNet, MobilePlan
 from automl_kd.models.resnet import ResNet
-from automl_kd.profiling.operators import list_operators
+from automl_kd.profiling.operators import OperatorGroup, list_operators
 from automl_kd.profiling.preparing import repeat_group
 from automl_kd.profiling.skeleton import make_skeleton
 from automl_kd.profiling.tracing import trace_architecture, trace_network
@@ -42,7 +42,7 @@ def optimised(graph: bytes | str, tmp_path: Path) -> Counter[str]:
     return found
 
 
-def run_skeleton(trace) -> list[np.ndarray]:
+def run_skeleton(trace):
     model = make_skeleton(trace)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -76,7 +76,7 @@ def test_every_space_has_skeletons_that_run(space):
 def test_every_operator_runs_by_itself_several_times(space):
     loaded = load_space(f"search_spaces.{space}:SPACE")
     trace = trace_architecture(loaded, sample_architecture(loaded, np.random.default_rng(0)), SHAPE)
-    kinds = {}
+    kinds: dict[object, OperatorGroup] = {}
     for group in list_operators(trace):
         kinds.setdefault((group.operator.kind, group.operator.activation, group.operator.residual), group)
     for group in kinds.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from automl_kd.errors import ConfigError, InfeasibleArchitectureError
 from automl_kd.profiling.tracing import CONSTANT, TensorSlot, trace_architecture, trace_network
@@ -22,7 +22,7 @@ def of_module(forward) -> SearchSpace:
             super().__init__()
             self.conv, self.fc = nn.Conv2d(3, 5, 3, padding=1), nn.Linear(5, 5)
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x):
             return forward(self, x)
 
     return SearchSpace("one", "here", {}, lambda _values, _shape: Written(), {})
@@ -49,7 +49,7 @@ class Odd(nn.Module):
         self.conv = nn.Conv2d(3, 6, (3, 1), stride=(2, 1), padding=(0, 2), dilation=(2, 1), groups=3)
         self.fc = nn.Linear(6, 5)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         x = self.conv(x)
         return self.fc((x * x.mean((2, 3), keepdim=True)).mean((2, 3)))
 
