@@ -1,5 +1,5 @@
-"""The command line: compress, search, score, distill, leaderboard, show, check-teacher, pack, export, init, doctor,
-upgrade, nasbench.
+"""The command line: compress, search, score, distill, leaderboard, show, check-teacher, pack, export, pick, profile,
+init, doctor, upgrade, nasbench.
 
 A user's mistake ends with one sentence on stderr and exit code 2, without a traceback. An interrupted run ends with
 130, and the same command continues it. Exit code 1 means that only part of the work was done.
@@ -24,6 +24,7 @@ from automl_kd.cli.export import export
 from automl_kd.cli.init import init
 from automl_kd.cli.mistakes import sentence_of
 from automl_kd.cli.pack import make_pack
+from automl_kd.cli.profile import profile
 from automl_kd.cli.score import score
 from automl_kd.cli.upgrade import upgrade
 from automl_kd.config import Experiment
@@ -178,6 +179,7 @@ def show(
 app.command()(check_teacher)
 app.command("pack")(make_pack)
 app.command()(export)
+app.command()(profile)
 app.command()(init)
 app.command()(doctor)
 app.command()(upgrade)

@@ -44,8 +44,8 @@ def load_experiment(
     """The experiment that the TOML file at `path` describes, after `key=value` overrides ("search.trials=5").
 
     `kinds`: records of other kinds of experiment, by the section that makes an experiment one of them.
-    `say`: is told what was settled for the user. Relative files of the teacher are looked for beside the file, and then
-    where the command was typed.
+    `say`: is told what was settled for the user. Relative files, as of the teacher, are looked for beside the file, and
+    then where the command was typed.
     """
     try:
         text = read_text(path)
@@ -60,8 +60,13 @@ def load_experiment(
         place_files(one, path, f"{path}: {section}")
         for section, one in zip(teacher_sections(found.teacher), found.teacher.members, strict=True)
     ]
+    profile = locate(found.budget.profile, path.parent, f"{path}: budget.profile")
     return with_inits(
-        dataclasses.replace(found, teacher=found.teacher.with_members(members)),
+        dataclasses.replace(
+            found,
+            teacher=found.teacher.with_members(members),
+            budget=dataclasses.replace(found.budget, profile=profile),
+        ),
         lambda init, key: locate_init(init, path.parent, f"{path}: {key}"),
     )
 

@@ -24,6 +24,7 @@ from automl_kd.models.costs.cost import NetworkCost, cost_of, count_cost
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.input_adapter import as_in_training, train_at
 from automl_kd.models.pickled import label_pickled
+from automl_kd.profiling import DeviceProfile
 from automl_kd.results.store.table import ResultTable
 from automl_kd.samplers import SearchObjective
 from automl_kd.space import Architecture, SearchSpace
@@ -52,7 +53,8 @@ class ExperimentContext:
 
     `space`: the students. `searched`: the space that samplers propose from, students together with hyperparameters;
     `space` itself if no hyperparameters are searched. `shares`: of several teachers, if they were learned, for
-    `results.store.teacher_shares`. There is always a teacher: the baseline by plain KD needs one.
+    `results.store.teacher_shares`. `device_profile`: of the device that latencies are of, if the budget names one.
+    There is always a teacher: the baseline by plain KD needs one.
     """
 
     experiment: Experiment
@@ -70,6 +72,7 @@ class ExperimentContext:
     noted: set[str] = dataclasses.field(default_factory=set)
     workers: WorkerPool | None = None
     steering: Steering = dataclasses.field(default_factory=Unsteered)
+    device_profile: DeviceProfile | None = None
 
     @property
     def folder(self) -> Path:
@@ -169,11 +172,16 @@ class ExperimentContext:
         return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
 
     def latency_ms(self, architecture: Architecture) -> float:
-        """Median forward of one image on this machine's processor, one thread; measured once in a session."""
-        if architecture not in self.latencies:
-            student = build(self.space, architecture, self.dataset.student_shape, seed=0)
+        """Predicted for the device of the budget's profile; without one, the median forward of one image on this
+        machine's processor, one thread, measured once in a session.
+        """
+        shape = self.dataset.student_shape
+        if self.device_profile is not None:
+            self.latencies[architecture] = self.device_profile.predict(self.space, architecture, shape)
+        elif architecture not in self.latencies:
+            student = build(self.space, architecture, shape, seed=0)
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
-            self.latencies[architecture] = measure_latency(student, self.dataset.student_shape).ms
+            self.latencies[architecture] = measure_latency(student, shape).ms
             torch.set_num_threads(threads)
         return self.latencies[architecture]

@@ -45,13 +45,14 @@ from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import load_weights
+from automl_kd.profiling import DeviceProfile
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
 from automl_kd.results.store.folder import read_experiment_record
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Scalar, SearchSpace
 from automl_kd.spec import DataSpec, TeacherSpec, TrialSpec
-from automl_kd.storage.content_hash import pin
+from automl_kd.storage.content_hash import located_path, pin
 from automl_kd.teacher_cache.plan import plan_cache, settle_outputs
 from automl_kd.training.trial import build_teacher, teacher_shape
 
@@ -90,6 +91,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=teacher_macs,
+        device_profile=read_profile(experiment.budget.profile, watcher),
     )
     with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.student_shape):
         require_feasible_budget(context)
@@ -153,6 +155,7 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
     check_perturb(experiment.search.perturb, experiment.method, options)
     space, teacher = pin_reference(experiment.space), settle_teacher(experiment.teacher)
     inits = with_inits(experiment, pin_init)
+    profile = pin_profile(experiment.budget.profile)
     return dataclasses.replace(
         inits,
         space=space,
@@ -161,7 +164,26 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
         hyperparameters=hyperparameters,
         data=settle_view(data.resolve_path(experiment.data), teacher),
         comparison=settle_comparison(inits.comparison),
+        budget=dataclasses.replace(experiment.budget, profile=profile),
     )
+
+
+def pin_profile(file: str) -> str:
+    if not file:
+        return ""
+    try:
+        return pin(file)
+    except ConfigError as error:
+        raise ConfigError(f"budget.profile: {error}; automl-kd profile makes one") from error
+
+
+def read_profile(file: str, watcher: Watcher) -> DeviceProfile | None:
+    """The device of the budget, if it names one, which is noted."""
+    if not file:
+        return None
+    profile = DeviceProfile.read(located_path(file))
+    watcher.note(f"latency_ms is predicted for {profile.label}, {profile.describe_error()}")
+    return profile
 
 
 def pin_init(file: str, key: str) -> str:

@@ -19,7 +19,7 @@ from automl_kd import storage
 from automl_kd.cluster.tune_searcher import Curve, Failure, Metrics
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.methods import METHODS, inherits, make_method
-from automl_kd.methods.model_card import student_label
+from automl_kd.methods.model_card import SUBGRAPH_FILE, student_label
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.folder import data_name
@@ -77,7 +77,7 @@ def row_of(
         last_epoch=spec.recipe.last_epoch,
         compute_fraction=compute_fraction,
         readings_json=readings_json,
-        **report_columns(outcome.metrics),
+        **report_columns(outcome.metrics) | latency_columns(context, spec, outcome, folder),
         **(validation_of(context) if trial_kind == "teacher" else {}),
         device=device_name(device),
         precision=precision(outcome.metrics),
@@ -124,6 +124,36 @@ def report_columns(metrics: Metrics) -> dict[str, Any]:
     real = {name: float(metrics[name]) for name in MEASURED_COLUMNS if name in metrics}
     whole = {name: int(metrics[name]) for name in COUNTED if name in metrics}
     return real | whole
+
+
+def latency_columns(context: ExperimentContext, spec: TrialSpec, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """With a profile, the latency on its device: the quantity of limit and objective, whatever the trial measured.
+
+    None of a network that is no point of the space: a teacher, or a part of another that the trial chose.
+    """
+    profile = context.device_profile
+    if profile is None:
+        return {}
+    own = spec.space == context.experiment.space and not (folder / SUBGRAPH_FILE).exists()
+    if not own or outcome.status == "failed":
+        return dict.fromkeys(("latency_ms", "latency_iqr_ms", "latency_batch", "latency_threads"))
+    return {
+        "latency_ms": context.latency_ms(spec.architecture),
+        "latency_iqr_ms": None,
+        "latency_batch": profile.plan.batch,
+        "latency_threads": profile.threads,
+        "latency_device": profile.label,
+    }
+
+
+def on_profiled_device(context: ExperimentContext, spec: TrialSpec, outcome: Outcome, device: str) -> Outcome:
+    """The outcome with the latency that its row has, for whoever follows it; as it is without a profile."""
+    columns = latency_columns(context, spec, outcome, context.trial_paths(spec, device).trial)
+    if not columns:
+        return outcome
+    rest = {name: value for name, value in outcome.metrics.items() if name not in columns}
+    latency = columns["latency_ms"]
+    return replace(outcome, metrics=rest if latency is None else {**rest, "latency_ms": latency})
 
 
 def precision(metrics: Metrics) -> Precision | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ BUDGET_DRAWS = 500
 """Number of random architectures that are tried before a budget counts as met by none."""
 
 WORDS = {"params": "{:,} parameters", "macs": "{:,} multiply-adds", "latency_ms": "a latency of {:.3g} ms"}
+"""The limits, by the names of their fields."""
 
 
 def require_feasible_budget(context: ExperimentContext) -> None:
@@ -72,7 +72,7 @@ def costs_of(context: ExperimentContext, architecture: Architecture) -> Mapping[
 
 
 def limits_of(budget: Budget) -> Mapping[str, float]:
-    return {name: limit for name, limit in dataclasses.asdict(budget).items() if limit}
+    return {name: getattr(budget, name) for name in WORDS if getattr(budget, name)}
 
 
 def describe(limits: Mapping[str, float]) -> str:

@@ -23,7 +23,7 @@ from automl_kd.experiment.context import OBJECTIVES, ExperimentContext
 from automl_kd.experiment.optuna_journal import OptunaJournal
 from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of, work_of_finals
 from automl_kd.experiment.proposals import Proposal, init_for, plain_kd
-from automl_kd.experiment.records import points_of, replays, row_of, settled_failures
+from automl_kd.experiment.records import on_profiled_device, points_of, replays, row_of, settled_failures
 from automl_kd.experiment.stages.proxy_check import filters_students
 from automl_kd.experiment.stages.proxy_filter import by_student, make_probes, score_row, screen
 from automl_kd.methods.hyperparameters import METHOD
@@ -130,7 +130,8 @@ class Searching:
         index = self.index[spec.key]
         if spec.key in self.replays:
             outcome = on_record(spec, self.replays[spec.key])
-        elif spec.key not in self.failures:
+        outcome = on_profiled_device(self.context, spec, outcome, self.device)
+        if spec.key not in self.replays and spec.key not in self.failures:
             require_storage(self.context.folder, failed=outcome.failure_kind == "storage")
             row = row_of(
                 self.context,
@@ -143,7 +144,8 @@ class Searching:
                 device=self.device,
             )
             self.context.table.append(row, points_of(curve))
-            self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, curve)
+            reported = {**curve, outcome.epoch: outcome.metrics} if curve else curve
+            self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, reported)
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.sampler.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1

@@ -37,15 +37,19 @@ BY = (
 ROLE_NAMES: dict[str, str] = {str(role): name for role, name in ARMS.items()}
 RANKED_WITHIN = ("trial_kind", "dataset")
 AVERAGED_COLUMNS = ("int8_val_accuracy", "latency_ms", "seconds", "train_macs")
+FIRST_COLUMNS = ("params", "macs", "latency_device")
+"""Equal in all trials of an entry."""
+
 UNRANKED_STATUSES = ("stopped", "failed")
 MEASURES = (
     *("role", "seeds", "val_mean", "mean", "std", "half_width", "params", "macs"),
     *AVERAGED_COLUMNS,
+    "latency_device",
     *UNRANKED_STATUSES,
 )
 LEADERBOARD_COLUMNS = (
     *BY,
-    *("role", "key", "status", "params", "macs", *AVERAGED_COLUMNS),
+    *("role", "key", "status", "params", "macs", *AVERAGED_COLUMNS, "latency_device"),
     *("val_accuracy", "test_accuracy", "val_accuracy_best", "test_accuracy_best"),
 )
 """The columns of rows from which a leaderboard is computed."""
@@ -81,12 +85,13 @@ def rank_results(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test
 def leaderboard_columns(rows: pd.DataFrame, places: Places, count: int, metric: str) -> dict[str, object]:
     """The columns `MEASURES` of `count` entries; `places`: which of them each row belongs to, -1 for none."""
     complete = (rows["status"] == "complete").to_numpy()
+    rows = rows if "latency_device" in rows else rows.assign(latency_device=None)
     means = {"val_mean": metric.replace("test_", "val_"), **{name: name for name in AVERAGED_COLUMNS}}
-    trials = rows.loc[complete, list(dict.fromkeys(["key", "role", "params", "macs", metric, *means.values()]))]
+    trials = rows.loc[complete, list(dict.fromkeys(["key", "role", *FIRST_COLUMNS, metric, *means.values()]))]
     roles = join_words(trials["role"], places[complete])
     trials = trials.assign(place=places[complete]).drop_duplicates(["place", "key"]).sort_values("place", kind="stable")
     owner = trials["place"].to_numpy()
-    first = trials.groupby(owner, observed=True)[["params", "macs"]].first()
+    first = trials.groupby(owner, observed=True)[list(FIRST_COLUMNS)].first()
     reals = {name: trials[name].to_numpy(dtype=float) for name in {metric, *means.values()}}
     ended = {name: places[(rows["status"] == name).to_numpy() & (places >= 0)] for name in UNRANKED_STATUSES}
     return {
@@ -94,7 +99,7 @@ def leaderboard_columns(rows: pd.DataFrame, places: Places, count: int, metric: 
         "seeds": np.bincount(owner, minlength=count),
         **{name: grouped.means(reals[column], owner, count) for name, column in means.items()},
         **grouped.estimates(reals[metric], owner, count),
-        **{name: first[name].to_numpy() for name in ("params", "macs")},
+        **{name: first[name].to_numpy() for name in FIRST_COLUMNS},
         **{name: np.bincount(those, minlength=count) for name, those in ended.items()},
     }
 
@@ -178,7 +183,17 @@ def to_sheet(board: pd.DataFrame) -> Sheet:
     """A board from the default `by`, for people, without columns that hold no information."""
     names = [name for name in COLUMNS if name not in silent_columns(board)]
     lines = [leaderboard_line(entry) for entry in board.to_dict("records")]
-    return Sheet(tuple(COLUMNS[name] for name in names), tuple(tuple(one[name] for name in names) for one in lines))
+    columns = {**COLUMNS, "latency": latency_column(board)}
+    return Sheet(tuple(columns[name] for name in names), tuple(tuple(one[name] for name in names) for one in lines))
+
+
+def latency_column(board: pd.DataFrame) -> Column:
+    """Names the device that latencies are predicted for, where it is one for all; each trial's own otherwise."""
+    devices = board.loc[board["latency_ms"].notna(), "latency_device"]
+    if devices.notna().any():
+        named = " and ".join(dict.fromkeys(devices.fillna("the trial's device")))
+        return Column(f"latency, ms ({named})", numeric=True)
+    return COLUMNS["latency"]
 
 
 def silent_columns(board: pd.DataFrame) -> set[str]:

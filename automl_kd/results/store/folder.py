@@ -15,6 +15,7 @@ import numpy as np
 from automl_kd import files, spec_names, storage
 from automl_kd.errors import FileError, ResultError
 from automl_kd.results.store.account import changes, read_account, write_account
+from automl_kd.storage.content_hash import by_content
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,6 +203,8 @@ def find_record_fault(record: Any) -> str:
 def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in record.items() if key not in MAY_CHANGE}
     kept["search"] = {key: value for key, value in dict(record.get("search", {})).items() if key != "trials"}
+    if profile := dict(record.get("budget", {})).get("profile"):
+        kept["budget"] = {**record["budget"], "profile": by_content(profile)}
     if (data := dict(record.get("data", {}))).get("digest"):  # which says what they are, wherever they lie
         kept["data"] = {key: value for key, value in data.items() if key != "name"}
     return kept

@@ -47,9 +47,10 @@ class Row:
     `epochs`: asked for; `epochs_done`: reached. `last_epoch`: the fraction of its steps that the last epoch takes; None
     in rows of earlier versions, whose epochs are whole. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
-    `latency_ms` is measured on the trial's device at its end, while other trials may run beside it.
     `int8_val_accuracy`: of the last epoch's weights, quantised to eight bits as an export does, with `export.int8`;
     None where that failed. `int8_seconds`: what that took after the training; not part of `seconds`.
+    `latency_ms` is measured on the trial's device at its end, while other trials may run beside it; where
+    `latency_device` names one, it is predicted for that device from a profile of it, as limits and objectives are.
     `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
     did not note whether autocast was on.
     `train_macs`: multiply-adds of all forward and backward passes, the teacher's included, and those that were saved.
@@ -107,6 +108,7 @@ class Row:
     latency_threads: int | None = None
     int8_val_accuracy: float | None = None
     int8_seconds: float | None = None
+    latency_device: str | None = None
     seconds: float | None = None
     train_macs: float | None = None
     teacher_passes: int | None = None

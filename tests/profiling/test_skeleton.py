@@ -1,0 +1,109 @@
+"""Graphs without weights are carried out by onnxruntime as exports are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from torch import nn
+
+from automl_kd.errors import ConfigError
+from automl_kd.export.graphs import StudentGraph, trace_program, write_onnx
+from automl_kd.models import load_space
+from automl_kd.models.imagenet.mobile import BlockSize, MobileNet, MobilePlan
+from automl_kd.models.resnet import ResNet
+from automl_kd.profiling.operators import OperatorGroup, list_operators
+from automl_kd.profiling.preparing import repeat_group
+from automl_kd.profiling.skeleton import make_skeleton
+from automl_kd.profiling.tracing import trace_architecture, trace_network
+from automl_kd.space import Architecture, InputShape, sample_architecture
+
+SHAPE = InputShape(3, 32, 32, 10)
+BLOCKS = (BlockSize(16, 32, 5, 2, 8, "hardswish"), BlockSize(16, 64, 3, 1, 16, "relu6"))
+NETWORKS = {
+    "residual": lambda: ResNet(SHAPE, [1, 1], [16, 16, 32]),
+    "bottleneck": lambda: ResNet(SHAPE, [1, 1], [16, 32, 64], block="bottleneck"),
+    "mobile": lambda: MobileNet(SHAPE, MobilePlan(stem=16, blocks=BLOCKS, head=32)),
+}
+
+
+def optimised(graph: bytes | str, tmp_path: Path) -> Counter[str]:
+    """The nodes that onnxruntime makes of a graph, each with the activation that is fused into it."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 3
+    onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    found = Counter[str]()
+    for node in onnx.load(tmp_path / "optimised.onnx").graph.node:
+        found[" ".join([node.op_type, *(one.s.decode() for one in node.attribute if one.name == "activation")])] += 1
+    return found
+
+
+def run_skeleton(trace):
+    model = make_skeleton(trace)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    return session.run(None, {one.name: rng.random(one.shape, dtype=np.float32) for one in session.get_inputs()})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_optimised_graphs_are_those_of_an_export(tmp_path, name):
+    network = NETWORKS[name]().eval()
+    write_onnx(trace_program(StudentGraph(network), (3, 32, 32)), tmp_path / "export.onnx")
+    skeleton = make_skeleton(trace_network(network, SHAPE)).SerializeToString()
+    assert optimised(skeleton, tmp_path) == optimised(str(tmp_path / "export.onnx"), tmp_path)
+    assert len(skeleton) < 20_000
+
+
+@pytest.mark.parametrize("space", ["mobile", "resnet", "resnet224", "vit", "nasbench201"])
+def test_every_space_has_skeletons_that_run(space):
+    loaded = load_space(f"search_spaces.{space}:SPACE")
+    for architecture in (Architecture.of(loaded.default), sample_architecture(loaded, np.random.default_rng(3))):
+        trace = trace_architecture(loaded, architecture, SHAPE)
+        (logits,) = run_skeleton(trace)
+        assert logits.shape == (1, 10)
+        # neither overflow nor numbers so small that a processor slows down
+        assert np.isfinite(logits).all()
+        assert (np.abs(logits) > 1e-30).all()
+
+
+@pytest.mark.parametrize("space", ["mobile", "resnet", "vit", "nasbench201"])
+def test_every_operator_runs_by_itself_several_times(space):
+    loaded = load_space(f"search_spaces.{space}:SPACE")
+    trace = trace_architecture(loaded, sample_architecture(loaded, np.random.default_rng(0)), SHAPE)
+    kinds: dict[object, OperatorGroup] = {}
+    for group in list_operators(trace):
+        kinds.setdefault((group.operator.kind, group.operator.activation, group.operator.residual), group)
+    for group in kinds.values():
+        outputs = run_skeleton(repeat_group(group, copies=3))
+        assert len(outputs) == (1 if group.operations[0].name == "conv2d" else 3)
+        assert outputs[0].shape == group.operations[-1].output.shape
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_repeated_convolutions_are_all_carried_out_and_fused(tmp_path, name):
+    for group in list_operators(trace_network(NETWORKS[name](), SHAPE)):
+        if group.operations[0].name == "conv2d":
+            nodes = optimised(make_skeleton(repeat_group(group, copies=4)).SerializeToString(), tmp_path)
+            assert sum(count for kind, count in nodes.items() if kind.startswith("Conv")) == 4
+            assert nodes["Add"] == 0
+            assert nodes["ReorderInput"] <= 1
+            assert nodes["ReorderOutput"] <= 1
+
+
+def test_an_operation_that_is_in_no_table_is_one_sentence():
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 10)
+
+        def forward(self, x):
+            return self.fc(x.mean((2, 3)).cumsum(1))
+
+    with pytest.raises(ConfigError, match="that use torch's function 'cumsum' cannot be profiled"):
+        make_skeleton(trace_network(Odd(), SHAPE))
