@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Sequence
 from operator import attrgetter
 
 from automl_kd.config import SEEDS, ComparisonSection, Experiment, Finalists, MethodEntry, write_commented
@@ -42,9 +44,12 @@ def experiment_of(spec: TrialSpec, name: str) -> Experiment:
     )
 
 
-def write_experiment(spec: TrialSpec, name: str) -> str:
-    """TOML, of the fields that differ from their defaults."""
+def write_experiment(spec: TrialSpec, name: str, *, seeds: Sequence[int] = (), purpose: str = PURPOSE) -> str:
+    """TOML, of the fields that differ from their defaults. `seeds`: in place of the spec's. `purpose`: its comment."""
     experiment = experiment_of(spec, name)
+    if seeds:
+        finalists = dataclasses.replace(experiment.finalists, seeds=tuple(seeds))
+        experiment = dataclasses.replace(experiment, finalists=finalists)
     plain = Experiment(name=name, space=spec.space)
 
     def wanted(key: str) -> bool:
@@ -52,5 +57,5 @@ def write_experiment(spec: TrialSpec, name: str) -> str:
         return key in {"name", "space"} or (key not in FILLED_IN and bool(read(experiment) != read(plain)))
 
     objects = any(PICKLED in text for text in (spec.space, spec.teacher.model if spec.teacher else ""))
-    head = " ".join([PURPOSE, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
+    head = " ".join([purpose, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
     return write_commented(experiment, wanted, head)

@@ -34,11 +34,15 @@ TrialRow = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """`trained`: in no order. `scored`: of each folder with scores. `devices`: where latencies were measured, with how
+    """What there is to choose among. `places`, `device`: as they were given.
+
+    `trained`: in no order. `scored`: of each folder with scores. `devices`: where latencies were measured, with how
     many images and threads, the most frequent first; `latencies` are those of the first. `left_out`: what stands in
     neither, and how much of it.
     """
 
+    places: tuple[str, ...]
+    device: str
     folders: tuple[ArchiveFolder, ...]
     trained: tuple[TrainedStudent, ...]
     scored: tuple[ScoredStudents, ...]
@@ -82,6 +86,8 @@ def read_archive(places: Sequence[Path | str], device: str = "") -> Archive:
     if not trained and not scored:
         raise ResultError(f"{places[0]} holds no student that was trained or scored; wait for the first trial")
     return Archive(
+        places=tuple(map(str, places)),
+        device=device,
         folders=tuple(real),
         trained=tuple(trained),
         scored=tuple(scored),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -168,8 +168,3 @@ def least_costs(archive: Archive, name: CostName) -> list[float]:
 def folders_in_words(archive: Archive) -> str:
     first = archive.folders[0].path
     return str(first) if len(archive.folders) == 1 else f"{first} and {len(archive.folders) - 1} more"
-
-
-def costs_in_words(values: Mapping[CostName, float | None]) -> str:
-    """All costs that are known, for a sentence."""
-    return ", ".join(MEASURES[name].say(value) for name, value in values.items() if value is not None)

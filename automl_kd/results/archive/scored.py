@@ -49,6 +49,10 @@ class ScoredStudents:
         latency = np.array(measured, dtype=float)
         return {"params": params, "macs": macs, "latency_ms": latency, "size_mb": BYTES_PER_PARAM * params / 1e6}
 
+    def count_unmeasured(self, latencies: Latencies) -> int:
+        """How many have no latency."""
+        return int(np.isnan(self.costs(latencies)["latency_ms"]).sum())
+
     def best_within(self, limits: Limits, latencies: Latencies) -> ScoredStudent | None:
         """The first by rank that keeps the limits; of equal ones the one with fewer parameters."""
         costs = self.costs(latencies)
