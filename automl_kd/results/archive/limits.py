@@ -77,4 +77,5 @@ class Limits:
         return True
 
     def __str__(self) -> str:
-        return " and ".join(f"at most {MEASURES[name].say(value)}" for name, value in self.given.items())
+        *first, last = [f"at most {MEASURES[name].say(value)}" for name, value in self.given.items()] or ["any cost"]
+        return f"{', '.join(first)} and {last}" if first else last

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from automl_kd.results.archive.choice import StudentChoice, cost_of, find_front
 from automl_kd.results.archive.limits import MEASURES, CostName
@@ -25,40 +27,52 @@ from automl_kd.results.report.plots import (
 BEST_COLOUR, PLAIN_COLOUR = ROLE_STYLES["found-method"][0], ROLE_STYLES["default-kd"][0]
 SMALLEST_COLOUR = ROLE_STYLES["found-scratch"][0]
 
+SIZE = (4.9, 4.4)
+"""Inches: text keeps its size relative to them, and is to be read on a phone."""
+
+LOGARITHMIC = 4
+"""By what factor the ends of a logarithmic scale lie apart, or more."""
+
+PointLook = tuple[str, str, str, float]
+"""Label, colour, marker and opacity."""
+
 
 def front_plot(choice: StudentChoice, cost: CostName) -> Markup | None:
     """Students over `cost`, the front, the limit, the best and the smallest; None if no student has this cost."""
-    peers = [one for one in choice.peers if one.costs.by_name[cost] is not None]
-    others = (
-        [
-            one
-            for one in choice.archive.trained
-            if one.standing != peers[0].standing and one.costs.by_name[cost] is not None
-        ]
-        if peers
-        else []
-    )
+    known = [one for one in choice.archive.trained if one.costs.by_name[cost] is not None]
+    peers = [one for one in choice.peers if one in known]
     if not peers:
         return None
     with mpl.rc_context(PLOT_SETTINGS):
         figure, axes = blank_figure(MEASURES[cost].title, "validation accuracy, %")
-        axes.set_xscale("log")
-        if others:
-            draw_points(axes, others, cost, "shorter training", QUIET, ".", 0.5)
-        draw_points(axes, [one for one in peers if not one.plain], cost, "student", QUIET, "o", 0.6)
-        draw_points(axes, [one for one in peers if one.plain], cost, "plain student", PLAIN_COLOUR, "s", 1.0)
+        figure.set_size_inches(*SIZE)
+        shorter = [one for one in known if one.standing < peers[0].standing]
+        draw_points(axes, shorter, cost, ("shorter training", QUIET, ".", 0.5))
+        draw_points(axes, [one for one in peers if not one.plain], cost, ("student", QUIET, "o", 0.6))
+        draw_points(axes, [one for one in peers if one.plain], cost, ("plain student", PLAIN_COLOUR, "s", 1.0))
         draw_front(axes, find_front(peers, cost), cost)
         draw_chosen(axes, choice, cost)
         if (limit := choice.limits.given.get(cost)) is not None:
             axes.axvline(limit, color=INK, lw=1.2, ls=(0, (5, 3)), label=f"limit, {MEASURES[cost].say(limit)}")
+        scale_costs(axes, cost)
+        return finish_figure(figure, axes, f"Accuracy on validation against {MEASURES[cost].title}")
+
+
+def scale_costs(axes: Axes, cost: CostName) -> None:
+    """A logarithmic scale where the costs lie apart; one that differ by less would leave it without ticks."""
+    low, high = axes.get_xlim()
+    if low > 0 and high > LOGARITHMIC * low:
+        axes.set_xscale("log")
+        axes.autoscale_view(scaley=False)
         label_decades(axes)
-        title = f"Accuracy on validation against {MEASURES[cost].title}, on a logarithmic scale"
-        return finish_figure(figure, axes, title)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    write = MEASURES[cost].write
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+(?= |$)", "", write(value))))
 
 
-def draw_points(
-    axes: Axes, students: Sequence[TrainedStudent], cost: CostName, label: str, colour: str, marker: str, alpha: float
-) -> None:
+def draw_points(axes: Axes, students: Sequence[TrainedStudent], cost: CostName, look: PointLook) -> None:
+    label, colour, marker, alpha = look
     if students:
         across = [cost_of(one, cost) for one in students]
         heights = [100 * one.val_accuracy for one in students]
@@ -79,10 +93,7 @@ def draw_chosen(axes: Axes, choice: StudentChoice, cost: CostName) -> None:
     if best is None or smallest is None or best.costs.by_name[cost] is None:
         return
     height, error = 100 * best.val_accuracy, 100 * best.standard_error
-    axes.axhline(height - error, color=QUIET, lw=0.9, ls=":", label="one standard error below the best")
-    label = "best within the limits" if choice.limits.given else "best"
-    if smallest is best:
-        label += ", and the smallest above that line"
+    axes.axhline(height - error, color=QUIET, lw=0.9, ls=":", label="one error below the best")
     axes.errorbar(
         cost_of(best, cost),
         height,
@@ -94,9 +105,9 @@ def draw_chosen(axes: Axes, choice: StudentChoice, cost: CostName) -> None:
         mew=0.8,
         capsize=3,
         linestyle="none",
-        label=label,
+        label="best, and smallest" if smallest is best else "best",
         zorder=4,
     )
     if smallest is not best and smallest.costs.by_name[cost] is not None:
-        label, at = "smallest above that line", (cost_of(smallest, cost), 100 * smallest.val_accuracy)
-        axes.plot(*at, "*", color=SMALLEST_COLOUR, ms=15, mec=CARD, mew=0.8, label=label, zorder=5)
+        at = (cost_of(smallest, cost), 100 * smallest.val_accuracy)
+        axes.plot(*at, "*", color=SMALLEST_COLOUR, ms=15, mec=CARD, mew=0.8, label="smallest", zorder=5)

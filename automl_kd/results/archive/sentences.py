@@ -42,9 +42,9 @@ def tell_choice(choice: StudentChoice) -> Iterator[tuple[str, str]]:
 
 def take_sentence(choice: StudentChoice, best: TrainedStudent) -> str:
     """Which student to take, with its numbers."""
-    under = f" with {choice.limits}" if choice.limits.given else ""
-    verb = f"Keep the plain student: no searched one{under} beats it. It is" if best.plain else f"Take{under}"
-    where = f" on {choice.archive.devices[0]}" if best.costs.latency_ms is not None else ""
+    verb = "keep the plain student: no searched one beats it. It is" if best.plain else "take"
+    verb = f"With {choice.limits}, {verb}" if choice.limits.given else verb[0].upper() + verb[1:]
+    where = f"; latency on {choice.archive.devices[0]}" if best.costs.latency_ms is not None else ""
     test = f" On test it has {units.percent(best.test_accuracy)} %." if best.test_accuracy is not None else ""
     return (
         f"{verb} {name_student(best)}, {teaching_of(best)}. On validation it has {accuracy_of(best)} % (mean of "
@@ -57,7 +57,7 @@ def smallest_sentence(choice: StudentChoice, best: TrainedStudent, smallest: Tra
     """Which student of least cost is as good as can be told."""
     cost = MEASURES[choice.cost].title.split(",")[0]
     if smallest is best:
-        return f"No student of less {cost} lies within one standard error of it." if len(choice.shown) > 1 else ""
+        return f"By {cost}, no smaller student lies within one standard error of it." if len(choice.shown) > 1 else ""
     plain = "the plain student " if smallest.plain else ""
     return (
         f"Of those within one standard error of it, {plain}{name_student(smallest)}, {teaching_of(smallest)}, has the "
