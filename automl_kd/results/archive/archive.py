@@ -81,8 +81,9 @@ def read_archive(places: Sequence[Path | str], device: str = "") -> Archive:
         for student in group_trainings(one, ours, val_images(rows[one]), latencies)
     ]
     datasets = sorted({str(row["dataset"]) for ours in rows.values() for row in ours})
-    scored = [found for one in real if len(found := read_scored(one.path, datasets))]
-    left_out["architectures that no proxy could score"] = sum(one.failed for one in scored)
+    tables = [read_scored(one.path, datasets) for one in real]
+    scored = [one for one in tables if len(one)]
+    left_out["architectures that no proxy could score"] = sum(one.failed for one in tables)
     if not trained and not scored:
         raise ResultError(f"{places[0]} holds no student that was trained or scored; wait for the first trial")
     return Archive(
