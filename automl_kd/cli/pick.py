@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from automl_kd.results.archive.choice import StudentChoice
     from automl_kd.results.archive.limits import Limits
 
+SHORT_TITLES = {"parameters": "params", "latency, ms": "ms", "size, MB": "MB"}
+"""Of columns, in a terminal."""
+
 
 def pick(
     results: Annotated[list[str], typer.Argument(help="Folders of experiments, or a folder that holds several.")],
@@ -83,7 +86,8 @@ def print_choice(choice: StudentChoice, top: int) -> None:
     if sheet.rows:
         table = Table(box=None, pad_edge=False)
         for column in sheet.columns[: len(ON_TERMINAL)]:
-            table.add_column(column.name, justify="right" if column.numeric else "left")
+            name = SHORT_TITLES.get(column.name, column.name)
+            table.add_column(name, justify="right" if column.numeric else "left", no_wrap=column.name != "method")
         for row in sheet.rows:
             table.add_row(*row[: len(ON_TERMINAL)])
         console.print(table, highlight=False, markup=False)

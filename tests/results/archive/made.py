@@ -38,7 +38,17 @@ def final(key: str, architecture: str, val: float, params: int, role: str = "fou
 
 def teacher(images: int = 400, **changes: Any) -> Row:
     stage: dict[str, Any] = {"trial_kind": "teacher", "role": "teacher", "proposal": None, "teacher": None}
-    return row(**{"key": "t0", "config_hash": "c0ffee", **stage, "method": "scratch", "val_images": images, "params": 10**7, **changes})
+    return row(
+        **{
+            "key": "t0",
+            "config_hash": "c0ffee",
+            **stage,
+            "method": "scratch",
+            "val_images": images,
+            "params": 10**7,
+            **changes,
+        }
+    )
 
 
 def write_archive(

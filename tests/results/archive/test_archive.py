@@ -158,9 +158,9 @@ def test_rows_of_a_stand_in_are_left_out_whatever_the_record_says(tmp_path):
 
 
 def test_empty_places_are_refused(tmp_path):
-    with pytest.raises(ResultError, match="there is no folder .*none; give the folder of an experiment"):
+    with pytest.raises(ResultError, match=r"there is no folder .*none; give the folder of an experiment"):
         read_archive([tmp_path / "none"])
-    with pytest.raises(ResultError, match="no student is in .*, neither trained nor scored; give the folder"):
+    with pytest.raises(ResultError, match=r"no student is in .*, neither trained nor scored; give the folder"):
         read_archive([tmp_path])
     with pytest.raises(ResultError, match="holds no student that was trained or scored; wait for the first trial"):
         read_archive([write_archive(tmp_path / "a", [teacher()])])

@@ -147,7 +147,7 @@ def test_where_only_scored_students_keep_the_limits_there_is_no_best(tmp_path):
 def test_limits_that_none_keeps_name_the_least(tmp_path):
     with pytest.raises(ResultError, match=r"\(2 trained students and 1 scored\) has at most 500 parameters: the least"):
         choice_of(tmp_path / "a", two_finals(), proxies(1, 1, 1), params=500)
-    with pytest.raises(ResultError, match="the least is 1.00 k parameters; raise the limit, or search again"):
+    with pytest.raises(ResultError, match=r"the least is 1\.00 k parameters; raise the limit, or search again"):
         choice_of(tmp_path / "a", (), params=500)
     cheap, small = final("c0", "c" * 12, 0.5, 50_000, macs=5), final("s0", "d" * 12, 0.5, 500)
     with pytest.raises(ResultError, match="each of these is kept by some, all together by none; raise one of them"):
@@ -176,7 +176,8 @@ def student(number, params, val):
     return TrainedStudent(
         folder=None, space="s", architecture_id=str(number), values_json="{}", student="", method="kd",
         options_json="{}", init=None, roles=(), keys=(str(number),), status="complete", epochs=1.0, full_epochs=1.0,
-        full=True, val_accuracies=(val,), test_accuracies=(), val_images=None, costs=StudentCosts(params=params, macs=1),
+        full=True, val_accuracies=(val,), test_accuracies=(), val_images=None,
+        costs=StudentCosts(params=params, macs=1),
     )  # fmt: skip
 
 
