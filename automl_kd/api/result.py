@@ -21,7 +21,7 @@ from automl_kd.experiment.report_files import write_reports
 from automl_kd.export import ExportOptions, StudentInput, Subject, export_student
 from automl_kd.export.folder import check_packages, check_place
 from automl_kd.methods.model_card import CARD, load_trained_student
-from automl_kd.results.archive.archive import read_archive
+from automl_kd.results.archive.archive import read_student_archive
 from automl_kd.results.archive.choice import StudentChoice, choose_student
 from automl_kd.results.archive.limits import Limits
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
@@ -213,7 +213,7 @@ class Result:
             latency_ms=None if max_latency is None else read_quantity(max_latency, "ms"),
             size_mb=None if max_size is None else read_quantity(max_size, "MB"),
         )
-        return choose_student(read_archive([self.folder], device), limits)
+        return choose_student(read_student_archive([self.folder], device), limits)
 
     @property
     def table(self) -> Sheet:

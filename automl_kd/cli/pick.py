@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from automl_kd import storage
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from automl_kd.results.archive.choice import StudentChoice
     from automl_kd.results.archive.limits import Limits
 
-SHORT_TITLES = {"parameters": "params", "latency, ms": "ms", "size, MB": "MB"}
+SHORT_TITLES = {"validation, %": "val, %", "parameters": "params", "latency, ms": "ms", "size, MB": "MB"}
 """Of columns, in a terminal."""
 
 
@@ -47,11 +48,11 @@ def pick(
     [bold]automl-kd pick results/mine --max-params 2M --max-latency 5ms[/bold]
     [bold]automl-kd pick results --max-macs 20M --out front[/bold]
     """
-    from automl_kd.results.archive.archive import read_archive  # noqa: PLC0415 - pyarrow is slow to import
+    from automl_kd.results.archive.archive import read_student_archive  # noqa: PLC0415 - pyarrow is slow to import
     from automl_kd.results.archive.choice import choose_student  # noqa: PLC0415 - likewise
 
     limits = read_limits(max_params, max_macs, max_latency, max_size)
-    choice = choose_student(read_archive(results, device), limits)
+    choice = choose_student(read_student_archive(results, device), limits)
     written = [*([write_missing(choice, Path(train))] if train else []), *(write_files(choice, out) if out else [])]
     if as_json:
         from automl_kd.results.archive.tables import choice_record  # noqa: PLC0415 - likewise
@@ -86,8 +87,9 @@ def print_choice(choice: StudentChoice, top: int) -> None:
     if sheet.rows:
         table = Table(box=None, pad_edge=False)
         for column in sheet.columns[: len(ON_TERMINAL)]:
-            name = SHORT_TITLES.get(column.name, column.name)
-            table.add_column(name, justify="right" if column.numeric else "left", no_wrap=column.name != "method")
+            name, words = SHORT_TITLES.get(column.name, column.name), column.name == "method"
+            justify: JustifyMethod = "right" if column.numeric else "left"
+            table.add_column(name, justify=justify, no_wrap=not words, min_width=len("method") if words else None)
         for row in sheet.rows:
             table.add_row(*row[: len(ON_TERMINAL)])
         console.print(table, highlight=False, markup=False)

@@ -20,7 +20,9 @@ from automl_kd.results.store.table import ResultTable
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec
 
-PURPOSE = "Trains {student} of {folder} in full, without a search, in a folder of its own: automl-kd search FILE."
+TRAINING_PURPOSE = (
+    "Trains {student} of {folder} in full, without a search, in a folder of its own: automl-kd search FILE."
+)
 
 
 def write_training(archive: Archive, student: TrainedStudent | ScoredStudent) -> str:
@@ -33,7 +35,7 @@ def write_training(archive: Archive, student: TrainedStudent | ScoredStudent) ->
     recipe = dataclasses.replace(spec.recipe, epochs=epochs, last_epoch=1.0)
     spec = dataclasses.replace(spec, architecture=Architecture.of(values), recipe=recipe)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{folder.record.get('name', 'student')}"[:80])
-    purpose = PURPOSE.format(student=student.architecture_id, folder=student.folder)
+    purpose = TRAINING_PURPOSE.format(student=student.architecture_id, folder=student.folder)
     seeds = experiment.finalists.seeds if experiment else (0, 1, 2)
     return write_experiment(spec, f"{name}-{student.architecture_id}", seeds=seeds, purpose=purpose)
 

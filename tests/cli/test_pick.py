@@ -117,6 +117,7 @@ def test_the_command_that_is_named_exports_the_student(run, tmp_path):
 
 def test_python_asks_the_same(folder):
     choice = Result(folder).pick(max_params="15k")
+    assert choice.best is not None
     assert choice.best.architecture_id == "f" * 12
     assert Result(folder).pick(max_params=15_000, max_size=0.05).best == choice.best
 

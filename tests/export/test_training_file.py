@@ -9,7 +9,7 @@ import pytest
 from automl_kd.config import load_experiment, to_record
 from automl_kd.errors import ConfigError
 from automl_kd.export.training_file import write_training
-from automl_kd.results.archive.archive import read_archive
+from automl_kd.results.archive.archive import read_student_archive
 from automl_kd.results.archive.choice import choose_student
 from automl_kd.results.archive.limits import Limits
 from automl_kd.spec import Recipe
@@ -26,8 +26,9 @@ def spec():
 
 
 def written(folder, trials, scores, record, tmp_path, **limits):
-    archive = read_archive([write_archive(folder, trials, scores, record)])
+    archive = read_student_archive([write_archive(folder, trials, scores, record)])
     choice = choose_student(archive, Limits(**limits))
+    assert choice.missing is not None
     (tmp_path / "train.toml").write_text(write_training(archive, choice.missing.student))
     return load_experiment(tmp_path / "train.toml"), (tmp_path / "train.toml").read_text()
 
@@ -74,8 +75,9 @@ def test_of_scores_alone_plain_kd_is_the_method(tmp_path):
     scores = [score("naswot", 1, 1.0, **SCORED, teacher="resnet20")]
     write_archive(tmp_path / "mine", [], scores)
     (tmp_path / "mine" / "experiment.json").unlink()
-    archive = read_archive([tmp_path / "mine"])
+    archive = read_student_archive([tmp_path / "mine"])
     choice = choose_student(archive, Limits())
+    assert choice.missing is not None
     (tmp_path / "train.toml").write_text(write_training(archive, choice.missing.student))
     experiment = load_experiment(tmp_path / "train.toml")
     assert (experiment.data.name, experiment.teacher.model, experiment.method) == ("digits", "resnet20", "kd")

@@ -22,7 +22,7 @@ from automl_kd.results.units import some
 ONE_TEACHING = ("space", "architecture_id", "method", "options_json", "init", "schedule_json", "config_hash")
 """What the trainings of one trained student have in common, beside their length."""
 
-COLUMNS = (
+TRIAL_COLUMNS = (
     *ONE_TEACHING,
     *("trial_kind", "role", "key", "status", "values_json", "student", "dataset", "seed", "stand_in", "epochs"),
     *("epochs_done", "last_epoch", "compute_fraction", "val_accuracy", "test_accuracy", "params", "macs"),
@@ -58,7 +58,7 @@ class Archive:
         return next(one for one in self.folders if one.path == path)
 
 
-def read_archive(places: Sequence[Path | str], device: str = "") -> Archive:
+def read_student_archive(places: Sequence[Path | str], device: str = "") -> Archive:
     """The archive of the experiments in `places`: each a folder of one, or one that holds several.
 
     `device`: a part of the name of the device whose latencies count, as "EPYC" or "1 thread".
@@ -112,7 +112,7 @@ def require_same_images(folders: Iterable[ArchiveFolder]) -> None:
 def read_trial_rows(folder: Path) -> list[TrialRow]:
     if not (folder / "rows").is_dir():
         return []
-    found: list[TrialRow] = ResultTable(folder).load_rows(COLUMNS).select(COLUMNS).to_pylist()
+    found: list[TrialRow] = ResultTable(folder).load_rows(TRIAL_COLUMNS).select(TRIAL_COLUMNS).to_pylist()
     return found
 
 
@@ -137,7 +137,7 @@ def pool_latencies(rows: Iterable[TrialRow], device: str) -> tuple[tuple[str, ..
     measured: dict[str, dict[tuple[str, str], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         if row["latency_ms"] is not None:
-            measured[device_of(row)][row["space"], row["architecture_id"]][row["key"]] = row["latency_ms"]
+            measured[name_device(row)][row["space"], row["architecture_id"]][row["key"]] = row["latency_ms"]
     matching = {name: found for name, found in measured.items() if device.casefold() in name.casefold()}
     if device and not matching:
         known = f"they are of {', '.join(map(repr, measured))}" if measured else "none was measured"
@@ -147,7 +147,7 @@ def pool_latencies(rows: Iterable[TrialRow], device: str) -> tuple[tuple[str, ..
     return tuple(order), {identity: median(values.values()) for identity, values in first.items()}
 
 
-def device_of(row: TrialRow) -> str:
+def name_device(row: TrialRow) -> str:
     """Where and how a latency was measured, as "cpu AMD EPYC, 1 thread, batch of 1"."""
     threads, batch = row["latency_threads"], row["latency_batch"]
     parts = [row["device"] or "an unnamed device"]
@@ -160,10 +160,15 @@ def group_trainings(
 ) -> Iterator[TrainedStudent]:
     """One student for all rows that differ in nothing but seed and role."""
     students = [row for row in rows if row["trial_kind"] != "teacher"]
-    full_epochs = folder.full_epochs or max((length_of(row) for row in students), default=0.0)
+    full_epochs = folder.full_epochs or max((epochs_trained(row) for row in students), default=0.0)
     groups: dict[tuple[Any, ...], list[TrialRow]] = defaultdict(list)
     for row in students:
-        key = (*(row[name] for name in ONE_TEACHING), row["status"], length_of(row), is_full(row, full_epochs))
+        key = (
+            *(row[name] for name in ONE_TEACHING),
+            row["status"],
+            epochs_trained(row),
+            is_trained_in_full(row, full_epochs),
+        )
         groups[key].append(row)
     for ours in groups.values():
         yield trained_student(folder.path, ours, images, latencies, full_epochs)
@@ -184,9 +189,9 @@ def trained_student(
         roles=tuple(sorted({row["role"] for row in rows if row["trial_kind"] == "final"})),
         keys=tuple(row["key"] for row in ordered),
         status=first["status"],
-        epochs=length_of(first),
+        epochs=epochs_trained(first),
         full_epochs=full_epochs,
-        full=is_full(first, full_epochs),
+        full=is_trained_in_full(first, full_epochs),
         val_accuracies=tuple(row["val_accuracy"] for row in ordered),
         test_accuracies=tuple(row["test_accuracy"] for row in ordered if row["test_accuracy"] is not None),
         val_images=images,
@@ -194,21 +199,21 @@ def trained_student(
     )
 
 
-def length_of(row: TrialRow) -> float:
+def epochs_trained(row: TrialRow) -> float:
     """Epochs that a trial was trained for; the last one may have been a part."""
     if row["status"] == "complete":
         return float(row["epochs"] - 1 + (1.0 if row["last_epoch"] is None else row["last_epoch"]))
     return float(row["epochs_done"] or 0)
 
 
-def is_full(row: TrialRow, full_epochs: float) -> bool:
+def is_trained_in_full(row: TrialRow, full_epochs: float) -> bool:
     """Whether a trial was trained in full: to its end, and as a final or for as long as finals are.
 
     Finals of another method may be shorter or longer, for equal compute. A method of a comparison that got a part of
     the compute, as while its options were chosen, was not.
     """
     whole = row["compute_fraction"] is None or row["compute_fraction"] > 0.999
-    long_enough = row["trial_kind"] == "final" or length_of(row) > full_epochs - 0.01
+    long_enough = row["trial_kind"] == "final" or epochs_trained(row) > full_epochs - 0.01
     return row["status"] == "complete" and whole and long_enough
 
 

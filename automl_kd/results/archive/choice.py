@@ -10,7 +10,7 @@ import numpy as np
 
 from automl_kd.errors import ResultError
 from automl_kd.results.archive.archive import Archive
-from automl_kd.results.archive.limits import MEASURES, CostName, Limits
+from automl_kd.results.archive.limits import COST_MEASURES, CostName, Limits
 from automl_kd.results.archive.students import ScoredStudent, TrainedStudent
 from automl_kd.results.units import some
 
@@ -87,19 +87,19 @@ def smallest_within_error(best: TrainedStudent, shown: Sequence[TrainedStudent],
     """The one of least cost whose accuracy is that of `best` less its standard error, or more."""
     floor = best.val_accuracy - best.standard_error
     near = [one for one in shown if one.standing == best.standing and one.val_accuracy >= floor]
-    return min(near, key=lambda one: (cost_of(one, cost), -one.val_accuracy))
+    return min(near, key=lambda one: (known_cost(one, cost), -one.val_accuracy))
 
 
 def find_front(students: Iterable[TrainedStudent], cost: CostName) -> tuple[TrainedStudent, ...]:
     """Those that no other one of at most their cost equals in accuracy, from the cheapest on."""
     front: list[TrainedStudent] = []
-    for one in sorted(students, key=lambda one: (cost_of(one, cost), -one.val_accuracy)):
-        if np.isfinite(cost_of(one, cost)) and (not front or one.val_accuracy > front[-1].val_accuracy):
+    for one in sorted(students, key=lambda one: (known_cost(one, cost), -one.val_accuracy)):
+        if np.isfinite(known_cost(one, cost)) and (not front or one.val_accuracy > front[-1].val_accuracy):
             front.append(one)
     return tuple(front)
 
 
-def cost_of(student: TrainedStudent, cost: CostName) -> float:
+def known_cost(student: TrainedStudent, cost: CostName) -> float:
     """Infinite for what was not measured."""
     value = student.costs.by_name[cost]
     return float("inf") if value is None else value
@@ -139,7 +139,7 @@ def require_measured(archive: Archive, limits: Limits) -> None:
         )
     for name in limits.given:
         if not least_costs(archive, name):
-            measure = MEASURES[name]
+            measure = COST_MEASURES[name]
             raise ResultError(
                 f"no student of {folders_in_words(archive)} has a measured {measure.title.split(',')[0]}, so "
                 f"{measure.option} cannot be answered; limit params or macs instead"
@@ -154,7 +154,7 @@ def explain_none(archive: Archive, limits: Limits) -> str:
     text = f"no student of {folders_in_words(archive)} ({counted}) has {limits}"
     if not broken:
         return f"{text}: each of these is kept by some, all together by none; raise one of them, or search again"
-    has = " and ".join(f"the least is {MEASURES[name].say(least[name])}" for name in broken)
+    has = " and ".join(f"the least is {COST_MEASURES[name].say(least[name])}" for name in broken)
     return f"{text}: {has}; raise the limit, or search again under a budget"
 
 

@@ -15,7 +15,7 @@ from automl_kd.results.store.folder import fetch_folder, read_experiment_record
 from automl_kd.results.store.parquet import files
 
 HOLD_RESULTS = ("rows", "scores")
-DEPTHS = ("*", "*/*", "*/*/*")
+FOLDER_DEPTHS = ("*", "*/*", "*/*/*")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def folders_below(path: Path) -> list[Path]:
     if (path / "rows").is_dir():
         return own
     below: list[Path] = []
-    for depth in DEPTHS:
+    for depth in FOLDER_DEPTHS:
         below = below or [one for one in sorted(path.glob(depth)) if one.is_dir() and holds_results(one)]
     return own + below
 

@@ -17,7 +17,7 @@ BYTES_PER_PARAM = 4
 """A student is handed on in float32."""
 
 
-def size_of(params: float | None) -> float | None:
+def megabytes_of(params: float | None) -> float | None:
     """Megabytes, of 1,000,000 bytes, of so many parameters in float32."""
     return None if params is None else BYTES_PER_PARAM * params / 1e6
 
@@ -40,7 +40,7 @@ class CostMeasure(NamedTuple):
         return f"{self.write(value)} {self.suffix}"
 
 
-MEASURES: Mapping[CostName, CostMeasure] = {
+COST_MEASURES: Mapping[CostName, CostMeasure] = {
     "params": CostMeasure("parameters", "parameters", "--max-params", "params", units.format_count),
     "macs": CostMeasure("MACs", "MACs", "--max-macs", "macs", units.format_count),
     "latency_ms": CostMeasure("latency, ms", "ms", "--max-latency", "ms", units.milliseconds),
@@ -50,7 +50,7 @@ MEASURES: Mapping[CostName, CostMeasure] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a student may cost at most; None sets no limit. `latency_ms` is that of one device, see `read_archive`."""
+    """What a student may cost at most; None sets no limit. `latency_ms` is that of one device, see `read_student_archive`."""
 
     params: float | None = None
     macs: float | None = None
@@ -60,7 +60,7 @@ class Limits:
     @property
     def given(self) -> dict[CostName, float]:
         """Those that are set, by what they limit."""
-        found: dict[CostName, float | None] = {name: getattr(self, name) for name in MEASURES}
+        found: dict[CostName, float | None] = {name: getattr(self, name) for name in COST_MEASURES}
         return {name: value for name, value in found.items() if value is not None}
 
     @property
@@ -77,5 +77,7 @@ class Limits:
         return True
 
     def __str__(self) -> str:
-        *first, last = [f"at most {MEASURES[name].say(value)}" for name, value in self.given.items()] or ["any cost"]
+        *first, last = [f"at most {COST_MEASURES[name].say(value)}" for name, value in self.given.items()] or [
+            "any cost"
+        ]
         return f"{', '.join(first)} and {last}" if first else last

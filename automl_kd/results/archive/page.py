@@ -8,7 +8,7 @@ from automl_kd import storage
 from automl_kd.errors import ResultError
 from automl_kd.results import units
 from automl_kd.results.archive.choice import StudentChoice
-from automl_kd.results.archive.limits import MEASURES, CostName
+from automl_kd.results.archive.limits import COST_MEASURES, CostName
 from automl_kd.results.archive.plot import front_plot
 from automl_kd.results.archive.sentences import choice_sentences
 from automl_kd.results.archive.students import TrainedStudent
@@ -17,7 +17,7 @@ from automl_kd.results.report.leaderboard import made_by
 from automl_kd.results.sheet import without_html
 from automl_kd.results.templates import load_template
 
-NOTE = (
+FRONT_NOTE = (
     "Chosen by mean accuracy on validation; test accuracy is only reported. Behind ± is one standard error, of the "
     "seeds' mean and of the number of validation images; the smallest is the cheapest student within one of the best. "
     "Students that were not trained in full stand below those that were, whatever their accuracy. Size is that of the "
@@ -47,19 +47,21 @@ def front_markdown(choice: StudentChoice, command: str) -> str:
     tables = [
         f"## {title}\n\n{students_sheet(choice, students).to_markdown()}" for title, students in tables_of(choice)
     ]
-    return without_html("\n\n".join([made_by(command), f"# {title_of(choice)}", *sentences, *tables, NOTE]) + "\n")
+    return without_html(
+        "\n\n".join([made_by(command), f"# {front_title(choice)}", *sentences, *tables, FRONT_NOTE]) + "\n"
+    )
 
 
 def front_html(choice: StudentChoice, command: str) -> str:
     costs = costs_shown(choice)
-    figures = [(figure, MEASURES[cost]) for cost in costs if (figure := front_plot(choice, cost)) is not None]
+    figures = [(figure, COST_MEASURES[cost]) for cost in costs if (figure := front_plot(choice, cost)) is not None]
     return load_template(Path(__file__).with_name("front.html")).render(
-        title=title_of(choice),
+        title=front_title(choice),
         facts=facts_of(choice),
         sentences=choice_sentences(choice),
         figures=figures,
         tables=[(title, students_sheet(choice, students)) for title, students in tables_of(choice)],
-        note=NOTE,
+        note=FRONT_NOTE,
         command=command,
     )
 
@@ -71,7 +73,7 @@ def costs_shown(choice: StudentChoice) -> list[CostName]:
 
 def tables_of(choice: StudentChoice) -> list[tuple[str, tuple[TrainedStudent, ...]]]:
     """Titles with students; none is empty."""
-    cost = MEASURES[choice.cost].title
+    cost = COST_MEASURES[choice.cost].title
     found = [(f"Front: accuracy on validation against {cost}", choice.front), (within(choice), choice.shown)]
     return [(title, students) for title, students in found if students]
 
@@ -80,7 +82,7 @@ def within(choice: StudentChoice) -> str:
     return f"Students with {choice.limits}" if choice.limits.given else "All trained students"
 
 
-def title_of(choice: StudentChoice) -> str:
+def front_title(choice: StudentChoice) -> str:
     names = [str(one.record.get("name") or one.path.resolve().name) for one in choice.archive.folders]
     return names[0] if len(names) == 1 else units.some(len(names), "experiment")
 

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from automl_kd.results.archive.choice import StudentChoice, cost_of, find_front
-from automl_kd.results.archive.limits import MEASURES, CostName
+from automl_kd.results.archive.choice import StudentChoice, find_front, known_cost
+from automl_kd.results.archive.limits import COST_MEASURES, CostName
 from automl_kd.results.archive.students import TrainedStudent
 from automl_kd.results.report.plots import (
     CARD,
@@ -44,7 +44,7 @@ def front_plot(choice: StudentChoice, cost: CostName) -> Markup | None:
     if not peers:
         return None
     with mpl.rc_context(PLOT_SETTINGS):
-        figure, axes = blank_figure(MEASURES[cost].title, "validation accuracy, %")
+        figure, axes = blank_figure(COST_MEASURES[cost].title, "validation accuracy, %")
         figure.set_size_inches(*SIZE)
         shorter = [one for one in known if one.standing < peers[0].standing]
         draw_points(axes, shorter, cost, ("shorter training", QUIET, ".", 0.5))
@@ -53,9 +53,9 @@ def front_plot(choice: StudentChoice, cost: CostName) -> Markup | None:
         draw_front(axes, find_front(peers, cost), cost)
         draw_chosen(axes, choice, cost)
         if (limit := choice.limits.given.get(cost)) is not None:
-            axes.axvline(limit, color=INK, lw=1.2, ls=(0, (5, 3)), label=f"limit, {MEASURES[cost].say(limit)}")
+            axes.axvline(limit, color=INK, lw=1.2, ls=(0, (5, 3)), label=f"limit, {COST_MEASURES[cost].say(limit)}")
         scale_costs(axes, cost)
-        return finish_figure(figure, axes, f"Accuracy on validation against {MEASURES[cost].title}")
+        return finish_figure(figure, axes, f"Accuracy on validation against {COST_MEASURES[cost].title}")
 
 
 def scale_costs(axes: Axes, cost: CostName) -> None:
@@ -67,14 +67,14 @@ def scale_costs(axes: Axes, cost: CostName) -> None:
         label_decades(axes)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    write = MEASURES[cost].write
+    write = COST_MEASURES[cost].write
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+(?= |$)", "", write(value))))
 
 
 def draw_points(axes: Axes, students: Sequence[TrainedStudent], cost: CostName, look: PointLook) -> None:
     label, colour, marker, alpha = look
     if students:
-        across = [cost_of(one, cost) for one in students]
+        across = [known_cost(one, cost) for one in students]
         heights = [100 * one.val_accuracy for one in students]
         axes.plot(across, heights, marker, color=colour, ms=6, alpha=alpha, label=label)
 
@@ -82,7 +82,7 @@ def draw_points(axes: Axes, students: Sequence[TrainedStudent], cost: CostName, 
 def draw_front(axes: Axes, front: Sequence[TrainedStudent], cost: CostName) -> None:
     """As steps: what is reached up to a cost."""
     if len(front) > 1:
-        across = [cost_of(one, cost) for one in front]
+        across = [known_cost(one, cost) for one in front]
         heights = [100 * one.val_accuracy for one in front]
         axes.step(across, heights, where="post", color=QUIET, lw=1.3, label="front")
 
@@ -95,7 +95,7 @@ def draw_chosen(axes: Axes, choice: StudentChoice, cost: CostName) -> None:
     height, error = 100 * best.val_accuracy, 100 * best.standard_error
     axes.axhline(height - error, color=QUIET, lw=0.9, ls=":", label="one error below the best")
     axes.errorbar(
-        cost_of(best, cost),
+        known_cost(best, cost),
         height,
         yerr=error or None,
         color=BEST_COLOUR,
@@ -109,5 +109,5 @@ def draw_chosen(axes: Axes, choice: StudentChoice, cost: CostName) -> None:
         zorder=4,
     )
     if smallest is not best and smallest.costs.by_name[cost] is not None:
-        at = (cost_of(smallest, cost), 100 * smallest.val_accuracy)
+        at = (known_cost(smallest, cost), 100 * smallest.val_accuracy)
         axes.plot(*at, "*", color=SMALLEST_COLOUR, ms=15, mec=CARD, mew=0.8, label="smallest", zorder=5)

@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from automl_kd.results.archive.limits import BYTES_PER_PARAM, Limits
 from automl_kd.results.archive.students import ScoredStudent, StudentCosts
-from automl_kd.results.store.columns import Codes, Reals, encode, number_groups, to_mask, to_reals
+from automl_kd.results.store.columns import GroupCodes, RealColumn, encode_column, number_groups, to_mask, to_reals
 from automl_kd.results.store.scores import load_all_scores
 
-STUDENT = ["space", "architecture_id"]
+ONE_STUDENT = ["space", "architecture_id"]
 ONE_SCORE = ["space", "architecture_id", "proxy", "dataset", "teacher", "seed", "repeats", "images", "among"]
 DESCRIBED = ["space", "architecture_id", "student", "params", "macs", "dataset", "teacher"]
-COLUMNS = (*dict.fromkeys([*DESCRIBED, *ONE_SCORE, "score"]),)
+SCORE_COLUMNS = (*dict.fromkeys([*DESCRIBED, *ONE_SCORE, "score"]),)
 
 Latencies = Mapping[tuple[str, str], float]
 """Milliseconds by space and architecture, of those that were measured."""
@@ -34,14 +34,14 @@ class ScoredStudents:
 
     folder: Path
     students: Mapping[str, list[Any]]
-    rank: Reals
+    rank: RealColumn
     proxies: tuple[str, ...]
     failed: int
 
     def __len__(self) -> int:
         return len(self.rank)
 
-    def costs(self, latencies: Latencies) -> dict[str, Reals]:
+    def costs(self, latencies: Latencies) -> dict[str, RealColumn]:
         """Of every student, nan for what is not known."""
         params, macs = (np.array(self.students[name], dtype=float) for name in ("params", "macs"))
         names = zip(self.students["space"], self.students["architecture_id"], strict=True)
@@ -79,23 +79,27 @@ class ScoredStudents:
 
 def read_scored(folder: Path, datasets: Sequence[str]) -> ScoredStudents:
     """The scores in a folder, of these data sets alone if there are any."""
-    table = load_all_scores(folder, COLUMNS)
+    table = load_all_scores(folder, SCORE_COLUMNS)
     scores, kept = to_reals(table["score"]), np.ones(len(table), dtype=bool)
     if datasets:
-        codes, names = encode(table["dataset"])
+        codes, names = encode_column(table["dataset"])
         kept = np.isin(codes, [place for place, name in enumerate(names) if name in datasets])
-    every = number_groups(table, STUDENT)
+    every = number_groups(table, ONE_STUDENT)
     known = np.flatnonzero(kept & np.isfinite(scores))
     lines, owner = np.unique(every[known], return_index=True, return_inverse=True)[1:]
     table, first = table.filter(to_mask(kept & np.isfinite(scores))), lines
-    spaces = encode(table["space"])[0][first]
+    spaces = encode_column(table["space"])[0][first]
     rank, proxies = rank_students(table, scores[known], owner, spaces)
-    columns = [[values[code] for code in codes[first]] for codes, values in (encode(table[name]) for name in DESCRIBED)]
+    columns = [
+        [values[code] for code in codes[first]] for codes, values in (encode_column(table[name]) for name in DESCRIBED)
+    ]
     students = dict(zip(DESCRIBED, columns, strict=True))
     return ScoredStudents(folder, students, rank, proxies, len(np.unique(every[kept])) - len(first))
 
 
-def rank_students(known: pa.Table, scores: Reals, owner: Codes, spaces: Codes) -> tuple[Reals, tuple[str, ...]]:
+def rank_students(
+    known: pa.Table, scores: RealColumn, owner: GroupCodes, spaces: GroupCodes
+) -> tuple[RealColumn, tuple[str, ...]]:
     """Each student's mean rank by the proxies, as shares of its space, and the names of these proxies.
 
     `known`: the scores, each with the number of its student as `owner`; `spaces`: of every student. Several scores by
@@ -103,7 +107,7 @@ def rank_students(known: pa.Table, scores: Reals, owner: Codes, spaces: Codes) -
     ranks counts only where all were ranked together.
     """
     single = np.unique(number_groups(known, ONE_SCORE), return_index=True)[1]
-    codes, names = encode(known["proxy"])
+    codes, names = encode_column(known["proxy"])
     among = to_reals(known["among"])
     total, counted = np.zeros(len(spaces)), []
     for place, name in enumerate(names):
@@ -118,7 +122,7 @@ def rank_students(known: pa.Table, scores: Reals, owner: Codes, spaces: Codes) -
     return total / max(1, len(counted)), tuple(sorted(counted))
 
 
-def share_before(scores: Reals, groups: Codes) -> Reals:
+def share_before(scores: RealColumn, groups: GroupCodes) -> RealColumn:
     """The share of its group that has a greater score, equal ones counted half."""
     share = np.zeros(len(scores))
     for group in np.unique(groups):
@@ -132,7 +136,7 @@ def share_before(scores: Reals, groups: Codes) -> Reals:
 def find_values(folder: Path, space: str, architecture_id: str) -> dict[str, Any] | None:
     """The values of a scored architecture, by parameter of its space; None if it was not scored."""
     table = load_all_scores(folder, ("space", "architecture_id", "proxy", "values_json"))
-    codes, names = encode(table["architecture_id"])
+    codes, names = encode_column(table["architecture_id"])
     for line in np.flatnonzero(codes == names.index(architecture_id)) if architecture_id in names else ():
         row = table.slice(int(line), 1).to_pylist()[0]
         if row["space"] == space:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from automl_kd.results import units
 from automl_kd.results.archive.choice import MissingTraining, StudentChoice
-from automl_kd.results.archive.limits import MEASURES, Costs
+from automl_kd.results.archive.limits import COST_MEASURES, Costs
 from automl_kd.results.archive.students import ScoredStudent, TrainedStudent
 
 
@@ -36,7 +36,7 @@ def tell_choice(choice: StudentChoice) -> Iterator[tuple[str, str]]:
     else:
         yield "take", f"No trained student has {choice.limits}; scored ones have."
     if choice.missing:
-        yield "missing", missing_sentence(choice, choice.missing)
+        yield "missing", training_sentence(choice, choice.missing)
     yield "aside", left_out_sentence(choice)
 
 
@@ -47,7 +47,7 @@ def take_sentence(choice: StudentChoice, best: TrainedStudent) -> str:
     where = f"; latency on {choice.archive.devices[0]}" if best.costs.latency_ms is not None else ""
     test = f" On test it has {units.percent(best.test_accuracy)} %." if best.test_accuracy is not None else ""
     return (
-        f"{verb} {name_student(best)}, {teaching_of(best)}. On validation it has {accuracy_of(best)} % (mean of "
+        f"{verb} {describe_student(best)}, {teaching_of(best)}. On validation it has {accuracy_in_words(best)} % (mean of "
         f"{units.some(best.seeds, 'seed')}, one standard error), after {epochs_of(best.epochs)}. It has "
         f"{costs_in_words(best.costs.by_name)}{where}.{test}"
     )
@@ -55,13 +55,13 @@ def take_sentence(choice: StudentChoice, best: TrainedStudent) -> str:
 
 def smallest_sentence(choice: StudentChoice, best: TrainedStudent, smallest: TrainedStudent) -> str:
     """Which student of least cost is as good as can be told."""
-    cost = MEASURES[choice.cost].title.split(",")[0]
+    cost = COST_MEASURES[choice.cost].title.split(",")[0]
     if smallest is best:
         return f"By {cost}, no smaller student lies within one standard error of it." if len(choice.shown) > 1 else ""
     plain = "the plain student " if smallest.plain else ""
     return (
-        f"Of those within one standard error of it, {plain}{name_student(smallest)}, {teaching_of(smallest)}, has the "
-        f"least {cost}: {accuracy_of(smallest)} % on validation, {costs_in_words(smallest.costs.by_name)}."
+        f"Of those within one standard error of it, {plain}{describe_student(smallest)}, {teaching_of(smallest)}, has the "
+        f"least {cost}: {accuracy_in_words(smallest)} % on validation, {costs_in_words(smallest.costs.by_name)}."
     )
 
 
@@ -100,15 +100,15 @@ def export_sentence(one: TrainedStudent) -> str:
     )
 
 
-def missing_sentence(choice: StudentChoice, missing: MissingTraining) -> str:
+def training_sentence(choice: StudentChoice, missing: MissingTraining) -> str:
     """Which training is missing, why, and the command for it."""
     student = missing.student
     reasons = {
-        "none-trained": f"By {proxies_of(student)} the best of them is {name_student(student)}, which was only scored",
+        "none-trained": f"By {proxies_of(student)} the best of them is {describe_student(student)}, which was only scored",
         "trained-short": f"{student.architecture_id} should be trained in full",
-        "short-is-better": f"{name_student(student)} did better in a shorter training ({short_of(student)})",
+        "short-is-better": f"{describe_student(student)} did better in a shorter training ({short_of(student)})",
         "scored-is-better": (
-            f"By {proxies_of(student)} the best student within the limits is {name_student(student)}, which was only "
+            f"By {proxies_of(student)} the best student within the limits is {describe_student(student)}, which was only "
             "scored"
         ),
     }
@@ -119,7 +119,7 @@ def missing_sentence(choice: StudentChoice, missing: MissingTraining) -> str:
 def training_command(choice: StudentChoice, missing: MissingTraining) -> str:
     """The commands that write the experiment of a missing training, and run it."""
     file = f"train-{missing.student.architecture_id}.toml"
-    limits = [(MEASURES[name].option, f"{value:.15g}") for name, value in choice.limits.given.items()]
+    limits = [(COST_MEASURES[name].option, f"{value:.15g}") for name, value in choice.limits.given.items()]
     options = [part for pair in limits for part in pair]
     options += ["--device", choice.archive.device] if choice.archive.device else []
     pick = shlex.join(["automl-kd", "pick", *choice.archive.places, *options, "--train", file])
@@ -136,7 +136,7 @@ def left_out_sentence(choice: StudentChoice) -> str:
     return f"Left out: {', '.join(left)}." if left else ""
 
 
-def name_student(one: TrainedStudent | ScoredStudent) -> str:
+def describe_student(one: TrainedStudent | ScoredStudent) -> str:
     return f"{one.architecture_id} ({one.student})" if one.student else one.architecture_id
 
 
@@ -148,7 +148,7 @@ def teaching_of(one: TrainedStudent) -> str:
     return f"taught by {one.method}{f' ({options})' if options else ''}{units.beginning(one.init)}"
 
 
-def accuracy_of(one: TrainedStudent) -> str:
+def accuracy_in_words(one: TrainedStudent) -> str:
     """In percent, with one standard error where it is known."""
     error = one.standard_error
     return units.percent_interval(one.val_accuracy, error if error else float("nan"))
@@ -170,4 +170,4 @@ def proxies_of(one: TrainedStudent | ScoredStudent) -> str:
 
 def costs_in_words(costs: Costs) -> str:
     """All that are known, as "442 k parameters, 9.97 M MACs"."""
-    return ", ".join(MEASURES[name].say(value) for name, value in costs.items() if value is not None)
+    return ", ".join(COST_MEASURES[name].say(value) for name, value in costs.items() if value is not None)

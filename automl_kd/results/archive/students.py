@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from automl_kd import storage
-from automl_kd.results.archive.limits import Costs, size_of
+from automl_kd.results.archive.limits import Costs, megabytes_of
 
 if TYPE_CHECKING:
     from automl_kd.results.store.row import Status
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLAIN_ROLES = {"default-kd", "default-scratch"}
 """Roles of finals of the student that one would take without a search."""
 
-WEIGHTS = "student.pt"
+STUDENT_WEIGHTS = "student.pt"
 """The file of a trial's folder that a training leaves which came to its end."""
 
 
@@ -36,7 +36,7 @@ class StudentCosts:
             "params": self.params,
             "macs": self.macs,
             "latency_ms": self.latency_ms,
-            "size_mb": size_of(self.params),
+            "size_mb": megabytes_of(self.params),
         }
 
 
@@ -118,7 +118,7 @@ class TrainedStudent:
         for key in self.keys:
             place = self.folder / "trials" / key
             in_bucket = storage.address(place) != str(place)
-            if (place / ("student.json" if in_bucket else WEIGHTS)).exists():
+            if (place / ("student.json" if in_bucket else STUDENT_WEIGHTS)).exists():
                 return place
         return None
 

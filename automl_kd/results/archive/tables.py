@@ -9,36 +9,36 @@ from typing import Any
 
 from automl_kd.results import units
 from automl_kd.results.archive.choice import StudentChoice
-from automl_kd.results.archive.limits import MEASURES
-from automl_kd.results.archive.sentences import accuracy_of, choice_sentences, training_command
+from automl_kd.results.archive.limits import COST_MEASURES
+from automl_kd.results.archive.sentences import accuracy_in_words, choice_sentences, training_command
 from automl_kd.results.archive.students import ScoredStudent, TrainedStudent
 from automl_kd.results.sheet import Column, Sheet
 
-BEST, SMALLEST = "best", "smallest"
-COLUMNS = (
+MARK_BEST, MARK_SMALLEST = "best", "smallest"
+STUDENT_COLUMNS = (
     Column(""),
     Column("architecture"),
     Column("method"),
     Column("validation, %", numeric=True),
     Column("seeds", numeric=True),
     Column("epochs", numeric=True),
-    *(Column(measure.title, numeric=True) for measure in MEASURES.values()),
+    *(Column(measure.title, numeric=True) for measure in COST_MEASURES.values()),
     Column("test, %", numeric=True),
     Column("student"),
 )
-ON_TERMINAL = tuple(column.name for column in COLUMNS[:-1])
+ON_TERMINAL = tuple(column.name for column in STUDENT_COLUMNS[:-1])
 """The description of a student is long; its architecture names it."""
 
 
 def mark_of(choice: StudentChoice, one: TrainedStudent) -> str:
     """Whether it is the best, the smallest within one standard error of that, the plain student."""
-    marks = [*([BEST] if one is choice.best else []), *([SMALLEST] if one is choice.smallest else [])]
+    marks = [*([MARK_BEST] if one is choice.best else []), *([MARK_SMALLEST] if one is choice.smallest else [])]
     return ", ".join([*marks, *(["plain"] if one.plain else [])])
 
 
 def students_sheet(choice: StudentChoice, students: Sequence[TrainedStudent]) -> Sheet:
     """A line for each student; of a short training with the epochs that it lacks."""
-    return Sheet(COLUMNS, tuple(student_cells(choice, one) for one in students))
+    return Sheet(STUDENT_COLUMNS, tuple(student_cells(choice, one) for one in students))
 
 
 def student_cells(choice: StudentChoice, one: TrainedStudent) -> tuple[str, ...]:
@@ -47,10 +47,10 @@ def student_cells(choice: StudentChoice, one: TrainedStudent) -> tuple[str, ...]
         mark_of(choice, one),
         one.architecture_id,
         f"{one.method}{units.beginning(one.init)}",
-        accuracy_of(one),
+        accuracy_in_words(one),
         str(one.seeds),
         f"{one.epochs:.3g}{short}",
-        *(measure.write(one.costs.by_name[name]) for name, measure in MEASURES.items()),
+        *(measure.write(one.costs.by_name[name]) for name, measure in COST_MEASURES.items()),
         units.percent(one.test_accuracy),
         one.student,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from automl_kd.errors import ResultError
-from automl_kd.results.archive.archive import read_archive
+from automl_kd.results.archive.archive import read_student_archive
 from automl_kd.results.archive.choice import choose_student, find_front
 from automl_kd.results.archive.limits import Limits
 from automl_kd.results.archive.sentences import choice_sentences
@@ -18,7 +19,7 @@ from tests.results.archive.made import final, proxies, teacher, trial, two_final
 
 
 def choice_of(folder, trials, scores=(), **limits):
-    return choose_student(read_archive([write_archive(folder, trials, scores)]), Limits(**limits))
+    return choose_student(read_student_archive([write_archive(folder, trials, scores)]), Limits(**limits))
 
 
 def words(choice):
@@ -160,8 +161,10 @@ def test_a_latency_that_nobody_measured_and_two_devices_are_refused(tmp_path):
     two = [final(key, key * 6, 0.5, 5, latency_ms=1.0, device=key) for key in ("c0", "d0")]
     with pytest.raises(ResultError, match="measured on 'c0' and 'd0', which do not compare; say whose counts with"):
         choice_of(tmp_path / "b", two, latency_ms=5)
-    archive = read_archive([tmp_path / "b"], "d0")
-    assert choose_student(archive, Limits(latency_ms=5)).best.keys == ("d0",)
+    archive = read_student_archive([tmp_path / "b"], "d0")
+    best = choose_student(archive, Limits(latency_ms=5)).best
+    assert best is not None
+    assert best.keys == ("d0",)
 
 
 def test_students_without_a_latency_are_counted(tmp_path):
@@ -174,7 +177,7 @@ def test_students_without_a_latency_are_counted(tmp_path):
 
 def student(number, params, val):
     return TrainedStudent(
-        folder=None, space="s", architecture_id=str(number), values_json="{}", student="", method="kd",
+        folder=Path(), space="s", architecture_id=str(number), values_json="{}", student="", method="kd",
         options_json="{}", init=None, roles=(), keys=(str(number),), status="complete", epochs=1.0, full_epochs=1.0,
         full=True, val_accuracies=(val,), test_accuracies=(), val_images=None,
         costs=StudentCosts(params=params, macs=1),
@@ -185,7 +188,7 @@ def student(number, params, val):
 def test_the_front_is_what_no_cheaper_one_equals(points):
     students = [student(number, params, val / 20) for number, (params, val) in enumerate(points)]
     front = find_front(students, "params")
-    costs, accuracies = [one.costs.params for one in front], [one.val_accuracy for one in front]
+    costs, accuracies = [one.costs.params or 0 for one in front], [one.val_accuracy for one in front]
     assert costs == sorted(set(costs))
     assert accuracies == sorted(set(accuracies))
     for one, other in itertools.product(students, front):

@@ -10,7 +10,7 @@ import re
 import pytest
 
 from automl_kd.errors import ResultError
-from automl_kd.results.archive.archive import read_archive
+from automl_kd.results.archive.archive import read_student_archive
 from automl_kd.results.archive.choice import choose_student
 from automl_kd.results.archive.limits import Limits
 from automl_kd.results.archive.page import write_front
@@ -27,7 +27,7 @@ def choice(tmp_path):
         final("m0", "3" * 12, 0.81, 5_000, student=STRANGE),
         trial("s1", "4" * 12, 0.3, 400_000, status="stopped", epochs_done=1),
     ]
-    archive = read_archive([write_archive(tmp_path / "a", trials, proxies(1, 1, 1))])
+    archive = read_student_archive([write_archive(tmp_path / "a", trials, proxies(1, 1, 1))])
     return choose_student(archive, Limits(params=20_000, macs=3 * 10**6))
 
 
@@ -75,7 +75,7 @@ def test_the_record_is_json_and_has_what_was_chosen(choice):
 
 
 def test_a_cost_that_no_student_has_gets_no_figure(tmp_path):
-    archive = read_archive(
+    archive = read_student_archive(
         [write_archive(tmp_path / "a", [dataclasses.replace(one, params=None, macs=None) for one in two_finals()])]
     )
     write_front(choose_student(archive, Limits()), tmp_path / "out", "")
@@ -85,7 +85,7 @@ def test_a_cost_that_no_student_has_gets_no_figure(tmp_path):
 
 
 def test_students_that_only_proxies_know_make_a_page_too(tmp_path):
-    archive = read_archive([write_archive(tmp_path / "a", [], proxies(1, 1, 1))])
+    archive = read_student_archive([write_archive(tmp_path / "a", [], proxies(1, 1, 1))])
     write_front(choose_student(archive, Limits(params=2000)), tmp_path / "out", "")
     assert "scored ones have" in (tmp_path / "out" / "front.html").read_text()
     assert (tmp_path / "out" / "front.csv").read_text() == "architecture_id\n"

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_kd.results.store.columns import encode, number_groups, to_mask, to_reals
+from automl_kd.results.store.columns import encode_column, number_groups, to_mask, to_reals
 
 chunks = st.lists(st.lists(st.none() | st.integers(-5, 5), max_size=12), max_size=3)
 
@@ -27,7 +27,7 @@ def test_reals(parts, cut):
 def test_codes_stand_for_their_values(parts, cut):
     texts = [[None if value is None else f"v{value}" for value in part] for part in parts]
     column = column_of(texts, pa.string(), cut)
-    codes, values = encode(column)
+    codes, values = encode_column(column)
     assert [values[code] for code in codes] == column.to_pylist()
     assert len(set(values)) == len(values)
 
