@@ -20,13 +20,23 @@ from automl_kd.api.result import Result
 from automl_kd.api.run import folder_of, program_folder, teacher_section
 from automl_kd.api.settings import overrides_of
 from automl_kd.compress import CompressRequest, KeptPlan, Timekeeper, make_plan, open_plan, plan_lines
+from automl_kd.compress.final_latencies import time_students
+from automl_kd.compress.planning import OWN_PROFILE
 from automl_kd.config import Budget, Experiment
-from automl_kd.decision import JudgedExperiment, Recommendation, recommend_candidate, write_decision_page
+from automl_kd.config.beside import locate
+from automl_kd.decision import (
+    JudgedExperiment,
+    MeasuredLatencies,
+    Recommendation,
+    recommend_candidate,
+    write_decision_page,
+)
 from automl_kd.errors import RecordError, ResultError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.export import ExportOptions, write_differing
 from automl_kd.export.folder import check_packages
+from automl_kd.profiling import DeviceProfile
 from automl_kd.registry import search_beside
 from automl_kd.results.quantity import QuantityUnit, read_quantity
 from automl_kd.results.store.folder import in_use
@@ -79,6 +89,7 @@ def compress(
     params: float | str = 0,
     macs: float | str = 0,
     latency_ms: float | str = 0,
+    device_profile: Path | str = "",
     hours: float = 2.0,
     resolution: int = 0,
     space: str | SearchSpace = "",
@@ -97,9 +108,11 @@ def compress(
 
     `teacher`, `data`: as of `search`. `out`: the folder of this compression; the student lies in its folder `student`.
     `params`, `macs`, `latency_ms`: what the student may cost, as a number or a text such as "2M" or "5ms"; 0 sets no
-    limit. `hours` (above 0): of wall-clock time for everything, over all calls. `resolution`: height and width of
-    images; 0 takes their own, or for files the largest for which there is time. `space`: of students; empty takes one
-    for the size of the images. `epochs`, `seeds`: of each final; 0 as many as fit. `int8`: also a graph in eight bits.
+    limit. `device_profile`: a file of `automl-kd profile`, whose device `latency_ms` is of; empty makes one of this
+    machine where there is such a limit. `hours` (above 0): of wall-clock time for everything, over all calls.
+    `resolution`: height and width of images; 0 takes their own, or for files the largest for which there is time.
+    `space`: of students; empty takes one for the size of the images. `epochs`, `seeds`: of each final; 0 as many as
+    fit. `int8`: also a graph in eight bits.
     All others: as of `search`. An `AutoMLKDError` says in one sentence what cannot be carried out.
     """
     folder = folder_of(out)
@@ -114,6 +127,7 @@ def compress(
         params=params,
         macs=macs,
         latency_ms=latency_ms,
+        device_profile=str(device_profile),
         resolution=resolution,
         hours=hours,
         space=students,
@@ -136,6 +150,7 @@ def make_request(
     params: float | str = 0,
     macs: float | str = 0,
     latency_ms: float | str = 0,
+    device_profile: str = "",
     resolution: int = 0,
     **others: Any,
 ) -> CompressRequest:
@@ -145,11 +160,16 @@ def make_request(
         "macs": (macs, "macs"),
         "latency_ms": (latency_ms, "ms"),
     }
-    limits: dict[str, Any] = {name: read_quantity(value, unit) for name, (value, unit) in given.items() if value}
-    counted = {name: int(value) if name != "latency_ms" else value for name, value in limits.items()}
+    limits = {name: read_quantity(value, unit) for name, (value, unit) in given.items() if value}
     images = {**data, **({"resolution": resolution} if resolution else {})}
     try:
-        return CompressRequest(teacher=dict(teacher), data=images, budget=Budget(**counted), **others)
+        budget = Budget(
+            params=int(limits.get("params", 0)),
+            macs=int(limits.get("macs", 0)),
+            latency_ms=limits.get("latency_ms", 0.0),
+            profile=locate(device_profile, Path(), "device profile") if device_profile else "",
+        )
+        return CompressRequest(teacher=dict(teacher), data=images, budget=budget, **others)
     except ValueError as error:
         raise RecordError(f"compress: {error}") from error
 
@@ -204,6 +224,7 @@ def carry_out_compression(
     result = Result(folder, planned.roots.data)
     write_repeating_file(planned)
     advice = recommend_candidate(JudgedExperiment.read(folder))
+    latencies = measure_finals(planned, result)
     student = folder / STUDENT_FOLDER
     if not student.exists():
         best = result.best if advice.chosen is None else result.best_of(advice.chosen.role)
@@ -212,13 +233,26 @@ def carry_out_compression(
             if file.is_file():
                 storage.push(file)
     keeper.begin("page")
-    write_page_of(planned, command)
+    write_page_of(planned, command, latencies)
     keeper.begin("done")
     spent = {name: seconds for name, seconds in planned.kept.spent.items() if name != "done"}
     return Compressed(folder, planned.roots.data, student_folder=student, advice=advice, spent=spent)
 
 
-def write_page_of(planned: PlannedCompression, command: str) -> None:
+def measure_finals(planned: PlannedCompression, result: Result) -> MeasuredLatencies | None:
+    """What the students of the comparison take on this machine, if it is the device that they are for."""
+    file = Path(planned.experiment.budget.profile)
+    if not file.name.startswith(OWN_PROFILE):
+        return None
+    profile = DeviceProfile.read(file)
+    planned.keeper.stage("measuring the students of the comparison, alone", 1)
+    finals = result.complete_finals.drop_duplicates("architecture_id")
+    trials = {str(row["architecture_id"]): result.folder / "trials" / str(row["key"]) for _, row in finals.iterrows()}
+    students = time_students(trials, result.data_root, profile.threads, planned.keeper.note)
+    return MeasuredLatencies(device=profile.label, students=students) if students else None
+
+
+def write_page_of(planned: PlannedCompression, command: str, latencies: MeasuredLatencies | None) -> None:
     """The page for whoever decides; it names the command that repeats all of this, and the file that does."""
     folder, keeper = planned.folder, planned.keeper
     again = f"automl-kd search {shlex.quote(storage.name_addresses(str(folder / REPEATING_FILE)))} --out OTHER"
@@ -227,6 +261,7 @@ def write_page_of(planned: PlannedCompression, command: str) -> None:
         planned.roots.data,
         folder / DECISION_PAGE,
         export_folder=folder / STUDENT_FOLDER,
+        latencies=latencies,
         commands=[*([command] if command else []), again],
         trusted=True,
         notify=LoadingStages(keeper),
@@ -236,7 +271,9 @@ def write_page_of(planned: PlannedCompression, command: str) -> None:
 
 def write_repeating_file(planned: PlannedCompression) -> None:
     """The experiment as it was carried out: the trials that were begun, the finals as they were settled."""
-    settled = planned.experiment
+    settled, own = planned.experiment, Path(planned.experiment.budget.profile).name
+    if own.startswith(OWN_PROFILE):  # which lies beside this file
+        settled = dataclasses.replace(settled, budget=dataclasses.replace(settled.budget, profile=own))
     if begun := len(files.whole_lines(planned.folder / "proposals.jsonl")):
         settled = dataclasses.replace(settled, search=dataclasses.replace(settled.search, trials=begun))
     if (finals := planned.kept.finals) is not None:

@@ -21,10 +21,14 @@ from automl_kd.experiment.report_files import write_reports
 from automl_kd.export import ExportOptions, StudentInput, Subject, export_student
 from automl_kd.export.folder import check_packages, check_place
 from automl_kd.methods.model_card import CARD, load_trained_student
+from automl_kd.results.archive.archive import read_student_archive
+from automl_kd.results.archive.choice import StudentChoice, choose_student
+from automl_kd.results.archive.limits import Limits
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.sentences import comparison_sentences
 from automl_kd.results.comparison.table import result_sheet
 from automl_kd.results.published import is_stand_in, stand_in_sentence
+from automl_kd.results.quantity import read_quantity
 from automl_kd.results.sheet import Sheet
 from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.store.folder import of_this_comparison
@@ -195,6 +199,31 @@ class Result:
         row = finals.sort_values(["val_accuracy", "seed"], ascending=[False, True]).iloc[0]
         values = {str(name): value for name, value in row.items()}
         return BestStudent(values["key"], self.folder / "trials" / values["key"], values, self.data_root)
+
+    def pick(
+        self,
+        *,
+        max_params: str | float | None = None,
+        max_macs: str | float | None = None,
+        max_latency: str | float | None = None,
+        max_size: str | float | None = None,
+        device: str = "",
+    ) -> StudentChoice:
+        """The student to take under other limits, from all that were trained or scored here, without a new search.
+
+        Limits are numbers, or texts as of the command line: "2M", "20M", "5ms", "0.5MB"; numbers are of parameters,
+        multiply-adds, milliseconds and megabytes. `device`: whose latencies count, where several measured. Its
+        `best.trial` is the folder of the student to take, for `load_student`; `best` is None if only scored ones keep
+        the limits, of which `missing` names the first.
+        `ResultError` if none keeps the limits.
+        """
+        limits = Limits(
+            params=None if max_params is None else read_quantity(max_params, "params"),
+            macs=None if max_macs is None else read_quantity(max_macs, "macs"),
+            latency_ms=None if max_latency is None else read_quantity(max_latency, "ms"),
+            size_mb=None if max_size is None else read_quantity(max_size, "MB"),
+        )
+        return choose_student(read_student_archive([self.folder], device), limits)
 
     @property
     def table(self) -> Sheet:

@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+import automl_kd
 from automl_kd import config, storage
 from automl_kd.cli import catalogue, nasbench
 from automl_kd.cli.check_teacher import check_teacher
@@ -24,6 +25,7 @@ from automl_kd.cli.export import export
 from automl_kd.cli.init import init
 from automl_kd.cli.mistakes import sentence_of
 from automl_kd.cli.pack import make_pack
+from automl_kd.cli.pick import pick
 from automl_kd.cli.profile import profile
 from automl_kd.cli.score import score
 from automl_kd.cli.upgrade import upgrade
@@ -43,6 +45,21 @@ app = typer.Typer(
     help="Given a teacher and a budget, find the student network and the distillation method, "
     "and prove that the search was worth it.",
 )
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"automl-kd {automl_kd.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def answer_version(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
+    pass
 
 
 app.command()(compress)
@@ -180,6 +197,7 @@ app.command()(check_teacher)
 app.command("pack")(make_pack)
 app.command()(export)
 app.command()(profile)
+app.command()(pick)
 app.command()(init)
 app.command()(doctor)
 app.command()(upgrade)

@@ -27,6 +27,10 @@ Images = Annotated[str, typer.Option(help="folder:, shards:, parquet:, pack: or 
 MaxParams = Annotated[str, typer.Option(metavar="COUNT", help="Most parameters of the student, such as 2M.")]
 MaxMacs = Annotated[str, typer.Option(metavar="COUNT", help="Most multiply-adds for one image, such as 20M.")]
 MaxLatency = Annotated[str, typer.Option(metavar="TIME", help="Longest forward pass of one image, such as 5ms.")]
+DeviceFile = Annotated[
+    str,
+    typer.Option(metavar="FILE", help="Of 'automl-kd profile': the device that --max-latency is of; else this one."),
+]
 Hours = Annotated[float, typer.Option(metavar="HOURS", help="Wall-clock time for everything, over all sessions.")]
 Resolution = Annotated[
     int,
@@ -41,6 +45,7 @@ def compress(
     max_params: MaxParams = "",
     max_macs: MaxMacs = "",
     max_latency: MaxLatency = "",
+    device_profile: DeviceFile = "",
     budget_hours: Hours = 2.0,
     resolution: Resolution = 0,
     space: Annotated[str, typer.Option(help="Space of students; by default one for the size of images.")] = "",
@@ -80,6 +85,7 @@ def compress(
             params=max_params or 0,
             macs=max_macs or 0,
             latency_ms=max_latency or 0,
+            device_profile=device_profile,
             resolution=resolution,
             hours=budget_hours,
             space=space,

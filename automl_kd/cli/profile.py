@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,7 @@ from automl_kd.registry import search_beside
 
 if TYPE_CHECKING:
     from automl_kd.experiment.progress.events import Watcher
-    from automl_kd.profiling import DeviceProfile, ProfilePlan
+    from automl_kd.profiling import DeviceProfile
     from automl_kd.space import InputShape
 
 TARGETS = ("onnxruntime",)
@@ -81,16 +80,20 @@ def profile(
         from automl_kd import profiling  # noqa: PLC0415 - torch is slow to import
 
         if measured:
-            report_profile(profiling.fit_profile(files.expand(measured)), out)
+            found = profiling.fit_profile(files.expand(measured))
+            found.write(files.expand(out))
+            report_profile(found, out)
             return
         name, shape = described_students(space, experiment, (channels, resolution, classes), data_root, watcher)
         numbers = {"networks": networks, "operators": operators, "rounds": rounds, "seed": seed}
         plan = profiling.ProfilePlan(space=name, shape=shape, threads=threads, batch=batch, **numbers)
+        from automl_kd.experiment.stages import device_profile  # noqa: PLC0415 - likewise
+
         if prepare:
-            write_folder(files.expand(prepare), plan, watcher)
+            device_profile.write_graphs(files.expand(prepare), plan, watcher)
             typer.echo(explain_next(prepare))
         else:
-            profile_here(files.expand(out), plan, watcher)
+            report_profile(device_profile.profile_this_machine(files.expand(out), plan, watcher), out)
 
 
 def explain_next(folder: str) -> str:
@@ -149,41 +152,8 @@ def students_of_experiment(path: Path, data_root: str, watcher: Watcher) -> tupl
     return found.space, dataset.student_shape
 
 
-def write_folder(folder: Path, plan: ProfilePlan, watcher: Watcher) -> None:
-    """Prepare `folder`, unless it is prepared for `plan` already."""
-    from automl_kd.profiling import is_prepared, prepare_folder  # noqa: PLC0415 - torch is slow to import
-
-    if is_prepared(folder, plan):
-        watcher.note(f"{folder} is prepared already, and is taken as it is")
-        return
-    watcher.stage(f"writing networks to {folder}", plan.networks, "networks")
-    prepare_folder(folder, plan, lambda done, _total: watcher.step(done))
-
-
-def profile_here(out: Path, plan: ProfilePlan, watcher: Watcher) -> None:
-    """Measure beside `out`, in a folder that is removed when the profile is written, and fit."""
-    from automl_kd.profiling import fit_profile, measure_folder  # noqa: PLC0415 - torch is slow to import
-
-    folder = out.with_name(f"{out.name}.partial")
-    write_folder(folder, plan, watcher)
-    if (folder / "measured.json").exists():
-        watcher.note(f"goes on with the measurements in {folder}")
-    watcher.stage("measuring, with nothing else on the machine", 1, "graphs")
-    began = [0]
-
-    def notify(done: int, total: int, file: str) -> None:
-        if began[0] != total:
-            began[0] = total
-            watcher.stage("measuring, with nothing else on the machine", total, "graphs")
-        watcher.step(done, file)
-
-    report_profile(fit_profile(measure_folder(folder, notify)), str(out))
-    shutil.rmtree(folder)
-
-
 def report_profile(found: DeviceProfile, out: str) -> None:
-    """Write the profile, and print what it is and how good its predictions are."""
-    found.write(files.expand(out))
+    """Print what a written profile is and how good its predictions are."""
     measured = f"{len(found.networks)} networks, {len(found.operators)} layers"
     typer.echo(f"{found.label}: {measured}; predictions are {found.describe_error()}")
     if found.load > BUSY * (os.cpu_count() or 1):

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from automl_kd import storage
 from automl_kd.compress.choices import (
     COMPARED,
     FIRST_RESOLUTION,
@@ -35,9 +36,11 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.stages.device_profile import profile_this_machine
 from automl_kd.experiment.student_budget import check_baseline, limits_of, require_feasible_budget
 from automl_kd.experiment.teacher_settings import settle_teacher
 from automl_kd.models.costs.affordable import find_affordable
+from automl_kd.profiling import DeviceProfile, ProfilePlan
 from automl_kd.results import units
 from automl_kd.space import Architecture
 
@@ -54,6 +57,12 @@ COMFORT = 2 * LEAST_EPOCHS
 """Epochs of finals that a larger resolution must leave time for."""
 
 MOST_HOURS = 10_000.0
+
+OWN_PROFILE = "_profile-"
+"""How the file in an experiment's folder begins that describes this machine; the height of images follows."""
+
+LONG_HOURS, QUICK_PROFILE = 1.0, {"networks": 24, "operators": 200, "rounds": 1}
+"""With fewer hours the profile of this machine is made of less."""
 
 Measure = Callable[[ExperimentContext, str], MeasuredSpeed]
 
@@ -84,7 +93,7 @@ def make_plan(
         limit = smaller_limit(request, context, speed, keeper) if plan.finals.epochs < LEAST_EPOCHS else 0
         if request.epochs or not limit:
             break
-        sections["budget"] = {"macs": limit}
+        sections["budget"] = {**sections.get("budget", {}), "macs": limit}
         sections["finalists"] = {"baseline": {}}
         context, sections = prepare_choices(request, sections, roots, keeper)
         speed = measure(context, address)
@@ -115,7 +124,10 @@ def prepare_choices(
         named = dataclasses.replace(request, space=choose_space(request, context.dataset.shape.height))
         return prepare_choices(named, given, roots, watcher)
     sections["recipe"] = choose_recipe(len(context.dataset.for_transfer.train))
-    limits = dataclasses.replace(request.budget, **given.get("budget", {}))
+    if request.budget.latency_ms and not request.budget.profile:
+        context, profile = profile_students(context, request, watcher)
+        sections["budget"] = {**given.get("budget", {}), "profile": profile}
+    limits = dataclasses.replace(request.budget, **sections.get("budget", {}))
     limited = with_limits(context, limits)
     baseline = find_default(limited)
     sections["finalists"] = {"baseline": baseline.as_dict(), "baselines": list(COMPARED), "readings": ["compute"]}
@@ -126,6 +138,24 @@ def prepare_choices(
     require_feasible_budget(found)
     check_baseline(found)
     return found, sections
+
+
+def profile_students(
+    context: ExperimentContext, request: CompressRequest, watcher: Watcher
+) -> tuple[ExperimentContext, str]:
+    """The context with a profile of this machine for its students, made unless it is there; and where it is."""
+    shape = context.dataset.student_shape
+    file = context.folder / f"{OWN_PROFILE}{shape.height}.json"
+    storage.pull_file(file)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        size = QUICK_PROFILE if request.hours < LONG_HOURS else {}
+        plan = ProfilePlan(space=context.experiment.space, shape=shape, **size)
+        profile_this_machine(file, plan, watcher)
+        storage.push(file)
+    found = DeviceProfile.read(file)
+    watcher.note(f"latency_ms is predicted for {found.label}, {found.describe_error()}")
+    return dataclasses.replace(context, device_profile=found), str(file)
 
 
 def with_limits(context: ExperimentContext, budget: Budget) -> ExperimentContext:

@@ -232,8 +232,13 @@ def middle_of(rows: pd.DataFrame, column: str) -> float | None:
 
 
 def name_devices(finals: pd.DataFrame) -> str:
-    """The device of the latencies that trials measured, such as "cpu AMD EPYC, 1 thread"; empty without."""
+    """The device of the latencies in rows, such as "cpu AMD EPYC, 1 thread"; empty without.
+
+    Of predicted ones the device of the profile.
+    """
     measured = finals[finals["latency_ms"].notna()]
+    if predicted := list(dict.fromkeys(measured["latency_device"].dropna().astype(str))):
+        return f"{', '.join(predicted)}, predicted"
     devices = ", ".join(dict.fromkeys(measured["device"].dropna().astype(str)))
     threads: Sequence[int] = sorted(set(measured["latency_threads"].dropna().astype(int)))
     if not devices or not threads:

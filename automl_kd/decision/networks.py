@@ -63,7 +63,7 @@ class ComparedNetworks:
 
     def as_given(self, views: Tensor) -> Tensor:
         """What the student takes of `views`, which a larger teacher may need larger."""
-        return self.subject.as_given(views)
+        return self.subject.resize_views(views)
 
 
 def choose_trial(experiment: JudgedExperiment, export_folder: Path | None, key: str = "") -> ShownTrial | None:

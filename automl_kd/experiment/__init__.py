@@ -15,13 +15,13 @@ from automl_kd.config import Experiment, add_new_fields, to_record
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.progress.steering import Steering, Unsteered
 from automl_kd.experiment.stages.comparison import contend
 from automl_kd.experiment.stages.finals import compare
 from automl_kd.experiment.stages.population import search_by_population
 from automl_kd.experiment.stages.preflight import check_teacher_input, keep_preflight
 from automl_kd.experiment.stages.search import require_trials, run_search
 from automl_kd.experiment.stages.teacher import prepare_teacher
-from automl_kd.experiment.steering import Steering, Unsteered
 from automl_kd.results.store.folder import check_folder, lock, open_folder
 from automl_kd.results.store.teacher_shares import write_shares
 

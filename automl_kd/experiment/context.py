@@ -15,9 +15,9 @@ from automl_kd.config import Experiment
 from automl_kd.data import Account, Dataset
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.progress.steering import Steering, Unsteered
 from automl_kd.experiment.proposals import Proposal, split
 from automl_kd.experiment.sentences import in_a_sentence
-from automl_kd.experiment.steering import Steering, Unsteered
 from automl_kd.methods.from_file import measuring_trial
 from automl_kd.models import build
 from automl_kd.models.costs.cost import NetworkCost, cost_of, count_cost

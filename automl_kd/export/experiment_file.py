@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Sequence
 from operator import attrgetter
 
 from automl_kd.config import SEEDS, ComparisonSection, Experiment, Finalists, MethodEntry, write_commented
@@ -42,11 +44,15 @@ def experiment_of(spec: TrialSpec, name: str) -> Experiment:
     )
 
 
-def write_experiment(spec: TrialSpec, name: str) -> str:
-    """TOML, of the fields that differ from their defaults."""
+def write_experiment(spec: TrialSpec, name: str, *, seeds: Sequence[int] = (), purpose: str = PURPOSE) -> str:
+    """TOML, of the fields that differ from their defaults. `seeds`: in place of the spec's. `purpose`: its comment."""
+    experiment = experiment_of(spec, name)
+    if seeds:
+        finalists = dataclasses.replace(experiment.finalists, seeds=tuple(seeds))
+        experiment = dataclasses.replace(experiment, finalists=finalists)
     objects = any(PICKLED in text for text in (spec.space, spec.teacher.model if spec.teacher else ""))
-    head = " ".join([PURPOSE, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
-    return write_differing(experiment_of(spec, name), head)
+    head = " ".join([purpose, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
+    return write_differing(experiment, head)
 
 
 def write_differing(experiment: Experiment, head: str) -> str:

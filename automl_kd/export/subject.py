@@ -88,6 +88,10 @@ class Subject:
     def as_given(self, split: Split, rows: Tensor) -> Tensor:
         """On the processor, wherever the images of `split` are."""
         views = plain_view(self.dataset, split, rows.to(split.row_device)).cpu()
+        return self.resize_views(views)
+
+    def resize_views(self, views: Tensor) -> Tensor:
+        """What the student takes of `views`, which a larger teacher may need larger."""
         return resize_batch(views, self.input.shape.height) if self.input.fit.size else views
 
     def as_bytes(self, images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from benchmarks.perf import (
     lkd_prokt,
     loop,
     overhead,
+    pick,
     runner,
     table,
     tables,
@@ -38,6 +39,7 @@ if __name__ == "__main__":
     card.main()
     teacher_cache.main()
     tables.main()
+    pick.main()
     launches.main()
     runner.main()
     scoring_pool.main()

@@ -74,7 +74,8 @@ def load_parquet(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.T
         with pq.ParquetFile(path) as file:
             here = file.schema_arrow.names
             names = find_stored_names(schema.names, here)
-            stored = file.read(list(names.values()))
+            # Threads take longer to start than a small table to read.
+            stored = file.read(list(names.values()), use_threads=file.metadata.num_rows >= SMALL_TABLE)
     # What pyarrow raises for a file that is cut off, damaged or of a kind that it does not read.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOENT:
@@ -98,10 +99,10 @@ def load_parquet(path: Path, schema: pa.Schema, identity: Sequence[str]) -> pa.T
 
 def conform(stored: pa.Table, schema: pa.Schema, names: Mapping[str, str]) -> pa.Table:
     """`stored` in the shape of `schema`, whose columns have the `names` there."""
-    columns = [
-        stored[names[field.name]].cast(field.type) if field.name in names else pa.nulls(len(stored), field.type)
-        for field in schema
-    ]
+    columns = []
+    for field in schema:
+        column = stored[names[field.name]] if field.name in names else pa.nulls(len(stored), field.type)
+        columns.append(column if column.type == field.type else column.cast(field.type))
     return pa.Table.from_arrays(columns, schema=schema)
 
 

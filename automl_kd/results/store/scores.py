@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import pyarrow as pa
 from automl_kd.hashing import hash_json
 from automl_kd.results.store import parquet
 from automl_kd.results.store.row import SCORE_SCHEMA, ScoreRow
-from automl_kd.results.store.soundness import require_sound
+from automl_kd.results.store.soundness import faults, require_sound
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +50,17 @@ def read_scores_file(path: Path) -> pd.DataFrame:
 
 def load_scores(path: Path) -> pa.Table:
     return require_sound(parquet.load_parquet(path, SCORE_SCHEMA, ("architecture_id", "proxy")), "scores", path)
+
+
+def load_all_scores(folder: Path, columns: Sequence[str]) -> pa.Table:
+    """These columns of all scores under `folder/scores`, as they lie there: some may be there twice. No pandas."""
+    schema, paths = pa.schema([SCORE_SCHEMA.field(name) for name in columns]), parquet.files(folder / "scores")
+    tables = [parquet.load_parquet(path, schema, ("architecture_id", "proxy")) for path in paths]
+    whole = pa.concat_tables(tables) if tables else schema.empty_table()
+    if any(True for _ in faults(whole, "scores")):  # which is quicker than to look at each file
+        for table, path in zip(tables, paths, strict=True):
+            require_sound(table, "scores", path)
+    return whole
 
 
 def read_scores(folder: Path) -> pd.DataFrame:

@@ -31,16 +31,21 @@ RECORD_KINDS: Mapping[str, type[Row | Point | ScoreRow]] = {"rows": Row, "curves
 
 
 def faults(table: pa.Table, kind: str) -> Iterator[Fault]:
-    """All that is wrong with a table of rows, curves or scores, whatever columns of it were read."""
+    """All that is wrong with a table of rows, curves or scores, whatever columns of it were read.
+
+    Which rows have a fault is only looked for where there is one: that imports pandas, which takes most of a second.
+    """
     names = [*required(kind), *(("trial_kind", "key") if kind == "curves" else ())]
     for name in [one for one in names if one in table.column_names]:
-        yield from found(table[name].is_null(), f"without {name}")
+        if table[name].null_count:
+            yield from found(table[name].is_null(), f"without {name}")
     for name in [one for one in table.column_names if "accuracy" in one]:
-        column = table[name]
-        outside = pc.or_(pc.less(column, 0.0), pc.greater(column, 1.0))
-        yield from found(outside, f"whose {name} is no fraction in 0 to 1")
+        column, ends = table[name], pc.min_max(table[name]).as_py()
+        if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] <= 1:
+            outside = pc.or_(pc.less(column, 0.0), pc.greater(column, 1.0))
+            yield from found(outside, f"whose {name} is no fraction in 0 to 1")
     for name, allowed in choices_of(RECORD_KINDS[kind]).items():  # type: ignore[arg-type]  # mypy doubts that classes are hashable
-        if name in table.column_names:
+        if name in table.column_names and not {*allowed, None}.issuperset(pc.unique(table[name]).to_pylist()):
             known = pc.is_in(table[name], value_set=pa.array([*allowed, None], pa.string()))
             yield from found(pc.invert(known), f"whose {name} is none of {', '.join(allowed)}")
     for name in [one for one in JSON if one in table.column_names]:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from automl_kd import spec_names, storage
 from automl_kd.errors import ResultError
 from automl_kd.results.store import parquet
+from automl_kd.results.store.columns import number_groups, to_mask
 from automl_kd.results.store.config_hash import hash_configs
 from automl_kd.results.store.folder import fetch_folder
 from automl_kd.results.store.renamed_columns import suggest_column
@@ -203,6 +204,8 @@ def with_current_methods(table: pa.Table) -> pa.Table:
     if "method" not in table.schema.names:
         return table
     place, found = table.schema.get_field_index("method"), table["method"]
+    if spec_names.METHODS.keys().isdisjoint(pc.unique(found).to_pylist()):
+        return table
     for old, new in spec_names.METHODS.items():
         found = pc.if_else(pc.equal(found, old), new, found)
     return table.set_column(place, table.schema.field(place), found)
@@ -235,16 +238,7 @@ def newest(tables: list[pa.Table], kind: TableKind) -> pa.Table:
     np.maximum.at(last, trial, source)
     kept = last[trial] == source
     # Copying is what takes time, so nothing is where nothing was replaced.
-    return stacked if kept.all() else stacked.filter(pa.array(kept))
-
-
-def number_groups(table: pa.Table, names: Sequence[str]) -> np.ndarray:
-    """For each row the number, below the number of rows, of the group of rows that have its values in `names`."""
-    group = np.zeros(len(table), dtype=np.int64)
-    for name in names:
-        codes = table[name].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        group = np.unique(group * (len(table) + 1) + codes, return_inverse=True)[1]
-    return group
+    return stacked if kept.all() else stacked.filter(to_mask(kept))
 
 
 def to_sorted_frame(table: pa.Table, kind: TableKind, columns: Sequence[str] | None = None) -> pd.DataFrame:
