@@ -50,7 +50,7 @@ COST_MEASURES: Mapping[CostName, CostMeasure] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a student may cost at most; None sets no limit. `latency_ms` is that of one device, see `read_student_archive`."""
+    """What a student may cost at most; None sets no limit. `latency_ms` is that of one device."""
 
     params: float | None = None
     macs: float | None = None

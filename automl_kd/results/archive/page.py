@@ -17,7 +17,7 @@ from automl_kd.results.report.leaderboard import made_by
 from automl_kd.results.sheet import without_html
 from automl_kd.results.templates import load_template
 
-FRONT_NOTE = (
+CHOICE_NOTE = (
     "Chosen by mean accuracy on validation; test accuracy is only reported. Behind ± is one standard error, of the "
     "seeds' mean and of the number of validation images; the smallest is the cheapest student within one of the best. "
     "Students that were not trained in full stand below those that were, whatever their accuracy. Size is that of the "
@@ -48,7 +48,7 @@ def front_markdown(choice: StudentChoice, command: str) -> str:
         f"## {title}\n\n{students_sheet(choice, students).to_markdown()}" for title, students in tables_of(choice)
     ]
     return without_html(
-        "\n\n".join([made_by(command), f"# {front_title(choice)}", *sentences, *tables, FRONT_NOTE]) + "\n"
+        "\n\n".join([made_by(command), f"# {front_title(choice)}", *sentences, *tables, CHOICE_NOTE]) + "\n"
     )
 
 
@@ -61,7 +61,7 @@ def front_html(choice: StudentChoice, command: str) -> str:
         sentences=choice_sentences(choice),
         figures=figures,
         tables=[(title, students_sheet(choice, students)) for title, students in tables_of(choice)],
-        note=FRONT_NOTE,
+        note=CHOICE_NOTE,
         command=command,
     )
 

@@ -47,8 +47,8 @@ def take_sentence(choice: StudentChoice, best: TrainedStudent) -> str:
     where = f"; latency on {choice.archive.devices[0]}" if best.costs.latency_ms is not None else ""
     test = f" On test it has {units.percent(best.test_accuracy)} %." if best.test_accuracy is not None else ""
     return (
-        f"{verb} {describe_student(best)}, {teaching_of(best)}. On validation it has {accuracy_in_words(best)} % (mean of "
-        f"{units.some(best.seeds, 'seed')}, one standard error), after {epochs_of(best.epochs)}. It has "
+        f"{verb} {describe_student(best)}, {teaching_of(best)}. On validation it has {accuracy_in_words(best)} % (mean "
+        f"of {units.some(best.seeds, 'seed')}, one standard error), after {epochs_of(best.epochs)}. It has "
         f"{costs_in_words(best.costs.by_name)}{where}.{test}"
     )
 
@@ -60,8 +60,8 @@ def smallest_sentence(choice: StudentChoice, best: TrainedStudent, smallest: Tra
         return f"By {cost}, no smaller student lies within one standard error of it." if len(choice.shown) > 1 else ""
     plain = "the plain student " if smallest.plain else ""
     return (
-        f"Of those within one standard error of it, {plain}{describe_student(smallest)}, {teaching_of(smallest)}, has the "
-        f"least {cost}: {accuracy_in_words(smallest)} % on validation, {costs_in_words(smallest.costs.by_name)}."
+        f"Of those within one standard error of it, {plain}{describe_student(smallest)}, {teaching_of(smallest)}, has "
+        f"the least {cost}: {accuracy_in_words(smallest)} % on validation, {costs_in_words(smallest.costs.by_name)}."
     )
 
 
@@ -104,12 +104,12 @@ def training_sentence(choice: StudentChoice, missing: MissingTraining) -> str:
     """Which training is missing, why, and the command for it."""
     student = missing.student
     reasons = {
-        "none-trained": f"By {proxies_of(student)} the best of them is {describe_student(student)}, which was only scored",
+        "none-trained": f"By {proxies_of(student)} the best is {describe_student(student)}, which was only scored",
         "trained-short": f"{student.architecture_id} should be trained in full",
         "short-is-better": f"{describe_student(student)} did better in a shorter training ({short_of(student)})",
         "scored-is-better": (
-            f"By {proxies_of(student)} the best student within the limits is {describe_student(student)}, which was only "
-            "scored"
+            f"By {proxies_of(student)} the best student within the limits is {describe_student(student)}, which was "
+            "only scored"
         ),
     }
     costs = f" ({costs_in_words(student.costs.by_name)})" if isinstance(student, ScoredStudent) else ""
