@@ -23,7 +23,6 @@ from automl_kd.compress import CompressRequest, KeptPlan, Timekeeper, make_plan,
 from automl_kd.compress.final_latencies import time_students
 from automl_kd.compress.planning import OWN_PROFILE
 from automl_kd.config import Budget, Experiment
-from automl_kd.config.beside import locate
 from automl_kd.decision import (
     JudgedExperiment,
     MeasuredLatencies,
@@ -38,7 +37,6 @@ from automl_kd.export import ExportOptions, write_differing
 from automl_kd.export.folder import check_packages
 from automl_kd.profiling import DeviceProfile
 from automl_kd.registry import search_beside
-from automl_kd.results.quantity import QuantityUnit, read_quantity
 from automl_kd.results.store.folder import in_use
 
 if TYPE_CHECKING:
@@ -48,7 +46,9 @@ if TYPE_CHECKING:
 STUDENT_FOLDER, REPEATING_FILE, DECISION_PAGE = "student", "experiment.toml", "decision.html"
 """In the folder of the experiment: what is handed on, what repeats the search, and the page for whoever decides."""
 
-HEAD = "What automl-kd compress made of its hours; automl-kd search runs it again, with the same trials and lengths."
+REPEATING_HEAD = (
+    "What automl-kd compress made of its hours; automl-kd search runs it again, with the same trials and lengths."
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,12 +86,8 @@ def compress(
     data: Data,
     *,
     out: Path | str,
-    params: float | str = 0,
-    macs: float | str = 0,
-    latency_ms: float | str = 0,
-    device_profile: Path | str = "",
+    budget: Budget | None = None,
     hours: float = 2.0,
-    resolution: int = 0,
     space: str | SearchSpace = "",
     epochs: int = 0,
     seeds: int = 0,
@@ -107,12 +103,10 @@ def compress(
     The same call continues a compression that was interrupted.
 
     `teacher`, `data`: as of `search`. `out`: the folder of this compression; the student lies in its folder `student`.
-    `params`, `macs`, `latency_ms`: what the student may cost, as a number or a text such as "2M" or "5ms"; 0 sets no
-    limit. `device_profile`: a file of `automl-kd profile`, whose device `latency_ms` is of; empty makes one of this
-    machine where there is such a limit. `hours` (above 0): of wall-clock time for everything, over all calls.
-    `resolution`: height and width of images; 0 takes their own, or for files the largest for which there is time.
-    `space`: of students; empty takes one for the size of the images. `epochs`, `seeds`: of each final; 0 as many as
-    fit. `int8`: also a graph in eight bits.
+    `budget`: what the student may cost; for a latency without a profile one of this machine is made. `hours` (above
+    0): of wall-clock time for everything, over all calls. `space`: of students; empty takes one for the size of the
+    images. Their resolution is data's; for files without one it is the largest for which there is time. `epochs`,
+    `seeds`: of each final; 0 as many as fit. `int8`: also a graph in eight bits.
     All others: as of `search`. An `AutoMLKDError` says in one sentence what cannot be carried out.
     """
     folder = folder_of(out)
@@ -124,11 +118,7 @@ def compress(
     request = make_request(
         name=folder.name,
         **sections,
-        params=params,
-        macs=macs,
-        latency_ms=latency_ms,
-        device_profile=str(device_profile),
-        resolution=resolution,
+        budget=budget or Budget(),
         hours=hours,
         space=students,
         epochs=epochs,
@@ -143,33 +133,10 @@ def compress(
     return carry_out_compression(planned, options, address=address, accept_teacher=accept_teacher)
 
 
-def make_request(
-    *,
-    teacher: Mapping[str, Any],
-    data: Mapping[str, Any],
-    params: float | str = 0,
-    macs: float | str = 0,
-    latency_ms: float | str = 0,
-    device_profile: str = "",
-    resolution: int = 0,
-    **others: Any,
-) -> CompressRequest:
-    """`ConfigError` for a limit that is no quantity; `RecordError` for a number out of its range."""
-    given: dict[str, tuple[float | str, QuantityUnit]] = {
-        "params": (params, "params"),
-        "macs": (macs, "macs"),
-        "latency_ms": (latency_ms, "ms"),
-    }
-    limits = {name: read_quantity(value, unit) for name, (value, unit) in given.items() if value}
-    images = {**data, **({"resolution": resolution} if resolution else {})}
+def make_request(**fields: Any) -> CompressRequest:
+    """`RecordError` for a number out of its range."""
     try:
-        budget = Budget(
-            params=int(limits.get("params", 0)),
-            macs=int(limits.get("macs", 0)),
-            latency_ms=limits.get("latency_ms", 0.0),
-            profile=locate(device_profile, Path(), "device profile") if device_profile else "",
-        )
-        return CompressRequest(teacher=dict(teacher), data=images, budget=budget, **others)
+        return CompressRequest(**fields)
     except ValueError as error:
         raise RecordError(f"compress: {error}") from error
 
@@ -278,4 +245,4 @@ def write_repeating_file(planned: PlannedCompression) -> None:
         settled = dataclasses.replace(settled, search=dataclasses.replace(settled.search, trials=begun))
     if (finals := planned.kept.finals) is not None:
         settled = dataclasses.replace(settled, finalists=finals.applied(settled.finalists))
-    storage.write(planned.folder / REPEATING_FILE, write_differing(settled, HEAD))
+    storage.write(planned.folder / REPEATING_FILE, write_differing(settled, REPEATING_HEAD))

@@ -19,7 +19,7 @@ import automl_kd
 from automl_kd import config, storage
 from automl_kd.cli import catalogue, nasbench
 from automl_kd.cli.check_teacher import check_teacher
-from automl_kd.cli.compress import compress
+from automl_kd.cli.compress import run_compress
 from automl_kd.cli.doctor import doctor
 from automl_kd.cli.export import export
 from automl_kd.cli.init import init
@@ -62,7 +62,7 @@ def answer_version(
     pass
 
 
-app.command()(compress)
+app.command("compress")(run_compress)
 
 
 @app.command()

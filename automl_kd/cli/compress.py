@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from automl_kd import storage
+from automl_kd.config import Budget
+from automl_kd.config.beside import locate
 from automl_kd.console.options import AcceptTeacher, Address, DataRoot, Out, Overrides, command_line, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
 from automl_kd.registry import search_beside
 from automl_kd.results import units
+from automl_kd.results.quantity import QuantityUnit, parse_quantity
 
 if TYPE_CHECKING:
-    from automl_kd.api.compressing import Compressed
+    from automl_kd.api.compressing import Compressed, PlannedCompression
+    from automl_kd.compress import CompressRequest
+    from automl_kd.export import ExportOptions
 
 INTERRUPTED = 130
 
@@ -32,13 +38,13 @@ DeviceFile = Annotated[
     typer.Option(metavar="FILE", help="Of 'automl-kd profile': the device that --max-latency is of; else this one."),
 ]
 Hours = Annotated[float, typer.Option(metavar="HOURS", help="Wall-clock time for everything, over all sessions.")]
-Resolution = Annotated[
+ImageResolution = Annotated[
     int,
     typer.Option(min=0, max=4096, help="Height and width of images; 0 takes their own, or what there is time for."),
 ]
 
 
-def compress(
+def run_compress(
     teacher: TeacherName,
     data: Images,
     checkpoint: Annotated[str, typer.Option(help="File with the teacher's weights.")] = "",
@@ -47,7 +53,7 @@ def compress(
     max_latency: MaxLatency = "",
     device_profile: DeviceFile = "",
     budget_hours: Hours = 2.0,
-    resolution: Resolution = 0,
+    resolution: ImageResolution = 0,
     space: Annotated[str, typer.Option(help="Space of students; by default one for the size of images.")] = "",
     epochs: Annotated[int, typer.Option(min=0, help="Epochs of each final training; 0 as many as fit.")] = 0,
     seeds: Annotated[int, typer.Option(min=0, max=20, help="Seeds of each final; 0 as many as fit, 2 to 5.")] = 0,
@@ -72,50 +78,70 @@ def compress(
     [bold]automl-kd compress --teacher resnet56 --data digits --max-params 50k --budget-hours 0.2 --yes[/bold]
     """
     search_beside(Path())
+    given = dict(locals())
     with watching(progress) as watcher:
-        from automl_kd.api.compressing import make_request, plan_compression  # noqa: PLC0415 - torch is slow to import
+        from automl_kd.api.compressing import plan_compression  # noqa: PLC0415 - torch is slow to import
         from automl_kd.export import ExportOptions  # noqa: PLC0415 - likewise
 
-        place = roots(out, data_root)
-        options = ExportOptions(int8=int8, max_int8_loss=max_int8_loss)
-        request = make_request(
-            name=name or default_name(teacher, data),
-            teacher={"model": teacher, **({"checkpoint": checkpoint} if checkpoint else {})},
-            data={"name": data},
-            params=max_params or 0,
-            macs=max_macs or 0,
-            latency_ms=max_latency or 0,
-            device_profile=device_profile,
-            resolution=resolution,
-            hours=budget_hours,
-            space=space,
-            epochs=epochs,
-            seeds=seeds,
-            overrides=tuple(overrides),
-        )
-        planned = plan_compression(request, place, watcher, options, address=address)
+        place, options = roots(out, data_root), ExportOptions(int8=int8, max_int8_loss=max_int8_loss)
+        planned = plan_compression(read_options(given), place, watcher, options, address=address)
     for line in planned.lines:
         typer.echo(line)
     if plan_only or not (yes or wanted()):
         typer.echo("nothing was trained; the same command without --plan carries it out")
         return
-    try:
-        with watching(progress) as watcher:
-            from automl_kd.api.compressing import carry_out_compression  # noqa: PLC0415 - torch is slow to import
+    finish(carry_out_plan(planned, options, given))
 
-            planned.keeper.watcher = watcher
-            found = carry_out_compression(
-                planned, options, command=command_line(), address=address, accept_teacher=accept_teacher
+
+def read_options(given: Mapping[str, Any]) -> CompressRequest:
+    """What the command's options ask for. `ConfigError` for a limit that is no quantity, or another number."""
+    from automl_kd.api.compressing import make_request  # noqa: PLC0415 - torch is slow to import
+
+    teacher, data, profile = given["teacher"], given["data"], given["device_profile"]
+    options: dict[str, tuple[str, QuantityUnit]] = {
+        "max_params": ("params", "params"),
+        "max_macs": ("macs", "macs"),
+        "max_latency": ("latency_ms", "ms"),
+    }
+    limits = {name: parse_quantity(given[one], unit) for one, (name, unit) in options.items() if given[one]}
+    budget = Budget(
+        params=int(limits.get("params", 0)),
+        macs=int(limits.get("macs", 0)),
+        latency_ms=limits.get("latency_ms", 0.0),
+        profile=locate(profile, Path(), "--device-profile") if profile else "",
+    )
+    sized = {"resolution": given["resolution"]} if given["resolution"] else {}
+    return make_request(
+        name=given["name"] or name_compression(teacher, data),
+        teacher={"model": teacher, **({"checkpoint": given["checkpoint"]} if given["checkpoint"] else {})},
+        data={"name": data, **sized},
+        budget=budget,
+        hours=given["budget_hours"],
+        overrides=tuple(given["overrides"]),
+        **{name: given[name] for name in ("space", "epochs", "seeds")},
+    )
+
+
+def carry_out_plan(planned: PlannedCompression, options: ExportOptions, given: Mapping[str, Any]) -> Compressed:
+    from automl_kd.api.compressing import carry_out_compression  # noqa: PLC0415 - torch is slow to import
+
+    try:
+        with watching(given["progress"]) as planned.keeper.watcher:
+            return carry_out_compression(
+                planned,
+                options,
+                command=command_line(),
+                address=given["address"],
+                accept_teacher=given["accept_teacher"],
             )
     except KeyboardInterrupt:
         typer.echo("automl-kd: interrupted; finished trials are recorded, and the same command continues", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    finish(found)
 
 
-def default_name(teacher: str, data: str) -> str:
+def name_compression(teacher: str, data: str) -> str:
     """Of a results folder; a part that is a path gives its last piece without suffix."""
-    pieces = ["compress", *(Path(part.rstrip("/")).stem if "/" in part else part for part in (teacher, data))]
+    pieces = ["compress", *(Path(part.rstrip("/").rpartition(":")[2]).stem for part in (teacher, data))]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pieces)).strip("-")[:100]
 
 

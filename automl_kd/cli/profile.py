@@ -90,7 +90,7 @@ def profile(
         from automl_kd.experiment.stages import device_profile  # noqa: PLC0415 - likewise
 
         if prepare:
-            device_profile.write_graphs(files.expand(prepare), plan, watcher)
+            device_profile.write_profile_graphs(files.expand(prepare), plan, watcher)
             typer.echo(explain_next(prepare))
         else:
             report_profile(device_profile.profile_this_machine(files.expand(out), plan, watcher), out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from automl_kd.compress.request import LARGE_SPACE, SMALL_SIDE, SMALL_SPACE, CompressRequest
+from automl_kd.compress.request import LARGE_IMAGE_SPACE, SMALL_IMAGE_SPACE, SMALL_SIDE, CompressRequest
 from automl_kd.data import FORMATS
 
 RESOLUTIONS = (64, 96, 128, 160, 192, 224)
@@ -48,7 +48,7 @@ def choose_teacher(request: CompressRequest, resolution: int) -> dict[str, Any]:
 
 def choose_space(request: CompressRequest, side: int) -> str:
     """By the height of the images."""
-    return request.space or (SMALL_SPACE if side <= SMALL_SIDE else LARGE_SPACE)
+    return request.space or (SMALL_IMAGE_SPACE if side <= SMALL_SIDE else LARGE_IMAGE_SPACE)
 
 
 def choose_recipe(images: int) -> dict[str, Any]:
@@ -66,11 +66,11 @@ def choose_teaching(space: str, *, pretrained: bool) -> dict[str, Any]:
     if not pretrained:
         return {"method": "kd"}
     found: dict[str, Any] = {"method": "kd", "options": {"temperature": 1.0, "weight": 1.0}}
-    return {**found, "student": {"init": "teacher"}} if space == LARGE_SPACE else found
+    return {**found, "student": {"init": "teacher"}} if space == LARGE_IMAGE_SPACE else found
 
 
 def choose_search(space: str) -> Mapping[str, Any]:
-    filtered = CONVOLUTIONAL_FILTER if space in {SMALL_SPACE, LARGE_SPACE} else ()
+    filtered = CONVOLUTIONAL_FILTER if space in {SMALL_IMAGE_SPACE, LARGE_IMAGE_SPACE} else ()
     return {"sampler": "evolution", "proxy_filter": list(filtered), "pool": 20, "scheduler": "asha"}
 
 

@@ -68,9 +68,9 @@ def read_plan(file: Path) -> KeptPlan:
             file=file,
             request=dict(record["request"]),
             sections=dict(record["sections"]),
-            speed=record_of(MeasuredSpeed, record["speed"]),
+            speed=read_record_of(MeasuredSpeed, record["speed"]),
             plan=plan_from(record["plan"]),
-            finals=record_of(FinalsPlan, record["finals"]),
+            finals=read_record_of(FinalsPlan, record["finals"]),
             spent={str(stage): float(seconds) for stage, seconds in record["spent"].items()},
         )
     except (FileError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -79,7 +79,7 @@ def read_plan(file: Path) -> KeptPlan:
         ) from error
 
 
-def record_of(kind: Any, record: Mapping[str, Any] | None) -> Any:
+def read_record_of(kind: Any, record: Mapping[str, Any] | None) -> Any:
     return None if record is None else kind(**record)
 
 

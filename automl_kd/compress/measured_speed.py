@@ -24,7 +24,7 @@ from automl_kd.experiment.stages.lengths import images_of, length_of
 from automl_kd.methods import make_method
 from automl_kd.spec import Outcome, TeacherCacheOptions, TrialSpec
 
-STEPS = (3, 12)
+SPEED_STEPS = (3, 12)
 """Of the shorter and the longer trials: their difference is free of what a training takes once."""
 
 FORWARD_SHARE = 1 / 3
@@ -36,7 +36,7 @@ TRIAL_SECONDS = 3.0
 SPEED_FOLDER = "_speed"
 """In an experiment's folder, while it is measured."""
 
-SEED = 999_000
+SPEED_SEED = 999_000
 """Of measured trials, which share views with no other."""
 
 
@@ -123,9 +123,9 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
 
 def equal_ratio(context: ExperimentContext) -> float:
     """Epochs from scratch whose multiply-adds are those of one epoch of KD, of the default student."""
-    taught = plain_kd(context.experiment, context.baseline)
-    alone = dataclasses.replace(taught, method="scratch", options={})
-    return price_by_formula(context, taught) / price_by_formula(context, alone)
+    by_kd = plain_kd(context.experiment, context.baseline)
+    alone = dataclasses.replace(by_kd, method="scratch", options={})
+    return price_by_formula(context, by_kd) / price_by_formula(context, alone)
 
 
 SpecsOf = Callable[[int, int], list[TrialSpec]]
@@ -134,18 +134,18 @@ SpecsOf = Callable[[int, int], list[TrialSpec]]
 
 def time_step(context: ExperimentContext, specs_of: SpecsOf, workers: int) -> float:
     """Seconds of a step for one image, by trials of two lengths."""
-    few, many = (time_trials(context, specs_of(steps, workers)) for steps in STEPS)
-    return max(1e-9, (many - few) / (STEPS[1] - STEPS[0]) / context.experiment.recipe.batch_size)
+    few, many = (time_trials(context, specs_of(steps, workers)) for steps in SPEED_STEPS)
+    return max(1e-9, (many - few) / (SPEED_STEPS[1] - SPEED_STEPS[0]) / context.experiment.recipe.batch_size)
 
 
 def proposal_specs(context: ExperimentContext, method: str) -> SpecsOf:
-    taught = plain_kd(context.experiment, context.baseline)
-    proposal = taught if method == "kd" else dataclasses.replace(taught, method=method, options={})
+    by_kd = plain_kd(context.experiment, context.baseline)
+    proposal = by_kd if method == "kd" else dataclasses.replace(by_kd, method=method, options={})
     rows = len(images_of(context, proposal.made).train)
 
     def make(steps: int, count: int) -> list[TrialSpec]:
         length = length_of(min(1.0, steps * context.experiment.recipe.batch_size / rows))
-        return [final_spec(context, proposal, length, SEED + number) for number in range(count)]
+        return [final_spec(context, proposal, length, SPEED_SEED + number) for number in range(count)]
 
     return make
 
@@ -156,7 +156,7 @@ def teacher_specs(context: ExperimentContext) -> SpecsOf:
 
     def make(steps: int, count: int) -> list[TrialSpec]:
         recipe = length_of(min(1.0, steps * spec.recipe.batch_size / rows)).applied(spec.recipe)
-        return [dataclasses.replace(spec, recipe=recipe, seed=SEED + number) for number in range(count)]
+        return [dataclasses.replace(spec, recipe=recipe, seed=SPEED_SEED + number) for number in range(count)]
 
     return make
 

@@ -16,7 +16,7 @@ from automl_kd.config import Finalists
 SEARCH_SHARE = 0.4
 """Of the time for trainings; the rest is the comparison's, without which nobody knows whether the search helped."""
 
-LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+SEARCH_LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 """Epochs of a search's trainings that are considered."""
 
 WANTED_TRIALS, MOST_TRIALS, FEWEST_TRIALS = 16, 60, 4
@@ -103,13 +103,13 @@ def first_failed(rungs: Iterable[int], seen: dict[int, list[float]], quality: fl
     return 0
 
 
-def plan_search(speed: MeasuredSpeed, seconds: float, longest: int = LENGTHS[-1]) -> tuple[int, int, float]:
+def plan_search(speed: MeasuredSpeed, seconds: float, longest: int = SEARCH_LENGTHS[-1]) -> tuple[int, int, float]:
     """Trials, epochs and seconds of the longest search trainings of which enough fit into `seconds` of all workers.
 
     No trials if not even `FEWEST_TRIALS` of one epoch fit. `longest`: the most epochs.
     """
     best = (0, 1, 0.0)
-    for epochs in [one for one in LENGTHS if one <= longest]:
+    for epochs in [one for one in SEARCH_LENGTHS if one <= longest]:
         trials = count_fitting(speed, epochs, seconds)
         if trials >= WANTED_TRIALS or (epochs == 1 and trials >= FEWEST_TRIALS):
             best = (trials, epochs, search_cost(speed, trials, epochs))
@@ -133,10 +133,10 @@ def finals_cost(speed: MeasuredSpeed, seeds: int, count: int, epochs: float) -> 
 
     From scratch it trains for as much compute as with the teacher's passes; those are made once for each seed.
     """
-    taught = speed.passes(epochs) + speed.trial
+    by_kd = speed.passes(epochs) + speed.trial
     scratch = epochs * speed.scratch_ratio * speed.scratch_epoch + speed.trial
-    chosen = count * taught + epochs * speed.teacher_epoch if count > 1 else 0.0
-    return seeds * (chosen + 2 * taught + scratch + epochs * speed.teacher_epoch)
+    chosen = count * by_kd + epochs * speed.teacher_epoch if count > 1 else 0.0
+    return seeds * (chosen + 2 * by_kd + scratch + epochs * speed.teacher_epoch)
 
 
 def fitting_epochs(speed: MeasuredSpeed, seeds: int, count: int, seconds: float) -> int:

@@ -50,7 +50,7 @@ EXPORT_SECONDS = 60.0
 MARGIN = 0.06
 """Of all hours, kept for what takes longer than was measured."""
 
-TRIES = 3
+MEASURED_TRIES = 3
 """How often a smaller student is measured, until its finals have time enough."""
 
 COMFORT = 2 * LEAST_EPOCHS
@@ -58,13 +58,15 @@ COMFORT = 2 * LEAST_EPOCHS
 
 MOST_HOURS = 10_000.0
 
+NO_LIMITS = {"params": 0, "macs": 0, "latency_ms": 0.0}
+
 OWN_PROFILE = "_profile-"
 """How the file in an experiment's folder begins that describes this machine; the height of images follows."""
 
 LONG_HOURS, QUICK_PROFILE = 1.0, {"networks": 24, "operators": 200, "rounds": 1}
 """With fewer hours the profile of this machine is made of less."""
 
-Measure = Callable[[ExperimentContext, str], MeasuredSpeed]
+MeasureSpeed = Callable[[ExperimentContext, str], MeasuredSpeed]
 
 
 def make_plan(
@@ -74,7 +76,7 @@ def make_plan(
     keeper: Timekeeper,
     *,
     address: str = "",
-    measure: Measure = measure_speed,
+    measure: MeasureSpeed = measure_speed,
 ) -> Experiment:
     """Fill `kept` with what was chosen, measured and planned, and return the experiment; nothing is trained for good.
 
@@ -88,8 +90,8 @@ def make_plan(
         if sized != FIRST_RESOLUTION:
             context, sections = prepare_choices(request, with_resolution(request, sized), roots, keeper)
             speed = measure(context, address)
-    for _ in range(TRIES):
-        plan = divide(request, speed, keeper)
+    for _ in range(MEASURED_TRIES):
+        plan = divide_time(request, speed, keeper)
         limit = smaller_limit(request, context, speed, keeper) if plan.finals.epochs < LEAST_EPOCHS else 0
         if request.epochs or not limit:
             break
@@ -97,7 +99,7 @@ def make_plan(
         sections["finalists"] = {"baseline": {}}
         context, sections = prepare_choices(request, sections, roots, keeper)
         speed = measure(context, address)
-    plan = divide(request, speed, keeper)
+    plan = divide_time(request, speed, keeper)
     require_enough(plan, speed, request, context)
     sections |= planned_sections(plan, sections)
     experiment = request.experiment(sections)
@@ -118,7 +120,7 @@ def prepare_choices(
     pretrained = bool(settle_teacher(request.experiment(sections).teacher).checkpoint)
     sections |= choose_teaching(space, pretrained=pretrained) | (choose_teacher(request, side) if pretrained else {})
     sections["search"] = choose_search(space)
-    opened = request.experiment({**sections, "budget": dict.fromkeys(vars(Budget()), 0), "finalists": {}})
+    opened = request.experiment({**sections, "budget": NO_LIMITS, "finalists": {}})
     context = prepare_experiment(opened, roots, watcher)
     if not request.space and choose_space(request, context.dataset.shape.height) != space:
         named = dataclasses.replace(request, space=choose_space(request, context.dataset.shape.height))
@@ -176,7 +178,7 @@ def find_default(context: ExperimentContext) -> Architecture:
     return find_affordable(context.space, excess)
 
 
-def divide(request: CompressRequest, speed: MeasuredSpeed, keeper: Timekeeper) -> CompressPlan:
+def divide_time(request: CompressRequest, speed: MeasuredSpeed, keeper: Timekeeper) -> CompressPlan:
     """The plan for the hours that are left."""
     page = speed.test * (speed.teacher + speed.check / max(1, speed.validation))
     reserve = EXPORT_SECONDS + page + MARGIN * request.hours * 3600
@@ -210,13 +212,13 @@ def smaller_limit(
     macs = context.cost(context.baseline).macs
     for power in range(1, 12):
         factor = 0.8**power
-        plan = divide(request, scaled_speed(speed, factor), keeper)
+        plan = divide_time(request, scaled_speed(speed, factor), keeper)
         if plan.finals.epochs >= LEAST_EPOCHS:
-            return rounded(macs * factor)
+            return round_limit(macs * factor)
     return 0
 
 
-def rounded(macs: float) -> int:
+def round_limit(macs: float) -> int:
     """To two digits."""
     return int(float(f"{macs:.1e}"))
 

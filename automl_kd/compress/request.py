@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from automl_kd.config import Budget, Experiment, merge, parse_record
+from automl_kd.config import Budget, Experiment, merge, parse_record, require_name
 from automl_kd.spec import require
 
 SMALL_SIDE = 48
 """Images up to this height are small: spaces of small networks are made for them, as for CIFAR's of 32 pixels."""
 
-SMALL_SPACE, LARGE_SPACE = "search_spaces.resnet:SPACE", "search_spaces.mobile:SPACE"
+SMALL_IMAGE_SPACE, LARGE_IMAGE_SPACE = "search_spaces.resnet:SPACE", "search_spaces.mobile:SPACE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class CompressRequest:
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        require_name(self.name)
         require(0 < self.hours <= 10_000, f"budget hours must lie above 0 and at most at 10,000, got {self.hours:g}")
         require(self.epochs >= 0, f"epochs must be 0 (as many as fit) or more, got {self.epochs}")
         for field_name in ("epochs", "seeds", "count"):

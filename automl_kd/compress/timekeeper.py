@@ -13,10 +13,10 @@ from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
 from automl_kd.results import units
 
-SAVE_SECONDS = 15.0
+ACCOUNT_SECONDS = 15.0
 """The longest time that a kill makes the account forget."""
 
-BEST = 3
+PACE_TRIALS = 3
 """Complete trials whose pace stands for that of the found student."""
 
 FASTEST = 20
@@ -60,7 +60,7 @@ class Timekeeper:
 
     def tick(self) -> None:
         self.count()
-        if time.monotonic() - self.saved > SAVE_SECONDS and self.kept.plan is not None:
+        if time.monotonic() - self.saved > ACCOUNT_SECONDS and self.kept.plan is not None:
             self.save()
 
     def may_propose(self, begun: int) -> bool:
@@ -114,7 +114,7 @@ def speed_of_found(context: ExperimentContext, speed: MeasuredSpeed) -> Measured
     """`speed` with the step of the students that the search has found, by the seconds of their trainings."""
     rows = context.table.read()
     ours = rows[(rows["trial_kind"] == "search") & (rows["status"] == "complete")]
-    best = ours.sort_values("val_accuracy", ascending=False).head(BEST)
+    best = ours.sort_values("val_accuracy", ascending=False).head(PACE_TRIALS)
     if best.empty:
         return speed
     teacher = best["teacher_passes"].fillna(0.0) * speed.teacher

@@ -61,14 +61,14 @@ def draw_fronts(experiment: JudgedExperiment) -> Iterator[FrontFigure]:
         marked = [("found" if one is experiment.found else str(one.kind), one) for one in experiment.candidates]
         finals = {mark: one for mark, one in marked if mark in FRONT_LABELS and cost_of_candidate(one, cost)}
         if len(known) or finals:
-            yield FrontFigure(draw_front(known, finals, cost, limits[cost]), describe_front(known, search, cost))
+            yield FrontFigure(plot_front(known, finals, cost, limits[cost]), describe_front(known, search, cost))
 
 
 def cost_of_candidate(one: StudentCandidate, cost: str) -> float | None:
     return {"macs": one.macs, "params": one.params, "latency_ms": one.latency_ms}[cost]
 
 
-def draw_front(trials: pd.DataFrame, finals: Mapping[str, StudentCandidate], cost: str, limit: float) -> Markup:
+def plot_front(trials: pd.DataFrame, finals: Mapping[str, StudentCandidate], cost: str, limit: float) -> Markup:
     """Validation accuracy over `cost`. `limit`: a vertical line; 0 for none."""
     with mpl.rc_context(PLOT_SETTINGS):
         figure, axes = blank_figure(FRONT_COSTS[cost], "validation accuracy, %")

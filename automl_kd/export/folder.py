@@ -30,7 +30,7 @@ from automl_kd.export.parity import (
     Parity,
     measure_graphs,
     require_parity,
-    require_recorded,
+    require_recorded_accuracy,
     require_small_loss,
 )
 from automl_kd.export.runners import RUNNERS
@@ -194,7 +194,7 @@ def check_graphs(
     say(f"comparing on {len(labels):,} validation images")
     passes = [measure_graphs(student, ready, images, labels, IMAGES_AT_ONCE)]
     for all_images in passes[0].values():
-        require_recorded(all_images, subject.row.get("val_accuracy"))
+        require_recorded_accuracy(all_images, subject.row.get("val_accuracy"))
     passes.append(measure_graphs(student, ready, lambda rows: images(few[rows]), labels[few], 1))
     for found in passes:
         judge_graphs(found, options)

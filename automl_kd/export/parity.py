@@ -107,7 +107,7 @@ def require_parity(file: str, found: Parity) -> None:
     raise ExportError(f"{where} {fault}; nothing was written, as this export would not be the student")
 
 
-def require_recorded(found: Parity, recorded: float | None) -> None:
+def require_recorded_accuracy(found: Parity, recorded: float | None) -> None:
     """`ExportError` unless the student, in torch, is as accurate as when it was trained: a fraction, None if unknown.
 
     Graphs that agree with a student that is given the wrong images, or whose classes have changed, prove nothing.

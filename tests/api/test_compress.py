@@ -27,19 +27,20 @@ def test_a_compression_by_objects(ray_session, tmp_path, capsys):
     given = {
         "space": objects.SPACE,
         "hours": 0.3,
+        "budget": akd.Budget(params=500_000),
         "epochs": 2,
         "seeds": 2,
         "settings": SETTINGS,
         "accept_teacher": True,
     }
-    found = akd.compress(teacher, objects.arrays(), out=tmp_path / "results" / "mine", params="500k", **given)
+    found = akd.compress(teacher, objects.arrays(), out=tmp_path / "results" / "mine", **given)
     assert "search: at most 3 trials" in capsys.readouterr().out
     assert found.verdict.numbers["search"].n == 2
     assert set(found.spent) == {"preflight", "search", "finals", "export"}
     student = akd.load_student(found.student_folder, trusted=True)
     with torch.inference_mode():
         assert student(torch.zeros(3, 1, 8, 8)).shape[0] == 3
-    again = akd.compress(teacher, objects.arrays(), out=tmp_path / "results" / "mine", params="500k", **given)
+    again = akd.compress(teacher, objects.arrays(), out=tmp_path / "results" / "mine", **given)
     assert len(again.rows) == len(found.rows)
 
 

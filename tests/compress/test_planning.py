@@ -16,6 +16,7 @@ from automl_kd.compress.choices import chooses_resolution
 from automl_kd.compress.measured_speed import MeasuredSpeed
 from automl_kd.compress.planning import make_plan
 from automl_kd.compress.timekeeper import Timekeeper, speed_of_found
+from automl_kd.config import Budget
 from automl_kd.errors import ConfigError, RecordError, ResultError
 from automl_kd.experiment import Roots
 from automl_kd.experiment.progress.events import Silent
@@ -26,15 +27,9 @@ SPEED = MeasuredSpeed(
 )
 
 
-def request_of(**changes):
-    given = {
-        "name": "mine",
-        "teacher": {"model": "resnet20"},
-        "data": {"name": "digits"},
-        "hours": 0.2,
-        "params": "20k",
-    }
-    return make_request(**{**given, **changes})
+def request_of(params=20_000, **changes):
+    sections = {"teacher": {"model": "resnet20"}, "data": {"name": "digits"}}
+    return make_request(**{"name": "mine", **sections, "hours": 0.2, "budget": Budget(params=params), **changes})
 
 
 def plan(tmp_path, request, measure=lambda _context, _address: SPEED):
@@ -63,7 +58,7 @@ def test_a_slow_student_is_replaced_by_one_whose_finals_have_time(tmp_path):
         asked.append(macs)
         return dataclasses.replace(SPEED, step=macs * 1e-8)
 
-    experiment, kept, _ = plan(tmp_path, request_of(params="2M", hours=0.25), measure)
+    experiment, kept, _ = plan(tmp_path, request_of(params=2_000_000, hours=0.25), measure)
     assert len(asked) > 1
     assert asked[-1] < asked[0]
     assert asked[-1] <= experiment.budget.macs < asked[0]
@@ -78,7 +73,7 @@ def test_too_few_hours_are_refused_with_those_that_would_do(tmp_path):
 
 def test_limits_that_no_student_meets_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="meets the budget"):
-        plan(tmp_path, request_of(params="100"))
+        plan(tmp_path, request_of(params=100))
 
 
 def test_an_override_comes_last(tmp_path):
@@ -102,7 +97,7 @@ def test_a_kept_plan_goes_on_and_another_request_is_refused(tmp_path):
     assert request.experiment(again.sections) == experiment
     open_plan(dataclasses.replace(request, hours=3.0), tmp_path / "results" / "mine")  # more time is no other request
     with pytest.raises(ResultError, match=r"another compression: its budget\.params is 20000"):
-        open_plan(request_of(params="30k"), tmp_path / "results" / "mine")
+        open_plan(request_of(params=30_000), tmp_path / "results" / "mine")
 
 
 def test_a_damaged_plan_is_refused(tmp_path):
@@ -118,7 +113,7 @@ def test_nothing_is_left_of_a_plan_that_cannot_be_made(tmp_path, monkeypatch):
     monkeypatch.setattr("automl_kd.api.compressing.check_packages", lambda _options: None)
     roots = Roots(results=tmp_path / "results", data=tmp_path / "data")
     with pytest.raises(ConfigError):
-        plan_compression(request_of(params="100"), roots, Silent(), ExportOptions())
+        plan_compression(request_of(params=100), roots, Silent(), ExportOptions())
     assert not (tmp_path / "results").exists()
 
 
@@ -156,8 +151,6 @@ def test_the_resolution_is_chosen_for_files_alone(name, chosen):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"params": "2 apples"}, "'2 apples' is no number of params"),
-        ({"latency_ms": "0ms"}, "above zero"),
         ({"hours": 0}, "budget hours must lie above 0"),
         ({"seeds": 99}, "seeds must be 0"),
     ],

@@ -13,7 +13,7 @@ from automl_kd.export.parity import (
     as_logits,
     compare_outputs,
     require_parity,
-    require_recorded,
+    require_recorded_accuracy,
     require_small_loss,
 )
 
@@ -86,10 +86,10 @@ def test_probabilities_differ_as_their_logits():
 def test_a_student_that_is_not_as_accurate_as_in_its_training_is_refused():
     many = replace(compared([[0.0, 0.0]] * 3), images=1000, student_accuracy=0.635)
     for recorded in (None, 0.635, 0.651, 0.616):  # within two points
-        require_recorded(many, recorded)
+        require_recorded_accuracy(many, recorded)
     few = replace(many, images=20)
-    require_recorded(few, 0.735)  # within two images
+    require_recorded_accuracy(few, 0.735)  # within two images
     with pytest.raises(ExportError, match=r"right on 63.50% of 20 .* images, and its results say 75.00%; bring"):
-        require_recorded(few, 0.75)
+        require_recorded_accuracy(few, 0.75)
     with pytest.raises(ExportError, match=r"results say 25.00%"):
-        require_recorded(many, 0.25)
+        require_recorded_accuracy(many, 0.25)

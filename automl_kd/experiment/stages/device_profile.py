@@ -15,10 +15,10 @@ from automl_kd.profiling import (
     prepare_folder,
 )
 
-MEASURING = "measuring, with nothing else on the machine"
+MEASURING_TITLE = "measuring, with nothing else on the machine"
 
 
-def write_graphs(folder: Path, plan: ProfilePlan, watcher: Watcher) -> None:
+def write_profile_graphs(folder: Path, plan: ProfilePlan, watcher: Watcher) -> None:
     """Prepare `folder`, unless it is prepared for `plan` already."""
     if is_prepared(folder, plan):
         watcher.note(f"{folder} is prepared already, and is taken as it is")
@@ -33,16 +33,16 @@ def profile_this_machine(out: Path, plan: ProfilePlan, watcher: Watcher) -> Devi
     A call that was interrupted goes on with what is in that folder. `ExportError` without onnx and onnxruntime.
     """
     folder = out.with_name(f"{out.name}.partial")
-    write_graphs(folder, plan, watcher)
+    write_profile_graphs(folder, plan, watcher)
     if (folder / "measured.json").exists():
         watcher.note(f"goes on with the measurements in {folder}")
-    watcher.stage(MEASURING, 1, "graphs")
+    watcher.stage(MEASURING_TITLE, 1, "graphs")
     began = [0]
 
     def notify(done: int, total: int, file: str) -> None:
         if began[0] != total:
             began[0] = total
-            watcher.stage(MEASURING, total, "graphs")
+            watcher.stage(MEASURING_TITLE, total, "graphs")
         watcher.step(done, file)
 
     found = fit_profile(measure_folder(folder, notify))

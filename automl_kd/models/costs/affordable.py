@@ -22,10 +22,10 @@ from automl_kd.space import (
 Excess = Callable[[Architecture], float]
 """The largest ratio of a student's costs to their limits; above 1 it is over."""
 
-WIDTHS = ("width", "stem", "first", "channels")
+WIDTH_PREFIXES = ("width", "stem", "first", "channels")
 """How the names of parameters begin that a width multiplier scales."""
 
-FACTORS = tuple(percent / 100 for percent in range(95, 20, -5))
+WIDTH_MULTIPLIERS = tuple(percent / 100 for percent in range(95, 20, -5))
 """Width multipliers that are tried, the largest first."""
 
 DRAWS = 100
@@ -52,7 +52,7 @@ def find_affordable(space: SearchSpace, excess: Excess) -> Architecture:
 def narrow(space: SearchSpace, architecture: Architecture, excess: Excess) -> Architecture:
     """`architecture` with all its widths times the largest factor that is not over, or the smallest factor."""
     found = architecture
-    for factor in FACTORS:
+    for factor in WIDTH_MULTIPLIERS:
         values = {name: scaled(space, name, value, factor) for name, value in architecture.as_dict().items()}
         candidate = Architecture.of(values)
         try:
@@ -67,7 +67,7 @@ def narrow(space: SearchSpace, architecture: Architecture, excess: Excess) -> Ar
 
 def scaled(space: SearchSpace, name: str, value: Scalar, factor: float) -> Scalar:
     """A width times `factor`, as the next value of its domain that is not larger; any other value as it is."""
-    steps = numbers_of(space, name) if name.startswith(WIDTHS) else ()
+    steps = list_numbers(space, name) if name.startswith(WIDTH_PREFIXES) else ()
     below = [one for one in steps if one <= value * factor]  # type: ignore[operator]  # numbers all
     return max(below, default=min(steps)) if steps else value
 
@@ -86,7 +86,7 @@ def lowered(space: SearchSpace, architecture: Architecture) -> Iterator[Architec
     """Architectures in which one number is the next lower one."""
     values: Values = architecture.as_dict()
     for name, value in values.items():
-        below = [one for one in numbers_of(space, name) if one < value]  # type: ignore[operator]  # numbers all
+        below = [one for one in list_numbers(space, name) if one < value]  # type: ignore[operator]  # numbers all
         if below:
             candidate = Architecture.of({**values, name: max(below)})
             with suppress(InfeasibleArchitectureError):
@@ -94,7 +94,7 @@ def lowered(space: SearchSpace, architecture: Architecture) -> Iterator[Architec
                 yield candidate
 
 
-def numbers_of(space: SearchSpace, name: str) -> Sequence[Scalar]:
+def list_numbers(space: SearchSpace, name: str) -> Sequence[Scalar]:
     """The values that a parameter may have, if they are numbers of which there are finitely many."""
     domain = space.parameters[name].domain
     if isinstance(domain, IntRange):

@@ -53,7 +53,7 @@ class StudentChoice:
 
 def choose_student(archive: Archive, limits: Limits) -> StudentChoice:
     """`ResultError` if no student keeps the limits, or if what they limit was never measured."""
-    require_measured(archive, limits)
+    require_measured_cost(archive, limits)
     students = rank_students_of(archive.trained)
     shown = tuple(one for one in students if limits.are_kept_by(one.costs.by_name))
     scored = best_scored(archive, limits)
@@ -129,7 +129,7 @@ def find_missing(
     return None
 
 
-def require_measured(archive: Archive, limits: Limits) -> None:
+def require_measured_cost(archive: Archive, limits: Limits) -> None:
     """Refuse a limit on what no student has, and one on latencies of several devices, which do not compare."""
     if limits.latency_ms is not None and len(archive.devices) > 1:
         names = " and ".join(map(repr, archive.devices))
