@@ -19,7 +19,7 @@ from automl_kd.api.records import Teacher
 from automl_kd.api.result import Result
 from automl_kd.api.run import folder_of, program_folder, teacher_section
 from automl_kd.api.settings import overrides_of
-from automl_kd.compress import CompressRequest, KeptPlan, Timekeeper, make_plan, open_plan, plan_lines
+from automl_kd.compress import CompressRequest, KeptPlan, Timekeeper, forecast_seconds, make_plan, open_plan, plan_lines
 from automl_kd.compress.final_latencies import time_students
 from automl_kd.compress.planning import OWN_PROFILE
 from automl_kd.config import Budget, Experiment
@@ -55,12 +55,14 @@ REPEATING_HEAD = (
 class Compressed(Result):
     """The result of a compression. `student_folder`: what to hand on, the student that `advice` chooses.
 
-    `advice`: what to ship, in words, by the differences on test. `spent`: seconds by stage, over all sessions.
+    `advice`: what to ship, in words, by the differences on test. `spent`: seconds by stage, over all sessions;
+    `forecast`: of all of them, by the plan.
     """
 
     student_folder: Path
     advice: Recommendation
     spent: Mapping[str, float]
+    forecast: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,10 @@ def plan_compression(
                 folder.rmdir()
     assert kept.plan is not None  # make_plan fills it in
     assert kept.speed is not None
-    return PlannedCompression(experiment, keeper, roots, tuple(plan_lines(experiment, kept.plan, kept.speed)))
+    keeper.count()
+    return PlannedCompression(
+        experiment, keeper, roots, tuple(plan_lines(experiment, kept.plan, kept.speed, kept.seconds))
+    )
 
 
 def carry_out_compression(
@@ -202,8 +207,12 @@ def carry_out_compression(
     keeper.begin("page")
     write_page_of(planned, command, latencies)
     keeper.begin("done")
+    kept = planned.kept
+    assert kept.plan is not None
+    assert kept.speed is not None
+    forecast = forecast_seconds(kept.plan, kept.speed, kept.spent.get("preflight", 0.0))
     spent = {name: seconds for name, seconds in planned.kept.spent.items() if name != "done"}
-    return Compressed(folder, planned.roots.data, student_folder=student, advice=advice, spent=spent)
+    return Compressed(folder, planned.roots.data, student_folder=student, advice=advice, spent=spent, forecast=forecast)
 
 
 def measure_finals(planned: PlannedCompression, result: Result) -> MeasuredLatencies | None:

@@ -156,7 +156,8 @@ def finish(found: Compressed) -> None:
 
     complete = report(output(), [found.folder], found.folder, command_line())
     spent = ", ".join(f"{name} {units.duration(seconds)}" for name, seconds in found.spent.items())
-    typer.echo(f"time spent: {spent}")
+    whole = units.duration(sum(found.spent.values()))
+    typer.echo(f"time spent: {spent}; {whole} in all, forecast {units.duration(found.forecast)}")
     typer.echo(f"{found.advice.headline} {found.advice.reason}")
     student, page = (
         storage.name_addresses(str(place)) for place in (found.student_folder, found.folder / "decision.html")

@@ -4,7 +4,7 @@ from automl_kd.compress.kept_plan import KeptPlan, open_plan
 from automl_kd.compress.plan import CompressPlan
 from automl_kd.compress.planning import make_plan
 from automl_kd.compress.request import CompressRequest
-from automl_kd.compress.sentences import plan_lines
+from automl_kd.compress.sentences import forecast_seconds, plan_lines
 from automl_kd.compress.timekeeper import Timekeeper
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "CompressRequest",
     "KeptPlan",
     "Timekeeper",
+    "forecast_seconds",
     "make_plan",
     "open_plan",
     "plan_lines",

@@ -56,7 +56,7 @@ class FinalsPlan:
 class CompressPlan:
     """`trials`, `epochs`: of the search. `search_seconds`: of all workers together, with the teacher's passes.
 
-    `reserve`: seconds that are kept for export, page and whatever took longer than forecast.
+    `after`: seconds of export and page. `reserve`: these, and what is kept for whatever takes longer than forecast.
     """
 
     trials: int
@@ -65,6 +65,7 @@ class CompressPlan:
     finals: FinalsPlan
     workers: int
     reserve: float
+    after: float = 0.0
 
     @property
     def seconds(self) -> float:

@@ -180,10 +180,11 @@ def find_default(context: ExperimentContext) -> Architecture:
 
 def divide_time(request: CompressRequest, speed: MeasuredSpeed, keeper: Timekeeper) -> CompressPlan:
     """The plan for the hours that are left."""
-    page = speed.test * (speed.teacher + speed.check / max(1, speed.validation))
-    reserve = EXPORT_SECONDS + page + MARGIN * request.hours * 3600
+    after = EXPORT_SECONDS + speed.test * (speed.teacher + speed.check / max(1, speed.validation))
+    reserve = after + MARGIN * request.hours * 3600
     kept = {"epochs": request.epochs, "seeds": request.seeds}
-    return divide_hours(speed, keeper.left - speed.teacher_training, context_workers(speed), reserve, **kept)
+    plan = divide_hours(speed, keeper.left - speed.teacher_training, context_workers(speed), reserve, **kept)
+    return dataclasses.replace(plan, after=after)
 
 
 def context_workers(speed: MeasuredSpeed) -> int:

@@ -10,8 +10,8 @@ from automl_kd.config import Experiment
 from automl_kd.results import units
 
 
-def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed) -> Iterator[str]:
-    """What will be done, one line each: images, students, search, finals, time and disk."""
+def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed, spent: float) -> Iterator[str]:
+    """What will be done, one line each: images, students, search, finals, time. `spent`: seconds on planning."""
     size = f" at {experiment.data.resolution} pixels" if experiment.data.resolution else ""
     yield (
         f"images: {experiment.data.name}{size}, {speed.images:,} for training, {speed.labelled:,} of them labelled, "
@@ -33,8 +33,15 @@ def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed)
         f"{units.some(finals.seeds, 'seed')} of {units.some(finals.epochs, 'epoch')} each, about "
         f"{units.duration(finals.seconds / plan.workers)}; lengths are settled when the search has ended"
     )
+    teacher = f"{units.duration(speed.teacher_training)} of the teacher, " if speed.teacher_training else ""
     yield (
-        f"time: {units.duration(plan.seconds)} of search and comparison, {units.duration(plan.reserve)} kept for "
-        f"export, page and what takes longer; an epoch of the default student takes {units.duration(speed.epoch)} "
-        f"here, and the teacher's passes over its images {units.duration(speed.teacher_epoch)} once for each seed"
+        f"time: {teacher}{units.duration(plan.seconds)} of search and comparison, {units.duration(plan.after)} of export "
+        f"and page, {units.duration(spent)} spent on this plan: {units.duration(forecast_seconds(plan, speed, spent))} in all; "
+        f"an epoch of the default student takes {units.duration(speed.epoch)} here, and the teacher's passes over its "
+        f"images {units.duration(speed.teacher_epoch)} once for each seed"
     )
+
+
+def forecast_seconds(plan: CompressPlan, speed: MeasuredSpeed, spent: float) -> float:
+    """Wall-clock time of everything. `spent`: on planning."""
+    return spent + speed.teacher_training + plan.seconds + plan.after

@@ -29,6 +29,8 @@ import onnxruntime
 session = onnxruntime.InferenceSession("student.onnx")
 (outputs,) = session.run(None, {{"images": images}})  # {images}
 ```
+
+`python run.py photo.jpg` names the class of image files; it needs onnxruntime, numpy and Pillow alone.
 """
 
 

@@ -33,6 +33,7 @@ from automl_kd.export.parity import (
     require_recorded_accuracy,
     require_small_loss,
 )
+from automl_kd.export.run_program import write_run_program
 from automl_kd.export.runners import RUNNERS
 from automl_kd.export.subject import Subject
 from automl_kd.methods.model_card import CARD, SUBGRAPH_FILE
@@ -43,7 +44,7 @@ from automl_kd.storage.content_hash import PIN
 
 WEIGHTS, ONNX, PT2, INT8 = "student.safetensors", "student.onnx", "student.pt2", "student.int8.onnx"
 LABELS, PREPROCESSING, PARITY = "labels.json", "preprocessing.json", "parity.json"
-EXPERIMENT_FILE, PAGE_FILE = "experiment.toml", "README.md"
+EXPERIMENT_FILE, PAGE_FILE, RUN_FILE = "experiment.toml", "README.md", "run.py"
 OBJECTS_FOLDER = "_objects"
 
 IMAGES_AT_ONCE = 64
@@ -96,6 +97,8 @@ def export_student(subject: Subject, out: Path, options: ExportOptions, say: Not
         written = write_graphs(subject, folder, options, say)
         record = check_graphs(subject, folder, written, options, say)
         write_json(folder / PARITY, record)
+        if ONNX in written:
+            files.write(folder / RUN_FILE, write_run_program(subject.input, takes_bytes=options.preprocessing))
         page = card.write_card_page(subject, record, written, takes_bytes=options.preprocessing)
         files.write(folder / PAGE_FILE, page)
     return out

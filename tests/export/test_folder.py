@@ -23,7 +23,7 @@ from tests import tiny
 ALL = ExportOptions(int8=True, max_int8_loss=10.0)
 FILES = {
     *("student.safetensors", "student.onnx", "student.pt2", "student.int8.onnx", "student.json"),
-    *("labels.json", "preprocessing.json", "experiment.toml", "README.md", "parity.json"),
+    *("labels.json", "preprocessing.json", "experiment.toml", "README.md", "parity.json", "run.py"),
 }
 
 
