@@ -34,11 +34,12 @@ def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed,
         f"{units.duration(finals.seconds / plan.workers)}; lengths are settled when the search has ended"
     )
     teacher = f"{units.duration(speed.teacher_training)} of the teacher, " if speed.teacher_training else ""
+    whole = units.duration(forecast_seconds(plan, speed, spent))
     yield (
-        f"time: {teacher}{units.duration(plan.seconds)} of search and comparison, {units.duration(plan.after)} of export "
-        f"and page, {units.duration(spent)} spent on this plan: {units.duration(forecast_seconds(plan, speed, spent))} in all; "
-        f"an epoch of the default student takes {units.duration(speed.epoch)} here, and the teacher's passes over its "
-        f"images {units.duration(speed.teacher_epoch)} once for each seed"
+        f"time: {teacher}{units.duration(plan.seconds)} of search and comparison, {units.duration(plan.after)} of "
+        f"export and page, {units.duration(spent)} spent on this plan: {whole} in all; an epoch of the default student "
+        f"takes {units.duration(speed.epoch)} here, and the teacher's passes over its images "
+        f"{units.duration(speed.teacher_epoch)} once for each seed"
     )
 
 
