@@ -19,9 +19,17 @@ from automl_kd.api.records import Teacher
 from automl_kd.api.result import Result
 from automl_kd.api.run import folder_of, program_folder, teacher_section
 from automl_kd.api.settings import overrides_of
-from automl_kd.compress import CompressRequest, KeptPlan, Timekeeper, forecast_seconds, make_plan, open_plan, plan_lines
-from automl_kd.compress.final_latencies import time_students
-from automl_kd.compress.planning import OWN_PROFILE
+from automl_kd.compression import (
+    CompressRequest,
+    KeptPlan,
+    Timekeeper,
+    forecast_seconds,
+    make_plan,
+    open_plan,
+    plan_lines,
+)
+from automl_kd.compression.final_latencies import time_students
+from automl_kd.compression.planning import OWN_PROFILE
 from automl_kd.config import Budget, Experiment
 from automl_kd.decision import (
     JudgedExperiment,

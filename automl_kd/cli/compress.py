@@ -21,7 +21,7 @@ from automl_kd.results.quantity import QuantityUnit, parse_quantity
 
 if TYPE_CHECKING:
     from automl_kd.api.compressing import Compressed, PlannedCompression
-    from automl_kd.compress import CompressRequest
+    from automl_kd.compression import CompressRequest
     from automl_kd.export import ExportOptions
 
 INTERRUPTED = 130

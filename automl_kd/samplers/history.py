@@ -52,9 +52,10 @@ def judge_outcome(
     that the experiment names a wrong one: `ConfigError`.
     """
     missing = [objective.name for objective in objectives if objective.name not in outcome.metrics]
-    if missing and missing != [INT8_ACCURACY] and outcome.status == "complete":
+    unknown = [name for name in missing if name != INT8_ACCURACY]
+    if unknown and outcome.status == "complete":
         raise ConfigError(
-            f"no metric is called {missing[0]!r}, which is an objective; {suggestion(missing[0], outcome.metrics)}"
+            f"no metric is called {unknown[0]!r}, which is an objective; {suggestion(unknown[0], outcome.metrics)}"
         )
     if missing or outcome.status == "failed":
         return None

@@ -132,7 +132,8 @@ def test_no_other_room_syncs_renames_or_locks_whole_files():
     found = [
         f"{path}: {line.strip()}"
         for path in sorted(Path(automl_kd.__file__).parent.rglob("*.py"))
-        if path.parent.name != "files" and path.name != "launch.py"  # which locks before it imports anything
+        # One locks before it imports anything; the other runs on devices without this project.
+        if path.parent.name != "files" and path.name != "launch.py" and path.parts[-2:] != ("profiling", "measure.py")
         for line in path.read_text().splitlines()
         if re.search(own, line) and "getpid()} on" not in line
     ]

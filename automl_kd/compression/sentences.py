@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from automl_kd.compress.measured_speed import MeasuredSpeed
-from automl_kd.compress.plan import CompressPlan
+from automl_kd.compression.measured_speed import MeasuredSpeed
+from automl_kd.compression.plan import CompressPlan
 from automl_kd.config import Experiment
 from automl_kd.results import units
 

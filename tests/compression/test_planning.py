@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from automl_kd.api.compressing import make_request, plan_compression
-from automl_kd.compress import open_plan
-from automl_kd.compress.choices import chooses_resolution
-from automl_kd.compress.measured_speed import MeasuredSpeed
-from automl_kd.compress.planning import make_plan
-from automl_kd.compress.timekeeper import Timekeeper, speed_of_found
+from automl_kd.compression import open_plan
+from automl_kd.compression.choices import chooses_resolution
+from automl_kd.compression.measured_speed import MeasuredSpeed
+from automl_kd.compression.planning import make_plan
+from automl_kd.compression.timekeeper import Timekeeper, speed_of_found
 from automl_kd.config import Budget
 from automl_kd.errors import ConfigError, RecordError, ResultError
 from automl_kd.experiment import Roots

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from automl_kd import storage
-from automl_kd.compress.choices import (
+from automl_kd.compression.choices import (
     COMPARED,
     FIRST_RESOLUTION,
     RESOLUTIONS,
@@ -19,9 +19,9 @@ from automl_kd.compress.choices import (
     chooses_resolution,
     with_resolution,
 )
-from automl_kd.compress.kept_plan import KeptPlan
-from automl_kd.compress.measured_speed import MeasuredSpeed, measure_speed
-from automl_kd.compress.plan import (
+from automl_kd.compression.kept_plan import KeptPlan
+from automl_kd.compression.measured_speed import MeasuredSpeed, measure_speed
+from automl_kd.compression.plan import (
     FEWEST_TRIALS,
     LEAST_EPOCHS,
     CompressPlan,
@@ -29,8 +29,8 @@ from automl_kd.compress.plan import (
     scaled_speed,
     search_cost,
 )
-from automl_kd.compress.request import CompressRequest
-from automl_kd.compress.timekeeper import Timekeeper
+from automl_kd.compression.request import CompressRequest
+from automl_kd.compression.timekeeper import Timekeeper
 from automl_kd.config import Budget, Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext, Roots

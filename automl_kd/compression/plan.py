@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from automl_kd.compress.measured_speed import MeasuredSpeed
+from automl_kd.compression.measured_speed import MeasuredSpeed
 from automl_kd.config import Finalists
 
 SEARCH_SHARE = 0.4

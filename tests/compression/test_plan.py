@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from automl_kd.compress.measured_speed import MeasuredSpeed
-from automl_kd.compress.plan import (
+from automl_kd.compression.measured_speed import MeasuredSpeed
+from automl_kd.compression.plan import (
     FEWEST_TRIALS,
     MOST_EPOCHS,
     MOST_TRIALS,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from automl_kd import files, storage
-from automl_kd.compress.measured_speed import MeasuredSpeed
-from automl_kd.compress.plan import CompressPlan, FinalsPlan
-from automl_kd.compress.request import CompressRequest
+from automl_kd.compression.measured_speed import MeasuredSpeed
+from automl_kd.compression.plan import CompressPlan, FinalsPlan
+from automl_kd.compression.request import CompressRequest
 from automl_kd.errors import FileError, ResultError
 from automl_kd.results.store.folder import first_difference
 

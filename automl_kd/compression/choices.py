@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from automl_kd.compress.request import LARGE_IMAGE_SPACE, SMALL_IMAGE_SPACE, SMALL_SIDE, CompressRequest
+from automl_kd.compression.request import LARGE_IMAGE_SPACE, SMALL_IMAGE_SPACE, SMALL_SIDE, CompressRequest
 from automl_kd.data import FORMATS
 
 RESOLUTIONS = (64, 96, 128, 160, 192, 224)

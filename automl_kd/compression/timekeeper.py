@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from automl_kd.compress.kept_plan import KeptPlan
-from automl_kd.compress.measured_speed import FORWARD_SHARE, MeasuredSpeed
-from automl_kd.compress.plan import FEWEST_TRIALS, CompressPlan, FinalsPlan, plan_finals
+from automl_kd.compression.kept_plan import KeptPlan
+from automl_kd.compression.measured_speed import FORWARD_SHARE, MeasuredSpeed
+from automl_kd.compression.plan import FEWEST_TRIALS, CompressPlan, FinalsPlan, plan_finals
 from automl_kd.config import Finalists
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
