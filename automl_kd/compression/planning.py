@@ -83,21 +83,25 @@ def make_plan(
     `ConfigError` for limits that no student meets, and for hours in which nothing can be found.
     """
     sections = with_resolution(request, FIRST_RESOLUTION) if chooses_resolution(request) else {}
-    context, sections = prepare_choices(request, sections, roots, keeper)
+    opened, sections = open_choices(request, sections, roots, keeper)
+    context, sections = limit_students(opened, request, sections)
     speed = measure(context, address)
     if chooses_resolution(request):
         sized = choose_resolution(speed, request.hours * 3600 - keeper.kept.seconds)
         if sized != FIRST_RESOLUTION:
-            context, sections = prepare_choices(request, with_resolution(request, sized), roots, keeper)
+            opened, sections = open_choices(request, with_resolution(request, sized), roots, keeper)
+            context, sections = limit_students(opened, request, sections)
             speed = measure(context, address)
-    for _ in range(MEASURED_TRIES):
+    for _ in range(0 if request.epochs else MEASURED_TRIES):
         plan = divide_time(request, speed, keeper)
         limit = smaller_limit(request, context, speed, keeper) if plan.finals.epochs < LEAST_EPOCHS else 0
-        if request.epochs or not limit:
+        if not limit:
             break
-        sections["budget"] = {**sections.get("budget", {}), "macs": limit}
-        sections["finalists"] = {"baseline": {}}
-        context, sections = prepare_choices(request, sections, roots, keeper)
+        smaller = {**sections, "budget": {**sections.get("budget", {}), "macs": limit}}
+        try:
+            context, sections = limit_students(opened, request, smaller)
+        except ConfigError:  # the space has none that small, or none that keeps the other limits
+            break
         speed = measure(context, address)
     plan = divide_time(request, speed, keeper)
     require_enough(plan, speed, request, context)
@@ -110,10 +114,10 @@ def make_plan(
     return experiment
 
 
-def prepare_choices(
+def open_choices(
     request: CompressRequest, given: Mapping[str, Any], roots: Roots, watcher: Watcher
 ) -> tuple[ExperimentContext, dict[str, Any]]:
-    """The context of what is chosen for these images, and its sections; the default student keeps to the limits."""
+    """The context of what is chosen for these images, without limits, and its sections."""
     side = int(given.get("data", request.data).get("resolution", 0))
     space = choose_space(request, side)
     sections: dict[str, Any] = {**given, "space": space}
@@ -124,22 +128,34 @@ def prepare_choices(
     context = prepare_experiment(opened, roots, watcher)
     if not request.space and choose_space(request, context.dataset.shape.height) != space:
         named = dataclasses.replace(request, space=choose_space(request, context.dataset.shape.height))
-        return prepare_choices(named, given, roots, watcher)
+        return open_choices(named, given, roots, watcher)
     sections["recipe"] = choose_recipe(len(context.dataset.for_transfer.train))
     if request.budget.latency_ms and not request.budget.profile:
         context, profile = profile_students(context, request, watcher)
-        sections["budget"] = {**given.get("budget", {}), "profile": profile}
-    limits = dataclasses.replace(request.budget, **sections.get("budget", {}))
-    limited = with_limits(context, limits)
-    baseline = find_default(limited)
-    sections["finalists"] = {"baseline": baseline.as_dict(), "baselines": list(COMPARED), "readings": ["compute"]}
-    described = request.experiment(sections)
-    finalists = dataclasses.replace(limited.experiment.finalists, baseline=baseline.as_dict())
-    experiment = dataclasses.replace(limited.experiment, finalists=finalists, recipe=described.recipe)
-    found = dataclasses.replace(limited, experiment=experiment)
-    require_feasible_budget(found)
-    check_baseline(found)
-    return found, sections
+        sections["budget"] = {"profile": profile}
+    return context, sections
+
+
+def limit_students(
+    opened: ExperimentContext, request: CompressRequest, sections: Mapping[str, Any]
+) -> tuple[ExperimentContext, dict[str, Any]]:
+    """The context with the limits and a default student that keeps them, and its sections.
+
+    `ConfigError` for limits that no student meets.
+    """
+    limited = with_limits(opened, dataclasses.replace(request.budget, **sections.get("budget", {})))
+    baseline = find_default(limited).as_dict()
+    found = {
+        **sections,
+        "finalists": {"baseline": baseline, "baselines": list(COMPARED), "readings": ["compute"]},
+    }
+    finalists = dataclasses.replace(limited.experiment.finalists, baseline=baseline)
+    recipe = request.experiment(found).recipe
+    experiment = dataclasses.replace(limited.experiment, finalists=finalists, recipe=recipe)
+    context = dataclasses.replace(limited, experiment=experiment)
+    require_feasible_budget(context)
+    check_baseline(context)
+    return context, found
 
 
 def profile_students(

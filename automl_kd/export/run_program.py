@@ -72,7 +72,10 @@ def array_lines(given: StudentInput, *, takes_bytes: bool) -> Iterator[str]:
         yield f"return numpy.asarray(picture){'[..., None]' if grey else ''}"
         return
     yield f"pixels = numpy.asarray(picture, numpy.float32){'[None]' if grey else '.transpose(2, 0, 1)'} / 255"
-    mean, std = (f"numpy.array({list(one)}, numpy.float32)[:, None, None]" for one in (given.mean, given.std))
+    mean, std = (
+        f"numpy.array([{', '.join(f'{value:.8g}' for value in one)}], numpy.float32)[:, None, None]"
+        for one in (given.mean, given.std)
+    )
     yield f"mean = {mean}"
     yield f"std = {std}"
     yield "return (pixels - mean) / std"

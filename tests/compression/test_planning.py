@@ -65,6 +65,14 @@ def test_a_slow_student_is_replaced_by_one_whose_finals_have_time(tmp_path):
     assert kept.plan.finals.epochs >= 8
 
 
+def test_a_student_is_not_made_smaller_than_the_space_has_them(tmp_path):
+    slow = dataclasses.replace(SPEED, step=4e-2)
+    experiment, kept, _ = plan(tmp_path, request_of(params=2_000_000, hours=0.5), lambda _context, _address: slow)
+    assert 1 <= kept.plan.finals.epochs < 8
+    assert kept.plan.trials >= 4
+    assert experiment.finalists.baseline  # and it keeps whatever limit was found
+
+
 def test_too_few_hours_are_refused_with_those_that_would_do(tmp_path):
     slow = dataclasses.replace(SPEED, step=1.0)
     with pytest.raises(ConfigError, match=r"--budget-hours 0\.2 leaves no time .* give \S+ hours or more"):
