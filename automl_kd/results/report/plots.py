@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -35,6 +35,9 @@ ROLE_STYLES: dict[FinalRole, tuple[str, str]] = {
 VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line", CARD: "--card"} | {
     colour: f"--{role}" for role, (colour, _) in ROLE_STYLES.items()
 }
+LEGEND_LETTERS = 66
+"""Of two labels beside each other, in the width of a figure."""
+
 PLOT_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "automl_kd",
@@ -178,9 +181,17 @@ def blank_figure(across: str, up: str, height: float = 4.6) -> tuple[Figure, Axe
     return figure, axes
 
 
+def legend_columns(labels: Sequence[str]) -> int:
+    """Two where the longest labels of both fit beside each other, else one."""
+    first = -(-len(labels) // 2)
+    widest = [max(map(len, column), default=0) for column in (labels[:first], labels[first:])]
+    return 2 if sum(widest) <= LEGEND_LETTERS else 1
+
+
 def finish_figure(figure: Figure, axes: Axes, title: str) -> Markup:
     """The figure as an `<svg>` element whose colours are the page's variables."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2, handletextpad=0.4)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=legend_columns(labels), handletextpad=0.4)
     sink = io.StringIO()
     figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawn = sink.getvalue()

@@ -12,7 +12,7 @@ from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable, units
 from automl_kd.results.report.overview import line_of_difference
 from automl_kd.results.report.page import write_page
-from automl_kd.results.report.plots import accuracy_against_params, learning_curves
+from automl_kd.results.report.plots import accuracy_against_params, learning_curves, legend_columns
 from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.store.scores import write_scores
 from automl_kd.results.verdict.gain import judge_search
@@ -168,3 +168,10 @@ def test_mistakes_are_sentences_and_leave_no_page(tmp_path):
     with pytest.raises(ResultError, match=r"experiment\.json"):
         write_page(tmp_path / "x", tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_legend_has_as_many_columns_as_its_labels_leave_room_for():
+    assert legend_columns(["search trial", "found student, its method", "default student, plain KD"]) == 2
+    wide = ["Pareto front of the search, on validation", "found student, its method, fresh weights"]
+    assert legend_columns(wide) == 1
+    assert legend_columns([]) == 2
