@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from automl_kd.methods import run_trial
-from tests import tiny
+from tests import ROOT, tiny
 
 
 @pytest.fixture
@@ -52,13 +51,14 @@ def test_what_cannot_be_exported_is_one_sentence(refused, tmp_path, trial):
 def test_a_killed_export_leaves_nothing_behind(tmp_path, trial, run, signal_number):
     """What only SIGKILL can leave, the next export of the same name removes."""
     command = [sys.executable, "-m", "automl_kd", "export", trial, "out", "--progress", "none"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     end = time.monotonic() + 120
-    while not list(tmp_path.glob("_out.*/student.safetensors")) and time.monotonic() < end:
+    while not list(tmp_path.glob("_out.*/student.safetensors")) and started.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
+    assert started.poll() is None
     started.send_signal(signal_number)
     assert started.wait(timeout=60) != 0
     left = [path.name for path in tmp_path.iterdir() if "out" in path.name]
