@@ -36,7 +36,7 @@ def test_a_compression_by_objects(ray_session, tmp_path, capsys):
     found = akd.compress(teacher, objects.arrays(), out=tmp_path / "results" / "mine", **given)
     assert "search: at most 3 trials" in capsys.readouterr().out
     assert found.verdict.numbers["search"].n == 2
-    assert set(found.spent) == {"preflight", "search", "finals", "export"}
+    assert set(found.spent) == {"preflight", "search", "finals", "export", "page"}
     student = akd.load_student(found.student_folder, trusted=True)
     with torch.inference_mode():
         assert student(torch.zeros(3, 1, 8, 8)).shape[0] == 3

@@ -90,7 +90,7 @@ def test_a_killed_compression_goes_on_to_the_same_end(tmp_path):
     check_finals(rows)
     check_repeated(folder, rows)
     student = automl_kd.load_student(folder / "student")
-    assert student.labels == ["0", "1", "2"]
+    assert student.labels == ("dark", "middle", "bright")
     again = run(tmp_path, "--yes")  # and once it is done, it stays as it is
     assert again.returncode == 0, again.stderr
     pd.testing.assert_frame_equal(automl_kd.read_results(folder).rows, rows)
