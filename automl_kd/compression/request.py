@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,8 @@ class CompressRequest:
             "seeds": self.seeds,
             "overrides": list(self.overrides),
         }
-        return {name: value for name, value in found.items() if value}
+        plain: dict[str, Any] = json.loads(json.dumps({name: value for name, value in found.items() if value}))
+        return plain  # as it is read back: tuples are lists there
 
     def experiment(self, sections: Mapping[str, Any]) -> Experiment:
         """The experiment with `sections` beside what is asked; overrides come last."""

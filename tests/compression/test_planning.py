@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -106,6 +107,11 @@ def test_a_kept_plan_goes_on_and_another_request_is_refused(tmp_path):
     open_plan(dataclasses.replace(request, hours=3.0), tmp_path / "results" / "mine")  # more time is no other request
     with pytest.raises(ResultError, match=r"another compression: its budget\.params is 20000"):
         open_plan(request_of(params=30_000), tmp_path / "results" / "mine")
+
+
+def test_a_request_is_kept_as_it_is_read_back():
+    kept = request_of(teacher={"model": "resnet20", "preprocessing": {"mean": (0.4,), "std": (0.3,)}}).to_record()
+    assert kept == json.loads(json.dumps(kept))
 
 
 def test_a_damaged_plan_is_refused(tmp_path):
