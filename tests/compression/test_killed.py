@@ -68,6 +68,7 @@ def test_a_plan_alone_leaves_nothing(tmp_path):
     assert not list((tmp_path / "results").rglob("*.*"))
 
 
+@pytest.mark.long
 def test_a_killed_compression_goes_on_to_the_same_end(tmp_path):
     folder = tmp_path / "results" / "mine"
     chance = random.Random(5)
