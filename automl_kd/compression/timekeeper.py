@@ -89,7 +89,8 @@ class Timekeeper:
         speed = speed_of_found(context, self.kept.speed)
         work = max(0.0, self.left - plan.reserve) * plan.workers
         asked = {"epochs": int(request.get("epochs", 0)), "seeds": int(request.get("seeds", 0))}
-        return plan_finals(speed, work, plan.epochs, **asked)
+        fitting = plan_finals(speed, work, plan.epochs, **asked)
+        return dataclasses.replace(fitting, epochs=max(1, fitting.epochs))  # 0 would mean the recipe's
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.tick()

@@ -143,6 +143,14 @@ def test_the_search_ends_when_the_finals_need_what_is_left(tmp_path):
     assert not keeper.may_propose(2)
 
 
+def test_finals_have_an_epoch_where_there_is_no_time_left(tmp_path):
+    _, kept, keeper = plan(tmp_path, request_of())
+    kept.spent = {"search": 0.2 * 3600}
+    nothing = pd.DataFrame({"trial_kind": [], "status": [], "val_accuracy": []})
+    context: Any = SimpleNamespace(table=SimpleNamespace(read=lambda: nothing))
+    assert keeper.fit_finals(context).epochs == 1
+
+
 def test_seconds_are_counted_by_stage_over_sessions(tmp_path):
     request = request_of()
     _, kept, keeper = plan(tmp_path, request)
