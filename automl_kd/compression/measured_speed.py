@@ -30,6 +30,9 @@ SPEED_STEPS = (3, 12)
 FORWARD_SHARE = 1 / 3
 """Of a step, which is a forward pass and a backward pass of twice its cost."""
 
+TEST_PASSES = 1.5
+"""Of a training: over the weights of the last epoch, and those of the best where it is another."""
+
 TRIAL_SECONDS = 3.0
 """Taken for starting and ending a trial, beside its passes: what is read and written, and the first slow steps."""
 
@@ -47,8 +50,9 @@ class MeasuredSpeed:
     `step`: of the student's step, for one image. `teacher`: of the teacher's pass, for one image. `images`: that KD
     trains on in an epoch, `labelled`: that training from scratch does. `validation`, `test`: images of these.
     `scratch_ratio`: epochs from scratch that cost as many multiply-adds as one epoch with the teacher's passes.
-    `teacher_training`: of a teacher that is trained first, 0 for one from a file. `trial`: what each trial takes
-    beside. `workers`: trials at once. `seconds`: that the measuring took.
+    `size`: multiply-adds of a student that the search proposes, over those of the default. `teacher_training`: of a
+    teacher that is trained first, 0 for one from a file. `trial`: what each trial takes beside. `workers`: trials at
+    once, 1 or more. `seconds`: that the measuring took.
     """
 
     step: float
@@ -59,6 +63,7 @@ class MeasuredSpeed:
     test: int
     scratch_ratio: float
     workers: int
+    size: float = 1.0
     teacher_training: float = 0.0
     trial: float = TRIAL_SECONDS
     seconds: float = 0.0
@@ -84,7 +89,12 @@ class MeasuredSpeed:
 
     def passes(self, epochs: float) -> float:
         """Of KD for so many epochs, and of the test at its end."""
-        return epochs * self.epoch + self.test * self.step * FORWARD_SHARE
+        return epochs * self.epoch + self.tested
+
+    @property
+    def tested(self) -> float:
+        """Of the test at the end of a training."""
+        return TEST_PASSES * self.test * self.step * FORWARD_SHARE
 
 
 def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpeed:
@@ -99,12 +109,14 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
         context = dataclasses.replace(
             context, experiment=dataclasses.replace(context.experiment, trial=trial), workers=pool
         )
-        workers = concurrency(trial)
-        step = time_step(context, proposal_specs(context, "scratch"), workers)
+        workers = max(1, concurrency(trial))
+        step, alone = time_step(context, proposal_specs(context, "scratch"), workers)
         if context.experiment.teacher.checkpoint:
-            passes, training = max(0.0, time_step(context, proposal_specs(context, "kd"), workers) - step), 0.0
+            with_teacher = time_trials(context, proposal_specs(context, "kd")(SPEED_STEPS[1], workers))
+            passes = max(0.0, with_teacher - alone) / SPEED_STEPS[1] / context.experiment.recipe.batch_size
+            training = 0.0
         else:
-            teacher_step = time_step(context, teacher_specs(context), 1)
+            teacher_step, _ = time_step(context, teacher_specs(context), 1)
             passes = teacher_step * FORWARD_SHARE
             training = context.teacher_training.recipe.epochs * len(context.dataset.train) * teacher_step
     return MeasuredSpeed(
@@ -132,10 +144,11 @@ SpecsOf = Callable[[int, int], list[TrialSpec]]
 """The trials, so many at once, that each make so many steps."""
 
 
-def time_step(context: ExperimentContext, specs_of: SpecsOf, workers: int) -> float:
-    """Seconds of a step for one image, by trials of two lengths."""
+def time_step(context: ExperimentContext, specs_of: SpecsOf, workers: int) -> tuple[float, float]:
+    """Seconds of a step for one image, by trials of two lengths; and those of a longer one in all."""
     few, many = (time_trials(context, specs_of(steps, workers)) for steps in SPEED_STEPS)
-    return max(1e-9, (many - few) / (SPEED_STEPS[1] - SPEED_STEPS[0]) / context.experiment.recipe.batch_size)
+    per_step = (many - few) / (SPEED_STEPS[1] - SPEED_STEPS[0])
+    return max(1e-9, per_step / context.experiment.recipe.batch_size), many
 
 
 def proposal_specs(context: ExperimentContext, method: str) -> SpecsOf:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -41,7 +42,7 @@ LONG_ENOUGH = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class FinalsPlan:
-    """`seeds`, `count`: of the comparison. `epochs`: of the found student. `seconds`: of all workers together."""
+    """`seeds`, `count`: of the comparison. `epochs`: of the found student. `seconds`: of wall-clock time."""
 
     seeds: int
     count: int
@@ -56,7 +57,8 @@ class FinalsPlan:
 class CompressPlan:
     """`trials`, `epochs`: of the search. `search_seconds`: of all workers together, with the teacher's passes.
 
-    `after`: seconds of export and page. `reserve`: these, and what is kept for whatever takes longer than forecast.
+    `before`: seconds until the first trial begins, for the teacher's check and accuracies. `after`: of export and page.
+    `reserve`: the latter, and what is kept for whatever takes longer than forecast.
     """
 
     trials: int
@@ -65,12 +67,13 @@ class CompressPlan:
     finals: FinalsPlan
     workers: int
     reserve: float
+    before: float = 0.0
     after: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Wall-clock time of search and finals."""
-        return (self.search_seconds + self.finals.seconds) / self.workers
+        return self.search_seconds / self.workers + self.finals.seconds
 
 
 def expected_epochs(trials: int, epochs: int) -> float:
@@ -125,30 +128,43 @@ def count_fitting(speed: MeasuredSpeed, epochs: int, seconds: float) -> int:
 
 def search_cost(speed: MeasuredSpeed, trials: int, epochs: int) -> float:
     """All trials have one seed, so that the teacher's passes are made once for all of them."""
+    found = scaled_speed(speed, speed.size)
     trained = trials * expected_epochs(trials, epochs)
-    return trained * speed.epoch + trials * speed.trial + epochs * speed.teacher_epoch
+    return trained * found.epoch + trials * (speed.trial + found.tested) + epochs * speed.teacher_epoch
 
 
-def finals_cost(speed: MeasuredSpeed, seeds: int, count: int, epochs: float) -> float:
-    """Seconds of all workers: the choice among `count`, then default by KD, found student, and found from scratch.
+def finals_seconds(speed: MeasuredSpeed, seeds: int, count: int, epochs: float) -> float:
+    """Wall-clock time of the choice among `count`, then default by KD, found student, and found from scratch.
 
-    From scratch it trains for as much compute as with the teacher's passes; those are made once for each seed.
+    From scratch it trains for as much compute as with the teacher's passes; those are made once for each seed. A worker
+    without a training that is left to begin is idle.
     """
-    by_kd = speed.passes(epochs) + speed.trial
-    scratch = epochs * speed.scratch_ratio * speed.scratch_epoch + speed.trial
-    chosen = count * by_kd + epochs * speed.teacher_epoch if count > 1 else 0.0
-    return seeds * (chosen + 2 * by_kd + scratch + epochs * speed.teacher_epoch)
+    found = scaled_speed(speed, speed.size)
+    default = speed.passes(epochs) + speed.trial
+    by_kd = found.passes(epochs) + speed.trial
+    scratch = epochs * found.scratch_ratio * found.scratch_epoch + found.tested + speed.trial
+    teacher = epochs * speed.teacher_epoch
+    compared = seeds * [default + teacher, by_kd, scratch]
+    chosen = makespan(seeds * [by_kd + teacher, *(count - 1) * [by_kd]], speed.workers) if count > 1 else 0.0
+    return chosen + makespan(compared, speed.workers)
+
+
+def makespan(seconds: Sequence[float], workers: int) -> float:
+    """When the last of these trainings ends, if the longest begin first, each as soon as a worker is free."""
+    free = [0.0] * max(1, workers)
+    for one in sorted(seconds, reverse=True):
+        heapq.heappush(free, heapq.heappop(free) + one)
+    return max(free)
 
 
 def fitting_epochs(speed: MeasuredSpeed, seeds: int, count: int, seconds: float) -> int:
-    """The most epochs of finals that cost no more than `seconds`; 0 if one is too much."""
-    fixed = finals_cost(speed, seeds, count, 0.0)
-    each = finals_cost(speed, seeds, count, 1.0) - fixed
-    return max(0, min(MOST_EPOCHS, int((seconds - fixed) / each)))
+    """The most epochs of finals that take no more than `seconds`; 0 if one is too much."""
+    lengths = range(1, MOST_EPOCHS + 1)
+    return bisect.bisect_right(lengths, seconds, key=lambda epochs: finals_seconds(speed, seeds, count, epochs))
 
 
 def plan_finals(speed: MeasuredSpeed, seconds: float, searched: int, *, epochs: int = 0, seeds: int = 0) -> FinalsPlan:
-    """The comparison that `seconds` of all workers allow after a search whose trainings had `searched` epochs.
+    """The comparison that so much wall-clock time allows after a search whose trainings had `searched` epochs.
 
     `epochs`, `seeds`: as asked for, or 0.
     """
@@ -158,20 +174,21 @@ def plan_finals(speed: MeasuredSpeed, seconds: float, searched: int, *, epochs: 
         wanted = epochs or max(LEAST_EPOCHS, LONG_ENOUGH * searched)
         if fitting >= wanted or (tried, count) == ladder[-1]:
             length = epochs or fitting
-            return FinalsPlan(seeds=tried, count=count, epochs=length, seconds=finals_cost(speed, tried, count, length))
+            taken = finals_seconds(speed, tried, count, length)
+            return FinalsPlan(seeds=tried, count=count, epochs=length, seconds=taken)
     raise AssertionError  # the ladder has a last rung
 
 
 def divide_hours(
-    speed: MeasuredSpeed, seconds: float, workers: int, reserve: float, *, epochs: int = 0, seeds: int = 0
+    speed: MeasuredSpeed, seconds: float, reserve: float, *, epochs: int = 0, seeds: int = 0
 ) -> CompressPlan:
     """The plan for `seconds` of wall-clock time, `reserve` aside."""
-    work = max(0.0, seconds - reserve) * workers
-    trials, length, searched = plan_search(speed, SEARCH_SHARE * work)
-    finals = plan_finals(speed, work - searched, length, epochs=epochs, seeds=seeds)
+    workers, left = speed.workers, max(0.0, seconds - reserve)
+    trials, length, searched = plan_search(speed, SEARCH_SHARE * left * workers)
+    finals = plan_finals(speed, left - searched / workers, length, epochs=epochs, seeds=seeds)
     while length > 1 and finals.epochs < length:  # a search does not train longer than what it chooses for
-        trials, length, searched = plan_search(speed, SEARCH_SHARE * work, length - 1)
-        finals = plan_finals(speed, work - searched, length, epochs=epochs, seeds=seeds)
+        trials, length, searched = plan_search(speed, SEARCH_SHARE * left * workers, length - 1)
+        finals = plan_finals(speed, left - searched / workers, length, epochs=epochs, seeds=seeds)
     return CompressPlan(
         trials=trials, epochs=length, search_seconds=searched, finals=finals, workers=workers, reserve=reserve
     )

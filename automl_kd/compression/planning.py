@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from automl_kd import storage
 from automl_kd.compression.choices import (
     COMPARED,
@@ -34,6 +36,7 @@ from automl_kd.compression.timekeeper import Timekeeper
 from automl_kd.config import Budget, Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preflight.preflight import MAX_IMAGES, TIME_LIMIT
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.stages.device_profile import profile_this_machine
@@ -42,7 +45,7 @@ from automl_kd.experiment.teacher_settings import settle_teacher
 from automl_kd.models.costs.affordable import find_affordable
 from automl_kd.profiling import DeviceProfile, ProfilePlan
 from automl_kd.results import units
-from automl_kd.space import Architecture
+from automl_kd.space import Architecture, sample_architecture
 
 EXPORT_SECONDS = 60.0
 """Kept for writing graphs and trying them, beside the passes over test images that the page needs."""
@@ -50,8 +53,17 @@ EXPORT_SECONDS = 60.0
 MARGIN = 0.06
 """Of all hours, kept for what takes longer than was measured."""
 
-MEASURED_TRIES = 3
-"""How often a smaller student is measured, until its finals have time enough."""
+OPENING_SECONDS = 15.0
+"""For opening the session and the first worker's start, before trials."""
+
+CHECKED_KINDS = 10
+"""Of preprocessing under which a teacher from a file is checked."""
+
+SMALLEST_POWER = 12
+"""Smaller students than the default are considered, each of 0.8 of the last one's cost, below this power."""
+
+SIZE_DRAWS = 300
+"""Random architectures whose cost tells that of what is searched."""
 
 COMFORT = 2 * LEAST_EPOCHS
 """Epochs of finals that a larger resolution must leave time for."""
@@ -92,17 +104,10 @@ def make_plan(
             opened, sections = open_choices(request, with_resolution(request, sized), roots, keeper)
             context, sections = limit_students(opened, request, sections)
             speed = measure(context, address)
-    for _ in range(0 if request.epochs else MEASURED_TRIES):
-        plan = divide_time(request, speed, keeper)
-        limit = smaller_limit(request, context, speed, keeper) if plan.finals.epochs < LEAST_EPOCHS else 0
-        if not limit:
-            break
-        smaller = {**sections, "budget": {**sections.get("budget", {}), "macs": limit}}
-        try:
-            context, sections = limit_students(opened, request, smaller)
-        except ConfigError:  # the space has none that small, or none that keeps the other limits
-            break
-        speed = measure(context, address)
+    speed = dataclasses.replace(speed, size=size_of_searched(context))
+    plan = divide_time(request, speed, keeper)
+    if not request.epochs and plan.finals.epochs < LEAST_EPOCHS:
+        context, sections, speed = take_smaller(opened, context, request, sections, speed, keeper)
     plan = divide_time(request, speed, keeper)
     require_enough(plan, speed, request, context)
     sections |= planned_sections(plan, sections)
@@ -199,12 +204,17 @@ def divide_time(request: CompressRequest, speed: MeasuredSpeed, keeper: Timekeep
     after = EXPORT_SECONDS + speed.test * (speed.teacher + speed.check / max(1, speed.validation))
     reserve = after + MARGIN * request.hours * 3600
     kept = {"epochs": request.epochs, "seeds": request.seeds}
-    plan = divide_hours(speed, keeper.left - speed.teacher_training, context_workers(speed), reserve, **kept)
-    return dataclasses.replace(plan, after=after)
+    before = seconds_before(speed)
+    plan = divide_hours(speed, keeper.left - speed.teacher_training - before, reserve, **kept)
+    return dataclasses.replace(plan, before=before, after=after)
 
 
-def context_workers(speed: MeasuredSpeed) -> int:
-    return max(1, speed.workers)
+def seconds_before(speed: MeasuredSpeed) -> float:
+    """Until the first trial begins; a teacher that is trained first is tested as part of that."""
+    if speed.teacher_training:
+        return OPENING_SECONDS
+    checked = min(TIME_LIMIT, CHECKED_KINDS * min(MAX_IMAGES, speed.validation) * speed.teacher)
+    return OPENING_SECONDS + checked + (speed.validation + speed.test) * speed.teacher
 
 
 def choose_resolution(speed: MeasuredSpeed, seconds: float) -> int:
@@ -212,27 +222,53 @@ def choose_resolution(speed: MeasuredSpeed, seconds: float) -> int:
     for resolution in reversed(RESOLUTIONS):
         area = (resolution / FIRST_RESOLUTION) ** 2
         larger = dataclasses.replace(speed, step=speed.step * area, teacher=speed.teacher * area)
-        plan = divide_hours(
-            larger, seconds - speed.teacher_training, context_workers(speed), EXPORT_SECONDS + MARGIN * seconds
-        )
+        plan = divide_hours(larger, seconds - speed.teacher_training, EXPORT_SECONDS + MARGIN * seconds)
         if plan.trials >= FEWEST_TRIALS and plan.finals.epochs >= COMFORT:
             return resolution
     return RESOLUTIONS[0]
 
 
-def smaller_limit(
-    request: CompressRequest, context: ExperimentContext, speed: MeasuredSpeed, keeper: Timekeeper
-) -> int:
-    """Multiply-adds of a student whose finals have `LEAST_EPOCHS`; 0 where even a small one has no such time."""
-    if request.budget.macs and request.budget.macs <= context.cost(context.baseline).macs / 2:
-        return 0
+def take_smaller(
+    opened: ExperimentContext,
+    context: ExperimentContext,
+    request: CompressRequest,
+    sections: Mapping[str, Any],
+    speed: MeasuredSpeed,
+    keeper: Timekeeper,
+) -> tuple[ExperimentContext, dict[str, Any], MeasuredSpeed]:
+    """A limit of multiply-adds at which finals have `LEAST_EPOCHS`, by speed in proportion to the measured student's.
+
+    Everything as it was where the space has none that small, or where it would be of no use.
+    """
     macs = context.cost(context.baseline).macs
-    for power in range(1, 12):
+    for power in range(1, SMALLEST_POWER):
         factor = 0.8**power
-        plan = divide_time(request, scaled_speed(speed, factor), keeper)
-        if plan.finals.epochs >= LEAST_EPOCHS:
-            return round_limit(macs * factor)
-    return 0
+        slim = scaled_speed(dataclasses.replace(speed, size=min(speed.size, 1.0)), factor)
+        if divide_time(request, slim, keeper).finals.epochs >= LEAST_EPOCHS:
+            break
+    else:
+        return context, dict(sections), speed
+    limited = {**sections, "budget": {**sections.get("budget", {}), "macs": round_limit(macs * factor)}}
+    try:
+        smaller, found = limit_students(opened, request, limited)
+    except ConfigError:  # the space has none that small, or none that keeps the other limits
+        return context, dict(sections), speed
+    ratio = smaller.cost(smaller.baseline).macs / macs
+    return smaller, found, dataclasses.replace(scaled_speed(speed, ratio), size=size_of_searched(smaller))
+
+
+def size_of_searched(context: ExperimentContext) -> float:
+    """Multiply-adds of the students that the search will propose, over those of the default.
+
+    Of what is drawn at random and is within the limits: the mean, or of the largest in a pool that is filtered by them.
+    """
+    search, rng = context.experiment.search, np.random.default_rng(context.experiment.seed)
+    drawn = (sample_architecture(context.space, rng) for _ in range(SIZE_DRAWS))
+    macs = [context.cost(one).macs for one in drawn if context.within_budget(one)]
+    if not macs:
+        return 1.0
+    typical = np.quantile(macs, 1 - 1 / search.pool) if "macs" in search.proxy_filter else np.mean(macs)
+    return max(0.1, float(typical) / context.cost(context.baseline).macs)
 
 
 def round_limit(macs: float) -> int:
@@ -250,7 +286,7 @@ def require_enough(
     while hours < MOST_HOURS:
         hours *= 1.25
         asked = {"epochs": request.epochs, "seeds": request.seeds}
-        tried = divide_hours(speed, hours * 3600 - speed.teacher_training, plan.workers, plan.reserve, **asked)
+        tried = divide_hours(speed, hours * 3600 - speed.teacher_training - plan.before, plan.reserve, **asked)
         if tried.trials >= FEWEST_TRIALS and tried.finals.epochs >= 1:
             break
     epoch = units.duration(speed.epoch)

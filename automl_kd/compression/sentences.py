@@ -31,18 +31,18 @@ def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed,
     yield (
         f"comparison: found student, default student by plain KD and found student from scratch at equal compute, "
         f"{units.some(finals.seeds, 'seed')} of {units.some(finals.epochs, 'epoch')} each, about "
-        f"{units.duration(finals.seconds / plan.workers)}; lengths are settled when the search has ended"
+        f"{units.duration(finals.seconds)}; lengths are settled when the search has ended"
     )
     teacher = f"{units.duration(speed.teacher_training)} of the teacher, " if speed.teacher_training else ""
     whole = units.duration(forecast_seconds(plan, speed, spent))
     yield (
-        f"time: {teacher}{units.duration(plan.seconds)} of search and comparison, {units.duration(plan.after)} of "
-        f"export and page, {units.duration(spent)} spent on this plan: {whole} in all; an epoch of the default student "
-        f"takes {units.duration(speed.epoch)} here, and the teacher's passes over its images "
-        f"{units.duration(speed.teacher_epoch)} once for each seed"
+        f"time: {teacher}{units.duration(plan.before)} until the first trial, {units.duration(plan.seconds)} of search "
+        f"and comparison, {units.duration(plan.after)} of export and page, {units.duration(spent)} spent on this plan: "
+        f"{whole} in all; an epoch of the default student takes {units.duration(speed.epoch)} here, and the teacher's "
+        f"passes over its images {units.duration(speed.teacher_epoch)} once for each seed"
     )
 
 
 def forecast_seconds(plan: CompressPlan, speed: MeasuredSpeed, spent: float) -> float:
     """Wall-clock time of everything. `spent`: on planning."""
-    return spent + speed.teacher_training + plan.seconds + plan.after
+    return spent + speed.teacher_training + plan.before + plan.seconds + plan.after

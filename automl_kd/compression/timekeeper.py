@@ -68,7 +68,7 @@ class Timekeeper:
         if self.kept.finals is not None:
             return False
         plan = self.plan_made
-        spare = self.left - plan.reserve - plan.finals.seconds / plan.workers
+        spare = self.left - plan.reserve - plan.finals.seconds
         return begun < FEWEST_TRIALS or spare > 0
 
     def settle_finals(self, context: ExperimentContext) -> Finalists:
@@ -79,7 +79,7 @@ class Timekeeper:
         finals = self.kept.finals
         context.watcher.note(
             f"finals of {units.some(finals.epochs, 'epoch')} with {units.some(finals.seeds, 'seed')}, for which about "
-            f"{units.duration(finals.seconds / self.plan_made.workers)} are set aside"
+            f"{units.duration(finals.seconds)} are set aside"
         )
         return finals.applied(context.experiment.finalists)
 
@@ -87,9 +87,9 @@ class Timekeeper:
         plan, request = self.plan_made, self.kept.request
         assert self.kept.speed is not None
         speed = speed_of_found(context, self.kept.speed)
-        work = max(0.0, self.left - plan.reserve) * plan.workers
+        left = max(0.0, self.left - plan.reserve)
         asked = {"epochs": int(request.get("epochs", 0)), "seeds": int(request.get("seeds", 0))}
-        fitting = plan_finals(speed, work, plan.epochs, **asked)
+        fitting = plan_finals(speed, left, plan.epochs, **asked)
         return dataclasses.replace(fitting, epochs=max(1, fitting.epochs))  # 0 would mean the recipe's
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
@@ -112,18 +112,13 @@ class Timekeeper:
 
 
 def speed_of_found(context: ExperimentContext, speed: MeasuredSpeed) -> MeasuredSpeed:
-    """`speed` with the step of the students that the search has found, by the seconds of their trainings."""
+    """`speed` with the size of the students that the search has found, by the seconds of their trainings."""
     rows = context.table.read()
     ours = rows[(rows["trial_kind"] == "search") & (rows["status"] == "complete")]
     best = ours.sort_values("val_accuracy", ascending=False).head(PACE_TRIALS)
     if best.empty:
         return speed
-    teacher = best["teacher_passes"].fillna(0.0) * speed.teacher
+    teacher = best["teacher_passes"].fillna(0.0) * context.experiment.recipe.batch_size * speed.teacher
     images = speed.images + speed.validation * FORWARD_SHARE
     steps = (best["seconds"] - teacher) / best["epochs_done"] / images
-    size = float(best["macs"].mean()) / context.cost(context.baseline).macs
-    return dataclasses.replace(
-        speed,
-        step=max(float(steps.mean()), speed.step / FASTEST),
-        scratch_ratio=1 + (speed.scratch_ratio - 1) / size,
-    )
+    return dataclasses.replace(speed, size=max(float(steps.mean()) / speed.step, 1 / FASTEST))

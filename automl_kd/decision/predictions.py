@@ -83,7 +83,7 @@ def predict_test(
     Images are read in their order, batch by batch, so that a set which is streamed need not fit into memory.
     """
     dataset, recipe = networks.dataset, networks.spec.recipe
-    split, size = dataset.test, batch or evaluation_batch(device, recipe)
+    split, size = dataset.test, batch or evaluation_batch(device, recipe, dataset.shape)
     student = networks.student.to(device).eval()
     teacher = networks.teacher.to(device).eval() if networks.teacher is not None else None
     answers: list[BatchAnswers] = []

@@ -12,10 +12,17 @@ from torch import nn
 from automl_kd import distributed
 from automl_kd.data import Dataset, Split, follow_rows, plain_view
 from automl_kd.results.store.row import Precision
+from automl_kd.space import InputShape
 from automl_kd.spec import Recipe
 
 EVALUATION_BATCH = 512
 """Images that are evaluated together, where memory allows."""
+
+CACHED_PIXELS, LEAST_BATCH = 2**20, 16
+"""Of the images that a processor evaluates together. Half of the time of larger batches goes into fetching their
+layers' outputs from memory: mobile students at 96 pixels, measured on one core, 3.5 ms for an image at 512 and 1.7 ms
+at 128.
+"""
 
 
 def autocast(device: torch.device, recipe: Recipe) -> torch.autocast:
@@ -46,14 +53,16 @@ def precision_of(model: nn.Module, device: torch.device, recipe: Recipe) -> Prec
     return names.get(example.dtype, "bfloat16" if example.dtype == torch.bfloat16 else "float32")
 
 
-def evaluation_batch(device: torch.device, recipe: Recipe) -> int:
-    """How many images to evaluate together.
+def evaluation_batch(device: torch.device, recipe: Recipe, shape: InputShape) -> int:
+    """How many images of `shape` to evaluate together.
 
     On a device with a memory of its own at most twice those of which a training step holds every layer's outputs:
-    without gradients only two layers' are held. On the processor always the same, as sums there end in other bits.
+    without gradients only two layers' are held. On the processor what its caches hold, always the same for a shape, as
+    sums over other batches end in other bits.
     """
     if device.type == "cpu":
-        return EVALUATION_BATCH
+        fitting = max(LEAST_BATCH, CACHED_PIXELS // (shape.height * shape.width))
+        return min(EVALUATION_BATCH, 1 << fitting.bit_length() - 1)
     return min(EVALUATION_BATCH, 2 * math.ceil(recipe.batch_size / (recipe.grad_accumulation * distributed.size())))
 
 
@@ -66,7 +75,7 @@ def evaluate(
     all get the same answer.
     """
     device = split.labels.device
-    batch = evaluation_batch(device, recipe) if batch is None else batch
+    batch = evaluation_batch(device, recipe, dataset.shape) if batch is None else batch
     right = torch.zeros((), device=device, dtype=torch.int64)
     loss = torch.zeros((), device=device, dtype=torch.float64)
     training = model.training

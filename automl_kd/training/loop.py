@@ -117,7 +117,9 @@ def last_words(run: TrainingRun, folder: Path) -> dict[str, float]:
         if distributed.is_main_process():
             save_weights(run.student, folder / "student.pt")
         run.student.load_state_dict(run.best)
-        measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
+        measured["test_accuracy_best"] = measured["test_accuracy"]
+        if measured["best_epoch"] < len(run.history):
+            measured["test_accuracy_best"], _ = evaluate(run.student, run.dataset, run.dataset.test, run.recipe)
         if distributed.is_main_process():
             save_weights(run.student, folder / "student_best.pt")
         run.student.load_state_dict(last)

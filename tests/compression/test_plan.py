@@ -13,8 +13,9 @@ from automl_kd.compression.plan import (
     MOST_TRIALS,
     divide_hours,
     expected_epochs,
-    finals_cost,
+    finals_seconds,
     fitting_epochs,
+    makespan,
     plan_finals,
     plan_search,
     scaled_speed,
@@ -35,7 +36,7 @@ def test_halving_spares_most_epochs_and_never_adds_any():
 
 @pytest.mark.parametrize("hours", [0.3, 1, 3, 8, 24])
 def test_a_plan_fits_its_hours(hours):
-    plan = divide_hours(SPEED, hours * 3600, 2, 120.0)
+    plan = divide_hours(SPEED, hours * 3600, 120.0)
     assert plan.seconds + plan.reserve <= hours * 3600
     assert FEWEST_TRIALS <= plan.trials <= MOST_TRIALS
     assert 1 <= plan.finals.epochs <= MOST_EPOCHS
@@ -43,7 +44,7 @@ def test_a_plan_fits_its_hours(hours):
 
 
 def test_more_hours_give_no_less():
-    plans = [divide_hours(SPEED, hours * 3600, 2, 120.0) for hours in (0.3, 0.6, 1.2, 2.4, 4.8, 9.6)]
+    plans = [divide_hours(SPEED, hours * 3600, 120.0) for hours in (0.3, 0.6, 1.2, 2.4, 4.8, 9.6)]
     work = [plan.finals.epochs * plan.finals.seeds * (plan.finals.count + 3) for plan in plans]
     assert work == sorted(work)
     assert [plan.epochs for plan in plans] == sorted(plan.epochs for plan in plans)
@@ -53,38 +54,56 @@ def test_more_hours_give_no_less():
 def test_a_search_costs_what_its_account_says():
     trials, epochs, seconds = plan_search(SPEED, 3000.0)
     assert seconds == search_cost(SPEED, trials, epochs) <= 3000
-    by_hand = trials * expected_epochs(trials, epochs) * (8000 * 1e-3 + 900 * 1e-3 / 3)
-    assert seconds == pytest.approx(by_hand + trials * SPEED.trial + epochs * 8000 * 5e-4)
+    epoch, tested = 8000 * 1e-3 + 900 * 1e-3 / 3, 1.5 * 3900 * 1e-3 / 3
+    by_hand = trials * (expected_epochs(trials, epochs) * epoch + tested + SPEED.trial) + epochs * 8000 * 5e-4
+    assert seconds == pytest.approx(by_hand)
 
 
-def test_finals_cost_is_that_of_each_training_by_hand():
-    epoch, teacher = 8000 * 1e-3 + 0.3, 4.0
-    taught = 10 * epoch + 3900 * 1e-3 / 3 + SPEED.trial
-    scratch = 20 * epoch + SPEED.trial
-    assert finals_cost(SPEED, 3, 1, 10) == pytest.approx(3 * (2 * taught + scratch + 10 * teacher))
-    chosen = 3 * (2 * taught + 10 * teacher)
-    assert finals_cost(SPEED, 3, 2, 10) == pytest.approx(3 * (2 * taught + scratch + 10 * teacher) + chosen)
+def test_a_search_of_larger_students_than_the_default_costs_more():
+    larger = dataclasses.replace(SPEED, size=2.0)
+    epoch, tested = 8000 * 2e-3 + 900 * 2e-3 / 3, 1.5 * 3900 * 2e-3 / 3
+    assert search_cost(larger, 10, 1) == pytest.approx(10 * (epoch + tested + SPEED.trial) + 8000 * 5e-4)
+
+
+def test_finals_take_what_their_trainings_take_on_two_workers():
+    epoch, teacher, tested = 8000 * 1e-3 + 0.3, 8000 * 5e-4, 1.5 * 3900 * 1e-3 / 3
+    by_kd = 10 * epoch + tested + SPEED.trial
+    scratch = 20 * epoch + tested + SPEED.trial
+    # two workers: both from scratch at once, then each one with and one without the teacher's passes
+    assert finals_seconds(SPEED, 2, 1, 10) == pytest.approx(scratch + 2 * by_kd + 10 * teacher)
+    chosen = 2 * by_kd + 10 * teacher
+    assert finals_seconds(SPEED, 2, 2, 10) == pytest.approx(chosen + scratch + 2 * by_kd + 10 * teacher)
+    larger = dataclasses.replace(SPEED, size=2.0)  # whose teacher is half as large beside it
+    slow = 10 * (8000 * 2e-3 + 0.6) + 2 * tested + SPEED.trial
+    beside = 15 * (8000 * 2e-3 + 0.6) + 2 * tested + SPEED.trial
+    assert finals_seconds(larger, 2, 1, 10) == pytest.approx(beside + slow + by_kd + 10 * teacher)
+
+
+def test_a_worker_without_a_training_is_idle():
+    assert makespan([4.0, 3.0, 3.0], 2) == 6.0
+    assert makespan([4.0, 3.0, 3.0], 3) == 4.0
+    assert makespan([5.0], 8) == 5.0
 
 
 def test_fitting_epochs_are_the_most_that_fit():
     found = fitting_epochs(SPEED, 3, 2, 5000.0)
-    assert finals_cost(SPEED, 3, 2, found) <= 5000 < finals_cost(SPEED, 3, 2, found + 1)
+    assert finals_seconds(SPEED, 3, 2, found) <= 5000 < finals_seconds(SPEED, 3, 2, found + 1)
 
 
 def test_a_search_does_not_train_longer_than_its_finals():
     fast = dataclasses.replace(SPEED, step=1e-5, teacher=1e-6, scratch_ratio=5.0)
     for hours in (0.1, 0.2, 0.5, 2.0):
-        plan = divide_hours(fast, hours * 3600, 2, 60.0)
+        plan = divide_hours(fast, hours * 3600, 60.0)
         assert plan.epochs <= plan.finals.epochs
 
 
 def test_what_is_asked_for_is_taken():
-    plan = divide_hours(SPEED, 3600, 2, 120.0, epochs=5, seeds=4)
+    plan = divide_hours(SPEED, 3600, 120.0, epochs=5, seeds=4)
     assert (plan.finals.epochs, plan.finals.seeds) == (5, 4)
 
 
 def test_seeds_come_before_length_only_where_there_is_time():
-    short, long = plan_finals(SPEED, 500.0, 1), plan_finals(SPEED, 100_000.0, 1)
+    short, long = plan_finals(SPEED, 350.0, 1), plan_finals(SPEED, 100_000.0, 1)
     assert (short.seeds, short.count) == (2, 1)
     assert (long.seeds, long.count) == (5, 3)
 

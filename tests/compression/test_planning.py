@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,6 +23,7 @@ from automl_kd.errors import ConfigError, RecordError, ResultError
 from automl_kd.experiment import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.export import ExportOptions
+from automl_kd.space import sample_architecture
 
 SPEED = MeasuredSpeed(
     step=1e-4, teacher=1e-4, images=1300, labelled=1300, validation=144, test=360, scratch_ratio=1.5, workers=2
@@ -60,18 +62,27 @@ def test_a_slow_student_is_replaced_by_one_whose_finals_have_time(tmp_path):
         return dataclasses.replace(SPEED, step=macs * 1e-8)
 
     experiment, kept, _ = plan(tmp_path, request_of(params=2_000_000, hours=0.25), measure)
-    assert len(asked) > 1
-    assert asked[-1] < asked[0]
-    assert asked[-1] <= experiment.budget.macs < asked[0]
-    assert kept.plan.finals.epochs >= 8
+    assert experiment.budget.macs < asked[0]  # and its speed follows from that of the one that was measured
+    assert kept.speed.step < asked[0] * 1e-8
+    assert 1 <= kept.speed.size < 2
+    assert kept.plan.finals.epochs >= 4
 
 
 def test_a_student_is_not_made_smaller_than_the_space_has_them(tmp_path):
-    slow = dataclasses.replace(SPEED, step=4e-2)
-    experiment, kept, _ = plan(tmp_path, request_of(params=2_000_000, hours=0.5), lambda _context, _address: slow)
+    least = []
+
+    def measure(context, _address):
+        drawn = (sample_architecture(context.space, np.random.default_rng(seed)) for seed in range(200))
+        least.append(min(context.cost(one).macs for one in drawn))
+        return SPEED
+
+    plan(tmp_path, request_of(name="any"), measure)
+    slow = dataclasses.replace(SPEED, step=2e-2)
+    request = request_of(hours=0.25, budget=Budget(macs=int(1.2 * least[0])))
+    experiment, kept, _ = plan(tmp_path, request, lambda _context, _address: slow)
     assert 1 <= kept.plan.finals.epochs < 8
     assert kept.plan.trials >= 4
-    assert experiment.finalists.baseline  # and it keeps whatever limit was found
+    assert experiment.budget.macs == int(1.2 * least[0])
 
 
 def test_too_few_hours_are_refused_with_those_that_would_do(tmp_path):
@@ -133,7 +144,7 @@ def test_nothing_is_left_of_a_plan_that_cannot_be_made(tmp_path, monkeypatch):
 
 def test_the_search_ends_when_the_finals_need_what_is_left(tmp_path):
     _, kept, keeper = plan(tmp_path, request_of())
-    needed = kept.plan.reserve + kept.plan.finals.seconds / kept.plan.workers
+    needed = kept.plan.reserve + kept.plan.finals.seconds
     kept.spent = {"search": 0.2 * 3600 - needed - 60}
     assert keeper.may_propose(30)
     kept.spent = {"search": 0.2 * 3600 - needed + 1}
@@ -190,13 +201,12 @@ def test_the_found_students_own_seconds_replace_the_defaults():
             "val_accuracy": [0.5, 0.9],
             "seconds": [20.0, 1000.0],
             "epochs_done": [4, 1],
-            "teacher_passes": [1300.0, 0.0],
-            "macs": [5e5, 9e9],
+            "teacher_passes": [13.0, 0.0],
         }
     )
-    context: Any = SimpleNamespace(
-        table=SimpleNamespace(read=lambda: rows), baseline=None, cost=lambda _student: SimpleNamespace(macs=1_000_000)
-    )
+    recipe = SimpleNamespace(batch_size=100)
+    context: Any = SimpleNamespace(table=SimpleNamespace(read=lambda: rows), experiment=SimpleNamespace(recipe=recipe))
     found = speed_of_found(context, SPEED)
-    assert found.step == pytest.approx((20.0 - 1300 * 1e-4) / 4 / (1300 + 144 / 3))
-    assert found.scratch_ratio == pytest.approx(2.0)  # of a student of half the size the teacher is twice as large
+    steps = (20.0 - 13 * 100 * 1e-4) / 4 / (1300 + 144 / 3)  # the passes are of batches
+    assert found.size == pytest.approx(steps / SPEED.step)
+    assert found.step == SPEED.step

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from automl_kd import distributed
 from automl_kd.losses.cross_entropy import cross_entropy
+from automl_kd.space import InputShape
 from automl_kd.spec import Recipe
 from automl_kd.training.evaluate import (
     autocast,
@@ -81,7 +82,6 @@ def test_the_processor_computes_in_the_weights_own_numbers():
 @pytest.mark.parametrize(
     ("device", "batch", "grad_accumulation", "workers", "images"),
     [
-        (CPU, 8, 1, 1, 512),
         (CARD, 8, 1, 1, 16),
         (CARD, 64, 1, 1, 128),
         (CARD, 66, 3, 1, 44),
@@ -91,10 +91,16 @@ def test_the_processor_computes_in_the_weights_own_numbers():
 )
 def test_evaluation_takes_what_training_has_memory_for(monkeypatch, device, batch, grad_accumulation, workers, images):
     monkeypatch.setattr(distributed, "size", lambda: workers)
-    assert evaluation_batch(device, Recipe(batch_size=batch, grad_accumulation=grad_accumulation)) == images
+    assert evaluation_batch(device, Recipe(batch_size=batch, grad_accumulation=grad_accumulation), tiny.SHAPE) == images
 
 
-def test_evaluation_on_the_processor_takes_512_images_at_once():
+@pytest.mark.parametrize(("side", "images"), [(8, 512), (32, 512), (64, 256), (96, 64), (224, 16), (1024, 16)])
+def test_evaluation_on_the_processor_takes_what_caches_hold(side, images):
+    shape = InputShape(channels=3, height=side, width=side, classes=10)
+    assert evaluation_batch(CPU, Recipe(batch_size=8), shape) == images
+
+
+def test_evaluation_takes_all_images_at_once_where_they_are_few():
     data, seen = tiny.dataset(), []
     network = tiny.Net(tiny.SHAPE, 4)
     network.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))

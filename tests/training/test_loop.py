@@ -261,18 +261,24 @@ def test_a_finished_run_reports_again_without_training(tmp_path):
     assert first.seen == again.seen
 
 
-def test_test_images_are_looked_at_once_for_last_and_best_weights(tmp_path, monkeypatch):
-    looks = []
+@pytest.mark.parametrize(("accuracies", "looks"), [([0.2, 0.9, 0.5, 0.6], 2), ([0.2, 0.3, 0.5, 0.6], 1)])
+def test_test_images_are_looked_at_once_for_last_and_best_weights(tmp_path, monkeypatch, accuracies, looks):
+    tests: list[int] = []
+    validations = iter(accuracies)
 
-    def watched(model, data, split, recipe):
-        looks.append(split is data.test)
-        return evaluate(model, data, split, recipe)
+    def scripted(model, data, split, recipe):
+        if split is not data.test:
+            return next(validations), 0.0
+        tests.append(len(tests))
+        return 0.7 + len(tests) / 100, 0.0
 
-    monkeypatch.setattr(loop, "evaluate", watched)
+    monkeypatch.setattr(loop, "evaluate", scripted)
     _, recorder = run(tmp_path, RECIPES[0])
-    assert looks == [False, False, False, False, True, True]
+    last = recorder.seen[4]
+    assert len(tests) == looks  # the weights of the last epoch are looked at once if they are the best, too
+    assert (last["test_accuracy"], last["test_accuracy_best"]) == (0.71, 0.71 + (looks - 1) / 100)
     assert all("test_accuracy" not in recorder.seen[epoch] for epoch in (1, 2, 3))
-    assert recorder.seen[4]["extra"] == 1.0
+    assert last["extra"] == 1.0
 
 
 def test_best_epoch_is_the_first_of_the_best_on_validation(tmp_path, monkeypatch):
