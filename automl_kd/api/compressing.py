@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ from automl_kd.errors import RecordError, ResultError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.export import ExportOptions, write_differing
-from automl_kd.export.folder import check_packages
+from automl_kd.export.folder import INT8, check_packages
 from automl_kd.profiling import DeviceProfile
 from automl_kd.registry import search_beside
 from automl_kd.results.store.folder import in_use
@@ -206,12 +207,7 @@ def carry_out_compression(
     advice = recommend_candidate(JudgedExperiment.read(folder))
     latencies = measure_finals(planned, result)
     student = folder / STUDENT_FOLDER
-    if not student.exists():
-        best = result.best if advice.chosen is None else result.best_of(advice.chosen.role)
-        best.export_as(student, options, lambda what: keeper.stage(what, 1), trusted=True)
-        for file in sorted(student.rglob("*")):
-            if file.is_file():
-                storage.push(file)
+    export_chosen(student, result, advice, options, keeper)
     keeper.begin("page")
     write_page_of(planned, command, latencies)
     keeper.begin("done")
@@ -221,6 +217,22 @@ def carry_out_compression(
     forecast = forecast_seconds(kept.plan, kept.speed, kept.spent.get("preflight", 0.0))
     spent = {name: seconds for name, seconds in planned.kept.spent.items() if name != "done"}
     return Compressed(folder, planned.roots.data, student_folder=student, advice=advice, spent=spent, forecast=forecast)
+
+
+def export_chosen(
+    student: Path, result: Result, advice: Recommendation, options: ExportOptions, watcher: Watcher
+) -> None:
+    """Write the folder of the student that `advice` chooses, unless it is there with all that `options` ask for."""
+    if options.int8 and student.exists() and not (student / INT8).exists():
+        watcher.note(f"{student} is written anew, as it has no {INT8}")
+        shutil.rmtree(student)
+    if student.exists():
+        return
+    best = result.best if advice.chosen is None else result.best_of(advice.chosen.role)
+    best.export_as(student, options, lambda what: watcher.stage(what, 1), trusted=True)
+    for file in sorted(student.rglob("*")):
+        if file.is_file():
+            storage.push(file)
 
 
 def measure_finals(planned: PlannedCompression, result: Result) -> MeasuredLatencies | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from automl_kd.errors import ResultError
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.entries import ComparisonEntry
 from automl_kd.results.published import stand_in_sentence
-from automl_kd.results.statistics.interval import Estimate, estimate_mean
+from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import ResultTable
@@ -93,13 +93,8 @@ class JudgedExperiment:
     device: str
 
     @staticmethod
-    def read(
-        folder: Path, latencies: MeasuredLatencies | None = None, pruned_folder: Path | None = None
-    ) -> JudgedExperiment:
-        """`ResultError` for a folder without rows of an experiment.
-
-        `pruned_folder`: of another experiment on the same images, whose students by `PRUNED_METHOD` stand beside.
-        """
+    def read(folder: Path, latencies: MeasuredLatencies | None = None) -> JudgedExperiment:
+        """`ResultError` for a folder without rows of an experiment."""
         rows = of_this_comparison(folder, ResultTable(folder).read())
         if rows.empty:
             raise ResultError(f"{folder} holds no results; give the folder of an experiment that was run")
@@ -109,8 +104,6 @@ class JudgedExperiment:
         finals = rows_in(rows[rows["trial_kind"] == "final"], judged.reading)
         finals = finals[finals["status"] == "complete"]
         found, candidates = gather_candidates(judged, finals)
-        if pruned_folder is not None:
-            candidates = [*candidates, *pruned_candidates(JudgedExperiment.read(pruned_folder).finals)]
         placed = {one.role: with_costs(one, finals, latencies) for one in candidates}
         return JudgedExperiment(
             folder=folder,
@@ -185,32 +178,6 @@ def of_entry(one: ComparisonEntry, reference: str, finals: pd.DataFrame) -> Stud
         val=one.val_mean,
         length=one.length,
         params=one.params,
-    )
-
-
-def pruned_candidates(finals: pd.DataFrame) -> Iterator[StudentCandidate]:
-    """The student that was cut out of its teacher, of another experiment: that with the best mean on validation."""
-    ours = finals[(finals["method"] == PRUNED_METHOD) & finals["test_accuracy"].notna()].drop_duplicates("key")
-    if ours.empty:
-        return
-    means = ours.groupby(["architecture_id", "options_json"], observed=True)["val_accuracy"].transform("mean")
-    best = ours[means == means.max()].sort_values("seed").drop_duplicates("seed")
-    last = best.iloc[-1]
-    yield StudentCandidate(
-        kind="pruned",
-        role=PRUNED_METHOD,
-        title="the pruned teacher",
-        phrase=f"the pruned teacher ({last['student']})",
-        student=str(last["student"]),
-        teaching=PRUNED_METHOD,
-        architecture_id=str(last["architecture_id"]),
-        accuracy={int(seed): float(one) for seed, one in zip(best["seed"], best["test_accuracy"], strict=True)},
-        test=estimate_mean(best["test_accuracy"]),
-        val=float(best["val_accuracy"].mean()),
-        length=str(last["epochs"]),
-        params=middle_of(best, "params"),
-        macs=middle_of(best, "macs"),
-        latency_ms=middle_of(best, "latency_ms"),
     )
 
 

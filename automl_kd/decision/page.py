@@ -77,7 +77,6 @@ def write_decision_page(
     export_folder: Path | None = None,
     commands: Sequence[str] = (),
     latencies: MeasuredLatencies | None = None,
-    pruned_folder: Path | None = None,
     trial_key: str = "",
     device: str = "auto",
     trusted: bool = False,
@@ -86,14 +85,14 @@ def write_decision_page(
     """Write the page about the experiment in `result_folder` to `out_file`, whole or not at all.
 
     `export_folder`: of its student, whose trial is the one that is shown. `commands`: those that repeat the results.
-    `latencies`: of the user's device, in place of those that trials measured. `pruned_folder`: another experiment, on
-    the same images, whose pruned teacher stands beside. `trial_key`: another trial to show. `device`: where answers are
-    computed: "auto", "cpu" or "cuda". `trusted`: as of `open_networks`. `notify`: told how far it is.
+    `latencies`: of the user's device, in place of those that trials measured. `trial_key`: another trial to show.
+    `device`: where answers are computed: "auto", "cpu" or "cuda". `trusted`: as of `open_networks`. `notify`: told how
+    far it is.
     The answers of student and teacher on the test images are kept beside the page, and not computed again. Where images
     or weights are gone the page is written without them and says so. `ResultError` for a folder without results, an
     export of another experiment, and networks that are not as good on the test images as their rows say.
     """
-    experiment = JudgedExperiment.read(result_folder, latencies, pruned_folder)
+    experiment = JudgedExperiment.read(result_folder, latencies)
     trial = choose_trial(experiment, export_folder, trial_key)
     beside = out_file.with_name(out_file.name.removesuffix(".html") + PREDICTIONS_SUFFIX)
     predictions, uncompared = obtain_predictions(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 import automl_kd
+from automl_kd.api.compressing import export_chosen
 from automl_kd.errors import RecordError
+from automl_kd.experiment.progress.events import Silent
+from automl_kd.export import ExportOptions
 from tests.api import objects
 
 akd: Any = automl_kd
@@ -42,6 +46,22 @@ def test_a_compression_by_objects(ray_session, tmp_path, capsys):
         assert student(torch.zeros(3, 1, 8, 8)).shape[0] == 3
     again = akd.compress(teacher, objects.arrays(), out=tmp_path / "results" / "mine", **given)
     assert len(again.rows) == len(found.rows)
+
+
+def test_what_is_asked_for_later_is_exported_later(tmp_path):
+    student, made = tmp_path / "student", []
+
+    def export_as(out, options, *_args, **_more):
+        made.append(options.int8)
+        out.mkdir()
+        (out / "student.int8.onnx" if options.int8 else out / "student.onnx").write_bytes(b"")
+
+    result: Any = SimpleNamespace(best=SimpleNamespace(export_as=export_as))
+    advice: Any = SimpleNamespace(chosen=None)
+    for int8 in (False, False, True, True, False):
+        export_chosen(student, result, advice, ExportOptions(int8=int8), Silent())
+    assert made == [False, True]  # what is there with all that is asked for stays
+    assert [file.name for file in student.iterdir()] == ["student.int8.onnx"]
 
 
 def test_a_limit_that_is_none_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from automl_kd.decision.recommendation import Recommendation, compare_teacher, r
 from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable, Row
 from tests.results.distilled import KD, METHOD, trainings
-from tests.results.synthetic import contest_finals, finals, four_arms
+from tests.results.synthetic import contest_finals, four_arms
 
 BASE = {0: 0.90, 1: 0.91, 2: 0.92}
 GAINED = {0: 0.92, 1: 0.94, 2: 0.96}  # differences 2, 3, 4 points: 3.00 +- 2.48
@@ -160,16 +160,6 @@ def test_a_stand_in_decides_nothing(tmp_path):
 def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(ResultError, match="holds no results; give the folder of an experiment"):
         JudgedExperiment.read(tmp_path)
-
-
-def test_the_pruned_teacher_of_another_experiment_is_better(tmp_path):
-    pruned = {"method": "subgraph", "student": "resnet56 subgraph", "architecture_id": "5" * 12, "params": 9_000}
-    read(tmp_path / "pruned", finals("found-method", {0: 0.95, 1: 0.97, 2: 0.99}, **pruned))
-    found = recommend_candidate(read(tmp_path / "mine", four_arms(GAINED, BASE), pruned_folder=tmp_path / "pruned"))
-    assert found.headline == "Ship your teacher, pruned: it is better than the found student."
-    assert found.reason.startswith(
-        "The pruned teacher (resnet56 subgraph) reaches 97.00 % on test, 3.00 points more than the found student"
-    )
 
 
 def contest(folder: Path, **accuracies: dict[int, float]) -> Recommendation:
