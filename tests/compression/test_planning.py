@@ -64,7 +64,7 @@ def test_a_slow_student_is_replaced_by_one_whose_finals_have_time(tmp_path):
     experiment, kept, _ = plan(tmp_path, request_of(params=2_000_000, hours=0.25), measure)
     assert experiment.budget.macs < asked[0]  # and its speed follows from that of the one that was measured
     assert kept.speed.step < asked[0] * 1e-8
-    assert 1 <= kept.speed.size < 2
+    assert 0.5 < kept.speed.size < 2
     assert kept.plan.finals.epochs >= 4
 
 
