@@ -18,8 +18,24 @@ METHODS = {"distil": "weighted_losses"}
 CHANGES = {f"recipe.{old}": f"recipe.{new}" for old, new in RECIPE.items()}
 """How schedules, and the ranges of a population, name fields of a recipe."""
 
-FIRST_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"subgraph": {"inherit": False}}
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {"subgraph": {"inherit": True}}
+MAPS = "stem+stage1.pre+stage2.pre+stage3.pre"
+FIRST_DISTPRO = {"stages": MAPS, "alpha_lr": 0.1, "published": True}
+DISTPRO = {"stages": f"{MAPS}+logits", "alpha_lr": 0.0, "published": False}
+
+FIRST_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "subgraph": {"inherit": False, "strength": 0.01},
+    "lkd": {"reach": "run", "give_back": 0.0},
+    "distpro": FIRST_DISTPRO,
+    "distpro_search": FIRST_DISTPRO,
+    "prokt": {"interval": 1, "constraint_temperature": 0.0},
+}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "subgraph": {"inherit": True, "strength": 0.0},
+    "lkd": {"reach": "step", "give_back": 0.3},
+    "distpro": DISTPRO,
+    "distpro_search": DISTPRO,
+    "prokt": {"interval": 4, "constraint_temperature": 1.0},
+}
 """Options whose default has changed, by method: what an option that a stored spec leaves out means there, and today."""
 
 KEYS: Mapping[Path, Mapping[str, str]] = {

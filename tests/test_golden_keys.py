@@ -26,6 +26,7 @@ from automl_kd.spec import (
     teacher_trial,
 )
 from automl_kd.spec.recipe import YOUNGER_RECIPE_FIELDS
+from automl_kd.spec_names import FIRST_DEFAULTS
 
 DIGEST = "0123456789abcdef" * 4
 PINNED = f"/home/ada/process.json@sha256-{DIGEST}"
@@ -57,6 +58,11 @@ def data(**fields: Any) -> TrialSpec:
     return replace(KD, data=DataSpec(**fields))
 
 
+def first(name: str, **options: Any) -> TrialSpec:
+    """As options were when the keys were computed, where their defaults have changed."""
+    return method(name, **{**FIRST_DEFAULTS[name], **options})
+
+
 def method(name: str, **options: Any) -> TrialSpec:
     return replace(KD, method=name, options=options)
 
@@ -82,12 +88,12 @@ SPECS = {
         SUM, recipe=Recipe(optimizer="adamw", grad_accumulation=2, sync_bn_groups=4, batch_size=128)
     ),
     "weighted sum, teacher by recipe": replace(SUM, teacher=TeacherSpec(recipe=Recipe(optimizer="adamw"))),
-    "distpro_search": method("distpro_search", connect="lower", transforms="complex"),
-    "distpro": method("distpro", process=PINNED, replay="final"),
-    "distpro, stages": method("distpro", stages="stem+stage1.pre+logits", connect="same"),
-    "prokt": method("prokt", temperature=2.0, losses="kd=1, ce=0", weight=0.1, target="stale"),
-    "lkd": method("lkd", temperature=8.0, ce=0.5),
-    "subgraph": method("subgraph", weight=0.3, choose="uniform", inherit=False),
+    "distpro_search": first("distpro_search", connect="lower", transforms="complex"),
+    "distpro": first("distpro", process=PINNED, replay="final"),
+    "distpro, stages": first("distpro", stages="stem+stage1.pre+logits", connect="same"),
+    "prokt": first("prokt", temperature=2.0, losses="kd=1, ce=0", weight=0.1, target="stale"),
+    "lkd": first("lkd", temperature=8.0, ce=0.5),
+    "subgraph": first("subgraph", weight=0.3, choose="uniform"),
     "from a file": method("my_methods:MINE", strength=3),
     "option called like a field": method("my_methods:MINE", accumulate=2, optimiser="sgd", norm_shards=1),
     "option called distil": method("my_methods:MINE", way="distil"),
@@ -365,5 +371,5 @@ def test_students_inside_a_teacher_that_were_stored_before_they_inherited_stay_f
 
 def test_a_path_is_no_part_of_a_key():
     moved = f"/elsewhere/process.json@sha256-{DIGEST}"
-    assert method("distpro", process=moved, replay="final").key == KEYS["distpro"]
+    assert first("distpro", process=moved, replay="final").key == KEYS["distpro"]
     assert replace(KD, teacher=replace(PRETRAINED, checkpoint="/mnt/other.pt")).key == KEYS["pretrained"]

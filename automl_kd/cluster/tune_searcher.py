@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ray.tune.search import Searcher
 
@@ -78,6 +78,7 @@ class Live:
     curve: Curve = field(default_factory=dict)
     failure: Failure | None = None
     note: str = ""
+    remark: str = ""
 
 
 class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
@@ -153,7 +154,7 @@ class AssignmentSearcher(Searcher):  # type: ignore[misc]  # ray is untyped here
         """Put an epoch on its trial's curve, and pass it on."""
         metrics = own_metrics(result)
         live.curve[result["epoch"]] = metrics
-        live.note = result.get("note", "")
+        live.note, live.remark = result.get("note", ""), result.get("remark", "")
         try:
             self.on_epoch(live.assignment.spec, metrics, result["epoch"])
         except Exception as failure:  # kept and raised again by the runner
@@ -192,7 +193,8 @@ def outcome_of(live: Live) -> Outcome:
     if live.failure is not None:
         return Outcome(status="failed", metrics=metrics, epoch=epoch, **live.failure._asdict())
     done = epoch >= live.assignment.spec.recipe.epochs
-    return Outcome(status="complete" if done else "stopped", metrics=metrics, epoch=epoch, note=live.note)
+    status: Literal["complete", "stopped"] = "complete" if done else "stopped"
+    return Outcome(status=status, metrics=metrics, epoch=epoch, note=live.note, remark=live.remark)
 
 
 def own_metrics(result: Mapping[str, Any]) -> Metrics:

@@ -154,9 +154,12 @@ class ExperimentContext:
         return dataclasses.replace(asked, keep="off" if timed else "logits") if asked.keep == "auto" else asked
 
     def note_outcome(self, outcome: Outcome) -> None:
-        """Note what a trial says of itself, and once that the teacher cache had no room."""
+        """Note what a trial says of itself, its method's remarks once each, and that the teacher cache had no room."""
         if outcome.note:
             self.watcher.note(outcome.note)
+        if outcome.remark and outcome.remark not in self.noted:
+            self.noted.add(outcome.remark)
+            self.watcher.note(outcome.remark)
         if outcome.metrics.get("teacher_passes_unkept") and "teacher cache" not in self.noted:
             self.noted.add("teacher cache")
             limit = f"{self.experiment.teacher_cache.limit_gb:g}"

@@ -97,6 +97,7 @@ def outcome_columns(outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error or None,
         "failure_kind": outcome.failure_kind,
         "epochs_done": outcome.epoch,
+        "remark": outcome.remark or None,
     }
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Protocol
 
 from torch import nn
 
-from automl_kd import distributed
+from automl_kd import distributed, storage
 from automl_kd.data.streamed import LOADED, loading
 from automl_kd.errors import ConfigError
 from automl_kd.methods.model_card import write_card
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.costs.outline import outline
 from automl_kd.results.store.row import PRECISIONS
-from automl_kd.spec import Report, TrialPaths, TrialSpec
+from automl_kd.spec import REMARK_FILE, Report, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import precision_of
 from automl_kd.training.loop import fit_student
 from automl_kd.training.training_run import OwnStep, TrainingObjective
@@ -88,10 +88,12 @@ def train(
     *,
     macs_per_image: int,
     loss_modules: nn.Module | None = None,
+    remark: Callable[[], str] = str,
 ) -> None:
     """Train the context's student under `objective` and measure it.
 
     `loss_modules`: layers and memories of the objective, trained and checkpointed with the student but no part of it.
+    `remark`: asked when the training has ended for what the method has to say of its own search, a sentence or nothing.
     `macs_per_image`: the method's cost of one training image. Every report carries params, macs (one forward pass of
     one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache or streamed
     images also what is `EPOCH_COUNTS` so far, and the place of the precision in `PRECISIONS`; the last one also the
@@ -119,7 +121,7 @@ def train(
         seed=spec.seed,
         folder=context.paths.trial,
         report=measured,
-        finish=partial(hand_over, context),
+        finish=partial(hand_over, context, remark),
         loss_modules=loss_modules,
         cache_stats=lambda: {**context.cache_stats.take(), **loading.take()},
         pausable=context.paths.pausable,
@@ -127,10 +129,13 @@ def train(
     )
 
 
-def hand_over(context: TrialContext) -> Mapping[str, float]:
+def hand_over(context: TrialContext, remark: Callable[[], str] = str) -> Mapping[str, float]:
     """Describe the trained student beside its weights and measure its latency, in the main process alone."""
+    said = remark()
     if not distributed.is_main_process():
         return {}
+    if said:
+        storage.write(context.paths.trial / REMARK_FILE, said)
     shape = context.dataset.student_shape
     write_card(context.paths.trial, context.spec, shape, outline(context.student, shape))
     latency = measure_latency(context.student, context.dataset.student_shape, device=context.paths.device)

@@ -19,7 +19,16 @@ from automl_kd.spec.roles import (
     FinalRole,
     ReadingName,
 )
-from automl_kd.spec.running import INT8_ACCURACY, SETTLED, FailureKind, Outcome, Report, Trainable, TrialPaths
+from automl_kd.spec.running import (
+    INT8_ACCURACY,
+    REMARK_FILE,
+    SETTLED,
+    FailureKind,
+    Outcome,
+    Report,
+    Trainable,
+    TrialPaths,
+)
 from automl_kd.spec.teacher import (
     BLACK_BOX,
     FOLDERS,
@@ -57,6 +66,7 @@ __all__ = [
     "INTERPOLATIONS",
     "KEY_VERSION",
     "READINGS",
+    "REMARK_FILE",
     "SETTLED",
     "TIMM_FOLDER",
     "BaselineRole",

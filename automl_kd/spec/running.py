@@ -34,6 +34,9 @@ class TrialPaths:
     int8: bool = False
 
 
+REMARK_FILE = "remark.txt"
+"""In a trial's folder: what its method has to say of its own search, in a sentence; absent where that is nothing."""
+
 INT8_ACCURACY = "int8_val_accuracy"
 """The metric that `TrialPaths.int8` adds. A complete trial lacks it where its student could not be quantised."""
 
@@ -50,7 +53,8 @@ class Outcome:
     """What came of a trial. `metrics` holds the last value reported for each name.
 
     "stopped": the scheduler ended it early; "failed": `error` is the reason, `failure_kind` its kind. `note`: what else
-    to tell the user of it, in a sentence; it is not recorded.
+    to tell the user of it, in a sentence; it is not recorded. `remark`: what the method says of its own search, as that
+    it found nothing, in a sentence; it is.
     """
 
     status: Literal["complete", "stopped", "failed"]
@@ -59,6 +63,7 @@ class Outcome:
     error: str = ""
     failure_kind: FailureKind | None = None
     note: str = ""
+    remark: str = ""
 
 
 class Report(Protocol):

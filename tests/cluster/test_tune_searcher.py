@@ -140,6 +140,12 @@ def test_what_a_worker_says_of_the_last_epoch_is_passed_on(driver):
     assert "note" not in driver.outcomes[0].metrics
 
 
+def test_what_a_method_says_of_its_search_is_handed_on(driver):
+    driver.searcher.suggest("t0")
+    driver.searcher.on_trial_complete("t0", {**epoch(3), "remark": "the search removed nothing"})
+    assert driver.outcomes[0].remark == "the search removed nothing"
+
+
 def test_a_trial_that_ends_before_its_last_epoch_was_stopped(driver):
     driver.searcher.suggest("t0")
     driver.searcher.on_trial_complete("t0", epoch(2))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ from automl_kd.registry import name_type, suggestion
 from automl_kd.spec import require
 
 PROCESS_VERSION = 1
+SIGNIFICANT = 0.05
+
+CLIPPED_FROM = 500
+"""Updates of a search whose weak pathways may be dropped; a shorter one cannot tell them from noise."""
+
 DIGITS = 6
 """Decimals of what is written: far below the difference between two searches."""
 
@@ -73,7 +79,8 @@ class Process:
 
     `pathways`: teacher's feature layer, student's feature layer, transform. `axis`: rising moments of the run in [0,
     1], from its first step to its last. `alpha`: a row of numbers for each moment, one for each pathway, from which
-    `style` and `kd` make weights. `steps`: length of the search.
+    `style` and `kd` make weights. `steps`: length of the search. `slopes`, `errors`: of the outer loss by each weight,
+    the mean over the search and its standard error; empty in files of earlier versions. `updates`: of alpha.
     """
 
     pathways: tuple[tuple[str, str, str], ...]
@@ -82,6 +89,9 @@ class Process:
     steps: int
     axis: tuple[float, ...]
     alpha: tuple[tuple[float, ...], ...]
+    slopes: tuple[float, ...] = ()
+    errors: tuple[float, ...] = ()
+    updates: int = 0
     version: int = PROCESS_VERSION
 
     def __post_init__(self) -> None:
@@ -102,6 +112,21 @@ class Process:
             all(len(row) == len(self.pathways) and all(map(math.isfinite, row)) for row in self.alpha),
             "each row of alpha must hold a finite number for each pathway",
         )
+        require(
+            len(self.slopes) == len(self.errors) and len(self.slopes) in {0, len(self.pathways)},
+            "slopes and errors must hold a number for each pathway, or none",
+        )
+
+    @property
+    def significance(self) -> float:
+        """The slope, in standard errors, of the pathway that differs most from no effect; infinite without slopes."""
+        pairs = [(abs(slope), error) for slope, error in zip(self.slopes, self.errors, strict=True)]
+        return max((slope / error if error > 0 else 0.0 for slope, error in pairs), default=math.inf)
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether any pathway's slope differs from zero at the level of 5 %, by Bonferroni for that many pathways."""
+        return self.significance > NormalDist().inv_cdf(1 - SIGNIFICANT / 2 / max(1, len(self.slopes)))
 
     def stretched(self, steps: int) -> Float[Tensor, "steps pathways"]:
         """Alpha at each of `steps` steps, float64: step r at the moment r / (steps - 1), linearly between records."""
@@ -111,17 +136,27 @@ class Process:
 
 
 def weights_over(
-    process: Process, steps: int, *, final: bool = False, clip: float = 0.0, style: str = "", kd: float | None = None
+    process: Process,
+    steps: int,
+    *,
+    final: bool = False,
+    clip: float = 0.0,
+    style: str = "",
+    kd: float | None = None,
+    kept: Sequence[int] = (),
 ) -> Float[Tensor, "steps pathways"]:
     """The weights at each of `steps` steps; those below `clip` before the factor kd are 0.
 
-    `final`: the last record throughout. `style` and `kd` replace the process's own, unless empty or None.
+    `final`: the last record throughout. `style` and `kd` replace the process's own, unless empty or None. `kept`:
+    places of pathways that are not clipped.
     """
     alpha = process.stretched(steps)
     if final:
         alpha = alpha[-1:].expand_as(alpha)
     style = style or process.style
-    return torch.where(WEIGHT_STYLES[style](alpha) < clip, 0.0, weigh(style, alpha, process.kd if kd is None else kd))
+    dropped = WEIGHT_STYLES[style](alpha) < clip
+    dropped[:, list(kept)] = False
+    return torch.where(dropped, 0.0, weigh(style, alpha, process.kd if kd is None else kd))
 
 
 def save_process(process: Process, path: Path) -> None:

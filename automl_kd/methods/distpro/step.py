@@ -10,7 +10,8 @@ through the real step: alpha changes one batch later and half of the work falls 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -41,6 +42,14 @@ from automl_kd.training.training_run import TrainingRun
 BETAS = (0.5, 0.999)
 """Of alpha's Adam, as published."""
 
+SEARCH_PARTS = 10
+"""The second moment of alpha's Adam remembers about so many parts of a search: the published one outlives a search of
+76 updates, and its first spikes hold alpha still.
+"""
+
+LEAST_RATE = 1e-12
+"""By which a slope is divided where the rate has come to 0."""
+
 CONNECTOR = "connector/"
 """Before the names of connectors' weights, apart from the student's."""
 
@@ -48,20 +57,31 @@ CONNECTOR = "connector/"
 class Weighting(nn.Module):
     """The pathways' losses with the alpha that weighs them: its optimizer, and what it was after recorded steps.
 
-    `like`: a tensor whose device and type alpha has, the student's. `steps`: length of the search. `record`: alpha is
-    kept after each so many steps, and after the last one.
+    `like`: a tensor whose device and type alpha has, the student's. `betas`: of alpha's Adam. `steps`: length of the
+    search. `record`: alpha is kept after each so many steps, and after the last one. Of the slopes of the outer loss by
+    each weight the mean and its standard error are kept.
     """
 
     alpha: Tensor
 
     def __init__(
-        self, losses: PathwayLosses, like: Tensor, *, style: str, kd: float, lr: float, steps: int, record: int
+        self,
+        losses: PathwayLosses,
+        like: Tensor,
+        *,
+        style: str,
+        kd: float,
+        lr: float,
+        steps: int,
+        record: int,
+        betas: tuple[float, float] = BETAS,
     ) -> None:
         super().__init__()
         self.losses, self.style, self.kd, self.steps, self.record = losses, style, kd, steps, record
         # A buffer, because the student's optimizer takes all parameters there are.
         self.register_buffer("alpha", like.new_ones(len(losses.pathways)))
-        self.optimizer = torch.optim.Adam([self.alpha], lr=lr, betas=BETAS)
+        self.optimizer = torch.optim.Adam([self.alpha], lr=lr, betas=betas)
+        self.slopes = Moments(torch.zeros_like(self.alpha, dtype=torch.float64))
         self.moments: list[int] = []
         self.rows: list[Tensor] = []
 
@@ -70,6 +90,7 @@ class Weighting(nn.Module):
 
     def turn(self, h: Float[Tensor, " pathways"]) -> None:
         """One step of alpha, given the outer loss's gradient by the weights."""
+        self.slopes.add(h)
         alpha = self.alpha.detach().requires_grad_()
         weights = weigh(self.style, alpha, self.kd)
         if not weights.requires_grad:  # equal weights, whatever alpha
@@ -88,11 +109,50 @@ class Weighting(nn.Module):
         return bool(self.moments) and self.moments[-1] == self.steps - 1
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {OPTIMIZER: self.optimizer.state_dict(), "moments": list(self.moments), "rows": list(self.rows)}
+        return {
+            OPTIMIZER: self.optimizer.state_dict(),
+            "moments": list(self.moments),
+            "rows": list(self.rows),
+            "slopes": self.slopes.state(),
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         resume(self.optimizer, state[OPTIMIZER])
         self.moments, self.rows = list(state["moments"]), list(state["rows"])
+        if "slopes" in state:  # absent before they were kept
+            self.slopes.restore(state["slopes"])
+
+
+class Moments:
+    """Mean and standard error of vectors that come one by one, each taken for independent of the others."""
+
+    def __init__(self, zero: Tensor) -> None:
+        self.count, self.total, self.squares = 0, zero, zero
+
+    def add(self, values: Tensor) -> None:
+        """Without waiting for the device."""
+        self.count += 1
+        self.total = self.total + values.double()
+        self.squares = self.squares + values.double().square()
+
+    def mean_and_error(self) -> tuple[list[float], list[float]]:
+        """By element; errors are infinite with fewer than two vectors."""
+        if self.count < 2:
+            return self.total.tolist(), [math.inf] * len(self.total)
+        mean = self.total / self.count
+        variance = (self.squares / self.count - mean.square()).clamp_min(0) / (self.count - 1)
+        return mean.tolist(), variance.sqrt().tolist()
+
+    def state(self) -> dict[str, Any]:
+        return {"count": self.count, "total": self.total, "squares": self.squares}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.count, self.total, self.squares = state["count"], state["total"], state["squares"]
+
+
+def betas_for(updates: int) -> tuple[float, float]:
+    """Of alpha's Adam in a search of so many updates, 1 or more; as published from about 10,000 on."""
+    return BETAS[0], min(BETAS[1], 1 - 1 / (1 + updates / SEARCH_PARTS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +171,8 @@ class SearchStep:
     """The step of a search, as `OwnStep` takes it.
 
     `outer`: the batch on which hypergradient number i is taken. `interval`: steps from one hypergradient to the next.
+    `per_rate`: slopes are divided by how far a step carries a gradient, eta (1 + mu) with Nesterov's momentum, as else
+    those at the end of a falling rate count for nothing.
     """
 
     weighting: Weighting
@@ -120,6 +182,7 @@ class SearchStep:
     order: str = "lagged"
     interval: int = 1
     smoothing: float = 0.0
+    per_rate: bool = False
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
@@ -152,7 +215,7 @@ class SearchStep:
         # Clipping changes gradients in place.
         slopes = copies(slopes) if run.recipe.clip_norm else slopes
         run.advance()
-        self.weighting.turn(self.hypergradient(look, slopes, self.weights, batch, held_out))
+        self.weighting.turn(self.hypergradient(look, slopes, self.weights, batch, held_out) / self.reach(run))
         return loss.detach()
 
     def sequential(self, run: TrainingRun, batch: Batch, held_out: Batch) -> Tensor:
@@ -165,8 +228,16 @@ class SearchStep:
             {name: slope for name, slope in zip(self.trained, found, strict=True) if slope is not None}
         )
         ahead, _ = look.step.take(look.weights, {name: slopes[name] for name in slopes if name in look.weights})
-        self.weighting.turn(self.hypergradient(look, slopes, ahead, batch, held_out))
+        self.weighting.turn(self.hypergradient(look, slopes, ahead, batch, held_out) / self.reach(run))
         return run.descend(weighted(base, losses, self.weighting.strengths()))
+
+    def reach(self, run: TrainingRun) -> float:
+        """How far the step that was just taken carries a gradient, or 1."""
+        if not self.per_rate:
+            return 1.0
+        group, recipe = run.optimizer.param_groups[0], run.recipe
+        ahead = recipe.momentum if recipe.optimizer == "sgd" and recipe.nesterov else 0.0
+        return max(float(group["lr"]), LEAST_RATE) * (1 + ahead)
 
     def look(self, run: TrainingRun) -> StepRecord:
         clip = run.recipe.clip_norm

@@ -30,7 +30,8 @@ def update_macs(student: int, loss: int, *, look_ahead: int, ratio: int, anchore
         inner = 3 * look_ahead * (STEP * student + loss)
     # The anchor needs the past student's outputs once more, and the slope of the weights there by phi.
     anchor = student + STEP * loss if anchored else 0
-    return inner + ratio * STEP * student + anchor
+    before = ratio * student  # the held-out loss without the step, which tells whether the step is valid
+    return inner + ratio * STEP * student + before + anchor
 
 
 def learned_loss_macs(learned: Learned, example: Example, batch: Batch, phi: Phi) -> int:

@@ -6,7 +6,7 @@ was learned there could not be judged there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,6 +59,22 @@ class MetaData:
         with distributed.shard_rows(draw_rows(len(self.held), count, rng).to(self.held.row_device)) as rows:
             images = self.laid_out(plain_view(self.dataset, self.held, rows))
             return Batch(images, self.held.labels[rows], self.held.index[rows], 0, parts=distributed.shard_count())
+
+    def with_held(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """`batch` with held-out images in place of as many as their share of all, in their views of this epoch."""
+        own, held = len(batch.labels), len(self.held)
+        share = held / (held + len(self.dataset.train))
+        count = min(held // batch.parts, int(rng.binomial(own, share)))
+        if not count:
+            return batch
+        first = distributed.rank() % batch.parts * count  # every process draws for all, and takes its own
+        rows = draw_rows(held, count * batch.parts, rng)[first : first + count].to(self.held.row_device)
+        seed = derive(self.seed, "view")
+        views = augmented_view(self.dataset, self.held, rows, self.recipe, seed=seed, epoch=batch.epoch)
+        inputs = self.laid_out(torch.cat([batch.inputs[count:], self.laid_out(views)]))
+        labels = torch.cat([batch.labels[count:], self.held.labels[rows]])
+        index = torch.cat([batch.index[count:], self.held.index[rows]])
+        return replace(batch, inputs=inputs, labels=labels, index=index, part=())
 
     def fresh_batch(self, epoch: int, rng: np.random.Generator) -> tuple[Batch, Outputs]:
         split = self.dataset.train

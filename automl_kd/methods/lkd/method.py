@@ -29,7 +29,7 @@ from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, trai
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.methods.lkd.cost import learned_loss_macs, update_macs
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
-from automl_kd.methods.lkd.meta_trainer import MetaSchedule, MetaTrainer
+from automl_kd.methods.lkd.meta_trainer import MetaSchedule, MetaTrainer, Reach
 from automl_kd.methods.lkd.past_students import KeepPolicy, Sampling
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
@@ -56,7 +56,10 @@ class LKD:
     `loss`: a learned_loss.pt of another trial. Mode "joint" goes on learning from there; the others use it as it is.
     `form`, `label`, `rescale`, `stages`: see `losses/learned/loss.py`; without stages no maps are compared.
     `ce`, `weight`, `map_weight` >= 0: of the labels, the learned loss of logits (0 leaves it out) and that of maps.
-    `held_out`: the part of the training images in (0, 1) that the loss, and not the student, is trained on.
+    `rescale`: the logits' part keeps the gradient length of KD, so that a learned loss is no rate; off, as a loss that
+    cannot switch a wrong teacher off follows it (a teacher wrong on three classes of ten: 72 % where it reaches 80 %).
+    `held_out`: the part of the training images in (0, 1) that the loss, and not the student, is trained on. In the last
+    `give_back` of the run, in [0, 1), the loss stands and the student is trained on them too, in the mode "joint".
     The others: see `MetaSchedule` in `methods/lkd/meta_trainer.py`. A trial leaves learned_loss.pt and a drawing of it
     in its folder.
     """
@@ -74,6 +77,7 @@ class LKD:
     label: bool = True
     rescale: bool = False
     held_out: float = 0.1
+    give_back: float = 0.3
     interval: int = 10
     spread: Literal["fixed", "gaussian"] = "fixed"
     warmup: float = 0.05
@@ -83,6 +87,7 @@ class LKD:
     anchor: float = 0.0
     look_ahead: int = 1
     batch: Literal["recorded", "fresh"] = "recorded"
+    reach: Reach = "step"
     ratio: int = 2
     pool: int = 20
     snapshots: int = 100
@@ -100,6 +105,7 @@ class LKD:
         require(1 <= self.look_ahead <= 5, f"look_ahead must lie in 1 to 5, got {self.look_ahead}")
         require(0 < self.held_out < 1, f"held_out must lie between 0 and 1, got {self.held_out}")
         require(0 <= self.warmup < 1, f"warmup must lie in [0, 1), got {self.warmup}")
+        require(0 <= self.give_back < 1, f"give_back must lie in [0, 1), got {self.give_back}")
         maps = bool(self.stages and read_stages(self.stages) and self.map_weight)
         require(maps or not self.stages, "stages are named and map_weight is 0; drop the stages")
         require(bool(self.weight) or maps, "weight is 0 and no stages are named; give the learned loss one of them")
@@ -136,7 +142,8 @@ class LKD:
         """Of one image that the student is trained on while the loss is learned: a step, and a part of an update."""
         fresh = teacher if self.batch == "fresh" else 0
         update = update_macs(student, loss, look_ahead=self.look_ahead, ratio=self.ratio, anchored=self.anchor > 0)
-        return STEP * student + loss + teacher + (update + fresh) * (1 - self.warmup) / self.interval
+        learned = max(0.0, 1 - self.warmup - (self.give_back if self.mode == "joint" else 0.0))
+        return STEP * student + loss + teacher + (update + fresh) * learned / self.interval
 
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         if self.mode == "joint" or not self.loss:
@@ -172,11 +179,11 @@ class LKD:
         context = prepare_trial(spec, paths)
         teacher = load_teacher(context)
         if self.mode == "joint":
-            self.leave(context, self.learn(context, teacher, report))
+            self.leave(context, self.learn(context, teacher, report)[0])
             return
-        found = self.given(context) if self.loss else self.search(context, teacher)
+        found, remark = (self.given(context), "") if self.loss else self.search(context, teacher)
         self.leave(context, found)
-        self.follow(context, teacher, found, report)
+        self.follow(context, teacher, found, report, remark)
 
     def given(self, context: TrialContext) -> LearnedLoss:
         found = load_learned(located_path(self.loss), self.layout, next(context.student.parameters()))
@@ -194,7 +201,7 @@ class LKD:
         found = initial_phi(self.layout, self.temperature, seed=derive(context.spec.seed, "phi"))
         return {name: value.to(like) for name, value in found.items()}
 
-    def search(self, context: TrialContext, teacher: nn.Module) -> LearnedLoss:
+    def search(self, context: TrialContext, teacher: nn.Module) -> tuple[LearnedLoss, str]:
         """Learn the loss with a student that is thrown away, in a folder of its own; nothing is reported."""
         spec, paths = context.spec, context.paths
         own = prepare_trial(
@@ -202,8 +209,11 @@ class LKD:
         )
         return self.learn(replace(own, cache_stats=context.cache_stats), teacher, None)
 
-    def learn(self, context: TrialContext, teacher: nn.Module, report: Report | None) -> LearnedLoss:
-        """Train the context's student and the loss together; `report` is None where the student does not count."""
+    def learn(self, context: TrialContext, teacher: nn.Module, report: Report | None) -> tuple[LearnedLoss, str]:
+        """Train the context's student and the loss together; the loss, and what is to be said of its learning.
+
+        `report` is None where the student does not count, which then needs no held-out images either.
+        """
         spec = context.spec
         require_whole_steps(spec)
         dataset, held = hold_out_images(context.dataset, self.held_out, seed=spec.data.split_seed)
@@ -217,7 +227,8 @@ class LKD:
             meta_data = MetaData(
                 student, teacher_outputs(context, teacher_network), dataset, held, spec.recipe, spec.seed
             )
-            meta_trainer = MetaTrainer(meta_data, learned, phi, self.schedule)
+            schedule = self.schedule if report is not None else replace(self.schedule, give_back=0.0)
+            meta_trainer = MetaTrainer(meta_data, learned, phi, schedule)
             if report is None:
                 fit_student(
                     context.student,
@@ -234,10 +245,20 @@ class LKD:
             else:
                 own = learned_loss_macs(learned, example, batch, phi)
                 cost = self.learning_macs(context.training_macs, count_cost(teacher, dataset.shape).macs, own)
-                train(context, meta_trainer, report, macs_per_image=round(cost), loss_modules=meta_trainer)
-        return LearnedLoss(self.layout, self.temperature, meta_trainer.phi, [*meta_trainer.history])
+                train(
+                    context,
+                    meta_trainer,
+                    report,
+                    macs_per_image=round(cost),
+                    loss_modules=meta_trainer,
+                    remark=meta_trainer.remark,
+                )
+        found = LearnedLoss(self.layout, self.temperature, meta_trainer.phi, [*meta_trainer.history])
+        return found, meta_trainer.remark()
 
-    def follow(self, context: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report) -> None:
+    def follow(
+        self, context: TrialContext, teacher: nn.Module, found: LearnedLoss, report: Report, remark: str
+    ) -> None:
         """Train the context's student on all training images under a loss that is learned no further."""
         epochs, dynamic = context.spec.recipe.length, self.mode == "two_stage_dynamic"
         with (
@@ -255,7 +276,7 @@ class LKD:
 
             own = learned_loss_macs(learned, example, first_batch, found.phi)
             cost = self.macs(context.training_macs, count_cost(teacher, context.dataset.shape).macs, own)
-            train(context, objective, report, macs_per_image=cost, loss_modules=learned)
+            train(context, objective, report, macs_per_image=cost, loss_modules=learned, remark=lambda: remark)
 
     def feature_extractor(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:
         features = FeatureNames.of(self.stages) if self.stages else FeatureNames()

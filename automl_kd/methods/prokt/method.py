@@ -52,6 +52,9 @@ from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.optimizers import learning_rate, make_optimizer, resume
 from automl_kd.training.trial import TrialContext, prepare_trial
 
+TEACHER_WORSE = 1.1
+"""Times the teacher's cross entropy in the first epoch; beyond it the method says so."""
+
 
 def fixed_loss(ce: Tensor, kl: Tensor, weight: float) -> Tensor:
     """The teacher's loss for a fixed multiplier: `weight`, the paper's lambda in [0, 1], is the student's share.
@@ -78,9 +81,12 @@ class ProKT:
 
     `weight`: lambda in [0, 1]; 0 leaves the teacher to the labels alone, 1 makes it copy the student, so that nobody
     learns. `dual`: adapt the multiplier instead, from `beta` >= 0 at the rate `beta_lr` > 0, so that the divergence
-    stays below `epsilon` > 0 nats (times temperature squared, as everywhere); `weight` then counts for nothing.
+    stays below `epsilon` > 0 nats (times the constraint's temperature squared); `weight` then counts for nothing.
     `losses`: what the student learns by, as in `weighted_losses`; the published loss is the divergence without labels.
-    `temperature` > 0: of the teacher's constraint and of "kd", unless `kd.temperature` is in `losses`. `start`:
+    `temperature` > 0: of "kd", unless `kd.temperature` is in `losses`. `constraint_temperature` >= 0: of the
+    teacher's constraint, whose divergence is times its square, 0 for the same; at 4 lambda counts 16-fold. `interval`
+    >= 1: the teacher takes a step on every so many batches, 1 as published, and is asked as it stands on the others.
+    `start`:
     "finetuned" takes the trained teacher, "pretrained" gives it a new last layer, "scratch" new weights. `zero_heads`:
     the last layers of both networks begin at zero; not for the fine-tuned teacher, whose it would undo. `teacher_lr` >
     0: the teacher's learning rate in units of the student's, under the same schedule. `probe`: where the teacher's step
@@ -94,6 +100,8 @@ class ProKT:
     moves_teacher: ClassVar[bool] = True
     weight: float = field(default=0.3, metadata={"live": True})
     temperature: float = field(default=1.0, metadata={"live": True})
+    constraint_temperature: float = field(default=1.0, metadata={"live": True})
+    interval: int = 4
     losses: str = field(default="kd=1, ce=0", metadata={"live": True})
     start: str = "finetuned"
     zero_heads: bool = False
@@ -110,6 +118,11 @@ class ProKT:
         require(0 <= self.weight <= 1, f"weight must lie in [0, 1], got {self.weight}")
         require(0 <= self.freeze < 1, f"freeze must lie in [0, 1), got {self.freeze}")
         require(self.beta >= 0, f"beta must be 0 or more, got {self.beta}")
+        require(self.interval >= 1, f"interval must be 1 or more, got {self.interval}")
+        require(
+            self.constraint_temperature >= 0,
+            f"constraint_temperature must be 0 (the same as temperature) or more, got {self.constraint_temperature}",
+        )
         for name in ("temperature", "teacher_lr", "epsilon", "beta_lr"):
             require(getattr(self, name) > 0, f"{name} must be above 0, got {getattr(self, name)}")
         require_choice("start", self.start, *STARTS)
@@ -132,7 +145,8 @@ class ProKT:
     def macs(self, student: int, teacher: int) -> int:
         """Without the losses' layers, as for `weighted_losses`. While the teacher stands still it costs one pass."""
         moving = STEP * teacher + teacher * (self.target == "updated") + student * (self.probe == "eval")
-        return STEP * student + round((1 - self.freeze) * moving + self.freeze * teacher)
+        share = (1 - self.freeze) / self.interval
+        return STEP * student + round(share * moving + (1 - share) * teacher)
 
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         require_whole_norms(context.spec.recipe)
@@ -188,7 +202,8 @@ class ProKT:
                 report({**metrics, **teacher.measured(epoch)}, epoch=epoch)
 
             cost = self.macs_per_image(context, network, mixed, example, batch)
-            train(context, objective, measured, macs_per_image=cost, loss_modules=Carried(mixed, teacher))
+            carried = Carried(mixed, teacher)
+            train(context, objective, measured, macs_per_image=cost, loss_modules=carried, remark=teacher.remark)
 
 
 def require_whole_norms(recipe: Recipe) -> None:
@@ -227,7 +242,8 @@ class MovingTeacher:
 
     def advance(self, student: FeatureExtractor, batch: Batch) -> tuple[Outputs, Outputs]:
         """The student's outputs, with their graph, and those of the teacher, which has taken its step before."""
-        moves, again = self.step < self.moving, self.options.probe == "eval"
+        moves = self.step < self.moving and self.step % self.options.interval == 0
+        again = self.options.probe == "eval"
         self.step += 1
         before = probe(student, batch.inputs) if moves and again else None
         learnt = student(batch.inputs)
@@ -256,7 +272,7 @@ class MovingTeacher:
     def losses(self, logits: Tensor, student_logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross entropy and KL(student || teacher), both of the teacher's `logits`, and noted."""
         ce = label_loss(logits, batch, self.recipe.loss, self.recipe.label_smoothing)
-        kl = kd_loss(logits, student_logits, self.options.temperature)
+        kl = kd_loss(logits, student_logits, self.options.constraint_temperature or self.options.temperature)
         self.sums[batch.epoch - 1] += distributed.mean_over_group(torch.stack([ce.detach(), kl.detach(), self.beta]))
         return ce, kl
 
@@ -275,6 +291,16 @@ class MovingTeacher:
         """Means over the steps of `epoch`: the teacher's cross entropy, KL(student || teacher), the dual multiplier."""
         ce, kl, beta = (self.sums[epoch - 1] / self.recipe.steps_in(epoch, self.steps)).tolist()
         return {"teacher_ce": ce, "student_teacher_kl": kl, **({"teacher_beta": beta} if self.options.dual else {})}
+
+    def remark(self) -> str:
+        """What is to be said of the teacher's path, or nothing."""
+        first, last = (self.measured(epoch)["teacher_ce"] for epoch in (1, self.recipe.epochs))
+        if self.recipe.epochs == 1 or last <= first * TEACHER_WORSE:
+            return ""
+        return (
+            f"the teacher became worse: its cross entropy on training images rose from {first:.3g} to {last:.3g}; "
+            "lower method.weight or method.teacher_lr"
+        )
 
     def state(self) -> dict[str, Any]:
         """All that a continued trial needs to compute the same numbers."""

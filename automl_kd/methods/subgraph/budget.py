@@ -35,6 +35,22 @@ class PartScores:
     blocks: Mapping[str, float]
 
 
+def with_removed(scores: PartScores, others: PartScores) -> PartScores:
+    """`scores` with parts of 0 or less put behind all others, in the order that they have in `others`."""
+    positive = [float(values[values > 0].min()) for values in scores.channels.values() if (values > 0).any()]
+    positive += [score for score in scores.blocks.values() if 0 < score < math.inf]
+    least = min(positive, default=1.0)
+    largest = max((float(values.max()) for values in others.channels.values()), default=1.0)
+    largest = max([largest, *(score for score in others.blocks.values() if score < math.inf)])
+    factor = least / 2 / largest if largest > 0 else 0.0
+    channels = {
+        name: torch.where(values > 0, values, factor * others.channels[name])
+        for name, values in scores.channels.items()
+    }
+    blocks = {name: score if score > 0 else factor * others.blocks[name] for name, score in scores.blocks.items()}
+    return PartScores(channels, blocks)
+
+
 def least_widths(coupling: Coupling, floor: float, divisor: int) -> dict[str, int]:
     """The narrowest that each group may become: the fraction `floor` of it, rounded up to a multiple of `divisor`."""
     return {

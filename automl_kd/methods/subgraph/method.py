@@ -33,7 +33,7 @@ from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.methods.logits_only import require_more_than_logits
-from automl_kd.methods.subgraph.baselines import baseline_scores
+from automl_kd.methods.subgraph.baselines import baseline_scores, magnitude
 from automl_kd.methods.subgraph.budget import (
     MeasureLatency,
     PartScores,
@@ -43,6 +43,7 @@ from automl_kd.methods.subgraph.budget import (
     read_multiples,
     refuse_below,
     scale_budget,
+    with_removed,
 )
 from automl_kd.methods.subgraph.options import SearchOptions
 from automl_kd.methods.subgraph.search import CHECKPOINT_FILE, SubgraphSearchRun
@@ -56,8 +57,9 @@ from automl_kd.models.pruning.description import Description, describe_selection
 from automl_kd.models.pruning.surgery import thin_network
 from automl_kd.models.pruning.tracing import trace
 from automl_kd.models.warm_start.student_form import as_student
+from automl_kd.results import units
 from automl_kd.seeds import derive
-from automl_kd.spec import Report, TrialPaths, TrialSpec, require
+from automl_kd.spec import REMARK_FILE, Report, TrialPaths, TrialSpec, require
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
 from automl_kd.training import checkpoint
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial, to_trial_device
@@ -182,8 +184,10 @@ def find_student(options: Subgraph, context: TrialContext, teacher: nn.Module) -
     least = least_widths(coupling, options.floor, options.divisor)
     refuse_below(coupling, scale_budget(budget, min(multiples)), least, spec.teacher.model)
     smallest = scale_budget(budget, min(multiples))
-    scores = part_scores(options, context, teacher, SuperGraph(whole, model, coupling, least), smallest)
+    scores, remark = part_scores(options, context, teacher, SuperGraph(whole, model, coupling, least), smallest)
     if not known and distributed.is_main_process():
+        if remark:
+            storage.write(context.paths.trial / REMARK_FILE, remark)
         latency = timed(whole, coupling, context, context.paths.device)
         for position, multiple in reversed(list(enumerate(multiples))):
             chosen = choose_subgraph(coupling, scores, scale_budget(budget, multiple), least, options.divisor, latency)
@@ -220,11 +224,16 @@ class SuperGraph:
 
 def part_scores(
     options: Subgraph, context: TrialContext, teacher: nn.Module, found: SuperGraph, budget: Budget
-) -> PartScores:
+) -> tuple[PartScores, str]:
+    """What each part is worth, and what is to be said of the search.
+
+    Of a search that removed nothing, whose factors tell nothing, by magnitude; what a search has removed comes after
+    all else, by magnitude, so that it fills what is left of the budget.
+    """
     spec = context.spec
     if options.choose != "search":
         rng = np.random.default_rng(derive(spec.seed, "subgraph"))
-        return baseline_scores(options.choose, found.whole, found.coupling, rng)
+        return baseline_scores(options.choose, found.whole, found.coupling, rng), ""
     # The search sees batches of its own, and all searches under one seed the same ones.
     seed, recipe = derive(spec.seed, "subgraph"), options.recipe(spec.recipe)
     search = SubgraphSearchRun(
@@ -238,7 +247,12 @@ def part_scores(
         budget=budget,
         least=found.least,
     )
-    return search.finish(context.paths.trial, context.paths.checkpoint_minutes)
+    scores = search.finish(context.paths.trial, context.paths.checkpoint_minutes)
+    lengths = magnitude(found.whole, found.coupling)
+    if not search.removed:
+        steps = units.some(recipe.total_steps(search.run.steps), "step")
+        return lengths, f"the search removed nothing in {steps}; channels and blocks were chosen by magnitude"
+    return with_removed(scores, lengths), ""
 
 
 def supergraph(options: Subgraph, context: TrialContext, whole: nn.Module) -> nn.Module:

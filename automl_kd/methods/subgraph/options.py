@@ -20,8 +20,9 @@ class SearchOptions:
     `granularity`: which factors, of channel, block and stage, joined by "+".
     `weights`: "frozen" keeps the teacher's; "teacher" trains on from them, "random" from a fresh network.
     `remedy`: against the missing scale of factors before batch normalisation. `proximal`: "ista" or accelerated, "apg".
-    `strength`: lambda2; it rises from zero over the fraction `ramp` of the steps, then by the factor `growth` with
-    every epoch in which what is not zero does not fit the budget; while it fits, the penalty rests.
+    `strength`: lambda2; 0 takes what moves a factor of average cost by two in the search, where one is the way to
+    zero. It rises from zero over the fraction `ramp` of the steps, then by the factor `growth` with every epoch in
+    which what is not zero does not fit the budget; while it fits, the penalty rests.
     `rate`: step of the factors; "apg" goes about ten times as far with each, so take a tenth. `search_lr`, `decay`:
     step of the weights and lambda1; small, as nothing normalises while statistics are frozen.
     `search_temperature`: of the objective; `search_ce`: weight of the labels in it.
@@ -34,7 +35,7 @@ class SearchOptions:
     weights: Literal["frozen", "teacher", "random"] = "teacher"
     remedy: Remedy = "frozen"
     proximal: Literal["ista", "apg"] = "ista"
-    strength: float = 0.01
+    strength: float = 0.0
     ramp: float = 0.15
     growth: float = 1.5
     rate: float = 0.02

@@ -41,12 +41,20 @@ from automl_kd.training.optimizers import learning_rate
 
 CHECKPOINT_FILE = "search.pt"
 
+TRAVEL = 2.0
+"""How far the penalty alone moves a factor of average cost in a search, which begins at one: a fixed strength, as 0.01,
+moved none further than 0.009 in 94 steps.
+"""
+
+BUDGET_STEPS = 10
+"""Between two looks at what is not zero: with one an epoch a strong penalty left a fifth of the budget used."""
+
 
 class SubgraphSearchRun:
     """A search under way: `run` holds the super-graph, its optimizer and how far it has come.
 
     `budget`: the smallest that a student is wanted for; while the parts that are not zero fit it, nothing is penalised.
-    `multiplier`: how far the penalty has grown. `relative_costs`: the alphas of the epoch that has begun.
+    `multiplier`: how far the penalty has grown. `relative_costs`: the alphas since the last look.
     """
 
     def __init__(
@@ -72,6 +80,13 @@ class SubgraphSearchRun:
         # Where only a latency is limited, nobody measures it in between: the penalty neither grows nor rests.
         self.countable = bool(budget.params or budget.macs)
         self.measure: Measure = "params" if budget.params and not budget.macs else "macs"
+        self.strength = options.strength or TRAVEL / self.reach()
+
+    def reach(self) -> float:
+        """How far a penalty of one would move a factor in the whole search, up to the steps' schedule."""
+        recipe, steps = self.run.recipe, self.run.steps
+        total = sum(learning_rate(recipe, step, steps) for step in range(recipe.total_steps(steps)))
+        return self.options.rate * total / self.options.search_lr
 
     def state(self) -> checkpoint.State:
         state = {"run": self.run.state(), "factors": self.factors.state(), "multiplier": self.multiplier}
@@ -113,14 +128,13 @@ class SubgraphSearchRun:
                 handle.remove()
 
     def epoch(self, epoch: int, checkpoints: checkpoint.Checkpoints | None = None) -> None:
-        """One pass over the training images, or the rest of one, with the relative costs of its begin."""
+        """One pass over the training images, or the rest of one."""
         run = self.run
-        costs = self.relative_costs = self.weights() if self.relative_costs is None else self.relative_costs
         set_mode(run.student, self.options)
-        loss = run.pass_over(epoch, lambda batch, step: self.step(batch, step, costs), checkpoints, self.refuse)
+        loss = run.pass_over(epoch, self.step, checkpoints, self.refuse)
         distributed.average(run.student.buffers())
         run.sound.refuse(epoch)
-        strength, cost = self.options.strength * self.multiplier, self.coupling.cost(self.factors.alive())
+        strength, cost = self.strength * self.multiplier, self.coupling.cost(self.factors.alive())
         if self.countable and not within_countable_budget(cost, self.budget):
             self.multiplier *= self.options.growth
         run.end_epoch({"train_loss": loss, "strength": strength, "params": cost.params, "macs": cost.macs})
@@ -140,9 +154,16 @@ class SubgraphSearchRun:
         met = self.countable and within_countable_budget(self.coupling.cost(alive), self.budget)
         return torch.zeros_like(weights) if met else weights
 
-    def step(self, batch: Batch, step: int, weights: Tensor) -> Tensor:
+    @property
+    def removed(self) -> int:
+        """Parts whose factor is zero; waits for the device."""
+        return int((self.factors.values.detach() == 0).sum())
+
+    def step(self, batch: Batch, step: int) -> Tensor:
         """Weights by the optimizer, factors by a proximal step, both from the gradient at the same point."""
         run, options = self.run, self.options
+        if self.relative_costs is None or step % BUDGET_STEPS == 0:
+            self.relative_costs = self.weights()
         rate = learning_rate(run.recipe, step, run.steps)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
@@ -150,7 +171,7 @@ class SubgraphSearchRun:
         run.advance()  # clips the weights' gradients alone: the factors are not among them
         assert self.factors.values.grad is not None
         self.factors.values.grad = distributed.mean_over_group(self.factors.values.grad)
-        penalty = self.strength_at(step) * weights
+        penalty = self.strength_at(step) * self.relative_costs
         # The factors' step falls with the weights' schedule.
         size = options.rate * rate / options.search_lr
         self.factors.step(size, penalty, options.remedy, accelerate=options.proximal == "apg")
@@ -168,7 +189,7 @@ class SubgraphSearchRun:
     def strength_at(self, step: int) -> float:
         """lambda2: rising linearly at first, then by epochs."""
         rising = self.options.ramp * self.run.recipe.total_steps(self.run.steps)
-        return self.options.strength * self.multiplier * min(1.0, (step + 1) / max(rising, 1.0))
+        return self.strength * self.multiplier * min(1.0, (step + 1) / max(rising, 1.0))
 
 
 def prepare(model: nn.Module, options: SearchOptions) -> None:

@@ -31,6 +31,7 @@ from automl_kd.results.report.distillation import distillation_view, used_sectio
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
 from automl_kd.results.report.overview import compared_lines, judged_lines, regime_of
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
+from automl_kd.results.report.remarks import list_remarks
 from automl_kd.results.report.shared_work import shared_work
 from automl_kd.results.sheet import Column, Sheet
 from automl_kd.results.store.account import line_of
@@ -109,7 +110,7 @@ def experiment_view(folder: Path) -> dict[str, object]:
         "published": figures_of_others(record.get("published") or ()),
         "published_note": PUBLISHED_NOTE,
         **view,
-        "work": shared_work(rows),
+        "work": [*shared_work(rows), *list_remarks(rows)],
         "failures": list_failures(rows),
         "provenance": results_provenance(rows),
         "record": json.dumps(record, indent=2) if record else "",

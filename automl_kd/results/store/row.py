@@ -38,7 +38,8 @@ class Row:
     `trial_kind`: the stage that the trial belongs to. `role`: the same, except in "final": there what the trial stands
     for, one of `FINAL_ROLES`; in a comparison the method's name there, also in "choice". One trial that stands
     for two roles has a row for each.
-    `failure_kind`: of what kind the `error` of a failed trial is.
+    `failure_kind`: of what kind the `error` of a failed trial is. `remark`: what the method says of its own search, as
+    that it found nothing, in a sentence.
     `compute_fraction`: in a comparison of methods, the fraction of its full compute that the trial was given.
     `readings_json`: of a final, {reading: fraction of what is equal} for those of `READINGS` that it serves; None in
     rows of earlier versions, which knew "compute" alone.
@@ -76,6 +77,7 @@ class Row:
     status: Status
     error: str | None = None
     failure_kind: FailureKind | None = None
+    remark: str | None = None
     space: str
     architecture_id: str
     values_json: str

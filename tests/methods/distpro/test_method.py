@@ -12,6 +12,7 @@ from automl_kd.methods import METHODS, make_method, run_trial
 from automl_kd.methods.distpro.process import Process, load_process, save_process
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.space import Architecture, Scalar
+from automl_kd.spec import REMARK_FILE
 from tests.methods.distpro.trials import (
     PATHWAYS,
     SHORT,
@@ -67,6 +68,40 @@ def test_a_given_process_is_replayed_and_clipped_pathways_cost_nothing(tmp_path)
     assert half == 96 * round(3 * student + 8 / 15 * (teacher + 3 * connector))
 
 
+def untold(root: Path, **changes: object) -> str:
+    """A process that a search of ten updates found, in which nothing differs from chance."""
+    found = load_process(Path(saved(root, 0.7, 0.3)))
+    changes = {"slopes": (1.0,) * PATHWAYS, "errors": (1.0,) * PATHWAYS, "updates": 10, **changes}
+    save_process(replace(found, **changes), root / "untold.json")  # type: ignore[arg-type]
+    return str(root / "untold.json")
+
+
+def test_pathways_that_a_search_could_not_tell_apart_have_equal_weights_and_the_trial_says_so(tmp_path):
+    arms: dict[str, dict[str, Scalar]] = {
+        "untold": {"process": untold(tmp_path)},
+        "equal": {"replay": "equal"},
+        "published": {"process": untold(tmp_path), "published": True},
+    }
+    for name, options in arms.items():
+        trained(tmp_path, "distpro", options, name)
+    ends = {name: load(tmp_path / name / "student.pt") for name in arms}
+    assert equal(ends["untold"], ends["equal"])
+    assert not equal(ends["untold"], ends["published"])
+    said = (tmp_path / "untold" / REMARK_FILE).read_text(encoding="utf-8")
+    assert said == (
+        "the search could not tell the pathways apart, the largest slope being 1.0 standard errors after 10 updates; "
+        "all have equal weights"
+    )
+    assert not (tmp_path / "published" / REMARK_FILE).exists()
+
+
+def test_a_short_search_drops_no_pathway(tmp_path):
+    told: dict[str, object] = {"slopes": (9.0,) * PATHWAYS}
+    short = trained(tmp_path, "distpro", {"process": untold(tmp_path, **told)}, "short")
+    long = trained(tmp_path, "distpro", {"process": untold(tmp_path, **told, updates=500)}, "long")
+    assert long.seen[1]["train_macs"] < short.seen[1]["train_macs"]
+
+
 def test_replays_differ_and_equal_weights_need_no_process(tmp_path):
     path = saved(tmp_path, 3.0, 0.6)
     students: dict[str, object] = {}
@@ -92,7 +127,7 @@ def test_a_constant_process_equals_its_final_weights_bit_for_bit(tmp_path):
 
 
 def test_a_clip_that_drops_every_pathway_is_refused_before_the_search():
-    with pytest.raises(ConfigError, match=r"clip = 0.5 lies above 0.1, the weight of every pathway at the start"):
+    with pytest.raises(ConfigError, match=r"clip = 0.5 lies above 0.0909, the weight of every pathway at the start"):
         make_method("distpro", {"style": "softmax"})
     make_method("distpro", {"style": "softmax", "process": "found.json"})
 

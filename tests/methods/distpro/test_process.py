@@ -105,6 +105,22 @@ def test_clipping_final_weights_and_another_style():
     assert weights_over(process((1, 1)), 1, clip=0.7, style="scaled", kd=9.0).tolist() == [[0, 0]]
 
 
+def test_logits_are_kept_where_others_are_clipped():
+    one = process((0.2, 0.3))
+    assert weights_over(one, 1, clip=0.5).tolist() == [[0, 0]]
+    assert weights_over(one, 1, clip=0.5, kept=[1]).tolist() == [[0, 0.3]]
+
+
+def test_a_search_tells_pathways_apart_beyond_chance():
+    # Two pathways: 5 % by Bonferroni is 2.24 standard errors.
+    assert not process((1, 1), slopes=(2.2, -1.0), errors=(1.0, 1.0)).is_significant
+    assert process((1, 1), slopes=(0.1, -2.3), errors=(1.0, 1.0)).is_significant
+    assert process((1, 1)).is_significant  # a file of an earlier release, which kept none
+    assert not process((1, 1), slopes=(0.0, 0.0), errors=(0.0, 0.0)).is_significant
+    with pytest.raises(ValueError, match="a number for each pathway"):
+        process((1, 1), slopes=(1.0,), errors=(1.0,))
+
+
 def test_a_file_gives_back_what_was_saved(tmp_path):
     one = process((0.25, 1), (3, -1), kd=2.0, style="scaled")
     save_process(one, tmp_path / "deep" / "process.json")

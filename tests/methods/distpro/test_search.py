@@ -112,4 +112,15 @@ def test_images_are_held_out_by_class_and_seen_in_whole_passes(tmp_path):
 def test_the_file_is_small_and_plain(tmp_path):
     trained(tmp_path, "distpro_search", {}, "one")
     record = json.loads((tmp_path / "one" / "process.json").read_text(encoding="utf-8"))
-    assert set(record) == {"pathways", "style", "kd", "steps", "axis", "alpha", "version"}
+    assert set(record) == {
+        "pathways",
+        "style",
+        "kd",
+        "steps",
+        "axis",
+        "alpha",
+        "slopes",
+        "errors",
+        "updates",
+        "version",
+    }

@@ -20,7 +20,7 @@ from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch
 from automl_kd.losses.base import Example
 from automl_kd.methods.distpro.pathways import PathwayLosses, list_pathways, needed_features, seen
-from automl_kd.methods.distpro.step import CONNECTOR, SearchStep, Weighting
+from automl_kd.methods.distpro.step import CONNECTOR, Moments, SearchStep, Weighting, betas_for
 from automl_kd.models import build_model
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.spec import Recipe
@@ -225,3 +225,30 @@ def test_clipping_weights_of_zero_are_asked_nothing():
     made.take(0)
     assert made.weighting.alpha[0] == 0
     assert made.weighting.alpha.isfinite().all()
+
+
+def test_slopes_are_per_rate_where_asked_for():
+    plain, per_rate = case(), case()
+    object.__setattr__(per_rate.step, "per_rate", True)
+    for one in (plain, per_rate):
+        one.take(0)
+    reach = plain.run.optimizer.param_groups[0]["lr"] * 1.9  # Nesterov's momentum of 0.9
+    torch.testing.assert_close(plain.weighting.slopes.total / reach, per_rate.weighting.slopes.total)
+
+
+def test_means_and_errors_are_those_of_all_vectors_that_came():
+    values = torch.randn(7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = Moments(torch.zeros(3, dtype=torch.float64))
+    for one in values:
+        found.add(one)
+    mean, error = found.mean_and_error()
+    assert mean == pytest.approx(values.mean(0).tolist())
+    assert error == pytest.approx((values.std(0) / 7**0.5).tolist())
+    again = Moments(torch.zeros(3, dtype=torch.float64))
+    again.restore(found.state())
+    assert again.mean_and_error() == found.mean_and_error()
+
+
+def test_the_memory_of_alphas_optimizer_fits_the_search():
+    assert betas_for(76)[1] == pytest.approx(1 - 1 / 8.6)
+    assert betas_for(100_000) == (0.5, 0.999)  # as published

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from automl_kd.bilevel.inner_step import SGD
 from automl_kd.bilevel.unroll import Unroll
-from automl_kd.data import epoch_order
+from automl_kd.data import Batch, epoch_order
 from automl_kd.errors import CheckpointError, ConfigError, DataError, StopTrial, TrialError
 from automl_kd.losses.learned.start import initial_phi
 from automl_kd.methods import base, estimate_cost, make_method, run_trial
@@ -23,15 +24,23 @@ from automl_kd.methods.lkd.method import LKD, LOSS_FILE, PICTURE
 from automl_kd.methods.lkd.past_students import Past, Pool
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.latency import measure_latency
-from automl_kd.models.features import FeatureExtractor
+from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.space import Scalar
-from automl_kd.spec import Recipe
+from automl_kd.spec import REMARK_FILE, Recipe
 from automl_kd.teacher_cache.cached_teacher import LiveTeacher
 from automl_kd.training import loop, trial
 from tests import tiny
 from tests.methods.test_weighted_losses import Recorder, load, place, same, spec
 
-OFTEN: Mapping[str, Scalar] = {"interval": 2, "warmup": 0.0, "snapshots": 6, "pool": 3, "held_out": 0.2}
+OFTEN: Mapping[str, Scalar] = {
+    "interval": 2,
+    "warmup": 0.0,
+    "snapshots": 6,
+    "pool": 3,
+    "held_out": 0.2,
+    "give_back": 0.0,
+    "rescale": False,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -88,8 +97,8 @@ def step(one: MetaTrainer, count: int = 1) -> None:
 def slope(one: MetaTrainer) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The method's own hypergradient and that of unrolling, from the last recorded student."""
     past = one.pool.past[-1]
-    given = (past, past.batch, past.teacher_out, one.meta_data.held_batch(40, np.random.default_rng(0)))
-    return one.slope(*given), Unroll(1)(one.problem(*given), past.weights, one.phi)
+    problem = one.problem(past, past.batch, past.teacher_out, one.meta_data.held_batch(40, np.random.default_rng(0)))
+    return one.slope(problem, past.weights)[0], Unroll(1)(problem, past.weights, one.phi)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +140,98 @@ def test_a_slope_without_value_is_skipped_and_too_many_end_the_trial(tmp_path):
     one = tutor(tmp_path)
     step(one)
     phi, bad = dict(one.phi), {name: torch.full_like(value, torch.nan) for name, value in one.phi.items()}
-    one.move(bad)
+    one.move(bad, torch.tensor(-1.0))
     assert same(phi, one.phi)
     assert all(memory["step"] == 0 for memory in one.memories.values())
     with pytest.raises(TrialError, match="1 of 1 updates of the learned loss were not finite"):
         one.refuse_skipped()
+
+
+def test_a_look_ahead_goes_as_far_as_the_next_step_or_all_that_follow(tmp_path):
+    for reach, factor in (("step", 1.9), ("run", 10.0)):
+        one = tutor(tmp_path, reach=reach)
+        step(one)
+        past = one.pool.past[-1]
+        problem = one.problem(
+            past, past.batch, past.teacher_out, one.meta_data.held_batch(40, np.random.default_rng(0))
+        )
+        (rule,) = {id(rule): rule for rule in problem.step.rules.values()}.values()
+        assert isinstance(rule, SGD)
+        assert rule.lr == pytest.approx(factor * past.rate)  # momentum 0.9, Nesterov's
+
+
+def test_a_step_that_raises_the_held_out_loss_moves_nothing_and_is_told(tmp_path):
+    one = tutor(tmp_path)
+    step(one)
+    phi, slope_of_one = dict(one.phi), {name: torch.ones_like(value) for name, value in one.phi.items()}
+    one.move(slope_of_one, torch.tensor(1e-9))
+    assert same(phi, one.phi)
+    assert "1 of 1 updates were refused" in one.remark()
+    one.move(slope_of_one, torch.tensor(0.0))
+    one.move(slope_of_one, torch.tensor(-1.0))
+    assert not same(phi, one.phi)
+    assert one.remark() == ""  # a third is not half
+    assert "no update" in tutor(tmp_path).remark()
+
+
+def test_the_rise_is_that_of_the_held_out_loss_along_the_step(tmp_path):
+    one = tutor(tmp_path)
+    step(one, 3)
+    past = one.pool.past[-1]
+    problem = one.problem(past, past.batch, past.teacher_out, one.meta_data.held_batch(40, np.random.default_rng(0)))
+    found = one.slope(problem, past.weights)[1]
+    inputs = {name: value.clone().requires_grad_() for name, value in past.weights.items()}
+    slopes = torch.autograd.grad(problem.inner(inputs, one.phi), list(inputs.values()))
+    after, _ = problem.step.take(past.weights, dict(zip(inputs, slopes, strict=True)))
+    with torch.no_grad():
+        wanted = problem.outer(after, one.phi) - problem.outer(past.weights, one.phi)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_held_out_images_are_given_back_at_the_end_and_nothing_is_learned_then(tmp_path):
+    one = tutor(tmp_path, give_back=0.5)
+    held = set(one.meta_data.held.index.tolist())
+    seen: list[set[int]] = []
+    ask = one.meta_data.ask_teacher
+    given: list[Batch] = []
+
+    def watched(batch: Batch) -> Outputs:
+        given.append(batch)
+        return ask(batch)
+
+    object.__setattr__(one.meta_data, "ask_teacher", watched)
+    updates = []
+    for _ in range(one.steps):
+        step(one)
+        updates.append(one.updates)
+        seen.append(set(given[-1].index.tolist()) & held)
+    half = one.steps // 2
+    assert not any(seen[:half])
+    assert set().union(*seen[half:])
+    assert updates[half - 1] == updates[-1] > 0
+    for batch in given[half:]:
+        labels = dict(zip(one.meta_data.held.index.tolist(), one.meta_data.held.labels.tolist(), strict=True))
+        assert len(batch) == 20
+        assert all(
+            labels.get(at, label) == label
+            for at, label in zip(batch.index.tolist(), batch.labels.tolist(), strict=True)
+        )
+
+
+def test_the_share_of_held_out_images_that_are_given_back_is_theirs_of_all(tmp_path):
+    one, rng = tutor(tmp_path), np.random.default_rng(0)
+    held = set(one.meta_data.held.index.tolist())
+    batch = one.meta_data.view(one.meta_data.dataset.train.index[:20], epoch=1)
+    counts = [len(set(one.meta_data.with_held(batch, rng).index.tolist()) & held) for _ in range(300)]
+    assert abs(float(np.mean(counts)) - 20 * 19 / 96) < 0.4
+
+
+def test_a_trial_leaves_what_is_to_be_said_of_it(tmp_path):
+    trained(tmp_path, "one", {"warmup": 0.9, "give_back": 0.1})
+    said = (tmp_path / "one" / REMARK_FILE).read_text(encoding="utf-8")
+    assert said == "the loss was not learned: 12 steps leave no update; lower method.interval or method.warmup"
+    trained(tmp_path, "two", {"mode": "retrain", "warmup": 0.99})
+    assert (tmp_path / "two" / REMARK_FILE).exists()  # of the search before it
 
 
 def test_a_loss_that_counts_for_nothing_is_not_moved_by_its_slope(tmp_path):
@@ -157,6 +253,7 @@ def test_a_loss_that_counts_for_nothing_is_not_moved_by_its_slope(tmp_path):
         pytest.param({"batch": "fresh", "sampling": "recent", "form": "free", "rescale": True}, marks=pytest.mark.slow),
         pytest.param({"batch": "fresh", "sampling": "recent", "rescale": True}, marks=pytest.mark.slow),
         {"mode": "two_stage_dynamic"},
+        {"give_back": 0.4, "rescale": True},
     ],
 )
 def test_it_continues_bit_for_bit(tmp_path, options, stop):
@@ -220,10 +317,10 @@ def test_a_loss_learned_elsewhere_is_used_or_learned_on(tmp_path, mode):
 
 def test_a_retrained_student_sees_all_images_and_the_cost_of_the_search_is_told(tmp_path):
     method = LKD(interval=10, warmup=0.0, ratio=2, held_out=0.1)
-    # Learning: 3 + 12 / 10 student passes and one of the teacher, on 0.9 of the images; then 3 and 1 on all.
-    assert method.macs(1000, 100) == round(0.9 * (4200 + 100))
+    # Learning: 3 + 0.7 * 14 / 10 student passes and one of the teacher, on 0.9 of the images; then 3 and 1 on all.
+    assert method.macs(1000, 100) == round(0.9 * (3000 + 0.7 * 1400 + 100))
     retrain = LKD(mode="retrain", interval=10, warmup=0.0, ratio=2, held_out=0.1)
-    assert retrain.macs(1000, 100) == 3100 + method.macs(1000, 100)
+    assert retrain.macs(1000, 100) == 3100 + round(0.9 * (3000 + 1400 + 100))  # a student that is thrown away
     assert LKD(mode="retrain", loss="file").macs(1000, 100) == 3100
     seen = trained(tmp_path, "one", {"mode": "retrain"}).seen
     assert sorted(seen) == [1, 2, 3]
@@ -238,14 +335,14 @@ def test_loss_networks_count_wherever_they_are_evaluated_by_hand(tmp_path):
     # student, so these go forward only. The projection from 4 to 16 channels goes forward and twice back.
     loss = 3 * (5 * 16 + 16 * 16 + 16) + 16 * 64 * (4 * 16 + 16 * 16 + 16) + 3 * 4 * 16 * 64
     # An update every second step: the inner gradient (3, and the loss), dual numbers (3), the loss's gradient
-    # differentiated (3 of the loss), the outer loss on twice as many images (2 * 3).
-    learning = 3 * student + loss + teacher + (12 * student + 4 * loss) / 2
+    # differentiated (3 of the loss), the outer loss on twice as many images (2 * 3), and before the step (2).
+    learning = 3 * student + loss + teacher + (14 * student + 4 * loss) / 2
     # 19 of 96 images are held out. Retraining adds a plain step on all of them, and is told a fraction of 0.2.
     assert estimated(tmp_path, {}) == 77 * round(learning)
     retrain = 3 * student + loss + teacher
     assert estimated(tmp_path, {"mode": "retrain"}) == 96 * (retrain + round(0.8 * learning))
     # Unrolled, each of two steps is a gradient that is differentiated.
-    unrolled = 3 * student + loss + teacher + (2 * 3 * (3 * student + loss) + 6 * student) / 2
+    unrolled = 3 * student + loss + teacher + (2 * 3 * (3 * student + loss) + 8 * student) / 2
     assert estimated(tmp_path, {"look_ahead": 2}) == 77 * round(unrolled)
     # The anchor looks at the past student once more, and differentiates the weights by phi.
     assert estimated(tmp_path, {"anchor": 0.1}) == 77 * round(learning + (student + 3 * loss) / 2)
@@ -255,7 +352,7 @@ def test_loss_networks_count_wherever_they_are_evaluated_by_hand(tmp_path):
 def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
     student, teacher, network = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48, 3 * (5 * 16 + 16 * 16 + 16)
     # Forward and back to the inputs; phi stands still. Four times that in an update, as above.
-    learning = 3 * student + 2 * network + teacher + (12 * student + 4 * 2 * network) / 2
+    learning = 3 * student + 2 * network + teacher + (14 * student + 4 * 2 * network) / 2
     assert estimated(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning)
 
 

@@ -22,7 +22,7 @@ from automl_kd.methods.prokt.moving_teacher import probe
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.space import Scalar
-from automl_kd.spec import Recipe
+from automl_kd.spec import REMARK_FILE, Recipe
 from automl_kd.training import loop, training_run, trial
 from automl_kd.training.optimizers import learning_rate
 from tests import tiny
@@ -47,7 +47,7 @@ def undropped(monkeypatch):
 
 def trained(root: Path, options: Mapping[str, Scalar], trial: str, *, stop: int = 0, **recipe: Any) -> Recorder:
     recorder = Recorder(stop)
-    run_trial(spec("prokt", options, **recipe), recorder, place(root, trial))
+    run_trial(spec("prokt", {"interval": 1, **options}, **recipe), recorder, place(root, trial))
     return recorder
 
 
@@ -247,6 +247,38 @@ def test_a_frozen_teacher_stands_still_and_the_student_learns_on(tmp_path):
     assert seen[3]["student_teacher_kl"] > 0
 
 
+def test_the_teacher_steps_on_every_few_batches_and_costs_a_pass_on_the_others(tmp_path):
+    trained(tmp_path, {"interval": 4}, "one")
+    state = teacher_of(tmp_path, "one")
+    assert state["step"] == EPOCHS * STEPS
+    assert state["network"]["norm.num_batches_tracked"] == 4  # of 15 steps, at 0, 4, 8 and 12
+    # a student's step; of the teacher a quarter of the times its step and a pass, else a pass
+    assert ProKT(interval=4).macs(100, 1000) == 300 + round(0.25 * 4000 + 0.75 * 1000)
+    assert ProKT(interval=1).macs(100, 1000) == 300 + 4000
+
+
+def test_the_constraint_has_a_temperature_of_its_own(tmp_path):
+    ends = {}
+    arms: dict[str, dict[str, Scalar]] = {
+        "own": {"temperature": 4.0, "losses": "kd=1, kd.temperature=2"},
+        "same": {"temperature": 4.0, "losses": "kd=1, kd.temperature=2", "constraint_temperature": 0.0},
+        "said": {"losses": "kd=1, kd.temperature=2", "constraint_temperature": 4.0},
+    }
+    for name, options in arms.items():
+        trained(tmp_path, options, name)
+        ends[name] = load(tmp_path, name)
+    assert same(ends["same"], ends["said"])
+    assert not same(ends["own"], ends["same"])
+
+
+def test_a_teacher_that_becomes_worse_is_told(tmp_path, monkeypatch):
+    trained(tmp_path, {"weight": 0.0}, "better")
+    monkeypatch.setattr(prokt, "TEACHER_WORSE", 1e-3)  # so that any cross entropy has risen
+    trained(tmp_path, {"weight": 0.0}, "worse")
+    assert "the teacher became worse" in (tmp_path / "worse" / REMARK_FILE).read_text(encoding="utf-8")
+    assert not (tmp_path / "better" / REMARK_FILE).exists()
+
+
 def test_the_teachers_rate_follows_the_students_schedule(tmp_path):
     trained(tmp_path, {"teacher_lr": 0.2}, "one")
     (group,) = teacher_of(tmp_path, "one")["optimiser"]["param_groups"]
@@ -329,13 +361,13 @@ def test_the_temperature_is_shared_unless_the_losses_have_their_own():
 def test_costs_by_hand():
     # wrn-40-2 teaches wrn-16-2: 3276 and 1011 in units of 0.1 million
     for options, expected in (
-        (ProKT(probe="eval"), 4 * 3276 + 4 * 1011),
-        (ProKT(), 4 * 3276 + 3 * 1011),
-        (ProKT(target="stale"), 3 * 3276 + 3 * 1011),
-        (ProKT(target="stale", freeze=0.5), 2 * 3276 + 3 * 1011),
+        (ProKT(interval=1, probe="eval"), 4 * 3276 + 4 * 1011),
+        (ProKT(interval=1), 4 * 3276 + 3 * 1011),
+        (ProKT(interval=1, target="stale"), 3 * 3276 + 3 * 1011),
+        (ProKT(interval=1, target="stale", freeze=0.5), 2 * 3276 + 3 * 1011),
     ):
         assert options.macs(1011, 3276) == expected
-    assert ProKT(target="stale").macs(1011, 3276) < 2.1 * METHODS["kd"]().macs(1011, 3276)
+    assert ProKT(interval=1, target="stale").macs(1011, 3276) < 2.1 * METHODS["kd"]().macs(1011, 3276)
 
 
 def test_the_recipe_of_these_tests_is_as_the_written_out_steps_take_it():

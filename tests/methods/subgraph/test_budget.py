@@ -22,6 +22,7 @@ from automl_kd.methods.subgraph.budget import (
     scale_budget,
     selected,
     smallest,
+    with_removed,
 )
 from automl_kd.models import build_model
 from automl_kd.models.costs.cost import count_cost
@@ -203,3 +204,20 @@ def test_a_limit_that_is_scaled_stays_one():
 
 def test_even_scores_by_hand():
     assert even(4).tolist() == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_what_a_search_removed_fills_what_is_left_of_the_budget():
+    found, others = baseline("magnitude"), baseline("magnitude", 1)
+    name = next(iter(found.channels))
+    kept = found.channels[name].clone()
+    kept[:10] = 0.0
+    emptied = PartScores({**found.channels, name: kept}, dict.fromkeys(found.blocks, 0.0))
+    filled = with_removed(emptied, others)
+    least = min(float(values[values > 0].min()) for values in emptied.channels.values())
+    assert torch.equal(filled.channels[name][10:], kept[10:])
+    assert float(filled.channels[name][:10].max()) < least
+    assert torch.equal(filled.channels[name][:10].argsort(), others.channels[name][:10].argsort())
+    assert all(0 < score < least for score in filled.blocks.values())
+    budget = Budget(macs=WHOLE.macs)
+    assert chosen(filled, budget) == COUPLING.whole
+    assert chosen(emptied, budget) != COUPLING.whole

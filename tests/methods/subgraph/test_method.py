@@ -21,6 +21,7 @@ from automl_kd.methods import base
 from automl_kd.methods.model_card import load_trained_student
 from automl_kd.methods.subgraph import drawing
 from automl_kd.methods.subgraph import method as subgraph
+from automl_kd.methods.subgraph import search as subgraph_search
 from automl_kd.methods.subgraph.budget import choose_subgraph, least_widths
 from automl_kd.methods.subgraph.drawing import draw_subgraph
 from automl_kd.methods.subgraph.method import Subgraph
@@ -37,9 +38,10 @@ from automl_kd.models.resnet import ResNet
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.seeds import derive
 from automl_kd.space import Architecture, InputShape, Scalar
-from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.spec import REMARK_FILE, DataSpec, Recipe, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
 from automl_kd.teacher_cache.cached_teacher import LiveTeacher
 from automl_kd.training import loop, trial
+from automl_kd.training.optimizers import learning_rate
 from tests import tiny
 
 TEACHER = TeacherSpec(model="tests.methods.subgraph.test_method:residual")
@@ -88,13 +90,15 @@ def planted(teacher: nn.Module, blocks: frozenset[str]) -> tuple[Coupling, Selec
     return coupling, left
 
 
-def search(teacher: nn.Module, coupling: Coupling, epochs: int, budget: Budget, **options: Scalar) -> SubgraphSearchRun:
+def search(
+    teacher: nn.Module, coupling: Coupling, epochs: int, budget: Budget, *, batch: int = 48, **options: Scalar
+) -> SubgraphSearchRun:
     read = parse_record(SearchOptions, {"share": 1.0, "growth": 1.0, **options}, "options")
     return SubgraphSearchRun(
         copy.deepcopy(teacher),
         LiveTeacher(FeatureExtractor(teacher)),
         tiny.dataset(),
-        read.recipe(Recipe(epochs=epochs, batch_size=48)),
+        read.recipe(Recipe(epochs=epochs, batch_size=batch)),
         derive(3, "subgraph"),
         coupling=coupling,
         options=read,
@@ -137,7 +141,7 @@ def test_without_penalty_everything_stays(tmp_path, proximal):
     torch.manual_seed(0)
     teacher = settled(residual(tiny.SHAPE), 5)
     coupling = trace(teacher, tiny.SHAPE)
-    found = search(teacher, coupling, 4, Budget(macs=1), strength=0.0, proximal=proximal)
+    found = search(teacher, coupling, 4, Budget(macs=1), strength=1e-12, proximal=proximal)
     found.finish(tmp_path)
     assert found.factors.alive() == coupling.whole
 
@@ -155,6 +159,44 @@ def test_the_penalty_grows_until_the_budget_is_met_and_then_rests(tmp_path):
     assert strengths[: met + 1] == [0.1 * 2**place for place in range(met + 1)]
     assert strengths[met + 1] == strengths[met]
     assert found.weights().any() == (cost[-1] > whole // 2)
+
+
+def test_the_penalty_alone_moves_a_factor_of_average_cost_to_zero_and_as_far_again(tmp_path):
+    torch.manual_seed(0)
+    teacher = settled(residual(tiny.SHAPE), 5)
+    found = search(teacher, trace(teacher, tiny.SHAPE), 6, Budget(macs=1))
+    steps = found.run.recipe.total_steps(found.run.steps)
+    assert steps == 12
+    sizes = [
+        found.options.rate * learning_rate(found.run.recipe, step, found.run.steps) / 1e-3 for step in range(steps)
+    ]
+    assert found.strength * sum(sizes) == pytest.approx(2.0)
+    assert search(teacher, trace(teacher, tiny.SHAPE), 6, Budget(macs=1), strength=0.3).strength == 0.3
+
+
+def test_the_budget_is_looked_at_within_an_epoch(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    teacher = settled(residual(tiny.SHAPE), 5)
+    coupling = trace(teacher, tiny.SHAPE)
+    whole, ends = coupling.cost(coupling.whole).macs, {}
+    for steps in (1, 1000):
+        monkeypatch.setattr(subgraph_search, "BUDGET_STEPS", steps)
+        found = search(teacher, coupling, 2, Budget(macs=int(0.8 * whole)), batch=8, strength=30.0, ramp=0.0, rate=0.02)
+        with found.gated():
+            found.epoch(1)
+        ends[steps] = coupling.cost(found.factors.alive()).macs / whole
+    assert ends[1000] < ends[1] <= 0.8
+
+
+def test_a_search_that_removes_nothing_says_so_and_magnitude_chooses(tmp_path):
+    where, other = place(tmp_path, "search"), place(tmp_path, "magnitude")
+    carry_out(where, Recorder(), strength=1e-12, inherit=False)
+    carry_out(other, Recorder(), choose="magnitude", inherit=False)
+    one, two = (json.loads((folder.trial / "subgraph.json").read_text(encoding="utf-8")) for folder in (where, other))
+    assert one["channels"] == two["channels"]
+    said = (where.trial / REMARK_FILE).read_text(encoding="utf-8")
+    assert said == "the search removed nothing in 6 steps; channels and blocks were chosen by magnitude"
+    assert not (other.trial / REMARK_FILE).exists()
 
 
 def test_a_latency_alone_neither_grows_the_penalty_nor_lets_it_rest(tmp_path):
@@ -196,11 +238,12 @@ def test_a_search_cut_inside_an_epoch_goes_on_with_the_costs_of_its_begin(tmp_pa
         found, changed = search(teacher, coupling, 12, Budget(macs=1), strength=1.0, rate=0.1), []
         real = found.step
 
-        def step(batch: Batch, number: int, weights: Tensor) -> Tensor:
+        def step(batch: Batch, number: int) -> Tensor:
             if number == last:
                 raise KeyboardInterrupt
-            loss = real(batch, number, weights)
-            changed.extend([] if torch.equal(found.weights(), weights) else [number])
+            loss = real(batch, number)
+            assert found.relative_costs is not None
+            changed.extend([] if torch.equal(found.weights(), found.relative_costs) else [number])
             return loss
 
         monkeypatch.setattr(found, "step", step)
