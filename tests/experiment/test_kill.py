@@ -177,6 +177,7 @@ def heard(one: Command) -> list[str]:
     return [line for line in lines if not any(re.fullmatch(pattern, line) for pattern in SPOKEN)]
 
 
+@pytest.mark.long
 def test_several_at_a_time_nothing_is_lost_and_nothing_doubled(tmp_path, command):
     interrupted = command(tmp_path, 2)
     interrupted.wait_for_rows(1)
