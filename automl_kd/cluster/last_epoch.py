@@ -20,7 +20,8 @@ def complete_report(assignment: Assignment, metrics: Metrics, epoch: int) -> dic
     if epoch != spec.recipe.epochs:
         return report
     file = paths.trial / REMARK_FILE
-    report["remark"] = file.read_text(encoding="utf-8") if file.exists() else ""
+    if file.exists():
+        report["remark"] = file.read_text(encoding="utf-8")
     if not paths.int8:
         return report
     measured = measure_int8(spec, paths)

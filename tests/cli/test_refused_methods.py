@@ -114,7 +114,7 @@ TOKENS = "tests.cli.test_refused_methods:Tokens"
         ("distpro", ["search=0"], "options of method 'distpro': search must lie above 0 and not above 1, got 0"),
         ("distpro", ["replay='last'"], "replay must be process, final or equal, got 'last'"),
         ("distpro", ["style='scale'"], "no style of weights is called 'scale'; did you mean 'scaled'?"),
-        ("distpro", ["clip=2"], "clip = 2 lies above 0.909, the weight of every pathway at the start in style"),
+        ("distpro", ["clip=2"], "clip = 2 lies above 0.917, the weight of every pathway at the start in style"),
         ("subgraph", ["floor=0"], "options of method 'subgraph': floor must lie in (0, 1], got 0"),
         ("subgraph", ["choose='best'"], "choose = \"best\" does not fit; it should be 'search', 'uniform',"),
         ("subgraph", ["multiples='1;2'"], "multiples are numbers such as '1, 0.5', got '1;2'"),
@@ -167,15 +167,15 @@ PROCESS = Process(
     kd=1.0,
     steps=2,
     axis=(0.0, 1.0),
-    alpha=((0.0,) * 10,) * 2,
+    alpha=((0.0,) * 11,) * 2,
 )
 
 
 def test_a_process_that_does_not_fit(distill):
     save_process(replace(PROCESS, pathways=PROCESS.pathways[:9], alpha=((0.0,) * 9,) * 2), Path("short.json"))
     said = distill("distpro", "process='short.json'")
-    assert said.startswith("the process was found for other pathways (9) than this trial's (10): it lacks stage3.pre")
-    save_process(replace(PROCESS, alpha=((-9.0,) * 10,) * 2), Path("weak.json"))
+    assert said.startswith("the process was found for other pathways (9) than this trial's (11): it lacks stage3.pre")
+    save_process(replace(PROCESS, style="absolute"), Path("weak.json"))
     assert "ever weighs 0.5 or more; lower clip" in distill("distpro", "process='weak.json'")
     Path("old.json").write_text(json.dumps({**asdict(PROCESS), "version": 0}))
     assert "old.json: version 0 is not 1; search again with this release" in distill("distpro", "process='old.json'")

@@ -18,7 +18,7 @@ from automl_kd.errors import ExportError
 from automl_kd.export import ExportOptions, export_student, measure_int8, require_export_packages, trained
 from automl_kd.methods import run_trial
 from automl_kd.space import InputShape
-from automl_kd.spec import Recipe, TrialPaths
+from automl_kd.spec import REMARK_FILE, Recipe, TrialPaths
 from tests import tiny
 
 
@@ -65,7 +65,9 @@ def test_only_the_last_epoch_of_a_trial_that_is_asked_waits_for_it(place, monkey
     metrics = {"val_accuracy": 0.5, "seconds": 2.0}
     assert complete_report(assigned(place, int8=False), metrics, 3) == {**metrics, "epoch": 3}
     assert complete_report(assigned(place), metrics, 2) == {**metrics, "epoch": 2}
+    (place.trial / REMARK_FILE).write_text("it found nothing", encoding="utf-8")
     last = complete_report(assigned(place), metrics, 3)
+    assert last.pop("remark") == "it found nothing"
     assert last.pop("int8_seconds") >= 0
     assert last == {**metrics, "epoch": 3, "int8_val_accuracy": 0.25, "note": ""}
 
