@@ -64,16 +64,16 @@ class MetaData:
         """`batch` with held-out images in place of as many as their share of all, in their views of this epoch."""
         own, held = len(batch.labels), len(self.held)
         share = held / (held + len(self.dataset.train))
-        count = min(held // batch.parts, int(rng.binomial(own, share)))
-        if not count:
+        count = min(held, int(rng.binomial(own * batch.parts, share)))  # of all processes' parts, the first ones
+        first = distributed.rank() % batch.parts * own
+        rows = draw_rows(held, count, rng)[first : first + own].to(self.held.row_device)
+        if not len(rows):
             return batch
-        first = distributed.rank() % batch.parts * count  # every process draws for all, and takes its own
-        rows = draw_rows(held, count * batch.parts, rng)[first : first + count].to(self.held.row_device)
         seed = derive(self.seed, "view")
         views = augmented_view(self.dataset, self.held, rows, self.recipe, seed=seed, epoch=batch.epoch)
-        inputs = self.laid_out(torch.cat([batch.inputs[count:], self.laid_out(views)]))
-        labels = torch.cat([batch.labels[count:], self.held.labels[rows]])
-        index = torch.cat([batch.index[count:], self.held.index[rows]])
+        inputs = self.laid_out(torch.cat([self.laid_out(views), batch.inputs[len(rows) :]]))
+        labels = torch.cat([self.held.labels[rows], batch.labels[len(rows) :]])
+        index = torch.cat([self.held.index[rows], batch.index[len(rows) :]])
         return replace(batch, inputs=inputs, labels=labels, index=index, part=())
 
     def fresh_batch(self, epoch: int, rng: np.random.Generator) -> tuple[Batch, Outputs]:
