@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from automl_kd.cluster.lasting_workers import worker_pool
 from automl_kd.cluster.sessions.growing import wait_for_resources
@@ -22,7 +23,7 @@ from automl_kd.experiment.proposals import plain_kd
 from automl_kd.experiment.stages.finals import final_spec, price_by_formula
 from automl_kd.experiment.stages.lengths import images_of, length_of
 from automl_kd.methods import make_method
-from automl_kd.spec import Outcome, TeacherCacheOptions, TrialSpec
+from automl_kd.spec import Outcome, TeacherCacheOptions, TrialSpec, steps_per_epoch
 
 SPEED_STEPS = (3, 12)
 """Of the shorter and the longer trials: their difference is free of what a training takes once."""
@@ -110,13 +111,13 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
             context, experiment=dataclasses.replace(context.experiment, trial=trial), workers=pool
         )
         workers = max(1, concurrency(trial))
-        step, alone = time_step(context, proposal_specs(context, "scratch"), workers)
+        alone = time_step(context, proposal_specs(context, "scratch"), workers)
+        step = alone.per_image
         if context.experiment.teacher.checkpoint:
-            with_teacher = time_trials(context, proposal_specs(context, "kd")(SPEED_STEPS[1], workers))
-            passes = max(0.0, with_teacher - alone) / SPEED_STEPS[1] / context.experiment.recipe.batch_size
-            training = 0.0
+            specs = proposal_specs(context, "kd")(SPEED_STEPS[1], workers)
+            passes, training = alone.rest_of(time_trials(context, specs), images_in(context, specs[0])), 0.0
         else:
-            teacher_step, _ = time_step(context, teacher_specs(context), 1)
+            teacher_step = time_step(context, teacher_specs(context), 1).per_image
             passes = teacher_step * FORWARD_SHARE
             training = context.teacher_training.recipe.epochs * len(context.dataset.train) * teacher_step
     return MeasuredSpeed(
@@ -144,11 +145,33 @@ SpecsOf = Callable[[int, int], list[TrialSpec]]
 """The trials, so many at once, that each make so many steps."""
 
 
-def time_step(context: ExperimentContext, specs_of: SpecsOf, workers: int) -> tuple[float, float]:
-    """Seconds of a step for one image, by trials of two lengths; and those of a longer one in all."""
-    few, many = (time_trials(context, specs_of(steps, workers)) for steps in SPEED_STEPS)
-    per_step = (many - few) / (SPEED_STEPS[1] - SPEED_STEPS[0])
-    return max(1e-9, per_step / context.experiment.recipe.batch_size), many
+class TimedSteps(NamedTuple):
+    """Seconds of a step for one image; of a whole trial, and the images that it trained on."""
+
+    per_image: float
+    seconds: float
+    images: int
+
+    def rest_of(self, seconds: float, images: int) -> float:
+        """Seconds for each of the `images` of another trial, which took `seconds`, beyond those of these steps."""
+        same = self.seconds + (images - self.images) * self.per_image
+        return max(0.0, seconds - same) / images
+
+
+def time_step(context: ExperimentContext, specs_of: SpecsOf, workers: int) -> TimedSteps:
+    """By trials of two lengths, which are one where an epoch has no more steps."""
+    few, many = (specs_of(steps, workers) for steps in SPEED_STEPS)
+    (one, fewer), (two, images) = ((time_trials(context, specs), images_in(context, specs[0])) for specs in (few, many))
+    per_image = (two - one) / (images - fewer) if images > fewer else two / images
+    return TimedSteps(max(1e-9, per_image), two, images)
+
+
+def images_in(context: ExperimentContext, spec: TrialSpec) -> int:
+    """That a trial within its first epoch trains on."""
+    rows = len(context.dataset.train)
+    if spec.method != "scratch":
+        rows = len(images_of(context, make_method(spec.method, spec.options)).train)
+    return spec.recipe.steps_in(1, steps_per_epoch(rows, spec.recipe.batch_size)) * spec.recipe.batch_size
 
 
 def proposal_specs(context: ExperimentContext, method: str) -> SpecsOf:
