@@ -100,8 +100,13 @@ def trainings_needed(scores: pd.DataFrame, accuracy: Reals, rng: np.random.Gener
 
 def markdown(frame: pd.DataFrame) -> str:
     columns = tuple(Column(str(name), numeric=place > 0) for place, name in enumerate(frame.columns))
-    rows = tuple((str(name), *(f"{value:+.3f}" for value in values)) for name, *values in frame.itertuples(index=False))
+    rows = tuple((str(name), *map(signed, values)) for name, *values in frame.itertuples(index=False))
     return Sheet(columns, rows).to_markdown()
+
+
+def signed(value: float) -> str:
+    """Empty for what costs do not leave over of themselves."""
+    return "" if np.isnan(value) else f"{value:+.3f}"
 
 
 def noise(table: pd.DataFrame) -> float:
@@ -131,7 +136,7 @@ def main() -> None:
         if len(first) > DRAWN:
             shares = list(trainings_needed(scores, first["test_accuracy"].to_numpy(), np.random.default_rng(SEED)))
             low, middle, high = np.quantile(shares, (0.25, 0.5, 0.75))
-            print(f"trainings to the best student over random search's: {middle:.2f} ({low:.2f} to {high:.2f})")
+            print(f"trainings to the best student over random search's: {middle:.3f} ({low:.3f} to {high:.3f})")
 
 
 if __name__ == "__main__":
