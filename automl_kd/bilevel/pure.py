@@ -59,12 +59,18 @@ def trainable_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def outputs_of(
-    extractor: FeatureExtractor, inputs: Tensor, draws: GeneratorStates | None = None, *, parts: int = 0
+    extractor: FeatureExtractor,
+    inputs: Tensor,
+    draws: GeneratorStates | None = None,
+    *,
+    parts: int = 0,
+    behind: Behind | None = None,
 ) -> Callable[[Tensors], dict[str, Tensor]]:
     """The function from weights to the network's outputs on `inputs`: logits as `LOGITS_KEY`, features by their names.
 
     `draws`: the moment from which layers draw at each call; now, if None. `parts`: into how many parts a process group
-    of processes has divided the images, of which these are one; 0 for those of the batch at hand.
+    of processes has divided the images, of which these are one; 0 for those of the batch at hand. `behind`: layers
+    that go on from the outputs.
 
     The network runs in the mode that its modules are in when the function is called, and in the precision of weights
     and images even where autocast surrounds the call: tangents and differences of bfloat16 passes are mostly noise.
@@ -72,12 +78,12 @@ def outputs_of(
     """
     drawn = GeneratorStates.now(inputs.device) if draws is None else draws
     whole = (parts or distributed.shard_count()) == 1
-    seen = FunctionalFeatures(extractor)
+    seen = FunctionalFeatures(extractor, behind)
 
     def outputs(weights: Tensors) -> dict[str, Tensor]:
         # Running statistics are written into copies, which are thrown away with the call.
         state = {name: buffer.clone() for name, buffer in seen.named_buffers()}
-        state |= {f"network.{name}": value for name, value in weights.items()}
+        state |= {seen.place(name): value for name, value in weights.items()}
         with drawn.replayed(), distributed.whole_batch(whole), torch.autocast(inputs.device.type, enabled=False):
             found: dict[str, Tensor] = functional_call(seen, state, (inputs,))
         return found
@@ -85,14 +91,35 @@ def outputs_of(
     return outputs
 
 
-class FunctionalFeatures(nn.Module):
-    """A network with its feature layers as one module, because `functional_call` needs one."""
+@dataclass(frozen=True, eq=False)
+class Behind:
+    """Layers that go on from a network's outputs.
 
-    def __init__(self, extractor: FeatureExtractor) -> None:
+    `run`: from the outputs by name, to all that are wanted, by the layers of `module`. `prefix`: before the names of
+    these layers' parameters among the weights.
+    """
+
+    module: nn.Module
+    run: Callable[[Tensors], dict[str, Tensor]]
+    prefix: str
+
+
+class FunctionalFeatures(nn.Module):
+    """A network with its feature layers, and what is behind them, as one module: `functional_call` needs one."""
+
+    def __init__(self, extractor: FeatureExtractor, behind: Behind | None = None) -> None:
         super().__init__()
         self.network = extractor.model
-        self._extractor = extractor
+        self.behind = behind.module if behind else nn.Identity()
+        self._extractor, self._behind = extractor, behind
+
+    def place(self, name: str) -> str:
+        """Where the weight called `name` stands in this module."""
+        if self._behind and name.startswith(self._behind.prefix):
+            return f"behind.{name.removeprefix(self._behind.prefix)}"
+        return f"network.{name}"
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         found = self._extractor(inputs)
-        return {LOGITS_KEY: found.logits, **found.features}
+        outputs = {LOGITS_KEY: found.logits, **found.features}
+        return self._behind.run(outputs) if self._behind else outputs

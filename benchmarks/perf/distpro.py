@@ -1,9 +1,9 @@
 """What DistPro's search adds to a step, in time and in peak memory: ResNet-20 student, ResNet-56 teacher, ten pathways.
 
-Ten pathways with `complex` connectors, as published (Deng et al. 2022, arXiv:2204.05547). There are two steps to
-compare with. Against the same distillation step without a hypergradient, ten pathways, connectors and all, the ratio is
-the price of searching; the limits are for this one. Against a step of plain KD on logits, it also contains the price of
-the connectors, which the method itself asks for, searched or not.
+Ten pathways of maps as published (Deng et al. 2022, arXiv:2204.05547), and the logits. There are two steps to compare
+with. Against the same distillation step without a hypergradient, pathways, connectors and all, the ratio is the price of
+searching. Against a step of plain KD on logits, it also contains the price of the connectors. Beside the default, whose
+connectors share their first layers and whose hypergradient is taken on half of a batch, stands the published way.
 
 Peak memory is the most that lies allocated at one moment of a step beyond what lay there before it, as torch's
 allocator reports every allocation to its profiler; what stays from step to step (weights, momentum) would add the same
@@ -29,22 +29,25 @@ from benchmarks.perf.standing import Scene, Standing, together
 
 BLOCK = 4
 NEVER = 10**9  # after the first step, which warms up
-LOGITS, PATHWAYS = "plain KD on logits", "ten pathways, no hypergradient"
+LOGITS, PATHWAYS = "plain KD on logits", "pathways, no hypergradient"
+PUBLISHED = "as published, hypergradient at each step"
 EACH, FOURTH = "hypergradient at each step", "hypergradient at every fourth step"
 METHODS: Mapping[str, Method] = {
     LOGITS: PlainKD(),
     PATHWAYS: DistProSearch(interval=NEVER),
     EACH: DistProSearch(),
     FOURTH: DistProSearch(interval=BLOCK),
+    PUBLISHED: DistProSearch(published=True, stages="stem+stage1.pre+stage2.pre+stage3.pre"),
 }
 COMPARISONS = (
     Comparison(EACH, PATHWAYS, 1.70),
     Comparison(FOURTH, PATHWAYS, 1.20),
     Comparison(PATHWAYS, LOGITS),
-    Comparison(EACH, LOGITS),
-    Comparison(FOURTH, LOGITS),
+    Comparison(EACH, LOGITS, 2.20),
+    Comparison(FOURTH, LOGITS, 1.60),
+    Comparison(PUBLISHED, LOGITS),
 )
-MEMORY_LIMIT = 1.02
+MEMORY_LIMIT = 2.00
 
 
 def peak_bytes(step: Callable[[], object]) -> int:
@@ -65,7 +68,7 @@ def memory(standing: Mapping[str, Standing], first: int) -> str:
     """Step `first`, a multiple of the block, so that all take their hypergradient in it."""
     peaks = {name: peak_bytes(partial(one.step, first)) for name, one in standing.items()}
     lines = ["| peak memory of a step | over | limit | ratio | MiB |", "|---|---|---|---|---|"]
-    for name, over, limit in ((EACH, PATHWAYS, f"{MEMORY_LIMIT:.2f}"), (PATHWAYS, LOGITS, ""), (EACH, LOGITS, "")):
+    for name, over, limit in ((PATHWAYS, LOGITS, ""), (EACH, LOGITS, f"{MEMORY_LIMIT:.2f}"), (PUBLISHED, LOGITS, "")):
         ratio = f"{peaks[name] / peaks[over]:.3f} | {peaks[name] / 2**20:.1f} / {peaks[over] / 2**20:.1f}"
         lines.append(f"| {name} | {over} | {limit} | {ratio} |")
     return "\n".join(lines)

@@ -145,9 +145,7 @@ def test_a_tap_that_does_not_exist(distill, method, option):
 @pytest.mark.parametrize("method", ["distpro_search", "distpro"])
 def test_a_pathway_between_features_that_no_connector_joins(distill, method):
     said = distill(method, "stages='stage1:tokens'", teacher=TOKENS)
-    assert said.startswith(
-        "pathway tokens -> stage1 (complex) needs a map (batch, channels, height, width) or a vector"
-    )
+    assert said.startswith("pathway tokens -> stage1 (shared) needs a map (batch, channels, height, width) or a vector")
     assert said.endswith("the teacher's feature layer gives (4, 8, 8); choose another feature layer")
 
 

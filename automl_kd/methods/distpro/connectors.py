@@ -5,6 +5,10 @@ Optimization. 2022. arXiv:2204.05547. The four kinds and their initial weights a
 paper's text gives no table of them. The code enlarges maps to sizes written out for 32x32 images, always by repeating
 pixels; here the size is that of the teacher's map. Where the student's map is the larger one, which the code's
 pathways never meet, it is averaged, so that a vector sees the whole map and not only its corner.
+
+"shared" is ours. What the published connectors cost is most of what a step costs beyond plain KD: ten of them take as
+long as KD does, and three times its memory. Here all pathways from one of the student's stages share their first
+layers, which do the spatial work at the student's resolution; a pathway's own is one 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -80,11 +84,28 @@ def complex_(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:
     return [*start, *block(m, m, 3), nn.ReLU(), Resize(size), *block(m, c_t, 3)]
 
 
+def one(c_s: int, c_t: int, size: tuple[int, int]) -> list[nn.Module]:  # noqa: ARG001 - one signature for all kinds
+    """A 1x1 convolution with bias, of maps that come out of `shared_layers`; at their resolution."""
+    layer = nn.Conv2d(min(MAX_CONNECTOR_WIDTH, c_s), c_t, 1)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="linear")
+    return [layer]
+
+
+def shared_layers(student: Float[Tensor, "batch c_s h_s w_s"]) -> nn.Sequential:
+    """What the shared pathways from one stage of the student have in common: 3x3 with ReLU, and attention."""
+    width = student.shape[1]
+    m = min(MAX_CONNECTOR_WIDTH, width)
+    return nn.Sequential(*block(width, m, 3), nn.ReLU(inplace=True), Attention(m))
+
+
+SHARED = "shared"
+
 CONNECTORS: Mapping[str, Callable[[int, int, tuple[int, int]], list[nn.Module]]] = {
     "plain": plain_connector,
     "2conv": two,
     "3conv": three,
     "complex": complex_,
+    SHARED: one,
 }
 """From (student channels, teacher channels, teacher height and width) to the layers in order."""
 

@@ -36,7 +36,14 @@ from automl_kd.methods.distpro.process import (
     weigh,
     weights_over,
 )
-from automl_kd.methods.distpro.search import DEFAULT_STAGES, PROCESS, DistProSearch, connector_macs, make_losses
+from automl_kd.methods.distpro.search import (
+    DEFAULT_STAGES,
+    PROCESS,
+    ConnectorCost,
+    DistProSearch,
+    connector_cost,
+    make_losses,
+)
 from automl_kd.methods.dry_run import open_extractors
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost
@@ -75,12 +82,13 @@ class DistPro:
     by_place: bool = False
     stages: str = DEFAULT_STAGES
     connect: str = "lower"
-    transforms: str = "complex"
+    transforms: str = ""
     temperature: float = 4.0
     order: str = "lagged"
     interval: int = 1
     alpha_lr: float = 0.0
     published: bool = False
+    share: float = 0.0
     held_out: float = 0.2
 
     def __post_init__(self) -> None:
@@ -151,7 +159,8 @@ class DistPro:
         searched: float,
     ) -> int:
         """`searched`: multiply-adds of the search before, which are spread over the run."""
-        guiding = guiding_macs(weights, count_cost(teacher, context.dataset.shape).macs, losses, example)
+        teacher_macs = count_cost(teacher, context.dataset.shape).macs
+        guiding = guiding_macs(weights, teacher_macs, losses, connector_cost(losses, example))
         images = len(context.dataset.train)
         spread = searched / (context.spec.recipe.passes(images) * images)
         return round(STEP * context.training_macs + guiding + spread)
@@ -253,7 +262,7 @@ def replayed(
 
     def objective(batch: Batch) -> Mapping[str, Tensor]:
         step = (batch.epoch - 1) * each + batch.part[1]
-        outputs = seen(student(batch.inputs))
+        outputs = losses.enter(seen(student(batch.inputs)), counted[step])
         terms = {"ce": label_loss(outputs[LOGITS], batch, recipe.loss, recipe.label_smoothing)}
         if counted[step]:
             teacher_out = seen(ask_teacher(batch))
@@ -265,12 +274,15 @@ def replayed(
 
 
 def guiding_macs(
-    weights: Float[Tensor, "steps pathways"], teacher: int, losses: PathwayLosses, example: Example
+    weights: Float[Tensor, "steps pathways"], teacher: int, losses: PathwayLosses, cost: ConnectorCost
 ) -> float:
     """Of the teacher and the connectors, for one image, averaged over the steps; where nothing counts, nothing runs."""
     counts = (weights > 0).double()
-    connectors = torch.tensor(connector_macs(losses, example), dtype=torch.float64)
-    return float(counts.amax(dim=1).mean() * teacher + STEP * (counts.mean(dim=0) @ connectors))
+    connectors = float(counts.mean(dim=0) @ torch.tensor(cost.own, dtype=torch.float64))
+    for name, macs in cost.entrances.items():
+        through = [place for place in range(len(cost.own)) if losses.input_name(place) == name]
+        connectors += macs * float(counts[:, through].amax(dim=1).mean())
+    return float(counts.amax(dim=1).mean() * teacher) + STEP * connectors
 
 
 def after(report: Report, search: Mapping[str, float]) -> Report:

@@ -5,6 +5,9 @@ Optimization. 2022. arXiv:2204.05547. A pathway is a teacher's stage, a student'
 code connects a student's stage with the same or a shallower one of the teacher, by one kind of connector, and compares
 by the hierarchical context loss; the paper speaks of several transforms for each connection, which are accepted here.
 Soft targets on the logits are no pathway of the published code; here they are one if "logits" is among the stages.
+
+A shared pathway compares at the smaller of the two resolutions. Repeating the pixels of the student's map up to the
+teacher's, as the other kinds do, has the same gradient where sizes divide, and stores larger maps.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,12 +23,15 @@ from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example, FeatureNames, beside, read_stages
 from automl_kd.losses.features.hcl import hcl
 from automl_kd.losses.logits.kd import kd_loss
-from automl_kd.methods.distpro.connectors import CONNECTORS, connector
+from automl_kd.methods.distpro.connectors import CONNECTORS, SHARED, connector, shared_layers
 from automl_kd.models.features import Outputs
 from automl_kd.registry import suggestion
 from automl_kd.spec import require
 
 LOGITS, SOFT_TARGETS = "logits", "kd"
+
+ENTERED = "entered/"
+"""Before the name of a stage of the student: what the shared pathways from it have in common."""
 
 SETS: Mapping[str, Callable[[int, int], bool]] = {
     "lower": lambda teacher, student: student >= teacher,
@@ -85,7 +92,10 @@ def seen(outputs: Outputs) -> dict[str, Tensor]:
 
 
 class PathwayLosses(nn.Module):
-    """The pathways' losses, each with a connector that is its own and trained with the student.
+    """The pathways' losses, with their connectors, which are trained with the student.
+
+    Each connector is its pathway's own. Shared pathways have what `entrances` make of the student's stages in common,
+    by the stages' names in `entered`.
 
     `temperature` > 0: that of the soft targets. Raises `ConfigError` for features that no connector can join: maps
     (batch, channels, height, width) and vectors (batch, channels), which count as maps of one pixel, can be.
@@ -97,14 +107,39 @@ class PathwayLosses(nn.Module):
         student, teacher = seen(example.student), seen(example.teacher)
         made = [make_connector(one, student[one.student], teacher[one.teacher]) for one in self.pathways]
         self.connectors = beside(nn.ModuleList(made), example)
+        self.entered = tuple(dict.fromkeys(one.student for one in self.pathways if one.transform == SHARED))
+        shared = [shared_layers(as_feature_map(student[name])) for name in self.entered]
+        self.entrances = beside(nn.ModuleList(shared), example)
+
+    def enter(self, student: Mapping[str, Tensor], places: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """The student's features, and what the entrances make of them for the pathways at `places`, or for all."""
+        wanted = {self.input_name(place) for place in (range(len(self.pathways)) if places is None else places)}
+        made = {
+            ENTERED + name: self.entrances[at](as_feature_map(student[name]))
+            for at, name in enumerate(self.entered)
+            if ENTERED + name in wanted
+        }
+        return {**student, **made}
+
+    def input_name(self, place: int) -> str:
+        """What a pathway takes of the student, among what `enter` returns."""
+        pathway = self.pathways[place]
+        return ENTERED + pathway.student if pathway.transform == SHARED else pathway.student
 
     def forward(self, place: int, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor]) -> Float[Tensor, ""]:
-        """The loss of the pathway at `place`, from the features that it names; no gradient reaches the teacher's."""
-        pathway = self.pathways[place]
-        one, two = student[pathway.student], teacher[pathway.teacher].detach()
+        """The loss of the pathway at `place`, from the features that it names; no gradient reaches the teacher's.
+
+        `student`: its features, best as `enter` returns them, which spares what pathways share.
+        """
+        pathway, name = self.pathways[place], self.input_name(place)
+        one = (student if name in student else self.enter(student, [place]))[name]
+        two = teacher[pathway.teacher].detach()
         if pathway.transform == SOFT_TARGETS:
             return kd_loss(one, two, self.temperature)
-        loss: Tensor = hcl(self.connectors[place](as_feature_map(one)), as_feature_map(two))
+        found, wanted = self.connectors[place](as_feature_map(one)), as_feature_map(two)
+        if pathway.transform == SHARED:
+            found, wanted = at_smaller_size(found, wanted)
+        loss: Tensor = hcl(found, wanted)
         return loss
 
 
@@ -123,6 +158,14 @@ def make_connector(pathway: Pathway, student: Tensor, teacher: Tensor) -> nn.Mod
                 f"{side}'s feature layer gives {tuple(found.shape)}; choose another feature layer"
             )
     return connector(pathway.transform, as_feature_map(student), as_feature_map(teacher))
+
+
+def at_smaller_size(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps (batch, channels, height, width), averaged to the smaller height and the smaller width of the two."""
+    (first, second), (third, fourth) = one.shape[2:], two.shape[2:]
+    size = (min(first, third), min(second, fourth))
+    fitting = (value if value.shape[2:] == size else F.adaptive_avg_pool2d(value, size) for value in (one, two))
+    return next(fitting), next(fitting)
 
 
 def as_feature_map(features: Tensor) -> Tensor:

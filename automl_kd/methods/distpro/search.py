@@ -9,11 +9,11 @@ commands name two); the recipe's schedule, squeezed into the search (the code ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,10 @@ from automl_kd.data.division import set_apart
 from automl_kd.errors import TrialError
 from automl_kd.losses.base import Example
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
+from automl_kd.methods.distpro.connectors import SHARED
 from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, needed_features, seen
 from automl_kd.methods.distpro.process import Process, check_style, process_from_steps, save_process, weigh
-from automl_kd.methods.distpro.step import BETAS, SearchStep, Weighting, betas_for
+from automl_kd.methods.distpro.step import BETAS, LEAST_PART, SearchStep, Weighting, betas_for
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost, evaluating
@@ -49,6 +50,9 @@ MAX_RECORDS = 200
 
 ORDERS = ("lagged", "sequential")
 
+DEFAULT_SHARE = 0.5
+"""Of a batch for a hypergradient, unless as published: a step costs a third less, and slopes are noisier."""
+
 DUAL = 3
 """Forward passes that one in dual numbers costs: a product of two becomes three products."""
 
@@ -64,19 +68,20 @@ class DistProSearch:
 
     `stages`: feature layers from shallow to deep, as in `list_pathways`; "pooled" and "logits" may be among them.
     `connect`: "lower" lets a student's stage learn from the same and shallower ones, "same" from its own, "all" from
-    every one. `transforms`: "plain", "2conv", "3conv", "complex", or several joined by "+". `style`: how weights come
-    from alpha; `kd` >= 0 scales them in "scaled" and "equal". `temperature` > 0: of the logits' pathway. `order`:
-    "lagged" or "sequential". `interval` >= 1: steps from one hypergradient to the next. `alpha_lr` >= 0: the rate of
-    alpha; 0 takes 1.5 over the number of updates, or 0.1 if `published`. `published`: alpha's Adam has the published
-    betas, and slopes are not divided by the student's rate. `held_out` in (0, 1): fraction of training images for the
-    outer loss.
+    every one. `transforms`: "plain", "2conv", "3conv", "complex", "shared", or several joined by "+"; empty takes
+    "shared", or "complex" if `published`. `style`: how weights come from alpha; `kd` >= 0 scales them in "scaled" and
+    "equal". `temperature` > 0: of the logits' pathway. `order`: "lagged" or "sequential". `interval` >= 1: steps from
+    one hypergradient to the next. `alpha_lr` >= 0: the rate of alpha; 0 takes 1.5 over the number of updates, or 0.1 if
+    `published`. `published`: alpha's Adam has the published betas, and slopes are not divided by the student's rate.
+    `share` in [0, 1]: fraction of a batch, of training and of held-out images, on which a hypergradient is taken; 0
+    takes 0.5, or 1 if `published`. `held_out` in (0, 1): fraction of training images for the outer loss.
     """
 
     needs_teacher: ClassVar[bool] = True
     plain_labels: ClassVar[bool] = True
     stages: str = DEFAULT_STAGES
     connect: str = "lower"
-    transforms: str = "complex"
+    transforms: str = ""
     style: str = "scaled"
     kd: float = 1.0
     temperature: float = 4.0
@@ -84,10 +89,12 @@ class DistProSearch:
     interval: int = 1
     alpha_lr: float = 0.0
     published: bool = False
+    share: float = 0.0
     held_out: float = 0.2
 
     def __post_init__(self) -> None:
-        list_pathways(self.stages, self.connect, self.transforms)
+        require(0 <= self.share <= 1, f"share must lie from 0 (by default) to 1, got {self.share}")
+        list_pathways(self.stages, self.connect, self.kinds)
         check_style(self.style)
         require(self.kd > 0, f"kd must be above 0, got {self.kd}")
         require(self.temperature > 0, f"temperature must be above 0, got {self.temperature}")
@@ -98,17 +105,27 @@ class DistProSearch:
 
     @property
     def pathways(self) -> tuple[Pathway, ...]:
-        return list_pathways(self.stages, self.connect, self.transforms)
+        return list_pathways(self.stages, self.connect, self.kinds)
+
+    @property
+    def kinds(self) -> str:
+        return self.transforms or ("complex" if self.published else SHARED)
+
+    @property
+    def part(self) -> float:
+        """The fraction of a batch on which a hypergradient is taken."""
+        return self.share or (1.0 if self.published else DEFAULT_SHARE)
 
     def macs(self, student: int, teacher: int) -> int:
         """Without the connectors, whose cost is known only where the networks are; trials report it."""
-        return round((1 - self.held_out) * self.step_macs(student, teacher, 0))
+        return round((1 - self.held_out) * self.step_macs(student, teacher, 0, 0))
 
-    def step_macs(self, student: int, teacher: int, connectors: int) -> int:
-        """Of one image in a step, the hypergradient's work averaged over the steps."""
-        each = (STEP + DUAL) * student  # the outer loss and its gradient, and the pass in dual numbers
+    def step_macs(self, student: int, teacher: int, connectors: int, entrances: int) -> float:
+        """Of one image in a step, the hypergradient's work averaged over the steps; `entrances`: of the connectors."""
+        # The outer loss and its gradient, and the pass in dual numbers.
+        each = self.part * ((STEP + DUAL) * student + DUAL * entrances)
         each += (STEP - 1) * (student + connectors) if self.order == "sequential" else 0
-        return round(STEP * (student + connectors) + teacher + each / self.interval)
+        return STEP * (student + connectors) + teacher + each / self.interval
 
     def dry_run(self, context: TrialContext, teacher: nn.Module) -> None:
         require_whole_steps(context.spec)
@@ -119,7 +136,7 @@ class DistProSearch:
         """Make the pathways' losses, and evaluate each of them once."""
         with open_extractors(context, teacher, needed_features(self.pathways)) as (student, teacher_network):
             example, _ = first_look(context, student, teacher_network, examples=DRY_RUN_IMAGES)
-            connector_macs(make_losses(self.pathways, example, self.temperature), example)
+            connector_cost(make_losses(self.pathways, example, self.temperature), example)
 
     def cost(self, spec: TrialSpec, paths: TrialPaths) -> CostEstimate:
         context, _ = self.hold_out(spec, paths)
@@ -131,7 +148,10 @@ class DistProSearch:
 
     def macs_per_image(self, context: TrialContext, teacher: nn.Module, losses: PathwayLosses, example: Example) -> int:
         teacher_macs = count_cost(teacher, context.dataset.shape).macs
-        return self.step_macs(context.training_macs, teacher_macs, sum(connector_macs(losses, example)))
+        cost = connector_cost(losses, example)
+        entrances = sum(cost.entrances.values())
+        each = self.step_macs(context.training_macs, teacher_macs, sum(cost.own) + entrances, entrances)
+        return round(each)
 
     def hold_out(self, spec: TrialSpec, paths: TrialPaths) -> tuple[TrialContext, Split]:
         """The trial without the images of the outer loss, and these."""
@@ -156,11 +176,12 @@ class DistProSearch:
                 weighting=weighting,
                 student=student,
                 ask_teacher=teacher_outputs(context, teacher_network),
-                outer=outer_batches(context, outer),
+                outer=outer_batches(context, outer, self.part),
                 order=self.order,
                 interval=self.interval,
                 smoothing=spec.recipe.label_smoothing,
                 per_rate=not self.published,
+                share=self.part,
             )
             cost = self.macs_per_image(context, teacher, losses, example)
             try:
@@ -199,13 +220,14 @@ class DistProSearch:
             raise TrialError(f"the search found no process: {error}; lower alpha_lr") from error
 
 
-def outer_batches(context: TrialContext, outer: Split) -> Callable[[int], Batch]:
+def outer_batches(context: TrialContext, outer: Split, share: float = 1.0) -> Callable[[int], Batch]:
     """Number to batch: whole passes over the held-out images, each in an order and with views of its own.
 
-    In a process group, to this process's part of the batch.
+    `share`: how large they are, as a fraction of the recipe's batches. In a process group, to this process's part of
+    the batch.
     """
     spec, dataset = context.spec, context.dataset
-    size = min(spec.recipe.batch_size, len(outer))
+    size = min(max(LEAST_PART, round(share * spec.recipe.batch_size)), spec.recipe.batch_size, len(outer))
     each = len(outer) // size
     order_seed, view_seed = derive(spec.seed, "outer order"), derive(spec.seed, "outer view")
 
@@ -235,17 +257,33 @@ def make_losses(pathways: tuple[Pathway, ...], example: Example, temperature: fl
         return PathwayLosses(pathways, example, temperature)
 
 
-def connector_macs(losses: PathwayLosses, example: Example) -> list[int]:
-    """Multiply-adds of each pathway's connector in a forward pass of one image."""
+class ConnectorCost(NamedTuple):
+    """Multiply-adds of a forward pass of one image: of each pathway's own layers, and of what pathways share.
+
+    `entrances`: by the name under which pathways take what they make.
+    """
+
+    own: tuple[int, ...]
+    entrances: Mapping[str, int]
+
+
+def connector_cost(losses: PathwayLosses, example: Example) -> ConnectorCost:
     student, teacher = (
         {name: value[:1] for name, value in seen(one).items()} for one in (example.student, example.teacher)
     )
-    spent = []
-    for place in range(len(losses.pathways)):
-        with evaluating(losses), torch.no_grad(), counting() as counter:
-            losses(place, student, teacher)
-        spent.append(counter.macs)
-    return spent
+    own: list[int] = []
+    entrances: dict[str, int] = {}
+    with evaluating(losses), torch.no_grad():
+        for place in range(len(losses.pathways)):
+            name = losses.input_name(place)
+            if name not in student:
+                with counting() as counter:
+                    student |= losses.enter(student, [place])
+                entrances[name] = counter.macs
+            with counting() as counter:
+                losses(place, student, teacher)
+            own.append(counter.macs)
+    return ConnectorCost(tuple(own), entrances)
 
 
 def leave(process: Process, folder: Path) -> None:

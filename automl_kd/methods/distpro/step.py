@@ -6,6 +6,11 @@ through it, and then trains on the same batch ("sequential" here); its virtual s
 weights are not put back after it, and the teacher's batch normalisation drifts. Here every step is the optimizer's
 own, nothing but the real step touches weights or buffers, and the derivative is exact. The "lagged" order, ours, looks
 through the real step: alpha changes one batch later and half of the work falls away.
+
+Where a hypergradient is taken on a part of the batch, the derivative is the part's over the part's share, as the
+gradient of a mean is: right on average, but that batch normalisation has the part's statistics in it, and layers that
+draw, as dropout, draw anew. What the student and pathways have in common behind it goes through the pass in dual
+numbers as a part of the student.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from automl_kd.bilevel.backbone_jvp import Captured, pathway_gradient
 from automl_kd.bilevel.base import Tensors, copies, gradient, leaves
 from automl_kd.bilevel.distributed import over_process_group
 from automl_kd.bilevel.inner_step import InnerStep
-from automl_kd.bilevel.pure import LOGITS_KEY, GeneratorStates, outputs_of, trainable_parameters
+from automl_kd.bilevel.pure import LOGITS_KEY, Behind, GeneratorStates, outputs_of, trainable_parameters
 from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.tangents import forward_mode
 from automl_kd.data import Batch
@@ -50,8 +55,11 @@ SEARCH_PARTS = 10
 LEAST_RATE = 1e-12
 """By which a slope is divided where the rate has come to 0."""
 
-CONNECTOR = "connector/"
-"""Before the names of connectors' weights, apart from the student's."""
+CONNECTOR, ENTRANCE = "connector/", "connector/entrances."
+"""Before the names of connectors' weights, apart from the student's; and of those which pathways share."""
+
+LEAST_PART = 8
+"""Images of a batch on which a hypergradient is taken at the least, of a smaller batch all: statistics need some."""
 
 
 class Weighting(nn.Module):
@@ -157,9 +165,13 @@ def betas_for(updates: int) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class StepRecord:
-    """What the derivative of a step must know: all from before it, and what its backward pass leaves in `captured`."""
+    """What the derivative of a step must know: all from before it, and what its backward pass leaves in `captured`.
+
+    `weights`: those that the step is a function of; `entrances`: of the layers that pathways share.
+    """
 
     weights: dict[str, Tensor]
+    entrances: dict[str, Tensor]
     step: InnerStep
     draws: GeneratorStates
     strengths: Float[Tensor, " pathways"]
@@ -172,7 +184,8 @@ class SearchStep:
 
     `outer`: the batch on which hypergradient number i is taken. `interval`: steps from one hypergradient to the next.
     `per_rate`: slopes are divided by how far a step carries a gradient, eta (1 + mu) with Nesterov's momentum, as else
-    those at the end of a falling rate count for nothing.
+    those at the end of a falling rate count for nothing. `share`: fraction of a batch's images, by their order, on
+    which a hypergradient is taken.
     """
 
     weighting: Weighting
@@ -183,6 +196,7 @@ class SearchStep:
     interval: int = 1
     smoothing: float = 0.0
     per_rate: bool = False
+    share: float = 1.0
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
@@ -194,6 +208,10 @@ class SearchStep:
         """The student's weights and the connectors'."""
         connectors = trainable_parameters(self.weighting.losses).items()
         return {**self.weights, **{CONNECTOR + name: value for name, value in connectors}}
+
+    @cached_property
+    def entrances(self) -> dict[str, nn.Parameter]:
+        return {name: value for name, value in self.trained.items() if name.startswith(ENTRANCE)}
 
     def __call__(self, run: TrainingRun, batch: Batch, number: int) -> Tensor:
         run.set_rate(number)
@@ -245,6 +263,7 @@ class SearchStep:
         stepped = self.trained if clip else self.weights
         return StepRecord(
             weights=copies(stepped),
+            entrances=copies(self.entrances),
             step=step_of(run.optimizer, stepped, clip),
             draws=GeneratorStates.now(run.device),
             strengths=self.weighting.strengths(),
@@ -256,11 +275,11 @@ class SearchStep:
         losses = self.weighting.losses
         with autocast(run.device, run.recipe):
             teacher_out = seen(self.ask_teacher(batch))
-            outputs = seen(self.student(batch.inputs))
+            outputs = losses.enter(seen(self.student(batch.inputs)))
             base = cross_entropy(outputs[LOGITS_KEY], batch.labels, label_smoothing=self.smoothing)
             found = []
-            for place, pathway in enumerate(losses.pathways):
-                used = {pathway.student: outputs[pathway.student]}
+            for place in range(len(losses.pathways)):
+                used = {losses.input_name(place): outputs[losses.input_name(place)]}
                 found.append(losses(place, captured.aliases(place, used) if captured else used, teacher_out))
         return base, torch.stack([to_full_precision(one) for one in found])
 
@@ -270,15 +289,25 @@ class SearchStep:
         """How the outer loss at the weights `after` the step grows with each pathway's weight in it."""
         inner = {name: slope for name, slope in slopes.items() if name in look.weights}
         u = look.step.direction(look.weights, inner, self.outer_gradient(after, held_out))
-        held = {name: look.weights[name] for name in self.weights}
-        outputs = outputs_of(self.student, batch.inputs, look.draws)
+        held = {name: look.weights[name] for name in self.weights} | look.entrances
+        rows = self.rows(len(batch.inputs))
+        part = rows / len(batch.inputs)
+        losses = self.weighting.losses
+        behind = Behind(losses, losses.enter, CONNECTOR) if look.entrances else None
+        outputs = outputs_of(self.student, batch.inputs[:rows], look.draws, behind=behind)
         _, tangents = forward_mode(outputs, held, {name: value for name, value in u.items() if name in held})
         # A connector moves its own pathway alone, and its gradient is that of w times its loss, as what is captured is.
         tangents |= {name: value for name, value in u.items() if name not in held}
         for place, captured in look.captured.gradients.items():
             prefix = f"{CONNECTOR}connectors.{place}."
-            captured |= {name: value for name, value in inner.items() if name.startswith(prefix)}
-        return over_process_group()({"h": pathway_gradient(look.captured, tangents, look.strengths)})["h"]
+            captured.update({name: value[:rows] for name, value in captured.items()})
+            captured |= {name: part * value for name, value in inner.items() if name.startswith(prefix)}
+        h = pathway_gradient(look.captured, tangents, look.strengths, part)
+        return over_process_group()({"h": h})["h"]
+
+    def rows(self, images: int) -> int:
+        """On how many of a batch's images a hypergradient is taken."""
+        return min(images, max(LEAST_PART, round(self.share * images)))
 
     def outer_gradient(self, after: Tensors, held_out: Batch) -> dict[str, Tensor]:
         """v: the gradient of the cross entropy on the held-out batch, which leaves no trace in buffers."""

@@ -183,9 +183,11 @@ def test_replay_options_out_of_range(options):
 
 def test_the_work_of_a_search_is_what_its_passes_sum_to():
     # 4/5 of the images; a step is 3 passes of the student and 1 of the teacher, a hypergradient 3 + 3 of the student.
-    assert METHODS["distpro_search"]().macs(student=10, teacher=20) == round(0.8 * (30 + 20 + 60))
-    fourth = make_method("distpro_search", {"interval": 4})
+    assert METHODS["distpro_search"]().macs(student=10, teacher=20) == round(0.8 * (30 + 20 + 30))  # of half of a batch
+    whole = make_method("distpro_search", {"share": 1.0})
+    assert whole.macs(student=10, teacher=20) == round(0.8 * (30 + 20 + 60))
+    fourth = make_method("distpro_search", {"share": 1.0, "interval": 4})
     assert fourth.macs(student=10, teacher=20) == round(0.8 * (30 + 20 + 15))
     # Its replay: a step of distillation, and a sixth of the epochs before it.
-    assert METHODS["distpro"]().macs(student=10, teacher=20) == round(30 + 20 + 88 / 6)
+    assert METHODS["distpro"]().macs(student=10, teacher=20) == round(30 + 20 + 64 / 6)
     assert make_method("distpro", {"replay": "equal"}).macs(student=10, teacher=20) == 50

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,8 +14,15 @@ from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.features.hcl import hcl
 from automl_kd.losses.logits.kd import kd_loss
-from automl_kd.methods.distpro.connectors import CONNECTORS, Attention, Resize, connector
-from automl_kd.methods.distpro.pathways import Pathway, PathwayLosses, list_pathways, needed_features, seen
+from automl_kd.methods.distpro.connectors import Attention, Resize, connector
+from automl_kd.methods.distpro.pathways import (
+    Pathway,
+    PathwayLosses,
+    at_smaller_size,
+    list_pathways,
+    needed_features,
+    seen,
+)
 from automl_kd.models.features import Outputs
 
 FOUR = "0+1+2+3"
@@ -86,13 +94,52 @@ def name(layer: nn.Module) -> str:
     return type(layer).__name__.replace("BatchNorm2d", "Norm")
 
 
-@pytest.mark.parametrize("kind", CONNECTORS)
+@pytest.mark.parametrize("kind", LAYERS)
 def test_layers_in_the_published_order_and_of_the_teachers_shape(kind):
     made = connector(kind, random(2, 6, 4, 4), random(2, 5, 8, 8))
     assert " ".join(map(name, made)) == LAYERS[kind]
     widths = [layer.out_channels for layer in made if isinstance(layer, nn.Conv2d)]
     assert widths == [5] * len(widths)  # min(6, 5) inside, 5 at the end
     assert made(random(2, 6, 4, 4)).shape == (2, 5, 8, 8)
+
+
+def test_shared_pathways_have_their_first_layers_in_common():
+    pathways = list_pathways("0+1+logits", "lower", "shared")
+    student = Outputs(random(2, 3), {"0": random(2, 6, 8, 8), "1": random(2, 5, 4, 4)})
+    teacher = Outputs(random(2, 3), {"0": random(2, 7, 8, 8), "1": random(2, 9, 4, 4)})
+    losses = PathwayLosses(pathways, example(student, teacher))
+    assert len(losses.entrances) == 2
+    calls: list[int] = []
+    for at, layer in enumerate(losses.entrances):
+        layer.register_forward_hook(lambda *_, at=at: calls.append(at))
+    entered = losses.enter(seen(student))
+    values = [losses(place, entered, seen(teacher)).item() for place in range(len(pathways))]
+    assert calls == [0, 1]
+    assert values == [losses(place, seen(student), seen(teacher)).item() for place in range(len(pathways))]
+    assert set(losses.enter(seen(student), [0, 3])) == {"0", "1", "logits", "entered/0"}
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(4, 8), (4, 16), (8, 8)])
+def test_a_shared_pathway_has_the_gradient_of_repeated_pixels(mine, theirs):
+    """Up to the size of the teacher's map, at which the other kinds compare; the loss differs by a constant."""
+    student, teacher = random(2, 6, mine, mine).double(), random(2, 5, theirs, theirs).double()
+    losses = PathwayLosses(
+        list_pathways("0", "same", "shared"),
+        example(Outputs(random(2, 3).double(), {"0": student}), Outputs(random(2, 3).double(), {"0": teacher})),
+    )
+    losses.train()
+    slopes = []
+    for repeated in (False, True):
+        maps = losses.enter({"0": student.clone().requires_grad_()})
+        if repeated:
+            grown = Resize((theirs, theirs))(losses.connectors[0](maps["entered/0"]))
+            loss = F.mse_loss(grown, teacher)
+        else:
+            found = losses.connectors[0](maps["entered/0"])
+            loss = F.mse_loss(*at_smaller_size(found, teacher))
+        slopes.append(torch.autograd.grad(loss, maps["0"])[0])
+    torch.testing.assert_close(*slopes)
+    assert slopes[0].abs().max() > 0
 
 
 def test_initial_weights_have_the_published_spread():

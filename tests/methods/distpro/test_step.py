@@ -143,9 +143,10 @@ def by_double_backward(made: Case, seen_batch: Batch, held_out: Batch) -> Tensor
 
 @pytest.mark.parametrize("order", ["lagged", pytest.param("sequential", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("style", STYLES)
-def test_hypergradient_equals_double_backward(monkeypatch, style, order):
+@pytest.mark.parametrize("transforms", ["plain", "shared"])
+def test_hypergradient_equals_double_backward(monkeypatch, style, order, transforms):
     several = style == "nesterov"
-    stages, transforms = ("stage2.pre+stage3.pre+logits", "plain+2conv") if several else (STAGES, "plain")
+    stages, transforms = ("stage2.pre+stage3.pre+logits", f"{transforms}+2conv") if several else (STAGES, transforms)
     made = case(STYLES[style], order=order, stages=stages, transforms=transforms, connect="all" if several else "lower")
     made.take(0)  # fills the optimiser's memory and moves alpha
     made.run.set_rate(1)
@@ -155,6 +156,22 @@ def test_hypergradient_equals_double_backward(monkeypatch, style, order):
     (h,) = found
     assert h.abs().min() > 0
     assert ((h - wanted).norm() / wanted.norm()).item() < 1e-10
+
+
+def test_a_part_of_the_batch_gives_the_hypergradient_of_all_where_its_images_are_repeated(monkeypatch):
+    """With every image twice, in the same order, half of a batch has all statistics and gradients of the whole."""
+    found = []
+    for share in (1.0, 0.5):
+        made = case(transforms="shared+plain")
+        once = batch(8, 100, torch.float64)
+        images, labels = torch.cat([once.inputs] * 2), torch.cat([once.labels] * 2)
+        twice = replace(once, inputs=images, labels=labels, index=torch.arange(16))
+        taken = heard(made, monkeypatch)
+        replace(made.step, share=share)(made.run, twice, 0)
+        found += taken
+    whole, half = found
+    torch.testing.assert_close(half, whole, rtol=1e-9, atol=0)
+    assert whole.abs().min() > 0
 
 
 @pytest.mark.parametrize("order", ["lagged", "sequential"])
