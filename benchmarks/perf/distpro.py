@@ -2,8 +2,8 @@
 
 Ten pathways of maps as published (Deng et al. 2022, arXiv:2204.05547), and the logits. There are two steps to compare
 with. Against the same distillation step without a hypergradient, pathways, connectors and all, the ratio is the price
-of searching. Against a step of plain KD on logits, it also contains the price of the connectors. Beside the default, whose
-connectors share their first layers and whose hypergradient is taken on half of a batch, stands the published way.
+of searching. Against a step of plain KD on logits, it also contains the price of the connectors. Beside the default,
+whose connectors share their first layers and whose hypergradient is taken on half of a batch, is the published way.
 
 Peak memory is the most that lies allocated at one moment of a step beyond what lay there before it, as torch's
 allocator reports every allocation to its profiler; what stays from step to step (weights, momentum) would add the same
