@@ -79,8 +79,9 @@ class SearchSection:
     median rule. `reduction` (above 1): the factor between rungs of ASHA and HyperBand. `median_trials` (1 or more):
     others that must have come as far before the median rule stops a trial. `interval` (1 or more): epochs after which a
     population changes. `quantile` (above 0, at most 0.5): the share of a population that gives, and that takes.
-    `resample` (0 to 1): how often "pbt" draws a value anew instead of multiplying it by 0.8 or 1.2. `perturb`: the
-    range, in a population, of each value that changes, such as "recipe.lr" = { low = 0.01, high = 0.1, log = true }.
+    `inherit`: a student begins with what fits it of the nearest student that was trained before it; finals begin as
+    ever. `resample` (0 to 1): how often "pbt" draws a value anew instead of multiplying it by 0.8 or 1.2. `perturb`:
+    the range, in a population, of each value that changes, as "recipe.lr" = { low = 0.01, high = 0.1, log = true }.
     """
 
     sampler: str = "evolution"
@@ -96,6 +97,7 @@ class SearchSection:
     grace_epochs: int = 1
     reduction: float = 3.0
     median_trials: int = 3
+    inherit: bool = False
     interval: int = 5
     quantile: float = 0.25
     resample: float = 0.25
@@ -120,6 +122,11 @@ class SearchSection:
             '"recipe.lr" = { low = 0.01, high = 0.1, log = true }'
             if population
             else f"perturb is for the schedulers 'pbt' and 'pb2', got '{self.scheduler}'; drop one of the two",
+        )
+        require(
+            not (population and self.inherit),
+            f"inherit has no effect with scheduler = '{self.scheduler}', whose members take over weights anyway; "
+            "drop it",
         )
         require(not population or self.trials >= 2, f"a population needs trials of 2 or more, got {self.trials}")
         require(

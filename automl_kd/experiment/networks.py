@@ -162,6 +162,12 @@ def warm_start_notes(context: ExperimentContext) -> Iterator[str]:
 
 
 def refuse_inits_without_effect(experiment: Experiment) -> None:
+    methods = methods_of(experiment.hyperparameters, experiment.method)
+    own = [name for name in methods if getattr(method_type(name), "makes_students", False)]
+    if experiment.search.inherit and own and not experiment.comparison.methods:
+        raise ConfigError(
+            f"search.inherit has no effect on method {own[0]!r}, which makes its own students; drop one of the two"
+        )
     for one in experiment.comparison.methods:
         if one.init and getattr(method_type(one.method), "makes_students", False):
             raise ConfigError(

@@ -31,7 +31,7 @@ from automl_kd.storage.content_hash import located_path
 MEASURED_COLUMNS = [
     item.name
     for item in fields(Row)
-    if item.type == "float | None" and item.name not in {"compute_fraction", "last_epoch"}
+    if item.type == "float | None" and item.name not in {"compute_fraction", "last_epoch", "ancestor_macs"}
 ]
 COUNTED = [
     item.name for item in fields(Row) if item.type == "int | None" and item.name not in {"proposal", "epochs_done"}
@@ -50,6 +50,7 @@ def row_of(
     compute_fraction: float | None = None,
     readings_json: str | None = None,
     lineage: Lineage = (),
+    ancestor_macs: float = 0.0,
     started: datetime,
     device: str,
 ) -> Row:
@@ -69,6 +70,8 @@ def row_of(
         student=student_label(spec, folder),
         **teaching_columns(spec),
         lineage_json=json.dumps(lineage) if lineage else None,
+        parent=spec.parent.key if spec.parent else None,
+        ancestor_macs=ancestor_macs if spec.parent else None,
         stand_in=context.experiment.stand_in.images > 0,
         dataset=known.data.name,
         teacher=teacher_label(spec.teacher) if spec.teacher else None,
@@ -106,10 +109,12 @@ def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
     init = spec.init if spec.init in {FRESH, FROM_TEACHER} else located_path(spec.init).name
     if spec.method in METHODS and inherits(make_method(spec.method, spec.options)):
         init = FROM_TEACHER
+    if spec.parent is not None:
+        init = "parent"
     return {
         "method": spec.method,
         "options_json": json.dumps(dict(spec.options), sort_keys=True),
-        "init": None if spec.init == FRESH else init,
+        "init": None if init == FRESH else init,
         "schedule_json": schedule_text(spec.schedule) or None,
     }
 

@@ -21,6 +21,7 @@ class TrialPaths:
     decoded that are not kept in memory. `pausable`: save a checkpoint after every epoch, because the trial may be
     paused after any. `checkpoint_minutes` (0 or more): the longest time between two checkpoints while the trial trains;
     0 saves none inside epochs. `int8`: after the last epoch the student is quantised, and its accuracy measured.
+    `parent`: the file with the weights of the spec's parent, if it has one.
     """
 
     trial: Path
@@ -32,6 +33,7 @@ class TrialPaths:
     pausable: bool = False
     checkpoint_minutes: float = 5.0
     int8: bool = False
+    parent: Path | None = None
 
 
 REMARK_FILE = "remark.txt"

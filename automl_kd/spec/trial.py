@@ -24,7 +24,7 @@ KEY_VERSION = 1
 FRESH, FROM_TEACHER = "fresh", "teacher"
 """What a student may begin with, beside a file: drawn weights, or what fits it of its teacher's."""
 
-YOUNGER_TRIAL_FIELDS = ("schedule", "init")
+YOUNGER_TRIAL_FIELDS = ("schedule", "init", "parent")
 """Those that records of earlier releases do not have; they are stored where they are set."""
 
 
@@ -49,6 +49,14 @@ def read_schedule(text: str) -> Schedule:
     return tuple(Stage(start, spec_names.current_changes(changes)) for start, changes in json.loads(text or "[]"))
 
 
+@dataclass(frozen=True)
+class Parent:
+    """The trial of the same space whose weights a student begins with, by its key, and its student."""
+
+    key: str
+    architecture: Architecture
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
     """Everything one trial depends on: equal specs give equal results on equal machines.
@@ -56,7 +64,8 @@ class TrialSpec:
     `space`: reference to a `SearchSpace`, "search_spaces.resnet:SPACE", or "model:NAME" for the space whose only point
     is that model. `teacher` is None for methods that have none. `schedule`: what of recipe and options changes while it
     trains; see `automl_kd.methods.schedule`. `init`: what the student's weights are when it begins: "fresh", "teacher",
-    or a file with its content hash; see `StudentSection`.
+    or a file with its content hash; see `StudentSection`. `parent`: the student begins with what fits it of this
+    trial's, whatever `init` says; so a key knows all ancestors.
     """
 
     space: str
@@ -69,6 +78,7 @@ class TrialSpec:
     seed: int
     schedule: Schedule = ()
     init: str = FRESH
+    parent: Parent | None = None
 
     def __post_init__(self) -> None:
         starts = [stage.start for stage in self.schedule]
@@ -98,6 +108,8 @@ class TrialSpec:
     def to_json(self) -> str:
         """The complete spec; `from_json` reads it back. What is younger is not in it where it is unset."""
         record = spec_names.version_1({**asdict(self), "architecture": self.architecture.as_dict()})
+        if self.parent is not None:
+            record["parent"] = non_default_fields(self.parent)
         drop_defaults(record, self, YOUNGER_TRIAL_FIELDS)
         drop_defaults(record["data"], self.data, YOUNGER_DATA_FIELDS)
         drop_defaults(record["recipe"], self.recipe, YOUNGER_RECIPE_FIELDS)
@@ -122,8 +134,13 @@ class TrialSpec:
                 "teacher": teacher and read_teacher(teacher),
                 "recipe": read_recipe(record["recipe"]),
                 "schedule": tuple(Stage(*stage) for stage in record.get("schedule", ())),
+                "parent": read_parent(record.get("parent")),
             }
         )
+
+
+def read_parent(record: Mapping[str, Any] | None) -> Parent | None:
+    return Parent(record["key"], Architecture.of(record["architecture"])) if record else None
 
 
 def identity_of_file(teacher: TeacherSpec, stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,7 +94,10 @@ def prepare_trial(spec: TrialSpec, paths: TrialPaths, *, transfer: bool = False)
     dataset = dataset.for_transfer if transfer else dataset
     student = build_student(load_space(spec.space), spec.architecture, dataset, derive(spec.seed, "student") % 2**32)
     train_at(student, spec.recipe.train_resolution)
-    if spec.init != FRESH:
+    if spec.parent is not None:
+        with torch.random.fork_rng(devices=[]):
+            take_weights(student, read_parent_network(spec, paths, dataset), dataset.shape)
+    elif spec.init != FRESH:
         with torch.random.fork_rng(devices=[]):
             start_warm(student, spec.init, dataset, lambda: read_teacher_network(spec, paths, dataset))
     return TrialContext(spec, paths, dataset, to_trial_device(student, spec, paths, dataset.shape))
@@ -108,6 +111,22 @@ def start_warm(student: nn.Module, init: str, dataset: Dataset, teacher: Callabl
     if init != FROM_TEACHER:
         return take_file(student, located_path(init), dataset.shape)
     return take_weights(student, as_student(teacher(), dataset.shape, dataset.student_size), dataset.shape)
+
+
+def read_parent_network(spec: TrialSpec, paths: TrialPaths, dataset: Dataset) -> nn.Module:
+    """The student of the trial's parent with its weights, on the processor."""
+    assert spec.parent is not None  # the caller has looked
+    if paths.parent is None:
+        raise TrialError(f"the trial begins with weights of trial {spec.parent.key}, and no file of them is given")
+    storage.pull_file(paths.parent)
+    if not paths.parent.exists():
+        raise TrialError(
+            f"the weights that this student begins with are gone: {paths.parent}; run the search under another name, "
+            "or put them back"
+        )
+    network = build_student(load_space(spec.space), spec.parent.architecture, dataset, seed=0)
+    load_weights(network, paths.parent)
+    return network
 
 
 def read_teacher_network(spec: TrialSpec, paths: TrialPaths, dataset: Dataset) -> nn.Module:

@@ -24,6 +24,7 @@ from automl_kd.experiment.optuna_journal import OptunaJournal
 from automl_kd.experiment.progress.reporter import Billing, ProgressReporter, plan_of, work_of_finals
 from automl_kd.experiment.proposals import Proposal, init_for, plain_kd
 from automl_kd.experiment.records import on_profiled_device, points_of, replays, row_of, settled_failures
+from automl_kd.experiment.stages.parents import Parents
 from automl_kd.experiment.stages.proxy_check import filters_students
 from automl_kd.experiment.stages.proxy_filter import by_student, make_probes, score_row, screen
 from automl_kd.methods.hyperparameters import METHOD
@@ -32,7 +33,7 @@ from automl_kd.results.store.folder import data_name, require_storage
 from automl_kd.results.store.scores import write_scores
 from automl_kd.samplers import Exhausted, Feasible, Sampler, Screened, make_sampler
 from automl_kd.space import Architecture
-from automl_kd.spec import FROM_TEACHER, Outcome, TrialSpec
+from automl_kd.spec import FROM_TEACHER, Outcome, Parent, TrialSpec
 from automl_kd.training.trial import teacher_file
 
 
@@ -90,6 +91,7 @@ class Searching:
         self.failures = {} if context.experiment.trial.retry_failed else settled_failures(rows, curves)
         self.sampler = make_search_sampler(context, self.is_new)
         self.device = device_of(context.experiment.trial)
+        self.parents = Parents.open(context.folder, rows) if context.experiment.search.inherit else None
         self.mirror = OptunaJournal.of(context, self.journal.proposals)
         self.index: dict[str, int] = {}
         self.started: dict[str, datetime] = {}
@@ -108,11 +110,12 @@ class Searching:
                 self.context.watcher.note(f"the time for the search is over after {index} trials")
                 return None
             try:
-                self.journal.append(self.sampler.ask(index))
+                self.propose(index)
             except Exhausted:
                 self.context.watcher.note(f"no new architecture within the budget was found after {index} proposals")
                 return None
-        spec = search_spec(self.context, self.context.proposal(self.journal.proposals[index]))
+        parent = self.parents.chosen.get(index) if self.parents else None
+        spec = search_spec(self.context, self.context.proposal(self.journal.proposals[index]), parent)
         self.index[spec.key], self.started[spec.key] = index, datetime.now(UTC)
         pausable = self.context.experiment.search.scheduler == "hyperband"
         paths = dataclasses.replace(self.context.trial_paths(spec, self.device), pausable=pausable)
@@ -120,6 +123,13 @@ class Searching:
             curve, failure = self.failures[spec.key]
             return Assignment(spec=spec, paths=paths, replay=curve, failure=failure)
         return Assignment(spec=spec, paths=paths, replay=self.replays.get(spec.key))
+
+    def propose(self, index: int) -> None:
+        """Record a new proposal; `Exhausted` if there is none."""
+        point = self.sampler.ask(index)
+        if self.parents:
+            self.parents.choose(index, self.context.proposal(point).architecture)
+        self.journal.append(point)
 
     def on_epoch(self, _spec: TrialSpec, metrics: Metrics, _epoch: int) -> None:
         self.best = max(self.best, metrics.get("val_accuracy", 0.0))
@@ -131,6 +141,7 @@ class Searching:
         if spec.key in self.replays:
             outcome = on_record(spec, self.replays[spec.key])
         outcome = on_profiled_device(self.context, spec, outcome, self.device)
+        inherited = self.parents.ancestor_macs(spec) if self.parents else 0.0
         if spec.key not in self.replays and spec.key not in self.failures:
             require_storage(self.context.folder, failed=outcome.failure_kind == "storage")
             row = row_of(
@@ -142,10 +153,13 @@ class Searching:
                 proposal=index,
                 started=self.started[spec.key],
                 device=self.device,
+                ancestor_macs=inherited,
             )
             self.context.table.append(row, points_of(curve))
             reported = {**curve, outcome.epoch: outcome.metrics} if curve else curve
             self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, reported)
+        if self.parents:
+            self.parents.learn(index, spec, outcome)
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.sampler.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
@@ -215,7 +229,7 @@ def billing(context: ExperimentContext, spec: TrialSpec) -> Billing:
     return Billing(label=label, roles=("default-kd",) if baseline else ("search",))
 
 
-def search_spec(context: ExperimentContext, proposal: Proposal) -> TrialSpec:
+def search_spec(context: ExperimentContext, proposal: Proposal, parent: Parent | None = None) -> TrialSpec:
     experiment, init = context.experiment, init_for(context.experiment, proposal)
     return TrialSpec(
         space=experiment.space,
@@ -228,6 +242,7 @@ def search_spec(context: ExperimentContext, proposal: Proposal) -> TrialSpec:
         seed=SEARCH_SEEDS + experiment.seed,
         schedule=proposal.schedule,
         init=init,
+        parent=parent,
     )
 
 

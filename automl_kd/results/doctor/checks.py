@@ -54,6 +54,7 @@ def examine(folder: Path) -> Iterator[FolderFault]:
     yield from tune_folders(folder)
     yield from damaged_records(folder)
     yield from damaged_journal(folder)
+    yield from damaged_parents(folder)
     yield from damaged_tables(folder)
     yield from damaged_weights(folder)
     if folder.parent.name == "teachers":
@@ -135,11 +136,19 @@ def damaged_journal(folder: Path) -> Iterator[FolderFault]:
         )
 
 
-def is_point(line: bytes) -> bool:
+def is_point(line: bytes | str) -> bool:
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
+
+
+def damaged_parents(folder: Path) -> Iterator[FolderFault]:
+    """What students began with, which rows hold as well: only what had no row yet is trained anew."""
+    path = folder / "parents.jsonl"
+    wrong = [place for place, line in enumerate(files.whole_lines(path), start=1) if not is_point(line)]
+    if wrong:
+        yield set_aside(folder, path, f"cannot be read in line {wrong[0]}")
 
 
 def cut_journal(folder: Path, sound: int) -> None:

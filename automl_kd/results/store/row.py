@@ -61,7 +61,9 @@ class Row:
     no other trial had them decoded before; `loader_seconds`: in which it waited for them.
     `val_images`: of a teacher, the number of images that its validation accuracy is of. `val_majority_fraction`: the
     fraction of them that are of the largest class, which one reaches who always names that class.
-    `init`: what the student began with, where its weights were not drawn: "teacher", or the name of a file.
+    `init`: what the student began with, where its weights were not drawn: "teacher", the name of a file, or "parent",
+    and then `parent` is the key of the trial whose weights it took, and `ancestor_macs` are the multiply-adds of that
+    one's training and of all before it, which are not part of `train_macs`.
     `schedule_json`: what changed while it trained, [[fraction of the run, {name: value}], ...]. `lineage_json`: of a
     member of a population, [[epochs, number, key], ...]: after how many epochs it took over whose weights.
     `stand_in`: whether other images stood in for those that the experiment is about: nothing follows from the numbers.
@@ -85,6 +87,8 @@ class Row:
     method: str
     options_json: str
     init: str | None = None
+    parent: str | None = None
+    ancestor_macs: float | None = None
     schedule_json: str | None = None
     lineage_json: str | None = None
     stand_in: bool | None = None
