@@ -21,7 +21,8 @@ class MethodEntry:
     methods' lists them. `options`: options of the method, by name. `grid`: values to try for options; of all
     combinations the `best` by validation go to the finals, each as an entry of its own. `best` (1 or more): how
     many combinations of the grid go to the finals. `init`: what the student begins with, as in [student]; empty
-    takes that section's, and "fresh" for a method without a teacher. `compute` (above 0, at most 1): compute of
+    takes that section's, and "fresh" for a method without a teacher. `recipe`: fields of the recipe, by name, that
+    this entry has otherwise; none that decides what an epoch costs. `compute` (above 0, at most 1): compute of
     each entry's finals, as fractions of the comparison's.
     """
 
@@ -32,6 +33,7 @@ class MethodEntry:
     grid: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     best: int = 1
     init: str = ""
+    recipe: Mapping[str, Scalar] = field(default_factory=dict)
     compute: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:

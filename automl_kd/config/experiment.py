@@ -60,8 +60,9 @@ class Experiment:
     module:ATTRIBUTE, such as search_spaces.resnet:SPACE, or model:NAME for one student; 'automl-kd show spaces' lists
     some. `method`: how students are taught; 'automl-kd show methods' lists them. `options`: options of methods, by
     name; each takes those that it has. `hyperparameters`: what of the teaching is searched together with the student:
-    "method" among several, "method.OPTION", and "method.losses.NAME" for the weight of one loss in a sum; each a list
-    of values or a range such as { low = 0.1, high = 0.9 }. `seed` (0 to 999999): random seed of the search: what is
+    "method" among several, "method.OPTION", "method.losses.NAME" for the weight of one loss in a sum, "recipe.FIELD"
+    for what of the recipe does not decide what an epoch costs, and "student.init"; each a list of values or a range
+    such as { low = 0.1, high = 0.9 }. `seed` (0 to 999999): random seed of the search: what is
     proposed, and how its trials begin. `expected_images` (0 or more): how many training images the data have with those
     of validation; others are refused, as those of a set that was not copied whole. 0 takes any number. `published`:
     what others have published, shown beside our figures.

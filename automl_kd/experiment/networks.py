@@ -19,8 +19,9 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods import method_type
-from automl_kd.methods.hyperparameters import methods_of
+from automl_kd.methods.hyperparameters import domain_of, ends, methods_of
 from automl_kd.methods.logits_only import gives_logits_only
+from automl_kd.methods.schedule import INIT
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
 from automl_kd.models.foreign.layout import lay_out
@@ -134,7 +135,8 @@ def warm_start_notes(context: ExperimentContext) -> Iterator[str]:
     """What the default student takes over from where students begin; `AutoMLKDError` where that is nothing."""
     experiment, dataset = context.experiment, context.dataset
     refuse_inits_without_effect(experiment)
-    named = [experiment.student.init, *(one.init for one in experiment.comparison.methods)]
+    searched = map(str, ends(domain_of(experiment.hyperparameters[INIT]))) if INIT in experiment.hyperparameters else ()
+    named = [experiment.student.init, *searched, *(one.init for one in experiment.comparison.methods)]
     for init in [one for one in dict.fromkeys(named) if one not in {"", FRESH}]:
         if init == FROM_TEACHER and gives_logits_only(experiment.teacher):
             raise ConfigError(

@@ -20,7 +20,7 @@ from automl_kd.experiment.forecast import forecast_in_full
 from automl_kd.experiment.networks import check_networks, moving_methods
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
-from automl_kd.experiment.proposals import combine
+from automl_kd.experiment.proposals import Proposal, combine, require_setting
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.stages.proxy_check import check_proxy_filter
 from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
@@ -39,7 +39,7 @@ from automl_kd.methods.hyperparameters import (
 )
 from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
-from automl_kd.methods.schedule import options_with
+from automl_kd.methods.schedule import RECIPE, options_with
 from automl_kd.models import load_space, pin_reference
 from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import count_cost, evaluating
@@ -258,6 +258,9 @@ def check_teacher_cache(experiment: Experiment) -> None:
 def check_methods(context: ExperimentContext) -> None:
     """Raise an error for feature layers, losses and files that do not fit the networks, before a teacher is trained."""
     experiment = context.experiment
+    for entry in experiment.comparison.methods:
+        changes = {RECIPE + name: value for name, value in entry.recipe.items()}
+        require_setting(experiment, Proposal(context.baseline, entry.method, entry.combinations[0]), changes)
     for method, options in teaching_ways(experiment):
         spec = TrialSpec(
             space=experiment.space,

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -13,8 +14,10 @@ from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.methods import inherits, make_method, makes_students
 from automl_kd.methods.base import Method
-from automl_kd.methods.hyperparameters import ends, methods_of, own_options, parameters_of, teaching
+from automl_kd.methods.hyperparameters import ends, methods_of, own_options, parameters_of, settings, teaching
 from automl_kd.methods.perturbed import changes_of, ranges_of
+from automl_kd.methods.recipe_fit import require_recipe
+from automl_kd.methods.schedule import INIT, RECIPE, first_changes
 from automl_kd.space import Architecture, InputShape, Parameter, Scalar, SearchSpace, Values, is_active
 from automl_kd.spec import FRESH, Schedule, Stage, schedule_text
 
@@ -42,6 +45,11 @@ class Proposal:
         return self.architecture.key, self.method, options, schedule_text(self.schedule)
 
     @property
+    def first_changes(self) -> Mapping[str, Scalar]:
+        """What it is trained with from the start on, other than the experiment says."""
+        return first_changes(self.schedule)
+
+    @property
     def made(self) -> Method:
         return make_method(self.method, self.options)
 
@@ -58,8 +66,10 @@ def init_for(experiment: Experiment, proposal: Proposal) -> str:
 def begins_warm(experiment: Experiment) -> bool:
     """Whether students may begin with weights: by [student], or as a method makes them."""
     methods = methods_of(experiment.hyperparameters, experiment.method)
-    return experiment.student.init != FRESH or any(
-        inherits(make_method(name, own_options(name, experiment.options))) for name in methods
+    return (
+        INIT in experiment.hyperparameters
+        or experiment.student.init != FRESH
+        or any(inherits(make_method(name, own_options(name, experiment.options))) for name in methods)
     )
 
 
@@ -67,8 +77,12 @@ def from_fresh_weights(experiment: Experiment, proposal: Proposal) -> Proposal |
     """The same with a student that begins fresh; None where it does so anyway."""
     if inherits(proposal.made):
         return dataclasses.replace(proposal, options={**proposal.options, "inherit": False}, fresh=True)
-    warm = init_of(experiment, proposal.made) != FRESH
-    return dataclasses.replace(proposal, fresh=True) if warm else None
+    begun = proposal.first_changes.get(INIT, init_of(experiment, proposal.made))
+    if proposal.fresh or begun == FRESH:
+        return None
+    changes = {name: value for name, value in proposal.first_changes.items() if name != INIT}
+    others = tuple(stage for stage in proposal.schedule if stage.start > 0)
+    return dataclasses.replace(proposal, fresh=True, schedule=(*([Stage(0.0, changes)] if changes else []), *others))
 
 
 def plain_kd(experiment: Experiment, student: Architecture) -> Proposal:
@@ -112,7 +126,7 @@ def combine(space: SearchSpace, experiment: Experiment) -> SearchSpace:
 def split(point: Architecture, space: SearchSpace, experiment: Experiment) -> Proposal:
     """The proposal that a point of `combine(space, experiment)` stands for.
 
-    `ConfigError` if its method refuses its options, each allowed by itself, together.
+    `ConfigError` if its method refuses its options or recipe, each allowed by itself, together.
     """
     values = point.as_dict()
     student = student_values(space, values)
@@ -123,7 +137,21 @@ def split(point: Architecture, space: SearchSpace, experiment: Experiment) -> Pr
             changes_of({name: float(value) for name, value in hyperparameters.items()}, *default_teaching(experiment)),
         )
         return Proposal(Architecture.of(student), *default_teaching(experiment), schedule=(start,))
-    return Proposal(Architecture.of(student), *teaching(hyperparameters, *default_teaching(experiment)))
+    found = Proposal(Architecture.of(student), *teaching(hyperparameters, *default_teaching(experiment)))
+    if not (changes := settings(hyperparameters)):
+        return found
+    require_setting(experiment, found, changes)
+    return dataclasses.replace(found, schedule=(Stage(0.0, changes),))
+
+
+def require_setting(experiment: Experiment, proposal: Proposal, changes: Mapping[str, Scalar]) -> None:
+    """`ConfigError` for a recipe that is none, each field allowed by itself, or that the method cannot follow."""
+    recipe: Any = {name.removeprefix(RECIPE): value for name, value in changes.items() if name != INIT}
+    try:
+        held = dataclasses.replace(experiment.recipe, **recipe)
+    except ValueError as error:
+        raise ConfigError(f"recipe: {error}") from error
+    require_recipe(held, proposal.made, proposal.method)
 
 
 def default_teaching(experiment: Experiment) -> tuple[str, Mapping[str, Scalar]]:

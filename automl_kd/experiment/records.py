@@ -20,6 +20,7 @@ from automl_kd.cluster.tune_searcher import Curve, Failure, Metrics
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.methods import METHODS, inherits, make_method
 from automl_kd.methods.model_card import SUBGRAPH_FILE, student_label
+from automl_kd.methods.schedule import INIT, first_changes
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.folder import data_name
@@ -106,7 +107,8 @@ def outcome_columns(outcome: Outcome) -> dict[str, Any]:
 
 def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
     """The columns that say how the student is taught; a file that it begins with by its name."""
-    init = spec.init if spec.init in {FRESH, FROM_TEACHER} else located_path(spec.init).name
+    init = str(first_changes(spec.schedule).get(INIT, spec.init))
+    init = init if init in {FRESH, FROM_TEACHER} else located_path(init).name
     if spec.method in METHODS and inherits(make_method(spec.method, spec.options)):
         init = FROM_TEACHER
     if spec.parent is not None:

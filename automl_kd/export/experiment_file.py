@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from automl_kd.config import SEEDS, ComparisonSection, Experiment, Finalists, MethodEntry, write_commented
+from automl_kd.methods.schedule import first_changes, turned
 from automl_kd.registry import PICKLED
 from automl_kd.spec import TeacherSpec, TrialSpec
 
@@ -26,8 +27,14 @@ SCHEDULED = (
 )
 
 
-def experiment_of(spec: TrialSpec, name: str) -> Experiment:
-    """The experiment whose only final trial is `spec`, but for a seed of a search and for changes by a population."""
+BEGUN = (
+    "Its student began with the weights of another one of its search; here it begins as [student] or its entry says."
+)
+
+
+def experiment_of(given: TrialSpec, name: str) -> Experiment:
+    """The experiment whose only final trial is `given`, but for a seed of a search and for changes by a population."""
+    spec = turned(given, first_changes(given.schedule))
     method = re.sub(r"[^a-z0-9-]+", "-", spec.method.lower()).strip("-")[:50] or "method"
     return Experiment(
         name=name,
@@ -51,8 +58,14 @@ def write_experiment(spec: TrialSpec, name: str, *, seeds: Sequence[int] = (), p
         finalists = dataclasses.replace(experiment.finalists, seeds=tuple(seeds))
         experiment = dataclasses.replace(experiment, finalists=finalists)
     objects = any(PICKLED in text for text in (spec.space, spec.teacher.model if spec.teacher else ""))
-    head = " ".join([purpose, *([FROM_OBJECTS] if objects else []), *([SCHEDULED] if spec.schedule else [])])
+    head = " ".join([purpose, *([FROM_OBJECTS] if objects else []), *notes(spec)])
     return write_differing(experiment, head)
+
+
+def notes(spec: TrialSpec) -> list[str]:
+    """What of a spec no experiment can say."""
+    changing = any(stage.start > 0 for stage in spec.schedule)
+    return [*([SCHEDULED] if changing else []), *([BEGUN] if spec.parent else [])]
 
 
 def write_differing(experiment: Experiment, head: str) -> str:

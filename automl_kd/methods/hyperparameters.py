@@ -4,7 +4,7 @@
 `method.losses.NAME` is the weight of one loss, for methods whose option `losses` is a sum of them. All weights together
 are written as the string that `automl_kd.losses.weighted_sum` reads: 0 leaves a loss out, and the labels have the
 weight 1 unless `method.losses.ce` is searched too. Options that are not searched are those of the experiment, for every
-method that has them.
+method that has them. `recipe.FIELD` is a field of the recipe, and `student.init` what students begin with.
 """
 
 from __future__ import annotations
@@ -13,16 +13,37 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from automl_kd.config import ComparisonSection, HyperparameterDomain, MethodEntry, Range
+from automl_kd.config import ComparisonSection, HyperparameterDomain, MethodEntry, Range, parse_record
 from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.losses.weighted_sum import loss_type
 from automl_kd.methods import make_method, method_type, pin_files
+from automl_kd.methods.schedule import INIT, RECIPE
 from automl_kd.registry import suggestion
 from automl_kd.space import Choice, Domain, FloatRange, IntRange, Parameter, Scalar, Values, When
+from automl_kd.spec import FRESH, FROM_TEACHER, Recipe
 
 METHOD, OPTION, WEIGHT = "method", "method.", "method.losses."
 SUM = "losses"
 """The option that is a weighted sum of losses."""
+
+FIXED = frozenset(
+    (
+        "epochs",
+        "last_epoch",
+        "batch_size",
+        "repeats",
+        "grad_accumulation",
+        "sync_bn_groups",
+        "train_resolution",
+        "milestones",
+        "amp",
+        "channels_last",
+    )
+)
+"""Fields of a recipe that are not searched: they decide what a training costs, or how it is carried out."""
+
+SEARCHED_FIELDS = tuple(item.name for item in dataclasses.fields(Recipe) if item.name not in FIXED)
+INITS = (FRESH, FROM_TEACHER)
 
 MAX_POINTS = 1_000_000
 """Whole numbers in a range: with more of them, real ones are meant."""
@@ -66,7 +87,10 @@ def settle_hyperparameters(
         if not having:
             raise ConfigError(stray(name, methods))
         refuse_idle(name, hyperparameters[name])
-        held = [try_out(name, value, having, options) for value in ends(domain_of(hyperparameters[name]))]
+        held = [
+            try_setting(name, value) if is_setting(name) else try_out(name, value, having, options)
+            for value in ends(domain_of(hyperparameters[name]))
+        ]
         found[name] = (
             hyperparameters[name]
             if isinstance(hyperparameters[name], Range)
@@ -97,10 +121,15 @@ def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tupl
     `ConfigError` if the method refuses them together, or if no loss is left in a sum.
     """
     name = str(values.get(METHOD, method))
-    given = {option_of(key): value for key, value in values.items() if key != METHOD and not key.startswith(WEIGHT)}
+    given = {option_of(key): value for key, value in values.items() if key.startswith(OPTION) and not is_weight(key)}
     if weights := weights_in(values):
         given[SUM] = write_weighted_sum(weights)
     return name, typed(name, {**own_options(name, options), **given})
+
+
+def settings(values: Values) -> dict[str, Scalar]:
+    """Those of the values that are no options of a method, as the start of a schedule holds them."""
+    return {name: value for name, value in values.items() if is_setting(name)}
 
 
 def occasions(hyperparameters: Mapping[str, HyperparameterDomain], methods: Sequence[str]) -> list[Values]:
@@ -112,7 +141,9 @@ def occasions(hyperparameters: Mapping[str, HyperparameterDomain], methods: Sequ
     found: list[Values] = []
     for method in methods:
         ours = {
-            name: ends(domain_of(hyperparameters[name])) for name in options_in(hyperparameters) if knows(method, name)
+            name: ends(domain_of(hyperparameters[name]))
+            for name in options_in(hyperparameters)
+            if knows(method, name) and not is_setting(name)
         }
         weights = {name: max(values) for name, values in ours.items() if name.startswith(WEIGHT)}
         first = {**dict.fromkeys(chosen, method), **{name: values[0] for name, values in ours.items()}, **weights}
@@ -137,7 +168,12 @@ def settle_entry(one: MethodEntry) -> MethodEntry:
         )
         for name, values in one.grid.items()
     }
-    return dataclasses.replace(one, options=own_values(one.method, one.options, first), grid=grid)
+    recipe = {}
+    for name, value in one.recipe.items():
+        if name not in SEARCHED_FIELDS:
+            raise ConfigError(f"recipe of {one.name!r}: {stray(RECIPE + name, [one.method])}")
+        recipe[name] = try_setting(RECIPE + name, value, f"recipe of {one.name!r}")
+    return dataclasses.replace(one, options=own_values(one.method, one.options, first), grid=grid, recipe=recipe)
 
 
 def require_distinct_values(where: str, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
@@ -193,6 +229,21 @@ def try_out(name: str, value: Scalar, methods: Sequence[str], options: Mapping[s
     except AutoMLKDError as error:
         raise ConfigError(f"hyperparameters.{name} cannot be {value!r}: {error}") from error
     return value if name.startswith(WEIGHT) else held[0]
+
+
+def try_setting(name: str, value: Scalar, where: str = "") -> Scalar:
+    """The value of a field of the recipe as it holds it, or of what students begin with; `ConfigError` for others."""
+    if name == INIT:
+        if value not in INITS:
+            raise ConfigError(
+                f'hyperparameters."{INIT}" cannot be {value!r}; {suggestion(str(value), INITS)}, and a file goes into '
+                "student.init"
+            )
+        return value
+    field = name.removeprefix(RECIPE)
+    made = parse_record(Recipe, {field: value}, where or f'hyperparameters."{name}"')
+    held: Scalar = getattr(made, field)
+    return held
 
 
 def refuse_idle(name: str, values_or_range: HyperparameterDomain) -> None:
@@ -254,13 +305,37 @@ def option_of(name: str) -> str:
     return SUM if name.startswith(WEIGHT) else name.removeprefix(OPTION)
 
 
+def is_setting(name: str) -> bool:
+    """Whether it is a field of the recipe, or what students begin with: no option of a method."""
+    return name == INIT or name.startswith(RECIPE)
+
+
+def is_weight(name: str) -> bool:
+    return name.startswith(WEIGHT)
+
+
 def knows(method: str, name: str) -> bool:
+    """Whether a hyperparameter has an effect on trials of `method`."""
+    if name == INIT:
+        kind: Any = method_type(method)
+        return bool(kind.needs_teacher) and not getattr(kind, "makes_students", False)
+    if name.startswith(RECIPE):
+        return name.removeprefix(RECIPE) in SEARCHED_FIELDS
     return name.startswith(OPTION) and option_of(name) in option_names(method)
 
 
 def stray(name: str, methods: Sequence[str]) -> str:
+    if name == INIT:
+        return f'hyperparameters."{INIT}" has no effect on {", ".join(methods)}; drop it'
+    if name.startswith(RECIPE):
+        field = name.removeprefix(RECIPE)
+        if field in FIXED:
+            return f"{name} decides what a training costs, or how it is carried out; set it in [recipe] for all"
+        return f"the recipe has no field {field!r}; {suggestion(field, SEARCHED_FIELDS)}"
     if not name.startswith(OPTION):
-        return f"hyperparameters have no {name!r}; write method, method.OPTION or method.losses.NAME"
+        return (
+            f"hyperparameters have no {name!r}; write method, method.OPTION, method.losses.NAME, recipe.FIELD or {INIT}"
+        )
     return f"hyperparameters.{name}: {no_method_has(option_of(name), methods)}"
 
 

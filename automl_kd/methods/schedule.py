@@ -5,7 +5,9 @@ any method that trains by `automl_kd.methods.base.train` can follow a schedule, 
 stage. The learning rate keeps the shape that the recipe gives it over the whole run; a stage sets its peak.
 
 What may change, `STEADY` of a recipe and options whose field has `metadata={"live": True}`, is read anew in every
-step; nothing that a checkpoint holds is shaped by it. A population (`automl_kd.samplers.population`) finds a schedule,
+step; nothing that a checkpoint holds is shaped by it. At the start of a run, where there is no checkpoint, any field of
+the recipe that does not decide what an epoch costs may be set, and what the student begins with: so a search varies
+them. A population (`automl_kd.samplers.population`) finds a schedule,
 which then belongs to the method found: a trial with it, from scratch and with any seed, trains as the found one did.
 """
 
@@ -19,10 +21,11 @@ from typing import Any, NamedTuple
 from automl_kd.errors import StopTrial
 from automl_kd.methods.model_card import CARD, name_card
 from automl_kd.space import Scalar
-from automl_kd.spec import Report, Trainable, TrialPaths, TrialSpec
+from automl_kd.spec import Report, Schedule, Trainable, TrialPaths, TrialSpec
 from automl_kd.training.checkpoint import epochs_saved
 
-RECIPE, METHOD = "recipe.", "method."
+RECIPE, METHOD, INIT = "recipe.", "method.", "student.init"
+"""Before names of fields of a recipe, before those of options; and what a student begins with, at the start alone."""
 
 STEADY = ("lr", "weight_decay")
 """Fields of a recipe that may change while it is followed."""
@@ -81,8 +84,13 @@ def schedule_parts(spec: TrialSpec) -> Iterator[SchedulePart]:
 def turned(spec: TrialSpec, changes: Mapping[str, Scalar]) -> TrialSpec:
     """`spec` with the recipe and options of one stage."""
     recipe: Any = {name.removeprefix(RECIPE): value for name, value in changes.items() if name.startswith(RECIPE)}
-    options = options_with(changes, spec.options)
-    return dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, **recipe), options=options)
+    options, init = options_with(changes, spec.options), str(changes.get(INIT, spec.init))
+    return dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, **recipe), options=options, init=init)
+
+
+def first_changes(schedule: Schedule) -> Mapping[str, Scalar]:
+    """What a trial is trained with from its start on, other than its spec says."""
+    return next((stage.changes for stage in schedule if stage.start == 0), {})
 
 
 def options_with(changes: Mapping[str, Scalar], options: Mapping[str, Scalar]) -> dict[str, Scalar]:

@@ -91,8 +91,13 @@ def option(value: Any) -> str:
 
 
 def schedule(text: str) -> str:
-    """`[[0.0, {"recipe.lr": 0.1}], ...]` as "recipe.lr on a schedule of 2 stages"; empty for none."""
+    """`[[0.0, {"recipe.lr": 0.1}], ...]` as "recipe.lr on a schedule of 2 stages"; empty for none.
+
+    What holds from the start to the end is said with its values.
+    """
     stages = json.loads(text or "[]")
+    if len(stages) == 1 and stages[0][0] == 0:
+        return options(json.dumps({name.removeprefix("method."): value for name, value in stages[0][1].items()}))
     names = sorted({name.removeprefix("method.") for _, changes in stages for name in changes})
     return f"{' and '.join(names)} on a schedule of {some(len(stages), 'stage')}" if stages else ""
 
@@ -114,4 +119,5 @@ def beginning(init: object) -> str:
     """What a student began with, after the name of its method; empty for drawn weights, and where nothing is known."""
     if not isinstance(init, str) or not init:
         return ""
-    return " from the teacher's weights" if init == "teacher" else f" from {init}"
+    known = {"teacher": " from the teacher's weights", "parent": " from its parent's weights"}
+    return known.get(init, f" from {init}")

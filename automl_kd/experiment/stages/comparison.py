@@ -26,9 +26,10 @@ from automl_kd.experiment.stages.lengths import (
 from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.methods import ends_with_whole_epochs, make_method
 from automl_kd.methods.base import Method
+from automl_kd.methods.schedule import RECIPE
 from automl_kd.results.store.folder import write_finals
 from automl_kd.space import Scalar
-from automl_kd.spec import FROM_TEACHER, ReadingName, TrialSpec
+from automl_kd.spec import FROM_TEACHER, ReadingName, Schedule, Stage, TrialSpec
 
 
 class Candidate(NamedTuple):
@@ -44,6 +45,12 @@ class Candidate(NamedTuple):
     @property
     def made(self) -> Method:
         return make_method(self.method_entry.method, self.options)
+
+    @property
+    def schedule(self) -> Schedule:
+        """With what of the recipe the entry has otherwise, from the start on."""
+        changes = {RECIPE + name: value for name, value in self.method_entry.recipe.items()}
+        return (Stage(0.0, changes),) if changes else ()
 
 
 def contend(context: ExperimentContext) -> None:
@@ -227,4 +234,5 @@ def trial(context: ExperimentContext, candidate: Candidate, length: Length, seed
         recipe=length.applied(experiment.recipe),
         seed=seed,
         init=init,
+        schedule=candidate.schedule,
     )

@@ -31,11 +31,12 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedMethod:
-    """A compared method as in the experiment's record. `title` is for people."""
+    """A compared method as in the experiment's record. `title` is for people; `recipe`: what it has otherwise of it."""
 
     name: str
     title: str
     method: str
+    recipe: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,13 @@ class ComparisonEntry:
 
 
 def read_compared_method(section: Mapping[str, Any]) -> ComparedMethod:
-    return ComparedMethod(name=section["name"], title=section.get("title") or section["name"], method=section["method"])
+    recipe = {f"recipe.{name}": value for name, value in section.get("recipe", {}).items()}
+    return ComparedMethod(
+        name=section["name"],
+        title=section.get("title") or section["name"],
+        method=section["method"],
+        recipe=units.options(json.dumps(recipe)),
+    )
 
 
 def place(one: ComparisonEntry) -> tuple[float, float, str]:

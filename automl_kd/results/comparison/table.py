@@ -78,7 +78,7 @@ def training_effort(entries: list[ComparisonEntry]) -> tuple[str, ...]:
         str(first.tried) if first.tried else units.MISSING,
         amount(first.choice_cost) if first.tried else units.MISSING,
         str(sum(one.failed for one in entries)),
-        units.options(first.options_json) or units.MISSING,
+        ", ".join(filter(None, (units.options(first.options_json), first.compared_method.recipe))) or units.MISSING,
         units.format_count(first.params),
         first.student,
     )

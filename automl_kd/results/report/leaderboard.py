@@ -26,6 +26,7 @@ BY = (
     "student",
     "method",
     "options_json",
+    "schedule_json",
     "init",
     "teacher",
     "epochs",
@@ -210,7 +211,8 @@ def silent_columns(board: pd.DataFrame) -> set[str]:
 
 
 def leaderboard_line(entry: dict[Any, Any]) -> dict[str, str]:
-    chosen = units.options(entry["options_json"])
+    scheduled = "" if units.missing(entry["schedule_json"]) else str(entry["schedule_json"])
+    chosen = "; ".join(filter(None, (units.options(entry["options_json"]), units.schedule(scheduled))))
     begun = units.beginning(entry["init"])
     return {
         "rank": units.MISSING if units.missing(entry["rank"]) else f"{entry['rank']}{' =' if entry['tie'] else ''}",
