@@ -1,9 +1,9 @@
 """What parents' weights save a search: `python -m benchmarks.weight_inheritance TABLE`.
 
-Three searches of `weight_inheritance.toml` with other seeds, each without and with `search.inherit`, one after the other
-below `--work`, where the same command goes on. Printed is for each pair how many multiply-adds the inheriting search had
-trained, ancestors included, when it first reached the best validation accuracy of the other, over what that one had
-trained until then, and over all that it trained. TABLE, a Parquet file, gets the trials of all six.
+Three searches of `weight_inheritance.toml` with other seeds, each without and with `search.inherit`, one after the
+other below `--work`, where the same command goes on. Printed is for each pair how many multiply-adds the inheriting
+search had trained, ancestors included, when it first reached the best validation accuracy of the other, over what
+that one had trained until then, and over all that it trained. TABLE, a Parquet file, gets the trials of all six.
 """
 
 from __future__ import annotations
