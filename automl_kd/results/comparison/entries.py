@@ -46,7 +46,8 @@ class ComparisonEntry:
     `title`: the method's, with the options that distinguish this entry if the method has several in the finals.
     `compute_fraction`: fraction of the full compute in (0, 1]. `accuracy`: by seed. `cost`: in units per training,
     `seconds` per training, means over complete trials; `choice_cost`: in units, all trials of the choice together.
-    `tried`: combinations of options trained in the choice. `failed`: finals that are not complete.
+    `tried`: combinations of options trained in the choice. `failed`: finals that are not complete. `remarked`: complete
+    ones of whose own search their method says that it found nothing, or the like.
     `difference`: accuracy less that of the reference at the same fraction, over the seeds that both completed.
     `p`, `p_holm`: two-sided, NaN where there is no test. `finding` is "not known" for the `reason` given.
     `extra`: cost over that of the reference there, NaN if unknown.
@@ -68,6 +69,7 @@ class ComparisonEntry:
     tried: int
     choice_cost: float
     failed: int
+    remarked: int = 0
     difference: Estimate
     p: float = math.nan
     p_holm: float = math.nan
@@ -154,6 +156,7 @@ def measure_entry(ours: pd.DataFrame, unit: Unit, metric: str) -> dict[str, Any]
         "cost": float(complete["train_macs"].mean()) / unit.macs,
         "seconds": float(complete["seconds"].mean()),
         "failed": len(ours) - len(complete),
+        "remarked": int(complete["remark"].notna().sum()) if "remark" in complete else 0,
     }
 
 

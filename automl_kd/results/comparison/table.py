@@ -15,8 +15,12 @@ from automl_kd.results.verdict.readings import readings_sheet
 
 
 def result_sheet(judged: Comparison) -> Sheet:
-    """What each entry reached and whether it helped; the share of the compute only if there are several."""
+    """What each entry reached and whether it helped; the share of the compute only if there are several.
+
+    And, if there are any, in how many trainings the method's own search found nothing, as remarks below say.
+    """
     several, seeds = len(judged.fractions) > 1, len({one.test.n for one in judged.entries}) > 1
+    remarked = any(one.remarked for one in judged.entries)
     beside = any(one["method"] for one in judged.published)
     columns = [
         Column("method"),
@@ -24,6 +28,7 @@ def result_sheet(judged: Comparison) -> Sheet:
         Column("test, %", numeric=True),
         Column("validation, %", numeric=True),
         *([Column("seeds", numeric=True)] if seeds else []),
+        *([Column("with a remark", numeric=True)] if remarked else []),
         Column("difference, points", numeric=True),
         Column("p", numeric=True),
         Column("p, adjusted", numeric=True),
@@ -39,6 +44,7 @@ def result_sheet(judged: Comparison) -> Sheet:
             units.percent_interval(one.test.mean, one.test.half_width),
             units.percent(one.val_mean),
             *([str(one.test.n)] if seeds else []),
+            *([f"{one.remarked} of {one.test.n}" if one.remarked else ""] if remarked else []),
             write_difference(one.difference),
             probability(one.p),
             probability(one.p_holm),
