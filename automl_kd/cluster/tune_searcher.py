@@ -232,6 +232,7 @@ def from_config(config: Mapping[str, Any]) -> Assignment:
             pausable=place["pausable"],
             checkpoint_minutes=place["checkpoint_minutes"],
             int8=place["int8"],
+            cuda_graphs=place["cuda_graphs"],
             parent=storage.local_path(place["parent"]) if place["parent"] else None,
         ),
         replay=config["replay"],

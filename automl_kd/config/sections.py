@@ -165,8 +165,9 @@ class Resources:
     more): a trial that takes longer in one sitting is ended and has failed; 0 sets no limit. `retry_failed`: a later
     sitting repeats also those failed trials that are known to fail again (a loss that is not finite, too long); others
     it repeats anyway. `checkpoint_minutes` (0 or more): the longest time between two checkpoints of a trial while it
-    trains, which is what a kill costs; 0 saves after epochs alone. `loggers`: who else is told of every
-    trial, epoch by epoch; files go to the experiment's folder `loggers`.
+    trains, which is what a kill costs; 0 saves after epochs alone. `cuda_graphs`: on a GPU, launch the passes of a
+    student of which no feature layers are read as one record, where a trial has one worker; not yet tried on a card by
+    us. `loggers`: who else is told of every trial, epoch by epoch; files go to the experiment's folder `loggers`.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -180,6 +181,7 @@ class Resources:
     timeout_minutes: float = 0.0
     retry_failed: bool = False
     checkpoint_minutes: float = 5.0
+    cuda_graphs: bool = False
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:

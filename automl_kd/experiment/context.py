@@ -140,6 +140,7 @@ class ExperimentContext:
             loader=self.experiment.loader,
             checkpoint_minutes=self.experiment.trial.checkpoint_minutes,
             int8=self.experiment.export.int8 and not is_teacher,
+            cuda_graphs=self.experiment.trial.cuda_graphs,
             parent=self.folder / "trials" / spec.parent.key / "student.pt" if spec.parent else None,
         )
 

@@ -126,6 +126,7 @@ def train(
         cache_stats=lambda: {**context.cache_stats.take(), **loading.take()},
         pausable=context.paths.pausable,
         checkpoint_minutes=context.paths.checkpoint_minutes,
+        cuda_graphs=context.paths.cuda_graphs,
     )
 
 

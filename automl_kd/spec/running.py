@@ -21,7 +21,8 @@ class TrialPaths:
     decoded that are not kept in memory. `pausable`: save a checkpoint after every epoch, because the trial may be
     paused after any. `checkpoint_minutes` (0 or more): the longest time between two checkpoints while the trial trains;
     0 saves none inside epochs. `int8`: after the last epoch the student is quantised, and its accuracy measured.
-    `parent`: the file with the weights of the spec's parent, if it has one.
+    `parent`: the file with the weights of the spec's parent, if it has one. `cuda_graphs`: launch a student's passes on
+    a GPU as one record.
     """
 
     trial: Path
@@ -34,6 +35,7 @@ class TrialPaths:
     checkpoint_minutes: float = 5.0
     int8: bool = False
     parent: Path | None = None
+    cuda_graphs: bool = False
 
 
 REMARK_FILE = "remark.txt"

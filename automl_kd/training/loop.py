@@ -38,6 +38,7 @@ def fit_student(
     cache_stats: Callable[[], Mapping[str, float]] = dict,
     pausable: bool = False,
     checkpoint_minutes: float = 0.0,
+    cuda_graphs: bool = False,
 ) -> None:
     """Train `student` in place for `recipe.epochs`, reporting after each; continue if `folder` holds a checkpoint.
 
@@ -50,12 +51,12 @@ def fit_student(
     `cache_stats`: counts of the teacher cache, which are added to each epoch's report.
     A checkpoint is written after an epoch if the last one is some seconds old, if the trial is `pausable`, if `report`
     stops the trial there, and after the last epoch; inside an epoch before it is `checkpoint_minutes` old (0: none). A
-    continued trial goes on at the step of the last one.
+    continued trial goes on at the step of the last one. `cuda_graphs`: see `TrainingRun`.
 
     In a process group all call it, the main process writes, and all report the same metrics, of which the seconds are
     each one's own.
     """
-    run = TrainingRun(student, dataset, recipe, seed, loss_modules, cache_stats)
+    run = TrainingRun(student, dataset, recipe, seed, loss_modules, cache_stats, cuda_graphs)
     checkpoints = Checkpoints(folder / "checkpoint.pt", run.state, checkpoint_minutes)
     restore_run(run, checkpoints.path)
     for epoch, metrics in enumerate(run.history, start=1):

@@ -32,6 +32,7 @@ from automl_kd.training.epoch_progress import EpochProgress, own_or_mean
 from automl_kd.training.evaluate import autocast
 from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.optimizers import learning_rate, make_optimizer, resume, set_decay
+from automl_kd.training.student_graph import StudentGraph
 
 TrainingObjective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
@@ -64,8 +65,9 @@ class TrainingRun:
     """One trial in training: the network, its optimizer and how far it has come.
 
     `loss_modules`: what is trained with the student and saved in checkpoints, but is no part of it. `cache_stats`:
-    returns counts of the teacher cache since the last call. `history` holds whole epochs, `progress` the one that has
-    begun.
+    returns counts of the teacher cache since the last call. `cuda_graphs`: launch the student's passes as one record,
+    on a GPU, where an objective is minimised by whole batches of one process. `history` holds whole epochs, `progress`
+    the one that has begun.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class TrainingRun:
         seed: int,
         loss_modules: nn.Module | None = None,
         cache_stats: Callable[[], Mapping[str, float]] = dict,
+        cuda_graphs: bool = False,
     ) -> None:
         keep_freed_memory()
         self.student, self.dataset, self.recipe, self.seed = student, dataset, recipe, seed
@@ -97,6 +100,8 @@ class TrainingRun:
         self.order_seed, self.view_seed = derive(seed, "order"), derive(seed, "view")
         self.steps = steps_per_epoch(len(dataset.train), recipe.batch_size)
         self.number = run_number(dataset, recipe, seed)
+        able = cuda_graphs and self.device.type == "cuda" and recipe.grad_accumulation == 1 and distributed.size() == 1
+        self.graph = StudentGraph(student, recipe) if able else None
         follow_epochs(dataset, recipe, self.steps, order_seed=self.order_seed, view_seed=self.view_seed)
         self.drawn: tuple[int, Tensor | None] = (0, None)
 
@@ -143,7 +148,9 @@ class TrainingRun:
         """One pass over the training images, or the rest of one, under `objective`; see `pass_over`."""
         self.student.train()
         self.loss_modules.train()
-        return self.pass_over(epoch, lambda batch, step: self.take(objective, batch, step), checkpoints)
+        recorded = self.graph.in_use() if self.graph and not isinstance(objective, OwnStep) else nullcontext()
+        with recorded:
+            return self.pass_over(epoch, lambda batch, step: self.take(objective, batch, step), checkpoints)
 
     def pass_over(
         self,
