@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 from automl_kd.cluster.lasting_workers import worker_pool
@@ -17,11 +17,12 @@ from automl_kd.cluster.sessions.growing import wait_for_resources
 from automl_kd.cluster.sessions.session import concurrency, device_of, session
 from automl_kd.cluster.tune_runner import run_trials
 from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
+from automl_kd.compression.searched_students import searched_students
 from automl_kd.errors import TrialError
 from automl_kd.experiment.context import ExperimentContext
-from automl_kd.experiment.proposals import plain_kd
+from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.stages.finals import final_spec, price_by_formula
-from automl_kd.experiment.stages.lengths import images_of, length_of
+from automl_kd.experiment.stages.lengths import images_of, length_of, recipe_length
 from automl_kd.methods import make_method
 from automl_kd.spec import Outcome, TeacherCacheOptions, TrialSpec, steps_per_epoch
 
@@ -37,6 +38,9 @@ TEST_PASSES = 1.5
 TRIAL_SECONDS = 3.0
 """Taken for starting and ending a trial, beside its passes: what is read and written, and the first slow steps."""
 
+EXTREME_PACE = 5.0
+"""A measured pace beyond it, or below its inverse, was disturbed by something else."""
+
 SPEED_FOLDER = "_speed"
 """In an experiment's folder, while it is measured."""
 
@@ -51,7 +55,8 @@ class MeasuredSpeed:
     `step`: of the student's step, for one image. `teacher`: of the teacher's pass, for one image. `images`: that KD
     trains on in an epoch, `labelled`: that training from scratch does. `validation`, `test`: images of these.
     `scratch_ratio`: epochs from scratch that cost as many multiply-adds as one epoch with the teacher's passes.
-    `size`: multiply-adds of a student that the search proposes, over those of the default. `teacher_training`: of a
+    `size`: multiply-adds of a student that the search proposes, over those of the default. `pace`: what each of these
+    takes, over the default's: kernels and squeezing cost more time than they cost multiply-adds. `teacher_training`: of a
     teacher that is trained first, 0 for one from a file. `trial`: what each trial takes beside. `workers`: trials at
     once, 1 or more. `seconds`: that the measuring took.
     """
@@ -65,6 +70,7 @@ class MeasuredSpeed:
     scratch_ratio: float
     workers: int
     size: float = 1.0
+    pace: float = 1.0
     teacher_training: float = 0.0
     trial: float = TRIAL_SECONDS
     seconds: float = 0.0
@@ -87,6 +93,16 @@ class MeasuredSpeed:
     def teacher_epoch(self) -> float:
         """Of the teacher's passes over the training images of one epoch."""
         return self.images * self.teacher
+
+    @property
+    def teacher_share(self) -> float:
+        """Multiply-adds of the teacher's pass over those of a step of the default student."""
+        return max(0.0, self.scratch_ratio * self.labelled / self.images - 1)
+
+    @property
+    def default_ratio(self) -> float:
+        """Epochs of the default student by KD that cost as many multiply-adds as one of a student that is searched."""
+        return (self.size + self.teacher_share) / (1 + self.teacher_share)
 
     def passes(self, epochs: float) -> float:
         """Of KD for so many epochs, and of the test at its end."""
@@ -120,8 +136,11 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
             teacher_step = time_step(context, teacher_specs(context), 1).per_image
             passes = teacher_step * FORWARD_SHARE
             training = context.teacher_training.recipe.epochs * len(context.dataset.train) * teacher_step
+        size, pace = measure_searched(context, alone, workers)
     return MeasuredSpeed(
         step=step,
+        size=size,
+        pace=pace,
         teacher=passes,
         teacher_training=training,
         images=len(images_of(context, make_method("kd", {})).train),
@@ -132,6 +151,21 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
         workers=workers,
         seconds=time.monotonic() - begun,
     )
+
+
+def measure_searched(context: ExperimentContext, alone: TimedSteps, workers: int) -> tuple[float, float]:
+    """Size and pace of what the search will propose, by some of it; `alone`: steps of the default student."""
+    if not context.space.parameters:
+        return 1.0, 1.0
+    size, students = searched_students(context)
+    length = proposal_specs(context, "scratch")(SPEED_STEPS[1], 1)[0].recipe
+    specs = [
+        final_spec(context, Proposal(one, "scratch"), recipe_length(length), SPEED_SEED) for one in students[:workers]
+    ]
+    once = alone.seconds - alone.images * alone.per_image
+    taken = max(0.0, time_trials(context, specs) - once) / images_in(context, specs[0])
+    mean = fmean(context.cost(spec.architecture).macs for spec in specs) / context.cost(context.baseline).macs
+    return size, min(max(taken / alone.per_image / mean, 1 / EXTREME_PACE), EXTREME_PACE)
 
 
 def equal_ratio(context: ExperimentContext) -> float:

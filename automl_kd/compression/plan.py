@@ -130,7 +130,7 @@ def count_fitting(speed: MeasuredSpeed, epochs: int, seconds: float) -> int:
 
 def search_cost(speed: MeasuredSpeed, trials: int, epochs: int) -> float:
     """All trials have one seed, so that the teacher's passes are made once for all of them."""
-    found = scaled_speed(speed, speed.size)
+    found = scaled_speed(speed, speed.size, speed.pace)
     trained = trials * expected_epochs(trials, epochs)
     return trained * found.epoch + trials * (speed.trial + found.tested) + epochs * speed.teacher_epoch
 
@@ -138,16 +138,16 @@ def search_cost(speed: MeasuredSpeed, trials: int, epochs: int) -> float:
 def finals_seconds(speed: MeasuredSpeed, seeds: int, count: int, epochs: float) -> float:
     """Wall-clock time of the choice among `count`, then default by KD, found student, and found from scratch.
 
-    From scratch it trains for as much compute as with the teacher's passes; those are made once for each seed. A worker
-    without a training that is left to begin is idle.
+    All train for as much compute as the found student by KD does in `epochs`; the teacher's passes are made once for each
+    seed. A worker without a training that is left to begin is idle.
     """
-    found = scaled_speed(speed, speed.size)
-    default = speed.passes(epochs) + speed.trial
+    found = scaled_speed(speed, speed.size, speed.pace)
+    longer = epochs * speed.default_ratio
+    default = speed.passes(longer) + speed.trial
     by_kd = found.passes(epochs) + speed.trial
     scratch = epochs * found.scratch_ratio * found.scratch_epoch + found.tested + speed.trial
-    teacher = epochs * speed.teacher_epoch
-    compared = seeds * [default + teacher, by_kd, scratch]
-    chosen = makespan(seeds * [by_kd + teacher, *(count - 1) * [by_kd]], speed.workers) if count > 1 else 0.0
+    compared = seeds * [default + longer * speed.teacher_epoch, by_kd, scratch]
+    chosen = makespan(seeds * [by_kd + epochs * speed.teacher_epoch, *(count - 1) * [by_kd]], speed.workers) if count > 1 else 0.0
     return chosen + makespan(compared, speed.workers)
 
 
@@ -196,8 +196,7 @@ def divide_hours(
     )
 
 
-def scaled_speed(speed: MeasuredSpeed, factor: float) -> MeasuredSpeed:
-    """Of a student whose step takes `factor` times as long."""
-    return dataclasses.replace(
-        speed, step=speed.step * factor, scratch_ratio=1 + (speed.scratch_ratio - 1) / max(factor, 1e-9)
-    )
+def scaled_speed(speed: MeasuredSpeed, factor: float, pace: float = 1.0) -> MeasuredSpeed:
+    """Of a student of `factor` times the multiply-adds, each of which takes `pace` times as long."""
+    ratio = (1 + speed.teacher_share / max(factor, 1e-9)) * speed.images / speed.labelled
+    return dataclasses.replace(speed, step=speed.step * factor * pace, scratch_ratio=ratio)

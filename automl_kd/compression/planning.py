@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from automl_kd import storage
 from automl_kd.compression.choices import (
     COMPARED,
@@ -32,6 +30,7 @@ from automl_kd.compression.plan import (
     search_cost,
 )
 from automl_kd.compression.request import CompressRequest
+from automl_kd.compression.searched_students import searched_students
 from automl_kd.compression.timekeeper import Timekeeper
 from automl_kd.config import Budget, Experiment
 from automl_kd.errors import ConfigError
@@ -45,7 +44,7 @@ from automl_kd.experiment.teacher_settings import settle_teacher
 from automl_kd.models.costs.affordable import find_affordable
 from automl_kd.profiling import DeviceProfile, ProfilePlan
 from automl_kd.results import units
-from automl_kd.space import Architecture, sample_architecture
+from automl_kd.space import Architecture
 
 EXPORT_SECONDS = 60.0
 """Kept for writing graphs and trying them, beside the passes over test images that the page needs."""
@@ -61,9 +60,6 @@ CHECKED_KINDS = 10
 
 SMALLEST_POWER = 12
 """Smaller students than the default are considered, each of 0.8 of the last one's cost, below this power."""
-
-SIZE_DRAWS = 300
-"""Random architectures whose cost tells that of what is searched."""
 
 COMFORT = 2 * LEAST_EPOCHS
 """Epochs of finals that a larger resolution must leave time for."""
@@ -104,7 +100,7 @@ def make_plan(
             opened, sections = open_choices(request, with_resolution(request, sized), roots, keeper)
             context, sections = limit_students(opened, request, sections)
             speed = measure(context, address)
-    speed = dataclasses.replace(speed, size=size_of_searched(context))
+    speed = dataclasses.replace(speed, size=searched_students(context).size)
     plan = divide_time(request, speed, keeper)
     if not request.epochs and plan.finals.epochs < LEAST_EPOCHS:
         context, sections, speed = take_smaller(opened, context, request, sections, speed, keeper)
@@ -254,21 +250,7 @@ def take_smaller(
     except ConfigError:  # the space has none that small, or none that keeps the other limits
         return context, dict(sections), speed
     ratio = smaller.cost(smaller.baseline).macs / macs
-    return smaller, found, dataclasses.replace(scaled_speed(speed, ratio), size=size_of_searched(smaller))
-
-
-def size_of_searched(context: ExperimentContext) -> float:
-    """Multiply-adds of the students that the search will propose, over those of the default.
-
-    Of what is drawn at random and is within the limits: the mean, or of the largest in a pool that is filtered by them.
-    """
-    search, rng = context.experiment.search, np.random.default_rng(context.experiment.seed)
-    drawn = (sample_architecture(context.space, rng) for _ in range(SIZE_DRAWS))
-    macs = [context.cost(one).macs for one in drawn if context.within_budget(one)]
-    if not macs:
-        return 1.0
-    typical = np.quantile(macs, 1 - 1 / search.pool) if "macs" in search.proxy_filter else np.mean(macs)
-    return max(0.1, float(typical) / context.cost(context.baseline).macs)
+    return smaller, found, dataclasses.replace(scaled_speed(speed, ratio), size=searched_students(smaller).size)
 
 
 def round_limit(macs: float) -> int:

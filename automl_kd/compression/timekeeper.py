@@ -112,7 +112,7 @@ class Timekeeper:
 
 
 def speed_of_found(context: ExperimentContext, speed: MeasuredSpeed) -> MeasuredSpeed:
-    """`speed` with the size of the students that the search has found, by the seconds of their trainings."""
+    """`speed` with the size and pace of the students that the search has found, by the seconds of their trainings."""
     rows = context.table.read()
     ours = rows[(rows["trial_kind"] == "search") & (rows["status"] == "complete")]
     best = ours.sort_values("val_accuracy", ascending=False).head(PACE_TRIALS)
@@ -121,4 +121,5 @@ def speed_of_found(context: ExperimentContext, speed: MeasuredSpeed) -> Measured
     teacher = best["teacher_passes"].fillna(0.0) * context.experiment.recipe.batch_size * speed.teacher
     images = speed.images + speed.validation * FORWARD_SHARE
     steps = (best["seconds"] - teacher) / best["epochs_done"] / images
-    return dataclasses.replace(speed, size=max(float(steps.mean()) / speed.step, 1 / FASTEST))
+    size = float(best["macs"].mean()) / context.cost(context.baseline).macs
+    return dataclasses.replace(speed, size=size, pace=max(float(steps.mean()) / speed.step, 1 / FASTEST) / size)

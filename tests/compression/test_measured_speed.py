@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from automl_kd.compression import measured_speed
-from automl_kd.compression.measured_speed import TimedSteps, images_in, time_step
+from automl_kd.compression.measured_speed import TimedSteps, images_in, measure_searched, time_step
 from automl_kd.spec import Recipe
 
 
@@ -40,6 +40,29 @@ def test_a_step_is_priced_by_the_steps_that_were_made(monkeypatch, images, train
     found = time_step(context, specs_of(images), 1)
     assert found.images == trained  # an epoch of few labelled images ends before the twelfth step
     assert found.per_image == pytest.approx(0.01)
+
+
+def test_pace_is_seconds_for_each_multiply_add_of_what_is_searched_over_the_defaults(monkeypatch):
+    costs = {"default": 100, "small": 150, "large": 170}
+    context: Any = SimpleNamespace(
+        space=SimpleNamespace(parameters={"width": None}),
+        baseline="default",
+        cost=lambda one: SimpleNamespace(macs=costs[one]),
+        dataset=SimpleNamespace(train=range(6400)),
+    )
+    monkeypatch.setattr(measured_speed, "searched_students", lambda _: (1.6, ["small", "large", "other"]))
+    monkeypatch.setattr(measured_speed, "proposal_specs", lambda *_: specs_of(6400))
+    monkeypatch.setattr(
+        measured_speed,
+        "final_spec",
+        lambda _context, proposal, length, _seed: SimpleNamespace(
+            method="scratch", recipe=length.applied(Recipe(batch_size=64)), architecture=proposal.architecture
+        ),
+    )
+    # 2 s beside, then twice as long for each multiply-add as the default, whose image takes 0.01 s
+    monkeypatch.setattr(measured_speed, "time_trials", lambda *_: 2.0 + 768 * 0.01 * 1.6 * 2)
+    alone = TimedSteps(per_image=0.01, seconds=2.0 + 768 * 0.01, images=768)
+    assert measure_searched(context, alone, 2) == (1.6, pytest.approx(2.0))
 
 
 def test_the_teachers_passes_are_what_is_left_beyond_the_students_steps():

@@ -59,6 +59,20 @@ def test_a_search_costs_what_its_account_says():
     assert seconds == pytest.approx(by_hand)
 
 
+def test_a_student_of_slow_layers_takes_longer_and_has_no_other_epochs_for_it():
+    slow, plain = dataclasses.replace(SPEED, size=2.0, pace=1.5), dataclasses.replace(SPEED, size=2.0)
+    once = 10 * SPEED.trial + 8000 * 5e-4
+    assert search_cost(slow, 10, 1) - once == pytest.approx(1.5 * (search_cost(plain, 10, 1) - once))
+    assert scaled_speed(slow, 2.0, 1.5).scratch_ratio == scaled_speed(plain, 2.0).scratch_ratio == 1.5
+
+
+def test_unlabelled_images_count_in_what_scratch_is_trained_for():
+    # KD: 8,000 images of 3 + 3 passes; from scratch 2,000 of 3: 8 epochs cost as much as one
+    few = dataclasses.replace(SPEED, labelled=2000, scratch_ratio=8.0)
+    assert few.teacher_share == pytest.approx(1.0)
+    assert scaled_speed(few, 2.0).scratch_ratio == pytest.approx(6.0)
+
+
 def test_a_search_of_larger_students_than_the_default_costs_more():
     larger = dataclasses.replace(SPEED, size=2.0)
     epoch, tested = 8000 * 2e-3 + 900 * 2e-3 / 3, 1.5 * 3900 * 2e-3 / 3
@@ -76,7 +90,8 @@ def test_finals_take_what_their_trainings_take_on_two_workers():
     larger = dataclasses.replace(SPEED, size=2.0)  # whose teacher is half as large beside it
     slow = 10 * (8000 * 2e-3 + 0.6) + 2 * tested + SPEED.trial
     beside = 15 * (8000 * 2e-3 + 0.6) + 2 * tested + SPEED.trial
-    assert finals_seconds(larger, 2, 1, 10) == pytest.approx(beside + slow + by_kd + 10 * teacher)
+    default = 15 * (epoch + teacher) + tested + SPEED.trial  # which trains longer for as many multiply-adds
+    assert finals_seconds(larger, 2, 1, 10) == pytest.approx(beside + slow + default)
 
 
 def test_a_worker_without_a_training_is_idle():

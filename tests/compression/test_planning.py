@@ -202,11 +202,17 @@ def test_the_found_students_own_seconds_replace_the_defaults():
             "seconds": [20.0, 1000.0],
             "epochs_done": [4, 1],
             "teacher_passes": [13.0, 0.0],
+            "macs": [3_000_000, 9_000_000],
         }
     )
-    recipe = SimpleNamespace(batch_size=100)
-    context: Any = SimpleNamespace(table=SimpleNamespace(read=lambda: rows), experiment=SimpleNamespace(recipe=recipe))
+    context: Any = SimpleNamespace(
+        table=SimpleNamespace(read=lambda: rows),
+        experiment=SimpleNamespace(recipe=SimpleNamespace(batch_size=100)),
+        cost=lambda _student: SimpleNamespace(macs=2_000_000),
+        baseline=None,
+    )
     found = speed_of_found(context, SPEED)
     steps = (20.0 - 13 * 100 * 1e-4) / 4 / (1300 + 144 / 3)  # the passes are of batches
-    assert found.size == pytest.approx(steps / SPEED.step)
+    assert found.size == pytest.approx(1.5)  # of which equal compute follows, whatever a multiply-add takes
+    assert found.size * found.pace == pytest.approx(steps / SPEED.step)
     assert found.step == SPEED.step

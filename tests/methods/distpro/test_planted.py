@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.data import Batch
+from automl_kd.methods.distpro.process import Process
+from automl_kd.methods.distpro.step import Weighting
 from automl_kd.models.features import FeatureExtractor, Outputs
-from tests.methods.distpro.test_step import SGD, case
+from tests.methods.distpro.test_step import SGD, Case, case
 
 
 class Planted:
@@ -43,19 +45,63 @@ def planted_batch(size: int, seed: int, *, wrong: bool) -> Batch:
     return Batch(images, labels, torch.arange(size), epoch=1)
 
 
-@pytest.mark.slow
-def test_a_useless_pathway_loses_weight_and_a_useful_one_gains():
-    made = case(
+def planted(lr: float) -> Case:
+    """The noisy pathway, then that of the labels."""
+    return case(
         replace(SGD, lr=0.05),
         stages="stem+logits",
         connect="same",
-        lr=0.05,
+        transforms="shared",
+        lr=lr,
         guide=lambda tapped: Planted(tapped),  # type: ignore[arg-type, return-value]
     )
-    step = replace(made.step, outer=lambda number: planted_batch(32, 5000 + number, wrong=False))
-    start = made.weighting.strengths()
-    for number in range(40):
+
+
+def searched(steps: int, lr: float) -> Weighting:
+    made = planted(lr)
+    step = replace(made.step, outer=lambda number: planted_batch(32, 5000 + number, wrong=False), share=0.5)
+    for number in range(steps):
         step(made.run, planted_batch(32, number, wrong=True), number)
-    noise, labels = (made.weighting.strengths() - start).tolist()
+    return made.weighting
+
+
+def loss_after(alpha: Tensor, steps: int, first: int) -> float:
+    """Of images that were not trained on, with correct labels, under weights that stand."""
+    made = planted(0.0)
+    made.weighting.alpha.copy_(alpha)
+    step = replace(made.step, interval=10**9)
+    for number in range(1, steps + 1):  # a multiple of the interval would move alpha
+        step(made.run, planted_batch(32, first + number, wrong=True), number)
+    held_out = planted_batch(512, 90_000, wrong=False)
+    student = made.run.student.eval()
+    with torch.no_grad():
+        return F.cross_entropy(student(held_out.inputs), held_out.labels).item()
+
+
+@pytest.mark.slow
+def test_a_useless_pathway_loses_weight_and_a_useful_one_gains():
+    found = searched(40, 0.05)
+    noise, labels = (found.strengths() - planted(0.05).weighting.strengths()).tolist()
     assert noise < -0.02
     assert labels > 0.02
+
+
+@pytest.mark.slow
+def test_the_search_is_significant_and_its_weights_beat_equal_ones():
+    found = searched(60, 0.1)
+    mean, error = found.slopes.mean_and_error()
+    process = Process(
+        pathways=(("stem", "stem", "shared"), ("logits", "logits", "kd")),
+        style="scaled",
+        kd=1.0,
+        steps=60,
+        axis=(1.0,),
+        alpha=(tuple(found.alpha.tolist()),),
+        slopes=tuple(mean),
+        errors=tuple(error),
+        updates=found.slopes.count,
+    )
+    assert process.is_significant
+    assert mean[0] > 0 > mean[1]
+    for first in (10_000, 20_000, 30_000):
+        assert loss_after(found.alpha, 60, first) < loss_after(torch.ones(2), 60, first)
