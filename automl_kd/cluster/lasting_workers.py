@@ -24,6 +24,7 @@ from ray.tune.utils.object_cache import _ObjectCache
 from ray.util import remove_placement_group
 
 from automl_kd.cluster.sessions.growing import on_this_machine_alone
+from automl_kd.cluster.sessions.private import is_private
 
 THREAD_SECONDS = 2.0
 """The thread of a stopped trial ends within this time: it waits in a report."""
@@ -45,9 +46,13 @@ class IdleWorker(NamedTuple):
 
 
 class WorkerPool:
-    """The workers that wait for the next run of Tune, each with the same resources."""
+    """The workers that wait for the next run of Tune, each with the same resources.
 
-    def __init__(self) -> None:
+    `ready`: Ray has processes ready that can become workers, in the environment of this one.
+    """
+
+    def __init__(self, *, ready: bool = False) -> None:
+        self.ready = ready
         self.waiting: list[IdleWorker] = []
         self.each: Mapping[str, float] = {}
 
@@ -105,7 +110,7 @@ def worker_pool() -> Iterator[WorkerPool | None]:
     if not on_this_machine_alone():
         yield None
         return
-    pool = WorkerPool()
+    pool = WorkerPool(ready=is_private())
     try:
         yield pool
     finally:
@@ -143,6 +148,22 @@ class AllKept(_ObjectCache):  # type: ignore[misc]  # ray is untyped here
         return iter(())
 
 
+class PlainClasses:
+    """Tune's cache of actor classes, without an environment of their own.
+
+    With one, which is what Tune gives them, Ray starts a new process for each (2.60: class_cache.py), though those that
+    it has ready have the same environment. A new one imports for seven seconds.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[Any, Any] = {}
+
+    def get(self, trainable: Any) -> Any:
+        if trainable not in self.known:
+            self.known[trainable] = ray.remote(trainable)
+        return self.known[trainable]
+
+
 class LastingController(TuneController):  # type: ignore[misc]  # ray is untyped here
     """Tune's loop with the workers of a pool in its cache."""
 
@@ -151,6 +172,8 @@ class LastingController(TuneController):  # type: ignore[misc]  # ray is untyped
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._actor_cache = AllKept()
+        if self.pool.ready:
+            self._class_cache = PlainClasses()
         for worker in self.pool.take():
             self.adopt(worker)
 

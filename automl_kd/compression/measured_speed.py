@@ -54,9 +54,9 @@ class MeasuredSpeed:
 
     `step`: of the student's step, for one image. `teacher`: of the teacher's pass, for one image. `images`: that KD
     trains on in an epoch, `labelled`: that training from scratch does. `validation`, `test`: images of these.
-    `scratch_ratio`: epochs from scratch that cost as many multiply-adds as one epoch with the teacher's passes.
-    `size`: multiply-adds of a student that the search proposes, over those of the default. `pace`: what each of these
-    takes, over the default's: kernels and squeezing cost more time than they cost multiply-adds. `teacher_training`: of a
+    `scratch_ratio`: epochs from scratch that cost as many multiply-adds as one epoch with the teacher's passes. `size`:
+    multiply-adds of a student that the search proposes, over those of the default. `pace`: what each of these takes,
+    over the default's: kernels and squeezing cost more time than they cost multiply-adds. `teacher_training`: of a
     teacher that is trained first, 0 for one from a file. `trial`: what each trial takes beside. `workers`: trials at
     once, 1 or more. `seconds`: that the measuring took.
     """

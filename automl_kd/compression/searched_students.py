@@ -9,14 +9,14 @@ import numpy as np
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.space import Architecture, sample_architecture
 
-DRAWS = 300
+SAMPLED = 300
 """Random architectures whose cost tells that of what is searched."""
 
-SMALLEST = 0.1
+LEAST_SIZE = 0.1
 
 
 class SearchedStudents(NamedTuple):
-    """`size`: multiply-adds of a typical one over those of the default. `nearest`: what was drawn, nearest to it first."""
+    """`size`: multiply-adds of a typical one over those of the default. `nearest`: all drawn, the nearest first."""
 
     size: float
     nearest: list[Architecture]
@@ -27,11 +27,11 @@ def searched_students(context: ExperimentContext) -> SearchedStudents:
     multiply-adds.
     """
     search, rng = context.experiment.search, np.random.default_rng(context.experiment.seed)
-    drawn = [sample_architecture(context.space, rng) for _ in range(DRAWS)]
+    drawn = [sample_architecture(context.space, rng) for _ in range(SAMPLED)]
     macs = {one: context.cost(one).macs for one in drawn if context.within_budget(one)}
     if not macs:
         return SearchedStudents(1.0, [context.baseline])
     counts = [*macs.values()]
     typical = float(np.quantile(counts, 1 - 1 / search.pool) if "macs" in search.proxy_filter else np.mean(counts))
     nearest = sorted(macs, key=lambda one: abs(macs[one] - typical))
-    return SearchedStudents(max(SMALLEST, typical / context.cost(context.baseline).macs), nearest)
+    return SearchedStudents(max(LEAST_SIZE, typical / context.cost(context.baseline).macs), nearest)

@@ -71,14 +71,10 @@ def row_of(
         student=student_label(spec, folder),
         **teaching_columns(spec),
         lineage_json=json.dumps(lineage) if lineage else None,
-        parent=spec.parent.key if spec.parent else None,
         ancestor_macs=ancestor_macs if spec.parent else None,
         stand_in=context.experiment.stand_in.images > 0,
         dataset=known.data.name,
         teacher=teacher_label(spec.teacher) if spec.teacher else None,
-        seed=spec.seed,
-        epochs=spec.recipe.epochs,
-        last_epoch=spec.recipe.last_epoch,
         compute_fraction=compute_fraction,
         readings_json=readings_json,
         **report_columns(outcome.metrics) | latency_columns(context, spec, outcome, folder),
@@ -106,7 +102,7 @@ def outcome_columns(outcome: Outcome) -> dict[str, Any]:
 
 
 def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
-    """The columns that say how the student is taught; a file that it begins with by its name."""
+    """The columns that say how the student is taught, and for how long; a file that it begins with by its name."""
     init = str(first_changes(spec.schedule).get(INIT, spec.init))
     init = init if init in {FRESH, FROM_TEACHER} else located_path(init).name
     if spec.method in METHODS and inherits(make_method(spec.method, spec.options)):
@@ -117,7 +113,11 @@ def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
         "method": spec.method,
         "options_json": json.dumps(dict(spec.options), sort_keys=True),
         "init": None if init == FRESH else init,
+        "parent": spec.parent.key if spec.parent else None,
         "schedule_json": schedule_text(spec.schedule) or None,
+        "seed": spec.seed,
+        "epochs": spec.recipe.epochs,
+        "last_epoch": spec.recipe.last_epoch,
     }
 
 

@@ -27,7 +27,7 @@ SCHEDULED = (
 )
 
 
-BEGUN = (
+INHERITED = (
     "Its student began with the weights of another one of its search; here it begins as [student] or its entry says."
 )
 
@@ -58,14 +58,14 @@ def write_experiment(spec: TrialSpec, name: str, *, seeds: Sequence[int] = (), p
         finalists = dataclasses.replace(experiment.finalists, seeds=tuple(seeds))
         experiment = dataclasses.replace(experiment, finalists=finalists)
     objects = any(PICKLED in text for text in (spec.space, spec.teacher.model if spec.teacher else ""))
-    head = " ".join([purpose, *([FROM_OBJECTS] if objects else []), *notes(spec)])
+    head = " ".join([purpose, *([FROM_OBJECTS] if objects else []), *unsaid(spec)])
     return write_differing(experiment, head)
 
 
-def notes(spec: TrialSpec) -> list[str]:
+def unsaid(spec: TrialSpec) -> list[str]:
     """What of a spec no experiment can say."""
     changing = any(stage.start > 0 for stage in spec.schedule)
-    return [*([SCHEDULED] if changing else []), *([BEGUN] if spec.parent else [])]
+    return [*([SCHEDULED] if changing else []), *([INHERITED] if spec.parent else [])]
 
 
 def write_differing(experiment: Experiment, head: str) -> str:

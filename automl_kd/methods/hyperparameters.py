@@ -121,7 +121,9 @@ def teaching(values: Values, method: str, options: Mapping[str, Scalar]) -> tupl
     `ConfigError` if the method refuses them together, or if no loss is left in a sum.
     """
     name = str(values.get(METHOD, method))
-    given = {option_of(key): value for key, value in values.items() if key.startswith(OPTION) and not is_weight(key)}
+    given = {
+        option_of(key): value for key, value in values.items() if key.startswith(OPTION) and not is_loss_weight(key)
+    }
     if weights := weights_in(values):
         given[SUM] = write_weighted_sum(weights)
     return name, typed(name, {**own_options(name, options), **given})
@@ -241,7 +243,7 @@ def try_setting(name: str, value: Scalar, where: str = "") -> Scalar:
             )
         return value
     field = name.removeprefix(RECIPE)
-    made = parse_record(Recipe, {field: value}, where or f'hyperparameters."{name}"')
+    made = parse_record(Recipe, {"nesterov": False, field: value}, where or f'hyperparameters."{name}"')
     held: Scalar = getattr(made, field)
     return held
 
@@ -310,7 +312,7 @@ def is_setting(name: str) -> bool:
     return name == INIT or name.startswith(RECIPE)
 
 
-def is_weight(name: str) -> bool:
+def is_loss_weight(name: str) -> bool:
     return name.startswith(WEIGHT)
 
 

@@ -63,10 +63,9 @@ def fit_student(
         report(metrics, epoch=epoch)
     for epoch in range(len(run.history) + 1, recipe.epochs + 1):
         metrics = one_epoch(run, objective, epoch, checkpoints)
-        last = epoch == recipe.epochs
-        if last:
+        if epoch == recipe.epochs:
             metrics |= {**last_words(run, folder), **finish()}
-        due = pausable or last or checkpoints.seconds_unsaved() > SAVE_SECONDS
+        due = pausable or epoch == recipe.epochs or checkpoints.seconds_unsaved() > SAVE_SECONDS
         if due:
             checkpoints.save()
         try:

@@ -20,7 +20,7 @@ from automl_kd.bilevel.pure import GeneratorStates
 from automl_kd.spec import Recipe
 from automl_kd.training.evaluate import in_bfloat16
 
-Record = Callable[[nn.Module, tuple[Tensor, ...]], Any]
+MakeRecord = Callable[[nn.Module, tuple[Tensor, ...]], Any]
 """Sets `forward` of a network to one that launches the record of its passes on images like those given."""
 
 
@@ -28,14 +28,15 @@ def record_by_cuda(network: nn.Module, images: tuple[Tensor, ...]) -> Any:
     return torch.cuda.make_graphed_callables(network, images)
 
 
-class StudentGraph:
+class RecordedStudent:
     """Records `student`'s passes at its first batch, and uses the record in training for batches like it.
 
-    A student with hooks, as those that read its feature layers leave, runs as ever: a record would not call them.
-    Within a step the student may run once, as a second run would overwrite what the first one's gradients need.
+    A student with hooks inside, as those that read its feature layers leave, runs as ever: a record would not call
+    them. Its own hooks are called around the record. Within a step the student may run once, as a second run would
+    overwrite what the first one's gradients need.
     """
 
-    def __init__(self, student: nn.Module, recipe: Recipe, record: Record = record_by_cuda) -> None:
+    def __init__(self, student: nn.Module, recipe: Recipe, record: MakeRecord = record_by_cuda) -> None:
         self.student, self.recipe, self.record = student, recipe, record
         self.recorded: Callable[[Tensor], Tensor] | None = None
         self.like: tuple[torch.Size, torch.dtype] | None = None
@@ -44,7 +45,8 @@ class StudentGraph:
             for module in student.modules()
             if isinstance(module, _BatchNorm) and module.num_batches_tracked is not None
         ]
-        self.able = "forward" not in vars(student) and not any(map(has_hooks, student.modules()))
+        inside = (module for module in student.modules() if module is not student)
+        self.able = "forward" not in vars(student) and not student._backward_hooks and not any(map(has_hooks, inside))
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -81,7 +83,8 @@ class StudentGraph:
         draws = GeneratorStates.now(images.device)
         del self.student.forward
         lower = in_bfloat16(images.device, self.recipe)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=lower, cache_enabled=False):
+        lowered = torch.autocast(images.device.type, torch.bfloat16, enabled=lower, cache_enabled=False)
+        with without_hooks(self.student), lowered:
             self.record(self.student, (images.detach().clone(),))
         recorded: Callable[[Tensor], Tensor] = self.student.forward
         self.student.forward = self.forward
@@ -90,6 +93,19 @@ class StudentGraph:
                 value.copy_(buffers[name])
         draws.restore()
         return recorded
+
+
+@contextmanager
+def without_hooks(network: nn.Module) -> Iterator[None]:
+    """Torch records no network that has some; those of its modules stay."""
+    before, after = dict(network._forward_pre_hooks), dict(network._forward_hooks)
+    network._forward_pre_hooks.clear()
+    network._forward_hooks.clear()
+    try:
+        yield
+    finally:
+        network._forward_pre_hooks.update(before)
+        network._forward_hooks.update(after)
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -32,7 +32,7 @@ from automl_kd.training.epoch_progress import EpochProgress, own_or_mean
 from automl_kd.training.evaluate import autocast
 from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.optimizers import learning_rate, make_optimizer, resume, set_decay
-from automl_kd.training.student_graph import StudentGraph
+from automl_kd.training.student_graph import RecordedStudent
 
 TrainingObjective = Callable[[Batch], Mapping[str, Tensor]]
 """From a batch to weighted loss terms; their sum is minimised."""
@@ -101,7 +101,7 @@ class TrainingRun:
         self.steps = steps_per_epoch(len(dataset.train), recipe.batch_size)
         self.number = run_number(dataset, recipe, seed)
         able = cuda_graphs and self.device.type == "cuda" and recipe.grad_accumulation == 1 and distributed.size() == 1
-        self.graph = StudentGraph(student, recipe) if able else None
+        self.graph = RecordedStudent(student, recipe) if able else None
         follow_epochs(dataset, recipe, self.steps, order_seed=self.order_seed, view_seed=self.view_seed)
         self.drawn: tuple[int, Tensor | None] = (0, None)
 

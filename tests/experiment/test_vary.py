@@ -210,7 +210,7 @@ def test_each_value_is_rehearsed_once_beside_the_first_of_the_others_and_with_al
         (
             {"hyperparameters": {"temperature": (1.0,)}},
             ConfigError,
-            "hyperparameters have no 'temperature'; write method, method.OPTION or",
+            "hyperparameters have no 'temperature'; write method, method.OPTION, method",
         ),
         (
             {"hyperparameters": {"method.tempreture": (1.0,)}},

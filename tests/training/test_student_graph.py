@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from automl_kd.models import build_model
 from automl_kd.spec import Recipe
-from automl_kd.training.student_graph import StudentGraph
+from automl_kd.training.student_graph import RecordedStudent
 from automl_kd.training.training_run import TrainingRun
 from tests import tiny
 
@@ -26,6 +26,8 @@ class PretendedRecord:
 
     def __call__(self, network: nn.Module, images: tuple[Tensor, ...]) -> Any:
         (like,) = images
+        assert not network._forward_hooks  # which torch refuses
+        assert not network._forward_pre_hooks
         for _ in range(3):
             torch.autograd.grad(network(like).square().sum() + torch.rand(()), [*network.parameters()])
         counters = [value.clone() for name, value in network.named_buffers() if name.endswith("tracked")]
@@ -52,7 +54,7 @@ def trained(record: PretendedRecord | None, *, hook: bool = False) -> nn.Module:
         student.stem.register_forward_hook(lambda *_: None)
     run = TrainingRun(student, tiny.dataset(), RECIPE, seed=1)
     if record:
-        run.graph = StudentGraph(student, RECIPE, record)
+        run.graph = RecordedStudent(student, RECIPE, record)
     for epoch in (1, 2):
         run.train_epoch(lambda batch: {"ce": F.cross_entropy(student(batch.inputs), batch.labels)}, epoch)
         assert "forward" not in vars(student)
@@ -82,7 +84,7 @@ def test_a_student_whose_features_are_read_runs_as_ever():
 def test_a_pass_without_gradients_records_nothing():
     student = build_model("resnet8", tiny.SHAPE)
     record = PretendedRecord()
-    graph = StudentGraph(student, RECIPE, record)
+    graph = RecordedStudent(student, RECIPE, record)
     images = torch.rand(4, 1, 8, 8)
     student.eval()
     with torch.no_grad():

@@ -34,6 +34,9 @@ READY = {"RAY_preload_python_modules": "ray.tune,torch._dynamo,scipy.special"}
 its first trial a worker does not know where the code lies that started it. One thread goes with it: Ray sets that for a
 worker of one processor, but only after these imports."""
 
+OWN_PROCESSES: list[int] = []
+"""The process in which a Ray of this module runs, while one does."""
+
 SHARED_MEMORY = 64 * 2**20
 """Free bytes in Ray's own folder without which none is started."""
 
@@ -52,11 +55,18 @@ def private_ray(ready: bool = False, **options: Any) -> Iterator[None]:
     with token_of_its_own():
         with in_environment({**READY, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")} if ready else {}):
             start(**options)
+        OWN_PROCESSES.append(os.getpid())
         try:
             require_loopback()
             yield
         finally:
+            OWN_PROCESSES.pop()
             ray.shutdown()
+
+
+def is_private() -> bool:
+    """Whether the Ray of this process is one of this module's, whose workers have the environment that it began in."""
+    return os.getpid() in OWN_PROCESSES
 
 
 def start(**options: Any) -> None:

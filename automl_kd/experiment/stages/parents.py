@@ -34,7 +34,7 @@ class Trained:
     macs: float
 
     def rank(self, student: Architecture) -> tuple[int, float, int]:
-        return distance(self.parent.architecture, student), -self.val_accuracy, self.index
+        return differing_values(self.parent.architecture, student), -self.val_accuracy, self.index
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Parents:
             self.trained[spec.key] = Trained(index, parent, accuracy, own + self.ancestor_macs(spec))
 
 
-def distance(one: Architecture, other: Architecture) -> int:
+def differing_values(one: Architecture, other: Architecture) -> int:
     """In how many values two students of a space differ."""
     first, second = one.as_dict(), other.as_dict()
     return sum(first.get(name) != second.get(name) for name in first.keys() | second.keys())

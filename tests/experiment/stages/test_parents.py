@@ -16,7 +16,7 @@ from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.networks import refuse_inits_without_effect
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
-from automl_kd.experiment.stages.parents import Parents, distance
+from automl_kd.experiment.stages.parents import Parents, differing_values
 from automl_kd.experiment.stages.search import Searching
 from automl_kd.methods import run_trial
 from automl_kd.models.warm_start.slices import take_weights
@@ -50,12 +50,12 @@ def test_the_nearest_student_is_the_parent_and_of_equals_the_best_then_the_earli
     for index, (student, accuracy) in enumerate(zip(students, (0.3, 0.9, 0.4, 0.4), strict=True)):
         parents.learn(index, student, ended(accuracy))
     parents.learn(4, spec_of(width=7, depth=1), Outcome(status="stopped", metrics={"val_accuracy": 1.0}, epoch=1))
-    for index, (student, wanted) in enumerate(
+    for index, (values, wanted) in enumerate(
         [({"width": 7, "depth": 1}, 2), ({"width": 4, "depth": 1}, 0), ({"width": 7, "depth": 2}, 1)], start=1
     ):
-        parents.choose(index, Architecture.of(student))
+        parents.choose(index, Architecture.of(values))
         assert parents.chosen[index] == Parent(students[wanted].key, students[wanted].architecture)
-    assert distance(Architecture.of({"a": 1, "b": 2}), Architecture.of({"a": 1, "c": 2})) == 2
+    assert differing_values(Architecture.of({"a": 1, "b": 2}), Architecture.of({"a": 1, "c": 2})) == 2
 
 
 def test_ancestors_training_adds_up(tmp_path):
