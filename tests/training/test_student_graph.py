@@ -51,7 +51,7 @@ def trained(record: PretendedRecord | None, *, hook: bool = False) -> nn.Module:
     torch.manual_seed(3)
     student = build_model("resnet8", tiny.SHAPE)
     if hook:
-        student.stem.register_forward_hook(lambda *_: None)
+        student.get_submodule("stem").register_forward_hook(lambda *_: None)
     run = TrainingRun(student, tiny.dataset(), RECIPE, seed=1)
     if record:
         run.graph = RecordedStudent(student, RECIPE, record)
