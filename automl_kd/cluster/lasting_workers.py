@@ -151,8 +151,8 @@ class AllKept(_ObjectCache):  # type: ignore[misc]  # ray is untyped here
 class PlainClasses:
     """Tune's cache of actor classes, without an environment of their own.
 
-    With one, which is what Tune gives them, Ray starts a new process for each (2.60: class_cache.py), though those that
-    it has ready have the same environment. A new one imports for seven seconds.
+    With one, which is what Tune gives them (2.60), Ray starts a new process for each, though those that it has ready
+    have the same environment. A new one imports for seven seconds.
     """
 
     def __init__(self) -> None:

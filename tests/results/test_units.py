@@ -68,5 +68,6 @@ def test_a_schedule_in_words():
         '[[0.0, {"recipe.lr": 0.1, "method.temperature": 4.0}], [0.5, {"recipe.lr": 0.2, "method.temperature": 2.0}]]'
     )
     assert units.schedule(text) == "recipe.lr and temperature on a schedule of 2 stages"
-    assert units.schedule('[[0.0, {"recipe.lr": 0.1}]]') == "recipe.lr on a schedule of 1 stage"
+    assert units.schedule('[[0.0, {"recipe.lr": 0.1, "method.temperature": 2.0}]]') == "recipe.lr=0.1, temperature=2"
+    assert units.schedule('[[0.5, {"recipe.lr": 0.1}]]') == "recipe.lr on a schedule of 1 stage"
     assert units.schedule("") == ""
