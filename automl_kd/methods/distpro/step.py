@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from automl_kd import distributed
 from automl_kd.bilevel.backbone_jvp import Captured, pathway_gradient
 from automl_kd.bilevel.base import Tensors, copies, gradient, leaves
 from automl_kd.bilevel.distributed import over_process_group
@@ -184,8 +185,8 @@ class SearchStep:
 
     `outer`: the batch on which hypergradient number i is taken. `interval`: steps from one hypergradient to the next.
     `per_rate`: slopes are divided by how far a step carries a gradient, eta (1 + mu) with Nesterov's momentum, as else
-    those at the end of a falling rate count for nothing. `share`: fraction of a batch's images, by their order, on
-    which a hypergradient is taken.
+    those at the end of a falling rate count for nothing. `share`: fraction of a batch's images on which a
+    hypergradient is taken.
     """
 
     weighting: Weighting
@@ -290,24 +291,31 @@ class SearchStep:
         inner = {name: slope for name, slope in slopes.items() if name in look.weights}
         u = look.step.direction(look.weights, inner, self.outer_gradient(after, held_out))
         held = {name: look.weights[name] for name in self.weights} | look.entrances
-        rows = self.rows(len(batch.inputs))
-        part = rows / len(batch.inputs)
+        rows, part = self.chosen(batch)
         losses = self.weighting.losses
         behind = Behind(losses, losses.enter, CONNECTOR) if look.entrances else None
-        outputs = outputs_of(self.student, batch.inputs[:rows], look.draws, behind=behind)
+        outputs = outputs_of(self.student, batch.inputs[rows], look.draws, behind=behind)
         _, tangents = forward_mode(outputs, held, {name: value for name, value in u.items() if name in held})
         # A connector moves its own pathway alone, and its gradient is that of w times its loss, as what is captured is.
         tangents |= {name: value for name, value in u.items() if name not in held}
         for place, captured in look.captured.gradients.items():
             prefix = f"{CONNECTOR}connectors.{place}."
-            captured.update({name: value[:rows] for name, value in captured.items()})
+            captured.update({name: value[rows] for name, value in captured.items()})
             captured |= {name: part * value for name, value in inner.items() if name.startswith(prefix)}
         h = pathway_gradient(look.captured, tangents, look.strengths, part)
         return over_process_group()({"h": h})["h"]
 
-    def rows(self, images: int) -> int:
-        """On how many of a batch's images a hypergradient is taken."""
-        return min(images, max(LEAST_PART, round(self.share * images)))
+    def chosen(self, batch: Batch) -> tuple[Tensor, float]:
+        """On which of the images at hand a hypergradient is taken, and which fraction of the whole batch all these are.
+
+        Evenly spaced over the whole batch, so that however many processes share it they take the same ones.
+        """
+        own = len(batch)
+        whole, first = own * batch.parts, own * (distributed.shard_index() if batch.parts > 1 else 0)
+        wanted = min(whole, max(LEAST_PART, round(self.share * whole)))
+        places = torch.arange(first, first + own)
+        rows = ((places + 1) * wanted // whole > places * wanted // whole).nonzero().flatten()
+        return rows.to(batch.inputs.device), wanted / whole
 
     def outer_gradient(self, after: Tensors, held_out: Batch) -> dict[str, Tensor]:
         """v: the gradient of the cross entropy on the held-out batch, which leaves no trace in buffers."""
