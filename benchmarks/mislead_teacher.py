@@ -1,7 +1,7 @@
 """Makes a good teacher partly wrong: `python -m benchmarks.mislead_teacher TEACHER.pt OUT.pt [--classes 0 1]`.
 
 The outputs of some classes change places, each with the next of them: two of ten are 20 % of the classes. TEACHER.pt is
-what a search leaves below results/teachers; the last layer must be called `classifier`, as in the networks of the zoo.
+what a search leaves below results/teachers, of a network that ends with a linear layer.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import torch
 
 from automl_kd import files
 
-LAST = ("classifier.weight", "classifier.bias")
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -24,7 +22,7 @@ def main() -> None:
     options = parser.parse_args()
     weights = torch.load(options.teacher, map_location="cpu", weights_only=True)
     own, others = options.classes, [*options.classes[1:], options.classes[0]]
-    for name in LAST:
+    for name in list(weights)[-2:]:  # weight and bias of the last layer
         weights[name][own] = weights[name][others].clone()
     with files.replacing(options.out) as scratch:
         torch.save(weights, scratch)

@@ -154,7 +154,10 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
 
 
 def measure_searched(context: ExperimentContext, alone: TimedSteps, workers: int) -> tuple[float, float]:
-    """Size and pace of what the search will propose, by some of it; `alone`: steps of the default student."""
+    """Size and pace of what the search will propose, by some of it; `alone`: steps of the default student.
+
+    The default's pace where none of it comes through, as a search survives that too.
+    """
     if not context.space.parameters:
         return 1.0, 1.0
     size, students = searched_students(context)
@@ -163,7 +166,10 @@ def measure_searched(context: ExperimentContext, alone: TimedSteps, workers: int
         final_spec(context, Proposal(one, "scratch"), recipe_length(length), SPEED_SEED) for one in students[:workers]
     ]
     once = alone.seconds - alone.images * alone.per_image
-    taken = max(0.0, time_trials(context, specs) - once) / images_in(context, specs[0])
+    try:
+        taken = max(0.0, time_trials(context, specs) - once) / images_in(context, specs[0])
+    except TrialError:
+        return size, 1.0
     mean = fmean(context.cost(spec.architecture).macs for spec in specs) / context.cost(context.baseline).macs
     return size, min(max(taken / alone.per_image / mean, 1 / EXTREME_PACE), EXTREME_PACE)
 

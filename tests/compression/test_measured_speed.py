@@ -9,6 +9,7 @@ import pytest
 
 from automl_kd.compression import measured_speed
 from automl_kd.compression.measured_speed import TimedSteps, images_in, measure_searched, time_step
+from automl_kd.errors import TrialError
 from automl_kd.spec import Recipe
 
 
@@ -65,6 +66,12 @@ def test_pace_is_seconds_for_each_multiply_add_of_what_is_searched_over_the_defa
     size, pace = measure_searched(context, alone, 2)
     assert size == 1.6
     assert pace == pytest.approx(2.0)
+
+    def all_failed(*_: Any) -> float:
+        raise TrialError("none came through")
+
+    monkeypatch.setattr(measured_speed, "time_trials", all_failed)
+    assert measure_searched(context, alone, 2) == (1.6, 1.0)
 
 
 def test_the_teachers_passes_are_what_is_left_beyond_the_students_steps():

@@ -51,7 +51,7 @@ MAX_RECORDS = 200
 ORDERS = ("lagged", "sequential")
 
 DEFAULT_SHARE = 0.5
-"""Of a batch for a hypergradient, unless as published: a step costs a third less, and slopes are noisier."""
+"""Of a batch for a hypergradient, unless as published: half of its multiply-adds, and noisier slopes."""
 
 DUAL = 3
 """Forward passes that one in dual numbers costs: a product of two becomes three products."""
