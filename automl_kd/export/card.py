@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from automl_kd.export.graphs import PROBABILITIES_NAME
@@ -73,7 +74,9 @@ def head(subject: Subject) -> str:
 
 
 def name_data_set(subject: Subject) -> str:
-    return str(subject.row.get("dataset", subject.spec.data.name))
+    """For whoever gets the student: without the folders of this machine above it."""
+    form, _, path = str(subject.row.get("dataset", subject.spec.data.name)).partition(":")
+    return f"{form}:{PurePath(path).name}" if path else form
 
 
 def introduction(subject: Subject) -> str:

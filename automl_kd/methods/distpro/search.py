@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from automl_kd import distributed, storage
 from automl_kd.data import Batch, Split, augmented_view, epoch_order, epoch_windows
 from automl_kd.data.division import set_apart
-from automl_kd.errors import TrialError
+from automl_kd.errors import StopTrial, TrialError
 from automl_kd.losses.base import Example
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
 from automl_kd.methods.distpro.connectors import SHARED
@@ -186,10 +186,14 @@ class DistProSearch:
             cost = self.macs_per_image(context, teacher, losses, example)
             try:
                 train(context, OwnStep(step), report, macs_per_image=cost, loss_modules=weighting)
-            finally:
-                # Also where the last report ends the trial.
-                if weighting.complete and distributed.is_main_process():
-                    leave(self.process(weighting), paths.trial)
+            except StopTrial:  # with the last report, it may be
+                self.leave_found(weighting, paths.trial)
+                raise
+            self.leave_found(weighting, paths.trial)
+
+    def leave_found(self, weighting: Weighting, folder: Path) -> None:
+        if weighting.complete and distributed.is_main_process():
+            leave(self.process(weighting), folder)
 
     def weighting(self, losses: PathwayLosses, context: TrialContext) -> Weighting:
         recipe = context.spec.recipe

@@ -206,3 +206,21 @@ def test_maps_that_no_connector_joins_are_refused_in_a_sentence():
         PathwayLosses(list_pathways("0", "same", "plain"), example(tokens, teacher))
     with pytest.raises(ConfigError, match="joins 3 student logits with 5 of the teacher"):
         PathwayLosses(list_pathways("0+logits", "same", "plain"), example(student, teacher))
+
+
+def test_shared_connectors_stay_bounded_at_the_rates_of_training():
+    """With an unbounded product in their common layers the loss grew from 1 to 10^7 within eight steps."""
+    student, teacher = (outputs((16, 32, 64), (16, 8, 4), 3, batch=64, seed=seed) for seed in (0, 9))
+    stages = "0+1+2"
+    torch.manual_seed(0)
+    losses = PathwayLosses(list_pathways(stages, "lower", "shared"), example(student, teacher))
+    optimizer = torch.optim.SGD(losses.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    first = largest = 0.0
+    for step in range(40):
+        loss = sum(losses(at, losses.enter(seen(student)), seen(teacher)) for at in range(len(losses.pathways)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        first, largest = first or loss.item(), max(largest, loss.item())
+    assert largest < 5 * first
+    assert loss.item() < first

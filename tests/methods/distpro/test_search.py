@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from automl_kd.data.division import set_apart
-from automl_kd.errors import StopTrial
+from automl_kd.errors import DivergedError, StopTrial
 from automl_kd.methods.distpro import search as distpro_search
 from automl_kd.methods.distpro.process import load_process
 from automl_kd.methods.distpro.search import outer_batches
@@ -124,3 +124,10 @@ def test_the_file_is_small_and_plain(tmp_path):
         "updates",
         "version",
     }
+
+
+def test_a_search_that_diverges_says_so_and_leaves_no_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(SearchStep, "hypergradient", lambda self, *_: self.weighting.alpha * torch.nan)
+    with pytest.raises(DivergedError, match="loss became nan in epoch 1"):
+        trained(tmp_path, "distpro_search", {}, "one")
+    assert not (tmp_path / "one" / "process.json").exists()
