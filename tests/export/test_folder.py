@@ -165,6 +165,15 @@ def test_the_page_tells_what_is_known(subject, tmp_path):
         assert text in body
 
 
+def test_the_page_names_no_folder_of_this_machine(subject, tmp_path):
+    named = replace(subject, row={**subject.row, "dataset": "folder:/home/ada/secret/photos"})
+    out = export_student(named, tmp_path / "out", ExportOptions(onnx=False))
+    for file in ("README.md", "parity.json"):
+        text = (out / file).read_text(encoding="utf-8")
+        assert "folder:photos" in text
+        assert "secret" not in text
+
+
 def test_places_and_images_that_do_not_fit(subject, trial, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()

@@ -216,7 +216,7 @@ def test_shared_connectors_stay_bounded_at_the_rates_of_training():
     losses = PathwayLosses(list_pathways(stages, "lower", "shared"), example(student, teacher))
     optimizer = torch.optim.SGD(losses.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     first = largest = 0.0
-    for step in range(40):
+    for _ in range(40):
         loss = sum(losses(at, losses.enter(seen(student)), seen(teacher)) for at in range(len(losses.pathways)))
         optimizer.zero_grad()
         loss.backward()
