@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from automl_kd.errors import InfeasibleArchitectureError
 from automl_kd.hashing import hash_json
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Scalar = bool | int | float | str
 Values = Mapping[str, Scalar]
@@ -114,6 +114,66 @@ class InputShape:
     height: int
     width: int
     classes: int
+
+    @property
+    def many_inputs(self) -> str:
+        """What it takes, in sentences."""
+        return f"images of {self.channels}x{self.height}x{self.width}"
+
+    @property
+    def one_input(self) -> str:
+        return f"an image of {self.channels}x{self.height}x{self.width}"
+
+    def sized(self, height: int, width: int, classes: int, /) -> InputShape:
+        """The same for images of another size, and so many classes."""
+        return replace(self, height=height, width=width, classes=classes)
+
+    def blank(self, batch: int, example: Tensor) -> Tensor:
+        """Black images on the device and in the floating type of `example`."""
+        return example.new_zeros((batch, self.channels, self.height, self.width))
+
+
+@dataclass(frozen=True)
+class TextShape(InputShape):
+    """Tokens int64 `(length,)` in, of any length up to `longest`; `classes` logits out.
+
+    `width`: the length at which costs and latency are stated. `vocabulary`: tokens are 0 to that less 1. `padding`: the
+    token that fills a batch up and is not looked at. `separator`: the token after which the second text of a pair
+    begins.
+    """
+
+    channels: int = field(default=1, init=False)
+    height: int = field(default=1, init=False)
+    width: int = 128
+    classes: int = 2
+    vocabulary: int = 30_522
+    padding: int = 0
+    separator: int = 102
+    longest: int = 128
+
+    @property
+    def many_inputs(self) -> str:
+        return f"texts of {self.width} tokens"
+
+    @property
+    def one_input(self) -> str:
+        return f"a text of {self.width} tokens"
+
+    def sized(self, _height: int, _width: int, classes: int, /) -> InputShape:
+        """The same for so many classes: texts have no other size."""
+        return replace(self, classes=classes)
+
+    def blank(self, batch: int, example: Tensor) -> Tensor:
+        """Texts of the stated length on the device of `example`, none of whose tokens is padding."""
+        other = (self.padding + 1) % self.vocabulary
+        return example.new_full((batch, self.width), other).long()
+
+
+def read_shape(record: Mapping[str, int]) -> InputShape:
+    """The shape whose fields, from a file, have these values; `TypeError` for others."""
+    if "vocabulary" not in record:
+        return InputShape(**record)
+    return TextShape(**{name: value for name, value in record.items() if name not in {"channels", "height"}})
 
 
 @dataclass(frozen=True)

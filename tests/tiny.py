@@ -103,8 +103,8 @@ def source(_root: Path) -> Source:
     """The same kind of images as a set that an experiment can name: 110 for training and validation, 30 for test."""
     train, test = stripes(110, seed=0), stripes(30, seed=2)
     return Source(
-        train=in_memory(train.images, train.labels),
-        test=in_memory(test.images, test.labels),
+        train=in_memory(train.inputs, train.labels),
+        test=in_memory(test.inputs, test.labels),
         class_names=("dark", "middle", "bright"),
         augment="crop",
     )

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from automl_kd import config, storage
 from automl_kd.cli.catalogue import require_space
 from automl_kd.config import Budget, Experiment
 from automl_kd.config.beside import locate
-from automl_kd.data import DATASETS, FORMATS
+from automl_kd.data import DATASETS, FORMATS, TEXTS
 from automl_kd.data.encoded.shards import SHARD_PATTERN
 from automl_kd.errors import ConfigError, UnknownNameError
+from automl_kd.files import expand
 from automl_kd.methods import method_type
 from automl_kd.models import MODELS, SUBGRAPH, load_space, nearest
 from automl_kd.models.costs.affordable import find_affordable
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.foreign.external import torchvision_names
+from automl_kd.models.foreign.pretrained import TIMM, read_config, require_timm_model
 from automl_kd.models.pruning.description import read_description
 from automl_kd.registry import load_reference, lookup, suggestion
 from automl_kd.results import units
@@ -26,13 +29,19 @@ from automl_kd.space import (
     InputShape,
     Scalar,
     SearchSpace,
+    TextShape,
 )
+from automl_kd.spec import FOLDERS
+from automl_kd.spec.named_recipes import NAMED_RECIPES
 
 SHAPES = {
     "digits": InputShape(channels=1, height=8, width=8, classes=10),
     "cifar10": InputShape(channels=3, height=32, width=32, classes=10),
     "cifar100": InputShape(channels=3, height=32, width=32, classes=100),
 }
+
+TEXT_RATE = 1e-4
+"""At which an encoder of some million parameters is fine-tuned."""
 
 
 def starting_experiment(
@@ -56,20 +65,30 @@ def starting_experiment(
     require_model(teacher)
     require_images(data)
     method_type(method)
-    weights_or_recipe = {"checkpoint": beside(checkpoint, folder)} if checkpoint else {"recipe": {"epochs": epochs}}
+    recipe = training(data, epochs)
+    weights_or_recipe = {"checkpoint": beside(checkpoint, folder)} if checkpoint else {"recipe": recipe}
     record = {
         "name": name,
         "space": space,
         "method": method,
         "data": {"name": data},
         "teacher": {"model": teacher, **weights_or_recipe},
-        "recipe": {"epochs": epochs},
+        "recipe": recipe,
         "budget": {"params": params, "macs": macs},
         "search": {"trials": trials},
     }
     experiment = config.parse_record(Experiment, record, "init")
     baseline = affordable_baseline(load_space(space), experiment.budget, data)
     return dataclasses.replace(experiment, finalists=dataclasses.replace(experiment.finalists, baseline=baseline))
+
+
+def training(data: str, epochs: int) -> dict[str, Any]:
+    """The recipe's fields: of texts those by which encoders are fine-tuned."""
+    return (
+        {**NAMED_RECIPES["bert"].fields, "lr": TEXT_RATE, "epochs": epochs}
+        if data.startswith(TEXTS)
+        else {"epochs": epochs}
+    )
 
 
 def beside(checkpoint: str, folder: Path) -> str:
@@ -86,6 +105,10 @@ def require_model(name: str) -> None:
             raise UnknownNameError(f"torchvision has no classifier called {model!r}; {suggestion(model, known)}")
     elif name.startswith(SUBGRAPH):
         read_description(name.removeprefix(SUBGRAPH))
+    elif folder := next((name.removeprefix(one) for one in FOLDERS if name.startswith(one)), ""):
+        read_config(expand(folder) / "config.json")
+    elif name.startswith(TIMM):
+        require_timm_model(name.removeprefix(TIMM))
     elif ":" in name:
         load_reference(name)
     elif name not in MODELS:
@@ -113,7 +136,7 @@ def affordable_baseline(space: SearchSpace, budget: Budget, data: str) -> Mappin
 
     The costs on images that no table knows are not known; their parameters are taken to be those on small images.
     """
-    shape = SHAPES.get(data, SHAPES["cifar10"])
+    shape = TextShape() if data.startswith(TEXTS) else SHAPES.get(data, SHAPES["cifar10"])
     limits = {"params": budget.params, "macs": budget.macs if data in SHAPES else 0}
 
     def excess(architecture: Architecture) -> float:

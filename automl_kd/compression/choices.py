@@ -14,7 +14,7 @@ RESOLUTIONS = (64, 96, 128, 160, 192, 224)
 FIRST_RESOLUTION = 96
 """At which speed is measured before the resolution is chosen."""
 
-OF_ONE_SIZE = {"arrays", "pack"}
+OF_ONE_SIZE = {"arrays", "pack", "text"}
 """Forms whose images have the size of their file."""
 
 BATCHES = ((50_000, 64), (200_000, 128))

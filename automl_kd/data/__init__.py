@@ -1,4 +1,4 @@
-"""Image datasets by name, each divided into training, validation and test images. May import `config` and below.
+"""Datasets of images or texts by name, each divided into training, validation and test parts.
 
 A set is an entry of `DATASETS`, a reference `module:function` to a function like theirs, or one of the user's own in a
 form of `FORMATS`, such as `folder:PATH`; the modules that read these describe them. A root or a path may be an address
@@ -20,7 +20,7 @@ from automl_kd.data.arrays import arrays, unlabelled_arrays
 from automl_kd.data.augment.mixing import draw_mix, epoch_rows, mix_images, partner_places
 from automl_kd.data.augment.view import augmented_view, follow_epochs, image_rows
 from automl_kd.data.cifar import cifar10, cifar100
-from automl_kd.data.dataset import UNLABELLED, Augment, Batch, Dataset, Split, digest_dataset
+from automl_kd.data.dataset import Augment, Batch, Dataset, Split, digest_dataset
 from automl_kd.data.digits import digits
 from automl_kd.data.division import divide, images_used
 from automl_kd.data.encoded.checked import check_encoded
@@ -35,14 +35,17 @@ from automl_kd.data.order import epoch_order
 from automl_kd.data.own_transform import TRIED_ON, OwnTransform, pin_transform
 from automl_kd.data.source import HOLDERS, Source, SourceSplit, Unlabelled, in_memory
 from automl_kd.data.streamed import Streaming
+from automl_kd.data.text.tokens import pin_tokenizer
 from automl_kd.data.views import epoch_windows, follow_rows, plain_view, train_view
 from automl_kd.errors import DataError, FileError
 from automl_kd.registry import lookup
 from automl_kd.spec import DataSpec, LoaderOptions
+from automl_kd.tasks import UNLABELLED, find_task
 
 __all__ = [
     "DATASETS",
     "FORMATS",
+    "TEXTS",
     "UNLABELLED",
     "Account",
     "Augment",
@@ -77,27 +80,38 @@ DATASETS: Mapping[str, Callable[[Path], Source]] = {"digits": digits, "cifar10":
 """Sets by name; each reads what lies below the folder it is given."""
 
 
-def read_parquet(path: Path, root: Path, max_value: float, notify: LoadProgress) -> Source:
+def read_parquet(path: Path, root: Path, spec: DataSpec, notify: LoadProgress) -> Source:
     from automl_kd.data.encoded.parquet import parquet  # noqa: PLC0415 - pyarrow is slow to import
 
-    return parquet(path, root, max_value, partial(notify, PACKING))
+    return parquet(path, root, spec.max_value, partial(notify, PACKING))
 
 
-Reader = Callable[[Path, Path, float, LoadProgress], Source]
+def read_text_table(path: Path, root: Path, spec: DataSpec, _notify: LoadProgress) -> Source:
+    from automl_kd.data.text.source import text  # noqa: PLC0415 - pandas is slow to import
+
+    return text(path, root, spec)
+
+
+Reader = Callable[[Path, Path, DataSpec, LoadProgress], Source]
 
 FORMATS: Mapping[str, Reader] = {
-    "folder": folder,
-    "shards": lambda path, root, max_value, notify: shards(path, root, max_value, partial(notify, INDEXING)),
+    "folder": lambda path, root, spec, notify: folder(path, root, spec.max_value, notify),
+    "shards": lambda path, root, spec, notify: shards(path, root, spec.max_value, partial(notify, INDEXING)),
     "parquet": read_parquet,
-    "pack": lambda path, root, max_value, _notify: packed(path, root, max_value),
-    "arrays": lambda path, _root, _max_value, _notify: arrays(path),
+    "pack": lambda path, root, spec, _notify: packed(path, root, spec.max_value),
+    "arrays": lambda path, _root, spec, _notify: arrays(path, find_task(spec.task, spec.metric)),
+    "text": read_text_table,
 }
-"""Ways to read the user's own images at the first path; the second is where indices, packs and large decoded sets are
-kept, the third what is white in images of more than 8 bits, and the last is told how far it is."""
+"""Ways to read the user's own images or texts at the first path, as the spec asks; the second is where indices, packs,
+tokens and large decoded sets are kept, and the last is told how far it is."""
+
+TEXTS = "text:"
+"""How the names of sets of texts begin."""
+
 
 STREAMED_FORMATS: Mapping[str, Reader] = {
     **FORMATS,
-    "arrays": lambda path, root, _max_value, notify: packed_arrays(path, root, partial(notify, PACKING)),
+    "arrays": lambda path, root, _spec, notify: packed_arrays(path, root, partial(notify, PACKING)),
 }
 """The same, for images that are not held in memory: all parts of these sources are `encoded`."""
 
@@ -168,15 +182,27 @@ def read_source(
         )
     if form in FORMATS:
         source = (STREAMED_FORMATS if streamed else FORMATS)[form](
-            fetched(storage.local_path(path), partial(notify, FETCHING)), root, spec.max_value, notify
+            fetched(storage.local_path(path), partial(notify, FETCHING)), root, spec, notify
         )
     else:
         source = lookup(DATASETS, spec.name, "dataset")(root)
+    source = with_task(spec, source)
     if spec.unlabelled:
         form, path = unlabelled_reference(spec.unlabelled)
         found = UNLABELLED_FORMATS[form](fetched(storage.local_path(path)), root, spec.max_value)
         source = found.beside(source, Path(path).name)
     return source
+
+
+def with_task(spec: DataSpec, source: Source) -> Source:
+    """The source with the metric that is asked for. `DataError` for labels of another task."""
+    task = find_task(spec.task, spec.metric)
+    if task.name != source.task.name:
+        raise DataError(
+            f"data.task is {spec.task!r}, and the labels of {spec.name} are those of {source.task.name}; give them in "
+            "arrays:PATH.npz or text:PATH, or drop data.task"
+        )
+    return replace(source, task=task)
 
 
 def fetched(path: Path, notify: Callable[[int, int], None] = lambda _done, _of: None) -> Path:
@@ -206,6 +232,7 @@ def resolve_path(spec: DataSpec) -> DataSpec:
     """
     spec = replace(spec, name=absolute_reference("name", spec.name))
     spec = replace(spec, transform=pin_transform(spec.transform)) if spec.transform else spec
+    spec = replace(spec, tokenizer=pin_tokenizer(spec.tokenizer)) if spec.tokenizer else spec
     if not spec.unlabelled:
         return spec
     unlabelled_reference(spec.unlabelled)

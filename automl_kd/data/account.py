@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from automl_kd.data.dataset import DIGEST_CHUNK, UNLABELLED, Dataset, Split, as_size, digest_dataset
+from automl_kd.data.dataset import DIGEST_CHUNK, Dataset, Split, as_size, digest_dataset
 from automl_kd.data.encoded.marks import class_digests, count_shared, short_digest
 from automl_kd.data.kept import recall
 from automl_kd.data.source import counted
+from automl_kd.tasks import UNLABELLED
 
 LOOK = 16384
 """Bytes from the middle of an image by which it is compared with others."""
@@ -30,16 +32,19 @@ each "images" and "marks" of each class; `unlabelled`, where there are such, the
 def account_of(dataset: Dataset, root: Path) -> Account:
     """Of the set on the CPU. What takes long is kept below `root` with the measures of the set."""
     measured = recall(root, dataset.stamp, "account", lambda: measure_dataset(dataset))
-    classes = len(dataset.class_names)
+    names = group_names(dataset)
     splits = {
-        name: {"images": torch.bincount(split.labels, minlength=classes).tolist(), "marks": measured["marks"][name]}
+        name: {
+            "images": torch.bincount(groups_of(dataset, split), minlength=len(names)).tolist(),
+            "marks": measured["marks"][name],
+        }
         for name, split in dataset.splits.items()
     }
     account = {
         "name": dataset.name,
         "digest": measured["digest"],
-        "size": as_size(dataset.train.images),
-        "classes": [printable(name) for name in dataset.class_names],
+        "size": size_of_inputs(dataset),
+        "classes": [printable(name) for name in names],
         "splits": splits,
         "shared": measured["shared"],
     }
@@ -48,15 +53,35 @@ def account_of(dataset: Dataset, root: Path) -> Account:
     return {**account, "line": line(dataset, account)}
 
 
+def group_names(dataset: Dataset) -> tuple[str, ...]:
+    """The classes; of another task all inputs are one group."""
+    return dataset.class_names if dataset.task.labels_are_classes else (f"all {dataset.train.noun}",)
+
+
+def groups_of(dataset: Dataset, split: Split) -> Tensor:
+    labels = split.labels
+    return labels if dataset.task.labels_are_classes else torch.zeros(len(labels), dtype=torch.int64)
+
+
+def size_of_inputs(dataset: Dataset) -> str:
+    """Of an image its sides; of texts how many tokens they have."""
+    lengths = dataset.train.lengths
+    if lengths is None:
+        return as_size(dataset.train.inputs)
+    return f"{int(lengths.min())} to {int(lengths.max())} tokens, {lengths.double().mean():.1f} on average"
+
+
 def measure_dataset(dataset: Dataset) -> dict[str, Any]:
     parts = dataset.parts
     if dataset.train.streamed is not None:
         return measure_streamed(dataset)
     marks = {name: marks_of(split) for name, split in parts.items()}
-    classes = len(dataset.class_names)
+    classes = len(group_names(dataset))
     measured = {
         "digest": digest_dataset(dataset),
-        "marks": {name: class_marks(marks[name], split, classes) for name, split in dataset.splits.items()},
+        "marks": {
+            name: class_marks(marks[name], groups_of(dataset, split), classes) for name, split in dataset.splits.items()
+        },
         "shared": [
             [later, earlier, *shared(parts[earlier], marks[earlier], parts[later], marks[later])]
             for earlier, later in combinations(parts, 2)
@@ -85,8 +110,11 @@ def measure_streamed(dataset: Dataset) -> dict[str, Any]:
 
 def marks_of(split: Split) -> list[bytes]:
     """Eight bytes for each image, by its middle `LOOK` bytes: in many thousand images two are equal if these are."""
-    flat = split.images.flatten(1)
+    flat = split.inputs.flatten(1)
     begin = max(0, (flat.shape[1] - LOOK) // 2)
+    if split.lengths is not None:  # padding differs between splits
+        rows = zip(flat.cpu().numpy(), split.lengths.tolist(), strict=True)
+        return [hashlib.blake2b(row[:length].tobytes(), digest_size=8).digest() for row, length in rows]
     return [
         hashlib.blake2b(row.tobytes(), digest_size=8).digest()
         for piece in torch.split(flat, DIGEST_CHUNK)
@@ -94,10 +122,10 @@ def marks_of(split: Split) -> list[bytes]:
     ]
 
 
-def class_marks(marks: list[bytes], split: Split, classes: int) -> list[str]:
+def class_marks(marks: list[bytes], groups: Tensor, classes: int) -> list[str]:
     """Of the images of each class, in any order."""
     of: list[list[bytes]] = [[] for _ in range(classes)]
-    for label, mark in zip(split.labels.tolist(), marks, strict=True):
+    for label, mark in zip(groups.tolist(), marks, strict=True):
         of[label].append(mark)
     return [combined(one) for one in of]
 
@@ -114,11 +142,21 @@ def shared(earlier: Split, marks: list[bytes], later: Split, others: list[bytes]
         places.setdefault(mark, []).append(row)
     found = differ = 0
     for row, mark in enumerate(others):
-        twins = [one for one in places.get(mark, ()) if torch.equal(earlier.images[one], later.images[row])]
+        twins = [one for one in places.get(mark, ()) if are_equal(earlier, one, later, row)]
         found += bool(twins)
+        if later.labels.ndim > 1:
+            continue
         labels, own = {int(earlier.labels[one]) for one in twins}, int(later.labels[row])
         differ += bool(twins) and UNLABELLED not in labels | {own} and own not in labels
     return found, differ
+
+
+def are_equal(earlier: Split, one: int, later: Split, row: int) -> bool:
+    """Of texts without their padding, which differs between splits."""
+    if earlier.lengths is None or later.lengths is None:
+        return torch.equal(earlier.inputs[one], later.inputs[row])
+    size = int(later.lengths[row])
+    return int(earlier.lengths[one]) == size and torch.equal(earlier.inputs[one, :size], later.inputs[row, :size])
 
 
 def line(dataset: Dataset, account: Account) -> str:
@@ -132,28 +170,37 @@ def line(dataset: Dataset, account: Account) -> str:
     ]
     classes, training = account["classes"], account["splits"]["training"]["images"]
     least = min(training)
+    noun = dataset.train.noun
+    kinds = f"{len(classes)} classes" if dataset.task.labels_are_classes else f"{len(dataset.class_names)} outputs"
     phrases = [
-        f"{len(classes)} classes, {', '.join(parts)} images of {account['size']}",
-        f"smallest class '{classes[training.index(least)]}' with {least:,} training images",
-        *[lacking(name, one["images"], classes) for name, one in account["splits"].items() if not all(one["images"])],
-        *[in_two(later, earlier, found, differ, counts[later]) for later, earlier, found, differ in account["shared"]],
+        f"{kinds}, {', '.join(parts)} {noun} of {account['size']}",
+        f"smallest class '{classes[training.index(least)]}' with {least:,} training {noun}" * (len(classes) > 1),
+        *[
+            lacking(f"{name} {noun[:-1]}", one["images"], classes)
+            for name, one in account["splits"].items()
+            if not all(one["images"])
+        ],
+        *[
+            in_two(later, earlier, found, differ, counts[later], noun)
+            for later, earlier, found, differ in account["shared"]
+        ],
         *([f"passed over: {counted(dataset.passed_over)}"] if dataset.passed_over else []),
         *([dataset.note] if dataset.note else []),
     ]
     return printable(f"data {dataset.name}: {'; '.join(filter(None, phrases))}")
 
 
-def lacking(split: str, images: list[int], classes: list[str]) -> str:
+def lacking(what: str, images: list[int], classes: list[str]) -> str:
     names = [f"'{name}'" for name, count in zip(classes, images, strict=True) if not count]
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"no {split} image of {'class' if len(names) == 1 else 'the classes'} {some}"
+    return f"no {what} of {'class' if len(names) == 1 else 'the classes'} {some}"
 
 
-def in_two(later: str, earlier: str, found: int, differ: int, count: int) -> str:
+def in_two(later: str, earlier: str, found: int, differ: int, count: int, noun: str) -> str:
     if not found:
         return ""
     other = f", {differ:,} of them of another class" if differ else ""
-    return f"{found:,} of {count:,} {later} images are {earlier} images too{other}"
+    return f"{found:,} of {count:,} {later} {noun} are {earlier} {noun} too{other}"
 
 
 def printable(text: str) -> str:

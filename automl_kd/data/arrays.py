@@ -2,7 +2,8 @@
 
 Splits may be spelt as in folders (`layout.SPELLINGS`), in any case. Without `x_val`, validation is cut from training.
 Images are uint8, (n, height, width, channels) with 1 or 3 channels or grey (n, height, width); labels are integers
-(n,) from 0. Colour images are recommended to be cropped and mirrored, grey ones only cropped, as they are mostly signs.
+(n,) from 0, and of other tasks than classification numbers (n, outputs). Colour images are recommended to be cropped
+and mirrored, grey ones only cropped, as they are mostly signs.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import numpy as np
 import torch
 
 from automl_kd import files
-from automl_kd.data.dataset import UNLABELLED
 from automl_kd.data.images.layout import SPELLINGS, Kind
 from automl_kd.data.source import Source, SourceSplit, Unlabelled, in_memory, refuse_beyond_memory
 from automl_kd.errors import DataError, FileError
+from automl_kd.tasks import CLASSIFICATION, UNLABELLED, Task
 
 Array = np.ndarray[Any, Any]
 Taken = TypeVar("Taken")
@@ -29,14 +30,17 @@ Pair = tuple[str, str]  # the names of a split's images and labels
 WANTED: dict[Kind, Pair] = {"training": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
-def arrays(path: Path) -> Source:
+def arrays(path: Path, task: Task = CLASSIFICATION) -> Source:
     """`DataError` if the file is missing, damaged or too large, or its arrays are not as described above."""
     found, names, others = read_arrays(path)
     for kind, pair in names.items():
-        check_arrays(path, pair, *found[kind])
+        if task.labels_are_classes:
+            check_arrays(path, pair, *found[kind])
+        else:
+            found[kind] = (found[kind][0], numbers_of(path, pair, *found[kind]))
     images, labels = found["training"]
-    classes = int(labels.max(initial=0)) + 1
-    if classes > max(len(labels), 1):
+    classes = int(labels.max(initial=0)) + 1 if task.labels_are_classes else labels.shape[1]
+    if task.labels_are_classes and classes > max(len(labels), 1):
         raise DataError(
             f"{names['training'][1]} in {path} has the label {classes - 1} but only {len(labels)} images; number the "
             f"classes from 0 without gaps"
@@ -50,6 +54,7 @@ def arrays(path: Path) -> Source:
         made={kind: pair[0] for kind, pair in names.items()},
         passed_over={f"array {name!r}": 1 for name in others},
         files=(path,),
+        task=task,
     )
 
 
@@ -164,7 +169,22 @@ def check_arrays(path: Path, names: Pair, images: Array, labels: Array) -> None:
         )
 
 
+def numbers_of(path: Path, names: Pair, images: Array, labels: Array) -> Array:
+    """Labels of other tasks than classification, as float32 (n, outputs)."""
+    check_images(path, names[0], images)
+    plain = np.issubdtype(labels.dtype, np.number) or labels.dtype == np.bool_
+    if not plain or labels.ndim not in {1, 2} or labels.shape[:1] != images.shape[:1]:
+        raise DataError(
+            f"{names[1]} in {path} is {labels.dtype} {labels.shape}; it should be numbers ({len(images)}, outputs), "
+            "convert it"
+        )
+    if not np.isfinite(labels).all():
+        raise DataError(f"{names[1]} in {path} has numbers that are not finite; correct them")
+    return labels.astype(np.float32).reshape(len(labels), -1)
+
+
 def array_part(images: Array, labels: Array) -> SourceSplit:
     pixels = torch.from_numpy(images)
     channels_first = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    return in_memory(channels_first, torch.from_numpy(labels.astype(np.int64)))
+    whole = np.issubdtype(labels.dtype, np.integer)
+    return in_memory(channels_first, torch.from_numpy(labels.astype(np.int64) if whole else labels))

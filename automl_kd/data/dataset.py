@@ -1,4 +1,4 @@
-"""A data set ready for use: three splits of images as bytes, and how they are to be seen.
+"""A data set ready for use: three splits of images as bytes or of texts as tokens, and how they are to be seen.
 
 The bytes of a set that fits live on the training device, where views are computed batch by batch; those of a larger one
 are decoded as they are needed (`StreamedImages`).
@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.data.encoded.marks import identity_of_marks, sorted_marks
@@ -21,7 +22,8 @@ from automl_kd.data.encoded.ranges import NumberArray
 from automl_kd.data.stream.decoder import decoder_identity
 from automl_kd.data.streamed import StreamedImages
 from automl_kd.errors import DataError
-from automl_kd.space import InputShape
+from automl_kd.space import InputShape, TextShape
+from automl_kd.tasks import CLASSIFICATION, Task
 
 Augment = Literal["none", "crop", "crop-flip"]
 
@@ -30,34 +32,40 @@ DIGEST_CHUNK = 4096
 Transform = Callable[[Tensor, Tensor], Tensor]
 """From uint8 images (n, channels, height, width) and a random word, int64 (n,), of each to other such images."""
 
-UNLABELLED = -1
-"""In place of a label, of images that have none."""
-
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (n, channels, height, width), labels int64 (n,), index int64 (n,), all on one device.
+    """Inputs, their labels, and index int64 (n,), all on one device.
 
-    `streamed`: of images that are not in memory, where they come from; `images` has their shape then and no bytes.
+    `inputs`: images, uint8 (n, channels, height, width), or texts, int32 (n, longest), whose tokens are filled up with
+    padding. `labels`: numbers of classes, int64 (n,), or of other tasks float32 (n, outputs).
+    `streamed`: of images that are not in memory, where they come from; `inputs` has their shape then and no bytes.
+    `lengths`: of texts, how many tokens each has, int64 (n,), on the processor; None of images.
 
     `index` is the position of each image in the set it came from, unique within a split; training and validation images
     share one numbering. Views and a teacher's stored outputs are known by it, whatever else the split holds.
     """
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
     index: Tensor
     streamed: StreamedImages | None = None
+    lengths: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(
-                f"images must be uint8 (n, channels, height, width), got {self.images.dtype} {tuple(self.images.shape)}"
-            )
-        for name, values in (("labels", self.labels), ("index", self.index)):
-            if values.dtype != torch.int64 or values.shape != self.images.shape[:1]:
+        given, count = f"got {self.inputs.dtype} {tuple(self.inputs.shape)}", self.inputs.shape[:1]
+        if self.lengths is None and (self.inputs.dtype != torch.uint8 or self.inputs.ndim != 4):
+            raise ValueError(f"images must be uint8 (n, channels, height, width), {given}")
+        if self.lengths is not None and (self.inputs.dtype != torch.int32 or self.inputs.ndim != 2):
+            raise ValueError(f"texts must be int32 (n, longest), {given}")
+        if self.labels.dtype == torch.float32 and self.labels.ndim == 2 and self.labels.shape[:1] == count:
+            numbers = [("index", self.index)]
+        else:
+            numbers = [("labels", self.labels), ("index", self.index)]
+        for name, values in numbers:
+            if values.dtype != torch.int64 or values.shape != count:
                 raise ValueError(
-                    f"{name} must be int64 ({len(self.images)},), got {values.dtype} {tuple(values.shape)}"
+                    f"{name} must be int64 ({len(self.inputs)},), got {values.dtype} {tuple(values.shape)}"
                 )
 
     def __len__(self) -> int:
@@ -67,12 +75,15 @@ class Split:
         """A slice shares memory with this split. `rows`: a slice, or int64 positions on the device of the split."""
         if self.streamed is not None:
             return Split.of_streamed(self.streamed[rows], self.labels[rows], self.index[rows])
-        return Split(self.images[rows], self.labels[rows], self.index[rows])
+        lengths = self.lengths
+        if lengths is not None:
+            lengths = lengths[rows.cpu() if isinstance(rows, Tensor) else rows]
+        return Split(self.inputs[rows], self.labels[rows], self.index[rows], lengths=lengths)
 
     def to(self, device: torch.device | str) -> Split:
         if self.streamed is not None:
             return Split.of_streamed(self.streamed.to(device), self.labels.to(device), self.index.to(device))
-        return Split(self.images.to(device), self.labels.to(device), self.index.to(device))
+        return Split(self.inputs.to(device), self.labels.to(device), self.index.to(device), lengths=self.lengths)
 
     @staticmethod
     def of_streamed(streamed: StreamedImages, labels: Tensor, index: Tensor) -> Split:
@@ -84,23 +95,45 @@ class Split:
         labels, index = (torch.cat([getattr(one, name) for one in parts]) for name in ("labels", "index"))
         if streamed := [one.streamed for one in parts if one.streamed is not None]:
             return Split.of_streamed(StreamedImages.joined(streamed), labels, index)
-        return Split(torch.cat([one.images for one in parts]), labels, index)
+        lengths = [one.lengths for one in parts if one.lengths is not None]
+        inputs = torch.cat([one.inputs for one in parts])
+        return Split(inputs, labels, index, lengths=torch.cat(lengths) if lengths else None)
 
     @property
     def row_device(self) -> torch.device:
-        """Where rows are expected: on the processor for images that are decoded there, else beside the images."""
-        return self.labels.device if self.streamed is None else torch.device("cpu")
+        """Where rows are expected: on the processor for images that are decoded there and for texts, whose lengths are
+        there; else beside the images.
+        """
+        return self.labels.device if self.streamed is None and self.lengths is None else torch.device("cpu")
+
+    @property
+    def noun(self) -> str:
+        """What its inputs are called in sentences."""
+        return "images" if self.lengths is None else "texts"
+
+    def tokens_at(self, rows: Tensor) -> Tensor:
+        """int64 (len(rows), length): the texts at `rows`, as long as the longest of them."""
+        assert self.lengths is not None
+        rows = rows.cpu()
+        longest = int(self.lengths[rows].max())
+        return self.inputs[:, :longest][rows.to(self.inputs.device, non_blocking=True)].long()
+
+    def in_order(self, rows: Tensor) -> Tensor:
+        """`rows`, of texts the longest first, so that those of a batch are about equally long."""
+        if self.lengths is None:
+            return rows
+        return rows[self.lengths[rows.cpu()].argsort(descending=True, stable=True).to(rows.device)]
 
     def pixels_at(self, rows: Tensor, epoch: int = 0) -> Tensor:
         """uint8 (len(rows), channels, height, width): the images at `rows`, as they are measured.
 
         `epoch`: in whose order they are asked for, which foresees them.
         """
-        return self.images[rows] if self.streamed is None else self.streamed.middles(rows, epoch)
+        return self.inputs[rows] if self.streamed is None else self.streamed.middles(rows, epoch)
 
     def pieces(self, size: int) -> Iterator[Tensor]:
         """uint8 (at most `size`, channels, height, width): all images in memory, or a sample of streamed ones."""
-        yield from torch.split(self.images, size) if self.streamed is None else self.streamed.pieces()
+        yield from torch.split(self.inputs, size) if self.streamed is None else self.streamed.pieces()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +151,7 @@ class Dataset:
     `transform`: the user's own augmentation of training images, in place of a recipe's; None where there is none.
     `transfer`: the images of `train`, and after them those without a label, which is `UNLABELLED` there: what a teacher
     can be asked about (Hinton et al. 2015 call it the transfer set). None where every image has its label.
+    `task`: what is asked of the inputs.
     """
 
     name: str
@@ -137,6 +171,7 @@ class Dataset:
     transfer: Split | None = None
     student_size: int = 0
     transform: Transform | None = None
+    task: Task = CLASSIFICATION
 
     @property
     def student_shape(self) -> InputShape:
@@ -149,12 +184,17 @@ class Dataset:
         return {"training": self.train, "validation": self.validation, "test": self.test}
 
     def __post_init__(self) -> None:
-        require_classes(self.name, self.shape.classes)
+        if self.task.labels_are_classes:
+            require_classes(self.name, self.shape.classes)
         for name, split in self.splits.items():
-            require_images(self.name, name, len(split))
-            if tuple(split.images.shape[1:]) != (self.shape.channels, self.shape.height, self.shape.width):
+            require_inputs(self.name, f"{name} {split.noun}", len(split))
+            if split.lengths is None and tuple(split.inputs.shape[1:]) != (
+                self.shape.channels,
+                self.shape.height,
+                self.shape.width,
+            ):
                 raise DataError(
-                    f"{self.name} has {name} images of {as_size(split.images)}, wanted are "
+                    f"{self.name} has {name} images of {as_size(split.inputs)}, wanted are "
                     f"{self.shape.channels}x{self.shape.height}x{self.shape.width}; make all images one size"
                 )
 
@@ -187,6 +227,13 @@ class Dataset:
             if split.streamed is not None
         }
 
+    def join_inputs(self, parts: Sequence[Tensor]) -> Tensor:
+        """Inputs of several batches as one; texts are filled up to the longest of them."""
+        if not isinstance(self.shape, TextShape):
+            return torch.cat(list(parts))
+        longest, padding = max(one.shape[1] for one in parts), self.shape.padding
+        return torch.cat([F.pad(one, (0, longest - one.shape[1]), value=padding) for one in parts])
+
     @cached_property
     def for_transfer(self) -> Dataset:
         """The set whose training images are all that a teacher can be asked about."""
@@ -198,9 +245,9 @@ def require_classes(name: str, classes: int) -> None:
         raise DataError(f"{name} has {classes} class; at least 2 are needed, add another one")
 
 
-def require_images(name: str, part: str, count: int) -> None:
+def require_inputs(name: str, what: str, count: int) -> None:
     if count < 1:
-        raise DataError(f"{name} has no {part} images; at least one is needed, add some")
+        raise DataError(f"{name} has no {what}; at least one is needed, add some")
 
 
 def as_size(images: Tensor) -> str:
@@ -252,8 +299,8 @@ def digest_dataset(dataset: Dataset) -> str:
     whole = hashlib.blake2b(described.encode(), digest_size=8)
     for split in filter(None, (dataset.train, dataset.validation, dataset.test, dataset.unlabelled)):
         whole.update(split.labels.cpu().numpy().tobytes())
-        step = max(1, math.ceil(split.images.numel() / HASHED))
-        whole.update(split.images[::step].cpu().contiguous().numpy().data)
+        step = max(1, math.ceil(split.inputs.numel() / HASHED))
+        whole.update(split.inputs[::step].cpu().contiguous().numpy().data)
     return whole.hexdigest()
 
 
@@ -261,13 +308,14 @@ def digest_dataset(dataset: Dataset) -> str:
 class Batch:
     """Training images as a network sees them, on the device: what a loss may look at besides the networks' outputs.
 
-    `inputs`: float32 (batch, channels, height, width). `labels`: int64 (batch,), `UNLABELLED` of images without one.
+    `inputs`: float32 (batch, channels, height, width); of texts int64 (batch, length). `labels`: as in `Split`, and
+    `UNLABELLED` of images without one.
     `index`: int64 (batch,), the images' positions in their set, the same in every epoch. `epoch`: counted from 1.
     `part`: the run's number (`training.batches.run_number`) and the batch's in its epoch, from 0; a piece of a batch
     adds its numbers. With the epoch they decide which images there are, in what order. Empty for another kind of batch.
     `parts`: into how many parts of equal size a process group has divided the batch, of which this is one.
     `second_labels`, `share`: of mixed images, the labels of those that were mixed in, and the share of `labels`, in
-    [0, 1]. A mix with an image that has no label has none. None where nothing is mixed.
+    [0, 1]. A mix with an image that has no label has none. None where nothing is mixed. `task`: of the set.
     """
 
     inputs: Tensor
@@ -278,6 +326,7 @@ class Batch:
     parts: int = 1
     second_labels: Tensor | None = None
     share: float = 1.0
+    task: Task = CLASSIFICATION
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -19,23 +19,23 @@ from torch import Tensor
 from automl_kd.data.counter import draw_words, key
 from automl_kd.data.dataset import (
     DIGEST_CHUNK,
-    UNLABELLED,
     Dataset,
     Split,
     as_size,
     moments_of,
     require_classes,
-    require_images,
+    require_inputs,
 )
 from automl_kd.data.fit import Fit
 from automl_kd.data.kept import KEPT_FROM, hashed, recall
 from automl_kd.data.load_progress import MEASURING, LoadProgress, ignore_progress
-from automl_kd.data.source import Source, SourceSplit, list_paths, refuse_beyond_memory
+from automl_kd.data.source import Source, SourceSplit, TextFacts, list_paths, refuse_beyond_memory
 from automl_kd.data.stream.decoder import decoder_identity
 from automl_kd.data.streamed import FEW_IMAGES
 from automl_kd.errors import DataError
-from automl_kd.space import InputShape
+from automl_kd.space import InputShape, TextShape
 from automl_kd.spec import DataSpec
+from automl_kd.tasks import UNLABELLED
 
 TEST, VALIDATION, KEEP, LABELLED = 1, 2, 3, 4  # the first word of each draw's key
 
@@ -89,6 +89,9 @@ def student_size(name: str, source: Source, spec: DataSpec) -> int:
 
 def divide_transfer(name: str, source: Source, spec: DataSpec, fit: Fit, train: Split) -> tuple[Split, Split | None]:
     """The training images that keep their labels; and these with all that have none after them, if there are such."""
+    if (spec.labelled_images or spec.unlabelled) and not source.task.labels_are_classes:
+        option = "labelled_images" if spec.labelled_images else "unlabelled"
+        raise DataError(f"data.{option} is for classification, and data.task is {source.task.name!r}; drop it")
     labelled, hidden = hide_labels(name, len(source.class_names), spec, train)
     parts = [part for part in (hidden, unlabelled_part(source, fit)) if part is not None]
     if not parts:
@@ -123,9 +126,9 @@ def unlabelled_part(source: Source, fit: Fit) -> Split | None:
 
 
 def require_same_size(name: str, unlabelled: Split, train: Split) -> None:
-    if unlabelled.images.shape[1:] != train.images.shape[1:]:
+    if unlabelled.inputs.shape[1:] != train.inputs.shape[1:]:
         raise DataError(
-            f"{name} has images of {as_size(train.images)}, and data.unlabelled of {as_size(unlabelled.images)}; set "
+            f"{name} has images of {as_size(train.inputs)}, and data.unlabelled of {as_size(unlabelled.inputs)}; set "
             "data.resolution, or make all images one size"
         )
 
@@ -161,8 +164,10 @@ def assemble_dataset(
     root: Path | None,
     notify: LoadProgress,
 ) -> Dataset:
+    if source.texts is not None:
+        return assemble_texts(name, source, source.texts, splits)
     train, validation, test = splits
-    channels, height, width = train.images.shape[1:]
+    channels, height, width = train.inputs.shape[1:]
     stamp = measures_stamp(source, spec, splits) if root else ""
     measured = recall(root, stamp, "statistics", lambda: train_statistics(train, notify))
     mean, std = tuple(measured["mean"]), tuple(measured["std"])
@@ -186,6 +191,36 @@ def assemble_dataset(
         made=made_from(source),
         passed_over=source.passed_over,
         stamp=stamp,
+        task=source.task,
+    )
+
+
+def assemble_texts(name: str, source: Source, facts: TextFacts, splits: tuple[Split, Split, Split]) -> Dataset:
+    """Costs are stated at the mean length of a training text, which that of a batch hardly exceeds."""
+    train, validation, test = splits
+    assert train.lengths is not None
+    return Dataset(
+        name=name,
+        shape=TextShape(
+            width=round(train.lengths.double().mean().item()),
+            classes=len(source.class_names),
+            vocabulary=facts.vocabulary,
+            padding=facts.padding,
+            separator=facts.separator,
+            longest=facts.longest,
+        ),
+        train=train,
+        validation=validation,
+        test=test,
+        mean=(),
+        std=(),
+        augment="none",
+        pad=0,
+        class_names=source.class_names,
+        note=source.note,
+        made=made_from(source),
+        passed_over=source.passed_over,
+        task=source.task,
     )
 
 
@@ -206,7 +241,7 @@ def measures_stamp(source: Source, spec: DataSpec, splits: Sequence[Split]) -> s
     asked = replace(spec, digest="", mean=(), std=())
     if splits[0].streamed is not None:  # what takes long is to decode them, however small they are made
         return stamp_of_streamed(source, asked, splits) if sum(map(len, splits)) > FEW_IMAGES else ""
-    if not source.files or sum(one.images.numel() for one in splits) < KEPT_FROM:
+    if not source.files or sum(one.inputs.numel() for one in splits) < KEPT_FROM:
         return ""
     return hashed(asked, list_paths(source.files))
 
@@ -245,32 +280,35 @@ def check_classes(name: str, source: Source) -> None:
     for part_name, part in (("training", source.train), ("validation", source.validation), ("test", source.test)):
         if part is None:
             continue
-        require_images(name, part_name, len(part))
-        if not 0 <= int(part.labels.min()) <= int(part.labels.max()) < classes:
+        require_inputs(name, f"{part_name} {part.noun}", len(part))
+        if source.task.labels_are_classes and not 0 <= int(part.labels.min()) <= int(part.labels.max()) < classes:
             raise DataError(
                 f"{name} has {part_name} labels from {int(part.labels.min())} to {int(part.labels.max())}; "
                 f"with {classes} classes in training they must lie in 0 to {classes - 1}, correct the labels"
             )
+    if not source.task.labels_are_classes:
+        return
     sizes = torch.bincount(source.train.labels, minlength=classes)
     require_classes(name, classes)
     if not sizes.all():
         empty = source.class_names[int(sizes.argmin())]
-        raise DataError(f"{name} has no training image of class {empty!r}; each class needs one, add some or drop it")
+        noun = source.train.noun.removesuffix("s")
+        raise DataError(f"{name} has no training {noun} of class {empty!r}; each class needs one, add some or drop it")
 
 
 def hold_out(
     name: str, source: Source, rows: Tensor, fraction: float, stream: int, advice: str
 ) -> tuple[Tensor, Tensor]:
     """`rows` as what stays and what is held out, each ascending."""
-    labels = source.train.labels[rows]
-    held = stratified(labels, round(fraction * len(rows)), stream)
+    strata = source.task.strata(source.train.labels[rows])
+    held = stratified(strata, round(fraction * len(rows)), stream)
     stays = torch.ones(len(rows), dtype=torch.bool)
     stays[held] = False
-    left = torch.bincount(labels[stays], minlength=len(source.class_names))
-    if not len(held) or not left.all():
+    left = torch.bincount(strata[stays], minlength=len(source.class_names))
+    if not len(held) or not (left.all() if source.task.labels_are_classes else stays.any()):
         raise DataError(
-            f"{name} has {len(rows)} training images, too few to hold out {fraction:g} of them and keep some of every "
-            f"class; {advice}"
+            f"{name} has {len(rows)} training {source.train.noun}, too few to hold out {fraction:g} of them and keep "
+            f"some of every class; {advice}"
         )
     return rows[stays], rows[held]
 
@@ -283,7 +321,7 @@ def set_apart(dataset: Dataset, fraction: float, stream: int) -> tuple[Dataset, 
     """
     whole = dataset.train
     labels = whole.labels.cpu()
-    held = stratified(labels, round(fraction * len(labels)), stream)
+    held = stratified(dataset.task.strata(labels), round(fraction * len(labels)), stream)
     if not 2 <= len(held) <= len(labels) - 2:
         raise DataError(
             f"{dataset.name} has {len(labels)} training images, too few to hold out {fraction:g} of them and keep 2 on "
@@ -302,17 +340,20 @@ def keep(name: str, source: Source, rows: Tensor, spec: DataSpec) -> Tensor:
         return rows
     if not classes <= spec.train_images <= len(rows):
         raise DataError(
-            f"data.train_images = {spec.train_images}, but {name} has {classes} classes and {len(rows)} images to "
+            f"data.train_images = {spec.train_images}, but {name} has {classes} classes and {len(rows)} "
+            f"{source.train.noun} to "
             f"train on beside those held out; choose {classes} to {len(rows)}, or 0 for all"
         )
-    return rows[stratified(source.train.labels[rows], spec.train_images, key(KEEP, spec.split_seed), least=1)]
+    strata = source.task.strata(source.train.labels[rows])
+    least = int(source.task.labels_are_classes)
+    return rows[stratified(strata, spec.train_images, key(KEEP, spec.split_seed), least=least)]
 
 
 def take_rows(part: SourceSplit, rows: Tensor, fit: Fit, *, first: int = 0) -> Split:
     labels, index = part.labels[rows], rows + first
     if part.stream is not None:
         return Split.of_streamed(part.stream(rows, index, fit), labels, index)
-    return Split(part.pixels(rows, fit), labels, index)
+    return Split(part.pixels(rows, fit), labels, index, lengths=None if part.lengths is None else part.lengths[rows])
 
 
 def stratified(labels: Tensor, count: int, stream: int, *, least: int = 0) -> Tensor:

@@ -24,10 +24,26 @@ from automl_kd.data.encoded.scan import ImageScan
 from automl_kd.data.fit import Fit
 from automl_kd.data.streamed import StreamedImages, Streaming
 from automl_kd.errors import DataError
+from automl_kd.tasks import CLASSIFICATION, Task
 
 READ_CHUNK = 1024
 HOLDERS = 2
 """Processes that hold a set at the same time, at least: the one that was started, and one that trains."""
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What networks must know of a set of texts.
+
+    `vocabulary`: how many tokens there are; `padding`, `separator`: two of them, see `TextShape`. `longest`: tokens of
+    its longest text. `tokenizer`: the file.
+    """
+
+    vocabulary: int
+    padding: int
+    separator: int
+    longest: int
+    tokenizer: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +54,8 @@ class SourceSplit:
     order as ranges of bytes in files, of those that are. `scan`: what a look at their bytes found, where it is known.
     `stream(rows, index, fit)`: in place of `pixels`, of images that are decoded as they are needed.
     `named(row)`: what errors call a flawed image, where that is not the file that `encoded` reads.
+    `lengths`: of texts, see `Split`; `pixels` gives their tokens then. `labels`: of other tasks than classification
+    float32 (n, outputs).
     """
 
     labels: Tensor
@@ -47,9 +65,15 @@ class SourceSplit:
     scan: ImageScan | None = None
     stream: Callable[[Tensor, Tensor, Fit], StreamedImages] | None = None
     named: Callable[[int], str] | None = None
+    lengths: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def noun(self) -> str:
+        """What its inputs are called in sentences."""
+        return "images" if self.lengths is None else "texts"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,6 +86,7 @@ class Source:
     no matter of files.
     `unlabelled`: images beside these, whose labels are not known or not looked at.
     `judge`: called with the images to train on, raises `DataError` if they cannot be what was meant.
+    `texts`: of a set of texts, what networks must know of it. `task`: what labels are.
     """
 
     train: SourceSplit
@@ -75,6 +100,8 @@ class Source:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     files: tuple[Path | EncodedImages, ...] = ()
     judge: Callable[[Split], None] | None = None
+    texts: TextFacts | None = None
+    task: Task = CLASSIFICATION
 
     @property
     def parts(self) -> list[SourceSplit]:

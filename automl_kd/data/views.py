@@ -125,7 +125,12 @@ def wanted_augment(dataset: Dataset, augment: str) -> str:
 
 
 def plain_view(dataset: Dataset, split: Split, rows: Tensor) -> Tensor:
-    """float32 (len(rows), channels, height, width): the images at `rows`, int64, as they are measured."""
+    """float32 (len(rows), channels, height, width): the images at `rows`, int64, as they are measured.
+
+    Of texts, int64 (len(rows), length).
+    """
+    if split.lengths is not None:
+        return split.tokens_at(rows)
     return normalize_images(dataset, split.pixels_at(rows))
 
 

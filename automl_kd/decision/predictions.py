@@ -15,6 +15,7 @@ from automl_kd import files, storage
 from automl_kd.data import LoadProgress, follow_rows, plain_view
 from automl_kd.decision.networks import ComparedNetworks
 from automl_kd.errors import FileError, ResultError
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.results import units
 from automl_kd.spec import Recipe
 from automl_kd.training.evaluate import autocast, evaluation_batch
@@ -117,8 +118,7 @@ BatchAnswers = tuple[Tensor, Tensor]
 
 def answer_batch(network: nn.Module, images: Tensor, recipe: Recipe) -> BatchAnswers:
     """Of each image the class with the largest logit, and its probability, on the processor."""
-    if recipe.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
+    images = laid_out(images, recipe)
     with autocast(images.device, recipe):
         logits = network(images).float()
     answers = logits.argmax(1)

@@ -22,6 +22,7 @@ from automl_kd.experiment.stages.population import search_by_population
 from automl_kd.experiment.stages.preflight import check_teacher_input, keep_preflight
 from automl_kd.experiment.stages.search import require_trials, run_search
 from automl_kd.experiment.stages.teacher import prepare_teacher
+from automl_kd.experiment.stages.text_baselines import keep_text_baselines
 from automl_kd.results.store.folder import check_folder, lock, open_folder
 from automl_kd.results.store.teacher_shares import write_shares
 
@@ -66,6 +67,7 @@ def run_stages(
             if context.shares:
                 write_shares(context.folder, context.shares)
             require_shared(context.folder)
+            keep_text_baselines(context)
             prepare_teacher(context)
             if context.experiment.comparison.methods:
                 contend(context)

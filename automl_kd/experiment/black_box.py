@@ -14,7 +14,7 @@ from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.models.black_box.file import GRAPHS, graph_place, load_graph
 from automl_kd.models.black_box.network import BlackBox, returns_probabilities
-from automl_kd.models.costs.cost import blank_images
+from automl_kd.models.costs.cost import blank_inputs
 from automl_kd.models.features import KeepOutput
 from automl_kd.models.pickled import label_pickled
 from automl_kd.spec import BLACK_BOX, TeacherSpec
@@ -54,7 +54,7 @@ def with_outputs(teacher: TeacherSpec, dataset: Dataset) -> TeacherSpec:
     name, shape = label_pickled(teacher.model), teacher_shape(teacher, dataset)
     with in_a_sentence(f"teacher {name!r}", shape):
         network = BlackBox(teacher.model, shape)
-        total = network(blank_images(network, shape)).shape[1]
+        total = network(blank_inputs(network, shape)).shape[1]
     if teacher.total_classes not in {0, total}:
         raise ConfigError(
             f"{name} has {total:,} outputs, and teacher.total_classes = {teacher.total_classes} names another number; "

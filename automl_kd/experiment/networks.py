@@ -7,17 +7,17 @@ the recipe's layout of memory, with its gradients.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.config import Experiment
-from automl_kd.data import Dataset, plain_view
+from automl_kd.data import Batch, Dataset, plain_view
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.sentences import in_a_sentence
+from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.methods import method_type
 from automl_kd.methods.hyperparameters import domain_of, ends, methods_of
 from automl_kd.methods.logits_only import gives_logits_only
@@ -27,12 +27,12 @@ from automl_kd.models.folding import fold_teacher
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.models.input_adapter import train_at
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.models.pickled import label_pickled
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results.units import some
 from automl_kd.spec import FRESH, FROM_TEACHER, Recipe
 from automl_kd.storage.content_hash import located_path
-from automl_kd.training.batches import laid_out
 from automl_kd.training.trial import build_student, build_teacher, memory_format_of, start_warm
 
 TRIED_IMAGES = 4
@@ -61,11 +61,11 @@ class Trying:
                 f"the {self.name} cannot be run with channels last in memory ({self.obstacle()}); "
                 "it and its images stay contiguous, and recipe.channels_last has no effect on them"
             )
-        images, labels = self.examples()
+        batch = self.examples()
         with torch.no_grad():
-            self.run(self.model.eval(), images)
-        if self.trained and len(labels) > 1:
-            F.cross_entropy(self.run(self.model.train(), images), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            self.run(self.model.eval(), batch.inputs)
+        if self.trained and len(batch) > 1:
+            label_loss(self.run(self.model.train(), batch.inputs), batch).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
     def obstacle(self) -> str:
         """What stands against channels last."""
@@ -73,23 +73,25 @@ class Trying:
             return "oneDNN's kernels damage memory in its 1x1 convolutions with a stride"
         return "a view in its forward function?"
 
-    def examples(self) -> tuple[Tensor, Tensor]:
+    def examples(self) -> Batch:
         split = self.dataset.train
         rows = torch.arange(min(TRIED_IMAGES, len(split)), device=split.row_device)
-        return laid_out(plain_view(self.dataset, split, rows), self.recipe), split.labels[rows]
+        batch = Batch(split.inputs[:0], split.labels[rows], split.index[rows], epoch=1, task=self.dataset.task)
+        return replace(batch, inputs=laid_out(plain_view(self.dataset, split, rows), self.recipe))
 
     def run(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits in single precision; `ConfigError` if it has another."""
         try:
             logits: Tensor = model(images)
         except RuntimeError as error:
-            if kinds := sorted({str(one.dtype)[6:] for one in model.parameters() if one.dtype != images.dtype}):
+            kinds = sorted({str(one.dtype)[6:] for one in model.parameters() if one.dtype != torch.float32})
+            if kinds:
                 raise ConfigError(
                     f"the {self.name}: weights of {kinds[0]} do not take images of float32 "
                     f"({str(error).splitlines()[0]}); let the function that builds it end with .float()"
                 ) from error
             raise
-        if logits.dtype != images.dtype:
+        if logits.dtype != torch.float32:
             raise ConfigError(
                 f"the {self.name}: the logits are {str(logits.dtype)[6:]} where float32 is wanted; "
                 "let its forward function end with .float()"
@@ -98,9 +100,9 @@ class Trying:
 
     def folding_notes(self) -> Iterator[str]:
         """Note if the teacher runs unfolded, because folding its normalisations would change its outputs."""
-        images, _ = self.examples()
+        inputs = self.examples().inputs
         unsettle(self.model)
-        if reason := fold_teacher(FeatureExtractor(self.model.eval()), images).reason:
+        if reason := fold_teacher(FeatureExtractor(self.model.eval()), inputs).reason:
             yield f"the {self.name} runs unfolded, with separate batch normalisations: {reason}"
 
 

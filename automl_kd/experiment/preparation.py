@@ -24,7 +24,7 @@ from automl_kd.experiment.proposals import Proposal, combine, require_setting
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.stages.proxy_check import check_proxy_filter
 from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget
-from automl_kd.experiment.teacher_settings import settle_classes, settle_teacher, settle_view
+from automl_kd.experiment.teacher_settings import settle_classes, settle_teacher, settle_tokenizer, settle_view
 from automl_kd.experiment.teacher_shares import settle_shares, with_shares
 from automl_kd.export import require_export_packages
 from automl_kd.methods import dry_run_method, make_method, uses_unlabelled
@@ -162,7 +162,7 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
         teacher=teacher,
         options=options,
         hyperparameters=hyperparameters,
-        data=settle_view(data.resolve_path(experiment.data), teacher),
+        data=settle_tokenizer(settle_view(data.resolve_path(experiment.data), teacher), teacher),
         comparison=settle_comparison(inits.comparison),
         budget=dataclasses.replace(experiment.budget, profile=profile),
     )

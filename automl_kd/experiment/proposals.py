@@ -14,6 +14,7 @@ from automl_kd.config import Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.methods import inherits, make_method, makes_students
 from automl_kd.methods.base import Method
+from automl_kd.methods.data_fit import require_data
 from automl_kd.methods.hyperparameters import ends, methods_of, own_options, parameters_of, settings, teaching
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.methods.recipe_fit import require_recipe
@@ -152,6 +153,7 @@ def require_setting(experiment: Experiment, proposal: Proposal, changes: Mapping
     except ValueError as error:
         raise ConfigError(f"recipe: {error}") from error
     require_recipe(held, proposal.made, proposal.method)
+    require_data(experiment.data, held, proposal.made, proposal.method)
 
 
 def default_teaching(experiment: Experiment) -> tuple[str, Mapping[str, Scalar]]:

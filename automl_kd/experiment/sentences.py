@@ -23,5 +23,4 @@ def in_a_sentence(name: str, shape: InputShape, remedy: str = "choose another, o
         raise
     except Exception as error:  # a user's code may raise anything
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        size = f"{shape.channels}x{shape.height}x{shape.width}"
-        raise ConfigError(f"the {name} cannot be built and run on images of {size} ({reason}); {remedy}") from error
+        raise ConfigError(f"the {name} cannot be built and run on {shape.many_inputs} ({reason}); {remedy}") from error

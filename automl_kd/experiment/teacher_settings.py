@@ -13,15 +13,18 @@ import torch
 
 from automl_kd import files, storage
 from automl_kd.config import Experiment
-from automl_kd.data import Dataset
+from automl_kd.data import TEXTS, Dataset
+from automl_kd.data.text.tokens import pin_tokenizer
 from automl_kd.errors import ConfigError, FileError
 from automl_kd.experiment.black_box import refuse_graph_as_weights, with_classes, with_graph, with_outputs
 from automl_kd.models import pin_reference
 from automl_kd.models.foreign.pretrained import pretrained, published_names
 from automl_kd.models.pickled import label_pickled
 from automl_kd.models.teacher_mean import normalise_shares
+from automl_kd.models.text.folder import encoder_folder
 from automl_kd.models.weights.checkpoint import count_classes_in, digest_file
-from automl_kd.spec import BLACK_BOX, FOLDERS, DataSpec, Preprocessing, TeacherSpec, teacher_sections
+from automl_kd.spec import BLACK_BOX, FOLDERS, HUGGING_FACE, DataSpec, Preprocessing, TeacherSpec, teacher_sections
+from automl_kd.storage.content_hash import PIN
 from automl_kd.training.trial import build_teacher
 
 OF_FILES: Mapping[str, object] = {
@@ -102,6 +105,8 @@ def settle_member(teacher: TeacherSpec) -> TeacherSpec:
 def with_published(teacher: TeacherSpec) -> TeacherSpec:
     """The teacher with its published weights, and with their images and outputs as far as none are stated."""
     prefix = next((one for one in FOLDERS if teacher.model.startswith(one)), "")
+    if PIN.search(teacher.model):
+        return teacher
     if prefix:
         folder = files.expand(teacher.model.removeprefix(prefix)).absolute()
         teacher = dataclasses.replace(teacher, model=f"{prefix}{folder}")
@@ -131,6 +136,14 @@ def settle_view(data: DataSpec, teacher: TeacherSpec) -> DataSpec:
         return data
     unset = [name for name in OF_SQUARES if getattr(data, name) == getattr(DataSpec, name)]
     return dataclasses.replace(data, **{name: getattr(own, name) for name in unset if getattr(own, name)})
+
+
+def settle_tokenizer(data: DataSpec, teacher: TeacherSpec) -> DataSpec:
+    """The data with the tokenizer of a teacher hf:FOLDER, where they are texts and none is named."""
+    if data.tokenizer or not data.name.startswith(TEXTS) or not teacher.model.startswith(HUGGING_FACE):
+        return data
+    folder = encoder_folder(teacher.model.removeprefix(HUGGING_FACE))
+    return dataclasses.replace(data, tokenizer=pin_tokenizer(str(folder)))
 
 
 def settle_classes(experiment: Experiment, dataset: Dataset) -> Experiment:

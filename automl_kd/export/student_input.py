@@ -17,7 +17,7 @@ from automl_kd.data.images.decode import center_square
 from automl_kd.data.images.pixels import in_colour
 from automl_kd.errors import DataError
 from automl_kd.models.input_adapter import resize_batch
-from automl_kd.space import InputShape
+from automl_kd.space import InputShape, read_shape
 from automl_kd.spec import DataSpec
 
 
@@ -44,7 +44,7 @@ class StudentInput:
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> StudentInput:
         """As `to_record` wrote it; `KeyError`, `TypeError` or `ValueError` for another record."""
-        shape = InputShape(**record["shape"])
+        shape = read_shape(record["shape"])
         moments, white = (tuple(record["mean"]), tuple(record["std"])), float(record.get("max_value", 0.0))
         return StudentInput(shape, *moments, Fit(**record["fit"]), white)
 

@@ -8,14 +8,14 @@ student.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, wraps
-from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, runtime_checkable
+from functools import lru_cache
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
@@ -23,12 +23,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 
-P = ParamSpec("P")
-R = TypeVar("R")
 M = TypeVar("M", bound=nn.Module)
-
-Number = float | Float[Tensor, ""]
-"""A hyper-parameter: a tensor where an outer problem differentiates through it."""
 
 LossTerms = Mapping[str, Tensor]
 
@@ -87,7 +82,7 @@ class Example:
 
     student: Outputs
     teacher: Outputs
-    labels: Int[Tensor, " images"]
+    labels: Shaped[Tensor, "images ..."]
     index: Int[Tensor, " images"]
     classes: int
     batch: int
@@ -154,28 +149,6 @@ def example_maps(loss: str, stages: str, example: Example) -> list[tuple[Tensor,
 def example_widths(loss: str, stages: str, example: Example) -> list[tuple[int, int]]:
     """The channels of the student's and of the teacher's map at each pair of `stages`; refusals as `example_maps`."""
     return [(one.shape[1], two.shape[1]) for one, two in example_maps(loss, stages, example)]
-
-
-def in_float32(function: Callable[P, R]) -> Callable[P, R]:
-    """`function` with half-precision tensors lifted to float32 and autocast off; float64 stays.
-
-    Squares, exponentials and small differences lose too much in half precision.
-    """
-
-    @wraps(function)
-    def lifted(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = next((value.device.type for value in args if isinstance(value, Tensor)), "cpu")
-        with torch.autocast(device, enabled=False):
-            values: Any = (lift(value) for value in args)
-            named: Any = {name: lift(value) for name, value in kwargs.items()}
-            return function(*values, **named)
-
-    return lifted
-
-
-def lift(value: object) -> object:
-    half = isinstance(value, Tensor) and value.dtype in {torch.float16, torch.bfloat16}
-    return value.float() if half and isinstance(value, Tensor) else value
 
 
 def same_size(

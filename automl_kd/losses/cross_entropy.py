@@ -1,65 +1,22 @@
-"""The loss on the labels, cross entropy or binary cross entropy: the part of a weighted sum that needs no teacher."""
+"""The loss on the labels, cross entropy or what another task has: the part of a weighted sum that needs no teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from automl_kd.data import UNLABELLED, Batch
-from automl_kd.losses.base import Example, FeatureNames, LossFunction, LossTerms, Standard, in_float32
+from automl_kd.data import Batch
+from automl_kd.losses.base import Example, FeatureNames, LossFunction, LossTerms, Standard
 from automl_kd.models.features import Outputs
 from automl_kd.registry import check_fields
 from automl_kd.spec import require
+from automl_kd.tasks import LabelForm
+from automl_kd.tasks.classification import binary_cross_entropy, cross_entropy, labelled_cross_entropy
 
-
-@in_float32
-def cross_entropy(
-    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], *, label_smoothing: float = 0.0
-) -> Float[Tensor, ""]:
-    """The mean over the images, of logits in half precision computed in single: CUDA's autocast, which leaves torch's
-    own alone, would round every log-probability to three digits.
-    """
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-
-
-@in_float32
-def labelled_cross_entropy(
-    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"], *, label_smoothing: float = 0.0
-) -> Float[Tensor, ""]:
-    """`cross_entropy` where labels may be `UNLABELLED`: these images add 0 to the mean over all."""
-    summed = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, ignore_index=UNLABELLED, reduction="sum")
-    return summed / len(labels)
-
-
-LabelForm = Literal["ce", "bce"]
-"""Cross entropy over the classes, or binary cross entropy of each class by itself."""
-
-PRESENT = 0.2
-"""The share of a mixed image above which its class counts as present in binary cross entropy."""
-
-
-@in_float32
-def binary_cross_entropy(
-    logits: Float[Tensor, "batch classes"], labels: Sequence[Int[Tensor, " batch"]], *, label_smoothing: float = 0.0
-) -> Float[Tensor, ""]:
-    """Each class by itself, present or not; the mean over classes and images. `labels`: of each class that is present.
-
-    Wightman, Touvron, Jégou. ResNet strikes back. 2021. arXiv:2110.00476, section 3: classes of a mixed image are all
-    present. `label_smoothing` as in timm: `s / classes` for absent classes, `1 - s + s / classes` for present ones.
-    Images of the label `UNLABELLED` add 0.
-    """
-    classes = logits.shape[1]
-    target = torch.full_like(logits, label_smoothing / classes)
-    for one in labels:
-        target.scatter_(1, one.clamp(min=0)[:, None], 1 - label_smoothing + label_smoothing / classes)
-    each = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(dim=1)
-    return each.masked_fill(labels[0] == UNLABELLED, 0).mean()
+__all__ = ["CrossEntropy", "binary_cross_entropy", "cross_entropy", "label_loss", "labelled_cross_entropy"]
 
 
 def label_loss(
@@ -70,20 +27,11 @@ def label_loss(
     *,
     unlabelled: bool = False,
 ) -> Float[Tensor, ""]:
-    """The loss on the labels of a batch, whose images may be mixed; the mean over the images.
+    """The loss on the labels of a batch, which its task decides; the mean over the inputs, which may be mixed images.
 
-    Cross entropy is that on both labels of a mixed image, by their shares. `unlabelled`: whether labels may be missing.
+    `unlabelled`: whether labels may be missing.
     """
-    seconds = batch.second_labels
-    shares = (
-        [(batch.labels, batch.share)] if seconds is None else [(batch.labels, batch.share), (seconds, 1 - batch.share)]
-    )
-    if form == "bce":
-        present = [labels for labels, share in shares if share > PRESENT]
-        return binary_cross_entropy(logits, present, label_smoothing=label_smoothing)
-    one = labelled_cross_entropy if unlabelled else cross_entropy
-    terms = [one(logits, labels, label_smoothing=label_smoothing) for labels, _ in shares]
-    return terms[0] if seconds is None else shares[0][1] * terms[0] + shares[1][1] * terms[1]
+    return batch.task.loss(logits, batch, form, label_smoothing, unlabelled=unlabelled)
 
 
 @dataclass(frozen=True)

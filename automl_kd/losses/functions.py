@@ -21,6 +21,7 @@ from automl_kd.losses.features import ab, at, fitnet, fsp, ft, hcl, ickd, mgd, n
 from automl_kd.losses.logits import dist, dkd, kd, logit_standardisation, mlkd, ofa, srrl
 from automl_kd.losses.relations import cc, crd, diswot, pkt, rkd, sp
 from automl_kd.registry import name_type
+from automl_kd.tasks.soft_targets import kd_loss
 
 LossCallable = Callable[..., Any]
 
@@ -96,7 +97,7 @@ def docstring(function: LossCallable, kind: type[Any], tensors: Mapping[str, Any
 LOSS_FUNCTIONS: Mapping[str, LossCallable] = {
     name: describe_loss(function, *kinds)
     for name, function, *kinds in (
-        ("kd_loss", kd.kd_loss, kd.KD),
+        ("kd_loss", kd_loss, kd.KD),
         ("dkd_loss", dkd.dkd_loss, dkd.DKD),
         ("dist_loss", dist.dist_loss, dist.DIST),
         ("standardise", logit_standardisation.standardise, logit_standardisation.StandardisedKD),

@@ -25,13 +25,14 @@ from automl_kd.config import parse_record
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses import DISTILLATION_LOSSES
-from automl_kd.losses.base import Example, FeatureNames, Loss, LossFunction, LossTerms, Number, Standard
+from automl_kd.losses.base import Example, FeatureNames, Loss, LossFunction, LossTerms, Standard
 from automl_kd.losses.cross_entropy import CrossEntropy
 from automl_kd.models.features import Outputs
 from automl_kd.registry import lookup_options
 from automl_kd.seeds import derive
 from automl_kd.space import Scalar
 from automl_kd.spec import Recipe, require
+from automl_kd.tasks.soft_targets import Number
 
 V = TypeVar("V")
 

@@ -17,6 +17,7 @@ from automl_kd.config.strict import strict
 from automl_kd.data import Dataset
 from automl_kd.errors import ConfigError, UnknownNameError
 from automl_kd.methods.base import CostEstimate, Method
+from automl_kd.methods.data_fit import require_data
 from automl_kd.methods.distpro.method import DistPro
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.methods.dry_run import DryRunnable
@@ -135,6 +136,7 @@ def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None
     """Raise an `AutoMLKDError` for a trial that is known to fail, before its teacher is trained. Writes nothing."""
     method = make_method(spec.method, spec.options)
     require_recipe(spec.recipe, method, spec.method)
+    require_data(spec.data, spec.recipe, method, spec.method)
     if getattr(method, "moves_teacher", False):
         require_more_than_logits(spec.teacher, f"method {spec.method!r} trains its teacher")
     if not isinstance(method, DryRunnable) or spec.teacher is None:
@@ -187,4 +189,5 @@ def refuse_nonfinite_reports(report: Report) -> Report:
 def by_method(spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
     method = make_method(spec.method, spec.options)
     require_recipe(spec.recipe, method, spec.method)
+    require_data(spec.data, spec.recipe, method, spec.method)
     method(spec, report, paths)

@@ -41,7 +41,8 @@ class Method(Protocol):
     `recipe.last_epoch` may ask, has the class variable `whole_epochs = True`. One that makes its students itself has
     `makes_students = True`: what a student begins with is an option of its own. One that differentiates through
     training steps has `plain_labels = True`: it takes images with one label each, cross entropy, and an optimizer of
-    torch's own.
+    torch's own. One that learns from labels and a teacher by the task's own losses has `any_task = True`; others are
+    for classification.
     """
 
     needs_teacher: ClassVar[bool]

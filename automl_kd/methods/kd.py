@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import label_loss
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require
@@ -31,6 +30,7 @@ class PlainKD:
 
     needs_teacher: ClassVar[bool] = True
     uses_unlabelled: ClassVar[bool] = True
+    any_task: ClassVar[bool] = True
     cached_features: ClassVar[tuple[str, ...]] = ()
     temperature: float = field(default=4.0, metadata={"live": True})
     weight: float = field(default=0.9, metadata={"live": True})
@@ -61,7 +61,7 @@ class PlainKD:
             return {
                 "ce": (1 - self.weight)
                 * label_loss(logits, batch, how.loss, how.label_smoothing, unlabelled=unlabelled),
-                "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
+                "kd": self.weight * batch.task.soft_loss(logits, teacher_logits, self.temperature),
             }
 
         train(context, objective, report, macs_per_image=self.macs_per_image(context, teacher))

@@ -19,7 +19,7 @@ from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.registry import PICKLED
 from automl_kd.results.store.row import FROM_FILE
-from automl_kd.space import InputShape
+from automl_kd.space import InputShape, read_shape
 from automl_kd.spec import TrialSpec
 
 CARD = "student.json"
@@ -66,7 +66,7 @@ def read_card(folder: Path) -> tuple[TrialSpec, InputShape]:
     """The spec and the shape of images and classes in the model card of `folder`; `CheckpointError` without one."""
     try:
         card = files.read_json(folder / CARD)
-        return TrialSpec.from_json(json.dumps(card["spec"])), InputShape(**card["shape"])
+        return TrialSpec.from_json(json.dumps(card["spec"])), read_shape(card["shape"])
     except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{folder} holds no finished student ({error}); give the folder trials/<key> of a complete trial"

@@ -20,6 +20,7 @@ class Scratch:
     """Cross entropy on the labels; no teacher."""
 
     needs_teacher: ClassVar[bool] = False
+    any_task: ClassVar[bool] = True
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - there is no teacher
         return STEP * student

@@ -40,6 +40,7 @@ class WeightedLosses:
     """
 
     needs_teacher: ClassVar[bool] = True
+    any_task: ClassVar[bool] = True
     losses: str = field(default="kd", metadata={"live": True})
 
     def __post_init__(self) -> None:

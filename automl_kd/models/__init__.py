@@ -23,6 +23,7 @@ from automl_kd.models.imagenet.published import PUBLISHED_MOBILE, published_netw
 from automl_kd.models.pickled import label_pickled, load_pickled
 from automl_kd.models.pruning.description import Description, read_description
 from automl_kd.models.pruning.surgery import carve
+from automl_kd.models.text.folder import pin_encoder
 from automl_kd.registry import PICKLED, load_reference, suggestion
 from automl_kd.space import Architecture, InputShape, SearchSpace, Values
 from automl_kd.spec import BLACK_BOX
@@ -103,6 +104,7 @@ def pin_reference(name: str) -> str:
         return f"{before}{pickled}{pin(file)}"
     if name.startswith(BLACK_BOX):
         return pin_graph(name)
+    name = pin_encoder(name)
     before, subgraph, file = name.partition(SUBGRAPH)
     return f"{before}{subgraph}{pin(file)}" if subgraph and before in {"", "model:"} else name
 

@@ -35,7 +35,8 @@ def label_pickled(name: str) -> str:
     if plain.startswith(BLACK_BOX):
         return Path(PIN.sub("", plain.removeprefix(BLACK_BOX))).name
     if prefix := next((one for one in FOLDERS if plain.startswith(one)), ""):
-        return prefix + Path(plain.removeprefix(prefix)).name
+        path = Path(PIN.sub("", plain.removeprefix(prefix)))
+        return prefix + (path.parent.name if PIN.search(plain) else path.name)
     return pickled_name(plain) if plain.startswith(PICKLED) else name
 
 

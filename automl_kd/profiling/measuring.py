@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from automl_kd.errors import ExportError
-from automl_kd.models.foreign.pretrained import library
+from automl_kd.models.foreign.packages import library
 from automl_kd.profiling.preparing import MEASURED, PROGRAM
 
 DONE = re.compile(r"(\d+)/(\d+) (\S+)\n")

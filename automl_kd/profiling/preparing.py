@@ -23,7 +23,7 @@ from automl_kd.profiling import measure
 from automl_kd.profiling.operators import OperatorGroup, list_operators
 from automl_kd.profiling.skeleton import make_skeleton
 from automl_kd.profiling.tracing import CONSTANT, Operation, TensorSlot, Trace, find_operands, trace_architecture
-from automl_kd.space import Architecture, InputShape, SearchSpace, sample_architecture
+from automl_kd.space import Architecture, InputShape, SearchSpace, read_shape, sample_architecture
 from automl_kd.spec import require
 
 LIST, MEASURED, PROGRAM = "list.json", "measured.json", "measure.py"
@@ -68,7 +68,7 @@ class ProfilePlan:
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> ProfilePlan:
         """As `to_record` wrote it; `KeyError`, `TypeError` or `ValueError` for another record."""
-        return ProfilePlan(**{**record, "shape": InputShape(**record["shape"])})
+        return ProfilePlan(**{**record, "shape": read_shape(record["shape"])})
 
 
 def draw_networks(space: SearchSpace, count: int, seed: int) -> list[Architecture]:

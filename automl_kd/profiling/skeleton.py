@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 from automl_kd.errors import ConfigError
-from automl_kd.models.foreign.pretrained import library
+from automl_kd.models.foreign.packages import library
 from automl_kd.profiling.operators import first_side
 from automl_kd.profiling.tracing import CONSTANT, Operation, Sizes, TensorSlot, Trace, ValueUses
 

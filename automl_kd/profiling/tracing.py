@@ -216,7 +216,7 @@ def trace_network(model: nn.Module, shape: InputShape, batch: int = 1) -> Trace:
     `ConfigError` if it returns no logits.
     """
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
-    images = torch.zeros((batch, shape.channels, shape.height, shape.width), device=device)
+    images = shape.blank(batch, torch.empty(0, device=device))
     recorder = Recorder(images)
     with evaluating(model), torch.no_grad(), recorder:
         made = model(images)

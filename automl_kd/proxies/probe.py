@@ -13,6 +13,7 @@ from automl_kd.models.fast_norm import quicken
 from automl_kd.models.features import FeatureExtractor, Outputs, list_feature_layers
 from automl_kd.models.foreign.adoption import unchecked
 from automl_kd.models.foreign.layout import lay_out
+from automl_kd.models.memory_layout import channels_last
 from automl_kd.proxies.guard import untouched
 from automl_kd.proxies.initialisation import normal_weights
 from automl_kd.space import InputShape
@@ -38,7 +39,8 @@ class Probe:
     known: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        wanted = (len(self.labels), self.shape.channels, self.shape.height, self.shape.width)
+        blank = self.shape.blank(len(self.labels), torch.empty(0, device="meta"))
+        wanted = (len(self.labels), *(blank if blank.ndim == 4 else self.images).shape[1:])  # texts differ in length
         if tuple(self.images.shape) != wanted or not len(self.labels):
             raise DataError(
                 f"a probe got images of shape {tuple(self.images.shape)}, but {len(self.labels)} labels and the task "
@@ -92,7 +94,7 @@ def make_probe(
     trained teacher. `views`: the same images as a trained teacher takes them, which then is run in evaluation mode. The
     teacher itself is left as it was.
     """
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = channels_last(images)
     if teacher is None:
         return Probe(images, labels, shape)
     with untouched(teacher), torch.no_grad():

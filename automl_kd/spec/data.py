@@ -1,4 +1,4 @@
-"""The record of images and of how they are divided."""
+"""The record of images or texts, and of how they are divided."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OnError = Literal["fail", "skip"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """Which images, and how they are divided. Validation is cut from the training images, stratified by class.
+    """Which images or texts, and how they are divided. Validation is cut from the training images, stratified by class.
 
     `name`: an entry of the dataset table, or one's own images, such as `folder:PATH`; 'automl-kd show datasets' lists
     all forms. `train_images` (0 or more): keep so many training images (validation not counted), stratified; 0 keeps
@@ -51,7 +51,13 @@ class DataSpec:
     image in every process, so that the teacher's outputs may be cached. `digest`: hash of the divided images
     themselves, filled in when the experiment is opened, so that a trial's key follows what the set holds rather than
     where it lies. `on_error` (fail or skip): whether an image that is empty, cut off, no image or too large to open
-    ends the run, or is left out, counted and named.
+    ends the run, or is left out, counted and named. `task`: what
+    labels are: "classification", one class of each input; "multi-label", any number; "regression", numbers; or a task
+    of one's own, module:attribute. `metric`: what is followed and reported as accuracy, of which more is better: of
+    classes "accuracy" or "macro_f1", of several labels "mean_average_precision" or "macro_f1", of numbers "r2" or
+    "negative_mse"; empty takes the first. `tokenizer`: the file tokenizer.json by which texts become tokens, or the
+    folder that holds it; empty takes that of a teacher hf:FOLDER. `max_length` (4 to 8192): tokens of a text, beyond
+    which it is cut off.
     """
 
     name: str = "digits"
@@ -75,6 +81,10 @@ class DataSpec:
     transform: str = ""
     transform_deterministic: bool = False
     on_error: OnError = "fail"
+    task: str = "classification"
+    metric: str = ""
+    tokenizer: str = ""
+    max_length: int = 128
 
     def __post_init__(self) -> None:
         require(0 <= self.max_value < math.inf, f"max_value must be 0 (as files state) or more, got {self.max_value}")
@@ -95,6 +105,7 @@ class DataSpec:
             self.on_error in {"fail", "skip"},
             f"on_error must be 'fail' (the first flawed image ends the run) or 'skip', got {self.on_error!r}",
         )
+        require(4 <= self.max_length <= 8192, f"max_length must lie in 4 to 8192, got {self.max_length}")
         require_moments(self.mean, self.std)
         require(
             bool(self.transform) or not self.transform_deterministic,
@@ -119,6 +130,7 @@ YOUNGER_DATA_FIELDS = (
         "transform",
         "transform_deterministic",
         "on_error",
+        *("task", "metric", "tokenizer", "max_length"),
     ),
 )
 """Those that records of earlier releases do not have; they are stored where they are set."""

@@ -20,13 +20,14 @@ from automl_kd.data import Batch, Dataset, epoch_rows, plain_view
 from automl_kd.hashing import hash_json
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.folding import Folded, fold_teacher
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, steps_per_epoch
 from automl_kd.teacher_cache.identity import cache_identity, teacher_cache_folder
 from automl_kd.teacher_cache.precision import LOGITS, pack, unpack
 from automl_kd.teacher_cache.store import Kept, TeacherCacheStore
 from automl_kd.teacher_cache.transfer import Landed, Moment, Transfer
-from automl_kd.training.batches import laid_out, run_number, training_batch
+from automl_kd.training.batches import run_number, training_batch
 from automl_kd.training.trial import TrialContext
 
 WAIT_BATCHES = 3
@@ -76,7 +77,7 @@ def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor
     keep = context.paths.teacher_cache.keep if context.spec.data.repeatable else "off"
     kept = keep == "features" or (keep != "off" and not extractor.names)
     assert context.spec.teacher is not None  # it was loaded
-    if not kept and context.spec.teacher.outputs == "exact":
+    if not kept and context.spec.teacher.outputs == "exact" and not is_table(context, extractor):
         return LiveTeacher(extractor)
     return CachedTeacher(context, quick, context.spec.teacher.outputs, kept=kept)
 
@@ -96,6 +97,7 @@ class CachedTeacher:
         self.context, self.precision, self.kept = context, precision, kept
         self.live, self.cache_stats = LiveTeacher(teacher), context.cache_stats
         self.dataset, self.recipe, self.seed = context.dataset, context.spec.recipe, context.spec.seed
+        self.table_of_texts = is_table(context, teacher)
         self.still = kept and not teacher.names and stand_still(self.dataset, self.recipe)
         self.about = (
             cache_identity(context, teacher.names, precision, still=self.still, folded=not quick.wrong) if kept else {}
@@ -114,9 +116,11 @@ class CachedTeacher:
         return unpack(self.kept_of(batch), self.precision, self.dataset.shape.classes)
 
     def kept_of(self, batch: Batch) -> Kept:
-        if not self.kept or not self.known(batch):
+        if not self.known(batch) or not (self.kept or self.table_of_texts):
             return self.ask(batch)
         self.cache_stats.asked += 1
+        if not self.kept:
+            return self.rows_of_table(batch)
         if not self.lost:
             try:
                 return self.gather(batch) if self.still else self.take(batch)
@@ -138,13 +142,15 @@ class CachedTeacher:
 
         An image's last bits may depend on the size of its batch, and a teacher may look at neighbours. So the table
         is compared with the teacher first, for each size of batch, and not used for a size for which they differ.
+        Of texts, which a batch fills up to one length, the table is what the teacher says, with a cache or without.
         """
+        if self.table_of_texts:
+            self.cache_stats.seconds += self.read_seconds
+            return self.rows_of_table(batch)
         count, outputs = len(batch.labels), None
         agreed = self.agreed.get(count, 0)
         if self.table and agreed >= 0:
-            index, rows = self.by_index
-            at = rows[torch.searchsorted(index, batch.index)]
-            outputs = {name: value[at] for name, value in self.table.items()}
+            outputs = self.rows_of_table(batch)
             if agreed >= EVIDENCE:
                 self.cache_stats.seconds += self.read_seconds
                 return outputs
@@ -155,19 +161,36 @@ class CachedTeacher:
             self.agreed[count] = agreed + count if equal else -1
         return kept
 
+    def rows_of_table(self, batch: Batch) -> Kept:
+        index, rows = self.by_index
+        at = rows[torch.searchsorted(index, batch.index)]
+        return {name: value[at] for name, value in self.table.items()}
+
     @cached_property
     def table(self) -> Kept:
         """The teacher's outputs on all training images, in their order; empty if it draws random numbers."""
-        self.turn(0)
+        if self.kept:
+            self.turn(0)
+        else:
+            self.place, self.rows = (0,), None
         batches = map(self.batch, range(self.steps))
-        outputs = [self.found(one) or self.compute(one, ahead=True) for one in batches if self.kept]
-        if not self.kept:
-            return {}
-        self.count(self.transfer.land())
-        self.read(0, len(outputs[0][LOGITS]))  # for the seconds of a pass
+        if self.kept:
+            outputs = [self.found(one) or self.compute(one, ahead=True) for one in batches if self.kept]
+            if not self.kept:
+                return {}
+            self.count(self.transfer.land())
+            self.read(0, len(outputs[0][LOGITS]))  # for the seconds of a pass
+        else:
+            outputs = list(map(self.ask, batches))
+            self.cache_stats.computed += self.steps
         new = len(self.dataset.train) - (self.steps - 1) * self.recipe.batch_size  # of the last batch
         outputs[-1] = {name: value[-new:] for name, value in outputs[-1].items()}
-        return {name: torch.cat([one[name] for one in outputs]) for name in outputs[0]}
+        joined = {name: torch.cat([one[name] for one in outputs]) for name in outputs[0]}
+        if self.dataset.train.lengths is None:
+            return joined
+        assert self.rows is not None  # the batches were made of them
+        places = self.rows.argsort().to(self.device)
+        return {name: value[places] for name, value in joined.items()}
 
     @cached_property
     def by_index(self) -> tuple[Tensor, Tensor]:
@@ -244,13 +267,18 @@ class CachedTeacher:
     def batch(self, number: int) -> Batch:
         """A batch of this epoch, as the loop makes it.
 
-        Epoch 0 has the images in their order, and a last batch as large as the others: it begins earlier.
+        Epoch 0 has the images in their order, or texts by length, and a last batch as large as the others, which
+        begins earlier.
         """
         if self.rows is None:
             epoch, count = self.place[0], len(self.dataset.train)
             order_seed = derive(self.seed, "order")
-            rows = epoch_rows(count, self.recipe, seed=order_seed, epoch=epoch) if epoch else torch.arange(count)
-            self.rows = rows.to(self.dataset.train.row_device)
+            split = self.dataset.train
+            if epoch:
+                rows = epoch_rows(count, self.recipe, seed=order_seed, epoch=epoch, lengths=split.lengths)
+            else:
+                rows = split.in_order(torch.arange(count))
+            self.rows = rows.to(split.row_device)
         size, part, seed = self.recipe.batch_size, (self.number, number), derive(self.seed, "view")
         start = number * size if self.place[0] else min(number * size, max(len(self.rows) - size, 0))
         rows = self.rows[start : start + size]
@@ -285,6 +313,12 @@ def put_back(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
     if len(states) > 1:
         torch.cuda.set_rng_state(states[1], device)
+
+
+def is_table(context: TrialContext, teacher: FeatureExtractor) -> bool:
+    """Whether the teacher's outputs are those of a table of texts, in which each stands once."""
+    texts = context.dataset.train.lengths is not None
+    return texts and not teacher.names and stand_still(context.dataset, context.spec.recipe)
 
 
 def stand_still(dataset: Dataset, recipe: Recipe) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from automl_kd import distributed
@@ -18,6 +17,7 @@ from automl_kd.data import (
     mix_images,
     partner_places,
 )
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe
 
@@ -45,7 +45,7 @@ def training_batch(
     split, views = dataset.train, rows if rows.ndim == 1 else rows[:, 0]
     images = augmented_view(dataset, split, views, recipe, seed=seed, epoch=epoch, windows=windows)
     own = image_rows(split, views, recipe)
-    batch = Batch(images, split.labels[own], split.index[own], epoch, part)
+    batch = Batch(images, split.labels[own], split.index[own], epoch, part, task=dataset.task)
     if rows.ndim > 1:
         batch = mixed_batch(batch, dataset, recipe, rows[:, 1], seed=seed, windows=windows)
     return replace(batch, inputs=laid_out(batch.inputs, recipe))
@@ -79,8 +79,3 @@ def pairs_inside(images: int, recipe: Recipe) -> bool:
     """Whether both images of each pair are in this process's part of a batch, which has so many images."""
     piece = images // recipe.grad_accumulation
     return distributed.shard_count() == 1 or piece % (2 * recipe.repeats) == 0
-
-
-def laid_out(images: Tensor, recipe: Recipe) -> Tensor:
-    """The images as the recipe wants them to lie in memory."""
-    return images.contiguous(memory_format=torch.channels_last) if recipe.channels_last else images

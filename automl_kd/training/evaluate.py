@@ -6,14 +6,15 @@ import math
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from automl_kd import distributed
 from automl_kd.data import Dataset, Split, follow_rows, plain_view
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.results.store.row import Precision
 from automl_kd.space import InputShape
 from automl_kd.spec import Recipe
+from automl_kd.tasks import TaskMeasures
 
 EVALUATION_BATCH = 512
 """Images that are evaluated together, where memory allows."""
@@ -68,29 +69,22 @@ def evaluation_batch(device: torch.device, recipe: Recipe, shape: InputShape) ->
 
 def evaluate(
     model: nn.Module, dataset: Dataset, split: Split, recipe: Recipe, batch: int | None = None
-) -> tuple[float, float]:
-    """Fraction of images classified right, and mean cross entropy, in evaluation mode; the mode is put back.
+) -> TaskMeasures:
+    """What the set's task follows, and the mean loss on labels, in evaluation mode; the mode is put back.
 
     `batch`: images at once; None for `evaluation_batch`. In a process group each process takes some of the batches, and
     all get the same answer.
     """
     device = split.labels.device
     batch = evaluation_batch(device, recipe, dataset.shape) if batch is None else batch
-    right = torch.zeros((), device=device, dtype=torch.int64)
-    loss = torch.zeros((), device=device, dtype=torch.float64)
+    sums = dataset.task.count(torch.zeros(0, dataset.shape.classes, device=device), split.labels[:0])
     training = model.training
     follow_rows(split, batch)
     model.eval()
     with torch.inference_mode(), autocast(device, recipe):
-        for rows in torch.split(torch.arange(len(split), device=split.row_device), batch)[
-            distributed.rank() :: distributed.size()
-        ]:
-            images = plain_view(dataset, split, rows)
-            if recipe.channels_last:
-                images = images.contiguous(memory_format=torch.channels_last)
-            logits, labels = model(images).float(), split.labels[rows]
-            right += (logits.argmax(1) == labels).sum()
-            loss += F.cross_entropy(logits, labels, reduction="sum").double()
+        order = split.in_order(torch.arange(len(split), device=split.row_device))
+        for rows in torch.split(order, batch)[distributed.rank() :: distributed.size()]:
+            inputs = laid_out(plain_view(dataset, split, rows), recipe)
+            sums += dataset.task.count(model(inputs).float(), split.labels[rows])
     model.train(training)
-    right, loss = distributed.sum_over_group(torch.stack([right.double(), loss])).tolist()
-    return right / len(split), loss / len(split)
+    return dataset.task.measure(distributed.sum_over_group(sums), len(split))

@@ -166,7 +166,8 @@ class TrainingRun:
         not when a checkpoint is due.
         """
         recipe, split, steps = self.recipe, self.dataset.train, self.recipe.steps_in(epoch, self.steps)
-        rows = epoch_rows(len(split), recipe, seed=self.order_seed, epoch=epoch).to(split.row_device)
+        rows = epoch_rows(len(split), recipe, seed=self.order_seed, epoch=epoch, lengths=split.lengths)
+        rows = rows.to(split.row_device)
         progress = self.progress if self.progress and self.progress.step < steps else None
         self.progress = progress = progress or EpochProgress(torch.zeros((), device=self.device), time.monotonic())
         seed_layers(self.seed, epoch)

@@ -19,8 +19,12 @@ from automl_kd.models.costs.cost import NetworkCost, count_cost
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.input_adapter import InputAdapter, adapt, as_in_training, change_of_moments, train_at
 from automl_kd.models.teacher_mean import TeacherMean, member_networks
+from automl_kd.models.text.bert import Bert
+from automl_kd.models.text.bilstm import Bilstm
+from automl_kd.models.text.warm_start import take_text_weights
 from automl_kd.models.warm_start.from_file import take_file
-from automl_kd.models.warm_start.slices import WarmStart, take_weights
+from automl_kd.models.warm_start.slices import take_weights
+from automl_kd.models.warm_start.started import WarmStart
 from automl_kd.models.warm_start.student_form import as_student
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.seeds import derive
@@ -110,6 +114,8 @@ def start_warm(student: nn.Module, init: str, dataset: Dataset, teacher: Callabl
     """
     if init != FROM_TEACHER:
         return take_file(student, located_path(init), dataset.shape)
+    if isinstance(student, Bert | Bilstm):
+        return take_text_weights(student, teacher())
     return take_weights(student, as_student(teacher(), dataset.shape, dataset.student_size), dataset.shape)
 
 
@@ -163,10 +169,12 @@ def teacher_shape(teacher: TeacherSpec, dataset: Dataset) -> InputShape:
     """What the teacher itself takes and returns, the first of several."""
     students = dataset.student_shape
     size = (teacher.resolution, teacher.resolution) if teacher.resolution else (students.height, students.width)
-    return InputShape(students.channels, *size, teacher.total_classes or students.classes)
+    return students.sized(*size, teacher.total_classes or students.classes)
 
 
 def teacher_adapter(teacher: TeacherSpec, dataset: Dataset) -> InputAdapter:
+    if dataset.train.lengths is not None:
+        return InputAdapter(outputs=teacher.classes)
     shape, (mean, std) = teacher_shape(teacher, dataset), (dataset.mean, dataset.std)
     moments = teacher.preprocessing.moments or (mean, std)
     require_channels(moments, len(mean))

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.losses.cross_entropy import cross_entropy
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.models import build_model
 from automl_kd.models.input_adapter import InputAdapter, adapt, change_of_moments, resize_batch
 from automl_kd.space import InputShape
+from automl_kd.tasks.soft_targets import kd_loss
 from benchmarks.perf.alternation import Comparison, alternate, markdown, milliseconds
 
 ADAPTED, PREPARED = "with the adapter", "prepared"

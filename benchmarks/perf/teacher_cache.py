@@ -25,7 +25,6 @@ from pathlib import Path
 import torch
 
 from automl_kd.data import epoch_order
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods import run_trial
 from automl_kd.methods.base import Method
 from automl_kd.methods.kd import PlainKD
@@ -33,6 +32,7 @@ from automl_kd.methods.scratch import Scratch
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, TrialPaths, TrialSpec, teacher_trial
+from automl_kd.tasks.soft_targets import kd_loss
 from automl_kd.teacher_cache.precision import pack, unpack
 from automl_kd.training.training_run import TrainingRun
 from automl_kd.training.trial import load_teacher, prepare_trial

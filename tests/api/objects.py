@@ -40,9 +40,9 @@ SPACE = SearchSpace(
 def arrays() -> dict[str, np.ndarray]:
     train, test = tiny.stripes(60, seed=0), tiny.stripes(30, seed=2)
     return {
-        "x_train": train.images[:, 0].numpy(),
+        "x_train": train.inputs[:, 0].numpy(),
         "y_train": train.labels.numpy(),
-        "x_test": test.images[:, 0].numpy(),
+        "x_test": test.inputs[:, 0].numpy(),
         "y_test": test.labels.numpy(),
     }
 
@@ -57,7 +57,7 @@ class Stripes(Dataset[tuple[torch.Tensor, int]]):
         return len(self.split)
 
     def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
-        return self.split.images[place], int(self.split.labels[place])
+        return self.split.inputs[place], int(self.split.labels[place])
 
 
 def teacher() -> Any:

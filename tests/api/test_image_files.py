@@ -79,7 +79,7 @@ def test_what_would_fill_the_memory_becomes_a_pack(tmp_path, monkeypatch):
     assert named[0]["name"].startswith("pack:")
     found = load_data(DataSpec(**named[0]), tmp_path)
     for name, split in expected.splits.items():
-        assert torch.equal(found.splits[name].images[:, :1], split.images)  # grey, as colour
+        assert torch.equal(found.splits[name].inputs[:, :1], split.inputs)  # grey, as colour
         assert torch.equal(found.splits[name].labels, split.labels)
     assert [path.suffix for path in (tmp_path / "_objects").iterdir() if path.is_dir()] == [".pack"]
 

@@ -165,7 +165,7 @@ def test_arrays_and_datasets_become_the_same_images(tmp_path):
     parts = {"train": objects.Stripes(60, 0), "test": objects.Stripes(30, 2)}
     by_item = load_data(DataSpec(**name_data(parts, tmp_path), validation=0.2), tmp_path)
     assert by_array.shape == by_item.shape == InputShape(1, 8, 8, 3)
-    assert torch.equal(by_array.test.images, by_item.test.images)
+    assert torch.equal(by_array.test.inputs, by_item.test.inputs)
     assert torch.equal(by_array.train.labels, by_item.train.labels)
 
 

@@ -29,6 +29,7 @@ FROM_FILES = ["teacher.model=resnet20", "teacher.resolution=0"]
 OVERRIDES = {
     **dict.fromkeys(("imagenette_lite0", "imagenette_mobile", "mobile_students", "few_labels"), FROM_FILES),
     "wrong_teacher": ["teacher.checkpoint=''"],
+    "text_prokt_trec6": ["teacher.model=resnet20"],
 }
 """In place of files that are no part of the project."""
 

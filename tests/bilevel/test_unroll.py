@@ -13,8 +13,8 @@ from automl_kd.bilevel.inner_step import SGD, InnerStep
 from automl_kd.bilevel.pure import LOGITS_KEY, outputs_of, trainable_parameters
 from automl_kd.bilevel.real_optimizer import step_of
 from automl_kd.bilevel.unroll import Unroll, unrolled
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.models.features import FeatureExtractor
+from automl_kd.tasks.soft_targets import kd_loss
 from tests.bilevel.problems import RULES, TAPS, Ridge, batch, case, noise, relative_error, resnet
 
 OPTIMISERS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import tomllib
 
@@ -19,6 +20,7 @@ from automl_kd.models import load_space
 from automl_kd.models.costs.cost import cost_of
 from automl_kd.space import Architecture, InputShape
 from automl_kd.spec import Recipe
+from tests.data.text.words import write_set
 
 DIGITS = InputShape(channels=1, height=8, width=8, classes=10)
 RESNETS, CELLS = "search_spaces.resnet:SPACE", "search_spaces.nasbench201:SPACE"
@@ -179,3 +181,29 @@ def test_where_nothing_can_be_lowered_a_baseline_is_drawn():
     assert 200_000 < params_of(CELLS, drawn) <= 500_000
     with pytest.raises(ConfigError, match=r"no student of 'model:resnet8' meets the budget: the smallest found has 77"):
         affordable_baseline(load_space("model:resnet8"), Budget(params=9), "digits")
+
+
+def test_texts_get_the_recipe_of_encoders(run, tmp_path):
+    table = write_set(tmp_path / "texts")
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text(json.dumps({"vocab_size": 44, "model_type": "bert"}))
+    options = ("--space", "search_spaces.bert:SPACE", "--teacher", f"hf:{tmp_path / 'encoder'}")
+    code, _, err = run("init", "words.toml", "--data", f"text:{table}", *options)
+    assert (code, err) == (0, "")
+    written = load_experiment(tmp_path / "words.toml")
+    assert (written.recipe.optimizer, written.recipe.warmup, written.recipe.lr) == ("adamw", 0.1, 1e-4)
+    assert written.teacher.model == f"hf:{tmp_path / 'encoder'}"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "sentence"),
+    [
+        ("hf:nowhere", "nowhere/config.json cannot be read"),
+        ("timm:no_such_net", "timm has no model called 'no_such_net'"),
+    ],
+)
+def test_teachers_of_other_libraries_that_there_are_not(run, teacher, sentence):
+    code, _, err = run("init", "mine.toml", "--teacher", teacher)
+    assert code == 2
+    assert sentence in err
+    assert err.count("\n") == 1

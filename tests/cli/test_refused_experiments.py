@@ -36,7 +36,7 @@ def no_ray(monkeypatch):
     ("setting", "sentence"),
     [
         ("space='search_spaces.resnett:SPACE'", "did you mean 'search_spaces.resnet:SPACE'?"),
-        ("space=resnet", "no space is called 'resnet'; known are search_spaces.mobile:SPACE"),
+        ("space=resnet", "no space is called 'resnet'; known are search_spaces.bert:SPACE"),
         ("space='./mine.py:SPACE'", "no space is called './mine.py:SPACE'"),
         ("space='nowhere.at_all:SPACE'", "no module 'nowhere' could be imported"),
         ("space='search_spaces.resnet:SPAC'", "has no 'SPAC'; did you mean 'SPACE'?"),

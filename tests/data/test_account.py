@@ -40,10 +40,10 @@ def test_the_line_by_hand(tmp_path):
 def test_images_that_agree_in_the_middle_only_are_not_the_same(monkeypatch):
     monkeypatch.setattr(account, "LOOK", 4)
     data = tiny.dataset()
-    images = data.test.images.clone()
-    images[0] = data.train.images[5]
+    images = data.test.inputs.clone()
+    images[0] = data.train.inputs[5]
     images[0, 0, 0, 0] ^= 1
-    images[1] = data.train.images[6]
+    images[1] = data.train.inputs[6]
     split = type(data.test)(images, data.test.labels, data.test.index)
     marks = [account.marks_of(one) for one in (data.train, split)]
     assert marks[0][5] == marks[1][0]
@@ -91,7 +91,7 @@ def test_validation_arrays_are_not_passed_over(tmp_path, spelling):
     np.savez(tmp_path / "a.npz", **renamed, names=np.array(["x"]))
     found = load_data(DataSpec(name=f"arrays:{tmp_path / 'a.npz'}"), tmp_path)
     assert (len(found.train), len(found.validation), len(found.test)) == (20, 20, 20)
-    assert torch.equal(found.validation.images.permute(0, 2, 3, 1), torch.from_numpy(given["x_val"]))
+    assert torch.equal(found.validation.inputs.permute(0, 2, 3, 1), torch.from_numpy(given["x_val"]))
     assert "passed over: 1 array 'names'" in account_of(found, tmp_path)["line"]
 
 
@@ -119,4 +119,4 @@ def test_what_has_no_room_in_memory_is_refused_before_it_is_made(tmp_path, monke
         DataError, match=r"1,797 images of digits at data.resolution = 64 take .*; lower data.resolution"
     ):
         load_data(DataSpec(resolution=64), tmp_path)
-    assert load_data(DataSpec(resolution=64, train_images=1000), tmp_path).train.images.shape == (1000, 1, 64, 64)
+    assert load_data(DataSpec(resolution=64, train_images=1000), tmp_path).train.inputs.shape == (1000, 1, 64, 64)

@@ -33,9 +33,9 @@ def test_what_is_written_is_read(tmp_path, save):
     assert (found.shape.channels, found.shape.height, found.shape.width, found.shape.classes) == (3, 4, 5, 3)
     assert (found.augment, found.pad, found.class_names) == ("crop-flip", 1, ("0", "1", "2"))
     for split, name in ((found.train, "train"), (found.validation, "train"), (found.test, "test")):
-        assert split.images.is_contiguous()
+        assert split.inputs.is_contiguous()
         index = split.index.numpy()
-        assert np.array_equal(split.images.permute(0, 2, 3, 1).numpy(), GOOD[f"x_{name}"][index])
+        assert np.array_equal(split.inputs.permute(0, 2, 3, 1).numpy(), GOOD[f"x_{name}"][index])
         assert np.array_equal(split.labels.numpy(), GOOD[f"y_{name}"][index])
     assert len(found.train) + len(found.validation) == 30
 
@@ -45,7 +45,7 @@ def test_grey_images_may_lack_their_channel(tmp_path):
     np.savez(tmp_path / "a.npz", **{**grey, "y_train": GOOD["y_train"].astype(np.uint8)})
     found = load_data(spec_of(tmp_path / "a.npz"), tmp_path)
     assert (found.shape.channels, found.augment) == (1, "crop")
-    assert np.array_equal(found.test.images[:, 0].numpy(), grey["x_test"])
+    assert np.array_equal(found.test.inputs[:, 0].numpy(), grey["x_test"])
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_files_are_read_as_published(tmp_path, monkeypatch, name, labels_key, fi
         value = split.index % 20
         assert split.labels.tolist() == (value % 4).tolist()
         expected = torch.stack([value, value, torch.full_like(value, 255)], dim=1)
-        assert torch.equal(split.images.long(), expected[:, :, None, None].expand(-1, 3, 32, 32))
+        assert torch.equal(split.inputs.long(), expected[:, :, None, None].expand(-1, 3, 32, 32))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

@@ -75,7 +75,7 @@ def test_parts_never_overlap_and_are_stratified(seed):
     assert torch.cat([part.index for part in parts]).sort().values.tolist() == list(range(200))
     assert [torch.bincount(part.labels).tolist() for part in parts] == [[24, 24, 24, 48], [8, 8, 8, 16], [8, 8, 8, 16]]
     for part in parts:
-        assert part.images[:, 0, 0, 0].tolist() == part.index.tolist()
+        assert part.inputs[:, 0, 0, 0].tolist() == part.index.tolist()
         assert part.labels.tolist() == LABELS[part.index].tolist()
 
 
@@ -109,7 +109,7 @@ def test_mean_and_deviation_are_those_of_the_training_images():
     images[:, 2] = 51  # a channel without spread
     source = Source(train=in_memory(images, LABELS), class_names=("a", "b", "c", "d"), augment="none")
     found = divide("set", source, DataSpec())
-    pixels = found.train.images.double() / 255
+    pixels = found.train.inputs.double() / 255
     torch.testing.assert_close(torch.tensor(found.mean, dtype=torch.float64), pixels.mean(dim=(0, 2, 3)))
     expected = pixels.std(dim=(0, 2, 3), correction=0)
     torch.testing.assert_close(torch.tensor(found.std[:2], dtype=torch.float64), expected[:2])
@@ -119,8 +119,8 @@ def test_mean_and_deviation_are_those_of_the_training_images():
 def test_resolution_resizes_every_part():
     found = divide("set", source_of(), DataSpec(resolution=2))
     assert (found.shape.height, found.shape.width, found.pad) == (2, 2, 1)
-    assert {tuple(part.images.shape[1:]) for part in (found.train, found.validation, found.test)} == {(1, 2, 2)}
-    assert found.train.images.dtype == torch.uint8
+    assert {tuple(part.inputs.shape[1:]) for part in (found.train, found.validation, found.test)} == {(1, 2, 2)}
+    assert found.train.inputs.dtype == torch.uint8
 
 
 def test_shrinking_averages_over_what_it_drops():
@@ -177,7 +177,7 @@ def test_images_set_apart_are_gone_from_training_and_drawn_class_by_class():
     # 120 images remain for training after a fifth for test and a quarter of the rest: 24, 24, 24 and 48 of a class.
     assert held.labels.bincount().tolist() == [6, 6, 6, 12]
     assert sorted([*kept.train.index.tolist(), *held.index.tolist()]) == sorted(data.train.index.tolist())
-    assert torch.equal(held.images[:, 0, 0, 0].long(), held.index)
+    assert torch.equal(held.inputs[:, 0, 0, 0].long(), held.index)
     assert kept.validation is data.validation
     assert set_apart(data, 0.25, key(1))[1].index.tolist() == held.index.tolist()
     assert set_apart(data, 0.25, key(2))[1].index.tolist() != held.index.tolist()

@@ -47,7 +47,7 @@ def work(monkeypatch) -> list[str]:
 
 def measured(spec: DataSpec, root: Path) -> object:
     found = load_data(spec, root)
-    return found.mean, found.std, found.train.images.sum().item(), account_of(found, root)
+    return found.mean, found.std, found.train.inputs.sum().item(), account_of(found, root)
 
 
 def test_a_large_set_is_measured_once(tmp_path, large, work):

@@ -19,8 +19,8 @@ def test_digits_have_their_shape_and_size(digits):
     assert (len(digits.train), len(digits.validation), len(digits.test)) == (1294, 144, 359)
     assert digits.class_names == tuple("0123456789")
     assert (digits.augment, digits.pad) == ("crop", 1)
-    assert digits.train.images.max() == 255
-    assert set(digits.train.images.unique().tolist()) <= {round(level * 255 / 16) for level in range(17)}
+    assert digits.train.inputs.max() == 255
+    assert set(digits.train.inputs.unique().tolist()) <= {round(level * 255 / 16) for level in range(17)}
 
 
 def test_nearest_centroid_knows_the_digits(digits):
@@ -46,16 +46,16 @@ def test_digits_can_be_resized(tmp_path):
 
 def test_equal_specs_give_equal_sets(digits, tmp_path):
     again = load_data(DataSpec(), tmp_path)
-    assert torch.equal(again.train.images, digits.train.images)
+    assert torch.equal(again.train.inputs, digits.train.inputs)
     assert torch.equal(again.validation.index, digits.validation.index)
     assert (again.mean, again.std) == (digits.mean, digits.std)
 
 
 def test_moving_keeps_everything(digits):
     moved = digits.to("cpu")
-    assert torch.equal(moved.test.images, digits.test.images)
+    assert torch.equal(moved.test.inputs, digits.test.inputs)
     assert (moved.name, moved.shape, moved.mean) == (digits.name, digits.shape, digits.mean)
-    assert digits.to("meta").train.images.device.type == "meta"
+    assert digits.to("meta").train.inputs.device.type == "meta"
 
 
 def halves(_root):
@@ -68,7 +68,7 @@ def halves(_root):
 def test_a_reference_names_ones_own_set(tmp_path):
     found = load_data(DataSpec(name="tests.data.test_load:halves"), tmp_path)
     assert found.class_names == ("dark", "bright")
-    assert (found.train.images[:, 0, 0, 0] > 0).long().tolist() == found.train.labels.tolist()
+    assert (found.train.inputs[:, 0, 0, 0] > 0).long().tolist() == found.train.labels.tolist()
 
 
 def test_wrong_names_are_one_sentence(tmp_path):

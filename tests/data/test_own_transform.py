@@ -37,7 +37,7 @@ def test_a_view_depends_on_seed_epoch_and_image_alone(name):
 def test_the_recipe_augments_nothing_beside_it():
     data = dataset(DARKEN)
     found = augmented_view(data, data.train, torch.arange(96), Recipe(augment="crop", erasing=1.0), seed=3, epoch=2)
-    darker = [normalize_images(data, data.train.images // factor) for factor in (1, 2, 3, 4)]
+    darker = [normalize_images(data, data.train.inputs // factor) for factor in (1, 2, 3, 4)]
     equal = torch.stack([(found == one).flatten(1).all(1) for one in darker])
     assert bool(equal.any(0).all())
     assert bool(equal.any(1).all())

@@ -26,9 +26,9 @@ def test_hidden_labels_leave_the_division_as_it_is():
     assert len(few.transfer) == len(whole.train)
     assert torch.equal(few.transfer.index.sort().values, whole.train.index)
     for name in ("validation", "test"):
-        assert torch.equal(getattr(few, name).images, getattr(whole, name).images)
+        assert torch.equal(getattr(few, name).inputs, getattr(whole, name).inputs)
     order = few.transfer.index.argsort()
-    assert torch.equal(few.transfer.images[order], whole.train.images)
+    assert torch.equal(few.transfer.inputs[order], whole.train.inputs)
     labels = few.transfer.labels[order]
     assert ((labels == whole.train.labels) | (labels == UNLABELLED)).all()
     assert (few.transfer.labels[:100] >= 0).all()
@@ -59,7 +59,7 @@ def test_for_transfer_every_image_is_trained_on_and_moves_with_the_set():
     few = digits(labelled_images=100).to("cpu")
     assert len(few.for_transfer.train) == len(digits().train)
     assert few.for_transfer is few.for_transfer
-    assert few.train.images.data_ptr() == few.for_transfer.train.images.data_ptr()  # one copy of the pixels
+    assert few.train.inputs.data_ptr() == few.for_transfer.train.inputs.data_ptr()  # one copy of the pixels
     assert digits().for_transfer.train is not None
 
 
@@ -108,7 +108,7 @@ def test_an_archive_of_images_without_labels(tmp_path, name):
     np.savez(tmp_path / "more.npz", **{name: images})  # type: ignore[arg-type]  # its stub takes a flag among them
     found = load_data(DataSpec(unlabelled=f"arrays:{tmp_path / 'more.npz'}"), tmp_path).unlabelled
     assert found is not None
-    assert np.array_equal(found.images[:, 0].numpy(), images)
+    assert np.array_equal(found.inputs[:, 0].numpy(), images)
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,11 @@ def cropped(images: Tensor, pad: int, down: Tensor, right: Tensor, mirror: Tenso
 
 def view_by_batch(dataset: Dataset, rows: Tensor, *, seed: int, epoch: int, flips: bool) -> Tensor:
     """Each batch by itself, image by image, each step of the arithmetic written out."""
-    split, pad, (height, width) = dataset.train, dataset.pad, dataset.train.images.shape[2:]
+    split, pad, (height, width) = dataset.train, dataset.pad, dataset.train.inputs.shape[2:]
     drawn = draw_words(key(VIEW, seed, epoch), split.index[rows])
     down, right = (draw_below(drawn, field, 2 * pad + 1) for field in (0, 1))
     mirror = draw_below(drawn, 2, 2) if flips else torch.zeros_like(drawn)
-    framed = torch.nn.functional.pad(split.images[rows], (pad,) * 4)
+    framed = torch.nn.functional.pad(split.inputs[rows], (pad,) * 4)
     seen = [one[:, y : y + height, x : x + width] for one, y, x in zip(framed, down, right, strict=True)]
     out = torch.stack([one.flip(2) if back else one for one, back in zip(seen, mirror, strict=True)]).float()
     for channel, (mean, std) in enumerate(zip(dataset.mean, dataset.std, strict=True)):
@@ -69,7 +69,7 @@ def test_windows_by_hand(down, right, mirror, expected):
 
 
 def test_windows_agree_with_slices(noise):
-    images, pad = noise.train.images, 2
+    images, pad = noise.train.inputs, 2
     generator = torch.Generator().manual_seed(1)
     down, right = torch.randint(0, 5, (2, 40), generator=generator)
     mirror = torch.randint(0, 2, (40,), generator=generator)
@@ -82,7 +82,7 @@ def test_windows_agree_with_slices(noise):
 def test_plain_view_is_normalised(noise):
     rows = torch.tensor([3, 0])
     mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (noise.mean, noise.std))
-    expected = ((noise.train.images[rows].double() / 255 - mean) / std).float()
+    expected = ((noise.train.inputs[rows].double() / 255 - mean) / std).float()
     found = plain_view(noise, noise.train, rows)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
@@ -146,7 +146,7 @@ def test_every_byte_is_normalised_as_plain_numbers_do_it():
 def test_a_view_follows_the_index_not_the_row(noise):
     kept = torch.tensor([7, 30, 12])
     train = noise.train
-    fewer = replace(noise, train=Split(train.images[kept], train.labels[kept], train.index[kept]))
+    fewer = replace(noise, train=Split(train.inputs[kept], train.labels[kept], train.index[kept]))
     found = train_view(fewer, fewer.train, torch.arange(3), seed=4, epoch=2, augment="auto")
     assert torch.equal(found, train_view(noise, train, kept, seed=4, epoch=2, augment="auto"))
 

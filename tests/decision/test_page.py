@@ -86,7 +86,7 @@ def answers_by_hand(finished: Path) -> tuple[torch.Tensor, torch.Tensor, torch.T
     rows, shown = shown_rows(finished)
     dataset = tiny.loaded(finished.parent)
     mean, std = (torch.tensor(one)[:, None, None] for one in (dataset.mean, dataset.std))
-    images = (dataset.test.images / 255 - mean) / std
+    images = (dataset.test.inputs / 255 - mean) / std
     teacher = tiny.teacher(tiny.SHAPE)
     key = rows[rows["trial_kind"] == "teacher"]["key"].iloc[0]
     load_weights(teacher, finished.parent / "teachers" / key / "student.pt")

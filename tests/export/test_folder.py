@@ -29,7 +29,7 @@ FILES = {
 
 def bytes_of_validation(subject: Subject, count: int) -> Tensor:
     """uint8 (count, 8, 8, 1)."""
-    images = subject.dataset.validation.images
+    images = subject.dataset.validation.inputs
     return images[torch.arange(count) % len(images)].permute(0, 2, 3, 1)
 
 
@@ -195,5 +195,5 @@ def test_places_and_images_that_do_not_fit(subject, trial, tmp_path):
 
 def test_bytes_and_what_the_student_is_given_are_each_others_inverse(subject):
     rows = torch.arange(22)
-    pictures = subject.dataset.validation.images.permute(0, 2, 3, 1)
+    pictures = subject.dataset.validation.inputs.permute(0, 2, 3, 1)
     assert np.array_equal(subject.as_bytes(subject.validation_images(rows)).numpy(), pictures.numpy())

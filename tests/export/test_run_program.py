@@ -65,7 +65,7 @@ def test_an_image_on_its_side_is_turned(tmp_path):
 @pytest.mark.parametrize("inside", [False, True])
 def test_the_program_runs_by_itself(subject, tmp_path, inside):
     out = export_student(subject, tmp_path / "out", ExportOptions(pt2=False, preprocessing=inside))
-    images = subject.dataset.validation.images[:5]
+    images = subject.dataset.validation.inputs[:5]
     names = [f"{place}.png" for place in range(len(images))]
     for name, image in zip(names, images, strict=True):
         Image.fromarray(image[0].numpy()).save(tmp_path / name)

@@ -13,13 +13,13 @@ from automl_kd.losses.base import (
     both_same_size,
     example_widths,
     halved_towards_the_first,
-    in_float32,
     read_stages,
     same_size,
 )
 from automl_kd.losses.draws import CountedGenerator
 from automl_kd.losses.projections import projection, resizing
 from automl_kd.models.features import Outputs
+from automl_kd.tasks.precision import in_float32
 from tests.losses.outputs import example, outputs
 
 

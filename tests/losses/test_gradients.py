@@ -19,7 +19,6 @@ from automl_kd.losses.features.ofd import ofd_loss
 from automl_kd.losses.features.vid import vid_loss
 from automl_kd.losses.logits.dist import dist_loss
 from automl_kd.losses.logits.dkd import dkd_loss
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.losses.logits.logit_standardisation import standardise
 from automl_kd.losses.logits.mlkd import batch_correlation_loss, class_correlation_loss
 from automl_kd.losses.logits.ofa import ofa_loss
@@ -30,6 +29,7 @@ from automl_kd.losses.relations.diswot import semantic_loss
 from automl_kd.losses.relations.pkt import pkt_loss
 from automl_kd.losses.relations.rkd import rkd_loss
 from automl_kd.losses.relations.sp import sp_loss
+from automl_kd.tasks.soft_targets import kd_loss
 
 LABELS = torch.tensor([0, 2, 1])
 

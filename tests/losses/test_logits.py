@@ -10,10 +10,10 @@ import torch
 from automl_kd.losses.cross_entropy import CrossEntropy
 from automl_kd.losses.logits.dist import DIST, dist_loss, row_correlation
 from automl_kd.losses.logits.dkd import DKD, decouple, dkd_loss
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.losses.logits.logit_standardisation import standardise
 from automl_kd.losses.logits.mlkd import MLKD, batch_correlation_loss, class_correlation_loss
 from automl_kd.losses.logits.ofa import OFA, exit_classifier, ofa_loss
+from automl_kd.tasks.soft_targets import kd_loss
 from tests.losses.outputs import batch, example, outputs
 
 

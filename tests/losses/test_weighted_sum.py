@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from automl_kd.errors import AutoMLKDError, ConfigError, UnknownNameError
 from automl_kd.losses.base import FeatureNames
 from automl_kd.losses.features.at import AT
-from automl_kd.losses.logits.kd import KD, kd_loss
+from automl_kd.losses.logits.kd import KD
 from automl_kd.losses.weighted_sum import WeightedLoss, read_mix, scalar
 from automl_kd.spec import Recipe
+from automl_kd.tasks.soft_targets import kd_loss
 from tests.losses.outputs import batch, example, outputs
 
 

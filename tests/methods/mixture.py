@@ -47,7 +47,7 @@ def dataset(seed: int) -> Dataset:
     generator = torch.Generator().manual_seed(seed)
     means = SPREAD * torch.randn(10, 20, generator=generator)
     train, validation, test = (points(count, means, generator) for count in (1300, 100, 5000))
-    mean, std = mean_and_std(train.images)
+    mean, std = mean_and_std(train.inputs)
     names = tuple(str(label) for label in range(10))
     return Dataset("mixture", SHAPE, train, validation, test, mean, std, "none", 0, names)
 
@@ -63,7 +63,7 @@ def train_teacher(data: Dataset, *, seed: int) -> nn.Module:
     """A wide network on the training images, decayed strongly enough to be better than the student can be alone."""
     torch.manual_seed(seed)
     model, rows = teacher(SHAPE), data.train
-    pixels = (rows.images.float() / 255 - data.mean[0]) / data.std[0]
+    pixels = (rows.inputs.float() / 255 - data.mean[0]) / data.std[0]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-2)
     for step in range(400):
         optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 400)

@@ -141,7 +141,7 @@ def test_images_in_every_form_are_fetched_once_for_a_machine(on_machine, bucket,
         found = load_data(DataSpec(name=f"{form}:{bucket}/{name}"), tmp_path)
         assert found.class_names == expected.class_names
         if form == name:
-            assert torch.equal(found.train.images, expected.train.images)
+            assert torch.equal(found.train.inputs, expected.train.inputs)
     monkeypatch.setattr(mirrored(there).store, "chunks", None)  # which would raise a TypeError
     load_data(DataSpec(name=f"shards:{bucket}/shards"), tmp_path)
 

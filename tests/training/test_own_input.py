@@ -43,11 +43,11 @@ def test_the_teacher_sees_its_own_images_and_names_the_classes_of_the_data(tmp_p
     context = prepare_trial(spec, tiny.place(tmp_path, spec))
     dataset = context.dataset
     rows = torch.arange(8)
-    assert dataset.train.images.shape[2:] == (16, 16)
+    assert dataset.train.inputs.shape[2:] == (16, 16)
     assert dataset.student_shape == dataclasses.replace(tiny.SHAPE)
     bare = tiny.teacher(InputShape(1, 16, 16, 5)).eval()
     bare.load_state_dict(torch.load(tmp_path / "own.pt", weights_only=True))
-    pixels = dataset.train.images[rows].float() / 255
+    pixels = dataset.train.inputs[rows].float() / 255
     expected = bare((pixels - 0.3) / 0.6)[:, list(CLASSES)]
     found = load_teacher(context)(plain_view(dataset, dataset.train, rows))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)

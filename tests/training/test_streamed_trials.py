@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 def files_of(split: Split, folder: Path) -> None:
-    for place, (image, label) in enumerate(zip(split.images, split.labels.tolist(), strict=True)):
+    for place, (image, label) in enumerate(zip(split.inputs, split.labels.tolist(), strict=True)):
         path = folder / f"class{label}" / f"{place:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(path)
@@ -96,7 +96,7 @@ def deep_folder(top: Path) -> Path:
     """Grey images of 12 bits in files of 16."""
     for part, count, seed in (("train", 110, 0), ("test", 30, 2)):
         split = tiny.stripes(count, seed=seed)
-        for place, (image, label) in enumerate(zip(split.images, split.labels.tolist(), strict=True)):
+        for place, (image, label) in enumerate(zip(split.inputs, split.labels.tolist(), strict=True)):
             path = top / part / f"class{label}" / f"{place:03d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image[0].numpy().astype(np.uint16) * 16).save(path)
@@ -106,7 +106,7 @@ def deep_folder(top: Path) -> Path:
 def unlabelled_folder(top: Path) -> Path:
     split = tiny.stripes(40, seed=5)
     top.mkdir()
-    for place, image in enumerate(split.images):
+    for place, image in enumerate(split.inputs):
         Image.fromarray(image[0].numpy()).save(top / f"{place:03d}.png")
     return top
 
@@ -135,7 +135,7 @@ def test_every_kind_of_set_trains_to_the_same_bits(tmp_path, monkeypatch, folder
     assert (dataset.transfer is not None) == (kind in {"unlabelled", "labelled"})
     assert dataset.shape.height == {"larger": 12, "normalised": 6}.get(kind, 8)
     whole = load_data(replace(spec.data, loading="resident"), tmp_path / "data")  # in another order
-    assert sorted(map(flat, whole.test.images)) == sorted(map(flat, resident(dataset).test.images))
+    assert sorted(map(flat, whole.test.inputs)) == sorted(map(flat, resident(dataset).test.inputs))
     monkeypatch.setattr(trial, "load_dataset", lambda *_: resident(dataset))
     held = run(spec, tmp_path, "resident")
     assert not difference(held.seen, streamed.seen)

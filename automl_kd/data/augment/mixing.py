@@ -19,22 +19,24 @@ import torch
 from torch import Tensor
 
 from automl_kd.data.counter import key
-from automl_kd.data.order import epoch_order
+from automl_kd.data.order import bucket_by_length, epoch_order
 from automl_kd.spec import Recipe
 
 MIX = 19
 """The first word of the stream's key."""
 
 
-def epoch_rows(count: int, recipe: Recipe, *, seed: int, epoch: int) -> Tensor:
+def epoch_rows(count: int, recipe: Recipe, *, seed: int, epoch: int, lengths: Tensor | None = None) -> Tensor:
     """The rows that an epoch visits, on the CPU: int64 (count,), or (count, 2) with the partner of each where images
-    are mixed.
+    are mixed. `lengths`: of texts; those of a batch are then about equally long (`bucket_by_length`).
 
     With `recipe.repeats`, an image comes so often, one after the other, and fewer images come: Hoffer, Ben-Nun, Hubara,
     Giladi, Hoefler, Soudry. Augment Your Batch. 2020. arXiv:1901.09335. Row `r` is then view number `r // count` of
     image `r % count`.
     """
     rows = epoch_order(count, seed=seed, epoch=epoch)
+    if lengths is not None:
+        return bucket_by_length(rows, lengths, recipe.batch_size, seed=seed, epoch=epoch)
     if (repeats := recipe.repeats) > 1:
         rows = rows[: math.ceil(count / repeats)].repeat_interleave(repeats)[:count]
         rows = rows + count * (torch.arange(count) % repeats)

@@ -41,8 +41,10 @@ def augmented_view(
     """float32 (len(rows), channels, height, width): the images at `rows` as `epoch` sees them under `recipe`.
 
     `rows`: int64, as in `epoch_rows`. `windows`: of the whole split in this epoch (`epoch_windows`), where they have
-    been drawn. Nothing is mixed.
+    been drawn. Nothing is mixed. Texts, int64 (len(rows), length), stay as they are.
     """
+    if split.lengths is not None:
+        return split.tokens_at(rows)
     return normalize_images(dataset, augmented_bytes(dataset, split, rows, recipe, seed, epoch, windows))
 
 

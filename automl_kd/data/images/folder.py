@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_kd.data.dataset import UNLABELLED
 from automl_kd.data.encoded.encoded_set import encoded_part, encoded_source
 from automl_kd.data.encoded.folder_index import index_folder, whole_files
 from automl_kd.data.encoded.index_file import cut_out
@@ -21,6 +20,7 @@ from automl_kd.data.images.listing import images_below, name_listing_errors
 from automl_kd.data.load_progress import LISTING, LoadProgress, ignore_progress
 from automl_kd.data.source import Source, Unlabelled, counted
 from automl_kd.errors import DataError
+from automl_kd.tasks import UNLABELLED
 
 
 def folder(path: Path, root: Path, max_value: float = 0.0, notify: LoadProgress = ignore_progress) -> Source:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_kd.data import Dataset, Split, plain_view
+from automl_kd.data import Batch, Dataset, Split, plain_view
 from automl_kd.experiment.context import ExperimentContext
+from automl_kd.losses.cross_entropy import label_loss
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.input_adapter import train_at
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.results import units
-from automl_kd.training.batches import laid_out
 from automl_kd.training.trial import build_student, build_teacher
 
 TRIED = 8
@@ -55,18 +55,20 @@ def training_memory(context: ExperimentContext) -> TrainingMemory:
         train_at(student, recipe.train_resolution)
         teacher = build_teacher(experiment.teacher, dataset)
     rows = torch.arange(min(TRIED, len(dataset.train)))
-    images = laid_out(plain_view(dataset, dataset.train, rows), recipe)
+    split = dataset.train
+    batch = Batch(plain_view(dataset, split, rows), split.labels[rows], split.index[rows], epoch=1, task=dataset.task)
+    batch = replace(batch, inputs=laid_out(batch.inputs, recipe))
     at_once = recipe.batch_size / recipe.grad_accumulation
     return TrainingMemory(
-        kept=kept_for_backward(student, images, dataset.train.labels[rows]) * at_once / len(rows),
+        kept=kept_for_backward(student, batch) * at_once / len(rows),
         student=(2 + STATES[recipe.optimizer] + (recipe.ema > 0)) * size_in_bytes(student.parameters()),
         teacher=SINGLE * count_cost(teacher, dataset.shape).params,
-        images=sum(size_in_bytes([one.images]) for one in all_splits(dataset) if one.streamed is None),
+        images=sum(size_in_bytes([one.inputs]) for one in all_splits(dataset) if one.streamed is None),
         batch=recipe.batch_size,
     )
 
 
-def kept_for_backward(student: nn.Module, images: Tensor, labels: Tensor) -> int:
+def kept_for_backward(student: nn.Module, batch: Batch) -> int:
     """Bytes that a forward pass and its loss keep, each storage once, without those of weights."""
     weights = {one.untyped_storage().data_ptr() for one in student.parameters()}
     kept: dict[int, Tensor] = {}
@@ -76,7 +78,7 @@ def kept_for_backward(student: nn.Module, images: Tensor, labels: Tensor) -> int
         return value
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        F.cross_entropy(student(images), labels)
+        label_loss(student(batch.inputs), batch)
     return sum(one.untyped_storage().nbytes() for place, one in kept.items() if place not in weights)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from automl_kd.data import Dataset, plain_view
 from automl_kd.experiment.preflight.layer_statistics import Agreement, agreement_of, watching_norms
 from automl_kd.models.input_adapter import InputAdapter, adapted
+from automl_kd.models.memory_layout import channels_last
 from automl_kd.spec import Preprocessing, TeacherSpec
 from automl_kd.training.trial import teacher_adapter
 
@@ -77,7 +78,7 @@ def read_under(
     begun, found = time.monotonic(), []
     with adapted(network, adapter), watching_norms(network) as watched, torch.no_grad():
         for piece in torch.split(rows, PASS_BATCH):
-            images = plain_view(dataset, split, piece).contiguous(memory_format=torch.channels_last)
+            images = channels_last(plain_view(dataset, split, piece))
             found.append(network(images).double())
     return TeacherReading(
         name=name,

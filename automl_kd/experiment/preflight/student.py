@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 
-from automl_kd.data import plain_view
+from automl_kd.data import Batch, plain_view
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.reporter import count_finals
+from automl_kd.losses.cross_entropy import label_loss
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.results import units
-from automl_kd.training.batches import laid_out
 from automl_kd.training.optimizers import make_optimizer
 from automl_kd.training.trial import build_student
 
@@ -40,8 +40,9 @@ def overfit_one_batch(context: ExperimentContext) -> OneBatch:
     """Train the baseline student on a few images over and over, at the highest rate of the recipe."""
     dataset, recipe = context.dataset, context.experiment.recipe
     rows = torch.arange(min(MEMORISED, len(dataset.train)))
-    images = laid_out(plain_view(dataset, dataset.train, rows), recipe)
-    labels = dataset.train.labels[rows]
+    split = dataset.train
+    batch = Batch(plain_view(dataset, split, rows), split.labels[rows], split.index[rows], epoch=1, task=dataset.task)
+    inputs = laid_out(batch.inputs, recipe)
     with torch.random.fork_rng(devices=[]):
         student = build_student(context.space, context.baseline, dataset, seed=0).train()
         if recipe.channels_last:
@@ -51,7 +52,7 @@ def overfit_one_batch(context: ExperimentContext) -> OneBatch:
         begun = time.monotonic()
         for _ in range(STEPS):
             optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(student(images), labels)
+            loss = label_loss(student(inputs), batch)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
             optimizer.step()
             losses.append(loss.item())

@@ -24,7 +24,6 @@ from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.pickled import label_pickled
 from automl_kd.results import units
 from automl_kd.results.sheet import Sheet
-from automl_kd.space import InputShape
 from automl_kd.spec import TeacherSpec, teacher_sections
 from automl_kd.training.trial import build_teacher, teacher_shape
 
@@ -73,7 +72,7 @@ def describe_networks(context: ExperimentContext) -> list[str]:
     return [
         *(describe_teacher(one, dataset) for one in context.experiment.teacher.members),
         f"student {context.space.label(context.baseline)}: {units.format_count(student.params)} parameters, "
-        f"{units.format_count(student.macs)} multiply-adds for an image of {size_of(own)}",
+        f"{units.format_count(student.macs)} multiply-adds for {own.one_input}",
     ]
 
 
@@ -83,9 +82,5 @@ def describe_teacher(teacher: TeacherSpec, dataset: Dataset) -> str:
     outputs = f", of whose {shape.classes:,} outputs {len(teacher.classes):,} are used" if teacher.classes else ""
     return (
         f"teacher {label_pickled(teacher.model)}: {units.format_count(cost.params)} parameters, "
-        f"{units.format_count(cost.macs)} multiply-adds for an image of {size_of(shape)}{outputs}"
+        f"{units.format_count(cost.macs)} multiply-adds for {shape.one_input}{outputs}"
     )
-
-
-def size_of(shape: InputShape) -> str:
-    return f"{shape.channels}x{shape.height}x{shape.width}"

@@ -19,17 +19,17 @@ from automl_kd.losses.base import (
     Example,
     FeatureNames,
     LossTerms,
-    Number,
     Standard,
     beside,
     both,
     example_maps,
     halved_towards_the_first,
-    in_float32,
 )
 from automl_kd.losses.projections import resizing
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import Number
 
 SCALE = 3 / 1000
 

@@ -21,16 +21,16 @@ from automl_kd.losses.base import (
     Example,
     FeatureNames,
     LossTerms,
-    Number,
     Standard,
     both,
     example_maps,
-    in_float32,
     same_size,
     sum_of_terms,
 )
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import Number
 
 
 def attention_map(

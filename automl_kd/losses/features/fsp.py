@@ -23,13 +23,13 @@ from automl_kd.losses.base import (
     Standard,
     both,
     example_maps,
-    in_float32,
     read_stages,
     same_size,
     sum_of_terms,
 )
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
 
 
 def flow(

@@ -26,7 +26,6 @@ from automl_kd.losses.base import (
     beside,
     both,
     example_widths,
-    in_float32,
     same_size,
     sum_of_terms,
 )
@@ -34,6 +33,7 @@ from automl_kd.losses.features.at import attention_map
 from automl_kd.losses.features.fitnet import hint_loss
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
 
 
 @in_float32

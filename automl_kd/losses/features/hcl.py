@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from automl_kd.losses.base import in_float32
+from automl_kd.tasks.precision import in_float32
 
 POOLED_SIZES = (4, 2, 1)
 

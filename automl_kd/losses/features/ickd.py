@@ -16,19 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import (
-    Example,
-    FeatureNames,
-    LossTerms,
-    Standard,
-    beside,
-    both,
-    example_widths,
-    in_float32,
-    sum_of_terms,
-)
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, example_widths, sum_of_terms
 from automl_kd.losses.projections import projection
 from automl_kd.models.features import Outputs
+from automl_kd.tasks.precision import in_float32
 
 
 @in_float32

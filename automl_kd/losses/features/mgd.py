@@ -25,13 +25,13 @@ from automl_kd.losses.base import (
     beside,
     both_same_size,
     example_widths,
-    in_float32,
     sum_of_terms,
 )
 from automl_kd.losses.draws import CountedGenerator
 from automl_kd.models.features import Outputs
 from automl_kd.seeds import derive
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
 
 
 @in_float32

@@ -23,11 +23,11 @@ from automl_kd.losses.base import (
     Standard,
     both,
     example_maps,
-    in_float32,
     same_size,
     sum_of_terms,
 )
 from automl_kd.models.features import Outputs
+from automl_kd.tasks.precision import in_float32
 
 
 @in_float32

@@ -28,10 +28,10 @@ from automl_kd.losses.base import (
     both_same_size,
     example_maps,
     halved_towards_the_first,
-    in_float32,
 )
 from automl_kd.losses.projections import projection
 from automl_kd.models.features import Outputs
+from automl_kd.tasks.precision import in_float32
 
 
 @in_float32

@@ -25,21 +25,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import (
-    Example,
-    FeatureNames,
-    LossTerms,
-    Standard,
-    beside,
-    both,
-    example_maps,
-    in_float32,
-    same_size,
-)
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, example_maps, same_size
 from automl_kd.losses.relations.sp import similarities
 from automl_kd.models.blocks import convolution
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
 
 SHRINK = 4
 """The batch's size over the width of queries and keys, as in the published code."""

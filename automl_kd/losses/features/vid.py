@@ -25,12 +25,12 @@ from automl_kd.losses.base import (
     beside,
     both_same_size,
     example_widths,
-    in_float32,
     sum_of_terms,
 )
 from automl_kd.models.blocks import convolution
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
 
 LEAST_VARIANCE = 1e-5
 """The least variance."""

@@ -23,10 +23,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from automl_kd import distributed
-from automl_kd.losses.base import Example, LossTerms, beside, both, example_maps, in_float32, same_size, sum_of_terms
+from automl_kd.losses.base import Example, LossTerms, beside, both, example_maps, same_size, sum_of_terms
 from automl_kd.losses.cross_entropy import cross_entropy
 from automl_kd.models.blocks import convolution
 from automl_kd.models.features import Outputs
+from automl_kd.tasks.precision import in_float32
 
 Phi = Mapping[str, Tensor]
 LossForm = Literal["weighted", "free"]

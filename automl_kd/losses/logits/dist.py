@@ -16,9 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import Number
 
 NORMS_FLOOR = 1e-8
 """Added to the product of norms, as in the published code: a constant row correlates with nothing."""

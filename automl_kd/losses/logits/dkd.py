@@ -17,10 +17,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard
 from automl_kd.losses.logits.logit_standardisation import standardise
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import Number
 
 
 @in_float32

@@ -10,28 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
-
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.soft_targets import kd_loss
 
-
-@in_float32
-def kd_loss(
-    student: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"], temperature: Number
-) -> Float[Tensor, ""]:
-    """KL(teacher || student) at `temperature` > 0, times its square, averaged over the batch.
-
-    The factor keeps gradients comparable across temperatures (section 2). `temperature` may be a tensor, so that an
-    outer problem can differentiate through it. No gradient reaches the teacher.
-    """
-    log_p = F.log_softmax(student / temperature, dim=1)
-    log_q = F.log_softmax(teacher.detach() / temperature, dim=1)
-    return F.kl_div(log_p, log_q, reduction="batchmean", log_target=True) * temperature**2
+__all__ = ["KD", "kd_loss"]
 
 
 @dataclass(frozen=True)
@@ -54,5 +39,5 @@ class KD:
     def make(self, example: Example) -> KD:  # noqa: ARG002 - nothing to build
         return self
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:  # noqa: ARG002 - no labels
-        return {"kd": kd_loss(student.logits, teacher.logits, self.temperature)}
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> LossTerms:
+        return {"kd": batch.task.soft_loss(student.logits, teacher.logits, self.temperature)}

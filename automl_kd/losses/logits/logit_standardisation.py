@@ -15,10 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, in_float32
-from automl_kd.losses.logits.kd import kd_loss
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import kd_loss
 
 DEVIATION_FLOOR = 1e-7
 """Added to the standard deviation: equal logits stay zero instead of becoming 0 / 0."""

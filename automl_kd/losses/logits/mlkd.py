@@ -22,11 +22,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, in_float32, sum_of_terms
-from automl_kd.losses.logits.kd import kd_loss
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, sum_of_terms
 from automl_kd.losses.logits.logit_standardisation import standardise
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import Number, kd_loss
 
 
 @in_float32

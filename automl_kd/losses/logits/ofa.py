@@ -18,20 +18,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import (
-    Example,
-    FeatureNames,
-    LossTerms,
-    Number,
-    Standard,
-    beside,
-    example_maps,
-    in_float32,
-    sum_of_terms,
-)
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, example_maps, sum_of_terms
 from automl_kd.models.blocks import global_pool
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import Number
 
 
 @in_float32

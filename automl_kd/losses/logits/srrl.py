@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both
 from automl_kd.losses.projections import projection
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
 
 
 @in_float32

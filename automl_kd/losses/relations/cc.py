@@ -15,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, in_float32, sum_of_terms
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, sum_of_terms
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
 
 
 @in_float32

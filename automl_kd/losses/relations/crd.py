@@ -26,11 +26,13 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, beside, both, in_float32
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both
 from automl_kd.losses.draws import CountedGenerator
 from automl_kd.models.features import Outputs
 from automl_kd.seeds import derive
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import Number
 
 DENOMINATOR_FLOOR = 1e-7
 """Added to both denominators, as in the published code."""

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, both, in_float32, sum_of_terms
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, both, sum_of_terms
 from automl_kd.models.features import Outputs
+from automl_kd.tasks.precision import in_float32
 
 PROBABILITY_FLOOR = 1e-7
 """Added to both probabilities inside the logarithm, as in the published code."""

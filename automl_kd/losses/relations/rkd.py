@@ -16,9 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Number, Standard, both, in_float32, sum_of_terms
+from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, both, sum_of_terms
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
+from automl_kd.tasks.precision import in_float32
+from automl_kd.tasks.soft_targets import Number
 
 SMALLEST_SQUARE = 1e-12
 """Squared distances below it count as it, as in the published code."""

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example, FeatureNames, beside, read_stages
 from automl_kd.losses.features.hcl import hcl
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.distpro.connectors import CONNECTORS, SHARED, connector, shared_layers
 from automl_kd.models.features import Outputs
 from automl_kd.registry import suggestion
 from automl_kd.spec import require
+from automl_kd.tasks.soft_targets import kd_loss
 
 LOGITS, SOFT_TARGETS = "logits", "kd"
 

@@ -33,6 +33,7 @@ from automl_kd.methods.weighted_losses import first_look
 from automl_kd.models.costs.cost import count_cost, evaluating
 from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.features import FeatureExtractor
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.seeds import derive
 from automl_kd.spec import Report, TrialPaths, TrialSpec, require, steps_per_epoch
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
@@ -247,8 +248,7 @@ def outer_batches(context: TrialContext, outer: Split, share: float = 1.0) -> Ca
         order, windows = draws_in(turn)
         with distributed.shard_rows(order[place * size : (place + 1) * size]) as rows:
             images = augmented_view(dataset, outer, rows, recipe, seed=view_seed, epoch=turn, windows=windows)
-            if spec.recipe.channels_last:
-                images = images.contiguous(memory_format=torch.channels_last)
+            images = laid_out(images, spec.recipe)
             return Batch(images, outer.labels[rows], outer.index[rows], turn, parts=distributed.shard_count())
 
     return batch

@@ -17,6 +17,7 @@ from automl_kd.data import Batch, Dataset, Split, augmented_view, plain_view
 from automl_kd.data.counter import key
 from automl_kd.data.division import set_apart
 from automl_kd.models.features import FeatureExtractor, Outputs
+from automl_kd.models.memory_layout import laid_out
 from automl_kd.seeds import derive
 from automl_kd.spec import Recipe, steps_per_epoch
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
@@ -71,7 +72,7 @@ class MetaData:
             return batch
         seed = derive(self.seed, "view")
         views = augmented_view(self.dataset, self.held, rows, self.recipe, seed=seed, epoch=batch.epoch)
-        inputs = self.laid_out(torch.cat([self.laid_out(views), batch.inputs[len(rows) :]]))
+        inputs = self.laid_out(self.dataset.join_inputs([self.laid_out(views), batch.inputs[len(rows) :]]))
         labels = torch.cat([self.held.labels[rows], batch.labels[len(rows) :]])
         index = torch.cat([self.held.index[rows], batch.index[len(rows) :]])
         return replace(batch, inputs=inputs, labels=labels, index=index, part=())
@@ -83,7 +84,7 @@ class MetaData:
         return batch, self.ask_teacher(batch)
 
     def laid_out(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images
+        return laid_out(images, self.recipe)
 
 
 def draw_rows(of: int, count: int, rng: np.random.Generator) -> Tensor:

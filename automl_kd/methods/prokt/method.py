@@ -30,7 +30,7 @@ from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.cross_entropy import label_loss
-from automl_kd.losses.logits.kd import KD, kd_loss
+from automl_kd.losses.logits.kd import KD
 from automl_kd.losses.weighted_sum import Mix, Mixed, parse_entries, read_mix
 from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
 from automl_kd.methods.dry_run import open_extractors
@@ -47,6 +47,7 @@ from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.models.sync_norm import share_norms
 from automl_kd.spec import Recipe, Report, TrialPaths, TrialSpec, require, steps_per_epoch
+from automl_kd.tasks.soft_targets import kd_loss
 from automl_kd.training.checkpoint import OPTIMIZER
 from automl_kd.training.gradients import GroupGradients
 from automl_kd.training.optimizers import learning_rate, make_optimizer, resume

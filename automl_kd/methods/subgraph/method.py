@@ -30,7 +30,6 @@ from automl_kd import distributed, storage
 from automl_kd.config import Budget
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import label_loss
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.base import STEP, CostEstimate, train
 from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.methods.subgraph.baselines import baseline_scores, magnitude
@@ -60,6 +59,7 @@ from automl_kd.models.warm_start.student_form import as_student
 from automl_kd.results import units
 from automl_kd.seeds import derive
 from automl_kd.spec import REMARK_FILE, Report, TrialPaths, TrialSpec, require
+from automl_kd.tasks.soft_targets import kd_loss
 from automl_kd.teacher_cache.cached_teacher import teacher_outputs
 from automl_kd.training import checkpoint
 from automl_kd.training.trial import TrialContext, load_teacher, prepare_trial, to_trial_device

@@ -28,13 +28,13 @@ from automl_kd.config import Budget
 from automl_kd.data import Batch, Dataset
 from automl_kd.errors import DivergedError
 from automl_kd.losses.cross_entropy import label_loss
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.subgraph.budget import PartScores, within_countable_budget
 from automl_kd.methods.subgraph.factors import Measure, SubgraphFactors, alphas, part_costs
 from automl_kd.methods.subgraph.options import SearchOptions
 from automl_kd.models.pruning.coupling import Coupling
 from automl_kd.models.pruning.surgery import attach, fold_gates
 from automl_kd.spec import Recipe
+from automl_kd.tasks.soft_targets import kd_loss
 from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
 from automl_kd.training import checkpoint, loop, training_run
 from automl_kd.training.optimizers import learning_rate

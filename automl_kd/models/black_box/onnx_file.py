@@ -14,7 +14,7 @@ from torch import Tensor
 from automl_kd.errors import ConfigError
 from automl_kd.models.black_box.graph import LOGITS_NAME, GraphBatch, GraphInput, read_input
 from automl_kd.models.black_box.onnx_macs import count_graph_macs, count_learned
-from automl_kd.models.foreign.pretrained import library
+from automl_kd.models.foreign.packages import library
 from automl_kd.space import InputShape
 
 CUDA = "CUDAExecutionProvider"

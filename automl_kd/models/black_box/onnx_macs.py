@@ -8,7 +8,7 @@ from typing import Any
 
 from automl_kd.models.black_box.graph import uncountable
 from automl_kd.models.costs.multiply_adds import Shape
-from automl_kd.models.foreign.pretrained import library
+from automl_kd.models.foreign.packages import library
 from automl_kd.space import InputShape
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -38,14 +38,13 @@ def count_cost(model: nn.Module, shape: InputShape) -> NetworkCost:
         costs = [count_cost(member, shape) for member in member_networks(model)]
         return NetworkCost(sum(one.params for one in costs), sum(one.macs for one in costs))
     with evaluating(model), torch.no_grad(), counting() as counter:
-        model(blank_images(model, shape))
+        model(blank_inputs(model, shape))
     return NetworkCost(params=sum(parameter.numel() for parameter in model.parameters()), macs=counter.macs)
 
 
-def blank_images(model: nn.Module, shape: InputShape, batch: int = 1) -> Tensor:
-    """Black images of `shape`, on the device and in the floating type of the model's parameters."""
-    example = next(model.parameters(), torch.empty(0))
-    return example.new_zeros((batch, shape.channels, shape.height, shape.width))
+def blank_inputs(model: nn.Module, shape: InputShape, batch: int = 1) -> Tensor:
+    """Inputs of `shape` that say nothing, on the device and in the floating type of the model's parameters."""
+    return shape.blank(batch, next(model.parameters(), torch.empty(0)))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from statistics import quantiles
 import torch
 from torch import Tensor, nn
 
-from automl_kd.models.costs.cost import blank_images
+from automl_kd.models.costs.cost import blank_inputs
 from automl_kd.models.foreign.copying import copy_network
 from automl_kd.space import InputShape
 
@@ -44,7 +44,7 @@ def measure_latency(
     if batch < 1 or budget_seconds <= 0:
         raise ValueError(f"latency needs a batch and a budget above 0, got {batch} and {budget_seconds}")
     student = copy_network(model).to(device).eval()
-    images = blank_images(student, shape, batch)
+    images = blank_inputs(student, shape, batch)
     timer = time_on_cuda if images.is_cuda else time_on_host
     with torch.inference_mode():
         repeat_passes(timer, student, images, budget_seconds / 5, fewest=2)

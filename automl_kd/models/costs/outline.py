@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
-from automl_kd.models.costs.cost import blank_images, evaluating
+from automl_kd.models.costs.cost import blank_inputs, evaluating
 from automl_kd.space import InputShape
 
 
@@ -36,7 +36,7 @@ def outline(model: nn.Module, shape: InputShape) -> list[LayerOutline]:
     ]
     try:
         with evaluating(model), torch.no_grad():
-            model(blank_images(model, shape))
+            model(blank_inputs(model, shape))
     finally:
         for handle in handles:
             handle.remove()

@@ -138,7 +138,7 @@ def settle(model: nn.Module, shape: InputShape) -> None:
         return
     modes = [(module, module.training) for module in model.modules()]
     with torch.no_grad():
-        model.eval()(torch.zeros(2, shape.channels, shape.height, shape.width))
+        model.eval()(shape.blank(2, torch.empty(0)))
     for module, mode in modes:
         module.training = mode
 

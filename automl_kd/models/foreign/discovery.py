@@ -99,7 +99,7 @@ def discover_layers(model: nn.Module, shape: InputShape) -> Mapping[str, LayerSi
                 hooks.callback(module.register_forward_pre_hook(begin).remove)
                 hooks.callback(module.register_forward_hook(end).remove)
         like = next(model.parameters(), torch.empty(0))
-        model(torch.zeros(2, shape.channels, shape.height, shape.width, device=like.device, dtype=like.dtype))
+        model(shape.blank(2, like))
     path = main_path(record.maps)
     if record.classifier:
         return {"pooled": (record.classifier, "input"), **dict(name_stages(modules, path))}

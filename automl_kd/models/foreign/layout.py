@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from automl_kd.models.costs.cost import blank_images, evaluating
+from automl_kd.models.costs.cost import blank_inputs, evaluating
 from automl_kd.models.foreign.adoption import Door, adopt, find_door
 from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.space import InputShape
@@ -53,7 +53,8 @@ def door_of(model: nn.Module, shape: InputShape) -> Door:
 
 
 def runs(model: nn.Module, shape: InputShape, layout: torch.memory_format) -> bool:
-    images = blank_images(model, shape, 2).contiguous(memory_format=layout)
+    images = blank_inputs(model, shape, 2)
+    images = images.contiguous(memory_format=layout) if images.ndim == 4 else images
     with torch.random.fork_rng([images.device] if images.is_cuda else []), in_evaluation_mode(model), torch.no_grad():
         try:
             model(images)

@@ -18,9 +18,18 @@ from torch import nn
 from automl_kd import files
 from automl_kd.errors import ConfigError, DataError, FileError, UnknownNameError
 from automl_kd.models.foreign.external import repeat_channel, torchvision_names
+from automl_kd.models.foreign.packages import library
 from automl_kd.models.foreign.processor import read_processor
+from automl_kd.models.text.folder import (
+    build_encoder,
+    classifies,
+    encoder_folder,
+    find_weights,
+    output_names,
+    read_text_config,
+)
 from automl_kd.registry import suggestion
-from automl_kd.space import InputShape
+from automl_kd.space import InputShape, TextShape
 from automl_kd.spec import FOLDERS, HUGGING_FACE, INTERPOLATIONS, TIMM_FOLDER, Preprocessing, ResizeRule
 
 TIMM, TORCHVISION = "timm:", "torchvision:"
@@ -109,16 +118,6 @@ def interpolation_of(name: str) -> Any:
     return name if name in INTERPOLATIONS else ""
 
 
-def library(name: str, extra: str) -> Any:
-    """An optional package."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"models of {name} need the package {name}; install it by pip install 'automl-kd[{extra}]'"
-        ) from error
-
-
 def from_timm(name: str) -> Pretrained:
     timm = library("timm", "timm")
     config = timm.models.get_pretrained_cfg(name)
@@ -183,8 +182,14 @@ def imagenet_names(classes: int) -> tuple[str, ...]:
     return tuple(f"{code} {info.label_name_to_description(code)}" for code in info.label_names())
 
 
-def from_hugging_face(folder: Path) -> Pretrained:
+def from_hugging_face(folder: Path) -> Pretrained | None:
+    """None for an encoder of texts without a trained classifier, which is fine-tuned as a teacher's training."""
     record = read_config(folder / "config.json")
+    if (text := read_text_config(folder)) is not None:
+        if not classifies(text):
+            return None
+        names = output_names(text)
+        return Pretrained(find_weights(folder), Preprocessing(), 0, len(names) or 2, names)
     described = folder / "preprocessor_config.json"
     try:
         preprocessing, resolution = read_processor(read_config(described))
@@ -214,19 +219,17 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def find_weights(folder: Path) -> Path:
-    """The file of weights in a folder of a model."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return folder / name
-    raise ConfigError(f"{folder} has neither model.safetensors nor pytorch_model.bin; save the model with its weights")
+def require_timm_model(name: str) -> None:
+    timm = library("timm", "timm")
+    if not timm.is_model(name):
+        raise UnknownNameError(f"timm has no model called {name!r}; {suggestion(name, timm.list_models())}")
 
 
 def timm_model(name: str, shape: InputShape) -> nn.Module:
     """Timm's network without trained weights, with `shape.classes` outputs; grey images are repeated."""
     timm = library("timm", "timm")
-    if not name.startswith(LOCAL) and not timm.is_model(name):
-        raise UnknownNameError(f"timm has no model called {name!r}; {suggestion(name, timm.list_models())}")
+    if not name.startswith(LOCAL):
+        require_timm_model(name)
     options: dict[str, Any] = {"pretrained": False, "num_classes": shape.classes}
     config = timm.models.get_pretrained_cfg(name) if not name.startswith(LOCAL) else None
     if config is not None and config.fixed_input_size:
@@ -235,7 +238,11 @@ def timm_model(name: str, shape: InputShape) -> nn.Module:
 
 
 def hugging_face_model(folder: str, shape: InputShape) -> nn.Module:
-    """The network in a folder of `save_pretrained`, without its weights, with `shape.classes` outputs."""
+    """The network in a folder of `save_pretrained`, with `shape.classes` outputs: of images without its weights, of
+    texts with them (`build_encoder`).
+    """
+    if isinstance(shape, TextShape):
+        return build_encoder(encoder_folder(folder), shape)
     transformers = library("transformers", "transformers")
     read_config(Path(folder) / "config.json")
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)

@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from automl_kd.errors import ConfigError
-from automl_kd.models.costs.cost import blank_images, count_cost, evaluating
+from automl_kd.models.costs.cost import blank_inputs, count_cost, evaluating
 from automl_kd.models.pruning.coupling import ChannelGroup, Coupling, Layer, cost_difference, total_cost
 from automl_kd.models.pruning.residual_blocks import find_blocks
 from automl_kd.registry import name_type
@@ -79,7 +79,7 @@ def record_graph(model: nn.Module, shape: InputShape) -> fx.Graph:
     seen: list[Tensor] = []
     # Registered last, so it sees what the network's own hooks make of the images.
     handle = model.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    model(blank_images(model, shape))
+    model(blank_inputs(model, shape))
     handle.remove()
     propagation: Any = ShapeProp(fx.GraphModule(model, graph))
     propagation.propagate(seen[0])

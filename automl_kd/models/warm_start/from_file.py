@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd.errors import CheckpointError
-from automl_kd.models.warm_start.slices import WarmStart, silence_blocks, traced
+from automl_kd.models.warm_start.slices import silence_blocks, traced
+from automl_kd.models.warm_start.started import WarmStart
 from automl_kd.models.weights.checkpoint import matches_in
 from automl_kd.models.weights.fit import check_values
 from automl_kd.registry import name_type

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from automl_kd.models.costs.cost import blank_images, evaluating
+from automl_kd.models.costs.cost import blank_inputs, evaluating
 from automl_kd.space import InputShape
 
 NORM_LAYERS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -57,7 +57,7 @@ def layers_in_order(model: nn.Module, shape: InputShape) -> list[RoleLayer]:
     handles = [module.register_forward_pre_hook(note(name)) for name, module in found.items()]
     try:
         with evaluating(model), torch.no_grad():
-            model(blank_images(model, shape))
+            model(blank_inputs(model, shape))
     finally:
         for handle in handles:
             handle.remove()

@@ -22,20 +22,9 @@ from automl_kd.models.pruning.magnitude import channel_norms
 from automl_kd.models.pruning.tracing import trace
 from automl_kd.models.warm_start.alignment import align
 from automl_kd.models.warm_start.layers import NORM_LAYERS, RoleLayer, layers_in_order
+from automl_kd.models.warm_start.started import WarmStart
 from automl_kd.registry import name_type
 from automl_kd.space import InputShape
-
-
-@dataclass(frozen=True)
-class WarmStart:
-    """What a student began with. `share`: of its parameters, as a fraction, those that were taken over.
-
-    `layers`: names of its layers that took some. `identities`: blocks and projections that begin as the identity.
-    """
-
-    share: float
-    layers: tuple[str, ...]
-    identities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

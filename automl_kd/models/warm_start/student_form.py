@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from automl_kd.errors import ConfigError
-from automl_kd.models.costs.cost import blank_images, evaluating
+from automl_kd.models.costs.cost import blank_inputs, evaluating
 from automl_kd.models.foreign.adoption import find_door
 from automl_kd.models.foreign.copying import copy_network
 from automl_kd.models.input_adapter import InputAdapter, adapt, find_adapter, remove_adapter
@@ -49,7 +49,7 @@ def require_runs(network: nn.Module, shape: InputShape, own: int, size: int) -> 
     """`own`, `size`: height of the images that it takes as a teacher, and of the students'."""
     try:
         with evaluating(network), torch.no_grad():
-            network(blank_images(network, shape))
+            network(blank_inputs(network, shape))
     except Exception as error:  # of anybody's forward function
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ConfigError(

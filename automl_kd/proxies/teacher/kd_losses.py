@@ -23,7 +23,6 @@ from torch import Tensor
 from automl_kd.errors import ConfigError
 from automl_kd.losses.features.at import at_loss
 from automl_kd.losses.features.nst import nst_loss
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.losses.relations.cc import cc_loss
 from automl_kd.losses.relations.pkt import pkt_loss
 from automl_kd.losses.relations.rkd import rkd_loss
@@ -34,6 +33,7 @@ from automl_kd.proxies.passes import Passes, Sight
 from automl_kd.proxies.probe import Probe
 from automl_kd.proxies.teacher.cka import alignment, inner_products
 from automl_kd.registry import suggestion
+from automl_kd.tasks.soft_targets import kd_loss
 
 Compare = Callable[[Tensor, Tensor], Tensor]
 PrepareTeacher = Callable[[Tensor], Tensor]

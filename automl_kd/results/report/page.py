@@ -39,6 +39,7 @@ from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.store.teacher_shares import shares_line
+from automl_kd.results.store.text_baselines import text_baselines_line
 from automl_kd.results.templates import load_template
 from automl_kd.results.verdict.distillation_table import DISTILLATION_NOTE
 from automl_kd.results.verdict.gain import judge_search
@@ -101,6 +102,7 @@ def experiment_view(folder: Path) -> dict[str, object]:
         "facts": trial_facts(rows),
         "data": line_of(folder),
         "shares": shares_line(folder),
+        "text_baselines": text_baselines_line(folder),
         "distilled": False,
         "stand_in": "",
         "costs": None,

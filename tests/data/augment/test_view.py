@@ -39,7 +39,7 @@ def coloured():
     plain = tiny.dataset()
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (96, 3, 9, 8), dtype=torch.uint8, generator=generator)
-    split = replace(plain.train, images=images)
+    split = replace(plain.train, inputs=images)
     shape = replace(plain.shape, channels=3, height=9)
     return replace(
         plain, shape=shape, train=split, validation=split, test=split, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)
@@ -76,9 +76,9 @@ def test_views_change_with_the_seed_and_the_epoch(recipe):
 
 def test_what_is_kept_of_the_images_is_not_overwritten():
     dataset = coloured()
-    before = dataset.train.images.clone()
+    before = dataset.train.inputs.clone()
     augmented_view(dataset, dataset.train, torch.arange(96), FULL, seed=1, epoch=1)
-    assert torch.equal(dataset.train.images, before)
+    assert torch.equal(dataset.train.inputs, before)
 
 
 def test_repeats_are_other_views_of_the_same_images():
@@ -114,7 +114,7 @@ def test_a_cut_of_two_pixels_by_hand():
 
 
 def test_cuts_are_what_interpolation_makes_of_them():
-    images = coloured().train.images
+    images = coloured().train.inputs
     drawn = draw_rectangles(3, torch.arange(96), (9, 8), (0.08, 1.0), 4 / 3)
     found = resize_cuts(images, drawn, mirror=torch.zeros(96, dtype=torch.int64))
     for image, one, top, left, height, width in zip(images, found, *drawn[:4], strict=True):

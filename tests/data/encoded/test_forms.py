@@ -59,7 +59,7 @@ def test_pixels_are_equal_in_memory(tmp_path, named, form, size):
     expected = load_data(DataSpec(name=named["folder"], resolution=size), tmp_path)
     found = load_data(DataSpec(name=named[form], resolution=size), tmp_path)
     for name, split in expected.splits.items():
-        assert torch.equal(found.splits[name].images, split.images)
+        assert torch.equal(found.splits[name].inputs, split.inputs)
         assert torch.equal(found.splits[name].labels, split.labels)
     assert found.mean == expected.mean
 
@@ -107,5 +107,5 @@ def test_a_deep_image_is_as_bright_in_every_form(tmp_path):
             forms.dim(next((tmp_path / "set" / part / name).glob("*.png")))
     pack = forms.write_packed(tmp_path / "pack", folder)
     found = [load_data(DataSpec(name=name, max_value=4095), tmp_path) for name in (folder, pack)]
-    assert torch.equal(found[0].train.images, found[1].train.images)
+    assert torch.equal(found[0].train.inputs, found[1].train.inputs)
     assert Path(pack.removeprefix("pack:")).is_dir()

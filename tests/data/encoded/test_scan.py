@@ -138,7 +138,7 @@ def test_flawed_images_are_left_out_counted_and_noted(tmp_path, flawed):
     for name in ("train/ant/0-00", "train/bee/1-03", "test/bee/1-01"):
         (flawed / f"{name}.png").unlink()
     again = load_data(DataSpec(name=spec.name), tmp_path)
-    assert (again.train.images == found.train.images).all()
+    assert (again.train.inputs == found.train.inputs).all()
     sources = [forms.open_source(spec.name, tmp_path)]
     assert check_encoded(sources[0], DataSpec(), tmp_path).identity
 

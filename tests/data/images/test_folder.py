@@ -36,11 +36,11 @@ def spec_of(path: Path, **options: Any) -> DataSpec:
 
 
 def greens(split: Split) -> Tensor:
-    return split.images[:, 1].flatten(1).float().mean(dim=1)
+    return split.inputs[:, 1].flatten(1).float().mean(dim=1)
 
 
 def matches(split: Split) -> bool:
-    return torch.equal((split.images[:, 0, 0, 0] // 80).long(), split.labels)
+    return torch.equal((split.inputs[:, 0, 0, 0] // 80).long(), split.labels)
 
 
 def test_class_folders_alone_are_divided_three_ways(tmp_path):
@@ -72,7 +72,7 @@ def test_layouts(tmp_path, given, sizes, note):
     found = load_data(spec_of(tmp_path / "set"), tmp_path)
     assert (len(found.train), len(found.validation), len(found.test)) == sizes
     assert found.note == note
-    assert found.train.images[:, 1].max() < 100
+    assert found.train.inputs[:, 1].max() < 100
     if len(given) > 1:
         assert greens(found.test).min() >= 100 * (len(given) - 1)
     if len(given) == 3:
@@ -133,11 +133,11 @@ def test_sides_and_offsets_are_rounded_as_a_library_does(tmp_path, resize, width
 
 def test_resolution_zero_wants_images_of_one_size(tmp_path):
     write(tmp_path / "set", ("ant", "bee"), 10, height=6, width=9)
-    assert load_data(spec_of(tmp_path / "set"), tmp_path).train.images.shape[1:] == (3, 6, 9)
+    assert load_data(spec_of(tmp_path / "set"), tmp_path).train.inputs.shape[1:] == (3, 6, 9)
     write(tmp_path / "set", ("cow",), 10, height=7, width=9)
     with pytest.raises(DataError, match=r"cow.*png has 7x9 pixels where another has 6x9; set data.resolution"):
         load_data(spec_of(tmp_path / "set"), tmp_path)
-    assert load_data(spec_of(tmp_path / "set", resolution=4), tmp_path).train.images.shape[1:] == (3, 4, 4)
+    assert load_data(spec_of(tmp_path / "set", resolution=4), tmp_path).train.inputs.shape[1:] == (3, 4, 4)
 
 
 def test_only_the_images_that_are_kept_are_decoded(tmp_path):
@@ -149,7 +149,7 @@ def test_only_the_images_that_are_kept_are_decoded(tmp_path):
     for position in set(range(1, 40)) - set(used):
         files[position].write_bytes(b"damaged")
     again = load_data(spec_of(tmp_path / "set", train_images=6), tmp_path)
-    assert torch.equal(again.train.images, kept.train.images)
+    assert torch.equal(again.train.inputs, kept.train.inputs)
     with pytest.raises(DataError, match="could not be decoded as an image; replace or remove it"):
         load_data(spec_of(tmp_path / "set"), tmp_path)
 
@@ -180,7 +180,7 @@ def test_large_sets_are_mapped_from_a_file_made_once(tmp_path, little_memory):
     root = tmp_path / "root"
     for _ in range(2):
         found = load_data(spec_of(tmp_path / "set"), root)
-        assert torch.equal(found.train.images, little_memory.train.images)
+        assert torch.equal(found.train.inputs, little_memory.train.inputs)
         assert found.mean == little_memory.mean
         (kept,) = (root / ".decoded").glob("*.npy")
     made = kept.stat().st_mtime_ns
@@ -196,7 +196,7 @@ def test_a_changed_file_is_decoded_again(tmp_path, little_memory):
     Image.new("RGB", (6, 6), (1, 2, 3)).save(changed)
     os.utime(changed, ns=(1, 1))
     found = load_data(spec_of(tmp_path / "set"), root)
-    assert found.train.images[0, :, 0, 0].tolist() == [1, 2, 3]
+    assert found.train.inputs[0, :, 0, 0].tolist() == [1, 2, 3]
     assert len(list((root / ".decoded").glob("*.npy"))) == 2
 
 

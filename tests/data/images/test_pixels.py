@@ -201,11 +201,11 @@ def test_a_set_that_uses_a_sixteenth_of_its_range_is_asked_about(tmp_path):
     top = of_depth(tmp_path / "set", 4096)
     with pytest.raises(DataError, match=r"no pixel .* exceeds a sixteenth .*4,095 of 65,535.* set data.max_value"):
         load_data(spec_of(top), tmp_path)
-    assert load_data(spec_of(top, 4095), tmp_path).train.images.max() > 240
-    assert load_data(spec_of(top, 65535), tmp_path).train.images.max() == 16
+    assert load_data(spec_of(top, 4095), tmp_path).train.inputs.max() > 240
+    assert load_data(spec_of(top, 65535), tmp_path).train.inputs.max() == 16
     noise(0, 60000, channels=1, kind=np.uint16).save(top / "ant" / "0.png")
     noise(0, 60000, channels=1, kind=np.uint16).save(top / "bee" / "0.png")
-    assert load_data(spec_of(of_depth(tmp_path / "whole", 65535)), tmp_path).train.images.max() > 240
+    assert load_data(spec_of(of_depth(tmp_path / "whole", 65535)), tmp_path).train.inputs.max() > 240
 
 
 def test_dark_floats_and_dark_deep_colour_are_asked_about(tmp_path):
@@ -222,7 +222,7 @@ def test_dark_images_of_eight_bits_are_taken_as_they_are(tmp_path):
     fill(tmp_path / "set")
     for file in (tmp_path / "set").rglob("*.png"):
         noise(0, 9).save(file)
-    assert load_data(spec_of(tmp_path / "set"), tmp_path).train.images.max() == 8
+    assert load_data(spec_of(tmp_path / "set"), tmp_path).train.inputs.max() == 8
 
 
 def test_a_white_that_nothing_heeds_is_refused(tmp_path):

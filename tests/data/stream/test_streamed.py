@@ -34,7 +34,7 @@ def test_images_come_as_they_are_decoded_from_their_files(photos):
     dataset = streamed(photos)
     train = dataset.train
     assert train.streamed is not None
-    assert train.images.device.type == "meta"
+    assert train.inputs.device.type == "meta"
     rows = torch.tensor([4, 0, 2])
     fit = train.streamed.fit
     files = [train.streamed.encoded.path(int(row)) for row in rows]
@@ -96,7 +96,7 @@ def test_views_are_those_of_resident_images(photos):
     rows = torch.arange(len(dataset.train))
     resident = replace(
         dataset,
-        train=replace(dataset.train, images=dataset.train.pixels_at(rows), streamed=None),
+        train=replace(dataset.train, inputs=dataset.train.pixels_at(rows), streamed=None),
     )
     order = epoch_order(len(rows), seed=3, epoch=2)[:7]
     for augment in ("none", "crop", "crop-flip", "auto"):

@@ -131,7 +131,7 @@ def test_the_size_and_the_number_of_outputs_are_those_of_the_graph(tmp_path):
     spec = tiny.spec(method="kd", teacher=settled, data=context.experiment.data)
     loaded = prepare_trial(spec, tiny.place(tmp_path, spec))
     images = plain_view(loaded.dataset, loaded.dataset.train, torch.arange(5))
-    pixels = loaded.dataset.train.images[:5].float() / 255
+    pixels = loaded.dataset.train.inputs[:5].float() / 255
     expected = network((pixels - 0.3) / 0.6)[:, [4, 0, 2]].detach()
     torch.testing.assert_close(load_teacher(loaded)(images), expected, rtol=1e-4, atol=1e-5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from automl_kd.data import Batch
 from automl_kd.experiment.preflight.memory import TrainingMemory, kept_for_backward, sentence_of_memory
 
 
@@ -15,7 +16,8 @@ def test_each_map_that_a_gradient_needs_is_counted_once():
         images, labels = torch.randn(batch, 1, 8, 8), torch.zeros(batch, dtype=torch.int64)
         # the images, what the ReLU returns (which the second matrix reads too), log probabilities, and the labels
         expected = 4 * batch * (64 + 10 + 3) + 8 * batch
-        assert 0 <= kept_for_backward(network, images, labels) - expected <= 8  # the number of labels that count
+        kept = kept_for_backward(network, Batch(images, labels, torch.arange(batch), epoch=1))
+        assert 0 <= kept - expected <= 8  # the number of labels that count
 
 
 def test_the_sentence_has_all_parts():

@@ -16,8 +16,8 @@ from automl_kd.losses.learned.file import LearnedLoss, load_learned, save_learne
 from automl_kd.losses.learned.loss import Learned, LossLayout, Weighing, class_inputs, gate, map_loss, weighted_kd
 from automl_kd.losses.learned.start import initial_phi, share_of_kd
 from automl_kd.losses.learned.surface import probabilities, surface
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.models.features import Outputs
+from automl_kd.tasks.soft_targets import kd_loss
 
 T = 3.0
 

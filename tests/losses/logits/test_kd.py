@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
-from automl_kd.losses.logits.kd import KD, kd_loss
+from automl_kd.losses.logits.kd import KD
 from automl_kd.losses.logits.logit_standardisation import StandardisedKD, standardise
+from automl_kd.tasks.soft_targets import kd_loss
 from tests.losses.outputs import batch, outputs
 
 

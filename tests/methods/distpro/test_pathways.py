@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.features.hcl import hcl
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.distpro.connectors import Attention, Resize, connector
 from automl_kd.methods.distpro.pathways import (
     Pathway,
@@ -24,6 +23,7 @@ from automl_kd.methods.distpro.pathways import (
     seen,
 )
 from automl_kd.models.features import Outputs
+from automl_kd.tasks.soft_targets import kd_loss
 
 FOUR = "0+1+2+3"
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automl_kd.losses.logits.kd import kd_loss
 from automl_kd.methods.prokt.method import ascended, dual_loss, fixed_loss
+from automl_kd.tasks.soft_targets import kd_loss
 
 LABELS = torch.tensor([0, 2, 1, 1])
 ONE_HOT = F.one_hot(LABELS).double()

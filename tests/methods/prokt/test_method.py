@@ -164,7 +164,7 @@ def test_with_lambda_1_nobody_sees_a_label(tmp_path, monkeypatch):
     options: dict[str, Scalar] = {"weight": 1.0, "start": "scratch", "teacher_lr": 1.0}
     trained(tmp_path, options, "labels")
     data = tiny.dataset()
-    split = Split(data.train.images, 2 - data.train.labels, data.train.index)
+    split = Split(data.train.inputs, 2 - data.train.labels, data.train.index)
     other = Dataset(**{**vars(data), "train": split})
     monkeypatch.setattr(trial, "load_dataset", lambda *_: other)
     trained(tmp_path, options, "other labels")

@@ -6,7 +6,7 @@ from torch import nn
 
 from automl_kd.errors import InfeasibleArchitectureError
 from automl_kd.models import build_model
-from automl_kd.models.costs.cost import NetworkCost, blank_images, cost_of, cost_of_build, count_cost
+from automl_kd.models.costs.cost import NetworkCost, blank_inputs, cost_of, cost_of_build, count_cost
 from automl_kd.space import Architecture, Choice, InputShape, Parameter, SearchSpace, Values
 from search_spaces.resnet_depth import SPACE
 
@@ -52,9 +52,9 @@ def test_modes_come_back_when_the_network_fails():
 
 
 def test_the_image_has_the_networks_type_and_device():
-    assert blank_images(nn.Linear(1, 1).double(), CIFAR, batch=4).dtype == torch.float64
-    assert blank_images(nn.Linear(1, 1, device="meta"), CIFAR).device.type == "meta"
-    assert blank_images(nn.ReLU(), CIFAR, batch=4).shape == (4, 3, 32, 32)
+    assert blank_inputs(nn.Linear(1, 1).double(), CIFAR, batch=4).dtype == torch.float64
+    assert blank_inputs(nn.Linear(1, 1, device="meta"), CIFAR).device.type == "meta"
+    assert blank_inputs(nn.ReLU(), CIFAR, batch=4).shape == (4, 3, 32, 32)
 
 
 def test_cost_of_a_point_is_that_of_its_network_and_draws_nothing():

@@ -1,0 +1,1 @@
+"""Texts: tables of them read from files, and the tokens that networks take."""

@@ -1,0 +1,1 @@
+"""Networks that take tokens: encoders as BERT, and recurrent ones."""
