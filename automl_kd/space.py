@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -120,6 +120,8 @@ class InputShape:
         """What it takes, in sentences."""
         return f"images of {self.channels}x{self.height}x{self.width}"
 
+    one_noun: ClassVar[str] = "an image"
+
     @property
     def one_input(self) -> str:
         return f"an image of {self.channels}x{self.height}x{self.width}"
@@ -154,6 +156,8 @@ class TextShape(InputShape):
     @property
     def many_inputs(self) -> str:
         return f"texts of {self.width} tokens"
+
+    one_noun: ClassVar[str] = "a text"
 
     @property
     def one_input(self) -> str:

@@ -87,7 +87,7 @@ def export_network(build_it: Callable[[], nn.Module], folder: Path, *, eight_bit
     torch.manual_seed(0)
     network = draw_weights(build_it())
     images = torch.randn(max(BATCHES), SHAPE.channels, SHAPE.height, SHAPE.width)
-    program = trace_program(StudentGraph(network), (SHAPE.channels, SHAPE.height, SHAPE.width))
+    program = trace_program(StudentGraph(network), SHAPE)
     write_program(program, folder / "student.pt2")
     write_onnx(program, folder / "student.onnx")
     import onnx  # noqa: PLC0415 - after the sentence that asks for it

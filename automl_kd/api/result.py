@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from automl_kd import storage
 from automl_kd.api.exporting import row_of_trial, standing_of
@@ -18,7 +18,7 @@ from automl_kd.config.recipe_names import NoteSentence
 from automl_kd.data import load_data
 from automl_kd.errors import ResultError
 from automl_kd.experiment.report_files import write_reports
-from automl_kd.export import ExportOptions, StudentInput, Subject, export_student
+from automl_kd.export import ExportOptions, Subject, export_student, student_input_of
 from automl_kd.export.folder import check_packages, check_place
 from automl_kd.methods.model_card import CARD, load_trained_student
 from automl_kd.results.archive.archive import read_student_archive
@@ -83,9 +83,11 @@ class BestStudent:
         return load_trained_student(self.folder, trusted=True)  # of a run of this program's user
 
     @cached_property
-    def preprocess(self) -> StudentInput:
-        """Turns a PIL image, or a batch of uint8, into what the student takes. Reads the data set the first time."""
-        return StudentInput.of(spec := TrialSpec.from_json(self.row["spec_json"]).data, load_data(spec, self.data_root))
+    def preprocess(self) -> Callable[[Any], Tensor]:
+        """Turns a PIL image, a batch of uint8 or texts into what the student takes. Reads the data set once."""
+        return student_input_of(
+            spec := TrialSpec.from_json(self.row["spec_json"]).data, load_data(spec, self.data_root)
+        )
 
     def export(
         self,

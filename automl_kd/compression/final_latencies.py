@@ -9,7 +9,7 @@ from pathlib import Path
 from automl_kd.config.recipe_names import NoteSentence
 from automl_kd.errors import AutoMLKDError
 from automl_kd.export import ComparisonText, Subject
-from automl_kd.export.graphs import StudentGraph, trace_program, write_onnx
+from automl_kd.export.graphs import make_graph, trace_program, write_onnx
 from automl_kd.profiling.measure import measure_graph
 
 PASS_SECONDS = 1.0
@@ -34,8 +34,8 @@ def time_students(trials: Mapping[str, Path], data_root: Path, threads: int, not
 def time_student(folder: Path, data_root: Path, threads: int) -> float:
     subject = Subject.load(folder, data_root, row={}, standing=ComparisonText(), trusted=True)
     shape = subject.input.shape
-    program = trace_program(StudentGraph(subject.student), (shape.channels, shape.height, shape.width))
+    program = trace_program(make_graph(subject.student, shape), shape)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "student.onnx"
-        write_onnx(program, file)
+        write_onnx(program, file, names=subject.input.names)
         return float(measure_graph(file, threads, PASS_SECONDS)["median_ms"])

@@ -8,19 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from automl_kd.export.graphs import PROBABILITIES_NAME
 from automl_kd.export.subject import Subject
-from automl_kd.models.black_box.graph import LOGITS_NAME
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results import units
-
-CHANNEL_ORDERS = {1: "grey", 3: "RGB"}
 
 LOADING = """```python
 import automl_kd
 
 student = automl_kd.load_student("FOLDER")  # this folder
-label = student.labels[int(student(student.preprocess(picture)).argmax())]  # picture: of PIL
+label = student.labels[int(student(student.preprocess({one})).argmax())]  # {what}
 ```
 """
 
@@ -28,15 +24,16 @@ RUNNING = """```python
 import onnxruntime
 
 session = onnxruntime.InferenceSession("student.onnx")
-(outputs,) = session.run(None, {{"images": images}})  # {images}
+(outputs,) = session.run(None, {{{feed}}})  # {takes}
 ```
 
-`python run.py photo.jpg` names the class of image files; it needs onnxruntime, numpy and Pillow alone.
+{program}
 """
 
 
 def write_card_page(subject: Subject, parity: Mapping[str, Any], files: Sequence[str], *, takes_bytes: bool) -> str:
     """The whole page. `parity`: the record of parity.json. `files`: names of what else is in the folder."""
+    given = subject.input
     parts = [
         head(subject),
         f"# {subject.name}",
@@ -44,10 +41,10 @@ def write_card_page(subject: Subject, parity: Mapping[str, Any], files: Sequence
         "## Beside its baselines",
         describe_standing(subject),
         "## Load it",
-        LOADING,
-        *([RUNNING.format(images=describe_images(subject, takes_bytes))] if "student.onnx" in files else []),
-        f"Labels are in `labels.json`, what an image goes through before the network in `preprocessing.json`.\n\n"
-        f"{describe_preprocessing(subject)}",
+        LOADING.format(one=given.example_name, what=given.example_note),
+        *([running(subject, takes_bytes)] if "student.onnx" in files else []),
+        f"Labels are in `labels.json`, what {given.shape.one_noun} goes through before the network in "
+        f"`preprocessing.json`.\n\n{given.steps}",
         "## What was checked",
         checked(parity),
         "## What it cost",
@@ -58,14 +55,20 @@ def write_card_page(subject: Subject, parity: Mapping[str, Any], files: Sequence
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
+def running(subject: Subject, takes_bytes: bool) -> str:
+    given = subject.input
+    feed = ", ".join(f'"{name}": {name}' for name in given.names)
+    return RUNNING.format(feed=feed, takes=given.describe_graph(takes_bytes), program=given.program_line)
+
+
 def head(subject: Subject) -> str:
     """In YAML, of which JSON's texts are a part."""
-    teacher = subject.spec.teacher
+    teacher, task = subject.spec.teacher, subject.input.pipeline
     lines = [
-        "license: unknown  # state yours, which those of the images and of the teacher may bind",
+        "license: unknown  # state yours, which those of the data and of the teacher may bind",
         "library_name: automl_kd",
-        "pipeline_tag: image-classification",
-        "tags: [image-classification, knowledge-distillation, automl_kd]",
+        f"pipeline_tag: {task}",
+        f"tags: [{task}, knowledge-distillation, automl_kd]",
         f"datasets: [{json.dumps(name_data_set(subject))}]",
         "metrics: [accuracy]",
         *([f"base_model: {json.dumps(teacher_label(teacher))}"] if teacher else []),
@@ -80,14 +83,14 @@ def name_data_set(subject: Subject) -> str:
 
 
 def introduction(subject: Subject) -> str:
-    spec, shape = subject.spec, subject.input.shape
+    spec, given = subject.spec, subject.input
     teacher = f", taught by {teacher_label(spec.teacher)}" if spec.teacher else ""
     options = ", ".join(f"{name} = {value}" for name, value in spec.options.items())
     size = sum(one.numel() for one in subject.student.parameters())
     test = subject.row.get("test_accuracy")
-    reached = f" It is right on {units.percent(test)} % of the test images." if test is not None else ""
+    reached = f" It is right on {units.percent(test)} % of the test {given.noun}." if test is not None else ""
     return (
-        f"A network for images of {shape.height} by {shape.width} pixels and {shape.classes} classes, with "
+        f"A network for {given.summary} and {given.shape.classes} classes, with "
         f"{units.format_count(size)} parameters. It was trained on {name_data_set(subject)} by {spec.method}"
         f"{f' ({options})' if options else ''}{teacher}.{reached}"
     )
@@ -99,37 +102,9 @@ def describe_standing(subject: Subject) -> str:
     return found or "Its experiment has no complete comparison, so nothing is known of what the search gained."
 
 
-def describe_images(subject: Subject, takes_bytes: bool) -> str:
-    """What a graph takes and returns."""
-    shape = subject.input.shape
-    if takes_bytes:
-        return f"uint8 (n, {shape.height}, {shape.width}, {shape.channels}); {PROBABILITIES_NAME} come out"
-    return f"float32 (n, {shape.channels}, {shape.height}, {shape.width}), normalised; {LOGITS_NAME} come out"
-
-
-def describe_preprocessing(subject: Subject) -> str:
-    """In words, step by step."""
-    given = subject.input
-    fit, shape = given.fit, given.shape
-    steps = [f"The image is read as {CHANNEL_ORDERS.get(shape.channels, f'{shape.channels} channels')}, upright."]
-    if fit.size and fit.resize == "squash":
-        steps.append(f"It is scaled to {fit.size} by {fit.size} pixels, whatever its shape ({fit.interpolation}).")
-    elif fit.size:
-        steps.append(
-            f"Its shorter side is scaled to {fit.scaled_side} pixels ({fit.interpolation}), and its middle of "
-            f"{fit.size} by {fit.size} is cut out."
-        )
-    else:
-        steps.append(f"It has {shape.height} by {shape.width} pixels and is not resized.")
-    steps.append("Bytes are divided by 255; of each channel the mean is subtracted, and its deviation divides.")
-    if fit.size and fit.size != shape.height:
-        steps.append(f"What results is reduced to {shape.height} by {shape.width} (bilinear, antialiased).")
-    return " ".join(steps)
-
-
 def checked(parity: Mapping[str, Any]) -> str:
     lines = [
-        "| file | batch | images | accuracy, % | the student's, % | largest difference |",
+        "| file | batch | inputs | accuracy, % | the student's, % | largest difference |",
         "|---|---|---|---|---|---|",
     ]
     for file, passes in parity["files"].items():
@@ -138,14 +113,14 @@ def checked(parity: Mapping[str, Any]) -> str:
             f"{units.percent(one['student_accuracy'])} | {one['difference']:.3g} |"
             for one in passes
         ]
-    return "Each graph ran on validation images beside the network in torch.\n\n" + "\n".join(lines)
+    return "Each graph ran on validation data beside the network in torch.\n\n" + "\n".join(lines)
 
 
 def cost(subject: Subject) -> str:
     row = subject.row
     facts = {
         "parameters": units.format_count(row.get("params")),
-        "multiply-adds for an image": units.format_count(row.get("macs")),
+        "multiply-adds for an input": units.format_count(row.get("macs")),
         "latency of its training's device, ms": units.milliseconds(row.get("latency_ms")),
         "training": units.duration(row.get("seconds")),
         "multiply-adds of its training": units.format_count(row.get("train_macs")),
@@ -163,7 +138,7 @@ def provenance(subject: Subject, parity: Mapping[str, Any]) -> str:
         "experiment": row.get("experiment", ""),
         "seed": spec.seed,
         "commit": row.get("git_commit", ""),
-        "digest of the images": spec.data.digest,
+        "digest of the data": spec.data.digest,
         "digest of the teacher": spec.teacher.digest if spec.teacher else "",
         "trained on": row.get("device", ""),
         "trained with": ", ".join(f"{name} {version}" for name, version in made.items()),

@@ -20,7 +20,7 @@ from automl_kd.config.recipe_names import NoteSentence
 from automl_kd.errors import ExportError
 from automl_kd.export import card, graphs
 from automl_kd.export.experiment_file import write_experiment
-from automl_kd.export.int8 import CALIBRATION_IMAGES, quantise_onnx
+from automl_kd.export.int8 import quantise_subject
 from automl_kd.export.packages import EXPORT_PACKAGES, require_export_packages
 from automl_kd.export.parity import (
     ACCURACY_TOLERANCE,
@@ -35,6 +35,7 @@ from automl_kd.export.parity import (
 )
 from automl_kd.export.run_program import write_run_program
 from automl_kd.export.runners import RUNNERS
+from automl_kd.export.student_input import PROBABILITIES_NAME, StudentInput
 from automl_kd.export.subject import Subject
 from automl_kd.methods.model_card import CARD, SUBGRAPH_FILE
 from automl_kd.models.black_box.graph import LOGITS_NAME
@@ -83,6 +84,17 @@ def check_packages(options: ExportOptions) -> None:
         require_export_packages("export with --no-onnx")
 
 
+def check_inputs(subject: Subject, options: ExportOptions) -> None:
+    """`ExportError` for graphs that would have to do what a tokenizer does, and for tasks without classes."""
+    if options.preprocessing and not isinstance(subject.input, StudentInput):
+        raise ExportError("graphs take tokens, which a tokenizer makes of texts; export without preprocessing")
+    if not subject.dataset.task.labels_are_classes:
+        raise ExportError(
+            f"exports are compared by the classes that they name, and data.task is {subject.spec.data.task!r}; read "
+            "the student by automl_kd.load_student, and export it yourself"
+        )
+
+
 def export_student(subject: Subject, out: Path, options: ExportOptions, say: NoteSentence = lambda _what: None) -> Path:
     """Write the folder `out`, and return it. `ExportError` if a graph cannot be made, or does other than the student.
 
@@ -90,6 +102,7 @@ def export_student(subject: Subject, out: Path, options: ExportOptions, say: Not
     """
     check_place(out)
     check_packages(options)
+    check_inputs(subject, options)
     files.remove_abandoned(out)
     with files.making_folder(out) as folder:
         write_description(subject, folder, options)
@@ -109,12 +122,12 @@ def write_description(subject: Subject, folder: Path, options: ExportOptions) ->
     given = subject.input
     write_json(folder / LABELS, list(subject.dataset.class_names))
     described = {
-        "steps": card.describe_preprocessing(subject),
-        "size": [given.shape.height, given.shape.width],
-        "channel_order": card.CHANNEL_ORDERS.get(given.shape.channels, "as stored"),
-        "graphs": card.describe_images(subject, options.preprocessing),
+        "steps": given.steps,
+        **given.describe(),
+        "graphs": given.describe_graph(options.preprocessing),
         **given.to_record(),
     }
+    given.write_files(folder)
     write_json(folder / PREPROCESSING, described)
     for name in (CARD, SUBGRAPH_FILE):
         if (subject.folder / name).exists():
@@ -151,22 +164,20 @@ def write_graphs(subject: Subject, folder: Path, options: ExportOptions, say: No
     """The names of the files of graphs that were written."""
     if not (options.onnx or options.pt2):
         return []
-    shape, given = subject.input.shape, subject.input if options.preprocessing else None
+    shape, given = subject.input.shape, subject.image_input if options.preprocessing else None
     say("tracing the student")
-    traced = graphs.StudentGraph(subject.student, given)
-    program = graphs.trace_program(traced, (shape.channels, shape.height, shape.width))
+    program = graphs.trace_program(graphs.make_graph(subject.student, shape, given), shape)
     written = []
     if options.pt2:
         graphs.write_program(program, folder / PT2)
         written.append(PT2)
     if options.onnx:
         say("converting to ONNX")
-        graphs.write_onnx(program, folder / ONNX, graphs.PROBABILITIES_NAME if given else LOGITS_NAME)
+        graphs.write_onnx(program, folder / ONNX, PROBABILITIES_NAME if given else LOGITS_NAME, subject.input.names)
         written.append(ONNX)
     if options.int8:
         say("quantising")
-        images = graph_input(subject, options)(subject.training_images(CALIBRATION_IMAGES))
-        quantise_onnx(folder / ONNX, folder / INT8, images.contiguous().numpy())
+        quantise_subject(subject, folder, graph_input(subject, options))
         written.append(INT8)
     return written
 
@@ -185,7 +196,7 @@ def check_graphs(
 
     def images(rows: Tensor) -> Tensor:
         exact = subject.validation_images(rows)
-        return subject.input(subject.as_bytes(exact).permute(0, 3, 1, 2)) if options.preprocessing else exact
+        return subject.image_input(subject.as_bytes(exact).permute(0, 3, 1, 2)) if options.preprocessing else exact
 
     def student(given: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -194,7 +205,7 @@ def check_graphs(
 
     labels = subject.dataset.validation.labels.cpu()
     few = torch.linspace(0, len(labels) - 1, min(ALONE, len(labels))).round().long()
-    say(f"comparing on {len(labels):,} validation images")
+    say(f"comparing on {len(labels):,} validation {subject.input.noun}")
     passes = [measure_graphs(student, ready, images, labels, IMAGES_AT_ONCE)]
     for all_images in passes[0].values():
         require_recorded_accuracy(all_images, subject.row.get("val_accuracy"))
@@ -215,7 +226,7 @@ def judge_graphs(found: Mapping[str, Parity], options: ExportOptions) -> None:
 def describe_parity(subject: Subject, passes: list[dict[str, Parity]], options: ExportOptions) -> dict[str, Any]:
     names = passes[0]
     return {
-        "images": f"validation images of {card.name_data_set(subject)}",
+        "images": f"validation {subject.input.noun} of {card.name_data_set(subject)}",
         "recorded_accuracy": subject.row.get("val_accuracy"),
         "files": {name: [asdict(one[name]) for one in passes] for name in names},
         "int8_loss_points": passes[0][INT8].loss_points if INT8 in names else None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from automl_kd.export.student_input import StudentInput
 from automl_kd.models.black_box.graph import LOGITS_NAME
 from automl_kd.models.foreign.adoption import logits_of
 from automl_kd.registry import name_type
+from automl_kd.space import InputShape, TextShape
 
-INPUT_NAME, PROBABILITIES_NAME = "images", "probabilities"
-"""Names of what a graph takes and, with preprocessing, returns."""
+INPUT_NAME = "images"
+"""Of what a graph takes."""
 
 EXAMPLE_BATCH = 2
 """Images in the example: torch takes a size of 0 or 1 for a constant."""
@@ -59,19 +60,52 @@ class StudentGraph(nn.Module):
         return images.permute(0, 3, 1, 2).float() * self.factor - self.shift
 
 
-def trace_program(graph: StudentGraph, shape: tuple[int, int, int]) -> Any:
-    """The program of `graph` for images of `shape`: channels, height and width.
+class TextGraph(nn.Module):
+    """What is exported of a network of texts: tokens and a mask, int64 (batch, length), to logits."""
 
-    `ExportError` if torch cannot trace it for batches of any size.
-    """
-    channels, height, width = shape
-    size = (height, width, channels) if graph.takes_bytes else shape
+    takes_bytes = False
+
+    def __init__(self, network: nn.Module, padding: int) -> None:
+        super().__init__()
+        self.network, self.padding = network, padding
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        logits = logits_of(self.network(input_ids.masked_fill(attention_mask == 0, self.padding)))
+        if logits is None:
+            raise ExportError(f"{name_type(self.network)} returns no logits; let its forward return them")
+        return logits.float()
+
+
+ExportGraph = StudentGraph | TextGraph
+
+
+def make_graph(network: nn.Module, shape: InputShape, preprocessing: StudentInput | None = None) -> ExportGraph:
+    """The graph for inputs of `shape`."""
+    if isinstance(shape, TextShape):
+        return TextGraph(network, shape.padding)
+    return StudentGraph(network, preprocessing)
+
+
+def example_of(graph: ExportGraph, shape: InputShape) -> tuple[tuple[Tensor, ...], tuple[Any, ...]]:
+    """An example, and which of its sizes may be any."""
+    batch = torch.export.Dim("batch", min=1)
+    if isinstance(graph, TextGraph):
+        tokens = shape.blank(EXAMPLE_BATCH, torch.empty(0))
+        sizes = {0: batch, 1: torch.export.Dim("length", min=2, max=max(3, getattr(shape, "longest", 3)))}
+        return (tokens, torch.ones_like(tokens)), (sizes, sizes)
+    size = (shape.channels, shape.height, shape.width)
+    size = (*size[1:], size[0]) if graph.takes_bytes else size
     # Fresh zeros: a saved program holds its example, with the whole storage that the example is a view of.
     example = torch.zeros((EXAMPLE_BATCH, *size), dtype=torch.uint8 if graph.takes_bytes else torch.float32)
-    batch = torch.export.Dim("batch", min=1)
+    return (example,), ({0: batch},)
+
+
+def trace_program(graph: ExportGraph, shape: InputShape) -> Any:
+    """The program of `graph` for inputs of `shape`; `ExportError` if torch cannot trace it for batches of any size."""
+    example, sizes = example_of(graph, shape)
     try:
         with torch.no_grad(), silenced():
-            return torch.export.export(graph.eval(), (example,), dynamic_shapes=({0: batch},), strict=False)
+            return torch.export.export(graph.eval(), example, dynamic_shapes=sizes, strict=False)
     except Exception as error:  # what torch raises depends on what the network does
         raise impossible(graph.network, "traced by torch.export", error) from error
 
@@ -81,10 +115,11 @@ def write_program(program: Any, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def write_onnx(program: Any, path: Path, output: str = LOGITS_NAME) -> None:
+def write_onnx(program: Any, path: Path, output: str = LOGITS_NAME, names: Sequence[str] = (INPUT_NAME,)) -> None:
     """Write `program` as a graph of ONNX, weights inside; `ExportError` if it cannot be converted.
 
-    `output`: the name of what it returns. What exporters note of the Python source, paths and lines, is left out.
+    `output`, `names`: of what it returns and takes. What exporters note of the Python source, paths and lines, is left
+    out.
     """
     onnx = require_package("onnx")
     require_package("onnxscript")
@@ -95,7 +130,7 @@ def write_onnx(program: Any, path: Path, output: str = LOGITS_NAME) -> None:
                 dynamo=True,
                 external_data=False,
                 verbose=False,
-                input_names=[INPUT_NAME],
+                input_names=list(names),
                 output_names=[output],
             )
         model: Any = made.model_proto  # type: ignore[union-attr]  # None only for the older exporter
@@ -117,12 +152,13 @@ def forget_source(model: Any) -> None:
 
 
 def name_batch(model: Any) -> None:
-    """Call the number of images "batch", where the exporter has a symbol such as "s34"."""
-    symbol = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    """Call the number of inputs "batch" and that of tokens "length", where the exporter has symbols such as "s34"."""
+    sizes = model.graph.input[0].type.tensor_type.shape.dim
+    named = {sizes[0].dim_param: "batch", **({sizes[1].dim_param: "length"} if len(sizes) == 2 else {})}
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for size in value.type.tensor_type.shape.dim:
-            if size.dim_param == symbol:
-                size.dim_param = "batch"
+            if size.dim_param in named and size.dim_param:
+                size.dim_param = named[size.dim_param]
 
 
 def impossible(network: nn.Module | None, what: str, error: Exception) -> ExportError:

@@ -8,15 +8,18 @@ is made of the one-file graph as it is: `quant_pre_process` fails on a graph who
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from automl_kd.errors import ExportError
 from automl_kd.export.graphs import INPUT_NAME, silenced
 from automl_kd.export.packages import require_package
+from automl_kd.export.student_input import StudentInput
+from automl_kd.export.subject import Subject
 
 CALIBRATION_IMAGES = 100
 
@@ -58,8 +61,36 @@ def quantise_onnx(source: Path, target: Path, images: np.ndarray[Any, Any]) -> N
                 nodes_to_exclude=preprocessing_nodes(model) + final_softmax(model),
             )
     except Exception as error:  # onnxruntime raises classes of its own
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise ExportError(f"onnxruntime cannot quantise the student ({reason}); leave int8 out") from error
+        raise cannot_quantise(error) from error
+
+
+def quantise_subject(subject: Subject, folder: Path, give: Callable[[Tensor], Tensor] = lambda images: images) -> None:
+    """Write student.int8.onnx beside student.onnx: of images with scales from training images, of texts with none.
+
+    `give`: what the graph is given of what the student is.
+    """
+    source, target = folder / "student.onnx", folder / "student.int8.onnx"
+    if isinstance(subject.input, StudentInput):
+        images = give(subject.training_images(CALIBRATION_IMAGES))
+        quantise_onnx(source, target, images.contiguous().numpy())
+    else:
+        quantise_dynamically(source, target)
+
+
+def quantise_dynamically(source: Path, target: Path) -> None:
+    """Weights in eight bits, and activations as they come: lengths of texts differ too much for fixed scales."""
+    quantization = require_package("onnxruntime.quantization")
+    try:
+        with silenced():
+            options = {"weight_type": quantization.QuantType.QInt8, "per_channel": True}
+            quantization.quantize_dynamic(str(source), str(target), **options)
+    except Exception as error:  # onnxruntime raises classes of its own
+        raise cannot_quantise(error) from error
+
+
+def cannot_quantise(error: Exception) -> ExportError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return ExportError(f"onnxruntime cannot quantise the student ({reason}); leave int8 out")
 
 
 def preprocessing_nodes(model: Any) -> list[str]:

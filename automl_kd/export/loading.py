@@ -10,6 +10,7 @@ from automl_kd import files, storage
 from automl_kd.errors import CheckpointError, FileError
 from automl_kd.export.folder import LABELS, OBJECTS_FOLDER, PREPROCESSING, WEIGHTS
 from automl_kd.export.student_input import StudentInput
+from automl_kd.export.text_input import TextInput
 from automl_kd.methods.model_card import build_described
 from automl_kd.models.weights.checkpoint import load_weights
 
@@ -22,7 +23,8 @@ def is_exported(folder: Path) -> bool:
 def load_exported(folder: Path, *, trusted: bool = False) -> nn.Module:
     """The student in `folder`, on the processor and in evaluation mode, with two more attributes.
 
-    `preprocess`: a `StudentInput`, which turns a PIL image, or a batch of uint8, into what the student takes. `labels`:
+    `preprocess`: a `StudentInput`, which turns a PIL image, or a batch of uint8, into what the student takes, or a
+    `TextInput`, which does so with texts. `labels`:
     the names of its classes, in the order of its logits. `trusted`: as of `load_trained_student`.
     `CheckpointError` if files are missing or damaged.
     """
@@ -30,7 +32,9 @@ def load_exported(folder: Path, *, trusted: bool = False) -> nn.Module:
     student = build_described(folder, trusted=trusted, objects=folder / OBJECTS_FOLDER)
     load_weights(student, folder / WEIGHTS)
     try:
-        preprocess = StudentInput.from_record(files.read_json(folder / PREPROCESSING))
+        record = files.read_json(folder / PREPROCESSING)
+        of_texts = "max_length" in record
+        preprocess = TextInput.from_record(record, folder) if of_texts else StudentInput.from_record(record)
         labels = tuple(map(str, files.read_json(folder / LABELS)))
     except (FileError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the export in {folder} is damaged ({error}); export the student again") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from automl_kd.export.student_input import StudentInput
+from automl_kd.export.text_input import TextInput
 
 MODES = {1: "L", 3: "RGB"}
 
@@ -34,11 +35,37 @@ for path in sys.argv[1:]:
 '''
 
 
-def write_run_program(given: StudentInput, *, takes_bytes: bool) -> str:
+TEXT_TEMPLATE = '''"""Names classes of texts: python run.py TEXT ... Needs onnxruntime, numpy and tokenizers alone."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy
+import onnxruntime
+from tokenizers import Tokenizer
+
+HERE = Path(__file__).parent
+session = onnxruntime.InferenceSession(str(HERE / "student.onnx"))
+labels = json.loads((HERE / "labels.json").read_text(encoding="utf-8"))
+tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
+tokenizer.enable_truncation({max_length})
+tokenizer.no_padding()
+
+for text in sys.argv[1:]:
+    ids = numpy.array([tokenizer.encode(text).ids], numpy.int64)
+    (outputs,) = session.run(None, {{"input_ids": ids, "attention_mask": numpy.ones_like(ids)}})
+    print(text, labels[int(outputs[0].argmax())])
+'''
+
+
+def write_run_program(given: StudentInput | TextInput, *, takes_bytes: bool) -> str:
     """The program. `takes_bytes`: whether the graph normalises.
 
     It reads images of 8 bits; of others, and of transparent ones, `StudentInput` knows more.
     """
+    if isinstance(given, TextInput):
+        return TEXT_TEMPLATE.format(max_length=given.max_length)
     mode = MODES.get(given.shape.channels, "RGB")
     lines = [*picture_lines(given), *array_lines(given, takes_bytes=takes_bytes)]
     return TEMPLATE.format(mode=mode, steps="\n".join(f"    {line}" for line in lines))

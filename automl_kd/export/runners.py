@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,11 +28,13 @@ def run_onnx(path: Path) -> Run:
         session = runtime.InferenceSession(str(path), options, providers=[PROCESSOR])
     except Exception as error:  # onnxruntime raises classes of its own, which its package does not export
         raise unusable(path, error) from error
-    (given,) = session.get_inputs()
+    first, *masks = session.get_inputs()
 
     def run(images: Tensor) -> Tensor:
+        given = {first.name: images.contiguous().numpy()}
+        given |= {one.name: np.ones_like(given[first.name]) for one in masks}  # padding is seen by its number, too
         try:
-            return torch.from_numpy(session.run(None, {given.name: images.contiguous().numpy()})[0])
+            return torch.from_numpy(session.run(None, given)[0])
         except Exception as error:  # likewise
             raise unusable(path, error, len(images)) from error
 
@@ -42,15 +46,23 @@ def run_program(path: Path) -> Run:
     with silenced():
         module = torch.export.load(path).module()
 
+    masks = 0 if images_alone(module) else 1
+
     def run(images: Tensor) -> Tensor:
         try:
             with torch.no_grad():
-                found: Tensor = module(images)
+                found: Tensor = module(images, *[torch.ones_like(images)] * masks)
         except Exception as error:  # what torch raises depends on the program
             raise unusable(path, error, len(images)) from error
         return found
 
     return run
+
+
+def images_alone(module: torch.nn.Module) -> bool:
+    """Whether a program takes nothing beside its inputs."""
+    graph: Any = module.graph
+    return len([node for node in graph.nodes if node.op == "placeholder"]) == 1
 
 
 def unusable(path: Path, error: Exception, batch: int = 0) -> ExportError:

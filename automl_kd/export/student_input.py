@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,9 +17,15 @@ from automl_kd.data.fit import Fit
 from automl_kd.data.images.decode import center_square
 from automl_kd.data.images.pixels import in_colour
 from automl_kd.errors import DataError
+from automl_kd.models.black_box.graph import LOGITS_NAME
 from automl_kd.models.input_adapter import resize_batch
 from automl_kd.space import InputShape, read_shape
 from automl_kd.spec import DataSpec
+
+CHANNEL_ORDERS = {1: "grey", 3: "RGB"}
+
+PROBABILITIES_NAME = "probabilities"
+"""What graphs that take bytes return."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,53 @@ class StudentInput:
     def to_record(self) -> dict[str, Any]:
         moments = {"mean": self.mean, "std": self.std}
         return {"shape": asdict(self.shape), **moments, "fit": asdict(self.fit), "max_value": self.max_value}
+
+    noun: ClassVar[str] = "images"
+    pipeline: ClassVar[str] = "image-classification"
+    names: ClassVar[tuple[str, ...]] = ("images",)
+    example_name: ClassVar[str] = "picture"
+    example_note: ClassVar[str] = "picture: of PIL"
+    program_line: ClassVar[str] = (
+        "`python run.py photo.jpg` names the class of image files; it needs onnxruntime, numpy and Pillow alone."
+    )
+
+    @property
+    def summary(self) -> str:
+        return f"images of {self.shape.height} by {self.shape.width} pixels"
+
+    def describe_graph(self, takes_bytes: bool) -> str:
+        """What a graph takes and returns."""
+        shape = self.shape
+        if takes_bytes:
+            return f"uint8 (n, {shape.height}, {shape.width}, {shape.channels}); {PROBABILITIES_NAME} come out"
+        return f"float32 (n, {shape.channels}, {shape.height}, {shape.width}), normalised; {LOGITS_NAME} come out"
+
+    @property
+    def steps(self) -> str:
+        """What an image goes through, in words, step by step."""
+        fit, shape = self.fit, self.shape
+        steps = [f"The image is read as {CHANNEL_ORDERS.get(shape.channels, f'{shape.channels} channels')}, upright."]
+        if fit.size and fit.resize == "squash":
+            steps.append(f"It is scaled to {fit.size} by {fit.size} pixels, whatever its shape ({fit.interpolation}).")
+        elif fit.size:
+            steps.append(
+                f"Its shorter side is scaled to {fit.scaled_side} pixels ({fit.interpolation}), and its middle of "
+                f"{fit.size} by {fit.size} is cut out."
+            )
+        else:
+            steps.append(f"It has {shape.height} by {shape.width} pixels and is not resized.")
+        steps.append("Bytes are divided by 255; of each channel the mean is subtracted, and its deviation divides.")
+        if fit.size and fit.size != shape.height:
+            steps.append(f"What results is reduced to {shape.height} by {shape.width} (bilinear, antialiased).")
+        return " ".join(steps)
+
+    def describe(self) -> dict[str, Any]:
+        """Of preprocessing.json, for whoever reads it without this library."""
+        order = CHANNEL_ORDERS.get(self.shape.channels, "as stored")
+        return {"size": [self.shape.height, self.shape.width], "channel_order": order}
+
+    def write_files(self, folder: Path) -> None:
+        """Nothing but the record is needed."""
 
     @property
     def scales(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

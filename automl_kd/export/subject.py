@@ -15,10 +15,13 @@ from automl_kd.data import Dataset, LoadProgress, Split, digest_dataset, load_da
 from automl_kd.data.load_progress import ignore_progress
 from automl_kd.errors import DataError
 from automl_kd.export.student_input import StudentInput
+from automl_kd.export.text_input import TextInput
 from automl_kd.methods.model_card import load_trained_student, read_card, student_label
 from automl_kd.models.input_adapter import resize_batch
 from automl_kd.results.units import missing
-from automl_kd.spec import TrialSpec
+from automl_kd.space import TextShape
+from automl_kd.spec import DataSpec, TrialSpec
+from automl_kd.storage.content_hash import located_path
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class ComparisonText:
     sentence: str = ""
     table: str = ""
     cost: str = ""
+
+
+def student_input_of(spec: DataSpec, dataset: Dataset) -> StudentInput | TextInput:
+    """What makes a student's inputs, for those who have no data set."""
+    if not isinstance(shape := dataset.student_shape, TextShape):
+        return StudentInput.of(spec, dataset)
+    return TextInput(shape, located_path(spec.tokenizer), spec.max_length)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,8 +77,14 @@ class Subject:
         return Subject(folder=folder, spec=spec, student=student, dataset=dataset, row=known, standing=standing)
 
     @property
-    def input(self) -> StudentInput:
-        return StudentInput.of(self.spec.data, self.dataset)
+    def input(self) -> StudentInput | TextInput:
+        return student_input_of(self.spec.data, self.dataset)
+
+    @property
+    def image_input(self) -> StudentInput:
+        given = self.input
+        assert isinstance(given, StudentInput)  # the caller knows
+        return given
 
     @property
     def name(self) -> str:
@@ -92,9 +108,10 @@ class Subject:
 
     def resize_views(self, views: Tensor) -> Tensor:
         """What the student takes of `views`, which a larger teacher may need larger."""
-        return resize_batch(views, self.input.shape.height) if self.input.fit.size else views
+        given = self.input
+        return resize_batch(views, given.shape.height) if isinstance(given, StudentInput) and given.fit.size else views
 
     def as_bytes(self, images: Tensor) -> Tensor:
         """uint8 (n, height, width, channels): the nearest bytes of what the student is given."""
-        factor, shift = (torch.tensor(one)[:, None, None] for one in self.input.scales)
+        factor, shift = (torch.tensor(one)[:, None, None] for one in self.image_input.scales)
         return ((images + shift) / factor).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -13,7 +13,7 @@ import torch
 from automl_kd.errors import AutoMLKDError
 from automl_kd.export import graphs
 from automl_kd.export.folder import IMAGES_AT_ONCE, INT8, ONNX
-from automl_kd.export.int8 import CALIBRATION_IMAGES, quantise_onnx
+from automl_kd.export.int8 import quantise_subject
 from automl_kd.export.parity import require_finite
 from automl_kd.export.runners import run_onnx
 from automl_kd.export.subject import Subject
@@ -59,11 +59,9 @@ def int8_accuracy(subject: Subject) -> float:
     shape = subject.input.shape
     with tempfile.TemporaryDirectory(prefix="automl_kd-") as name:
         folder = Path(name)
-        program = graphs.trace_program(
-            graphs.StudentGraph(subject.student), (shape.channels, shape.height, shape.width)
-        )
-        graphs.write_onnx(program, folder / ONNX)
-        quantise_onnx(folder / ONNX, folder / INT8, subject.training_images(CALIBRATION_IMAGES).contiguous().numpy())
+        program = graphs.trace_program(graphs.make_graph(subject.student, shape), shape)
+        graphs.write_onnx(program, folder / ONNX, names=subject.input.names)
+        quantise_subject(subject, folder)
         run = run_onnx(folder / INT8)
         labels, right = subject.dataset.validation.labels.cpu(), 0
         for rows in torch.split(torch.arange(len(labels)), IMAGES_AT_ONCE):

@@ -75,7 +75,7 @@ def compare_runtimes(profile: DeviceProfile, folder: Path, students: int, seed: 
     for architecture in draw_networks(space, students, seed):
         model = build(space, architecture, shape, seed=0)
         plain, small = folder / "student.onnx", folder / "student.int8.onnx"
-        write_onnx(trace_program(StudentGraph(model), (shape.channels, shape.height, shape.width)), plain)
+        write_onnx(trace_program(StudentGraph(model), shape), plain)
         quantise_onnx(plain, small, images)
         eager = measure_latency(model, shape, budget_seconds=SECONDS).ms
         graphs = [measure.measure_graph(path, 1, SECONDS)["median_ms"] for path in (plain, small)]

@@ -115,8 +115,8 @@ def test_changed_weights_are_refused_and_nothing_is_left(subject, tmp_path, monk
 
     write = graphs.write_onnx
 
-    def write_wrongly(program, path, output):
-        write(program, path, output)
+    def write_wrongly(program, path, *names):
+        write(program, path, *names)
         model = onnx.load(str(path))
         tensor = next(one for one in model.graph.initializer if one.data_type == 1 and len(one.dims) == 2)
         values = onnx.numpy_helper.to_array(tensor).copy()

@@ -86,7 +86,7 @@ def test_a_student_that_cannot_be_quantised_is_noted(tmp_path):
 
 def test_what_is_no_number_has_no_accuracy(place, monkeypatch):
     monkeypatch.setattr(trained, "run_onnx", lambda _path: lambda images: torch.full((len(images), 3), np.nan))
-    monkeypatch.setattr(trained, "quantise_onnx", lambda *_: None)
+    monkeypatch.setattr(trained, "quantise_subject", lambda *_: None)
     found = measure_int8(tiny.spec(method="scratch"), place)
     assert "student.int8.onnx returns outputs that are no numbers" in found.note
 
