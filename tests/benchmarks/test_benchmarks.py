@@ -26,15 +26,17 @@ from tests.results.synthetic import write_experiment
 FILES = [ROOT / "automl_kd" / "quickstart.toml", *sorted((ROOT / "benchmarks").glob("*.toml"))]
 EXPERIMENTS = [path for path in FILES if not path.name.startswith("nasbench201")]
 FROM_FILES = ["teacher.model=resnet20", "teacher.resolution=0"]
+TEXTS = ("text_prokt_trec6", "text_prokt_banking77", "text_prokt_sst2", "text_search")
+
 OVERRIDES = {
     **dict.fromkeys(("imagenette_lite0", "imagenette_mobile", "mobile_students", "few_labels"), FROM_FILES),
     "wrong_teacher": ["teacher.checkpoint=''"],
-    "text_prokt_trec6": ["teacher.model=resnet20"],
+    **{name: ["teacher.model=resnet20"] for name in TEXTS},
 }
 """In place of files that are no part of the project."""
 
 UNFILTERED = {"imagenette_lite0", "mobile_students", "imagenette_mobile"} | {
-    *("teaching_search", "teaching_search_kd", "weight_inheritance"),
+    *("teaching_search", "teaching_search_kd", "weight_inheritance", "text_search"),
 }
 """Searches without proxies, or no searches."""
 
