@@ -29,7 +29,9 @@ INTERRUPTED = 130
 TeacherName = Annotated[
     str, typer.Option(help="timm:, torchvision:, hf:, module:function, file:NET.onnx, or a model of the zoo.")
 ]
-Images = Annotated[str, typer.Option(help="folder:, shards:, parquet:, pack: or arrays:PATH, or a dataset's name.")]
+Images = Annotated[
+    str, typer.Option(help="folder:, shards:, parquet:, pack:, arrays: or text:PATH, or a dataset's name.")
+]
 MaxParams = Annotated[str, typer.Option(metavar="COUNT", help="Most parameters of the student, such as 2M.")]
 MaxMacs = Annotated[str, typer.Option(metavar="COUNT", help="Most multiply-adds for one image, such as 20M.")]
 MaxLatency = Annotated[str, typer.Option(metavar="TIME", help="Longest forward pass of one image, such as 5ms.")]

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from automl_kd.compression.request import LARGE_IMAGE_SPACE, SMALL_IMAGE_SPACE, SMALL_SIDE, CompressRequest
+from automl_kd.compression.request import (
+    LARGE_IMAGE_SPACE,
+    SMALL_IMAGE_SPACE,
+    SMALL_SIDE,
+    TEXT_SPACE,
+    CompressRequest,
+)
 from automl_kd.data import FORMATS
+from automl_kd.spec.named_recipes import NAMED_RECIPES
 
 RESOLUTIONS = (64, 96, 128, 160, 192, 224)
 """Of images from files, the largest for which there is time."""
@@ -22,6 +29,9 @@ BATCHES = ((50_000, 64), (200_000, 128))
 
 LARGE_BATCH, LEARNING_RATE, RATE_BATCH = 256, 0.05, 64
 """The rate is of a batch of `RATE_BATCH`, and in proportion for others (Goyal et al. 2017. arXiv:1706.02677)."""
+
+STUDENT_RATE, TEACHER_RATE, TEACHER_EPOCHS = 2e-4, 1e-4, 2
+"""Of encoders of texts."""
 
 CONVOLUTIONAL_FILTER = ("macs", "zen")
 """What candidates are filtered by: the second is blind to parameters alone, the first to shape."""
@@ -47,15 +57,33 @@ def choose_teacher(request: CompressRequest, resolution: int) -> dict[str, Any]:
 
 
 def choose_space(request: CompressRequest, side: int) -> str:
-    """By the height of the images."""
+    """By the height of the images, or for texts."""
+    if request.of_texts:
+        return request.space or TEXT_SPACE
     return request.space or (SMALL_IMAGE_SPACE if side <= SMALL_SIDE else LARGE_IMAGE_SPACE)
 
 
-def choose_recipe(images: int) -> dict[str, Any]:
-    """Of all trainings, by the number of training images."""
+def choose_recipe(request: CompressRequest, images: int) -> dict[str, Any]:
+    """Of all trainings of students, by the number of training images; of texts that of encoders."""
+    if request.of_texts:
+        return encoder_recipe(STUDENT_RATE)
     batch = next((batch for limit, batch in BATCHES if images < limit), LARGE_BATCH)
     rate = round(LEARNING_RATE * batch / RATE_BATCH, 4)
     return {"batch_size": batch, "lr": rate, "schedule": "cosine", "warmup": 0.1}
+
+
+def encoder_recipe(rate: float) -> dict[str, Any]:
+    """Weights of normalisation decay as all others do, as methods that look ahead want it."""
+    fields = {name: value for name, value in NAMED_RECIPES["bert"].fields.items() if name != "epochs"}
+    return {**fields, "lr": rate, "decay_norms": True}
+
+
+def choose_teacher_training(request: CompressRequest) -> dict[str, Any]:
+    """The section `teacher` of an encoder of texts, which is fine-tuned; others are trained as is usual here."""
+    if not request.of_texts:
+        return {}
+    recipe = {**encoder_recipe(TEACHER_RATE), "epochs": TEACHER_EPOCHS}
+    return {"teacher": {"recipe": recipe, **request.teacher}}
 
 
 def choose_teaching(space: str, *, pretrained: bool) -> dict[str, Any]:
@@ -63,6 +91,8 @@ def choose_teaching(space: str, *, pretrained: bool) -> dict[str, Any]:
 
     Students of a convolutional space begin with its slices.
     """
+    if space == TEXT_SPACE:
+        return {"method": "kd", "student": {"init": "teacher"}}
     if not pretrained:
         return {"method": "kd"}
     found: dict[str, Any] = {"method": "kd", "options": {"temperature": 1.0, "weight": 1.0}}

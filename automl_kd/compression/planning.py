@@ -15,6 +15,7 @@ from automl_kd.compression.choices import (
     choose_search,
     choose_space,
     choose_teacher,
+    choose_teacher_training,
     choose_teaching,
     chooses_resolution,
     with_resolution,
@@ -123,15 +124,18 @@ def open_choices(
     space = choose_space(request, side)
     sections: dict[str, Any] = {**given, "space": space}
     pretrained = bool(settle_teacher(request.experiment(sections).teacher).checkpoint)
-    sections |= choose_teaching(space, pretrained=pretrained) | (choose_teacher(request, side) if pretrained else {})
+    teacher = choose_teacher(request, side) if pretrained else choose_teacher_training(request)
+    sections |= choose_teaching(space, pretrained=pretrained) | teacher
     sections["search"] = choose_search(space)
     opened = request.experiment({**sections, "budget": NO_LIMITS, "finalists": {}})
     context = prepare_experiment(opened, roots, watcher)
     if not request.space and choose_space(request, context.dataset.shape.height) != space:
         named = dataclasses.replace(request, space=choose_space(request, context.dataset.shape.height))
         return open_choices(named, given, roots, watcher)
-    sections["recipe"] = choose_recipe(len(context.dataset.for_transfer.train))
-    if request.budget.latency_ms and not request.budget.profile:
+    sections["recipe"] = choose_recipe(request, len(context.dataset.for_transfer.train))
+    if request.budget.latency_ms and not request.budget.profile and request.of_texts:
+        watcher.note("latency_ms is that of torch on this machine: no profile knows the operations of text students")
+    elif request.budget.latency_ms and not request.budget.profile:
         context, profile = profile_students(context, request, watcher)
         sections["budget"] = {"profile": profile}
     return context, sections
@@ -164,7 +168,7 @@ def profile_students(
 ) -> tuple[ExperimentContext, str]:
     """The context with a profile of this machine for its students, made unless it is there; and where it is."""
     shape = context.dataset.student_shape
-    file = context.folder / f"{OWN_PROFILE}{shape.height}.json"
+    file = context.folder / f"{OWN_PROFILE}{max(shape.height, shape.width)}.json"
     storage.pull_file(file)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)

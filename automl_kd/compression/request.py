@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from automl_kd.config import Budget, Experiment, merge, parse_record, require_name
+from automl_kd.data import TEXTS
 from automl_kd.spec import require
 
 SMALL_SIDE = 48
 """Images up to this height are small: spaces of small networks are made for them, as for CIFAR's of 32 pixels."""
 
 SMALL_IMAGE_SPACE, LARGE_IMAGE_SPACE = "search_spaces.resnet:SPACE", "search_spaces.mobile:SPACE"
+TEXT_SPACE = "search_spaces.bert:SPACE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,9 @@ class CompressRequest:
 
     `name`: of its folder of results. `teacher`, `data`: the sections of an experiment, as plain tables. `budget`: what
     the student may cost. `hours` (above 0): wall-clock time for everything, over all sessions. `space`: of students;
-    empty takes one for the size of the images. `epochs` (0 or more): of each final; 0 as many as fit. `seeds` (0 or
-    more): of each final; 0 as many as fit, 2 to 5. `overrides`: further fields of the experiment, as "key=value".
+    empty takes one for texts, or for the size of the images. `epochs` (0 or more): of each final; 0 as many as fit.
+    `seeds` (0 or more): of each final; 0 as many as fit, 2 to 5. `overrides`: further fields of the experiment, as
+    "key=value".
     """
 
     name: str
@@ -47,6 +50,10 @@ class CompressRequest:
                 f"{key} follows from the hours; set --epochs and --seeds (epochs=..., seeds=...) in its place",
             )
         require(0 <= self.seeds <= 20, f"seeds must be 0 (as many as fit) to 20, got {self.seeds}")
+
+    @property
+    def of_texts(self) -> bool:
+        return str(self.data.get("name", "")).startswith(TEXTS)
 
     def to_record(self) -> dict[str, Any]:
         """Plain values, by which a later session sees that the same is asked; hours may change."""

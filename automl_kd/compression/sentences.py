@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from automl_kd.compression.measured_speed import MeasuredSpeed
 from automl_kd.compression.plan import CompressPlan
 from automl_kd.config import Experiment
+from automl_kd.data import TEXTS
 from automl_kd.results import units
 
 
 def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed, spent: float) -> Iterator[str]:
     """What will be done, one line each: images, students, search, finals, time. `spent`: seconds on planning."""
+    noun = "texts" if experiment.data.name.startswith(TEXTS) else "images"
     size = f" at {experiment.data.resolution} pixels" if experiment.data.resolution else ""
     yield (
-        f"images: {experiment.data.name}{size}, {speed.images:,} for training, {speed.labelled:,} of them labelled, "
+        f"{noun}: {experiment.data.name}{size}, {speed.images:,} for training, {speed.labelled:,} of them labelled, "
         f"{speed.validation:,} for validation, {speed.test:,} for the test"
     )
     limits = {name: value for name, value in vars(experiment.budget).items() if value}
@@ -39,7 +41,7 @@ def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed,
         f"time: {teacher}{units.duration(plan.before)} until the first trial, {units.duration(plan.seconds)} of search "
         f"and comparison, {units.duration(plan.after)} of export and page, {units.duration(spent)} spent on this plan: "
         f"{whole} in all; an epoch of the default student takes {units.duration(speed.epoch)} here, and the teacher's "
-        f"passes over its images {units.duration(speed.teacher_epoch)} once for each seed"
+        f"passes over its {noun} {units.duration(speed.teacher_epoch)} once for each seed"
     )
 
 

@@ -87,10 +87,10 @@ def compare_classes(predictions: TestPredictions) -> list[ClassAnswers]:
     return sorted(found, key=lambda one: one.student if math.isnan(one.change) else one.change)
 
 
-def classes_sheet(found: Sequence[ClassAnswers]) -> Sheet:
+def classes_sheet(found: Sequence[ClassAnswers], noun: str = "images") -> Sheet:
     """All classes, or of many the worst."""
     shown = found if len(found) <= MATRIX_CLASSES else found[:WORST_CLASSES]
-    titles = ("images", "teacher, %", "student, %", "difference, points")
+    titles = (noun, "teacher, %", "student, %", "difference, points")
     columns = (Column("class"), *(Column(title, numeric=True) for title in titles), Column("mostly mistaken for"))
     lines = [
         (
@@ -137,7 +137,7 @@ def draw_matrix(predictions: TestPredictions, title: str, answers: Sequence[int]
                 images=int(counts[true, answer]),
                 share=round(100 * int(counts[true, answer]) / max(1, int(counts[true].sum()))),
                 right=true == answer,
-                title=f"{names[true]} answered as {names[answer]}: {counts[true, answer]} images",
+                title=f"{names[true]} answered as {names[answer]}: {counts[true, answer]} {predictions.noun}",
             )
             for answer in range(len(names))
         ]

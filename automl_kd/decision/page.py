@@ -220,18 +220,19 @@ def describe_predictions(
         if recommendation.chosen is not None and recommendation.chosen.role != trial.row["role"]:
             shown += "; it is not the one that is recommended"
     plain: dict[str, Any] = {"shown": shown, "classes": None, "matrices": [], "pictures": [], "agreement": ""}
-    plain |= {"classes_sentence": "", "accuracies": "", "small_pictures": False}
+    plain |= {"classes_sentence": "", "accuracies": "", "small_pictures": False, "noun": "images"}
     if predictions is None or not predictions.labelled:
         return plain
     found = compare_classes(predictions)
     right = {"student": predictions.student, "teacher": predictions.teacher}
     accuracies = (f"the {name} {units.percent(predictions.right_share(one))} %" for name, one in right.items() if one)
     return plain | {
-        "classes": classes_sheet(found),
+        "classes": classes_sheet(found, predictions.noun),
         "classes_sentence": classes_sentence(found),
-        "accuracies": f"On {len(predictions.labelled):,} test images: {', '.join(accuracies)}.",
+        "accuracies": f"On {len(predictions.labelled):,} test {predictions.noun}: {', '.join(accuracies)}.",
+        "noun": predictions.noun,
         "matrices": draw_matrices(predictions),
         "pictures": list_disagreements(predictions) if predictions.teacher else [],
         "small_pictures": any(EXACT_MARK in source for _, source in predictions.pictures),
-        "agreement": agreement_sentence(count_agreement(predictions)) if predictions.teacher else "",
+        "agreement": agreement_sentence(count_agreement(predictions), predictions.noun) if predictions.teacher else "",
     }

@@ -1,4 +1,4 @@
-"""Test images on which the student and its teacher disagree, and one of them is right: evenly of either kind."""
+"""Test images or texts on which student and teacher disagree, and one of them is right: evenly of either kind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from automl_kd.decision.networks import ComparedNetworks
 from automl_kd.decision.predictions import TestPredictions
+from automl_kd.export import TextInput
 
 PICTURES = 10
 
@@ -29,10 +30,20 @@ EXACT_MARK = "image/png"
 QUALITY = 88
 
 
-class DisagreementImage(NamedTuple):
-    """`source`: the picture, as text that a page embeds. Answers with their probabilities in whole percent."""
+TEXT_MARK = "text:"
+"""Before what is no picture but a text itself."""
+
+LONGEST_TEXT = 400
+"""Characters of a text that are shown."""
+
+
+class DisagreementExample(NamedTuple):
+    """`source`: the picture, as text that a page embeds; of a text empty, and `text` is it. Answers with their
+    probabilities in whole percent.
+    """
 
     source: str
+    text: str
     label: str
     teacher: str
     teacher_sure: int
@@ -93,13 +104,16 @@ def spread_evenly(places: NDArray[np.int64], count: int) -> list[int]:
 
 
 def draw_pictures(networks: ComparedNetworks, places: Sequence[int]) -> list[tuple[int, str]]:
-    """Each place with its picture as the student is given it, for `TestPredictions.pictures`."""
+    """Each place with its picture as the student is given it, or its text, for `TestPredictions.pictures`."""
     if not places:
         return []
     dataset = networks.dataset
+    if isinstance(given := networks.subject.input, TextInput):
+        tokens = dataset.test.tokens_at(torch.tensor(places)).tolist()
+        return [(place, TEXT_MARK + given.writer.read(row)) for place, row in zip(places, tokens, strict=True)]
     pixels = dataset.test.pixels_at(torch.tensor(places)).float()
-    given = networks.as_given(pixels).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return [(place, encode_picture(one)) for place, one in zip(places, given, strict=True)]
+    pictures = networks.as_given(pixels).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return [(place, encode_picture(one)) for place, one in zip(places, pictures, strict=True)]
 
 
 def encode_picture(pixels: NDArray[np.uint8]) -> str:
@@ -115,15 +129,16 @@ def encode_picture(pixels: NDArray[np.uint8]) -> str:
     return f"data:image/{'png' if exact else 'jpeg'};base64,{base64.b64encode(sink.getvalue()).decode()}"
 
 
-def list_disagreements(predictions: TestPredictions) -> list[DisagreementImage]:
+def list_disagreements(predictions: TestPredictions) -> list[DisagreementExample]:
     """What the page shows of the pictures that are kept."""
     names = predictions.class_names
     found = []
     for place, source in predictions.pictures:
         label, teacher, student = predictions.labels[place], predictions.teacher[place], predictions.student[place]
         found.append(
-            DisagreementImage(
-                source=source,
+            DisagreementExample(
+                source="" if source.startswith(TEXT_MARK) else source,
+                text=shortened(source.removeprefix(TEXT_MARK)) if source.startswith(TEXT_MARK) else "",
                 label=names[label],
                 teacher=names[teacher],
                 teacher_sure=round(100 * predictions.teacher_sure[place]),
@@ -135,10 +150,14 @@ def list_disagreements(predictions: TestPredictions) -> list[DisagreementImage]:
     return found
 
 
-def agreement_sentence(counts: AgreementCounts) -> str:
+def shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+def agreement_sentence(counts: AgreementCounts, noun: str) -> str:
     total = counts.both + counts.teacher_only + counts.student_only + counts.neither
     return (
-        f"Of {total:,} test images both are right on {counts.both:,}, the teacher alone on {counts.teacher_only:,}, "
+        f"Of {total:,} test {noun} both are right on {counts.both:,}, the teacher alone on {counts.teacher_only:,}, "
         f"the student alone on {counts.student_only:,} and neither on {counts.neither:,}, of which they give "
         f"{counts.same_mistake:,} the same wrong class."
     )

@@ -36,6 +36,7 @@ MOST_MOVED = 0.005
 class TestPredictions:
     """Answers on the test images in their order: classes, and the probability of each answer, in [0, 1].
 
+    `noun`: what they are of, if not images. `pictures`: places with embedded pictures, or texts behind "text:".
     `labels`: -1 for an image without one. `teacher`, `teacher_sure`: empty without a teacher. `trial`, `images`,
     `teacher_name`: whose answers these are, on what; kept ones of anything else are computed anew.
     """
@@ -52,6 +53,7 @@ class TestPredictions:
     teacher: tuple[int, ...] = ()
     teacher_sure: tuple[float, ...] = ()
     pictures: tuple[tuple[int, str], ...] = ()
+    noun: str = "images"
 
     def __post_init__(self) -> None:
         lengths = {len(one) for one in (self.labels, self.student, self.student_sure)}
@@ -62,7 +64,7 @@ class TestPredictions:
         if not all(-1 <= one < len(self.class_names) for one in answers):
             raise ValueError(f"classes must lie in 0 to {len(self.class_names) - 1}")
         for place, source in self.pictures:
-            if not 0 <= place < len(self.labels) or not source.startswith("data:image/"):
+            if not 0 <= place < len(self.labels) or not source.startswith(("data:image/", "text:")):
                 raise ValueError(f"a picture is of a test image and embedded, got one of place {place}")
 
     @property
@@ -109,6 +111,7 @@ def predict_test(
         student_sure=sure,
         teacher=teacher_classes,
         teacher_sure=teacher_sure,
+        noun=split.noun,
     )
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from automl_kd import files, storage
+from automl_kd.data import TEXTS
 from automl_kd.decision.networks import ShownTrial
 from automl_kd.errors import FileError, ResultError
+from automl_kd.export import StudentInput, TextInput
 from automl_kd.export.folder import EXPERIMENT_FILE, ONNX, PREPROCESSING
 
 EXPORTED = """import automl_kd
 student = automl_kd.load_student({folder})
-label = student.labels[int(student(student.preprocess(picture)).argmax())]  # picture: of PIL"""
+label = student.labels[int(student(student.preprocess({one})).argmax())]  # {note}"""
 
 BEST = """import automl_kd, pathlib
 best = automl_kd.Result(pathlib.Path({experiment}), pathlib.Path({data})).best
-answer = int(best.student(best.preprocess(picture)).argmax())  # picture: of PIL"""
+answer = int(best.student(best.preprocess({one})).argmax())  # {note}"""
 
 TRAINED = """import automl_kd
 student = automl_kd.load_student({folder})
@@ -25,7 +27,7 @@ answers = student(images).argmax(1)  # images: {images}"""
 
 ONNX_LINES = """import onnxruntime
 session = onnxruntime.InferenceSession({file})
-(outputs,) = session.run(None, {{"images": images}})  # images: {images}"""
+(outputs,) = session.run(None, {{{feed}}})  # {takes}"""
 
 
 def loading_lines(trial: ShownTrial | None, export_folder: Path | None, data_root: Path, *, best: bool) -> str:
@@ -33,13 +35,17 @@ def loading_lines(trial: ShownTrial | None, export_folder: Path | None, data_roo
 
     `best`: whether the trial is the one that the experiment ended with.
     """
+    kind = TextInput if trial is not None and trial.spec.data.name.startswith(TEXTS) else StudentInput
+    example = {"one": kind.example_name, "note": kind.example_note}
     if export_folder is not None:
-        return EXPORTED.format(folder=quote_place(export_folder))
+        return EXPORTED.format(folder=quote_place(export_folder), **example)
     if trial is None:
         return ""
     if best:
         experiment = trial.folder.parent.parent
-        return BEST.format(experiment=quote_place(experiment), data=quote_place(data_root))
+        return BEST.format(experiment=quote_place(experiment), data=quote_place(data_root), **example)
+    if kind is TextInput:
+        return TRAINED.format(folder=quote_place(trial.folder), images="tokens int64 (n, length)")
     size = trial.spec.data.resolution
     images = f"float32 (n, channels, {size}, {size})" if size else "float32 (n, channels, height, width)"
     return TRAINED.format(folder=quote_place(trial.folder), images=f"{images}, normalised as in training")
@@ -50,9 +56,10 @@ def onnx_lines(export_folder: Path | None) -> str:
     if export_folder is None or not (export_folder / ONNX).exists():
         return ""
     described = read_export_record(export_folder, PREPROCESSING)
-    return ONNX_LINES.format(
-        file=quote_place(export_folder / ONNX), images=described.get("graphs", "as the graph takes them")
-    )
+    kind = TextInput if "max_length" in described else StudentInput
+    feed = ", ".join(f'"{name}": {name}' for name in kind.names)
+    takes = described.get("graphs", "as the graph takes them")
+    return ONNX_LINES.format(file=quote_place(export_folder / ONNX), feed=feed, takes=takes)
 
 
 def read_export_record(export_folder: Path, name: str) -> dict[str, Any]:

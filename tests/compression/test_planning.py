@@ -24,6 +24,7 @@ from automl_kd.experiment import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.export import ExportOptions
 from automl_kd.space import sample_architecture
+from tests.data.text.words import write_set, write_tokenizer
 
 SPEED = MeasuredSpeed(
     step=1e-4, teacher=1e-4, images=1300, labelled=1300, validation=144, test=360, scratch_ratio=1.5, workers=2
@@ -216,3 +217,28 @@ def test_the_found_students_own_seconds_replace_the_defaults():
     assert found.size == pytest.approx(1.5)  # of which equal compute follows, whatever a multiply-add takes
     assert found.size * found.pace == pytest.approx(steps / SPEED.step)
     assert found.step == SPEED.step
+
+
+def encoder_of(folder):
+    """A folder as of Hugging Face with a small BERT."""
+    transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
+    config = transformers.BertConfig(
+        vocab_size=44, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    write_tokenizer(folder / "tokenizer.json")
+    return folder
+
+
+def test_texts_get_encoders_that_begin_with_layers_of_a_teacher_that_is_fine_tuned(tmp_path):
+    table, folder = write_set(tmp_path / "set"), encoder_of(tmp_path / "encoder")
+    asked = {"teacher": {"model": f"hf:{folder}"}, "data": {"name": f"text:{table}"}, "hours": 1.0}
+    experiment, _, _ = plan(tmp_path, request_of(params=200_000, **asked))
+    assert experiment.space == "search_spaces.bert:SPACE"
+    assert experiment.student.init == "teacher"
+    assert (experiment.recipe.optimizer, experiment.recipe.batch_size) == ("adamw", 32)
+    assert experiment.recipe.decay_norms  # methods that look ahead want it
+    assert (experiment.teacher.recipe.optimizer, experiment.teacher.recipe.epochs) == ("adamw", 2)
+    assert experiment.teacher.recipe.lr < experiment.recipe.lr
+    assert not experiment.search.proxy_filter
+    assert experiment.budget.params == 200_000

