@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -14,6 +15,7 @@ from automl_kd import files
 from automl_kd.config import write_commented
 from automl_kd.errors import ConfigError
 from automl_kd.registry import search_beside
+from automl_kd.spec import Recipe
 
 DEFAULT_SPACE = "search_spaces.resnet:SPACE"
 DEFAULT_PARAMS = 300_000
@@ -72,11 +74,17 @@ def init(
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or "experiment"
     experiment = starting_experiment(name=name, method=method, macs=macs, epochs=epochs, folder=file.parent, **answers)
     fields = {*WRITTEN_FIELDS, *(["finalists.baseline"] if experiment.finalists.baseline else [])}
-    fields |= set() if experiment.teacher.checkpoint else {"teacher.recipe.epochs"}
+    sections = ["recipe"] if experiment.teacher.checkpoint else ["recipe", "teacher.recipe"]
+    fields |= {f"{section}.{one}" for section in sections for one in ("epochs", *chosen_of(experiment.recipe))}
     command = shlex.quote(str(file))
     head = f"Run it with: automl-kd search {command}. All other fields: automl-kd show {command}"
     files.write(file, write_commented(experiment, fields.__contains__, head))
     typer.echo(f"written to {file}; run: automl-kd search {command}")
+
+
+def chosen_of(recipe: Recipe) -> list[str]:
+    """The fields that have not their default."""
+    return [one.name for one in dataclasses.fields(recipe) if getattr(recipe, one.name) != one.default]
 
 
 def refuse_overwriting(file: Path, *, force: bool) -> None:

@@ -99,7 +99,7 @@ def find_files(path: Path) -> list[tuple[Kind | None, Path]]:
 
 def read_frame(path: Path) -> pd.DataFrame:
     if path.suffix not in READERS:
-        raise DataError(f"{path} is no table of texts; give the path of a {', '.join(READERS)} file")
+        raise DataError(f"{path} is no table of texts; give the path of one in {', '.join(READERS)}")
     try:
         files.require_file(path)
         frame = READERS[path.suffix](path)
@@ -111,7 +111,7 @@ def read_frame(path: Path) -> pd.DataFrame:
         ) from error
     except (ValueError, OSError) as error:  # whatever damaged bytes lead pandas to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} could not be read as a {path.suffix} file ({reason}); write it again") from error
+        raise DataError(f"{path} could not be read as one of {path.suffix} ({reason}); write it again") from error
     if missing := [name for name in (TEXT, LABEL) if name not in frame]:
         there = ", ".join(map(str, frame.columns)) or "none"
         raise DataError(f"{path} has no column {missing[0]!r}, only {there}; rename the one that holds it")
@@ -137,7 +137,7 @@ def without_empty(path: Path, frame: pd.DataFrame, *, skip: bool) -> pd.DataFram
         if (empty := frame[name].isna() | (frame[name].astype(str).str.strip() == "")).any() and not skip:
             row = int(empty.to_numpy().argmax())
             raise DataError(
-                f"{path} has {int(empty.sum()):,} rows without a {name}, the first is row {row + 1:,}; fill them in, "
+                f"{path} has {int(empty.sum()):,} rows with no {name}, the first is row {row + 1:,}; fill them in, "
                 'or set data.on_error = "skip" to leave them out'
             )
         frame = frame[~empty]

@@ -164,7 +164,7 @@ def broken(tmp_path: Path, case: str) -> tuple[Path, dict[str, Any]]:
 SENTENCES = {
     "column": "has no column 'text', only sentence, label, split; rename the one that holds it",
     "encoding": r"is not in UTF-8 \(byte [\d,]+\); convert it",
-    "empty": r"has 1 rows without a text, the first is row 6; fill them in, or set data.on_error = \"skip\"",
+    "empty": r"has 1 rows with no text, the first is row 6; fill them in, or set data.on_error = \"skip\"",
     "one split": "has no training text of class 'rent'",
     "split": "has rows of the split 'held'; call splits train, val and test",
     "names": "calls label .* both '.*' and '.*' in label_name; give each label one name",
