@@ -186,6 +186,7 @@ def line(dataset: Dataset, account: Account) -> str:
         ],
         *([f"passed over: {counted(dataset.passed_over)}"] if dataset.passed_over else []),
         *([dataset.note] if dataset.note else []),
+        f"what is called accuracy is {dataset.task.metric}" * (dataset.task.metric != "accuracy"),
     ]
     return printable(f"data {dataset.name}: {'; '.join(filter(None, phrases))}")
 

@@ -103,3 +103,19 @@ def test_real_photographs(shared_data, tmp_path_factory):
     torch.testing.assert_close(torch.tensor(found.std), torch.tensor([0.2470, 0.2435, 0.2616]), atol=0.005, rtol=0)
     share = torch.bincount(found.validation.labels) / torch.bincount(found.train.labels)
     torch.testing.assert_close(share, torch.full((10,), 1 / 9), atol=0.001, rtol=0)
+
+
+@pytest.mark.parametrize(("task", "labels"), [("multi-label", (0, 2)), ("regression", (0.0, 1.0))])
+def test_labels_of_other_tasks(tmp_path, task, labels):
+    rng = np.random.default_rng(0)
+    whole = {name: GOOD[name] for name in GOOD if name.startswith("x")}
+    drawn = {f"y{name[1:]}": rng.uniform(*labels, size=(len(images), 3)) for name, images in whole.items()}
+    if task == "multi-label":
+        drawn = {name: found.astype(np.int64) for name, found in drawn.items()}
+    np.savez(tmp_path / "set.npz", **whole, **drawn)
+    found = load_data(DataSpec(name=f"arrays:{tmp_path / 'set.npz'}", task=task), tmp_path)
+    assert found.train.labels.dtype == torch.float32
+    assert found.shape.classes == 3
+    np.testing.assert_allclose(found.test.labels, drawn["y_test"], rtol=1e-6)
+    with pytest.raises(DataError, match="it should be integers"):
+        load_data(DataSpec(name=f"arrays:{tmp_path / 'set.npz'}"), tmp_path)

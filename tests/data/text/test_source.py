@@ -104,6 +104,7 @@ def test_several_labels_and_numbers(tmp_path: Path) -> None:
     spread = [split.labels.mean().item() for split in found.splits.values()]
     assert max(spread) - min(spread) < 1.5  # each part has its share of small and large ones
     assert "1 outputs" in account_of(found, tmp_path)["line"]
+    assert account_of(found, tmp_path)["line"].endswith("what is called accuracy is r2")
 
 
 def test_the_account_tells_of_texts_cut_off_and_in_two_splits(tmp_path: Path) -> None:

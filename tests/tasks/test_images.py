@@ -1,0 +1,69 @@
+"""Images with several labels or numbers are learnt by the same trials as those of one class."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from automl_kd.data import load_data
+from automl_kd.errors import ConfigError, DataError
+from automl_kd.methods import run_trial
+from automl_kd.models.weights.checkpoint import save_weights
+from automl_kd.spec import DataSpec, Recipe, teacher_trial
+from tests import tiny
+
+RECIPE = Recipe(epochs=4, batch_size=16, optimizer="adamw", lr=1e-2, weight_decay=0.0)
+
+
+def bright_halves(path: Path, task: str) -> DataSpec:
+    """Grey images whose labels say which of their halves are bright, or how bright their mean is."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for split, count in (("train", 200), ("test", 60)):
+        several = rng.integers(2, size=(count, 3))
+        images = rng.integers(0, 90, size=(count, 8, 8))
+        images[:, :4] += 80 * several[:, :1, None]
+        images[:, :, 4:] += 80 * several[:, 1:2, None]
+        arrays[f"x_{split}"] = images.astype(np.uint8)
+        means = (images.mean(axis=(1, 2)) - 80) / 40
+        arrays[f"y_{split}"] = several[:, :2] if task == "multi-label" else means[:, None]
+    np.savez(path, **arrays)
+    return DataSpec(name=f"arrays:{path}", task=task, validation=0.2)
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+@pytest.mark.parametrize("method", ["scratch", "kd"])
+def test_they_are_learnt(tmp_path: Path, task: str, method: str) -> None:
+    data = bright_halves(tmp_path / "set.npz", task)
+    spec = tiny.spec(method=method, data=data, recipe=RECIPE, width=8)
+    if method == "kd":
+        spec = dataclasses.replace(spec, teacher=tiny.TEACHER)
+        torch.manual_seed(0)
+        trained = tmp_path / "teachers" / teacher_trial(tiny.TEACHER, data).key / "student.pt"
+        save_weights(tiny.teacher(load_data(data, tmp_path).shape), trained)
+    seen = tiny.Recorder()
+    run_trial(spec, seen, tiny.place(tmp_path, spec))
+    first, last = seen.seen[1], seen.seen[4]
+    assert last["train_loss"] < first["train_loss"]
+    if method == "scratch":
+        assert last["val_loss"] < first["val_loss"]
+        assert last["val_accuracy"] > (0.9 if task == "multi-label" else first["val_accuracy"])
+
+
+def test_what_is_for_classes_is_refused(tmp_path: Path) -> None:
+    data = bright_halves(tmp_path / "set.npz", "multi-label")
+    with pytest.raises(DataError, match=r"data.labelled_images is for classification, and data.task is 'multi-label'"):
+        load_data(dataclasses.replace(data, labelled_images=20), tmp_path)
+    spec = tiny.spec(method="subgraph", data=data, teacher=tiny.TEACHER)
+    with pytest.raises(ConfigError, match=r"method 'subgraph' is for classification, and data.task is 'multi-label'"):
+        run_trial(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
+    digits = DataSpec(name="digits", task="regression")
+    with pytest.raises(
+        DataError, match="data.task is 'regression', and the labels of digits are those of classification"
+    ):
+        load_data(digits, tmp_path)
