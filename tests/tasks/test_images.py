@@ -64,6 +64,6 @@ def test_what_is_for_classes_is_refused(tmp_path: Path) -> None:
         run_trial(spec, tiny.Recorder(), tiny.place(tmp_path, spec))
     digits = DataSpec(name="digits", task="regression")
     with pytest.raises(
-        DataError, match="data.task is 'regression', and the labels of digits are those of classification"
+        DataError, match=r"data.task is 'regression', and the labels of digits are those of classification"
     ):
         load_data(digits, tmp_path)
