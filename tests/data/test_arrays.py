@@ -109,7 +109,8 @@ def test_real_photographs(shared_data, tmp_path_factory):
 def test_labels_of_other_tasks(tmp_path, task, labels):
     rng = np.random.default_rng(0)
     whole = {name: GOOD[name] for name in GOOD if name.startswith("x")}
-    drawn = {f"y{name[1:]}": rng.uniform(*labels, size=(len(images), 3)) for name, images in whole.items()}
+    low, high = labels
+    drawn = {f"y{name[1:]}": rng.uniform(low, high, (len(images), 3)) for name, images in whole.items()}
     if task == "multi-label":
         drawn = {name: found.astype(np.int64) for name, found in drawn.items()}
     np.savez(tmp_path / "set.npz", **whole, **drawn)
