@@ -110,7 +110,7 @@ def test_labels_of_other_tasks(tmp_path, task, labels):
     rng = np.random.default_rng(0)
     whole = {name: GOOD[name] for name in GOOD if name.startswith("x")}
     low, high = labels
-    drawn = {f"y{name[1:]}": rng.uniform(low, high, (len(images), 3)) for name, images in whole.items()}
+    drawn: dict[str, Any] = {f"y{name[1:]}": rng.uniform(low, high, (len(images), 3)) for name, images in whole.items()}
     if task == "multi-label":
         drawn = {name: found.astype(np.int64) for name, found in drawn.items()}
     np.savez(tmp_path / "set.npz", **whole, **drawn)
