@@ -31,7 +31,7 @@ def label_loss(
 
     `unlabelled`: whether labels may be missing.
     """
-    return batch.task.loss(logits, batch, form, label_smoothing, unlabelled=unlabelled)
+    return batch.task.loss(logits, batch, form, label_smoothing, unlabelled)
 
 
 @dataclass(frozen=True)

@@ -38,17 +38,19 @@ class Task(Protocol):
 
     `labels_are_classes`: whether a label is the number of one class, int64 (n,), so that outputs are logits of a
     distribution over classes, which most losses and proxies ask for; of other tasks labels are float32 (n, outputs).
+    `labels_are_numbers`: whether they are measured; else a label is 1 for what is present and 0 for what is not.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     labels_are_classes: ClassVar[bool]
+    labels_are_numbers: ClassVar[bool]
 
     @property
     def metric(self) -> str: ...
 
     def loss(
-        self, logits: Tensor, targets: Targets, form: LabelForm, label_smoothing: float, /, *, unlabelled: bool
+        self, logits: Tensor, targets: Targets, form: LabelForm, label_smoothing: float, unlabelled: bool, /
     ) -> Tensor:
         """The mean loss on the labels over the inputs. `unlabelled`: whether labels may be missing."""
         ...

@@ -26,10 +26,11 @@ class Classification:
     name: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
     labels_are_classes: ClassVar[bool] = True
+    labels_are_numbers: ClassVar[bool] = False
     metric: str = "accuracy"
 
     def loss(
-        self, logits: Tensor, targets: Targets, form: LabelForm, label_smoothing: float, *, unlabelled: bool
+        self, logits: Tensor, targets: Targets, form: LabelForm, label_smoothing: float, unlabelled: bool
     ) -> Tensor:
         """Cross entropy is that on both labels of a mixed image, by their shares."""
         seconds = targets.second_labels

@@ -23,10 +23,10 @@ class MultiLabel:
     name: ClassVar[str] = "multi-label"
     metrics: ClassVar[tuple[str, ...]] = ("mean_average_precision", "macro_f1")
     labels_are_classes: ClassVar[bool] = False
+    labels_are_numbers: ClassVar[bool] = False
     metric: str = "mean_average_precision"
 
-    def loss(self, logits: Tensor, targets: Targets, _form: LabelForm, smoothing: float, *, unlabelled: bool) -> Tensor:
-        del unlabelled  # all have labels
+    def loss(self, logits: Tensor, targets: Targets, _form: LabelForm, smoothing: float, _unlabelled: bool) -> Tensor:
         first, seconds = targets.labels, targets.second_labels
         wanted = first if seconds is None else targets.share * first + (1 - targets.share) * seconds
         smoothed = wanted * (1 - smoothing) + smoothing / 2

@@ -25,12 +25,10 @@ class RegressionTask:
     name: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[str, ...]] = ("r2", "negative_mse")
     labels_are_classes: ClassVar[bool] = False
+    labels_are_numbers: ClassVar[bool] = True
     metric: str = "r2"
 
-    def loss(
-        self, logits: Tensor, targets: Targets, _form: LabelForm, _smoothing: float, *, unlabelled: bool
-    ) -> Tensor:
-        del unlabelled  # all have labels
+    def loss(self, logits: Tensor, targets: Targets, _form: LabelForm, _smoothing: float, _unlabelled: bool) -> Tensor:
         wanted, seconds = targets.labels, targets.second_labels
         return F.mse_loss(logits.float(), wanted if seconds is None else torch.lerp(seconds, wanted, targets.share))
 

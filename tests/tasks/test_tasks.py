@@ -88,10 +88,10 @@ def test_equal_outputs_are_no_soft_loss_and_others_are_one_that_falls(name: str)
 def test_a_whole_share_of_a_mix_is_no_mix(name: str) -> None:
     logits, labels = examples()
     task, truth = find_task(name), labels[name]
-    plain = task.loss(logits, targets(truth), "ce", 0.0, unlabelled=False)
-    mixed = task.loss(logits, targets(truth, truth.flip(0), 1.0), "ce", 0.0, unlabelled=False)
+    plain = task.loss(logits, targets(truth), "ce", 0.0, False)
+    mixed = task.loss(logits, targets(truth, truth.flip(0), 1.0), "ce", 0.0, False)
     assert torch.allclose(plain, mixed)
-    half = task.loss(logits, targets(truth, truth.flip(0), 0.5), "ce", 0.0, unlabelled=False)
+    half = task.loss(logits, targets(truth, truth.flip(0), 0.5), "ce", 0.0, False)
     assert not torch.allclose(plain, half)
 
 

@@ -29,7 +29,7 @@ def labels_of_tables(path: Path, tables: Sequence[TextTable], task: Task) -> Lab
     """Of tables of one set, the first to train on. `DataError` for labels that the task cannot have."""
     if task.labels_are_classes:
         return classes_of(tables)
-    return label_numbers(path, tables) if task.name == "regression" else sets_of(tables)
+    return label_numbers(path, tables) if task.labels_are_numbers else sets_of(tables)
 
 
 def classes_of(tables: Sequence[TextTable]) -> Labels:
