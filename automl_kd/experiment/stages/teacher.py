@@ -28,7 +28,7 @@ def prepare_teacher(context: ExperimentContext) -> None:
         done, title = "measured", f"{title}, measured on validation"
     else:  # of one from a file the preflight said it
         macs = units.format_count(context.teacher_macs)
-        context.watcher.note(f"teacher {name} takes {macs} multiply-adds for an image")
+        context.watcher.note(f"teacher {name} takes {macs} multiply-adds for {context.dataset.shape.one_noun}")
     if in_use(folder):
         context.watcher.note(f"the same teacher {name} is {done} by another run; waiting for it")
     with lock(folder, wait=True):
