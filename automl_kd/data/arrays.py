@@ -38,6 +38,7 @@ def arrays(path: Path, task: Task = CLASSIFICATION) -> Source:
             check_arrays(path, pair, *found[kind])
         else:
             found[kind] = (found[kind][0], numbers_of(path, pair, *found[kind]))
+            require_presence(path, pair[1], found[kind][1], task)
     images, labels = found["training"]
     classes = int(labels.max(initial=0)) + 1 if task.labels_are_classes else labels.shape[1]
     if task.labels_are_classes and classes > max(len(labels), 1):
@@ -181,6 +182,13 @@ def numbers_of(path: Path, names: Pair, images: Array, labels: Array) -> Array:
     if not np.isfinite(labels).all():
         raise DataError(f"{names[1]} in {path} has numbers that are not finite; correct them")
     return labels.astype(np.float32).reshape(len(labels), -1)
+
+
+def require_presence(path: Path, name: str, labels: Array, task: Task) -> None:
+    """`DataError` for labels that say whether something is present, and are neither 0 nor 1."""
+    if not task.labels_are_numbers and not np.isin(labels, (0, 1)).all():
+        wrong = labels[~np.isin(labels, (0, 1))][0]
+        raise DataError(f"{name} in {path} has the label {wrong:g}, and data.task = {task.name!r} wants 0 and 1")
 
 
 def array_part(images: Array, labels: Array) -> SourceSplit:

@@ -120,3 +120,10 @@ def test_labels_of_other_tasks(tmp_path, task, labels):
     np.testing.assert_allclose(found.test.labels, drawn["y_test"], rtol=1e-6)
     with pytest.raises(DataError, match="it should be integers"):
         load_data(DataSpec(name=f"arrays:{tmp_path / 'set.npz'}"), tmp_path)
+
+
+def test_a_label_of_several_is_0_or_1(tmp_path):
+    labels = {"y_train": np.full((30, 2), 2), "y_test": np.zeros((6, 2), dtype=np.int64)}
+    np.savez(tmp_path / "set.npz", **{**GOOD, **labels})
+    with pytest.raises(DataError, match=r"y_train in .* has the label 2, and data.task = 'multi-label' wants 0 and 1"):
+        load_data(DataSpec(name=f"arrays:{tmp_path / 'set.npz'}", task="multi-label"), tmp_path)
