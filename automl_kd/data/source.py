@@ -36,14 +36,13 @@ class TextFacts:
     """What networks must know of a set of texts.
 
     `vocabulary`: how many tokens there are; `padding`, `separator`: two of them, see `TextShape`. `longest`: tokens of
-    its longest text. `tokenizer`: the file.
+    its longest text.
     """
 
     vocabulary: int
     padding: int
     separator: int
     longest: int
-    tokenizer: Path
 
 
 @dataclass(frozen=True, eq=False)

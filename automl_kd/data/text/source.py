@@ -62,7 +62,6 @@ def text(path: Path, root: Path, spec: DataSpec) -> Source:
             padding=tokenizer.padding,
             separator=tokenizer.separator,
             longest=max(one.ids.shape[1] for one in tokens.values()),
-            tokenizer=file,
         ),
         task=task,
     )

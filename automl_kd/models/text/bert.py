@@ -157,8 +157,3 @@ def bert_cost(shape: TextShape, plan: BertPlan) -> tuple[int, int]:
     params += (pooler + width if pooler else 0) + (width + 1) * shape.classes
     macs = tokens * (expand + plan.layers * (layer + 2 * tokens * width)) + pooler + width * shape.classes
     return params, macs
-
-
-def embedding_params(shape: TextShape, plan: BertPlan) -> int:
-    """Those of the tables of words, positions and segments, of which a text reads a few rows."""
-    return shape.vocabulary * (plan.embedding or plan.width) + (plan.positions + SEGMENTS) * plan.width
