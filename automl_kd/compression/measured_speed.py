@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import NamedTuple
 
 from automl_kd.cluster.lasting_workers import worker_pool
 from automl_kd.cluster.sessions.growing import wait_for_resources
-from automl_kd.cluster.sessions.session import concurrency, device_of, session
-from automl_kd.cluster.tune_runner import run_trials
-from automl_kd.cluster.tune_searcher import Assignment, Curve, Metrics
+from automl_kd.cluster.sessions.session import concurrency, session
 from automl_kd.compression.searched_students import searched_students
+from automl_kd.compression.timed_trials import TimedTrials, time_trials
 from automl_kd.errors import TrialError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.stages.finals import final_spec, price_by_formula
 from automl_kd.experiment.stages.lengths import images_of, length_of, recipe_length
 from automl_kd.methods import make_method
-from automl_kd.spec import Outcome, TeacherCacheOptions, TrialSpec, steps_per_epoch
+from automl_kd.spec import TrialSpec, steps_per_epoch
 
 SPEED_STEPS = (3, 12)
 """Of the shorter and the longer trials: their difference is free of what a training takes once."""
+
+STEPS_FACTOR = 4
+"""Times as many steps have the longer trials while their difference is no clearer than `CLEAR_SECONDS`."""
+
+CLEAR_SECONDS = 3.0
+"""Between trials of two lengths: less of it is drowned by how much their other seconds vary."""
 
 FORWARD_SHARE = 1 / 3
 """Of a step, which is a forward pass and a backward pass of twice its cost."""
@@ -36,13 +38,12 @@ TEST_PASSES = 1.5
 """Of a training: over the weights of the last epoch, and those of the best where it is another."""
 
 TRIAL_SECONDS = 3.0
-"""Taken for starting and ending a trial, beside its passes: what is read and written, and the first slow steps."""
+"""The least that is taken for starting and ending a trial, beside its passes: what is read and written, and the first
+slow steps. Networks of many weights were measured to take longer.
+"""
 
 EXTREME_PACE = 5.0
 """A measured pace beyond it, or below its inverse, was disturbed by something else."""
-
-SPEED_FOLDER = "_speed"
-"""In an experiment's folder, while it is measured."""
 
 SPEED_SEED = 999_000
 """Of measured trials, which share views with no other."""
@@ -130,8 +131,8 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
         alone = time_step(context, proposal_specs(context, "scratch"), workers)
         step = alone.per_image
         if context.experiment.teacher.checkpoint:
-            specs = proposal_specs(context, "kd")(SPEED_STEPS[1], workers)
-            passes, training = alone.rest_of(time_trials(context, specs), images_in(context, specs[0])), 0.0
+            specs = proposal_specs(context, "kd")(alone.steps, workers)
+            passes, training = alone.rest_of(time_trials(context, specs).seconds, images_in(context, specs[0])), 0.0
         else:
             teacher_step = time_step(context, teacher_specs(context), 1).per_image
             passes = teacher_step * FORWARD_SHARE
@@ -148,6 +149,7 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
         validation=len(context.dataset.validation),
         test=len(context.dataset.test),
         scratch_ratio=equal_ratio(context),
+        trial=max(TRIAL_SECONDS, alone.beside),
         workers=workers,
         seconds=time.monotonic() - begun,
     )
@@ -161,13 +163,13 @@ def measure_searched(context: ExperimentContext, alone: TimedSteps, workers: int
     if not context.space.parameters:
         return 1.0, 1.0
     size, students = searched_students(context)
-    length = proposal_specs(context, "scratch")(SPEED_STEPS[1], 1)[0].recipe
+    length = proposal_specs(context, "scratch")(alone.steps, 1)[0].recipe
     specs = [
         final_spec(context, Proposal(one, "scratch"), recipe_length(length), SPEED_SEED) for one in students[:workers]
     ]
     once = alone.seconds - alone.images * alone.per_image
     try:
-        taken = max(0.0, time_trials(context, specs) - once) / images_in(context, specs[0])
+        taken = max(0.0, time_trials(context, specs).seconds - once) / images_in(context, specs[0])
     except TrialError:
         return size, 1.0
     mean = fmean(context.cost(spec.architecture).macs for spec in specs) / context.cost(context.baseline).macs
@@ -186,11 +188,16 @@ SpecsOf = Callable[[int, int], list[TrialSpec]]
 
 
 class TimedSteps(NamedTuple):
-    """Seconds of a step for one image; of a whole trial, and the images that it trained on."""
+    """Seconds of a step for one image; of a whole trial, and the images that it trained on in how many steps.
+
+    `beside`: seconds that the trial took beside its training.
+    """
 
     per_image: float
     seconds: float
     images: int
+    steps: int = SPEED_STEPS[1]
+    beside: float = 0.0
 
     def rest_of(self, seconds: float, images: int) -> float:
         """Seconds for each of the `images` of another trial, which took `seconds`, beyond those of these steps."""
@@ -199,11 +206,19 @@ class TimedSteps(NamedTuple):
 
 
 def time_step(context: ExperimentContext, specs_of: SpecsOf, workers: int) -> TimedSteps:
-    """By trials of two lengths, which are one where an epoch has no more steps."""
-    few, many = (specs_of(steps, workers) for steps in SPEED_STEPS)
-    (one, fewer), (two, images) = ((time_trials(context, specs), images_in(context, specs[0])) for specs in (few, many))
-    per_image = (two - one) / (images - fewer) if images > fewer else two / images
-    return TimedSteps(max(1e-9, per_image), two, images)
+    """By trials of two lengths, which are one where an epoch has no more steps; the longer as long as it must be."""
+
+    def timed(steps: int) -> tuple[TimedTrials, int]:
+        specs = specs_of(steps, workers)
+        return time_trials(context, specs), images_in(context, specs[0])
+
+    few, steps = SPEED_STEPS
+    (one, fewer), (two, images) = timed(few), timed(steps)
+    while two.seconds - one.seconds < CLEAR_SECONDS and images_in(context, specs_of(steps * STEPS_FACTOR, 1)[0]) > images:
+        steps *= STEPS_FACTOR
+        two, images = timed(steps)
+    per_image = (two.seconds - one.seconds) / (images - fewer) if images > fewer else two.seconds / images
+    return TimedSteps(max(1e-9, per_image), two.seconds, images, steps, two.beside)
 
 
 def images_in(context: ExperimentContext, spec: TrialSpec) -> int:
@@ -235,58 +250,3 @@ def teacher_specs(context: ExperimentContext) -> SpecsOf:
         return [dataclasses.replace(spec, recipe=recipe, seed=SPEED_SEED + number) for number in range(count)]
 
     return make
-
-
-def time_trials(context: ExperimentContext, specs: Sequence[TrialSpec]) -> float:
-    """Median seconds of `specs`, all at once."""
-    with made_aside(context.folder / SPEED_FOLDER) as folder:
-        found = MeasuredTrials(context, specs, folder)
-        run_trials(
-            found.ask,
-            on_epoch=found.on_epoch,
-            on_outcome=found.on_outcome,
-            resources=context.experiment.trial,
-            search=None,
-            epochs=1,
-            scratch=folder,
-            trials=len(specs),
-            say=context.watcher.note,
-            workers=context.workers,
-        )
-    if not found.seconds:
-        raise TrialError(f"the speed of method {specs[0].method!r} could not be measured: {found.error}")
-    return median(found.seconds)
-
-
-@contextmanager
-def made_aside(folder: Path) -> Iterator[Path]:
-    """A folder that all nodes see, for as long as it is needed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-class MeasuredTrials:
-    """Hands out `specs`, whose files go to a folder that is removed."""
-
-    def __init__(self, context: ExperimentContext, specs: Sequence[TrialSpec], folder: Path) -> None:
-        self.context, self.specs, self.folder = context, specs, folder
-        self.seconds: list[float] = []
-        self.error = ""
-
-    def ask(self, index: int) -> Assignment | None:
-        if index >= len(self.specs):
-            return None
-        spec = self.specs[index]
-        paths = self.context.trial_paths(spec, device_of(self.context.experiment.trial))
-        off = TeacherCacheOptions(keep="off")
-        return Assignment(spec=spec, paths=dataclasses.replace(paths, trial=self.folder / spec.key, teacher_cache=off))
-
-    def on_epoch(self, _spec: TrialSpec, _metrics: Metrics, _epoch: int) -> None: ...
-
-    def on_outcome(self, _spec: TrialSpec, outcome: Outcome, _curve: Curve) -> None:
-        if outcome.status == "complete" and "seconds" in outcome.metrics:
-            self.seconds.append(float(outcome.metrics["seconds"]))
-        self.error = outcome.error or self.error

@@ -9,6 +9,7 @@ import pytest
 
 from automl_kd.compression import measured_speed
 from automl_kd.compression.measured_speed import TimedSteps, images_in, measure_searched, time_step
+from automl_kd.compression.timed_trials import TimedTrials
 from automl_kd.errors import TrialError
 from automl_kd.spec import Recipe
 
@@ -30,17 +31,27 @@ def specs_of(images: int) -> Any:
     return make
 
 
-@pytest.mark.parametrize(("images", "trained"), [(6400, 12 * 64), (448, 7 * 64)])
-def test_a_step_is_priced_by_the_steps_that_were_made(monkeypatch, images, trained):
-    context = context_of(images)
+@pytest.mark.parametrize(
+    ("images", "each", "trained"),
+    [
+        (6400, 0.01, 12 * 64),
+        (448, 0.01, 7 * 64),  # an epoch of few labelled images ends before the twelfth step
+        (64_000, 0.00125, 48 * 64),  # twelve steps of a fast student are not to be told from three
+        (64_000, 0.0004, 192 * 64),
+        (6400, 0.0001, 100 * 64),
+    ],
+)
+def test_a_step_is_priced_by_as_many_steps_as_tell_its_seconds(monkeypatch, images, each, trained):
+    context, disturbed = context_of(images), iter([0.4, -0.4, 0.2, -0.2])
 
-    def timed(_context: Any, specs: list[Any]) -> float:
-        return 2.0 + 0.01 * images_in(context, specs[0])
+    def timed(_context: Any, specs: list[Any]) -> TimedTrials:
+        return TimedTrials(2.0 + each * images_in(context, specs[0]) + next(disturbed), beside=4.0)
 
     monkeypatch.setattr(measured_speed, "time_trials", timed)
     found = time_step(context, specs_of(images), 1)
-    assert found.images == trained  # an epoch of few labelled images ends before the twelfth step
-    assert found.per_image == pytest.approx(0.01)
+    assert found.images == trained
+    assert found.beside == 4.0
+    assert found.per_image == pytest.approx(each, abs=0.81 / (trained - 3 * 64))
 
 
 def test_pace_is_seconds_for_each_multiply_add_of_what_is_searched_over_the_defaults(monkeypatch):
@@ -61,7 +72,7 @@ def test_pace_is_seconds_for_each_multiply_add_of_what_is_searched_over_the_defa
         ),
     )
     # 2 s beside, then twice as long for each multiply-add as the default, whose image takes 0.01 s
-    monkeypatch.setattr(measured_speed, "time_trials", lambda *_: 2.0 + 768 * 0.01 * 1.6 * 2)
+    monkeypatch.setattr(measured_speed, "time_trials", lambda *_: TimedTrials(2.0 + 768 * 0.01 * 1.6 * 2))
     alone = TimedSteps(per_image=0.01, seconds=2.0 + 768 * 0.01, images=768)
     size, pace = measure_searched(context, alone, 2)
     assert size == 1.6
