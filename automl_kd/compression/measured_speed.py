@@ -214,7 +214,9 @@ def time_step(context: ExperimentContext, specs_of: SpecsOf, workers: int) -> Ti
 
     few, steps = SPEED_STEPS
     (one, fewer), (two, images) = timed(few), timed(steps)
-    while two.seconds - one.seconds < CLEAR_SECONDS and images_in(context, specs_of(steps * STEPS_FACTOR, 1)[0]) > images:
+    while (
+        two.seconds - one.seconds < CLEAR_SECONDS and images_in(context, specs_of(steps * STEPS_FACTOR, 1)[0]) > images
+    ):
         steps *= STEPS_FACTOR
         two, images = timed(steps)
     per_image = (two.seconds - one.seconds) / (images - fewer) if images > fewer else two.seconds / images

@@ -28,9 +28,10 @@ POPULATIONS = ("pbt", "pb2")
 class Budget:
     """What a student may cost; 0 sets no limit. Every sampler, baseline and finalist keeps to it.
 
-    `params` (0 or more): trainable parameters. `macs` (0 or more): multiply-adds for one image. `latency_ms` (0 or
-    more): median forward of one image on the processor of the machine that proposes, one thread, by torch; with a
-    profile, as it is predicted for the profile's device. `profile`: a file of 'automl-kd profile', beside the
+    `params` (0 or more): trainable parameters. `non_embedding_params` (0 or more): of them those that are no table of
+    words, positions or segments, for students of texts. `macs` (0 or more): multiply-adds for one image. `latency_ms`
+    (0 or more): median forward of one image on the processor of the machine that proposes, one thread, by torch; with
+    a profile, as it is predicted for the profile's device. `profile`: a file of 'automl-kd profile', beside the
     experiment's; then limit, objective and column `latency_ms` are of that device, and nothing is timed here.
     """
 
@@ -38,10 +39,14 @@ class Budget:
     macs: int = 0
     latency_ms: float = 0.0
     profile: str = ""
+    non_embedding_params: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require(min(self.params, self.macs, self.latency_ms) >= 0, "limits must be 0 (none) or more")
+        require(
+            min(self.params, self.non_embedding_params, self.macs, self.latency_ms) >= 0,
+            "limits must be 0 (none) or more",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from automl_kd.experiment.proposals import Proposal, split
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.methods.from_file import measuring_trial
 from automl_kd.models import build
-from automl_kd.models.costs.cost import NetworkCost, cost_of, count_cost
+from automl_kd.models.costs.cost import NetworkCost, cost_of, count_cost, non_embedding_params
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.input_adapter import as_in_training, train_at
 from automl_kd.models.pickled import label_pickled
@@ -174,7 +174,12 @@ class ExperimentContext:
         budget, cost = self.experiment.budget, self.cost(architecture)
         if (budget.params and cost.params > budget.params) or (budget.macs and cost.macs > budget.macs):
             return False
+        if budget.non_embedding_params and self.non_embedding_params(architecture) > budget.non_embedding_params:
+            return False
         return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
+
+    def non_embedding_params(self, architecture: Architecture) -> int:
+        return non_embedding_params(self.space.build, architecture, self.dataset.student_shape)
 
     def latency_ms(self, architecture: Architecture) -> float:
         """Predicted for the device of the budget's profile; without one, the median forward of one image on this

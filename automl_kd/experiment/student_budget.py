@@ -15,7 +15,12 @@ from automl_kd.space import Architecture
 BUDGET_DRAWS = 500
 """Number of random architectures that are tried before a budget counts as met by none."""
 
-WORDS = {"params": "{:,} parameters", "macs": "{:,} multiply-adds", "latency_ms": "a latency of {:.3g} ms"}
+WORDS = {
+    "params": "{:,} parameters",
+    "non_embedding_params": "{:,} parameters beside embeddings",
+    "macs": "{:,} multiply-adds",
+    "latency_ms": "a latency of {:.3g} ms",
+}
 """The limits, by the names of their fields."""
 
 
@@ -66,9 +71,11 @@ def check_baseline(context: ExperimentContext) -> None:
 
 def costs_of(context: ExperimentContext, architecture: Architecture) -> Mapping[str, float]:
     """By the names of limits; the latency where it was measured, as it is for those that keep the other limits."""
-    cost = context.cost(architecture)
+    cost, limits = context.cost(architecture), limits_of(context.experiment.budget)
+    beside = "non_embedding_params"
+    counted = {beside: context.non_embedding_params(architecture)} if beside in limits else {}
     measured = {"latency_ms": context.latencies[architecture]} if architecture in context.latencies else {}
-    return {"params": cost.params, "macs": cost.macs, **measured}
+    return {"params": cost.params, "macs": cost.macs, **counted, **measured}
 
 
 def limits_of(budget: Budget) -> Mapping[str, float]:

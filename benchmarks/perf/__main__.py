@@ -19,6 +19,7 @@ from benchmarks.perf import (
 from benchmarks.perf.launches import __main__ as launches
 from benchmarks.perf.proxies import diswot, part_cache, scoring_pool
 from benchmarks.perf.streaming import card, first_batch, loader, memory, recipe_step, resident, sharing
+from benchmarks.perf.texts import search, steps, trainer
 
 if __name__ == "__main__":
     diswot.main()
@@ -38,6 +39,9 @@ if __name__ == "__main__":
     resident.main()
     card.main()
     teacher_cache.main()
+    steps.main()
+    search.main()
+    trainer.main()
     tables.main()
     pick.main()
     launches.main()

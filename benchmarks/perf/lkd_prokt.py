@@ -35,7 +35,7 @@ def methods(images: int, batch: int) -> Mapping[str, Method]:
     """LKD's run has so many steps that it records a student in each interval, and no warm-up."""
     steps = EPOCHS * (images // batch)
     lkd = LKD(interval=INTERVAL, warmup=0.0, snapshots=steps // INTERVAL)
-    return {KD: PlainKD(), LEARNED: lkd, STALE: ProKT(target="stale"), UPDATED: ProKT()}
+    return {KD: PlainKD(), LEARNED: lkd, STALE: ProKT(interval=1, target="stale"), UPDATED: ProKT(interval=1)}
 
 
 def measure(rounds: int, standing: dict[str, Standing]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from automl_kd.data import Batch, epoch_order
+from automl_kd.data import Batch, epoch_rows
 from automl_kd.methods.base import Method
 from automl_kd.models import build_model
 from automl_kd.models.weights.checkpoint import save_weights
@@ -49,7 +49,10 @@ class Standing:
         run = self.run
         epoch, step = number // run.steps + 1, number % run.steps
         if epoch not in self.rows:
-            self.rows[epoch] = epoch_order(len(run.dataset.train), seed=run.order_seed, epoch=epoch)
+            split = run.dataset.train
+            self.rows[epoch] = epoch_rows(
+                len(split), run.recipe, seed=run.order_seed, epoch=epoch, lengths=split.lengths
+            )
         size = run.recipe.batch_size
         return run.batch(self.rows[epoch][step * size : (step + 1) * size], epoch, step)
 
@@ -137,6 +140,7 @@ def stand(
         *,
         macs_per_image: int,
         loss_modules: nn.Module | None = None,
+        **_: object,
     ) -> None:
         run = TrainingRun(context.student, context.dataset, context.spec.recipe, SEED, loss_modules)
         run.student.train()

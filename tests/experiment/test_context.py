@@ -18,6 +18,7 @@ from automl_kd.models.weights.checkpoint import digest_file, save_weights
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, TeacherSpec, teacher_trial
 from tests import tiny
+from tests.data.text.words import write_set
 
 
 def opened(root: Path, **changes) -> ExperimentContext:
@@ -151,6 +152,28 @@ def test_a_budget_is_met_up_to_its_limit(tmp_path):
     context = opened(tmp_path, budget=Budget(params=59, macs=2316))
     inside = [width for width in range(2, 16) if context.within_budget(Architecture.of({"width": width}))]
     assert inside == [2, 3, 4]
+
+
+def test_parameters_of_embeddings_are_free_under_a_limit_of_the_others(tmp_path):
+    table = write_set(tmp_path / "set")
+    data = DataSpec(name=f"text:{table}", tokenizer=str(table.parent / "tokenizer.json"))
+    texts = {"space": "search_spaces.bert:SPACE", "data": data, "finalists": Finalists()}
+    encoder = TeacherSpec(model="tests.methods.test_texts:teacher")
+    context = opened(tmp_path, **texts, teacher=encoder)
+    one = Architecture.of({"layers": 1, "width": 96, "heads": 3, "mlp": 1.0, "embedding": 64, "start": "fresh"})
+    words = 64 * 96 + 96  # the layer that widens them, and a norm below
+    # attention has 4 squares of the width, the perceptron 2; 6 rows of biases, 3 norms, a classifier of 3
+    expected = words + 6 * 96 * 96 + 6 * 96 + 2 * 2 * 96 + 96 + 3 * 96 + 3
+    assert context.non_embedding_params(one) == expected
+    assert context.cost(one).params == expected + 44 * 64 + (512 + 2) * 96  # words, positions, segments
+    for limit, met in ((expected, True), (expected - 1, False)):
+        limited = dataclasses.replace(context.experiment, budget=Budget(non_embedding_params=limit))
+        assert dataclasses.replace(context, experiment=limited).within_budget(one) is met
+
+
+def test_a_limit_of_parameters_beside_embeddings_that_none_meets_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="non_embedding_params <= 30, where the least is 31 parameters beside emb"):
+        opened(tmp_path, budget=Budget(non_embedding_params=30))
 
 
 @pytest.mark.parametrize(("limit", "met"), [(1e-6, False), (1e6, True)])

@@ -6,6 +6,7 @@ highest score that still fits, until none does. Where all scores are equal this 
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,8 @@ def read_multiples(text: str) -> list[float]:
 
 def scale_budget(budget: Budget, multiple: float) -> Budget:
     """A limit stays one: it does not fall to the 0 that means none."""
-    return Budget(
+    return dataclasses.replace(
+        budget,
         params=max(math.floor(budget.params * multiple), min(budget.params, 1)),
         macs=max(math.floor(budget.macs * multiple), min(budget.macs, 1)),
         latency_ms=budget.latency_ms * multiple,

@@ -17,6 +17,8 @@ from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.teacher_mean import TeacherMean, member_networks
 from automl_kd.space import Architecture, InputShape, SearchSpace, Values
 
+Build = Callable[[Values, InputShape], nn.Module]
+
 
 @dataclass(frozen=True)
 class NetworkCost:
@@ -71,9 +73,16 @@ def cost_of(space: SearchSpace, architecture: Architecture, shape: InputShape) -
 
 
 @lru_cache(maxsize=100_000)
-def cost_of_build(
-    build: Callable[[Values, InputShape], nn.Module], architecture: Architecture, shape: InputShape
-) -> NetworkCost:
+def non_embedding_params(build: Build, architecture: Architecture, shape: InputShape) -> int:
+    """Parameters of a student without those of its embeddings, which cost a text no multiply-adds."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        network = adopt(build(architecture.as_dict(), shape), shape)
+    tables = [layer.weight for layer in network.modules() if isinstance(layer, nn.Embedding)]
+    return sum(one.numel() for one in network.parameters()) - sum(one.numel() for one in tables)
+
+
+@lru_cache(maxsize=100_000)
+def cost_of_build(build: Build, architecture: Architecture, shape: InputShape) -> NetworkCost:
     """Keyed by the function that builds, which two spaces do not share by accident as they may a name.
 
     Built with real weights: at 32x32 torch's rules for shapes alone (device "meta") take longer than the arithmetic.
