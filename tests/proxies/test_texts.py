@@ -30,6 +30,7 @@ from automl_kd.models.text.shape import as_text
 from automl_kd.proxies import PROXIES
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.gradients.grasp import grasp
+from automl_kd.proxies.gradients.ntk_condition import kernel
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.probe import Probe, without_dropout
 from automl_kd.proxies.score import ProxyScore, score_architectures
@@ -190,6 +191,17 @@ def test_the_gradient_by_tokens_is_that_by_their_embeddings() -> None:
     found = Passes(network, two_texts(), ["input_gradient"]).input_gradient
     # Each word is a fourth of the mean; the columns of the weight add up to 9 and 4.
     torch.testing.assert_close(found, torch.tensor([9.0, 4.0]).expand(2, 4, 2) / 4)
+
+
+def test_a_kernel_of_few_words_is_that_of_the_whole_table() -> None:
+    network, probe = Words(), two_texts()
+    rows = []
+    for text in probe.images:
+        found = torch.autograd.grad(network(text[None]).sum(), list(network.parameters()))
+        rows.append(torch.cat([one.flatten() for one in found]).double())
+    expected = torch.stack(rows) @ torch.stack(rows).T
+    torch.testing.assert_close(kernel(network, probe.images), expected, rtol=1e-5, atol=1e-6)
+    assert not any(module._forward_pre_hooks for module in network.modules())
 
 
 def test_a_network_of_tokens_without_an_embedding_is_refused_in_a_sentence() -> None:
