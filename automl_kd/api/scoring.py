@@ -45,12 +45,12 @@ def rank_by_proxies(
 
     Scores of the same call are read again from `out`/scores.
 
-    `space`, `data`: as of `search`. `proxies`: names of `automl_kd.proxies.PROXIES` or aggregates such as
-    "rank_sum(naswot+synflow)". `sample`: how many random architectures, 1 or more; None for the whole space.
-    `sample_seed` draws them, `seed` images and weights. `teacher`: the model of the teacher, for proxies that use one;
-    `proxy_teacher`: with "random" weights, or the "trained" ones that it brings. `resolution`: height and width of the
-    images, 0 for their own. `images` (2 or more): in a mini-batch. `repeats` (1 or more): with new weights and images.
-    `workers`: processes, 0 for one on each processor.
+    `space`, `data`: as of `search`, but of a table of the data's fields only name and tokenizer count. `proxies`: names
+    of `automl_kd.proxies.PROXIES` or aggregates such as "rank_sum(naswot+synflow)". `sample`: how many random
+    architectures, 1 or more; None for the whole space. `sample_seed` draws them, `seed` images and weights. `teacher`:
+    the model of the teacher, for proxies that use one; `proxy_teacher`: with "random" weights, or the "trained" ones
+    that it brings. `resolution`: height and width of the images, 0 for their own. `images` (2 or more): in a
+    mini-batch. `repeats` (1 or more): with new weights and images. `workers`: processes, 0 for one on each processor.
 
     Columns: rank, architecture_id, values_json, student, params, macs, for each proxy its mean and its spread over
     repeats (higher promises better; nan where it fails), and seconds. An `AutoMLKDError` says in one sentence what
@@ -60,8 +60,8 @@ def rank_by_proxies(
         raise RecordError(f"proxies = {proxies!r} is one text; give a list of names, [{proxies!r}]")
     search_beside(Path(), *program_folder())
     folder = storage.local_path(out).absolute()
-    named = {"space": name_space(space, folder / "scores"), "data": name_data(data, folder / "scores")["name"]}
-    named |= {"teacher": teacher, "proxy_teacher": proxy_teacher}
+    named = {"space": name_space(space, folder / "scores"), "teacher": teacher, "proxy_teacher": proxy_teacher}
+    named |= {"data": (source := name_data(data, folder / "scores"))["name"], "tokenizer": source.get("tokenizer", "")}
     given = {"sample": sample, "sample_seed": sample_seed, "seed": seed, "images": images, "repeats": repeats}
     scoring = check_record(Scoring, {**named, "proxies": list(proxies), **given, "resolution": resolution}, "score")
     if min(sample or 1, images - 1, repeats) < 1 or sample == 0:

@@ -19,6 +19,9 @@ from automl_kd.registry import search_beside
 if TYPE_CHECKING:
     import pandas as pd
 
+    from automl_kd.experiment.context import Roots
+    from automl_kd.experiment.stages.scoring import Labour, Scoring
+
 
 class ProxyTeacher(enum.StrEnum):
     """What proxies that use a teacher compare with."""
@@ -27,9 +30,12 @@ class ProxyTeacher(enum.StrEnum):
     TRAINED = "trained"
 
 
-ImagesOption = Annotated[str, typer.Option(help="A dataset, or folder:, shards:, parquet:, pack: or arrays:PATH.")]
+ImagesOption = Annotated[
+    str, typer.Option(help="A dataset, or folder:, shards:, parquet:, pack:, arrays: or text:PATH.")
+]
 TeacherOption = Annotated[ProxyTeacher, typer.Option(help="Weights of the teacher: random ones, or those it brings.")]
 ResolutionOption = Annotated[int, typer.Option(help="Height and width of images; 0 for their own.", min=0, max=4096)]
+TokenizerOption = Annotated[str, typer.Option(help="Of texts: tokenizer.json, or its folder; default the teacher's.")]
 
 
 def score(
@@ -42,6 +48,7 @@ def score(
     teacher: Annotated[str, typer.Option(help="Model of the teacher, for proxies that use one.")] = "resnet56",
     proxy_teacher: TeacherOption = ProxyTeacher.RANDOM,
     resolution: ResolutionOption = 0,
+    tokenizer: TokenizerOption = "",
     images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
     repeats: Annotated[int, typer.Option(help="Repeats to average, with new weights and images.", min=1)] = 1,
     top: Annotated[int, typer.Option(help="Rows printed; the file has all rows.", min=1)] = 20,
@@ -60,7 +67,7 @@ def score(
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies naswot,synflow --sample 20[/bold]
     [bold]automl-kd score search_spaces.nasbench201:SPACE --proxies diswot --sample 0 --data cifar10[/bold]
     """
-    from automl_kd.experiment.stages.scoring import Labour, Scoring, score_space  # noqa: PLC0415 - torch is slow to import
+    from automl_kd.experiment.stages.scoring import Labour, Scoring  # noqa: PLC0415 - torch is slow to import
 
     search_beside(Path())
     catalogue.require_space(space)
@@ -76,12 +83,20 @@ def score(
         repeats=repeats,
         resolution=resolution,
         proxy_teacher=proxy_teacher.value,
+        tokenizer=tokenizer,
     )
     labour = Labour(workers=workers, gpus=gpus, address=address, shard=parse_shard(shard))
-    place = roots(out, data_root)
-    with watching(progress) as screen:
-        path, frame = score_space(scoring, labour, out=place.results, data_root=place.data, watcher=screen)
+    path, frame = watched_scores(scoring, labour, roots(out, data_root), progress)
     show_scores(frame, top, shard, storage.name_addresses(str(path)))
+
+
+def watched_scores(
+    scoring: Scoring, labour: Labour, place: Roots, progress: ProgressMode
+) -> tuple[Path, pd.DataFrame | None]:
+    from automl_kd.experiment.stages.scoring import score_space  # noqa: PLC0415 - torch is slow to import
+
+    with watching(progress) as screen:
+        return score_space(scoring, labour, out=place.results, data_root=place.data, watcher=screen)
 
 
 def show_scores(frame: pd.DataFrame | None, top: int, shard: str, path: str) -> None:

@@ -33,6 +33,7 @@ from automl_kd.losses.logits.srrl import SRRL
 from automl_kd.losses.relations.cc import CC
 from automl_kd.losses.relations.crd import CRD
 from automl_kd.losses.relations.diswot import Relation, Semantic
+from automl_kd.losses.relations.minilm import MiniLM
 from automl_kd.losses.relations.pkt import PKT
 from automl_kd.losses.relations.rkd import RKD
 from automl_kd.losses.relations.sp import SP
@@ -64,6 +65,7 @@ DISTILLATION_LOSSES: Mapping[str, type[Loss]] = {
     "ickd": ICKD,
     "diswot_relation": Relation,
     "diswot_semantic": Semantic,
+    "minilm": MiniLM,
 }
 
 

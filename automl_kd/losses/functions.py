@@ -19,7 +19,7 @@ from automl_kd.config.strict import check_record
 from automl_kd.errors import RecordError
 from automl_kd.losses.features import ab, at, fitnet, fsp, ft, hcl, ickd, mgd, nst, ofd, reviewkd, semckd, vid
 from automl_kd.losses.logits import dist, dkd, kd, logit_standardisation, mlkd, ofa, srrl
-from automl_kd.losses.relations import cc, crd, diswot, pkt, rkd, sp
+from automl_kd.losses.relations import cc, crd, diswot, minilm, pkt, rkd, sp
 from automl_kd.registry import name_type
 from automl_kd.tasks.soft_targets import kd_loss
 
@@ -123,6 +123,7 @@ LOSS_FUNCTIONS: Mapping[str, LossCallable] = {
         ("pkt_loss", pkt.pkt_loss, pkt.PKT),
         ("crd_loss", crd.crd_loss, crd.CRD),
         ("semantic_loss", diswot.semantic_loss, diswot.Semantic),
+        ("minilm_loss", minilm.minilm_loss, minilm.MiniLM),
     )
 }
 """By the name under which `automl_kd.losses` has them."""

@@ -30,6 +30,8 @@ from automl_kd.models.foreign.overwriting import kind_of_pass, version_of, writt
 from automl_kd.registry import name_type, suggestion
 
 MAP_NAME = re.compile(r"stem|pre_pool|stage\d+(\.pre)?")
+QKV_NAME = re.compile(r"qkv\d*")
+"""Queries, keys and values of a self-attention."""
 FOREIGN_STAGES = ("layer1", "layer2", "layer3", "layer4", "features", "avgpool")
 """Modules under which torchvision's classifiers keep their stages."""
 
@@ -80,6 +82,12 @@ def find_feature(model: nn.Module, name: str) -> FeatureLayer:
         raise UnknownNameError(
             f"no feature layer is called {name!r} in this network, which has no maps that shrink in stages, as "
             "transformers have none; choose losses or proxies of logits, or name one of its modules"
+        )
+    if QKV_NAME.fullmatch(name) and not any(map(QKV_NAME.fullmatch, feature_layers)):
+        raise UnknownNameError(
+            f"no feature layer is called {name!r} in this network, which shows no queries, keys and values of "
+            "self-attention, as encoders of texts do (search_spaces.bert, and hf:FOLDER of BERT's family); choose such "
+            "networks, or losses that read other layers"
         )
     # Feature layers first: a large network has hundreds of modules, too many to list in a sentence.
     raise UnknownNameError(

@@ -19,6 +19,8 @@ from automl_kd.proxies.probe import PROXY_FEATURES, is_stage
 T = TypeVar("T")
 RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
 LAYERS = (nn.Conv2d, nn.Linear)
+RECURRENT = nn.RNNBase
+KEPT = ("relus", "layers", "blocks", "layer_weights", "embeddings")
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 Maps = dict[str, Tensor]
@@ -48,7 +50,7 @@ class HookRecord:
 
     apart: bool = False
     maps: Maps = field(default_factory=dict)
-    kept: Lists = field(default_factory=lambda: {"relus": [], "layers": [], "blocks": [], "layer_weights": []})
+    kept: Lists = field(default_factory=lambda: {name: [] for name in KEPT})
     versions: list[tuple[Tensor, int | None]] = field(default_factory=list)
 
     def keep(self, name: str) -> KeepOutput:
@@ -84,6 +86,8 @@ def hooks(
         if {"layers", "layer_gradients"} & set(sees) and isinstance(module, LAYERS):
             yield module, record.keep("layers")
             yield module, partial(keep_weight, record.kept["layer_weights"])
+        if "embeddings" in sees and isinstance(module, nn.Embedding):
+            yield module, record.keep("embeddings")
     for name in blocks_of(student) if "blocks" in sees else ():
         yield modules[name], record.keep("blocks")
 
@@ -94,14 +98,38 @@ def hook_feature(module: nn.Module, side: str, catch: Callable[[Tensor], None]) 
     return module.register_forward_hook(lambda _module, _given, made: catch(made))
 
 
-def require_convolutions(student: nn.Module, proxy: str) -> None:
-    """Refuse, in the name of `proxy`, a transformer: more linear layers than convolutions, and normalised tokens."""
+def require_convolutions(student: nn.Module, proxy: str, does: str = "reads maps of convolutions") -> None:
+    """Refuse, in the name of `proxy`, a transformer: more linear layers than convolutions, and normalised tokens.
+
+    And what `refuse_words` refuses.
+    """
+    refuse_words(student, proxy, does)
     kinds = [type(module) for module in student.modules()]
     convolutions, linear = (sum(issubclass(kind, one) for kind in kinds) for one in LAYERS)
     if linear > convolutions and any(issubclass(kind, nn.LayerNorm) for kind in kinds):
         raise ConfigError(
-            f"{proxy} reads maps of convolutions, and {linear} of the {linear + convolutions} layers of this network "
-            f"are linear, as in transformers; leave {proxy} out for such networks"
+            f"{proxy} {does}, and {linear} of the {linear + convolutions} layers of this network are linear, as in "
+            f"transformers; leave {proxy} out for such networks"
+        )
+
+
+def refuse_words(student: nn.Module, proxy: str, does: str, instead: str = "grad_norm, snip or jacob_cov") -> None:
+    """Refuse, in the name of `proxy`, a network that reads words and has no convolution.
+
+    `does`: what the proxy does with convolutions or images. `instead`: what scores such networks.
+    """
+    modules = list(student.modules())
+    if any(isinstance(one, nn.Embedding) for one in modules) and not any(isinstance(one, nn.Conv2d) for one in modules):
+        raise ConfigError(
+            f"{proxy} {does}, and this network reads words and has no convolution; choose {instead} for texts"
+        )
+
+
+def refuse_recurrence(student: nn.Module, proxy: str, does: str) -> None:
+    """Refuse, in the name of `proxy`, a network with recurrent layers, of which the proxy would see nothing."""
+    if any(isinstance(module, RECURRENT) for module in student.modules()):
+        raise ConfigError(
+            f"{proxy} {does}, and this network has recurrent ones; choose grad_norm, snip or zico for such networks"
         )
 
 

@@ -6,18 +6,19 @@ decided before it by `sees`, since feature maps that nobody reads are better for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from automl_kd.errors import ConfigError
 from automl_kd.models.features import Outputs, find_feature
 from automl_kd.proxies.clock import Instant, instant
-from automl_kd.proxies.hooks import LAYERS, run_with_hooks
+from automl_kd.proxies.hooks import LAYERS, RECURRENT, run_with_hooks
 from automl_kd.proxies.probe import Probe
 from automl_kd.seeds import derive
 
@@ -32,6 +33,7 @@ Sight = Literal[
     "weight_gradients",
     "layer_gradients",
     "input_gradient",
+    "embeddings",
 ]
 """What a proxy may see beside the logits and the maps of `PROXY_FEATURES`:
 
@@ -41,9 +43,10 @@ Sight = Literal[
     stages            the feature layers "stage1", "stage2", ..., in `outputs.features`
     graph             the autograd graph of the forward pass, for a backward pass of the proxy's own
     noise_graph       likewise, of a pass on noise that az_nas shares
-    weight_gradients  of the mean cross entropy, by convolutional and linear weights
+    weight_gradients  of the mean cross entropy, by convolutional, linear and recurrent weights
     layer_gradients   of the mean cross entropy, by the outputs of convolutions and linear layers
-    input_gradient    of the sum of all logits, by the images
+    input_gradient    of the sum of all logits, by the images, or by what the first embedding makes of the tokens
+    embeddings        outputs of all embeddings, in the order in which they run
 """
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -65,6 +68,7 @@ class ForwardPass:
     blocks: list[Tensor]
     layer_weights: list[Tensor]
     """Whose products `layers` are, in the same order."""
+    embeddings: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +84,16 @@ class Passes:
     """What a proxy is shown of one student on one probe. It must not change anything that it finds here.
 
     `student` is in training mode, so batch normalisation uses the batch's own statistics. `seed` is that of the draw.
-    Maps are (batch, channels, height, width), channels last in memory.
+    Maps are (batch, channels, height, width), channels last in memory; of texts (batch, channels, tokens, 1).
     """
 
     def __init__(self, student: nn.Module, probe: Probe, sees: Iterable[Sight] = (), *, seed: int = 0) -> None:
         self.student, self.probe, self.sees, self.seed = student, probe, frozenset(sees), seed
-        images = probe.images
-        self.images = images.detach().requires_grad_() if "input_gradient" in self.sees else images
+        self.images = probe.images
+        if "input_gradient" in self.sees and probe.of_tokens:
+            self.sees |= {"embeddings"}
+        elif "input_gradient" in self.sees:
+            self.images = self.images.detach().requires_grad_()
         self.done: dict[str, object] = {}
         self.times: dict[str, tuple[Instant, Instant]] = {}
         self.used: set[str] = set()
@@ -121,7 +128,7 @@ class Passes:
 
     @property
     def weight_gradients(self) -> Pairs:
-        """Weights of convolutions and linear layers with their gradients, where the loss depends on them."""
+        """Weights of convolutions, linear and recurrent layers with their gradients, where the loss depends on them."""
         return self.backward[0]
 
     @property
@@ -136,10 +143,16 @@ class Passes:
 
     @property
     def input_gradient(self) -> Tensor:
-        """(batch, channels, height, width): of the sum of all logits, so row i is of image i but for batch norm."""
-        logits = self.outputs.logits
+        """(batch, channels, height, width): of the sum of all logits, so row i is of image i but for batch norm.
+
+        Of tokens, which have none, (batch, length, channels): by the first embedding's output, 0 where there is
+        padding.
+        """
+        logits, images = self.outputs.logits, self.images
+        if self.probe.of_tokens:
+            images = first_embedding(self.forward.embeddings)
         with torch.enable_grad():
-            return self.once("input backward", lambda: gradient_of(logits.sum(), self.images))
+            return self.once("input backward", lambda: gradient_of(logits.sum(), images))
 
     @property
     def synaptic_flow(self) -> Pairs:
@@ -188,9 +201,25 @@ def proxy_generator(seed: int, *names: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive("proxy", seed, *names))
 
 
+def first_embedding(embeddings: Sequence[Tensor]) -> Tensor:
+    if not embeddings:
+        raise ConfigError(
+            "gradients by what a network reads are, for tokens, those by its embeddings, and no nn.Embedding runs in "
+            "this one; choose grad_norm, snip or zico"
+        )
+    return embeddings[0]
+
+
 def layer_weights(student: nn.Module) -> list[Tensor]:
-    """Weights of convolutions and linear layers, in the order of their modules."""
-    return [module.weight for module in student.modules() if isinstance(module, LAYERS)]
+    """Weights of convolutions, linear and recurrent layers, in the order of their modules."""
+    return [weight for module in student.modules() for weight in weights_of(module)]
+
+
+def weights_of(module: nn.Module) -> list[Tensor]:
+    """Matrices by which a layer multiplies; none of other modules."""
+    if isinstance(module, RECURRENT):
+        return [one for name, one in module.named_parameters(recurse=False) if name.startswith("weight")]
+    return [module.weight] if isinstance(module, LAYERS) else []
 
 
 @contextmanager

@@ -26,7 +26,8 @@ PROXY_FEATURES = ("pre_pool", "pooled")
 class Probe:
     """One mini-batch and what the teacher makes of it: all that a proxy may look at besides the student.
 
-    `images`: (batch, channels, height, width), normalised as for training. `labels`: (batch,), in 0 .. classes - 1.
+    `images`: (batch, channels, height, width), normalised as for training; of texts tokens, int64 (batch, length).
+    `labels`: (batch,), in 0 .. classes - 1.
     `teacher`: the teacher's outputs on `images` at the feature layers of `PROXY_FEATURES` and at its stages, computed
     once and shared by all students; None where there is no teacher. All tensors lie on one device, which is where
     students are scored. Raises `DataError` if the images or labels do not fit `shape`.
@@ -52,6 +53,10 @@ class Probe:
                 f"{self.shape.classes} classes; number them 0 to {self.shape.classes - 1}"
             )
 
+    @property
+    def of_tokens(self) -> bool:
+        return not self.images.is_floating_point()
+
     def once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """What follows from the probe alone, computed when the first student asks for it."""
         if name not in self.known:
@@ -66,6 +71,15 @@ class Probe:
                 teacher.logits.to(device), {name: one.to(device) for name, one in teacher.features.items()}
             )
         return Probe(self.images.to(device), self.labels.to(device), self.shape, teacher)
+
+
+def without_dropout(network: nn.Module) -> None:
+    """Set all rates of dropout to 0, in place."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(getattr(module, "dropout", None), float):  # of recurrent layers, and of attention
+            module.dropout = 0.0  # type: ignore[assignment]
 
 
 def is_stage(name: str) -> bool:
@@ -100,6 +114,8 @@ def make_probe(
     with untouched(teacher), torch.no_grad():
         lay_out(teacher.to(images.device), shape, torch.channels_last)
         teacher.train(views is None)
+        if not images.is_floating_point():
+            without_dropout(teacher)  # students of texts have none either
         if seed is not None:
             normal_weights(teacher, "teacher", seed)
         if views is None:

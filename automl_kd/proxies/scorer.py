@@ -20,7 +20,7 @@ from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.proxies.base import OfCost, ProxyEntry
 from automl_kd.proxies.initialisation import normal_weights
-from automl_kd.proxies.probe import Probe
+from automl_kd.proxies.probe import Probe, without_dropout
 from automl_kd.proxies.readings import Pending, Reading, measure_student, settle_readings
 from automl_kd.seeds import derive
 from automl_kd.space import Architecture, SearchSpace
@@ -124,6 +124,8 @@ class Builder:
         self.lay_out(student.to(self.probe.images.device))
         if self.initialisation == "normal":
             normal_weights(student, "student", *self.stream)
+        if self.probe.of_tokens:  # where it follows every layer, a score would be partly chance
+            without_dropout(student)
         return student.train()
 
     def lay_out(self, student: nn.Module) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from automl_kd.space import Architecture, Choice, Parameter, SearchSpace
 from tests import tiny
+from tests.data.text.words import write_set
 
 SPACES = ("search_spaces.resnet_depth:SPACE", "search_spaces.nasbench201:SPACE")
 QUICK = ("--sample", "3", "--images", "8", "--teacher", "resnet8", "--out", "scores")
@@ -89,6 +90,15 @@ def test_what_a_proxy_failed_on_is_said_shown_and_ranked_last(run):
     failed = out.splitlines()[2].split()
     assert failed[1] == Architecture.of({"width": 2}).key
     assert "–" in failed
+
+
+def test_texts_are_scored_by_the_tokens_of_a_tokenizer(run, tmp_path):
+    table = write_set(tmp_path / "set")
+    plain = ("--proxies", "grad_norm", "--data", f"text:{table}", "--sample", "2", "--images", "8", "--out", "scores")
+    code, _, err = run("score", "search_spaces.bilstm:SPACE", *plain, "--tokenizer", str(table.parent))
+    assert code == 0
+    assert "160 training, 40 validation, 40 test texts" in err
+    assert (written(tmp_path)["score"] > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,19 @@ from automl_kd.losses.base import Loss, LossFunction
 from automl_kd.losses.weighted_sum import read_mix
 from automl_kd.models import build_model
 from automl_kd.models.features import Outputs, find_feature
-from automl_kd.space import InputShape
+from automl_kd.models.text.bert import Bert, BertPlan
+from automl_kd.space import InputShape, TextShape
 from tests.losses.outputs import batch, example, outputs
 
 ZERO_WHEN_EQUAL = [
     "kd", "dkd", "dist", "lskd", "mlkd", "at", "nst", "sp", "rkd", "pkt", "fsp", "diswot_relation", "diswot_semantic",
+    "minilm",
 ]  # fmt: skip
+
+OF_TEXTS = {"minilm"}
+"""Losses that only encoders of texts have the layers for."""
+
+ENCODER = BertPlan(layers=2, width=12, heads=3, inner=12)
 
 every_loss = pytest.mark.parametrize("name", DISTILLATION_LOSSES)
 
@@ -53,7 +60,8 @@ def test_options_are_flat_have_defaults_and_name_their_source(name):
 @every_loss
 @pytest.mark.parametrize("model", ["resnet8", "wrn-16-1", "vgg8"])
 def test_default_taps_are_in_every_model_of_the_zoo(name, model):
-    network = build_model(model, InputShape(3, 16, 16, 10))
+    shape = InputShape(3, 16, 16, 10)
+    network = Bert(TextShape(), ENCODER) if name in OF_TEXTS else build_model(model, shape)
     features = DISTILLATION_LOSSES[name]().features
     for tap in {*features.student, *features.teacher}:
         assert find_feature(network, tap).module

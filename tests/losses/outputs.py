@@ -16,7 +16,10 @@ IMAGES = 24
 def outputs(
     seed: int, *, width: int = 4, size: int = 8, count: int = 6, dtype: torch.dtype = torch.float32, grad: bool = False
 ) -> Outputs:
-    """A stem, three stages (`width` doubling, `size` halving from the second on) and a classifier's input."""
+    """A stem, three stages (`width` doubling, `size` halving from the second on) and a classifier's input.
+
+    And, as of an encoder of texts, queries, keys and values of `4 * width` channels for up to five tokens.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def leaf(*shape: int) -> Tensor:
@@ -28,7 +31,11 @@ def outputs(
         features[f"stage{stage}"] = features[f"stage{stage}.pre"].relu()
     features["pre_pool"] = features["stage3"]
     features["pooled"] = features["stage3"].mean(dim=(2, 3))
-    return Outputs(leaf(count, CLASSES), features)
+    logits = leaf(count, CLASSES)
+    qkv = torch.randn((count, 12 * width, 5, 1), generator=generator)
+    for text in range(count):
+        qkv[text, :, 2 + text % 4 :] = 0
+    return Outputs(logits, {**features, "qkv": qkv.to(dtype).requires_grad_(grad)})
 
 
 def example(student: Outputs, teacher: Outputs, *, seed: int = 0, epochs: int = 4) -> Example:

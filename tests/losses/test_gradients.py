@@ -26,6 +26,7 @@ from automl_kd.losses.logits.srrl import srrl_losses
 from automl_kd.losses.relations.cc import cc_loss
 from automl_kd.losses.relations.crd import contrast_scores, crd_loss
 from automl_kd.losses.relations.diswot import semantic_loss
+from automl_kd.losses.relations.minilm import minilm_loss
 from automl_kd.losses.relations.pkt import pkt_loss
 from automl_kd.losses.relations.rkd import rkd_loss
 from automl_kd.losses.relations.sp import sp_loss
@@ -61,6 +62,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "rkd": (lambda s, d, a: rkd_loss(s, TEACHER, d, a), noise(3, 5), number(25.0), number(50.0)),
     "cc": (cc_loss, noise(3, 4), noise(3, 4, seed=1)),
     "pkt": (lambda s: pkt_loss(s, TEACHER), noise(3, 5)),
+    "minilm": (lambda s: minilm_loss(s, noise(3, 12, 4, 1, seed=6), "qq+kk+vv", 2), noise(3, 6, 4, 1)),
     "vid": (lambda s, v: vid_loss(s, MAP, v), noise(3, 2, 4, 4), noise(2).exp()),
     "ab": (lambda s, m: ab_loss(s, MAP, m), noise(3, 2, 4, 4), number(1.0)),
     "fsp": (lambda a, b: fsp_loss(a, b, MAP, UPPER), noise(3, 2, 4, 4), noise(3, 5, 2, 2)),

@@ -71,7 +71,7 @@ def trial(root: Path, data: DataSpec, method: str, **changes: Any) -> tuple[Tria
 METHODS: dict[str, dict[str, Any]] = {
     "scratch": {},
     "kd": {},
-    "weighted_losses": {"losses": "kd=0.5, at=10, at.stages=pre_pool, pkt=10, pkt.stages=pooled, ce=1"},
+    "weighted_losses": {"losses": "kd=0.5, at=10, at.stages=pre_pool, pkt=10, pkt.stages=pooled, minilm=1, ce=1"},
     "prokt": {"interval": 1},
     "lkd": {},
     "distpro": {"stages": "stage1+pre_pool:stage2+logits"},

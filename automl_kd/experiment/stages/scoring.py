@@ -22,11 +22,18 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.experiment.score_tensor import ScoreTensor, flattened
+from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.stages.proxy_filter import make_probes
-from automl_kd.experiment.teacher_settings import settle_member, settle_member_classes, settle_view
+from automl_kd.experiment.teacher_settings import (
+    settle_member,
+    settle_member_classes,
+    settle_tokenizer,
+    settle_view,
+)
 from automl_kd.hashing import hash_json
 from automl_kd.models import load_space
 from automl_kd.models.costs.cost import cost_of
+from automl_kd.models.pickled import label_pickled
 from automl_kd.proxies import aggregate_of, expand_proxies, proxy_entry
 from automl_kd.proxies.base import OfCost
 from automl_kd.results.store import parts
@@ -55,7 +62,7 @@ class Scoring:
 
     `sample_seed` draws them, a smaller sample being part of a larger one; `seed` draws images and weights.
     `resolution`: of the students' images, 0 for their own. `proxy_teacher`: with "random" weights, or the "trained"
-    ones that `teacher` brings.
+    ones that `teacher` brings. `tokenizer`: as of an experiment's data.
     """
 
     space: str
@@ -69,11 +76,12 @@ class Scoring:
     repeats: int = 1
     resolution: int = 0
     proxy_teacher: Literal["random", "trained"] = "random"
+    tokenizer: str = ""
 
     def digest(self, data: str) -> str:
         """Names the scores: by what is asked, and the digest of the images' content."""
         asked = asdict(self)
-        for name in ("resolution", "proxy_teacher"):  # later than the first scores that are kept
+        for name in ("resolution", "proxy_teacher", "tokenizer"):  # later than the first scores that are kept
             if asked[name] == getattr(Scoring, name):
                 del asked[name]
         record = {**spec_names.stored_scoring(asked), "data": data, "version": SCORING_VERSION, "batch": BATCH}
@@ -106,10 +114,7 @@ def score_space(
             f"{scoring.teacher!r} brings no weights, and a trained teacher was asked for; name one that does, such as "
             "timm:local-dir:PATH, or leave the weights random"
         )
-    spec = sets.resolve_path(DataSpec(name=scoring.data, resolution=scoring.resolution))
-    if scoring.proxy_teacher == "trained":
-        spec = settle_view(spec, teacher)
-    dataset = sets.load_data(spec, data_root, notify=LoadingStages(watcher))
+    dataset = sets.load_data(settle_data(scoring, teacher), data_root, notify=LoadingStages(watcher))
     account = sets.account_of(dataset, data_root)
     watcher.note(account["line"])
     name = scoring.digest(account["digest"])
@@ -138,6 +143,18 @@ def score_space(
     return file, rank_architectures(scores)
 
 
+def settle_data(scoring: Scoring, teacher: TeacherSpec) -> DataSpec:
+    """What is loaded: with a view for a teacher that has weights, and with a tokenizer for texts."""
+    spec = DataSpec(name=scoring.data, resolution=scoring.resolution, tokenizer=scoring.tokenizer)
+    spec = settle_tokenizer(sets.resolve_path(spec), teacher)
+    if spec.name.startswith(sets.TEXTS) and not spec.tokenizer:
+        raise ConfigError(
+            "texts become tokens by a tokenizer, and none is named; give --tokenizer (in Python, data's tokenizer), or "
+            "a teacher hf:FOLDER that has one"
+        )
+    return settle_view(spec, teacher) if scoring.proxy_teacher == "trained" else spec
+
+
 def read_everything(
     scoring: Scoring,
     labour: Labour,
@@ -156,7 +173,9 @@ def read_everything(
         return True
     images, draws, seed = scoring.images, scoring.repeats, scoring.seed
     weights = storage.local_path(teacher.checkpoint) if scoring.proxy_teacher == "trained" else None
-    probes = make_probes(dataset, looks, teacher, images=images, draws=draws, seed=seed, weights=weights)
+    name = f"teacher {label_pickled(teacher.members[0].model)!r}, with which proxies compare students,"
+    with in_a_sentence(name, dataset.student_shape, "name another teacher, or proxies that need none"):
+        probes = make_probes(dataset, looks, teacher, images=images, draws=draws, seed=seed, weights=weights)
     task = ScoringTask(scoring.space, looks, probes, seed)
     return read_functions(task, points.functions, folder, labour, watcher, title)
 

@@ -45,6 +45,17 @@ class BertPlan:
     eps: float = 1e-12
 
 
+class HiddenMap(nn.Module):
+    """Hidden states (batch, tokens, channels) as a map (batch, channels, tokens, 1), zero where there is padding."""
+
+    def forward(self, states: Tensor, there: Tensor) -> Tensor:
+        return (states * there[:, :, None]).transpose(1, 2)[..., None]
+
+
+def has_listener(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 class MaskedAttention(nn.Module):
     def __init__(self, plan: BertPlan) -> None:
         super().__init__()
@@ -52,11 +63,15 @@ class MaskedAttention(nn.Module):
         self.qkv = nn.Linear(plan.width, 3 * plan.width)
         self.projection = nn.Linear(plan.width, plan.width)
         self.weights = nn.Identity()  # (batch, heads, tokens, tokens) passes through it where somebody listens
+        self.shown = HiddenMap()  # likewise of queries, keys and values, (batch, 3 * width, tokens, 1)
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         batch, tokens, width = x.shape
-        queries, keys, values = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        if self.weights._forward_hooks or self.weights._forward_pre_hooks:
+        together = self.qkv(x)
+        if has_listener(self.shown):
+            self.shown(together, seen[:, 0, 0])
+        queries, keys, values = together.view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if has_listener(self.weights):
             scores = (queries @ keys.transpose(-2, -1)) * (width // self.heads) ** -0.5
             found = self.weights(scores.masked_fill(~seen, -torch.inf).softmax(dim=-1))
             found = F.dropout(found, self.dropout, self.training) @ values
@@ -83,19 +98,13 @@ class EncoderLayer(nn.Module):
         return made
 
 
-class HiddenMap(nn.Module):
-    """Hidden states (batch, tokens, channels) as a map (batch, channels, tokens, 1), zero where there is padding."""
-
-    def forward(self, states: Tensor, there: Tensor) -> Tensor:
-        return (states * there[:, :, None]).transpose(1, 2)[..., None]
-
-
 class Bert(nn.Module):
     """The encoder of a plan with a classifier. Tokens int64 (batch, length) in, logits out; padding is not looked at.
 
     Feature layers: `stem`, the embeddings, and `stage1` to `stageN`, the hidden states after each layer, as maps
-    (batch, channels, tokens, 1); `attention1` to `attentionN`, (batch, heads, tokens, tokens); `pre_pool`, the last
-    map; `pooled`.
+    (batch, channels, tokens, 1); `attention1` to `attentionN`, (batch, heads, tokens, tokens); `qkv1` to `qkvN`, and
+    `qkv` for the last, queries, keys and values of all heads as maps (batch, 3 * width, tokens, 1); `pre_pool`, the
+    last map; `pooled`.
     """
 
     def __init__(self, shape: TextShape, plan: BertPlan) -> None:
@@ -118,6 +127,8 @@ class Bert(nn.Module):
             **{f"stage{stage}": FeatureLayer(f"maps.{stage}") for stage in stages},
             **{f"stage{stage}.pre": FeatureLayer(f"maps.{stage}") for stage in stages},
             **{f"attention{stage}": FeatureLayer(f"layers.{stage - 1}.attention.weights") for stage in stages},
+            **{f"qkv{stage}": FeatureLayer(f"layers.{stage - 1}.attention.shown") for stage in stages},
+            "qkv": FeatureLayer(f"layers.{plan.layers - 1}.attention.shown"),
             "pre_pool": FeatureLayer(f"maps.{plan.layers}"),
             "pooled": FeatureLayer("classifier", "input"),
         }

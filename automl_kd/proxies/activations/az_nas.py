@@ -73,7 +73,6 @@ def block_maps(passes: Passes) -> list[Tensor]:
 
     Raises `ConfigError` for fewer than 2.
     """
-    require_convolutions(passes.student, "az_nas")
     found = passes.once("blocks of noise", partial(run_blocks, passes))
     if len(found) < 2:
         raise ConfigError(
@@ -110,16 +109,19 @@ def kaiming_initialized(student: nn.Module) -> dict[str, Tensor]:
 
 def expressivity(passes: Passes) -> Tensor:
     """Minus infinity if a block's map is constant. Raises `ConfigError` for fewer than 2 blocks."""
+    require_convolutions(passes.student, "az_expressivity")
     return or_least(entropies(passes).sum())
 
 
 def progressivity(passes: Passes) -> Tensor:
     """Minus infinity if a block's map is constant. Raises `ConfigError` for fewer than 2 blocks."""
+    require_convolutions(passes.student, "az_progressivity")
     return or_least(entropies(passes).diff().min())
 
 
 def trainability(passes: Passes) -> Tensor:
     """At most 0. Minus infinity if a block is the identity. Raises `ConfigError` for fewer than 2 blocks."""
+    require_convolutions(passes.student, "az_trainability")
     maps = block_maps(passes)
     return torch.stack(
         [block_trainability(*pair, random_signs(passes.seed, pair[1])) for pair in pairwise(maps)]

@@ -42,7 +42,7 @@ def linear_regions(passes: Passes) -> Tensor:
 
     Raises `ConfigError` if no rectifier module runs, or a convolution has groups, which cannot be thinned.
     """
-    require_convolutions(passes.student, "linear_regions")
+    require_convolutions(passes.student, "linear_regions", "thins convolutions and reads their rectifiers")
     crops = local_crops(passes.probe.images, passes.generator("linear_regions", "crops"))
     student = passes.student
     with torch.no_grad(), unchecked(student), thin_and_small(student, thinned(student)):

@@ -51,7 +51,6 @@ def smallest_eigenvalues(
 
 def layers(passes: Passes) -> list[LayerGroup]:
     """The maps of one image of noise behind convolutions and rectifiers, those of equal shape together."""
-    require_convolutions(passes.student, "meco")
     noise = passes.probe.once(f"meco {passes.seed}", lambda: image_of_noise(passes))
     with torch.no_grad():
         _, _, kept = run_with_hooks(passes.student, frozenset({"layers", "relus"}), lambda: passes.student(noise))
@@ -83,12 +82,14 @@ def by_shape(maps: Sequence[Tensor]) -> list[LayerGroup]:
 
 def meco(passes: Passes) -> Tensor:
     """The sum of the smallest eigenvalues, each in [0, 1] but for rounding. `ConfigError` if there are no maps."""
+    require_convolutions(passes.student, "meco")
     groups = passes.once("image of noise", partial(layers, passes))
     return torch.stack([smallest_eigenvalues(group) @ times for group, times in groups]).sum()
 
 
 def meco_opt(passes: Passes) -> Tensor:
     """The same of 8 random channels of each layer, times channels / 8; of all where there are no more than 8."""
+    require_convolutions(passes.student, "meco_opt")
     groups = passes.once("image of noise", partial(layers, passes))
     found = []
     for group, times in groups:

@@ -25,8 +25,8 @@ def at_least_one(maps: Sequence[Tensor], proxy: str) -> Sequence[Tensor]:
     """`maps`, and a `ConfigError` in the name of `proxy` if there are none."""
     if not maps:
         raise ConfigError(
-            f"{proxy} found no rectifier module in the student, and needs at least one; "
-            f"write its activations as nn.ReLU modules or leave {proxy} out"
+            f"{proxy} found no rectifier module in the student, and needs at least one; write its activations as "
+            f"nn.ReLU modules, or leave {proxy} out and choose one of gradients, such as grad_norm or jacob_cov"
         )
     return maps
 

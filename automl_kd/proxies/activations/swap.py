@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int, Int8
 from torch import Tensor
 
-from automl_kd.proxies.activations.rectified import active_units, once_each
+from automl_kd.proxies.activations.rectified import active_units, at_least_one, once_each
 from automl_kd.proxies.base import Shared
 from automl_kd.proxies.passes import Passes
 
@@ -35,12 +35,12 @@ def patterns(units: Int8[Tensor, "batch units"]) -> Int[Tensor, " units"]:
     return (bits @ units.float()).int()  # exact: integers below 2^24
 
 
-def swap(passes: Passes) -> Tensor:
+def swap(passes: Passes, name: str = "swap") -> Tensor:
     """The number of distinct patterns over the first 16 images, in 1 .. 65,536.
 
     Raises `ConfigError` if no rectifier module runs.
     """
-    relus = passes.forward.relus
+    relus = at_least_one(passes.forward.relus, name)
     return passes.once("distinct patterns", lambda: count_distinct_patterns(relus, passes.probe.images.device))
 
 
@@ -63,7 +63,7 @@ def swap_regularised(passes: Passes, mu: float = 1500.0, sigma: float = 1500.0**
     The parameters are those of the student as it is measured, which has none on edges that carry nothing.
     """
     params = sum(one.numel() for one in passes.student.parameters()) / 1000
-    return swap(passes).log() + log_regulariser(params, mu, sigma)
+    return swap(passes, "swap_regularised").log() + log_regulariser(params, mu, sigma)
 
 
 def regularised(mu: float, sigma: float) -> Shared:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from automl_kd.models.fast_norm import QuickNorm, variance
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hooks import run_with_hooks
+from automl_kd.proxies.hooks import refuse_words, run_with_hooks
 from automl_kd.proxies.passes import NORMS, Passes
 
 BATCH, STEP = 16, 0.01
@@ -30,6 +30,7 @@ BATCH, STEP = 16, 0.01
 
 def zen(passes: Passes) -> Tensor:
     """The score for weights as they are; they should be of unit variance. Minus infinity if nothing passes through."""
+    refuse_words(passes.student, "zen", "feeds images of noise to convolutions")
     # Both the same tensors for all students of a draw: the part cache remembers what first layers make of them.
     x = passes.probe.once(f"zen {passes.seed}", lambda: draw_perturbed(passes)[0])
     close = passes.probe.once(f"zen {passes.seed}, changed", lambda: x + STEP * draw_perturbed(passes)[1])

@@ -15,7 +15,7 @@ from automl_kd.proxies.passes import Passes, layer_weights
 
 
 def l2_norm(passes: Passes) -> Tensor:
-    """The sum over convolutional and linear layers of the L2 norm of the layer's weight."""
+    """The sum over convolutional, linear and recurrent layers of the L2 norms of the layer's weights."""
     return torch.stack([weight.detach().norm() for weight in layer_weights(passes.student)]).sum()
 
 

@@ -12,16 +12,19 @@ from __future__ import annotations
 from torch import nn
 
 from automl_kd.proxies.base import Shared
+from automl_kd.proxies.hooks import refuse_words
 from automl_kd.proxies.passes import Passes
 
 
 def live_conv_weights(passes: Passes) -> float:
     """The number of weights of all convolutions, biases left out."""
+    refuse_words(passes.student, "live_conv_weights", "counts weights of convolutions", "params or macs")
     return float(sum(layer.weight.numel() for layer in convolutions(passes.student)))
 
 
 def live_conv_count(passes: Passes) -> float:
     """The number of convolutions, each module once."""
+    refuse_words(passes.student, "live_conv_count", "counts convolutions", "params or macs")
     return float(len(convolutions(passes.student)))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from automl_kd.proxies.base import Shared
+from automl_kd.proxies.hooks import refuse_words
 from automl_kd.proxies.passes import NEED_GRAPH, Passes, bypassed
 
 CONVOLUTION = "ConvolutionBackward"
@@ -20,6 +21,7 @@ CONVOLUTION = "ConvolutionBackward"
 
 def longest_path(passes: Passes) -> float:
     """The number of convolutions, pointwise ones included, on the path that has most of them; 0 without any."""
+    refuse_words(passes.student, "longest_path", "counts convolutions in a row", "params or macs")
     root = graph_of(passes).grad_fn
     if root is None:
         return 0.0

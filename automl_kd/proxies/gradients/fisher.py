@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from automl_kd.proxies.base import Shared
+from automl_kd.proxies.hooks import refuse_recurrence
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.separate import lines
 
@@ -29,6 +30,7 @@ def saliency(output: Float[Tensor, "batch ..."], gradient: Float[Tensor, "batch 
 
 def fisher_score(passes: Passes) -> Tensor:
     """The sum over layers of their channels' saliencies, times the number of weights that make a channel."""
+    refuse_recurrence(passes.student, "fisher", "reads outputs of convolutions and linear layers")
     layers = passes.layer_gradients
     return torch.stack([saliency(one.output, one.gradient) * one.weight[0].numel() for one in layers]).sum()
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.proxies.base import Shared
-from automl_kd.proxies.hooks import LAYERS
+from automl_kd.proxies.hooks import LAYERS, refuse_recurrence
 from automl_kd.proxies.passes import Passes
 from automl_kd.proxies.separate import by_own_statistics, output_gradients, separate, weight_gradients
 
@@ -31,6 +31,7 @@ def gradsign(passes: Passes) -> Tensor:
     Between 0 and the number of images times the number of weights. Weights that the logits do not depend on count 0.
     Raises `ConfigError` for maps of one position.
     """
+    refuse_recurrence(passes.student, "gradsign", "takes single images' gradients of convolutions and linear layers")
     images, labels = passes.probe.images[:SIGN_IMAGES], passes.probe.labels[:SIGN_IMAGES]
     logits, every = separate(passes.student, images, by_own_statistics)
     runs = [run for run in every if isinstance(run.layer, LAYERS)]

@@ -9,24 +9,30 @@ the one that all proxies see.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.backends import cudnn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from automl_kd.proxies.base import Shared
+from automl_kd.proxies.hooks import RECURRENT
 from automl_kd.proxies.passes import Passes, layer_weights, with_gradient
 from automl_kd.proxies.smooth_norm import twice_differentiable
 
 
 def grasp(passes: Passes) -> Tensor:
-    """-w^T H g over convolutional and linear weights w, with gradient g and Hessian H of the mean cross entropy.
+    """-w^T H g over all layers' weights w, with gradient g and Hessian H of the mean cross entropy.
 
     Rectifiers are taken for the linear maps that they are around the batch. The pass is its own, since no other needs
     a backward pass that can be differentiated.
     """
     student, probe = passes.student, passes.probe
     weights = layer_weights(student)
-    with torch.enable_grad(), twice_differentiable(student):
+    with torch.enable_grad(), twice_differentiable(student), unfused(student):
         loss = F.cross_entropy(student(probe.images), probe.labels)
         found = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
         length = torch.stack([gradient.square().sum() for gradient in found if gradient is not None]).sum() / 2
@@ -34,6 +40,14 @@ def grasp(passes: Passes) -> Tensor:
     products = torch.autograd.grad(length, weights, allow_unused=True)
     pairs = with_gradient((weight.detach(), product) for weight, product in zip(weights, products, strict=True))
     return -torch.stack([(weight * product).sum() for weight, product in pairs]).sum()
+
+
+@contextmanager
+def unfused(student: nn.Module) -> Iterator[None]:
+    """Attention, and recurrent layers on a GPU, by operations that have a second derivative."""
+    recurrent = any(isinstance(module, RECURRENT) for module in student.modules())
+    with sdpa_kernel(SDPBackend.MATH), cudnn.flags(enabled=False) if recurrent else nullcontext():
+        yield
 
 
 GRASP = Shared(grasp)

@@ -16,7 +16,7 @@ from automl_kd.proxies.passes import Passes
 
 def logsynflow(passes: Passes) -> Tensor:
     """The sum of |w| log(1 + dR/d|w|) over convolutional and linear weights w; R as in `Passes.synaptic_flow`."""
-    require_convolutions(passes.student, "logsynflow")
+    require_convolutions(passes.student, "logsynflow", "measures what flows from an image of ones through convolutions")
     return torch.stack([(weight * gradient.log1p()).sum() for weight, gradient in passes.synaptic_flow]).sum()
 
 

@@ -16,7 +16,7 @@ from automl_kd.proxies.passes import Passes
 
 
 def plain_score(passes: Passes) -> Tensor:
-    """The sum of w dL/dw over convolutional and linear weights w, with L the mean cross entropy."""
+    """The sum of w dL/dw over convolutional, linear and recurrent weights w, with L the mean cross entropy."""
     return torch.stack([(weight * gradient).sum() for weight, gradient in passes.weight_gradients]).sum()
 
 

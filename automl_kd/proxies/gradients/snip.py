@@ -17,7 +17,7 @@ from automl_kd.proxies.passes import Passes
 
 
 def snip(passes: Passes) -> Tensor:
-    """The sum of |w dL/dw| over convolutional and linear weights w, with L the mean cross entropy."""
+    """The sum of |w dL/dw| over convolutional, linear and recurrent weights w, with L the mean cross entropy."""
     return torch.stack([(weight * gradient).abs_().sum() for weight, gradient in passes.weight_gradients]).sum()
 
 

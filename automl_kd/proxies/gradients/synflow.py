@@ -23,7 +23,7 @@ def synflow(passes: Passes) -> Tensor:
     passes its input through, for it would scale away what is measured. Computed in float64, on the probe's device.
     Minus infinity if no signal reaches the logits.
     """
-    require_convolutions(passes.student, "synflow")
+    require_convolutions(passes.student, "synflow", "measures what flows from an image of ones through convolutions")
     return torch.stack([(weight * gradient).sum() for weight, gradient in passes.synaptic_flow]).sum().log()
 
 

@@ -39,7 +39,7 @@ def vkdnw(passes: Passes) -> Tensor:
 
     Of parameters that the logits do not depend on the matrix has rows of zeros.
     """
-    require_convolutions(passes.student, "vkdnw")
+    require_convolutions(passes.student, "vkdnw", "reads gradients by weights of convolutions")
     logits, runs = separate(
         passes.student, passes.probe.images[:FISHER_IMAGES], by_fresh_statistics, kaiming_weights(passes)
     )

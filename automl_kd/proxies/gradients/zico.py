@@ -31,7 +31,10 @@ def layer_score(one: Tensor, other: Tensor) -> Tensor:
 
 
 def zico(passes: Passes) -> Tensor:
-    """The sum over convolutional and linear layers of their scores. `ConfigError` for a batch of a single image."""
+    """The sum over convolutional, linear and recurrent layers of their scores.
+
+    `ConfigError` for a batch of a single image.
+    """
     images, labels = passes.probe.images, passes.probe.labels
     if len(labels) < 2:
         raise ConfigError(

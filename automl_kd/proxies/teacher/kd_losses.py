@@ -32,7 +32,6 @@ from automl_kd.proxies.base import ProxyEntry, Shared
 from automl_kd.proxies.passes import Passes, Sight
 from automl_kd.proxies.probe import Probe
 from automl_kd.proxies.teacher.cka import alignment, inner_products
-from automl_kd.registry import suggestion
 from automl_kd.tasks.soft_targets import kd_loss
 
 Compare = Callable[[Tensor, Tensor], Tensor]
@@ -40,20 +39,27 @@ PrepareTeacher = Callable[[Tensor], Tensor]
 """What of a teacher's map is the same for all students."""
 LOGITS_PLACE = "logits"
 
+OF_SIZES = {"kd_at"}
+"""Those that see of a place how large its values are, and nothing else."""
+
 
 def minus_loss(name: str, compare: Compare, places: tuple[str, ...], prepare: PrepareTeacher, passes: Passes) -> Tensor:
     """-sum of compare(student, prepare(teacher)) at `places`: feature layers of both networks, or the logits.
 
-    Raises `ConfigError` if the teacher lacks a place or the loss wants equal widths, `UnknownNameError` if the student
-    lacks one.
+    Raises `ConfigError` if one of the networks lacks a place, or the loss wants equal widths.
     """
     teacher = passes.probe.teacher
     if teacher is None:
         raise ConfigError(
             f"{name} compares a student with a teacher, but the probe has none; give make_probe a teacher"
         )
+    if passes.probe.of_tokens and name in OF_SIZES:
+        raise ConfigError(
+            f"{name} compares where maps are large, and all hidden states of a text are normalised to one size; choose "
+            "kd_sp, kd_nst or kd_cka for texts"
+        )
     prepared = partial(prepared_once, name, prepare, passes.probe, teacher)
-    pairs = [(passes.outputs.logits if at == LOGITS_PLACE else passes.feature(at), prepared(at)) for at in places]
+    pairs = [(student_map(name, at, passes), prepared(at)) for at in places]
     return -torch.stack([compare(one.detach(), two) for one, two in pairs]).sum()
 
 
@@ -61,15 +67,23 @@ def prepared_once(name: str, prepare: PrepareTeacher, probe: Probe, teacher: Out
     return probe.once(f"{name} at {place}", lambda: prepare(teacher_map(name, place, teacher)))
 
 
+def student_map(name: str, place: str, passes: Passes) -> Tensor:
+    return map_at(name, place, passes.outputs, "student")
+
+
 def teacher_map(name: str, place: str, teacher: Outputs) -> Tensor:
+    return map_at(name, place, teacher, "teacher")
+
+
+def map_at(name: str, place: str, outputs: Outputs, side: str) -> Tensor:
     if place == LOGITS_PLACE:
-        return teacher.logits
-    if place not in teacher.features:
+        return outputs.logits
+    if place not in outputs.features:
         raise ConfigError(
-            f"{name} compares networks at {place!r}, where the teacher has no feature layer; "
-            f"{suggestion(place, teacher.features)}, or leave this proxy out"
+            f"{name} compares networks at {place!r}, where the {side} has no feature layer; "
+            f"it has {', '.join(sorted(outputs.features))}; leave this proxy out and choose kd_kd, kd_sp or kd_pkt"
         )
-    return teacher.features[place]
+    return outputs.features[place]
 
 
 def equally_wide(name: str, compare: Compare) -> Compare:
