@@ -115,8 +115,12 @@ class Split:
         """int64 (len(rows), length): the texts at `rows`, as long as the longest of them."""
         assert self.lengths is not None
         rows = rows.cpu()
-        longest = int(self.lengths[rows].max())
-        return self.inputs[:, :longest][rows.to(self.inputs.device, non_blocking=True)].long()
+        return self.inputs[:, : self.longest(rows)][rows.to(self.inputs.device, non_blocking=True)].long()
+
+    def longest(self, rows: Tensor) -> int:
+        """How many tokens the longest of the texts at `rows` has."""
+        assert self.lengths is not None
+        return int(self.lengths[rows.cpu()].max())
 
     def in_order(self, rows: Tensor) -> Tensor:
         """`rows`, of texts the longest first, so that those of a batch are about equally long."""
@@ -231,8 +235,21 @@ class Dataset:
         """Inputs of several batches as one; texts are filled up to the longest of them."""
         if not isinstance(self.shape, TextShape):
             return torch.cat(list(parts))
-        longest, padding = max(one.shape[1] for one in parts), self.shape.padding
-        return torch.cat([F.pad(one, (0, longest - one.shape[1]), value=padding) for one in parts])
+        longest = max(one.shape[1] for one in parts)
+        return torch.cat([self.fill_up(one, longest) for one in parts])
+
+    def inputs_among(self, inputs: Tensor, split: Split, rows: Tensor) -> Tensor:
+        """`inputs` as they are in a batch of all that are at `rows` of the split, of which they may be a part.
+
+        Texts are filled up to the longest of the batch, so that maps of tokens are equal in size in all its parts.
+        """
+        return inputs if split.lengths is None else self.fill_up(inputs, split.longest(rows))
+
+    def fill_up(self, tokens: Tensor, length: int) -> Tensor:
+        """Texts, int64 (n, any length), with padding behind them up to `length`; longer ones as they are."""
+        assert isinstance(self.shape, TextShape)
+        missing = length - tokens.shape[1]
+        return F.pad(tokens, (0, missing), value=self.shape.padding) if missing > 0 else tokens
 
     @cached_property
     def for_transfer(self) -> Dataset:

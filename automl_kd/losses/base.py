@@ -78,6 +78,7 @@ class Example:
     `labels`, `index`: of all training images, as in `Batch`. `classes`: of the data. `batch`: largest batch of
     training. `epochs`: length of the run. `last_epoch`: the part of the images that the last one trains on. `seed`: of
     what the loss function draws while it is used. `classifier`: the teacher's last linear layer, None if it has none.
+    `sizes_differ`: whether batches have maps of different sizes, as those of texts have.
     """
 
     student: Outputs
@@ -90,6 +91,7 @@ class Example:
     last_epoch: float = 1.0
     seed: int = 0
     classifier: nn.Linear | None = None
+    sizes_differ: bool = False
 
 
 @runtime_checkable
@@ -144,6 +146,17 @@ def example_maps(loss: str, stages: str, example: Example) -> list[tuple[Tensor,
                     f"gives {tuple(found.shape)}; choose a stage of convolutions"
                 )
     return list(both(stages, example.student, example.teacher))
+
+
+def example_vectors(loss: str, stages: str, example: Example) -> list[tuple[Tensor, Tensor]]:
+    """The example's features at `stages`, for layers that read all of one; a `ConfigError` if sizes differ."""
+    pairs = list(both(stages, example.student, example.teacher))
+    if example.sizes_differ and any(found.ndim > 2 for pair in pairs for found in pair):
+        raise ConfigError(
+            f"{loss} reads a whole map and needs one size for all batches, and {stages!r} has maps of texts, which are "
+            "as long as the longest of a batch; choose pooled"
+        )
+    return pairs
 
 
 def example_widths(loss: str, stages: str, example: Example) -> list[tuple[int, int]]:

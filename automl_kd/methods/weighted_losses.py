@@ -123,6 +123,7 @@ def first_look(
         last_epoch=spec.recipe.passes(len(split)) - spec.recipe.epochs + 1,
         seed=seed,
         classifier=classifier_of(teacher.model),
+        sizes_differ=split.lengths is not None,
     )
     return example, Batch(images, split.labels[rows], split.index[rows], epoch=1)
 

@@ -157,10 +157,10 @@ class TeacherCacheOptions:
     """Whether a fixed teacher's outputs on training batches are kept on disk, where other trials read them.
 
     It decides where outputs come from and not what they are, so it is no part of what a trial is. `keep`: "logits",
-    "features" for the maps that losses read as well, "off", or "auto": logits, unless the search follows seconds, of
-    which the first trial pays more. Where "logits" or "features" is asked for, methods whose teacher moves are refused.
-    `limit_gb` (above 0): limit of all that is kept under one root of results, in 10^9 bytes; beyond it the teacher
-    runs.
+    "features" for the maps that losses read as well, of images alone, "off", or "auto": logits, unless the search
+    follows seconds, of which the first trial pays more. Where "logits" or "features" is asked for, methods whose
+    teacher moves are refused. `limit_gb` (above 0): limit of all that is kept under one root of results, in 10^9 bytes;
+    beyond it the teacher runs.
     """
 
     keep: Literal["auto", "logits", "features", "off"] = "auto"

@@ -68,14 +68,15 @@ def teacher_outputs(context: TrialContext, teacher: nn.Module | FeatureExtractor
     """Return the outputs of the context's teacher, as loaded, on batches of the context's run.
 
     By `paths.teacher_cache` from the cache, where a batch is one of the run's (`Batch.part`); otherwise the teacher
-    runs. A method that changes its teacher, or needs gradients through it, runs it itself.
+    runs. Maps of texts are not kept, as a slot of the cache has one size for all batches, and they have not. A method
+    that changes its teacher, or needs gradients through it, runs it itself.
     """
     quick = fold_teacher(
         teacher if isinstance(teacher, FeatureExtractor) else FeatureExtractor(teacher), few_images(context)
     )
     extractor = quick.teacher
     keep = context.paths.teacher_cache.keep if context.spec.data.repeatable else "off"
-    kept = keep == "features" or (keep != "off" and not extractor.names)
+    kept = keep != "off" and (not extractor.names or (keep == "features" and context.dataset.train.lengths is None))
     assert context.spec.teacher is not None  # it was loaded
     if not kept and context.spec.teacher.outputs == "exact" and not is_table(context, extractor):
         return LiveTeacher(extractor)

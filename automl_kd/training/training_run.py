@@ -176,7 +176,9 @@ class TrainingRun:
         for step in range(progress.step, steps):
             chosen = rows[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             with distributed.shard_rows(chosen, recipe.grad_accumulation) as own:
-                progress.loss += take(self.batch(own, epoch, step), (epoch - 1) * self.steps + step)
+                batch = self.batch(own, epoch, step)
+                batch = replace(batch, inputs=self.dataset.inputs_among(batch.inputs, split, chosen))
+                progress.loss += take(batch, (epoch - 1) * self.steps + step)
             if self.average:
                 self.average.renew((epoch - 1) * self.steps + step)
             progress.step += 1

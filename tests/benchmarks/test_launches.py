@@ -41,6 +41,19 @@ def test_a_step_starts_no_more_operators_than_it_did(fake_gpu, method, most):
     assert of_part(first, "batch") > 2 * 11  # the windows of the epoch
 
 
+@pytest.mark.parametrize(("method", "most"), [(SCRATCH, 161), (LIVE, 186), (CACHED, 186)])
+def test_a_step_on_texts_starts_no_more_operators_and_waits_for_nothing(fake_gpu, method, most):
+    # A fake card has no numbers: whatever a step wanted to read of it would be an error.
+    scene = FakeScene(recipe=Recipe(batch_size=48, amp=False, optimizer="adamw", lr=1e-3), texts=True)
+    first, step, last = count_launches(method, scene)[1:]
+    assert 60 <= step.total() <= most
+    assert last == step
+    assert of_part(step, "batch") <= 11
+    assert (of_part(first, "teacher") > 0) == (method == LIVE)  # it is asked about all texts at once
+    assert of_part(step, "teacher") == 0
+    assert of_part(step, "optimizer") <= 2
+
+
 def test_adamw_goes_over_all_weights_at_once(fake_gpu):
     recipe = Recipe(batch_size=64, amp=False, optimizer="adamw", lr=0.001)
     step = count_launches(SCRATCH, FakeScene(recipe=recipe))[2]

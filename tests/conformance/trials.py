@@ -22,9 +22,11 @@ from automl_kd.models.costs.latency import measure_latency
 from automl_kd.space import Scalar
 from automl_kd.spec import Recipe, TrialSpec
 from automl_kd.training import loop
+from automl_kd.training.trial import PASSES
 from tests import tiny
 from tests.conformance.sampling import slow_but
 from tests.conformance.sketches import sketch
+from tests.data.text import subject
 
 EPOCHS = 3
 STATEFUL = {
@@ -46,17 +48,24 @@ STATEFUL = {
 """Losses with layers, memories or draws of their own, and stages for them where the usual ones are not there."""
 
 PATHWAYS: dict[str, Scalar] = {"stages": "norm+pre_pool+pooled+logits", "transforms": "plain"}
+TEXT_PATHWAYS: dict[str, Scalar] = {"stages": "stage1+pooled+logits", "transforms": "plain+shared", "interval": 2}
+TEXT_LOSSES = "kd=0.5, fitnet=1, at=10, at.stages=attention1, sp=1, pkt=10, rkd=0.1"
+TEXT_LOSSES += "".join(f", {name}.stages=pre_pool" for name in ("fitnet", "sp", "pkt"))
 LEARNING: dict[str, Scalar] = {"interval": 2, "pool": 2, "snapshots": 6}
 CUTTING: dict[str, Scalar] = {"divisor": 1, "strength": 0.1, "share": 0.67}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A method with options. `given`: an option that names a file, and the trial that leaves this file."""
+    """A method with options. `given`: an option that names a file, and the trial that leaves this file.
+
+    `texts`: the space of students of texts, one of `tests.data.text.subject`; empty for images.
+    """
 
     method: str
     options: Mapping[str, Scalar] = field(default_factory=dict)
     given: tuple[str, str, str] | None = None
+    texts: str = ""
 
 
 def every_stateful_loss() -> str:
@@ -90,6 +99,13 @@ TRIALS: Mapping[str, Trial] = {
     "subgraph shallow": Trial("subgraph", {**CUTTING, "choose": "shallow"}),
     "subgraph random": Trial("subgraph", {**CUTTING, "choose": "random"}),
     "subgraph magnitude": Trial("subgraph", {**CUTTING, "choose": "magnitude"}),
+    "texts scratch": Trial("scratch", texts="RECURRENT"),
+    "texts kd": Trial("kd", texts="SPACE"),
+    "texts distil maps": Trial("weighted_losses", {"losses": TEXT_LOSSES}, texts="SPACE"),
+    "texts prokt": Trial("prokt", texts="RECURRENT"),
+    "texts prokt dual": Trial("prokt", {"dual": True, "target": "stale", "interval": 1}, texts="SPACE"),
+    "texts lkd": Trial("lkd", {**LEARNING, "stages": "pre_pool"}, texts="SPACE"),
+    "texts distpro": Trial("distpro", {**TEXT_PATHWAYS, "search": 0.7}, texts="SPACE"),
 }
 
 FIRST_OF_EACH_METHOD = list({TRIALS[name].method: name for name in reversed([*TRIALS])}.values())
@@ -117,6 +133,8 @@ def spec_of(name: str, root: Path, **changes: Any) -> TrialSpec:
         if not (root / "given" / file).exists():
             run(spec_of(source, root), root, "given")
     recipe = Recipe(epochs=EPOCHS, batch_size=16, lr=0.02)
+    if trial.texts:
+        return subject.taught(root, trial.method, trial.texts, options=options, recipe=recipe, **changes)
     return tiny.taught(root, trial.method, options=options, recipe=recipe, **changes)
 
 
@@ -138,7 +156,10 @@ def content(path: Path) -> object:
 
 
 def difference(one: object, two: object, at: str = "") -> str:
-    """Where two values first differ in any bit, through dictionaries and lists; "" if nowhere. Times may differ."""
+    """Where two values first differ in any bit, through dictionaries and lists; "" if nowhere. Times may differ.
+
+    So may a teacher's passes: of texts each life makes its table anew where it is not kept.
+    """
     if isinstance(one, Mapping) and isinstance(two, Mapping):
         if alone := [key for key in one.keys() ^ two.keys() if key not in LOADED]:
             return f"{at}: {sorted(map(str, alone))} in one alone"
@@ -155,4 +176,4 @@ def difference(one: object, two: object, at: str = "") -> str:
 
 
 def timing(key: object) -> bool:
-    return key == "seconds" or key in LOADED or str(key).startswith("latency")
+    return key == "seconds" or key in {*LOADED, *PASSES} or str(key).startswith("latency")

@@ -81,9 +81,10 @@ class Report:
 class Search:
     """One search that is begun, killed and begun again until it is done."""
 
-    def __init__(self, root: Path, report: Report) -> None:
+    def __init__(self, root: Path, report: Report, experiment: str = EXPERIMENT) -> None:
+        """`experiment`: its file, of one that is called `NAME`."""
         root.mkdir(parents=True)
-        (root / "experiment.toml").write_text(EXPERIMENT, encoding="utf-8")
+        (root / "experiment.toml").write_text(experiment, encoding="utf-8")
         self.root, self.report = root, report
         self.folder = root / "results" / NAME
         self.seen = Seen()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from automl_kd.errors import ConfigError
 from automl_kd.losses.relations.cc import CC, cc_loss
+from automl_kd.losses.relations.crd import CRD
 from automl_kd.losses.relations.diswot import Semantic, semantic_loss, student_classifier_gradient
 from automl_kd.losses.relations.pkt import pkt_loss
 from automl_kd.losses.relations.rkd import RKD, angles, pairwise_distances, rkd_loss
@@ -23,6 +26,15 @@ LINE = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
 
 def close(found: torch.Tensor, expected: float) -> None:
     torch.testing.assert_close(found, torch.tensor(expected, dtype=found.dtype))
+
+
+@pytest.mark.parametrize("loss", [CC(stages="pre_pool"), CRD(stages="pre_pool"), Semantic(stages="pre_pool")])
+def test_those_that_read_whole_maps_refuse_maps_of_several_sizes(loss):
+    images = example(outputs(0), outputs(1))
+    loss.make(images)
+    with pytest.raises(ConfigError, match=r"reads a whole map .*'pre_pool' has maps of texts, .* choose pooled"):
+        loss.make(dataclasses.replace(images, sizes_differ=True))
+    dataclasses.replace(loss, stages="pooled").make(dataclasses.replace(images, sizes_differ=True))
 
 
 def points(seed: int, count: int = 5, width: int = 4) -> torch.Tensor:

@@ -81,6 +81,15 @@ def test_with_a_bank_every_method_comes_to_the_same_bits(tmp_path, name):
     assert not set(trial.PASSES) & set(alone.seen[EPOCHS])
 
 
+def test_maps_of_texts_are_not_kept_and_nobody_is_told_of_a_full_cache(tmp_path):
+    spec = spec_of("texts distil maps", tmp_path)
+    alone, banked = (trained(tmp_path, spec, keep, TeacherCacheOptions(keep=keep)) for keep in ("off", "features"))
+    assert not set(trial.PASSES) & set(banked.seen[EPOCHS])
+    assert not difference(alone.seen, banked.seen)
+    assert not difference(left(tmp_path / "off"), left(tmp_path / "features"))
+    assert not list(tmp_path.rglob("epoch-*.bin"))
+
+
 def test_students_methods_and_lengths_share_what_seeds_and_batches_do_not(tmp_path):
     def computed(spec: TrialSpec) -> float:
         return list(trained(tmp_path, spec, "again" + str(os.urandom(4).hex()), TAPS).seen.values())[-1][

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from automl_kd.space import Architecture
 from automl_kd.spec import TeacherCacheOptions, TrialSpec
-from tests import ROOT, tiny
+from tests import ROOT
 from tests.conformance.trials import EPOCHS, difference, quick, spec_of
 from tests.teacher_cache.test_cached_teacher import STEPS, TAPS, left, trained
 
@@ -48,15 +49,16 @@ def process(root: Path, spec: TrialSpec, folder: str, *, last: int = 0) -> subpr
     return subprocess.Popen(given, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def test_killed_in_the_middle_of_a_write_and_continued_beside_another_trial(tmp_path):
-    one = spec_of("kd", tmp_path)
-    two = tiny.taught(tmp_path, "kd", width=9, recipe=one.recipe)
+@pytest.mark.parametrize("name", ["kd", "texts kd"])
+def test_killed_in_the_middle_of_a_write_and_continued_beside_another_trial(tmp_path, name: str):
+    one = spec_of(name, tmp_path)
+    two = dataclasses.replace(one, architecture=Architecture.of({"width": 9}))
     assert process(tmp_path, one, "one", last=4).wait() == -signal.SIGKILL
     other = process(tmp_path, two, "two")
     last = trained(tmp_path, one, "one", TAPS).seen[EPOCHS]
     assert other.wait() == 0
     assert last["teacher_passes"] + last["teacher_passes_saved"] == EPOCHS * STEPS
-    third = dataclasses.replace(one, options={"weight": 0.5})
+    third = dataclasses.replace(one, recipe=dataclasses.replace(one.recipe, lr=0.01))
     assert trained(tmp_path, third, "three", TAPS).seen[EPOCHS]["teacher_passes"] == 0
     for spec, folder in ((one, "one"), (two, "two"), (third, "three")):
         trained(tmp_path, spec, f"{folder} alone", TeacherCacheOptions(keep="off"))

@@ -15,7 +15,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, sum_of_terms
+from automl_kd.losses.base import (
+    Example,
+    FeatureNames,
+    LossTerms,
+    Standard,
+    beside,
+    both,
+    example_vectors,
+    sum_of_terms,
+)
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
 from automl_kd.tasks.precision import in_float32
@@ -58,7 +67,7 @@ class Embeddings(nn.Module):
     def __init__(self, options: CC, example: Example) -> None:
         super().__init__()
         self.stages = options.stages
-        pairs = list(both(options.stages, example.student, example.teacher))
+        pairs = example_vectors("cc", options.stages, example)
         self.student = nn.ModuleList(nn.Linear(one[0].numel(), options.width) for one, _ in pairs)
         self.teacher = nn.ModuleList(nn.Linear(two[0].numel(), options.width) for _, two in pairs)
 

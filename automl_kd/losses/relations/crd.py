@@ -26,7 +26,15 @@ from torch import Tensor, nn
 
 from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both
+from automl_kd.losses.base import (
+    Example,
+    FeatureNames,
+    LossTerms,
+    Standard,
+    beside,
+    both,
+    example_vectors,
+)
 from automl_kd.losses.draws import CountedGenerator
 from automl_kd.models.features import Outputs
 from automl_kd.seeds import derive
@@ -114,7 +122,7 @@ class Contrast(nn.Module):
         super().__init__()
         self.options, self.images = options, len(example.labels)
         self.count = min(options.negatives, self.images)
-        ((one, two),) = both(options.stages, example.student, example.teacher)
+        ((one, two),) = example_vectors("crd", options.stages, example)
         self.head_s = nn.Linear(one[0].numel(), options.width)
         self.head_t = nn.Linear(two[0].numel(), options.width)
         self.draws = CountedGenerator(derive(example.seed, "crd"))

@@ -19,7 +19,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from automl_kd.data import Batch
-from automl_kd.losses.base import Example, FeatureNames, LossTerms, Standard, beside, both, sum_of_terms
+from automl_kd.losses.base import (
+    Example,
+    FeatureNames,
+    LossTerms,
+    Standard,
+    beside,
+    both,
+    example_vectors,
+    sum_of_terms,
+)
 from automl_kd.losses.relations.sp import sp_loss
 from automl_kd.models.features import Outputs
 from automl_kd.spec import require
@@ -113,7 +122,7 @@ class Semantics(nn.Module):
     def __init__(self, stages: str, example: Example) -> None:
         super().__init__()
         self.stages = stages
-        ((one, two),) = both(stages, example.student, example.teacher)
+        ((one, two),) = example_vectors("diswot_semantic", stages, example)
         c_s, c_t = one[0].numel(), two[0].numel()
         self.project = nn.Linear(c_s, c_t, bias=False) if c_s != c_t else nn.Identity()
 

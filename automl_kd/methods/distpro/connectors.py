@@ -26,19 +26,32 @@ MAX_CONNECTOR_WIDTH = 512
 
 
 class Resize(nn.Module):
-    """To height and width `size`: pixels are repeated where it is larger, averaged where it is smaller."""
+    """To height and width `size`: pixels are repeated where it is larger, averaged where it is smaller.
+
+    A pass may ask for another size: texts have one in each batch.
+    """
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch channels height width"], size: tuple[int, int] | None = None) -> Tensor:
         height, width = x.shape[2:]
-        if (height, width) == self.size:
+        size = size or self.size
+        if (height, width) == size:
             return x
-        if height > self.size[0] or width > self.size[1]:
-            return F.adaptive_avg_pool2d(x, self.size)
-        return F.interpolate(x, self.size, mode="nearest")
+        if height > size[0] or width > size[1]:
+            return F.adaptive_avg_pool2d(x, size)
+        return F.interpolate(x, size, mode="nearest")
+
+
+class Connector(nn.Sequential):
+    """Its layers in order; maps end in height and width `size`, or without it in those that it was made for."""
+
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        for layer in self:
+            x = layer(x, size) if isinstance(layer, Resize) else layer(x)
+        return x
 
 
 class Attention(nn.Module):
@@ -117,10 +130,10 @@ def connector(
     kind: str,
     student: Float[Tensor, "batch c_s h_s w_s"],
     teacher: Float[Tensor, "batch c_t h_t w_t"],
-) -> nn.Sequential:
+) -> Connector:
     """The connector called `kind`, an entry of `CONNECTORS`, from maps shaped like `student` to those of `teacher`.
 
     Draws initial weights from torch's global generator.
     """
     size = (teacher.shape[2], teacher.shape[3])
-    return nn.Sequential(*CONNECTORS[kind](student.shape[1], teacher.shape[1], size))
+    return Connector(*CONNECTORS[kind](student.shape[1], teacher.shape[1], size))

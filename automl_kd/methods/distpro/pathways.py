@@ -136,7 +136,8 @@ class PathwayLosses(nn.Module):
         two = teacher[pathway.teacher].detach()
         if pathway.transform == SOFT_TARGETS:
             return kd_loss(one, two, self.temperature)
-        found, wanted = self.connectors[place](as_feature_map(one)), as_feature_map(two)
+        wanted = as_feature_map(two)
+        found = self.connectors[place](as_feature_map(one), (wanted.shape[2], wanted.shape[3]))
         if pathway.transform == SHARED:
             found, wanted = at_smaller_size(found, wanted)
         loss: Tensor = hcl(found, wanted)

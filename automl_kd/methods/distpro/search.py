@@ -246,9 +246,10 @@ def outer_batches(context: TrialContext, outer: Split, share: float = 1.0) -> Ca
     def batch(number: int) -> Batch:
         turn, place = number // each + 1, number % each
         order, windows = draws_in(turn)
-        with distributed.shard_rows(order[place * size : (place + 1) * size]) as rows:
+        whole = order[place * size : (place + 1) * size]
+        with distributed.shard_rows(whole) as rows:
             images = augmented_view(dataset, outer, rows, recipe, seed=view_seed, epoch=turn, windows=windows)
-            images = laid_out(images, spec.recipe)
+            images = laid_out(dataset.inputs_among(images, outer, whole), spec.recipe)
             return Batch(images, outer.labels[rows], outer.index[rows], turn, parts=distributed.shard_count())
 
     return batch

@@ -46,19 +46,26 @@ class MetaData:
         """Of one epoch, as the training loop counts them."""
         return steps_per_epoch(len(self.dataset.train), self.recipe.batch_size)
 
-    def view(self, index: Tensor, epoch: int) -> Batch:
-        """The training images with these indices as `epoch` sees them."""
+    def view(self, index: Tensor, epoch: int, batch: Tensor | None = None) -> Batch:
+        """The training images with these indices as `epoch` sees them.
+
+        `batch`: the indices of the whole batch, of which these are a part; None where they are all of it.
+        """
         split, recipe = self.dataset.train, self.recipe
         sorted_index, places = split.index.sort()
         rows = places[torch.searchsorted(sorted_index, index)]
+        whole = rows if batch is None else places[torch.searchsorted(sorted_index, batch)]
         seed = derive(self.seed, "view")
         images = augmented_view(self.dataset, split, rows, recipe, seed=seed, epoch=epoch)
-        return Batch(self.laid_out(images), split.labels[rows], index, epoch, parts=distributed.shard_count())
+        images = self.laid_out(self.dataset.inputs_among(images, split, whole))
+        return Batch(images, split.labels[rows], index, epoch, parts=distributed.shard_count())
 
     def held_batch(self, count: int, rng: np.random.Generator) -> Batch:
         """`count` held-out images as they are measured, or all where there are fewer; in a process group, a shard."""
-        with distributed.shard_rows(draw_rows(len(self.held), count, rng).to(self.held.row_device)) as rows:
-            images = self.laid_out(plain_view(self.dataset, self.held, rows))
+        whole = draw_rows(len(self.held), count, rng).to(self.held.row_device)
+        with distributed.shard_rows(whole) as rows:
+            images = plain_view(self.dataset, self.held, rows)
+            images = self.laid_out(self.dataset.inputs_among(images, self.held, whole))
             return Batch(images, self.held.labels[rows], self.held.index[rows], 0, parts=distributed.shard_count())
 
     def with_held(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -67,20 +74,25 @@ class MetaData:
         share = held / (held + len(self.dataset.train))
         count = min(held, int(rng.binomial(own * batch.parts, share)))  # of all processes' parts, the first ones
         first = distributed.rank() % batch.parts * own
-        rows = draw_rows(held, count, rng)[first : first + own].to(self.held.row_device)
-        if not len(rows):
+        drawn = draw_rows(held, count, rng).to(self.held.row_device)
+        if not count:
             return batch
+        rows = drawn[first : first + own]
+        if not len(rows):
+            return replace(batch, inputs=self.dataset.inputs_among(batch.inputs, self.held, drawn))
         seed = derive(self.seed, "view")
         views = augmented_view(self.dataset, self.held, rows, self.recipe, seed=seed, epoch=batch.epoch)
-        inputs = self.laid_out(self.dataset.join_inputs([self.laid_out(views), batch.inputs[len(rows) :]]))
+        views = self.laid_out(self.dataset.inputs_among(views, self.held, drawn))
+        inputs = self.laid_out(self.dataset.join_inputs([views, batch.inputs[len(rows) :]]))
         labels = torch.cat([self.held.labels[rows], batch.labels[len(rows) :]])
         index = torch.cat([self.held.index[rows], batch.index[len(rows) :]])
         return replace(batch, inputs=inputs, labels=labels, index=index, part=())
 
     def fresh_batch(self, epoch: int, rng: np.random.Generator) -> tuple[Batch, Outputs]:
         split = self.dataset.train
-        with distributed.shard_rows(draw_rows(len(split), self.recipe.batch_size, rng).to(split.row_device)) as rows:
-            batch = self.view(split.index[rows], epoch)
+        whole = draw_rows(len(split), self.recipe.batch_size, rng).to(split.row_device)
+        with distributed.shard_rows(whole) as rows:
+            batch = self.view(split.index[rows], epoch, split.index[whole])
         return batch, self.ask_teacher(batch)
 
     def laid_out(self, images: Tensor) -> Tensor:

@@ -65,10 +65,10 @@ class Past:
         }
 
     @staticmethod
-    def of(state: Mapping[str, Any], view: Callable[[Tensor, int], Batch]) -> Past:
-        """`view`: from indices of images and an epoch to a batch."""
+    def of(state: Mapping[str, Any], view: Callable[[Tensor, int, Tensor], Batch]) -> Past:
+        """`view`: from indices of images, an epoch and the indices of all its images to a batch or its part."""
         with distributed.shard_rows(torch.arange(len(state["index"]), device=state["index"].device)) as rows:
-            batch = view(state["index"][rows], state["epoch"])
+            batch = view(state["index"][rows], state["epoch"], state["index"])
             features = {name: distributed.own_shard(value) for name, value in state["features"].items()}
             # A checkpoint is read onto the device, and generators want their states on the processor.
             kinds, draws = len(GeneratorStates.now(batch.inputs.device).states), [one.cpu() for one in state["draws"]]

@@ -24,7 +24,8 @@ from automl_kd.methods import kd, scratch
 from automl_kd.models import network_called
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import Folded, fold_norms
-from automl_kd.space import Architecture, InputShape
+from automl_kd.models.text.bert import Bert, BertPlan
+from automl_kd.space import Architecture, InputShape, TextShape
 from automl_kd.spec import DataSpec, Recipe, TeacherCacheOptions, TeacherSpec, TrialPaths, TrialSpec
 from automl_kd.teacher_cache import cached_teacher
 from automl_kd.teacher_cache.cached_teacher import CachedTeacher, LiveTeacher
@@ -36,6 +37,7 @@ from benchmarks.perf.launches.walk import walk_backward
 from benchmarks.perf.standing import silent
 
 SHAPE = InputShape(channels=3, height=32, width=32, classes=100)
+TEXTS = TextShape(width=12, classes=SHAPE.classes, vocabulary=60, padding=0, separator=3, longest=12)
 SEED = 5
 SCRATCH, LIVE, CACHED = "from scratch", "KD, live teacher", "KD, cached logits"
 PARTS = ("batch", "teacher", "forward", "loss", "backward", "optimizer", "metrics")
@@ -43,32 +45,42 @@ PARTS = ("batch", "teacher", "forward", "loss", "backward", "optimizer", "metric
 
 @dataclass(frozen=True, kw_only=True)
 class FakeScene:
-    """`images`: of the training split; the last batch of an epoch is smaller where they are no whole batches."""
+    """`images`: of the training split; the last batch of an epoch is smaller where they are no whole batches.
+
+    `texts`: of texts of `TEXTS.longest` tokens instead, for which both networks are encoders.
+    """
 
     student: str = "resnet8"
     teacher: str = "resnet20"
     recipe: Recipe = field(default_factory=lambda: Recipe(batch_size=32, amp=False))
     images: int = 128
+    texts: bool = False
 
     def dataset(self) -> Dataset:
         def split(count: int) -> Split:
+            labels, index = torch.zeros(count, dtype=torch.int64), torch.arange(count)
+            if self.texts:
+                tokens = torch.ones(count, TEXTS.longest, dtype=torch.int32)
+                return Split(tokens, labels, index, lengths=torch.full((count,), TEXTS.longest, device="cpu"))
             images = torch.zeros(count, SHAPE.channels, SHAPE.height, SHAPE.width, dtype=torch.uint8)
-            return Split(images, torch.zeros(count, dtype=torch.int64), torch.arange(count))
+            return Split(images, labels, index)
 
         return Dataset(
             name="fake",
-            shape=SHAPE,
+            shape=TEXTS if self.texts else SHAPE,
             train=split(self.images),
             validation=split(2),
             test=split(2),
             mean=(0.5, 0.4, 0.3),
             std=(0.2, 0.2, 0.3),
-            augment="crop-flip",
+            augment="none" if self.texts else "crop-flip",
             pad=4,
             class_names=tuple(map(str, range(SHAPE.classes))),
         )
 
     def network(self, name: str) -> nn.Module:
+        if self.texts:
+            return Bert(TEXTS, BertPlan(layers=2, width=24, heads=3, inner=48, positions=TEXTS.longest))
         model = network_called(name, SHAPE)
         for convolution in (one for one in model.modules() if isinstance(one, nn.Conv2d)):
             weight = convolution.weight.detach()
@@ -158,6 +170,7 @@ def watched(run: TrainingRun, counter: LaunchCounter) -> Iterator[list[Counter[t
     with ExitStack() as stack:
         stack.enter_context(counter.during("metrics"))
         stack.enter_context(patch.object(CachedTeacher, "store", Memory()))
+        stack.enter_context(patch.object(Split, "longest", returning(TEXTS.longest)))  # which looks at numbers
         stack.enter_context(patch.object(Tensor, "backward", walk_backward))
         # Optimizers take whole lists only of exact types.
         stack.enter_context(patch("torch.optim.optimizer._foreach_supported_types", [FakeTensor, nn.Parameter]))

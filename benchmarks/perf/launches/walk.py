@@ -31,6 +31,7 @@ def walk_backward(loss: Tensor, *, retain_graph: bool = False) -> None:  # noqa:
                     met = slopes.setdefault(after, {})
                     if slope.shape != (shape := torch.Size(after._input_metadata[number].shape)):
                         slope = slope.sum_to_size(shape)  # of what was broadcast
+                    slope = slope.to(after._input_metadata[number].dtype)
                     met[number] = met[number] + slope if number in met else slope
                 waited[after] -= 1
                 if not waited[after]:

@@ -41,6 +41,16 @@ def test_a_table_becomes_tokens_labels_and_splits(tmp_path: Path) -> None:
     assert words == frame.text[4].split()
 
 
+def test_parts_of_a_batch_are_as_long_as_all_of_it(tmp_path: Path) -> None:
+    found = load(write_set(tmp_path))
+    rows = torch.arange(0, 12)
+    whole = plain_view(found, found.train, rows)
+    parts = [found.inputs_among(plain_view(found, found.train, part), found.train, rows) for part in rows.split(3)]
+    assert len({plain_view(found, found.train, part).shape[1] for part in rows.split(3)}) > 1
+    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(found.inputs_among(whole, found.train, rows[:1]), whole)
+
+
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_all_forms_are_the_same_set(tmp_path: Path, form: str) -> None:
     expected = load(write_set(tmp_path))

@@ -103,6 +103,19 @@ def test_layers_in_the_published_order_and_of_the_teachers_shape(kind):
     assert made(random(2, 6, 4, 4)).shape == (2, 5, 8, 8)
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+def test_maps_may_have_other_sizes_than_those_a_connector_was_made_for(kind):
+    # As maps of texts have, which are as long as the longest text of a batch.
+    made = PathwayLosses(list_pathways("0", "same", kind), example(*(maps_of(9) for _ in range(2))))
+    values = made(0, *(seen(maps_of(length)) for length in (5, 5)))
+    assert values.ndim == 0
+    assert connector(kind, random(2, 6, 9, 1), random(2, 5, 9, 1))(random(2, 6, 5, 1), (5, 1)).shape == (2, 5, 5, 1)
+
+
+def maps_of(length: int) -> Outputs:
+    return Outputs(random(2, 3), {"0": random(2, 6, length, 1)})
+
+
 def test_shared_pathways_have_their_first_layers_in_common():
     pathways = list_pathways("0+1+logits", "lower", "shared")
     student = Outputs(random(2, 3), {"0": random(2, 6, 8, 8), "1": random(2, 5, 4, 4)})
