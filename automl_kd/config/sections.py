@@ -29,10 +29,11 @@ class Budget:
     """What a student may cost; 0 sets no limit. Every sampler, baseline and finalist keeps to it.
 
     `params` (0 or more): trainable parameters. `non_embedding_params` (0 or more): trainable parameters of a
-    student of texts beside its tables of words, positions and segments. `macs` (0 or more): multiply-adds for one image. `latency_ms`
-    (0 or more): median forward of one image on the processor of the machine that proposes, one thread, by torch; with
-    a profile, as it is predicted for the profile's device. `profile`: a file of 'automl-kd profile', beside the
-    experiment's; then limit, objective and column `latency_ms` are of that device, and nothing is timed here.
+    student of texts beside its tables of words, positions and segments. `macs` (0 or more): multiply-adds for one
+    image. `latency_ms` (0 or more): median forward of one image on the processor of the machine that proposes, one
+    thread, by torch; with a profile, as it is predicted for the profile's device. `profile`: a file of 'automl-kd
+    profile', beside the experiment's; then limit, objective and column `latency_ms` are of that device, and nothing is
+    timed here.
     """
 
     params: int = 0

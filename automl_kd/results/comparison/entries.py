@@ -112,7 +112,7 @@ def unit_of(rows: pd.DataFrame, record: Mapping[str, Any], reference: ComparedMe
         return Unit("multiply-adds", 1.0)
     images = int((record.get("data") or {}).get("train_images") or 0)
     if not images:
-        return Unit("forward passes of the student on one image", float(macs.iloc[0]))
+        return Unit("forward passes of the student on one example", float(macs.iloc[0]))
     return Unit("forward passes of the student over the training set", float(macs.iloc[0]) * images)
 
 

@@ -57,7 +57,7 @@ def regime_of(record: Mapping[str, Any]) -> str:
     name = str(data.get("name", "")).rstrip("/").rpartition("/")[2].rpartition(":")[2]
     said = [
         name,
-        f"{data['train_images']:,} images" if data.get("train_images") else "",
+        f"{data['train_images']:,} examples" if data.get("train_images") else "",
         f"{data['labelled_images']:,} labelled" if data.get("labelled_images") else "",
         f"{data['resolution']} pixels" if data.get("resolution") else "",
         f"teacher {str(teacher.get('model', '')).rpartition('/')[2]}" if teacher.get("model") else "",

@@ -73,7 +73,7 @@ def accuracy_of(teacher: Teacher | None) -> str:
         text += f" and {units.percent(teacher.test)} % on test"
     if not math.isnan(teacher.params + teacher.macs):
         size, cost = units.format_count(teacher.params), units.format_count(teacher.macs)
-        text += f"; it has {size} parameters and takes {cost} multiply-adds for an image"
+        text += f"; it has {size} parameters and takes {cost} multiply-adds in a forward pass"
     return f"{text}."
 
 
@@ -84,7 +84,8 @@ def warning(teacher: Teacher | None, scratch: float | None = None) -> str:
     """
     if teacher is None:
         return ""
-    reached = f"{teacher.title} is right on {units.percent(teacher.accuracy)} % of {teacher.images:,} validation images"
+    share = f"{units.percent(teacher.accuracy)} % of {teacher.images:,} validation examples"
+    reached = f"{teacher.title} is right on {share}"
     if near_chance(teacher):
         return (
             f"Warning: {reached}, and always naming the largest class is on {units.percent(teacher.largest)} %: "

@@ -137,7 +137,7 @@ def test_costs_in_passes_over_the_training_set(judge):
 
 def test_other_units_where_the_images_or_the_student_are_not_known(judge):
     passes = judge(contest_finals("kd", KD), record={**RECORD, "data": {"train_images": 0}})
-    assert passes.unit == ("forward passes of the student on one image", 1e6)
+    assert passes.unit == ("forward passes of the student on one example", 1e6)
     assert judge(contest_finals("kd", KD, macs=None)).unit == ("multiply-adds", 1.0)
 
 

@@ -69,7 +69,7 @@ def test_a_good_teacher_is_named_with_its_accuracy_and_costs_no_training(tmp_pat
     assert judged.sentence.startswith("No gain is shown")
     assert judged.teacher_sentence == (
         "The teacher (resnet56, from a file) reaches 95.00 % on validation and 95.00 % on test; it has 10.0 k "
-        "parameters and takes 1.00 M multiply-adds for an image."
+        "parameters and takes 1.00 M multiply-adds in a forward pass."
     )
     assert "no teacher was trained here" in judged.cost_sentence
     assert "teacher" not in {one.stage for one in judged.costs}
@@ -80,8 +80,8 @@ def test_a_verdict_on_a_teacher_near_chance_begins_with_a_warning(tmp_path):
     rows = read(tmp_path, [*four_arms({0: 0.92, 1: 0.94, 2: 0.96}, BASE), taught_by(19)])
     judged = judge_search(rows)
     warned = (
-        "Warning: the teacher (resnet56, from a file) is right on 10.56 % of 180 validation images, and always naming "
-        "the largest class is on 10.00 %: nothing shows that it knows these classes, so no gain can be owed to what it "
+        "Warning: the teacher (resnet56, from a file) is right on 10.56 % of 180 validation examples, and always "
+        "naming the largest class is on 10.00 %: nothing shows that it knows these classes, so no gain can be owed to what it "
         "knows; check its weights, the order of its classes and how its training images were normalised."
     )
     assert judged.sentence.startswith(f"{warned} Gained 3.00 points ")
@@ -95,7 +95,7 @@ def test_a_teacher_below_a_student_from_scratch_is_warned_of(tmp_path):
     judged = judge_search(read(tmp_path, [*four_arms(BASE, BASE), taught_by(108)]))
     scratch = judged.arms["default-scratch"].val.mean
     assert judged.sentence.startswith(
-        "Warning: the teacher (resnet56, from a file) is right on 60.00 % of 180 validation images, fewer than a "
+        "Warning: the teacher (resnet56, from a file) is right on 60.00 % of 180 validation examples, fewer than a "
         f"student without a teacher ({100 * scratch:.2f} %); check its weights, "
     )
 
