@@ -71,9 +71,8 @@ def profile(
     """Measure layers and networks of a space on a device, and fit what predicts the latency of its students.
 
     Here, with onnxruntime on the processor, alone; or there: --prepare writes a folder to carry to the device, whose
-    measure.py needs onnxruntime and numpy, and --measured takes what it wrote. The same command continues a profile
-    that was interrupted. An experiment names it as budget.profile. Texts are measured at one length: that of --length,
-    or the mean one of the experiment's training texts.
+    measure.py needs onnxruntime and numpy, and --measured takes what it wrote. The same command continues after a stop.
+    Texts are measured at one length, that of --length or the mean of the experiment's. budget.profile names the file.
 
     [bold]automl-kd profile here.json --space search_spaces.mobile:SPACE --resolution 96 --classes 10[/bold]
     [bold]automl-kd profile here.json --space search_spaces.bert:SPACE --length 16 --classes 6[/bold]
@@ -83,18 +82,15 @@ def profile(
     require_choices(out, prepare, measured, target)
     search_beside(Path())
     with watching(progress) as watcher:
+        if measured:
+            write_measured(files.expand(measured), out)
+            return
         from automl_kd import profiling  # noqa: PLC0415 - torch is slow to import
 
-        if measured:
-            found = profiling.fit_profile(files.expand(measured))
-            found.write(files.expand(out))
-            report_profile(found, out)
-            return
-        name, shape = described_students(
-            space, experiment, StatedSizes(channels, resolution, length, classes), data_root, watcher
-        )
-        numbers = {"networks": networks, "operators": operators, "rounds": rounds, "seed": seed}
-        plan = profiling.ProfilePlan(space=name, shape=shape, threads=threads, batch=batch, **numbers)
+        sizes = StatedSizes(channels, resolution, length, classes)
+        name, shape = described_students(space, experiment, sizes, data_root, watcher)
+        numbers = {"networks": networks, "operators": operators, "rounds": rounds, "seed": seed, "threads": threads}
+        plan = profiling.ProfilePlan(space=name, shape=shape, batch=batch, **numbers)
         from automl_kd.experiment.stages import device_profile  # noqa: PLC0415 - likewise
 
         if prepare:
@@ -102,6 +98,14 @@ def profile(
             typer.echo(explain_next(prepare))
         else:
             report_profile(device_profile.profile_this_machine(files.expand(out), plan, watcher), out)
+
+
+def write_measured(path: Path, out: str) -> None:
+    from automl_kd import profiling  # noqa: PLC0415 - torch is slow to import
+
+    found = profiling.fit_profile(path)
+    found.write(files.expand(out))
+    report_profile(found, out)
 
 
 def explain_next(folder: str) -> str:

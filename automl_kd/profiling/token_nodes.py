@@ -94,7 +94,7 @@ def write_attention(writer: GraphWriter, operation: Operation) -> str:
     return writer.add("MatMul", [shares, value])
 
 
-def sizes_of(writer: GraphWriter, name: str) -> Callable[[int, int], str]:
+def ask_sizes(writer: GraphWriter, name: str) -> Callable[[int, int], str]:
     """Gives some sizes of a tensor. The exporter does not know them, and asks for them while the graph runs."""
     sizes = writer.add("Shape", [name])
     return lambda start, stop: writer.add("Slice", [sizes, writer.integers([start]), writer.integers([stop])])
@@ -102,7 +102,7 @@ def sizes_of(writer: GraphWriter, name: str) -> Callable[[int, int], str]:
 
 def turn_keys(writer: GraphWriter, key: str) -> str:
     """Keys with their last two axes exchanged."""
-    part = sizes_of(writer, key)
+    part = ask_sizes(writer, key)
     channels, tokens, rest = part(-1, LAST), part(-2, -1), part(-LAST, -2)
     flat = writer.add("Concat", [writer.integers([-1]), tokens, channels], axis=0)
     turned = writer.add("Transpose", [writer.add("Reshape", [key, flat])], perm=[0, 2, 1])
@@ -130,7 +130,7 @@ def write_lstm(writer: GraphWriter, operation: Operation) -> list[str]:
     made = [f"states{len(writer.nodes)}_{place}" for place in range(3)]
     writer.add("LSTM", [tokens_first, *terms], made, hidden_size=hidden)
     states = writer.add("Transpose", made[:1], perm=[0, 2, 1, 3])
-    part = sizes_of(writer, states)
+    part = ask_sizes(writer, states)
     both = writer.add("Reshape", [writer.add("Mul", [part(2, 3), part(3, 4)]), writer.integers([-1])])  # directions
     sizes = writer.add("Concat", [part(0, 1), part(1, 2), both], axis=0)
     flat = writer.add("Reshape", [states, sizes])

@@ -174,14 +174,14 @@ class Recorder(TorchFunctionMode):
 
     def describe(self, one: Any) -> Any:
         if isinstance(one, Tensor):
-            return TensorSlot(self.values.get(id(one), CONSTANT), tuple(one.shape), numbers_of(one))
+            return TensorSlot(self.values.get(id(one), CONSTANT), tuple(one.shape), name_numbers(one))
         if isinstance(one, list | tuple) and any(isinstance(item, Tensor) for item in one):
             return [self.describe(item) for item in one]
         return one
 
     def note(self, name: str, arguments: Mapping[str, Any], tensors: list[Tensor], source: TensorSlot) -> None:
         self.kept += tensors
-        if name in UNCHANGED and numbers_of(tensors[0]) == source.numbers:
+        if name in UNCHANGED and name_numbers(tensors[0]) == source.numbers:
             self.values[id(tensors[0])] = source.value
             return
         for tensor in tensors:
@@ -191,7 +191,7 @@ class Recorder(TorchFunctionMode):
         self.operations.append(Operation(name, arguments, outputs))
 
 
-def numbers_of(tensor: Tensor) -> str:
+def name_numbers(tensor: Tensor) -> str:
     if tensor.dtype == torch.bool:
         return "bool"
     return "float" if tensor.is_floating_point() else "int"
