@@ -34,7 +34,7 @@ Images = Annotated[
 ]
 MaxParams = Annotated[str, typer.Option(metavar="COUNT", help="Most parameters of the student, such as 2M.")]
 MaxMacs = Annotated[str, typer.Option(metavar="COUNT", help="Most multiply-adds for one image, such as 20M.")]
-MaxLatency = Annotated[str, typer.Option(metavar="TIME", help="Longest forward pass of one image, such as 5ms.")]
+MaxLatency = Annotated[str, typer.Option(metavar="TIME", help="Longest forward pass of one input, such as 5ms.")]
 DeviceFile = Annotated[
     str,
     typer.Option(metavar="FILE", help="Of 'automl-kd profile': the device that --max-latency is of; else this one."),

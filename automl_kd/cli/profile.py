@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -29,14 +29,17 @@ BUSY = 0.5
 ProfileFile = Annotated[str, typer.Argument(help="The profile to write, such as pixel.json; none with --prepare.")]
 Space = Annotated[str, typer.Option(help="A search space as module:ATTRIBUTE, or model:NAME.")]
 ProfiledExperiment = Annotated[
-    str, typer.Option(metavar="FILE", help="An experiment whose space and images are taken, in place of --space.")
+    str, typer.Option(metavar="FILE", help="An experiment whose space and data are taken, in place of --space.")
 ]
 Resolution = Annotated[int, typer.Option(help="Height and width of students' images.", min=0, max=4096)]
+TextLength = Annotated[
+    int, typer.Option(help="For students of texts, in place of --resolution: the tokens of a text.", min=0, max=65_536)
+]
 ClassCount = Annotated[int, typer.Option(help="Classes of the data.", min=0)]
 ImageChannels = Annotated[int, typer.Option(help="1 for grey images, 3 for coloured ones.", min=1, max=4)]
 RuntimeTarget = Annotated[str, typer.Option(help="The runtime: " + ", ".join(TARGETS) + ".")]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime.", min=1)]
-PassBatch = Annotated[int, typer.Option(help="Images in a pass.", min=1)]
+PassBatch = Annotated[int, typer.Option(help="Images or texts in a pass.", min=1)]
 Networks = Annotated[int, typer.Option(help="Networks to measure: the default one and random ones.", min=1)]
 LayerCount = Annotated[int, typer.Option(help="Layers of theirs to measure alone, about so many at most.", min=1)]
 Rounds = Annotated[int, typer.Option(help="How often all is measured; the quickest counts.", min=1)]
@@ -50,6 +53,7 @@ def profile(
     space: Space = "",
     experiment: ProfiledExperiment = "",
     resolution: Resolution = 0,
+    length: TextLength = 0,
     classes: ClassCount = 0,
     channels: ImageChannels = 3,
     target: RuntimeTarget = TARGETS[0],
@@ -67,26 +71,26 @@ def profile(
     """Measure layers and networks of a space on a device, and fit what predicts the latency of its students.
 
     Here, with onnxruntime on the processor, alone; or there: --prepare writes a folder to carry to the device, whose
-    measure.py needs onnxruntime and numpy, and --measured takes what it wrote. The same command continues a profile
-    that was interrupted. An experiment names it as budget.profile.
+    measure.py needs onnxruntime and numpy, and --measured takes what it wrote. The same command continues after a stop.
+    Texts are measured at one length, that of --length or the mean of the experiment's. budget.profile names the file.
 
     [bold]automl-kd profile here.json --space search_spaces.mobile:SPACE --resolution 96 --classes 10[/bold]
+    [bold]automl-kd profile here.json --space search_spaces.bert:SPACE --length 16 --classes 6[/bold]
     [bold]automl-kd profile --prepare graphs --experiment mine.toml[/bold]
     [bold]automl-kd profile pixel.json --measured graphs/measured.json[/bold]
     """
     require_choices(out, prepare, measured, target)
     search_beside(Path())
     with watching(progress) as watcher:
+        if measured:
+            write_measured(files.expand(measured), out)
+            return
         from automl_kd import profiling  # noqa: PLC0415 - torch is slow to import
 
-        if measured:
-            found = profiling.fit_profile(files.expand(measured))
-            found.write(files.expand(out))
-            report_profile(found, out)
-            return
-        name, shape = described_students(space, experiment, (channels, resolution, classes), data_root, watcher)
-        numbers = {"networks": networks, "operators": operators, "rounds": rounds, "seed": seed}
-        plan = profiling.ProfilePlan(space=name, shape=shape, threads=threads, batch=batch, **numbers)
+        sizes = StatedSizes(channels, resolution, length, classes)
+        name, shape = described_students(space, experiment, sizes, data_root, watcher)
+        numbers = {"networks": networks, "operators": operators, "rounds": rounds, "seed": seed, "threads": threads}
+        plan = profiling.ProfilePlan(space=name, shape=shape, batch=batch, **numbers)
         from automl_kd.experiment.stages import device_profile  # noqa: PLC0415 - likewise
 
         if prepare:
@@ -94,6 +98,14 @@ def profile(
             typer.echo(explain_next(prepare))
         else:
             report_profile(device_profile.profile_this_machine(files.expand(out), plan, watcher), out)
+
+
+def write_measured(path: Path, out: str) -> None:
+    from automl_kd import profiling  # noqa: PLC0415 - torch is slow to import
+
+    found = profiling.fit_profile(path)
+    found.write(files.expand(out))
+    report_profile(found, out)
 
 
 def explain_next(folder: str) -> str:
@@ -119,24 +131,42 @@ def require_choices(out: str, prepare: str, measured: str, target: str) -> None:
         raise ConfigError("a profile is written to this machine; give a path, and copy the file afterwards")
 
 
-def described_students(
-    space: str, experiment: str, sizes: tuple[int, int, int], data_root: str, watcher: Watcher
-) -> tuple[str, InputShape]:
-    """The space and the shape of its students' images: those of the options, or of an experiment."""
-    from automl_kd.space import InputShape  # noqa: PLC0415 - numpy is slow to import
+class StatedSizes(NamedTuple):
+    """What options say of students' inputs: `resolution` of images or `length` of texts, 0 where nothing is said."""
 
-    channels, resolution, classes = sizes
+    channels: int
+    resolution: int
+    length: int
+    classes: int
+
+    @property
+    def shape(self) -> InputShape:
+        from automl_kd.space import InputShape, TextShape  # noqa: PLC0415 - numpy is slow to import
+
+        if self.length:
+            return TextShape(width=self.length, classes=self.classes, longest=max(TextShape.longest, self.length))
+        return InputShape(self.channels, self.resolution, self.resolution, self.classes)
+
+
+def described_students(
+    space: str, experiment: str, sizes: StatedSizes, data_root: str, watcher: Watcher
+) -> tuple[str, InputShape]:
+    """The space and the shape of its students' inputs: those of the options, or of an experiment."""
     if experiment:
-        if space or resolution or classes:
-            raise ConfigError("--experiment says space, resolution and classes itself; leave those options out")
+        if space or sizes.resolution or sizes.length or sizes.classes:
+            raise ConfigError(
+                "--experiment says space, resolution or length, and classes itself; leave those options out"
+            )
         return students_of_experiment(Path(experiment), data_root, watcher)
-    if not (space and resolution and classes):
+    if not (space and sizes.classes and (sizes.resolution or sizes.length)):
         raise ConfigError(
-            "a profile is of the students of a space for images of a size; give --space, --resolution and --classes, "
-            "or --experiment FILE"
+            "a profile is of the students of a space for inputs of a size; give --space, --classes and --resolution, "
+            "or --length for texts, or --experiment FILE"
         )
+    if sizes.resolution and sizes.length:
+        raise ConfigError("--resolution is of images and --length of texts; give one of them")
     catalogue.require_space(space)
-    return space, InputShape(channels, resolution, resolution, classes)
+    return space, sizes.shape
 
 
 def students_of_experiment(path: Path, data_root: str, watcher: Watcher) -> tuple[str, InputShape]:
@@ -154,7 +184,7 @@ def students_of_experiment(path: Path, data_root: str, watcher: Watcher) -> tupl
 
 def report_profile(found: DeviceProfile, out: str) -> None:
     """Print what a written profile is and how good its predictions are."""
-    measured = f"{len(found.networks)} networks, {len(found.operators)} layers"
+    measured = f"{len(found.networks)} networks, {len(found.operators)} layers for {found.plan.shape.many_inputs}"
     typer.echo(f"{found.label}: {measured}; predictions are {found.describe_error()}")
     if found.load > BUSY * (os.cpu_count() or 1):
         typer.echo(f"other programs ran as measuring began (load {found.load:g}): times may be too long; repeat alone")

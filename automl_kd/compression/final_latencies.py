@@ -10,6 +10,7 @@ from automl_kd.config.recipe_names import NoteSentence
 from automl_kd.errors import AutoMLKDError
 from automl_kd.export import ComparisonText, Subject
 from automl_kd.export.graphs import make_graph, trace_program, write_onnx
+from automl_kd.profiling import open_sizes
 from automl_kd.profiling.measure import measure_graph
 
 PASS_SECONDS = 1.0
@@ -17,7 +18,7 @@ PASS_SECONDS = 1.0
 
 
 def time_students(trials: Mapping[str, Path], data_root: Path, threads: int, note: NoteSentence) -> dict[str, float]:
-    """Median milliseconds of a pass of one image through the student of each trial, in ONNX Runtime.
+    """Median milliseconds of a pass of one image or text through the student of each trial, in ONNX Runtime.
 
     `trials`: folders by the id of an architecture, as is what is returned. A student that cannot be exported is noted,
     and left out.
@@ -38,4 +39,4 @@ def time_student(folder: Path, data_root: Path, threads: int) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "student.onnx"
         write_onnx(program, file, names=subject.input.names)
-        return float(measure_graph(file, threads, PASS_SECONDS)["median_ms"])
+        return float(measure_graph(file, threads, PASS_SECONDS, open_sizes(shape))["median_ms"])

@@ -133,9 +133,7 @@ def open_choices(
         named = dataclasses.replace(request, space=choose_space(request, context.dataset.shape.height))
         return open_choices(named, given, roots, watcher)
     sections["recipe"] = choose_recipe(request, len(context.dataset.for_transfer.train))
-    if request.budget.latency_ms and not request.budget.profile and request.of_texts:
-        watcher.note("latency_ms is that of torch on this machine: no profile knows the operations of text students")
-    elif request.budget.latency_ms and not request.budget.profile:
+    if request.budget.latency_ms and not request.budget.profile:
         context, profile = profile_students(context, request, watcher)
         sections["budget"] = {"profile": profile}
     return context, sections
@@ -177,7 +175,7 @@ def profile_students(
         profile_this_machine(file, plan, watcher)
         storage.push(file)
     found = DeviceProfile.read(file)
-    watcher.note(f"latency_ms is predicted for {found.label}, {found.describe_error()}")
+    watcher.note(found.describe_for(shape))
     return dataclasses.replace(context, device_profile=found), str(file)
 
 

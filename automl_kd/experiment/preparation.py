@@ -50,7 +50,7 @@ from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.registry import suggestion
 from automl_kd.results.store.folder import read_experiment_record
 from automl_kd.samplers import SearchObjective, make_sampler
-from automl_kd.space import Scalar, SearchSpace
+from automl_kd.space import InputShape, Scalar, SearchSpace
 from automl_kd.spec import DataSpec, TeacherSpec, TrialSpec
 from automl_kd.storage.content_hash import located_path, pin
 from automl_kd.teacher_cache.plan import plan_cache, settle_outputs
@@ -91,7 +91,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         account=account,
         objectives=tuple(map(parse_objective, experiment.search.objectives)),
         teacher_macs=teacher_macs,
-        device_profile=read_profile(experiment.budget.profile, watcher),
+        device_profile=read_profile(experiment.budget.profile, dataset.student_shape, watcher),
     )
     with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.student_shape):
         require_feasible_budget(context)
@@ -177,12 +177,12 @@ def pin_profile(file: str) -> str:
         raise ConfigError(f"budget.profile: {error}; automl-kd profile makes one") from error
 
 
-def read_profile(file: str, watcher: Watcher) -> DeviceProfile | None:
+def read_profile(file: str, shape: InputShape, watcher: Watcher) -> DeviceProfile | None:
     """The device of the budget, if it names one, which is noted."""
     if not file:
         return None
     profile = DeviceProfile.read(located_path(file))
-    watcher.note(f"latency_ms is predicted for {profile.label}, {profile.describe_error()}")
+    watcher.note(profile.describe_for(shape))
     return profile
 
 

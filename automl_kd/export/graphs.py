@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._decomp import global_decomposition_table
 
 from automl_kd.errors import ExportError
 from automl_kd.export.packages import require_package
@@ -104,7 +105,7 @@ def trace_program(graph: ExportGraph, shape: InputShape) -> Any:
     """The program of `graph` for inputs of `shape`; `ExportError` if torch cannot trace it for batches of any size."""
     example, sizes = example_of(graph, shape)
     try:
-        with torch.no_grad(), silenced():
+        with torch.no_grad(), silenced(), lstm_as_one():
             return torch.export.export(graph.eval(), example, dynamic_shapes=sizes, strict=False)
     except Exception as error:  # what torch raises depends on what the network does
         raise impossible(graph.network, "traced by torch.export", error) from error
@@ -124,7 +125,7 @@ def write_onnx(program: Any, path: Path, output: str = LOGITS_NAME, names: Seque
     onnx = require_package("onnx")
     require_package("onnxscript")
     try:
-        with torch.no_grad(), silenced():
+        with torch.no_grad(), silenced(), lstm_as_one():
             made = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -168,6 +169,32 @@ def impossible(network: nn.Module | None, what: str, error: Exception) -> Export
         f"{who} cannot be {what} ({type(error).__name__}: {reason[:200]}); leave that form out, or let its forward use "
         "operations that can be, and images.shape[0] in place of len(images)"
     )
+
+
+@contextmanager
+def lstm_as_one() -> Iterator[None]:
+    """Inside, exporters see an LSTM as one operation.
+
+    torch 2.14 takes it apart token by token, which fixes the length of texts to the example's; ONNX has the operation.
+    """
+    lstm, decompositions = torch.ops.aten.lstm.input, global_decomposition_table["post_autograd"]
+    kernels, decomposition = dict(lstm.py_kernels), decompositions[lstm]
+    lstm.py_kernels.update(dict.fromkeys(kernels, lstm_shapes))
+    decompositions[lstm] = lstm_shapes
+    lstm._dispatch_cache.clear()  # of kernels that were found before
+    try:
+        yield
+    finally:
+        lstm.py_kernels.clear()
+        lstm.py_kernels.update(kernels)
+        decompositions[lstm] = decomposition
+        lstm._dispatch_cache.clear()
+
+
+def lstm_shapes(given: Tensor, start: Sequence[Tensor], *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Tensors of the shapes that aten.lstm.input returns; `options` end with `bidirectional` and `batch_first`."""
+    channels = start[0].shape[2] * (1 + bool(options[-2]))
+    return given.new_empty((*given.shape[:-1], channels)), start[0].clone(), start[1].clone()
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class DeviceProfile:
         return f"{self.device}, {self.runtime} {self.runtime_version}, {threads}{batch}"
 
     def predict(self, space: SearchSpace, architecture: Architecture, shape: InputShape) -> float:
-        """Milliseconds of a pass of `plan.batch` images of `shape` through a point of `space` on this device.
+        """Milliseconds of a pass of `plan.batch` inputs of `shape` through a point of `space` on this device.
 
         The same for the same profile on any machine, and computed once. `ConfigError` for a layer that is like none
         that was measured.
@@ -76,6 +76,12 @@ class DeviceProfile:
             f"off by {found.median_error:.1%} in the median of {found.networks} networks that were left out "
             f"(Spearman {found.spearman:.3f})"
         )
+
+    def describe_for(self, shape: InputShape) -> str:
+        """What latencies of students for `shape` are, in a sentence."""
+        known, asked = self.plan.shape.many_inputs, shape.many_inputs
+        further = f"; it was measured with {known}, and these are {asked}, so it may be further off" * (known != asked)
+        return f"latency_ms is predicted for {self.label}, {self.describe_error()}{further}"
 
     def to_record(self) -> dict[str, Any]:
         return {

@@ -114,7 +114,7 @@ class OperatorTimes:
                 missing = "of the kind" if held is None else f"a quarter as large ({sizes} numbers put out)"
                 raise ConfigError(
                     f"the profile of {self.device} holds no operator {missing}, for a layer {operator.kind!r}; "
-                    "make a profile of this space and resolution by automl-kd profile"
+                    "make a profile of this space, and resolution or length, by automl-kd profile"
                 )
             self.known[operator] = held.estimate(operator)
         return self.known[operator]

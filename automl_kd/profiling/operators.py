@@ -18,7 +18,7 @@ FUSED_ACTIVATIONS = frozenset({"relu", "hardtanh", "hardswish", "sigmoid"})
 
 FREE = frozenset({"view", "reshape", "flatten", "squeeze", "unsqueeze", "unbind", "size", "split", "chunk"})
 
-MOVES = frozenset({"transpose", "permute", "cat", "pad", "expand", "__getitem__", "repeat", "roll"})
+MOVES = frozenset({"transpose", "permute", "cat", "pad", "expand", "__getitem__", "repeat", "roll", "gather"})
 """Functions that only move numbers: one kind of operator."""
 
 SAME_COST = {"adaptive_avg_pool2d": "mean", "sub": "add", "div": "mul", "clamp": "hardtanh", "interpolate": "resize"}
@@ -73,11 +73,14 @@ class OperatorGroup:
 
 
 def list_operators(trace: Trace) -> list[OperatorGroup]:
-    """What a runtime runs, in its order, operations of no cost left out."""
+    """What a runtime runs, in its order, operations of no cost left out.
+
+    Those on tokens and masks are left out too: they take the same in all students, and count in what a pass takes.
+    """
     uses, done, found = ValueUses.of(trace), set[int](), []
     readers = {operand.value: one for one in trace.operations for operand in one.operands}
     for operation in trace.operations:
-        if id(operation) in done or operation.name in FREE:
+        if id(operation) in done or operation.name in FREE or operation.output.numbers != "float":
             continue
         group = [operation]
         if operation.name == "conv2d":
@@ -127,9 +130,20 @@ def describe_operator(group: list[Operation]) -> Operator:
         output=output,
         kernel=first_side(first.arguments.get("kernel_size", 0)),
         stride=first_side(first.arguments.get("stride") or first.arguments.get("kernel_size", 0)),
-        weights=sum(prod(one.shape) for one in constants),
-        macs=prod(output) * inputs[0][-1] if kind in {"linear", "matmul"} else 0,
+        weights=0 if kind == "embedding" else sum(prod(one.shape) for one in constants),  # few rows of it are read
+        macs=count_macs(kind, inputs[0], output),
     )
+
+
+def count_macs(kind: str, given: Sizes, output: Sizes) -> int:
+    """Of anything but convolutions; `given` are the sizes of what is read first."""
+    if kind in {"linear", "matmul"}:
+        return prod(output) * given[-1]
+    if kind == "scaled_dot_product_attention":  # scores, and values that are weighted by them
+        return prod(given[:-1]) * given[-2] * (given[-1] + output[-1])
+    if kind == "lstm":  # the gates of one direction
+        return 4 * prod(output) * (given[-1] + output[-1])
+    return 0
 
 
 def describe_convolution(

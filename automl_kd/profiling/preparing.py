@@ -23,7 +23,7 @@ from automl_kd.profiling import measure
 from automl_kd.profiling.operators import OperatorGroup, list_operators
 from automl_kd.profiling.skeleton import make_skeleton
 from automl_kd.profiling.tracing import CONSTANT, Operation, TensorSlot, Trace, find_operands, trace_architecture
-from automl_kd.space import Architecture, InputShape, SearchSpace, read_shape, sample_architecture
+from automl_kd.space import Architecture, InputShape, SearchSpace, TextShape, read_shape, sample_architecture
 from automl_kd.spec import require
 
 LIST, MEASURED, PROGRAM = "list.json", "measured.json", "measure.py"
@@ -89,7 +89,7 @@ def is_prepared(folder: Path, plan: ProfilePlan) -> bool:
     if read_list(folder)["plan"] == json.loads(json.dumps(plan.to_record())):
         return True
     raise ConfigError(
-        f"{folder} was prepared for other networks, images, threads or times; repeat the command that made it, or "
+        f"{folder} was prepared for other networks, inputs, threads or times; repeat the command that made it, or "
         "remove the folder"
     )
 
@@ -134,11 +134,17 @@ def prepare_folder(folder: Path, plan: ProfilePlan, notify: Notify | None = None
             "threads": plan.threads,
             "rounds": plan.rounds,
             "copies": COPIES_OF_OPERATOR,
+            **({"sizes": open_sizes(plan.shape, plan.batch)} if isinstance(plan.shape, TextShape) else {}),
             "items": items,
         }
         content = {"version": 1, "id": hash_json(content), **content}
         files.write(scratch / LIST, json.dumps(content, indent=1))
         files.write(scratch / PROGRAM, files.read_text(Path(measure.__file__)))
+
+
+def open_sizes(shape: InputShape, batch: int = 1) -> dict[str, int]:
+    """What a graph leaves open, by name: of texts the length, which costs and latency are stated at."""
+    return {"batch": batch, **({"length": shape.width} if isinstance(shape, TextShape) else {})}
 
 
 def write_graph(path: Path, trace: Trace) -> None:
@@ -166,9 +172,9 @@ def repeat_group(group: OperatorGroup, copies: int = COPIES_OF_OPERATOR) -> Trac
     outputs: list[TensorSlot] = []
     values = iter(range(10**9))
     for _ in range(copies):
-        own = {one.value: TensorSlot(next(values), one.shape) for one in first.operands}
+        own = {one.value: one._replace(value=next(values)) for one in first.operands}
         inputs += own.values()
-        made = tuple(TensorSlot(next(values), one.shape) for one in first.outputs)
+        made = tuple(one._replace(value=next(values)) for one in first.outputs)
         operations.append(Operation(first.name, renamed(first.arguments, own), made))
         outputs += made
     return Trace(tuple(inputs), tuple(operations), tuple(outputs))

@@ -8,71 +8,18 @@ optimised graphs are those of `export.graphs` (tests/profiling/test_skeleton.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
 from automl_kd.errors import ConfigError
-from automl_kd.models.foreign.packages import library
+from automl_kd.profiling.graph_writer import OPEN_SIZES, GraphWriter
 from automl_kd.profiling.operators import first_side
-from automl_kd.profiling.tracing import CONSTANT, Operation, Sizes, TensorSlot, Trace, ValueUses
+from automl_kd.profiling.token_nodes import TOKEN_WRITERS
+from automl_kd.profiling.tracing import CONSTANT, Operation, Sizes, TensorSlot, Trace
 
-OPSET = 20
-"""The one that torch's exporter writes."""
-
-IR_VERSION = 10
-
-
-class GraphWriter:
-    """Nodes and small numbers of a graph that is being written."""
-
-    def __init__(self, trace: Trace) -> None:
-        onnx = library("onnx", "onnx")
-        self.trace, self.uses = trace, ValueUses.of(trace)
-        self.helper, self.types = onnx.helper, onnx.TensorProto
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-        self.names: dict[int, str] = {one.value: f"input{place}" for place, one in enumerate(trace.inputs)}
-
-    def add(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] = (), **attributes: Any) -> str:
-        """Add a node; the name of its first output."""
-        made = list(outputs) or [f"{kind.lower()}{len(self.nodes)}"]
-        self.nodes.append(self.helper.make_node(kind, list(inputs), made, f"node{len(self.nodes)}", **attributes))
-        return made[0]
-
-    def integers(self, values: Sequence[int]) -> str:
-        return self.initializer(self.types.INT64, [len(values)], list(values))
-
-    def number(self, value: float) -> str:
-        return self.initializer(self.types.FLOAT, [], [float(value)])
-
-    def initializer(self, kind: int, sizes: list[int], values: list[Any]) -> str:
-        name = f"number{len(self.initializers)}"
-        self.initializers.append(self.helper.make_tensor(name, kind, sizes, values))
-        return name
-
-    def constant(self, shape: Sizes, value: float) -> str:
-        """A tensor of equal numbers; no two are quite equal, as runtimes compute equal things once."""
-        value *= 1 + len(self.nodes) * 1e-5
-        return self.add(
-            "ConstantOfShape",
-            [self.integers(shape)],
-            value=self.helper.make_tensor("value", self.types.FLOAT, [1], [value]),
-        )
-
-    def name(self, operand: Any, terms: int = 1) -> str:
-        """What an argument is called. `terms`: how many products with a constant are added up."""
-        if not isinstance(operand, TensorSlot):
-            return self.number(operand)
-        return self.constant(operand.shape, 1 / terms) if operand.value == CONSTANT else self.names[operand.value]
-
-    def finish(self) -> Any:
-        make = self.helper.make_tensor_value_info
-        inputs = [make(self.names[one.value], self.types.FLOAT, one.shape) for one in self.trace.inputs]
-        outputs = [make(self.names[one.value], self.types.FLOAT, one.shape) for one in self.trace.outputs]
-        graph = self.helper.make_graph(self.nodes, "skeleton", inputs, outputs, self.initializers)
-        opsets = [self.helper.make_opsetid("", OPSET)]
-        return self.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+Written = str | list[str]
 
 
 def make_skeleton(trace: Trace) -> Any:
@@ -87,10 +34,17 @@ def make_skeleton(trace: Trace) -> Any:
         made = WRITERS[operation.name](writer, operation)
         names = [made] if isinstance(made, str) else made
         writer.names.update(zip((one.value for one in operation.outputs), names, strict=True))
+        if trace.of_texts and (opened := open_axes(operation, trace.inputs[0].shape)):
+            writer.described.append(writer.describe(operation.output, opened))
     return writer.finish()
 
 
-Written = str | list[str]
+def open_axes(operation: Operation, tokens: Sizes) -> Mapping[int, str]:
+    """Which axes of an output an export says to be of any size, where a runtime alone could not tell."""
+    sizes = operation.output.shape
+    if operation.name == "scaled_dot_product_attention":
+        return {0: "batch", 2: "length"}
+    return OPEN_SIZES if len(sizes) > 2 and sizes[:2] == tokens else {}
 
 
 def write_convolution(writer: GraphWriter, operation: Operation) -> Written:
@@ -122,7 +76,13 @@ def write_norm(writer: GraphWriter, operation: Operation) -> Written:
 
 
 def write_clip(writer: GraphWriter, operation: Operation) -> Written:
-    low, high = operation.arguments.get("min_val", 0.0), operation.arguments.get("max_val", 6.0)
+    arguments = operation.arguments
+    if operation.name == "hardtanh":
+        low, high = arguments.get("min_val", 0.0), arguments.get("max_val", 6.0)
+    else:
+        low, high = (arguments.get(f"{end}_val", arguments.get(end)) for end in ("min", "max"))
+    if high is None:
+        return writer.add("Max", [writer.name(arguments["input"]), writer.number(low, operation.output.numbers)])
     limits = ["" if limit is None else writer.number(limit) for limit in (low, high)]
     return writer.add("Clip", [writer.name(operation.arguments["input"]), *limits])
 
@@ -142,10 +102,22 @@ def write_linear(writer: GraphWriter, operation: Operation) -> Written:
 def write_binary(kind: str) -> Callable[[GraphWriter, Operation], Written]:
     def write(writer: GraphWriter, operation: Operation) -> Written:
         one, other = operation.arguments["input"], operation.arguments["other"]
-        terms = one.shape[-1] if kind == "MatMul" else 1
-        return writer.add(kind, [writer.name(one, terms), writer.name(other, terms)])
+        terms, numbers = one.shape[-1] if kind == "MatMul" else 1, operation.output.numbers
+        names = [writer.cast(term, numbers, terms) for term in (one, other)]
+        return writer.add(kind, [cut_table(writer, *pair) for pair in zip(names, (one, other), strict=True)])
 
     return write
+
+
+def cut_table(writer: GraphWriter, name: str, term: Any) -> str:
+    """A constant of one row for each token, as positions, is the beginning of a longer one."""
+    rows = writer.trace.inputs[0].shape[1:2]
+    if not (writer.trace.of_texts and isinstance(term, TensorSlot) and term.value == CONSTANT):
+        return name
+    if len(term.shape) != 2 or term.shape[:1] != rows:
+        return name
+    length = writer.once(1, partial(write_open_size, writer, 1))
+    return writer.add("Slice", [name, writer.integers([0]), length, writer.integers([0])])
 
 
 def write_unary(kind: str) -> Callable[[GraphWriter, Operation], Written]:
@@ -217,8 +189,20 @@ def write_resize(writer: GraphWriter, operation: Operation) -> Written:
 
 
 def write_reshape(writer: GraphWriter, operation: Operation) -> Written:
-    given = writer.name(operation.arguments["input"])
-    return writer.add("Reshape", [given, writer.integers(operation.output.shape)])
+    name, sizes = writer.name(operation.arguments["input"]), operation.output.shape
+    tokens = writer.trace.inputs[0].shape
+    if not (
+        writer.trace.of_texts and open_axes(operation, tokens) and operation.arguments["input"].shape[:2] == tokens
+    ):
+        return writer.add("Reshape", [name, writer.integers(sizes)])
+    first = [writer.once(axis, partial(write_open_size, writer, axis)) for axis in (0, 1)]
+    shape = writer.once(sizes[2:], lambda: writer.add("Concat", [*first, writer.integers(sizes[2:])], axis=0))
+    return writer.add("Reshape", [name, shape])
+
+
+def write_open_size(writer: GraphWriter, axis: int) -> str:
+    """That of texts in a batch or of tokens in a text, which the exporter asks of the mask."""
+    return writer.add("Shape", [writer.names[writer.trace.inputs[-1].value]], start=axis, end=axis + 1)
 
 
 def write_transpose(writer: GraphWriter, operation: Operation) -> Written:
@@ -236,28 +220,39 @@ def write_transpose(writer: GraphWriter, operation: Operation) -> Written:
 def write_unbind(writer: GraphWriter, operation: Operation) -> Written:
     given = writer.name(operation.arguments["input"])
     axis = int(operation.arguments.get("dim", 0))
-    return [
-        writer.add("Gather", [given, writer.initializer(writer.types.INT64, [], [place])], axis=axis)
+    parts = [
+        writer.add("Slice", [given, *map(writer.integers, ([place], [place + 1], [axis]))])
         for place in range(len(operation.outputs))
     ]
+    return [writer.add("Squeeze", [part, writer.integers([axis])]) for part in parts]
 
 
 def write_item(writer: GraphWriter, operation: Operation) -> Written:
     """Slices and whole numbers of the first axes."""
     found = writer.name(operation.arguments["input"])
     index = operation.arguments["index"]
-    dropped = []
+    dropped: list[int] = []
+    added: list[int] = []
     for axis, one in enumerate(index if isinstance(index, list | tuple) else [index]):
         if isinstance(one, int):
             found = writer.add("Slice", [found, *map(writer.integers, ([one], [one + 1 or 2**62], [axis]))])
             dropped.append(axis)
         elif isinstance(one, slice) and one != slice(None):
             start, stop = one.start or 0, 2**62 if one.stop is None else one.stop
-            found = writer.add("Slice", [found, *map(writer.integers, ([start], [stop], [axis], [one.step or 1]))])
+            found = writer.add(
+                "Slice", [found, *map(writer.integers, ([start], [stop], [axis - len(added)], [one.step or 1]))]
+            )
+        elif one is None:
+            added.append(axis)
         elif not isinstance(one, slice):
             raise ConfigError(
                 f"students that index by {type(one).__name__} cannot be profiled; let them index by numbers and slices"
             )
+    if dropped and added:
+        raise ConfigError(
+            "students that index by numbers and None at once cannot be profiled; let them do one each time"
+        )
+    found = writer.add("Unsqueeze", [found, writer.integers(added)]) if added else found
     return writer.add("Squeeze", [found, writer.integers(dropped)]) if dropped else found
 
 
@@ -299,7 +294,9 @@ WRITERS: Mapping[str, Callable[[GraphWriter, Operation], Written]] = {
     "pad": write_padding,
     "silu": write_swish,
     **{name: write_unary(kind) for name, kind in
-       {"relu": "Relu", "hardswish": "HardSwish", "sigmoid": "Sigmoid", "gelu": "Gelu"}.items()},
+       {"relu": "Relu", "hardswish": "HardSwish", "sigmoid": "Sigmoid", "gelu": "Gelu", "tanh": "Tanh",
+        "logical_not": "Not"}.items()},
+    **TOKEN_WRITERS,
     **{name: write_binary(kind) for name, kind in
        {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "matmul": "MatMul"}.items()},
 }  # fmt: skip

@@ -1,7 +1,7 @@
-"""What a network does with a batch of images, operation by operation, from shapes alone: nothing is computed.
+"""What a network does with a batch of inputs, operation by operation, from shapes alone: nothing is computed.
 
 The calls that its forward function makes are listed as torch's exporter sees them, a matrix product as one product
-and not as the views and products of which a kernel makes it. Tensors that do not depend on the images are constants.
+and not as the views and products of which a kernel makes it. Tensors that do not depend on the inputs are constants.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from automl_kd.errors import ConfigError
+from automl_kd.export.graphs import TextGraph
 from automl_kd.models.costs.cost import evaluating
 from automl_kd.models.foreign.adoption import logits_of
 from automl_kd.registry import name_type
-from automl_kd.space import Architecture, InputShape, SearchSpace, check_architecture
+from automl_kd.space import Architecture, InputShape, SearchSpace, TextShape, check_architecture
 
 Sizes = tuple[int, ...]
 
 
 class TensorSlot(NamedTuple):
-    """A tensor: the number of the value that it is, -1 for a constant, and its shape."""
+    """A tensor: the number of the value that it is, -1 for a constant, its shape, and "float", "int" or "bool"."""
 
     value: int
     shape: Sizes
+    numbers: str = "float"
 
 
 CONSTANT = -1
@@ -49,17 +51,21 @@ class Operation:
 
     @property
     def operands(self) -> list[TensorSlot]:
-        """The tensors among the arguments that depend on the images."""
+        """The tensors among the arguments that depend on the inputs."""
         return [one for one in find_operands(self.arguments.values()) if one.value != CONSTANT]
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """`inputs`, `outputs`: values that are given and returned. `operations`: in the order in which they run."""
+    """`inputs`, `outputs`: values that are given and returned. `operations`: in the order in which they run.
+
+    `of_texts`: whether it takes tokens and a mask, of which an export leaves the length open.
+    """
 
     inputs: tuple[TensorSlot, ...]
     operations: tuple[Operation, ...]
     outputs: tuple[TensorSlot, ...]
+    of_texts: bool = False
 
 
 def find_operands(found: Any) -> Iterator[TensorSlot]:
@@ -90,14 +96,23 @@ SIGNATURES: Mapping[str, Sequence[str]] = {
     "__getitem__": ("input", "index"),
     "gelu": ("input", "approximate"),
     "interpolate": ("input", "size", "scale_factor", "mode", "align_corners"),
-    **dict.fromkeys(("add", "sub", "mul", "div", "matmul"), ("input", "other")),
+    "embedding": ("input", "weight"),
+    "scaled_dot_product_attention": ("query", "key", "value", "attn_mask"),
+    "lstm": ("input", "hx", "params"),
+    "masked_fill": ("input", "mask", "value"),
+    "where": ("condition", "input", "other"),
+    "gather": ("input", "dim", "index"),
+    **dict.fromkeys(("sum", "cumsum", "amax"), ("input", "dim", "keepdim")),
+    **dict.fromkeys(("add", "sub", "mul", "div", "matmul", "eq", "ne"), ("input", "other")),
 }
 """Names of arguments, as far as they matter; of other functions the first is the input and the rest are numbers."""
 
 SAME_NAMES = {
     "__add__": "add", "__radd__": "add", "__iadd__": "add", "__mul__": "mul", "__rmul__": "mul", "__imul__": "mul",
     "__sub__": "sub", "__truediv__": "div", "true_divide": "div", "__matmul__": "matmul", "bmm": "matmul",
-    "relu6": "hardtanh", "concat": "cat", "swish": "silu", "clamp_min": "relu",
+    "relu6": "hardtanh", "concat": "cat", "swish": "silu", "clamp_min": "relu", "__eq__": "eq", "__ne__": "ne",
+    "__invert__": "logical_not", "bitwise_not": "logical_not",
+    **dict.fromkeys(("long", "int", "bool", "half", "type_as"), "to"),
 }  # fmt: skip
 
 UNCHANGED = frozenset({"dropout", "contiguous", "clone", "detach", "float", "alpha_dropout"})
@@ -132,14 +147,14 @@ class WithoutDraws(TorchFunctionMode):
 
 
 class Recorder(TorchFunctionMode):
-    """Inside, calls of torch's functions with tensors that depend on `images` become operations."""
+    """Inside, calls of torch's functions with tensors that depend on `inputs` become operations."""
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()
-        self.values: dict[int, int] = {id(images): 0}
-        self.kept: list[Tensor] = [images]  # an id is a tensor's as long as it lives
+        self.values: dict[int, int] = {id(one): place for place, one in enumerate(inputs)}
+        self.kept: list[Tensor] = [*inputs]  # an id is a tensor's as long as it lives
         self.operations: list[Operation] = []
-        self.count = 1
+        self.count = len(inputs)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -154,26 +169,32 @@ class Recorder(TorchFunctionMode):
         if live and (tensors := tensors_of(made)):
             signature = SIGNATURES.get(name, ("input",))
             positions = [*signature, *(f"extra{place}" for place in range(len(signature), len(given)))]
-            self.note(name, dict(zip(positions, given, strict=False)) | named, tensors, live[0].value)
+            self.note(name, dict(zip(positions, given, strict=False)) | named, tensors, live[0])
         return made
 
     def describe(self, one: Any) -> Any:
         if isinstance(one, Tensor):
-            return TensorSlot(self.values.get(id(one), CONSTANT), tuple(one.shape))
+            return TensorSlot(self.values.get(id(one), CONSTANT), tuple(one.shape), name_numbers(one))
         if isinstance(one, list | tuple) and any(isinstance(item, Tensor) for item in one):
             return [self.describe(item) for item in one]
         return one
 
-    def note(self, name: str, arguments: Mapping[str, Any], tensors: list[Tensor], source: int) -> None:
+    def note(self, name: str, arguments: Mapping[str, Any], tensors: list[Tensor], source: TensorSlot) -> None:
         self.kept += tensors
-        if name in UNCHANGED:
-            self.values[id(tensors[0])] = source
+        if name in UNCHANGED and name_numbers(tensors[0]) == source.numbers:
+            self.values[id(tensors[0])] = source.value
             return
         for tensor in tensors:
             self.values[id(tensor)] = self.count
             self.count += 1
-        outputs = tuple(TensorSlot(self.values[id(tensor)], tuple(tensor.shape)) for tensor in tensors)
+        outputs = tuple(self.describe(tensor) for tensor in tensors)
         self.operations.append(Operation(name, arguments, outputs))
+
+
+def name_numbers(tensor: Tensor) -> str:
+    if tensor.dtype == torch.bool:
+        return "bool"
+    return "float" if tensor.is_floating_point() else "int"
 
 
 def plain_name(func: Callable[..., Any]) -> str:
@@ -191,7 +212,7 @@ def tensors_of(made: Any) -> list[Tensor]:
 
 def shape_only(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
     """The output of frequent functions, of whose rules for shapes torch's own are slow; None for others."""
-    if not args or not isinstance(args[0], Tensor) or args[0].device.type != "meta":
+    if not args or not isinstance(args[0], Tensor) or args[0].device.type != "meta" or not args[0].is_floating_point():
         return None
     if name in SAME_SHAPE:
         return torch.empty_like(args[0])
@@ -211,23 +232,26 @@ def shape_only(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T
 
 
 def trace_network(model: nn.Module, shape: InputShape, batch: int = 1) -> Trace:
-    """The operations of `model`, in evaluation mode, for `batch` images of `shape`, on the device of its weights.
+    """The operations of `model`, in evaluation mode, for `batch` inputs of `shape`, on the device of its weights.
 
-    `ConfigError` if it returns no logits.
+    Of texts those of their export, which takes tokens and a mask. `ConfigError` if it returns no logits.
     """
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
-    images = shape.blank(batch, torch.empty(0, device=device))
-    recorder = Recorder(images)
+    blank = shape.blank(batch, torch.empty(0, device=device))
+    texts = isinstance(shape, TextShape)
+    inputs = (blank, torch.ones_like(blank)) if texts else (blank,)
+    recorder = Recorder(inputs)
     with evaluating(model), torch.no_grad(), recorder:
-        made = model(images)
+        made = (TextGraph(model, shape.padding) if isinstance(shape, TextShape) else model)(*inputs)
     logits = logits_of(made)
     if logits is None or id(logits) not in recorder.values:
         raise ConfigError(
             f"{name_type(model)} cannot be profiled: its logits are none of the tensors that torch's functions gave; "
             "let its forward return logits"
         )
-    output = TensorSlot(recorder.values[id(logits)], tuple(logits.shape))
-    return Trace((TensorSlot(0, tuple(images.shape)),), needed_operations(recorder.operations, output), (output,))
+    output = recorder.describe(logits)
+    slots = tuple(map(recorder.describe, inputs))
+    return Trace(slots, needed_operations(recorder.operations, output), (output,), of_texts=texts)
 
 
 def needed_operations(operations: Sequence[Operation], output: TensorSlot) -> tuple[Operation, ...]:

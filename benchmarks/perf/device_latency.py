@@ -35,7 +35,7 @@ from automl_kd.models.costs.latency import measure_latency
 from automl_kd.profiling import DeviceProfile, is_prepared, measure, measure_folder, prepare_folder
 from automl_kd.profiling.predictor import HeldOutError
 from automl_kd.profiling.preparing import draw_networks, read_list
-from automl_kd.space import Architecture
+from automl_kd.space import Architecture, TextShape
 
 LIMITS = {"spearman": 0.95, "median_error": 0.10, "eager": 1.3, "int8": 1.5}
 SECONDS = 1.0
@@ -100,6 +100,8 @@ def main() -> None:
     profile = DeviceProfile.read(options.profile)
     if options.seed == profile.plan.seed:
         parser.error(f"--seed {options.seed} is the profile's own draw; take another")
+    if options.ratios and isinstance(profile.plan.shape, TextShape):
+        parser.error("ratios of runtimes are of images, and the profile is of texts; give --ratios 0")
     torch.set_num_threads(1)
     print(f"{profile.label}: its own held-out networks are {profile.describe_error()}")
     work = options.work or options.profile.with_suffix(".held-out")

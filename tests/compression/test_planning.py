@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from automl_kd.api.compressing import make_request, plan_compression
-from automl_kd.compression import open_plan
+from automl_kd.compression import open_plan, planning
 from automl_kd.compression.choices import chooses_resolution
 from automl_kd.compression.measured_speed import MeasuredSpeed
 from automl_kd.compression.planning import make_plan
@@ -25,6 +25,7 @@ from automl_kd.experiment.progress.events import Silent
 from automl_kd.export import ExportOptions
 from automl_kd.space import sample_architecture
 from tests.data.text.words import write_set, write_tokenizer
+from tests.profiling.made import made_profile
 
 SPEED = MeasuredSpeed(
     step=1e-4, teacher=1e-4, images=1300, labelled=1300, validation=144, test=360, scratch_ratio=1.5, workers=2
@@ -242,3 +243,22 @@ def test_texts_get_encoders_that_begin_with_layers_of_a_teacher_that_is_fine_tun
     assert experiment.teacher.recipe.lr < experiment.recipe.lr
     assert not experiment.search.proxy_filter
     assert experiment.budget.params == 200_000
+
+
+def test_a_latency_of_texts_is_of_a_profile_at_their_mean_length(tmp_path, monkeypatch):
+    made = []
+
+    def profile_here(out, profiled, _watcher):
+        made.append(profiled)
+        made_profile(dataclasses.replace(profiled, networks=6)).write(out)
+
+    monkeypatch.setattr(planning, "profile_this_machine", profile_here)
+    table, folder = write_set(tmp_path / "set"), encoder_of(tmp_path / "encoder")
+    asked = {"teacher": {"model": f"hf:{folder}"}, "data": {"name": f"text:{table}"}, "hours": 1.0}
+    experiment, _, _ = plan(tmp_path, request_of(budget=Budget(latency_ms=0.5), **asked))
+    (profiled,) = made
+    assert profiled.space == "search_spaces.bert:SPACE"
+    length = profiled.shape.width  # of texts of 3 to 12 words, and two tokens around them
+    assert 8 < length < 11
+    assert experiment.budget.profile.endswith(f"_profile-{length}.json")
+    assert experiment.budget.latency_ms == 0.5

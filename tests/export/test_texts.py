@@ -18,6 +18,8 @@ from automl_kd.errors import DataError, ExportError
 from automl_kd.export import ComparisonText, ExportOptions, Subject, TextInput, export_student
 from automl_kd.export.packages import require_package
 from automl_kd.methods import run_trial
+from automl_kd.profiling import open_sizes
+from automl_kd.profiling.measure import measure_graph
 from automl_kd.spec import DataSpec, Recipe, TrialSpec
 from tests import tiny
 from tests.data.text.words import texts_of, write_set
@@ -91,6 +93,11 @@ def test_the_graph_looks_at_the_mask_and_takes_any_length(exported: Path, subjec
         np.testing.assert_array_equal(plain, masked)
         with torch.no_grad():
             np.testing.assert_allclose(plain, subject.student(torch.from_numpy(ids)).numpy(), atol=1e-4)
+
+
+def test_the_graph_is_timed_at_the_stated_length(exported: Path, subject: Subject) -> None:
+    found = measure_graph(exported / "student.onnx", 1, 0.01, open_sizes(subject.input.shape))
+    assert found["median_ms"] > 0
 
 
 def test_run_py_names_texts_without_torch(exported: Path) -> None:

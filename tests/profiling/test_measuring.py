@@ -151,7 +151,7 @@ def test_a_graph_that_cannot_be_run_is_one_sentence(folder):
 def test_a_folder_of_another_plan_is_refused(measured):
     assert is_prepared(measured.parent, PLAN)
     assert not is_prepared(measured.parent / "none", PLAN)
-    with pytest.raises(ConfigError, match="was prepared for other networks, images, threads or times"):
+    with pytest.raises(ConfigError, match="was prepared for other networks, inputs, threads or times"):
         is_prepared(measured.parent, dataclasses.replace(PLAN, batch=2))
 
 

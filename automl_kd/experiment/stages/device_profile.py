@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from automl_kd.experiment.progress.events import Watcher
+from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.profiling import (
     DeviceProfile,
     ProfilePlan,
@@ -24,7 +25,8 @@ def write_profile_graphs(folder: Path, plan: ProfilePlan, watcher: Watcher) -> N
         watcher.note(f"{folder} is prepared already, and is taken as it is")
         return
     watcher.stage(f"writing networks to {folder}", plan.networks, "networks")
-    prepare_folder(folder, plan, lambda done, _total: watcher.step(done))
+    with in_a_sentence(f"students of {plan.space}", plan.shape, "choose another space, or inputs that it takes"):
+        prepare_folder(folder, plan, lambda done, _total: watcher.step(done))
 
 
 def profile_this_machine(out: Path, plan: ProfilePlan, watcher: Watcher) -> DeviceProfile:

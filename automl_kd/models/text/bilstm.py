@@ -69,9 +69,33 @@ class Bilstm(nn.Module):
 
     def states(self, words: Tensor, there: Tensor) -> Tensor:
         """(batch, tokens, 2 * hidden). The backward direction begins at a text's own end."""
+        if torch.compiler.is_exporting() or words.is_meta:  # where lengths, by which texts are packed, are no numbers
+            return self.turned_states(words, there)
         packed = pack_padded_sequence(words, there.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
         found, _ = self.lstm(packed)
         return pad_packed_sequence(found, batch_first=True, total_length=words.shape[1])[0]
+
+    def turned_states(self, words: Tensor, there: Tensor) -> Tensor:
+        """The same from two forward passes, one of each text turned around within its own length.
+
+        No state follows from padding, which comes after all that is read; states at padding are others.
+        """
+        places = torch.arange(words.shape[1], device=words.device)
+        turned = torch.where(there, there.sum(dim=1, keepdim=True) - 1 - places, places)[:, :, None]
+        for layer in range(self.plan.layers):
+            ahead = self.read_once(words, f"l{layer}")
+            index = turned.expand(-1, -1, words.shape[2])
+            back = self.read_once(words.gather(1, index), f"l{layer}_reverse")
+            words = torch.cat([ahead, back.gather(1, turned.expand(-1, -1, self.plan.hidden))], dim=2)
+        return words
+
+    def read_once(self, words: Tensor, direction: str) -> Tensor:
+        """(batch, tokens, hidden): from left to right by the weights of `direction`, such as "l0_reverse"."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weights = [getattr(self.lstm, f"{name}_{direction}") for name in names]
+        start = torch.zeros((1, words.shape[0], self.plan.hidden), device=words.device, dtype=words.dtype)
+        states: Tensor = torch.lstm(words, (start, start), weights, True, 1, 0.0, False, False, True)[0]
+        return states
 
 
 def bilstm_cost(shape: TextShape, plan: BilstmPlan) -> tuple[int, int]:

@@ -18,7 +18,7 @@ QUIET = ("--progress", "none", "--operators", "1", "--rounds", "1")
 def test_a_device_is_profiled_here_or_there(run, tmp_path):
     code, out, err = run("profile", "here.json", *TINY, *QUIET)
     assert code == 0, err
-    assert ", 1 thread: 3 networks, 9 layers; predictions are off by " in out
+    assert ", 1 thread: 3 networks, 9 layers for images of 1x8x8; predictions are off by " in out
     assert out.endswith('written to here.json; set [budget] profile = "here.json" and latency_ms\n')
     here = DeviceProfile.read(tmp_path / "here.json")
     assert not (tmp_path / "here.json.partial").exists()
@@ -54,10 +54,12 @@ def test_what_cannot_be_profiled_is_one_sentence(refused):
         ((), "no file for the profile was named"),
         (("a.json", "--prepare", "graphs"), "--prepare graphs measures nothing, so there is no a.json yet"),
         (("--prepare", "graphs", "--measured", "b.json"), "give one of them"),
-        (("a.json",), "give --space, --resolution and --classes, or --experiment FILE"),
+        (("a.json",), "give --space, --classes and --resolution, or --length"),
+        (("a.json", *TINY, "--length", "9"), "--resolution is of images and --length of texts; give one of them"),
         (("a.json", "--target", "tflite", *TINY), "--target 'tflite' is no runtime that can be measured"),
         (("s3://bucket/a.json", *TINY), "a profile is written to this machine"),
-        (("a.json", "--experiment", "x.toml", "--classes", "3"), "--experiment says space, resolution and classes"),
+        (("a.json", "--experiment", "x.toml", "--classes", "3"), "--experiment says space, resolution or length"),
+        (("a.json", "--experiment", "x.toml", "--length", "3"), "--experiment says space, resolution or length"),
         (("a.json", "--experiment", "x.toml"), "no experiment could be read from x.toml"),
         (("a.json", "--measured", "none/measured.json"), "no measurements could be read"),
     )
