@@ -82,7 +82,8 @@ def test_a_verdict_on_a_teacher_near_chance_begins_with_a_warning(tmp_path):
     warned = (
         "Warning: the teacher (resnet56, from a file) is right on 10.56 % of 180 validation examples, and always "
         "naming the largest class is on 10.00 %: nothing shows that it knows these classes, so no gain can be "
-        "owed to what it knows; check its weights, the order of its classes and how its training images were normalised."
+        "owed to what it knows; check its weights, the order of its classes and how its training images were "
+        "normalised."
     )
     assert judged.sentence.startswith(f"{warned} Gained 3.00 points ")
     assert judged.teacher_sentence == ""
