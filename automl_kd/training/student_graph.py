@@ -32,8 +32,8 @@ class RecordedStudent:
     """Records `student`'s passes at its first batch, and uses the record in training for batches like it.
 
     A student with hooks inside, as those that read its feature layers leave, runs as ever: a record would not call
-    them. Its own hooks are called around the record. Within a step the student may run once, as a second run would
-    overwrite what the first one's gradients need.
+    them. So does a recurrent one, which asks the card how long texts are. Its own hooks are called around the record.
+    Within a step the student may run once, as a second run would overwrite what the first one's gradients need.
     """
 
     def __init__(self, student: nn.Module, recipe: Recipe, record: MakeRecord = record_by_cuda) -> None:
@@ -45,8 +45,9 @@ class RecordedStudent:
             for module in student.modules()
             if isinstance(module, _BatchNorm) and module.num_batches_tracked is not None
         ]
-        inside = (module for module in student.modules() if module is not student)
-        self.able = "forward" not in vars(student) and not student._backward_hooks and not any(map(has_hooks, inside))
+        inside = [module for module in student.modules() if module is not student]
+        free = "forward" not in vars(student) and not student._backward_hooks and not any(map(has_hooks, inside))
+        self.able = free and not any(isinstance(module, nn.RNNBase) for module in inside)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

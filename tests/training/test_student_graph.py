@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from automl_kd.models import build_model
+from automl_kd.models.text.bilstm import Bilstm, BilstmPlan
 from automl_kd.spec import Recipe
 from automl_kd.training.student_graph import RecordedStudent
 from automl_kd.training.training_run import TrainingRun
 from tests import tiny
+from tests.models.text.test_bert import SHAPE
 
 RECIPE = Recipe(epochs=2, batch_size=16)
 
@@ -90,3 +92,11 @@ def test_a_pass_without_gradients_records_nothing():
             assert torch.equal(student(images), wanted)
     assert graph.recorded is None
     assert record.used == 0
+
+
+def test_recurrent_students_are_not_recorded():
+    student = Bilstm(SHAPE, BilstmPlan(1, 16, 12))
+    graph = RecordedStudent(student, RECIPE, PretendedRecord())
+    with graph.in_use():
+        assert "forward" not in vars(student)
+    assert RecordedStudent(build_model("resnet8", tiny.SHAPE), RECIPE, PretendedRecord()).able
