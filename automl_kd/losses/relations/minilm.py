@@ -12,8 +12,8 @@ Task-Agnostic Compression of Pre-Trained Transformers. 2020. arXiv:2002.10957, s
 
 Ours: the papers distil before any fine-tuning and without labels, here it is one loss among others, of a teacher that
 knows the task; its weight of 1 in such a sum; the number of relation heads where none is given; the mean over a batch,
-of each text's mean over its tokens. The papers take the teacher's last layer, but for BERT-large the 21st of 24, and
-that is left to `stages`.
+of each text's mean over its tokens; which layer of the teacher, by `stages`. Only the abstracts could be read here: the
+sections' numbers and the 48 relation heads are from memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from automl_kd.spec import require
 from automl_kd.tasks.precision import in_float32
 
 PUBLISHED_HEADS = 48
-"""Relation heads of the paper's students of 12 attention heads (section 4.1)."""
+"""Relation heads of the paper's students of 12 attention heads, from memory."""
 
 QKV_ORDER = "qkv"
 """The order in which a map's channels hold them, a third each."""
