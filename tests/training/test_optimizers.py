@@ -119,3 +119,21 @@ def test_a_weight_that_joins_later_steps_as_if_it_had_had_no_momentum():
             optimizer.step()
         ended.append(torch.stack([weight.detach() for weight in weights]))
     torch.testing.assert_close(*ended, rtol=1e-6, atol=1e-6)
+
+
+def test_adamw_takes_one_operator_on_a_processor_where_a_weight_is_large_and_comes_to_the_same():
+    table = torch.randn(1024, 1024, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe(optimizer="adamw", lr=1e-2, weight_decay=0.01)
+    weights = [torch.nn.Parameter(table.clone()) for _ in range(2)]
+    made = make_optimizer([weights[0]], recipe)
+    plain = torch.optim.AdamW([weights[1]], lr=1e-2, weight_decay=0.01, eps=recipe.eps)
+    assert made.param_groups[0]["fused"] is True
+    for step in range(3):
+        for weight in weights:
+            weight.grad = table.roll(step, 0)
+        made.step()
+        plain.step()
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-6)
+    for small, plain_recipe in ((table[1:], recipe), (table, Recipe())):
+        one = make_optimizer([torch.nn.Parameter(small)], plain_recipe)
+        assert one.param_groups[0]["fused"] is None  # results for images stay what they were
