@@ -77,7 +77,8 @@ class Subgraph(SearchOptions):
     trial's own student.
     `multiples`: the first one times the budget is the student that is trained; others, after commas, are written to
     `students/` beside it from the same search. `floor`, `divisor`: a layer keeps at least this fraction of its
-    channels, and multiples of `divisor`. `inherit`: train on from the super-graph's weights; false draws fresh ones.
+    channels, and multiples of `divisor`. `inherit`: train on from the teacher's weights, or those of a super-graph
+    whose weights were "random"; false draws fresh ones.
     `temperature`, `weight`: of the student's training, as in `kd`.
     """
 
@@ -178,7 +179,9 @@ def find_student(options: Subgraph, context: TrialContext, teacher: nn.Module) -
     if known and not options.inherit:
         return rebuilt(read_description(path), context)
     whole = supergraph_of(teacher, context)
-    coupling = trace(whole, shape)
+    coupling, of_search = trace(whole, shape), options.weights == "random"
+    if known and not of_search:
+        return thin_network(whole, coupling, read_description(path).selection).requires_grad_(True)
     model = supergraph(options, context, whole)
     budget, multiples = options.budget(context.cost), read_multiples(options.multiples)
     least = least_widths(coupling, options.floor, options.divisor)
@@ -198,7 +201,7 @@ def find_student(options: Subgraph, context: TrialContext, teacher: nn.Module) -
     description = read_description(path)
     if not options.inherit:
         return rebuilt(description, context)
-    return thin_network(model, coupling, description.selection).requires_grad_(True)
+    return thin_network(model if of_search else whole, coupling, description.selection).requires_grad_(True)
 
 
 def timed(teacher: nn.Module, coupling: Coupling, context: TrialContext, device: str) -> MeasureLatency:

@@ -23,6 +23,9 @@ class SearchOptions:
     `strength`: lambda2; 0 takes what moves a factor of average cost by two in the search, where one is the way to
     zero. It rises from zero over the fraction `ramp` of the steps, then by the factor `growth` with every epoch in
     which what is not zero does not fit the budget; while it fits, the penalty rests.
+    `alpha`: the weights in the penalty: "equal", so that what stays is what is missed most, or a part's "cost" over the
+    mean of its kind. By cost a short search takes the costly parts, as all that runs at full resolution, whatever they
+    are worth: on CIFAR-10 at 16 pixels, resnet20, it left four of 16 channels to the whole first stage.
     `rate`: step of the factors; "apg" goes about ten times as far with each, so take a tenth. `search_lr`, `decay`:
     step of the weights and lambda1; small, as nothing normalises while statistics are frozen.
     `search_temperature`: of the objective; `search_ce`: weight of the labels in it.
@@ -36,6 +39,7 @@ class SearchOptions:
     remedy: Remedy = "frozen"
     proximal: Literal["ista", "apg"] = "ista"
     strength: float = 0.0
+    alpha: Literal["equal", "cost"] = "equal"
     ramp: float = 0.15
     growth: float = 1.5
     rate: float = 0.02

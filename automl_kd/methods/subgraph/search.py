@@ -100,7 +100,8 @@ class SubgraphSearchRun:
     def finish(self, folder: Path, checkpoint_minutes: float = 0.0) -> PartScores:
         """Search to the end, continuing from `folder` if something is there; the last state stays there.
 
-        At the end the factors are multiplied into the super-graph's weights, which then need no gates.
+        At the end the factors are multiplied into the super-graph's weights, which then need no gates. Parts that are
+        zero keep their weights: what fills a budget may be among them, and would be dead.
         `checkpoint_minutes`: as for `fit_student`.
         """
         checkpoints = checkpoint.Checkpoints(folder / CHECKPOINT_FILE, self.state, checkpoint_minutes)
@@ -113,8 +114,9 @@ class SubgraphSearchRun:
                 if epoch == epochs or checkpoints.seconds_unsaved() > loop.SAVE_SECONDS:
                     checkpoints.save()
         found = score_parts(self.factors, self.run.student, self.options, self.measure)
+        gates = {name: gate.detach() for name, gate in self.factors.gates().items()}
         fold_gates(
-            self.run.student, self.coupling, {name: gate.detach() for name, gate in self.factors.gates().items()}
+            self.run.student, self.coupling, {name: torch.where(gate > 0, gate, 1) for name, gate in gates.items()}
         )
         return found
 
@@ -150,7 +152,10 @@ class SubgraphSearchRun:
         Without the penalty, factors of parts that are missed return, and parts that are not stay where they are.
         """
         alive = self.factors.alive()
-        weights = alphas(self.factors, alive, self.measure)
+        by_cost = self.options.alpha == "cost"
+        weights = (
+            alphas(self.factors, alive, self.measure) if by_cost else torch.ones_like(self.factors.values.detach())
+        )
         met = self.countable and within_countable_budget(self.coupling.cost(alive), self.budget)
         return torch.zeros_like(weights) if met else weights
 
