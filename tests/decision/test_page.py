@@ -389,7 +389,7 @@ def test_an_export_in_eight_bits_has_its_size_in_the_table(finished, tmp_path):
     assert cells(text, "student.onnx")[1] == units.percent(parity["student.onnx"][0]["accuracy"])
     assert cells(text, "student.safetensors")[1] == units.percent(parity["student.onnx"][0]["student_accuracy"])
     words = "".join(Loads(text).words)
-    code = words[words.index("import onnxruntime") : words.index(" # images: float32 (n, 1, 8, 8)")]
+    code = words[words.index("import onnxruntime") : words.index(" # float32 (n, 1, 8, 8)")]
     names: dict[str, Any] = {"images": np.zeros((3, 1, 8, 8), dtype=np.float32)}
     exec(code, names)
     assert names["outputs"].shape == (3, 3)
