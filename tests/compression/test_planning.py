@@ -245,6 +245,7 @@ def test_texts_get_encoders_that_begin_with_layers_of_a_teacher_that_is_fine_tun
     assert experiment.budget.params == 200_000
 
 
+@pytest.mark.slow
 def test_a_latency_of_texts_is_of_a_profile_at_their_mean_length(tmp_path, monkeypatch):
     made = []
 

@@ -170,7 +170,7 @@ def test_another_length_is_said_in_a_sentence(profile):
     with pytest.raises(
         ConfigError, match=r"holds no operator a quarter as large .*; make a profile of this space, and"
     ):
-        profile.predict(spaces("bilstm"), Architecture.of(SMALL["bilstm"]), dataclasses.replace(SHAPE, width=900))
+        profile.predict(spaces("bilstm"), Architecture.of(SMALL["bilstm"]), dataclasses.replace(SHAPE, width=200))
 
 
 def test_a_profile_of_images_is_refused_for_texts():
