@@ -7,7 +7,7 @@ import time
 
 from automl_kd.compression.kept_plan import KeptPlan
 from automl_kd.compression.measured_speed import FORWARD_SHARE, MeasuredSpeed
-from automl_kd.compression.plan import FEWEST_TRIALS, CompressPlan, FinalsPlan, plan_finals
+from automl_kd.compression.plan import FEWEST_TRIALS, CompressPlan, FinalsPlan, finals_seconds, plan_finals
 from automl_kd.config import Finalists
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
@@ -90,7 +90,11 @@ class Timekeeper:
         left = max(0.0, self.left - plan.reserve)
         asked = {"epochs": int(request.get("epochs", 0)), "seeds": int(request.get("seeds", 0))}
         fitting = plan_finals(speed, left, plan.epochs, **asked)
-        return dataclasses.replace(fitting, epochs=max(1, fitting.epochs))  # 0 would mean the recipe's
+        if fitting.epochs:
+            return fitting
+        # No time for one is left, and 0 would mean the recipe's.
+        seconds = finals_seconds(speed, fitting.seeds, fitting.count, 1)
+        return dataclasses.replace(fitting, epochs=1, seconds=seconds)
 
     def stage(self, title: str, total: int, unit: str = "steps") -> None:
         self.tick()

@@ -16,6 +16,7 @@ from automl_kd.api.compressing import make_request, plan_compression
 from automl_kd.compression import open_plan, planning
 from automl_kd.compression.choices import chooses_resolution
 from automl_kd.compression.measured_speed import MeasuredSpeed
+from automl_kd.compression.plan import finals_seconds
 from automl_kd.compression.planning import make_plan
 from automl_kd.compression.timekeeper import Timekeeper, speed_of_found
 from automl_kd.config import Budget
@@ -161,7 +162,9 @@ def test_finals_have_an_epoch_where_there_is_no_time_left(tmp_path):
     kept.spent = {"search": 0.2 * 3600}
     nothing = pd.DataFrame({"trial_kind": [], "status": [], "val_accuracy": []})
     context: Any = SimpleNamespace(table=SimpleNamespace(read=lambda: nothing))
-    assert keeper.fit_finals(context).epochs == 1
+    finals = keeper.fit_finals(context)
+    assert finals.epochs == 1
+    assert finals.seconds == finals_seconds(kept.speed, finals.seeds, finals.count, 1) > 0  # and are told so
 
 
 def test_seconds_are_counted_by_stage_over_sessions(tmp_path):
