@@ -172,13 +172,15 @@ def described_students(
 def students_of_experiment(path: Path, data_root: str, watcher: Watcher) -> tuple[str, InputShape]:
     from automl_kd import data, storage  # noqa: PLC0415 - torch is slow to import
     from automl_kd.experiment.progress.loading_stages import LoadingStages  # noqa: PLC0415 - likewise
+    from automl_kd.experiment.teacher_settings import settle_tokenizer  # noqa: PLC0415 - likewise
 
     search_beside(path.parent, Path())
     found = load_experiment(path)
     if not isinstance(found, Experiment):
         raise ConfigError(f"{path} searches no students that could be measured; give an experiment with a space")
     root = storage.local_path(data_root).absolute()
-    dataset = data.load_data(data.resolve_path(found.data), root, found.loader, LoadingStages(watcher))
+    spec = settle_tokenizer(data.resolve_path(found.data), found.teacher)
+    dataset = data.load_data(spec, root, found.loader, LoadingStages(watcher))
     return found.space, dataset.student_shape
 
 

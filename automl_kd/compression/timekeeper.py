@@ -7,7 +7,14 @@ import time
 
 from automl_kd.compression.kept_plan import KeptPlan
 from automl_kd.compression.measured_speed import FORWARD_SHARE, MeasuredSpeed
-from automl_kd.compression.plan import FEWEST_TRIALS, CompressPlan, FinalsPlan, finals_seconds, plan_finals
+from automl_kd.compression.plan import (
+    FEWEST_TRIALS,
+    CompressPlan,
+    FinalsPlan,
+    finals_seconds,
+    plan_finals,
+    scaled_speed,
+)
 from automl_kd.config import Finalists
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
@@ -63,13 +70,28 @@ class Timekeeper:
         if time.monotonic() - self.saved > ACCOUNT_SECONDS and self.kept.plan is not None:
             self.save()
 
-    def may_propose(self, begun: int) -> bool:
-        """While what is left is more than the finals were planned to take, and for the first few trials in any case."""
-        if self.kept.finals is not None:
-            return False
-        plan = self.plan_made
-        spare = self.left - plan.reserve - plan.finals.seconds
-        return begun < FEWEST_TRIALS or spare > 0
+    def may_propose(self, context: ExperimentContext, begun: int) -> bool:
+        """While a trial more leaves the time of the finals, and for the first few trials in any case.
+
+        That is what they were planned to take, or the least comparison of the students that have done best so far, each
+        trained no shorter than in the search: these may cost more than those that were planned with.
+        """
+        if self.kept.finals is not None or begun < FEWEST_TRIALS:
+            return self.kept.finals is None
+        plan, speed = self.plan_made, self.found_speed(context)
+        least = plan_finals(speed, 0.0, plan.epochs, seeds=self.asked["seeds"])
+        finals = max(plan.finals.seconds, finals_seconds(speed, least.seeds, least.count, plan.epochs))
+        trial = scaled_speed(speed, speed.size, speed.pace).passes(plan.epochs) + speed.trial
+        return self.left - plan.reserve - finals > trial
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """The user's numbers for the finals, 0 where there are none."""
+        return {name: int(self.kept.request.get(name, 0)) for name in ("epochs", "seeds")}
+
+    def found_speed(self, context: ExperimentContext) -> MeasuredSpeed:
+        assert self.kept.speed is not None  # measured before anything is trained
+        return speed_of_found(context, self.kept.speed)
 
     def settle_finals(self, context: ExperimentContext) -> Finalists:
         """As long as what is left allows, by what the trials of the search took; as before once it is settled."""
@@ -84,12 +106,8 @@ class Timekeeper:
         return finals.applied(context.experiment.finalists)
 
     def fit_finals(self, context: ExperimentContext) -> FinalsPlan:
-        plan, request = self.plan_made, self.kept.request
-        assert self.kept.speed is not None
-        speed = speed_of_found(context, self.kept.speed)
-        left = max(0.0, self.left - plan.reserve)
-        asked = {"epochs": int(request.get("epochs", 0)), "seeds": int(request.get("seeds", 0))}
-        fitting = plan_finals(speed, left, plan.epochs, **asked)
+        plan, speed = self.plan_made, self.found_speed(context)
+        fitting = plan_finals(speed, max(0.0, self.left - plan.reserve), plan.epochs, **self.asked)
         if fitting.epochs:
             return fitting
         # No time for one is left, and 0 would mean the recipe's.

@@ -60,7 +60,8 @@ def load_experiment(
         place_files(one, path, f"{path}: {section}")
         for section, one in zip(teacher_sections(found.teacher), found.teacher.members, strict=True)
     ]
-    profile = locate(found.budget.profile, path.parent, f"{path}: budget.profile")
+    # automl-kd profile reads the experiment to write this file.
+    profile = locate(found.budget.profile, path.parent, f"{path}: budget.profile", needed=False)
     return with_inits(
         dataclasses.replace(
             found,

@@ -31,6 +31,7 @@ __all__ = [
     "push",
     "reflect",
     "remove_objects",
+    "remove_weights",
     "replacing",
     "stage",
     "write",
@@ -107,6 +108,15 @@ def remove_objects(paths: Iterable[Path]) -> None:
     """Delete the objects of files that were just deleted."""
     for mirror in MIRRORS.values():
         mirror.remove([path for path in paths if mirror.holds(path)])
+
+
+def remove_weights(folder: Path) -> None:
+    """Delete the files of tensors below `folder`, here and in the store."""
+    here, mirror = folder.rglob("*"), mirror_of(folder)
+    paths = {path for path in (*here, *(mirror.listed(folder, accept_all) if mirror else ())) if not no_weights(path)}
+    for path in paths:
+        path.unlink(missing_ok=True)
+    remove_objects(paths)
 
 
 def pull(folder: Path, *, weights: bool = False, wanted: Callable[[Path], bool] = accept_all) -> None:

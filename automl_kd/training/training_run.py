@@ -110,15 +110,20 @@ class TrainingRun:
         return self.history[-1]["seconds"] if self.history else 0.0
 
     def state(self) -> checkpoint.State:
-        """In a process group all must call it: the parts of all processes are gathered."""
+        """In a process group all must call it: the parts of all processes are gathered.
+
+        After the last epoch without what only a further step would need, most of its size.
+        """
         state = {
             "student": self.student.state_dict(),
             checkpoint.LOSS_MODULES: self.loss_modules.state_dict(),
-            checkpoint.OPTIMIZER: self.optimizer.state_dict(),
-            "best": self.best,
             "history": self.history,
-            **({AVERAGE: self.average.state()} if self.average else {}),
         }
+        if len(self.history) == self.recipe.epochs:
+            return state
+        state |= {checkpoint.OPTIMIZER: self.optimizer.state_dict(), "best": self.best}
+        if self.average:
+            state[AVERAGE] = self.average.state()
         if self.progress is None:
             return state
         self.progress.count(self.cache_stats())
@@ -131,12 +136,14 @@ class TrainingRun:
     def restore(self, state: checkpoint.State) -> None:
         self.student.load_state_dict(state["student"])
         self.loss_modules.load_state_dict(state.get(checkpoint.LOSS_MODULES, {}))  # absent before there were any
+        self.history, self.progress = state["history"], None
+        if checkpoint.OPTIMIZER not in state:
+            return  # it has ended
         resume(self.optimizer, state[checkpoint.OPTIMIZER])
         set_decay(self.optimizer, self.recipe.weight_decay)  # a schedule may have changed it since it was saved
         if self.average:
             self.average.restore(state[AVERAGE])
-        self.best, self.history = state["best"], state["history"]
-        self.progress = None
+        self.best = state["best"]
         if PROGRESS in state:
             self.progress, buffers = EpochProgress.of(state[PROGRESS], self.device), self.buffers()
             for name, values in state[PROGRESS]["buffers"].items():

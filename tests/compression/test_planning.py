@@ -25,7 +25,7 @@ from automl_kd.experiment import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.export import ExportOptions
 from automl_kd.space import sample_architecture
-from tests.data.text.words import write_set, write_tokenizer
+from tests.data.text.words import encoder_of, write_set
 from tests.profiling.made import made_profile
 
 SPEED = MeasuredSpeed(
@@ -145,24 +145,47 @@ def test_nothing_is_left_of_a_plan_that_cannot_be_made(tmp_path, monkeypatch):
     assert not (tmp_path / "results").exists()
 
 
+def context_of(rows: pd.DataFrame) -> Any:
+    """Of a search with such rows, whose default student takes two million multiply-adds."""
+    return SimpleNamespace(
+        table=SimpleNamespace(read=lambda: rows),
+        experiment=SimpleNamespace(recipe=SimpleNamespace(batch_size=100)),
+        cost=lambda _student: SimpleNamespace(macs=2_000_000),
+        baseline=None,
+    )
+
+
+NOTHING = pd.DataFrame({"trial_kind": [], "status": [], "val_accuracy": []})
+
+
 def test_the_search_ends_when_the_finals_need_what_is_left(tmp_path):
     _, kept, keeper = plan(tmp_path, request_of())
+    needed, context = kept.plan.reserve + kept.plan.finals.seconds, context_of(NOTHING)
+    kept.spent = {"search": 0.2 * 3600 - needed - 60}
+    assert keeper.may_propose(context, 30)
+    kept.spent = {"search": 0.2 * 3600 - needed - 1}  # a trial takes longer
+    assert not keeper.may_propose(context, 30)
+    assert keeper.may_propose(context, 2)  # kills cost time, and without a trial there is no found student
+    kept.finals = kept.plan.finals
+    assert not keeper.may_propose(context, 2)
+
+
+def test_the_search_ends_when_the_costly_students_that_it_found_need_what_is_left(tmp_path):
+    _, kept, keeper = plan(tmp_path, request_of())
+    rows = pd.DataFrame(
+        {"trial_kind": ["search"], "status": ["complete"], "val_accuracy": [0.9], "epochs_done": [kept.plan.epochs]}
+    )
+    rows = rows.assign(macs=6_000_000, teacher_passes=0.0, seconds=120.0)
     needed = kept.plan.reserve + kept.plan.finals.seconds
     kept.spent = {"search": 0.2 * 3600 - needed - 60}
-    assert keeper.may_propose(30)
-    kept.spent = {"search": 0.2 * 3600 - needed + 1}
-    assert not keeper.may_propose(30)
-    assert keeper.may_propose(2)  # kills cost time, and without a trial there is no found student
-    kept.finals = kept.plan.finals
-    assert not keeper.may_propose(2)
+    assert not keeper.may_propose(context_of(rows), 30)
+    assert keeper.may_propose(context_of(rows.assign(seconds=1.0)), 30)
 
 
 def test_finals_have_an_epoch_where_there_is_no_time_left(tmp_path):
     _, kept, keeper = plan(tmp_path, request_of())
     kept.spent = {"search": 0.2 * 3600}
-    nothing = pd.DataFrame({"trial_kind": [], "status": [], "val_accuracy": []})
-    context: Any = SimpleNamespace(table=SimpleNamespace(read=lambda: nothing))
-    finals = keeper.fit_finals(context)
+    finals = keeper.fit_finals(context_of(NOTHING))
     assert finals.epochs == 1
     assert finals.seconds == finals_seconds(kept.speed, finals.seeds, finals.count, 1) > 0  # and are told so
 
@@ -210,28 +233,11 @@ def test_the_found_students_own_seconds_replace_the_defaults():
             "macs": [3_000_000, 9_000_000],
         }
     )
-    context: Any = SimpleNamespace(
-        table=SimpleNamespace(read=lambda: rows),
-        experiment=SimpleNamespace(recipe=SimpleNamespace(batch_size=100)),
-        cost=lambda _student: SimpleNamespace(macs=2_000_000),
-        baseline=None,
-    )
-    found = speed_of_found(context, SPEED)
+    found = speed_of_found(context_of(rows), SPEED)
     steps = (20.0 - 13 * 100 * 1e-4) / 4 / (1300 + 144 / 3)  # the passes are of batches
     assert found.size == pytest.approx(1.5)  # of which equal compute follows, whatever a multiply-add takes
     assert found.size * found.pace == pytest.approx(steps / SPEED.step)
     assert found.step == SPEED.step
-
-
-def encoder_of(folder):
-    """A folder as of Hugging Face with a small BERT."""
-    transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
-    config = transformers.BertConfig(
-        vocab_size=44, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96
-    )
-    transformers.BertModel(config).save_pretrained(folder)
-    write_tokenizer(folder / "tokenizer.json")
-    return folder
 
 
 def test_texts_get_encoders_that_begin_with_layers_of_a_teacher_that_is_fine_tuned(tmp_path):

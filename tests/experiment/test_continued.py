@@ -105,6 +105,22 @@ def recorded(context: ExperimentContext) -> tuple[list[str], list[tuple[Any, ...
     return lines, [tuple(map(str, one)) for one in rows[names].itertuples(index=False)], context.table.curves().to_csv()
 
 
+def test_of_a_stopped_trial_no_weights_are_left_once_it_is_recorded(tmp_path):
+    context = opened(tmp_path, "random")
+    searching = Searching(context)
+    left: dict[str, set[bool]] = {}
+    for index in range(TRIALS):
+        given = searching.ask(index)
+        assert given is not None
+        checkpoint = given.paths.trial / "checkpoint.pt"
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_bytes(b"w")
+        outcome, curve = trained(given.spec)
+        searching.on_outcome(given.spec, outcome, curve)
+        left.setdefault(outcome.status, set()).add(checkpoint.exists())
+    assert left == {"complete": {True}, "stopped": {False}, "failed": {True}}
+
+
 @pytest.mark.parametrize("name", SEARCHES)
 def test_wherever_it_is_broken_off_it_ends_as_if_it_had_not_been(tmp_path, name):
     unbroken = opened(tmp_path / "unbroken", name)

@@ -72,6 +72,23 @@ def test_what_is_written_is_there_and_what_changes_follows(on_machine, bucket):
     assert (first / "a.json").read_text() == "longer"
 
 
+def test_weights_are_deleted_here_and_there_also_those_that_were_never_fetched(on_machine, bucket, tmp_path):
+    first = storage.local_path(bucket)
+    put(first, a="1")
+    (first / "trial" / "search").mkdir(parents=True)
+    for name in ("trial/checkpoint.pt", "trial/search/checkpoint.pt", "other.pt"):
+        (first / name).write_bytes(b"w")
+        storage.push(first / name)
+    put(first / "trial", card="1")
+    second = on_machine("second")
+    storage.remove_weights(second / "trial")
+    assert objects(second) == {"a.json", "other.pt", "trial/card.json"}
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "checkpoint.pt").write_bytes(b"w")
+    storage.remove_weights(tmp_path / "trial")
+    assert not [*(tmp_path / "trial").iterdir()]
+
+
 def test_nothing_is_fetched_twice(on_machine, bucket, monkeypatch):
     put(storage.local_path(bucket), a="1")
     folder = on_machine("second")

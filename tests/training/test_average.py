@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -42,11 +44,18 @@ def test_inside_the_network_has_the_average_and_outside_its_own_weights():
     assert network.weight.data_ptr() == held
 
 
-def test_what_is_measured_and_kept_is_the_average(tmp_path):
+def test_what_is_measured_and_kept_is_the_average(tmp_path, monkeypatch):
+    made: list[WeightAverage] = []
+
+    def make(*options: Any) -> WeightAverage:
+        made.append(WeightAverage(*options))
+        return made[-1]
+
+    monkeypatch.setattr(training_run, "WeightAverage", make)
     student, recorder = run(tmp_path, AVERAGED)
     kept = torch.load(tmp_path / "student.pt", weights_only=True)
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert equal(state[training_run.AVERAGE], {name: kept[name] for name in state[training_run.AVERAGE]})
+    average = made[0].state()
+    assert equal(average, {name: kept[name] for name in average})
     raw = student.state_dict()
     assert not torch.equal(raw["classifier.weight"], kept["classifier.weight"])
     assert torch.equal(raw["norm.running_mean"], kept["norm.running_mean"])

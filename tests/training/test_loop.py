@@ -262,6 +262,17 @@ def test_a_finished_run_reports_again_without_training(tmp_path):
     assert first.seen == again.seen
 
 
+def test_a_finished_run_keeps_no_memory_of_its_optimizer(tmp_path):
+    recipe = Recipe(epochs=2, batch_size=16, lr=0.1)
+    run(tmp_path, recipe)
+    state = checkpoint.load_checkpoint(tmp_path / "checkpoint.pt", torch.device("cpu"))
+    assert state is not None
+    assert set(state) == {"student", checkpoint.LOSS_MODULES, "history"}
+    again = fresh()
+    again.load_state_dict(state["student"])
+    assert (tmp_path / "checkpoint.pt").stat().st_size < 1.5 * (tmp_path / "student.pt").stat().st_size
+
+
 @pytest.mark.parametrize(("accuracies", "looks"), [([0.2, 0.9, 0.5, 0.6], 2), ([0.2, 0.3, 0.5, 0.6], 1)])
 def test_test_images_are_looked_at_once_for_last_and_best_weights(tmp_path, monkeypatch, accuracies, looks):
     tests: list[int] = []

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Steering(Protocol):
     """Asked by the stages of a search, in the process that runs them."""
 
-    def may_propose(self, begun: int) -> bool:
+    def may_propose(self, context: ExperimentContext, begun: int) -> bool:
         """Whether the search, which has begun so many trials, may begin another one."""
 
     def settle_finals(self, context: ExperimentContext) -> Finalists:
@@ -22,7 +22,7 @@ class Steering(Protocol):
 class Unsteered:
     """The search has all its trials, and the finals are as the experiment says."""
 
-    def may_propose(self, begun: int) -> bool:  # noqa: ARG002 - as of `Steering`
+    def may_propose(self, context: ExperimentContext, begun: int) -> bool:  # noqa: ARG002 - as of `Steering`
         return True
 
     def settle_finals(self, context: ExperimentContext) -> Finalists:

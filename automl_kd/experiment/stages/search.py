@@ -106,7 +106,7 @@ class Searching:
         if index >= self.context.experiment.search.trials:
             return None
         if index >= len(self.journal.proposals):
-            if not self.context.steering.may_propose(index):
+            if not self.context.steering.may_propose(self.context, index):
                 self.context.watcher.note(f"the time for the search is over after {index} trials")
                 return None
             try:
@@ -156,6 +156,8 @@ class Searching:
                 ancestor_macs=inherited,
             )
             self.context.table.append(row, points_of(curve))
+            if outcome.status == "stopped":  # nothing continues it, and nothing begins with its weights
+                storage.remove_weights(self.context.trial_paths(spec, self.device).trial)
             reported = {**curve, outcome.epoch: outcome.metrics} if curve else curve
             self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, reported)
         if self.parents:

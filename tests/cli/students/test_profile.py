@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from automl_kd.profiling import DeviceProfile
+from tests.data.text.words import encoder_of, write_set
 
 TINY = ("--space", "tests.tiny:SPACE", "--resolution", "8", "--classes", "3", "--channels", "1", "--networks", "3")
 QUIET = ("--progress", "none", "--operators", "1", "--rounds", "1")
@@ -47,6 +48,23 @@ def test_an_experiment_says_what_is_profiled(run, tmp_path):
     assert plan["shape"] == {"channels": 1, "height": 8, "width": 8, "classes": 3}
     again = run("profile", "--prepare", "graphs", *TINY, *QUIET)
     assert (again.code, "was prepared for other networks" in again.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_texts_of_an_experiment_become_tokens_by_its_teacher_s_tokenizer(run, tmp_path):
+    table, folder = write_set(tmp_path / "set"), encoder_of(tmp_path / "encoder")
+    (table.parent / "tokenizer.json").unlink()
+    (tmp_path / "mine.toml").write_text(
+        f'name = "mine"\nspace = "search_spaces.bert:SPACE"\ndata.name = "text:{table}"\n'
+        f'teacher.model = "hf:{folder}"\nstudent.init = "teacher"\n'
+        'budget = { profile = "here.json", latency_ms = 2.0 }\n'
+    )
+    # The profile that the experiment names is what the command is to make.
+    code, _, err = run("profile", "--prepare", "graphs", "--experiment", "mine.toml", "--networks", "1", *QUIET)
+    assert code == 0, err
+    shape = json.loads((tmp_path / "graphs" / "list.json").read_text())["plan"]["shape"]
+    assert shape["classes"] == 3
+    assert shape["width"] == 10  # 7.5 words on average, and the two ends
 
 
 def test_what_cannot_be_profiled_is_one_sentence(refused):
