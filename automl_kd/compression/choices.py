@@ -33,6 +33,9 @@ LARGE_BATCH, LEARNING_RATE, RATE_BATCH = 256, 0.05, 64
 STUDENT_RATE, TEACHER_RATE, TEACHER_EPOCHS = 2e-4, 1e-4, 2
 """Of encoders of texts."""
 
+SLICED = 0.25
+"""Of the default student's parameters, those with a counterpart in the teacher: less is another family."""
+
 CONVOLUTIONAL_FILTER = ("macs", "zen")
 """What candidates are filtered by: the second is blind to parameters alone, the first to shape."""
 
@@ -87,16 +90,18 @@ def choose_teacher_training(request: CompressRequest) -> dict[str, Any]:
 
 
 def choose_teaching(space: str, *, pretrained: bool) -> dict[str, Any]:
-    """A teacher that was trained elsewhere is sure of itself: it is followed at temperature 1, in place of labels.
-
-    Students of a convolutional space begin with its slices.
-    """
-    if space == TEXT_SPACE:
-        return {"method": "kd", "student": {"init": "teacher"}}
-    if not pretrained:
+    """A teacher that was trained elsewhere is sure of itself: it is followed at temperature 1, in place of labels."""
+    if space == TEXT_SPACE or not pretrained:
         return {"method": "kd"}
-    found: dict[str, Any] = {"method": "kd", "options": {"temperature": 1.0, "weight": 1.0}}
-    return {**found, "student": {"init": "teacher"}} if space == LARGE_IMAGE_SPACE else found
+    return {"method": "kd", "options": {"temperature": 1.0, "weight": 1.0}}
+
+
+def choose_start(share: float) -> dict[str, Any]:
+    """Students begin with the teacher's weights where these are for at least `SLICED` of the default student's.
+
+    At equal compute that was worth 3.8 points over plain KD and 1.3 over training from scratch (docs/comparison.md).
+    """
+    return {"student": {"init": "teacher"}} if share >= SLICED else {}
 
 
 def choose_search(space: str) -> Mapping[str, Any]:

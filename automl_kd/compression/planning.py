@@ -14,6 +14,7 @@ from automl_kd.compression.choices import (
     choose_recipe,
     choose_search,
     choose_space,
+    choose_start,
     choose_teacher,
     choose_teacher_training,
     choose_teaching,
@@ -36,6 +37,7 @@ from automl_kd.compression.timekeeper import Timekeeper
 from automl_kd.config import Budget, Experiment
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.networks import share_from_teacher
 from automl_kd.experiment.preflight.preflight import MAX_IMAGES, TIME_LIMIT
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
@@ -153,9 +155,11 @@ def limit_students(
         "finalists": {"baseline": baseline, "baselines": list(COMPARED), "readings": ["compute"]},
     }
     finalists = dataclasses.replace(limited.experiment.finalists, baseline=baseline)
-    recipe = request.experiment(found).recipe
-    experiment = dataclasses.replace(limited.experiment, finalists=finalists, recipe=recipe)
-    context = dataclasses.replace(limited, experiment=experiment)
+    context = dataclasses.replace(limited, experiment=dataclasses.replace(limited.experiment, finalists=finalists))
+    found |= choose_start(share_from_teacher(context))
+    chosen = request.experiment(found)
+    experiment = dataclasses.replace(context.experiment, recipe=chosen.recipe, student=chosen.student)
+    context = dataclasses.replace(context, experiment=experiment)
     require_feasible_budget(context)
     check_baseline(context)
     return context, found

@@ -133,6 +133,19 @@ def check_networks(context: ExperimentContext) -> None:
             say(context, warm_start_notes(context))
 
 
+def share_from_teacher(context: ExperimentContext) -> float:
+    """Of the default student's parameters, those that have a counterpart in the teacher, 0 to 1."""
+    teacher, dataset = context.experiment.teacher, context.dataset
+    if gives_logits_only(teacher):
+        return 0.0
+    with torch.random.fork_rng(devices=[]):
+        student = build_student(context.space, context.baseline, dataset, seed=0)
+        try:
+            return start_warm(student, FROM_TEACHER, dataset, lambda: build_teacher(teacher, dataset)).share
+        except ConfigError:
+            return 0.0
+
+
 def warm_start_notes(context: ExperimentContext) -> Iterator[str]:
     """What the default student takes over from where students begin; `AutoMLKDError` where that is nothing."""
     experiment, dataset = context.experiment, context.dataset

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from automl_kd.api.compressing import make_request, plan_compression
 from automl_kd.compression import open_plan, planning
@@ -24,7 +25,8 @@ from automl_kd.errors import ConfigError, RecordError, ResultError
 from automl_kd.experiment import Roots
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.export import ExportOptions
-from automl_kd.space import sample_architecture
+from automl_kd.models import build_model
+from automl_kd.space import InputShape, sample_architecture
 from tests.data.text.words import encoder_of, write_set
 from tests.profiling.made import made_profile
 
@@ -54,6 +56,24 @@ def test_small_images_get_a_small_space_and_a_default_within_the_limits(tmp_path
     assert experiment.finalists.epochs == kept.plan.finals.epochs
     assert experiment.finalists.seeds == tuple(range(kept.plan.finals.seeds))
     assert set(experiment.finalists.baselines) == {"default-kd", "found-scratch"}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "space", "begins"),
+    [
+        ("resnet20", "", "teacher"),
+        ("vgg13", "", "fresh"),
+        ("resnet20", "search_spaces.mobile:SPACE", "fresh"),  # where it was a refusal
+    ],
+)
+def test_students_begin_with_a_teacher_that_has_their_layers(tmp_path, teacher, space, begins):
+    network = build_model(teacher, InputShape(1, 8, 8, 10))
+    torch.save(network.state_dict(), tmp_path / "teacher.pt")
+    for section in ({"model": teacher}, {"model": teacher, "checkpoint": str(tmp_path / "teacher.pt")}):
+        experiment, _, _ = plan(tmp_path, request_of(params=200_000, teacher=section, space=space))
+        assert experiment.student.init == begins
+    experiment, _, _ = plan(tmp_path, request_of(params=200_000, overrides=("student.init=fresh",)))
+    assert experiment.student.init == "fresh"
 
 
 def test_a_slow_student_is_replaced_by_one_whose_finals_have_time(tmp_path):
