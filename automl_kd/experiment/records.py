@@ -74,6 +74,7 @@ def row_of(
         ancestor_macs=ancestor_macs if spec.parent else None,
         stand_in=context.experiment.stand_in.images > 0,
         dataset=known.data.name,
+        metric=context.dataset.task.metric,
         teacher=teacher_label(spec.teacher) if spec.teacher else None,
         compute_fraction=compute_fraction,
         readings_json=readings_json,

@@ -34,7 +34,7 @@ from automl_kd.experiment.progress.events import TrialStatus
 from automl_kd.experiment.progress.reporter import plan_of, with_metrics, work_of_finals
 from automl_kd.experiment.proposals import Proposal, default_teaching
 from automl_kd.experiment.records import points_of, replays, row_of
-from automl_kd.experiment.stages.search import Journal, carry_through, make_search_sampler, search_spec
+from automl_kd.experiment.stages.search import BestSoFar, Journal, carry_through, make_search_sampler, search_spec
 from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.results.store.folder import require_storage
 from automl_kd.samplers.population import HyperparameterValues, Member, evolve, perturb
@@ -96,7 +96,7 @@ class Population:
         self.device = device_of(context.experiment.trial)
         self.started: dict[int, datetime] = {}
         self.trials: dict[int, TrialStatus] = {}
-        self.ended, self.best = len(self.changes.epochs) * len(self.first), 0.0
+        self.ended, self.best = len(self.changes.epochs) * len(self.first), BestSoFar()
         self.begin()
 
     def beginnings(self) -> list[Member]:
@@ -211,8 +211,7 @@ class Population:
         trial = self.trials[self.running[spec.key]]
         if epoch > trial.epoch:  # a continued trial reports again what is known of it
             self.notify(with_metrics(trial, metrics, epoch))
-        self.best = max(self.best, metrics.get("val_accuracy", 0.0))
-        self.context.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
+        self.context.watcher.step(self.ended, self.best.note_latest(metrics))
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         """A member that has come to the change waits for it; one that has come to its end, or failed, is recorded."""
@@ -226,8 +225,8 @@ class Population:
             self.notify(dataclasses.replace(last, status=outcome.status, error=outcome.error))
             self.context.note_outcome(outcome)
         self.ended += 1
-        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))
-        self.context.watcher.step(self.ended, f"best {self.best:.1%}")
+        self.best.learn(outcome.metrics)
+        self.context.watcher.step(self.ended, self.best.note)
 
     def record(self, index: int, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         require_storage(self.context.folder, failed=outcome.failure_kind == "storage")

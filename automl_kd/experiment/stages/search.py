@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -77,6 +78,25 @@ def require_trials(context: ExperimentContext) -> None:
         )
 
 
+@dataclass
+class BestSoFar:
+    """The best accuracy on validation that a search has seen, or other metric, which may lie below zero."""
+
+    value: float = -math.inf
+
+    def learn(self, metrics: Metrics) -> None:
+        self.value = max(self.value, metrics.get("val_accuracy", -math.inf))
+
+    @property
+    def note(self) -> str:
+        return f"best {self.value:.1%}" if self.value > -math.inf else ""
+
+    def note_latest(self, metrics: Metrics) -> str:
+        """The note of the best with what a trial has just reported, which is learned."""
+        self.learn(metrics)
+        return f"{self.note}, latest {metrics['val_accuracy']:.1%}" if "val_accuracy" in metrics else self.note
+
+
 class Searching:
     """One session of a search, between Tune's questions and the records on disk."""
 
@@ -96,7 +116,7 @@ class Searching:
         self.index: dict[str, int] = {}
         self.started: dict[str, datetime] = {}
         self.ended = 0
-        self.best = 0.0
+        self.best = BestSoFar()
 
     def is_new(self, candidate: Architecture) -> bool:
         return candidate not in self.journal.proposals
@@ -132,8 +152,7 @@ class Searching:
         self.journal.append(point)
 
     def on_epoch(self, _spec: TrialSpec, metrics: Metrics, _epoch: int) -> None:
-        self.best = max(self.best, metrics.get("val_accuracy", 0.0))
-        self.context.watcher.step(self.ended, f"best {self.best:.1%}, latest {metrics.get('val_accuracy', 0.0):.1%}")
+        self.context.watcher.step(self.ended, self.best.note_latest(metrics))
 
     def on_outcome(self, spec: TrialSpec, outcome: Outcome, curve: Curve) -> None:
         """Record the outcome before the sampler learns it: what the sampler knows is always on disk."""
@@ -165,11 +184,11 @@ class Searching:
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}
         self.sampler.tell(index, self.journal.proposals[index], dataclasses.replace(outcome, metrics=followed))
         self.ended += 1
-        self.best = max(self.best, outcome.metrics.get("val_accuracy", 0.0))  # also of what an earlier session did
+        self.best.learn(outcome.metrics)  # also of what an earlier session did
         self.context.note_outcome(outcome)
         if outcome.status == "failed":
             self.context.watcher.note(f"trial {index} failed: {outcome.error}")
-        self.context.watcher.step(self.ended, f"best {self.best:.1%}")
+        self.context.watcher.step(self.ended, self.best.note)
 
 
 def on_record(spec: TrialSpec, replay: Sequence[Metrics]) -> Outcome:

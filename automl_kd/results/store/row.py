@@ -44,6 +44,8 @@ class Row:
     `readings_json`: of a final, {reading: fraction of what is equal} for those of `READINGS` that it serves; None in
     rows of earlier versions, which knew "compute" alone.
     `architecture_id`: twelve hex digits; `values_json`, `student`: the same point for programs and for people.
+    `metric`: what stands in the columns of accuracy, of which more is always better: "accuracy", or what `data.metric`
+    says, which may lie outside [0, 1]; None in rows of earlier versions.
     `val_accuracy`, `test_accuracy`: of the last epoch; `..._best`: of the epoch best on validation, `best_epoch`.
     `epochs`: asked for; `epochs_done`: reached. `last_epoch`: the fraction of its steps that the last epoch takes; None
     in rows of earlier versions, whose epochs are whole. `latency_iqr_ms`: spread of `latency_ms`, measured with
@@ -100,6 +102,7 @@ class Row:
     last_epoch: float | None = None
     compute_fraction: float | None = None
     readings_json: str | None = None
+    metric: str | None = None
     val_accuracy: float | None = None
     test_accuracy: float | None = None
     best_epoch: int | None = None

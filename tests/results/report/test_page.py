@@ -7,7 +7,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from rich.console import Console
 
+from automl_kd.console.report import report
 from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable, units
 from automl_kd.results.report.overview import line_of_difference
@@ -69,6 +71,21 @@ def test_verdict_comes_first_and_every_section_follows(text):
     places = [text.index(heading) for heading in headings]
     assert places == sorted(places)
     assert text.index("<h1>digits-tiny</h1>") < places[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("macro_f1", "macro F1"), ("r2", "R², the share of the variance that is explained"), ("accuracy", ""), (None, "")],
+)
+def test_what_is_not_accuracy_is_named(tmp_path, capsys, metric, words):
+    table = ResultTable(tmp_path)
+    for number in range(2):
+        table.append(row(key=f"{number:016}", seed=number, metric=metric), [])
+    report(Console(width=200), [tmp_path], tmp_path, "made here")
+    sentence = f"What is called accuracy here is {words}, in hundredths."
+    for text in (capsys.readouterr().out, *((tmp_path / f"leaderboard.{one}").read_text() for one in ("html", "md"))):
+        assert (sentence in text) is bool(words)
+        assert ("is called accuracy" in text) is bool(words)
 
 
 def test_says_what_happened(text):
