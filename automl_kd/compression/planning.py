@@ -131,6 +131,7 @@ def open_choices(
     sections["search"] = choose_search(space)
     opened = request.experiment({**sections, "budget": NO_LIMITS, "finalists": {}})
     context = prepare_experiment(opened, roots, watcher)
+    refuse_other_tasks(context)
     if not request.space and choose_space(request, context.dataset.shape.height) != space:
         named = dataclasses.replace(request, space=choose_space(request, context.dataset.shape.height))
         return open_choices(named, given, roots, watcher)
@@ -139,6 +140,15 @@ def open_choices(
         context, profile = profile_students(context, request, watcher)
         sections["budget"] = {"profile": profile}
     return context, sections
+
+
+def refuse_other_tasks(context: ExperimentContext) -> None:
+    """`ConfigError` for a task whose students could not be handed on when all is over."""
+    if not context.dataset.task.labels_are_classes:
+        raise ConfigError(
+            f"compress hands on students that name classes, and data.task is {context.dataset.task.name!r}; search "
+            "with automl-kd search, read the student by automl_kd.load_student, and export it yourself"
+        )
 
 
 def limit_students(

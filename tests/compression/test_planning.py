@@ -28,6 +28,7 @@ from automl_kd.export import ExportOptions
 from automl_kd.models import build_model
 from automl_kd.space import InputShape, sample_architecture
 from tests.data.text.words import encoder_of, write_set
+from tests.models.black_box.files import save_pt2
 from tests.profiling.made import made_profile
 
 SPEED = MeasuredSpeed(
@@ -74,6 +75,17 @@ def test_students_begin_with_a_teacher_that_has_their_layers(tmp_path, teacher, 
         assert experiment.student.init == begins
     experiment, _, _ = plan(tmp_path, request_of(params=200_000, overrides=("student.init=fresh",)))
     assert experiment.student.init == "fresh"
+
+
+def test_students_of_a_teacher_that_shows_no_layers_begin_afresh(tmp_path):
+    shape = InputShape(1, 8, 8, 10)
+    network = build_model("resnet8", shape).eval()
+    graph = {"model": f"file:{save_pt2(network, tmp_path / 'teacher.pt2', shape)}"}
+    torch.save(network.state_dict(), tmp_path / "teacher.pt")
+    one = {"model": "resnet8", "checkpoint": str(tmp_path / "teacher.pt")}
+    for section in (graph, {**one, "others": [one]}):
+        experiment, _, _ = plan(tmp_path, request_of(params=200_000, teacher=section))
+        assert (experiment.student.init, experiment.options["weight"]) == ("fresh", 1.0)
 
 
 def test_a_slow_student_is_replaced_by_one_whose_finals_have_time(tmp_path):

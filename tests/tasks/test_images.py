@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+import automl_kd as akd
 from automl_kd.data import load_data
 from automl_kd.errors import ConfigError, DataError
+from automl_kd.experiment.stages.proxy_filter import make_probes
 from automl_kd.methods import run_trial
 from automl_kd.models.weights.checkpoint import save_weights
+from automl_kd.proxies.score import score_architectures
+from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, Recipe, teacher_trial
 from tests import tiny
 
@@ -67,3 +71,23 @@ def test_what_is_for_classes_is_refused(tmp_path: Path) -> None:
         DataError, match=r"data.task is 'regression', and the labels of digits are those of classification"
     ):
         load_data(digits, tmp_path)
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_proxies_without_labels_rank_their_students_and_others_are_refused(tmp_path: Path, task: str) -> None:
+    data = bright_halves(tmp_path / "set.npz", task)
+    dataset = load_data(data, tmp_path)
+    proxies = ("zen", "naswot", "jacob_cov", "kd_sp", "macs")
+    probes = make_probes(dataset, proxies, tiny.TEACHER, images=8, draws=1, seed=0)
+    students = [Architecture.of({"width": width}) for width in (4, 8)]
+    scores = score_architectures(tiny.SPACE, students, proxies, probes, seed=0)
+    assert not any(one.error for one in scores)
+    with pytest.raises(ConfigError, match=f"proxy 'snip' looks at classes, and data.task is '{task}'; choose proxies"):
+        make_probes(dataset, ("zen", "snip"), tiny.TEACHER, images=8, draws=1, seed=0)
+
+
+def test_a_student_that_could_not_be_handed_on_is_not_searched_for(tmp_path: Path) -> None:
+    data = bright_halves(tmp_path / "set.npz", "regression")
+    with pytest.raises(ConfigError, match=r"compress hands on students that name classes, and data.task is 'regress"):
+        akd.compress("resnet20", data={"name": data.name, "task": "regression"}, hours=1.0, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -20,6 +20,7 @@ from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.proxies import expand_proxies, proxy_entry
 from automl_kd.proxies.aggregate import average_ranks
+from automl_kd.proxies.functions import NEED_LABELS
 from automl_kd.proxies.probe import PROXY_FEATURES, Probe, make_probe
 from automl_kd.proxies.score import ProxyScore, score_architectures
 from automl_kd.proxies.scorer import Scorer
@@ -47,8 +48,9 @@ def make_probes(
     The teacher, the first of several, is built only if a proxy asks for one: with random weights, as those proxies'
     papers have it, for images of the students; or with those of the file `weights`, and then as it teaches.
     `as_teaching`: as it teaches without a file too, untrained. `ConfigError` for a teacher without the maps that these
-    proxies read.
+    proxies read, and for proxies that look at classes where labels are none.
     """
+    refuse_label_readers(dataset, proxies)
     placed, as_teaching = dataset.to(device), as_teaching or weights is not None
     needy = [name for name in expand_proxies(proxies) if proxy_entry(name).needs_teacher]
     probes = []
@@ -62,8 +64,19 @@ def make_probes(
         views, shape = plain_view(placed, placed.train, rows), dataset.student_shape
         pictures = resize_batch(views, dataset.student_size) if dataset.student_size else views
         trained = {"seed": None, "views": views} if as_teaching else {"seed": derive(seed, "teacher", draw)}
-        probes.append(make_probe(pictures, placed.train.labels[rows], shape, network, **trained))
+        labels = placed.train.labels[rows] if placed.task.labels_are_classes else torch.zeros_like(rows)
+        probes.append(make_probe(pictures, labels, shape, network, **trained))
     return probes
+
+
+def refuse_label_readers(dataset: Dataset, proxies: Sequence[str]) -> None:
+    """`ConfigError` for proxies that look at the classes of labels where these are something else."""
+    looking = [name for name in expand_proxies(proxies) if name in NEED_LABELS]
+    if looking and not dataset.task.labels_are_classes:
+        raise ConfigError(
+            f"proxy {looking[0]!r} looks at classes, and data.task is {dataset.task.name!r}; choose proxies that look "
+            "at no labels, such as zen, naswot, synflow or params"
+        )
 
 
 def probe_teacher(teacher: TeacherSpec, dataset: Dataset, weights: Path | None, as_teaching: bool) -> nn.Module:
