@@ -48,6 +48,7 @@ from automl_kd.models.costs.affordable import find_affordable
 from automl_kd.profiling import DeviceProfile, ProfilePlan
 from automl_kd.results import units
 from automl_kd.space import Architecture
+from automl_kd.spec import FRESH, FROM_TEACHER
 
 EXPORT_SECONDS = 60.0
 """Kept for writing graphs and trying them, beside the passes over test images that the page needs."""
@@ -168,7 +169,9 @@ def limit_students(
     context = dataclasses.replace(limited, experiment=dataclasses.replace(limited.experiment, finalists=finalists))
     found |= choose_start(share_from_teacher(context))
     chosen = request.experiment(found)
-    experiment = dataclasses.replace(context.experiment, recipe=chosen.recipe, student=chosen.student)
+    # A file was settled when the context was opened.
+    student = chosen.student if chosen.student.init in {FRESH, FROM_TEACHER} else context.experiment.student
+    experiment = dataclasses.replace(context.experiment, recipe=chosen.recipe, student=student)
     context = dataclasses.replace(context, experiment=experiment)
     require_feasible_budget(context)
     check_baseline(context)

@@ -23,7 +23,8 @@ def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed,
     wanted = ", ".join(
         f"{name} at most {units.format_count(value)}" for name, value in limits.items() if name != "profile"
     )
-    begin = ", which begin with slices of the teacher" if experiment.student.init == "teacher" else ""
+    what = "layers" if noun == "texts" else "slices"
+    begin = f", which begin with {what} of the teacher" if experiment.student.init == "teacher" else ""
     yield f"students: {experiment.space}{f', {wanted}' if wanted else ''}{begin}"
     yield (
         f"search: at most {units.some(plan.trials, 'trial')} of {units.some(plan.epochs, 'epoch')}, about "

@@ -74,13 +74,14 @@ class Timekeeper:
         """While a trial more leaves the time of the finals, and for the first few trials in any case.
 
         That is what they were planned to take, or the least comparison of the students that have done best so far, each
-        trained no shorter than in the search: these may cost more than those that were planned with.
+        trained as long as is asked for, or no shorter than in the search: these may cost more than was planned with.
         """
         if self.kept.finals is not None or begun < FEWEST_TRIALS:
             return self.kept.finals is None
         plan, speed = self.plan_made, self.found_speed(context)
         least = plan_finals(speed, 0.0, plan.epochs, seeds=self.asked["seeds"])
-        finals = max(plan.finals.seconds, finals_seconds(speed, least.seeds, least.count, plan.epochs))
+        length = self.asked["epochs"] or plan.epochs
+        finals = max(plan.finals.seconds, finals_seconds(speed, least.seeds, least.count, length))
         trial = scaled_speed(speed, speed.size, speed.pace).passes(plan.epochs) + speed.trial
         return self.left - plan.reserve - finals > trial
 

@@ -19,7 +19,6 @@ from automl_kd.results.comparison import table as comparison_table
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.published import stand_in_sentence
 from automl_kd.results.report.leaderboard import list_failures, rank_results, to_sheet
-from automl_kd.results.report.overview import metric_line
 from automl_kd.results.report.page import TRIAL_KIND_TITLES
 from automl_kd.results.report.shared_work import shared_work
 from automl_kd.results.sheet import Sheet
@@ -65,7 +64,7 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
 def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool:
     """Print the results of one experiment; return whether it is finished."""
     record = record_of(folder)
-    if said := metric_line(rows):
+    if said := units.metric_sentence(rows["metric"]):
         console.print(said, highlight=False, markup=False)
     if sentence := stand_in_sentence(record):
         console.print(sentence, style="bold", highlight=False, markup=False)

@@ -47,7 +47,6 @@ from automl_kd.export.folder import INT8
 from automl_kd.results import units
 from automl_kd.results.comparison.comparison import Comparison
 from automl_kd.results.comparison.sentences import comparison_sentences
-from automl_kd.results.report.overview import metric_line
 from automl_kd.results.report.page import results_provenance, trial_facts
 from automl_kd.results.store.account import line_of
 from automl_kd.results.templates import load_template
@@ -102,7 +101,7 @@ def write_decision_page(
     recommendation = recommend_candidate(experiment)
     text = load_template(Path(__file__).with_name("page.html")).render(
         name=experiment.record.get("name", result_folder.resolve().name),
-        facts=[trial_facts(experiment.rows), line_of(experiment.folder), metric_line(experiment.rows)],
+        facts=page_facts(experiment),
         uncompared=uncompared,
         **describe_recommendation(experiment, recommendation),
         **describe_candidates(experiment, recommendation, latencies, export_folder, trial),
@@ -118,6 +117,12 @@ def write_decision_page(
     )
     storage.write(out_file, text)
     return DecisionPage(out_file, beside if predictions else None, recommendation, uncompared)
+
+
+def page_facts(experiment: JudgedExperiment) -> list[str]:
+    """Lines on the trials, the data and the metric, of which some are empty."""
+    rows = experiment.rows
+    return [trial_facts(rows), line_of(experiment.folder), units.metric_sentence(rows["metric"])]
 
 
 def obtain_predictions(

@@ -9,11 +9,11 @@ import pandas as pd
 
 from automl_kd import storage
 from automl_kd.errors import ResultError
+from automl_kd.results import units
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.table import comparison_markdown
 from automl_kd.results.published import figures_as_markdown, is_stand_in, stand_in_sentence
 from automl_kd.results.report.leaderboard import leaderboard_markdown, list_failures, made_by, rank_results
-from automl_kd.results.report.overview import metric_line
 from automl_kd.results.report.page import write_page
 from automl_kd.results.report.shared_work import shared_work
 from automl_kd.results.sheet import without_html
@@ -51,7 +51,9 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
 def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | None) -> str:
     """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
     lost = "".join(f"- {line}\n" for line in list_failures(rows))
-    lost += "".join(f"\n{line}\n" for line in [*filter(None, [metric_line(rows)]), *shared_work(rows)])
+    lost += "".join(
+        f"\n{line}\n" for line in [*filter(None, [units.metric_sentence(rows["metric"])]), *shared_work(rows)]
+    )
     record = record_of(folder)
     published = figures_as_markdown(record.get("published") or ())
     if compared is not None:

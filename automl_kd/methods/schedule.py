@@ -22,7 +22,7 @@ from automl_kd.errors import StopTrial
 from automl_kd.methods.model_card import CARD, name_card
 from automl_kd.space import Scalar
 from automl_kd.spec import Report, Schedule, Trainable, TrialPaths, TrialSpec
-from automl_kd.training.checkpoint import epochs_saved
+from automl_kd.training.checkpoint import TRAINING_FILE, epochs_saved
 
 RECIPE, METHOD, INIT = "recipe.", "method.", "student.init"
 """Before names of fields of a recipe, before those of options; and what a student begins with, at the start alone."""
@@ -60,7 +60,7 @@ def follow(spec: TrialSpec, report: Report, paths: TrialPaths, trainable: Traina
     """Run `spec` by `trainable`, called with the values of each stage that is not behind the checkpoint."""
     epochs = spec.recipe.epochs
     reporter = StageReporter(report, epochs)
-    ahead = min(epochs_saved(paths.trial / "checkpoint.pt") + 1, epochs)
+    ahead = min(epochs_saved(paths.trial / TRAINING_FILE) + 1, epochs)
     for part in schedule_parts(spec):
         if part.last >= ahead:
             reporter.last = part.last

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 MISSING = "–"
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
+METRICS = {
+    "macro_f1": "macro F1",
+    "mean_average_precision": "mean average precision",
+    "r2": "R², the share of the variance that is explained",
+    "negative_mse": "the mean squared error with its sign turned",
+}
+"""What `data.metric` may name in place of accuracy, in words."""
 
 
 def missing(value: object) -> bool:
@@ -121,3 +129,10 @@ def beginning(init: object) -> str:
         return ""
     known = {"teacher": " from the teacher's weights", "parent": " from its parent's weights"}
     return known.get(init, f" from {init}")
+
+
+def metric_sentence(names: Iterable[object]) -> str:
+    """What stands in columns of accuracy, given the values of the column `metric`; empty where it is accuracy."""
+    known = sorted({str(name) for name in names if isinstance(name, str)} - {"accuracy"})
+    found = " or ".join(METRICS.get(name, name) for name in known)
+    return f"What is called accuracy here is {found}, in hundredths." if found else ""

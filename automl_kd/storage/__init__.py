@@ -8,7 +8,7 @@ when it is whole and durable, as one object. For paths outside that folder nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,8 +30,8 @@ __all__ = [
     "pull_file",
     "push",
     "reflect",
+    "remove_named",
     "remove_objects",
-    "remove_weights",
     "replacing",
     "stage",
     "write",
@@ -110,10 +110,10 @@ def remove_objects(paths: Iterable[Path]) -> None:
         mirror.remove([path for path in paths if mirror.holds(path)])
 
 
-def remove_weights(folder: Path) -> None:
-    """Delete the files of tensors below `folder`, here and in the store."""
+def remove_named(folder: Path, names: Collection[str]) -> None:
+    """Delete the files of these names below `folder`, here and in the store."""
     here, mirror = folder.rglob("*"), mirror_of(folder)
-    paths = {path for path in (*here, *(mirror.listed(folder, accept_all) if mirror else ())) if not no_weights(path)}
+    paths = {path for path in (*here, *(mirror.listed(folder, accept_all) if mirror else ())) if path.name in names}
     for path in paths:
         path.unlink(missing_ok=True)
     remove_objects(paths)

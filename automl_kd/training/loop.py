@@ -57,7 +57,7 @@ def fit_student(
     each one's own.
     """
     run = TrainingRun(student, dataset, recipe, seed, loss_modules, cache_stats, cuda_graphs)
-    checkpoints = Checkpoints(folder / "checkpoint.pt", run.state, checkpoint_minutes)
+    checkpoints = Checkpoints(folder / checkpoint.TRAINING_FILE, run.state, checkpoint_minutes)
     restore_run(run, checkpoints.path)
     for epoch, metrics in enumerate(run.history, start=1):
         report(metrics, epoch=epoch)

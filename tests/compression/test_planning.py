@@ -77,6 +77,19 @@ def test_students_begin_with_a_teacher_that_has_their_layers(tmp_path, teacher, 
     assert experiment.student.init == "fresh"
 
 
+def test_a_file_that_students_begin_with_is_the_one_that_is_measured_and_planned_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(build_model("resnet20", InputShape(1, 8, 8, 10)).state_dict(), "weights.pt")
+    measured = []
+
+    def measure(context, _address):
+        measured.append(context.experiment.student.init)
+        return SPEED
+
+    plan(tmp_path, request_of(params=200_000, overrides=("student.init=weights.pt",)), measure)
+    assert [one.startswith(f"{tmp_path}/weights.pt@") for one in measured] == [True]
+
+
 def test_students_of_a_teacher_that_shows_no_layers_begin_afresh(tmp_path):
     shape = InputShape(1, 8, 8, 10)
     network = build_model("resnet8", shape).eval()
@@ -214,6 +227,18 @@ def test_the_search_ends_when_the_costly_students_that_it_found_need_what_is_lef
     assert keeper.may_propose(context_of(rows.assign(seconds=1.0)), 30)
 
 
+def test_finals_of_a_length_that_is_asked_for_keep_their_time(tmp_path):
+    _, kept, keeper = plan(tmp_path, request_of(epochs=40))
+    rows = pd.DataFrame({"trial_kind": ["search"], "status": ["complete"], "val_accuracy": [0.9], "epochs_done": [2]})
+    context = context_of(rows.assign(macs=6_000_000, teacher_passes=0.0, seconds=4.0))
+    speed = speed_of_found(context, kept.speed)
+    finals = finals_seconds(speed, 3, 1, 40)
+    assert finals > kept.plan.finals.seconds
+    kept.spent = {"search": 0.2 * 3600 - kept.plan.reserve - finals - 1}
+    assert not keeper.may_propose(context, 30)
+    assert keeper.fit_finals(context).seconds <= finals
+
+
 def test_finals_have_an_epoch_where_there_is_no_time_left(tmp_path):
     _, kept, keeper = plan(tmp_path, request_of())
     kept.spent = {"search": 0.2 * 3600}
@@ -273,7 +298,7 @@ def test_the_found_students_own_seconds_replace_the_defaults():
 
 
 def test_texts_get_encoders_that_begin_with_layers_of_a_teacher_that_is_fine_tuned(tmp_path):
-    table, folder = write_set(tmp_path / "set"), encoder_of(tmp_path / "encoder")
+    table, folder = write_set(tmp_path / "set"), encoder_of(tmp_path / "encoder", 192)
     asked = {"teacher": {"model": f"hf:{folder}"}, "data": {"name": f"text:{table}"}, "hours": 1.0}
     experiment, _, _ = plan(tmp_path, request_of(params=200_000, **asked))
     assert experiment.space == "search_spaces.bert:SPACE"

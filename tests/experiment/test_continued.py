@@ -105,20 +105,24 @@ def recorded(context: ExperimentContext) -> tuple[list[str], list[tuple[Any, ...
     return lines, [tuple(map(str, one)) for one in rows[names].itertuples(index=False)], context.table.curves().to_csv()
 
 
-def test_of_a_stopped_trial_no_weights_are_left_once_it_is_recorded(tmp_path):
+def test_of_a_stopped_trial_no_checkpoint_is_left_once_it_is_recorded(tmp_path):
     context = opened(tmp_path, "random")
-    searching = Searching(context)
-    left: dict[str, set[bool]] = {}
-    for index in range(TRIALS):
-        given = searching.ask(index)
-        assert given is not None
-        checkpoint = given.paths.trial / "checkpoint.pt"
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_bytes(b"w")
-        outcome, curve = trained(given.spec)
-        searching.on_outcome(given.spec, outcome, curve)
-        left.setdefault(outcome.status, set()).add(checkpoint.exists())
-    assert left == {"complete": {True}, "stopped": {False}, "failed": {True}}
+    for _ in ("trained", "replayed, as one may have been written or left since"):
+        searching = Searching(context)
+        left: dict[str, set[tuple[str, ...]]] = {}
+        for index in range(TRIALS):
+            given = searching.ask(index)
+            assert given is not None
+            for name in ("checkpoint.pt", "search/checkpoint.pt", "search.pt", "learned_loss.pt"):
+                path = given.paths.trial / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"w")
+            outcome, curve = trained(given.spec)
+            searching.on_outcome(given.spec, outcome, curve)
+            files = tuple(sorted(path.name for path in given.paths.trial.rglob("*.pt")))
+            left.setdefault(outcome.status, set()).add(files)
+        every = ("checkpoint.pt", "checkpoint.pt", "learned_loss.pt", "search.pt")
+        assert left == {"complete": {every}, "stopped": {("learned_loss.pt",)}, "failed": {every}}
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -72,20 +72,20 @@ def test_what_is_written_is_there_and_what_changes_follows(on_machine, bucket):
     assert (first / "a.json").read_text() == "longer"
 
 
-def test_weights_are_deleted_here_and_there_also_those_that_were_never_fetched(on_machine, bucket, tmp_path):
+def test_files_are_deleted_by_name_here_and_there_also_those_that_were_never_fetched(on_machine, bucket, tmp_path):
     first = storage.local_path(bucket)
     put(first, a="1")
     (first / "trial" / "search").mkdir(parents=True)
-    for name in ("trial/checkpoint.pt", "trial/search/checkpoint.pt", "other.pt"):
+    for name in ("trial/checkpoint.pt", "trial/search/checkpoint.pt", "trial/learned_loss.pt", "checkpoint.pt"):
         (first / name).write_bytes(b"w")
         storage.push(first / name)
     put(first / "trial", card="1")
     second = on_machine("second")
-    storage.remove_weights(second / "trial")
-    assert objects(second) == {"a.json", "other.pt", "trial/card.json"}
+    storage.remove_named(second / "trial", {"checkpoint.pt"})
+    assert objects(second) == {"a.json", "checkpoint.pt", "trial/learned_loss.pt", "trial/card.json"}
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "checkpoint.pt").write_bytes(b"w")
-    storage.remove_weights(tmp_path / "trial")
+    storage.remove_named(tmp_path / "trial", ["checkpoint.pt"])
     assert not [*(tmp_path / "trial").iterdir()]
 
 

@@ -71,10 +71,11 @@ def make_probes(
 
 def refuse_label_readers(dataset: Dataset, proxies: Sequence[str]) -> None:
     """`ConfigError` for proxies that look at the classes of labels where these are something else."""
-    looking = [name for name in expand_proxies(proxies) if name in NEED_LABELS]
+    looking = [name for name in expand_proxies(proxies) if name in NEED_LABELS or ":" in name]
     if looking and not dataset.task.labels_are_classes:
+        verb = "may look" if ":" in looking[0] else "looks"
         raise ConfigError(
-            f"proxy {looking[0]!r} looks at classes, and data.task is {dataset.task.name!r}; choose proxies that look "
+            f"proxy {looking[0]!r} {verb} at classes, and data.task is {dataset.task.name!r}; choose proxies that look "
             "at no labels, such as zen, naswot, synflow or params"
         )
 

@@ -35,6 +35,7 @@ from automl_kd.results.store.scores import write_scores
 from automl_kd.samplers import Exhausted, Feasible, Sampler, Screened, make_sampler
 from automl_kd.space import Architecture
 from automl_kd.spec import FROM_TEACHER, Outcome, Parent, TrialSpec
+from automl_kd.training.checkpoint import CHECKPOINTS, TRAINING_FILE
 from automl_kd.training.trial import teacher_file
 
 
@@ -161,7 +162,8 @@ class Searching:
             outcome = on_record(spec, self.replays[spec.key])
         outcome = on_profiled_device(self.context, spec, outcome, self.device)
         inherited = self.parents.ancestor_macs(spec) if self.parents else 0.0
-        if spec.key not in self.replays and spec.key not in self.failures:
+        recorded = spec.key in self.replays or spec.key in self.failures
+        if not recorded:
             require_storage(self.context.folder, failed=outcome.failure_kind == "storage")
             row = row_of(
                 self.context,
@@ -175,10 +177,11 @@ class Searching:
                 ancestor_macs=inherited,
             )
             self.context.table.append(row, points_of(curve))
-            if outcome.status == "stopped":  # nothing continues it, and nothing begins with its weights
-                storage.remove_weights(self.context.trial_paths(spec, self.device).trial)
             reported = {**curve, outcome.epoch: outcome.metrics} if curve else curve
             self.mirror.add(index, self.journal.proposals[index], spec.key, outcome, reported)
+        folder = self.context.trial_paths(spec, self.device).trial
+        if outcome.status == "stopped" and (not recorded or (folder / TRAINING_FILE).exists()):
+            storage.remove_named(folder, CHECKPOINTS)  # nothing continues it
         if self.parents:
             self.parents.learn(index, spec, outcome)
         followed = {name: value for name, value in outcome.metrics.items() if name in OBJECTIVES}

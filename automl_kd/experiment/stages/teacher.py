@@ -12,6 +12,7 @@ from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results import units
 from automl_kd.results.store.folder import in_use, lock
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
+from automl_kd.training.checkpoint import CHECKPOINTS
 
 
 def prepare_teacher(context: ExperimentContext) -> None:
@@ -52,6 +53,5 @@ def lost(folder: Path) -> bool:
     if (folder / "student.json").exists():
         # The model card is the last file that a training writes, so this one ended and its weights were deleted since:
         # continued from its checkpoint, it would have nothing to do and write none.
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
-        storage.remove_objects([folder / "checkpoint.pt"])
+        storage.remove_named(folder, CHECKPOINTS)
     return True

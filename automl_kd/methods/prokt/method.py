@@ -310,7 +310,8 @@ class MovingTeacher:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.network.model.load_state_dict(state["network"])
-        resume(self.optimizer, state[OPTIMIZER])
+        if OPTIMIZER in state:  # not in that of a trial that has ended
+            resume(self.optimizer, state[OPTIMIZER])
         self.beta, self.sums, self.step = state["beta"], state["sums"], state["step"]
 
 

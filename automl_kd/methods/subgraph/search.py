@@ -39,7 +39,7 @@ from automl_kd.teacher_cache.cached_teacher import TeacherOutputs
 from automl_kd.training import checkpoint, loop, training_run
 from automl_kd.training.optimizers import learning_rate
 
-CHECKPOINT_FILE = "search.pt"
+CHECKPOINT_FILE = checkpoint.SEARCH_FILE
 
 TRAVEL = 2.0
 """How far the penalty alone moves a factor of average cost in a search, which begins at one: a fixed strength, as 0.01,

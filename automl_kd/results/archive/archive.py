@@ -26,7 +26,7 @@ TRIAL_COLUMNS = (
     *ONE_TEACHING,
     *("trial_kind", "role", "key", "status", "values_json", "student", "dataset", "seed", "stand_in", "epochs"),
     *("epochs_done", "last_epoch", "compute_fraction", "val_accuracy", "test_accuracy", "params", "macs"),
-    *("latency_ms", "latency_batch", "latency_threads", "device", "val_images"),
+    *("latency_ms", "latency_batch", "latency_threads", "device", "val_images", "metric"),
 )
 
 TrialRow = Mapping[str, Any]
@@ -38,7 +38,7 @@ class Archive:
 
     `trained`: in no order. `scored`: of each folder with scores. `devices`: where latencies were measured, with how
     many images and threads, the most frequent first; `latencies` are those of the first. `left_out`: what stands in
-    neither, and how much of it.
+    neither, and how much of it. `metric`: what stands in place of accuracy, or "accuracy".
     """
 
     places: tuple[str, ...]
@@ -49,6 +49,7 @@ class Archive:
     devices: tuple[str, ...]
     latencies: Latencies
     left_out: Mapping[str, int]
+    metric: str = "accuracy"
 
     @cached_property
     def scored_count(self) -> int:
@@ -95,7 +96,20 @@ def read_student_archive(places: Sequence[Path | str], device: str = "") -> Arch
         devices=devices,
         latencies=latencies,
         left_out={reason: count for reason, count in left_out.items() if count},
+        metric=one_metric(rows),
     )
+
+
+def one_metric(rows: Mapping[ArchiveFolder, Iterable[TrialRow]]) -> str:
+    """What all rows hold in the columns of accuracy; `ResultError` where it is not the same."""
+    known = {row["metric"] or "accuracy": one for one, ours in rows.items() for row in ours}
+    if len(known) > 1:
+        (first, one), (second, other) = list(known.items())[:2]
+        raise ResultError(
+            f"{one.path} and {other.path} measured {first} and {second}, which do not compare; give folders of "
+            "experiments with the same data.metric"
+        )
+    return next(iter(known), "accuracy")
 
 
 def require_same_images(folders: Iterable[ArchiveFolder]) -> None:

@@ -13,7 +13,7 @@ from automl_kd.results.archive.students import ScoredStudent, TrainedStudent
 
 
 class NamedSentence(NamedTuple):
-    """`name`: what it is about: "take", "smallest", "training", "export", "missing" or "aside"."""
+    """`name`: what it is about: "metric", "take", "smallest", "training", "export", "missing" or "aside"."""
 
     name: str
     text: str
@@ -26,6 +26,7 @@ def choice_sentences(choice: StudentChoice) -> list[NamedSentence]:
 
 def tell_choice(choice: StudentChoice) -> Iterator[tuple[str, str]]:
     best, smallest = choice.best, choice.smallest
+    yield "metric", units.metric_sentence([choice.archive.metric])
     if best is not None and smallest is not None:
         yield "take", take_sentence(choice, best)
         yield "smallest", smallest_sentence(choice, best, smallest)

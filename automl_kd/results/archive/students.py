@@ -87,12 +87,13 @@ class TrainedStudent:
         """Of its mean validation accuracy: of the seeds' mean and of the images, as independent sources.
 
         sqrt(s^2 / n + p (1 - p) / N) with the seeds' deviation s, n seeds, accuracy p and N validation images. One seed
-        has no deviation, and images that were not counted add nothing. Students share their validation images, so the
+        has no deviation, and images that were not counted add nothing; nor do they where p is another metric, outside
+        [0, 1]. Students share their validation images, so the
         part of the images is rather too large for a difference of two.
         """
         p = self.val_accuracy
         of_seeds = stdev(self.val_accuracies) ** 2 / self.seeds if self.seeds > 1 else 0.0
-        of_images = p * (1 - p) / self.val_images if self.val_images else 0.0
+        of_images = max(0.0, p * (1 - p) / self.val_images) if self.val_images else 0.0
         return math.sqrt(of_seeds + of_images)
 
     @property

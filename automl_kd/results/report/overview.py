@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from automl_kd.results import units
 from automl_kd.results.comparison.comparison import Comparison
 from automl_kd.results.statistics.interval import Estimate
@@ -19,15 +17,6 @@ GAIN_WORDS = {
     "teaching": "teaching: over training from scratch",
     "warm start": "warm start: over fresh weights",
 }
-
-
-METRICS = {
-    "macro_f1": "macro F1",
-    "mean_average_precision": "mean average precision",
-    "r2": "R², the share of the variance that is explained",
-    "negative_mse": "the mean squared error with its sign turned",
-}
-"""What `data.metric` may name in place of accuracy, in words."""
 
 
 class OverviewLine(NamedTuple):
@@ -60,12 +49,6 @@ def line_of_difference(question: str, found: Estimate) -> OverviewLine:
     interval = f"{units.points(found.low)} to {units.points(found.high)}" if known else units.MISSING
     finding = "no interval" if not known else "better" if found.low > 0 else "worse" if found.high < 0 else "not shown"
     return OverviewLine(question, units.points(found.mean), interval, str(found.n), finding)
-
-
-def metric_line(rows: pd.DataFrame) -> str:
-    """What these rows hold in the columns of accuracy, in a sentence; empty where it is accuracy."""
-    found = [METRICS.get(name, name) for name in sorted(rows["metric"].dropna().unique()) if name != "accuracy"]
-    return f"What is called accuracy here is {' or '.join(found)}, in hundredths." if found else ""
 
 
 def regime_of(record: Mapping[str, Any]) -> str:

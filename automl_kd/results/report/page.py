@@ -29,7 +29,7 @@ from automl_kd.results.published import PUBLISHED_NOTE, figures_of_others, is_st
 from automl_kd.results.report.architecture import draw_students
 from automl_kd.results.report.distillation import distillation_view, used_sections
 from automl_kd.results.report.leaderboard import NOTE, list_failures, rank_results, to_sheet
-from automl_kd.results.report.overview import compared_lines, judged_lines, metric_line, regime_of
+from automl_kd.results.report.overview import compared_lines, judged_lines, regime_of
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves
 from automl_kd.results.report.remarks import list_remarks
 from automl_kd.results.report.shared_work import shared_work
@@ -101,7 +101,7 @@ def experiment_view(folder: Path) -> dict[str, object]:
         "name": record.get("name", folder.resolve().name),
         "facts": trial_facts(rows),
         "data": line_of(folder),
-        "metric": metric_line(rows),
+        "metric": units.metric_sentence(rows["metric"]),
         "shares": shares_line(folder),
         "text_baselines": text_baselines_line(folder),
         "distilled": False,

@@ -49,11 +49,11 @@ def write_set(folder: Path, count: int = 240, seed: int = 0) -> Path:
     return folder / "texts.csv"
 
 
-def encoder_of(folder: Path) -> Path:
+def encoder_of(folder: Path, width: int = 48) -> Path:
     """A folder as of Hugging Face with a small BERT."""
     transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
     config = transformers.BertConfig(
-        vocab_size=44, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96
+        vocab_size=44, hidden_size=width, num_hidden_layers=2, num_attention_heads=4, intermediate_size=2 * width
     )
     transformers.BertModel(config).save_pretrained(folder)
     write_tokenizer(folder / "tokenizer.json")

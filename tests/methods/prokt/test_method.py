@@ -23,7 +23,7 @@ from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.space import Scalar
 from automl_kd.spec import REMARK_FILE, Recipe
-from automl_kd.training import loop, training_run, trial
+from automl_kd.training import checkpoint, loop, training_run, trial
 from automl_kd.training.optimizers import learning_rate
 from tests import tiny
 from tests.methods.test_weighted_losses import MEMORIES, Recorder, load, place, same, spec
@@ -33,7 +33,10 @@ EPOCHS, STEPS = 3, 5  # of the trials here: 96 images in batches of 20
 
 @pytest.fixture(autouse=True)
 def stripes(monkeypatch):
-    """The tiny data set under every name, a checkpoint after each epoch, and no time spent on latency."""
+    """The tiny data set under every name, a checkpoint after each epoch with all that it has in the end, and no time
+    spent on latency.
+    """
+    monkeypatch.setattr(checkpoint, "without_optimizers", dict)
     monkeypatch.setattr(trial, "load_dataset", lambda *_: tiny.dataset())
     monkeypatch.setattr(base, "measure_latency", partial(measure_latency, budget_seconds=0.01))
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
