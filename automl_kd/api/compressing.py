@@ -30,7 +30,7 @@ from automl_kd.compression import (
     plan_lines,
 )
 from automl_kd.compression.final_latencies import time_students
-from automl_kd.compression.planning import OWN_PROFILE
+from automl_kd.compression.opening import OWN_PROFILE
 from automl_kd.config import Budget, Experiment
 from automl_kd.decision import (
     JudgedExperiment,
@@ -39,7 +39,7 @@ from automl_kd.decision import (
     recommend_candidate,
     write_decision_page,
 )
-from automl_kd.errors import RecordError, ResultError
+from automl_kd.errors import ExportError, RecordError, ResultError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.export import ExportOptions, write_differing
@@ -166,12 +166,13 @@ def plan_compression(
     kept = open_plan(request, folder)
     keeper = Timekeeper(kept, request.hours, watcher)
     if kept.plan is not None:
+        bring_profile(kept, folder)
         experiment = request.experiment(kept.sections)
         spent = f"{kept.seconds / 3600:.2g} of {request.hours:g} hours are spent"
         return PlannedCompression(experiment, keeper, roots, (f"the plan of an earlier session goes on: {spent}",))
     there = folder.exists()
     try:
-        experiment = make_plan(request, kept, roots, keeper, address=address)
+        experiment = make_plan(request, kept, roots, keeper, options=options, address=address)
     finally:
         if not there:
             with suppress(OSError):
@@ -182,6 +183,14 @@ def plan_compression(
     return PlannedCompression(
         experiment, keeper, roots, tuple(plan_lines(experiment, kept.plan, kept.speed, kept.seconds))
     )
+
+
+def bring_profile(kept: KeptPlan, folder: Path) -> None:
+    """A profile that was made for this compression lies in `folder`, wherever that is by now."""
+    budget = kept.sections.get("budget", {})
+    if (name := Path(budget.get("profile", "")).name).startswith(OWN_PROFILE):
+        storage.pull_file(folder / name)
+        kept.sections["budget"] = {**budget, "profile": str(folder / name)}
 
 
 def carry_out_compression(
@@ -207,7 +216,12 @@ def carry_out_compression(
     advice = recommend_candidate(JudgedExperiment.read(folder))
     latencies = measure_finals(planned, result)
     student = folder / STUDENT_FOLDER
-    export_chosen(student, result, advice, options, keeper)
+    try:
+        export_chosen(student, result, advice, options, keeper)
+    except ExportError:
+        keeper.note(f"{DECISION_PAGE} is written, though the student is not")
+        write_page_of(planned, command, latencies)
+        raise
     keeper.begin("page")
     write_page_of(planned, command, latencies)
     keeper.begin("done")
@@ -229,7 +243,17 @@ def export_chosen(
     if student.exists():
         return
     best = result.best if advice.chosen is None else result.best_of(advice.chosen.role)
-    best.export_as(student, options, lambda what: watcher.stage(what, 1), trusted=True)
+
+    def export(options: ExportOptions) -> None:
+        best.export_as(student, options, lambda what: watcher.stage(what, 1), trusted=True)
+
+    try:
+        export(options)
+    except ExportError as error:
+        if not options.int8:
+            raise
+        export(dataclasses.replace(options, int8=False))
+        watcher.note(f"{student} is written without {INT8}: {error}")
     for file in sorted(student.rglob("*")):
         if file.is_file():
             storage.push(file)
@@ -256,7 +280,7 @@ def write_page_of(planned: PlannedCompression, command: str, latencies: Measured
         folder,
         planned.roots.data,
         folder / DECISION_PAGE,
-        export_folder=folder / STUDENT_FOLDER,
+        export_folder=folder / STUDENT_FOLDER if (folder / STUDENT_FOLDER).exists() else None,
         latencies=latencies,
         commands=[*([command] if command else []), again],
         trusted=True,

@@ -90,9 +90,12 @@ def choose_teacher_training(request: CompressRequest) -> dict[str, Any]:
     return {"teacher": {"recipe": recipe, **request.teacher}}
 
 
-def choose_teaching(space: str, *, pretrained: bool) -> dict[str, Any]:
-    """A teacher that was trained elsewhere is sure of itself: it is followed at temperature 1, in place of labels."""
-    if space == TEXT_SPACE or not pretrained:
+def choose_teaching(request: CompressRequest, space: str, *, pretrained: bool) -> dict[str, Any]:
+    """A teacher that was trained elsewhere is sure of itself: it is followed at temperature 1, in place of labels.
+
+    Not where the user says how to teach.
+    """
+    if space == TEXT_SPACE or not pretrained or request.sets("method", "hyperparameters"):
         return {"method": "kd"}
     return {"method": "kd", "options": {"temperature": 1.0, "weight": 1.0}}
 
@@ -112,3 +115,6 @@ def choose_search(space: str) -> Mapping[str, Any]:
 
 COMPARED = ("default-kd", "found-scratch")
 """What the found student is held against: the default by plain KD, and itself without a teacher."""
+
+COMPARED_ALONE = ("default-scratch",)
+"""Of a space of one student, which is found and default at once: itself without a teacher."""

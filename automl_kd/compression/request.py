@@ -46,10 +46,15 @@ class CompressRequest:
         for field_name in ("epochs", "seeds", "count"):
             key = f"finalists.{field_name}"
             require(
-                not any(one.partition("=")[0].strip() == key for one in self.overrides),
+                not self.sets(key),
                 f"{key} follows from the hours; set --epochs and --seeds (epochs=..., seeds=...) in its place",
             )
         require(0 <= self.seeds <= 20, f"seeds must be 0 (as many as fit) to 20, got {self.seeds}")
+
+    def sets(self, *keys: str) -> bool:
+        """Whether an override is of one of these fields, or of what is in them."""
+        named = [one.partition("=")[0].strip() for one in self.overrides]
+        return any(one == key or one.startswith(f"{key}.") for one in named for key in keys)
 
     @property
     def of_texts(self) -> bool:

@@ -162,6 +162,9 @@ def pick_device(name: str) -> torch.device:
 
 
 def recorded_accuracies(experiment: JudgedExperiment, trial: ShownTrial) -> dict[str, float]:
+    """Of student and teacher on the test images; nothing where their rows hold another metric."""
+    if trial.spec.data.metric not in {"", "accuracy"}:
+        return {}
     known = {"student": trial.row.get("test_accuracy")}
     if trial.teacher is not None:
         known["teacher"] = read_teacher_facts(experiment.rows).test

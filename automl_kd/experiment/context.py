@@ -171,12 +171,16 @@ class ExperimentContext:
             )
 
     def within_budget(self, architecture: Architecture) -> bool:
+        """Whether it keeps all limits; one that is like none that the profile of the device knows does not."""
         budget, cost = self.experiment.budget, self.cost(architecture)
         if (budget.params and cost.params > budget.params) or (budget.macs and cost.macs > budget.macs):
             return False
         if budget.non_embedding_params and self.non_embedding_params(architecture) > budget.non_embedding_params:
             return False
-        return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
+        try:
+            return not budget.latency_ms or self.latency_ms(architecture) <= budget.latency_ms
+        except ConfigError:
+            return False
 
     def non_embedding_params(self, architecture: Architecture) -> int:
         return non_embedding_params(self.space.build, architecture, self.dataset.student_shape)

@@ -25,10 +25,11 @@ WORDS = {
 
 
 def require_feasible_budget(context: ExperimentContext) -> None:
-    """Raise `ConfigError` for a budget that no architecture meets, with the limit and the nearest cost."""
+    """Raise `ConfigError` for a budget that no student meets, of many and the default one, with the nearest cost."""
     rng = np.random.default_rng(context.experiment.seed)
     candidates = [space.sample_architecture(context.space, rng) for _ in range(BUDGET_DRAWS)]
-    if not any(map(context.within_budget, candidates)):
+    if not any(map(context.within_budget, [context.baseline, *candidates])):
+        require_known_latency(context)
         raise ConfigError(
             f"none of {BUDGET_DRAWS} architectures of {context.space.name!r} meets the budget: "
             f"{shortfall(context, candidates)}; raise [budget] or widen the space"
@@ -39,6 +40,12 @@ def require_feasible_budget(context: ExperimentContext) -> None:
             f"none of {BUDGET_DRAWS} points of [hyperparameters] can be tried: their methods refuse their options "
             "together or no loss is left in a sum; allow other values"
         )
+
+
+def require_known_latency(context: ExperimentContext) -> None:
+    """`ConfigError` where it is the profile of the device that knows nothing of such students."""
+    if context.experiment.budget.latency_ms and context.device_profile is not None:
+        context.latency_ms(context.baseline)
 
 
 def shortfall(context: ExperimentContext, candidates: Sequence[Architecture]) -> str:

@@ -10,10 +10,11 @@ import torch
 
 import automl_kd
 from automl_kd.api.compressing import export_chosen
-from automl_kd.errors import RecordError
+from automl_kd.errors import ExportError, RecordError
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.export import ExportOptions
 from tests.api import objects
+from tests.experiment.test_networks import Notes
 
 akd: Any = automl_kd
 SETTINGS = {
@@ -62,6 +63,21 @@ def test_what_is_asked_for_later_is_exported_later(tmp_path):
         export_chosen(student, result, advice, ExportOptions(int8=int8), Silent())
     assert made == [False, True]  # what is there with all that is asked for stays
     assert [file.name for file in student.iterdir()] == ["student.int8.onnx"]
+
+
+def test_eight_bits_that_lose_too_much_cost_no_student(tmp_path):
+    def export_as(out, options, *_args, **_more):
+        if options.int8:
+            raise ExportError("student.int8.onnx loses 3.10 points where 2 are allowed")
+        out.mkdir()
+        (out / "student.onnx").write_bytes(b"")
+
+    result: Any = SimpleNamespace(best=SimpleNamespace(export_as=export_as))
+    advice: Any = SimpleNamespace(chosen=None)
+    notes = Notes()
+    export_chosen(tmp_path / "student", result, advice, ExportOptions(int8=True), notes)
+    assert [file.name for file in (tmp_path / "student").iterdir()] == ["student.onnx"]
+    assert "is written without student.int8.onnx: student.int8.onnx loses 3.10 points" in notes.said[-1]
 
 
 def test_a_limit_that_is_none_is_refused(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from automl_kd.api.compressing import make_request, plan_compression
-from automl_kd.compression import open_plan, planning
+from automl_kd.compression import open_plan, opening
 from automl_kd.compression.choices import chooses_resolution
 from automl_kd.compression.measured_speed import MeasuredSpeed
 from automl_kd.compression.plan import finals_seconds
@@ -319,7 +319,7 @@ def test_a_latency_of_texts_is_of_a_profile_at_their_mean_length(tmp_path, monke
         made.append(profiled)
         made_profile(dataclasses.replace(profiled, networks=6)).write(out)
 
-    monkeypatch.setattr(planning, "profile_this_machine", profile_here)
+    monkeypatch.setattr(opening, "profile_this_machine", profile_here)
     table, folder = write_set(tmp_path / "set"), encoder_of(tmp_path / "encoder")
     asked = {"teacher": {"model": f"hf:{folder}"}, "data": {"name": f"text:{table}"}, "hours": 1.0}
     experiment, _, _ = plan(tmp_path, request_of(budget=Budget(latency_ms=0.5), **asked))

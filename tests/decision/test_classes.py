@@ -6,8 +6,11 @@ import base64
 import dataclasses
 import io
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -18,6 +21,7 @@ from automl_kd.decision.classes import (
     compare_classes,
     draw_matrices,
 )
+from automl_kd.decision.page import recorded_accuracies
 from automl_kd.decision.pictures import (
     agreement_sentence,
     choose_disagreements,
@@ -27,6 +31,7 @@ from automl_kd.decision.pictures import (
 )
 from automl_kd.decision.predictions import TestPredictions, require_recorded
 from automl_kd.errors import ResultError
+from automl_kd.spec import DataSpec
 
 # image:     0  1  2  3  4  5  6 (without a label)
 LABELS = (0, 0, 1, 1, 1, 2, -1)
@@ -148,6 +153,15 @@ def test_pictures_are_embedded_and_small(side, channels, form):
     if form == "png":
         given = pixels if channels == 3 else pixels[:, :, 0]
         np.testing.assert_array_equal(np.asarray(picture), given)
+
+
+def test_a_row_of_another_metric_is_compared_with_nothing():
+    rows = pd.DataFrame([{"trial_kind": "teacher", "status": "complete", "test_accuracy": 0.5}])
+    experiment: Any = SimpleNamespace(rows=rows)
+    for metric, expected in (("", {"student": 0.75}), ("accuracy", {"student": 0.75}), ("macro_f1", {})):
+        spec = SimpleNamespace(data=DataSpec(name="digits", metric=metric))
+        trial: Any = SimpleNamespace(spec=spec, row={"test_accuracy": 0.75}, teacher=None)
+        assert recorded_accuracies(experiment, trial) == expected
 
 
 def test_another_order_of_classes_is_noticed():

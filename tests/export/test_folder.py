@@ -18,6 +18,7 @@ from automl_kd.errors import CheckpointError, DataError, ExportError
 from automl_kd.export import ComparisonText, ExportOptions, Subject, export_student, graphs
 from automl_kd.export.runners import RUNNERS, run_onnx, run_program
 from automl_kd.models.weights.checkpoint import load_weights
+from automl_kd.tasks import find_task
 from tests import tiny
 
 ALL = ExportOptions(int8=True, max_int8_loss=10.0)
@@ -42,6 +43,15 @@ def exported(trial, tmp_path_factory) -> dict[bool, Path]:
         inside: export_student(subject, root / str(inside), replace(ALL, preprocessing=inside))
         for inside in (False, True)
     }
+
+
+def test_accuracy_is_not_compared_with_another_metric(subject, tmp_path):
+    plain = replace(ALL, onnx=False, int8=False)
+    wrong = replace(subject, row={**subject.row, "val_accuracy": -0.25})
+    with pytest.raises(ExportError, match=r"and its results say -25\.00%"):
+        export_student(wrong, tmp_path / "refused", plain)
+    followed = replace(wrong.dataset, task=find_task("classification", "macro_f1"))
+    assert export_student(replace(wrong, dataset=followed), tmp_path / "out", plain).exists()
 
 
 @pytest.mark.slow
