@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,14 +37,13 @@ from automl_kd.experiment.preflight.memory import training_memory
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.stages.device_profile import profile_this_machine
-from automl_kd.experiment.student_budget import check_baseline, limits_of, require_feasible_budget
+from automl_kd.experiment.student_budget import check_baseline, find_default, require_feasible_budget
 from automl_kd.experiment.teacher_settings import settle_teacher
 from automl_kd.export import ExportOptions, graphs
 from automl_kd.export.subject import student_input_of
 from automl_kd.memory import machine_bytes
-from automl_kd.models.costs.affordable import find_affordable
 from automl_kd.profiling import DeviceProfile, ProfilePlan
-from automl_kd.space import Architecture, sample_architecture
+from automl_kd.space import sample_architecture
 from automl_kd.spec import FRESH, FROM_TEACHER
 from automl_kd.training.trial import build_student
 
@@ -200,23 +198,6 @@ def profile_students(
 
 def with_limits(context: ExperimentContext, budget: Budget) -> ExperimentContext:
     return dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, budget=budget))
-
-
-def find_default(context: ExperimentContext) -> Architecture:
-    """The student that one would take for these limits without a search."""
-    limits = limits_of(context.experiment.budget)
-
-    def excess(architecture: Architecture) -> float:
-        cost = context.cost(architecture)
-        counted = max((getattr(cost, name) / limits[name] for name in ("params", "macs") if name in limits), default=0)
-        if counted > 1 or "latency_ms" not in limits:
-            return counted
-        try:
-            return max(counted, context.latency_ms(architecture) / limits["latency_ms"])
-        except ConfigError:  # a layer that is like none that the profile knows
-            return math.inf
-
-    return find_affordable(context.space, excess)
 
 
 def first_resolution(request: CompressRequest) -> int:

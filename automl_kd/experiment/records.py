@@ -125,6 +125,8 @@ def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
 def validation_of(context: ExperimentContext) -> dict[str, Any]:
     """Facts of the validation images that a teacher's accuracy is compared with."""
     labels = context.dataset.validation.labels
+    if not context.dataset.task.labels_are_classes:
+        return {"val_images": len(labels)}
     return {"val_images": len(labels), "val_majority_fraction": int(labels.bincount().max()) / len(labels)}
 
 

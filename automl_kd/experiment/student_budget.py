@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +12,7 @@ from automl_kd import space
 from automl_kd.config import Budget
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext
+from automl_kd.models.costs.affordable import find_affordable
 from automl_kd.space import Architecture
 
 BUDGET_DRAWS = 500
@@ -60,6 +63,42 @@ def shortfall(context: ExperimentContext, candidates: Sequence[Architecture]) ->
         f"{describe({name: limits[name]})}, where the least is {WORDS[name].format(least[name])}" for name in broken
     ]
     return " and ".join(phrases)
+
+
+def find_default(context: ExperimentContext) -> Architecture:
+    """The student that one would take for these limits without a search."""
+    limits = limits_of(context.experiment.budget)
+
+    def excess(architecture: Architecture) -> float:
+        cost = context.cost(architecture)
+        counted = max((getattr(cost, name) / limits[name] for name in ("params", "macs") if name in limits), default=0)
+        if counted > 1 or "latency_ms" not in limits:
+            return counted
+        try:
+            return max(counted, context.latency_ms(architecture) / limits["latency_ms"])
+        except ConfigError:  # a layer that is like none that the profile knows
+            return math.inf
+
+    return find_affordable(context.space, excess)
+
+
+def with_affordable_default(context: ExperimentContext) -> ExperimentContext:
+    """The context with a default student within the limits where none is named and the space's is over them.
+
+    A latency that is measured here anew in each session is none of these: the default must stay the same.
+    """
+    experiment, known = context.experiment, context.device_profile is not None
+    if experiment.finalists.baseline or not context.space.parameters:
+        return context
+    limits = experiment.budget if known else dataclasses.replace(experiment.budget, latency_ms=0.0)
+    limited = dataclasses.replace(context, experiment=dataclasses.replace(experiment, budget=limits))
+    if limited.within_budget(context.baseline):
+        return context
+    found = find_default(limited)
+    label, over = context.space.label(found), context.space.label(context.baseline)
+    context.watcher.note(f"the default student {over} is over the budget; {label} stands in its place")
+    finalists = dataclasses.replace(experiment.finalists, baseline=found.as_dict())
+    return dataclasses.replace(context, experiment=dataclasses.replace(experiment, finalists=finalists))
 
 
 def check_baseline(context: ExperimentContext) -> None:

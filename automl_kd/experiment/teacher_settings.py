@@ -206,11 +206,18 @@ def read_class_names(name: str, classes: Sequence[str]) -> tuple[tuple[int, ...]
 
 
 def names_to_match(teacher: TeacherSpec, dataset: Dataset) -> tuple[str, ...]:
-    """The published names of the outputs of a teacher with other classes than the data, unless they are named."""
-    total = teacher.total_classes
-    if teacher.classes or teacher.class_names or total in {0, dataset.shape.classes}:
+    """The published names of the outputs of a teacher with other classes than the data, unless they are named.
+
+    Of one with as many classes, where a folder names them as the data do, in another order.
+    """
+    total, classes = teacher.total_classes, dataset.class_names
+    if teacher.classes or teacher.class_names or not total:
         return ()
-    return published_names(teacher.model, total)
+    if total != len(classes):
+        return published_names(teacher.model, total)
+    names = published_names(teacher.model, total) if teacher.model.startswith(FOLDERS) else ()
+    ours, theirs = ([as_alias(one) for one in given] for given in (classes, names))
+    return names if ours != theirs and sorted(ours) == sorted(theirs) else ()
 
 
 def match_names(name: str, lines: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:

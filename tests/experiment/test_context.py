@@ -18,7 +18,7 @@ from automl_kd.models.weights.checkpoint import digest_file, save_weights
 from automl_kd.space import Architecture
 from automl_kd.spec import DataSpec, TeacherSpec, teacher_trial
 from tests import tiny
-from tests.data.text.words import write_set
+from tests.data.text.words import write_set, write_tokenizer
 
 
 def opened(root: Path, **changes) -> ExperimentContext:
@@ -40,7 +40,7 @@ def searching(**changes) -> SearchSection:
             r"raise \[budget\] or widen the space",
         ),
         (
-            {"budget": Budget(params=58, macs=2000)},
+            {"budget": Budget(params=58, macs=2000), "finalists": Finalists(baseline={"width": 4})},
             ConfigError,
             r"the baseline student width 4 has 59 parameters and 2,316 multiply-adds, over the budget \(params <= 58, "
             r"macs <= 2,000\); raise \[budget\] or name a smaller finalists.baseline",
@@ -251,3 +251,44 @@ def test_a_method_that_fails_while_its_cost_is_asked_for_is_named(tmp_path, monk
     monkeypatch.setattr("automl_kd.experiment.cost_estimates.estimate_cost", fail)
     with pytest.raises(ConfigError, match=r"the networks of method 'scratch' cannot be built .* a file that is gone\)"):
         estimate_epoch_macs(opened(tmp_path), tiny.spec(method="scratch"))
+
+
+def test_a_default_student_over_the_budget_gives_way_to_one_within_it(tmp_path):
+    notes = Notes()
+    roots = Roots(results=tmp_path / "results", data=tmp_path)
+    context = prepare_experiment(tiny.experiment(budget=Budget(params=58)), roots, notes)
+    assert context.baseline.as_dict() == {"width": 3}
+    assert context.experiment.finalists.baseline == {"width": 3}  # and so it stands in the record
+    assert "the default student width 4 is over the budget; width 3 stands in its place" in notes.notes
+    within = opened(tmp_path / "within", budget=Budget(params=59))
+    assert within.experiment.finalists.baseline == {}
+    slow = dataclasses.replace(tiny.experiment(), budget=Budget(latency_ms=1e-6))
+    with pytest.raises(ConfigError, match="none of 500 architectures of 'tiny' meets the budget: latency_ms"):
+        prepare_experiment(slow, dataclasses.replace(roots, results=tmp_path / "slow"), notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["sell", "ask", "buy"], (1, 2, 0)),  # the data's stand in the order of the alphabet
+        (["Ask", "BUY", "sell"], ()),
+        (["LABEL_0", "LABEL_1", "LABEL_2"], ()),
+        (["sell", "ask", "other"], ()),
+    ],
+)
+def test_the_outputs_of_a_classifier_of_texts_are_matched_by_their_names(tmp_path, names, classes):
+    transformers = pytest.importorskip("transformers", reason="the package transformers is not installed")
+    table = write_set(tmp_path / "set")
+    config = transformers.BertConfig(
+        vocab_size=44, hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24,
+        id2label=dict(enumerate(names)), label2id={name: number for number, name in enumerate(names)},
+    )  # fmt: skip
+    transformers.BertForSequenceClassification(config).save_pretrained(tmp_path / "teacher")
+    write_tokenizer(tmp_path / "teacher" / "tokenizer.json")
+    context = opened(
+        tmp_path,
+        space="search_spaces.bert:SPACE",
+        data=DataSpec(name=f"text:{table}"),
+        teacher=TeacherSpec(model=f"hf:{tmp_path / 'teacher'}"),
+    )
+    assert context.experiment.teacher.classes == classes

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from automl_kd import experiment as stages
+from automl_kd.config import ComparisonSection, MethodEntry
 from automl_kd.errors import ResultError, TrialError
 from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus
 from automl_kd.spec import Recipe, TeacherSpec, TrialSpec, teacher_trial
 from tests import tiny
+from tests.tasks.test_images import bright_halves
 
 pytestmark = pytest.mark.ray
 
@@ -248,3 +250,28 @@ def test_a_teacher_that_cannot_be_trained_ends_the_experiment_with_its_reason(ra
         TrialError, match=r"^the teacher tests.tiny:teacher could not be trained: DivergedError: the train"
     ):
         carry_out(tmp_path, teacher=hopeless)
+
+
+@pytest.mark.parametrize(("task", "metric"), [("regression", "negative_mse"), ("multi-label", "")])
+def test_experiments_of_other_tasks_come_to_their_end(ray_session, tmp_path, task, metric):
+    data = dataclasses.replace(bright_halves(tmp_path / "set.npz", task), metric=metric)
+    recipe = Recipe(epochs=2, batch_size=16, lr=0.01)
+    teacher = TeacherSpec(model="tests.tiny:teacher", recipe=recipe)
+    entries = (
+        MethodEntry(name="scratch", method="scratch"),
+        MethodEntry(name="kd", method="kd", grid={"weight": (0.3, 0.9)}),
+    )
+    section = ComparisonSection(reference="scratch", methods=entries, tuning=0.5)
+    context, notes = carry_out(tmp_path, method="kd", data=data, teacher=teacher, recipe=recipe, comparison=section)
+    rows = context.table.read()
+    assert set(rows["status"]) == {"complete"}
+    assert set(rows["trial_kind"]) == {"teacher", "choice", "final"}
+    assert set(rows["metric"]) == {metric or "mean_average_precision"}
+    assert not any("could be trained" in one for one in notes.notes)
+    # Its teacher's weights as a file, which nobody checks by classes.
+    weights = context.trial_paths(context.teacher_training, "cpu").trial / "student.pt"
+    given = TeacherSpec(model="tests.tiny:teacher", checkpoint=str(weights))
+    search = dataclasses.replace(tiny.SEARCH, trials=3, scheduler="none")
+    found, _ = carry_out(tmp_path / "search", method="kd", data=data, teacher=given, recipe=recipe, search=search)
+    finals = found.table.read()
+    assert set(finals[finals["trial_kind"] == "final"]["status"]) == {"complete"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -104,11 +105,11 @@ def common_method_entry(candidates: list[Candidate]) -> MethodEntry:
 
 
 def validation(context: ExperimentContext, name: str, specs: list[TrialSpec]) -> float:
-    """Mean validation accuracy of a candidate's trials; below 0 unless all are complete."""
+    """Mean validation accuracy of a candidate's trials; minus infinity unless all are complete."""
     rows = context.table.read()
     ours = rows[(rows["trial_kind"] == "choice") & (rows["role"] == name) & (rows["status"] == "complete")]
     found = ours[ours["key"].isin([spec.key for spec in specs])]["val_accuracy"]
-    return float(found.mean()) if len(found) == len(specs) else -1.0
+    return float(found.mean()) if len(found) == len(specs) else -math.inf
 
 
 def best_candidates(
@@ -118,7 +119,7 @@ def best_candidates(
     count = common_method_entry(candidates).best
     if len(candidates) <= count:
         return candidates
-    able = [place for place in range(len(candidates)) if means[name, place] >= 0]
+    able = [place for place in range(len(candidates)) if means[name, place] > -math.inf]
     if len(able) < count:
         context.watcher.note(f"{name}: {count} candidates were wanted, {len(able)} could be trained")
     return [candidates[place] for place in sorted(able, key=lambda place: -means[name, place])[:count]]

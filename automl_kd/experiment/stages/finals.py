@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import NamedTuple
@@ -78,7 +79,7 @@ def choose_finalist(context: ExperimentContext) -> Proposal | None:
     carry_out_all(context, entered, trial_kind="choice", title=title, ahead=work_of_finals(context, chosen=True))
     rows = context.table.read()
     means = mean_validation(rows[rows["key"].isin([spec.key for spec in specs])])
-    return max(candidates, key=lambda one: (means.get(one.key, -1.0), -context.cost(one.architecture).params))
+    return max(candidates, key=lambda one: (means.get(one.key, -math.inf), -context.cost(one.architecture).params))
 
 
 def forecast_power(rows: pd.DataFrame, seeds: int) -> str:

@@ -20,11 +20,14 @@ PREFLIGHT_FILE = "preflight.json"
 def check_teacher_input(context: ExperimentContext, *, accept: bool = False) -> dict[str, Any]:
     """Note what was found and return it, for `keep_preflight`; empty if there is nothing to check, or it was checked.
 
+    A task without classes has no such check: its teacher's metric is measured before the search all the same.
     Several teachers are checked one by one, then together. `ConfigError` if one does better under another
     preprocessing, unless `accept`.
     """
     teacher = context.experiment.teacher
-    if not teacher.checkpoint or earlier_preflight(context.folder).get("teacher") == context.teacher_training.key:
+    if not (teacher.checkpoint and context.dataset.task.labels_are_classes):
+        return {}
+    if earlier_preflight(context.folder).get("teacher") == context.teacher_training.key:
         return {}
     found = []
     for section, one in zip(teacher_sections(teacher), teacher.members, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pandas as pd
 import pytest
@@ -166,9 +167,11 @@ def test_the_best_candidates_go_on_the_earlier_of_equals_and_failures_never(tmp_
     candidates = [Candidate(SUMS, options) for options in SUMS.combinations]
     means = {("sums", 0): 0.4, ("sums", 1): 0.6, ("sums", 2): 0.4}
     assert comparison.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[0]]
-    means[("sums", 0)] = -1.0
+    means[("sums", 0)] = -math.inf
     assert comparison.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[2]]
-    means[("sums", 2)] = -1.0
+    means[("sums", 2)] = -3.0  # a squared error with its sign turned
+    assert comparison.best_candidates(context, "sums", candidates, means) == [candidates[1], candidates[2]]
+    means[("sums", 2)] = -math.inf
     assert comparison.best_candidates(context, "sums", candidates, means) == [candidates[1]]
 
 
