@@ -126,6 +126,10 @@ class InputShape:
     def one_input(self) -> str:
         return f"an image of {self.channels}x{self.height}x{self.width}"
 
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
     def sized(self, height: int, width: int, classes: int, /) -> InputShape:
         """The same for images of another size, and so many classes."""
         return replace(self, height=height, width=width, classes=classes)
@@ -133,6 +137,10 @@ class InputShape:
     def blank(self, batch: int, example: Tensor) -> Tensor:
         """Black images on the device and in the floating type of `example`."""
         return example.new_zeros((batch, self.channels, self.height, self.width))
+
+
+TOKEN_PIXELS = 64
+"""A token's outputs in a layer are about as large as those of so many pixels; maps of attention grow faster still."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,11 @@ class TextShape(InputShape):
         return f"texts of {self.width} tokens"
 
     one_noun: ClassVar[str] = "a text"
+
+    @property
+    def pixels(self) -> int:
+        """As many as the longest text takes the room of."""
+        return TOKEN_PIXELS * self.longest
 
     @property
     def one_input(self) -> str:

@@ -62,7 +62,7 @@ def evaluation_batch(device: torch.device, recipe: Recipe, shape: InputShape) ->
     sums over other batches end in other bits.
     """
     if device.type == "cpu":
-        fitting = max(LEAST_BATCH, CACHED_PIXELS // (shape.height * shape.width))
+        fitting = max(LEAST_BATCH, CACHED_PIXELS // shape.pixels)
         return min(EVALUATION_BATCH, 1 << fitting.bit_length() - 1)
     return min(EVALUATION_BATCH, 2 * math.ceil(recipe.batch_size / (recipe.grad_accumulation * distributed.size())))
 

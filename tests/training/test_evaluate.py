@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from automl_kd import distributed
 from automl_kd.losses.cross_entropy import cross_entropy
-from automl_kd.space import InputShape
+from automl_kd.space import InputShape, TextShape
 from automl_kd.spec import Recipe
 from automl_kd.training.evaluate import (
     autocast,
@@ -98,6 +98,11 @@ def test_evaluation_takes_what_training_has_memory_for(monkeypatch, device, batc
 def test_evaluation_on_the_processor_takes_what_caches_hold(side, images):
     shape = InputShape(channels=3, height=side, width=side, classes=10)
     assert evaluation_batch(CPU, Recipe(batch_size=8), shape) == images
+
+
+@pytest.mark.parametrize(("longest", "texts"), [(16, 512), (64, 256), (128, 128), (512, 32), (4096, 16)])
+def test_evaluation_of_long_texts_on_the_processor_takes_fewer(longest, texts):
+    assert evaluation_batch(CPU, Recipe(batch_size=8), TextShape(width=12, longest=longest)) == texts
 
 
 def test_evaluation_takes_all_images_at_once_where_they_are_few():

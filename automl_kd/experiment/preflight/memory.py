@@ -54,8 +54,8 @@ def training_memory(context: ExperimentContext) -> TrainingMemory:
         student = build_student(context.space, context.baseline, dataset, seed=0).train()
         train_at(student, recipe.train_resolution)
         teacher = build_teacher(experiment.teacher, dataset)
-    rows = torch.arange(min(TRIED, len(dataset.train)))
     split = dataset.train
+    rows = largest_rows(split)
     batch = Batch(plain_view(dataset, split, rows), split.labels[rows], split.index[rows], epoch=1, task=dataset.task)
     batch = replace(batch, inputs=laid_out(batch.inputs, recipe))
     at_once = recipe.batch_size / recipe.grad_accumulation
@@ -66,6 +66,12 @@ def training_memory(context: ExperimentContext) -> TrainingMemory:
         images=sum(size_in_bytes([one.inputs]) for one in all_splits(dataset) if one.streamed is None),
         batch=recipe.batch_size,
     )
+
+
+def largest_rows(split: Split) -> Tensor:
+    """Rows of a few inputs: of texts the longest."""
+    count = min(TRIED, len(split))
+    return torch.arange(count) if split.lengths is None else split.lengths.argsort(descending=True, stable=True)[:count]
 
 
 def kept_for_backward(student: nn.Module, batch: Batch) -> int:

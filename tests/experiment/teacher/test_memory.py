@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from automl_kd.data import Batch
-from automl_kd.experiment.preflight.memory import TrainingMemory, kept_for_backward, sentence_of_memory
+from automl_kd.data import Batch, Split
+from automl_kd.experiment.preflight.memory import TrainingMemory, kept_for_backward, largest_rows, sentence_of_memory
+from tests import tiny
 
 
 def test_each_map_that_a_gradient_needs_is_counted_once():
@@ -18,6 +19,14 @@ def test_each_map_that_a_gradient_needs_is_counted_once():
         expected = 4 * batch * (64 + 10 + 3) + 8 * batch
         kept = kept_for_backward(network, Batch(images, labels, torch.arange(batch), epoch=1))
         assert 0 <= kept - expected <= 8  # the number of labels that count
+
+
+def test_the_longest_texts_are_looked_at():
+    lengths = torch.tensor([3, 9, 4, 8, 3, 3, 5, 6, 7, 2])
+    tokens = torch.ones(10, 9, dtype=torch.int32)
+    texts = Split(tokens, torch.zeros(10, dtype=torch.int64), torch.arange(10), lengths=lengths)
+    assert largest_rows(texts).tolist() == [1, 3, 8, 7, 6, 2, 0, 4]
+    assert largest_rows(tiny.dataset().train).tolist() == list(range(8))
 
 
 def test_the_sentence_has_all_parts():
