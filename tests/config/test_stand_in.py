@@ -8,6 +8,7 @@ import pytest
 
 from automl_kd.config import Experiment, loads, stand_in_changes
 from automl_kd.errors import ConfigError
+from automl_kd.spec import TeacherSpec
 
 IMAGENET = sorted(Path("benchmarks").glob("imagenet_*.toml"))
 
@@ -59,6 +60,25 @@ def test_a_place_may_have_any_name(tmp_path):
     full = loads('name = "some"\nspace = "model:resnet8"\nexpected_images = 10\n')
     [change] = [one for one in stand_in_changes(full, str(place), Path("some.toml")) if one.startswith("data.name=")]
     assert loads('name = "some"\nspace = "model:resnet8"\n', [change]).data.name == f"folder:{place}"
+
+
+def test_nothing_is_left_of_a_teacher_s_file():
+    text = 'name = "some"\nspace = "search_spaces.resnet:SPACE"\nexpected_images = 10\n'
+    teacher = """
+    [teacher]
+    model = "resnet20"
+    checkpoint = "a.pt"
+    resolution = 224
+    classes = [1, 0]
+    total_classes = 3
+    preprocessing = { mean = [0.5], std = [0.5] }
+    [[teacher.others]]
+    model = "resnet8"
+    checkpoint = "b.pt"
+    """
+    found = tried(f"{text}{teacher}", "data.unlabelled=folder:more")
+    assert found.teacher == TeacherSpec(model="resnet20", recipe=found.teacher.recipe)
+    assert found.data.unlabelled == ""
 
 
 def test_without_the_number_of_images_nothing_can_be_forecast():

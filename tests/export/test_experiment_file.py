@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from automl_kd.config import load_experiment
 from automl_kd.errors import ConfigError
@@ -39,6 +40,23 @@ def test_it_trains_the_same_trial(tmp_path, method, from_file):
     found = trial_of(context, Candidate(entry, entry.combinations[0]), reference_length(context, 1.0), seed)
     known = replace(spec, data=context.experiment.data)
     assert found.key == known.key
+
+
+def test_what_is_written_is_never_refused(tmp_path):
+    """A method that makes its own students has no start to name, and shares that were learned are given."""
+    files = [tmp_path / f"{number}.pt" for number in range(2)]
+    for number, file in enumerate(files):
+        torch.manual_seed(number)
+        save_weights(tiny.teacher(tiny.SHAPE), file)
+    one, two = (TeacherSpec(model="tests.tiny:teacher", checkpoint=str(file)) for file in files)
+    several = replace(one, others=(two,), shares=(0.25, 0.75), learned_shares=True)
+    inside = replace(tiny.spec(), method="subgraph", teacher=one, options={"params_limit": 60})
+    for number, spec in enumerate((replace(tiny.taught(tmp_path, "kd"), teacher=several), inside)):
+        (tmp_path / "experiment.toml").write_text(write_experiment(spec, f"again{number}"))
+        experiment = load_experiment(tmp_path / "experiment.toml")
+        assert not experiment.comparison.methods[0].init or spec.method == "kd"
+        assert not experiment.teacher.learned_shares
+        prepare_experiment(experiment, Roots(results=tmp_path, data=tmp_path), Silent())
 
 
 def test_objects_of_a_program_are_told_of(tmp_path):
