@@ -99,7 +99,7 @@ def datasets() -> CatalogueLines:
     yield "parquet:PATH", "Parquet files in the layout of Hugging Face"
     yield "pack:PATH", "a folder made by automl-kd pack: all encoded images in one file"
     yield "arrays:PATH.npz", "x_train, y_train, x_test, y_test in one file, images uint8"
-    yield "text:PATH", "a .csv, .tsv, .jsonl or .parquet table with the columns text and label"
+    yield "text:PATH", "a .csv, .tsv, .jsonl, .json or .parquet table with the columns text and label"
 
 
 def recipes() -> CatalogueLines:

@@ -102,14 +102,15 @@ def find_parquet(path: Path) -> Mapping[Kind, list[Path]]:
     )
 
 
-def require_complete(folder: Path, match: re.Match[str], names: Sequence[str]) -> None:
+def require_complete(folder: Path, match: re.Match[str], names: Sequence[str], suffix: str = ".parquet") -> None:
+    """`match`: of a file's name, with the groups of `SPLIT_FILE`."""
     if not match["of"]:
         return
     digits = len(match["number"])
     for number in range(int(match["of"])):
         begin = f"{match['split']}-{number:0{digits}d}-of-{match['of']}"
         if not any(name.startswith(begin) for name in names):
-            raise DataError(f"{folder} has {match.group()} but no {begin}.parquet; fetch all files of the set")
+            raise DataError(f"{folder} has {match.group()} but no {begin}{suffix}; fetch all files of the set")
 
 
 def plan_parquet(path: Path, parts: Mapping[Kind, list[Path]], stamp: str) -> PackPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,11 @@ def labels_of_tables(path: Path, tables: Sequence[TextTable], task: Task) -> Lab
     """Of tables of one set, the first to train on. `DataError` for labels that the task cannot have."""
     if task.labels_are_classes:
         return classes_of(tables)
-    return label_numbers(path, tables) if task.labels_are_numbers else sets_of(tables)
+    if task.labels_are_numbers:
+        return label_numbers(path, tables)
+    if not (labels := sets_of(tables)).names:
+        raise DataError(f"{path} has no label in any of its rows; give some texts labels such as ask|buy")
+    return labels
 
 
 def classes_of(tables: Sequence[TextTable]) -> Labels:
@@ -42,10 +47,12 @@ def classes_of(tables: Sequence[TextTable]) -> Labels:
 
 
 def as_ordered(label: str) -> tuple[int, float, str]:
+    """By which labels are sorted: finite numbers first. Words are "nan" and "inf", too."""
     try:
-        return 0, float(label), label
+        number = float(label)
     except ValueError:
-        return 1, 0.0, label
+        number = math.nan
+    return (0, number, label) if math.isfinite(number) else (1, 0.0, label)
 
 
 def sets_of(tables: Sequence[TextTable]) -> Labels:

@@ -29,6 +29,9 @@ from automl_kd.tasks import find_task
 KEPT_TEXTS = 20_000
 """Of fewer texts no tokens are kept: they are written again in a second or two."""
 
+ROWS = "text rows 2"
+"""Another one where the rows read from a file become others, so that no tokens of earlier ones are taken."""
+
 
 def text(path: Path, root: Path, spec: DataSpec) -> Source:
     """`DataError` if the table is missing, damaged or empty, `ConfigError` if no tokenizer can be read."""
@@ -36,9 +39,10 @@ def text(path: Path, root: Path, spec: DataSpec) -> Source:
     task = find_task(spec.task, spec.metric)
     file = located_path(require_tokenizer(spec.tokenizer))
     tokenizer = Tokenizer(file, spec.max_length)
-    found = read_tables(path, skip_empty=spec.on_error == "skip")
+    sets_of_labels = not (task.labels_are_classes or task.labels_are_numbers)
+    found = read_tables(path, skip_empty=spec.on_error == "skip", none_of_all=sets_of_labels)
     labels = labels_of_tables(path, list(found.splits.values()), task)
-    stamp = hashed(("text", digest_content(file), spec.max_length, spec.on_error), found.files)
+    stamp = hashed((ROWS, digest_content(file), spec.max_length, spec.on_error, spec.task), found.files)
     tokens = {
         kind: write_once(table, tokenizer, ground(root) / ".tokens" / f"{stamp}-{kind}.npz")
         for kind, table in found.splits.items()
@@ -48,13 +52,14 @@ def text(path: Path, root: Path, spec: DataSpec) -> Source:
         for kind, values in zip(found.splits, labels.values, strict=True)
     }
     cut = sum(one.cut for one in tokens.values())
+    cut_off = (f"{cut:,} texts have more than {spec.max_length} tokens and are cut off",) if cut else ()
     return Source(
         train=parts["training"],
         validation=parts.get("validation"),
         test=parts.get("test"),
         class_names=labels.names,
         augment="none",
-        note=f"{cut:,} texts have more than {spec.max_length} tokens and are cut off" if cut else "",
+        note="; ".join(found.notes + cut_off),
         passed_over={"rows without a text or label": found.left_out} if found.left_out else {},
         files=found.files,
         texts=TextFacts(

@@ -1,5 +1,5 @@
-"""Tables of texts: .csv, .tsv, .jsonl and .parquet files with the columns `text`, `label` and, if there are such,
-`text2` (the second of a pair), `split` and `label_name`; or a folder with such a file for each split.
+"""Tables of texts: files of a form in `forms` with the columns `text`, `label` and, if there are such, `text2` (the
+second of a pair), `split` and `label_name`; or a folder with such a file for each split.
 """
 
 from __future__ import annotations
@@ -12,25 +12,13 @@ from typing import Any
 import pandas as pd
 
 from automl_kd import files
-from automl_kd.data.images.layout import SPELLINGS, Kind
+from automl_kd.data.images.layout import Kind
+from automl_kd.data.text.forms import READERS
+from automl_kd.data.text.split_files import TEXT_SPELLINGS, find_tables
 from automl_kd.errors import DataError, FileError
 
 TEXT, SECOND_TEXT, LABEL, SPLIT, LABEL_NAME = "text", "text2", "label", "split", "label_name"
-
-TableReader = Callable[[Path], pd.DataFrame]
-
-
-def read_separated(separator: str) -> TableReader:
-    # As text, and empty fields as empty text: labels such as "NA" or "007" are what they look like.
-    return lambda path: pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-
-
-READERS: Mapping[str, TableReader] = {
-    ".csv": read_separated(","),
-    ".tsv": read_separated("\t"),
-    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
-    ".parquet": pd.read_parquet,
-}
+TEXT_COLUMNS = (TEXT, SECOND_TEXT, LABEL, SPLIT, LABEL_NAME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +39,26 @@ class TextTable:
 
 @dataclass(frozen=True, eq=False)
 class TextTables:
-    """`files`: all that were read. `left_out`: how many rows had no text or label."""
+    """`files`: all that were read. `left_out`: how many rows had no text or label. `notes`: how files were read."""
 
     splits: Mapping[Kind, TextTable]
     files: tuple[Path, ...]
     left_out: int = 0
+    notes: tuple[str, ...] = ()
 
 
-def read_tables(path: Path, *, skip_empty: bool) -> TextTables:
-    """`skip_empty`: leave out rows without a text, which are refused otherwise.
+def read_tables(path: Path, *, skip_empty: bool, none_of_all: bool = False) -> TextTables:
+    """`skip_empty`: leave out rows without a text, which are refused otherwise. `none_of_all`: an empty label says that
+    the text has none of the labels.
 
     `DataError` if the file is missing or damaged, or its columns are not as described above.
     """
-    found = find_files(path)
-    frames = [(kind, file, read_frame(file)) for kind, file in found]
-    whole = pd.concat([one for _, _, one in frames], ignore_index=True)
-    kinds: list[Kind] = [kind for kind, file, frame in frames for kind in split_of_rows(kind, file, frame)]
+    found = find_tables(path)
+    frames = [(kind, file, *read_frame(file)) for kind, file in found.splits]
+    whole = pd.concat([frame for _, _, frame, _ in frames], ignore_index=True)
+    kinds: list[Kind] = [kind for kind, file, frame, _ in frames for kind in split_of_rows(kind, file, frame)]
     count = len(whole)
-    whole = without_empty(path, whole, skip=skip_empty)
+    whole = without_empty(path, whole, skip=skip_empty, none_of_all=none_of_all)
     names = class_names(path, whole)
     splits = {}
     for kind in dict.fromkeys(kinds):
@@ -77,32 +67,20 @@ def read_tables(path: Path, *, skip_empty: bool) -> TextTables:
         splits[kind] = TextTable(rows[TEXT].tolist(), second, rows[LABEL].tolist(), names)
     if "training" not in splits:
         raise DataError(f"{path} has no texts to train on, only {', '.join(splits)}; call their split 'train'")
-    return TextTables(splits, tuple(file for _, file in found), count - len(whole))
+    notes = [note for _, _, _, note in frames if note]
+    if beside := found.beside:
+        more = f" and {len(beside) - 3:,} more" if len(beside) > 3 else ""
+        notes.append(f"not read, as their names say no split: {', '.join(beside[:3])}{more}")
+    return TextTables(splits, tuple(file for _, file in found.splits), count - len(whole), tuple(notes))
 
 
-def find_files(path: Path) -> list[tuple[Kind | None, Path]]:
-    """The file at `path`, whose rows say their split; or those of a folder, by the splits that their names say."""
-    if not path.is_dir():
-        return [(None, path)]
-    matches = [(SPELLINGS.get(file.stem.casefold()), file) for file in sorted(path.iterdir()) if file.suffix in READERS]
-    named = [(kind, file) for kind, file in matches if kind]
-    if not named:
-        raise DataError(
-            f"{path} has no file such as train.csv ({', '.join(READERS)}); give the path of one, or name them by split"
-        )
-    kinds = [kind for kind, _ in named]
-    if twice := next((kind for kind in kinds if kinds.count(kind) > 1), None):
-        both = " and ".join(file.name for kind, file in named if kind == twice)
-        raise DataError(f"{path} has {both}, two files of {twice} texts; keep one of them")
-    return list(named)
-
-
-def read_frame(path: Path) -> pd.DataFrame:
+def read_frame(path: Path) -> tuple[pd.DataFrame, str]:
+    """The table, and what is to be known of how it was read."""
     if path.suffix not in READERS:
         raise DataError(f"{path} is no table of texts; give the path of one in {', '.join(READERS)}")
     try:
         files.require_file(path)
-        frame = READERS[path.suffix](path)
+        frame, note = READERS[path.suffix](path)
     except FileError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
@@ -112,29 +90,45 @@ def read_frame(path: Path) -> pd.DataFrame:
     except (ValueError, OSError) as error:  # whatever damaged bytes lead pandas to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} could not be read as one of {path.suffix} ({reason}); write it again") from error
+    frame = with_known_columns(path, frame)
     if missing := [name for name in (TEXT, LABEL) if name not in frame]:
         there = ", ".join(map(str, frame.columns)) or "none"
         raise DataError(f"{path} has no column {missing[0]!r}, only {there}; rename the one that holds it")
     if not len(frame):
         raise DataError(f"{path} has columns and no rows; add texts")
-    return frame
+    return frame, note
+
+
+def with_known_columns(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns that are called as one of `TEXT_COLUMNS` but for capitals and spaces around them, under that name."""
+    found: dict[str, Any] = {}
+    for name in frame.columns:
+        if (known := str(name).strip().casefold()) not in TEXT_COLUMNS:
+            continue
+        if known in found:
+            raise DataError(f"{path} has the columns {found[known]!r} and {name!r}, two of {known}; rename one of them")
+        found[known] = name
+    return frame.rename(columns={name: known for known, name in found.items()})
 
 
 def split_of_rows(kind: Kind | None, path: Path, frame: pd.DataFrame) -> list[Kind]:
     """The split of each row."""
     if kind or SPLIT not in frame:
         return [kind or "training"] * len(frame)
-    spelt = frame[SPLIT].astype(str).str.casefold()
-    if unknown := sorted(set(spelt) - set(SPELLINGS)):
+    spelt = frame[SPLIT].astype(str).str.strip().str.casefold()
+    if unknown := sorted(set(spelt) - set(TEXT_SPELLINGS)):
         raise DataError(f"{path} has rows of the split {unknown[0]!r}; call splits train, val and test")
-    return [SPELLINGS[one] for one in spelt]
+    return [TEXT_SPELLINGS[one] for one in spelt]
 
 
-def without_empty(path: Path, frame: pd.DataFrame, *, skip: bool) -> pd.DataFrame:
+def without_empty(path: Path, frame: pd.DataFrame, *, skip: bool, none_of_all: bool) -> pd.DataFrame:
     """The rows with texts and labels, under their numbers in all files."""
     texts = [name for name in (TEXT, SECOND_TEXT) if name in frame]
     for name in (*texts, LABEL):
-        if (empty := frame[name].isna() | (frame[name].astype(str).str.strip() == "")).any() and not skip:
+        empty = frame[name].isna()
+        if name != LABEL or not none_of_all:
+            empty |= frame[name].astype(str).str.strip() == ""
+        if empty.any() and not skip:
             row = int(empty.to_numpy().argmax())
             raise DataError(
                 f"{path} has {int(empty.sum()):,} rows with no {name}, the first is row {row + 1:,}; fill them in, "
@@ -143,14 +137,26 @@ def without_empty(path: Path, frame: pd.DataFrame, *, skip: bool) -> pd.DataFram
         frame = frame[~empty]
     kept = frame.copy()
     kept[texts] = kept[texts].astype(str)
+    kept[LABEL] = pd.Series(plain_labels(kept[LABEL].tolist()), index=kept.index, dtype=object)
     return kept
 
 
+def plain_labels(labels: list[Any]) -> list[Any]:
+    """Without spaces around them; floats as integers if all of them are whole, as one missing label turns all integers
+    of a column into floats.
+    """
+    whole = all(one.is_integer() for one in labels if isinstance(one, float))
+    plain: dict[type, Callable[[Any], Any]] = {str: str.strip, float: int} if whole else {str: str.strip}
+    return [plain[type(one)](one) if type(one) in plain else one for one in labels]
+
+
 def class_names(path: Path, frame: pd.DataFrame) -> dict[Any, str]:
-    """By label. `DataError` if a label has two names."""
+    """By label, of the rows that have a name. `DataError` if a label has two names."""
     if LABEL_NAME not in frame:
         return {}
-    pairs = frame[[LABEL, LABEL_NAME]].astype(str).drop_duplicates()
+    pairs = frame.loc[frame[LABEL_NAME].notna(), [LABEL, LABEL_NAME]].astype(str)
+    pairs[LABEL_NAME] = pairs[LABEL_NAME].str.strip()
+    pairs = pairs[pairs[LABEL_NAME] != ""].drop_duplicates()
     if (twice := pairs[LABEL].duplicated()).any():
         label = pairs[LABEL][twice].iloc[0]
         both = " and ".join(map(repr, pairs[LABEL_NAME][pairs[LABEL] == label].iloc[:2]))

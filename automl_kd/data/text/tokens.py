@@ -21,6 +21,16 @@ from automl_kd.storage.content_hash import pin
 
 TOKENIZER_FILE = "tokenizer.json"
 
+OTHER_TOKENIZERS = (
+    "vocab.txt",
+    "vocab.json",
+    "spm.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+"""Files of tokenizers that the package transformers makes a `TOKENIZER_FILE` of."""
+
 PADDINGS, SEPARATORS = ("[PAD]", "<pad>"), ("[SEP]", "</s>")
 """What tokenizers call them."""
 
@@ -100,6 +110,13 @@ def require_tokenizers() -> Any:
 def pin_tokenizer(name: str) -> str:
     """The file `name`, or the one in that folder, with its content hash."""
     path = files.expand(name)
+    others = [other for other in OTHER_TOKENIZERS if (path / other).is_file()]
+    if others and not (path / TOKENIZER_FILE).exists():
+        raise ConfigError(
+            f"data.tokenizer: {path} holds {others[0]} and no {TOKENIZER_FILE}; with the package transformers write it "
+            f'by python -c "from transformers import AutoTokenizer; '
+            f"AutoTokenizer.from_pretrained('{path}').save_pretrained('{path}')\""
+        )
     try:
         return pin(str(path / TOKENIZER_FILE) if path.is_dir() else name)
     except ConfigError as error:

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from automl_kd.data import Dataset, account_of, load_data, plain_view
-from automl_kd.errors import AutoMLKDError
+from automl_kd.data.text.tokens import pin_tokenizer
+from automl_kd.errors import AutoMLKDError, ConfigError
 from automl_kd.space import TextShape
 from automl_kd.spec import DataSpec
 from tests.data.text.words import CLASSES, texts_of, write_set, write_tokenizer
@@ -199,6 +200,20 @@ def test_rows_without_text_are_left_out_and_counted(tmp_path: Path) -> None:
     found = load(table, on_error="skip")
     assert len(found.train) == 159
     assert "passed over: 1 rows without a text or label" in account_of(found, tmp_path)["line"]
+
+
+@pytest.mark.parametrize("other", ["vocab.txt", "spm.model"])
+def test_a_folder_of_another_tokenizer_is_told_how_to_write_this_one(tmp_path: Path, other: str) -> None:
+    (tmp_path / other).touch()
+    with pytest.raises(ConfigError) as refused:
+        pin_tokenizer(str(tmp_path))
+    assert str(refused.value) == (
+        f"data.tokenizer: {tmp_path} holds {other} and no tokenizer.json; with the package transformers write it by "
+        f'python -c "from transformers import AutoTokenizer; '
+        f"AutoTokenizer.from_pretrained('{tmp_path}').save_pretrained('{tmp_path}')\""
+    )
+    write_tokenizer(tmp_path / "tokenizer.json")
+    assert pin_tokenizer(str(tmp_path)).startswith(str(tmp_path / "tokenizer.json@"))
 
 
 def test_a_tokenizer_that_pads_and_cuts_by_its_file_does_neither_here(tmp_path: Path) -> None:
