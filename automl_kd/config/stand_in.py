@@ -42,6 +42,14 @@ class StandInSection:
         require(min(counts) >= 0, f"every field of stand_in must be 0 or more, got {counts}")
 
 
+NO_FILES = (
+    *('teacher.checkpoint=""', 'teacher.weights=""', "teacher.resolution=0", "teacher.preprocessing={}"),
+    *("teacher.classes=[]", 'teacher.class_names=""', "teacher.total_classes=0", "teacher.others=[]"),
+    *("teacher.shares=[]", "teacher.learned_shares=false", "teacher.temperature=4.0", 'data.unlabelled=""'),
+)
+"""A teacher of a stand-in is trained on its images, and what is said of one from a file is said of nothing then."""
+
+
 def stand_in_changes(full: Experiment, place: str, file: Path) -> Iterator[str]:
     """The changes, as of --set, that make of `full` a trial run on the images at `place`; `file`: it was read from."""
     images = full.data.train_images or full.expected_images
@@ -82,7 +90,8 @@ def stand_in_changes(full: Experiment, place: str, file: Path) -> Iterator[str]:
         smaller["budget.macs"] = int(full.budget.macs * (MOST["pixels"] / full.data.resolution) ** 2)
     yield from (f"stand_in.{name}={value}" for name, value in described.items())
     yield from (f"{name}={value}" for name, value in smaller.items())
-    yield from ('teacher.checkpoint=""', 'teacher.weights=""', f'name="{full.name}_stand_in"')
+    yield from NO_FILES
+    yield f'name="{full.name}_stand_in"'
     # A string of JSON is one of TOML.
     yield f"data.name={json.dumps(f'folder:{place}' if Path(place).is_dir() else place, ensure_ascii=False)}"
 

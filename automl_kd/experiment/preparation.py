@@ -23,7 +23,7 @@ from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.experiment.proposals import Proposal, combine, require_setting
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.experiment.stages.proxy_check import check_proxy_filter
-from automl_kd.experiment.student_budget import check_baseline, require_feasible_budget, with_affordable_default
+from automl_kd.experiment.student_budget import with_default_within
 from automl_kd.experiment.teacher_settings import settle_classes, settle_teacher, settle_tokenizer, settle_view
 from automl_kd.experiment.teacher_shares import settle_shares, with_shares
 from automl_kd.export import require_export_packages
@@ -70,7 +70,6 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     experiment = dataclasses.replace(experiment, data=data_as_loaded(experiment, roots, shown))
     dataset = data.load_data(experiment.data, roots.data, experiment.loader, shown)
     require_expected_images(experiment, dataset)
-    require_classes_for_int8(experiment, dataset)
     if moving := moving_methods(experiment):
         require_more_than_logits(experiment.teacher, f"method {moving[0]!r} trains its teacher")
     experiment = settle_classes(experiment, dataset)
@@ -95,10 +94,8 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         device_profile=read_profile(experiment.budget.profile, dataset.student_shape, watcher),
     )
     with in_a_sentence(f"students of {label_pickled(experiment.space)}", dataset.student_shape):
-        context = with_affordable_default(context)
+        context = with_default_within(context)
         experiment = context.experiment
-        require_feasible_budget(context)
-        check_baseline(context)
     check_networks(context)
     check_teacher_cache(experiment)
     check_methods(context)
@@ -119,14 +116,12 @@ def require_packages(experiment: Experiment) -> None:
         require_export_packages("set export.int8 = false")
 
 
-def require_classes_for_int8(experiment: Experiment, dataset: Dataset) -> None:
+def require_expected_images(experiment: Experiment, dataset: Dataset) -> None:
+    """`ConfigError` for a set that is not complete, or has no classes where these are compared."""
     if experiment.export.int8 and not dataset.task.labels_are_classes:
         raise ConfigError(
             f"export.int8 compares the classes that students name, and data.task is {dataset.task.name!r}; drop it"
         )
-
-
-def require_expected_images(experiment: Experiment, dataset: Dataset) -> None:
     expected, found = experiment.expected_images, len(dataset.train) + len(dataset.validation)
     if expected and not experiment.data.train_images and found != expected:
         raise ConfigError(

@@ -17,6 +17,7 @@ import pandas as pd
 
 from automl_kd import storage
 from automl_kd.cluster.tune_searcher import Curve, Failure, Metrics
+from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.methods import METHODS, inherits, make_method
 from automl_kd.methods.model_card import SUBGRAPH_FILE, student_label
@@ -148,8 +149,12 @@ def latency_columns(context: ExperimentContext, spec: TrialSpec, outcome: Outcom
     own = spec.space == context.experiment.space and not (folder / SUBGRAPH_FILE).exists()
     if not own or outcome.status == "failed":
         return dict.fromkeys(("latency_ms", "latency_iqr_ms", "latency_batch", "latency_threads"))
+    try:
+        latency = context.latency_ms(spec.architecture)
+    except ConfigError:  # a layer that is like none that the profile knows, of a student that no limit refused
+        latency = None
     return {
-        "latency_ms": context.latency_ms(spec.architecture),
+        "latency_ms": latency,
         "latency_iqr_ms": None,
         "latency_batch": profile.plan.batch,
         "latency_threads": profile.threads,

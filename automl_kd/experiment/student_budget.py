@@ -82,6 +82,14 @@ def find_default(context: ExperimentContext) -> Architecture:
     return find_affordable(context.space, excess)
 
 
+def with_default_within(context: ExperimentContext) -> ExperimentContext:
+    """The context with a default student within the budget; `ConfigError` where there is none, or it is refused."""
+    context = with_affordable_default(context)
+    require_feasible_budget(context)
+    check_baseline(context)
+    return context
+
+
 def with_affordable_default(context: ExperimentContext) -> ExperimentContext:
     """The context with a default student within the limits where none is named and the space's is over them.
 

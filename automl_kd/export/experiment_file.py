@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from automl_kd.config import SEEDS, ComparisonSection, Experiment, Finalists, MethodEntry, write_commented
+from automl_kd.methods import make_method, makes_students
 from automl_kd.methods.schedule import first_changes, turned
 from automl_kd.registry import PICKLED
 from automl_kd.spec import TeacherSpec, TrialSpec
@@ -35,18 +36,22 @@ INHERITED = (
 def experiment_of(given: TrialSpec, name: str) -> Experiment:
     """The experiment whose only final trial is `given`, but for a seed of a search and for changes by a population."""
     spec = turned(given, first_changes(given.schedule))
+    teacher = spec.teacher or TeacherSpec()
+    own = makes_students(make_method(spec.method, spec.options))  # on which init has no effect
     method = re.sub(r"[^a-z0-9-]+", "-", spec.method.lower()).strip("-")[:50] or "method"
     return Experiment(
         name=name,
         space=spec.space,
         method=spec.method,
         data=spec.data,
-        teacher=spec.teacher or TeacherSpec(),
+        teacher=dataclasses.replace(teacher, learned_shares=teacher.learned_shares and not teacher.shares),
         recipe=spec.recipe,
         finalists=Finalists(seeds=(spec.seed % SEEDS,), baseline=spec.architecture.as_dict(), readings=("compute",)),
         comparison=ComparisonSection(
             reference=method,
-            methods=(MethodEntry(name=method, method=spec.method, options=spec.options, init=spec.init),),
+            methods=(
+                MethodEntry(name=method, method=spec.method, options=spec.options, init="" if own else spec.init),
+            ),
         ),
     )
 
