@@ -18,9 +18,11 @@ from automl_kd import files
 from automl_kd.errors import ResultError
 from automl_kd.methods.model_card import CARD
 from automl_kd.results import ResultTable
+from automl_kd.results.store.teacher_shares import SHARES_FILE
+from automl_kd.results.store.text_baselines import BASELINES_FILE
 
 TABLES = ("rows", "curves", "scores")
-RECORDS = ("experiment.json", "data.json", "preflight.json")
+RECORDS = ("experiment.json", "data.json", "preflight.json", BASELINES_FILE, SHARES_FILE)
 
 
 def keep_results(folder: Path, out: Path, places: Mapping[str, str]) -> Path:

@@ -18,6 +18,7 @@ from automl_kd.proxies import expand_proxies
 from automl_kd.results import ResultTable
 from automl_kd.results.report.page import write_page
 from automl_kd.results.store.table import experiment_folders
+from automl_kd.results.store.text_baselines import TextBaseline, write_text_baselines
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import Architecture, check_architecture
 from tests import ROOT
@@ -101,6 +102,7 @@ def test_the_large_comparison_of_methods_asks_what_the_small_one_asks():
 @pytest.mark.slow
 def test_kept_results_make_the_same_page_under_other_names(tmp_path):
     folder = write_experiment(tmp_path / "tiny").folder
+    write_text_baselines(folder, [TextBaseline("on words", 0.5, 0.25, 1.0)])
     command = [
         sys.executable,
         "-m",
@@ -118,6 +120,7 @@ def test_kept_results_make_the_same_page_under_other_names(tmp_path):
     pd.testing.assert_frame_equal(rows.drop(columns=moved), theirs.drop(columns=moved))
     pages = [write_page(one, tmp_path / f"{place}.html").read_text() for place, one in enumerate((folder, kept))]
     assert pages[0].replace("digits", "elsewhere") == pages[1]
+    assert "on words" in pages[1]
     again = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert "exists; remove it first" in again.stderr
 
